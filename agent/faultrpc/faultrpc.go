@@ -1,0 +1,122 @@
+// Package faultrpc carries faults over gRPC: to a status with a fairlead.fault.v1.Fault detail on the server's side, and back to
+// a *fault.Fault on the client's. It is the only place that knows both vocabularies.
+package faultrpc
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	faultv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fault/v1"
+)
+
+var codeOf = map[fault.Kind]codes.Code{
+	fault.Invalid:     codes.InvalidArgument,
+	fault.NotFound:    codes.NotFound,
+	fault.Exists:      codes.AlreadyExists,
+	fault.Busy:        codes.FailedPrecondition,
+	fault.Denied:      codes.PermissionDenied,
+	fault.Unavailable: codes.Unavailable,
+	fault.Conflict:    codes.Aborted,
+	fault.Exhausted:   codes.ResourceExhausted,
+	fault.Internal:    codes.Internal,
+}
+
+// ToStatus turns any error into one that gRPC sends as it is. Errors that are neither faults nor statuses become INTERNAL.
+func ToStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok {
+		if errors.Is(err, context.Canceled) {
+			return status.FromContextError(context.Canceled).Err()
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return status.FromContextError(context.DeadlineExceeded).Err()
+		}
+		if s, ok := status.FromError(err); ok {
+			return s.Err()
+		}
+		return status.Error(codes.Internal, err.Error())
+	}
+	s := status.New(codeOf[f.Kind], err.Error())
+	detailed, derr := s.WithDetails(&faultv1.Fault{
+		Kind: faultv1.Kind(f.Kind), Subject: f.Subject, Field: f.Field, Message: messageOf(f),
+		Hint: f.Hint, Reason: fault.ReasonOf(err), Step: f.Step,
+	})
+	if derr != nil {
+		return s.Err()
+	}
+	return detailed.Err()
+}
+
+// messageOf is a fault's message with its cause's, as the other side cannot see the cause.
+func messageOf(f *fault.Fault) string {
+	if f.Cause == nil {
+		return f.Message
+	}
+	return f.Message + ": " + f.Cause.Error()
+}
+
+// FromStatus turns a gRPC error back into a fault. Statuses without a Fault detail become one of the kind that their code says.
+func FromStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	if s.Code() == codes.Canceled {
+		return context.Canceled
+	}
+	for _, d := range s.Details() {
+		if f, ok := d.(*faultv1.Fault); ok {
+			return &fault.Fault{Kind: fault.Kind(f.GetKind()), Subject: f.GetSubject(), Field: f.GetField(),
+				Message: f.GetMessage(), Hint: f.GetHint(), Reason: f.GetReason(), Step: f.GetStep()}
+		}
+	}
+	return &fault.Fault{Kind: kindOf(s.Code()), Message: s.Message()}
+}
+
+func kindOf(c codes.Code) fault.Kind {
+	switch c {
+	case codes.DeadlineExceeded:
+		return fault.Unavailable
+	case codes.Unauthenticated:
+		return fault.Denied
+	case codes.OutOfRange:
+		return fault.Invalid
+	}
+	for k, code := range codeOf {
+		if code == c {
+			return k
+		}
+	}
+	return fault.Internal
+}
+
+// UnaryClient gives callers faults in place of statuses.
+func UnaryClient(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return FromStatus(invoke(ctx, method, req, reply, cc, opts...))
+}
+
+// StreamClient gives callers of streams faults in place of statuses.
+func StreamClient(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, desc, cc, method, opts...)
+	if err != nil {
+		return nil, FromStatus(err)
+	}
+	return clientStream{s}, nil
+}
+
+type clientStream struct{ grpc.ClientStream }
+
+func (s clientStream) RecvMsg(m any) error { return FromStatus(s.ClientStream.RecvMsg(m)) }
+
+func (s clientStream) SendMsg(m any) error { return FromStatus(s.ClientStream.SendMsg(m)) }

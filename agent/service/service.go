@@ -1,0 +1,23 @@
+// Package service is the contract between the agent's frame and the services that it carries.
+//
+// A service is made by its package's New(ctx, Config), which opens its state and tries out the kernel but changes nothing.
+// The frame then registers its handlers, and runs it. Handlers return faults (package agent/fault) and never log them: the
+// frame writes one line a call and translates.
+package service
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+)
+
+// Service is one concern, ready to be served.
+type Service interface {
+	// Register adds the service's gRPC handlers to a server. It is called once for each server that carries it.
+	Register(grpc.ServiceRegistrar)
+	// Run reconciles, calls ready once when the service can be used, and keeps going until ctx ends. An error that it returns
+	// stops the agent. Containers and their traffic outlive it.
+	Run(ctx context.Context, ready func()) error
+	// Close lets go of files and sockets. It is called after Run has returned and no call is under way.
+	Close() error
+}

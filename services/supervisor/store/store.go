@@ -1,0 +1,23 @@
+// Package store is what the supervisor must not forget: containers and images, in one durable file.
+package store
+
+import (
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/agent/state"
+)
+
+// Store holds the supervisor's tables.
+type Store struct{ db *state.DB }
+
+// Open opens supervisor.db in a folder.
+func Open(dir string) (*Store, error) {
+	db, err := state.Open(filepath.Join(dir, "supervisor.db"), images)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db}, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
