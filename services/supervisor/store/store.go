@@ -12,7 +12,7 @@ type Store struct{ db *state.DB }
 
 // Open opens supervisor.db in a folder.
 func Open(dir string) (*Store, error) {
-	db, err := state.Open(filepath.Join(dir, "supervisor.db"), images)
+	db, err := state.Open(filepath.Join(dir, "supervisor.db"), containers, images)
 	if err != nil {
 		return nil, err
 	}

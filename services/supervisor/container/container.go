@@ -1,0 +1,229 @@
+// Package container is what the supervisor means by a container: what a user asks for, what is valid, what its image adds, and
+// where in its life it is. It is pure: it touches neither the kernel nor other services.
+package container
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is all that a user says of a container before it exists. See fairlead.container.v1.ContainerConfig for the flags.
+type Config struct {
+	Name       string
+	Image      string // as the user wrote it
+	Command    []string
+	Entrypoint []string // nil: the image's; one empty string: none
+	Env        []string
+	WorkingDir string
+	User       string
+	Mounts     []Mount
+	Labels     map[string]string
+	TTY        bool
+	OpenStdin  bool
+	AutoRemove bool
+	Runtime    string
+	Platform   string
+	StopSignal string
+	StopAfter  *time.Duration // nil: DefaultStopTimeout
+	Pull       PullPolicy
+	Network    Network
+	DNS        DNS
+}
+
+// DefaultStopTimeout is how long a container has between its stop signal and SIGKILL.
+const DefaultStopTimeout = 10 * time.Second
+
+// PullPolicy says when the image is fetched.
+type PullPolicy int
+
+// The policies.
+const (
+	PullMissing PullPolicy = iota
+	PullAlways
+	PullNever
+)
+
+// Mount shows a path of the host in the container.
+type Mount struct {
+	Source       string
+	Target       string
+	ReadOnly     bool
+	Propagation  string // empty: rprivate
+	CreateSource bool   // make a missing source as a folder, as -v does
+}
+
+// Mode is how a container is on the network.
+type Mode string
+
+// The modes.
+const (
+	ModeBridge Mode = "bridge"
+	ModeNone   Mode = "none"
+	ModeHost   Mode = "host"
+)
+
+// Network is how a container is on the network.
+type Network struct {
+	Mode       Mode
+	Publish    []PortMapping
+	PublishAll bool
+	Expose     []ExposedPort
+}
+
+// Protocol is a transport that has ports: "tcp", "udp" or "sctp".
+type Protocol string
+
+// The protocols.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	SCTP Protocol = "sctp"
+)
+
+// PortMapping is what one -p asks for. The zero HostIP means all addresses, HostPort 0 a dynamic one, an End of 0 no range.
+type PortMapping struct {
+	Protocol         Protocol
+	HostIP           netip.Addr
+	HostPort         uint16
+	HostPortEnd      uint16
+	ContainerPort    uint16
+	ContainerPortEnd uint16
+}
+
+// ExposedPort is a port, or a range, that a container says it listens on. An End of 0 means no range.
+type ExposedPort struct {
+	Protocol Protocol
+	Port     uint16
+	End      uint16
+}
+
+// DNS is what a container finds in its name files.
+type DNS struct {
+	Hostname   string
+	Domainname string
+	Servers    []string
+	Search     []string
+	Options    []string
+	ExtraHosts []string // NAME:ADDRESS
+}
+
+// Status is where in its life a container is.
+type Status string
+
+// The statuses. Launching is a run that has not come to its end: after a crash such a container is removed.
+const (
+	Launching Status = "launching"
+	Created   Status = "created"
+	Running   Status = "running"
+	Exited    Status = "exited"
+	Removing  Status = "removing"
+)
+
+// Container is a container with all that is remembered of it. It is never changed once stored; With… functions give copies.
+type Container struct {
+	ID        string
+	Config    Config
+	ImageID   string
+	Process   Process // what the image and the configuration make together
+	Status    Status
+	CreatedAt time.Time
+
+	StartedAt  time.Time // zero if never
+	FinishedAt time.Time // zero if never
+	ExitCode   int
+	ExitUnseen bool // nobody saw the exit code; ExitCode is 137
+	OOMKilled  bool
+	Error      string // why the last start failed
+
+	RuntimePath string
+	Live        *Live // only while it runs
+}
+
+// Live is what a running container has.
+type Live struct {
+	PID       int
+	NetnsPath string // empty in host mode
+	Endpoints []Endpoint
+	Bindings  []Binding
+	Files     NameFiles
+}
+
+// Endpoint is one network interface. Addresses are in CIDR form; what there is not is empty.
+type Endpoint struct {
+	ID, NetworkID, NetworkName string
+	Interface, HostInterface   string
+	MAC                        string
+	IPv4, IPv4Gateway          string
+	IPv6, IPv6Gateway          string
+	Bridge                     string
+}
+
+// Binding is one host port that leads to one container port.
+type Binding struct {
+	Protocol      Protocol
+	HostIP        string
+	HostPort      uint16
+	ContainerIP   string
+	ContainerPort uint16
+}
+
+// NameFiles is where the container's name files are on the host, and the host name it was started with.
+type NameFiles struct {
+	Hostname, Hosts, ResolvConf string // paths
+	HostName                    string
+}
+
+// IsRunning tells whether the process runs.
+func (c *Container) IsRunning() bool { return c.Status == Running }
+
+// Subject names the container in messages.
+func (c *Container) Subject() string { return Subject(c.Config.Name) }
+
+// Subject names a container in messages, by its name or what a user typed for it.
+func Subject(name string) string { return "container " + name }
+
+// StopTimeout is how long it has between its stop signal and SIGKILL.
+func (c *Container) StopTimeout() time.Duration {
+	if c.Config.StopAfter != nil {
+		return *c.Config.StopAfter
+	}
+	return DefaultStopTimeout
+}
+
+// Started gives a copy that runs.
+func (c *Container) Started(live Live, at time.Time) *Container {
+	n := *c
+	n.Status, n.Live, n.StartedAt, n.FinishedAt = Running, &live, at, time.Time{}
+	n.ExitCode, n.ExitUnseen, n.OOMKilled, n.Error = 0, false, false, ""
+	return &n
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	Code   int
+	Unseen bool
+	OOM    bool
+	At     time.Time
+}
+
+// Ended gives a copy whose process has ended.
+func (c *Container) Ended(e Exit) *Container {
+	n := *c
+	n.Status, n.Live, n.FinishedAt = Exited, nil, e.At
+	n.ExitCode, n.ExitUnseen, n.OOMKilled = e.Code, e.Unseen, e.OOM
+	return &n
+}
+
+// InStatus gives a copy in another status.
+func (c *Container) InStatus(s Status) *Container {
+	n := *c
+	n.Status = s
+	return &n
+}
+
+// FailedToStart gives a copy that remembers why it did not start.
+func (c *Container) FailedToStart(err error) *Container {
+	n := *c
+	n.Error = err.Error()
+	return &n
+}

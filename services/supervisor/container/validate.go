@@ -1,0 +1,172 @@
+package container
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Validate checks everything that can be known to be wrong without asking the kernel, the image or another service.
+func (c *Config) Validate() error {
+	checks := []func() error{
+		c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) subject() string {
+	if c.Name == "" {
+		return "container"
+	}
+	return Subject(c.Name)
+}
+
+func (c *Config) validateIdentity() error {
+	if c.Name != "" {
+		if err := ValidateName(c.Name); err != nil {
+			return err
+		}
+	}
+	if strings.TrimSpace(c.Image) == "" {
+		return fault.Invalidf(c.subject(), "image", "no image is given")
+	}
+	for k := range c.Labels {
+		if k == "" {
+			return fault.Invalidf(c.subject(), "label", "a label has no name")
+		}
+	}
+	return nil
+}
+
+func (c *Config) validateProcess() error {
+	for _, e := range c.Env {
+		if k, _, ok := strings.Cut(e, "="); !ok || k == "" {
+			return fault.Invalidf(c.subject(), "env", "%q is not KEY=VALUE", e)
+		}
+	}
+	if c.WorkingDir != "" && !path.IsAbs(c.WorkingDir) {
+		return fault.Invalidf(c.subject(), "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", c.WorkingDir)
+	}
+	if c.StopSignal != "" {
+		if _, err := ParseSignal(c.StopSignal); err != nil {
+			return err
+		}
+	}
+	all := slices.Concat(c.Env, c.Command, c.Entrypoint, []string{c.User, c.WorkingDir})
+	if i := slices.IndexFunc(all, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {
+		return fault.Invalidf(c.subject(), "command", "%q has a zero byte in it", all[i])
+	}
+	return nil
+}
+
+var propagations = []string{"", "private", "rprivate", "shared", "rshared", "slave", "rslave"}
+
+func (c *Config) validateMounts() error {
+	seen := map[string]bool{}
+	for _, m := range c.Mounts {
+		target := path.Clean(m.Target)
+		switch {
+		case !path.IsAbs(m.Source):
+			return fault.Invalidf(c.subject(), "volume", "the source path %q of a bind mount must be absolute", m.Source)
+		case !path.IsAbs(m.Target):
+			return fault.Invalidf(c.subject(), "volume", "the target path %q of a bind mount must be absolute", m.Target)
+		case target == "/":
+			return fault.Invalidf(c.subject(), "volume", "invalid specification: destination can't be '/'")
+		case seen[target]:
+			return fault.Invalidf(c.subject(), "volume", "Duplicate mount point: %s", target)
+		case !slices.Contains(propagations, m.Propagation):
+			return fault.Invalidf(c.subject(), "volume", "invalid propagation mode %q; one of %s", m.Propagation,
+				strings.Join(propagations[1:], ", "))
+		}
+		seen[target] = true
+	}
+	return nil
+}
+
+func (c *Config) validateNetwork() error {
+	n := &c.Network
+	switch n.Mode {
+	case ModeBridge:
+	case ModeNone, ModeHost:
+		if len(n.Publish) > 0 || n.PublishAll {
+			return fault.New(fault.Invalid, c.subject(), "ports cannot be published with --network "+string(n.Mode),
+				fault.WithField("publish"), fault.WithHint("%s", publishHint[n.Mode]))
+		}
+	default:
+		return fault.New(fault.NotFound, "network "+string(n.Mode), "not found", fault.WithField("network"),
+			fault.WithHint("there are bridge, host and none"))
+	}
+	return nil
+}
+
+var publishHint = map[Mode]string{
+	ModeHost: "the container uses the host's ports directly: leave out -p",
+	ModeNone: "the container has no network: leave out -p, or use --network bridge",
+}
+
+func (c *Config) validatePorts() error {
+	for _, p := range c.Network.Publish {
+		if err := p.validate(c.subject()); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.Network.Expose {
+		if err := p.validate(c.subject()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p PortMapping) validate(subject string) error {
+	ctr, host := int(p.ContainerPortEnd)-int(p.ContainerPort), int(p.HostPortEnd)-int(p.HostPort)
+	switch {
+	case !validProtocol(p.Protocol):
+		return fault.Invalidf(subject, "publish", "invalid proto: %s", p.Protocol)
+	case p.ContainerPort == 0:
+		return fault.Invalidf(subject, "publish", "a container port must be between 1 and 65535")
+	case p.ContainerPortEnd != 0 && ctr < 0:
+		return fault.Invalidf(subject, "publish", "invalid containerPort: the range %d-%d runs backwards", p.ContainerPort, p.ContainerPortEnd)
+	case p.HostPortEnd != 0 && (p.HostPort == 0 || host < 0):
+		return fault.Invalidf(subject, "publish", "invalid hostPort: the range %d-%d runs backwards", p.HostPort, p.HostPortEnd)
+	case p.ContainerPortEnd != 0 && ctr > 0 && p.HostPort != 0 && (p.HostPortEnd == 0 || host != ctr):
+		return fault.Invalidf(subject, "publish", "invalid ranges specified for container and host Ports: %d-%d and %d-%d",
+			p.ContainerPort, p.ContainerPortEnd, p.HostPort, max(p.HostPort, p.HostPortEnd))
+	}
+	return nil
+}
+
+func (p ExposedPort) validate(subject string) error {
+	switch {
+	case !validProtocol(p.Protocol):
+		return fault.Invalidf(subject, "expose", "invalid proto: %s", p.Protocol)
+	case p.Port == 0 || (p.End != 0 && p.End < p.Port):
+		return fault.Invalidf(subject, "expose", "invalid range format for --expose: %d-%d", p.Port, p.End)
+	}
+	return nil
+}
+
+func validProtocol(p Protocol) bool { return p == TCP || p == UDP || p == SCTP }
+
+// maxHostname is the kernel's limit (__NEW_UTS_LEN).
+const maxHostname = 64
+
+func (c *Config) validateDNS() error {
+	if h := c.DNS.Hostname; len(h) > maxHostname {
+		return fault.Invalidf(c.subject(), "hostname", "hostname %q is too long (maximum %d bytes)", h, maxHostname)
+	}
+	for _, h := range c.DNS.ExtraHosts {
+		name, addr, ok := strings.Cut(h, ":")
+		if !ok || name == "" || addr == "" {
+			return fault.Invalidf(c.subject(), "add-host", "bad format for add-host: %q", h)
+		}
+	}
+	return nil
+}
