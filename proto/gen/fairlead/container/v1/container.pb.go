@@ -667,7 +667,8 @@ type Container struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 64 lower-case hexadecimal digits.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// As it was asked for, with the name made up if none was given.
+	// As it was asked for, with the name made up if none was given, and with the environment, working folder, user, labels and
+	// stop signal that its image adds.
 	Config *ContainerConfig `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
 	// The image's id: "sha256:…".
 	ImageId string `protobuf:"bytes,3,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
