@@ -9,12 +9,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
 
-// UndoTimeout bounds each Undo.
+// UndoTimeout bounds each Undo of a failed Run.
 const UndoTimeout = 20 * time.Second
 
 // Step is one thing to do, and how to take it back.
@@ -28,8 +30,8 @@ type Step struct {
 // Observer is told when a step begins. It may be called from several goroutines.
 type Observer func(step string)
 
-// Run does all steps. If one fails, or ctx ends, those under way are waited for, every step that was begun is undone, last
-// first, and the error says in which step it happened.
+// Run does all steps. If one fails, or ctx ends, those under way are waited for, every step that was begun is undone,
+// and the error says in which step it happened.
 func Run(ctx context.Context, steps []Step, observe Observer) error {
 	if err := check(steps); err != nil {
 		return err
@@ -44,24 +46,44 @@ func Run(ctx context.Context, steps []Step, observe Observer) error {
 			undo = append(undo, s)
 		}
 	}
-	return errors.Join(err, Undo(ctx, undo))
+	return errors.Join(err, Undo(ctx, UndoTimeout, undo))
 }
 
-// Undo takes all steps back, last first. All are tried, also when ctx has ended; the errors are joined.
-func Undo(ctx context.Context, steps []Step) error {
+// Undo takes all steps back, each after those that came after it, the rest side by side. All are tried, also when ctx has
+// ended or another one fails, each for at most limit; the errors are joined. Steps that an After names and that are not in the list do not matter.
+func Undo(ctx context.Context, limit time.Duration, steps []Step) error {
 	ctx = context.WithoutCancel(ctx)
-	var errs []error
-	for i := len(steps) - 1; i >= 0; i-- {
-		errs = append(errs, undoOne(ctx, steps[i]))
+	undone := make(map[string]chan struct{}, len(steps))
+	for _, s := range steps {
+		undone[s.Name] = make(chan struct{})
 	}
+	errs := make([]error, len(steps))
+	var all sync.WaitGroup
+	for i, s := range steps {
+		var later []chan struct{}
+		for _, l := range steps[i+1:] {
+			if slices.Contains(l.After, s.Name) {
+				later = append(later, undone[l.Name])
+			}
+		}
+		all.Go(func() {
+			defer close(undone[s.Name])
+			for _, l := range later {
+				<-l
+			}
+			errs[i] = undoOne(ctx, limit, s)
+		})
+	}
+	all.Wait()
+	slices.Reverse(errs)
 	return errors.Join(errs...)
 }
 
-func undoOne(ctx context.Context, s Step) error {
+func undoOne(ctx context.Context, limit time.Duration, s Step) error {
 	if s.Undo == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, UndoTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := s.Undo(ctx); err != nil {
 		return inStep(err, "undo "+s.Name)

@@ -1,0 +1,125 @@
+// Package wire translates between what the supervisor means (package container) and what goes over gRPC. It decides nothing.
+package wire
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+var protocols = map[natv1.Protocol]container.Protocol{
+	natv1.Protocol_PROTOCOL_TCP:  container.TCP,
+	natv1.Protocol_PROTOCOL_UDP:  container.UDP,
+	natv1.Protocol_PROTOCOL_SCTP: container.SCTP,
+}
+
+// Protocol reads a protocol; an unknown one becomes its number, which validation refuses.
+func Protocol(p natv1.Protocol) container.Protocol {
+	if known, ok := protocols[p]; ok {
+		return known
+	}
+	return container.Protocol(p.String())
+}
+
+// ToProtocol writes a protocol.
+func ToProtocol(p container.Protocol) natv1.Protocol {
+	for wire, known := range protocols {
+		if known == p {
+			return wire
+		}
+	}
+	return natv1.Protocol_PROTOCOL_UNSPECIFIED
+}
+
+// Mappings reads -p.
+func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
+	var out []container.PortMapping
+	for _, m := range in {
+		p := container.PortMapping{Protocol: Protocol(m.GetProtocol())}
+		for _, n := range []struct {
+			from uint32
+			to   *uint16
+		}{{m.GetHostPort(), &p.HostPort}, {m.GetHostPortEnd(), &p.HostPortEnd},
+			{m.GetContainerPort(), &p.ContainerPort}, {m.GetContainerPortEnd(), &p.ContainerPortEnd}} {
+			if n.from > 65535 {
+				return nil, fault.Invalidf("container", "publish", "%d is no port: the highest is 65535", n.from)
+			}
+			*n.to = uint16(n.from)
+		}
+		if ip := m.GetHostIp(); ip != "" {
+			addr, err := netip.ParseAddr(ip)
+			if err != nil {
+				return nil, fault.Invalidf("container", "publish", "invalid IP address: %s", ip)
+			}
+			p.HostIP = addr
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// ToMappings writes -p.
+func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
+	var out []*natv1.PortMapping
+	for _, p := range in {
+		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort), HostPortEnd: uint32(p.HostPortEnd),
+			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd)}
+		if p.HostIP.IsValid() {
+			m.HostIp = p.HostIP.String()
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Bindings reads what natagent published.
+func Bindings(in []*natv1.Binding) []container.Binding {
+	var out []container.Binding
+	for _, b := range in {
+		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
+			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort())})
+	}
+	return out
+}
+
+// ToBindings writes what is published.
+func ToBindings(in []container.Binding) []*natv1.Binding {
+	var out []*natv1.Binding
+	for _, b := range in {
+		out = append(out, &natv1.Binding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
+			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort)})
+	}
+	return out
+}
+
+// Endpoints reads what netagent made.
+func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
+	var out []container.Endpoint
+	for _, e := range in {
+		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
+			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
+			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway()})
+	}
+	return out
+}
+
+// toEndpoints writes a container's interfaces.
+func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
+	var out []*networkv1.Endpoint
+	for _, e := range in {
+		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
+			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway})
+	}
+	return out
+}
+
+// Address takes the prefix length off an address in CIDR form.
+func Address(cidr string) string {
+	addr, _, _ := strings.Cut(cidr, "/")
+	return addr
+}
