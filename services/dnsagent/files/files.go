@@ -1,0 +1,124 @@
+// Package files keeps containers' name files in a folder of the run-time root, and reads the host's own.
+//
+// A container's files are bind-mounted into it, and a mount stays with the file that it was made from. So an existing file is
+// written in place and never replaced. What they hold is decided elsewhere.
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+)
+
+const (
+	fileMode = 0o644 // every user of a container reads them
+	dirMode  = 0o711 // mapped users must pass; nobody needs a list of containers
+)
+
+// Folder holds one folder an owner, with three files in each.
+type Folder struct{ root string }
+
+// In is the folder at root.
+func In(root string) Folder { return Folder{root} }
+
+// Paths tells where an owner's files are.
+type Paths struct{ Hostname, Hosts, ResolvConf string }
+
+// Paths of an owner, whether they exist or not.
+func (f Folder) Paths(owner string) Paths {
+	dir := filepath.Join(f.root, owner)
+	return Paths{filepath.Join(dir, "hostname"), filepath.Join(dir, "hosts"), filepath.Join(dir, "resolv.conf")}
+}
+
+// Write writes all three files, in place where they exist.
+func (f Folder) Write(owner string, c registration.Contents) error {
+	return f.each(owner, c, writeInPlace)
+}
+
+// Restore writes those of the files that are missing, and leaves the others as they are: a container may have edited them.
+func (f Folder) Restore(owner string, c registration.Contents) error {
+	return f.each(owner, c, func(path string, data []byte) error {
+		if _, err := os.Lstat(path); err == nil {
+			return nil
+		}
+		return writeInPlace(path, data)
+	})
+}
+
+func (f Folder) each(owner string, c registration.Contents, write func(path string, data []byte) error) error {
+	p := f.Paths(owner)
+	err := os.MkdirAll(filepath.Join(f.root, owner), dirMode)
+	if err == nil {
+		err = errors.Join(write(p.Hostname, c.Hostname), write(p.Hosts, c.Hosts), write(p.ResolvConf, c.ResolvConf))
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, registration.Subject(owner), "its name files cannot be written", fault.WithCause(err),
+			fault.WithHint("look for a full or read-only file system at %s", f.root))
+	}
+	return nil
+}
+
+// writeInPlace keeps the file's inode. The file is cut only after the writing, so that it is never seen empty, and it is never
+// reached through a symbolic link.
+func writeInPlace(path string, data []byte) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, fileMode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Truncate(int64(len(data)))
+	}
+	if err == nil {
+		err = file.Chmod(fileMode) // whatever the umask is
+	}
+	return errors.Join(err, file.Close())
+}
+
+// Remove removes an owner's folder. No error if there is none.
+func (f Folder) Remove(owner string) error {
+	return fault.Wrap(os.RemoveAll(filepath.Join(f.root, owner)), fault.Unavailable, registration.Subject(owner), "its name files cannot be removed")
+}
+
+// Owners gives the UIDs that have a folder, sorted. It makes the root if it is not there. What is not named by a UID is not ours.
+func (f Folder) Owners() ([]string, error) {
+	if err := os.MkdirAll(f.root, dirMode); err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "folder "+f.root, "cannot be made")
+	}
+	entries, err := os.ReadDir(f.root)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "folder "+f.root, "cannot be read")
+	}
+	var owners []string
+	for _, e := range entries {
+		if e.IsDir() && id.Valid(e.Name()) {
+			owners = append(owners, e.Name())
+		}
+	}
+	return owners, nil
+}
+
+// Host reads the host's files below a root, which is "/" but in tests. Files that are not there stay nil.
+func Host(root string) (registration.HostFiles, error) {
+	var h registration.HostFiles
+	for path, to := range map[string]*[]byte{
+		"etc/hostname":                    &h.Hostname,
+		"etc/hosts":                       &h.Hosts,
+		"etc/resolv.conf":                 &h.ResolvConf,
+		"run/systemd/resolve/resolv.conf": &h.ResolvedConf,
+	} {
+		data, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return h, fault.Wrap(err, fault.Unavailable, fmt.Sprintf("the host's /%s", path), "cannot be read")
+		}
+		*to = data
+	}
+	return h, nil
+}

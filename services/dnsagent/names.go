@@ -1,0 +1,138 @@
+package dnsagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"sync"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/api"
+	"github.com/fairlead/fairlead/services/dnsagent/files"
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/store"
+)
+
+// names keeps the files and the state in step.
+type names struct {
+	store      *store.Store
+	files      files.Folder
+	configured resolvconf.Conf
+	hostRoot   string
+	hostname   func() (string, error)
+	log        *slog.Logger
+
+	mu sync.Mutex // one change at a time: files and state of an owner change together, and commits queue up anyway
+}
+
+// Register writes the files and then commits, so that a registration that is on disk has files that are whole.
+func (n *names) Register(ctx context.Context, r registration.Registration) (api.Registered, error) {
+	if err := r.Validate(); err != nil {
+		return api.Registered{}, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return api.Registered{}, err // the caller has gone while others were served
+	}
+	host, err := n.host()
+	if err != nil {
+		return api.Registered{}, err
+	}
+	contents := r.Contents(host, n.configured)
+	if known, ok := n.store.Registration(r.Owner); ok {
+		if !reflect.DeepEqual(known.Registration, r) {
+			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
+				fault.WithHint("release the owner first"))
+		}
+		return n.registered(known), n.files.Restore(r.Owner, contents)
+	}
+	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
+	if err := n.create(entry, contents); err != nil {
+		return api.Registered{}, errors.Join(err, n.files.Remove(r.Owner))
+	}
+	return n.registered(entry), nil
+}
+
+func (n *names) create(r *store.Registration, c registration.Contents) error {
+	if err := n.files.Write(r.Owner, c); err != nil {
+		return err
+	}
+	return n.store.Put(r)
+}
+
+func (n *names) registered(r *store.Registration) api.Registered {
+	return api.Registered{Owner: r.Owner, Paths: n.files.Paths(r.Owner), Hostname: r.StartName}
+}
+
+func (n *names) host() (registration.HostFiles, error) {
+	host, err := files.Host(n.hostRoot)
+	if err != nil {
+		return host, err
+	}
+	host.Name, err = n.hostname()
+	return host, fault.Wrap(err, fault.Unavailable, "the host's name", "cannot be read")
+}
+
+// Owners gives the UIDs that are registered, sorted.
+func (n *names) Owners(context.Context) ([]string, error) {
+	var owners []string
+	for _, r := range n.store.Registrations() {
+		owners = append(owners, r.Owner)
+	}
+	return owners, nil
+}
+
+// Release removes the files first, so that an owner stays listed until nothing of it is left.
+func (n *names) Release(_ context.Context, owner string) error {
+	if err := registration.CheckOwner(owner); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.files.Remove(owner); err != nil {
+		return err
+	}
+	return n.store.Delete(owner)
+}
+
+// reconcile applies the difference between state and files.
+//
+// A registration whose folder has gone is dropped: the run-time root was emptied, by a reboot as a rule, and no container can have
+// the files any more, as a mount stays with the file that it was made from. New ones would reach nobody, and would only stand in
+// the way of the container's next start, with perhaps another address. A folder that nobody registered was left by a request that
+// did not end, and goes too. In a folder that is there, what is missing is written again and what is there is left alone, as
+// containers may edit their files.
+func (n *names) reconcile(ctx context.Context) error {
+	present, err := n.files.Owners()
+	if err != nil {
+		return err
+	}
+	host, err := n.host()
+	if err != nil {
+		return err
+	}
+	orphans := make(map[string]bool, len(present))
+	for _, owner := range present {
+		orphans[owner] = true
+	}
+	var errs []error
+	var gone []string
+	for _, r := range n.store.Registrations() {
+		if !orphans[r.Owner] {
+			gone = append(gone, r.Owner)
+			continue
+		}
+		delete(orphans, r.Owner)
+		errs = append(errs, n.files.Restore(r.Owner, r.Contents(host, n.configured)))
+	}
+	for owner := range orphans {
+		errs = append(errs, n.files.Remove(owner))
+	}
+	if len(gone)+len(orphans) > 0 {
+		n.log.InfoContext(ctx, "name files reconciled", "registrations_dropped", len(gone), "folders_removed", len(orphans))
+	}
+	return errors.Join(append(errs, n.store.Delete(gone...))...)
+}

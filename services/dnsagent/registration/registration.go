@@ -1,0 +1,131 @@
+// Package registration is what a container wants to find in its name files: the request, its rules, and the contents that follow.
+//
+// It is pure. The files of the host come in as bytes, those of the container go out as bytes; package files reads and writes.
+package registration
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/dnsagent/hostsfile"
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
+)
+
+// Source says what the files are made from. The values are those of fairlead.dns.v1.Source; they are stored.
+type Source int
+
+// The sources.
+const (
+	Generated Source = 1 // written for the container
+	Host      Source = 2 // copies of the host's files; what is given explicitly still wins
+)
+
+// Registration is one container's request, as it is stored. Empty lists are nil.
+type Registration struct {
+	Owner        string // the container's UID
+	Source       Source
+	Hostname     string // -h; may be empty
+	Domainname   string
+	Addresses    []netip.Addr // the container's own, in the order of its interfaces
+	ExtraHosts   []ExtraHost
+	Names        resolvconf.Conf // --dns, --dns-search, --dns-option
+	HostGateways []netip.Addr    // what "host-gateway" stands for
+	IPv6Disabled bool            // the container has no IPv6 at all, not even ::1
+}
+
+// ExtraHost is one --add-host.
+type ExtraHost struct {
+	Name    string
+	Addr    netip.Addr // not valid if Gateway is set
+	Gateway bool       // the word host-gateway was given in place of an address
+}
+
+// HostFiles is what the host has. Files that it does not have are nil.
+type HostFiles struct {
+	Name         string // what the kernel answers to hostname
+	Hostname     []byte // etc/hostname
+	Hosts        []byte // etc/hosts
+	ResolvConf   []byte // etc/resolv.conf
+	ResolvedConf []byte // systemd-resolved's list of the real servers
+}
+
+// Contents is what a container's three files hold.
+type Contents struct {
+	Hostname   []byte
+	Hosts      []byte
+	ResolvConf []byte
+}
+
+// HostName is the name that the container is started with.
+func (r *Registration) HostName(host string) string {
+	switch {
+	case r.Hostname != "":
+		return r.Hostname
+	case r.Source == Host:
+		return host
+	default:
+		return id.Short(r.Owner)
+	}
+}
+
+// Contents makes the three files. The configured settings are for containers with a network of their own; one that shares the
+// host's gets the host's, but for what its own flags say.
+func (r *Registration) Contents(host HostFiles, configured resolvconf.Conf) Contents {
+	c := Contents{
+		Hostname:   []byte(r.HostName(host.Name) + "\n"),
+		Hosts:      r.hosts(host.Name),
+		ResolvConf: r.resolvConf(host, configured),
+	}
+	if r.Source != Host {
+		return c
+	}
+	if r.Hostname == "" && host.Hostname != nil {
+		c.Hostname = host.Hostname
+	}
+	if len(r.ExtraHosts) == 0 && host.Hosts != nil {
+		c.Hosts = host.Hosts
+	}
+	return c
+}
+
+func (r *Registration) hosts(hostName string) []byte {
+	var records []hostsfile.Record
+	for _, e := range r.ExtraHosts {
+		addrs := []netip.Addr{e.Addr}
+		if e.Gateway {
+			addrs = r.HostGateways
+		}
+		for _, a := range addrs {
+			records = append(records, hostsfile.Record{Addr: a, Names: []string{e.Name}})
+		}
+	}
+	own := hostsfile.NamesOf(r.HostName(hostName), r.Domainname)
+	for _, a := range r.Addresses {
+		records = append(records, hostsfile.Record{Addr: a, Names: own})
+	}
+	return hostsfile.Render(records, !r.IPv6Disabled)
+}
+
+func (r *Registration) resolvConf(host HostFiles, configured resolvconf.Conf) []byte {
+	conf := resolvconf.Parse(host.ResolvConf)
+	if r.Source == Host {
+		if len(r.Names.Servers)+len(r.Names.Search)+len(r.Names.Options) == 0 {
+			return host.ResolvConf
+		}
+		return r.Names.OrHost(conf).Render()
+	}
+	if conf.IsStub() && host.ResolvedConf != nil {
+		conf = resolvconf.Parse(host.ResolvedConf)
+	}
+	return r.Names.Or(configured).OrHost(conf.ForContainer(r.hasIPv6())).Render()
+}
+
+// hasIPv6 tells whether the container can reach a server by IPv6.
+func (r *Registration) hasIPv6() bool {
+	for _, a := range r.Addresses {
+		if a.Is6() && !a.IsLinkLocalUnicast() && !r.IPv6Disabled {
+			return true
+		}
+	}
+	return false
+}

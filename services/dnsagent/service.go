@@ -1,0 +1,81 @@
+// Package dnsagent serves names: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname.
+//
+// It needs no privilege and nothing of the kernel but a folder to write in. It knows containers by their UID only, and does not
+// mount the files that it writes. The rooms: api speaks gRPC, registration is the domain, hostsfile and resolvconf are the formats,
+// files and store keep. The embedded resolver has its place beside these, as zone and resolver.
+package dnsagent
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/api"
+	"github.com/fairlead/fairlead/services/dnsagent/files"
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/store"
+)
+
+// Config is what dnsagent must be told.
+type Config struct {
+	DataRoot string // holds dns.db
+	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}
+	Log      *slog.Logger
+
+	Servers []netip.Addr // "dns": for containers that name none
+	Search  []string     // "dns-search"
+	Options []string     // "dns-opts"
+
+	HostRoot string                 // where the host's etc and run are; "/" if empty
+	Hostname func() (string, error) // the host's name; os.Hostname if nil
+}
+
+// Service is dnsagent. It implements agent/service.Service.
+type Service struct {
+	*api.Server
+	names *names
+}
+
+// New checks the configuration and opens the state. It changes no container's file.
+func New(_ context.Context, cfg Config) (*Service, error) {
+	configured := resolvconf.Conf{Search: cfg.Search, Servers: cfg.Servers, Options: cfg.Options}
+	if err := registration.ValidateNames("configuration", configured); err != nil {
+		return nil, err
+	}
+	root, err := filepath.Abs(cfg.ExecRoot) // the paths are answered to others, who may stand in another folder
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "folder "+cfg.ExecRoot, "cannot be resolved")
+	}
+	if cfg.HostRoot == "" {
+		cfg.HostRoot = "/"
+	}
+	if cfg.Hostname == nil {
+		cfg.Hostname = os.Hostname
+	}
+	st, err := store.Open(cfg.DataRoot)
+	if err != nil {
+		return nil, err
+	}
+	n := &names{
+		store: st, files: files.In(filepath.Join(root, "dns")), configured: configured,
+		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
+	}
+	return &Service{Server: api.New(n), names: n}, nil
+}
+
+// Run brings files and state together, and then only waits: nothing but requests changes them.
+func (s *Service) Run(ctx context.Context, ready func()) error {
+	if err := s.names.reconcile(ctx); err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// Close closes the state.
+func (s *Service) Close() error { return s.names.store.Close() }

@@ -1,0 +1,395 @@
+package dnsagent_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/faultrpc"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/agent/service"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/services/dnsagent"
+)
+
+var _ service.Service = (*dnsagent.Service)(nil)
+
+// machine is a host's folders, on which agents can be started one after the other.
+type machine struct {
+	t    testing.TB
+	root string
+}
+
+func newMachine(t testing.TB) *machine {
+	m := &machine{t, t.TempDir()}
+	m.write("host/etc/resolv.conf", "nameserver 10.9.9.9\n")
+	m.write("host/etc/hosts", "127.0.0.1 localhost\n10.1.1.1 printer\n")
+	return m
+}
+
+func (m *machine) path(name string) string { return filepath.Join(m.root, name) }
+
+func (m *machine) write(name, content string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.path(name)), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.path(name), []byte(content), 0o644); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) read(path string) string {
+	m.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (m *machine) config() dnsagent.Config {
+	return dnsagent.Config{
+		DataRoot: m.path("data"), ExecRoot: m.path("exec"), HostRoot: m.path("host"), Log: slog.New(slog.DiscardHandler),
+		Hostname: func() (string, error) { return "box", nil },
+	}
+}
+
+// start runs an agent and gives a client of it, and what stops it.
+func (m *machine) start() (dnsv1.NameServiceClient, func()) {
+	m.t.Helper()
+	svc, err := dnsagent.New(context.Background(), m.config())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- svc.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		m.t.Fatalf("the service ended: %v", err)
+	case <-time.After(10 * time.Second):
+		m.t.Fatal("the service does not get ready")
+	}
+	client, disconnect := connect(m.t, svc)
+	stop := sync.OnceFunc(func() {
+		disconnect()
+		cancel()
+		if err := <-ended; err != nil {
+			m.t.Error(err)
+		}
+		if err := svc.Close(); err != nil {
+			m.t.Error(err)
+		}
+	})
+	m.t.Cleanup(stop)
+	return client, stop
+}
+
+func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()) {
+	listener := bufconn.Listen(1 << 20)
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		resp, err := h(ctx, req)
+		return resp, faultrpc.ToStatus(err)
+	}))
+	svc.Register(server)
+	go func() { _ = server.Serve(listener) }()
+	conn, err := grpc.NewClient("passthrough:///dnsagent", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(faultrpc.UnaryClient),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dnsv1.NewNameServiceClient(conn), func() {
+		_ = conn.Close()
+		server.Stop()
+	}
+}
+
+func scenario7(owner string) *dnsv1.RegisterRequest {
+	return &dnsv1.RegisterRequest{
+		Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Hostname: "docker.test.com", Addresses: []string{"172.17.0.2"},
+		Servers: []string{"1.1.1.1"}, Search: []string{"baidu.com"},
+	}
+}
+
+func register(t testing.TB, c dnsv1.NameServiceClient, req *dnsv1.RegisterRequest) *dnsv1.NameFiles {
+	t.Helper()
+	resp, err := c.Register(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.GetFiles()
+}
+
+func owners(t testing.TB, c dnsv1.NameServiceClient) []string {
+	t.Helper()
+	resp, err := c.ListOwners(t.Context(), &dnsv1.ListOwnersRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.GetOwners()
+}
+
+func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	owner := id.New()
+	req := scenario7(owner)
+	req.ExtraHosts = []*dnsv1.HostRecord{{Name: "qq.com", Address: "2.2.2.2"}, {Name: "host.docker.internal", Address: "host-gateway"}}
+	req.HostGateways = []string{"172.17.0.1"}
+	f := register(t, client, req)
+
+	if f.GetHostname() != "docker.test.com" || f.GetOwner() != owner {
+		t.Errorf("answer: %v", f)
+	}
+	if got := m.read(f.GetHostnamePath()); got != "docker.test.com\n" {
+		t.Errorf("hostname: %q", got)
+	}
+	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 1.1.1.1\n" {
+		t.Errorf("resolv.conf: %q", got)
+	}
+	if got := m.read(f.GetHostsPath()); !strings.HasSuffix(got, "ip6-allrouters\n2.2.2.2\tqq.com\n172.17.0.1\thost.docker.internal\n172.17.0.2\tdocker.test.com docker\n") {
+		t.Errorf("hosts:\n%s", got)
+	}
+	if got := owners(t, client); !slices.Equal(got, []string{owner}) {
+		t.Errorf("owners: %v", got)
+	}
+
+	for range 2 {
+		if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: owner}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(f.GetHostsPath())); !os.IsNotExist(err) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if got := owners(t, client); len(got) != 0 {
+		t.Errorf("owners: %v", got)
+	}
+}
+
+func TestHostNetworkingGetsTheHostsFiles(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	f := register(t, client, &dnsv1.RegisterRequest{Owner: id.New(), Source: dnsv1.Source_SOURCE_HOST})
+	if f.GetHostname() != "box" || m.read(f.GetHostnamePath()) != "box\n" {
+		t.Errorf("hostname: %q", f.GetHostname())
+	}
+	if got := m.read(f.GetHostsPath()); got != m.read(m.path("host/etc/hosts")) {
+		t.Errorf("hosts: %q", got)
+	}
+	if got := m.read(f.GetResolvConfPath()); got != m.read(m.path("host/etc/resolv.conf")) {
+		t.Errorf("resolv.conf: %q", got)
+	}
+}
+
+func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
+	m := newMachine(t)
+	client, stop := m.start()
+	owner := id.New()
+	full := scenario7(owner) // with everything that must survive being stored
+	full.Servers = []string{"fe80::1%eth0", "1.1.1.1"}
+	full.Options = []string{"ndots:2"}
+	full.ExtraHosts = []*dnsv1.HostRecord{{Name: "gw", Address: "host-gateway"}, {Name: "db", Address: "2001:db8::1"}}
+	full.HostGateways = []string{"172.17.0.1"}
+	first := register(t, client, full)
+	edited := "127.0.0.1 localhost # edited in the container\n"
+	if err := os.WriteFile(first.GetHostsPath(), []byte(edited), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, restart := range []bool{false, true} {
+		if restart {
+			stop()
+			client, _ = m.start()
+		}
+		if again := register(t, client, full); again.String() != first.String() {
+			t.Errorf("restarted %v: answers %v, then %v", restart, first, again)
+		}
+		if got := m.read(first.GetHostsPath()); got != edited {
+			t.Errorf("restarted %v: the container's edit is gone: %q", restart, got)
+		}
+		other := scenario7(owner)
+		other.Addresses = []string{"172.17.0.3"}
+		if _, err := client.Register(t.Context(), other); !fault.Is(err, fault.Exists) {
+			t.Errorf("restarted %v: other content: %v, want an Exists fault", restart, err)
+		}
+	}
+}
+
+func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T) {
+	m := newMachine(t)
+	client, stop := m.start()
+	vanished, kept, damaged, orphan := id.New(), id.New(), id.New(), id.New()
+	gone := register(t, client, scenario7(vanished))
+	register(t, client, scenario7(kept))
+	hole := register(t, client, scenario7(damaged))
+	stop()
+	if err := os.RemoveAll(filepath.Dir(gone.GetHostsPath())); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(hole.GetHostsPath()); err != nil {
+		t.Fatal(err)
+	}
+	m.write("exec/dns/"+orphan+"/hosts", "half done")
+	m.write("exec/dns/notes/mine", "not ours")
+
+	client, _ = m.start()
+	want := []string{kept, damaged}
+	slices.Sort(want)
+	if got := owners(t, client); !slices.Equal(got, want) {
+		t.Errorf("owners = %v, want %v", got, want)
+	}
+	if got := m.read(hole.GetHostsPath()); !strings.Contains(got, "docker.test.com docker\n") {
+		t.Errorf("the missing file was not written again: %q", got)
+	}
+	if _, err := os.Stat(m.path("exec/dns/" + orphan)); !os.IsNotExist(err) {
+		t.Errorf("the orphan is still there: %v", err)
+	}
+	m.read(m.path("exec/dns/notes/mine"))
+	other := scenario7(vanished)
+	other.Addresses = []string{"172.17.0.9"}
+	register(t, client, other) // the next start, with another address
+}
+
+func TestBadRequestsLeaveNothingBehind(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	owner := id.New()
+	for _, c := range []struct {
+		change func(*dnsv1.RegisterRequest)
+		want   string
+	}{
+		{func(r *dnsv1.RegisterRequest) { r.Owner = "web" }, `"web" is not a container's UID`},
+		{func(r *dnsv1.RegisterRequest) { r.Owner = "../" + owner[3:] }, "is not a container's UID"},
+		{func(r *dnsv1.RegisterRequest) { r.Source = dnsv1.Source_SOURCE_UNSPECIFIED }, "source 0 is not known"},
+		{func(r *dnsv1.RegisterRequest) { r.Source = 7 }, "source 7 is not known"},
+		{func(r *dnsv1.RegisterRequest) { r.Hostname = strings.Repeat("a", 65) }, "is too long (maximum 64 bytes)"},
+		{func(r *dnsv1.RegisterRequest) { r.Addresses = []string{"172.17.0.2/16"} }, `"172.17.0.2/16" is not an IP address`},
+		{func(r *dnsv1.RegisterRequest) { r.HostGateways = []string{""} }, `"" is not an IP address`},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo"}} }, `bad format for add-host: "foo"`},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo", Address: "bar"}} }, `invalid IP address in add-host: "bar"`},
+		{func(r *dnsv1.RegisterRequest) {
+			r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo", Address: "host-gateway"}}
+		}, "unable to derive the IP value for host-gateway"},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "a\nb", Address: "1.1.1.1"}} }, "bad format for add-host"},
+		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"foo"} }, "IP address is not correctly formatted: foo"},
+		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"::1%a\nnameserver 6.6.6.6"} }, "IP address is not correctly formatted"},
+		{func(r *dnsv1.RegisterRequest) { r.Search = []string{"bad domain!"} }, "bad domain! is not a valid domain"},
+		{func(r *dnsv1.RegisterRequest) { r.Options = []string{""} }, "is empty"},
+	} {
+		req := scenario7(owner)
+		c.change(req)
+		_, err := client.Register(t.Context(), req)
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("err = %v; want an Invalid fault of one line with %q", err, c.want)
+		}
+	}
+	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: ".."}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("release of ..: %v, want an Invalid fault", err)
+	}
+	if entries, err := os.ReadDir(m.path("exec/dns")); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	if got := owners(t, client); len(got) != 0 {
+		t.Errorf("owners: %v", got)
+	}
+}
+
+func TestARegistrationThatFailsMidwayLeavesNothingBehind(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	owner := id.New()
+	m.write("exec/dns/"+owner+"/resolv.conf/in-the-way", "") // a folder where the last of the files should be
+	if _, err := client.Register(t.Context(), scenario7(owner)); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("err = %v, want an Unavailable fault", err)
+	}
+	if _, err := os.Stat(m.path("exec/dns/" + owner)); !os.IsNotExist(err) {
+		t.Errorf("the folder is still there: %v", err)
+	}
+	if got := owners(t, client); len(got) != 0 {
+		t.Errorf("owners: %v", got)
+	}
+	register(t, client, scenario7(owner))
+}
+
+func TestFiftyContainersAtOnceDoNotDisturbEachOther(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			req := scenario7(id.New())
+			req.Hostname = fmt.Sprintf("c%d", i)
+			resp, err := client.Register(t.Context(), req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if data, err := os.ReadFile(resp.GetFiles().GetHostnamePath()); err != nil || string(data) != req.Hostname+"\n" {
+				t.Errorf("hostname: %q, %v", data, err)
+			}
+			if i%2 == 0 {
+				return
+			}
+			if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: req.Owner}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	folders, err := os.ReadDir(m.path("exec/dns"))
+	if got := owners(t, client); err != nil || len(got) != 25 || len(folders) != 25 || !slices.IsSorted(got) {
+		t.Errorf("%d owners, %d folders, %v", len(got), len(folders), err)
+	}
+}
+
+func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
+	m := newMachine(t)
+	m.start()
+	if _, err := dnsagent.New(t.Context(), m.config()); !fault.Is(err, fault.Busy) {
+		t.Errorf("err = %v, want a Busy fault", err)
+	}
+}
+
+func TestABadConfigurationIsRefused(t *testing.T) {
+	m := newMachine(t)
+	for _, change := range []func(*dnsagent.Config){
+		func(c *dnsagent.Config) { c.Search = []string{"a\nnameserver 6.6.6.6"} },
+		func(c *dnsagent.Config) { c.Options = []string{"a b"} },
+	} {
+		cfg := m.config()
+		change(&cfg)
+		if _, err := dnsagent.New(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
+			t.Errorf("err = %v, want an Invalid fault", err)
+		}
+	}
+	if _, err := os.Stat(m.path("data")); !os.IsNotExist(err) {
+		t.Errorf("state was made: %v", err)
+	}
+}
+
+// BenchmarkRegister is a whole registration: request, files, commit.
+func BenchmarkRegister(b *testing.B) {
+	m := newMachine(b)
+	client, _ := m.start()
+	for b.Loop() {
+		if _, err := client.Register(b.Context(), scenario7(id.New())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+// Package store is what dnsagent must not forget: which containers have name files, and what they asked for. One durable file.
+package store
+
+import (
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/agent/state"
+)
+
+// Store holds dnsagent's table.
+type Store struct {
+	db            *state.DB
+	registrations *state.Table[Registration]
+}
+
+// Open opens dns.db in a folder.
+func Open(dir string) (*Store, error) {
+	s := &Store{registrations: newRegistrations()}
+	var err error
+	if s.db, err = state.Open(filepath.Join(dir, "dns.db"), s.registrations); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
