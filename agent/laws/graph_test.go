@@ -1,0 +1,131 @@
+package laws_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is the prefix of our own packages. They are named without it everywhere below: "services/netagent/ipam".
+const module = "github.com/fairlead/fairlead/"
+
+// roots are the first elements of our own packages' paths.
+var roots = []string{"agent", "ctl", "deploy", "proto", "services"}
+
+// pkg is a package as `go list` describes it.
+type pkg struct {
+	Dir          string
+	ImportPath   string
+	Name         string
+	GoFiles      []string
+	CgoFiles     []string
+	TestGoFiles  []string
+	XTestGoFiles []string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+}
+
+// graph is every package that ours need, by path.
+type graph map[string]*pkg
+
+// load lists the module's packages and what they need. Packages that do not compile are in it too.
+func load(t *testing.T) graph {
+	t.Helper()
+	fields := "-json=Dir,ImportPath,Name,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports"
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", fields, module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	g := graph{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		p := new(pkg)
+		if err := dec.Decode(p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.ImportPath = short(p.ImportPath)
+		for _, list := range [][]string{p.Imports, p.TestImports, p.XTestImports} {
+			for i := range list {
+				list[i] = short(list[i])
+			}
+		}
+		g[p.ImportPath] = p
+	}
+	if len(g.own()) < 10 {
+		t.Fatalf("only %d packages of ours were found", len(g.own()))
+	}
+	return g
+}
+
+func short(importPath string) string { return strings.TrimPrefix(importPath, module) }
+
+// own gives our own packages that have code, sorted.
+func (g graph) own() []*pkg {
+	var all []*pkg
+	for name, p := range g {
+		if isOwn(name) && p.Name != "" {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b *pkg) int { return strings.Compare(a.ImportPath, b.ImportPath) })
+	return all
+}
+
+func isOwn(name string) bool { return slices.Contains(roots, first(name)) }
+
+// isStandard tells whether a package is the standard library's: they have no dot before the first slash.
+func isStandard(name string) bool { return !isOwn(name) && !strings.Contains(first(name), ".") }
+
+func first(name string) string {
+	head, _, _ := strings.Cut(name, "/")
+	return head
+}
+
+// match tells whether a package fits a pattern: each element as path.Match has it, and "/..." at the end for the package and
+// all below it.
+func match(pattern, name string) bool {
+	if pattern == "..." {
+		return true
+	}
+	base, below := strings.CutSuffix(pattern, "/...")
+	elements := strings.Split(name, "/")
+	if depth := strings.Count(base, "/") + 1; below && len(elements) > depth {
+		elements = elements[:depth]
+	}
+	ok, err := path.Match(base, strings.Join(elements, "/"))
+	return ok && err == nil
+}
+
+func matchAny(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
+}
+
+func TestPatternsMatchWhatTheySay(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"...", "a/b", true},
+		{"services/*/api", "services/netagent/api", true},
+		{"services/*/api", "services/netagent/api/v2", false},
+		{"services/*/api/...", "services/netagent/api/v2", true},
+		{"services/*/api/...", "services/netagent/api", true},
+		{"services/...", "servicesx", false},
+		{"agent/state", "agent/state", true},
+		{"agent/state", "agent/statement", false},
+		{"google.golang.org/grpc/...", "google.golang.org/grpc/codes", true},
+		{"google.golang.org/grpc/...", "google.golang.org/protobuf", false},
+	} {
+		if got := match(c.pattern, c.name); got != c.want {
+			t.Errorf("match(%q, %q) = %v", c.pattern, c.name, got)
+		}
+	}
+}
