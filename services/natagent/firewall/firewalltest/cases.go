@@ -1,0 +1,191 @@
+package firewalltest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// How long to wait: for an answer that must come, and to be sure that none comes.
+const (
+	answerWithin  = 5 * time.Second
+	blockedWithin = 300 * time.Millisecond
+)
+
+// What a case expects, if not an answer.
+const (
+	blocked = "blocked" // refused or dropped
+	refused = "refused" // at once
+)
+
+// Case is one connection and what must come of it.
+type Case struct {
+	From, Network, To string
+	Want              string // "NAME sees ADDRESS", blocked or refused
+	// Bare is what comes of it without any firewall, where that shows that the case could fail. Empty: not tried.
+	Bare string
+}
+
+// Name is the case as a sentence.
+func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.To, c.Network, c.Want) }
+
+// Cases are all of them.
+func Cases() []Case {
+	return append(append(published(), separation()...), loopback()...)
+}
+
+func published() []Case {
+	return []Case{
+		{"ext", "tcp", "10.1.0.1:8080", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:8080", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:9090", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7000", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7005", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7010", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.5:8080", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::1]:8080", "a sees fd01::2", ""},
+		{"ext", "udp", "[fd01::1]:8080", "a sees fd01::2", ""},
+		{"ext", "tcp", "[fd01::1]:9090", "a sees fd01::2", ""},
+		{"ext", "tcp", "10.1.0.5:9090", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:9191", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:8100", "g sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::1]:8100", refused, ""},
+		{"host", "tcp", "10.1.0.1:8080", "a sees 10.1.0.1", ""},
+		{"host", "tcp", "[fd01::1]:8080", "a sees fd01::1", ""},
+		{"host", "tcp", "[::1]:8100", refused, ""},
+		{"a", "tcp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "udp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "10.10.1.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "[fd01::1]:8080", "a sees fd10:1::1", ""},
+		{"c", "tcp", "10.1.0.1:8080", "a sees 10.10.2.2", ""},
+		{"c", "tcp", "[fd01::1]:8080", "a sees fd10:2::2", ""},
+		{"f", "tcp", "10.1.0.1:8099", "e sees 10.10.4.1", ""},
+	}
+}
+
+func separation() []Case {
+	return []Case{
+		{"b", "tcp", "10.10.1.2:80", "a sees 10.10.1.3", ""},
+		{"f", "tcp", "10.10.4.2:80", blocked, ""},
+		{"f", "tcp", "[fd10:4::2]:80", blocked, ""},
+		{"c", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.2.2"},
+		{"c", "tcp", "[fd10:1::2]:80", blocked, "a sees fd10:2::2"},
+		{"ext", "tcp", "10.10.1.2:80", blocked, "a sees 10.1.0.2"},
+		{"ext", "tcp", "10.10.1.2:79", blocked, "a sees 10.1.0.2"},
+		{"ext", "udp", "10.10.1.2:80", blocked, "a sees 10.1.0.2"},
+		{"ext", "tcp", "10.10.1.3:80", blocked, "b sees 10.1.0.2"},
+		{"ext", "tcp", "[fd10:1::2]:80", blocked, "a sees fd01::2"},
+		{"ext", "tcp", "[fd10:1::3]:80", blocked, "b sees fd01::2"},
+		{"a", "tcp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.1.2"},
+		{"a", "udp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.1.2"},
+		{"a", "tcp", "[fd01::2]:80", "ext sees fd01::1", "ext sees fd10:1::2"},
+		{"c", "tcp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.2.2"},
+		{"d", "tcp", "10.1.0.2:80", blocked, "ext sees 10.10.3.2"},
+		{"d", "tcp", "[fd01::2]:80", blocked, "ext sees fd10:3::2"},
+		{"d", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.3.2"},
+		{"d", "tcp", "10.1.0.1:8080", blocked, ""},
+		{"a", "tcp", "10.10.3.2:80", blocked, "d sees 10.10.1.2"},
+		{"ext", "tcp", "10.10.3.2:80", blocked, "d sees 10.1.0.2"},
+		{"host", "tcp", "10.10.3.2:80", "d sees 10.10.3.1", ""},
+	}
+}
+
+func loopback() []Case {
+	return []Case{
+		{"host", "tcp", "127.0.0.1:8080", "a sees 10.10.1.1", ""},
+		{"host", "udp", "127.0.0.1:8080", "a sees 10.10.1.1", ""},
+		{"host", "tcp", "127.0.0.1:9191", "a sees 10.10.1.1", ""},
+		{"host", "tcp", "127.0.0.1:8099", "e sees 10.10.4.1", ""}, // through another bridge
+		{"host", "tcp", "[::1]:8080", "a sees fd10:1::1", ""},
+		{"host", "udp", "[::1]:8080", "a sees fd10:1::1", ""},
+		{"host", "tcp", "127.0.0.1:7777", "host sees 127.0.0.1", "host sees 127.0.0.1"},
+		{"rogue", "tcp", "127.0.0.1:7777", blocked, "host sees 10.10.1.66"},
+		{"rogue", "tcp", "127.0.0.1:9191", blocked, ""},
+		{"ext", "tcp", "127.0.0.1:7777", blocked, "host sees 10.1.0.2"},
+		{"ext", "tcp", "127.0.0.1:9191", blocked, ""},
+		{"ext", "tcp", "127.0.0.1:8080", blocked, ""},
+	}
+}
+
+// Try makes a case's connection and tells what came of it.
+func (tp *Topology) Try(c Case, timeout time.Duration) string {
+	conn, err := tp.nodes[c.From].Dial(c.Network, c.To, timeout)
+	if err != nil {
+		return outcome(err)
+	}
+	defer func() { _ = conn.Close() }()
+	answer, err := exchange(conn, timeout)
+	if err != nil {
+		return outcome(err)
+	}
+	return answer
+}
+
+func exchange(conn net.Conn, timeout time.Duration) (string, error) {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 100)
+	if _, udp := conn.(*net.UDPConn); !udp {
+		b, err := io.ReadAll(conn)
+		return string(b), err
+	}
+	if _, err := conn.Write([]byte("?")); err != nil {
+		return "", err
+	}
+	n, err := conn.Read(buf)
+	return string(buf[:n]), err
+}
+
+func outcome(err error) string {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused
+	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+		return blocked
+	}
+	return err.Error()
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// met tells whether what came of a case is what was wanted.
+func met(want, got string) bool { return got == want || want == blocked && got == refused }
+
+func timeoutFor(want string) time.Duration {
+	if want == blocked {
+		return blockedWithin
+	}
+	return answerWithin
+}
+
+// spoofed tells whether the host takes a datagram that a neighbour sends with a loopback source address.
+func (tp *Topology) spoofed(from string, at net.PacketConn) (bool, error) {
+	src := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 99)}
+	dst := &net.UDPAddr{IP: net.IPv4(10, 1, 0, 1), Port: at.LocalAddr().(*net.UDPAddr).Port}
+	var err error
+	tp.nodes[from].Do(func() {
+		var c *net.UDPConn
+		if c, err = net.DialUDP("udp", src, dst); err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		_, err = c.Write([]byte("spoofed"))
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := at.SetReadDeadline(time.Now().Add(blockedWithin)); err != nil {
+		return false, err
+	}
+	_, _, err = at.ReadFrom(make([]byte, 16))
+	return err == nil, nil
+}

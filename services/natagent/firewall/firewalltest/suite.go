@@ -1,0 +1,162 @@
+// Package firewalltest has the suite that every firewall backend must pass: real connections between real namespaces, with
+// the addresses that the servers see. It is for the tests of backends only.
+package firewalltest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Open makes a backend that works in a namespace. It is closed by the suite.
+type Open func(t testing.TB, ns hostns.NS) firewall.Firewall
+
+// Run runs the suite.
+func Run(t *testing.T, open Open) {
+	tp := NewTopology(t)
+	t.Run("without a firewall", func(t *testing.T) { bare(t, tp) })
+	ctx := context.Background()
+	fw := open(t, tp.HostNS())
+	if _, err := fw.Sync(ctx, State()); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("with it", func(t *testing.T) { all(t, tp) })
+
+	if err := fw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("after it has ended", func(t *testing.T) { all(t, tp) })
+
+	fw = open(t, tp.HostNS())
+	defer func() { _ = fw.Close() }()
+	restart(t, tp, fw)
+	replace(t, tp, fw)
+	withdraw(t, tp, fw)
+}
+
+// bare shows that what the firewall must block would get through without it.
+func bare(t *testing.T, tp *Topology) {
+	for _, c := range Cases() {
+		if c.Bare == "" {
+			continue
+		}
+		t.Run(c.Name(), func(t *testing.T) {
+			t.Parallel()
+			if got := tp.Try(c, answerWithin); got != c.Bare {
+				t.Errorf("without a firewall: %s, want %s; so this case proves nothing", got, c.Bare)
+			}
+		})
+	}
+	spoofs(t, tp, true)
+}
+
+func all(t *testing.T, tp *Topology) {
+	for _, c := range Cases() {
+		t.Run(c.Name(), func(t *testing.T) {
+			t.Parallel()
+			check(t, tp, c)
+		})
+	}
+	spoofs(t, tp, false)
+}
+
+func check(t *testing.T, tp *Topology, c Case) {
+	t.Helper()
+	if got := tp.Try(c, timeoutFor(c.Want)); !met(c.Want, got) {
+		t.Errorf("%s to %s %s: %s, want %s", c.From, c.To, c.Network, got, c.Want)
+	}
+}
+
+func spoofs(t *testing.T, tp *Topology, want bool) {
+	for _, from := range []string{"ext", "rogue"} {
+		t.Run("a loopback source from "+from, func(t *testing.T) {
+			t.Parallel()
+			got, err := tp.spoofed(from, tp.Host.ListenPacket("udp4", "10.1.0.1:0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("the host takes it: %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// restart checks that a new backend takes over without touching anything, while connections go on.
+func restart(t *testing.T, tp *Topology, fw firewall.Firewall) {
+	t.Run("taken over by a new one", func(t *testing.T) {
+		stop, done := make(chan struct{}), make(chan string)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					done <- ""
+					return
+				default:
+				}
+				if got := tp.Try(Cases()[0], answerWithin); got != Cases()[0].Want {
+					done <- got
+					return
+				}
+			}
+		}()
+		change, err := fw.Sync(context.Background(), State())
+		close(stop)
+		if got := <-done; got != "" {
+			t.Errorf("a connection meanwhile: %s", got)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if change.Rebuilt || change.Added != 0 || len(change.Removed) != 0 {
+			t.Errorf("taking over changed %+v", change)
+		}
+	})
+}
+
+// replace checks that networks can be changed and taken out by themselves.
+func replace(t *testing.T, tp *Topology, fw firewall.Firewall) {
+	t.Run("a network that becomes internal", func(t *testing.T) {
+		ctx, b := context.Background(), State().Networks[1]
+		internal := b
+		internal.Internal, internal.Masquerade = true, false
+		if err := fw.Replace(ctx, &b, &internal); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "c", Network: "tcp", To: "10.1.0.2:80", Want: blocked})
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8100", Want: blocked})
+		if err := fw.Replace(ctx, &internal, &b); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "c", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.1"})
+		if err := fw.Replace(ctx, &b, nil); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "c", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.10.2.2"})
+	})
+}
+
+// withdraw checks that a port is taken out by itself, and can be led elsewhere.
+func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
+	t.Run("a port that is withdrawn", func(t *testing.T) {
+		ctx, all := context.Background(), bindings()
+		if err := fw.Withdraw(ctx, all[:1]); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: refused})
+		check(t, tp, Case{From: "ext", Network: "udp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
+		moved := all[0]
+		moved.ContainerIP = State().Networks[0].Subnets[0].Addr().Next().Next().Next() // b
+		if err := fw.Publish(ctx, []publication.Binding{moved}); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
+		if err := fw.Publish(ctx, all[:1]); err == nil {
+			t.Error("one port was led to two containers")
+		}
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
+	})
+}

@@ -1,0 +1,164 @@
+package nftables
+
+import (
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+)
+
+// TableName is the name of the table, family inet, that is ours.
+const TableName = "fairlead"
+
+// The sets and maps. They are all that changes at run time.
+const (
+	setBridge   = "br"      // managed bridges
+	setInternal = "br_int"  // those of internal networks
+	setICC      = "icc"     // bridge . bridge whose containers may talk to each other
+	setHair4    = "hair4"   // bridge . its subnet
+	setHair6    = "hair6"   //
+	setMasq4    = "masq4"   // subnets that take the host's address when they leave
+	setMasq6    = "masq6"   //
+	mapPub4     = "pub4"    // address . protocol . port : container . port
+	mapPub6     = "pub6"    //
+	mapPub4Any  = "pub4any" // protocol . port : container . port
+	mapPub6Any  = "pub6any" //
+)
+
+// chain is a chain and its rules.
+type chain struct {
+	name     string
+	kind     nftables.ChainType // "" for one that is only jumped to
+	hook     *nftables.ChainHook
+	priority *nftables.ChainPriority
+	rules    [][]expr.Any
+}
+
+// sets are the sets and maps of the skeleton. Those without intervals are hashes: an element costs the same to add, to take
+// out and to look up however many there are. Interval sets are only used for subnets.
+func sets(t *nftables.Table) []*nftables.Set {
+	ip4, ip6, name := nftables.TypeIPAddr, nftables.TypeIP6Addr, nftables.TypeIFName
+	proto, port := nftables.TypeInetProto, nftables.TypeInetService
+	names := func(n string, fields ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: t, Name: n, KeyType: concat(fields...), Concatenation: len(fields) > 1,
+			KeyByteOrder: binaryutil.NativeEndian} // without this, nft shows names as ""
+	}
+	interval := func(n string, fields ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: t, Name: n, KeyType: concat(fields...), Concatenation: len(fields) > 1, Interval: true}
+	}
+	toward := func(n string, data nftables.SetDatatype, key ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: t, Name: n, IsMap: true, KeyType: concat(key...), Concatenation: true, DataType: concat(data, port)}
+	}
+	return []*nftables.Set{
+		names(setBridge, name),
+		names(setInternal, name),
+		names(setICC, name, name),
+		interval(setHair4, name, ip4),
+		interval(setHair6, name, ip6),
+		interval(setMasq4, ip4),
+		interval(setMasq6, ip6),
+		toward(mapPub4, ip4, ip4, proto, port),
+		toward(mapPub6, ip6, ip6, proto, port),
+		toward(mapPub4Any, ip4, proto, port),
+		toward(mapPub6Any, ip6, proto, port),
+	}
+}
+
+// chains are the chains of the skeleton. Those that are jumped to come first.
+func chains() []chain {
+	return []chain{
+		{name: "to_published", rules: publishedRules()},
+		{name: "to_bridge_snat", rules: toBridgeSNATRules()},
+		{name: "to_bridge", rules: toBridgeRules()},
+		{name: "from_bridge", rules: fromBridgeRules()},
+		{name: "raw_prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
+			priority: nftables.ChainPriorityRaw, rules: loopbackGuards()},
+		{name: "nat_prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
+			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(), verdict(expr.VerdictJump, "to_published"))}},
+		{name: "nat_output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput,
+			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(), verdict(expr.VerdictJump, "to_published"))}},
+		{name: "nat_postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting,
+			priority: nftables.ChainPriorityNATSource, rules: postroutingRules()},
+		{name: "forward", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward,
+			priority: nftables.ChainPriorityFilter, rules: [][]expr.Any{
+				rule(ifaceIn(expr.MetaKeyOIFNAME, setBridge), verdict(expr.VerdictGoto, "to_bridge")),
+				rule(ifaceIn(expr.MetaKeyIIFNAME, setBridge), verdict(expr.VerdictGoto, "from_bridge")),
+			}},
+	}
+}
+
+// publishedRules translate. An exact address is looked up before "all addresses".
+func publishedRules() [][]expr.Any {
+	return [][]expr.Any{
+		ipv4().dnat(mapPub4, true),
+		ipv4().dnat(mapPub4Any, false),
+		ipv6().dnat(mapPub6, true),
+		ipv6().dnat(mapPub6Any, false),
+	}
+}
+
+// loopbackGuards make good for route_localnet, which bridges need so that 127.0.0.1 reaches published ports: without them
+// a neighbour could reach what listens on the host's loopback, or pretend to come from there. The kernel itself does as
+// much for ::1.
+func loopbackGuards() [][]expr.Any {
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	notLo := ifaceIsNot(expr.MetaKeyIIFNAME, "lo")
+	return [][]expr.Any{
+		rule(notLo, ipv4().within(ipv4().daddr, loopback), drop()),
+		rule(notLo, ipv4().within(ipv4().saddr, loopback), drop()),
+	}
+}
+
+func postroutingRules() [][]expr.Any {
+	leaving := func(f family, set string) []expr.Any {
+		return rule(f.only(), one(f.address(f.saddr, reg1)), in(set),
+			ifaceNotIn(expr.MetaKeyOIFNAME, setBridge), masquerade())
+	}
+	return [][]expr.Any{
+		rule(ifaceIn(expr.MetaKeyOIFNAME, setBridge), verdict(expr.VerdictJump, "to_bridge_snat")),
+		leaving(ipv4(), setMasq4),
+		leaving(ipv6(), setMasq6),
+	}
+}
+
+// toBridgeSNATRules give the bridge's address to connections whose answers would else not come back through the host: those
+// from the host's loopback, and those that a container makes to a port that its own network has published.
+func toBridgeSNATRules() [][]expr.Any {
+	hairpin := func(f family, set string) []expr.Any {
+		return rule(ct(expr.CtKeySTATUS, statusDNAT), f.only(),
+			one(load(expr.MetaKeyOIFNAME, reg1)), one(f.address(f.saddr, reg2)), in(set), masquerade())
+	}
+	return [][]expr.Any{
+		rule(ipv4().within(ipv4().saddr, netip.MustParsePrefix("127.0.0.0/8")), masquerade()),
+		rule(ipv6().within(ipv6().saddr, netip.MustParsePrefix("::1/128")), masquerade()),
+		hairpin(ipv4(), setHair4),
+		hairpin(ipv6(), setHair6),
+	}
+}
+
+// toBridgeRules decide what reaches containers. That a connection was translated shows that its port is published, so no
+// rule for single ports is needed; all else that is new, direct access to container addresses above all, is dropped.
+func toBridgeRules() [][]expr.Any {
+	return append(knownConnections(),
+		rule([]expr.Any{load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg2)}, in(setICC), accept()),
+		rule(ifaceIn(expr.MetaKeyIIFNAME, setInternal), drop()),
+		rule(ifaceIn(expr.MetaKeyOIFNAME, setInternal), drop()),
+		rule(ct(expr.CtKeySTATUS, statusDNAT), accept()),
+		drop(),
+	)
+}
+
+func fromBridgeRules() [][]expr.Any {
+	return append(knownConnections(),
+		rule(ifaceIn(expr.MetaKeyIIFNAME, setInternal), drop()),
+		accept(),
+	)
+}
+
+func knownConnections() [][]expr.Any {
+	return [][]expr.Any{
+		rule(ct(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept()),
+		rule(ct(expr.CtKeySTATE, expr.CtStateBitINVALID), drop()),
+	}
+}

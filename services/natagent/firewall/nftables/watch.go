@@ -1,0 +1,110 @@
+package nftables
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// watchPause is how long to wait before listening again after the kernel had more events than the socket could hold.
+const watchPause = 100 * time.Millisecond
+
+// Watch signals changes that others made and that may be to our table.
+func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
+	events, stop, err := b.monitor()
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan struct{}, 1)
+	signal := func() {
+		select {
+		case out <- struct{}{}:
+		default: // one is waiting to be read already
+		}
+	}
+	go func() {
+		for {
+			if b.listen(ctx, events, signal); ctx.Err() != nil {
+				stop()
+				return
+			}
+			stop()
+			signal() // what was missed is not known
+			for events = nil; events == nil; {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(watchPause):
+				}
+				if events, stop, err = b.monitor(); err != nil {
+					events = nil
+				}
+			}
+		}
+	}()
+	return out, nil
+}
+
+// monitor opens a socket of its own and listens for transactions. stop must be called once.
+func (b *Backend) monitor() (events <-chan *nftables.MonitorEvents, stop func(), err error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(b.ns.Fd()))
+	if err != nil {
+		return nil, nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be watched")
+	}
+	m := nftables.NewMonitor()
+	ch, err := conn.AddGenerationalMonitor(m)
+	if err != nil {
+		return nil, nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be watched")
+	}
+	return ch, func() {
+		_ = m.Close()
+		for range ch { // lets the library's goroutine end
+		}
+	}, nil
+}
+
+// listen signals until events end or ctx does.
+func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEvents, signal func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			if e.GeneratedBy.Header.PID != b.pid && b.concerns(e.Changes) {
+				signal()
+			}
+		}
+	}
+}
+
+// concerns tells whether a transaction may have touched our table. Changes of sets and elements do not say whose they are;
+// nobody else can make them in a table that is owned.
+func (b *Backend) concerns(changes []*nftables.MonitorEvent) bool {
+	for _, c := range changes {
+		switch data := c.Data.(type) {
+		case *nftables.Table:
+			if data != nil && data.Name == TableName {
+				return true
+			}
+		case *nftables.Chain:
+			if data != nil && data.Table != nil && data.Table.Name == TableName {
+				return true
+			}
+		case *nftables.Rule:
+			if data != nil && data.Table != nil && data.Table.Name == TableName {
+				return true
+			}
+		default:
+			if b.flags&nftables.TableFlagOwner == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}

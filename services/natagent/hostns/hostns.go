@@ -1,0 +1,47 @@
+// Package hostns runs functions in the host's network namespace, the one that natagent works on.
+//
+// That is the process's own as a rule; then nothing needs to be entered. Nothing else of natagent changes namespaces.
+package hostns
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// NS is a network namespace.
+type NS struct{ fd int }
+
+// Own is the namespace of the process.
+func Own() NS { return NS{} }
+
+// At is the namespace that an open descriptor refers to; 0 means the process's own. The descriptor must stay open.
+func At(fd int) NS { return NS{fd} }
+
+// Fd is the descriptor, 0 for the process's own namespace.
+func (n NS) Fd() int { return n.fd }
+
+// Do runs f in the namespace. Goroutines that f starts are not in it.
+func (n NS) Do(f func() error) error {
+	if n.fd == 0 {
+		return f()
+	}
+	runtime.LockOSThread()
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the thread's network namespace: %w", err)
+	}
+	defer func() { _ = unix.Close(home) }()
+	if err := unix.Setns(n.fd, unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter the host's network namespace: %w", err)
+	}
+	defer func() {
+		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		} // else the thread stays locked, and ends with its goroutine
+	}()
+	return f()
+}

@@ -1,0 +1,121 @@
+// Package hostport keeps the books on host ports: who has which, and which to hand out next.
+//
+// It is pure and counts only what natagent itself has handed out. Package hostport/hold asks the kernel about the rest.
+// A Ledger is not safe for concurrent use.
+package hostport
+
+import (
+	"iter"
+	"net/netip"
+
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Range is a run of ports, both ends included.
+type Range struct{ First, Last uint16 }
+
+// Contains tells whether a port is in the range.
+func (r Range) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
+
+// Holding says who has a port on an address.
+type Holding struct {
+	IP    netip.Addr
+	Owner string
+	Name  string // the owner's name, for messages
+}
+
+type protoPort struct {
+	proto publication.Protocol
+	port  uint16
+}
+
+type protoIP struct {
+	proto publication.Protocol
+	ip    netip.Addr
+}
+
+// Ledger knows the ports that are handed out.
+type Ledger struct {
+	held map[protoPort][]Holding
+	last map[protoIP]uint16
+}
+
+// NewLedger makes an empty one.
+func NewLedger() *Ledger {
+	return &Ledger{held: map[protoPort][]Holding{}, last: map[protoIP]uint16{}}
+}
+
+// Holder tells who has a port on an address, or on one that excludes it.
+func (l *Ledger) Holder(proto publication.Protocol, ip netip.Addr, port uint16) (Holding, bool) {
+	for _, h := range l.held[protoPort{proto, port}] {
+		if publication.Overlap(h.IP, ip) {
+			return h, true
+		}
+	}
+	return Holding{}, false
+}
+
+// Take enters an owner's port.
+func (l *Ledger) Take(owner, name string, proto publication.Protocol, ip netip.Addr, port uint16) {
+	k := protoPort{proto, port}
+	l.held[k] = append(l.held[k], Holding{ip, owner, name})
+}
+
+// Give strikes a port out again.
+func (l *Ledger) Give(owner string, proto publication.Protocol, ip netip.Addr, port uint16) {
+	k := protoPort{proto, port}
+	var left []Holding
+	for _, h := range l.held[k] {
+		if h.Owner != owner || h.IP != ip {
+			left = append(left, h)
+		}
+	}
+	if len(left) == 0 {
+		delete(l.held, k)
+		return
+	}
+	l.held[k] = left
+}
+
+// Free gives the ports of a range that nobody has on any of the addresses, from the lowest to the highest.
+func (l *Ledger) Free(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
+	return l.from(proto, ips, r, r.First)
+}
+
+// Next gives the free ports of a range, the one after the last that was handed out first, and goes once around. Tell it with
+// Handed which one was taken.
+func (l *Ledger) Next(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
+	start := r.First
+	if last, ok := l.last[protoIP{proto, ips[0]}]; ok && r.Contains(last) && last != r.Last {
+		start = last + 1
+	}
+	return l.from(proto, ips, r, start)
+}
+
+// Handed remembers a port that Next gave as handed out.
+func (l *Ledger) Handed(proto publication.Protocol, ips []netip.Addr, port uint16) {
+	for _, ip := range ips {
+		l.last[protoIP{proto, ip}] = port
+	}
+}
+
+func (l *Ledger) from(proto publication.Protocol, ips []netip.Addr, r Range, start uint16) iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		n := int(r.Last) - int(r.First) + 1
+		for i := range n {
+			port := uint16(int(r.First) + (int(start)-int(r.First)+i)%n)
+			if l.free(proto, ips, port) && !yield(port) {
+				return
+			}
+		}
+	}
+}
+
+func (l *Ledger) free(proto publication.Protocol, ips []netip.Addr, port uint16) bool {
+	for _, ip := range ips {
+		if _, taken := l.Holder(proto, ip, port); taken {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,86 @@
+// Package publication knows what "publish" means: it reads port mappings, refuses those that cannot be, and works out which
+// host ports are wanted for which container ports.
+//
+// It is pure. Which ports are free, sockets, the firewall and the store are not its business.
+package publication
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Protocol is a transport that has ports.
+type Protocol string
+
+// The transports, by the names that Docker prints.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	SCTP Protocol = "sctp"
+)
+
+// Number is the transport's number in an IP header.
+func (p Protocol) Number() uint8 {
+	switch p {
+	case TCP:
+		return 6
+	case UDP:
+		return 17
+	case SCTP:
+		return 132
+	}
+	return 0
+}
+
+// Binding is one host port that leads to one container port.
+type Binding struct {
+	Protocol      Protocol
+	HostIP        netip.Addr // unspecified: all addresses of its family
+	HostPort      uint16
+	ContainerIP   netip.Addr
+	ContainerPort uint16
+}
+
+// Host is the address that clients connect to.
+func (b Binding) Host() netip.AddrPort { return netip.AddrPortFrom(b.HostIP, b.HostPort) }
+
+// Target is where connections are led.
+func (b Binding) Target() netip.AddrPort { return netip.AddrPortFrom(b.ContainerIP, b.ContainerPort) }
+
+// Publication is all that one owner has published.
+type Publication struct {
+	Owner     string // the UID of the container
+	OwnerName string // for messages
+	IPv4      netip.Addr
+	IPv6      netip.Addr
+	Mappings  []Mapping // as asked for
+	Bindings  []Binding // as given, sorted
+}
+
+// Same tells whether two publications ask for the same, whatever ports they got and whatever the container is called.
+func (p *Publication) Same(q *Publication) bool {
+	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings)
+}
+
+// Sort orders bindings by container port, protocol and host address.
+func Sort(bindings []Binding) {
+	slices.SortFunc(bindings, func(a, b Binding) int {
+		return cmp.Or(
+			cmp.Compare(a.ContainerPort, b.ContainerPort),
+			cmp.Compare(a.Protocol, b.Protocol),
+			a.HostIP.Compare(b.HostIP),
+			cmp.Compare(a.HostPort, b.HostPort))
+	})
+}
+
+// Overlap tells whether two host addresses cannot both have the same port: they are equal, or one means the whole family.
+func Overlap(a, b netip.Addr) bool {
+	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
+}
+
+// Subject is how messages name a host port: `port 0.0.0.0:8080/tcp`.
+func Subject(ip netip.Addr, port uint16, proto Protocol) string {
+	return fmt.Sprintf("port %s/%s", netip.AddrPortFrom(ip, port), proto)
+}
