@@ -1,0 +1,144 @@
+package lab
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stageVar marks a program that was started again to be a host machine's first process; it holds the machine's folder.
+const stageVar = "FAIRLEAD_LAB_INIT"
+
+// keep is what a host machine's first process reads before the end of its input when the folder is to stay: a reboot.
+const keep = "keep"
+
+// Init must be called first in main, or in TestMain: in a program that was started to be a host machine's first process it never
+// returns.
+func Init() {
+	if dir := os.Getenv(stageVar); dir != "" {
+		if err := runInit(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "lab:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+}
+
+// runInit sets up the mounts, says so, reaps what is orphaned, and ends when its input ends: so the machine cannot outlive the
+// process that made it, even one that was killed.
+func runInit(dir string) error {
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, syscall.SIGCHLD)
+	if err := mountAll(dir); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	done := make(chan string, 1)
+	go func() {
+		word, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		done <- strings.TrimSpace(word)
+	}()
+	for {
+		select {
+		case <-children:
+			reap(unix.WNOHANG)
+		case word := <-done:
+			return shutDown(dir, word == keep)
+		}
+	}
+}
+
+func reap(options int) {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, options, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid == 0 {
+			return
+		}
+	}
+}
+
+// shutDown ends every process of the machine, unmounts what they mounted in its folder, and removes that.
+func shutDown(dir string, kept bool) error {
+	_ = unix.Kill(-1, unix.SIGKILL)
+	reap(0)
+	points, err := mountsBelow(dir)
+	if err != nil {
+		return err
+	}
+	for _, p := range points {
+		if err := unix.Unmount(p, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", p, err)
+		}
+	}
+	if kept {
+		return os.RemoveAll(filepath.Join(dir, "e"))
+	}
+	return os.RemoveAll(dir)
+}
+
+// mountsBelow are the mount points below a folder, deepest first.
+func mountsBelow(dir string) ([]string, error) {
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); strings.HasPrefix(f[1], dir+"/") {
+			points = append(points, f[1])
+		}
+	}
+	sort.Sort(sort.Reverse(sort.StringSlice(points)))
+	return points, nil
+}
+
+// mountAll makes the mount namespace the machine's own: /proc of its processes, name files of its own, and cgroups that crun takes.
+func mountAll(dir string) error {
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	for _, name := range []string{"hosts", "resolv.conf"} {
+		if err := unix.Mount(filepath.Join(dir, "etc", name), "/etc/"+name, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind /etc/%s: %w", name, err)
+		}
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("set lo up: %w: %s", err, out)
+	}
+	return mountHugetlb()
+}
+
+// mountHugetlb completes a hybrid cgroup layout: crun refuses one in which the v2 side still has a controller, and this one is
+// often left there. No other layout is touched, and the machine's own mounts never.
+func mountHugetlb() error {
+	const point = "/sys/fs/cgroup/hugetlb"
+	left, err := os.ReadFile("/sys/fs/cgroup/unified/cgroup.controllers")
+	if err != nil || !strings.Contains(string(left), "hugetlb") {
+		return nil // another layout, or complete
+	}
+	if err := os.MkdirAll(point, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("cgroup", point, "cgroup", 0, "hugetlb"); err != nil {
+		return fmt.Errorf("mount %s: %w", point, err)
+	}
+	return nil
+}
