@@ -1,0 +1,49 @@
+// Package guardtest is a natagent for tests: it notes what it was asked, and answers as told. It guards nothing.
+package guardtest
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+)
+
+// ErrDown is what a client of a natagent that is down gets.
+var ErrDown = errors.New("connection refused")
+
+// Guard is the client's side of a natagent.
+type Guard struct {
+	natv1.GuardServiceClient // nil: only PutNetwork is there
+
+	mu   sync.Mutex
+	down bool
+	puts []*natv1.GuardedNetwork
+}
+
+// SetDown lets calls fail, or work again.
+func (g *Guard) SetDown(down bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.down = down
+}
+
+// Puts are the networks that were acknowledged, in their order.
+func (g *Guard) Puts() []*natv1.GuardedNetwork {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.puts
+}
+
+// PutNetwork acknowledges.
+func (g *Guard) PutNetwork(_ context.Context, in *natv1.PutNetworkRequest, _ ...grpc.CallOption) (*natv1.PutNetworkResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return nil, ErrDown
+	}
+	g.puts = append(g.puts, in.GetNetwork())
+	return &natv1.PutNetworkResponse{}, nil
+}

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"context"
+
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+type sandboxHandler struct {
+	networkv1.UnimplementedSandboxServiceServer
+	sandboxes Sandboxes
+}
+
+// CreateSandbox makes a sandbox.
+func (h *sandboxHandler) CreateSandbox(ctx context.Context, req *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse, error) {
+	sb, err := h.sandboxes.Create(ctx, requestIn(req))
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.CreateSandboxResponse{Sandbox: sandboxOut(sb)}, nil
+}
+
+// GetSandbox answers an owner's.
+func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandboxRequest) (*networkv1.GetSandboxResponse, error) {
+	sb, err := h.sandboxes.Get(req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.GetSandboxResponse{Sandbox: sandboxOut(sb)}, nil
+}
+
+// ListSandboxes answers all of them.
+func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxesRequest) (*networkv1.ListSandboxesResponse, error) {
+	out := &networkv1.ListSandboxesResponse{}
+	for _, sb := range h.sandboxes.List() {
+		out.Sandboxes = append(out.Sandboxes, sandboxOut(sb))
+	}
+	return out, nil
+}
+
+// Release gives back everything that an owner has.
+func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
+	if err := h.sandboxes.Release(ctx, req.GetOwner()); err != nil {
+		return nil, err
+	}
+	return &networkv1.ReleaseResponse{}, nil
+}
+
+// requestIn leaves a mode that it does not know empty, which the domain refuses.
+func requestIn(req *networkv1.CreateSandboxRequest) network.Request {
+	out := network.Request{Owner: req.GetOwner()}
+	switch req.GetMode() {
+	case networkv1.SandboxMode_SANDBOX_MODE_PRIVATE:
+		out.Mode = network.Private
+	case networkv1.SandboxMode_SANDBOX_MODE_HOST:
+		out.Mode = network.Host
+	}
+	for _, e := range req.GetEndpoints() {
+		out.Networks = append(out.Networks, e.GetNetwork())
+	}
+	return out
+}
+
+func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
+	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsPath: sb.NetnsPath, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	if sb.Mode == network.Host {
+		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
+	}
+	for _, e := range sb.Endpoints {
+		out.Endpoints = append(out.Endpoints, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
+			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
+			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge})
+	}
+	return out
+}

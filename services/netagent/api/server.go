@@ -1,0 +1,40 @@
+// Package api is netagent's face: it turns requests into the domain's words and answers back. It decides nothing.
+package api
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// Networks tells which networks there are.
+type Networks interface {
+	List() []network.Network
+	Find(ref string) (network.Network, error)
+}
+
+// Sandboxes makes and releases sandboxes.
+type Sandboxes interface {
+	Create(context.Context, network.Request) (network.Sandbox, error)
+	Get(owner string) (network.Sandbox, error)
+	List() []network.Sandbox
+	Release(ctx context.Context, owner string) error
+}
+
+// Server serves both of netagent's services.
+type Server struct {
+	networks  Networks
+	sandboxes Sandboxes
+}
+
+// New makes a server.
+func New(n Networks, s Sandboxes) *Server { return &Server{networks: n, sandboxes: s} }
+
+// Register adds the handlers to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks})
+	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
+}

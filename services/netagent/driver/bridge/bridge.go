@@ -1,0 +1,134 @@
+// Package bridge is the driver of networks that are a Linux bridge on the host: the bridge itself, the veth pairs that plug
+// sandboxes into it, and the permanent neighbour entries on both sides. What it is told is the truth; it keeps nothing of its
+// own but the pairs that are still to vanish.
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// MaxPorts is how many ports the kernel gives a bridge.
+const MaxPorts = 1023
+
+// Driver makes bridge networks be as told.
+type Driver struct {
+	host  *kernel.Host
+	dying graveyard
+}
+
+// New makes the driver on a host.
+func New(host *kernel.Host) *Driver {
+	return &Driver{host: host, dying: graveyard{wake: make(chan struct{}, 1)}}
+}
+
+// Ensure makes the network's bridge, or puts right what is wrong with it, and tells what it did and whether the bridge is new.
+// Loopback connections are only let through to it when the network is guarded.
+func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
+	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU}
+	for _, p := range n.Pools {
+		if want.MAC == nil { // the first pool's: IPv4 where there is any
+			want.MAC = network.MACOf(p.Gateway)
+		}
+		want.Addresses = append(want.Addresses, p.HostPrefix())
+	}
+	changes, created, err = d.host.EnsureBridge(want)
+	if errors.Is(err, kernel.ErrNotBridge) {
+		return changes, false, fault.New(fault.Busy, n.Subject(), err.Error(),
+			fault.WithHint("rename or delete that link, or choose another name with --bridge"))
+	}
+	if err == nil && guarded {
+		var done []string
+		done, err = d.host.LocalRoutes(n.Bridge, n.HasIPv6())
+		changes = append(changes, done...)
+	}
+	return changes, created, fault.Wrap(err, fault.Internal, n.Subject(), "cannot make its bridge")
+}
+
+// Complete fills in what this driver decides of an endpoint.
+func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge
+	return e
+}
+
+// Attach plugs an endpoint in. If it fails, the pair ends with the namespace that it leads to.
+func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
+	bridge, ok, err := d.host.Link(n.Bridge)
+	if err != nil || !ok {
+		return fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err),
+			fault.WithHint("it is made again at once; try once more"))
+	}
+	err = d.host.AddVeth(kernel.Veth{Name: e.HostInterface, MAC: network.HostMAC(e.ID), Peer: e.Interface, PeerMAC: e.MAC,
+		MTU: n.MTU, Bridge: bridge.Index}, ns)
+	if errors.Is(err, syscall.EXFULL) {
+		return fault.New(fault.Exhausted, n.Subject(), fmt.Sprintf("all %d ports of its bridge %s are in use", MaxPorts, n.Bridge),
+			fault.WithHint("the kernel allows no more; use a second network"))
+	}
+	if err == nil {
+		err = d.host.SetPort(portOf(n, owner, e))
+	}
+	if err == nil {
+		err = ns.Configure(inside(n, e))
+	}
+	if err == nil {
+		err = d.putNeighbours(bridge.Index, e)
+	}
+	if err != nil {
+		_ = d.dropNeighbours(bridge.Index, e) // what failed first is what to tell
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+	}
+	return nil
+}
+
+// Detach cuts an endpoint off, so that its address can be given out again at once. The pair itself vanishes with its namespace,
+// or is deleted soon if something holds that. No error if there is nothing.
+func (d *Driver) Detach(n network.Network, owner string, e network.Endpoint) error {
+	err := d.host.CutPort(e.HostInterface)
+	bridge, ok, lookErr := d.host.Link(e.Bridge)
+	if err = errors.Join(err, lookErr); ok {
+		err = errors.Join(err, d.dropNeighbours(bridge.Index, e))
+	}
+	d.dying.add(e.HostInterface, network.Alias(n.ID, owner))
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot detach "+e.HostInterface)
+}
+
+func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
+	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer}
+}
+
+// inside is how the endpoint's end in the container shall be.
+func inside(n network.Network, e network.Endpoint) kernel.Interface {
+	i := kernel.Interface{Name: e.Interface, Addresses: e.Addresses()}
+	for _, gw := range []netip.Addr{e.Gateway4, e.Gateway6} {
+		if gw.IsValid() {
+			i.Gateways = append(i.Gateways, gw)
+		}
+	}
+	for _, p := range n.Pools { // the host's own address; a foreign gateway's MAC is not ours to know
+		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: network.MACOf(n.Pools[0].Gateway)})
+	}
+	return i
+}
+
+func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {
+	for _, p := range e.Addresses() {
+		if err := d.host.PutNeighbour(bridge, kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Driver) dropNeighbours(bridge int, e network.Endpoint) error {
+	var errs []error
+	for _, p := range e.Addresses() {
+		errs = append(errs, d.host.DeleteNeighbour(bridge, p.Addr()))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,87 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// grace is how long a pair has to vanish with its namespace, which costs nothing, before it is deleted, which is slow.
+const grace = 300 * time.Millisecond
+
+// graveyard holds the host ends that were detached and may still be there.
+type graveyard struct {
+	wake chan struct{} // holds one token while something may be in it
+	mu   sync.Mutex
+	dead []deadLink
+}
+
+type deadLink struct {
+	name, alias string
+	since       time.Time
+}
+
+func (g *graveyard) add(name, alias string) {
+	g.mu.Lock()
+	g.dead = append(g.dead, deadLink{name, alias, time.Now()})
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes and answers those that were added before a time, and tells whether others are left.
+func (g *graveyard) take(before time.Time) (due []deadLink, more bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := 0
+	for n < len(g.dead) && g.dead[n].since.Before(before) {
+		n++
+	}
+	due, g.dead = g.dead[:n:n], g.dead[n:]
+	return due, len(g.dead) > 0
+}
+
+// Bury deletes detached pairs that are still there after a grace, as a process holds their namespace. It runs until ctx ends,
+// and has then deleted all of them. Failures are told; the next start finds what they leave.
+func (d *Driver) Bury(ctx context.Context, failed func(error)) {
+	for waitAtMost(ctx, d.dying.wake, 0) {
+		for more := true; more && waitAtMost(ctx, nil, grace); {
+			var due []deadLink
+			due, more = d.dying.take(time.Now().Add(-grace))
+			d.bury(due, failed)
+		}
+	}
+	due, _ := d.dying.take(time.Now().Add(time.Hour))
+	d.bury(due, failed)
+}
+
+// waitAtMost waits for a token, or for a time if that is not 0; false if ctx has ended.
+func waitAtMost(ctx context.Context, token <-chan struct{}, most time.Duration) bool {
+	var late <-chan time.Time
+	if most > 0 {
+		late = time.After(most)
+	}
+	select {
+	case <-ctx.Done():
+	case <-token:
+	case <-late:
+	}
+	return ctx.Err() == nil
+}
+
+func (d *Driver) bury(due []deadLink, failed func(error)) {
+	for _, dead := range due {
+		link, ok, err := d.host.Link(dead.name)
+		if ok && link.Alias == dead.alias {
+			err = errors.Join(err, d.host.DeleteLink(link.Index))
+		}
+		if err != nil {
+			failed(fault.Wrap(err, fault.Internal, "link "+dead.name, "cannot be deleted"))
+		}
+	}
+}

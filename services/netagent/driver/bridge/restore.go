@@ -1,0 +1,117 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// Restore compares the ports and neighbours of the network's bridge with the sandboxes that are plugged into it, and applies
+// the difference. With sweep it also removes what no sandbox has: links that this network made, and neighbour entries in its
+// subnets. Sweep only while no sandbox is being made.
+func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error) {
+	bridge, ok, err := d.host.Link(n.Bridge)
+	if err != nil || !ok {
+		return nil, fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err))
+	}
+	links, err := d.host.Links()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look at its ports")
+	}
+	wanted := endpointsOn(n, sandboxes)
+	ports, err := d.restorePorts(n, bridge, links, wanted)
+	changes = append(changes, ports...)
+	neighbours, nerr := d.restoreNeighbours(n, bridge, wanted, sweep)
+	changes = append(changes, neighbours...)
+	if err = errors.Join(err, nerr); sweep {
+		swept, serr := d.sweepLinks(n, links, wanted)
+		changes, err = append(changes, swept...), errors.Join(err, serr)
+	}
+	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot restore its bridge")
+}
+
+type wantedEndpoint struct {
+	network.Endpoint
+	owner string
+}
+
+// endpointsOn are the endpoints on the network, by the name of their host end.
+func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]wantedEndpoint {
+	out := map[string]wantedEndpoint{}
+	for _, sb := range sandboxes {
+		for _, e := range sb.Endpoints {
+			if e.NetworkID == n.ID {
+				out[e.HostInterface] = wantedEndpoint{e, sb.Owner}
+			}
+		}
+	}
+	return out
+}
+
+// restorePorts plugs host ends in again that have lost their bridge.
+func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+	for _, l := range links {
+		e, ours := wanted[l.Name]
+		if !ours || l.Master == bridge.Index && l.Up {
+			continue
+		}
+		if l.Master != bridge.Index {
+			err = errors.Join(err, d.host.Enslave(l.Name, bridge.Index))
+		}
+		err = errors.Join(err, d.host.SetPort(portOf(n, e.owner, e.Endpoint)))
+		changes = append(changes, "port "+l.Name)
+	}
+	return changes, err
+}
+
+func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint, sweep bool) (changes []string, err error) {
+	have, err := d.host.Neighbours(bridge.Index)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[string]kernel.Neighbour{}
+	for _, e := range wanted {
+		for _, p := range e.Addresses() {
+			missing[p.Addr().String()] = kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}
+		}
+	}
+	for _, h := range have {
+		w, ours := missing[h.Addr.String()]
+		switch {
+		case ours && w.MAC.String() == h.MAC.String():
+			delete(missing, h.Addr.String())
+		case !ours && sweep && inPools(n, h):
+			err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, h.Addr))
+			changes = append(changes, "without neighbour "+h.Addr.String())
+		}
+	}
+	for _, w := range missing {
+		err = errors.Join(err, d.host.PutNeighbour(bridge.Index, w))
+		changes = append(changes, "neighbour "+w.Addr.String())
+	}
+	return changes, err
+}
+
+func inPools(n network.Network, h kernel.Neighbour) bool {
+	for _, p := range n.Pools {
+		if p.Subnet.Contains(h.Addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// sweepLinks deletes host ends that this network made and no sandbox has.
+func (d *Driver) sweepLinks(n network.Network, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+	for _, l := range links {
+		if _, ours := wanted[l.Name]; ours || !network.AliasIsOf(l.Alias, n.ID) {
+			continue
+		}
+		err = errors.Join(err, d.host.DeleteLink(l.Index))
+		changes = append(changes, fmt.Sprintf("without link %s (%s)", l.Name, l.Alias))
+	}
+	return changes, err
+}

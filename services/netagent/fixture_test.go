@@ -1,0 +1,245 @@
+package netagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/services/netagent/api/guardtest"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// patience bounds every wait of a test.
+const patience = 10 * time.Second
+
+// host is a namespace with roots for one agent.
+type host struct {
+	t     testing.TB
+	ns    *testns.NS
+	guard *guardtest.Guard
+	cfg   Config
+}
+
+func newHost(t testing.TB) *host {
+	t.Helper()
+	return newHostIn(t, testns.New(t))
+}
+
+func newHostIn(t testing.TB, ns *testns.NS) *host {
+	t.Helper()
+	g := &guardtest.Guard{}
+	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(), Namespace: ns.Path(), Guard: g,
+		Log: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}}
+	t.Cleanup(h.unpinAll)
+	return h
+}
+
+type logTo struct{ t testing.TB }
+
+func (l logTo) Write(b []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+func (h *host) pins() []string {
+	paths, err := filepath.Glob(filepath.Join(h.cfg.ExecRoot, "netns", "*"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return paths
+}
+
+func (h *host) unpinAll() {
+	for _, p := range h.pins() {
+		if err := kernel.Unpin(p); err != nil {
+			h.t.Error(err)
+		}
+	}
+}
+
+// agent is a service that runs.
+type agent struct {
+	*host
+	*Service
+	ready chan struct{}
+	ended chan error
+	stop  func()
+}
+
+// start starts an agent and does not wait for it. It is stopped when the test ends.
+func (h *host) start() *agent {
+	h.t.Helper()
+	s, err := New(context.Background(), h.cfg)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &agent{host: h, Service: s, ready: make(chan struct{}), ended: make(chan error, 1)}
+	go func() { a.ended <- s.Run(ctx, func() { close(a.ready) }) }()
+	stopped := false
+	a.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		select {
+		case err := <-a.ended:
+			if err != nil {
+				h.t.Error(err)
+			}
+		case <-time.After(patience):
+			h.t.Error("the agent does not stop")
+		}
+		if err := s.Close(); err != nil {
+			h.t.Error(err)
+		}
+	}
+	h.t.Cleanup(a.stop)
+	return a
+}
+
+// run starts an agent and waits until it is ready.
+func (h *host) run() *agent {
+	h.t.Helper()
+	a := h.start()
+	select {
+	case <-a.ready:
+	case err := <-a.ended:
+		h.t.Fatal(err)
+	case <-time.After(patience):
+		h.t.Fatal("the agent does not become ready")
+	}
+	return a
+}
+
+// onBridge asks for a sandbox on the default bridge.
+func onBridge(owner string) network.Request {
+	return network.Request{Owner: owner, Mode: network.Private, Networks: []string{"bridge"}}
+}
+
+func (a *agent) create(req network.Request) network.Sandbox {
+	a.t.Helper()
+	sb, err := a.sandboxes.Create(context.Background(), req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return sb
+}
+
+// container makes a sandbox on the default bridge for a new owner.
+func (a *agent) container() network.Sandbox {
+	a.t.Helper()
+	return a.create(onBridge(id.New()))
+}
+
+func (a *agent) release(sb network.Sandbox) {
+	a.t.Helper()
+	if err := a.sandboxes.Release(context.Background(), sb.Owner); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// in runs a command in a sandbox.
+func (h *host) in(sb network.Sandbox, args ...string) string {
+	h.t.Helper()
+	return h.ns.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
+}
+
+// reaches tells whether an address answers connections made in a namespace: nobody listens, so the answer is a refusal.
+func (h *host) reaches(nsPath string, addr string) bool {
+	h.t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		f, err := os.Open(nsPath)
+		if err != nil {
+			done <- err
+			return
+		}
+		defer f.Close()
+		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- err
+			return
+		}
+		_, err = net.DialTimeout("tcp", net.JoinHostPort(addr, "9"), time.Second)
+		done <- err
+	}()
+	return errors.Is(<-done, unix.ECONNREFUSED)
+}
+
+// mustReach is reaches for what must.
+func (h *host) mustReach(nsPath string, addr string) {
+	h.t.Helper()
+	if !h.reaches(nsPath, addr) {
+		h.t.Errorf("%s does not reach %s", nsPath, addr)
+	}
+}
+
+// eventually waits until a condition holds.
+func (h *host) eventually(what string, ok func() bool) {
+	h.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	h.t.Fatalf("it never happens that %s", what)
+}
+
+// has fails the test for each part that is missing from a text.
+func has(t testing.TB, what, text string, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if !strings.Contains(text, p) {
+			t.Errorf("%s has no %q:\n%s", what, p, text)
+		}
+	}
+}
+
+// ports are the names of the bridge's ports.
+func (h *host) ports(bridge string) []string {
+	h.t.Helper()
+	var names []string
+	for line := range strings.Lines(h.ns.Run("ip", "-o", "link", "show", "master", bridge)) {
+		names = append(names, strings.Fields(line)[1])
+	}
+	return names
+}
+
+// nothingLeft waits until the bridge has no ports, and checks that there are no pins and no neighbours.
+func (a *agent) nothingLeft() {
+	a.t.Helper()
+	a.eventually("the bridge has no ports", func() bool { return len(a.ports("docker0")) == 0 })
+	if out := a.ns.Run("ip", "neigh", "show", "dev", "docker0", "nud", "permanent"); out != "" {
+		a.t.Errorf("neighbours are left: %s", out)
+	}
+	if pins := a.pins(); len(pins) > 0 {
+		a.t.Errorf("pins are left: %v", pins)
+	}
+	if all := a.sandboxes.List(); len(all) > 0 {
+		a.t.Errorf("sandboxes are left: %v", all)
+	}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && strings.Contains(string(data), os.TempDir()+"/Test") {
+		fmt.Fprintln(os.Stderr, "a test has left a mount")
+		code = 1
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,101 @@
+// Package guard sees to it that natagent knows each bridge network before a container is on it. It asks natagent with the
+// network's whole wanted state, remembers durably what was acknowledged, and holds no lock while it asks.
+package guard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+const (
+	// callTimeout bounds one call to natagent.
+	callTimeout = 5 * time.Second
+	// firstPause and lastPause are how long to wait between attempts: from the one doubling up to the other.
+	firstPause = 50 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// Guard asks natagent.
+type Guard struct {
+	client natv1.GuardServiceClient
+	store  *store.Store
+	opened func(network.Network) error
+	log    *slog.Logger
+}
+
+// New makes a guard. opened is called each time that natagent has acknowledged a network, before anybody is told.
+func New(client natv1.GuardServiceClient, s *store.Store, opened func(network.Network) error, log *slog.Logger) *Guard {
+	return &Guard{client: client, store: s, opened: opened, log: log}
+}
+
+// Needed tells whether a network has anything to guard.
+func Needed(n network.Network) bool { return n.Driver == network.DriverBridge }
+
+// Acknowledged tells whether natagent has once acknowledged the network as it is now.
+func Acknowledged(n store.Network) bool { return !Needed(n.Network) || n.Guarded == content(n.Network) }
+
+// content is what natagent must know of a network, as text to compare.
+func content(n network.Network) string {
+	w := wanted(n)
+	return fmt.Sprintf("%s %v masquerade=%t inter_container=%t", w.GetBridge(), w.GetSubnets(), w.GetMasquerade(), w.GetInterContainer())
+}
+
+func wanted(n network.Network) *natv1.GuardedNetwork {
+	g := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, InterContainer: n.InterContainer}
+	for _, p := range n.Pools {
+		g.Subnets = append(g.Subnets, p.Subnet.String())
+	}
+	return g
+}
+
+// Require answers when natagent has acknowledged the network, at once if it has done so before. It asks at most once.
+func (g *Guard) Require(ctx context.Context, n store.Network) error {
+	if Acknowledged(n) {
+		return nil
+	}
+	return g.Put(ctx, n.Network)
+}
+
+// Put asks natagent and remembers the acknowledgement.
+func (g *Guard) Put(ctx context.Context, n network.Network) error {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := g.client.PutNetwork(call, &natv1.PutNetworkRequest{Network: wanted(n)}); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fault.New(fault.Unavailable, n.Subject(), "natagent has not put up its guards for it", fault.WithCause(err),
+			fault.WithHint("see that natagent runs and is well, then try again"))
+	}
+	if err := g.store.SetGuarded(n.ID, content(n)); err != nil {
+		return err
+	}
+	return g.opened(n)
+}
+
+// Insist asks natagent again and again until it acknowledges the network or ctx ends. It logs the first failure.
+func (g *Guard) Insist(ctx context.Context, n network.Network) error {
+	logged := false
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		err := g.Put(ctx, n)
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !logged {
+			g.log.Warn("waiting for natagent", "network", n.Name, "error", err)
+			logged = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

@@ -1,0 +1,54 @@
+package kernel
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Neighbour is a permanent entry: an address and the hardware address that it is at.
+type Neighbour struct {
+	Addr netip.Addr
+	MAC  net.HardwareAddr
+}
+
+// PutNeighbour writes a permanent entry on a link, in place of any other for that address. Permanent entries cost no ARP round
+// trip and do not count against the machine-wide limit of the neighbour table.
+func (h *Host) PutNeighbour(link int, n Neighbour) error { return putNeighbour(h.handle, link, n) }
+
+func putNeighbour(handle *netlink.Handle, link int, n Neighbour) error {
+	return wrap("neighbour "+n.Addr.String(), retry(func() error { return handle.NeighSet(neigh(link, n)) }))
+}
+
+func neigh(link int, n Neighbour) *netlink.Neigh {
+	return &netlink.Neigh{LinkIndex: link, Family: familyOf(n.Addr), State: netlink.NUD_PERMANENT, Type: unix.RTN_UNICAST,
+		IP: n.Addr.AsSlice(), HardwareAddr: n.MAC}
+}
+
+// DeleteNeighbour takes an entry away. No error if it is not there.
+func (h *Host) DeleteNeighbour(link int, addr netip.Addr) error {
+	err := retry(func() error { return h.handle.NeighDel(neigh(link, Neighbour{Addr: addr})) })
+	if missing(err) {
+		return nil
+	}
+	return wrap("delete neighbour "+addr.String(), err)
+}
+
+// Neighbours answers the permanent unicast entries of a link.
+func (h *Host) Neighbours(link int) ([]Neighbour, error) {
+	all, err := retried(func() ([]netlink.Neigh, error) { return h.handle.NeighList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list neighbours: %w", err)
+	}
+	var out []Neighbour
+	for _, n := range all {
+		addr, ok := netip.AddrFromSlice(n.IP)
+		if ok && n.State == netlink.NUD_PERMANENT && n.Flags == 0 && (n.Family == netlink.FAMILY_V4 || n.Family == netlink.FAMILY_V6) {
+			out = append(out, Neighbour{Addr: addr.Unmap(), MAC: n.HardwareAddr})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,70 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+)
+
+// Sysctl is a kernel parameter and a value: net/ipv4/conf/docker0/route_localnet = 1.
+type Sysctl struct {
+	Path  string // under /proc/sys; with slashes, as device names may have dots
+	Value string
+}
+
+func (s Sysctl) write() error {
+	if err := os.WriteFile(path.Join("/proc/sys", s.Path), []byte(s.Value), 0); err != nil {
+		return fmt.Errorf("sysctl %s=%s: %w", s.Path, s.Value, errnoOf(err))
+	}
+	return nil
+}
+
+// errnoOf drops the path from a file's error, as the message has it already.
+func errnoOf(err error) error {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// ReadSysctl reads one of the host's network sysctls.
+func (h *Host) ReadSysctl(name string) (value string, err error) {
+	err = h.inside(func() error {
+		value, err = readSysctl(name)
+		return err
+	})
+	return value, err
+}
+
+func readSysctl(name string) (string, error) {
+	data, err := os.ReadFile(path.Join("/proc/sys", name))
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", name, errnoOf(err))
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// ApplySysctls writes those of the host's network sysctls that have another value, and tells which.
+func (h *Host) ApplySysctls(settings []Sysctl) (changes []string, err error) {
+	err = h.inside(func() error {
+		for _, s := range settings {
+			have, err := readSysctl(s.Path)
+			if err != nil {
+				return err
+			}
+			if have == s.Value {
+				continue
+			}
+			if err := s.write(); err != nil {
+				return err
+			}
+			changes = append(changes, fmt.Sprintf("sysctl %s=%s, was %s", s.Path, s.Value, have))
+		}
+		return nil
+	})
+	return changes, err
+}

@@ -1,0 +1,126 @@
+package reconcile
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// forward lets packets pass between containers and the rest of the world.
+//
+// The kernel asks the interface that a packet comes in by, so beside the bridges each interface by which somebody can reach a
+// published port, and by which answers come back, must forward. Docker sets net.ipv4.ip_forward=1 for that, which also turns
+// interfaces into routers that have no address and never see a container's packet, and those that are made later by others for
+// their own ends, and changes how the host takes redirects. Here only those with an address forward. If the host forwards
+// already, its interfaces are its owner's decision and none is touched but the bridges. What is changed is stored with what it
+// was before.
+func (r *Reconciler) forward() error {
+	var bridges []string
+	ipv6 := false
+	for _, n := range r.store.Networks() {
+		if n.Bridge != "" {
+			bridges, ipv6 = append(bridges, n.Bridge), ipv6 || n.HasIPv6()
+		}
+	}
+	err := r.forwardFamily(bridges, false, "net/ipv4/ip_forward", func(link string) string { return "net/ipv4/conf/" + link + "/forwarding" })
+	if err == nil && ipv6 {
+		err = r.forwardIPv6(bridges)
+	}
+	return fault.Wrap(err, fault.Internal, "forwarding", "cannot be switched on")
+}
+
+func (r *Reconciler) forwardFamily(bridges []string, ipv6 bool, global string, perLink func(link string) string) error {
+	on, err := r.host.ReadSysctl(global)
+	if err != nil {
+		return err
+	}
+	var all []kernel.Sysctl
+	for _, b := range bridges {
+		all = append(all, kernel.Sysctl{Path: perLink(b), Value: "1"})
+	}
+	if on == "1" {
+		_, err := r.host.ApplySysctls(all)
+		return err
+	}
+	links, err := r.host.AddressedLinks(ipv6)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if !slices.Contains(bridges, l) {
+			all = append(all, kernel.Sysctl{Path: perLink(l), Value: "1"})
+		}
+	}
+	return r.change(all, bridges)
+}
+
+// forwardIPv6 is forward's other family. Before Linux 6.17 IPv6 knows no forwarding by interface: the whole host forwards or does not.
+// Then interfaces that take router advertisements must be told to go on with it, or the host loses its own default route.
+func (r *Reconciler) forwardIPv6(bridges []string) error {
+	const global = "net/ipv6/conf/all/forwarding"
+	perLink := func(link string) string { return "net/ipv6/conf/" + link + "/force_forwarding" }
+	if _, err := r.host.ReadSysctl(perLink("all")); err == nil {
+		return r.forwardFamily(bridges, true, global, perLink)
+	}
+	links, err := r.host.Links()
+	if err != nil {
+		return err
+	}
+	var all []kernel.Sysctl
+	for _, l := range links {
+		path := "net/ipv6/conf/" + l.Name + "/accept_ra"
+		if v, err := r.host.ReadSysctl(path); err == nil && v == "1" {
+			all = append(all, kernel.Sysctl{Path: path, Value: "2"})
+		}
+	}
+	return r.change(append(all, kernel.Sysctl{Path: global, Value: "1"}), bridges)
+}
+
+// change writes those of the host's parameters that have another value, and remembers what they were.
+func (r *Reconciler) change(all []kernel.Sysctl, bridges []string) error {
+	var todo []kernel.Sysctl
+	var notes []store.Sysctl
+	for _, s := range all {
+		before, err := r.host.ReadSysctl(s.Path)
+		if errors.Is(err, fs.ErrNotExist) || before == s.Value {
+			continue // the link is gone, or nothing is to do
+		}
+		if err != nil {
+			return err
+		}
+		todo, notes = append(todo, s), append(notes, store.Sysctl{Path: s.Path, Before: before, Now: s.Value})
+	}
+	if len(todo) == 0 {
+		return nil
+	}
+	if err := r.store.NoteSysctls(notes...); err != nil {
+		return err
+	}
+	changes, err := r.host.ApplySysctls(todo)
+	r.log.Info("host parameters changed for containers' traffic", "changes", changes, "bridges", bridges)
+	return err
+}
+
+// callNetfilter are the switches that send bridged packets through netfilter, for all bridges of the host at once; a bridge's own
+// attribute can only add to them. They are there if br_netfilter is loaded, and then on by default. With them on, a connection
+// that is translated to a container on the same bridge never reaches the host's IP layer: isolated ports block it, and [::1]
+// does not work.
+var callNetfilter = [...]string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
+
+// spareNetfilter turns these off when a network's new bridge is the only one of the host, as then nobody relies on them. With
+// other bridges about they stay as they are. It happens when a bridge is made and never again: whoever turns them on later wins.
+func (r *Reconciler) spareNetfilter(n network.Network) error {
+	links, err := r.host.Links()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(links, func(l kernel.Link) bool { return l.Kind == "bridge" && l.Name != n.Bridge }) {
+		return nil
+	}
+	return r.change([]kernel.Sysctl{{Path: callNetfilter[0], Value: "0"}, {Path: callNetfilter[1], Value: "0"}}, []string{n.Bridge})
+}

@@ -1,0 +1,96 @@
+// Package reconcile makes the host be as the store says: the predefined networks, their bridges with ports and neighbours, and
+// the forwarding that containers need. It applies differences only, at start, when the kernel tells of a change, and on a slow
+// tick. What is right is left alone.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Driver makes the networks of one kind be as told. Each method tells what it changed.
+type Driver interface {
+	// Ensure makes what the network needs on the host, and tells whether it is new. Before it is guarded, the host's loopback
+	// stays closed to it.
+	Ensure(n network.Network, guarded bool) (changes []string, created bool, err error)
+	// Restore plugs the sandboxes in again that have come off. With sweep it removes what no sandbox has.
+	Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error)
+	// Bury deletes, until ctx ends, what detached endpoints left.
+	Bury(ctx context.Context, failed func(error))
+}
+
+// Guard asks natagent.
+type Guard interface {
+	Put(context.Context, network.Network) error
+	Insist(context.Context, network.Network) error
+}
+
+// Reconciler compares and puts right.
+type Reconciler struct {
+	store   *store.Store
+	host    *kernel.Host
+	drivers map[string]Driver // by a network's driver; what is not in it has nothing on the host
+	guard   Guard
+	log     *slog.Logger
+}
+
+// New makes a reconciler.
+func New(s *store.Store, host *kernel.Host, drivers map[string]Driver, g Guard, log *slog.Logger) *Reconciler {
+	return &Reconciler{store: s, host: host, drivers: drivers, guard: g, log: log}
+}
+
+// Start makes everything right and removes leftovers. No sandbox may be made meanwhile.
+func (r *Reconciler) Start() error {
+	var errs []error
+	for _, n := range r.store.Networks() {
+		if driver, ok := r.drivers[n.Driver]; ok {
+			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, true))
+		}
+	}
+	return errors.Join(append(errs, r.forward())...)
+}
+
+// again makes right what is wrong. Ports and neighbours are looked at when all is to be, or when their bridge is new.
+func (r *Reconciler) again(all bool) error {
+	var errs []error
+	for _, n := range r.store.Networks() {
+		if driver, ok := r.drivers[n.Driver]; ok {
+			errs = append(errs, r.network(driver, n, false))
+			if all {
+				errs = append(errs, r.restore(driver, n, false))
+			}
+		}
+	}
+	return errors.Join(append(errs, r.forward())...)
+}
+
+// network makes one network's bridge right; a bridge that is new is no port's master yet.
+func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
+	changes, created, err := driver.Ensure(n.Network, guard.Acknowledged(n))
+	r.tell(n.Network, changes)
+	if err != nil || !created {
+		return err
+	}
+	if err := r.spareNetfilter(n.Network); err != nil || first {
+		return err
+	}
+	return r.restore(driver, n, false)
+}
+
+func (r *Reconciler) restore(driver Driver, n store.Network, sweep bool) error {
+	changes, err := driver.Restore(n.Network, r.store.SandboxesOn(n.ID), sweep)
+	r.tell(n.Network, changes)
+	return err
+}
+
+func (r *Reconciler) tell(n network.Network, changes []string) {
+	if len(changes) > 0 {
+		r.log.Info("network put right", "network", n.Name, "bridge", n.Bridge, "changes", changes)
+	}
+}

@@ -1,0 +1,130 @@
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+const (
+	slowTick = 30 * time.Second
+	// settle is how long to wait after a change, as changes come in swarms.
+	settle = 50 * time.Millisecond
+	// listenAgain is how long to wait before listening to the kernel again when that has failed.
+	listenAgain = time.Second
+)
+
+// Opened lets the host's loopback through to a network that natagent has just acknowledged.
+func (r *Reconciler) Opened(n network.Network) error {
+	driver, ok := r.drivers[n.Driver]
+	if !ok {
+		return nil
+	}
+	changes, _, err := driver.Ensure(n, true)
+	r.tell(n, changes)
+	return err
+}
+
+// AwaitGuards waits until natagent has acknowledged each network at least once. Those that it has acknowledged before are pushed
+// without waiting.
+func (r *Reconciler) AwaitGuards(ctx context.Context, background func(func())) error {
+	for _, n := range r.store.Networks() {
+		switch {
+		case !guard.Needed(n.Network):
+		case guard.Acknowledged(n):
+			background(func() { _ = r.guard.Insist(ctx, n.Network) }) // it only ends otherwise with ctx
+		default:
+			if err := r.guard.Insist(ctx, n.Network); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Watch puts right what others change, until ctx ends.
+func (r *Reconciler) Watch(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, d := range r.drivers {
+		all.Go(func() { d.Bury(ctx, func(err error) { r.log.Error("leftover", "error", err) }) })
+	}
+	changed := make(chan struct{}, 1)
+	all.Go(func() { r.listen(ctx, changed) })
+	tick := time.NewTicker(slowTick)
+	defer tick.Stop()
+	for last := ""; ; {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			time.Sleep(settle)
+			err = r.again(false)
+		case <-tick.C:
+			r.push(ctx)
+			err = r.again(true)
+		}
+		last = r.logOnce(last, err)
+	}
+}
+
+// logOnce logs an error that differs from the last one.
+func (r *Reconciler) logOnce(last string, err error) string {
+	if err == nil {
+		return ""
+	}
+	if err.Error() != last {
+		r.log.Error("network cannot be put right", "error", err)
+	}
+	return err.Error()
+}
+
+// push tells natagent again what it should know, in case that it has forgotten.
+func (r *Reconciler) push(ctx context.Context) {
+	for _, n := range r.store.Networks() {
+		if !guard.Needed(n.Network) {
+			continue
+		}
+		if err := r.guard.Put(ctx, n.Network); err != nil {
+			r.log.Debug("natagent does not answer", "network", n.Name, "error", err)
+		}
+	}
+}
+
+// listen passes the kernel's changes on that may concern us: of our bridges, and of addresses.
+func (r *Reconciler) listen(ctx context.Context, changed chan<- struct{}) {
+	nudge := func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	for ctx.Err() == nil {
+		err := r.host.Watch(ctx, func(c kernel.Change) {
+			if c.Link == "" || r.isBridge(c.Link) {
+				nudge()
+			}
+		})
+		if err != nil {
+			r.log.Warn("cannot hear the kernel; looking on a slow tick only", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(listenAgain):
+			}
+		}
+	}
+}
+
+func (r *Reconciler) isBridge(link string) bool {
+	for _, n := range r.store.Networks() {
+		if n.Bridge == link {
+			return true
+		}
+	}
+	return false
+}

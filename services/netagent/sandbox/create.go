@@ -1,0 +1,163 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Create makes a sandbox. Asked again with the same content it answers the same. If it fails, nothing is left.
+func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sandbox, error) {
+	var none network.Sandbox
+	if err := req.Validate(); err != nil {
+		return none, err
+	}
+	if err := m.ready(); err != nil {
+		return none, err
+	}
+	nets, err := m.resolve(req)
+	if err != nil {
+		return none, err
+	}
+	for _, n := range nets {
+		if err := m.guard.Require(ctx, n); err != nil {
+			return none, err
+		}
+	}
+	defer m.owners.lock(m.pinOf(req.Owner))()
+	have, ok, err := m.existing(req, nets)
+	if err != nil || ok {
+		return have, err
+	}
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	sb, err := m.plan(req, nets)
+	if err != nil {
+		return none, err
+	}
+	if err := m.make(sb, nets); err != nil {
+		return none, err
+	}
+	return sb, nil
+}
+
+// resolve finds the networks that a request names and checks that they can be had together.
+func (m *Manager) resolve(req network.Request) ([]store.Network, error) {
+	seen := map[string]bool{}
+	var out []store.Network
+	for _, ref := range req.Networks {
+		n, err := m.store.FindNetwork(ref)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := m.drivers[n.Driver]; !ok {
+			return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("networks of driver %s take no endpoints", n.Driver),
+				fault.WithField("endpoints"), fault.WithHint("leave the endpoints out; host is a mode, none is private without endpoints"))
+		}
+		if seen[n.ID] {
+			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
+		}
+		seen[n.ID] = true
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// existing answers the sandbox that the owner has already, if it is as requested and its namespace is there.
+func (m *Manager) existing(req network.Request, nets []store.Network) (have network.Sandbox, ok bool, err error) {
+	have, ok = m.store.Sandbox(req.Owner)
+	if !ok {
+		return have, false, m.clear(req)
+	}
+	if !alive(have) {
+		return have, false, m.remove(have)
+	}
+	ids := make([]string, len(nets))
+	for i, n := range nets {
+		ids[i] = n.ID
+	}
+	if !have.On(req.Mode, ids) {
+		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner), "is there already, with other content",
+			fault.WithHint("release it first"))
+	}
+	return have, true, nil
+}
+
+// clear frees the place where the owner's namespace is to be pinned, unless another owner's id starts the same.
+func (m *Manager) clear(req network.Request) error {
+	path := m.pinOf(req.Owner)
+	if other, ok := m.store.SandboxAt(path); ok {
+		return fault.New(fault.Conflict, subject(req.Owner), "another owner's id starts the same: "+other.Owner,
+			fault.WithHint("choose another id"))
+	}
+	return fault.Wrap(kernel.Unpin(path), fault.Internal, subject(req.Owner), "cannot clear a leftover")
+}
+
+// alive tells whether a sandbox's namespace is there.
+func alive(sb network.Sandbox) bool { return sb.Mode == network.Host || kernel.Pinned(sb.NetnsPath) }
+
+// make remembers the sandbox and makes it, side by side, as both take about as long.
+func (m *Manager) make(sb network.Sandbox, nets []store.Network) error {
+	remembered := make(chan error, 1)
+	go func() { remembered <- m.store.PutSandbox(sb) }()
+	var err error
+	if sb.Mode == network.Private {
+		err = m.plug(sb, nets)
+	}
+	if err = errors.Join(err, <-remembered); err != nil {
+		return errors.Join(err, m.remove(sb))
+	}
+	return nil
+}
+
+// plug makes the namespace with all endpoints in it, and pins it.
+func (m *Manager) plug(sb network.Sandbox, nets []store.Network) error {
+	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
+		if err := ns.Apply(dockerSysctls()); err != nil {
+			return err
+		}
+		for i, e := range sb.Endpoints {
+			n := nets[i].Network
+			if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
+				return err
+			}
+		}
+		return ns.Pin(sb.NetnsPath)
+	})
+	if f := (*fault.Fault)(nil); errors.As(err, &f) {
+		return err
+	}
+	return fault.Wrap(err, fault.Internal, subject(sb.Owner), "cannot be made")
+}
+
+// dockerSysctls are what Docker's containers find: any user may take low ports and ping, as the namespace is its own.
+func dockerSysctls() []kernel.Sysctl {
+	return []kernel.Sysctl{
+		{Path: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
+		{Path: "net/ipv4/ping_group_range", Value: "0 2147483647"},
+	}
+}
+
+// plan leases the addresses and names everything.
+func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandbox, error) {
+	sb := network.Sandbox{Owner: req.Owner, Mode: req.Mode, CreatedAt: time.Now().UTC()}
+	if req.Mode == network.Private {
+		sb.NetnsPath = m.pinOf(req.Owner)
+	}
+	for i, n := range nets {
+		e, err := m.lease(n.Network, i)
+		if err != nil {
+			m.giveBack(sb)
+			return network.Sandbox{}, err
+		}
+		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
+	}
+	return sb, nil
+}

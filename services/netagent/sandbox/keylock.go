@@ -1,0 +1,35 @@
+package sandbox
+
+import "sync"
+
+// keyLock is a lock for each key. It keeps only those that somebody holds or waits for.
+type keyLock struct {
+	mu   sync.Mutex
+	held map[string]*keyHolder
+}
+
+type keyHolder struct {
+	sync.Mutex
+	users int
+}
+
+// lock waits for a key's lock and answers what unlocks it.
+func (k *keyLock) lock(key string) (unlock func()) {
+	k.mu.Lock()
+	h, ok := k.held[key]
+	if !ok {
+		h = &keyHolder{}
+		k.held[key] = h
+	}
+	h.users++
+	k.mu.Unlock()
+	h.Lock()
+	return func() {
+		h.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if h.users--; h.users == 0 {
+			delete(k.held, key)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+// Package sandbox makes and releases sandboxes: namespace, addresses and endpoints as one thing that is there whole or not at
+// all.
+//
+// A sandbox is remembered and made at the same time, and its namespace is pinned last. So a pin without a record and a record
+// without a pin are what a crash left, and Recover clears both. Before it is pinned a namespace ends with this process.
+package sandbox
+
+import (
+	"context"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Driver plugs sandboxes into the networks of one kind.
+type Driver interface {
+	// Complete fills in what the driver decides of an endpoint that has its id, name and addresses.
+	Complete(network.Network, network.Endpoint) network.Endpoint
+	// Attach makes the endpoint in a namespace. If it fails, nothing of it outlives the namespace.
+	Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error
+	// Detach ends the endpoint's traffic, so that its addresses can be given to others. It needs neither the namespace nor
+	// the endpoint to be there.
+	Detach(network.Network, string, network.Endpoint) error
+}
+
+// Guard answers when a network may have containers.
+type Guard interface {
+	Require(context.Context, store.Network) error
+}
+
+// Manager knows all sandboxes. It is safe for concurrent use.
+type Manager struct {
+	store   *store.Store
+	drivers map[string]Driver // by a network's driver; what is not in it takes no endpoints
+	guard   Guard
+	dir     string // where namespaces are pinned
+	book    *ipam.Book
+	owners  keyLock
+	open    atomic.Bool
+}
+
+// New makes a manager that pins namespaces in a folder. It refuses to change anything before Recover.
+func New(s *store.Store, drivers map[string]Driver, guard Guard, dir string) *Manager {
+	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: ipam.NewBook(), owners: keyLock{held: map[string]*keyHolder{}}}
+}
+
+// Get answers an owner's sandbox.
+func (m *Manager) Get(owner string) (network.Sandbox, error) {
+	if err := network.ValidateOwner(owner); err != nil {
+		return network.Sandbox{}, err
+	}
+	sb, ok := m.store.Sandbox(owner)
+	if !ok {
+		return network.Sandbox{}, fault.NotFoundf(subject(owner), "not found")
+	}
+	return sb, nil
+}
+
+// List answers all sandboxes, by owner.
+func (m *Manager) List() []network.Sandbox { return m.store.Sandboxes() }
+
+// pinOf is where an owner's namespace is pinned: under the id that people see.
+func (m *Manager) pinOf(owner string) string { return filepath.Join(m.dir, id.Short(owner)) }
+
+func (m *Manager) ready() error {
+	if m.open.Load() {
+		return nil
+	}
+	return fault.New(fault.Unavailable, "netagent", "is still comparing its state with the kernel", fault.WithHint("try again in a moment"))
+}
+
+func subject(owner string) string { return "sandbox of " + id.Short(owner) }

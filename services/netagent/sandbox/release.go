@@ -1,0 +1,59 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// Release gives back everything that an owner has. Releasing what is not there is no error.
+func (m *Manager) Release(ctx context.Context, owner string) error {
+	if err := network.ValidateOwner(owner); err != nil {
+		return err
+	}
+	if err := errors.Join(m.ready(), ctx.Err()); err != nil {
+		return err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, ok := m.store.Sandbox(owner)
+	if !ok {
+		return nil
+	}
+	return m.remove(sb)
+}
+
+// remove ends a sandbox, made whole or in part, and forgets it, side by side. Its addresses are free when both are done. If the
+// kernel refuses, the sandbox is remembered again, so that it can be released again.
+func (m *Manager) remove(sb network.Sandbox) error {
+	forgotten := make(chan error, 1)
+	go func() { forgotten <- m.store.DeleteSandboxes(sb.Owner) }()
+	err := m.unplug(sb)
+	if ferr := <-forgotten; err != nil || ferr != nil {
+		if err != nil && ferr == nil {
+			ferr = m.store.PutSandbox(sb)
+		}
+		return errors.Join(err, ferr)
+	}
+	m.giveBack(sb)
+	return nil
+}
+
+// unplug detaches the endpoints and lets go of the namespace. All of it is tried.
+func (m *Manager) unplug(sb network.Sandbox) error {
+	var errs []error
+	for _, e := range sb.Endpoints {
+		n, ok := m.store.Network(e.NetworkID)
+		driver, known := m.drivers[n.Driver]
+		if !ok || !known {
+			continue // the network is gone, and its bridge with it
+		}
+		errs = append(errs, driver.Detach(n.Network, sb.Owner, e))
+	}
+	if sb.Mode == network.Private {
+		errs = append(errs, fault.Wrap(kernel.Unpin(sb.NetnsPath), fault.Internal, subject(sb.Owner), "cannot be released"))
+	}
+	return errors.Join(errs...)
+}

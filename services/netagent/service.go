@@ -1,0 +1,134 @@
+// Package netagent is the service that owns networks, sandboxes, endpoints, leases and links. Others ask it by gRPC; it asks
+// natagent to guard its bridges. This package only puts the parts together.
+package netagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/api"
+	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/reconcile"
+	"github.com/fairlead/fairlead/services/netagent/sandbox"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Config is what netagent must be told. Values that are not valid, or empty, have the default.
+type Config struct {
+	DataRoot string // holds net.db
+	ExecRoot string // holds netns/, where namespaces are pinned; on a file system that does not survive a reboot
+	Log      *slog.Logger
+
+	Bip              netip.Prefix // the default bridge's address and subnet; 172.17.0.1/16
+	FixedCIDR        netip.Prefix // where its containers' addresses come from; all of the subnet
+	DefaultGateway   netip.Addr   // what its containers are told; the bridge's address
+	Bip6             netip.Prefix // its IPv6 address and subnet; the first of FixedCIDRv6, and no IPv6 without that
+	FixedCIDRv6      netip.Prefix
+	DefaultGatewayV6 netip.Addr
+	MTU              int    // 1500
+	BridgeName       string // docker0
+
+	Guard     natv1.GuardServiceClient // natagent
+	Namespace string                   // a file that is the host's network namespace; the process's own
+}
+
+// Service is netagent.
+type Service struct {
+	*api.Server
+	settings   network.Settings
+	store      *store.Store
+	host       *kernel.Host
+	sandboxes  *sandbox.Manager
+	reconciler *reconcile.Reconciler
+	log        *slog.Logger
+}
+
+// New opens the state and tries the kernel. It changes nothing.
+func New(_ context.Context, cfg Config) (*Service, error) {
+	settings := network.Settings{Bip: cfg.Bip, FixedCIDR: cfg.FixedCIDR, DefaultGateway: cfg.DefaultGateway, Bip6: cfg.Bip6,
+		FixedCIDRv6: cfg.FixedCIDRv6, DefaultGatewayV6: cfg.DefaultGatewayV6, MTU: cfg.MTU, BridgeName: cfg.BridgeName}.WithDefaults()
+	if err := settings.Validate(); err != nil {
+		return nil, err
+	}
+	if err := kernel.Probe(); err != nil {
+		return nil, fault.New(fault.Unavailable, "kernel", "cannot do what netagent needs", fault.WithCause(err),
+			fault.WithHint("netagent needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and a kernel with network namespaces, bridge and veth"))
+	}
+	host, err := kernel.Open(cfg.Namespace)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "cannot be talked to")
+	}
+	db, err := store.Open(cfg.DataRoot)
+	if err != nil {
+		host.Close()
+		return nil, err
+	}
+	return assemble(cfg, settings, host, db), nil
+}
+
+// assemble is where a driver is added: one line each for what sandboxes and what the reconciler need of it.
+func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *store.Store) *Service {
+	s := &Service{settings: settings, store: db, host: host, log: cfg.Log}
+	bridges := bridge.New(host)
+	g := guard.New(cfg.Guard, db, func(n network.Network) error { return s.reconciler.Opened(n) }, cfg.Log)
+	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges}, g, cfg.Log)
+	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, filepath.Join(cfg.ExecRoot, "netns"))
+	s.Server = api.New(networks{db}, s.sandboxes)
+	return s
+}
+
+// Run makes the host be as the store says, calls ready when natagent has acknowledged every network, and keeps both true until
+// ctx ends. Networks and sandboxes stay.
+func (s *Service) Run(ctx context.Context, ready func()) error {
+	found, err := s.sandboxes.Recover()
+	if err != nil {
+		return err
+	}
+	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray))
+	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start()); err != nil {
+		return err
+	}
+	s.sandboxes.Open()
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	all.Go(func() { s.reconciler.Watch(ctx) })
+	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
+		return nil // told to stop while waiting, which is the only way that it fails
+	}
+	ready()
+	<-ctx.Done()
+	return nil
+}
+
+// Close lets go of the state file and the sockets.
+func (s *Service) Close() error {
+	s.host.Close()
+	return s.store.Close()
+}
+
+// networks shows the stored networks to the API.
+type networks struct{ store *store.Store }
+
+func (n networks) List() []network.Network {
+	var out []network.Network
+	for _, stored := range n.store.Networks() {
+		out = append(out, stored.Network)
+	}
+	return out
+}
+
+func (n networks) Find(ref string) (network.Network, error) {
+	stored, err := n.store.FindNetwork(ref)
+	return stored.Network, err
+}

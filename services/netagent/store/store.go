@@ -1,0 +1,24 @@
+// Package store is what netagent must not forget, in one durable file, one Go file a table. An address is leased exactly as
+// long as a sandbox that has it is in here; there is no second list of leases to disagree with.
+package store
+
+import (
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/agent/state"
+)
+
+// Store holds netagent's tables.
+type Store struct{ db *state.DB }
+
+// Open opens net.db in a folder.
+func Open(dir string) (*Store, error) {
+	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, sysctls)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db}, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
