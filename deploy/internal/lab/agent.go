@@ -1,0 +1,175 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Shape is how the agent's services are spread over processes.
+type Shape string
+
+// The shapes.
+const (
+	AllInOne Shape = "one"   // one process has all services
+	Split    Shape = "split" // each service has its own
+)
+
+// ready bounds how long an agent may take to start, and to stop.
+const ready = 30 * time.Second
+
+// services of a shape, in the order in which they are started. The empty name is all of them.
+func (s Shape) services() []string {
+	if s == Split {
+		return []string{"net", "nat", "dns", "supervisor"}
+	}
+	return []string{""}
+}
+
+// Agent is Fairlead on the host. Its roots are the folders "d" and "e" of the lab.
+type Agent struct {
+	lab       *Lab
+	bin       string
+	shape     Shape
+	processes map[string]*process
+}
+
+// process is one process of the agent.
+type process struct {
+	cmd  *exec.Cmd
+	log  buffer
+	done chan struct{}
+}
+
+// NewAgent prepares an agent with the binaries of a folder. The keys are added to its configuration file.
+func (l *Lab) NewAgent(bin string, shape Shape, keys map[string]any) (*Agent, error) {
+	a := &Agent{lab: l, bin: bin, shape: shape, processes: map[string]*process{}}
+	config := map[string]any{
+		"data-root": a.DataRoot(), "exec-root": a.ExecRoot(), "hosts": []string{a.Socket()}, "log-level": "debug",
+	}
+	maps.Copy(config, keys)
+	data, err := json.MarshalIndent(config, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return a, os.WriteFile(a.configFile(), data, 0o644)
+}
+
+func (a *Agent) configFile() string { return filepath.Join(a.lab.Dir, "daemon.json") }
+
+// DataRoot is the folder of durable state.
+func (a *Agent) DataRoot() string { return filepath.Join(a.lab.Dir, "d") }
+
+// ExecRoot is the folder of run-time files.
+func (a *Agent) ExecRoot() string { return filepath.Join(a.lab.Dir, "e") }
+
+// Socket is what clients take as -H or FAIRLEAD_HOST.
+func (a *Agent) Socket() string { return "unix://" + filepath.Join(a.lab.Dir, "s") }
+
+// Services are the names of the agent's processes; the one of the all-in-one shape has the empty name.
+func (a *Agent) Services() []string { return a.shape.services() }
+
+// Start starts the processes that do not run, and answers when a client is served.
+func (a *Agent) Start(ctx context.Context, extra ...string) error {
+	for _, service := range a.Services() {
+		if a.processes[service] == nil {
+			if err := a.start(service, extra); err != nil {
+				return err
+			}
+		}
+	}
+	return a.wait(ctx)
+}
+
+func (a *Agent) start(service string, extra []string) error {
+	args := []string{"--config-file", a.configFile()}
+	if service != "" {
+		args = append([]string{service}, args...)
+	}
+	p := &process{cmd: exec.Command(filepath.Join(a.bin, "fairlead-agent"), append(args, extra...)...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := a.lab.Host.Start(p.cmd); err != nil {
+		return err
+	}
+	a.processes[service] = p
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.done)
+	}()
+	return nil
+}
+
+// wait asks until a client is served, or a process has ended.
+func (a *Agent) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ready)
+	defer cancel()
+	for {
+		out, err := a.CLI(ctx, "ps")
+		if err == nil {
+			return nil
+		}
+		for _, p := range a.processes {
+			select {
+			case <-p.done:
+				return fmt.Errorf("the agent ended:\n%s", a.Log())
+			default:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the agent does not serve: %w\n%s\n%s", err, out, a.Log())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// CLI runs the command line on the host and answers what it printed, on either stream.
+func (a *Agent) CLI(ctx context.Context, args ...string) (string, error) {
+	return a.lab.Host.Output(ctx, filepath.Join(a.bin, "fairlead"), append([]string{"-H", a.Socket()}, args...)...)
+}
+
+// Stop sends a signal to some of the agent's processes, to all if none is named, and waits for their end.
+func (a *Agent) Stop(signal syscall.Signal, services ...string) error {
+	if len(services) == 0 {
+		services = slices.Sorted(maps.Keys(a.processes))
+	}
+	var errs []error
+	for _, service := range services {
+		if a.shape == AllInOne {
+			service = ""
+		}
+		p := a.processes[service]
+		if p == nil {
+			continue
+		}
+		delete(a.processes, service)
+		_ = p.cmd.Process.Signal(signal)
+		select {
+		case <-p.done:
+		case <-time.After(ready):
+			_ = p.cmd.Process.Kill()
+			errs = append(errs, fmt.Errorf("fairlead-agent %s: still there %s after %s:\n%s", service, ready, signal, p.log.String()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Log is what the running processes have logged.
+func (a *Agent) Log() string {
+	var b strings.Builder
+	for _, service := range a.Services() {
+		if p := a.processes[service]; p != nil {
+			fmt.Fprintf(&b, "--- fairlead-agent %s\n%s", service, p.log.String())
+		}
+	}
+	return b.String()
+}
