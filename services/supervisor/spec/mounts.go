@@ -1,0 +1,68 @@
+package spec
+
+import (
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// mounts are those of every Linux container, then the user's, then the name files.
+func (o *Options) mounts() []specs.Mount {
+	out := standardMounts()
+	for _, m := range o.Mounts {
+		out = append(out, m.build())
+	}
+	for _, f := range []Mount{
+		{Source: o.ResolvConfFile, Target: "/etc/resolv.conf"},
+		{Source: o.HostnameFile, Target: "/etc/hostname"},
+		{Source: o.HostsFile, Target: "/etc/hosts"},
+	} {
+		if f.Source != "" && !o.mounted(f.Target) {
+			out = append(out, f.build())
+		}
+	}
+	return out
+}
+
+// mounted tells whether the user mounts something of his own there.
+func (o *Options) mounted(target string) bool {
+	return slices.ContainsFunc(o.Mounts, func(m Mount) bool { return m.Target == target })
+}
+
+func standardMounts() []specs.Mount {
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+	}
+}
+
+// build makes a bind mount. A read-only one is so with all that is mounted below it.
+func (m Mount) build() specs.Mount {
+	propagation, access := m.Propagation, "rw"
+	if propagation == "" {
+		propagation = "rprivate"
+	}
+	if m.ReadOnly {
+		access = "rro"
+	}
+	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access, propagation}}
+}
+
+// rootfsPropagation is as weak as the mounts allow: a shared or slave mount works only if the root is at least that.
+func (o *Options) rootfsPropagation() string {
+	out := ""
+	for _, m := range o.Mounts {
+		switch m.Propagation {
+		case "shared", "rshared":
+			return "shared"
+		case "slave", "rslave":
+			out = "rslave"
+		}
+	}
+	return out
+}
