@@ -1,0 +1,121 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Build merges layers and checks the result whole. For a scalar the highest layer's word counts; lists are united, the
+// highest layer's elements first, and duplicates dropped. The error joins one Invalid fault for each thing that is wrong;
+// each names its key and where it was written, and says what to do.
+func Build(layers ...Layer) (*Config, error) {
+	b := builder{keys: map[string]Key{}, config: &Config{values: map[string]Value{}}}
+	for _, k := range Keys() {
+		b.keys[k.Name] = k
+	}
+	b.merge(slices.Concat([]Layer{defaults()}, layers))
+	b.read()
+	b.config.derive()
+	if len(b.problems) == 0 {
+		b.problems = b.config.check() // what does not fit together can only be told of what could be read
+	}
+	return b.config, errors.Join(b.problems...)
+}
+
+func defaults() Layer {
+	layer := Layer{Rank: Default}
+	for _, k := range Keys() {
+		if k.Default != "" {
+			layer.Settings = append(layer.Settings, Setting{Key: k.Name, Texts: []string{k.Default}})
+		}
+	}
+	return layer
+}
+
+type builder struct {
+	keys     map[string]Key
+	config   *Config
+	problems []error
+}
+
+// merge fills the values, from the strongest layer down.
+func (b *builder) merge(layers []Layer) {
+	slices.SortStableFunc(layers, func(x, y Layer) int { return cmp.Compare(y.Rank, x.Rank) })
+	for _, layer := range layers {
+		for _, s := range layer.Settings {
+			k, known := b.keys[s.Key]
+			switch {
+			case !known:
+				b.problems = append(b.problems, unknown(s))
+			case !k.Kind.accepts(s.Shape):
+				b.problems = append(b.problems, subjected(bad("", "it must be %s", k.Kind), s.Key, s.Origin))
+			default:
+				b.add(k, s)
+			}
+		}
+	}
+}
+
+func (b *builder) add(k Key, s Setting) {
+	v, set := b.config.values[k.Name]
+	v.Key = k.Name
+	if k.Kind != List && set {
+		return
+	}
+	for _, text := range s.Texts {
+		if !slices.Contains(v.Texts, text) {
+			v.Texts, v.Origins = append(v.Texts, text), append(v.Origins, s.Origin)
+		}
+	}
+	b.config.values[k.Name] = v
+}
+
+// read gives each text to its key. An empty scalar says "not set", which only keys without a default can be.
+func (b *builder) read() {
+	for _, k := range Keys() {
+		v := b.config.values[k.Name]
+		for i, text := range v.Texts {
+			var err error
+			switch {
+			case text != "" || k.Kind == List:
+				err = k.set(b.config, text)
+			case k.Default != "" || k.Kind != String:
+				err = bad("leave it out", "it is empty")
+			}
+			if err != nil {
+				b.problems = append(b.problems, subjected(err, k.Name, v.Origins[i]))
+			}
+		}
+	}
+}
+
+func unknown(s Setting) error {
+	var names []string
+	for _, k := range Keys() {
+		names = append(names, k.Name)
+	}
+	if IsGroup(s.Key) {
+		return subjected(bad("", "it must be an object with the members net, nat, dns and supervisor"), s.Key, s.Origin)
+	}
+	if near, ok := Nearest(s.Key, append(names, "services")); ok {
+		return subjected(bad("did you mean "+near+"?", "there is no such key"), s.Key, s.Origin)
+	}
+	return subjected(bad("the keys are "+strings.Join(names, ", "), "there is no such key"), s.Key, s.Origin)
+}
+
+// subjected says which key a fault is about, and where it was written.
+func subjected(err error, key string, at Origin) error {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok {
+		return err
+	}
+	named := *f
+	named.Subject, named.Field = where(key, at), key
+	return &named
+}
+
+func where(key string, at Origin) string { return key + " (" + at.String() + ")" }

@@ -1,0 +1,214 @@
+package config_test
+
+import (
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// words makes a layer of "key=text" entries; keys that come again are lists.
+func words(rank config.Rank, name string, entries ...string) config.Layer {
+	layer := config.Layer{Rank: rank}
+	for i, e := range entries {
+		key, text, _ := strings.Cut(e, "=")
+		origin := config.Origin{Rank: rank, Name: name, Line: i + 1}
+		if rank == config.Flag {
+			origin.Name = "--" + key
+		}
+		layer.Settings = append(layer.Settings, config.Setting{Key: key, Texts: []string{text}, Origin: origin})
+	}
+	return layer
+}
+
+func flags(entries ...string) config.Layer { return words(config.Flag, "", entries...) }
+
+func file(entries ...string) config.Layer { return words(config.File, "/etc/d.json", entries...) }
+
+func build(t *testing.T, layers ...config.Layer) *config.Config {
+	t.Helper()
+	c, err := config.Build(layers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWithoutAnythingTheDefaultsCount(t *testing.T) {
+	c := build(t)
+	if c.DataRoot != "/var/lib/fairlead" || c.ExecRoot != "/run/fairlead" || c.Bridge != "docker0" || c.MTU != 1500 || c.LogLevel != slog.LevelInfo || c.LogFormat != "text" {
+		t.Errorf("defaults are %+v", c)
+	}
+	if len(c.Hosts) != 1 || c.Hosts[0].String() != "unix:///run/fairlead/fairlead.sock" {
+		t.Errorf("hosts are %v", c.Hosts)
+	}
+	if c.Service("nat").String() != "unix:///run/fairlead/nat.sock" || c.Service("cat") != (config.Host{}) {
+		t.Errorf("services are %v", c.Services)
+	}
+}
+
+func TestAnotherExecRootMovesTheSockets(t *testing.T) {
+	c := build(t, flags("exec-root=/run/x/"), file("services.dns=unix:///run/d.sock"))
+	if c.Hosts[0].String() != "unix:///run/x/fairlead.sock" || c.Service("net").String() != "unix:///run/x/net.sock" || c.Service("dns").String() != "unix:///run/d.sock" {
+		t.Errorf("hosts %v, services %v", c.Hosts, c.Services)
+	}
+	c = build(t, flags("exec-root=/run/x", "hosts=unix:///run/api.sock"))
+	if len(c.Hosts) != 1 || c.Hosts[0].Address != "/run/api.sock" {
+		t.Errorf("hosts %v", c.Hosts)
+	}
+}
+
+func TestTheHigherLayerWinsInWhateverOrderTheyCome(t *testing.T) {
+	env, warnings := config.FromEnvironment([]string{"FAIRLEAD_MTU=1400", "FAIRLEAD_BRIDGE=br-env", "FAIRLEAD_BIP=", "FAIRLEAD_HOST=unix:///x", "HOME=/"})
+	if warnings != nil {
+		t.Errorf("warnings: %v", warnings)
+	}
+	c := build(t, flags("mtu=1300"), file("mtu=1500", "bridge=br-file", "debug=true", "bip=10.1.0.1/16"), env)
+	if c.MTU != 1300 || c.Bridge != "br-env" || !c.Debug || c.LogLevel != slog.LevelDebug || c.BIP != netip.MustParsePrefix("10.1.0.1/16") {
+		t.Errorf("got %+v", c)
+	}
+	for key, want := range map[string]string{"mtu": "flag --mtu", "bridge": "environment FAIRLEAD_BRIDGE", "debug": "/etc/d.json:3", "data-root": "default", "dns": "default"} {
+		if got := c.From(key).String(); got != want {
+			t.Errorf("%s is from %s, want %s", key, got, want)
+		}
+	}
+}
+
+func TestListsAreUnitedWithoutDuplicates(t *testing.T) {
+	env, _ := config.FromEnvironment([]string{"FAIRLEAD_HOSTS=tcp://127.0.0.1:1, unix:///a"})
+	c := build(t, file("hosts=unix:///a", "hosts=unix:///b"), flags("hosts=unix:///c", "hosts=unix:///b"), env)
+	v := c.Values()
+	for _, value := range v {
+		if value.Key != "hosts" {
+			continue
+		}
+		var got []string
+		for i, text := range value.Texts {
+			got = append(got, text+" "+value.Origins[i].String())
+		}
+		want := []string{"unix:///c flag --hosts", "unix:///b flag --hosts", "tcp://127.0.0.1:1 environment FAIRLEAD_HOSTS", "unix:///a environment FAIRLEAD_HOSTS"}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("hosts are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		return
+	}
+	t.Error("hosts are not among the values")
+}
+
+func TestAMisspeltVariableIsWarnedOf(t *testing.T) {
+	_, warnings := config.FromEnvironment([]string{"FAIRLEAD_BPI=10.0.0.1/8", "FAIRLEAD_SOMETHING_ELSE=1"})
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "did you mean FAIRLEAD_BIP?") {
+		t.Errorf("warnings: %q", warnings)
+	}
+}
+
+func TestWhatIsWrongIsSaidWithKeyPlaceAndRemedy(t *testing.T) {
+	long := "/" + strings.Repeat("x", 100)
+	for _, c := range []struct {
+		layer config.Layer
+		want  string // the whole message, lines joined by " | "
+	}{
+		{file("bip=192.168.1.5/24", "fixed-cidr=10.20.0.0/16", "default-gateway=10.20.1.1"),
+			"fixed-cidr (/etc/d.json:2), default-gateway (/etc/d.json:3): 10.20.0.0/16 and 10.20.1.1 are not parts of 192.168.1.0/24, the network of bip (/etc/d.json:1); move them into 192.168.1.0/24, or change bip"},
+		{flags("bip=10.0.0.1"), `bip (flag --bip): "10.0.0.1" has no prefix length; write 10.0.0.1/24 or whichever length your network has`},
+		{flags("bip=10.0.0.0/24"), "bip (flag --bip): 10.0.0.0/24 is the address of the network itself; the bridge needs a host's address in it, as in 10.0.0.1/24"},
+		{flags("bip=10.0.0.255/24"), "bip (flag --bip): 10.0.0.255/24 is the network's broadcast address; write an address and its network's length, as in 192.168.10.1/24"},
+		{flags("bip=10.0.0.1/31"), "bip (flag --bip): the network of 10.0.0.1/31 has no room for containers; write an address and its network's length, as in 192.168.10.1/24"},
+		{flags("bip=fd00::1/64"), `bip (flag --bip): "fd00::1/64" is not an IPv4 address with a prefix length; write an address and its network's length, as in 192.168.10.1/24`},
+		{flags("bip6=fd00::/64"), "bip6 (flag --bip6): fd00::/64 is the address of the network itself; the bridge needs a host's address in it, as in fd00::1/64"},
+		{flags("bip6=fd00::1/64", "fixed-cidr-v6=fd01::/80"),
+			"fixed-cidr-v6 (flag --fixed-cidr-v6): fd01::/80 is not a part of fd00::/64, the network of bip6 (flag --bip6); move it into fd00::/64, or change bip6"},
+		{flags("bip=10.0.0.1/24", "fixed-cidr=10.0.0.0/16"),
+			"fixed-cidr (flag --fixed-cidr): 10.0.0.0/16 is not a part of 10.0.0.0/24, the network of bip (flag --bip); move it into 10.0.0.0/24, or change bip"},
+		{flags("fixed-cidr=10.9.0.0/16", "default-gateway=10.8.0.1"),
+			"default-gateway (flag --default-gateway): 10.8.0.1 is not a part of 10.9.0.0/16, the network of fixed-cidr (flag --fixed-cidr); move it into 10.9.0.0/16, or change fixed-cidr"},
+		{flags("bip=10.0.0.1/24", "default-gateway=10.0.0.255"),
+			"default-gateway (flag --default-gateway): 10.0.0.255 is not a part of 10.0.0.0/24, the network of bip (flag --bip); move it into 10.0.0.0/24, or change bip"},
+		{flags("mtu=67", "dns=dns.example"), `mtu (flag --mtu): "67" is not a number from 68 to 65535; 1500 is Ethernet's | dns (flag --dns): "dns.example" is not a server's address; write an IPv4 or IPv6 address, without a port`},
+		{flags("mtu=1000", "bip6=fd00::1/64"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or leave bip6 and fixed-cidr-v6 out"},
+		{flags("log-level=loud", "log-format=xml"), `log-level (flag --log-level): "loud" is not a level; write debug, info, warn or error | log-format (flag --log-format): "xml" is not a format; write text or json`},
+		{file("bpi=10.0.0.1/24"), "bpi (/etc/d.json:1): there is no such key; did you mean bip?"},
+		{file("service=x"), "service (/etc/d.json:1): there is no such key; did you mean services?"},
+		{file("services=x"), "services (/etc/d.json:1): it must be an object with the members net, nat, dns and supervisor"},
+		{flags("exec-root=" + long), "exec-root (flag --exec-root): " + long + "/supervisor.sock has 117 bytes, a unix socket's path may have 107; use a shorter folder"},
+		{flags("exec-root=/x", "data-root=/x"), "data-root (flag --data-root), exec-root (flag --exec-root): both are /x; give run-time files their own folder, best on a tmpfs"},
+		{flags("data-root=here"), `data-root (flag --data-root): "here" is not an absolute path; write it from / on`},
+		{flags("data-root="), "data-root (flag --data-root): it is empty; leave it out"},
+		{flags("debug=maybe"), `debug (flag --debug): "maybe" is neither true nor false; write true or false`},
+		{flags("services.net=tcp://127.0.0.1:1"), `services.net (flag --services.net): "tcp://127.0.0.1:1" is not a unix socket; services know each other by the user ids that unix sockets tell; write unix:///PATH`},
+		{file("hosts=tcp://0.0.0.0:2375", "hosts=unix:///var/run/f.sock"), "hosts (/etc/d.json:1): tcp://0.0.0.0:2375 would give root on this machine to whoever reaches it; give --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp"},
+		{flags("tlsverify=true", "tlscert=/c"), "tlsverify (flag --tlsverify): it also needs tlscacert, tlskey; give the files of the CA's certificate, the agent's certificate and its key"},
+		{flags("tlscert=/c"), "tlscert (flag --tlscert): nothing uses it without tlsverify; set tlsverify, or leave it out"},
+		{flags("dns-search=a b", "dns-opts=a b"), `dns-search (flag --dns-search): "a b" is not a domain; write letters, digits, dashes and dots | dns-opts (flag --dns-opts): "a b" is not one option; write one option each, as in ndots:2`},
+		{flags("registry-mirrors=mirror", "insecure-registries=http://r"), `registry-mirrors (flag --registry-mirrors): "mirror" is not a mirror's URL; write https://HOST[:PORT] | insecure-registries (flag --insecure-registries): "http://r" is not a registry; write HOST[:PORT] without http://, or a subnet`},
+		{flags("default-runtime=bin/crun"), `default-runtime (flag --default-runtime): "bin/crun" is neither a name nor an absolute path; write a name such as crun, or a path from / on`},
+		{flags("bridge=a-name-much-too-long"), `bridge (flag --bridge): "a-name-much-too-long" cannot be a device's name; use at most 15 letters, digits and dashes`},
+	} {
+		_, err := config.Build(c.layer)
+		if err == nil {
+			t.Errorf("no error; want %s", c.want)
+			continue
+		}
+		if got := strings.ReplaceAll(err.Error(), "\n", " | "); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v is no Invalid fault", err)
+		}
+	}
+}
+
+func TestAFileMustUseTheKeysKind(t *testing.T) {
+	for key, shape := range map[string]config.Shape{"mtu": config.Text, "debug": config.Text, "bip": config.Numeral, "hosts": config.Text, "data-root": config.Other, "dns": config.Other} {
+		s := config.Setting{Key: key, Shape: shape, Texts: []string{"1"}, Origin: config.Origin{Rank: config.File, Name: "f", Line: 3}}
+		_, err := config.Build(config.Layer{Rank: config.File, Settings: []config.Setting{s}})
+		if err == nil || !strings.Contains(err.Error(), key+" (f:3): it must be ") {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+func TestWhatOpensTCPIsAccepted(t *testing.T) {
+	for _, l := range []config.Layer{
+		flags("hosts=tcp://0.0.0.0:2375", "insecure-tcp=true"),
+		flags("hosts=tcp://0.0.0.0:2376", "tlsverify=1", "tlscacert=/a", "tlscert=/b", "tlskey=/c"),
+		flags("hosts=tcp://127.0.0.1:2375", "hosts=tcp://[::1]:2375", "hosts=tcp://localhost:2375", "hosts=fd://"),
+	} {
+		build(t, l)
+	}
+}
+
+func TestKeysAreUniqueAndDescribed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, k := range config.Keys() {
+		for _, name := range []string{"key " + k.Name, "variable " + k.Variable(), "flag " + k.Flag, "letter " + k.Short} {
+			if seen[name] && !strings.HasSuffix(name, " ") {
+				t.Errorf("%s stands for two keys", name)
+			}
+			seen[name] = true
+		}
+		if k.Usage == "" {
+			t.Errorf("key %s says nothing of its use", k.Name)
+		}
+	}
+}
+
+func FuzzBuild(f *testing.F) {
+	for _, k := range config.Keys() {
+		f.Add(k.Name, "192.168.1.5/24", "10.0.0.0/8")
+		f.Add(k.Name, "unix:///x", "::1")
+	}
+	f.Fuzz(func(t *testing.T, key, a, b string) {
+		c, err := config.Build(flags(key+"="+a, "fixed-cidr="+b, "bip6="+b, "dns="+a))
+		if err == nil && (len(c.Hosts) == 0 || c.MTU == 0 || c.DataRoot == c.ExecRoot) {
+			t.Errorf("an accepted configuration lacks what every agent needs: %+v", c)
+		}
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v is no Invalid fault", err)
+		}
+	})
+}

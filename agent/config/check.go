@@ -1,0 +1,148 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// derive computes what follows from other keys when it is not given.
+func (c *Config) derive() {
+	if len(c.Hosts) == 0 {
+		c.Hosts = []Host{c.inExecRoot("fairlead")}
+		c.values["hosts"] = Value{"hosts", []string{c.Hosts[0].String()}, []Origin{{}}}
+	}
+	for name, field := range c.Services.byName() {
+		if *field == (Host{}) {
+			*field = c.inExecRoot(name)
+			key := "services." + name
+			c.values[key] = Value{key, []string{field.String()}, []Origin{{}}}
+		}
+	}
+	if c.Debug {
+		c.LogLevel = slog.LevelDebug
+	}
+}
+
+func (c *Config) inExecRoot(name string) Host {
+	return Host{Network: "unix", Address: c.ExecRoot + "/" + name + ".sock"}
+}
+
+// check finds what does not fit together.
+func (c *Config) check() []error {
+	var problems []error
+	for _, err := range []error{
+		c.checkRoots(), c.checkSockets(),
+		c.checkFamily(c.BIP, c.FixedCIDR, c.DefaultGateway, "bip", "fixed-cidr", "default-gateway"),
+		c.checkFamily(c.BIP6, c.FixedCIDRv6, c.DefaultGatewayV6, "bip6", "fixed-cidr-v6", "default-gateway-v6"),
+		c.checkMTU(), c.checkTLS(), c.checkTCP(),
+	} {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+func (c *Config) checkRoots() error {
+	if c.DataRoot != c.ExecRoot {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject("data-root", "exec-root"), "both are "+c.DataRoot, fault.WithField("exec-root"),
+		fault.WithHint("give run-time files their own folder, best on a tmpfs"))
+}
+
+// checkSockets looks at the sockets that exec-root places.
+func (c *Config) checkSockets() error {
+	longest := c.inExecRoot("supervisor")
+	if len(longest.Address) <= UnixPathMax {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject("exec-root"),
+		fmt.Sprintf("%s has %d bytes, a unix socket's path may have %d", longest.Address, len(longest.Address), UnixPathMax),
+		fault.WithField("exec-root"), fault.WithHint("use a shorter folder"))
+}
+
+// checkFamily holds the allocation range and the gateway against the bridge's network. All that is outside is told at once.
+func (c *Config) checkFamily(bip, fixed netip.Prefix, gateway netip.Addr, bipKey, fixedKey, gatewayKey string) error {
+	network, source := bip.Masked(), bipKey
+	if !bip.IsValid() {
+		network, source, fixed = fixed, fixedKey, netip.Prefix{} // the network is then computed from the range
+	}
+	if !network.IsValid() {
+		return nil
+	}
+	var keys, values []string
+	if fixed.IsValid() && (!network.Contains(fixed.Addr()) || fixed.Bits() < network.Bits()) {
+		keys, values = append(keys, fixedKey), append(values, fixed.String())
+	}
+	if gateway.IsValid() && (!network.Contains(gateway) || gateway == network.Addr() || gateway.Is4() && gateway == last(network)) {
+		keys, values = append(keys, gatewayKey), append(values, gateway.String())
+	}
+	if keys == nil {
+		return nil
+	}
+	verb, them := "is not a part", "it"
+	if len(keys) > 1 {
+		verb, them = "are not parts", "them"
+	}
+	return fault.New(fault.Invalid, c.subject(keys...),
+		fmt.Sprintf("%s %s of %s, the network of %s", strings.Join(values, " and "), verb, network, c.subject(source)),
+		fault.WithField(keys[0]), fault.WithHint("move %s into %s, or change %s", them, network, source))
+}
+
+func (c *Config) checkMTU() error {
+	if c.MTU >= 1280 || !c.BIP6.IsValid() && !c.FixedCIDRv6.IsValid() {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject("mtu"), fmt.Sprintf("%d is too small for IPv6", c.MTU), fault.WithField("mtu"),
+		fault.WithHint("use 1280 or more, or leave bip6 and fixed-cidr-v6 out"))
+}
+
+func (c *Config) checkTLS() error {
+	var missing, given []string
+	for _, f := range []struct{ key, file string }{{"tlscacert", c.TLSCACert}, {"tlscert", c.TLSCert}, {"tlskey", c.TLSKey}} {
+		if f.file == "" {
+			missing = append(missing, f.key)
+		} else {
+			given = append(given, f.key)
+		}
+	}
+	switch {
+	case c.TLSVerify && missing != nil:
+		return fault.New(fault.Invalid, c.subject("tlsverify"), "it also needs "+strings.Join(missing, ", "), fault.WithField("tlsverify"),
+			fault.WithHint("give the files of the CA's certificate, the agent's certificate and its key"))
+	case !c.TLSVerify && given != nil:
+		return fault.New(fault.Invalid, c.subject(given...), "nothing uses it without tlsverify", fault.WithField(given[0]),
+			fault.WithHint("set tlsverify, or leave it out"))
+	}
+	return nil
+}
+
+// checkTCP refuses to give root to a network.
+func (c *Config) checkTCP() error {
+	var open []string
+	for _, h := range c.Hosts {
+		if !h.Loopback() {
+			open = append(open, h.String())
+		}
+	}
+	if open == nil || c.TLSVerify || c.InsecureTCP {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject("hosts"), strings.Join(open, " and ")+" would give root on this machine to whoever reaches it",
+		fault.WithField("hosts"),
+		fault.WithHint("give --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp"))
+}
+
+// subject names keys and where each was written.
+func (c *Config) subject(keys ...string) string {
+	var all []string
+	for _, k := range keys {
+		all = append(all, where(k, c.From(k)))
+	}
+	return strings.Join(all, ", ")
+}

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Host is where something listens: a unix socket, a TCP address, or (Network "fd") whatever systemd hands over.
+type Host struct {
+	Network string // "unix", "tcp" or "fd"
+	Address string // a path, ADDRESS:PORT, or nothing
+}
+
+// String is the host as ParseHost reads it; empty for the zero Host.
+func (h Host) String() string {
+	if h.Network == "" {
+		return ""
+	}
+	return h.Network + "://" + h.Address
+}
+
+// Loopback tells whether only this machine can reach it.
+func (h Host) Loopback() bool {
+	if h.Network != "tcp" {
+		return true
+	}
+	name := h.Address[:strings.LastIndexByte(h.Address, ':')]
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return name == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// UnixPathMax is the longest path of a unix socket; the kernel's field has 108 bytes and the last is zero.
+const UnixPathMax = 107
+
+// ParseHost reads unix://PATH, tcp://ADDRESS:PORT or fd://.
+func ParseHost(text string) (Host, error) {
+	network, address, found := strings.Cut(text, "://")
+	h := Host{network, address}
+	switch {
+	case !found:
+		return Host{}, bad("write unix:///PATH, tcp://ADDRESS:PORT or fd://", "%q has no scheme", text)
+	case network == "unix":
+		return h.checked(h.checkPath())
+	case network == "tcp":
+		return h.checked(h.checkPort())
+	case network == "fd" && address == "":
+		return h, nil
+	case network == "fd":
+		return Host{}, bad("write fd:// to take all that systemd hands over", "%q names a descriptor", text)
+	}
+	return Host{}, bad("write unix:///PATH, tcp://ADDRESS:PORT or fd://", "%q has a scheme that is not known", text)
+}
+
+func (h Host) checked(err error) (Host, error) {
+	if err != nil {
+		return Host{}, err
+	}
+	return h, nil
+}
+
+func (h Host) checkPath() error {
+	switch {
+	case !filepath.IsAbs(h.Address):
+		return bad("write three slashes, as in unix:///run/fairlead/fairlead.sock", "%q has no absolute path", h)
+	case strings.ContainsRune(h.Address, 0):
+		return bad("", "%q has a zero byte in its path", h)
+	case len(h.Address) > UnixPathMax:
+		return bad("use a shorter folder", "the path of %s has %d bytes, a unix socket's may have %d", h, len(h.Address), UnixPathMax)
+	}
+	return nil
+}
+
+func (h Host) checkPort() error {
+	colon := strings.LastIndexByte(h.Address, ':')
+	if colon < 0 {
+		return bad("write tcp://ADDRESS:PORT", "%q has no port", h)
+	}
+	name, port := h.Address[:colon], h.Address[colon+1:]
+	if _, ok := portNumber(port); !ok {
+		return bad("write tcp://ADDRESS:PORT", "%q has no port from 1 to 65535", h)
+	}
+	inner, bracketed := strings.CutPrefix(name, "[")
+	inner, closed := strings.CutSuffix(inner, "]")
+	if addr, err := netip.ParseAddr(inner); bracketed != closed || bracketed && (err != nil || !addr.Is6()) {
+		return bad("", "%q has brackets around something else than an IPv6 address", h)
+	}
+	if !bracketed && strings.ContainsAny(name, ":/ \x00") {
+		return bad("write an IPv6 address in brackets", "%q is not ADDRESS:PORT", h)
+	}
+	return nil
+}
+
+func portNumber(text string) (int, bool) {
+	n := 0
+	for _, c := range text {
+		if c < '0' || c > '9' || n > 65535 {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, n >= 1 && n <= 65535
+}
+
+// bad is a fault about a value, without a subject: Build knows which key it is and where it was written.
+func bad(hint, format string, args ...any) error {
+	return fault.New(fault.Invalid, "", fmt.Sprintf(format, args...), fault.WithHint("%s", hint))
+}

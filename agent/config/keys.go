@@ -1,0 +1,129 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Kind is what values a key takes.
+type Kind int
+
+// The kinds.
+const (
+	String Kind = iota
+	Number
+	Bool
+	List
+)
+
+func (k Kind) String() string {
+	return [...]string{"a string", "a number", "true or false", "a list of strings"}[k]
+}
+
+// accepts tells whether a value of that shape may stand in a file.
+func (k Kind) accepts(s Shape) bool {
+	return s == Words || s == [...]Shape{Text, Numeral, Truth, Array}[k]
+}
+
+// Key describes one key. Keys with a dot stand in an object of the file: "services.net" is {"services": {"net": …}}.
+type Key struct {
+	Name    string
+	Kind    Kind
+	Flag    string // without dashes; empty: only the file and the environment have it
+	Short   string // the flag's letter; may be empty
+	Default string // empty: not set, or computed from other keys
+	Usage   string
+	set     func(c *Config, text string) error // once for a scalar, once for each element of a list
+}
+
+// Variable is the key's name in the environment.
+func (k Key) Variable() string {
+	return prefix + strings.ToUpper(strings.NewReplacer("-", "_", ".", "_").Replace(k.Name))
+}
+
+// IsGroup tells whether a name is that of an object whose members are keys.
+func IsGroup(name string) bool { return name == "services" }
+
+// Keys is every key there is, in the order in which they are shown.
+func Keys() []Key {
+	var all []Key
+	for _, group := range [][]Key{placeKeys(), networkKeys(), nameKeys(), containerKeys(), logKeys(), accessKeys(), serviceKeys()} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+func placeKeys() []Key {
+	return []Key{
+		{Name: "data-root", Flag: "data-root", Default: "/var/lib/fairlead", Usage: "Folder of durable state",
+			set: path(func(c *Config) *string { return &c.DataRoot })},
+		{Name: "exec-root", Flag: "exec-root", Default: "/run/fairlead", Usage: "Folder of run-time files",
+			set: path(func(c *Config) *string { return &c.ExecRoot })},
+		{Name: "pidfile", Flag: "pidfile", Short: "p", Usage: "File for the agent's process id (default in the exec-root)",
+			set: path(func(c *Config) *string { return &c.Pidfile })},
+	}
+}
+
+func networkKeys() []Key {
+	return []Key{
+		{Name: "bridge", Flag: "bridge", Short: "b", Default: "docker0", Usage: "Device of the default network", set: setBridge},
+		{Name: "bip", Flag: "bip", Usage: "The bridge's IPv4 address with its prefix length", set: bridgeAddress(4, func(c *Config) *netip.Prefix { return &c.BIP })},
+		{Name: "bip6", Flag: "bip6", Usage: "The bridge's IPv6 address with its prefix length", set: bridgeAddress(6, func(c *Config) *netip.Prefix { return &c.BIP6 })},
+		{Name: "fixed-cidr", Flag: "fixed-cidr", Usage: "IPv4 subnet that containers get addresses from",
+			set: subnet(4, func(c *Config) *netip.Prefix { return &c.FixedCIDR })},
+		{Name: "fixed-cidr-v6", Flag: "fixed-cidr-v6", Usage: "IPv6 subnet that containers get addresses from",
+			set: subnet(6, func(c *Config) *netip.Prefix { return &c.FixedCIDRv6 })},
+		{Name: "default-gateway", Flag: "default-gateway", Usage: "IPv4 gateway of containers (default the bridge)", set: address(4, func(c *Config) *netip.Addr { return &c.DefaultGateway })},
+		{Name: "default-gateway-v6", Flag: "default-gateway-v6", Usage: "IPv6 gateway of containers (default the bridge)", set: address(6, func(c *Config) *netip.Addr { return &c.DefaultGatewayV6 })},
+		{Name: "mtu", Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
+	}
+}
+
+func nameKeys() []Key {
+	return []Key{
+		{Name: "dns", Kind: List, Flag: "dns", Usage: "DNS server of containers", set: addDNS},
+		{Name: "dns-search", Kind: List, Flag: "dns-search", Usage: "DNS search domain of containers", set: addDNSSearch},
+		{Name: "dns-opts", Kind: List, Flag: "dns-opt", Usage: "Resolver option of containers", set: addDNSOption},
+	}
+}
+
+func containerKeys() []Key {
+	return []Key{
+		{Name: "registry-mirrors", Kind: List, Flag: "registry-mirror", Usage: "URL of a mirror of Docker Hub", set: addMirror},
+		{Name: "insecure-registries", Kind: List, Flag: "insecure-registry", Usage: "Registry that may be spoken to in plain HTTP", set: addInsecure},
+		{Name: "default-runtime", Flag: "default-runtime", Usage: "OCI runtime: a name or an absolute path", set: setRuntime},
+	}
+}
+
+func logKeys() []Key {
+	return []Key{
+		{Name: "log-level", Flag: "log-level", Short: "l", Default: "info", Usage: "debug, info, warn or error", set: setLogLevel},
+		{Name: "log-format", Flag: "log-format", Default: "text", Usage: "text or json", set: setLogFormat},
+		{Name: "debug", Kind: Bool, Flag: "debug", Short: "D", Usage: "The same as --log-level debug",
+			set: truth(func(c *Config) *bool { return &c.Debug })},
+	}
+}
+
+func accessKeys() []Key {
+	return []Key{
+		{Name: "hosts", Kind: List, Flag: "host", Short: "H", Usage: "Where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default in the exec-root)", set: addHost},
+		{Name: "group", Flag: "group", Short: "G", Usage: "Group that may use the unix sockets (default fairlead, if there is one)",
+			set: func(c *Config, text string) error { c.Group = text; return nil }},
+		{Name: "tlsverify", Kind: Bool, Flag: "tlsverify", Usage: "TLS on tcp:// hosts, for clients with a certificate of the CA",
+			set: truth(func(c *Config) *bool { return &c.TLSVerify })},
+		{Name: "tlscacert", Flag: "tlscacert", Usage: "File with the CA's certificate", set: path(func(c *Config) *string { return &c.TLSCACert })},
+		{Name: "tlscert", Flag: "tlscert", Usage: "File with the agent's certificate", set: path(func(c *Config) *string { return &c.TLSCert })},
+		{Name: "tlskey", Flag: "tlskey", Usage: "File with the agent's key", set: path(func(c *Config) *string { return &c.TLSKey })},
+		{Name: "insecure-tcp", Kind: Bool, Flag: "insecure-tcp", Usage: "Accept that whoever reaches a tcp:// host without TLS is root here",
+			set: truth(func(c *Config) *bool { return &c.InsecureTCP })},
+	}
+}
+
+func serviceKeys() []Key {
+	return []Key{
+		{Name: "services.net", Usage: "Where netagent is", set: serviceHost(func(c *Config) *Host { return &c.Services.Net })},
+		{Name: "services.nat", Usage: "Where natagent is", set: serviceHost(func(c *Config) *Host { return &c.Services.NAT })},
+		{Name: "services.dns", Usage: "Where dnsagent is", set: serviceHost(func(c *Config) *Host { return &c.Services.DNS })},
+		{Name: "services.supervisor", Usage: "Where the supervisor is", set: serviceHost(func(c *Config) *Host { return &c.Services.Supervisor })},
+	}
+}

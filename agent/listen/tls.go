@@ -1,0 +1,32 @@
+package listen
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// TLS reads the certificates for tcp:// hosts, on which clients must show one of the CA's too. It is nil without tlsverify.
+func TLS(cfg *config.Config) (*tls.Config, error) {
+	if !cfg.TLSVerify {
+		return nil, nil
+	}
+	own, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "tlscert "+cfg.TLSCert+", tlskey "+cfg.TLSKey, "cannot be used", fault.WithCause(err),
+			fault.WithField("tlscert"), fault.WithHint("give a certificate and its key, both in PEM"))
+	}
+	subject := "tlscacert " + cfg.TLSCACert
+	text, err := os.ReadFile(cfg.TLSCACert)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, subject, "cannot be read", fault.WithCause(err), fault.WithField("tlscacert"))
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fault.New(fault.Invalid, subject, "holds no certificate", fault.WithField("tlscacert"), fault.WithHint("give the CA's certificate in PEM"))
+	}
+	return &tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}, nil
+}

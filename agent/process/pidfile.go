@@ -1,0 +1,47 @@
+package process
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Pidfile is a file that holds this process's id.
+type Pidfile struct{ path string }
+
+// WritePidfile makes it, unless a process lives whose id it already holds.
+func WritePidfile(path string) (*Pidfile, error) {
+	subject := "pidfile " + path
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be read")
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	if pid > 0 && pid != os.Getpid() && lives(pid) {
+		return nil, fault.New(fault.Busy, subject, "process "+strconv.Itoa(pid)+nameOf(strconv.Itoa(pid))+" lives",
+			fault.WithHint("stop it, or remove the file if that is not an agent, or name another with --pidfile"))
+	}
+	next := path + ".new"
+	if err := os.WriteFile(next, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be written")
+	}
+	if err := os.Rename(next, path); err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be written")
+	}
+	return &Pidfile{filepath.Clean(path)}, nil
+}
+
+func lives(pid int) bool {
+	err := unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
+}
+
+// Remove removes it.
+func (p *Pidfile) Remove() error { return os.Remove(p.path) }

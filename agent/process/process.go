@@ -1,0 +1,39 @@
+// Package process is what makes an agent a good citizen among the host's processes: locks on the folders that it uses, a pidfile,
+// signals, and word to the service manager. It knows nothing of services.
+package process
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// UntilSignal gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. SIGHUP is only
+// logged. The returned function puts the signals back.
+func UntilSignal(ctx context.Context, log *slog.Logger, force func()) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	go func() {
+		for s := range signals {
+			switch {
+			case s == unix.SIGHUP:
+				log.Info("SIGHUP ignored: restart the agent to read the configuration again")
+			case ctx.Err() == nil:
+				log.Info("stopping", "signal", s.String())
+				cancel()
+			default:
+				log.Warn("stopping at once", "signal", s.String())
+				force()
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel()
+	}
+}

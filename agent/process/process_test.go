@@ -1,0 +1,147 @@
+package process_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/process"
+)
+
+const patience = 10 * time.Second
+
+func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
+	dir := t.TempDir()
+	first, err := process.Acquire("exec-root", dir, "net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = process.Acquire("exec-root", dir, "net")
+	want := fmt.Sprintf("exec-root %s: another agent runs service net there (process %d [", dir, os.Getpid())
+	if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("second: %v; want %s", err, want)
+	}
+	other, err := process.Acquire("exec-root", dir, "nat")
+	if err != nil {
+		t.Errorf("another name: %v", err)
+	}
+	for _, l := range []*process.Lock{first, other} {
+		if err := l.Release(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+	again, err := process.Acquire("exec-root", dir, "net")
+	if err != nil {
+		t.Fatalf("after release: %v", err)
+	}
+	_ = again.Release()
+}
+
+func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
+	if _, err := process.Acquire("data-root", filepath.Join(t.TempDir(), "no"), "net"); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.pid")
+	child := exec.CommandContext(t.Context(), "sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", child.Process.Pid), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := process.WritePidfile(path)
+	if want := fmt.Sprintf("pidfile %s: process %d [sleep] lives", path, child.Process.Pid); !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v; want %s", err, want)
+	}
+	_ = child.Process.Kill()
+	_ = child.Wait()
+	p, err := process.WritePidfile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := os.ReadFile(path); string(text) != fmt.Sprintf("%d\n", os.Getpid()) {
+		t.Errorf("it holds %q", text)
+	}
+	if err := p.Remove(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
+func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	t.Setenv("NOTIFY_SOCKET", path)
+	n, err := process.TakeNotifier()
+	if err != nil || os.Getenv("NOTIFY_SOCKET") != "" {
+		t.Fatalf("%v; NOTIFY_SOCKET=%q", err, os.Getenv("NOTIFY_SOCKET"))
+	}
+	for _, tell := range []struct {
+		f    func(context.Context) error
+		want string
+	}{{n.Ready, "READY=1"}, {n.Stopping, "STOPPING=1"}} {
+		if err := tell.f(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		b := make([]byte, 100)
+		size, err := conn.Read(b)
+		if string(b[:size]) != tell.want {
+			t.Errorf("got %q, %v; want %q", b[:size], err, tell.want)
+		}
+	}
+	if err := (process.Notifier{}).Ready(t.Context()); err != nil {
+		t.Errorf("without a manager: %v", err)
+	}
+}
+
+func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
+	forced := make(chan struct{}, 1)
+	ctx, restore := process.UntilSignal(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
+	defer restore()
+	send := func(s unix.Signal) {
+		if err := unix.Kill(os.Getpid(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(unix.SIGHUP)
+	send(unix.SIGTERM)
+	select {
+	case <-ctx.Done():
+	case <-time.After(patience):
+		t.Fatal("SIGTERM did not end the context")
+	}
+	select {
+	case <-forced:
+		t.Fatal("one signal forced")
+	default:
+	}
+	send(unix.SIGINT)
+	select {
+	case <-forced:
+	case <-time.After(patience):
+		t.Fatal("the second signal did not force")
+	}
+}
