@@ -37,7 +37,7 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 	if err := ctx.Err(); err != nil {
 		return api.Registered{}, err // the caller has gone while others were served
 	}
-	host, err := n.host()
+	host, err := n.host(r.Source)
 	if err != nil {
 		return api.Registered{}, err
 	}
@@ -67,8 +67,8 @@ func (n *names) registered(r *store.Registration) api.Registered {
 	return api.Registered{Owner: r.Owner, Paths: n.files.Paths(r.Owner), Hostname: r.StartName}
 }
 
-func (n *names) host() (registration.HostFiles, error) {
-	host, err := files.Host(n.hostRoot)
+func (n *names) host(source registration.Source) (registration.HostFiles, error) {
+	host, err := files.Host(n.hostRoot, source)
 	if err != nil {
 		return host, err
 	}
@@ -110,10 +110,6 @@ func (n *names) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	host, err := n.host()
-	if err != nil {
-		return err
-	}
 	orphans := make(map[string]bool, len(present))
 	for _, owner := range present {
 		orphans[owner] = true
@@ -126,7 +122,7 @@ func (n *names) reconcile(ctx context.Context) error {
 			continue
 		}
 		delete(orphans, r.Owner)
-		errs = append(errs, n.files.Restore(r.Owner, r.Contents(host, n.configured)))
+		errs = append(errs, n.restore(r))
 	}
 	for owner := range orphans {
 		errs = append(errs, n.files.Remove(owner))
@@ -135,4 +131,12 @@ func (n *names) reconcile(ctx context.Context) error {
 		n.log.InfoContext(ctx, "name files reconciled", "registrations_dropped", len(gone), "folders_removed", len(orphans))
 	}
 	return errors.Join(append(errs, n.store.Delete(gone...))...)
+}
+
+func (n *names) restore(r *store.Registration) error {
+	host, err := n.host(r.Source)
+	if err != nil {
+		return err
+	}
+	return n.files.Restore(r.Owner, r.Contents(host, n.configured))
 }

@@ -6,7 +6,6 @@ package files
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -65,21 +64,33 @@ func (f Folder) each(owner string, c registration.Contents, write func(path stri
 	return nil
 }
 
-// writeInPlace keeps the file's inode. The file is cut only after the writing, so that it is never seen empty, and it is never
-// reached through a symbolic link.
+// writeInPlace keeps the file's inode, and does not reach it through a symbolic link.
 func writeInPlace(path string, data []byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, fileMode)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Truncate(int64(len(data)))
+	return errors.Join(fill(file, data), file.Close())
+}
+
+// fill cuts the file only after the writing, so that it is never seen empty, and only if there is something to cut.
+func fill(file *os.File, data []byte) error {
+	before, err := file.Stat()
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = file.Chmod(fileMode) // whatever the umask is
+	if _, err := file.Write(data); err != nil {
+		return err
 	}
-	return errors.Join(err, file.Close())
+	if before.Size() > int64(len(data)) {
+		if err := file.Truncate(int64(len(data))); err != nil {
+			return err
+		}
+	}
+	if before.Mode() == fileMode {
+		return nil
+	}
+	return file.Chmod(fileMode) // whatever the umask is, and whatever the container made of it
 }
 
 // Remove removes an owner's folder. No error if there is none.
@@ -105,18 +116,26 @@ func (f Folder) Owners() ([]string, error) {
 	return owners, nil
 }
 
-// Host reads the host's files below a root, which is "/" but in tests. Files that are not there stay nil.
-func Host(root string) (registration.HostFiles, error) {
+// The host's files, below its root.
+const (
+	hostname     = "etc/hostname"
+	hosts        = "etc/hosts"
+	resolvConf   = "etc/resolv.conf"
+	resolvedConf = "run/systemd/resolve/resolv.conf"
+)
+
+// Host reads those of the host's files that a source needs, below a root, which is "/" but in tests. Files that are not there stay
+// nil. A hosts file can have megabytes, where it blocks advertisements; only host networking has to read it.
+func Host(root string, source registration.Source) (registration.HostFiles, error) {
 	var h registration.HostFiles
-	for path, to := range map[string]*[]byte{
-		"etc/hostname":                    &h.Hostname,
-		"etc/hosts":                       &h.Hosts,
-		"etc/resolv.conf":                 &h.ResolvConf,
-		"run/systemd/resolve/resolv.conf": &h.ResolvedConf,
-	} {
+	wanted := map[string]*[]byte{resolvConf: &h.ResolvConf, resolvedConf: &h.ResolvedConf}
+	if source == registration.Host {
+		wanted = map[string]*[]byte{resolvConf: &h.ResolvConf, hostname: &h.Hostname, hosts: &h.Hosts}
+	}
+	for path, to := range wanted {
 		data, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return h, fault.Wrap(err, fault.Unavailable, fmt.Sprintf("the host's /%s", path), "cannot be read")
+			return h, fault.Wrap(err, fault.Unavailable, "the host's /"+path, "cannot be read")
 		}
 		*to = data
 	}

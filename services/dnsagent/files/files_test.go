@@ -3,6 +3,7 @@ package files_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,22 +135,29 @@ func TestOnlyFoldersNamedByAnOwnerAreOurs(t *testing.T) {
 	}
 }
 
-func TestTheHostsFilesAreReadWhereTheyAre(t *testing.T) {
+func TestOfTheHostsFilesThoseAreReadThatAreNeeded(t *testing.T) {
 	root := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(root, "etc"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"etc/hostname", "etc/hosts", "run/systemd/resolve/resolv.conf"} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := os.WriteFile(filepath.Join(root, "etc/hosts"), []byte("h"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	h, err := files.Host(root)
-	if err != nil || string(h.Hosts) != "h" || h.ResolvConf != nil || h.Hostname != nil || h.ResolvedConf != nil {
-		t.Errorf("host = %+v, %v", h, err)
+	for source, want := range map[registration.Source]registration.HostFiles{
+		registration.Generated: {ResolvedConf: []byte("run/systemd/resolve/resolv.conf")},
+		registration.Host:      {Hostname: []byte("etc/hostname"), Hosts: []byte("etc/hosts")},
+	} {
+		if got, err := files.Host(root, source); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("source %d: %q, %v; want %q", source, got, err, want)
+		}
 	}
 	if err := os.Mkdir(filepath.Join(root, "etc/resolv.conf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := files.Host(root); !fault.Is(err, fault.Unavailable) {
+	if _, err := files.Host(root, registration.Generated); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("an unreadable resolv.conf: %v, want an Unavailable fault", err)
 	}
 }
