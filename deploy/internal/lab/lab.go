@@ -103,7 +103,7 @@ func (l *Lab) cable(ctx context.Context) error {
 		on   *Machine
 		args string
 	}{
-		{host, "link add eth0 type veth peer name eth0 netns " + l.Client.path()},
+		{host, "link add eth0 type veth peer name eth0 netns " + l.Client.Path()},
 		{host, "addr add " + HostIPv4 + "/24 dev eth0"},
 		{host, "addr add " + HostIPv6 + "/64 dev eth0 nodad"},
 		{host, "link set eth0 up"},

@@ -123,8 +123,8 @@ func ofProcess(pid int) (*Machine, error) {
 	return m, errors.Join(errs...)
 }
 
-// path opens the machine's network namespace from the outer machine.
-func (m *Machine) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.net.Fd()) }
+// Path opens the machine's network namespace from the outer machine.
+func (m *Machine) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.net.Fd()) }
 
 func (m *Machine) close() {
 	for _, f := range []*os.File{m.net, m.mnt, m.pid} {
@@ -132,4 +132,13 @@ func (m *Machine) close() {
 			_ = f.Close()
 		}
 	}
+}
+
+// Inside answers the host of a lab that another process made, by the process id that Lab.Pid told it.
+func Inside(pid int) (*Machine, error) { return ofProcess(pid) }
+
+// On answers the client of a lab that another process made, by the path that Machine.Path told it.
+func On(path string) (*Machine, error) {
+	f, err := os.Open(path)
+	return &Machine{net: f}, err
 }

@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fairlead/fairlead/deploy/internal/registry"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func must(ts *testscript.TestScript, err error) {
+	if err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+// judge fails the story if something failed that should not, or the other way round.
+func judge(ts *testscript.TestScript, neg bool, err error) {
+	switch {
+	case err != nil && !neg:
+		ts.Fatalf("%v", err)
+	case err == nil && neg:
+		ts.Fatalf("unexpected success")
+	case err != nil:
+		fmt.Fprintln(ts.Stderr(), err)
+	}
+}
+
+// start-agent [FLAGS…] starts the agent's processes that do not run.
+func startAgent(ts *testscript.TestScript, neg bool, args []string) {
+	judge(ts, neg, of(ts).agent.Start(context.Background(), args...))
+}
+
+// kill-agent [-9] [SERVICE…] ends the agent, or those of its processes. In one process it ends whichever is named.
+func killAgent(ts *testscript.TestScript, _ bool, args []string) {
+	signal := syscall.SIGTERM
+	if len(args) > 0 && args[0] == "-9" {
+		signal, args = syscall.SIGKILL, args[1:]
+	}
+	must(ts, of(ts).agent.Stop(signal, args...))
+}
+
+// reboot takes the host's power away and boots it again, without an agent.
+func reboot(ts *testscript.TestScript, _ bool, _ []string) {
+	s := of(ts)
+	must(ts, s.agent.Stop(syscall.SIGKILL))
+	s.disconnectRegistry()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(ts, s.Reboot(ctx))
+	s.setMachines(ts.Setenv)
+	must(ts, s.connectRegistry())
+}
+
+// registry down|up|FAULT changes how the host's registry answers.
+func setRegistry(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	switch args[0] {
+	case "down":
+		s.disconnectRegistry()
+	case "up":
+		must(ts, s.connectRegistry())
+	default:
+		s.registry.Set(registry.Fault(args[0]))
+	}
+}
+
+// eventually [!] PROGRAM ARGS… runs a program until it succeeds, or with ! until it fails.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	wanted := true
+	if args[0] == "!" {
+		wanted, args = false, args[1:]
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if (err == nil) == wanted {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v still: %v", args, err)
+		}
+	}
+}
+
+// crash-launches N launches a container with a published port N times, ends the agent with SIGKILL at a random moment of each
+// launch, starts it again and removes the container if there is one: nothing may be left then.
+func crashLaunches(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	n, err := strconv.Atoi(args[0])
+	must(ts, err)
+	for i := range n {
+		moment := time.Duration(rand.IntN(120)) * time.Millisecond
+		ts.Logf("crash %d after %s", i, moment)
+		must(ts, s.crashLaunch(ts.Getenv(binVar), moment))
+	}
+}
+
+func (s *story) crashLaunch(bin string, moment time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	run := exec.CommandContext(ctx, bin+"/fairlead", "-H", s.agent.Socket(), "run", "-d", "--name", "victim", "-p", "8080:80", "nginx")
+	run.Stderr = os.Stderr
+	if err := run.Start(); err != nil {
+		return err
+	}
+	time.Sleep(moment)
+	names := s.agent.Services()
+	if err := s.agent.Stop(syscall.SIGKILL, names[rand.IntN(len(names))]); err != nil {
+		return err
+	}
+	_ = run.Wait() // it may have come through, or not
+	if err := s.agent.Start(ctx); err != nil {
+		return err
+	}
+	if out, err := s.agent.CLI(ctx, "ps", "-aq"); err != nil || out != "" {
+		if out, err := s.agent.CLI(ctx, "rm", "-f", "victim"); err != nil {
+			return fmt.Errorf("remove what came through: %w\n%s", err, out)
+		}
+	}
+	return s.clean(ctx)
+}

@@ -1,0 +1,87 @@
+// Package e2e tells the project's stories, each in a file of testdata named for what it tells, to the built binaries: to the agent in
+// one process, and again to the agent with a process for each service.
+//
+// Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
+// they use those of commands_test.go and three programs: fairlead is the command line with its agent set, host and client run a command
+// on one of the two machines.
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+)
+
+// What a story tells the three programs.
+const (
+	binVar    = "LAB_BIN"
+	hostVar   = "LAB_HOST"
+	clientVar = "LAB_CLIENT"
+)
+
+func TestMain(m *testing.M) {
+	lab.Init()
+	testscript.Main(m, map[string]func(){
+		"fairlead": runFairlead,
+		"host":     func() { runOn(host) },
+		"client":   func() { runOn(client) },
+	})
+}
+
+func host() (*lab.Machine, error) {
+	pid, err := strconv.Atoi(os.Getenv(hostVar))
+	if err != nil {
+		return nil, err
+	}
+	return lab.Inside(pid)
+}
+
+func client() (*lab.Machine, error) { return lab.On(os.Getenv(clientVar)) }
+
+// runFairlead becomes the command line, so that signals and exit codes are its own.
+func runFairlead() {
+	path := os.Getenv(binVar) + "/fairlead"
+	fmt.Fprintln(os.Stderr, syscall.Exec(path, append([]string{"fairlead"}, os.Args[1:]...), os.Environ()))
+	os.Exit(1)
+}
+
+// runOn runs a command on a machine and passes signals and the exit code on.
+func runOn(find func() (*lab.Machine, error)) {
+	m, err := find()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Dir, _ = os.Getwd()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if err := m.Start(cmd); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	go func() {
+		for s := range signals {
+			_ = cmd.Process.Signal(s)
+		}
+	}()
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		os.Exit(max(exit.ExitCode(), 1))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/deploy/internal/debimage"
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/registry"
+)
+
+// registryAddress is where the host's registry listens.
+const registryAddress = "127.0.0.1:5000"
+
+// patience bounds everything that a story waits for.
+const patience = 20 * time.Second
+
+// equipment is what all stories share.
+type equipment struct {
+	bin    string
+	images map[string]v1.Image
+}
+
+func TestStories(t *testing.T) {
+	testns.NeedRoot(t)
+	needPrograms(t, "crun", "conmon", "nft", "conntrack", "curl", "apt-get")
+	e := equipment{bin: build(t), images: images(t)}
+	before := cgroups()
+	t.Run("stories", func(t *testing.T) { // all of them have ended when this returns
+		for _, shape := range []lab.Shape{lab.AllInOne, lab.Split} {
+			t.Run(string(shape), func(t *testing.T) { e.tell(t, shape) })
+		}
+	})
+	for name := range cgroups() {
+		if !before[name] {
+			t.Errorf("left behind: cgroup %s", name)
+		}
+	}
+}
+
+func needPrograms(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("this test needs %s installed; make setup does that", name)
+			}
+			t.Skipf("needs %s installed", name)
+		}
+	}
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	bin := t.TempDir()
+	for name, pkg := range map[string]string{"fairlead": "./ctl/cmd/fairlead", "fairlead-agent": "./agent/cmd/fairlead-agent"} {
+		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)
+		cmd.Dir = "../.."
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
+	}
+	return bin
+}
+
+func images(t *testing.T) map[string]v1.Image {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cache := debimage.Cache{Dir: "../../.cache"}
+	busybox, err := cache.Busybox(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nginx, err := cache.Nginx(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]v1.Image{"library/busybox:latest": busybox, "library/nginx:latest": nginx, "library/nginx:1": nginx}
+}
+
+// tell tells every story to agents of one shape.
+func (e equipment) tell(t *testing.T, shape lab.Shape) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               func(env *testscript.Env) error { return e.begin(env, shape) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start-agent":    startAgent,
+			"kill-agent":     killAgent,
+			"reboot":         reboot,
+			"registry":       setRegistry,
+			"eventually":     eventually,
+			"tty":            tty,
+			"leftovers":      leftovers,
+			"crash-launches": crashLaunches,
+		},
+	})
+}
+
+// story is one story's lab and what is in it.
+type story struct {
+	*lab.Lab
+	env      *testscript.Env
+	agent    *lab.Agent
+	registry *registry.Registry
+	listener net.Listener
+}
+
+// storyKey is where a script keeps its story.
+type storyKey struct{}
+
+func of(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
+
+// begin makes a story's lab, with its registry and its agent running.
+func (e equipment) begin(env *testscript.Env, shape lab.Shape) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	l, err := lab.New(ctx)
+	if err != nil {
+		return err
+	}
+	s := &story{Lab: l, env: env}
+	env.Values[storyKey{}] = s
+	env.Defer(s.end)
+	if s.registry, err = registry.New(e.images); err != nil {
+		return err
+	}
+	if err := s.connectRegistry(); err != nil {
+		return err
+	}
+	s.agent, err = l.NewAgent(e.bin, shape, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	if err != nil {
+		return err
+	}
+	s.setVariables(e.bin)
+	return s.agent.Start(ctx)
+}
+
+func (s *story) setVariables(bin string) {
+	for name, value := range map[string]string{
+		binVar:          bin,
+		"FAIRLEAD_HOST": s.agent.Socket(),
+		"DATA":          s.agent.DataRoot(),
+		"EXEC":          s.agent.ExecRoot(),
+		"LAB":           s.Dir,
+		"HOST":          lab.HostIPv4,
+		"HOST6":         lab.HostIPv6,
+		"CLIENT":        lab.ClientIPv4,
+		"REGISTRY":      registryAddress,
+	} {
+		s.env.Setenv(name, value)
+	}
+	s.env.Setenv("PATH", s.env.Getenv("PATH")+":/usr/sbin:/sbin")
+	s.setMachines(s.env.Setenv)
+}
+
+// setMachines tells the programs host and client where their machines are; a reboot makes new ones.
+func (s *story) setMachines(set func(name, value string)) {
+	set(hostVar, itoa(s.Pid()))
+	set(clientVar, s.Client.Path())
+}
+
+func (s *story) connectRegistry() (err error) {
+	if s.listener, err = s.Host.Listen("tcp", registryAddress); err == nil {
+		go s.registry.Serve(s.listener)
+	}
+	return err
+}
+
+func (s *story) disconnectRegistry() { _ = s.listener.Close() }
+
+// end takes the story's lab away, however it went, and tells what the agent had to say.
+func (s *story) end() {
+	if s.agent != nil {
+		s.env.T().Log(s.agent.Log())
+	}
+	if s.listener != nil {
+		s.disconnectRegistry()
+	}
+	err := s.Close()
+	if _, still := os.Stat(s.Dir); !errors.Is(still, os.ErrNotExist) {
+		err = errors.Join(err, errors.New("left behind: "+s.Dir))
+	}
+	if err != nil {
+		s.env.T().Fatal(err)
+	}
+}
