@@ -93,7 +93,7 @@ func laws(services []string) []law {
 			caught: [2]string{"services/netagent", "google.golang.org/grpc/codes"},
 		}, {
 			name: "nothing that tests need is in what is shipped", in: []string{"..."}, but: []string{"agent/test*/...", "services/*/*test", "services/*/*/*test", "deploy/..."},
-			ban:    []string{"testing", "testing/...", "agent/test*/...", "pgregory.net/rapid/...", "go.uber.org/goleak/..."},
+			ban:    []string{"testing", "testing/...", "agent/test*/...", "services/*/*test", "services/*/*/*test", "pgregory.net/rapid/...", "go.uber.org/goleak/..."},
 			reason: "a test's shortcuts must not be within reach of production code",
 			caught: [2]string{"services/netagent/kernel", "agent/testns"},
 		}, {

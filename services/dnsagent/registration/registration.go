@@ -93,7 +93,7 @@ func (r *Registration) hosts(hostName string) []byte {
 	for _, e := range r.ExtraHosts {
 		addrs := []netip.Addr{e.Addr}
 		if e.Gateway {
-			addrs = r.HostGateways
+			addrs = r.gateways()
 		}
 		for _, a := range addrs {
 			records = append(records, hostsfile.Record{Addr: a, Names: []string{e.Name}})
@@ -104,6 +104,17 @@ func (r *Registration) hosts(hostName string) []byte {
 		records = append(records, hostsfile.Record{Addr: a, Names: own})
 	}
 	return hostsfile.Render(records, !r.IPv6Disabled)
+}
+
+// gateways are the host's addresses that the container can use.
+func (r *Registration) gateways() []netip.Addr {
+	var usable []netip.Addr
+	for _, g := range r.HostGateways {
+		if g.Is4() || !r.IPv6Disabled {
+			usable = append(usable, g)
+		}
+	}
+	return usable
 }
 
 func (r *Registration) resolvConf(host HostFiles, configured resolvconf.Conf) []byte {

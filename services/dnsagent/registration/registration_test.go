@@ -144,6 +144,9 @@ func TestWhatCannotBeWrittenIsRefused(t *testing.T) {
 		{"host-gateway", func(r *registration.Registration) {
 			r.ExtraHosts = []registration.ExtraHost{{Name: "a", Gateway: true}}
 		}, "unable to derive the IP value for host-gateway"},
+		{"host-gateway out of reach", func(r *registration.Registration) {
+			r.ExtraHosts, r.HostGateways, r.IPv6Disabled = []registration.ExtraHost{{Name: "a", Gateway: true}}, addrs("fd00::1"), true
+		}, "unable to derive the IP value for host-gateway"},
 		{"gateway", func(r *registration.Registration) { r.HostGateways = []netip.Addr{{}} }, "is not an IP address"},
 		{"server", func(r *registration.Registration) { r.Names.Servers = addrs("fe80::1%a\nb") }, `IP address is not correctly formatted: "fe80::1%a\nb"`},
 		{"search", func(r *registration.Registration) { r.Names.Search = []string{"bad domain!"} }, "bad domain! is not a valid domain"},

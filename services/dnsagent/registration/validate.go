@@ -68,9 +68,9 @@ func (r *Registration) validateExtraHosts() error {
 		switch {
 		case !hostsfile.ValidName(e.Name):
 			return r.invalid("add-host", "bad format for add-host: %q has white space, '#' or a character that cannot be printed, or is empty", e.Name)
-		case e.Gateway && len(r.HostGateways) == 0:
+		case e.Gateway && len(r.gateways()) == 0:
 			return fault.New(fault.Invalid, Subject(r.Owner), "unable to derive the IP value for host-gateway",
-				fault.WithField("add-host"), fault.WithHint("the container's network has no address of the host; give one in place of host-gateway"))
+				fault.WithField("add-host"), fault.WithHint("the container's network has no address of the host that it can use; give one in place of host-gateway"))
 		case !e.Gateway && (!e.Addr.IsValid() || e.Addr.Zone() != ""):
 			return r.invalid("add-host", "invalid IP address in add-host: %q", e.Addr)
 		}
