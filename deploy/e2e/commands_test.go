@@ -91,6 +91,11 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// leftovers fails if anything of a container is left on the host.
+func leftovers(ts *testscript.TestScript, _ bool, _ []string) {
+	must(ts, of(ts).agent.Clean(context.Background()))
+}
+
 // crash-launches N launches a container with a published port N times, ends the agent with SIGKILL at a random moment of each
 // launch, starts it again and removes the container if there is one: nothing may be left then.
 func crashLaunches(ts *testscript.TestScript, _ bool, args []string) {
@@ -126,5 +131,5 @@ func (s *story) crashLaunch(bin string, moment time.Duration) error {
 			return fmt.Errorf("remove what came through: %w\n%s", err, out)
 		}
 	}
-	return s.clean(ctx)
+	return s.agent.Clean(ctx)
 }

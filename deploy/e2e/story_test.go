@@ -3,10 +3,12 @@ package e2e
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -46,6 +48,23 @@ func TestStories(t *testing.T) {
 			t.Errorf("left behind: cgroup %s", name)
 		}
 	}
+}
+
+// container is what a container's cgroup is named for.
+var container = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// cgroups are the machine's cgroups of containers that have no process: those of agents elsewhere on the machine are not counted.
+func cgroups() map[string]bool {
+	found := map[string]bool{}
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() && container.MatchString(e.Name()) {
+			if procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs")); err == nil && len(procs) == 0 {
+				found[path] = true
+			}
+		}
+		return nil
+	})
+	return found
 }
 
 func needPrograms(t *testing.T, names ...string) {

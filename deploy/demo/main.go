@@ -1,0 +1,87 @@
+// Command demo shows what Fairlead is for: nginx from an image, in a container on docker0, reached on its published port from another
+// machine, looked into, and gone without a trace.
+//
+// The machines are namespaces, so nothing of this computer's own network is touched; and they cannot outlive this program.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/fairlead/fairlead/deploy/internal/debimage"
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/registry"
+)
+
+// registryAddress is where the host of the demo finds nginx's image.
+const registryAddress = "127.0.0.1:5000"
+
+func main() {
+	lab.Init()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := show(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// show makes the machines, plays the scene, and removes everything however it went.
+func show(ctx context.Context, out io.Writer) (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("run this as root: it makes namespaces and starts containers in them")
+	}
+	bin, err := filepath.Abs("bin")
+	if err != nil {
+		return err
+	}
+	say(out, "Making an image of Debian's nginx, and two machines of namespaces: a host (%s) and a client beside it.", lab.HostIPv4)
+	images, err := nginx(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := lab.New(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, l.Close())
+		say(out, "Both machines are gone again, with all that was on them.")
+	}()
+	listener, err := l.Host.Listen("tcp", registryAddress)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	go images.Serve(listener)
+	agent, err := l.NewAgent(bin, lab.AllInOne, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	if err != nil {
+		return err
+	}
+	if err := agent.Start(ctx); err != nil {
+		return err
+	}
+	say(out, "The agent serves. A registry on the host's loopback stands in for Docker Hub.")
+	return (&scene{ctx, out, bin, l, agent}).play()
+}
+
+func nginx(ctx context.Context) (*registry.Registry, error) {
+	img, err := debimage.Cache{Dir: ".cache"}.Nginx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(map[string]v1.Image{"library/nginx:latest": img})
+}
+
+func say(out io.Writer, format string, args ...any) { fmt.Fprintf(out, "\n# "+format+"\n", args...) }

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/terminal"
+)
+
+// patience bounds each wait for the shell.
+const patience = 20 * time.Second
+
+// scene is what the user is shown.
+type scene struct {
+	ctx   context.Context
+	out   io.Writer
+	bin   string
+	lab   *lab.Lab
+	agent *lab.Agent
+}
+
+func (s *scene) play() error {
+	steps := []func() error{
+		func() error { return s.host("fairlead run --name nginx01 -d --rm -p 8080:80 nginx") },
+		func() error { return s.client("curl -s http://" + lab.HostIPv4 + ":8080/") },
+		func() error { return s.shell("fairlead exec -it nginx01 /bin/sh", "ifconfig", "exit") },
+		func() error { return s.host("fairlead port nginx01") },
+		func() error { return s.host("fairlead stop nginx01") },
+		s.traces,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return fmt.Errorf("%w\nThe agent said:\n%s", err, s.agent.Log())
+		}
+	}
+	return nil
+}
+
+// host runs a command on the host; client on the machine outside.
+func (s *scene) host(line string) error   { return s.run("host#", s.lab.Host, line) }
+func (s *scene) client(line string) error { return s.run("client$", s.lab.Client, line) }
+
+func (s *scene) run(prompt string, on *lab.Machine, line string) error {
+	fmt.Fprintf(s.out, "\n%s %s\n", prompt, line)
+	cmd := s.command(line)
+	cmd.Stdout, cmd.Stderr = s.out, s.out
+	if err := on.Run(cmd); err != nil {
+		return fmt.Errorf("%s: %w", line, err)
+	}
+	return nil
+}
+
+func (s *scene) command(line string) *exec.Cmd {
+	args := strings.Fields(line)
+	if args[0] == "fairlead" {
+		args[0] = s.bin + "/fairlead"
+	}
+	cmd := exec.CommandContext(s.ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "FAIRLEAD_HOST="+s.agent.Socket(), "TERM=dumb")
+	return cmd
+}
+
+// shell runs a command that starts a shell at a terminal of its own, and types a line at each of its prompts.
+func (s *scene) shell(line string, lines ...string) error {
+	fmt.Fprintf(s.out, "\nhost# %s\n", line)
+	term, err := terminal.Start(s.command(line), s.out)
+	if err != nil {
+		return err
+	}
+	defer term.Close()
+	for _, l := range lines {
+		if err := term.Expect("# ", patience); err != nil {
+			return err
+		}
+		if err := term.Type(l + "\n"); err != nil {
+			return err
+		}
+	}
+	if code, err := term.Wait(patience); err != nil || code != 0 {
+		return fmt.Errorf("%s: exit code %d, %v", line, code, err)
+	}
+	return nil
+}
+
+// traces shows the places where something could be left, and checks them all.
+func (s *scene) traces() error {
+	say(s.out, "Nothing is left: no container, no veth, no element in the ports' map, no mount, no process but the agent.")
+	if err := s.agent.Clean(s.ctx); err != nil {
+		return err
+	}
+	for _, line := range []string{
+		"fairlead ps -a",
+		"ip -brief link",
+		"nft list map inet fairlead pub4any",
+		"ps -e -o pid,args",
+	} {
+		if err := s.host(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+// Package terminal runs a program at a terminal and plays a person: it reads what is shown, types, resizes, and closes the window.
+package terminal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/containerd/console"
+)
+
+// Terminal is a terminal with a program at it.
+type Terminal struct {
+	cmd    *exec.Cmd
+	master console.Console
+	echo   io.Writer
+	done   chan struct{} // closed when the program has ended
+
+	mu    sync.Mutex
+	shown strings.Builder
+	read  int // how far Expect has read
+}
+
+// Start starts a program at a new terminal of 24 rows and 80 columns. What it shows is also written to echo.
+func Start(cmd *exec.Cmd, echo io.Writer) (*Terminal, error) {
+	master, name, err := console.NewPty()
+	if err != nil {
+		return nil, err
+	}
+	slave, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Join(err, master.Close())
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err = errors.Join(master.Resize(console.WinSize{Height: 24, Width: 80}), cmd.Start(), slave.Close())
+	if err != nil {
+		return nil, errors.Join(err, master.Close())
+	}
+	t := &Terminal{cmd: cmd, master: master, echo: echo, done: make(chan struct{})}
+	go t.listen()
+	return t, nil
+}
+
+// listen reads until the program, and whoever else has the terminal, has gone.
+func (t *Terminal) listen() {
+	buf := make([]byte, 4096)
+	for {
+		n, err := t.master.Read(buf)
+		t.mu.Lock()
+		t.shown.Write(buf[:n])
+		t.mu.Unlock()
+		_, _ = t.echo.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	_ = t.cmd.Wait()
+	close(t.done)
+}
+
+// Shown is all that the program has written.
+func (t *Terminal) Shown() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.shown.String()
+}
+
+// Expect waits until the program has written something, behind what was found before.
+func (t *Terminal) Expect(pattern string, timeout time.Duration) error {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if at := re.FindStringIndex(t.Shown()[t.read:]); at != nil {
+			t.read += at[1]
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not shown", pattern)
+}
+
+// Type types.
+func (t *Terminal) Type(text string) error {
+	_, err := io.WriteString(t.master, text)
+	return err
+}
+
+// Resize changes the size.
+func (t *Terminal) Resize(rows, columns uint16) error {
+	return t.master.Resize(console.WinSize{Height: rows, Width: columns})
+}
+
+// HangUp closes the terminal under the program.
+func (t *Terminal) HangUp() error { return t.master.Close() }
+
+// Wait waits for the program's end and answers its exit code.
+func (t *Terminal) Wait(timeout time.Duration) (int, error) {
+	select {
+	case <-t.done:
+		return t.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(timeout):
+		return 0, errors.New("the program does not end")
+	}
+}
+
+// Close ends the program if it runs, and removes the terminal.
+func (t *Terminal) Close() {
+	_ = t.cmd.Process.Kill()
+	_ = t.master.Close()
+	<-t.done
+}
