@@ -1,0 +1,125 @@
+// Package conntrack cuts flows that the kernel still translates the way it decided when they began. It is natagent's door to
+// the connection tracker, and nothing else asks it.
+//
+// A flow's translation is decided once. When a port is withdrawn, or leads elsewhere, a UDP client that keeps talking would be
+// led to the old container for as long as it talks.
+package conntrack
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Cut says which flows to cut: those that clients opened to a host's port.
+type Cut struct {
+	Protocol publication.Protocol
+	Host     netip.AddrPort // what clients connect to; an unspecified address is any of the host's
+	Target   netip.AddrPort // the container's port
+	// Stale cuts the flows that go anywhere but to the target, those to the host itself among them. Otherwise those that go
+	// to the target are cut.
+	Stale bool
+}
+
+// Withdrawn are the cuts for bindings that are no more.
+func Withdrawn(bindings []publication.Binding) []Cut {
+	out := make([]Cut, 0, len(bindings))
+	for _, b := range bindings {
+		out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target()})
+	}
+	return out
+}
+
+// Published are the cuts for bindings that are new. Only UDP needs them: TCP and SCTP clients begin anew by themselves.
+func Published(bindings []publication.Binding) []Cut {
+	var out []Cut
+	for _, b := range bindings {
+		if b.Protocol == publication.UDP {
+			out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Stale: true})
+		}
+	}
+	return out
+}
+
+// Cutter cuts flows. To find them the kernel has to walk its whole table, some 5 ms at its usual size; so requests that come
+// while a walk is under way are joined in the next one.
+type Cutter struct {
+	ns hostns.NS
+
+	mu      sync.Mutex
+	pending *walk
+	walking bool
+}
+
+// walk is a set of cuts that are made together.
+type walk struct {
+	cuts []Cut
+	done chan struct{}
+	err  error
+}
+
+// New makes a cutter for a network namespace.
+func New(ns hostns.NS) *Cutter { return &Cutter{ns: ns} }
+
+// Cut cuts flows and waits until that is done. If ctx ends first they are cut all the same.
+func (c *Cutter) Cut(ctx context.Context, cuts []Cut) error {
+	if len(cuts) == 0 {
+		return nil
+	}
+	w := c.enter(cuts)
+	select {
+	case <-w.done:
+		return w.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Cutter) enter(cuts []Cut) *walk {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pending == nil {
+		c.pending = &walk{done: make(chan struct{})}
+	}
+	c.pending.cuts = append(c.pending.cuts, cuts...)
+	w := c.pending
+	if !c.walking {
+		c.walking = true
+		go c.work()
+	}
+	return w
+}
+
+// work makes walks until none is pending.
+func (c *Cutter) work() {
+	for {
+		c.mu.Lock()
+		w := c.pending
+		c.pending = nil
+		if w == nil {
+			c.walking = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		w.err = c.cut(w.cuts)
+		close(w.done)
+	}
+}
+
+func (c *Cutter) cut(cuts []Cut) error {
+	byFamily := map[bool][]Cut{}
+	for _, one := range cuts {
+		v6 := one.Host.Addr().Is6()
+		byFamily[v6] = append(byFamily[v6], one)
+	}
+	var errs []error
+	for v6, some := range byFamily {
+		errs = append(errs, c.cutFamily(v6, newMatcher(some, c.local)))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,48 @@
+// Package store is what natagent must not forget: publications and guarded networks, in one durable file.
+package store
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Store holds natagent's tables.
+type Store struct {
+	db           *state.DB
+	publications *state.Table[publication.Publication]
+	networks     *state.Table[firewall.Network]
+}
+
+// Open opens nat.db in a folder.
+func Open(dir string) (*Store, error) {
+	s := &Store{publications: newPublications(), networks: newNetworks()}
+	db, err := state.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks)
+	if err != nil {
+		return nil, err
+	}
+	s.db = db
+	return s, nil
+}
+
+// Close closes the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// State is all that the firewall shall have, as it is stored now.
+func (s *Store) State() firewall.State {
+	view := s.db.View()
+	var st firewall.State
+	for n := range s.networks.All(view) {
+		st.Networks = append(st.Networks, *n)
+	}
+	for p := range s.publications.All(view) {
+		st.Bindings = append(st.Bindings, p.Bindings...)
+	}
+	return st
+}
+
+// collect makes a list of what a table gives.
+func collect[T any](t *state.Table[T], db *state.DB) []*T { return slices.Collect(t.All(db.View())) }
