@@ -88,10 +88,10 @@ func onOwnThread(f func() error) error {
 }
 
 // send executes one message of our own making.
-func (h *Host) send(flags uint16, parts ...nl.NetlinkRequestData) error {
+func (h *Host) send(kind, flags uint16, parts ...nl.NetlinkRequestData) error {
 	return retry(func() error {
 		req := &nl.NetlinkRequest{Sockets: h.sockets, NlMsghdr: unix.NlMsghdr{
-			Len: unix.SizeofNlMsghdr, Type: unix.RTM_NEWLINK, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | flags}}
+			Len: unix.SizeofNlMsghdr, Type: kind, Flags: unix.NLM_F_REQUEST | unix.NLM_F_ACK | flags}}
 		for _, p := range parts {
 			req.AddData(p)
 		}

@@ -43,7 +43,7 @@ func (h *Host) AddVeth(v Veth, ns *Namespace) error {
 	if v.MAC != nil {
 		parts = append(parts, nl.NewRtAttr(unix.IFLA_ADDRESS, v.MAC))
 	}
-	return wrap("make veth "+v.Name, h.send(unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...))
+	return wrap("make veth "+v.Name, h.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, parts...))
 }
 
 // Port is how a port of a bridge shall be.
@@ -62,42 +62,52 @@ func (h *Host) SetPort(p Port) error {
 	}
 	up := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	up.Flags, up.Change = unix.IFF_UP, unix.IFF_UP
-	return wrap("set port "+p.Name, h.send(0, up,
+	return wrap("set port "+p.Name, h.send(unix.RTM_NEWLINK, 0, up,
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(p.Name)),
 		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Alias)),
-		portInfo(map[int]byte{nl.IFLA_BRPORT_MODE: 1, nl.IFLA_BRPORT_ISOLATED: isolated})))
+		portFlags(1, isolated)))
 }
 
 // bridgePortDisabled is a port's state in which it neither forwards nor learns.
 const bridgePortDisabled = 0
 
 // CutPort makes a port deaf and dumb and has the bridge forget what is behind it, at once and without waiting for anything.
-// Whoever gets the address next has all of its traffic. No error if it is gone already.
+// Whoever gets the address next has all of its traffic. No error if it is gone already, or is no port.
+//
+// It is the bridge's own message: by way of the link's the kernel would look at the carrier afterwards, and open the port again.
 func (h *Host) CutPort(name string) error {
-	err := h.send(0, nl.NewIfInfomsg(unix.AF_UNSPEC),
-		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
-		portInfo(map[int]byte{nl.IFLA_BRPORT_STATE: bridgePortDisabled, nl.IFLA_BRPORT_FLUSH: 1}))
-	if missing(err) || errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // gone, down, or no port any more
+	link, err := h.link(name)
+	if missing(err) || err == nil && link.Attrs().MasterIndex == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", name, err)
+	}
+	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	msg.Index = int32(link.Attrs().Index)
+	port := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	port.AddRtAttr(nl.IFLA_BRPORT_STATE, []byte{bridgePortDisabled})
+	port.AddRtAttr(nl.IFLA_BRPORT_FLUSH, nil)
+	err = h.send(unix.RTM_SETLINK, 0, msg, port)
+	if missing(err) || errors.Is(err, unix.ENETDOWN) {
+		return nil // gone meanwhile, or down
 	}
 	return wrap("cut port "+name, err)
 }
 
-func portInfo(flags map[int]byte) *nl.RtAttr {
+// portFlags are a port's settings that go with its link's.
+func portFlags(hairpin, isolated byte) *nl.RtAttr {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	for _, kind := range []int{nl.IFLA_BRPORT_STATE, nl.IFLA_BRPORT_MODE, nl.IFLA_BRPORT_ISOLATED, nl.IFLA_BRPORT_FLUSH} {
-		if v, ok := flags[kind]; ok {
-			data.AddRtAttr(kind, []byte{v})
-		}
-	}
+	data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{hairpin})
+	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{isolated})
 	return info
 }
 
 // Enslave makes a link a port of a bridge.
 func (h *Host) Enslave(name string, bridge int) error {
-	return wrap("make "+name+" a port", h.send(0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+	return wrap("make "+name+" a port", h.send(unix.RTM_NEWLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge)))))
 }

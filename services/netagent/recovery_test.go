@@ -1,0 +1,348 @@
+package netagent
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+func TestARestartKeepsWhatIsRightAsItIs(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	sb := a.container()
+	networks, links := a.store.Networks(), h.ns.Run("ip", "-o", "link")
+	a.stop()
+	h.mustReach(h.ns.Path(), "172.17.0.2") // without an agent too
+	h.guard.SetDown(true)                  // it has acknowledged before, so it is not waited for
+	b := h.run()
+	for i, n := range b.store.Networks() {
+		if n.ID != networks[i].ID || !n.CreatedAt.Equal(networks[i].CreatedAt) {
+			t.Errorf("network %s is not the same after the restart", n.Name)
+		}
+	}
+	if now := h.ns.Run("ip", "-o", "link"); now != links {
+		t.Errorf("the links have changed:\n%s\nwere\n%s", now, links)
+	}
+	if again := b.create(onBridge(sb.Owner)); again.Endpoints[0].ID != sb.Endpoints[0].ID {
+		t.Error("the sandbox is not the same after the restart")
+	}
+	if got := h.address(b.container()); got != "172.17.0.3" {
+		t.Errorf("the next address is %s", got)
+	}
+	h.mustReach(h.ns.Path(), "172.17.0.2")
+}
+
+func TestWhatACrashLeftIsCleared(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	kept, lost, stray := a.container(), a.container(), a.container()
+	bridge, _ := a.store.NetworkNamed("bridge")
+	// Killed after remembering a sandbox, before pinning it: then the kernel has taken the namespace away.
+	if err := kernel.Unpin(lost.NetnsPath); err != nil {
+		t.Fatal(err)
+	}
+	// Killed after pinning one, before it was remembered.
+	if err := a.store.DeleteSandboxes(stray.Owner); err != nil {
+		t.Fatal(err)
+	}
+	// Killed while a link was still to be deleted; and links of others with names and aliases like ours.
+	h.ns.Run("ip", "link", "add", "vethdead000", "type", "veth", "peer", "name", "vethdead001")
+	h.ns.Run("ip", "link", "set", "vethdead000", "alias", network.Alias(bridge.ID, id.New()))
+	h.ns.Run("ip", "link", "add", "vethc0ffee0", "type", "veth", "peer", "name", "vethc0ffee1")
+	h.ns.Run("ip", "link", "set", "vethc0ffee0", "alias", network.Alias(id.New(), id.New()))
+	h.ns.Run("ip", "neigh", "replace", "172.17.9.9", "lladdr", "02:42:ac:11:09:09", "nud", "permanent", "dev", "docker0")
+	a.stop()
+	if err := os.WriteFile(filepath.Join(h.cfg.ExecRoot, "netns", "abc"), nil, 0o600); err != nil { // killed between file and mount
+		t.Fatal(err)
+	}
+	b := h.run()
+	if all := b.sandboxes.List(); len(all) != 1 || all[0].Owner != kept.Owner {
+		t.Errorf("sandboxes %v, want only the kept one", all)
+	}
+	if pins := h.pins(); len(pins) != 1 || pins[0] != kept.NetnsPath {
+		t.Errorf("pins %v, want only %s", pins, kept.NetnsPath)
+	}
+	h.eventually("only the kept port is left", func() bool { return len(h.ports("docker0")) == 1 })
+	links := h.ns.Run("ip", "-o", "link")
+	if strings.Contains(links, "vethdead") {
+		t.Errorf("our leftover is still there:\n%s", links)
+	}
+	has(t, "the list of links", links, "vethc0ffee0", kept.Endpoints[0].HostInterface)
+	if out := h.ns.Run("ip", "neigh", "show", "dev", "docker0", "nud", "permanent"); strings.Count(out, "172.17") != 1 {
+		t.Errorf("neighbours:\n%s", out)
+	}
+	if got := h.address(b.container()); got != "172.17.0.3" {
+		t.Errorf("the next address is %s", got)
+	}
+}
+
+func TestAfterARebootNothingIsLeftAndAllCanBeMadeAgain(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	sb := a.container()
+	first, _ := a.store.NetworkNamed("bridge")
+	a.stop()
+	h.unpinAll() // and with the namespaces, all links
+	h.ns.Run("ip", "link", "del", "docker0")
+	b := h.run()
+	if all := b.sandboxes.List(); len(all) > 0 {
+		t.Errorf("still known: %v", all)
+	}
+	if again, _ := b.store.NetworkNamed("bridge"); again.ID != first.ID {
+		t.Error("the network's id is another one")
+	}
+	if got := h.address(b.create(onBridge(sb.Owner))); got != "172.17.0.2" {
+		t.Errorf("made again with %s", got)
+	}
+	h.mustReach(h.ns.Path(), "172.17.0.2")
+}
+
+func TestANamespaceThatVanishedIsMadeAgainWhenAsked(t *testing.T) {
+	a := newHost(t).run()
+	sb := a.container()
+	if err := kernel.Unpin(sb.NetnsPath); err != nil {
+		t.Fatal(err)
+	}
+	again := a.create(onBridge(sb.Owner))
+	a.mustReach(a.ns.Path(), a.address(again))
+	a.release(again)
+	a.nothingLeft()
+}
+
+func TestAnAgentIsReadyOnlyWhenNatagentHasAcknowledged(t *testing.T) {
+	h := newHost(t)
+	h.guard.SetDown(true)
+	a := h.start()
+	h.eventually("requests are taken", func() bool {
+		_, err := a.sandboxes.Create(context.Background(), onBridge(id.New()))
+		if err == nil {
+			t.Fatal("a sandbox was made without a guard")
+		}
+		return strings.Contains(err.Error(), "natagent") && fault.Is(err, fault.Unavailable)
+	})
+	select {
+	case <-a.ready:
+		t.Error("ready without a guard")
+	default:
+	}
+	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/docker0/route_localnet"); got != "0" {
+		t.Error("the host's loopback is open without a guard")
+	}
+	a.create(network.Request{Owner: id.New(), Mode: network.Private}) // needs no natagent
+	h.guard.SetDown(false)
+	select {
+	case <-a.ready:
+	case <-time.After(patience):
+		t.Fatal("not ready though natagent has acknowledged")
+	}
+	put := h.guard.Puts()[0]
+	if put.GetBridge() != "docker0" || put.GetSubnets()[0] != "172.17.0.0/16" || !put.GetMasquerade() || !put.GetInterContainer() {
+		t.Errorf("natagent was asked for %v", put)
+	}
+	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/docker0/route_localnet"); got != "1" {
+		t.Error("the host's loopback is closed though there is a guard")
+	}
+	a.container()
+}
+
+func TestAForeignLinkWithTheBridgesNameIsAFault(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "docker0", "type", "veth", "peer", "name", "other")
+	a := h.start()
+	select {
+	case err := <-a.ended:
+		a.ended <- nil
+		if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "docker0") || !strings.Contains(err.Error(), "no bridge") {
+			t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the agent goes on")
+	}
+	has(t, "the foreign link", h.ns.Run("ip", "-d", "link", "show", "docker0"), "veth")
+}
+
+func TestABridgeThatIsThereIsAdoptedAndCorrected(t *testing.T) {
+	h := newHost(t)
+	h.cfg.MTU = 1400
+	h.ns.Run("ip", "link", "add", "docker0", "type", "bridge")
+	h.ns.Run("ip", "addr", "add", "10.9.9.1/24", "dev", "docker0")
+	index := func() string { return strings.Fields(h.ns.Run("ip", "-o", "link", "show", "docker0"))[0] }
+	before := index()
+	h.run()
+	if index() != before {
+		t.Error("the bridge was made anew")
+	}
+	out := h.ns.Run("ip", "addr", "show", "docker0")
+	has(t, "docker0", out, "172.17.0.1/16", "mtu 1400", "02:42:ac:11:00:01", "UP")
+	if strings.Contains(out, "10.9.9.1") {
+		t.Errorf("the other address is still there:\n%s", out)
+	}
+}
+
+func TestABridgeThatOthersDisturbIsPutRight(t *testing.T) {
+	a := newHost(t).run()
+	sb := a.container()
+	for _, disturb := range [][]string{
+		{"ip", "addr", "del", "172.17.0.1/16", "dev", "docker0"},
+		{"ip", "addr", "add", "10.9.9.1/24", "dev", "docker0"},
+		{"ip", "link", "set", "docker0", "mtu", "1300"},
+		{"ip", "link", "set", "docker0", "address", "02:00:00:00:00:01"},
+		{"ip", "link", "set", "docker0", "down"},
+		{"ip", "link", "del", "docker0"},
+	} {
+		a.ns.Run(disturb[0], disturb[1:]...)
+		a.eventually("docker0 is right after "+strings.Join(disturb, " "), func() bool {
+			out, err := a.ns.Try("ip", "addr", "show", "docker0")
+			return err == nil && strings.Contains(out, "172.17.0.1/16") && strings.Contains(out, "mtu 1500") &&
+				strings.Contains(out, "02:42:ac:11:00:01") && strings.Contains(out, ",UP") && !strings.Contains(out, "10.9.9.1")
+		})
+		a.eventually("the container is reached after "+strings.Join(disturb, " "), func() bool {
+			return a.reaches(a.ns.Path(), "172.17.0.2") && a.reaches(sb.NetnsPath, "172.17.0.1")
+		})
+	}
+}
+
+func TestAnAddressIsReusedWhileAProcessHoldsTheOldNamespace(t *testing.T) {
+	a := newHost(t).run()
+	old := a.container()
+	a.mustReach(old.NetnsPath, "172.17.0.1") // so that the bridge has learned where it is
+	ctx, cancel := context.WithCancel(context.Background())
+	holder := a.ns.Command(ctx, "nsenter", "--net="+old.NetnsPath, "--", "sleep", "60")
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = holder.Wait() }() // killed
+	heldNS := "/proc/" + strconv.Itoa(holder.Process.Pid) + "/ns/net"
+	a.eventually("the process is in the namespace", func() bool {
+		inside, err := os.Stat(heldNS)
+		pinned, perr := os.Stat(old.NetnsPath)
+		return err == nil && perr == nil && os.SameFile(inside, pinned)
+	})
+	a.release(old)
+	next := a.container()
+	if a.address(next) != "172.17.0.2" {
+		t.Fatalf("the address is not given out again: %s", a.address(next))
+	}
+	a.mustReach(a.ns.Path(), "172.17.0.2")
+	a.mustReach(next.NetnsPath, "172.17.0.1")
+	if a.reaches(heldNS, "172.17.0.1") {
+		t.Error("the old container still reaches the host")
+	}
+	a.eventually("the old pair is deleted", func() bool { return len(a.ports("docker0")) == 1 })
+	if out := a.ns.Run("nsenter", "--net="+heldNS, "--", "ip", "-o", "link"); len(strings.Split(out, "\n")) != 1 {
+		t.Errorf("the old container has more than lo:\n%s", out)
+	}
+	a.mustReach(a.ns.Path(), "172.17.0.2")
+}
+
+func TestAgentsWithOtherRootsDoNotNoticeEachOther(t *testing.T) {
+	one := newHost(t)
+	two := newHostIn(t, one.ns)
+	two.cfg.BridgeName, two.cfg.Bip = "fair0", netip.MustParsePrefix("10.20.0.1/24")
+	a, b := one.run(), two.run()
+	sa, sb := a.container(), b.container()
+	a.stop()
+	b.stop()
+	a, b = one.run(), two.run()
+	if len(a.sandboxes.List()) != 1 || len(b.sandboxes.List()) != 1 {
+		t.Error("a sandbox is lost")
+	}
+	a.mustReach(a.ns.Path(), a.address(sa))
+	b.mustReach(b.ns.Path(), b.address(sb))
+	a.release(sa)
+	b.mustReach(b.ns.Path(), b.address(sb))
+}
+
+func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
+	h := newHost(t)
+	h.run()
+	if _, err := New(context.Background(), h.cfg); !fault.Is(err, fault.Busy) {
+		t.Errorf("a second one: %v", err)
+	}
+}
+
+func TestAnotherSubnetComesWithTheNextStartWithoutContainers(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	sb := a.container()
+	a.stop()
+	h.cfg.Bip = netip.MustParsePrefix("192.168.10.1/24")
+	a = h.run()
+	h.mustReach(h.ns.Path(), "172.17.0.2") // its network stays while it is there
+	a.release(sb)
+	a.stop()
+	a = h.run()
+	if got := h.address(a.container()); got != "192.168.10.2" {
+		t.Errorf("the address is %s", got)
+	}
+	puts := h.guard.Puts()
+	if got := puts[len(puts)-1].GetSubnets()[0]; got != "192.168.10.0/24" {
+		t.Errorf("natagent guards %s", got)
+	}
+}
+
+func TestOnlyInterfacesWithAddressesForwardAndWhatWasIsStored(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
+	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")
+	a := h.run()
+	forwarding := func(link string) string {
+		return h.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+link+"/forwarding")
+	}
+	for link, want := range map[string]string{"docker0": "1", "up0": "1", "up1": "0", "all": "0", "default": "0"} {
+		if got := forwarding(link); got != want {
+			t.Errorf("%s forwards: %s, want %s", link, got, want)
+		}
+	}
+	h.ns.Run("ip", "addr", "add", "10.2.0.1/24", "dev", "up1")
+	h.eventually("an interface forwards that got an address later", func() bool { return forwarding("up1") == "1" })
+	noted := map[string]string{}
+	for _, s := range a.store.Sysctls() {
+		noted[s.Path] = s.Before
+	}
+	for _, path := range []string{"net/ipv4/conf/up0/forwarding", "net/ipv4/conf/up1/forwarding"} {
+		if noted[path] != "0" {
+			t.Errorf("%s was %q before, says the store", path, noted[path])
+		}
+	}
+}
+
+func TestAHostThatForwardsAlreadyIsLeftAsItIs(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
+	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")
+	h.ns.Run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/up0/forwarding")
+	h.run()
+	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/up0/forwarding"); got != "0" {
+		t.Error("an interface that its owner shut forwards")
+	}
+}
+
+func TestOtherBridgesKeepTheirNetfilter(t *testing.T) {
+	const path = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs br_netfilter in the kernel")
+	}
+	alone, beside := newHost(t), newHost(t)
+	beside.ns.Run("ip", "link", "add", "virbr0", "type", "bridge")
+	for _, h := range []*host{alone, beside} {
+		h.ns.Run("sh", "-c", "echo 1 >"+path)
+		h.run()
+	}
+	if got := alone.ns.Run("cat", path); got != "0" {
+		t.Errorf("with no other bridge: %s", got)
+	}
+	if got := beside.ns.Run("cat", path); got != "1" {
+		t.Errorf("beside another bridge: %s", got)
+	}
+}
