@@ -1,0 +1,37 @@
+package archive
+
+import "github.com/fairlead/fairlead/agent/fault"
+
+// savedImage is an entry of the manifest.json of `docker save`.
+type savedImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func (a *Archive) saved() ([]Image, error) {
+	var list []savedImage
+	if _, err := a.document("manifest.json", &list); err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fault.New(fault.Invalid, subject, "has no image in it")
+	}
+	var out []Image
+	for _, s := range list {
+		config, err := a.document(s.Config, &struct{}{})
+		if err != nil {
+			return nil, err
+		}
+		img := Image{Names: s.RepoTags, Config: config, ID: digestOf(config)}
+		for _, name := range s.Layers {
+			l, err := a.layer(name, "") // the file's name may be anything; the diff ids are checked anyway
+			if err != nil {
+				return nil, err
+			}
+			img.Layers = append(img.Layers, l)
+		}
+		out = append(out, img)
+	}
+	return out, nil
+}

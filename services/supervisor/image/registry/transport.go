@@ -1,0 +1,114 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// How long to wait for what. A slow download may take as long as it likes, as long as something comes.
+const (
+	connectTimeout = 10 * time.Second
+	answerTimeout  = 30 * time.Second
+	stallTimeout   = 60 * time.Second
+	idleTimeout    = 30 * time.Second
+)
+
+var retryBackoff = remote.Backoff{Duration: 300 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
+
+// worthRetrying is for answers that a registry itself calls temporary, and connections that broke. A host that is not there,
+// or does not answer in time, is reported at once.
+func worthRetrying(err error) bool {
+	if te, ok := errors.AsType[*transport.Error](err); ok {
+		return te.Temporary()
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// roundTripper checks certificates, and refuses plain HTTP, for all hosts that are not allowed otherwise: whoever a registry
+// or its token server redirects to as well.
+type roundTripper struct {
+	insecure *insecure
+	strict   *http.Transport
+	lenient  *http.Transport
+}
+
+func newTransport(in *insecure) *roundTripper {
+	strict := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSHandshakeTimeout:   connectTimeout,
+		ResponseHeaderTimeout: answerTimeout,
+		IdleConnTimeout:       idleTimeout,
+		MaxIdleConnsPerHost:   4,
+	}
+	lenient := strict.Clone()
+	lenient.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by configuration, or loopback
+	return &roundTripper{in, strict, lenient}
+}
+
+func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.insecure.allows(r.Context(), r.URL.Host) {
+		return t.lenient.RoundTrip(r)
+	}
+	if r.URL.Scheme != "https" {
+		return nil, &plainHTTPError{r.URL.Host}
+	}
+	return t.strict.RoundTrip(r)
+}
+
+// plainHTTPError is for a host that would have to be spoken to in plain HTTP.
+type plainHTTPError struct{ host string }
+
+func (e *plainHTTPError) Error() string { return "plain HTTP to " + e.host + " is not allowed" }
+
+var errStalled = fmt.Errorf("nothing came for %v", stallTimeout)
+
+// openStalling opens a stream that ends with errStalled when it stands still, and with its context.
+func openStalling(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &stalling{ctx: ctx, cancel: cancel, timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}
+	var err error
+	if s.in, err = open(ctx); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+type stalling struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	in     io.ReadCloser
+}
+
+func (s *stalling) Read(p []byte) (int, error) {
+	s.timer.Reset(stallTimeout)
+	n, err := s.in.Read(p)
+	s.timer.Stop()
+	if cause := context.Cause(s.ctx); err != nil && err != io.EOF && cause != nil {
+		err = cause
+	}
+	return n, err
+}
+
+func (s *stalling) stop() {
+	s.timer.Stop()
+	s.cancel(context.Canceled)
+}
+
+func (s *stalling) Close() error {
+	defer s.stop()
+	return s.in.Close()
+}
