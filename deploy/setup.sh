@@ -1,50 +1,59 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing Fairlead need and this machine lacks. Nothing happens where all is there.
-# On Debian and its children by apt-get; elsewhere it says what to install.
+# Installs what Fairlead needs and this machine lacks: `setup.sh run` what running it needs, `setup.sh test` what its tests need too.
+# On Debian and its children by apt-get; elsewhere it says what to install. Where all is there, nothing happens.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH="$PATH:/usr/sbin:/sbin"
 
-# A program, the Debian package that has it, and what other distributions call that.
+# For what, a program, the Debian package that has it, and what other distributions call that.
 needs='
-crun        crun             crun
-conmon      conmon           conmon
-nft         nftables         nftables
-iptables    iptables         iptables
-ip          iproute2         iproute(2)
-conntrack   conntrack        conntrack-tools
-busybox     busybox-static   busybox
-curl        curl             curl
-nsenter     util-linux       util-linux
-dpkg-deb    dpkg             dpkg
-shellcheck  shellcheck       ShellCheck
-systemd-analyze systemd      systemd
+run   crun             crun            crun
+run   conmon           conmon          conmon
+run   nft              nftables        nftables
+run   iptables         iptables        iptables
+run   ip               iproute2        iproute
+run   ss               iproute2        iproute
+run   curl             curl            curl
+run   conntrack        conntrack       conntrack-tools
+run   ps               procps          procps
+test  busybox          busybox-static  busybox
+test  nsenter          util-linux      util-linux
+test  shellcheck       shellcheck      ShellCheck
+test  systemd-analyze  systemd         systemd
 '
 
-missing() { # COLUMN: that column of the rows whose program is not there
-  while read -r program debian other; do
-    [ -n "$program" ] || continue
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null 2>&1 || { [ "$1" = debian ] && echo "$debian" || echo "$other"; }
+missing() { # debian|other: the names there of what is not here
+  while read -r for program debian other; do
+    [ "$for" = run ] || [ "$for" = "$purpose" ] || continue
+    command -v "$program" >/dev/null 2>&1 && continue
+    if [ "$1" = debian ]; then echo "$debian"; else echo "$other"; fi
   done <<<"$needs" | sort -u | tr '\n' ' '
 }
 
-if ! command -v go >/dev/null 2>&1; then
-  echo "setup: go: not found in PATH; install Go $(sed -n 's/^go //p' "$(dirname "$0")/../go.mod") or newer" >&2
+fail() {
+  echo "setup: $*" >&2
   exit 1
-fi
+}
 
-# The images of demo, tests and benchmarks are made of Debian packages, which apt must know of.
-lists_missing() { [ ! -e "$(dirname "$0")/../.cache/debs" ] && ! apt-cache show nginx >/dev/null 2>&1; }
+purpose=${1:-test}
+command -v go >/dev/null 2>&1 || fail "go: not found in PATH; install Go $(sed -n 's/^go //p' go.mod) or newer"
 
 if ! command -v apt-get >/dev/null 2>&1; then
-  [ -z "$(missing other)" ] || { echo "setup: please install: $(missing other)" >&2; exit 1; }
+  [ -z "$(missing other)" ] || fail "please install: $(missing other)"
+  [ -d .cache/images ] || fail "demo, tests and benchmarks make their images of Debian's packages by apt-get, which is not here"
   exit 0
 fi
 
 read -ra packages <<<"$(missing debian)"
-if [ ${#packages[@]} -gt 0 ] || lists_missing; then
-  [ "$(id -u)" = 0 ] || { echo "setup: run this as root; it would install: ${packages[*]}" >&2; exit 1; }
-  echo "setup: installing ${packages[*]:-nothing but package lists}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  [ ${#packages[@]} = 0 ] || apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
-  [ -z "$(missing debian)" ] || { echo "setup: still missing: $(missing debian)" >&2; exit 1; }
+# The images of demo, tests and benchmarks are made of Debian's packages, which apt must know of.
+if [ ${#packages[@]} = 0 ] && { [ -d .cache/images ] || apt-cache show nginx >/dev/null 2>&1; }; then
+  exit 0
 fi
+[ "$(id -u)" = 0 ] || fail "run this as root, to install: ${packages[*]:-package lists}"
+echo "setup: installing ${packages[*]:-package lists}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+if [ ${#packages[@]} != 0 ]; then
+  apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+fi
+[ -z "$(missing debian)" ] || fail "still missing: $(missing debian)"

@@ -13,13 +13,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
 )
 
 // Terminal is a terminal with a program at it.
 type Terminal struct {
 	cmd    *exec.Cmd
-	master console.Console
+	master *os.File
 	echo   io.Writer
 	done   chan struct{} // closed when the program has ended
 
@@ -30,23 +30,57 @@ type Terminal struct {
 
 // Start starts a program at a new terminal of 24 rows and 80 columns. What it shows is also written to echo.
 func Start(cmd *exec.Cmd, echo io.Writer) (*Terminal, error) {
-	master, name, err := console.NewPty()
+	master, slave, err := open()
 	if err != nil {
 		return nil, err
 	}
-	slave, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return nil, errors.Join(err, master.Close())
-	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	err = errors.Join(master.Resize(console.WinSize{Height: 24, Width: 80}), cmd.Start(), slave.Close())
+	err = errors.Join(resize(master, 24, 80), cmd.Start(), slave.Close())
 	if err != nil {
 		return nil, errors.Join(err, master.Close())
 	}
 	t := &Terminal{cmd: cmd, master: master, echo: echo, done: make(chan struct{})}
 	go t.listen()
 	return t, nil
+}
+
+// open makes a terminal. The master is left to Go's poller, so that closing it ends a read that is under way.
+func open() (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		return nil, nil, err
+	}
+	number := 0
+	err = control(master, func(fd int) (err error) {
+		if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
+			number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		}
+		return err
+	})
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, master.Close())
+	}
+	return master, slave, nil
+}
+
+func resize(master *os.File, rows, columns uint16) error {
+	return control(master, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: columns})
+	})
+}
+
+// control lends a file's descriptor without taking it from the poller.
+func control(f *os.File, use func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	err = conn.Control(func(fd uintptr) { inner = use(int(fd)) })
+	return errors.Join(err, inner)
 }
 
 // listen reads until the program, and whoever else has the terminal, has gone.
@@ -96,7 +130,7 @@ func (t *Terminal) Type(text string) error {
 
 // Resize changes the size.
 func (t *Terminal) Resize(rows, columns uint16) error {
-	return t.master.Resize(console.WinSize{Height: rows, Width: columns})
+	return resize(t.master, rows, columns)
 }
 
 // HangUp closes the terminal under the program.

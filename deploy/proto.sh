@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The wire contract's tools: `proto.sh generate` makes proto/gen again, `proto.sh check` lints the .proto files, checks their format and
+# compares proto/gen with what they give, `proto.sh ready` tells whether the tools are built. The first build of them takes minutes.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tools=$PWD/.cache/tools
+PATH="$tools:$PATH"
+
+current() { [ -x "$tools/buf" ] && cmp -s proto/tools.mod "$tools/tools.mod"; }
+
+build() {
+  current && return
+  echo "proto: building buf and its plugins, which takes minutes the first time" >&2
+  mkdir -p "$tools"
+  GOBIN=$tools CGO_ENABLED=0 go install -modfile=proto/tools.mod tool
+  cp proto/tools.mod "$tools/tools.mod"
+}
+
+case ${1:-} in
+  ready)
+    current
+    ;;
+  generate)
+    build
+    buf generate --template proto/buf.gen.yaml
+    ;;
+  check)
+    build
+    buf lint
+    buf format --diff --exit-code
+    made=$(mktemp -d)
+    trap 'rm -rf "$made"' EXIT
+    buf generate --template proto/buf.gen.yaml --output "$made"
+    diff -r "$made/proto/gen" proto/gen || { echo "proto/gen is not what the .proto files give; run: make proto" >&2; exit 1; }
+    ;;
+  *)
+    echo "usage: $0 generate|check|ready" >&2
+    exit 2
+    ;;
+esac
