@@ -1,0 +1,185 @@
+// Package clienttest is an agent for tests: a real gRPC server on a Unix socket of its own, which answers each method by
+// a script and remembers what it was asked. It knows no method by itself, so that a script is all that a test needs.
+package clienttest
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"path"
+	"slices"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/fairlead/fairlead/agent/faultrpc"
+	"github.com/fairlead/fairlead/ctl/client"
+
+	// The messages must be known for their methods to be answered.
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+// Call is how the agent answers one call: with Answers and then Err, or in the way of Serve, which is given the first request.
+type Call struct {
+	Answers []proto.Message
+	Err     error
+	Serve   func(first proto.Message, s Stream) error
+}
+
+// Stream is the agent's side of a call.
+type Stream interface {
+	// Recv gives the next request, io.EOF after the last.
+	Recv() (proto.Message, error)
+	// Send gives an answer.
+	Send(proto.Message) error
+	// Context ends with the call.
+	Context() context.Context
+}
+
+// Answers is a call that is answered with these messages.
+func Answers(messages ...proto.Message) Call { return Call{Answers: messages} }
+
+// Fails is a call that fails.
+func Fails(err error) Call { return Call{Err: err} }
+
+// Script says how each method is answered, by its short name: "GetContainer". Of several calls the first is for the first
+// time and so on, and the last for all that follow.
+type Script map[string][]Call
+
+// Agent is a running fake.
+type Agent struct {
+	script Script
+
+	mu       sync.Mutex
+	served   map[string]int
+	requests []proto.Message
+}
+
+// Serve starts an agent that lives as long as the test, and gives its address for client.Dial.
+func Serve(t testing.TB, script Script) (*Agent, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "agent") // t.TempDir is named for the test, and a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", path.Join(dir, "sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Agent{script: script, served: map[string]int{}}
+	srv := grpc.NewServer(grpc.UnknownServiceHandler(a.handle))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = srv.Serve(l)
+	}()
+	t.Cleanup(func() {
+		srv.Stop()
+		<-done
+	})
+	return a, "unix://" + l.Addr().String()
+}
+
+// Dial starts an agent and connects a client to it.
+func Dial(t testing.TB, script Script) (*Agent, *client.Client) {
+	t.Helper()
+	a, host := Serve(t, script)
+	c, err := client.Dial(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return a, c
+}
+
+// Requests are all first requests so far, in the order in which they came.
+func (a *Agent) Requests() []proto.Message {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.requests)
+}
+
+func (a *Agent) handle(_ any, ss grpc.ServerStream) error {
+	name, _ := grpc.MethodFromServerStream(ss)
+	s, err := newStream(name, ss)
+	if err != nil {
+		return err
+	}
+	first, err := s.Recv()
+	if err != nil {
+		return err
+	}
+	call, ok := a.next(path.Base(name), first)
+	if !ok {
+		return status.Errorf(codes.Unimplemented, "the script does not say how to answer %s", name)
+	}
+	if call.Serve != nil {
+		return faultrpc.ToStatus(call.Serve(first, s))
+	}
+	for _, m := range call.Answers {
+		if err := s.Send(m); err != nil {
+			return err
+		}
+	}
+	return faultrpc.ToStatus(call.Err)
+}
+
+func (a *Agent) next(method string, first proto.Message) (Call, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.requests = append(a.requests, first)
+	calls := a.script[method]
+	if len(calls) == 0 {
+		return Call{}, false
+	}
+	n := min(a.served[method], len(calls)-1)
+	a.served[method]++
+	return calls[n], true
+}
+
+type stream struct {
+	grpc.ServerStream
+	input protoreflect.MessageType
+}
+
+func newStream(method string, ss grpc.ServerStream) (*stream, error) {
+	service := protoreflect.FullName(path.Base(path.Dir(method)))
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(service.Append(protoreflect.Name(path.Base(method))))
+	if err != nil {
+		return nil, status.Error(codes.Unimplemented, err.Error())
+	}
+	input, err := protoregistry.GlobalTypes.FindMessageByName(d.(protoreflect.MethodDescriptor).Input().FullName())
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &stream{ss, input}, nil
+}
+
+func (s *stream) Recv() (proto.Message, error) {
+	m := s.input.New().Interface()
+	if err := s.RecvMsg(m); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s *stream) Send(m proto.Message) error { return s.SendMsg(m) }
+
+// Drain reads requests until the client has sent its last.
+func Drain(s Stream) {
+	for _, err := s.Recv(); err != io.EOF; _, err = s.Recv() {
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,119 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"path"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// link is the way to one agent. It remembers why the last attempt to connect failed, so that a failed call can say so in
+// one line in place of gRPC's nested ones.
+type link struct {
+	host             string
+	network, address string
+	lastDial         atomic.Pointer[error] // nil: it succeeded, or there was none
+}
+
+// maxSocketPath is the kernel's limit for the path of a Unix socket (sun_path, less the final zero byte).
+const maxSocketPath = 107
+
+func newLink(host string) (*link, error) {
+	scheme, address, ok := strings.Cut(host, "://")
+	l := &link{host: host, network: scheme, address: address}
+	bad := func(message string) (*link, error) {
+		return nil, fault.New(fault.Invalid, "agent "+host, message, fault.WithField("host"),
+			fault.WithHint("write unix:///PATH or tcp://ADDRESS:PORT"))
+	}
+	switch {
+	case !ok:
+		return bad("an address without a scheme")
+	case scheme == "unix" && !path.IsAbs(address):
+		return bad("the path of a socket must be absolute")
+	case scheme == "unix" && len(address) > maxSocketPath:
+		return bad("the path of a socket must be shorter than 108 bytes")
+	case scheme == "tcp":
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return bad("no port is given")
+		}
+	case scheme != "unix":
+		return bad("the scheme " + scheme + " is not known")
+	}
+	return l, nil
+}
+
+func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, l.network, l.address)
+	if err != nil {
+		l.lastDial.Store(&err)
+		return nil, err
+	}
+	l.lastDial.Store(nil)
+	return conn, nil
+}
+
+// explain turns what gRPC says of a broken connection into one clear line. Other errors stay as they are.
+func (l *link) explain(ctx context.Context, err error) error {
+	f, ok := errors.AsType[*fault.Fault](err)
+	switch {
+	case !ok || f.Kind != fault.Unavailable || f.Subject != "":
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	if dialErr := l.lastDial.Load(); dialErr != nil {
+		return l.unreachable(*dialErr)
+	}
+	return fault.New(fault.Unavailable, "agent "+l.host, "the connection was lost: "+f.Message,
+		fault.WithHint("containers run on without the agent"))
+}
+
+func (l *link) unreachable(err error) error {
+	cause := err
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		cause = op.Err
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		cause = errno
+	}
+	hint := "is fairlead-agent running? Start it, or say where it is with -H or FAIRLEAD_HOST"
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "become root, or a member of the socket's group"
+	}
+	return fault.New(fault.Unavailable, "agent "+l.host, "cannot connect", fault.WithCause(cause), fault.WithHint("%s", hint))
+}
+
+func (l *link) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return l.explain(ctx, invoke(ctx, method, req, reply, cc, opts...))
+}
+
+func (l *link) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(ctx, desc, cc, method, opts...)
+	if err != nil {
+		return nil, l.explain(ctx, err)
+	}
+	return explained{s, l}, nil
+}
+
+// explained is a stream whose errors are explained.
+type explained struct {
+	grpc.ClientStream
+	link *link
+}
+
+func (s explained) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return s.link.explain(s.Context(), err)
+}
