@@ -1,0 +1,75 @@
+// Package carry runs services on a host: any one of them, or all in one process. Both shapes run the same code: each service has its own
+// socket and finds the others through theirs, and one public socket shows what administrators may ask of all of them.
+//
+// It knows services only by agent/service; which there are is the command's table.
+package carry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/service"
+)
+
+// Carried is a service that can be run.
+type Carried struct {
+	Name string // its subcommand, and its key in the configuration's "services"
+	// Public services are on the public sockets of their process themselves; calls of others are passed on to where they are.
+	Public bool
+	// New makes the service. It may ask for connections to others, but not use them before Run.
+	New func(ctx context.Context, host Host) (service.Service, error)
+}
+
+// Host is what the frame gives to a service.
+type Host struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Peer is a connection to another service by its Name. Calls over it answer faults and wait a while for the other to be there.
+	Peer func(name string) grpc.ClientConnInterface
+}
+
+// Options says what a process is to run.
+type Options struct {
+	Name     string // of the process, for its pidfile
+	Config   *config.Config
+	Log      *slog.Logger
+	Services []Carried
+	Public   bool // open the public sockets
+	Notifier process.Notifier
+}
+
+// Run carries the services until ctx ends or one of them fails. Containers and their traffic outlive it.
+func Run(ctx context.Context, o Options) (err error) {
+	claims, err := claim(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claims.release()) }()
+	peers, err := dialPeers(o.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, peers.close()) }()
+	a, err := newAgent(ctx, o, peers)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.listen(ctx, o, peers); err != nil {
+		return err
+	}
+	return a.run(ctx, o.Notifier)
+}
+
+// Made turns what a service's New answers into what Carried.New answers, without wrapping a nil pointer in an interface.
+func Made[S service.Service](s S, err error) (service.Service, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

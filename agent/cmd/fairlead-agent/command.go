@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fairlead/fairlead/agent/carry"
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/config/file"
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/logging"
+	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/version"
+)
+
+const defaultFile = "/etc/fairlead/daemon.json"
+
+// options are the flags that are no keys of the configuration.
+type options struct {
+	configFile string
+	validate   bool
+}
+
+// newCommand makes the command line: the root runs all services, a subcommand one.
+func newCommand(all []carry.Carried) *cobra.Command {
+	var o options
+	root := newShape("fairlead-agent", "Carry container networking services on this host", all, &o)
+	root.Version = version.Version
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().StringVar(&o.configFile, "config-file", defaultFile, "Configuration file")
+	root.PersistentFlags().BoolVar(&o.validate, "validate", false, "Check the configuration and exit")
+	addKeys(root.PersistentFlags())
+	root.SetFlagErrorFunc(explainFlag)
+	for _, s := range all {
+		root.AddCommand(newShape(s.Name, "Carry only the service "+s.Name, []carry.Carried{s}, &o))
+	}
+	return root
+}
+
+func newShape(use, short string, carried []carry.Carried, o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
+		Args: refuseArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, carried, o) },
+	}
+}
+
+func refuseArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.RunE != nil {
+			names = append(names, sub.Name())
+		}
+	}
+	hint := "leave it out"
+	if names != nil {
+		hint = "name one of " + strings.Join(names, ", ") + ", or none for all of them"
+	}
+	return fault.New(fault.Invalid, fmt.Sprintf("argument %q", args[0]), "is no service", fault.WithHint("%s", hint))
+}
+
+// explainFlag puts the flag first, and names the one that was likely meant.
+func explainFlag(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	hint := "see --help"
+	if near, ok := config.Nearest(unknown.GetSpecifiedName(), names); ok {
+		hint = "did you mean --" + near + "?"
+	}
+	return fault.New(fault.Invalid, "flag "+flagText(unknown), "there is no such flag", fault.WithHint("%s", hint))
+}
+
+func flagText(unknown *pflag.NotExistError) string {
+	if unknown.GetSpecifiedShortnames() != "" {
+		return "-" + unknown.GetSpecifiedShortnames()
+	}
+	return "--" + unknown.GetSpecifiedName()
+}
+
+// run reads the configuration and carries the services until a signal.
+func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
+	cfg, warnings, err := load(cmd.Flags(), o.configFile)
+	if err != nil {
+		return err
+	}
+	log := logging.New(cmd.ErrOrStderr(), cfg.LogLevel, cfg.LogFormat)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	if o.validate {
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration OK")
+		return err
+	}
+	notifier, err := process.TakeNotifier()
+	if err != nil {
+		return err
+	}
+	ctx, restore := process.UntilSignal(cmd.Context(), log, func() { os.Exit(130) })
+	defer restore()
+	log.Info("starting", "version", version.Version, "pid", os.Getpid(), "data-root", cfg.DataRoot, "exec-root", cfg.ExecRoot)
+	public := len(carried) > 1 || carried[0].Public
+	return carry.Run(ctx, carry.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier})
+}
+
+// load merges what file, environment and flags say.
+func load(flags *pflag.FlagSet, path string) (*config.Config, []string, error) {
+	fromFile, warnings, err := file.Read(path, flags.Changed("config-file"))
+	if err != nil {
+		return nil, nil, err
+	}
+	fromEnvironment, more := config.FromEnvironment(os.Environ())
+	cfg, err := config.Build(fromFile, fromEnvironment, fromFlags(flags))
+	if err != nil {
+		return nil, nil, err
+	}
+	return cfg, append(warnings, more...), nil
+}

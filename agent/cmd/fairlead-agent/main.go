@@ -1,0 +1,19 @@
+// Command fairlead-agent carries Fairlead's services on a host: all of them, or the one that is named.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	unix.Umask(0o022) // files that containers read must not depend on the shell that starts the agent
+	cmd := newCommand(services())
+	if err := cmd.ExecuteContext(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,90 @@
+// Package peer connects to another service of the host, or to an agent. Connections are lazy: they are made when they are
+// needed, and made again when the other side was restarted. What services ask each other is theirs.
+package peer
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/faultrpc"
+)
+
+// patience is how long a call waits for the other side to be there, so that services can be started in any order.
+const patience = 10 * time.Second
+
+// Dial prepares a connection whose calls answer faults. Name is what the other side is called in messages.
+func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
+	w := waiter{name, host, patience}
+	return dial(host,
+		grpc.WithChainUnaryInterceptor(w.unary, faultrpc.UnaryClient),
+		grpc.WithChainStreamInterceptor(w.stream, faultrpc.StreamClient))
+}
+
+// DialRaw prepares a connection whose calls answer the other side's statuses as they are.
+func DialRaw(name string, host config.Host) (*grpc.ClientConn, error) {
+	w := waiter{name, host, patience}
+	return dial(host, grpc.WithChainUnaryInterceptor(w.unary), grpc.WithChainStreamInterceptor(w.stream))
+}
+
+func dial(host config.Host, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	target := host.String()
+	if host.Network == "tcp" {
+		target = "passthrough:///" + host.Address
+	}
+	conn, err := grpc.NewClient(target, append(options,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithNoProxy(),
+		grpc.WithIdleTimeout(0),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		}))...)
+	return conn, fault.Wrap(err, fault.Invalid, "host "+host.String(), "cannot be called")
+}
+
+// waiter holds calls back until there is a connection.
+type waiter struct {
+	name  string
+	host  config.Host
+	limit time.Duration
+}
+
+func (w waiter) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if err := w.wait(ctx, cc); err != nil {
+		return err
+	}
+	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+func (w waiter) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if err := w.wait(ctx, cc); err != nil {
+		return nil, err
+	}
+	return open(ctx, desc, cc, method, opts...)
+}
+
+func (w waiter) wait(ctx context.Context, cc *grpc.ClientConn) error {
+	limited, cancel := context.WithTimeout(ctx, w.limit)
+	defer cancel()
+	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
+		if state == connectivity.Shutdown {
+			return fault.New(fault.Unavailable, w.name, "the connection is closed")
+		}
+		cc.Connect()
+		if !cc.WaitForStateChange(limited, state) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return fault.New(fault.Unavailable, w.name, "does not answer at "+w.host.String(),
+				fault.WithHint("see whether it runs, and what its log says"))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Audience is for whom a server's sockets are.
+type Audience int
+
+const (
+	// Peers are the agent's own services: root or our own user, on a service's socket. They may call everything there.
+	Peers Audience = iota
+	// Admins are root, our own user, members of the socket's group, and clients with a certificate. They may call what is theirs.
+	Admins
+)
+
+// role is the least that a method asks of its caller.
+type role int
+
+const (
+	peerRole  role = iota // another service of this host
+	adminRole             // an administrator of this host, too
+)
+
+// refusal is all that somebody without a right is told.
+func refusal() error {
+	return fault.New(fault.Denied, "request", "you may not do this",
+		fault.WithHint("ask as root or as a member of the socket's group"))
+}
+
+// authorize tells whether a caller may call a method. A method that is in no line of the table is nobody's.
+func authorize(table map[string]role, audience Audience, who identity, method string) error {
+	least, listed := table[method]
+	switch {
+	case !listed:
+	case audience == Peers && who.ours():
+		return nil
+	case audience == Admins && least == adminRole && who.trusted():
+		return nil
+	}
+	return refusal()
+}
+
+// roles is the authorization table: each method of each service has a line.
+func roles() map[string]role {
+	table := map[string]role{}
+	for _, line := range []struct {
+		service string
+		least   role
+		methods string
+	}{
+		{"fairlead.container.v1.ContainerService", adminRole, "RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
+			"StopContainer KillContainer RemoveContainer WaitContainer ListContainers GetContainer ReadLogs"},
+		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
+		{"fairlead.host.v1.HostService", adminRole, "GetInfo"},
+		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork"},
+		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
+		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox Release"},
+		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications"},
+		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Release"},
+		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks"},
+		{"fairlead.nat.v1.GuardService", peerRole, "PutNetwork DeleteNetwork"},
+		{"fairlead.dns.v1.NameService", adminRole, "ListOwners"},
+		{"fairlead.dns.v1.NameService", peerRole, "Register Release"},
+		{"grpc.health.v1.Health", adminRole, "Check List Watch"},
+		{"grpc.reflection.v1.ServerReflection", adminRole, "ServerReflectionInfo"},
+		{"grpc.reflection.v1alpha.ServerReflection", adminRole, "ServerReflectionInfo"},
+	} {
+		for method := range strings.FieldsSeq(line.methods) {
+			table["/"+line.service+"/"+method] = line.least
+		}
+	}
+	return table
+}
+
+// ForAdmins lists the services, among those whose names start with prefix, of which administrators may call something.
+func ForAdmins(prefix string) []string {
+	var all []string
+	for method, least := range roles() {
+		name := method[1:strings.LastIndexByte(method, '/')]
+		if least == adminRole && strings.HasPrefix(name, prefix) && !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/faultrpc"
+)
+
+// readyPatience is how long a call waits for a service that has not reconciled yet.
+const readyPatience = 30 * time.Second
+
+// calls is what every call goes through.
+type calls struct {
+	name     string
+	log      *slog.Logger
+	table    map[string]role
+	audience Audience
+
+	ready   chan struct{} // closed when the service is ready
+	opening sync.Once
+	running context.Context // ends when streams must
+	end     context.CancelCauseFunc
+}
+
+func newCalls(cfg Config) *calls {
+	c := &calls{name: cfg.Name, log: cfg.Log, table: roles(), audience: cfg.Audience, ready: make(chan struct{})}
+	c.running, c.end = context.WithCancelCause(context.Background())
+	return c
+}
+
+func (c *calls) open() { c.opening.Do(func() { close(c.ready) }) }
+
+func (c *calls) cancelStreams() {
+	c.end(fault.New(fault.Unavailable, "agent", "is stopping", fault.WithHint("ask again when it is back")))
+}
+
+func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	err = c.do(ctx, info.FullMethod, func() error {
+		resp, err = handler(ctx, req)
+		return err
+	})
+	return resp, err
+}
+
+func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancelCause(ss.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(c.running, func() { cancel(context.Cause(c.running)) })()
+	return c.do(ctx, info.FullMethod, func() error {
+		err := handler(srv, endableStream{ss, ctx})
+		if cause, ok := errors.AsType[*fault.Fault](context.Cause(ctx)); ok && err != nil {
+			return cause
+		}
+		return err
+	})
+}
+
+// endableStream is a stream whose context ends with the server, too.
+type endableStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s endableStream) Context() context.Context { return s.ctx }
+
+// do lets a call through if it may be, and writes its line.
+func (c *calls) do(ctx context.Context, method string, handle func() error) error {
+	began, who := time.Now(), identityOf(ctx)
+	err := authorize(c.table, c.audience, who, method)
+	if err == nil {
+		err = c.await(ctx, method)
+	}
+	if err == nil {
+		err = recovered(method, handle)
+	}
+	sent := faultrpc.ToStatus(err)
+	c.write(ctx, method, who, time.Since(began), err, sent)
+	return sent
+}
+
+// await holds a call back until the service is ready. Health and reflection are always there.
+func (c *calls) await(ctx context.Context, method string) error {
+	if isTool(method) {
+		return nil
+	}
+	select {
+	case <-c.ready:
+		return nil
+	default:
+	}
+	limit := time.NewTimer(readyPatience)
+	defer limit.Stop()
+	select {
+	case <-c.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.running.Done():
+		return context.Cause(c.running)
+	case <-limit.C:
+		return fault.New(fault.Unavailable, "service "+c.name, "is still starting", fault.WithHint("the agent's log says what it waits for"))
+	}
+}
+
+func isTool(method string) bool { return strings.HasPrefix(method, "/grpc.") }
+
+// panicked is what is left of a handler that panicked.
+type panicked struct {
+	value any
+	stack string
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func recovered(method string, handle func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fault.New(fault.Internal, strings.TrimPrefix(method, "/"), "failed", fault.WithCause(&panicked{v, string(debug.Stack())}),
+				fault.WithHint("this is a fault of the agent; its log has more"))
+		}
+	}()
+	return handle()
+}
+
+func (c *calls) write(ctx context.Context, method string, who identity, took time.Duration, err, sent error) {
+	code := status.Code(sent)
+	attrs := []slog.Attr{
+		slog.String("server", c.name), slog.String("method", strings.TrimPrefix(method, "/")), slog.String("peer", who.String()),
+		slog.Duration("took", took), slog.String("code", code.String()),
+	}
+	if f, ok := errors.AsType[*fault.Fault](faultrpc.FromStatus(sent)); ok {
+		attrs = append(attrs, slog.String("subject", f.Subject), slog.String("error", f.Error()))
+	}
+	if p, ok := errors.AsType[*panicked](err); ok {
+		attrs = append(attrs, slog.String("stack", p.stack))
+	}
+	c.log.LogAttrs(ctx, levelOf(method, code), "call", attrs...)
+}
+
+func levelOf(method string, code codes.Code) slog.Level {
+	switch {
+	case code == codes.Internal || code == codes.Unknown:
+		return slog.LevelError
+	case code == codes.PermissionDenied || code == codes.Unavailable:
+		return slog.LevelWarn
+	case isTool(method):
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
