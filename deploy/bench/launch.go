@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// rounds is how often each launch is measured; the competitors take turns, so that a slow moment of the machine meets all of them.
+const rounds = 25
+
+// launches measures a container from its command to its end, against a bare runtime and the peers, and one that publishes a port.
+func (b *bench) launches(ctx context.Context, t *table) error {
+	bare, err := b.bareBundle(ctx)
+	if err != nil {
+		return err
+	}
+	ours := peer{name: "fairlead", run: func(ctx context.Context) error {
+		_, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true")
+		return err
+	}}
+	all := append([]peer{ours, bare}, b.peers...)
+	took, err := interleaved(ctx, all)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]string{bare.name: "at most 2", "docker run --rm busybox true": "at most 0.1"}
+	for _, p := range all[1:] {
+		t.add(row{"run --rm busybox true, on bridge", took[ours.name], p.name, took[p.name], wanted[p.name]})
+	}
+	published, err := b.published(ctx)
+	t.add(row{what: "run -d -p 8080:80 nginx, until it answers", took: published})
+	return err
+}
+
+// interleaved measures competitors in turns. One more turn before warms what can be warm.
+func interleaved(ctx context.Context, all []peer) (map[string]time.Duration, error) {
+	times := map[string][]time.Duration{}
+	for i := range rounds + 1 {
+		for _, p := range all {
+			start := time.Now()
+			if err := p.run(ctx); err != nil {
+				return nil, fmt.Errorf("%s: %w", p.name, err)
+			}
+			if i > 0 {
+				times[p.name] = append(times[p.name], time.Since(start))
+			}
+		}
+	}
+	medians := map[string]time.Duration{}
+	for name, all := range times {
+		medians[name] = median(all)
+	}
+	return medians, nil
+}
+
+// published measures a detached run with a port until the command returns. The removal is not measured.
+func (b *bench) published(ctx context.Context) (time.Duration, error) {
+	var times []time.Duration
+	for range rounds {
+		start := time.Now()
+		if _, err := b.agent.CLI(ctx, "run", "-d", "--name", "web", "-p", "8080:80", "nginx"); err != nil {
+			return 0, err
+		}
+		times = append(times, time.Since(start))
+		if _, err := b.agent.CLI(ctx, "rm", "-f", "web"); err != nil {
+			return 0, err
+		}
+	}
+	return median(times), nil
+}
+
+// crowd is how many containers start at once.
+const crowd = 50
+
+// many measures containers started at once and removed at once.
+func (b *bench) many(ctx context.Context, t *table) error {
+	started, err := atOnce(func(i int) error {
+		_, err := b.agent.CLI(ctx, "run", "-d", "--name", fmt.Sprint("crowd", i), "-p", "80", "busybox", "sleep", "1000")
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	removed, err := atOnce(func(i int) error {
+		_, err := b.agent.CLI(ctx, "rm", "-f", fmt.Sprint("crowd", i))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	t.add(row{what: fmt.Sprintf("%d run -d -p 80 at once, each", crowd), took: started / crowd})
+	t.add(row{what: fmt.Sprintf("%d rm -f at once, each", crowd), took: removed / crowd})
+	return b.agent.Clean(ctx)
+}
+
+// atOnce does something many times at once and answers how long all of it took.
+func atOnce(do func(i int) error) (time.Duration, error) {
+	start, results := time.Now(), make(chan error)
+	for i := range crowd {
+		go func() { results <- do(i) }()
+	}
+	var errs []error
+	for range crowd {
+		errs = append(errs, <-results)
+	}
+	return time.Since(start), errors.Join(errs...)
+}

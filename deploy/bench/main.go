@@ -1,0 +1,133 @@
+// Command bench measures the built binaries in one run, against what else does the same on this machine, and prints ratios: milliseconds
+// depend on the machine, ratios much less.
+//
+// Everything runs on machines of namespaces; nothing stays. It tells and does not judge: the wanted values stand beside the measured.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/fairlead/fairlead/deploy/internal/debimage"
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/registry"
+)
+
+// registryAddress is where the host finds its images.
+const registryAddress = "127.0.0.1:5000"
+
+func main() {
+	lab.Init()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := measure(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// measure takes all measurements and prints the table.
+func measure(ctx context.Context) (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("run this as root: it makes namespaces and starts containers in them")
+	}
+	b, err := newBench(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	var t table
+	for _, step := range []func(context.Context, *table) error{b.launches, b.many, services} {
+		if err := step(ctx, &t); err != nil {
+			return err
+		}
+	}
+	t.print(os.Stdout)
+	return nil
+}
+
+// bench is a host with an agent, and beside it what it is measured against.
+type bench struct {
+	lab   *lab.Lab
+	agent *lab.Agent
+	peers []peer
+	undo  []func() error
+}
+
+func newBench(ctx context.Context) (*bench, error) {
+	b := &bench{}
+	images, busybox, err := stock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.lab, err = lab.New(ctx); err != nil {
+		return nil, err
+	}
+	b.undo = append(b.undo, b.lab.Close)
+	if err := b.serve(ctx, images); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	if err := b.findPeers(ctx, busybox); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+func stock(ctx context.Context) (*registry.Registry, v1.Image, error) {
+	cache := debimage.Cache{Dir: ".cache"}
+	busybox, err := cache.Busybox(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	nginx, err := cache.Nginx(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := registry.New(map[string]v1.Image{"library/busybox:latest": busybox, "library/nginx:latest": nginx})
+	return r, busybox, err
+}
+
+// serve starts the registry and the agent, and pulls the images.
+func (b *bench) serve(ctx context.Context, images *registry.Registry) error {
+	listener, err := b.lab.Host.Listen("tcp", registryAddress)
+	if err != nil {
+		return err
+	}
+	b.undo = append(b.undo, listener.Close)
+	go images.Serve(listener)
+	bin, err := filepath.Abs("bin")
+	if err != nil {
+		return err
+	}
+	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}, "log-level": "info"}
+	if b.agent, err = b.lab.NewAgent(bin, lab.AllInOne, keys); err != nil {
+		return err
+	}
+	if err := b.agent.Start(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{"busybox", "nginx"} {
+		if out, err := b.agent.CLI(ctx, "pull", name); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+func (b *bench) close() error {
+	var errs []error
+	for i := len(b.undo) - 1; i >= 0; i-- {
+		errs = append(errs, b.undo[i]())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// table is the result.
+type table struct{ rows []row }
+
+// row is one measurement, and what it is compared with if there is something.
+type row struct {
+	what    string
+	took    time.Duration
+	against string
+	other   time.Duration
+	wanted  string
+}
+
+func (t *table) add(r row) { t.rows = append(t.rows, r) }
+
+func (t *table) print(out io.Writer) {
+	fmt.Fprintf(out, "\n%-44s %10s   %-44s %10s %7s   %s\n", "measured (medians)", "took", "against", "took", "ratio", "wanted")
+	for _, r := range t.rows {
+		ratio, other := "", ""
+		if r.other > 0 {
+			ratio, other = fmt.Sprintf("%.2f", float64(r.took)/float64(r.other)), short(r.other)
+		}
+		fmt.Fprintf(out, "%-44s %10s   %-44s %10s %7s   %s\n", r.what, short(r.took), r.against, other, ratio, r.wanted)
+	}
+}
+
+// short writes a duration with three digits.
+func short(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+	}
+	return fmt.Sprintf("%.1f µs", float64(d)/float64(time.Microsecond))
+}
+
+func median(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[len(sorted)/2]
+}
