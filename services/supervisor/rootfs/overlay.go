@@ -1,0 +1,147 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxParameter is the longest value that fsconfig takes, and one page is what mount(2) takes for all of them.
+const (
+	maxParameter = 255
+	maxOptions   = 4095
+)
+
+// overlay is a mount to be made. lowers are topmost first.
+type overlay struct {
+	lowers      []string
+	upper, work string
+}
+
+// mount tries the newer way, in which each layer is a parameter of its own (Linux 6.8), and then the older one.
+func (o *overlay) mount(target string) error {
+	if o.fitsParameters() {
+		err := o.mountByParameters(target)
+		if err == nil || !unknownParameter(err) {
+			return err
+		}
+	}
+	return o.mountByOptions(target)
+}
+
+func (o *overlay) fitsParameters() bool {
+	for _, l := range o.lowers {
+		if len(l) > maxParameter {
+			return false
+		}
+	}
+	return len(o.upper) <= maxParameter && len(o.work) <= maxParameter
+}
+
+// errStep is for a call that an older kernel does not know, or does not know in this way.
+type errStep struct {
+	step string
+	err  error
+}
+
+func (e *errStep) Error() string { return e.step + ": " + e.err.Error() }
+
+func (e *errStep) Unwrap() error { return e.err }
+
+const lowerStep = "fsconfig lowerdir+"
+
+func unknownParameter(err error) bool {
+	var s *errStep
+	if !errors.As(err, &s) {
+		return false
+	}
+	return errors.Is(err, unix.ENOSYS) || s.step == lowerStep && errors.Is(err, unix.EINVAL)
+}
+
+func (o *overlay) mountByParameters(target string) error {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return &errStep{"fsopen overlay", err}
+	}
+	defer unix.Close(fs)
+	for _, l := range o.lowers {
+		if err := unix.FsconfigSetString(fs, "lowerdir+", l); err != nil {
+			return &errStep{lowerStep, err}
+		}
+	}
+	if err := errors.Join(unix.FsconfigSetString(fs, "upperdir", o.upper), unix.FsconfigSetString(fs, "workdir", o.work)); err != nil {
+		return &errStep{"fsconfig upperdir, workdir", err}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return &errStep{"fsconfig create", withLog(fs, err)}
+	}
+	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return &errStep{"fsmount", err}
+	}
+	defer unix.Close(mnt)
+	if err := unix.MoveMount(mnt, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return &errStep{"move_mount", err}
+	}
+	return nil
+}
+
+// withLog adds what the kernel says of the failure, which otherwise is only in its log.
+func withLog(fs int, err error) error {
+	buf := make([]byte, 1024)
+	n, rerr := unix.Read(fs, buf)
+	if rerr != nil || n <= 0 {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, strings.TrimSpace(strings.TrimPrefix(string(buf[:n]), "e ")))
+}
+
+// mountByOptions puts all folders into one page, each by a file descriptor's short name.
+func (o *overlay) mountByOptions(target string) error {
+	var open []int
+	defer func() {
+		for _, fd := range open {
+			_ = unix.Close(fd)
+		}
+	}()
+	name := func(path string) (string, error) {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return "", &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		open = append(open, fd)
+		return fmt.Sprintf("/proc/self/fd/%d", fd), nil
+	}
+	names := make([]string, 0, len(o.lowers)+2)
+	for _, path := range append([]string{o.upper, o.work}, o.lowers...) {
+		n, err := name(path)
+		if err != nil {
+			return err
+		}
+		names = append(names, n)
+	}
+	options := "upperdir=" + names[0] + ",workdir=" + names[1] + ",lowerdir=" + strings.Join(names[2:], ":")
+	if len(options) > maxOptions {
+		return fmt.Errorf("%d layers are more than this kernel can mount: Linux 6.8 and later can", len(o.lowers))
+	}
+	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
+		return os.NewSyscallError("mount overlay", err)
+	}
+	return nil
+}
+
+// explain names a layer that is not there, for which the kernel only says "no such file".
+func (o *overlay) explain(err error) error {
+	if !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	for _, l := range o.lowers {
+		if _, serr := os.Stat(l); serr != nil {
+			return fmt.Errorf("a layer of its image is missing, pull the image again: %w", serr)
+		}
+	}
+	return err
+}
