@@ -8,8 +8,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/fault"
@@ -19,12 +21,15 @@ import (
 // patience is how long a call waits for the other side to be there, so that services can be started in any order.
 const patience = 10 * time.Second
 
+// attempts bounds how often a call is made whose connection breaks. Calls can be repeated: creates and releases are idempotent.
+const attempts = 5
+
 // Dial prepares a connection whose calls answer faults. Name is what the other side is called in messages.
 func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
 	w := waiter{name, host, patience}
 	return dial(host,
-		grpc.WithChainUnaryInterceptor(w.unary, faultrpc.UnaryClient),
-		grpc.WithChainStreamInterceptor(w.stream, faultrpc.StreamClient))
+		grpc.WithChainUnaryInterceptor(faultrpc.UnaryClient, w.unary),
+		grpc.WithChainStreamInterceptor(faultrpc.StreamClient, w.stream))
 }
 
 // DialRaw prepares a connection whose calls answer the other side's statuses as they are.
@@ -57,10 +62,22 @@ type waiter struct {
 }
 
 func (w waiter) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if err := w.wait(ctx, cc); err != nil {
-		return err
+	for attempt := 1; ; attempt++ {
+		if err := w.wait(ctx, cc); err != nil {
+			return err
+		}
+		err := invoke(ctx, method, req, reply, cc, opts...)
+		if !lost(err) || attempt == attempts || ctx.Err() != nil {
+			return err
+		}
 	}
-	return invoke(ctx, method, req, reply, cc, opts...)
+}
+
+// lost tells whether the connection broke under a call, as it does when the other side is restarted. What a service itself answers
+// has details.
+func lost(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && s.Code() == codes.Unavailable && len(s.Details()) == 0
 }
 
 func (w waiter) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {

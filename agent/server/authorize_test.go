@@ -1,0 +1,97 @@
+package server
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+func registerAll(r grpc.ServiceRegistrar) {
+	containerv1.RegisterContainerServiceServer(r, containerv1.UnimplementedContainerServiceServer{})
+	containerv1.RegisterImageServiceServer(r, containerv1.UnimplementedImageServiceServer{})
+	dnsv1.RegisterNameServiceServer(r, dnsv1.UnimplementedNameServiceServer{})
+	hostv1.RegisterHostServiceServer(r, hostv1.UnimplementedHostServiceServer{})
+	natv1.RegisterGuardServiceServer(r, natv1.UnimplementedGuardServiceServer{})
+	natv1.RegisterPublicationServiceServer(r, natv1.UnimplementedPublicationServiceServer{})
+	networkv1.RegisterNetworkServiceServer(r, networkv1.UnimplementedNetworkServiceServer{})
+	networkv1.RegisterSandboxServiceServer(r, networkv1.UnimplementedSandboxServiceServer{})
+}
+
+func TestEachMethodHasALineInTheTableAndEachLineAMethod(t *testing.T) {
+	s := New(Config{Name: "test"}, registerAll)
+	table := roles()
+	for service, info := range s.grpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			name := "/" + service + "/" + m.Name
+			if _, ok := table[name]; !ok {
+				t.Errorf("%s has no line", name)
+			}
+			delete(table, name)
+		}
+	}
+	for name := range table {
+		t.Errorf("%s has a line but is no method", name)
+	}
+}
+
+func TestWhoMayCallWhat(t *testing.T) {
+	const stranger = 12345
+	root := identity{local: &unix.Ucred{}}
+	self := identity{local: &unix.Ucred{Uid: uint32(os.Geteuid())}}
+	member := identity{local: &unix.Ucred{Uid: stranger}, member: true}
+	other := identity{local: &unix.Ucred{Uid: stranger}}
+	named := identity{certificate: "CN=me", remote: "192.0.2.1:1"}
+	open := identity{remote: "127.0.0.1:1"}
+	read, change := "/fairlead.network.v1.NetworkService/ListNetworks", "/fairlead.network.v1.SandboxService/CreateSandbox"
+	for _, c := range []struct {
+		name   string
+		who    identity
+		peers  [2]bool // read, change
+		admins [2]bool
+	}{
+		{"root", root, [2]bool{true, true}, [2]bool{true, false}},
+		{"our own user", self, [2]bool{true, true}, [2]bool{true, false}},
+		{"a member of the group", member, [2]bool{false, false}, [2]bool{true, false}},
+		{"another user", other, [2]bool{false, false}, [2]bool{false, false}},
+		{"a certificate", named, [2]bool{false, false}, [2]bool{true, false}},
+		{"an accepted TCP client", open, [2]bool{false, false}, [2]bool{true, false}},
+		{"nobody", identity{}, [2]bool{false, false}, [2]bool{false, false}},
+	} {
+		for i, method := range []string{read, change} {
+			for audience, want := range map[Audience]bool{Peers: c.peers[i], Admins: c.admins[i]} {
+				err := authorize(roles(), audience, c.who, method)
+				if (err == nil) != want {
+					t.Errorf("%s, %s, audience %d: %v", c.name, method, audience, err)
+				}
+				if err != nil && (!fault.Is(err, fault.Denied) || err.Error() != refusal().Error()) {
+					t.Errorf("%s is told more than the refusal: %v", c.name, err)
+				}
+			}
+		}
+	}
+	if authorize(roles(), Peers, root, "/fairlead.network.v1.NetworkService/Unheard") == nil {
+		t.Error("a method without a line was allowed")
+	}
+}
+
+func TestAdministratorsSeeTheServicesOfWhichTheyMayReadSomething(t *testing.T) {
+	got := ForAdmins("fairlead.n")
+	want := []string{"fairlead.nat.v1.GuardService", "fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
+	if len(got) != len(want) {
+		t.Fatalf("%v", got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("%v, want %v", got, want)
+		}
+	}
+}
