@@ -1,0 +1,95 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// console is the socket on which a runtime hands over a new terminal.
+type console struct {
+	dir *os.File
+	l   *net.UnixListener
+}
+
+const consoleSocket = "console"
+
+// listenConsole makes the socket in a folder. It is named by the folder's descriptor, as a socket's path must not be longer than 107 bytes.
+func listenConsole(path string) (*console, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &console{dir: dir}
+	if c.l, err = net.ListenUnix("unix", &net.UnixAddr{Name: c.path(), Net: "unix"}); err != nil {
+		_ = dir.Close()
+		return nil, err
+	}
+	c.l.SetUnlinkOnClose(false)
+	return c, nil
+}
+
+// path is good for other processes too.
+func (c *console) path() string {
+	return filepath.Join(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.dir.Fd()), consoleSocket)
+}
+
+func (c *console) close() {
+	_ = c.l.Close()
+	_ = c.dir.Close()
+}
+
+// accept waits for the terminal, until the runtime has ended or ctx has.
+func (c *console) accept(ctx context.Context, ended <-chan struct{}) (*os.File, error) {
+	defer c.close()
+	accepted := make(chan struct{})
+	defer close(accepted)
+	go func() {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		case <-accepted:
+			return
+		}
+		_ = c.l.SetDeadline(time.Unix(1, 0))
+	}()
+	conn, err := c.l.AcceptUnix()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	return receiveFile(conn)
+}
+
+// receiveFile takes a file descriptor from a socket.
+func receiveFile(conn *net.UnixConn) (*os.File, error) {
+	name, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil {
+		return nil, err
+	}
+	if len(messages) != 1 {
+		return nil, errors.New("the runtime sent no terminal")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, errors.Join(err, errors.New("the runtime sent no terminal"))
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		_ = unix.Close(fds[0])
+		return nil, err
+	}
+	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}

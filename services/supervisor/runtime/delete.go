@@ -1,0 +1,107 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Delete ends whatever a container still runs and removes everything that belongs to it. It needs nothing of it to be there, and is
+// idempotent. It may take a while, and be called in the background.
+func (d *Driver) Delete(ctx context.Context, uid string) error {
+	c := d.get(uid)
+	if c != nil {
+		d.end(ctx, c)
+	}
+	rt := d.runtimeOf(uid, c)
+	d.endMonitor(uid)
+	err := errors.Join(
+		d.forget(ctx, uid, rt),
+		d.cfg.Cgroup.Remove(ctx, uid),
+		os.RemoveAll(d.bundle(uid)),
+		os.RemoveAll(d.exitFile(uid)))
+	if err != nil {
+		return fault.New(fault.Internal, subject(uid), "not all of its process could be removed", fault.WithCause(err))
+	}
+	if c != nil {
+		d.mu.Lock()
+		delete(d.containers, uid)
+		d.mu.Unlock()
+		c.release()
+	}
+	return nil
+}
+
+// end kills a container's process, and waits until its end is known.
+func (d *Driver) end(ctx context.Context, c *container) {
+	if c.ended() {
+		return
+	}
+	_ = c.init.signal(syscall.SIGKILL)
+	c.hangUp()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	case <-time.After(killTime):
+	}
+}
+
+// endMonitor kills the monitor of a container whose process is gone, or never was. Most have ended by themselves.
+func (d *Driver) endMonitor(uid string) {
+	pid, err := readPid(filepath.Join(d.bundle(uid), monitorPidFile))
+	if err != nil {
+		return
+	}
+	p, err := openProcess(pid)
+	if err != nil {
+		return
+	}
+	defer p.close()
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !bytes.Contains(args, []byte("\x00"+uid+"\x00")) {
+		return // the number means another process now
+	}
+	if d.exitKnown(uid) && p.waitFor(killTime) {
+		return // it has done its work and is about to leave
+	}
+	_ = p.signal(syscall.SIGKILL)
+	p.waitFor(killTime)
+}
+
+func (d *Driver) exitKnown(uid string) bool {
+	_, err := os.Stat(d.exitFile(uid))
+	return err == nil
+}
+
+// runtimeOf finds a container's runtime, if anything tells of it.
+func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
+	if c != nil {
+		return c.runtime
+	}
+	if r, err := readRecord(d.bundle(uid)); err == nil {
+		if rt, err := d.byPath(r.Runtime); err == nil {
+			return rt
+		}
+	}
+	return nil
+}
+
+// forget removes what the runtime keeps of a container. For crun and runc that is a folder, beside the
+// cgroup; others are asked.
+func (d *Driver) forget(ctx context.Context, uid string, rt *ociRuntime) error {
+	if rt != nil && rt.flavour == other {
+		out, err := exec.CommandContext(ctx, rt.path, "--root", d.ociRoot(), "delete", "--force", uid).CombinedOutput()
+		if err != nil {
+			d.cfg.Log.Warn("the runtime cannot delete a container", "container", uid, "error", err, "said", string(out))
+		}
+	}
+	return os.RemoveAll(d.runtimeState(uid))
+}

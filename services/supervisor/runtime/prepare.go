@@ -1,0 +1,168 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+)
+
+// Launch is what must be known of a container to start its monitor.
+type Launch struct {
+	ID        string
+	Runtime   string // name or path; empty means the default
+	TTY       bool
+	OpenStdin bool
+	// Attach connects to the output before the process exists, so that the first call of Driver.Attach misses nothing, however short
+	// the process lives. With OpenStdin and without a TTY it also means that the process's input ends when that client closes its input or leaves,
+	// as with `docker run -i`; otherwise input stays open.
+	Attach  bool
+	LogPath string
+}
+
+// Prepared is a monitor that waits for its container.
+type Prepared struct {
+	d       *Driver
+	launch  Launch
+	runtime *ociRuntime
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when conmon's first process has ended: when it has put itself into the background, or failed
+	stderr bytes.Buffer  // what it said; readable once exited is closed
+	gate   *os.File      // it waits for a byte from here
+	report *os.File      // it tells here what came of the creation
+	over   bool          // Create or Abort was called
+}
+
+// Prepare starts a container's monitor, which waits for Create. What a former launch of the container left is removed.
+func (d *Driver) Prepare(ctx context.Context, l Launch) (*Prepared, error) {
+	if !id.Valid(l.ID) {
+		return nil, fault.Invalidf("container "+l.ID, "id", "it is no id of %d hexadecimal digits", id.Len)
+	}
+	rt, err := d.find(l.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.makeBundle(ctx, l.ID); err != nil {
+		return nil, err
+	}
+	p := &Prepared{d: d, launch: l, runtime: rt, exited: make(chan struct{})}
+	if err := p.startMonitor(); err != nil {
+		p.removeBundle()
+		return nil, fault.New(fault.Internal, subject(l.ID), "its monitor cannot be started", fault.WithCause(err))
+	}
+	return p, nil
+}
+
+func (d *Driver) makeBundle(ctx context.Context, uid string) error {
+	if d.get(uid) != nil {
+		return fault.New(fault.Exists, subject(uid), "it has a process already")
+	}
+	err := os.Mkdir(d.bundle(uid), 0o700)
+	if errors.Is(err, os.ErrExist) {
+		if err := d.Delete(ctx, uid); err != nil {
+			return err
+		}
+		err = os.Mkdir(d.bundle(uid), 0o700)
+	}
+	if err != nil {
+		return fault.New(fault.Internal, subject(uid), "its bundle cannot be made", fault.WithCause(err))
+	}
+	return os.RemoveAll(d.exitFile(uid))
+}
+
+// startMonitor executes conmon. It gets the gate to wait at, and the pipe to report on, as descriptors 3 and 4.
+func (p *Prepared) startMonitor() error {
+	gateOut, gateIn, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = gateOut.Close() }()
+	reportOut, reportIn, err := os.Pipe()
+	if err != nil {
+		_ = gateIn.Close()
+		return err
+	}
+	defer func() { _ = reportIn.Close() }()
+
+	p.cmd = exec.Command(p.d.conmon, p.arguments()...) // not bound to a context: it outlives the call
+	p.cmd.Dir = p.d.bundle(p.launch.ID)
+	p.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_STARTPIPE=3", "_OCI_SYNCPIPE=4"}
+	p.cmd.ExtraFiles = []*os.File{gateOut, reportIn}
+	p.cmd.Stderr = &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if m := p.d.monitors; m != nil {
+		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(m.Fd())
+	}
+	if err := p.cmd.Start(); err != nil {
+		return errors.Join(err, gateIn.Close(), reportOut.Close())
+	}
+	p.gate, p.report = gateIn, reportOut
+	go func() {
+		defer close(p.exited)
+		_ = p.cmd.Wait()
+	}()
+	return nil
+}
+
+// The files of a bundle that others write.
+const (
+	pidFile        = "pid"
+	monitorPidFile = "monitor.pid"
+	runtimeLog     = "runtime.log"
+)
+
+func (p *Prepared) arguments() []string {
+	l, bundle := p.launch, p.d.bundle(p.launch.ID)
+	args := []string{"--api-version", "--cid", l.ID, "--cuuid", l.ID, "--name", l.ID, "--bundle", bundle,
+		"--runtime", p.runtime.program(),
+		"--runtime-arg=--root=" + p.d.ociRoot(),
+		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
+		"--container-pidfile", filepath.Join(bundle, pidFile), "--conmon-pidfile", filepath.Join(bundle, monitorPidFile),
+		"--exit-dir", p.d.exitsDir(), "--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
+	if l.TTY {
+		args = append(args, "--terminal")
+	}
+	if l.OpenStdin {
+		args = append(args, "--stdin")
+	}
+	if l.OpenStdin && (l.TTY || !l.Attach) {
+		args = append(args, "--leave-stdin-open")
+	}
+	return args
+}
+
+// Abort ends a monitor that was not used, and removes what belongs to it. After Create it does nothing.
+func (p *Prepared) Abort() {
+	if p.over {
+		return
+	}
+	p.over = true
+	p.close()
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	p.removeBundle()
+}
+
+// close lets go of the pipes.
+func (p *Prepared) close() {
+	_ = p.gate.Close()
+	_ = p.report.Close()
+}
+
+func (p *Prepared) removeBundle() { _ = os.RemoveAll(p.d.bundle(p.launch.ID)) }
+
+// said is what conmon wrote before it put itself into the background.
+func (p *Prepared) said() string {
+	<-p.exited
+	text, _ := io.ReadAll(&p.stderr)
+	return strings.TrimSpace(string(text))
+}

@@ -1,0 +1,124 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a process that is held by a pidfd, so that its number cannot come to mean another one.
+type process struct {
+	pid int
+	f   *os.File
+}
+
+// openProcess takes hold of a process that lives. os.ErrProcessDone tells that it does not.
+func openProcess(pid int) (*process, error) {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, os.ErrProcessDone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	return &process{pid, os.NewFile(uintptr(fd), "pidfd")}, nil
+}
+
+// openProcessOf is openProcess for a process that is known by its number and the time of its start.
+func openProcessOf(pid int, started uint64) (*process, error) {
+	p, err := openProcess(pid)
+	if err != nil {
+		return nil, err
+	}
+	if now, err := startTime(pid); err != nil || now != started || !p.alive() {
+		p.close()
+		return nil, os.ErrProcessDone
+	}
+	return p, nil
+}
+
+// wait returns when the process has ended, or with false after close. It holds no thread.
+func (p *process) wait() bool {
+	conn, err := p.f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	return conn.Read(func(fd uintptr) bool { return readable(fd) }) == nil
+}
+
+// waitFor is wait with a limit.
+func (p *process) waitFor(limit time.Duration) bool {
+	if err := p.f.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return false
+	}
+	return p.wait()
+}
+
+func (p *process) alive() bool {
+	alive := false
+	if conn, err := p.f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { alive = !readable(fd) })
+	}
+	return alive
+}
+
+// readable tells of a pidfd whether its process has ended.
+func readable(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0
+}
+
+func (p *process) signal(sig syscall.Signal) error {
+	conn, err := p.f.SyscallConn()
+	if err != nil {
+		return os.ErrProcessDone
+	}
+	var serr error
+	if err := conn.Control(func(fd uintptr) { serr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+		return os.ErrProcessDone
+	}
+	if errors.Is(serr, unix.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return serr
+}
+
+func (p *process) close() { _ = p.f.Close() }
+
+// startTime is when a process began, in clock ticks since boot.
+func startTime(pid int) (uint64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseStartTime(string(stat))
+}
+
+// parseStartTime reads field 22 of /proc/PID/stat. The second one, the program's name, may hold anything, parentheses too.
+func parseStartTime(stat string) (uint64, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("process status %q: too few fields", stat)
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}
+
+// readPid reads a file that holds a process's number.
+func readPid(path string) (int, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid <= 0 {
+		return 0, fmt.Errorf("%s: %q is no process id", path, b)
+	}
+	return pid, nil
+}

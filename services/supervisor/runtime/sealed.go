@@ -1,0 +1,72 @@
+package runtime
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// program is the path to execute a runtime by.
+//
+// crun guards itself against being overwritten from within a container (CVE-2019-5736): it copies itself and executes the copy,
+// each time. It does without when it already is a file in memory that is sealed against any change; so one such copy is kept here. That
+// makes each launch and each exec faster by an execution. Where there cannot be one, crun is used as it is.
+func (r *ociRuntime) program() string {
+	if r.flavour != crun {
+		return r.path
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var now unix.Stat_t
+	if unix.Stat(r.path, &now) != nil {
+		return r.path
+	}
+	if r.sealed == nil || now.Ino != r.source.Ino || now.Dev != r.source.Dev || now.Mtim != r.source.Mtim || now.Size != r.source.Size {
+		if r.sealed != nil {
+			_ = r.sealed.Close()
+		}
+		r.sealed, r.source = seal(r.path), now
+	}
+	if r.sealed == nil {
+		return r.path
+	}
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.sealed.Fd())
+}
+
+func (r *ociRuntime) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sealed != nil {
+		_ = r.sealed.Close()
+		r.sealed = nil
+	}
+}
+
+// seal copies a program into memory and forbids any change of it. It answers nil if that cannot be done.
+func seal(path string) *os.File {
+	src, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = src.Close() }()
+	fd, err := unix.MemfdCreate(path, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil
+	}
+	mem := os.NewFile(uintptr(fd), path)
+	defer func() { _ = mem.Close() }() // the writable descriptor: a file that is open for writing cannot be executed
+	if _, err := io.Copy(mem, src); err != nil {
+		return nil
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(mem.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		return nil
+	}
+	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return nil
+	}
+	return ro
+}
