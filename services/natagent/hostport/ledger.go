@@ -5,11 +5,15 @@
 package hostport
 
 import (
+	"errors"
 	"iter"
 	"net/netip"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
+
+// ErrNoTransport says that the kernel does not have the transport, SCTP as a rule.
+var ErrNoTransport = errors.New("the kernel has no such transport")
 
 // Range is a run of ports, both ends included.
 type Range struct{ First, Last uint16 }

@@ -16,11 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/hostport"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
-
-// ErrNoTransport says that the kernel does not have the transport, SCTP as a rule.
-var ErrNoTransport = errors.New("the kernel has no such transport")
 
 // Holder holds ports in one network namespace.
 type Holder struct{ ns hostns.NS }
@@ -35,7 +33,7 @@ type Port struct{ fd int }
 func (p *Port) Close() error { return unix.Close(p.fd) }
 
 // Hold takes a port. The error is the kernel's: EADDRINUSE if a program has the port, EADDRNOTAVAIL if the address is not
-// the host's; or ErrNoTransport.
+// the host's; or hostport.ErrNoTransport.
 func (h *Holder) Hold(proto publication.Protocol, at netip.AddrPort) (port *Port, err error) {
 	err = h.ns.Do(func() (err error) {
 		port, err = hold(proto, at)
@@ -75,7 +73,7 @@ func open(proto publication.Protocol, ip netip.Addr) (int, error) {
 	}
 	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(proto.Number()))
 	if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.ESOCKTNOSUPPORT) {
-		return -1, fmt.Errorf("%w: %w", ErrNoTransport, err)
+		return -1, fmt.Errorf("%w: %w", hostport.ErrNoTransport, err)
 	}
 	return fd, os.NewSyscallError("socket", err)
 }

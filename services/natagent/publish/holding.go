@@ -1,0 +1,60 @@
+package publish
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// publicationOfPort is whose port it is, and whether it was said that it cannot be held.
+type publicationOfPort struct {
+	owner, name string
+	said        bool
+}
+
+// remember enters what was published before natagent started.
+func (p *Publisher) remember(known *publication.Publication) {
+	for _, b := range known.Bindings {
+		p.ledger.Take(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.HostPort)
+		p.unheld[holdKey{b.Protocol, b.Host()}] = publicationOfPort{owner: known.Owner, name: nameOf(known)}
+	}
+}
+
+// Hold binds the ports that are published but not bound. A port that somebody else has meanwhile stays published, as
+// connections never reach that program's socket; it is tried again with each call.
+func (p *Publisher) Hold(context.Context) error {
+	for key, of := range p.unheld {
+		port, err := p.ports.Hold(key.proto, key.at)
+		if err == nil {
+			p.held[of.owner] = append(p.held[of.owner], held{key, port})
+			delete(p.unheld, key)
+			continue
+		}
+		if of.said {
+			continue
+		}
+		args := []any{"port", key.at.String() + "/" + string(key.proto), "container", of.name, "error", err}
+		if who, ok := p.ports.Process(key.proto, key.at); ok {
+			args = append(args, "held_by", who)
+		}
+		p.log.Warn("a published port cannot be held; it stays published", args...)
+		of.said = true
+		p.unheld[key] = of
+	}
+	return nil
+}
+
+// letGo gives an owner's host ports back.
+func (p *Publisher) letGo(gone *publication.Publication) error {
+	var errs []error
+	for _, h := range p.held[gone.Owner] {
+		errs = append(errs, h.port.Close())
+	}
+	delete(p.held, gone.Owner)
+	for _, b := range gone.Bindings {
+		p.ledger.Give(gone.Owner, b.Protocol, b.HostIP, b.HostPort)
+		delete(p.unheld, holdKey{b.Protocol, b.Host()})
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,211 @@
+// Package publish is what natagent does for the owner of ports: it takes host ports, leads them to a container, and gives
+// them back. It puts the rooms for plans, ports, firewall, flows and the store together and knows no kernel interface itself.
+package publish
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/natagent/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/hostport"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Store remembers publications.
+type Store interface {
+	Publication(owner string) (*publication.Publication, bool)
+	Publications() []*publication.Publication
+	PutPublication(p *publication.Publication) error
+	DeletePublication(owner string) error
+}
+
+// Firewall translates.
+type Firewall interface {
+	Publish(ctx context.Context, bindings []publication.Binding) error
+	Withdraw(ctx context.Context, bindings []publication.Binding) error
+}
+
+// Gate lets one change happen at a time, and mends the firewall from the store.
+type Gate interface {
+	Begin(ctx context.Context) (end func(), err error)
+	Mend(ctx context.Context) error
+}
+
+// Flows can be cut.
+type Flows interface {
+	Cut(ctx context.Context, cuts []conntrack.Cut) error
+}
+
+// Ports asks the kernel for host ports.
+type Ports interface {
+	// Hold takes a port until what it answers is closed.
+	Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, error)
+	// Dynamic says where dynamic ports come from; with an error, what to use in its place.
+	Dynamic() (hostport.Dynamic, error)
+	// Process names the process that has a port, if it can be told.
+	Process(proto publication.Protocol, at netip.AddrPort) (who string, ok bool)
+	// IPv6 tells whether the host has IPv6.
+	IPv6() bool
+}
+
+// Publisher publishes.
+type Publisher struct {
+	store    Store
+	firewall Firewall
+	gate     Gate
+	flows    Flows
+	ports    Ports
+	log      *slog.Logger
+
+	// Only for those whom the gate has let in.
+	ledger *hostport.Ledger
+	held   map[string][]held             // by owner
+	unheld map[holdKey]publicationOfPort // published before natagent started, and not held again yet
+
+	cutting sync.WaitGroup
+}
+
+// New makes a publisher. Nothing is held before Hold is called.
+func New(store Store, fw Firewall, gate Gate, flows Flows, ports Ports, log *slog.Logger) *Publisher {
+	p := &Publisher{store: store, firewall: fw, gate: gate, flows: flows, ports: ports, log: log,
+		ledger: hostport.NewLedger(), held: map[string][]held{}, unheld: map[holdKey]publicationOfPort{}}
+	for _, known := range store.Publications() {
+		p.remember(known)
+	}
+	return p
+}
+
+// Close waits for flows that are being cut and lets go of the host ports. What is published stays so.
+func (p *Publisher) Close() error {
+	p.cutting.Wait()
+	var errs []error
+	for _, ports := range p.held {
+		for _, h := range ports {
+			errs = append(errs, h.port.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// List answers all publications, by owner.
+func (p *Publisher) List(context.Context) ([]*publication.Publication, error) {
+	return p.store.Publications(), nil
+}
+
+// Publish leads host ports to a container, all that are asked for or none.
+func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
+	if !id.Valid(want.Owner) {
+		return nil, fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", want.Owner, id.Len)
+	}
+	plan, err := publication.Plan(want, want.IPv6.IsValid() && p.ports.IPv6())
+	if err != nil {
+		return nil, err
+	}
+	end, err := p.gate.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if have, ok := p.store.Publication(want.Owner); ok {
+		if have.Same(want) {
+			return have.Bindings, nil
+		}
+		return nil, fault.New(fault.Exists, "container "+nameOf(want), "has published other ports already",
+			fault.WithHint("release them first"))
+	}
+	if len(plan) == 0 {
+		return nil, nil
+	}
+	return p.publish(ctx, want, plan)
+}
+
+func (p *Publisher) publish(ctx context.Context, want *publication.Publication, plan []publication.Want) ([]publication.Binding, error) {
+	r, err := p.reserve(want, plan)
+	if err != nil {
+		return nil, err
+	}
+	done := *want
+	done.Bindings = r.bindings
+	publication.Sort(done.Bindings)
+	if err := p.store.PutPublication(&done); err != nil {
+		return nil, errors.Join(err, r.undo())
+	}
+	if err := p.lead(ctx, &done); err != nil {
+		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
+	}
+	p.held[done.Owner] = r.held
+	p.cutStale(ctx, done.Bindings)
+	return done.Bindings, nil
+}
+
+// lead brings bindings that are stored into the firewall. If that fails, they are not in it.
+func (p *Publisher) lead(ctx context.Context, done *publication.Publication) error {
+	err := p.firewall.Publish(ctx, done.Bindings)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+	return p.gate.Mend(ctx)
+}
+
+// cutStale cuts the flows that clients had to the ports before, without keeping the answer waiting.
+func (p *Publisher) cutStale(ctx context.Context, bindings []publication.Binding) {
+	cuts := conntrack.Published(bindings)
+	if len(cuts) == 0 {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	p.cutting.Go(func() {
+		if err := p.flows.Cut(ctx, cuts); err != nil {
+			p.log.Warn("old flows to newly published ports were not cut", "error", err)
+		}
+	})
+}
+
+// Release withdraws all that an owner has published and cuts the flows that used it.
+func (p *Publisher) Release(ctx context.Context, owner string) error {
+	if !id.Valid(owner) {
+		return fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", owner, id.Len)
+	}
+	end, err := p.gate.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	gone, err := p.release(ctx, owner)
+	end()
+	if err != nil || gone == nil {
+		return err
+	}
+	return p.flows.Cut(ctx, conntrack.Withdrawn(gone.Bindings))
+}
+
+func (p *Publisher) release(ctx context.Context, owner string) (*publication.Publication, error) {
+	gone, ok := p.store.Publication(owner)
+	if !ok {
+		return nil, nil
+	}
+	if err := p.store.DeletePublication(owner); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx) // half a release helps nobody
+	if err := p.firewall.Withdraw(ctx, gone.Bindings); err != nil {
+		p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+		if err := p.gate.Mend(ctx); err != nil {
+			return nil, errors.Join(err, p.store.PutPublication(gone)) // to be asked for again
+		}
+	}
+	return gone, p.letGo(gone)
+}
+
+func nameOf(p *publication.Publication) string {
+	if p.OwnerName != "" {
+		return p.OwnerName
+	}
+	return id.Short(p.Owner)
+}
