@@ -1,0 +1,319 @@
+package runtime_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/runtime"
+)
+
+func TestInputReachesTheProcessAndEndsWithTheClients(t *testing.T) {
+	h := newHost(t)
+	c := h.container("cat")
+	c.l.OpenStdin, c.l.Attach = true, true
+	a := c.mustCreate().attach()
+	c.start()
+	text := strings.Repeat("0123456789abcdef", 8<<10) // more than a packet and more than a pipe holds
+	go func() {
+		if _, err := a.Write([]byte(text)); err != nil {
+			t.Errorf("Write: %v", err)
+		}
+		if err := a.CloseStdin(); err != nil {
+			t.Errorf("CloseStdin: %v", err)
+		}
+	}()
+	if stdout, _ := readAll(t, a); stdout != text {
+		t.Errorf("%d bytes came back, want %d", len(stdout), len(text))
+	}
+	c.wantExit(0)
+}
+
+func TestInputThatNobodyAttachedToStaysOpenWhenAClientLeaves(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "echo hello; while read x; do echo got $x; done")
+	c.l.OpenStdin = true
+	c.mustCreate().start()
+	for _, word := range []string{"one", "two"} {
+		a := c.attach()
+		if _, err := a.Write([]byte(word + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		waitOutput(t, a, "got "+word)
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	c.kill()
+	c.wantExit(137)
+}
+
+func TestAProcessWithoutInputReadsItsEndAtOnce(t *testing.T) {
+	h := newHost(t)
+	c := h.container("cat")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	if _, err := a.Write([]byte("x")); !fault.Is(err, fault.Busy) {
+		t.Errorf("Write: %v, want busy", err)
+	}
+	c.wantExit(0)
+}
+
+func TestATerminalHasItsSizeFromTheStartAndIsResized(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "stty size; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done")
+	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
+	c.opts.Process.Rows, c.opts.Process.Cols = 25, 90
+	a := c.mustCreate().attach()
+	c.start()
+	waitOutput(t, a, "25 90\r\nready")
+	if err := a.Resize(50, 132); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr := readAll(t, a); stdout != "50 132\r\n" && !strings.HasSuffix(stdout, "\n50 132\r\n") || stderr != "" {
+		t.Errorf("output %q and %q after the resize", stdout, stderr)
+	}
+	c.wantExit(4)
+}
+
+func TestATerminalsClientMayLeaveAndComeBack(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh")
+	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
+	a := c.mustCreate().attach()
+	c.start()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = c.attach()
+	if _, err := a.Write([]byte("echo b''ack; exit 5\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitOutput(t, a, "back\r\n")
+	c.wantExit(5)
+}
+
+func TestContainersOutliveTheAgentAndAreFoundAgain(t *testing.T) {
+	h := newHost(t)
+	lives := h.container("sh", "-c", "while read x; do echo got $x; test $x = end && exit 6; done")
+	lives.l.OpenStdin = true
+	lives.mustCreate().start()
+	ends := h.container("sh", "-c", "sleep 0.2; exit 8").mustCreate().start()
+	waits := h.container("true").mustCreate() // never started
+
+	first := h.driver
+	h.drive() // a new agent on the same roots; the old one is not told
+	for range 2 {
+		if f, err := h.driver.Adopt(h.ctx, lives.id); err != nil || f.State != runtime.Alive || f.PID == 0 {
+			t.Fatalf("Adopt = %+v, %v; want it alive", f, err)
+		}
+	}
+	if f, err := h.driver.Adopt(h.ctx, waits.id); err != nil || f.State != runtime.Gone {
+		t.Errorf("Adopt of one that was never started = %+v, %v", f, err)
+	}
+	waitFor(t, "the exit file", func() bool { _, err := os.Stat(filepath.Join(h.root, "exits", ends.id)); return err == nil })
+	if f, err := h.driver.Adopt(h.ctx, ends.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 8 || f.Exit.Unknown {
+		t.Errorf("Adopt of one that has ended = %+v, %v", f, err)
+	}
+	if f, err := h.driver.Adopt(h.ctx, strings.Repeat("0", 64)); err != nil || f.State != runtime.Gone {
+		t.Errorf("Adopt of nothing = %+v, %v", f, err)
+	}
+	a := lives.attach()
+	if _, err := a.Write([]byte("again\nend\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitOutput(t, a, "got again\ngot end\n")
+	lives.wantExit(6)
+	ends.remove()
+	waits.remove()
+	lives.remove()
+	lives.nothingLeft()
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAContainerThatDiedWithItsMonitorHasAnUnknownEnd(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sleep", "1000").mustCreate().start()
+	first := h.driver
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	killPid(t, c, "monitor.pid")
+	killPid(t, c, "pid")
+	h.drive()
+	if f, err := h.driver.Adopt(h.ctx, c.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 137 || !f.Exit.Unknown {
+		t.Errorf("Adopt = %+v, %v", f, err)
+	}
+	c.remove()
+	c.nothingLeft()
+}
+
+func TestAContainerWhoseMonitorIsKilledIsEnded(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sleep", "1000")
+	pid := 0
+	p, err := h.driver.Prepare(h.ctx, c.l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err = p.Create(h.ctx, c.spec()); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	killPid(t, c, "monitor.pid")
+	if e := c.exit(); e.Code != 137 || !e.Unknown {
+		t.Errorf("exit %+v, want an unknown one", e)
+	}
+	waitFor(t, "the process's end", func() bool { return syscall.Kill(pid, 0) != nil })
+	c.remove()
+	c.nothingLeft()
+}
+
+func killPid(t *testing.T, c *ctr, file string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(c.root, "containers", c.id, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the end of "+file, func() bool { return syscall.Kill(pid, 0) != nil })
+}
+
+func waitFor(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func TestAnAbortedLaunchLeavesNothing(t *testing.T) {
+	h := newHost(t)
+	c := h.container("true")
+	p, err := h.driver.Prepare(h.ctx, c.l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Abort()
+	p.Abort()
+	c.nothingLeft()
+	if _, err := p.Create(h.ctx, c.spec()); err == nil {
+		t.Error("an aborted launch goes on")
+	}
+}
+
+func TestACreatedContainerCanBeDeletedAndItsLaunchRepeated(t *testing.T) {
+	h := newHost(t)
+	c := h.container("true").mustCreate()
+	if _, err := h.driver.Prepare(h.ctx, c.l); !fault.Is(err, fault.Exists) {
+		t.Errorf("a second launch beside the first: %v", err)
+	}
+	c.remove()
+	c.nothingLeft()
+	c.mustCreate().start()
+	c.wantExit(0)
+	if len(c.exits) > 0 {
+		t.Errorf("an exit too many: %+v", <-c.exits)
+	}
+}
+
+func TestWhatAnAgentThatDiedBeforeCreateLeftIsCleared(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sleep", "1000")
+	if _, err := h.driver.Prepare(h.ctx, c.l); err != nil {
+		t.Fatal(err)
+	}
+	ids, err := h.driver.IDs()
+	if err != nil || len(ids) != 1 || ids[0] != c.id {
+		t.Errorf("IDs() = %v, %v", ids, err)
+	}
+	c.remove()
+	c.nothingLeft()
+}
+
+func TestDeleteEndsWhatRuns(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "sleep 1000 & sleep 1000").mustCreate().start()
+	c.remove()
+	c.wantExit(137)
+	c.nothingLeft()
+}
+
+func TestFiftyContainersAtOnceAllRunAndLeaveNothing(t *testing.T) {
+	h := newHost(t)
+	const n = 50
+	var all [n]*ctr
+	for i := range all {
+		all[i] = h.container("sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i))
+		all[i].l.Attach = true
+	}
+	var wg sync.WaitGroup
+	for i, c := range all {
+		wg.Go(func() {
+			if err := c.create(); err != nil {
+				t.Error(err)
+				return
+			}
+			a := c.attach()
+			c.start()
+			if stdout, _ := readAll(t, a); stdout != fmt.Sprintln(i) {
+				t.Errorf("container %d says %q", i, stdout)
+			}
+		})
+	}
+	wg.Wait()
+	codes := map[int]bool{}
+	for range n {
+		select {
+		case e := <-h.exits:
+			codes[e.Code] = true
+		case <-time.After(patience):
+			t.Fatal("an exit is missing")
+		}
+	}
+	if len(codes) != n {
+		t.Errorf("%d different exit codes, want %d", len(codes), n)
+	}
+	for _, c := range all {
+		wg.Go(c.remove)
+	}
+	wg.Wait()
+	all[0].nothingLeft()
+}
+
+func TestRuncWorksAsCrunDoes(t *testing.T) {
+	h := newHost(t)
+	if _, err := h.driver.Runtime("runc"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("needs runc")
+	}
+	c := h.container("sh", "-c", "echo out; exit 7")
+	c.l.Runtime, c.l.Attach = "runc", true
+	a := c.mustCreate().attach()
+	c.start()
+	if stdout, _ := readAll(t, a); stdout != "out\n" {
+		t.Errorf("output %q", stdout)
+	}
+	c.wantExit(7)
+	c.remove()
+	c.nothingLeft()
+}
