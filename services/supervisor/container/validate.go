@@ -46,22 +46,27 @@ func (c *Config) validateIdentity() error {
 }
 
 func (c *Config) validateProcess() error {
-	for _, e := range c.Env {
-		if k, _, ok := strings.Cut(e, "="); !ok || k == "" {
-			return fault.Invalidf(c.subject(), "env", "%q is not KEY=VALUE", e)
-		}
-	}
-	if c.WorkingDir != "" && !path.IsAbs(c.WorkingDir) {
-		return fault.Invalidf(c.subject(), "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", c.WorkingDir)
-	}
 	if c.StopSignal != "" {
 		if _, err := ParseSignal(c.StopSignal); err != nil {
 			return err
 		}
 	}
-	all := slices.Concat(c.Env, c.Command, c.Entrypoint, []string{c.User, c.WorkingDir})
+	return ValidateProcess(c.subject(), slices.Concat(c.Entrypoint, c.Command, []string{c.User}), c.Env, c.WorkingDir)
+}
+
+// ValidateProcess checks what a process is started with, in a container or beside its own one.
+func ValidateProcess(subject string, args, env []string, workingDir string) error {
+	for _, e := range env {
+		if k, _, ok := strings.Cut(e, "="); !ok || k == "" {
+			return fault.Invalidf(subject, "env", "%q is not KEY=VALUE", e)
+		}
+	}
+	if workingDir != "" && !path.IsAbs(workingDir) {
+		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", workingDir)
+	}
+	all := slices.Concat(args, env, []string{workingDir})
 	if i := slices.IndexFunc(all, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {
-		return fault.Invalidf(c.subject(), "command", "%q has a zero byte in it", all[i])
+		return fault.Invalidf(subject, "command", "%q has a zero byte in it", all[i])
 	}
 	return nil
 }

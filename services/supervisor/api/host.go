@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/version"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+// HostFacts is what does not change while the agent runs.
+type HostFacts struct {
+	DataRoot, ExecRoot string
+	Runtime            string // path of the default runtime
+	CgroupVersion      string // "1", "hybrid" or "2"
+	Warnings           []string
+}
+
+// HostServer serves fairlead.host.v1.HostService.
+type HostServer struct {
+	hostv1.UnimplementedHostServiceServer
+	facts      HostFacts
+	containers func() []*container.Container
+	images     func() int
+}
+
+// NewHostServer makes one.
+func NewHostServer(facts HostFacts, containers func() []*container.Container, images func() int) *HostServer {
+	return &HostServer{facts: facts, containers: containers, images: images}
+}
+
+// Register adds the service to a server.
+func (s *HostServer) Register(r grpc.ServiceRegistrar) { hostv1.RegisterHostServiceServer(r, s) }
+
+// drivers are the network drivers there are, by name.
+var drivers = [...]string{"bridge", "host", "null"}
+
+// GetInfo implements the RPC of that name.
+func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
+	counts := map[string]uint32{}
+	for _, c := range s.containers() {
+		counts[string(c.Status)]++
+	}
+	return &hostv1.GetInfoResponse{
+		Version: version.Version, KernelVersion: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH,
+		CgroupVersion: s.facts.CgroupVersion, Runtime: s.facts.Runtime, DataRoot: s.facts.DataRoot, ExecRoot: s.facts.ExecRoot,
+		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts, Images: uint32(s.images()),
+		Warnings: s.facts.Warnings,
+	}, nil
+}
+
+// kernelRelease is what `uname -r` prints.
+func kernelRelease() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

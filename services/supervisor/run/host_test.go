@@ -1,0 +1,312 @@
+package run_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/image"
+	"github.com/fairlead/fairlead/services/supervisor/run"
+	"github.com/fairlead/fairlead/services/supervisor/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/store"
+)
+
+// host stands for everything around a Runner: it notes who holds what, fails the step it is told to, and lets processes end.
+type host struct {
+	runner *run.Runner
+	dir    string
+	fail   string // the step that fails
+	deaf   bool   // processes end only by SIGKILL
+
+	mu      sync.Mutex
+	held    map[string]map[string]bool // owner -> what
+	away    map[string]bool            // what is held by a service that does not answer
+	ended   map[string]runtime.Exit    // that nobody saw
+	lost    map[string]bool
+	signals []string
+	store   *store.Store
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	h := &host{dir: t.TempDir(), held: map[string]map[string]bool{}, away: map[string]bool{}, ended: map[string]runtime.Exit{}, lost: map[string]bool{}}
+	h.open(t)
+	t.Cleanup(func() { _ = h.store.Close() })
+	return h
+}
+
+func (h *host) open(t *testing.T) {
+	t.Helper()
+	var err error
+	if h.store, err = store.Open(h.dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.store.AddImages(busybox()); err != nil {
+		t.Fatal(err)
+	}
+	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store, Images: fakeImages{h}, RootFS: fakeRootFS{h},
+		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
+}
+
+// crash ends the supervisor without a word, and starts another one on what it left.
+func (h *host) crash(t *testing.T) {
+	t.Helper()
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.open(t)
+}
+
+func (h *host) hold(uid, what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.held[uid] == nil {
+		h.held[uid] = map[string]bool{}
+	}
+	h.held[uid][what] = true
+}
+
+// drop gives something back; the service may be away.
+func (h *host) drop(uid, what string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.away[what] {
+		return fault.New(fault.Unavailable, what, "does not answer")
+	}
+	delete(h.held[uid], what)
+	return nil
+}
+
+func (h *host) down(what string, away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away[what] = away
+}
+
+func (h *host) holders(what string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for uid, all := range h.held {
+		if all[what] {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// heldBy lists what an owner has, or with an empty owner what all have.
+func (h *host) heldBy(uid string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := map[string]bool{}
+	for owner, what := range h.held {
+		if owner == uid || uid == "" {
+			maps.Copy(all, what)
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func (h *host) wantHeld(t *testing.T, uid string, want ...string) {
+	t.Helper()
+	if got := h.heldBy(uid); !slices.Equal(got, want) {
+		t.Errorf("held: %v, want %v", got, want)
+	}
+}
+
+func (h *host) eventuallyHeld(t *testing.T, uid string, want ...string) {
+	t.Helper()
+	for end := time.Now().Add(testLimit); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if slices.Equal(h.heldBy(uid), want) {
+			return
+		}
+	}
+	h.wantHeld(t, uid, want...)
+}
+
+// step answers the error of a step that is to fail.
+func (h *host) step(name string) error {
+	if h.fail == name {
+		return fault.New(fault.Unavailable, name, "fails in this test")
+	}
+	return nil
+}
+
+// exit ends a container's process.
+func (h *host) exit(uid string, code int) {
+	h.runner.OnExit(runtime.Exit{ID: uid, Code: code, At: time.Now()})
+}
+
+func (h *host) lose(uid string) { h.lost[uid] = true }
+
+func (h *host) endUnseen(uid string, code int) {
+	h.ended[uid] = runtime.Exit{ID: uid, Code: code, At: time.Now()}
+}
+
+func (h *host) markLaunching(t *testing.T, uid string) {
+	t.Helper()
+	if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container { return c.InStatus(container.Launching) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func busybox() *store.Image {
+	return &store.Image{ID: "sha256:00", Tags: []string{"docker.io/library/busybox:latest"}, Config: []byte(`{"config":{}}`)}
+}
+
+type fakeImages struct{ h *host }
+
+func (f fakeImages) Resolve(string, string) (*store.Image, error) { return busybox(), nil }
+
+func (f fakeImages) Pull(context.Context, image.PullRequest) (*store.Image, error) {
+	return busybox(), nil
+}
+
+func (f fakeImages) LayerPaths(*store.Image) []string { return nil }
+
+type fakeRootFS struct{ h *host }
+
+func (f fakeRootFS) Mount(_ context.Context, uid string, _ []string) (string, error) {
+	f.h.hold(uid, "mount")
+	return f.h.dir, f.h.step("prepare rootfs")
+}
+func (f fakeRootFS) Unmount(uid string) error   { return f.h.drop(uid, "mount") }
+func (f fakeRootFS) Remove(uid string) error    { return f.h.drop(uid, "mount") }
+func (f fakeRootFS) Mounted() ([]string, error) { return f.h.holders("mount"), nil }
+func (f fakeRootFS) Path(string) string         { return "/" }
+
+type fakeProcesses struct{ h *host }
+
+func (f fakeProcesses) Runtime(string) (string, error) { return "/usr/bin/crun", nil }
+
+func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (run.Monitor, error) {
+	f.h.hold(l.ID, "bundle")
+	return fakeMonitor(f), f.h.step("start monitor")
+}
+func (f fakeProcesses) Start(context.Context, string) error { return f.h.step("start process") }
+func (f fakeProcesses) Delete(_ context.Context, uid string) error {
+	return f.h.drop(uid, "bundle")
+}
+func (f fakeProcesses) IDs() ([]string, error) { return f.h.holders("bundle"), nil }
+
+func (f fakeProcesses) Signal(_ context.Context, uid string, sig syscall.Signal) error {
+	f.h.mu.Lock()
+	f.h.signals = append(f.h.signals, sig.String())
+	f.h.mu.Unlock()
+	if sig == syscall.SIGKILL || !f.h.deaf {
+		f.h.exit(uid, 128+int(sig))
+	}
+	return nil
+}
+
+func (f fakeProcesses) Attach(context.Context, string) (run.Output, error) {
+	return fakeOutput{}, f.h.step("attach output")
+}
+
+func (f fakeProcesses) Exec(context.Context, runtime.ExecRequest) (run.Session, error) {
+	return nil, fault.New(fault.Internal, "exec", "is not faked")
+}
+
+func (f fakeProcesses) Adopt(_ context.Context, uid string) (runtime.Found, error) {
+	if e, ok := f.h.ended[uid]; ok {
+		return runtime.Found{State: runtime.Ended, Exit: e}, nil
+	}
+	if f.h.lost[uid] {
+		return runtime.Found{State: runtime.Gone}, nil
+	}
+	return runtime.Found{State: runtime.Alive, PID: 42}, nil
+}
+
+type fakeMonitor struct{ h *host }
+
+func (f fakeMonitor) Create(context.Context, *specs.Spec) (int, error) {
+	return 42, f.h.step("create process")
+}
+
+type fakeOutput struct{}
+
+func (fakeOutput) Read() (runtime.Frame, error) { return runtime.Frame{}, io.EOF }
+func (fakeOutput) Write(p []byte) (int, error)  { return len(p), nil }
+func (fakeOutput) CloseStdin() error            { return nil }
+func (fakeOutput) Resize(uint16, uint16) error  { return nil }
+func (fakeOutput) Close() error                 { return nil }
+
+type fakeNetworks struct{ networkv1.NetworkServiceClient }
+
+type fakeSandboxes struct {
+	networkv1.SandboxServiceClient
+	h *host
+}
+
+func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSandboxRequest, _ ...grpc.CallOption) (*networkv1.CreateSandboxResponse, error) {
+	f.h.hold(req.GetOwner(), "sandbox")
+	return &networkv1.CreateSandboxResponse{Sandbox: &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net",
+		Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}}, f.h.step("join network")
+}
+
+func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest, _ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
+	return &networkv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "sandbox")
+}
+
+func (f fakeSandboxes) ListSandboxes(context.Context, *networkv1.ListSandboxesRequest, ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
+	resp := &networkv1.ListSandboxesResponse{}
+	for _, uid := range f.h.holders("sandbox") {
+		resp.Sandboxes = append(resp.Sandboxes, &networkv1.Sandbox{Owner: uid})
+	}
+	return resp, nil
+}
+
+type fakePublications struct {
+	natv1.PublicationServiceClient
+	h *host
+}
+
+func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, _ ...grpc.CallOption) (*natv1.PublishResponse, error) {
+	f.h.hold(req.GetOwner(), "ports")
+	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}}, f.h.step("publish ports")
+}
+
+func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest, _ ...grpc.CallOption) (*natv1.ReleaseResponse, error) {
+	return &natv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "ports")
+}
+
+func (f fakePublications) ListPublications(context.Context, *natv1.ListPublicationsRequest, ...grpc.CallOption) (*natv1.ListPublicationsResponse, error) {
+	resp := &natv1.ListPublicationsResponse{}
+	for _, uid := range f.h.holders("ports") {
+		resp.Publications = append(resp.Publications, &natv1.Publication{Owner: uid})
+	}
+	return resp, nil
+}
+
+type fakeNames struct {
+	dnsv1.NameServiceClient
+	h *host
+}
+
+func (f fakeNames) Register(_ context.Context, req *dnsv1.RegisterRequest, _ ...grpc.CallOption) (*dnsv1.RegisterResponse, error) {
+	f.h.hold(req.GetOwner(), "names")
+	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: "web"}}, f.h.step("register names")
+}
+
+func (f fakeNames) Release(_ context.Context, req *dnsv1.ReleaseRequest, _ ...grpc.CallOption) (*dnsv1.ReleaseResponse, error) {
+	return &dnsv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "names")
+}
+
+func (f fakeNames) ListOwners(context.Context, *dnsv1.ListOwnersRequest, ...grpc.CallOption) (*dnsv1.ListOwnersResponse, error) {
+	return &dnsv1.ListOwnersResponse{Owners: f.h.holders("names")}, nil
+}

@@ -1,0 +1,115 @@
+package run
+
+import (
+	"context"
+	"sync"
+
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+// life is one run of a container, from its launch until everything that it had is given back.
+type life struct {
+	launched chan struct{} // closed when the launch has succeeded or failed
+	failed   bool          // readable once launched is closed
+	exited   chan struct{} // closed when the process has ended and its name, address and ports are free again
+	exit     container.Exit
+	cleaned  chan struct{} // closed when nothing of the run is left
+}
+
+func newLife() *life {
+	return &life{launched: make(chan struct{}), exited: make(chan struct{}), cleaned: make(chan struct{})}
+}
+
+// lives are the runs that go on now, and a lock for each container that is being worked on.
+type lives struct {
+	mu    sync.Mutex
+	byID  map[string]*life
+	locks map[string]*lock
+}
+
+// lock is held by one operation on a container at a time.
+type lock struct {
+	token chan struct{}
+	users int // holders and waiters; the lock is forgotten with the last one
+}
+
+func newLives() *lives {
+	return &lives{byID: map[string]*life{}, locks: map[string]*lock{}}
+}
+
+// begin notes a new run.
+func (l *lives) begin(uid string) *life {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := newLife()
+	l.byID[uid] = n
+	return n
+}
+
+// of gives the run that goes on, nil without one.
+func (l *lives) of(uid string) *life {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[uid]
+}
+
+// end forgets a run.
+func (l *lives) end(uid string, which *life) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byID[uid] == which {
+		delete(l.byID, uid)
+	}
+}
+
+// lock waits until no other operation works on the container, or ctx ends.
+func (l *lives) lock(ctx context.Context, uid string) (unlock func(), err error) {
+	l.mu.Lock()
+	k := l.locks[uid]
+	if k == nil {
+		k = &lock{token: make(chan struct{}, 1)}
+		l.locks[uid] = k
+	}
+	k.users++
+	l.mu.Unlock()
+	leave := func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if k.users--; k.users == 0 {
+			delete(l.locks, uid)
+		}
+	}
+	select {
+	case k.token <- struct{}{}:
+		return func() { <-k.token; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
+// reservations are names that launches have taken and not stored yet.
+type reservations struct {
+	mu    sync.Mutex
+	names map[string]bool
+}
+
+func newReservations() *reservations { return &reservations{names: map[string]bool{}} }
+
+// take reserves a name, and tells whether it was free.
+func (r *reservations) take(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.names[name] {
+		return false
+	}
+	r.names[name] = true
+	return true
+}
+
+// drop gives a name back.
+func (r *reservations) drop(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.names, name)
+}

@@ -1,0 +1,75 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/saga"
+)
+
+// unseenExitCode is what an exit code is taken for when nobody saw it, as after the loss of power.
+const unseenExitCode = 137
+
+// Restore finds again what ran when the agent ended, however it ended, and clears what was half done. Nothing that is right is
+// touched. It must be called before any other method, and returns when all of it is done.
+func (r *Runner) Restore(ctx context.Context) error {
+	var errs []error
+	for _, c := range r.Store.ListContainers() {
+		if err := r.restoreOne(ctx, c); err != nil {
+			errs = append(errs, err)
+			r.logFor(c.ID).Error("cannot be restored", "name", c.Config.Name, "status", c.Status, "error", err)
+		}
+	}
+	if err := r.Sweep(ctx); err != nil {
+		r.Log.Warn("the first sweep left something", "error", err)
+	}
+	if ctx.Err() != nil {
+		return errors.Join(errs...)
+	}
+	return nil
+}
+
+func (r *Runner) restoreOne(ctx context.Context, c *container.Container) error {
+	switch c.Status {
+	case container.Running:
+		return r.adopt(ctx, c)
+	case container.Launching, container.Removing:
+		r.logFor(c.ID).Info("clearing what was half done", "name", c.Config.Name, "status", c.Status)
+		return r.remove(ctx, c)
+	}
+	return nil
+}
+
+// adopt takes a container back whose process may run, may have ended in the meantime, or may be gone without a trace.
+func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
+	l := r.lives.begin(c.ID)
+	close(l.launched)
+	found, err := r.Processes.Adopt(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	switch found.State {
+	case runtime.Alive:
+		r.logFor(c.ID).Info("found again", "name", c.Config.Name, "pid", found.PID)
+	case runtime.Ended:
+		e := found.Exit
+		r.finish(c.ID, l, container.Exit{Code: e.Code, Unseen: e.Unknown, OOM: e.OOM, At: e.At})
+	default:
+		r.finish(c.ID, l, container.Exit{Code: unseenExitCode, Unseen: true, At: time.Now()})
+	}
+	return nil
+}
+
+// undoAll gives back whatever an owner has, whether or not a container of that id is known.
+func (r *Runner) undoAll(ctx context.Context, uid string) error {
+	back := r.relaunch(unknown(uid))
+	return errors.Join(back.release(ctx), saga.Undo(ctx, saga.UndoTimeout, back.body("")))
+}
+
+// unknown stands for an owner of which nothing but the id is known: it may have anything, published ports among it.
+func unknown(uid string) *container.Container {
+	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true}}}
+}

@@ -1,0 +1,88 @@
+package run
+
+import (
+	"context"
+	"strings"
+
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/saga"
+)
+
+// hostGateway is the word in --add-host that stands for the host.
+const hostGateway = "host-gateway"
+
+// registerNames asks dnsagent for the container's hosts, resolv.conf and hostname files.
+func (l *launch) registerNames() saga.Step {
+	return saga.Step{
+		Name: registerNames, After: []string{joinNetwork},
+		Do: func(ctx context.Context) error {
+			ctx, cancel := inTime(ctx)
+			defer cancel()
+			req, err := l.registerRequest(ctx)
+			if err != nil {
+				return err
+			}
+			resp, err := l.r.Names.Register(ctx, req)
+			if err != nil {
+				return err
+			}
+			f := resp.GetFiles()
+			l.live.Files = container.NameFiles{Hostname: f.GetHostnamePath(), Hosts: f.GetHostsPath(),
+				ResolvConf: f.GetResolvConfPath(), HostName: f.GetHostname()}
+			return nil
+		},
+		Undo: func(ctx context.Context) error {
+			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})
+			return err
+		},
+	}
+}
+
+func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, error) {
+	dns := l.req.Config.DNS
+	req := &dnsv1.RegisterRequest{Owner: l.id, Source: dnsv1.Source_SOURCE_GENERATED, Hostname: dns.Hostname,
+		Domainname: dns.Domainname, Servers: dns.Servers, Search: dns.Search, Options: dns.Options}
+	if l.req.Config.Network.Mode == container.ModeHost {
+		req.Source = dnsv1.Source_SOURCE_HOST
+	}
+	for _, e := range l.live.Endpoints {
+		req.Addresses = append(req.Addresses, addresses(e)...)
+	}
+	wantsGateway := false
+	for _, h := range dns.ExtraHosts {
+		name, addr, _ := strings.Cut(h, ":") // Validate has seen that there is a colon
+		req.ExtraHosts = append(req.ExtraHosts, &dnsv1.HostRecord{Name: name, Address: addr})
+		wantsGateway = wantsGateway || addr == hostGateway
+	}
+	var err error
+	if wantsGateway {
+		req.HostGateways, err = l.hostGateways(ctx)
+	}
+	return req, err
+}
+
+// addresses gives an endpoint's addresses without their prefix lengths.
+func addresses(e container.Endpoint) []string {
+	var out []string
+	for _, cidr := range []string{e.IPv4, e.IPv6} {
+		if addr, _, ok := strings.Cut(cidr, "/"); ok {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// hostGateways are the host's addresses on the default bridge, whatever network the container is on.
+func (l *launch) hostGateways(ctx context.Context) ([]string, error) {
+	resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: string(container.ModeBridge)})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range resp.GetNetwork().GetPools() {
+		out = append(out, p.GetGateway())
+	}
+	return out, nil
+}

@@ -1,0 +1,44 @@
+package run
+
+import (
+	"context"
+
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/saga"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+// joinNetwork asks netagent for the container's network namespace and interfaces.
+func (l *launch) joinNetwork(after string) saga.Step {
+	return saga.Step{
+		Name: joinNetwork, After: needs(after),
+		Do: func(ctx context.Context) error {
+			ctx, cancel := inTime(ctx)
+			defer cancel()
+			resp, err := l.r.Sandboxes.CreateSandbox(ctx, l.sandboxRequest())
+			if err != nil {
+				return err
+			}
+			l.live.NetnsPath = resp.GetSandbox().GetNetnsPath()
+			l.live.Endpoints = wire.Endpoints(resp.GetSandbox().GetEndpoints())
+			return nil
+		},
+		Undo: func(ctx context.Context) error {
+			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id})
+			return err
+		},
+	}
+}
+
+func (l *launch) sandboxRequest() *networkv1.CreateSandboxRequest {
+	req := &networkv1.CreateSandboxRequest{Owner: l.id, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	switch mode := l.req.Config.Network.Mode; mode {
+	case container.ModeHost:
+		req.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
+	case container.ModeNone:
+	default:
+		req.Endpoints = []*networkv1.EndpointSpec{{Network: string(mode)}}
+	}
+	return req
+}

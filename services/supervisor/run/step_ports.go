@@ -1,0 +1,44 @@
+package run
+
+import (
+	"context"
+
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/supervisor/saga"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+// publishes tells whether the container wants host ports.
+func (l *launch) publishes() bool {
+	return len(l.req.Config.Network.Publish) > 0 || l.req.Config.Network.PublishAll
+}
+
+// publishPorts asks natagent to lead host ports to the container.
+func (l *launch) publishPorts() saga.Step {
+	return saga.Step{
+		Name: publishPorts, After: []string{joinNetwork},
+		Do: func(ctx context.Context) error {
+			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name,
+				Mappings: wire.ToMappings(l.req.Config.Mappings(l.process.Exposed))}
+			if len(req.Mappings) == 0 {
+				return nil // -P of an image that exposes nothing
+			}
+			for _, e := range l.live.Endpoints {
+				req.Ipv4Address, req.Ipv6Address = wire.Address(e.IPv4), wire.Address(e.IPv6)
+				break // ports lead to the first network
+			}
+			ctx, cancel := inTime(ctx)
+			defer cancel()
+			resp, err := l.r.Publications.Publish(ctx, req)
+			if err != nil {
+				return err
+			}
+			l.live.Bindings = wire.Bindings(resp.GetBindings())
+			return nil
+		},
+		Undo: func(ctx context.Context) error {
+			_, err := l.r.Publications.Release(ctx, &natv1.ReleaseRequest{Owner: l.id})
+			return err
+		},
+	}
+}

@@ -1,0 +1,144 @@
+// Package supervisor runs containers: it keeps images, mounts root file systems, starts and watches processes, and asks the other
+// agents for a container's network, ports and names.
+//
+// The path of a launch is run/launch.go, which lists its steps.
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/api"
+	"github.com/fairlead/fairlead/services/supervisor/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/image"
+	"github.com/fairlead/fairlead/services/supervisor/rootfs"
+	"github.com/fairlead/fairlead/services/supervisor/run"
+	"github.com/fairlead/fairlead/services/supervisor/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/spec"
+	"github.com/fairlead/fairlead/services/supervisor/store"
+)
+
+// Config is what a Service works with.
+type Config struct {
+	DataRoot string // images, containers' files and supervisor.db
+	ExecRoot string // bundles, sockets and what else does not outlive a boot
+	Log      *slog.Logger
+
+	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
+	RegistryMirrors    []string // URLs that are asked before docker.io
+	InsecureRegistries []string // hosts and CIDRs that may be spoken to without TLS; loopback ones always may
+
+	Networks     networkv1.NetworkServiceClient
+	Sandboxes    networkv1.SandboxServiceClient
+	Publications natv1.PublicationServiceClient
+	Names        dnsv1.NameServiceClient
+}
+
+// Service is the supervisor.
+type Service struct {
+	*api.Server
+
+	runner *run.Runner
+	driver *runtime.Driver
+	store  *store.Store
+}
+
+// New opens the stores and tries conmon, the OCI runtime and the cgroups. It touches no container before Run.
+func New(ctx context.Context, cfg Config) (_ *Service, err error) {
+	groups, err := cgroup.Detect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	host, err := spec.DetectHost(groups.Mode == cgroup.V2)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.store, err = store.Open(cfg.DataRoot); err != nil {
+		return nil, err
+	}
+	images, err := image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
+		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	// The driver tells of exits as soon as it adopts a container, which it does for the runner alone.
+	if s.driver, err = runtime.New(ctx, runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Cgroup: groups,
+		Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
+		return nil, err
+	}
+	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: images,
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, Processes: processes{s.driver},
+		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
+	return s, s.serve(cfg, groups, images)
+}
+
+func (s *Service) serve(cfg Config, groups cgroup.Layout, images *image.Images) error {
+	runtimePath, err := s.driver.Runtime("")
+	if err != nil {
+		return err
+	}
+	s.Server = api.NewServer(api.NewContainerServer(s.runner), api.NewImageServer(images),
+		api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
+			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(images.List()) }))
+	return nil
+}
+
+// Run finds what ran before, clears what was half done, and keeps both up until ctx ends.
+func (s *Service) Run(ctx context.Context, ready func()) error {
+	if err := s.runner.Restore(ctx); err != nil {
+		return err
+	}
+	ready()
+	s.runner.KeepSwept(ctx)
+	return nil
+}
+
+// Close lets go of files and processes; containers run on.
+func (s *Service) Close() error {
+	var errs []error
+	if s.driver != nil {
+		errs = append(errs, s.driver.Close())
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// processes shows the driver as package run wants it.
+type processes struct{ *runtime.Driver }
+
+func (p processes) Prepare(ctx context.Context, l runtime.Launch) (run.Monitor, error) {
+	return orNil[run.Monitor](p.Driver.Prepare(ctx, l))
+}
+
+func (p processes) Attach(ctx context.Context, uid string) (run.Output, error) {
+	return orNil[run.Output](p.Driver.Attach(ctx, uid))
+}
+
+func (p processes) Exec(ctx context.Context, req runtime.ExecRequest) (run.Session, error) {
+	return orNil[run.Session](p.Driver.Exec(ctx, req))
+}
+
+// orNil turns a pointer into the interface that it implements, and no pointer into no interface.
+func orNil[I any, P interface {
+	*E
+	comparable
+}, E any](p P, err error) (I, error) {
+	var none I
+	if p == nil {
+		return none, err
+	}
+	return any(p).(I), err
+}
