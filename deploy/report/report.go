@@ -178,10 +178,12 @@ func (p *pkg) failedBelow(r *report, parent *test) bool {
 	return slices.ContainsFunc(p.tests, func(t *test) bool { return strings.HasPrefix(t.name, parent.name+"/") && r.failed(t) })
 }
 
-// failed tells whether a test counts as failed. In a strict report that is a skip too, if it is not for a lack of this kernel: anything
-// else could have been installed.
+// avoidable matches reasons that setting the machine up would have spared, unlike those that blame its kernel.
+var avoidable = regexp.MustCompile(`\binstalled\b|\bneeds root\b|\bneeds \S+-static\b|no reason`)
+
+// failed tells whether a test counts as failed: in a strict report that is an avoidable skip too.
 func (r *report) failed(t *test) bool {
-	return t.action == "fail" || (r.strict && t.action == "skip" && !strings.Contains(t.reason(), "kernel"))
+	return t.action == "fail" || (r.strict && t.action == "skip" && avoidable.MatchString(t.reason()))
 }
 
 // chatter is what the testing package itself prints around a test's own words; place is where a word was said.
