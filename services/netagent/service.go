@@ -59,6 +59,9 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.Guard == nil || cfg.Log == nil {
+		return nil, fault.New(fault.Internal, "netagent", "was given no natagent to ask, or no log")
+	}
 	if err := kernel.Probe(); err != nil {
 		return nil, fault.New(fault.Unavailable, "kernel", "cannot do what netagent needs", fault.WithCause(err),
 			fault.WithHint("netagent needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and a kernel with network namespaces, bridge and veth"))
@@ -79,7 +82,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *store.Store) *Service {
 	s := &Service{settings: settings, store: db, host: host, log: cfg.Log}
 	bridges := bridge.New(host)
-	g := guard.New(cfg.Guard, db, func(n network.Network) error { return s.reconciler.Opened(n) }, cfg.Log)
+	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges}, g, cfg.Log)
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, filepath.Join(cfg.ExecRoot, "netns"))
 	s.Server = api.New(networks{db}, s.sandboxes)

@@ -26,12 +26,12 @@ const (
 type Guard struct {
 	client natv1.GuardServiceClient
 	store  *store.Store
-	opened func(network.Network) error
+	opened func(networkID string) error
 	log    *slog.Logger
 }
 
 // New makes a guard. opened is called each time that natagent has acknowledged a network, before anybody is told.
-func New(client natv1.GuardServiceClient, s *store.Store, opened func(network.Network) error, log *slog.Logger) *Guard {
+func New(client natv1.GuardServiceClient, s *store.Store, opened func(networkID string) error, log *slog.Logger) *Guard {
 	return &Guard{client: client, store: s, opened: opened, log: log}
 }
 
@@ -77,7 +77,7 @@ func (g *Guard) Put(ctx context.Context, n network.Network) error {
 	if err := g.store.SetGuarded(n.ID, content(n)); err != nil {
 		return err
 	}
-	return g.opened(n)
+	return g.opened(n.ID)
 }
 
 // Insist asks natagent again and again until it acknowledges the network or ctx ends. It logs the first failure.

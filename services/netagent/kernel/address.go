@@ -18,21 +18,21 @@ func (h *Host) AddressedLinks(ipv6 bool) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
-	links, err := h.Links()
-	if err != nil {
-		return nil, err
-	}
-	has := map[int]bool{}
-	for _, a := range addrs {
-		if reachable(prefixOf(a.IPNet).Addr()) {
-			has[a.LinkIndex] = true
-		}
-	}
+	seen := map[int]bool{}
 	var names []string
-	for _, l := range links {
-		if has[l.Index] {
-			names = append(names, l.Name)
+	for _, a := range addrs {
+		if seen[a.LinkIndex] || !reachable(prefixOf(a.IPNet).Addr()) {
+			continue
 		}
+		seen[a.LinkIndex] = true
+		link, err := retried(func() (netlink.Link, error) { return h.handle.LinkByIndex(a.LinkIndex) })
+		if missing(err) {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look up link %d: %w", a.LinkIndex, err)
+		}
+		names = append(names, link.Attrs().Name)
 	}
 	return names, nil
 }

@@ -65,7 +65,7 @@ func (h *Host) SetPort(p Port) error {
 	return wrap("set port "+p.Name, h.send(unix.RTM_NEWLINK, 0, up,
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(p.Name)),
 		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Alias)),
-		portFlags(1, isolated)))
+		portFlags(isolated)))
 }
 
 // bridgePortDisabled is a port's state in which it neither forwards nor learns.
@@ -96,11 +96,11 @@ func (h *Host) CutPort(name string) error {
 }
 
 // portFlags are a port's settings that go with its link's.
-func portFlags(hairpin, isolated byte) *nl.RtAttr {
+func portFlags(isolated byte) *nl.RtAttr {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{hairpin})
+	data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{1}) // hairpin
 	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{isolated})
 	return info
 }

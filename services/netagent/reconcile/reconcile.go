@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
@@ -38,6 +39,8 @@ type Reconciler struct {
 	drivers map[string]Driver // by a network's driver; what is not in it has nothing on the host
 	guard   Guard
 	log     *slog.Logger
+
+	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
 }
 
 // New makes a reconciler.
@@ -72,6 +75,8 @@ func (r *Reconciler) again(all bool) error {
 
 // network makes one network's bridge right; a bridge that is new is no port's master yet.
 func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
+	r.bridges.Lock()
+	defer r.bridges.Unlock()
 	changes, created, err := driver.Ensure(n.Network, guard.Acknowledged(n))
 	r.tell(n.Network, changes)
 	if err != nil || !created {

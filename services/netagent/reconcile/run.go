@@ -7,7 +7,6 @@ import (
 
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
 const (
@@ -19,14 +18,13 @@ const (
 )
 
 // Opened lets the host's loopback through to a network that natagent has just acknowledged.
-func (r *Reconciler) Opened(n network.Network) error {
-	driver, ok := r.drivers[n.Driver]
-	if !ok {
+func (r *Reconciler) Opened(networkID string) error {
+	n, ok := r.store.Network(networkID)
+	driver, known := r.drivers[n.Driver]
+	if !ok || !known {
 		return nil
 	}
-	changes, _, err := driver.Ensure(n, true)
-	r.tell(n, changes)
-	return err
+	return r.network(driver, n, false)
 }
 
 // AwaitGuards waits until natagent has acknowledged each network at least once. Those that it has acknowledged before are pushed

@@ -1,0 +1,116 @@
+package guard_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/api/guardtest"
+	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// fixture is a guard over a store with the default bridge.
+func fixture(t *testing.T) (*guard.Guard, *guardtest.Guard, *store.Store, *int) {
+	t.Helper()
+	db, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	n := network.Settings{}.WithDefaults().Predefined()[0]
+	n.ID = id.New()
+	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
+		t.Fatal(err)
+	}
+	opened := 0
+	nat := &guardtest.Guard{}
+	return guard.New(nat, db, func(string) error { opened++; return nil }, slog.New(slog.DiscardHandler)), nat, db, &opened
+}
+
+func bridge(t *testing.T, db *store.Store) store.Network {
+	t.Helper()
+	n, ok := db.NetworkNamed("bridge")
+	if !ok {
+		t.Fatal("the bridge is not stored")
+	}
+	return n
+}
+
+func TestAnAcknowledgementIsAskedForOnceAndRemembered(t *testing.T) {
+	g, nat, db, opened := fixture(t)
+	for range 3 {
+		if err := g.Require(context.Background(), bridge(t, db)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(nat.Puts()) != 1 || *opened != 1 || !guard.Acknowledged(bridge(t, db)) {
+		t.Errorf("asked %d times, opened %d times", len(nat.Puts()), *opened)
+	}
+}
+
+func TestANetworkThatHasChangedMustBeAcknowledgedAgain(t *testing.T) {
+	g, nat, db, _ := fixture(t)
+	if err := g.Require(context.Background(), bridge(t, db)); err != nil {
+		t.Fatal(err)
+	}
+	n := bridge(t, db)
+	n.Pools = []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24")}}
+	if guard.Acknowledged(n) {
+		t.Fatal("another subnet counts as acknowledged")
+	}
+	if err := g.Require(context.Background(), n); err != nil {
+		t.Fatal(err)
+	}
+	if got := nat.Puts()[1].GetSubnets(); len(got) != 1 || got[0] != "10.0.0.0/24" {
+		t.Errorf("asked for %v", got)
+	}
+}
+
+func TestANatagentThatIsDownIsNamed(t *testing.T) {
+	g, nat, db, opened := fixture(t)
+	nat.SetDown(true)
+	err := g.Require(context.Background(), bridge(t, db))
+	if !fault.Is(err, fault.Unavailable) || !errors.Is(err, guardtest.ErrDown) || !strings.Contains(err.Error(), "natagent") {
+		t.Errorf("it says %v", err)
+	}
+	if *opened != 0 || guard.Acknowledged(bridge(t, db)) {
+		t.Error("it counts as acknowledged")
+	}
+}
+
+func TestNetworksWithoutABridgeNeedNoGuard(t *testing.T) {
+	g, nat, _, _ := fixture(t)
+	nat.SetDown(true)
+	if err := g.Require(context.Background(), store.Network{Network: network.Network{Driver: network.DriverHost}}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInsistingGoesOnUntilNatagentAnswersOrTheCallerEnds(t *testing.T) {
+	g, nat, db, _ := fixture(t)
+	nat.SetDown(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	if err := g.Insist(ctx, bridge(t, db).Network); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the caller ended: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- g.Insist(context.Background(), bridge(t, db).Network) }()
+	nat.SetDown(false)
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it goes on though natagent answers")
+	}
+}

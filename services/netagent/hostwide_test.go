@@ -1,0 +1,80 @@
+package netagent
+
+import (
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/testns"
+)
+
+func TestContainersReachOthersAndAreReachedInBothFamilies(t *testing.T) {
+	h, outside := newHost(t), testns.New(t)
+	testns.Connect(t, h.ns, "up0", "10.1.0.1/24 fd01::1/64", outside, "eth0", "10.1.0.2/24 fd01::2/64")
+	outside.Run("ip", "route", "add", "172.17.0.0/16", "via", "10.1.0.1")
+	outside.Run("ip", "route", "add", "fd00:17::/64", "via", "fd01::1")
+	h.cfg.FixedCIDRv6 = netip.MustParsePrefix("fd00:17::/64")
+	a := h.run()
+	sb := a.container()
+	h.mustReach(sb.NetnsPath, "10.1.0.2")
+	h.mustReach(outside.Path(), "172.17.0.2")
+	// The link's own IPv6 needs a second to settle.
+	h.eventually("the container reaches the other over IPv6", func() bool { return h.reaches(sb.NetnsPath, "fd01::2") })
+	h.eventually("the other reaches the container over IPv6", func() bool { return h.reaches(outside.Path(), "fd00:17::2") })
+}
+
+func TestOnlyInterfacesWithAddressesForwardAndWhatWasIsStored(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
+	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")
+	a := h.run()
+	forwarding := func(link string) string {
+		return h.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+link+"/forwarding")
+	}
+	for link, want := range map[string]string{"docker0": "1", "up0": "1", "up1": "0", "all": "0", "default": "0"} {
+		if got := forwarding(link); got != want {
+			t.Errorf("%s forwards: %s, want %s", link, got, want)
+		}
+	}
+	h.ns.Run("ip", "addr", "add", "10.2.0.1/24", "dev", "up1")
+	h.eventually("an interface forwards that got an address later", func() bool { return forwarding("up1") == "1" })
+	noted := map[string]string{}
+	for _, s := range a.store.Sysctls() {
+		noted[s.Path] = s.Before
+	}
+	for _, path := range []string{"net/ipv4/conf/up0/forwarding", "net/ipv4/conf/up1/forwarding"} {
+		if noted[path] != "0" {
+			t.Errorf("%s was %q before, says the store", path, noted[path])
+		}
+	}
+}
+
+func TestAHostThatForwardsAlreadyIsLeftAsItIs(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
+	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")
+	h.ns.Run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/conf/up0/forwarding")
+	h.run()
+	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/up0/forwarding"); got != "0" {
+		t.Error("an interface that its owner shut forwards")
+	}
+}
+
+func TestOtherBridgesKeepTheirNetfilter(t *testing.T) {
+	const path = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs br_netfilter in the kernel")
+	}
+	alone, beside := newHost(t), newHost(t)
+	beside.ns.Run("ip", "link", "add", "virbr0", "type", "bridge")
+	for _, h := range []*host{alone, beside} {
+		h.ns.Run("sh", "-c", "echo 1 >"+path)
+		h.run()
+	}
+	if got := alone.ns.Run("cat", path); got != "0" {
+		t.Errorf("with no other bridge: %s", got)
+	}
+	if got := beside.ns.Run("cat", path); got != "1" {
+		t.Errorf("beside another bridge: %s", got)
+	}
+}
