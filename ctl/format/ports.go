@@ -1,0 +1,116 @@
+package format
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+)
+
+// Protocol is the name of a transport: "tcp".
+func Protocol(p natv1.Protocol) string {
+	return strings.ToLower(strings.TrimPrefix(p.String(), "PROTOCOL_"))
+}
+
+// HostPort is an address and a port: "0.0.0.0:8080", "[::1]:80".
+func HostPort(b *natv1.Binding) string {
+	return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(b.GetHostPort())))
+}
+
+// SortedBindings orders bindings by container port, protocol, host address and host port.
+func SortedBindings(bindings []*natv1.Binding) []*natv1.Binding {
+	return slices.SortedStableFunc(slices.Values(bindings), func(a, b *natv1.Binding) int {
+		return cmp.Or(cmp.Compare(a.GetContainerPort(), b.GetContainerPort()), cmp.Compare(Protocol(a.GetProtocol()), Protocol(b.GetProtocol())),
+			compareAddresses(a.GetHostIp(), b.GetHostIp()), cmp.Compare(a.GetHostPort(), b.GetHostPort()))
+	})
+}
+
+// compareAddresses puts IPv4 before IPv6.
+func compareAddresses(a, b string) int {
+	family := func(s string) int { return strings.Count(s, ":") }
+	return cmp.Or(cmp.Compare(min(family(a), 1), min(family(b), 1)), cmp.Compare(a, b))
+}
+
+// span is a run of ports that go from one address to one transport in step.
+type span struct {
+	hostIP      string
+	host, first uint32
+	last        uint32
+	proto       string
+}
+
+// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp, 9000/udp". Runs of ports are drawn together.
+func Ports(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) string {
+	out := make([]string, 0, len(bindings))
+	for _, s := range merge(spans(bindings, exposed)) {
+		out = append(out, s.String())
+	}
+	return strings.Join(out, ", ")
+}
+
+func spans(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) []span {
+	var all []span
+	type key struct {
+		port  uint32
+		proto natv1.Protocol
+	}
+	bound := map[key]bool{}
+	for _, b := range bindings {
+		bound[key{b.GetContainerPort(), b.GetProtocol()}] = true
+		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), b.GetContainerPort(), Protocol(b.GetProtocol())})
+	}
+	for _, e := range exposed {
+		for n := e.GetPort(); n <= max(e.GetPort(), e.GetPortEnd()); n++ {
+			if !bound[key{n, e.GetProtocol()}] {
+				all = append(all, span{"", 0, n, n, Protocol(e.GetProtocol())})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.proto, b.proto), compareAddresses(a.hostIP, b.hostIP), cmp.Compare(a.first, b.first), cmp.Compare(a.host, b.host))
+	})
+	return all
+}
+
+// merge draws neighbours together whose ports follow each other on both sides, and puts the runs in the order of container ports.
+func merge(all []span) []span {
+	var runs []span
+	for _, s := range all {
+		if n := len(runs) - 1; n >= 0 && runs[n].follows(s) {
+			runs[n].last = s.last
+			continue
+		}
+		runs = append(runs, s)
+	}
+	slices.SortStableFunc(runs, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	return runs
+}
+
+func (s span) follows(next span) bool {
+	return s.hostIP == next.hostIP && s.proto == next.proto && next.first == s.last+1 &&
+		(s.host == 0) == (next.host == 0) && (s.host == 0 || next.host == s.host+next.first-s.first)
+}
+
+func (s span) String() string {
+	ctr := ports(s.first, s.last) + "/" + s.proto
+	if s.host == 0 {
+		return ctr
+	}
+	host := s.hostIP
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return fmt.Sprintf("%s:%s->%s", host, ports(s.host, s.host+s.last-s.first), ctr)
+}
+
+func ports(first, last uint32) string {
+	if first == last {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, last)
+}
