@@ -35,7 +35,7 @@ func (p *Prepared) Create(ctx context.Context, spec *specs.Spec) (int, error) {
 
 func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, error) {
 	defer p.close()
-	config, err := json.Marshal(spec)
+	config, err := json.Marshal(p.d.filters.use(p.runtime, spec))
 	if err != nil {
 		return nil, p.failed("its specification cannot be written", err)
 	}
@@ -49,6 +49,7 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 	pid, err := p.created(ctx, spec)
 	early := connected()
 	if err == nil {
+		p.d.filters.learn(p.runtime, spec, p.d.runtimeState(p.launch.ID))
 		var c *container
 		if c, err = p.hold(pid, early); err == nil {
 			return c, nil

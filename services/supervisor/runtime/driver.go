@@ -57,6 +57,7 @@ type Driver struct {
 	standard *ociRuntime
 	exits    *inotify.Watcher
 	closed   chan struct{}
+	filters  filters
 	monitors *os.File // the cgroup that monitors start in; nil for the agent's own
 
 	mu         sync.Mutex

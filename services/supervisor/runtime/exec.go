@@ -99,8 +99,9 @@ func (e *execution) connect() error {
 	if e.req.Detach {
 		args = append(args, "--detach")
 	}
-	var err error
-	if e.spec.Terminal {
+	handsOver := e.spec.Terminal && e.c.runtime.flavour == crun
+	if handsOver {
+		var err error
 		if e.console, err = listenConsole(e.dir); err != nil {
 			return err
 		}
@@ -108,10 +109,30 @@ func (e *execution) connect() error {
 	}
 	e.cmd = exec.Command(e.c.runtime.program(), append(args, e.c.id)...) // not bound to a context: the session outlives the call
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if e.req.Detach || e.spec.Terminal {
+	switch {
+	case e.req.Detach || handsOver:
 		return nil
+	case e.spec.Terminal:
+		return e.pty()
 	}
 	return e.pipes()
+}
+
+// pty is a terminal for a runtime that stays between it and the process's own, as runc does unless it is left alone with the process.
+func (e *execution) pty() error {
+	var size specs.Box
+	if e.spec.ConsoleSize != nil {
+		size = *e.spec.ConsoleSize
+	}
+	ours, theirs, err := openPty(uint16(size.Height), uint16(size.Width))
+	if err != nil {
+		return err
+	}
+	e.theirs = append(e.theirs, theirs)
+	e.session.setTerminal(ours, e.req.OpenStdin)
+	e.cmd.Stdin, e.cmd.Stdout, e.cmd.Stderr = theirs, theirs, theirs
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	return nil
 }
 
 // pipes are the input and output of a process without a terminal.
