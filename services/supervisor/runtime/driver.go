@@ -58,7 +58,6 @@ type Driver struct {
 	exits    *inotify.Watcher
 	closed   chan struct{}
 	filters  filters
-	monitors *os.File // the cgroup that monitors start in; nil for the agent's own
 
 	mu         sync.Mutex
 	others     map[string]*ociRuntime // by path, as users gave them
@@ -81,9 +80,6 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		}
 	}
 	var err error
-	if d.monitors, err = cfg.Cgroup.Monitors(); err != nil {
-		cfg.Log.Warn("containers' monitors stay in the agent's cgroup", "error", err)
-	}
 	if d.exits, err = inotify.Watch(d.exitsDir(), inotify.MovedIn|inotify.Written); err != nil {
 		return nil, fault.New(fault.Unavailable, "folder "+d.exitsDir(), "cannot be watched", fault.WithCause(err),
 			fault.WithHint("raise fs.inotify.max_user_instances"))
@@ -104,9 +100,6 @@ func (d *Driver) Close() error {
 	}
 	for _, r := range d.others {
 		r.close()
-	}
-	if d.monitors != nil {
-		_ = d.monitors.Close()
 	}
 	d.cfg.Cgroup.RemoveParent()
 	return err

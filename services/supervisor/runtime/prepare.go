@@ -99,10 +99,7 @@ func (p *Prepared) startMonitor() error {
 	p.cmd.ExtraFiles = []*os.File{gateOut, reportIn}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if m := p.d.monitors; m != nil {
-		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(m.Fd())
-	}
-	if err := p.cmd.Start(); err != nil {
+	if err := p.startInCgroup(); err != nil {
 		return errors.Join(err, gateIn.Close(), reportOut.Close())
 	}
 	p.gate, p.report = gateIn, reportOut
@@ -111,6 +108,20 @@ func (p *Prepared) startMonitor() error {
 		_ = p.cmd.Wait()
 	}()
 	return nil
+}
+
+// startInCgroup starts conmon in the monitors' cgroup. That is looked up each time: it is shared by all agents of the machine, and the
+// last container's agent that ends removes it.
+func (p *Prepared) startInCgroup() error {
+	monitors, err := p.d.cfg.Cgroup.Monitors()
+	if err != nil {
+		return err
+	}
+	if monitors != nil {
+		defer func() { _ = monitors.Close() }()
+		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(monitors.Fd())
+	}
+	return p.cmd.Start()
 }
 
 // The files of a bundle that others write.
