@@ -8,12 +8,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/process"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/agent/version"
 )
 
 // Carried is a service that can be run.
@@ -60,6 +62,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
+	o.Log.Info("starting", "version", version.Version, "pid", os.Getpid(), "data-root", o.Config.DataRoot, "exec-root", o.Config.ExecRoot)
 	if err := a.listen(ctx, o, peers); err != nil {
 		return err
 	}

@@ -109,7 +109,6 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	}
 	ctx, restore := process.UntilSignal(cmd.Context(), log, func() { os.Exit(130) })
 	defer restore()
-	log.Info("starting", "version", version.Version, "pid", os.Getpid(), "data-root", cfg.DataRoot, "exec-root", cfg.ExecRoot)
 	public := len(carried) > 1 || carried[0].Public
 	return carry.Run(ctx, carry.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier})
 }
