@@ -2,9 +2,15 @@ package config
 
 import "strings"
 
+// longestWord bounds the work on what is no word at all.
+const longestWord = 64
+
 // Nearest finds the candidate that word is most likely a misspelling of. Its first answer is empty and its second false if
 // none is near.
 func Nearest(word string, candidates []string) (string, bool) {
+	if len(word) > longestWord {
+		return "", false
+	}
 	best, least := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least {
