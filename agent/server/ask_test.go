@@ -1,13 +1,80 @@
 package server_test
 
 import (
+	"context"
+	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/fairlead/fairlead/agent/server"
 )
+
+// TestAnotherUserIsRefused asks again as nobody, in a process of its own.
+func TestAnotherUserIsRefused(t *testing.T) {
+	if path := os.Getenv("TEST_ASK"); path != "" {
+		conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		fmt.Printf("answer: %v\n", status.Code(list(bounded(t), conn)))
+		return
+	}
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("needs root, to be another user")
+		}
+		t.Skip("needs root, to be another user")
+	}
+	dir, err := os.MkdirTemp("", "ask")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	const nobody, group = 65534, 54321
+	for _, c := range []struct {
+		name     string
+		audience server.Audience
+		groups   []uint32
+		want     codes.Code
+	}{
+		{"a stranger on a public socket", server.Admins, nil, codes.PermissionDenied},
+		{"a member of the group on a public socket", server.Admins, []uint32{group}, codes.OK},
+		{"a member of the group on a service's socket", server.Peers, []uint32{group}, codes.PermissionDenied},
+	} {
+		path := filepath.Join(dir, "s")
+		s := server.New(server.Config{Name: "test", Log: slog.New(slog.DiscardHandler), Audience: c.audience},
+			(&names{list: func(context.Context) error { return nil }}).register)
+		s.Ready()
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{os.Chmod(dir, 0o711), os.Chown(path, 0, group), os.Chmod(path, 0o666)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() { _ = s.Serve(l) }()
+		out := askAs(t, path, &syscall.Credential{Uid: nobody, Gid: nobody, Groups: c.groups})
+		if want := "answer: " + c.want.String() + "\n"; !strings.Contains(out, want) {
+			t.Errorf("%s: %s; want %s", c.name, out, want)
+		}
+		s.Stop(bounded(t))
+	}
+}
 
 // askAs runs TestAnotherUserIsRefused as another user, from a copy of the test's binary that the user may run.
 func askAs(t *testing.T, socket string, who *syscall.Credential) string {
