@@ -32,7 +32,7 @@ func Busybox(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("cat chmod cp date dd echo env false grep head hostname id ifconfig ip kill ls mkdir mount ps pwd rm seq sh sleep stty tail touch true tty wc yes") {
+	for _, name := range strings.Fields("cat chmod cp date dd echo env false grep head hostname id ifconfig ip kill ls mkdir mount ps pwd readlink rm seq sh sleep stty tail touch true tty wc yes") {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}

@@ -158,7 +158,7 @@ func removeParent() error {
 			return nil
 		})
 		for i := len(dirs) - 1; i >= 0; i-- {
-			if i > 0 && filepath.Base(dirs[i]) != "monitors" {
+			if i > 0 && !strings.HasPrefix(filepath.Base(dirs[i]), "agent-") {
 				errs = append(errs, fmt.Errorf("left behind: cgroup %s", dirs[i]))
 			}
 			if err := removeDir(dirs[i]); err != nil {

@@ -82,18 +82,35 @@ func TestRemoveEndsProcessesInTheWholeTreeAndIsIdempotent(t *testing.T) {
 	}
 }
 
-func TestMonitorsHaveACgroupOfTheirOwnThatGoesWithTheParent(t *testing.T) {
+func TestTheLastAgentTakesTheParentWithIt(t *testing.T) {
 	l := detect(t)
-	f, err := l.Monitors()
-	if err != nil {
-		t.Fatal(err)
+	for _, agent := range []string{"/run/a", "/run/b", "/run/a"} {
+		f, err := l.Claim(agent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (f != nil) != (l.V2 != "") {
+			t.Errorf("Claim gives %v with v2 at %q", f, l.V2)
+		}
+		if f != nil {
+			_ = f.Close()
+		}
 	}
-	if f == nil {
-		t.Skip("needs a cgroup v2 hierarchy")
+	there := func() int {
+		n := 0
+		for _, m := range l.Mounts {
+			if _, err := os.Stat(filepath.Join(m, l.Parent)); err == nil {
+				n++
+			}
+		}
+		return n
 	}
-	defer func() { _ = f.Close() }()
-	l.RemoveParent()
-	if _, err := os.Stat(filepath.Join(l.V2, l.Parent)); !os.IsNotExist(err) {
-		t.Errorf("the parent is still there: %v", err)
+	l.Unclaim("/run/a")
+	if n := there(); n != len(l.Mounts) {
+		t.Errorf("the parent is in %d of %d hierarchies while an agent is left", n, len(l.Mounts))
+	}
+	l.Unclaim("/run/b")
+	if n := there(); n != 0 {
+		t.Errorf("the parent is still in %d hierarchies", n)
 	}
 }

@@ -41,30 +41,6 @@ func (l Layout) Remove(ctx context.Context, uid string) error {
 	return errors.Join(errs...)
 }
 
-// RemoveParent removes what containers go under, if it is empty.
-func (l Layout) RemoveParent() {
-	for _, dir := range l.dirs(l.Parent) {
-		_ = os.Remove(filepath.Join(dir, monitors))
-		_ = os.Remove(dir)
-	}
-}
-
-// monitors is where the containers' monitors are, apart from the agent, in the v2 hierarchy.
-const monitors = "monitors"
-
-// Monitors opens the cgroup to start containers' monitors in, so that they are not taken for processes of the agent. It answers nil where
-// there is no v2 hierarchy.
-func (l Layout) Monitors() (*os.File, error) {
-	if l.V2 == "" {
-		return nil, nil
-	}
-	dir := filepath.Join(l.V2, l.Parent, monitors)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	return os.Open(dir)
-}
-
 // remove tries again while killed processes are still leaving.
 func remove(ctx context.Context, dir string) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {

@@ -57,6 +57,7 @@ type Driver struct {
 	standard *ociRuntime
 	exits    *inotify.Watcher
 	closed   chan struct{}
+	stall    time.Duration // see stallTime
 	filters  filters
 
 	mu         sync.Mutex
@@ -69,7 +70,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if cfg.OnExit == nil {
 		cfg.OnExit = func(Exit) {}
 	}
-	d := &Driver{cfg: cfg, known: map[string]*ociRuntime{}, closed: make(chan struct{}),
+	d := &Driver{cfg: cfg, known: map[string]*ociRuntime{}, closed: make(chan struct{}), stall: stallTime,
 		others: map[string]*ociRuntime{}, containers: map[string]*container{}}
 	if err := errors.Join(d.findConmon(ctx), d.findRuntimes(ctx)); err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 	return d, nil
 }
 
-// Close lets go of everything without touching a container.
+// Close lets go of everything without touching a container. It is called once.
 func (d *Driver) Close() error {
 	close(d.closed)
 	err := d.exits.Close()
@@ -101,7 +102,7 @@ func (d *Driver) Close() error {
 	for _, r := range d.others {
 		r.close()
 	}
-	d.cfg.Cgroup.RemoveParent()
+	d.cfg.Cgroup.Unclaim(d.cfg.ExecRoot)
 	return err
 }
 

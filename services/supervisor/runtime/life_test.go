@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/spec"
 )
 
 func TestInputReachesTheProcessAndEndsWithTheClients(t *testing.T) {
@@ -316,4 +317,95 @@ func TestRuncWorksAsCrunDoes(t *testing.T) {
 	c.wantExit(7)
 	c.remove()
 	c.nothingLeft()
+}
+
+func TestAClientThatDoesNotReadCannotHideTheEnd(t *testing.T) {
+	h := newHost(t)
+	h.driver.StallAfter(50 * time.Millisecond)
+	c := h.container("yes")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	waitFor(t, "a log that stands still, as nobody reads", func() bool {
+		size := func() int64 {
+			info, err := os.Stat(c.l.LogPath)
+			if err != nil {
+				return 0
+			}
+			return info.Size()
+		}
+		before := size()
+		time.Sleep(20 * time.Millisecond)
+		return before > 0 && size() == before
+	})
+	c.kill()
+	c.wantExit(137)
+	_ = a.Close()
+}
+
+func TestTheSecondContainerHasTheVeryFilterOfTheFirst(t *testing.T) {
+	h := newHost(t)
+	if path, err := h.driver.Runtime("crun"); err != nil || path == "" {
+		t.Skip("needs crun")
+	}
+	var filters [3]string
+	for i := range filters {
+		c := h.container("true")
+		c.l.Runtime = "crun"
+		if i == 2 {
+			c.opts.Host.LackedCapabilities = []string{"CAP_SYS_CHROOT"} // another profile
+		}
+		c.mustCreate()
+		b, err := os.ReadFile(filepath.Join(h.root, "oci", c.id, "seccomp.bpf"))
+		if err != nil || len(b) == 0 {
+			t.Fatalf("%d bytes, %v", len(b), err)
+		}
+		config, err := os.ReadFile(filepath.Join(h.root, "containers", c.id, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if given := strings.Contains(string(config), "run.oci.seccomp_bpf_data"); given != (i == 1) {
+			t.Errorf("container %d: the filter is given: %v", i, given)
+		}
+		filters[i] = string(b)
+	}
+	if filters[0] != filters[1] || filters[0] == filters[2] {
+		t.Error("equal profiles must have equal filters, others not")
+	}
+}
+
+func TestMountsAreAsReadOnlyAsAskedFor(t *testing.T) {
+	h := newHost(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte("1.2.3.4 there\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range runtimes(t, h) {
+		c := h.container("sh", "-c", "cat /etc/hosts; echo x 2>/dev/null >/ro/x || echo refused; echo x >/rw/x && echo written; echo y >>/etc/hosts && echo appended")
+		c.opts.Mounts = []spec.Mount{{Source: dir, Target: "/ro", ReadOnly: true}, {Source: t.TempDir(), Target: "/rw", Propagation: "rslave"}}
+		c.opts.HostsFile = filepath.Join(dir, "hosts")
+		c.l.Runtime, c.l.Attach = name, true
+		a := c.mustCreate().attach()
+		c.start()
+		if stdout, stderr := readAll(t, a); !strings.HasPrefix(stdout, "1.2.3.4 there\n") || !strings.HasSuffix(stdout, "refused\nwritten\nappended\n") {
+			t.Errorf("%s: output %q and %q", name, stdout, stderr)
+		}
+		c.wantExit(0)
+	}
+}
+
+func TestTheHostsNetworkCanBeShared(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "readlink /proc/self/ns/net; hostname")
+	c.opts.NetNS = ""
+	c.l.Attach = true
+	own, err := os.Readlink("/proc/thread-self/ns/net") // the main thread may have been a namespace that testns made
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.mustCreate().attach()
+	c.start()
+	if stdout, _ := readAll(t, a); stdout != own+"\nbox\n" {
+		t.Errorf("output %q, want %s and the container's own host name", stdout, own)
+	}
 }

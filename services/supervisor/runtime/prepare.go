@@ -110,16 +110,16 @@ func (p *Prepared) startMonitor() error {
 	return nil
 }
 
-// startInCgroup starts conmon in the monitors' cgroup. That is looked up each time: it is shared by all agents of the machine, and the
-// last container's agent that ends removes it.
+// startInCgroup starts conmon in the agent's place in the cgroups. That is looked up, and made if need be, each time: it costs next to nothing, and
+// a descriptor that is kept would be good for nothing once somebody has removed the cgroup.
 func (p *Prepared) startInCgroup() error {
-	monitors, err := p.d.cfg.Cgroup.Monitors()
+	own, err := p.d.cfg.Cgroup.Claim(p.d.cfg.ExecRoot)
 	if err != nil {
 		return err
 	}
-	if monitors != nil {
-		defer func() { _ = monitors.Close() }()
-		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(monitors.Fd())
+	if own != nil {
+		defer func() { _ = own.Close() }()
+		p.cmd.SysProcAttr.UseCgroupFD, p.cmd.SysProcAttr.CgroupFD = true, int(own.Fd())
 	}
 	return p.cmd.Start()
 }

@@ -70,7 +70,7 @@ func (d *Driver) await(c *container, initEnded, monitorEnded <-chan struct{}) (E
 		select {
 		case <-c.exitSeen:
 		case <-initEnded:
-			initEnded, stalled = nil, time.After(stallTime)
+			initEnded, stalled = nil, time.After(d.stall)
 		case <-stalled:
 			d.cfg.Log.Warn("clients that did not read are cut off", "container", c.id)
 			c.hangUp()
