@@ -27,10 +27,11 @@ const (
 	ClientIPv6 = "fd00:8::2"
 )
 
-// The name files of the host machine.
+// The name files of the host machine. There is no such name server, and asking it fails at once.
 const (
-	hostsFile  = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n192.168.8.115\tlab-host\n"
-	resolvFile = "nameserver 192.168.8.53\nsearch lab.test\n"
+	nameServer = "192.168.8.53"
+	hostsFile  = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n" + HostIPv4 + "\tlab-host\n"
+	resolvFile = "nameserver " + nameServer + "\nsearch lab.test\n"
 )
 
 // Lab is a host and a client.
@@ -107,6 +108,7 @@ func (l *Lab) cable(ctx context.Context) error {
 		{host, "addr add " + HostIPv4 + "/24 dev eth0"},
 		{host, "addr add " + HostIPv6 + "/64 dev eth0 nodad"},
 		{host, "link set eth0 up"},
+		{host, "route add unreachable " + nameServer},
 		{l.Client, "link set lo up"},
 		{l.Client, "addr add " + ClientIPv4 + "/24 dev eth0"},
 		{l.Client, "addr add " + ClientIPv6 + "/64 dev eth0 nodad"},
