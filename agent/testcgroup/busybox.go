@@ -8,6 +8,11 @@ import (
 	"testing"
 )
 
+// applets are the names that tests call busybox by.
+const applets = `
+	cat chmod cp date dd echo env false grep head hostname id ifconfig ip kill ls mkdir mount ps pwd
+	readlink rm seq sh sleep stty tail touch true tty wc yes`
+
 // Busybox makes a root file system of Debian's static busybox, with its usual names. It skips the test where busybox is missing, and
 // fails it under CI.
 func Busybox(t testing.TB) string {
@@ -32,7 +37,7 @@ func Busybox(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields("cat chmod cp date dd echo env false grep head hostname id ifconfig ip kill ls mkdir mount ps pwd readlink rm seq sh sleep stty tail touch true tty wc yes") {
+	for _, name := range strings.Fields(applets) {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)
 		}

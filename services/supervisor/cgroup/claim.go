@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Claim makes a cgroup for an agent, which is known by its exec root, beside those of its containers. It keeps another agent from removing their common
-// parent, and in the v2 hierarchy it is the place for containers' monitors, which are not to be taken for processes of the agent; that one
-// is opened, for clone3(2). Where there is no v2 hierarchy the file is nil.
+// Claim makes a cgroup for an agent, which is known by its exec root, beside those of its containers. It keeps another agent from removing
+// their common parent, and in the v2 hierarchy it is the place for containers' monitors, which are not to be taken for processes of the
+// agent; that one is opened, for clone3(2). Where there is no v2 hierarchy the file is nil.
 func (l Layout) Claim(execRoot string) (*os.File, error) {
 	for _, dir := range l.dirs(l.claim(execRoot)) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

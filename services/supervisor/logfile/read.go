@@ -19,13 +19,13 @@ type Options struct {
 	Tail int
 	// Since leaves out what is older; the zero time leaves nothing out.
 	Since time.Time
-	// Ended makes Read go on with what is written later. When it is closed, which tells that the container has ended, Read reads what is left and
-	// returns. Nil means not to go on.
+	// Ended makes Read go on with what is written later. When it is closed, which tells that the container has ended, Read reads what is
+	// left and returns. Nil means not to go on.
 	Ended <-chan struct{}
 }
 
-// Read calls emit with each piece of a container's output, in order, until the end that the options say, or emit fails, or ctx ends. A log that is not
-// there is empty.
+// Read calls emit with each piece of a container's output, in order, until the end that the options say, or emit fails, or ctx ends. A log
+// that is not there is empty.
 func Read(ctx context.Context, path string, o Options, emit func(Entry) error) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -103,9 +103,11 @@ func (c *container) hangUp() {
 	}
 }
 
-// release lets go of the processes, and of whoever waits for them.
+// release lets go of the processes, and of whoever waits for them. Clients keep their connections: they may not have read all yet.
 func (c *container) release() {
-	c.hangUp()
+	if a := c.takeEarly(); a != nil {
+		_ = a.Close()
+	}
 	if c.init != nil {
 		c.init.close()
 	}

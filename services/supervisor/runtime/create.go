@@ -17,10 +17,9 @@ import (
 // Create makes the container: its namespaces, cgroup, mounts and its first process, which stands still before the container's program. It
 // answers that process's id. When it fails, nothing is left.
 func (p *Prepared) Create(ctx context.Context, spec *specs.Spec) (int, error) {
-	if p.over {
-		return 0, fault.New(fault.Internal, subject(p.launch.ID), "its monitor was used already")
+	if !p.claim() {
+		return 0, fault.New(fault.Internal, subject(p.launch.ID), "its monitor was used or ended already")
 	}
-	p.over = true
 	c, err := p.create(ctx, spec)
 	if err != nil {
 		p.undo(ctx)

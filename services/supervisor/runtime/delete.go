@@ -17,7 +17,12 @@ import (
 // Delete ends whatever a container still runs and removes everything that belongs to it. It needs nothing of it to be there, and is
 // idempotent. It may take a while, and be called in the background.
 func (d *Driver) Delete(ctx context.Context, uid string) error {
-	c := d.get(uid)
+	d.mu.Lock()
+	p, c := d.prepared[uid], d.containers[uid]
+	d.mu.Unlock()
+	if p != nil {
+		p.Abort()
+	}
 	if c != nil {
 		d.end(ctx, c)
 	}
@@ -40,17 +45,24 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 	return nil
 }
 
-// end kills a container's process, and waits until its end is known.
+// readTime is what clients get to read the last output of a container that is deleted while it runs.
+const readTime = time.Second
+
+// end kills a container's process, and waits until its end is known. Clients that do not read hold that up, and are cut off.
 func (d *Driver) end(ctx context.Context, c *container) {
 	if c.ended() {
 		return
 	}
 	_ = c.init.signal(syscall.SIGKILL)
-	c.hangUp()
-	select {
-	case <-c.done:
-	case <-ctx.Done():
-	case <-time.After(killTime):
+	for _, limit := range []time.Duration{readTime, killTime} {
+		select {
+		case <-c.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(limit):
+			c.hangUp()
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ type Driver struct {
 
 	mu         sync.Mutex
 	others     map[string]*ociRuntime // by path, as users gave them
+	prepared   map[string]*Prepared
 	containers map[string]*container
 }
 
@@ -71,7 +72,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		cfg.OnExit = func(Exit) {}
 	}
 	d := &Driver{cfg: cfg, known: map[string]*ociRuntime{}, closed: make(chan struct{}), stall: stallTime,
-		others: map[string]*ociRuntime{}, containers: map[string]*container{}}
+		others: map[string]*ociRuntime{}, prepared: map[string]*Prepared{}, containers: map[string]*container{}}
 	if err := errors.Join(d.findConmon(ctx), d.findRuntimes(ctx)); err != nil {
 		return nil, err
 	}

@@ -220,6 +220,44 @@ func TestAnAbortedLaunchLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAPreparedContainerCanBeDeleted(t *testing.T) {
+	h := newHost(t)
+	c := h.container("true")
+	p, err := h.driver.Prepare(h.ctx, c.l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.driver.Prepare(h.ctx, c.l); !fault.Is(err, fault.Exists) {
+		t.Errorf("a second one beside it: %v", err)
+	}
+	if len(monitors(t, c.id)) != 1 {
+		t.Error("there is no monitor")
+	}
+	c.remove()
+	c.nothingLeft()
+	if left := monitors(t, c.id); len(left) > 0 {
+		t.Errorf("left: processes %v", left)
+	}
+	if _, err := p.Create(h.ctx, c.spec()); err == nil {
+		t.Error("a deleted launch goes on")
+	}
+}
+
+// monitors are the processes that have a container's id among their arguments.
+func monitors(t *testing.T, uid string) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), uid) {
+			pids = append(pids, filepath.Base(filepath.Dir(f)))
+		}
+	}
+	return pids
+}
+
 func TestACreatedContainerCanBeDeletedAndItsLaunchRepeated(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true").mustCreate()
@@ -340,6 +378,20 @@ func TestAClientThatDoesNotReadCannotHideTheEnd(t *testing.T) {
 	})
 	c.kill()
 	c.wantExit(137)
+	_ = a.Close()
+}
+
+func TestAClientMayReadOnAfterTheContainerWasDeleted(t *testing.T) {
+	h := newHost(t)
+	c := h.container("seq", "5000")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	c.wantExit(0)
+	c.remove()
+	if stdout, _ := readAll(t, a); !strings.HasPrefix(stdout, "1\n2\n") || !strings.HasSuffix(stdout, "\n5000\n") {
+		t.Errorf("%d bytes are left of the output", len(stdout))
+	}
 	_ = a.Close()
 }
 

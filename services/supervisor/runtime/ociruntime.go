@@ -129,13 +129,19 @@ func (d *Driver) byPath(path string) (*ociRuntime, error) {
 		}
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r := d.others[path]; r != nil {
+	r := d.others[path]
+	d.mu.Unlock()
+	if r != nil {
 		return r, nil
 	}
-	r, err := newRuntime(context.Background(), path)
+	r, err := newRuntime(context.Background(), path) // bounded by probeTimeout
 	if err != nil {
 		return nil, unusable(path, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if first := d.others[path]; first != nil {
+		return first, nil
 	}
 	d.others[path] = r
 	return r, nil

@@ -39,7 +39,6 @@ type Prepared struct {
 	stderr bytes.Buffer  // what it said; readable once exited is closed
 	gate   *os.File      // it waits for a byte from here
 	report *os.File      // it tells here what came of the creation
-	over   bool          // Create or Abort was called
 }
 
 // Prepare starts a container's monitor, which waits for Create. What a former launch of the container left is removed.
@@ -59,11 +58,28 @@ func (d *Driver) Prepare(ctx context.Context, l Launch) (*Prepared, error) {
 		p.removeBundle()
 		return nil, fault.New(fault.Internal, subject(l.ID), "its monitor cannot be started", fault.WithCause(err))
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.prepared[l.ID] = p
 	return p, nil
 }
 
+// claim makes the caller the one who uses or ends the monitor; the second one gets false.
+func (p *Prepared) claim() bool {
+	p.d.mu.Lock()
+	defer p.d.mu.Unlock()
+	if p.d.prepared[p.launch.ID] != p {
+		return false
+	}
+	delete(p.d.prepared, p.launch.ID)
+	return true
+}
+
 func (d *Driver) makeBundle(ctx context.Context, uid string) error {
-	if d.get(uid) != nil {
+	d.mu.Lock()
+	taken := d.containers[uid] != nil || d.prepared[uid] != nil
+	d.mu.Unlock()
+	if taken {
 		return fault.New(fault.Exists, subject(uid), "it has a process already")
 	}
 	err := os.Mkdir(d.bundle(uid), 0o700)
@@ -151,12 +167,11 @@ func (p *Prepared) arguments() []string {
 	return args
 }
 
-// Abort ends a monitor that was not used, and removes what belongs to it. After Create it does nothing.
+// Abort ends a monitor that was not used, and removes what belongs to it, as Delete does too. After Create it does nothing.
 func (p *Prepared) Abort() {
-	if p.over {
+	if !p.claim() {
 		return
 	}
-	p.over = true
 	p.close()
 	_ = p.cmd.Process.Kill()
 	<-p.exited
