@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/run"
 	"github.com/fairlead/fairlead/services/supervisor/wire"
 )
@@ -29,7 +30,7 @@ type Containers interface {
 	Remove(ctx context.Context, ref string, force bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
-	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(run.LogEntry) error) error
+	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(logfile.Entry) error) error
 	Find(ref string) (*container.Container, error)
 	List() []*container.Container
 	LogPath(uid string) string
@@ -142,7 +143,7 @@ func (s *ContainerServer) ReadLogs(req *containerv1.ReadLogsRequest, stream grpc
 	if req.GetSince() != nil {
 		opts.Since = req.GetSince().AsTime()
 	}
-	return s.containers.Logs(stream.Context(), req.GetReference(), opts, func(e run.LogEntry) error {
+	return s.containers.Logs(stream.Context(), req.GetReference(), opts, func(e logfile.Entry) error {
 		return stream.Send(wire.ToLogEntry(e))
 	})
 }
