@@ -1,0 +1,19 @@
+// Command fairlead is the command line of Fairlead. See package ctl/command.
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/fairlead/fairlead/ctl/command"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+)
+
+func main() {
+	c := &cli.CLI{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Now: time.Now, Interrupts: &cli.Interrupts{}}
+	ctx, stop := c.Interrupts.Listen(context.Background())
+	code := command.Run(ctx, c, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"context"
+	"errors"
+)
+
+// Tolerated is an error of Each that is printed and does not make the exit code 1.
+type Tolerated struct{ Err error }
+
+func (e *Tolerated) Error() string { return e.Err.Error() }
+
+// parallel is how many objects of one command line are worked on at once.
+const parallel = 16
+
+// Each does the same for every name, several at once, and prints in the names' order what each gives. Errors are printed as they come up and
+// do not keep the others from being done; together they make the exit code 1.
+func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Context, name string) (output string, err error)) error {
+	type result struct {
+		output string
+		err    error
+	}
+	results := make([]chan result, len(names))
+	free := make(chan struct{}, parallel)
+	for i := range results {
+		results[i] = make(chan result, 1)
+	}
+	go func() {
+		for i, name := range names {
+			free <- struct{}{}
+			go func() {
+				output, err := do(ctx, name)
+				results[i] <- result{output, err}
+				<-free
+			}()
+		}
+	}()
+	failed := false
+	for _, r := range results {
+		got := <-r
+		if got.err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			_, tolerated := errors.AsType[*Tolerated](got.err)
+			failed = failed || !tolerated
+			c.Fail(got.err)
+			continue
+		}
+		if got.output != "" {
+			c.Println(got.output)
+		}
+	}
+	if failed {
+		return Silently(1)
+	}
+	return nil
+}

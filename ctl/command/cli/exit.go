@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Exit codes that are not a container's.
+const (
+	Failed        = 1   // a command could not do what it was asked for
+	FailedToRun   = 125 // no container came to run, or a flag is wrong
+	NotExecutable = 126 // the command in the container cannot be executed
+	NoSuchCommand = 127 // the command is not in the container
+	bySignal      = 128 // and the signal's number
+)
+
+// ExitError ends the program with a code.
+type ExitError struct {
+	Code int
+	Err  error // what to print; nil for nothing
+}
+
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
+	}
+	return e.Err.Error()
+}
+
+// Unwrap gives what is printed.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Silently ends the program with a code and nothing more to say; nil for the code 0.
+func Silently(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return &ExitError{Code: code}
+}
+
+// RunError gives the failure of a command that runs something its exit code, which is Docker's: 127 if the command was not found,
+// 126 if it could not be executed, else otherwise.
+func RunError(err error, otherwise int) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case fault.ReasonOf(err) == fault.ReasonCommandNotFound:
+		return &ExitError{NoSuchCommand, err}
+	case fault.ReasonOf(err) == fault.ReasonCommandNotExecutable:
+		return &ExitError{NotExecutable, err}
+	}
+	if _, ok := errors.AsType[*ExitError](err); ok {
+		return err
+	}
+	return &ExitError{otherwise, err}
+}
+
+// UsageError is a command line that cannot be understood. Its second line says where to read on.
+type UsageError struct {
+	Command string // "fairlead run"
+	Code    int
+	Err     error
+}
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap gives what is wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Verbatim is an error that is printed as it stands.
+type Verbatim string
+
+func (e Verbatim) Error() string { return string(e) }
+
+// End prints what err has to say and gives the program's exit code.
+func (c *CLI) End(ctx context.Context, err error) int {
+	if sig, ok := errors.AsType[*Interrupted](context.Cause(ctx)); ok {
+		return bySignal + int(sig.Signal)
+	}
+	if err == nil {
+		return 0
+	}
+	if u, ok := errors.AsType[*UsageError](err); ok {
+		_, _ = fmt.Fprintf(c.Err, "fairlead: %s\nSee '%s --help'.\n", oneLine(u.Err), u.Command)
+		return u.Code
+	}
+	code := Failed
+	if e, ok := errors.AsType[*ExitError](err); ok {
+		if e.Err == nil {
+			return e.Code
+		}
+		code, err = e.Code, e.Err
+	}
+	if v, ok := errors.AsType[Verbatim](err); ok {
+		_, _ = fmt.Fprintln(c.Err, string(v))
+		return code
+	}
+	c.Fail(err)
+	return code
+}
+
+// Interrupted is why a context ended: the user sent the program a signal.
+type Interrupted struct{ Signal syscall.Signal }
+
+func (e *Interrupted) Error() string { return "interrupted by " + e.Signal.String() }

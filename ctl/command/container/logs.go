@@ -1,0 +1,139 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+type logsOptions struct {
+	follow, timestamps bool
+	tail, since        string
+}
+
+func newLogs(c *cli.CLI) *cobra.Command {
+	var o logsOptions
+	cmd := &cobra.Command{
+		Use:   "logs [OPTIONS] CONTAINER",
+		Short: "Show what a container has written",
+		Args:  cli.Exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := o.request(c.Now(), args[0])
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
+			}
+			return o.run(cmd.Context(), c, req)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until the container ends")
+	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Begin each line with its time")
+	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines")
+	f.StringVar(&o.since, "since", "", "Only what was written since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
+	return cmd
+}
+
+func (o *logsOptions) request(now time.Time, reference string) (*containerv1.ReadLogsRequest, error) {
+	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow}
+	if o.tail != "all" {
+		n, err := strconv.ParseUint(o.tail, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("--tail %s: neither a number nor all", o.tail)
+		}
+		lines := uint32(n)
+		req.Tail = &lines
+	}
+	if o.since != "" {
+		since, err := moment(o.since, now)
+		if err != nil {
+			return nil, err
+		}
+		req.Since = timestamppb.New(since)
+	}
+	return req, nil
+}
+
+// moment reads a time: how long ago, seconds since 1970, or a date in the forms that Docker takes.
+func moment(s string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil {
+		return time.Unix(0, int64(f*float64(time.Second))), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02Z07:00", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--since %s: not a time", s)
+}
+
+func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := cl.Containers.ReadLogs(ctx, req)
+	if err != nil {
+		return err
+	}
+	out, errs := &stamped{w: c.Out, begin: true}, &stamped{w: c.Err, begin: true}
+	for {
+		piece, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		to := out
+		if piece.GetOutput().GetStream() == containerv1.StreamKind_STREAM_KIND_STDERR {
+			to = errs
+		}
+		stamp := ""
+		if o.timestamps {
+			stamp = piece.GetTime().AsTime().Format(stampLayout) + " "
+		}
+		if err := to.write(stamp, piece.GetOutput().GetData()); err != nil {
+			return err
+		}
+	}
+}
+
+// stampLayout is RFC 3339 with all nine digits, so that stamps stand below each other.
+const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
+// stamped writes one of the container's streams with a stamp before each line, also where a line comes in pieces.
+type stamped struct {
+	w     io.Writer
+	begin bool
+}
+
+func (s *stamped) write(stamp string, data []byte) error {
+	if stamp == "" {
+		_, err := s.w.Write(data)
+		return err
+	}
+	var out bytes.Buffer
+	for line := range bytes.Lines(data) {
+		if s.begin {
+			out.WriteString(stamp)
+		}
+		out.Write(line)
+		s.begin = bytes.HasSuffix(line, []byte("\n"))
+	}
+	_, err := s.w.Write(out.Bytes())
+	return err
+}

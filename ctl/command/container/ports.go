@@ -1,0 +1,47 @@
+package container
+
+import (
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/portspec"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+)
+
+func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {
+	cfg.Network = &containerv1.NetworkConfig{Mode: o.network, PublishAll: o.publishAll}
+	for _, spec := range o.publish {
+		m, err := portspec.Parse(spec)
+		if err != nil {
+			return err
+		}
+		cfg.Network.Publish = append(cfg.Network.Publish, mapping(m))
+	}
+	for _, spec := range o.expose {
+		e, err := portspec.ParseExposed(spec)
+		if err != nil {
+			return err
+		}
+		cfg.Network.Expose = append(cfg.Network.Expose, &containerv1.ExposedPort{
+			Protocol: protocol(e.Protocol), Port: uint32(e.Port), PortEnd: uint32(e.End)})
+	}
+	return nil
+}
+
+func mapping(m portspec.Mapping) *natv1.PortMapping {
+	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort), HostPortEnd: uint32(m.HostPortEnd),
+		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd)}
+	if m.HostIP.IsValid() {
+		out.HostIp = m.HostIP.String()
+	}
+	return out
+}
+
+func protocol(name string) natv1.Protocol {
+	switch name {
+	case portspec.UDP:
+		return natv1.Protocol_PROTOCOL_UDP
+	case portspec.SCTP:
+		return natv1.Protocol_PROTOCOL_SCTP
+	}
+	return natv1.Protocol_PROTOCOL_TCP
+}

@@ -1,0 +1,53 @@
+// Package image holds the commands about images.
+package image
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/inspect"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// Commands are those that also stand at the top level.
+func Commands(c *cli.CLI) []*cobra.Command {
+	return []*cobra.Command{newPull(c), newLoad(c), newImport(c), newList(c, "images"), newRemove(c, "rmi"), newTag(c)}
+}
+
+// Group is `fairlead image`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("image", "Manage images",
+		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm", "remove"), newTag(c), newInspect(c))
+}
+
+// Document is what `inspect` prints of an image.
+func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
+	res, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: reference})
+	if err != nil {
+		return nil, err
+	}
+	return inspect.OfImage(res.GetImage()), nil
+}
+
+func newInspect(c *cli.CLI) *cobra.Command {
+	var text string
+	cmd := &cobra.Command{
+		Use:   "inspect [OPTIONS] IMAGE [IMAGE...]",
+		Short: "Show all that is known of one or more images, as JSON",
+		Args:  cli.AtLeast(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			return c.Inspect(cmd.Context(), args, text, func(ctx context.Context, name string) (any, error) {
+				return Document(ctx, cl, name)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go template makes of each image")
+	return cmd
+}

@@ -1,0 +1,133 @@
+package image
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/format"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+type listOptions struct {
+	quiet, noTrunc bool
+	format         string
+}
+
+func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:     name + " [OPTIONS] [NAME[:TAG]]",
+		Aliases: aliases,
+		Short:   "List images",
+		Long: `List images, or those of one name.
+
+A template for --format has .Repository .Tag .Digest .ID .CreatedAt .CreatedSince and .Size; "table TEMPLATE"
+makes a table of it.`,
+		Args: cli.From(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), c, args)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
+	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
+	return cmd
+}
+
+// row is a line of the list: one tag of an image. The fields are Docker's.
+type row struct {
+	CreatedAt    string
+	CreatedSince string
+	Digest       string
+	ID           string
+	Repository   string
+	Size         string
+	Tag          string
+}
+
+// none stands for a name, a tag or a digest that an image does not have.
+const none = "<none>"
+
+const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, names []string) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Images.ListImages(ctx, &containerv1.ListImagesRequest{})
+	if err != nil {
+		return err
+	}
+	rows, seen := []row{}, map[string]bool{}
+	for _, i := range res.GetImages() {
+		for _, r := range o.rows(i, c.Now()) {
+			// An id alone is said once, however many tags the image has.
+			if (len(names) > 0 && !r.is(names[0])) || (o.quiet && seen[r.ID]) {
+				continue
+			}
+			seen[r.ID] = true
+			rows = append(rows, r)
+		}
+	}
+	text := o.format
+	if o.quiet {
+		text = "{{.ID}}"
+	}
+	header := row{"CREATED AT", "CREATED", "DIGEST", "IMAGE ID", "REPOSITORY", "SIZE", "TAG"}
+	return format.Print(c.Out, text, columns, header, rows)
+}
+
+// rows are an image's lines: one a tag, or one for an image that has none.
+func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
+	created := i.GetCreatedAt().AsTime()
+	r := row{
+		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
+		Digest: none, ID: i.GetId(), Repository: none, Size: format.Size(i.GetSize()), Tag: none,
+	}
+	if i.GetCreatedAt() == nil {
+		r.CreatedAt, r.CreatedSince = "N/A", "N/A"
+	}
+	if !o.noTrunc {
+		r.ID = format.Digest(r.ID)
+	}
+	digests := map[string]string{}
+	for _, d := range i.GetDigests() {
+		repository, digest, _ := strings.Cut(d, "@")
+		digests[repository], r.Digest = digest, digest
+		r.Repository = repository
+	}
+	if len(i.GetTags()) == 0 {
+		return []row{r}
+	}
+	var out []row
+	for _, t := range i.GetTags() {
+		at := strings.LastIndexByte(t, ':')
+		r.Repository, r.Tag, r.Digest = t[:max(at, 0)], t[at+1:], none
+		if d := digests[r.Repository]; d != "" {
+			r.Digest = d
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// is tells whether the line is what a user means by NAME[:TAG].
+func (r row) is(name string) bool {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return false
+	}
+	repository, err := reference.ParseNormalizedNamed(r.Repository)
+	if err != nil || repository.Name() != named.Name() {
+		return false
+	}
+	tagged, ok := named.(reference.Tagged)
+	return !ok || tagged.Tag() == r.Tag
+}

@@ -1,0 +1,61 @@
+// Package command is the `fairlead` command line: its root, and the one function that runs it. The commands are in the packages below.
+package command
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/agent/version"
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/command/container"
+	"github.com/fairlead/fairlead/ctl/command/image"
+	"github.com/fairlead/fairlead/ctl/command/network"
+	"github.com/fairlead/fairlead/ctl/command/system"
+)
+
+// Run runs one command line and gives the exit code. ctx is what c.Interrupts.Listen gave.
+func Run(ctx context.Context, c *cli.CLI, args []string) int {
+	defer c.Close()
+	root := newRoot(c)
+	root.SetArgs(args)
+	root.SetIn(c.In)
+	root.SetOut(c.Out)
+	root.SetErr(c.Err)
+	return c.End(ctx, root.ExecuteContext(ctx))
+}
+
+func newRoot(c *cli.CLI) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fairlead [OPTIONS] COMMAND",
+		Short: "Containers and their networks",
+		Long: `Containers and their networks. This program asks a fairlead-agent, which does the work.
+
+The agent is the one that -H names, else the one that the variable ` + cli.HostVariable + ` names, else
+` + client.DefaultHost + `.`,
+		Version:          version.Version,
+		Args:             cobra.ArbitraryArgs,
+		RunE:             cli.UnknownCommand,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		TraverseChildren: true, // -H may stand before the command
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&c.Host, "host", "H", "", "Address of the agent: unix:///`PATH` or tcp://ADDRESS:PORT")
+	f.BoolVarP(&c.Debug, "debug", "D", false, "Name each step of a launch as it is taken")
+	f.Bool("help", false, "Show this help") // without a short form: -h is a host name
+	root.SetFlagErrorFunc(cli.FlagError)
+	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"}, &cobra.Group{ID: "common", Title: "Commands:"})
+	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c)} {
+		group.GroupID = "manage"
+		root.AddCommand(group)
+	}
+	for _, commands := range [][]*cobra.Command{container.Commands(c), image.Commands(c), system.Commands(c)} {
+		for _, cmd := range commands {
+			cmd.GroupID = "common"
+			root.AddCommand(cmd)
+		}
+	}
+	return root
+}

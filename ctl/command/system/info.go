@@ -1,0 +1,104 @@
+// Package system holds the commands about the agent and its host, and those that find anything by its name.
+package system
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/format"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+)
+
+// Commands are those that stand at the top level.
+func Commands(c *cli.CLI) []*cobra.Command {
+	return []*cobra.Command{newInfo(c), newVersion(c), newInspect(c)}
+}
+
+// info is what `info` knows. The fields may be used in a template.
+type info struct {
+	Version              string
+	KernelVersion        string
+	OSType               string
+	Architecture         string
+	CgroupVersion        string
+	DefaultRuntime       string
+	DataRoot             string
+	ExecRoot             string
+	NetworkDrivers       []string
+	DefaultNetworkDriver string
+	Containers           uint32
+	ContainersCreated    uint32
+	ContainersRunning    uint32
+	ContainersExited     uint32
+	Images               uint32
+	Warnings             []string
+}
+
+func newInfo(c *cli.CLI) *cobra.Command {
+	var text string
+	cmd := &cobra.Command{
+		Use:   "info [OPTIONS]",
+		Short: "Show what this host can do and how the agent is set up",
+		Args:  cli.Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showInfo(cmd.Context(), c, text)
+		},
+	}
+	cmd.Flags().StringVarP(&text, "format", "f", "", "json, or a Go `TEMPLATE`")
+	return cmd
+}
+
+func showInfo(ctx context.Context, c *cli.CLI, text string) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Host.GetInfo(ctx, &hostv1.GetInfoRequest{})
+	if err != nil {
+		return err
+	}
+	i := infoOf(res)
+	if text != "" {
+		return format.Print(c.Out, text, "", info{}, []info{i})
+	}
+	c.Printf("%s", i)
+	c.Warn(i.Warnings...)
+	return nil
+}
+
+func infoOf(r *hostv1.GetInfoResponse) info {
+	i := info{Version: r.GetVersion(), KernelVersion: r.GetKernelVersion(), OSType: r.GetOs(), Architecture: r.GetArchitecture(),
+		CgroupVersion: r.GetCgroupVersion(), DefaultRuntime: r.GetRuntime(), DataRoot: r.GetDataRoot(), ExecRoot: r.GetExecRoot(),
+		NetworkDrivers: r.GetNetworkDrivers(), DefaultNetworkDriver: r.GetDefaultNetworkDriver(),
+		ContainersCreated: r.GetContainers()["created"], ContainersRunning: r.GetContainers()["running"],
+		ContainersExited: r.GetContainers()["exited"], Images: r.GetImages(), Warnings: r.GetWarnings()}
+	for _, n := range r.GetContainers() {
+		i.Containers += n
+	}
+	return i
+}
+
+// String is what people read.
+func (i info) String() string {
+	var out strings.Builder
+	line := func(name string, value any) { _, _ = fmt.Fprintf(&out, "%s: %v\n", name, value) }
+	line("Agent Version", i.Version)
+	line("Containers", i.Containers)
+	line(" Running", i.ContainersRunning)
+	line(" Created", i.ContainersCreated)
+	line(" Exited", i.ContainersExited)
+	line("Images", i.Images)
+	line("Network Drivers", strings.Join(i.NetworkDrivers, " "))
+	line("Default Network Driver", i.DefaultNetworkDriver)
+	line("Default Runtime", i.DefaultRuntime)
+	line("Cgroup Version", i.CgroupVersion)
+	line("Kernel Version", i.KernelVersion)
+	line("OS/Arch", i.OSType+"/"+i.Architecture)
+	line("Data Root", i.DataRoot)
+	line("Exec Root", i.ExecRoot)
+	return out.String()
+}

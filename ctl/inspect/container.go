@@ -1,0 +1,197 @@
+// Package inspect turns the agent's containers, images and networks into the JSON that `docker inspect` prints, for the parts of it that
+// scripts commonly read. It is pure. Fields that Fairlead has nothing to say about are left out and never invented.
+package inspect
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// Container is what `inspect` prints of a container.
+type Container struct {
+	ID              string `json:"Id"`
+	Created         string
+	Path            string
+	Args            []string
+	State           State
+	Image           string
+	ResolvConfPath  string
+	HostnamePath    string
+	HostsPath       string
+	LogPath         string
+	Name            string
+	Driver          string
+	Platform        string
+	HostConfig      HostConfig
+	Mounts          []Mount
+	Config          Config
+	NetworkSettings NetworkSettings
+}
+
+// State is where in its life the container is.
+type State struct {
+	Status     string
+	Running    bool
+	OOMKilled  bool
+	Pid        uint32
+	ExitCode   uint32
+	Error      string
+	StartedAt  string
+	FinishedAt string
+}
+
+// Config is what the container runs: its own settings over its image's.
+type Config struct {
+	Hostname     string
+	Domainname   string
+	User         string
+	ExposedPorts map[string]struct{} `json:",omitempty"`
+	Tty          bool
+	OpenStdin    bool
+	Env          []string
+	Cmd          []string
+	Image        string
+	WorkingDir   string
+	Entrypoint   []string
+	Labels       map[string]string
+	StopSignal   string  `json:",omitempty"`
+	StopTimeout  *uint32 `json:",omitempty"`
+}
+
+// Mount is one bind mount.
+type Mount struct {
+	Type        string
+	Source      string
+	Destination string
+	Mode        string
+	RW          bool
+	Propagation string
+}
+
+// Of makes the document of a container. image may be nil if it is not known any more.
+func Of(c *containerv1.Container, image *containerv1.Image) *Container {
+	cfg := c.GetConfig()
+	doc := &Container{
+		ID:              c.GetId(),
+		Created:         stamp(c.GetCreatedAt()),
+		Args:            []string{},
+		State:           stateOf(c),
+		Image:           c.GetImageId(),
+		ResolvConfPath:  c.GetResolvConfPath(),
+		HostnamePath:    c.GetHostnamePath(),
+		HostsPath:       c.GetHostsPath(),
+		LogPath:         c.GetLogPath(),
+		Name:            "/" + cfg.GetName(),
+		Driver:          "overlay",
+		Platform:        "linux",
+		HostConfig:      hostConfigOf(cfg),
+		Mounts:          mountsOf(cfg),
+		Config:          configOf(c, imageConfig(image)),
+		NetworkSettings: networkSettingsOf(c),
+	}
+	if args := c.GetArgs(); len(args) > 0 {
+		doc.Path, doc.Args = args[0], args[1:]
+	}
+	return doc
+}
+
+var statusWords = map[containerv1.ContainerStatus]string{
+	containerv1.ContainerStatus_CONTAINER_STATUS_CREATED:  "created",
+	containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:  "running",
+	containerv1.ContainerStatus_CONTAINER_STATUS_EXITED:   "exited",
+	containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING: "removing",
+}
+
+// Status is Docker's word for where in its life a container is.
+func Status(s containerv1.ContainerStatus) string { return statusWords[s] }
+
+func stateOf(c *containerv1.Container) State {
+	return State{
+		Status:     Status(c.GetStatus()),
+		Running:    c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING,
+		OOMKilled:  c.GetOomKilled(),
+		Pid:        c.GetPid(),
+		ExitCode:   c.GetExitCode(),
+		Error:      c.GetError(),
+		StartedAt:  stamp(c.GetStartedAt()),
+		FinishedAt: stamp(c.GetFinishedAt()),
+	}
+}
+
+// stamp writes a time as Docker does, and its zero time for one that is absent.
+func stamp(t *timestamppb.Timestamp) string {
+	if t == nil {
+		return time.Time{}.Format(time.RFC3339Nano)
+	}
+	return t.AsTime().Format(time.RFC3339Nano)
+}
+
+func configOf(c *containerv1.Container, image ImageConfig) Config {
+	cfg := c.GetConfig()
+	out := Config{
+		Hostname:     c.GetHostname(),
+		Domainname:   cfg.GetDns().GetDomainname(),
+		User:         cmp.Or(cfg.GetUser(), image.User),
+		ExposedPorts: exposedOf(c.GetExposed()),
+		Tty:          cfg.GetTty(),
+		OpenStdin:    cfg.GetOpenStdin(),
+		Env:          mergeEnv(image.Env, cfg.GetEnv()),
+		Cmd:          cfg.GetCommand(),
+		Image:        cfg.GetImage(),
+		WorkingDir:   cmp.Or(cfg.GetWorkingDir(), image.WorkingDir),
+		Entrypoint:   cfg.GetEntrypoint(),
+		Labels:       mergeLabels(image.Labels, cfg.GetLabels()),
+		StopSignal:   cmp.Or(cfg.GetStopSignal(), image.StopSignal),
+		StopTimeout:  cfg.StopTimeout,
+	}
+	// An entrypoint that the user gives drops the image's command with the image's entrypoint.
+	if len(out.Entrypoint) == 0 {
+		out.Entrypoint = image.Entrypoint
+		if len(out.Cmd) == 0 {
+			out.Cmd = image.Cmd
+		}
+	}
+	return out
+}
+
+func mountsOf(cfg *containerv1.ContainerConfig) []Mount {
+	out := []Mount{}
+	for _, m := range cfg.GetMounts() {
+		mode := ""
+		if m.GetReadOnly() {
+			mode = "ro"
+		}
+		out = append(out, Mount{Type: "bind", Source: m.GetSource(), Destination: m.GetTarget(), Mode: mode, RW: !m.GetReadOnly(),
+			Propagation: cmp.Or(m.GetPropagation(), "rprivate")})
+	}
+	return out
+}
+
+// mask is the length of a prefix in CIDR form, zero for an empty one.
+func mask(cidr string) int {
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return 0
+	}
+	return p.Bits()
+}
+
+// bare is the address of a prefix in CIDR form, empty for an empty one.
+func bare(cidr string) string {
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return ""
+	}
+	return p.Addr().String()
+}
+
+// Indent writes documents as `inspect` prints them: an array, indented by four blanks.
+func Indent(documents []any) ([]byte, error) {
+	return json.MarshalIndent(documents, "", "    ")
+}
