@@ -80,13 +80,29 @@ func (n *NS) Do(f func()) {
 func onThread(t testing.TB, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
-	go func() {
+	go offMainThread(func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		done <- f()
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// offMainThread runs f on any thread but the process's first one, which never ends and is what /proc/self shows.
+func offMainThread(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() { // on another thread, as this one is locked
+		defer close(done)
+		f()
+	}()
+	<-done
 }
 
 // Command prepares a command that runs in the namespace until ctx ends. The mounts are the machine's.
