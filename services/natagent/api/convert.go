@@ -1,0 +1,101 @@
+package api
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+func protocolOf(p natv1.Protocol) publication.Protocol {
+	switch p {
+	case natv1.Protocol_PROTOCOL_TCP:
+		return publication.TCP
+	case natv1.Protocol_PROTOCOL_UDP:
+		return publication.UDP
+	case natv1.Protocol_PROTOCOL_SCTP:
+		return publication.SCTP
+	}
+	return publication.Protocol(p.String()) // which the plan refuses, and names
+}
+
+func protocolTo(p publication.Protocol) natv1.Protocol {
+	switch p {
+	case publication.TCP:
+		return natv1.Protocol_PROTOCOL_TCP
+	case publication.UDP:
+		return natv1.Protocol_PROTOCOL_UDP
+	case publication.SCTP:
+		return natv1.Protocol_PROTOCOL_SCTP
+	}
+	return natv1.Protocol_PROTOCOL_UNSPECIFIED
+}
+
+// publicationOf reads a request: text becomes addresses here, and the plan does the rest.
+func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) {
+	p := &publication.Publication{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
+	var err error
+	if p.IPv4, err = addressOf(req, "ipv4_address", req.GetIpv4Address()); err != nil {
+		return nil, err
+	}
+	if p.IPv6, err = addressOf(req, "ipv6_address", req.GetIpv6Address()); err != nil {
+		return nil, err
+	}
+	for _, m := range req.GetMappings() {
+		p.Mappings = append(p.Mappings, publication.Mapping{
+			Protocol: protocolOf(m.GetProtocol()), HostIP: m.GetHostIp(),
+			HostPort: m.GetHostPort(), HostPortEnd: m.GetHostPortEnd(),
+			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(),
+		})
+	}
+	return p, nil
+}
+
+// addressOf reads a container's address; none is given as an empty text.
+func addressOf(req *natv1.PublishRequest, field, s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr.Is4In6() {
+		return netip.Addr{}, fault.Invalidf("container "+req.GetOwnerName(), field, "%q is not a container's address", s)
+	}
+	return addr, nil
+}
+
+func bindingsTo(all []publication.Binding) []*natv1.Binding {
+	out := make([]*natv1.Binding, 0, len(all))
+	for _, b := range all {
+		out = append(out, &natv1.Binding{
+			Protocol: protocolTo(b.Protocol), HostIp: b.HostIP.String(), HostPort: uint32(b.HostPort),
+			ContainerIp: b.ContainerIP.String(), ContainerPort: uint32(b.ContainerPort),
+		})
+	}
+	return out
+}
+
+func networkOf(n *natv1.GuardedNetwork) (*firewall.Network, error) {
+	out := &firewall.Network{ID: n.GetId(), Bridge: n.GetBridge(), Masquerade: n.GetMasquerade(),
+		InterContainer: n.GetInterContainer(), Internal: n.GetInternal()}
+	for _, s := range n.GetSubnets() {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || p.Addr().Is4In6() {
+			return nil, fault.Invalidf("network "+n.GetId(), "subnets", "%q is not a subnet in CIDR form", s)
+		}
+		out.Subnets = append(out.Subnets, p)
+	}
+	slices.SortFunc(out.Subnets, netip.Prefix.Compare)
+	return out, nil
+}
+
+func networkTo(n *firewall.Network) *natv1.GuardedNetwork {
+	out := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade,
+		InterContainer: n.InterContainer, Internal: n.Internal}
+	for _, p := range n.Subnets {
+		out.Subnets = append(out.Subnets, p.String())
+	}
+	return out
+}

@@ -1,0 +1,113 @@
+// Package api speaks fairlead.nat.v1: it reads requests, hands them on and writes answers. It decides nothing.
+package api
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Publications is what PublicationService needs.
+type Publications interface {
+	Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
+	List(ctx context.Context) ([]*publication.Publication, error)
+	Release(ctx context.Context, owner string) error
+}
+
+// Networks is what GuardService needs.
+type Networks interface {
+	Put(ctx context.Context, n *firewall.Network) error
+	List(ctx context.Context) ([]*firewall.Network, error)
+	Delete(ctx context.Context, id string) error
+}
+
+// Server serves PublicationService and GuardService.
+type Server struct {
+	natv1.UnimplementedPublicationServiceServer
+	natv1.UnimplementedGuardServiceServer
+	publications Publications
+	networks     Networks
+}
+
+// New makes a server.
+func New(publications Publications, networks Networks) *Server {
+	return &Server{publications: publications, networks: networks}
+}
+
+// Register adds both services to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	natv1.RegisterPublicationServiceServer(r, s)
+	natv1.RegisterGuardServiceServer(r, s)
+}
+
+// Publish leads host ports to a container.
+func (s *Server) Publish(ctx context.Context, req *natv1.PublishRequest) (*natv1.PublishResponse, error) {
+	want, err := publicationOf(req)
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := s.publications.Publish(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	return &natv1.PublishResponse{Bindings: bindingsTo(bindings)}, nil
+}
+
+// ListPublications answers all publications.
+func (s *Server) ListPublications(ctx context.Context, _ *natv1.ListPublicationsRequest) (*natv1.ListPublicationsResponse, error) {
+	all, err := s.publications.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &natv1.ListPublicationsResponse{}
+	for _, p := range all {
+		resp.Publications = append(resp.Publications,
+			&natv1.Publication{Owner: p.Owner, OwnerName: p.OwnerName, Bindings: bindingsTo(p.Bindings)})
+	}
+	return resp, nil
+}
+
+// Release withdraws what an owner has published.
+func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1.ReleaseResponse, error) {
+	if err := s.publications.Release(ctx, req.GetOwner()); err != nil {
+		return nil, err
+	}
+	return &natv1.ReleaseResponse{}, nil
+}
+
+// PutNetwork makes a network be guarded as given.
+func (s *Server) PutNetwork(ctx context.Context, req *natv1.PutNetworkRequest) (*natv1.PutNetworkResponse, error) {
+	n, err := networkOf(req.GetNetwork())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.networks.Put(ctx, n); err != nil {
+		return nil, err
+	}
+	return &natv1.PutNetworkResponse{}, nil
+}
+
+// DeleteNetwork takes a network's guards out.
+func (s *Server) DeleteNetwork(ctx context.Context, req *natv1.DeleteNetworkRequest) (*natv1.DeleteNetworkResponse, error) {
+	if err := s.networks.Delete(ctx, req.GetId()); err != nil {
+		return nil, err
+	}
+	return &natv1.DeleteNetworkResponse{}, nil
+}
+
+// ListNetworks answers all guarded networks.
+func (s *Server) ListNetworks(ctx context.Context, _ *natv1.ListNetworksRequest) (*natv1.ListNetworksResponse, error) {
+	all, err := s.networks.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &natv1.ListNetworksResponse{}
+	for _, n := range all {
+		resp.Networks = append(resp.Networks, networkTo(n))
+	}
+	return resp, nil
+}

@@ -1,0 +1,33 @@
+package natagent_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+)
+
+// BenchmarkPublish is one publish of one port, from request to answer: port taken, state on disk, translation in the kernel.
+func BenchmarkPublish(b *testing.B) {
+	for _, ports := range []int{10, 10000} {
+		b.Run(fmt.Sprint(ports), func(b *testing.B) {
+			r, _ := fresh(b)
+			for first := 10000; first < 10000+ports; first += 100 {
+				last := min(first+100, 10000+ports) - 1
+				mustPublish(b, r, request(fmt.Sprint(first), "10.0.0.2", "", fmt.Sprintf("%d-%d:1-%d", first, last, last-first+1)))
+			}
+			ctx, req := context.Background(), request("one", "10.0.0.3", "", "8080:80")
+			for b.Loop() {
+				if _, err := r.Publish(ctx, req); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if _, err := r.Release(ctx, &natv1.ReleaseRequest{Owner: req.GetOwner()}); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}

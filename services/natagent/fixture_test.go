@@ -1,0 +1,304 @@
+package natagent_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/agent/testns"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent"
+)
+
+const patience = 20 * time.Second
+
+// running is a natagent that runs in this process.
+type running struct {
+	*natagent.Service
+	stop func()
+}
+
+// start starts a natagent for a namespace and waits until it is ready. It is stopped when the test ends, or before.
+func start(t testing.TB, n *testns.NS, dataRoot string, log io.Writer) *running {
+	t.Helper()
+	s, err := natagent.New(context.Background(), natagent.Config{
+		DataRoot: dataRoot, Log: slog.New(slog.NewTextHandler(log, nil)), NetNS: n.Fd()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
+	stopped := false
+	r := &running{Service: s, stop: func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}}
+	select {
+	case <-ready:
+	case err := <-done:
+		t.Fatalf("Run ended before it was ready: %v", err)
+	case <-time.After(patience):
+		t.Fatal("not ready in time")
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// fresh starts a natagent for a new, empty host.
+func fresh(t testing.TB) (*running, *testns.NS) {
+	t.Helper()
+	n := testns.New(t)
+	return start(t, n, t.TempDir(), io.Discard), n
+}
+
+// networkID is the id of the only network in most tests.
+func networkID(i int) string { return fmt.Sprintf("%064x", 0xa0+i) }
+
+// site is a host with one bridge, two containers on it, and a machine outside.
+type site struct{ host, ext, a, b *testns.NS }
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := &site{testns.New(t), testns.New(t), testns.New(t), testns.New(t)}
+	testns.Connect(t, s.host, "ext0", "10.1.0.1/24 fd01::1/64", s.ext, "eth0", "10.1.0.2/24 fd01::2/64")
+	s.host.Run("sh", "-ec", `
+		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done
+		ip link add brA type bridge
+		ip addr add 10.10.1.1/24 dev brA; ip addr add fd10:1::1/64 dev brA nodad
+		sysctl -qw net.ipv4.conf.brA.route_localnet=1
+		ip link set brA up`)
+	for i, c := range []*testns.NS{s.a, s.b} {
+		s.host.Run("sh", "-ec", fmt.Sprintf(`
+			ip link add veth%[1]d type veth peer name eth0 netns %[2]s
+			ip link set veth%[1]d master brA; ip link set veth%[1]d type bridge_slave hairpin on; ip link set veth%[1]d up`, i, c.Path()))
+		c.Run("sh", "-ec", fmt.Sprintf(`
+			ip addr add 10.10.1.%[1]d/24 dev eth0; ip addr add fd10:1::%[1]d/64 dev eth0 nodad; ip link set eth0 up
+			ip route add default via 10.10.1.1; ip -6 route add default via fd10:1::1`, i+2))
+		name := string(rune('a' + i))
+		go echoTCP(c.Listen("tcp4", "0.0.0.0:80"), name)
+		go echoTCP(c.Listen("tcp6", "[::]:80"), name)
+		go echoUDP(c.ListenPacket("udp4", "0.0.0.0:5000"), name)
+	}
+	return s
+}
+
+func echoTCP(l net.Listener, name string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, name)
+		_ = c.Close()
+	}
+}
+
+func echoUDP(c net.PacketConn, name string) {
+	for {
+		_, from, err := c.ReadFrom(make([]byte, 8))
+		if err != nil {
+			return
+		}
+		_, _ = c.WriteTo([]byte(name), from)
+	}
+}
+
+func (s *site) guard(t testing.TB, r *running) {
+	t.Helper()
+	_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.GuardedNetwork{
+		Id: networkID(0), Bridge: "brA", Subnets: []string{"10.10.1.0/24", "fd10:1::/64"}, Masquerade: true, InterContainer: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask connects from a namespace and answers the name of the container that took the connection.
+func ask(n *testns.NS, to string, timeout time.Duration) (string, error) {
+	c, err := n.Dial("tcp", to, timeout)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+func wantAnswer(t testing.TB, n *testns.NS, to, want string) {
+	t.Helper()
+	if got, err := ask(n, to, 5*time.Second); err != nil || got != want {
+		t.Errorf("%s answered %q, %v; want %q", to, got, err, want)
+	}
+}
+
+// request makes one from `-p` arguments in a simple form: [IP@][HOST[-END]:]PORT[-END][/PROTO].
+func request(name, v4, v6 string, args ...string) *natv1.PublishRequest {
+	req := &natv1.PublishRequest{Owner: owner(name), OwnerName: name, Ipv4Address: v4, Ipv6Address: v6}
+	for _, arg := range args {
+		m := &natv1.PortMapping{Protocol: natv1.Protocol_PROTOCOL_TCP}
+		if ip, rest, ok := strings.Cut(arg, "@"); ok {
+			m.HostIp, arg = ip, rest
+		}
+		if rest, proto, ok := strings.Cut(arg, "/"); ok {
+			arg, m.Protocol = rest, natv1.Protocol(natv1.Protocol_value["PROTOCOL_"+strings.ToUpper(proto)])
+		}
+		if host, rest, ok := strings.Cut(arg, ":"); ok {
+			arg = rest
+			m.HostPort, m.HostPortEnd = span(host)
+		}
+		m.ContainerPort, m.ContainerPortEnd = span(arg)
+		req.Mappings = append(req.Mappings, m)
+	}
+	return req
+}
+
+func span(s string) (first, end uint32) {
+	a, b, _ := strings.Cut(s, "-")
+	x, _ := strconv.ParseUint(a, 10, 32)
+	y, _ := strconv.ParseUint(b, 10, 32)
+	return uint32(x), uint32(y)
+}
+
+// owner is a made-up UID for a container's name.
+func owner(name string) string { return fmt.Sprintf("%0*x", id.Len, name) }
+
+// publish publishes and answers the bindings as text.
+func publish(r *running, req *natv1.PublishRequest) (string, error) {
+	resp, err := r.Publish(context.Background(), req)
+	if err != nil {
+		return "", err
+	}
+	var out []string
+	for _, b := range resp.GetBindings() {
+		proto := strings.ToLower(strings.TrimPrefix(b.GetProtocol().String(), "PROTOCOL_"))
+		out = append(out, fmt.Sprintf("%s>%s/%s", net.JoinHostPort(b.GetHostIp(), fmt.Sprint(b.GetHostPort())),
+			net.JoinHostPort(b.GetContainerIp(), fmt.Sprint(b.GetContainerPort())), proto))
+	}
+	return strings.Join(out, " "), nil
+}
+
+func mustPublish(t testing.TB, r *running, req *natv1.PublishRequest) string {
+	t.Helper()
+	got, err := publish(r, req)
+	if err != nil {
+		t.Fatalf("publish for %s: %v", req.GetOwnerName(), err)
+	}
+	return got
+}
+
+func release(t testing.TB, r *running, name string) {
+	t.Helper()
+	if _, err := r.Release(context.Background(), &natv1.ReleaseRequest{Owner: owner(name)}); err != nil {
+		t.Fatalf("release %s: %v", name, err)
+	}
+}
+
+// leftovers lists what published ports leave on a host: map elements, held ports and translated flows.
+func leftovers(n *testns.NS) string {
+	var left []string
+	for line := range strings.Lines(n.Run("nft", "list", "table", "inet", "fairlead")) {
+		if strings.Contains(line, " : ") && !strings.HasPrefix(strings.TrimSpace(line), "type ") {
+			left = append(left, line)
+		}
+	}
+	left = append(left, n.Run("ss", "-Hltun"))
+	flows, _ := n.Try("sh", "-c", "conntrack -L --dst-nat 2>/dev/null")
+	return strings.TrimSpace(strings.Join(append(left, flows), "\n"))
+}
+
+// wantFault checks kind and reason, and that the line says all of some things.
+func wantFault(t testing.TB, err error, kind fault.Kind, reason string, says ...string) {
+	t.Helper()
+	if !fault.Is(err, kind) || fault.ReasonOf(err) != reason {
+		t.Errorf("err = %v (kind %d, reason %q), want kind %d, reason %q", err, fault.KindOf(err), fault.ReasonOf(err), kind, reason)
+		return
+	}
+	for _, s := range says {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("err = %q, want it to say %q", err, s)
+		}
+	}
+}
+
+// The environment by which this test binary knows that it is to be a natagent: its data root.
+const agentVariable = "NATAGENT_TEST_DATA_ROOT"
+
+func TestMain(m *testing.M) {
+	if root := os.Getenv(agentVariable); root != "" {
+		beAgent(root)
+	}
+	os.Exit(m.Run())
+}
+
+// beAgent is a natagent until it is killed.
+func beAgent(root string) {
+	s, err := natagent.New(context.Background(), natagent.Config{DataRoot: root, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test
+			os.Exit(0)
+		}()
+		err = publishWhenReady(s)
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
+func publishWhenReady(s *natagent.Service) error {
+	return s.Run(context.Background(), func() {
+		got, err := publish(&running{Service: s}, request("a", "10.10.1.2", "", "8080:80", "53:5000/udp"))
+		fmt.Println("published", got, err)
+	})
+}
+
+// agentProcess starts a natagent that is a process of its own. kill ends it as nothing else does.
+func agentProcess(t *testing.T, n *testns.NS, root string) (said string, kill func()) {
+	t.Helper()
+	cmd := n.Command(context.Background(), os.Args[0])
+	cmd.Env = append(os.Environ(), agentVariable+"="+root)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = stdin.Close()
+	}
+	t.Cleanup(kill)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line), kill
+}
