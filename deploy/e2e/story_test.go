@@ -112,10 +112,9 @@ func images(t *testing.T) map[string]v1.Image {
 // tell tells every story to agents of one shape.
 func (e equipment) tell(t *testing.T, shape lab.Shape) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup:               func(env *testscript.Env) error { return e.begin(env, shape) },
+		Dir:                "testdata",
+		RequireUniqueNames: true,
+		Setup:              func(env *testscript.Env) error { return e.begin(env, shape) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
 			"kill-agent":     killAgent,

@@ -24,6 +24,12 @@ const (
 	Split    Shape = "split" // each service has its own
 )
 
+// The roots of the agent, in the lab's folder.
+const (
+	dataRoot = "d"
+	execRoot = "e"
+)
+
 // ready bounds how long an agent may take to start, and to stop.
 const ready = 30 * time.Second
 
@@ -35,7 +41,7 @@ func (s Shape) services() []string {
 	return []string{""}
 }
 
-// Agent is Fairlead on the host. Its roots are the folders "d" and "e" of the lab.
+// Agent is Fairlead on the host. It keeps everything in the lab's folder.
 type Agent struct {
 	lab       *Lab
 	bin       string
@@ -67,10 +73,10 @@ func (l *Lab) NewAgent(bin string, shape Shape, keys map[string]any) (*Agent, er
 func (a *Agent) configFile() string { return filepath.Join(a.lab.Dir, "daemon.json") }
 
 // DataRoot is the folder of durable state.
-func (a *Agent) DataRoot() string { return filepath.Join(a.lab.Dir, "d") }
+func (a *Agent) DataRoot() string { return filepath.Join(a.lab.Dir, dataRoot) }
 
 // ExecRoot is the folder of run-time files.
-func (a *Agent) ExecRoot() string { return filepath.Join(a.lab.Dir, "e") }
+func (a *Agent) ExecRoot() string { return filepath.Join(a.lab.Dir, execRoot) }
 
 // Socket is what clients take as -H or FAIRLEAD_HOST.
 func (a *Agent) Socket() string { return "unix://" + filepath.Join(a.lab.Dir, "s") }

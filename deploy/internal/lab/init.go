@@ -74,8 +74,12 @@ func reap(options int) {
 
 // shutDown ends every process of the machine, unmounts what they mounted in its folder, and removes that.
 func shutDown(dir string, kept bool) error {
+	names := append(cgroupsInUse(), agentCgroup(dir))
 	_ = unix.Kill(-1, unix.SIGKILL)
 	reap(0)
+	if err := removeCgroups(names); err != nil {
+		return err
+	}
 	points, err := mountsBelow(dir)
 	if err != nil {
 		return err
@@ -86,7 +90,7 @@ func shutDown(dir string, kept bool) error {
 		}
 	}
 	if kept {
-		return os.RemoveAll(filepath.Join(dir, "e"))
+		return os.RemoveAll(filepath.Join(dir, execRoot))
 	}
 	return os.RemoveAll(dir)
 }
@@ -124,21 +128,4 @@ func mountAll(dir string) error {
 		return fmt.Errorf("set lo up: %w: %s", err, out)
 	}
 	return mountHugetlb()
-}
-
-// mountHugetlb completes a hybrid cgroup layout: crun refuses one in which the v2 side still has a controller, and this one is
-// often left there. No other layout is touched, and the machine's own mounts never.
-func mountHugetlb() error {
-	const point = "/sys/fs/cgroup/hugetlb"
-	left, err := os.ReadFile("/sys/fs/cgroup/unified/cgroup.controllers")
-	if err != nil || !strings.Contains(string(left), "hugetlb") {
-		return nil // another layout, or complete
-	}
-	if err := os.MkdirAll(point, 0o755); err != nil {
-		return err
-	}
-	if err := unix.Mount("cgroup", point, "cgroup", 0, "hugetlb"); err != nil {
-		return fmt.Errorf("mount %s: %w", point, err)
-	}
-	return nil
 }

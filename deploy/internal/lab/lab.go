@@ -125,8 +125,8 @@ func (l *Lab) cable(ctx context.Context) error {
 // Pid is the process id of the host's first process on the outer machine.
 func (l *Lab) Pid() int { return l.init.Process.Pid }
 
-// Reboot takes the host's power away: its processes, namespaces, links, rules and mounts are gone at once, and so is the run-time
-// folder "e". The rest of Dir stays, as a disk does. A new host starts then, and a new client beside it.
+// Reboot takes the host's power away: its processes, namespaces, links, rules and mounts are gone at once, and so is the agent's
+// exec-root. The rest of Dir stays, as a disk does. A new host starts then, and a new client beside it.
 func (l *Lab) Reboot(ctx context.Context) error {
 	if _, err := io.WriteString(l.input, keep+"\n"); err != nil {
 		return err
