@@ -159,6 +159,9 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		return nil, err
 	}
 	l.image = img
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
 	launched, err := l.supervised(ctx, l.starting(""))
 	if err != nil {
 		l.rememberFailure(err)
@@ -174,8 +177,10 @@ func (r *Runner) relaunch(c *container.Container) *launch {
 
 // prepare checks what must be known before the first step.
 func (l *launch) prepare() error {
-	_, err := l.r.Processes.Runtime(l.req.Config.Runtime)
-	return err
+	if _, err := l.r.Processes.Runtime(l.req.Config.Runtime); err != nil {
+		return err
+	}
+	return checkSources(&l.req.Config)
 }
 
 // run walks the steps with the container's lock held.

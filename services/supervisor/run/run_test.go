@@ -3,6 +3,8 @@ package run_test
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -238,4 +240,29 @@ func TestAServiceThatIsAwayDelaysNoExit(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.wantHeld(t, launched.Container.ID)
+}
+
+func TestFoldersForMountsAreMadeOrLeftAlone(t *testing.T) {
+	h := newHost(t)
+	missing := filepath.Join(t.TempDir(), "a", "b")
+	req := request("web")
+	req.Config.Mounts = []container.Mount{{Source: missing, Target: "/x", CreateSource: true}, {Source: missing + "2", Target: "/y"}}
+	if _, err := h.runner.Run(t.Context(), req); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a source that is not there: %v", err)
+	}
+	req.Config.Mounts = req.Config.Mounts[:1]
+	h.fail = "create process"
+	if _, err := h.runner.Run(t.Context(), req); err == nil {
+		t.Error("launched")
+	}
+	if _, err := os.Stat(filepath.Dir(missing)); !os.IsNotExist(err) {
+		t.Errorf("a failed launch leaves %s: %v", filepath.Dir(missing), err)
+	}
+	h.fail = ""
+	if _, err := h.runner.Run(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(missing); err != nil {
+		t.Error(err)
+	}
 }

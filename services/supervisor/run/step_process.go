@@ -39,14 +39,17 @@ func (l *launch) createProcess() saga.Step {
 			if err != nil {
 				return err
 			}
-			if err := l.makeMountSources(); err != nil {
-				return err
-			}
 			s, err := spec.Build(opts)
 			if err != nil {
 				return err
 			}
-			l.live.PID, err = l.monitor.Create(ctx, s)
+			made, err := makeSources(l.req.Config.Mounts)
+			if err == nil {
+				l.live.PID, err = l.monitor.Create(ctx, s)
+			}
+			if err != nil {
+				made.remove()
+			}
 			return err
 		},
 		Undo: l.deleteProcess,
@@ -74,24 +77,6 @@ func (l *launch) specOptions() (spec.Options, error) {
 		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Propagation: m.Propagation})
 	}
 	return opts, nil
-}
-
-// makeMountSources sees to it that what is to be shown from the host is there.
-func (l *launch) makeMountSources() error {
-	for _, m := range l.req.Config.Mounts {
-		_, err := os.Stat(m.Source)
-		if os.IsNotExist(err) && m.CreateSource {
-			err = os.MkdirAll(m.Source, 0o755)
-		}
-		if os.IsNotExist(err) {
-			return fault.Invalidf(container.Subject(l.name), "mount", "bind source path does not exist: %s", m.Source)
-		}
-		if err != nil {
-			return fault.New(fault.Invalid, container.Subject(l.name), "bind source path "+m.Source+" cannot be used",
-				fault.WithField("volume"), fault.WithCause(err))
-		}
-	}
-	return nil
 }
 
 // attachOutput connects to the process before it runs, so that nothing it writes is missed.
