@@ -99,7 +99,19 @@ type Network struct {
 	// True if its containers may talk to each other.
 	InterContainer bool `protobuf:"varint,9,opt,name=inter_container,json=interContainer,proto3" json:"inter_container,omitempty"`
 	// When it was first made.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// What its maker wrote on it.
+	Labels map[string]string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The driver options that its maker gave, in Docker's keys.
+	Options map[string]string `protobuf:"bytes,12,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True if nothing enters or leaves it: no default route, no masquerading.
+	Internal bool `protobuf:"varint,13,opt,name=internal,proto3" json:"internal,omitempty"`
+	// True if its containers get IPv4 addresses.
+	Ipv4 bool `protobuf:"varint,14,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
+	// True if its containers get IPv6 addresses.
+	Ipv6 bool `protobuf:"varint,15,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	// The host address that ports are published on where none is given; empty means all of the host's.
+	HostBinding   string `protobuf:"bytes,16,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -204,6 +216,48 @@ func (x *Network) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Network) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Network) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *Network) GetInternal() bool {
+	if x != nil {
+		return x.Internal
+	}
+	return false
+}
+
+func (x *Network) GetIpv4() bool {
+	if x != nil {
+		return x.Ipv4
+	}
+	return false
+}
+
+func (x *Network) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
+func (x *Network) GetHostBinding() string {
+	if x != nil {
+		return x.HostBinding
+	}
+	return ""
+}
+
 // Pool is one subnet of a network.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -215,8 +269,14 @@ type Pool struct {
 	Gateway string `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// The gateway that containers are given, when it is not the host's own; empty means `gateway`.
 	ContainerGateway string `protobuf:"bytes,4,opt,name=container_gateway,json=containerGateway,proto3" json:"container_gateway,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Addresses that no container gets, by the names that their maker gave them.
+	AuxAddresses map[string]string `protobuf:"bytes,5,rep,name=aux_addresses,json=auxAddresses,proto3" json:"aux_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How many of the subnet's addresses are taken: by containers, by the host, by aux_addresses and by the subnet itself.
+	Used uint64 `protobuf:"varint,6,opt,name=used,proto3" json:"used,omitempty"`
+	// How many more containers can get an address from ip_range. Larger numbers than fit are the largest.
+	Free          uint64 `protobuf:"varint,7,opt,name=free,proto3" json:"free,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pool) Reset() {
@@ -277,6 +337,27 @@ func (x *Pool) GetContainerGateway() string {
 	return ""
 }
 
+func (x *Pool) GetAuxAddresses() map[string]string {
+	if x != nil {
+		return x.AuxAddresses
+	}
+	return nil
+}
+
+func (x *Pool) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *Pool) GetFree() uint64 {
+	if x != nil {
+		return x.Free
+	}
+	return 0
+}
+
 // Sandbox is one container's network namespace and what is plugged into it.
 type Sandbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -287,7 +368,9 @@ type Sandbox struct {
 	// Where the namespace is pinned, for example "/run/fairlead/netns/3f2a…"; empty for the host's.
 	NetnsPath string `protobuf:"bytes,3,opt,name=netns_path,json=netnsPath,proto3" json:"netns_path,omitempty"`
 	// Its interfaces, in the order they were asked for: eth0, eth1, …
-	Endpoints     []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// True after a Release that kept the namespace: there is lo only, until CreateSandbox plugs it in again.
+	Kept          bool `protobuf:"varint,5,opt,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +433,13 @@ func (x *Sandbox) GetEndpoints() []*Endpoint {
 	return nil
 }
 
+func (x *Sandbox) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
 // Endpoint is one attachment of a sandbox to a network.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -374,7 +464,11 @@ type Endpoint struct {
 	// The IPv6 default gateway; empty without one.
 	Ipv6Gateway string `protobuf:"bytes,10,opt,name=ipv6_gateway,json=ipv6Gateway,proto3" json:"ipv6_gateway,omitempty"`
 	// The bridge that the host's end is a port of; empty where there is none.
-	Bridge        string `protobuf:"bytes,11,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	Bridge string `protobuf:"bytes,11,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	// As it was asked for; of several endpoints the one with the highest has the default route.
+	GatewayPriority int32 `protobuf:"varint,12,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
+	// True if the IPv4 or the IPv6 address was asked for by number.
+	FixedAddress  bool `protobuf:"varint,13,opt,name=fixed_address,json=fixedAddress,proto3" json:"fixed_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -486,11 +580,25 @@ func (x *Endpoint) GetBridge() string {
 	return ""
 }
 
+func (x *Endpoint) GetGatewayPriority() int32 {
+	if x != nil {
+		return x.GatewayPriority
+	}
+	return 0
+}
+
+func (x *Endpoint) GetFixedAddress() bool {
+	if x != nil {
+		return x.FixedAddress
+	}
+	return false
+}
+
 var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x02\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x05\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -507,18 +615,37 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x0finter_container\x18\t \x01(\bR\x0einterContainer\x129\n" +
 	"\n" +
 	"created_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\x80\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12@\n" +
+	"\x06labels\x18\v \x03(\v2(.fairlead.network.v1.Network.LabelsEntryR\x06labels\x12C\n" +
+	"\aoptions\x18\f \x03(\v2).fairlead.network.v1.Network.OptionsEntryR\aoptions\x12\x1a\n" +
+	"\binternal\x18\r \x01(\bR\binternal\x12\x12\n" +
+	"\x04ipv4\x18\x0e \x01(\bR\x04ipv4\x12\x12\n" +
+	"\x04ipv6\x18\x0f \x01(\bR\x04ipv6\x12!\n" +
+	"\fhost_binding\x18\x10 \x01(\tR\vhostBinding\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x02\n" +
 	"\x04Pool\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x19\n" +
 	"\bip_range\x18\x02 \x01(\tR\aipRange\x12\x18\n" +
 	"\agateway\x18\x03 \x01(\tR\agateway\x12+\n" +
-	"\x11container_gateway\x18\x04 \x01(\tR\x10containerGateway\"\xb1\x01\n" +
+	"\x11container_gateway\x18\x04 \x01(\tR\x10containerGateway\x12P\n" +
+	"\raux_addresses\x18\x05 \x03(\v2+.fairlead.network.v1.Pool.AuxAddressesEntryR\fauxAddresses\x12\x12\n" +
+	"\x04used\x18\x06 \x01(\x04R\x04used\x12\x12\n" +
+	"\x04free\x18\a \x01(\x04R\x04free\x1a?\n" +
+	"\x11AuxAddressesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +
 	"\aSandbox\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12\x1d\n" +
 	"\n" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
-	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\"\xef\x02\n" +
+	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
+	"\x04kept\x18\x05 \x01(\bR\x04kept\"\xbf\x03\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -533,7 +660,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\fipv6_address\x18\t \x01(\tR\vipv6Address\x12!\n" +
 	"\fipv6_gateway\x18\n" +
 	" \x01(\tR\vipv6Gateway\x12\x16\n" +
-	"\x06bridge\x18\v \x01(\tR\x06bridge*\\\n" +
+	"\x06bridge\x18\v \x01(\tR\x06bridge\x12)\n" +
+	"\x10gateway_priority\x18\f \x01(\x05R\x0fgatewayPriority\x12#\n" +
+	"\rfixed_address\x18\r \x01(\bR\ffixedAddress*\\\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +
@@ -552,25 +681,31 @@ func file_fairlead_network_v1_network_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_network_v1_network_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(SandboxMode)(0),              // 0: fairlead.network.v1.SandboxMode
 	(*Network)(nil),               // 1: fairlead.network.v1.Network
 	(*Pool)(nil),                  // 2: fairlead.network.v1.Pool
 	(*Sandbox)(nil),               // 3: fairlead.network.v1.Sandbox
 	(*Endpoint)(nil),              // 4: fairlead.network.v1.Endpoint
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	nil,                           // 5: fairlead.network.v1.Network.LabelsEntry
+	nil,                           // 6: fairlead.network.v1.Network.OptionsEntry
+	nil,                           // 7: fairlead.network.v1.Pool.AuxAddressesEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_fairlead_network_v1_network_proto_depIdxs = []int32{
 	2, // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
-	5, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
-	0, // 2: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
-	4, // 3: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
+	5, // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
+	6, // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
+	7, // 4: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
+	0, // 5: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
+	4, // 6: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }
@@ -584,7 +719,7 @@ func file_fairlead_network_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_proto_rawDesc), len(file_fairlead_network_v1_network_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -21,6 +21,336 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CreateNetworkRequest says what the network shall be.
+type CreateNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 64 lower-case hexadecimal digits that the caller makes up, so that it can ask again; empty means that netagent does.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 characters.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The driver; empty means "bridge".
+	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
+	// The subnets, at most one a family. A family that has none gets one from the default pools.
+	Pools []*PoolSpec `protobuf:"bytes,4,rep,name=pools,proto3" json:"pools,omitempty"`
+	// True to let nothing in or out.
+	Internal bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
+	// Whether containers get IPv4 addresses; absent means yes.
+	Ipv4 *bool `protobuf:"varint,6,opt,name=ipv4,proto3,oneof" json:"ipv4,omitempty"`
+	// Whether containers get IPv6 addresses; absent means no.
+	Ipv6 *bool `protobuf:"varint,7,opt,name=ipv6,proto3,oneof" json:"ipv6,omitempty"`
+	// What to write on it.
+	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Driver options in Docker's keys, as "com.docker.network.bridge.enable_icc".
+	Options       map[string]string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNetworkRequest) Reset() {
+	*x = CreateNetworkRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNetworkRequest) ProtoMessage() {}
+
+func (x *CreateNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNetworkRequest.ProtoReflect.Descriptor instead.
+func (*CreateNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CreateNetworkRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CreateNetworkRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateNetworkRequest) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *CreateNetworkRequest) GetPools() []*PoolSpec {
+	if x != nil {
+		return x.Pools
+	}
+	return nil
+}
+
+func (x *CreateNetworkRequest) GetInternal() bool {
+	if x != nil {
+		return x.Internal
+	}
+	return false
+}
+
+func (x *CreateNetworkRequest) GetIpv4() bool {
+	if x != nil && x.Ipv4 != nil {
+		return *x.Ipv4
+	}
+	return false
+}
+
+func (x *CreateNetworkRequest) GetIpv6() bool {
+	if x != nil && x.Ipv6 != nil {
+		return *x.Ipv6
+	}
+	return false
+}
+
+func (x *CreateNetworkRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *CreateNetworkRequest) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// PoolSpec asks for one subnet.
+type PoolSpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In CIDR form without host bits. "0.0.0.0/25" means any of that length from the default pools; empty means any.
+	Subnet string `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
+	// The part of it for automatic addresses, in CIDR form; empty means all of it.
+	IpRange string `protobuf:"bytes,2,opt,name=ip_range,json=ipRange,proto3" json:"ip_range,omitempty"`
+	// The host's own address; empty means the first one.
+	Gateway string `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	// Addresses that no container gets, by name. "DefaultGatewayIPv4" and "DefaultGatewayIPv6" are what containers are told in
+	// place of the host's address.
+	AuxAddresses  map[string]string `protobuf:"bytes,4,rep,name=aux_addresses,json=auxAddresses,proto3" json:"aux_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolSpec) Reset() {
+	*x = PoolSpec{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolSpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolSpec) ProtoMessage() {}
+
+func (x *PoolSpec) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolSpec.ProtoReflect.Descriptor instead.
+func (*PoolSpec) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PoolSpec) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *PoolSpec) GetIpRange() string {
+	if x != nil {
+		return x.IpRange
+	}
+	return ""
+}
+
+func (x *PoolSpec) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *PoolSpec) GetAuxAddresses() map[string]string {
+	if x != nil {
+		return x.AuxAddresses
+	}
+	return nil
+}
+
+// CreateNetworkResponse holds the finished network.
+type CreateNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was made.
+	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateNetworkResponse) Reset() {
+	*x = CreateNetworkResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateNetworkResponse) ProtoMessage() {}
+
+func (x *CreateNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateNetworkResponse.ProtoReflect.Descriptor instead.
+func (*CreateNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CreateNetworkResponse) GetNetwork() *Network {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// DeleteNetworkRequest names one network.
+type DeleteNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A full id, a full name or a unique prefix of an id, looked for in this order.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNetworkRequest) Reset() {
+	*x = DeleteNetworkRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNetworkRequest) ProtoMessage() {}
+
+func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
+func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DeleteNetworkRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// DeleteNetworkResponse tells what was deleted.
+type DeleteNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteNetworkResponse) Reset() {
+	*x = DeleteNetworkResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteNetworkResponse) ProtoMessage() {}
+
+func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
+func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DeleteNetworkResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 // ListNetworksRequest asks for all networks.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -30,7 +360,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -42,7 +372,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -55,7 +385,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
 }
 
 // ListNetworksResponse holds them.
@@ -69,7 +399,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -81,7 +411,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -94,7 +424,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -115,7 +445,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -127,7 +457,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -140,7 +470,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetNetworkRequest) GetReference() string {
@@ -161,7 +491,7 @@ type GetNetworkResponse struct {
 
 func (x *GetNetworkResponse) Reset() {
 	*x = GetNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +503,7 @@ func (x *GetNetworkResponse) String() string {
 func (*GetNetworkResponse) ProtoMessage() {}
 
 func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +516,7 @@ func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*GetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetNetworkResponse) GetNetwork() *Network {
@@ -200,15 +530,49 @@ var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\x15\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\xff\x03\n" +
+	"\x14CreateNetworkRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06driver\x18\x03 \x01(\tR\x06driver\x123\n" +
+	"\x05pools\x18\x04 \x03(\v2\x1d.fairlead.network.v1.PoolSpecR\x05pools\x12\x1a\n" +
+	"\binternal\x18\x05 \x01(\bR\binternal\x12\x17\n" +
+	"\x04ipv4\x18\x06 \x01(\bH\x00R\x04ipv4\x88\x01\x01\x12\x17\n" +
+	"\x04ipv6\x18\a \x01(\bH\x01R\x04ipv6\x88\x01\x01\x12M\n" +
+	"\x06labels\x18\b \x03(\v25.fairlead.network.v1.CreateNetworkRequest.LabelsEntryR\x06labels\x12P\n" +
+	"\aoptions\x18\t \x03(\v26.fairlead.network.v1.CreateNetworkRequest.OptionsEntryR\aoptions\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
+	"\x05_ipv4B\a\n" +
+	"\x05_ipv6\"\xee\x01\n" +
+	"\bPoolSpec\x12\x16\n" +
+	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x19\n" +
+	"\bip_range\x18\x02 \x01(\tR\aipRange\x12\x18\n" +
+	"\agateway\x18\x03 \x01(\tR\agateway\x12T\n" +
+	"\raux_addresses\x18\x04 \x03(\v2/.fairlead.network.v1.PoolSpec.AuxAddressesEntryR\fauxAddresses\x1a?\n" +
+	"\x11AuxAddressesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
+	"\x15CreateNetworkResponse\x126\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"4\n" +
+	"\x14DeleteNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"'\n" +
+	"\x15DeleteNetworkResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
 	"\x13ListNetworksRequest\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x1c.fairlead.network.v1.NetworkR\bnetworks\"1\n" +
 	"\x11GetNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"L\n" +
 	"\x12GetNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork2\xd4\x01\n" +
-	"\x0eNetworkService\x12c\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork2\xa4\x03\n" +
+	"\x0eNetworkService\x12f\n" +
+	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12f\n" +
+	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
 	"\n" +
 	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
@@ -225,26 +589,43 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
-	(*ListNetworksRequest)(nil),  // 0: fairlead.network.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil), // 1: fairlead.network.v1.ListNetworksResponse
-	(*GetNetworkRequest)(nil),    // 2: fairlead.network.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),   // 3: fairlead.network.v1.GetNetworkResponse
-	(*Network)(nil),              // 4: fairlead.network.v1.Network
+	(*CreateNetworkRequest)(nil),  // 0: fairlead.network.v1.CreateNetworkRequest
+	(*PoolSpec)(nil),              // 1: fairlead.network.v1.PoolSpec
+	(*CreateNetworkResponse)(nil), // 2: fairlead.network.v1.CreateNetworkResponse
+	(*DeleteNetworkRequest)(nil),  // 3: fairlead.network.v1.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil), // 4: fairlead.network.v1.DeleteNetworkResponse
+	(*ListNetworksRequest)(nil),   // 5: fairlead.network.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 6: fairlead.network.v1.ListNetworksResponse
+	(*GetNetworkRequest)(nil),     // 7: fairlead.network.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),    // 8: fairlead.network.v1.GetNetworkResponse
+	nil,                           // 9: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 10: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 11: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	(*Network)(nil),               // 12: fairlead.network.v1.Network
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	4, // 0: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	4, // 1: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	0, // 2: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	2, // 3: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	1, // 4: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	3, // 5: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	1,  // 0: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
+	9,  // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	10, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	11, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	12, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	12, // 5: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	12, // 6: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	0,  // 7: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	3,  // 8: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	5,  // 9: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	7,  // 10: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	2,  // 11: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	4,  // 12: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	6,  // 13: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	8,  // 14: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -253,13 +634,14 @@ func file_fairlead_network_v1_network_service_proto_init() {
 		return
 	}
 	file_fairlead_network_v1_network_proto_init()
+	file_fairlead_network_v1_network_service_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,7 +29,9 @@ type CreateSandboxRequest struct {
 	// The kind of namespace.
 	Mode SandboxMode `protobuf:"varint,2,opt,name=mode,proto3,enum=fairlead.network.v1.SandboxMode" json:"mode,omitempty"`
 	// One for each interface, in the order of their numbers. Must be empty in host mode.
-	Endpoints     []*EndpointSpec `protobuf:"bytes,3,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints []*EndpointSpec `protobuf:"bytes,3,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// The container's name as people know it, for messages; may be empty.
+	OwnerName     string `protobuf:"bytes,4,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -85,13 +87,30 @@ func (x *CreateSandboxRequest) GetEndpoints() []*EndpointSpec {
 	return nil
 }
 
+func (x *CreateSandboxRequest) GetOwnerName() string {
+	if x != nil {
+		return x.OwnerName
+	}
+	return ""
+}
+
 // EndpointSpec asks for one interface.
 type EndpointSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network: id, name, or unique id prefix.
-	Network       string `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Network string `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	// The address to have; empty means a free one. Not on the default bridge.
+	Ipv4Address string `protobuf:"bytes,2,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
+	// See ipv4_address.
+	Ipv6Address string `protobuf:"bytes,3,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
+	// The hardware address to have; empty means one that follows the address.
+	MacAddress string `protobuf:"bytes,4,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
+	// The interface's name inside; empty means the network's prefix and the next number.
+	InterfaceName string `protobuf:"bytes,5,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
+	// Of several endpoints the one with the highest has the default route.
+	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *EndpointSpec) Reset() {
@@ -131,6 +150,243 @@ func (x *EndpointSpec) GetNetwork() string {
 	return ""
 }
 
+func (x *EndpointSpec) GetIpv4Address() string {
+	if x != nil {
+		return x.Ipv4Address
+	}
+	return ""
+}
+
+func (x *EndpointSpec) GetIpv6Address() string {
+	if x != nil {
+		return x.Ipv6Address
+	}
+	return ""
+}
+
+func (x *EndpointSpec) GetMacAddress() string {
+	if x != nil {
+		return x.MacAddress
+	}
+	return ""
+}
+
+func (x *EndpointSpec) GetInterfaceName() string {
+	if x != nil {
+		return x.InterfaceName
+	}
+	return ""
+}
+
+func (x *EndpointSpec) GetGatewayPriority() int32 {
+	if x != nil {
+		return x.GatewayPriority
+	}
+	return 0
+}
+
+// ConnectEndpointRequest says what to plug in where.
+type ConnectEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// What it gets.
+	Endpoint      *EndpointSpec `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectEndpointRequest) Reset() {
+	*x = ConnectEndpointRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectEndpointRequest) ProtoMessage() {}
+
+func (x *ConnectEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectEndpointRequest.ProtoReflect.Descriptor instead.
+func (*ConnectEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConnectEndpointRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ConnectEndpointRequest) GetEndpoint() *EndpointSpec {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+// ConnectEndpointResponse holds the whole sandbox.
+type ConnectEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectEndpointResponse) Reset() {
+	*x = ConnectEndpointResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectEndpointResponse) ProtoMessage() {}
+
+func (x *ConnectEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectEndpointResponse.ProtoReflect.Descriptor instead.
+func (*ConnectEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ConnectEndpointResponse) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+// DisconnectEndpointRequest says what to pull out.
+type DisconnectEndpointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// The network: id, name, or unique id prefix.
+	Network       string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectEndpointRequest) Reset() {
+	*x = DisconnectEndpointRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectEndpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectEndpointRequest) ProtoMessage() {}
+
+func (x *DisconnectEndpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectEndpointRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectEndpointRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *DisconnectEndpointRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *DisconnectEndpointRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+// DisconnectEndpointResponse holds the whole sandbox.
+type DisconnectEndpointResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectEndpointResponse) Reset() {
+	*x = DisconnectEndpointResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectEndpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectEndpointResponse) ProtoMessage() {}
+
+func (x *DisconnectEndpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectEndpointResponse.ProtoReflect.Descriptor instead.
+func (*DisconnectEndpointResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DisconnectEndpointResponse) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
 // CreateSandboxResponse holds the finished sandbox.
 type CreateSandboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -142,7 +398,7 @@ type CreateSandboxResponse struct {
 
 func (x *CreateSandboxResponse) Reset() {
 	*x = CreateSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -154,7 +410,7 @@ func (x *CreateSandboxResponse) String() string {
 func (*CreateSandboxResponse) ProtoMessage() {}
 
 func (x *CreateSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -167,7 +423,7 @@ func (x *CreateSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSandboxResponse.ProtoReflect.Descriptor instead.
 func (*CreateSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateSandboxResponse) GetSandbox() *Sandbox {
@@ -188,7 +444,7 @@ type GetSandboxRequest struct {
 
 func (x *GetSandboxRequest) Reset() {
 	*x = GetSandboxRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -200,7 +456,7 @@ func (x *GetSandboxRequest) String() string {
 func (*GetSandboxRequest) ProtoMessage() {}
 
 func (x *GetSandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -213,7 +469,7 @@ func (x *GetSandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSandboxRequest.ProtoReflect.Descriptor instead.
 func (*GetSandboxRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSandboxRequest) GetOwner() string {
@@ -234,7 +490,7 @@ type GetSandboxResponse struct {
 
 func (x *GetSandboxResponse) Reset() {
 	*x = GetSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +502,7 @@ func (x *GetSandboxResponse) String() string {
 func (*GetSandboxResponse) ProtoMessage() {}
 
 func (x *GetSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +515,7 @@ func (x *GetSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSandboxResponse.ProtoReflect.Descriptor instead.
 func (*GetSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetSandboxResponse) GetSandbox() *Sandbox {
@@ -278,7 +534,7 @@ type ListSandboxesRequest struct {
 
 func (x *ListSandboxesRequest) Reset() {
 	*x = ListSandboxesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +546,7 @@ func (x *ListSandboxesRequest) String() string {
 func (*ListSandboxesRequest) ProtoMessage() {}
 
 func (x *ListSandboxesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +559,7 @@ func (x *ListSandboxesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSandboxesRequest.ProtoReflect.Descriptor instead.
 func (*ListSandboxesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{9}
 }
 
 // ListSandboxesResponse holds them.
@@ -317,7 +573,7 @@ type ListSandboxesResponse struct {
 
 func (x *ListSandboxesResponse) Reset() {
 	*x = ListSandboxesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +585,7 @@ func (x *ListSandboxesResponse) String() string {
 func (*ListSandboxesResponse) ProtoMessage() {}
 
 func (x *ListSandboxesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +598,7 @@ func (x *ListSandboxesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSandboxesResponse.ProtoReflect.Descriptor instead.
 func (*ListSandboxesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListSandboxesResponse) GetSandboxes() []*Sandbox {
@@ -356,14 +612,17 @@ func (x *ListSandboxesResponse) GetSandboxes() []*Sandbox {
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container's UID.
-	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// True to give back the endpoints only. The namespace stays for those who share it, with lo, until it is released for good
+	// or plugged in again by CreateSandbox.
+	KeepNamespace bool `protobuf:"varint,2,opt,name=keep_namespace,json=keepNamespace,proto3" json:"keep_namespace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +634,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +647,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -396,6 +655,13 @@ func (x *ReleaseRequest) GetOwner() string {
 		return x.Owner
 	}
 	return ""
+}
+
+func (x *ReleaseRequest) GetKeepNamespace() bool {
+	if x != nil {
+		return x.KeepNamespace
+	}
+	return false
 }
 
 // ReleaseResponse is empty.
@@ -407,7 +673,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -419,7 +685,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -432,20 +698,38 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
 }
 
 var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\xa3\x01\n" +
+	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\xc2\x01\n" +
 	"\x14CreateSandboxRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12?\n" +
-	"\tendpoints\x18\x03 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"(\n" +
+	"\tendpoints\x18\x03 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\x12\x1d\n" +
+	"\n" +
+	"owner_name\x18\x04 \x01(\tR\townerName\"\xe1\x01\n" +
 	"\fEndpointSpec\x12\x18\n" +
-	"\anetwork\x18\x01 \x01(\tR\anetwork\"O\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
+	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
+	"\fipv6_address\x18\x03 \x01(\tR\vipv6Address\x12\x1f\n" +
+	"\vmac_address\x18\x04 \x01(\tR\n" +
+	"macAddress\x12%\n" +
+	"\x0einterface_name\x18\x05 \x01(\tR\rinterfaceName\x12)\n" +
+	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\"m\n" +
+	"\x16ConnectEndpointRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
+	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +
+	"\x17ConnectEndpointResponse\x126\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"K\n" +
+	"\x19DisconnectEndpointRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
+	"\anetwork\x18\x02 \x01(\tR\anetwork\"T\n" +
+	"\x1aDisconnectEndpointResponse\x126\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"O\n" +
 	"\x15CreateSandboxResponse\x126\n" +
 	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\")\n" +
 	"\x11GetSandboxRequest\x12\x14\n" +
@@ -454,15 +738,18 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"\x16\n" +
 	"\x14ListSandboxesRequest\"S\n" +
 	"\x15ListSandboxesResponse\x12:\n" +
-	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"&\n" +
+	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"M\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\x95\x03\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12%\n" +
+	"\x0ekeep_namespace\x18\x02 \x01(\bR\rkeepNamespace\"\x11\n" +
+	"\x0fReleaseResponse2\xfa\x04\n" +
 	"\x0eSandboxService\x12f\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\x12]\n" +
 	"\n" +
 	"GetSandbox\x12&.fairlead.network.v1.GetSandboxRequest\x1a'.fairlead.network.v1.GetSandboxResponse\x12f\n" +
-	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\x12T\n" +
+	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\x12l\n" +
+	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\x12u\n" +
+	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12T\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -477,39 +764,50 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
-	(*CreateSandboxRequest)(nil),  // 0: fairlead.network.v1.CreateSandboxRequest
-	(*EndpointSpec)(nil),          // 1: fairlead.network.v1.EndpointSpec
-	(*CreateSandboxResponse)(nil), // 2: fairlead.network.v1.CreateSandboxResponse
-	(*GetSandboxRequest)(nil),     // 3: fairlead.network.v1.GetSandboxRequest
-	(*GetSandboxResponse)(nil),    // 4: fairlead.network.v1.GetSandboxResponse
-	(*ListSandboxesRequest)(nil),  // 5: fairlead.network.v1.ListSandboxesRequest
-	(*ListSandboxesResponse)(nil), // 6: fairlead.network.v1.ListSandboxesResponse
-	(*ReleaseRequest)(nil),        // 7: fairlead.network.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 8: fairlead.network.v1.ReleaseResponse
-	(SandboxMode)(0),              // 9: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),               // 10: fairlead.network.v1.Sandbox
+	(*CreateSandboxRequest)(nil),       // 0: fairlead.network.v1.CreateSandboxRequest
+	(*EndpointSpec)(nil),               // 1: fairlead.network.v1.EndpointSpec
+	(*ConnectEndpointRequest)(nil),     // 2: fairlead.network.v1.ConnectEndpointRequest
+	(*ConnectEndpointResponse)(nil),    // 3: fairlead.network.v1.ConnectEndpointResponse
+	(*DisconnectEndpointRequest)(nil),  // 4: fairlead.network.v1.DisconnectEndpointRequest
+	(*DisconnectEndpointResponse)(nil), // 5: fairlead.network.v1.DisconnectEndpointResponse
+	(*CreateSandboxResponse)(nil),      // 6: fairlead.network.v1.CreateSandboxResponse
+	(*GetSandboxRequest)(nil),          // 7: fairlead.network.v1.GetSandboxRequest
+	(*GetSandboxResponse)(nil),         // 8: fairlead.network.v1.GetSandboxResponse
+	(*ListSandboxesRequest)(nil),       // 9: fairlead.network.v1.ListSandboxesRequest
+	(*ListSandboxesResponse)(nil),      // 10: fairlead.network.v1.ListSandboxesResponse
+	(*ReleaseRequest)(nil),             // 11: fairlead.network.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),            // 12: fairlead.network.v1.ReleaseResponse
+	(SandboxMode)(0),                   // 13: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                    // 14: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
-	9,  // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
+	13, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
 	1,  // 1: fairlead.network.v1.CreateSandboxRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
-	10, // 2: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	10, // 3: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	10, // 4: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	0,  // 5: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
-	3,  // 6: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
-	5,  // 7: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
-	7,  // 8: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
-	2,  // 9: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
-	4,  // 10: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
-	6,  // 11: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
-	8,  // 12: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	1,  // 2: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
+	14, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	14, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	14, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	14, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	14, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
+	0,  // 8: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
+	7,  // 9: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
+	9,  // 10: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
+	2,  // 11: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
+	4,  // 12: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
+	11, // 13: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
+	6,  // 14: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
+	8,  // 15: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
+	10, // 16: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
+	3,  // 17: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
+	5,  // 18: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
+	12, // 19: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_sandbox_service_proto_init() }
@@ -524,7 +822,7 @@ func file_fairlead_network_v1_sandbox_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_sandbox_service_proto_rawDesc), len(file_fairlead_network_v1_sandbox_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,10 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SandboxService_CreateSandbox_FullMethodName = "/fairlead.network.v1.SandboxService/CreateSandbox"
-	SandboxService_GetSandbox_FullMethodName    = "/fairlead.network.v1.SandboxService/GetSandbox"
-	SandboxService_ListSandboxes_FullMethodName = "/fairlead.network.v1.SandboxService/ListSandboxes"
-	SandboxService_Release_FullMethodName       = "/fairlead.network.v1.SandboxService/Release"
+	SandboxService_CreateSandbox_FullMethodName      = "/fairlead.network.v1.SandboxService/CreateSandbox"
+	SandboxService_GetSandbox_FullMethodName         = "/fairlead.network.v1.SandboxService/GetSandbox"
+	SandboxService_ListSandboxes_FullMethodName      = "/fairlead.network.v1.SandboxService/ListSandboxes"
+	SandboxService_ConnectEndpoint_FullMethodName    = "/fairlead.network.v1.SandboxService/ConnectEndpoint"
+	SandboxService_DisconnectEndpoint_FullMethodName = "/fairlead.network.v1.SandboxService/DisconnectEndpoint"
+	SandboxService_Release_FullMethodName            = "/fairlead.network.v1.SandboxService/Release"
 )
 
 // SandboxServiceClient is the client API for SandboxService service.
@@ -37,11 +39,17 @@ type SandboxServiceClient interface {
 	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
 	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS.
 	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
+	// A namespace that Release has kept is plugged in again, whatever was in it before.
 	CreateSandbox(ctx context.Context, in *CreateSandboxRequest, opts ...grpc.CallOption) (*CreateSandboxResponse, error)
 	// GetSandbox answers an owner's sandbox, NOT_FOUND without one.
 	GetSandbox(ctx context.Context, in *GetSandboxRequest, opts ...grpc.CallOption) (*GetSandboxResponse, error)
 	// ListSandboxes answers all of them, by owner.
 	ListSandboxes(ctx context.Context, in *ListSandboxesRequest, opts ...grpc.CallOption) (*ListSandboxesResponse, error)
+	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
+	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
+	ConnectEndpoint(ctx context.Context, in *ConnectEndpointRequest, opts ...grpc.CallOption) (*ConnectEndpointResponse, error)
+	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move.
+	DisconnectEndpoint(ctx context.Context, in *DisconnectEndpointRequest, opts ...grpc.CallOption) (*DisconnectEndpointResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -85,6 +93,26 @@ func (c *sandboxServiceClient) ListSandboxes(ctx context.Context, in *ListSandbo
 	return out, nil
 }
 
+func (c *sandboxServiceClient) ConnectEndpoint(ctx context.Context, in *ConnectEndpointRequest, opts ...grpc.CallOption) (*ConnectEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectEndpointResponse)
+	err := c.cc.Invoke(ctx, SandboxService_ConnectEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxServiceClient) DisconnectEndpoint(ctx context.Context, in *DisconnectEndpointRequest, opts ...grpc.CallOption) (*DisconnectEndpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisconnectEndpointResponse)
+	err := c.cc.Invoke(ctx, SandboxService_DisconnectEndpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -107,11 +135,17 @@ type SandboxServiceServer interface {
 	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
 	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS.
 	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
+	// A namespace that Release has kept is plugged in again, whatever was in it before.
 	CreateSandbox(context.Context, *CreateSandboxRequest) (*CreateSandboxResponse, error)
 	// GetSandbox answers an owner's sandbox, NOT_FOUND without one.
 	GetSandbox(context.Context, *GetSandboxRequest) (*GetSandboxResponse, error)
 	// ListSandboxes answers all of them, by owner.
 	ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error)
+	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
+	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
+	ConnectEndpoint(context.Context, *ConnectEndpointRequest) (*ConnectEndpointResponse, error)
+	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move.
+	DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -133,6 +167,12 @@ func (UnimplementedSandboxServiceServer) GetSandbox(context.Context, *GetSandbox
 }
 func (UnimplementedSandboxServiceServer) ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSandboxes not implemented")
+}
+func (UnimplementedSandboxServiceServer) ConnectEndpoint(context.Context, *ConnectEndpointRequest) (*ConnectEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectEndpoint not implemented")
+}
+func (UnimplementedSandboxServiceServer) DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisconnectEndpoint not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -212,6 +252,42 @@ func _SandboxService_ListSandboxes_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SandboxService_ConnectEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).ConnectEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_ConnectEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).ConnectEndpoint(ctx, req.(*ConnectEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SandboxService_DisconnectEndpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectEndpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).DisconnectEndpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_DisconnectEndpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).DisconnectEndpoint(ctx, req.(*DisconnectEndpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SandboxService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -248,6 +324,14 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSandboxes",
 			Handler:    _SandboxService_ListSandboxes_Handler,
+		},
+		{
+			MethodName: "ConnectEndpoint",
+			Handler:    _SandboxService_ConnectEndpoint_Handler,
+		},
+		{
+			MethodName: "DisconnectEndpoint",
+			Handler:    _SandboxService_DisconnectEndpoint_Handler,
 		},
 		{
 			MethodName: "Release",
