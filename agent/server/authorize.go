@@ -64,7 +64,7 @@ func roles() map[string]role {
 		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks"},
 		{"fairlead.nat.v1.GuardService", peerRole, "PutNetwork DeleteNetwork"},
 		{"fairlead.dns.v1.NameService", adminRole, "ListOwners"},
-		{"fairlead.dns.v1.NameService", peerRole, "Register Release"},
+		{"fairlead.dns.v1.NameService", peerRole, "Register Update Release"},
 		{"grpc.health.v1.Health", adminRole, "Check List Watch"},
 		{"grpc.reflection.v1.ServerReflection", adminRole, "ServerReflectionInfo"},
 		{"grpc.reflection.v1alpha.ServerReflection", adminRole, "ServerReflectionInfo"},

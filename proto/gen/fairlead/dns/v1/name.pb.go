@@ -4,7 +4,8 @@
 // 	protoc        (unknown)
 // source: fairlead/dns/v1/name.proto
 
-// Package fairlead.dns.v1 is dnsagent's: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname.
+// Package fairlead.dns.v1 is dnsagent's: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname, and the names
+// by which containers find each other on user networks.
 
 package dnsv1
 
@@ -33,6 +34,9 @@ const (
 	Source_SOURCE_GENERATED Source = 1
 	// Copies of the host's files, as host networking wants; what is given explicitly still wins.
 	Source_SOURCE_HOST Source = 2
+	// Written for the container, with the embedded resolver at 127.0.0.11 as its only name server. For containers on user networks,
+	// with or without a network at the moment. The container's sandbox must be there.
+	Source_SOURCE_RESOLVER Source = 3
 )
 
 // Enum value maps for Source.
@@ -41,11 +45,13 @@ var (
 		0: "SOURCE_UNSPECIFIED",
 		1: "SOURCE_GENERATED",
 		2: "SOURCE_HOST",
+		3: "SOURCE_RESOLVER",
 	}
 	Source_value = map[string]int32{
 		"SOURCE_UNSPECIFIED": 0,
 		"SOURCE_GENERATED":   1,
 		"SOURCE_HOST":        2,
+		"SOURCE_RESOLVER":    3,
 	}
 )
 
@@ -131,6 +137,144 @@ func (x *HostRecord) GetAddress() string {
 	return ""
 }
 
+// NetworkNames is how a container is known on one user network, to those who are on it too.
+type NetworkNames struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network's id.
+	NetworkId string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
+	// The network's name. Every name below can also be asked for with it: "web.backend".
+	NetworkName string `protobuf:"bytes,2,opt,name=network_name,json=networkName,proto3" json:"network_name,omitempty"`
+	// The container's own addresses there, without prefix length.
+	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Its names there: its name, its aliases, its short id, its host name. The first one is what its addresses are translated to.
+	// Case does not matter, and repeated ones count once.
+	Names []string `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty"`
+	// True if the network does not lead out of the host. A container that has no other is not served by the host's name servers.
+	Internal      bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkNames) Reset() {
+	*x = NetworkNames{}
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkNames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkNames) ProtoMessage() {}
+
+func (x *NetworkNames) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkNames.ProtoReflect.Descriptor instead.
+func (*NetworkNames) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *NetworkNames) GetNetworkId() string {
+	if x != nil {
+		return x.NetworkId
+	}
+	return ""
+}
+
+func (x *NetworkNames) GetNetworkName() string {
+	if x != nil {
+		return x.NetworkName
+	}
+	return ""
+}
+
+func (x *NetworkNames) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *NetworkNames) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *NetworkNames) GetInternal() bool {
+	if x != nil {
+		return x.Internal
+	}
+	return false
+}
+
+// PrivateAlias is a further name of another container, for this one alone (--link).
+type PrivateAlias struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The further name.
+	Alias string `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	// A name that the other container has on a network that both are on.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivateAlias) Reset() {
+	*x = PrivateAlias{}
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivateAlias) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivateAlias) ProtoMessage() {}
+
+func (x *PrivateAlias) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivateAlias.ProtoReflect.Descriptor instead.
+func (*PrivateAlias) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PrivateAlias) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
+func (x *PrivateAlias) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // NameFiles is where an owner's files are, to be bind-mounted into the container.
 type NameFiles struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -150,7 +294,7 @@ type NameFiles struct {
 
 func (x *NameFiles) Reset() {
 	*x = NameFiles{}
-	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +306,7 @@ func (x *NameFiles) String() string {
 func (*NameFiles) ProtoMessage() {}
 
 func (x *NameFiles) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
+	mi := &file_fairlead_dns_v1_name_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +319,7 @@ func (x *NameFiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameFiles.ProtoReflect.Descriptor instead.
 func (*NameFiles) Descriptor() ([]byte, []int) {
-	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *NameFiles) GetOwner() string {
@@ -221,18 +365,29 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
 	"HostRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xab\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xa0\x01\n" +
+	"\fNetworkNames\x12\x1d\n" +
+	"\n" +
+	"network_id\x18\x01 \x01(\tR\tnetworkId\x12!\n" +
+	"\fnetwork_name\x18\x02 \x01(\tR\vnetworkName\x12\x1c\n" +
+	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x14\n" +
+	"\x05names\x18\x04 \x03(\tR\x05names\x12\x1a\n" +
+	"\binternal\x18\x05 \x01(\bR\binternal\"8\n" +
+	"\fPrivateAlias\x12\x14\n" +
+	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xab\x01\n" +
 	"\tNameFiles\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12#\n" +
 	"\rhostname_path\x18\x02 \x01(\tR\fhostnamePath\x12\x1d\n" +
 	"\n" +
 	"hosts_path\x18\x03 \x01(\tR\thostsPath\x12(\n" +
 	"\x10resolv_conf_path\x18\x04 \x01(\tR\x0eresolvConfPath\x12\x1a\n" +
-	"\bhostname\x18\x05 \x01(\tR\bhostname*G\n" +
+	"\bhostname\x18\x05 \x01(\tR\bhostname*\\\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SOURCE_GENERATED\x10\x01\x12\x0f\n" +
-	"\vSOURCE_HOST\x10\x02B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
+	"\vSOURCE_HOST\x10\x02\x12\x13\n" +
+	"\x0fSOURCE_RESOLVER\x10\x03B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_fairlead_dns_v1_name_proto_rawDescOnce sync.Once
@@ -247,11 +402,13 @@ func file_fairlead_dns_v1_name_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_dns_v1_name_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_dns_v1_name_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_fairlead_dns_v1_name_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_fairlead_dns_v1_name_proto_goTypes = []any{
-	(Source)(0),        // 0: fairlead.dns.v1.Source
-	(*HostRecord)(nil), // 1: fairlead.dns.v1.HostRecord
-	(*NameFiles)(nil),  // 2: fairlead.dns.v1.NameFiles
+	(Source)(0),          // 0: fairlead.dns.v1.Source
+	(*HostRecord)(nil),   // 1: fairlead.dns.v1.HostRecord
+	(*NetworkNames)(nil), // 2: fairlead.dns.v1.NetworkNames
+	(*PrivateAlias)(nil), // 3: fairlead.dns.v1.PrivateAlias
+	(*NameFiles)(nil),    // 4: fairlead.dns.v1.NameFiles
 }
 var file_fairlead_dns_v1_name_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -272,7 +429,7 @@ func file_fairlead_dns_v1_name_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_dns_v1_name_proto_rawDesc), len(file_fairlead_dns_v1_name_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

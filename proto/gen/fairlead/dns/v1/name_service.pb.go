@@ -45,9 +45,14 @@ type RegisterRequest struct {
 	// What "host-gateway" stands for: the host's addresses on the container's network, IPv4 and IPv6, without prefix length.
 	HostGateways []string `protobuf:"bytes,10,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
 	// True if the container has no IPv6 at all: then the hosts file has no IPv6 lines.
-	Ipv6Disabled  bool `protobuf:"varint,11,opt,name=ipv6_disabled,json=ipv6Disabled,proto3" json:"ipv6_disabled,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ipv6Disabled bool `protobuf:"varint,11,opt,name=ipv6_disabled,json=ipv6Disabled,proto3" json:"ipv6_disabled,omitempty"`
+	// The user networks that it is on, in the order in which names are looked for. Only with SOURCE_RESOLVER. The default bridge is
+	// not one of them: nobody is known by name there.
+	Networks []*NetworkNames `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
+	// Further names of others for this container alone. Only with SOURCE_RESOLVER.
+	PrivateAliases []*PrivateAlias `protobuf:"bytes,13,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RegisterRequest) Reset() {
@@ -157,6 +162,20 @@ func (x *RegisterRequest) GetIpv6Disabled() bool {
 	return false
 }
 
+func (x *RegisterRequest) GetNetworks() []*NetworkNames {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *RegisterRequest) GetPrivateAliases() []*PrivateAlias {
+	if x != nil {
+		return x.PrivateAliases
+	}
+	return nil
+}
+
 // RegisterResponse tells where the files are.
 type RegisterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -203,6 +222,117 @@ func (x *RegisterResponse) GetFiles() *NameFiles {
 	return nil
 }
 
+// UpdateRequest says what is true from now on.
+type UpdateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// Its own addresses on all its networks, as in RegisterRequest.
+	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// The user networks that it is on now; all of them. One that was registered without a resolver gets it with its first one,
+	// and keeps it.
+	Networks []*NetworkNames `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
+	// As in RegisterRequest.
+	PrivateAliases []*PrivateAlias `protobuf:"bytes,4,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UpdateRequest) Reset() {
+	*x = UpdateRequest{}
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRequest) ProtoMessage() {}
+
+func (x *UpdateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *UpdateRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *UpdateRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetNetworks() []*NetworkNames {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetPrivateAliases() []*PrivateAlias {
+	if x != nil {
+		return x.PrivateAliases
+	}
+	return nil
+}
+
+// UpdateResponse is empty.
+type UpdateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResponse) Reset() {
+	*x = UpdateResponse{}
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResponse) ProtoMessage() {}
+
+func (x *UpdateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{3}
+}
+
 // ListOwnersRequest asks for all owners.
 type ListOwnersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -212,7 +342,7 @@ type ListOwnersRequest struct {
 
 func (x *ListOwnersRequest) Reset() {
 	*x = ListOwnersRequest{}
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[2]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -224,7 +354,7 @@ func (x *ListOwnersRequest) String() string {
 func (*ListOwnersRequest) ProtoMessage() {}
 
 func (x *ListOwnersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[2]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -237,7 +367,7 @@ func (x *ListOwnersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnersRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{4}
 }
 
 // ListOwnersResponse holds them.
@@ -251,7 +381,7 @@ type ListOwnersResponse struct {
 
 func (x *ListOwnersResponse) Reset() {
 	*x = ListOwnersResponse{}
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[3]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +393,7 @@ func (x *ListOwnersResponse) String() string {
 func (*ListOwnersResponse) ProtoMessage() {}
 
 func (x *ListOwnersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[3]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +406,7 @@ func (x *ListOwnersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnersResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListOwnersResponse) GetOwners() []string {
@@ -297,7 +427,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[4]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +439,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[4]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +452,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -341,7 +471,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[5]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -353,7 +483,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[5]
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -366,14 +496,14 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{7}
 }
 
 var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\"\x86\x03\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\"\x89\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12/\n" +
 	"\x06source\x18\x02 \x01(\x0e2\x17.fairlead.dns.v1.SourceR\x06source\x12\x1a\n" +
@@ -389,17 +519,26 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\aoptions\x18\t \x03(\tR\aoptions\x12#\n" +
 	"\rhost_gateways\x18\n" +
 	" \x03(\tR\fhostGateways\x12#\n" +
-	"\ripv6_disabled\x18\v \x01(\bR\fipv6Disabled\"D\n" +
+	"\ripv6_disabled\x18\v \x01(\bR\fipv6Disabled\x129\n" +
+	"\bnetworks\x18\f \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
+	"\x0fprivate_aliases\x18\r \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\"D\n" +
 	"\x10RegisterResponse\x120\n" +
-	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\x13\n" +
+	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xc6\x01\n" +
+	"\rUpdateRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x129\n" +
+	"\bnetworks\x18\x03 \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
+	"\x0fprivate_aliases\x18\x04 \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\"\x10\n" +
+	"\x0eUpdateResponse\"\x13\n" +
 	"\x11ListOwnersRequest\",\n" +
 	"\x12ListOwnersResponse\x12\x16\n" +
 	"\x06owners\x18\x01 \x03(\tR\x06owners\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\x83\x02\n" +
+	"\x0fReleaseResponse2\xce\x02\n" +
 	"\vNameService\x12O\n" +
-	"\bRegister\x12 .fairlead.dns.v1.RegisterRequest\x1a!.fairlead.dns.v1.RegisterResponse\x12U\n" +
+	"\bRegister\x12 .fairlead.dns.v1.RegisterRequest\x1a!.fairlead.dns.v1.RegisterResponse\x12I\n" +
+	"\x06Update\x12\x1e.fairlead.dns.v1.UpdateRequest\x1a\x1f.fairlead.dns.v1.UpdateResponse\x12U\n" +
 	"\n" +
 	"ListOwners\x12\".fairlead.dns.v1.ListOwnersRequest\x1a#.fairlead.dns.v1.ListOwnersResponse\x12L\n" +
 	"\aRelease\x12\x1f.fairlead.dns.v1.ReleaseRequest\x1a .fairlead.dns.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
@@ -416,33 +555,43 @@ func file_fairlead_dns_v1_name_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_dns_v1_name_service_proto_rawDescData
 }
 
-var file_fairlead_dns_v1_name_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fairlead_dns_v1_name_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_dns_v1_name_service_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: fairlead.dns.v1.RegisterRequest
 	(*RegisterResponse)(nil),   // 1: fairlead.dns.v1.RegisterResponse
-	(*ListOwnersRequest)(nil),  // 2: fairlead.dns.v1.ListOwnersRequest
-	(*ListOwnersResponse)(nil), // 3: fairlead.dns.v1.ListOwnersResponse
-	(*ReleaseRequest)(nil),     // 4: fairlead.dns.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),    // 5: fairlead.dns.v1.ReleaseResponse
-	(Source)(0),                // 6: fairlead.dns.v1.Source
-	(*HostRecord)(nil),         // 7: fairlead.dns.v1.HostRecord
-	(*NameFiles)(nil),          // 8: fairlead.dns.v1.NameFiles
+	(*UpdateRequest)(nil),      // 2: fairlead.dns.v1.UpdateRequest
+	(*UpdateResponse)(nil),     // 3: fairlead.dns.v1.UpdateResponse
+	(*ListOwnersRequest)(nil),  // 4: fairlead.dns.v1.ListOwnersRequest
+	(*ListOwnersResponse)(nil), // 5: fairlead.dns.v1.ListOwnersResponse
+	(*ReleaseRequest)(nil),     // 6: fairlead.dns.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),    // 7: fairlead.dns.v1.ReleaseResponse
+	(Source)(0),                // 8: fairlead.dns.v1.Source
+	(*HostRecord)(nil),         // 9: fairlead.dns.v1.HostRecord
+	(*NetworkNames)(nil),       // 10: fairlead.dns.v1.NetworkNames
+	(*PrivateAlias)(nil),       // 11: fairlead.dns.v1.PrivateAlias
+	(*NameFiles)(nil),          // 12: fairlead.dns.v1.NameFiles
 }
 var file_fairlead_dns_v1_name_service_proto_depIdxs = []int32{
-	6, // 0: fairlead.dns.v1.RegisterRequest.source:type_name -> fairlead.dns.v1.Source
-	7, // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.HostRecord
-	8, // 2: fairlead.dns.v1.RegisterResponse.files:type_name -> fairlead.dns.v1.NameFiles
-	0, // 3: fairlead.dns.v1.NameService.Register:input_type -> fairlead.dns.v1.RegisterRequest
-	2, // 4: fairlead.dns.v1.NameService.ListOwners:input_type -> fairlead.dns.v1.ListOwnersRequest
-	4, // 5: fairlead.dns.v1.NameService.Release:input_type -> fairlead.dns.v1.ReleaseRequest
-	1, // 6: fairlead.dns.v1.NameService.Register:output_type -> fairlead.dns.v1.RegisterResponse
-	3, // 7: fairlead.dns.v1.NameService.ListOwners:output_type -> fairlead.dns.v1.ListOwnersResponse
-	5, // 8: fairlead.dns.v1.NameService.Release:output_type -> fairlead.dns.v1.ReleaseResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8,  // 0: fairlead.dns.v1.RegisterRequest.source:type_name -> fairlead.dns.v1.Source
+	9,  // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.HostRecord
+	10, // 2: fairlead.dns.v1.RegisterRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
+	11, // 3: fairlead.dns.v1.RegisterRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	12, // 4: fairlead.dns.v1.RegisterResponse.files:type_name -> fairlead.dns.v1.NameFiles
+	10, // 5: fairlead.dns.v1.UpdateRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
+	11, // 6: fairlead.dns.v1.UpdateRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	0,  // 7: fairlead.dns.v1.NameService.Register:input_type -> fairlead.dns.v1.RegisterRequest
+	2,  // 8: fairlead.dns.v1.NameService.Update:input_type -> fairlead.dns.v1.UpdateRequest
+	4,  // 9: fairlead.dns.v1.NameService.ListOwners:input_type -> fairlead.dns.v1.ListOwnersRequest
+	6,  // 10: fairlead.dns.v1.NameService.Release:input_type -> fairlead.dns.v1.ReleaseRequest
+	1,  // 11: fairlead.dns.v1.NameService.Register:output_type -> fairlead.dns.v1.RegisterResponse
+	3,  // 12: fairlead.dns.v1.NameService.Update:output_type -> fairlead.dns.v1.UpdateResponse
+	5,  // 13: fairlead.dns.v1.NameService.ListOwners:output_type -> fairlead.dns.v1.ListOwnersResponse
+	7,  // 14: fairlead.dns.v1.NameService.Release:output_type -> fairlead.dns.v1.ReleaseResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_dns_v1_name_service_proto_init() }
@@ -457,7 +606,7 @@ func file_fairlead_dns_v1_name_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_dns_v1_name_service_proto_rawDesc), len(file_fairlead_dns_v1_name_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

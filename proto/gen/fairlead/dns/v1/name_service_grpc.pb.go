@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	NameService_Register_FullMethodName   = "/fairlead.dns.v1.NameService/Register"
+	NameService_Update_FullMethodName     = "/fairlead.dns.v1.NameService/Update"
 	NameService_ListOwners_FullMethodName = "/fairlead.dns.v1.NameService/ListOwners"
 	NameService_Release_FullMethodName    = "/fairlead.dns.v1.NameService/Release"
 )
@@ -28,11 +29,16 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NameService writes containers' name files and keeps them.
+// NameService writes containers' name files and keeps them, and answers their questions for names.
 type NameServiceClient interface {
 	// Register writes an owner's three files and answers where they are. Asked again with the same content it answers the same;
 	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
+	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
+	// change or nothing, and as soon as it is answered they see it. The owner's own lines in its hosts file follow; what the
+	// container itself has written there stays. Where it gets its first user network, its resolv.conf follows too, unless the
+	// container has changed it. NOT_FOUND without a registration.
+	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(ctx context.Context, in *ListOwnersRequest, opts ...grpc.CallOption) (*ListOwnersResponse, error)
 	// Release removes an owner's files. No error if there are none.
@@ -51,6 +57,16 @@ func (c *nameServiceClient) Register(ctx context.Context, in *RegisterRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RegisterResponse)
 	err := c.cc.Invoke(ctx, NameService_Register_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nameServiceClient) Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateResponse)
+	err := c.cc.Invoke(ctx, NameService_Update_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +97,16 @@ func (c *nameServiceClient) Release(ctx context.Context, in *ReleaseRequest, opt
 // All implementations must embed UnimplementedNameServiceServer
 // for forward compatibility.
 //
-// NameService writes containers' name files and keeps them.
+// NameService writes containers' name files and keeps them, and answers their questions for names.
 type NameServiceServer interface {
 	// Register writes an owner's three files and answers where they are. Asked again with the same content it answers the same;
 	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
+	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
+	// change or nothing, and as soon as it is answered they see it. The owner's own lines in its hosts file follow; what the
+	// container itself has written there stays. Where it gets its first user network, its resolv.conf follows too, unless the
+	// container has changed it. NOT_FOUND without a registration.
+	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error)
 	// Release removes an owner's files. No error if there are none.
@@ -102,6 +123,9 @@ type UnimplementedNameServiceServer struct{}
 
 func (UnimplementedNameServiceServer) Register(context.Context, *RegisterRequest) (*RegisterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Register not implemented")
+}
+func (UnimplementedNameServiceServer) Update(context.Context, *UpdateRequest) (*UpdateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Update not implemented")
 }
 func (UnimplementedNameServiceServer) ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOwners not implemented")
@@ -144,6 +168,24 @@ func _NameService_Register_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NameServiceServer).Register(ctx, req.(*RegisterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NameService_Update_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NameServiceServer).Update(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NameService_Update_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NameServiceServer).Update(ctx, req.(*UpdateRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -194,6 +236,10 @@ var NameService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Register",
 			Handler:    _NameService_Register_Handler,
+		},
+		{
+			MethodName: "Update",
+			Handler:    _NameService_Update_Handler,
 		},
 		{
 			MethodName: "ListOwners",
