@@ -1,0 +1,215 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/hostport"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+	"github.com/fairlead/fairlead/services/natagent/publish"
+	"github.com/fairlead/fairlead/services/natagent/store"
+)
+
+// kernel is firewall, gate, flows and ports at once. It fails as it is told.
+type kernel struct {
+	elements map[publication.Binding]bool
+	bound    map[string]bool
+	cuts     int
+
+	failPublish, failWithdraw, failMend, failCut error
+	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
+}
+
+func newKernel() *kernel {
+	return &kernel{elements: map[publication.Binding]bool{}, bound: map[string]bool{}, failHold: map[string]error{}}
+}
+
+func (k *kernel) Publish(_ context.Context, b []publication.Binding) error {
+	if k.failPublish != nil {
+		return k.failPublish
+	}
+	for _, one := range b {
+		k.elements[one] = true
+	}
+	return nil
+}
+
+func (k *kernel) Withdraw(_ context.Context, b []publication.Binding) error {
+	if k.failWithdraw != nil {
+		return k.failWithdraw
+	}
+	for _, one := range b {
+		delete(k.elements, one)
+	}
+	return nil
+}
+
+func (k *kernel) Begin(context.Context) (func(), error) { return func() {}, nil }
+func (k *kernel) Mend(context.Context) error            { return k.failMend }
+
+func (k *kernel) Cut(_ context.Context, cuts []conntrack.Cut) error {
+	k.cuts += len(cuts)
+	return k.failCut
+}
+
+type port struct {
+	k   *kernel
+	key string
+}
+
+func (p port) Close() error {
+	if !p.k.bound[p.key] {
+		return errors.New(p.key + " was closed twice")
+	}
+	delete(p.k.bound, p.key)
+	return nil
+}
+
+func (k *kernel) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
+	key := fmt.Sprintf("%s/%s", at, proto)
+	if err := k.failHold[key]; err != nil {
+		return nil, err
+	}
+	k.bound[key] = true
+	return port{k, key}, nil
+}
+
+func (k *kernel) Dynamic() (hostport.Dynamic, error) { return hostport.ParseDynamic("40000 40009", "") }
+func (k *kernel) Process(publication.Protocol, netip.AddrPort) (string, bool) {
+	return "nginx, pid 123", true
+}
+func (k *kernel) IPv6() bool { return true }
+
+func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
+	t.Helper()
+	st, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	k := newKernel()
+	return publish.New(st, k, k, k, k, slog.New(slog.DiscardHandler)), k, st
+}
+
+func request() *publication.Publication {
+	return &publication.Publication{Owner: fmt.Sprintf("%064x", 7), OwnerName: "web",
+		IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2"),
+		Mappings: []publication.Mapping{{Protocol: "tcp", HostPort: 8080, ContainerPort: 80}, {Protocol: "udp", ContainerPort: 53}}}
+}
+
+// nothing checks that no trace of a publication is left.
+func nothing(t *testing.T, k *kernel, st *store.Store) {
+	t.Helper()
+	if len(k.elements) > 0 || len(k.bound) > 0 || len(st.Publications()) > 0 {
+		t.Errorf("left: elements %v, bound %v, stored %v", k.elements, k.bound, st.Publications())
+	}
+}
+
+func TestAFailureAtAnyStepLeavesNothing(t *testing.T) {
+	boom := errors.New("boom")
+	for name, row := range map[string]struct {
+		fail func(*kernel)
+		kind fault.Kind
+		says string
+	}{
+		"the first port is a program's": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
+			"port 0.0.0.0:8080/tcp: failed to bind host port 0.0.0.0:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
+		"its IPv6 half is": {func(k *kernel) { k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
+			"port [::]:8080/tcp: failed to bind host port [::]:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
+		"no more files": {func(k *kernel) { k.failHold["0.0.0.0:40000/udp"] = syscall.EMFILE }, fault.Exhausted, ""},
+		"not allowed":   {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EACCES }, fault.Denied, ""},
+		"no transport":  {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = hostport.ErrNoTransport }, fault.Invalid, ""},
+		"the firewall":  {func(k *kernel) { k.failPublish, k.failMend = boom, boom }, fault.Internal, "boom"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, k, st := setUp(t)
+			row.fail(k)
+			_, err := p.Publish(context.Background(), request())
+			if !fault.Is(err, row.kind) || row.says != "" && err.Error() != row.says {
+				t.Errorf("err = %v", err)
+			}
+			nothing(t, k, st)
+			k.failHold, k.failPublish = nil, nil
+			if _, err := p.Publish(context.Background(), request()); err != nil {
+				t.Errorf("once the reason is gone: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFirewallThatCanBeMendedIsNoFailure(t *testing.T) {
+	p, k, st := setUp(t)
+	k.failPublish = errors.New("table was gone")
+	got, err := p.Publish(context.Background(), request())
+	if err != nil || len(got) != 4 || len(st.Publications()) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	k.failWithdraw = k.failPublish
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+	if k.cuts != 2+4 { // udp when published, all when withdrawn
+		t.Errorf("%d cuts", k.cuts)
+	}
+}
+
+func TestAReleaseThatFailsCanBeAskedForAgain(t *testing.T) {
+	p, k, st := setUp(t)
+	if _, err := p.Publish(context.Background(), request()); err != nil {
+		t.Fatal(err)
+	}
+	k.failWithdraw, k.failMend = errors.New("boom"), errors.New("boom")
+	if err := p.Release(context.Background(), request().Owner); err == nil {
+		t.Error("no error")
+	}
+	if len(st.Publications()) != 1 || len(k.bound) != 4 {
+		t.Errorf("a failed release has let go: stored %v, bound %v", st.Publications(), k.bound)
+	}
+	k.failWithdraw, k.failMend = nil, nil
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestPortsAreHeldAgainAfterARestart(t *testing.T) {
+	p, k, st := setUp(t)
+	if _, err := p.Publish(context.Background(), request()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil || len(k.bound) != 0 {
+		t.Fatalf("Close: %v, still bound %v", err, k.bound)
+	}
+	p = publish.New(st, k, k, k, k, slog.New(slog.DiscardHandler))
+	k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE
+	for _, want := range []int{3, 3, 4} { // one is a program's, until it is free again
+		if want == 4 {
+			k.failHold = nil
+		}
+		if err := p.Hold(context.Background()); err != nil || len(k.bound) != want {
+			t.Errorf("Hold: %v, bound %v; want %d", err, k.bound, want)
+		}
+	}
+	other := request()
+	other.Owner, other.OwnerName = fmt.Sprintf("%064x", 8), "other"
+	_, err := p.Publish(context.Background(), other)
+	if fault.ReasonOf(err) != fault.ReasonPortAllocated {
+		t.Errorf("a remembered port was given away: %v", err)
+	}
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+}
