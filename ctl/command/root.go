@@ -46,6 +46,10 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 	f.BoolVarP(&c.Debug, "debug", "D", false, "Name each step of a launch as it is taken")
 	f.Bool("help", false, "Show this help") // without a short form: -h is a host name
 	root.SetFlagErrorFunc(cli.FlagError)
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpCommand(newHelp())
+	root.SetCompletionCommandGroupID("common")
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"}, &cobra.Group{ID: "common", Title: "Commands:"})
 	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c)} {
 		group.GroupID = "manage"
@@ -57,5 +61,30 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 			root.AddCommand(cmd)
 		}
 	}
+	plainUseLines(root)
 	return root
+}
+
+// newHelp makes `fairlead help run`, which is `fairlead run --help`.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND...]",
+		Short:   "Show the help of a command",
+		GroupID: "common",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return cli.UnknownCommand(found, rest)
+			}
+			return found.Help()
+		},
+	}
+}
+
+// plainUseLines keeps cobra from adding a word for the flags, which the use lines name themselves.
+func plainUseLines(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		plainUseLines(sub)
+	}
 }

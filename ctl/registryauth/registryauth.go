@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/distribution/reference"
-
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/ctl/imageref"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -69,13 +68,9 @@ func Open(dir string) (*Config, error) {
 // dockerHub is the key under which `docker login` keeps the credentials for Docker Hub.
 const dockerHub = "https://index.docker.io/v1/"
 
-// Registry is the key of the registry that an image comes from, empty if the reference cannot be one of a registry, as an image id.
+// Registry is the key of the registry that an image comes from.
 func Registry(image string) string {
-	named, err := reference.ParseNormalizedNamed(image)
-	if err != nil {
-		return ""
-	}
-	if domain := reference.Domain(named); domain != "docker.io" {
+	if domain := imageref.Parse(image).Domain; domain != imageref.DockerHub {
 		return domain
 	}
 	return dockerHub

@@ -63,7 +63,7 @@ func nearestFlag(cmd *cobra.Command, name string) string {
 
 // Group makes a command that only holds others.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.ArbitraryArgs, RunE: UnknownCommand}
+	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Args: cobra.ArbitraryArgs, RunE: UnknownCommand}
 	cmd.AddCommand(commands...)
 	return cmd
 }

@@ -11,11 +11,7 @@ import (
 // program that takes its time: it is only asked if needed answers true. What cannot be found out is a warning, as most pulls
 // need no credentials.
 func (c *CLI) Credentials(ctx context.Context, image string, needed func() bool) *containerv1.Credentials {
-	registry := registryauth.Registry(image)
-	if registry == "" {
-		return nil
-	}
-	found, err := c.credentials(ctx, registry, needed)
+	found, err := c.credentials(ctx, registryauth.Registry(image), needed)
 	if err != nil {
 		c.Warn(oneLine(err))
 		return nil

@@ -63,7 +63,7 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go template makes of each container")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each container")
 	return cmd
 }
 

@@ -47,10 +47,10 @@ The exit code is that of the process: 126 if the command cannot be executed, 127
 	f.BoolVarP(&o.detach, "detach", "d", false, "Run in the background")
 	f.BoolVarP(&o.stdin, "interactive", "i", false, "Join standard input")
 	f.BoolVarP(&o.tty, "tty", "t", false, "Give the process a terminal")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "Environment variable, as `KEY=VALUE`; KEY alone takes the value from here")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "Environment variable `KEY[=VALUE]`; KEY alone takes the value from here")
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of environment variables, one a line")
-	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory in the container")
-	f.StringVarP(&o.user, "user", "u", "", "User, as `USER[:GROUP]`, names or numbers")
+	f.StringVarP(&o.workdir, "workdir", "w", "", "Working `FOLDER` in the container")
+	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` of the process, names or numbers")
 	o.keyFlag(f)
 	return cmd
 }

@@ -38,7 +38,7 @@ func (f *foreground) proxyFlag(flags *pflag.FlagSet) {
 // check finds what cannot work before anything is done.
 func (f *foreground) check(c *cli.CLI) (err error) {
 	if f.keys, err = detachkeys.Parse(f.detachKeys); err != nil {
-		return err
+		return &cli.ExitError{Code: cli.FailedToRun, Err: err}
 	}
 	if f.tty && f.stdin && terminal.Of(c.In) == nil {
 		return &cli.ExitError{Code: cli.Failed, Err: errors.New("the input device is not a TTY")}

@@ -37,7 +37,7 @@ func newLogs(c *cli.CLI) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until the container ends")
 	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Begin each line with its time")
-	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines")
+	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines, or all")
 	f.StringVar(&o.since, "since", "", "Only what was written since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
 	return cmd
 }

@@ -44,13 +44,13 @@ func (o *options) flags(f *pflag.FlagSet) {
 }
 
 func (o *options) identityFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.name, "name", "", "Name of the container; one is made up if none is given")
-	f.StringArrayVarP(&o.labels, "label", "l", nil, "Label, as `KEY=VALUE`")
-	f.StringVar(&o.platform, "platform", "", "Platform of the image, as `OS/ARCH[/VARIANT]`")
-	f.StringVar(&o.pull, "pull", "missing", "Fetch the image: always, missing or never")
+	f.StringVar(&o.name, "name", "", "`NAME` of the container; one is made up if none is given")
+	f.StringArrayVarP(&o.labels, "label", "l", nil, "Label with a `KEY[=VALUE]`")
+	f.StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
+	f.StringVar(&o.pull, "pull", "missing", "`WHEN` to fetch the image: always, missing or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Do not show the progress of a pull")
 	f.BoolVar(&o.remove, "rm", false, "Remove the container when its process ends")
-	f.StringVar(&o.runtime, "runtime", "", "OCI runtime: crun, runc or a path")
+	f.StringVar(&o.runtime, "runtime", "", "`OCI_RUNTIME`: crun, runc or a path")
 	f.StringVar(&o.stopSignal, "stop-signal", "", "`SIGNAL` that stops the container")
 	f.Uint32Var(&o.stopTimeout, "stop-timeout", 10, "`SECONDS` between the stop signal and SIGKILL")
 }
@@ -58,26 +58,26 @@ func (o *options) identityFlags(f *pflag.FlagSet) {
 func (o *options) processFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.stdin, "interactive", "i", false, "Keep standard input open")
 	f.BoolVarP(&o.tty, "tty", "t", false, "Give the process a terminal")
-	f.StringVar(&o.entrypoint, "entrypoint", "", "Program in place of the image's entrypoint; empty removes it")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "Environment variable, as `KEY=VALUE`; KEY alone takes the value from here")
+	f.StringVar(&o.entrypoint, "entrypoint", "", "`PROGRAM` in place of the image's entrypoint; empty removes that")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "Environment variable `KEY[=VALUE]`; KEY alone takes the value from here")
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of environment variables, one a line")
-	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory in the container")
-	f.StringVarP(&o.user, "user", "u", "", "User, as `USER[:GROUP]`, names or numbers")
-	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount, as `HOST:CONTAINER[:ro]`; a missing host path is made as a folder")
-	f.StringArrayVar(&o.mounts, "mount", nil, "Bind mount, as `type=bind,source=HOST,target=CONTAINER[,readonly]`")
+	f.StringVarP(&o.workdir, "workdir", "w", "", "Working `FOLDER` in the container")
+	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` of the process, names or numbers")
+	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount `HOST:CONTAINER[:OPTIONS]`; a missing HOST is made as a folder; OPTIONS are ro and a propagation")
+	f.StringArrayVar(&o.mounts, "mount", nil, "Bind mount `SPEC`: type=bind,source=HOST,target=CONTAINER[,readonly][,bind-propagation=MODE]; HOST must exist")
 }
 
 func (o *options) networkFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.network, "network", "", "Network: bridge (the default), none or host")
-	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish a port, as `[IP:][HOST_PORT:]PORT[/PROTOCOL]`; ports may be ranges")
+	f.StringVar(&o.network, "network", "", "`NETWORK` to be on: bridge (the default), none or host")
+	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL]`; ports may be ranges")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
-	f.StringArrayVar(&o.expose, "expose", nil, "Expose a port or a range, as `PORT[-END][/PROTOCOL]`")
-	f.StringVarP(&o.hostname, "hostname", "h", "", "Host name in the container")
-	f.StringVar(&o.domainname, "domainname", "", "Domain name in the container")
-	f.StringArrayVar(&o.dns, "dns", nil, "DNS server's `IP` address")
-	f.StringArrayVar(&o.dnsSearch, "dns-search", nil, "DNS search `DOMAIN`; \".\" for none")
-	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "DNS `OPTION`, as in resolv.conf")
-	f.StringArrayVar(&o.hosts, "add-host", nil, "Line for /etc/hosts, as `NAME:IP`; the IP may be host-gateway")
+	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")
+	f.StringVarP(&o.hostname, "hostname", "h", "", "Host `NAME` in the container")
+	f.StringVar(&o.domainname, "domainname", "", "Domain `NAME` in the container")
+	f.StringArrayVar(&o.dns, "dns", nil, "`IP` address of a DNS server")
+	f.StringArrayVar(&o.dnsSearch, "dns-search", nil, "`DOMAIN` to search names in; \".\" for none")
+	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "`OPTION` for resolv.conf")
+	f.StringArrayVar(&o.hosts, "add-host", nil, "Line `NAME:IP` for /etc/hosts; the IP may be host-gateway, which is the host")
 }
 
 // config makes a container's configuration of the options, the image and what stands behind it.

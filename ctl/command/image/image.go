@@ -48,6 +48,6 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go template makes of each image")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each image")
 	return cmd
 }

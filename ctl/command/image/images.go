@@ -5,11 +5,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
+	"github.com/fairlead/fairlead/ctl/imageref"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -120,14 +120,6 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 
 // is tells whether the line is what a user means by NAME[:TAG].
 func (r row) is(name string) bool {
-	named, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return false
-	}
-	repository, err := reference.ParseNormalizedNamed(r.Repository)
-	if err != nil || repository.Name() != named.Name() {
-		return false
-	}
-	tagged, ok := named.(reference.Tagged)
-	return !ok || tagged.Tag() == r.Tag
+	wanted := imageref.Parse(name)
+	return imageref.Parse(r.Repository).Name() == wanted.Name() && (wanted.Tag == "" || wanted.Tag == r.Tag)
 }

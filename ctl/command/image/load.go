@@ -86,7 +86,7 @@ func newImport(c *cli.CLI) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil, "Dockerfile `INSTRUCTION` to apply: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL")
-	cmd.Flags().StringVar(&o.platform, "platform", "", "Platform, as `OS/ARCH[/VARIANT]`")
+	cmd.Flags().StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
 	return cmd
 }
 

@@ -3,10 +3,10 @@ package image
 import (
 	"context"
 
-	"github.com/distribution/reference"
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/imageref"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -21,7 +21,7 @@ func newPull(c *cli.CLI) *cobra.Command {
 			return pull(cmd.Context(), c, args[0], platform, quiet)
 		},
 	}
-	cmd.Flags().StringVar(&platform, "platform", "", "Platform, as `OS/ARCH[/VARIANT]`")
+	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Do not show the progress")
 	return cmd
 }
@@ -39,15 +39,6 @@ func pull(ctx context.Context, c *cli.CLI, name, platform string, quiet bool) er
 		return err
 	}
 	progress.Finish()
-	c.Println(fullName(name))
+	c.Println(imageref.Parse(name).String())
 	return nil
-}
-
-// fullName is a reference with all that may be left out: "docker.io/library/nginx:latest".
-func fullName(name string) string {
-	named, err := reference.ParseNormalizedNamed(name)
-	if err != nil {
-		return name
-	}
-	return reference.TagNameOnly(named).String()
 }

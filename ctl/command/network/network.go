@@ -102,6 +102,6 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go template makes of each network")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each network")
 	return cmd
 }

@@ -45,8 +45,8 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&only, "type", "", "Only look for a container, an image or a network")
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go template makes of each object")
+	cmd.Flags().StringVar(&only, "type", "", "Only look for this `KIND`: container, image or network")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each object")
 	return cmd
 }
 

@@ -1,0 +1,214 @@
+package command_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/fairlead/fairlead/ctl/client/clienttest"
+	"github.com/fairlead/fairlead/ctl/command"
+	"github.com/fairlead/fairlead/ctl/terminal/terminaltest"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// session is a command line that runs on a terminal, with a container that writes down what it gets.
+type session struct {
+	user, program *os.File
+	stderr        buffer
+	interrupt     func(syscall.Signal)
+	inputs        chan *containerv1.Input
+	kills         chan string
+	code          chan int
+}
+
+// onTerminal runs a command line whose streams are a terminal of 24 × 80.
+func onTerminal(t *testing.T, args string) *session {
+	t.Helper()
+	s := &session{inputs: make(chan *containerv1.Input, 100), kills: make(chan string, 10), code: make(chan int, 1)}
+	s.user, s.program = terminaltest.Pair(t, 24, 80)
+	_, host := clienttest.Serve(t, clienttest.Script{"RunContainer": {{Serve: s.container}}, "KillContainer": {{Serve: s.kill}}})
+	c := newCLI(t, nil, s.program, s.program, &s.stderr, host)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	s.interrupt = c.Interrupts.Deliver
+	go func() { s.code <- command.Run(ctx, c, words(args)) }()
+	return s
+}
+
+// container runs until it reads "exit", is left, or is killed.
+func (s *session) container(first proto.Message, stream clienttest.Stream) error {
+	s.inputs <- &containerv1.Input{Event: &containerv1.Input_Resize{Resize: first.(*containerv1.RunContainerRequest).GetRun().GetSize()}}
+	if err := stream.Send(runStarted("c1")); err != nil {
+		return err
+	}
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		in := m.(*containerv1.RunContainerRequest).GetInput()
+		s.inputs <- in
+		switch {
+		case in.GetDetach():
+			return nil
+		case strings.Contains(string(in.GetStdin()), "exit"):
+			return stream.Send(runExited(5))
+		}
+	}
+}
+
+func (s *session) kill(first proto.Message, stream clienttest.Stream) error {
+	req := first.(*containerv1.KillContainerRequest)
+	s.kills <- req.GetReference() + " " + req.GetSignal()
+	return stream.Send(&containerv1.KillContainerResponse{})
+}
+
+func (s *session) raw(t *testing.T) bool {
+	t.Helper()
+	mode, err := unix.IoctlGetTermios(int(s.program.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mode.Lflag&unix.ECHO == 0
+}
+
+func (s *session) types(t *testing.T, keys string) {
+	t.Helper()
+	if _, err := s.user.WriteString(keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ended waits for the end of the program.
+func (s *session) ended(t *testing.T, want int) {
+	t.Helper()
+	var code int
+	eventually(t, "the program ends", func() bool {
+		select {
+		case code = <-s.code:
+			return true
+		default:
+			return false
+		}
+	})
+	if code != want {
+		t.Errorf("exit code %d, want %d; stderr %q", code, want, s.stderr.String())
+	}
+	if s.raw(t) {
+		t.Error("the terminal was left in raw mode")
+	}
+}
+
+// got gives all input so far: what was typed, and the sizes.
+func (s *session) got() (typed string, sizes []string, left bool) {
+	for {
+		select {
+		case in := <-s.inputs:
+			typed += string(in.GetStdin())
+			left = left || in.GetDetach()
+			if r := in.GetResize(); r != nil {
+				sizes = append(sizes, r.String())
+			}
+		default:
+			return typed, sizes, left
+		}
+	}
+}
+
+func TestATerminalIsPassedThroughKeyByKey(t *testing.T) {
+	s := onTerminal(t, "run -it x")
+	eventually(t, "raw mode", func() bool { return s.raw(t) })
+	s.types(t, "ls\x03\x10")
+	var typed string
+	eventually(t, "the keys arrive", func() bool {
+		more, _, _ := s.got()
+		typed += more
+		return strings.Contains(typed, "ls\x03")
+	})
+	s.types(t, "exit\r")
+	s.ended(t, 5)
+	if more, _, _ := s.got(); typed+more != "ls\x03\x10exit\r" {
+		t.Errorf("the container read %q", typed+more)
+	}
+}
+
+func TestTheContainersTerminalHasTheUsersSize(t *testing.T) {
+	s := onTerminal(t, "run -it x")
+	eventually(t, "raw mode", func() bool { return s.raw(t) })
+	terminaltest.SetSize(t, s.program, 50, 132)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	var sizes []string
+	eventually(t, "the new size", func() bool {
+		_, more, _ := s.got()
+		sizes = append(sizes, more...)
+		return len(sizes) > 0 && strings.Contains(sizes[len(sizes)-1], "132")
+	})
+	if !strings.Contains(sizes[0], "80") {
+		t.Errorf("sizes %q", sizes)
+	}
+	s.types(t, "exit")
+	s.ended(t, 5)
+}
+
+func TestCtrlPCtrlQLeavesTheContainerRunning(t *testing.T) {
+	for args, keys := range map[string]string{"run -it x": "a\x10\x11b", "run -it --detach-keys ctrl-x,y x": "a\x18yb"} {
+		s := onTerminal(t, args)
+		eventually(t, "raw mode", func() bool { return s.raw(t) })
+		s.types(t, keys)
+		s.ended(t, 0)
+		if s.stderr.String() != "read escape sequence\n" {
+			t.Errorf("stderr %q", s.stderr.String())
+		}
+		if typed, _, left := s.got(); typed != "a" || !left {
+			t.Errorf("the container read %q, was left: %v", typed, left)
+		}
+	}
+}
+
+func TestSignalsOfAForegroundRunAreTheContainers(t *testing.T) {
+	s := onTerminal(t, "run -i x")
+	eventually(t, "the container runs", func() bool { return s.interruptReaches(syscall.SIGINT) })
+	s.interrupt(syscall.SIGTERM)
+	if got := <-s.kills; got != "c1 15" {
+		t.Errorf("the container was sent %q", got)
+	}
+	s.types(t, "exit\r")
+	s.ended(t, 5)
+}
+
+// interruptReaches tells whether a signal that is sent now comes to the container.
+func (s *session) interruptReaches(sig syscall.Signal) bool {
+	s.interrupt(sig)
+	select {
+	case got := <-s.kills:
+		return got == "c1 2"
+	default:
+		return false
+	}
+}
+
+func TestWithoutAContainerASignalEndsTheProgram(t *testing.T) {
+	wait := clienttest.Call{Serve: func(_ proto.Message, s clienttest.Stream) error {
+		<-s.Context().Done()
+		return nil
+	}}
+	agent, host := clienttest.Serve(t, clienttest.Script{"WaitContainer": {wait}})
+	var out, errs buffer
+	c := newCLI(t, nil, strings.NewReader(""), &out, &errs, host)
+	ctx, stop := c.Interrupts.Listen(t.Context())
+	defer stop()
+	code := make(chan int, 1)
+	go func() { code <- command.Run(ctx, c, []string{"wait", "c1"}) }()
+	eventually(t, "the call is under way", func() bool { return len(agent.Requests()) == 1 })
+	c.Interrupts.Deliver(syscall.SIGINT)
+	if got := <-code; got != 130 || out.String()+errs.String() != "" {
+		t.Errorf("exit code %d, output %q %q", got, out.String(), errs.String())
+	}
+}
