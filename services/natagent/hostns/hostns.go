@@ -13,9 +13,6 @@ import (
 // NS is a network namespace.
 type NS struct{ fd int }
 
-// Own is the namespace of the process.
-func Own() NS { return NS{} }
-
 // At is the namespace that an open descriptor refers to; 0 means the process's own. The descriptor must stay open.
 func At(fd int) NS { return NS{fd} }
 

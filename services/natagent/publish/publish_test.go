@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -22,7 +23,7 @@ import (
 type kernel struct {
 	elements map[publication.Binding]bool
 	bound    map[string]bool
-	cuts     int
+	cuts     atomic.Int64
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
@@ -56,7 +57,7 @@ func (k *kernel) Begin(context.Context) (func(), error) { return func() {}, nil 
 func (k *kernel) Mend(context.Context) error            { return k.failMend }
 
 func (k *kernel) Cut(_ context.Context, cuts []conntrack.Cut) error {
-	k.cuts += len(cuts)
+	k.cuts.Add(int64(len(cuts)))
 	return k.failCut
 }
 
@@ -160,8 +161,8 @@ func TestAFirewallThatCanBeMendedIsNoFailure(t *testing.T) {
 		t.Error(err)
 	}
 	nothing(t, k, st)
-	if k.cuts != 2+4 { // udp when published, all when withdrawn
-		t.Errorf("%d cuts", k.cuts)
+	if n := k.cuts.Load(); n != 2+4 { // udp when published, all when withdrawn
+		t.Errorf("%d cuts", n)
 	}
 }
 

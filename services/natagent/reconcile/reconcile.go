@@ -70,7 +70,10 @@ func (r *Reconciler) Mend(ctx context.Context) error {
 	if change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
 		r.log.Info("firewall reconciled", "rules", change.Rebuilt, "added", change.Added, "withdrawn", len(change.Removed))
 	}
-	return r.flows.Cut(ctx, conntrack.Withdrawn(change.Removed))
+	if err := r.flows.Cut(ctx, conntrack.Withdrawn(change.Removed)); err != nil {
+		r.log.Warn("flows to ports that are published no more were not cut", "error", err)
+	}
+	return nil
 }
 
 // Pace is how often to look.
