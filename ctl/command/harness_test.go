@@ -179,3 +179,15 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 	t.Fatal("not within ten seconds: ", what)
 }
+
+// await waits for something to come.
+func await[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("not within twenty seconds: ", what)
+		panic("unreachable")
+	}
+}

@@ -87,16 +87,7 @@ func (s *session) types(t *testing.T, keys string) {
 // ended waits for the end of the program.
 func (s *session) ended(t *testing.T, want int) {
 	t.Helper()
-	var code int
-	eventually(t, "the program ends", func() bool {
-		select {
-		case code = <-s.code:
-			return true
-		default:
-			return false
-		}
-	})
-	if code != want {
+	if code := await(t, "the program's end", s.code); code != want {
 		t.Errorf("exit code %d, want %d; stderr %q", code, want, s.stderr.String())
 	}
 	if s.raw(t) {
@@ -176,7 +167,7 @@ func TestSignalsOfAForegroundRunAreTheContainers(t *testing.T) {
 	s := onTerminal(t, "run -i x")
 	eventually(t, "the container runs", func() bool { return s.interruptReaches(syscall.SIGINT) })
 	s.interrupt(syscall.SIGTERM)
-	if got := <-s.kills; got != "c1 15" {
+	if got := await(t, "a signal", s.kills); got != "c1 15" {
 		t.Errorf("the container was sent %q", got)
 	}
 	s.types(t, "exit\r")
@@ -208,7 +199,7 @@ func TestWithoutAContainerASignalEndsTheProgram(t *testing.T) {
 	go func() { code <- command.Run(ctx, c, []string{"wait", "c1"}) }()
 	eventually(t, "the call is under way", func() bool { return len(agent.Requests()) == 1 })
 	c.Interrupts.Deliver(syscall.SIGINT)
-	if got := <-code; got != 130 || out.String()+errs.String() != "" {
+	if got := await(t, "the program's end", code); got != 130 || out.String()+errs.String() != "" {
 		t.Errorf("exit code %d, output %q %q", got, out.String(), errs.String())
 	}
 }

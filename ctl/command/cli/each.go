@@ -13,30 +13,20 @@ func (e *Tolerated) Error() string { return e.Err.Error() }
 // parallel is how many objects of one command line are worked on at once.
 const parallel = 16
 
-// Each does the same for every name, several at once, and prints in the names' order what each gives. Errors are printed as they come up and
-// do not keep the others from being done; together they make the exit code 1.
+// result is what one object gave.
+type result struct {
+	output string
+	err    error
+}
+
+// Each does the same for every name, several at once, and prints in the names' order what each gives. Errors are printed as they
+// come up and do not keep the others from being done; together they make the exit code 1.
 func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Context, name string) (output string, err error)) error {
-	type result struct {
-		output string
-		err    error
-	}
-	results := make([]chan result, len(names))
-	free := make(chan struct{}, parallel)
-	for i := range results {
-		results[i] = make(chan result, 1)
-	}
-	go func() {
-		for i, name := range names {
-			free <- struct{}{}
-			go func() {
-				output, err := do(ctx, name)
-				results[i] <- result{output, err}
-				<-free
-			}()
-		}
-	}()
 	failed := false
-	for _, r := range results {
+	for _, r := range begin(names, func(name string) result {
+		output, err := do(ctx, name)
+		return result{output, err}
+	}) {
 		got := <-r
 		if got.err != nil {
 			if ctx.Err() != nil {
@@ -52,7 +42,26 @@ func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Cont
 		}
 	}
 	if failed {
-		return Silently(1)
+		return Silently(Failed)
 	}
 	return nil
+}
+
+// begin starts the work on all names, no more than parallel at once, and gives where each result will come.
+func begin(names []string, do func(name string) result) []chan result {
+	results := make([]chan result, len(names))
+	for i := range results {
+		results[i] = make(chan result, 1)
+	}
+	free := make(chan struct{}, parallel)
+	go func() {
+		for i, name := range names {
+			free <- struct{}{}
+			go func() {
+				results[i] <- do(name)
+				<-free
+			}()
+		}
+	}()
+	return results
 }

@@ -73,6 +73,7 @@ func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.Exe
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	c.Warn(s.Warnings...)
 	if o.detach {
 		return nil

@@ -85,7 +85,8 @@ func newImport(c *cli.CLI) *cobra.Command {
 			return withArchive(c, args[0], func(r io.Reader) error { return importArchive(cmd.Context(), c, opts, r) })
 		},
 	}
-	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil, "Dockerfile `INSTRUCTION` to apply: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL")
+	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil,
+		"Dockerfile `INSTRUCTION` to apply: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL")
 	cmd.Flags().StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
 	return cmd
 }

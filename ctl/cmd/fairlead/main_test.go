@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tooHeavy are packages that cost time at each start of the program, or have no place in a client.
+var tooHeavy = []string{
+	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/distribution/reference", "github.com/google/go-containerregistry/",
+	"github.com/containerd/containerd/", "k8s.io/",
+}
+
+func TestTheProgramStartsWithoutHeavyPackages(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range strings.FieldsSeq(string(out)) {
+		for _, heavy := range tooHeavy {
+			if strings.HasPrefix(p+"/", heavy) {
+				t.Errorf("the program contains %s", p)
+			}
+		}
+	}
+}
+
+func build(t testing.TB) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "fairlead")
+	cmd := exec.Command("go", "build", "-o", bin, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return bin
+}
+
+func TestTheProgramEndsWithTheCommandsCode(t *testing.T) {
+	bin := build(t)
+	for args, want := range map[string]int{"version --client": 0, "run --nope": 125, "nope": 1} {
+		cmd := exec.Command(bin, strings.Fields(args)...)
+		if _ = cmd.Run(); cmd.ProcessState.ExitCode() != want {
+			t.Errorf("%s: exit code %d, want %d", args, cmd.ProcessState.ExitCode(), want)
+		}
+	}
+}
+
+// BenchmarkStart is the program's own part in the time of every command.
+func BenchmarkStart(b *testing.B) {
+	bin := build(b)
+	for b.Loop() {
+		if err := exec.Command(bin, "version", "--client").Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
