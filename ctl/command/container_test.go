@@ -233,15 +233,15 @@ func TestAttachAndStartJoinAContainer(t *testing.T) {
 func TestInspectFindsContainersThenImagesThenNetworks(t *testing.T) {
 	missing := clienttest.Fails(fault.NotFoundf("x", "there is none"))
 	image := clienttest.Answers(&containerv1.GetImageResponse{Image: &containerv1.Image{Id: "sha256:1", Tags: []string{"nginx:latest"},
-		Config: []byte(`{"config":{"Env":["A=b"]}}`)}})
+		Config: []byte(`{"config":{"Cmd":["nginx"]}}`)}})
 	network := clienttest.Answers(&networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: "bridge", Driver: "bridge"}})
 	container := clienttest.Answers(&containerv1.GetContainerResponse{Container: web()})
 	script := func(c, i, n clienttest.Call) clienttest.Script {
 		return clienttest.Script{"GetContainer": {c}, "GetImage": {i}, "GetNetwork": {n}}
 	}
 	checkAll(t, []row{
-		{args: "inspect -f '{{.Name}} {{.State.Running}} {{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}} {{json .Config.Env}}' web",
-			script: script(container, image, missing), stdout: "/web true 42 172.17.0.2 [\"A=b\"]\n"},
+		{args: "inspect -f '{{.Name}} {{.State.Running}} {{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}} {{json .Config.Cmd}}' web",
+			script: script(container, image, missing), stdout: "/web true 42 172.17.0.2 [\"nginx\"]\n"},
 		{args: "inspect -f '{{.Id}} {{.HostConfig.Dns}} {{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}' web",
 			script: script(container, missing, missing), stdout: webID + " [] 8080\n"},
 		{args: "inspect -f '{{.RepoTags}}' nginx", script: script(missing, image, missing), stdout: "[nginx:latest]\n"},

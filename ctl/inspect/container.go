@@ -74,7 +74,8 @@ type Mount struct {
 	Propagation string
 }
 
-// Of makes the document of a container. image may be nil if it is not known any more.
+// Of makes the document of a container. Its image is asked for the entrypoint and the command only, which the agent leaves as the user
+// gave them; it may be nil if it is not known any more.
 func Of(c *containerv1.Container, image *containerv1.Image) *Container {
 	cfg := c.GetConfig()
 	doc := &Container{
@@ -137,17 +138,17 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 	out := Config{
 		Hostname:     c.GetHostname(),
 		Domainname:   cfg.GetDns().GetDomainname(),
-		User:         cmp.Or(cfg.GetUser(), image.User),
+		User:         cfg.GetUser(),
 		ExposedPorts: exposedOf(c.GetExposed()),
 		Tty:          cfg.GetTty(),
 		OpenStdin:    cfg.GetOpenStdin(),
-		Env:          mergeEnv(image.Env, cfg.GetEnv()),
+		Env:          list(cfg.GetEnv()),
 		Cmd:          cfg.GetCommand(),
 		Image:        cfg.GetImage(),
-		WorkingDir:   cmp.Or(cfg.GetWorkingDir(), image.WorkingDir),
+		WorkingDir:   cfg.GetWorkingDir(),
 		Entrypoint:   cfg.GetEntrypoint(),
-		Labels:       mergeLabels(image.Labels, cfg.GetLabels()),
-		StopSignal:   cmp.Or(cfg.GetStopSignal(), image.StopSignal),
+		Labels:       labels(cfg.GetLabels()),
+		StopSignal:   cfg.GetStopSignal(),
 		StopTimeout:  cfg.StopTimeout,
 	}
 	// An entrypoint that the user gives drops the image's command with the image's entrypoint.
@@ -158,6 +159,14 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		}
 	}
 	return out
+}
+
+// labels keeps having none from being printed as null.
+func labels(l map[string]string) map[string]string {
+	if l == nil {
+		return map[string]string{}
+	}
+	return l
 }
 
 func mountsOf(cfg *containerv1.ContainerConfig) []Mount {

@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -87,28 +86,4 @@ func list(l []string) []string {
 		return []string{}
 	}
 	return l
-}
-
-// mergeEnv lets the container's variables win over its image's, in the place of the image's.
-func mergeEnv(image, own []string) []string {
-	out := slices.Clone(image)
-	for _, e := range own {
-		key, _, _ := strings.Cut(e, "=")
-		if i := slices.IndexFunc(out, func(o string) bool { return strings.HasPrefix(o, key+"=") }); i >= 0 {
-			out[i] = e
-			continue
-		}
-		out = append(out, e)
-	}
-	return list(out)
-}
-
-func mergeLabels(image, own map[string]string) map[string]string {
-	out := map[string]string{}
-	for _, labels := range []map[string]string{image, own} {
-		for k, v := range labels {
-			out[k] = v
-		}
-	}
-	return out
 }

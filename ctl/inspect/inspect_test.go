@@ -41,8 +41,8 @@ func running() *containerv1.Container {
 		CreatedAt: at(0), StartedAt: at(1), Args: []string{"/entry", "nginx", "-g"}, Hostname: "web.example",
 		HostnamePath: "/r/hostname", HostsPath: "/r/hosts", ResolvConfPath: "/r/resolv.conf", LogPath: "/d/log",
 		Config: &containerv1.ContainerConfig{
-			Name: "web", Image: "nginx", Command: []string{"nginx", "-g"}, Env: []string{"LANG=de", "X=1"}, AutoRemove: true, Runtime: "crun",
-			Labels: map[string]string{"b": "own"}, StopTimeout: proto.Uint32(3), Tty: true, OpenStdin: true,
+			Name: "web", Image: "nginx", Command: []string{"nginx", "-g"}, Env: []string{"PATH=/bin", "LANG=de", "X=1"}, User: "www", WorkingDir: "/srv", StopSignal: "SIGQUIT", AutoRemove: true, Runtime: "crun",
+			Labels: map[string]string{"a": "image", "b": "own"}, StopTimeout: proto.Uint32(3), Tty: true, OpenStdin: true,
 			Mounts: []*containerv1.BindMount{
 				{Source: "/a", Target: "/b", ReadOnly: true}, {Source: "/c", Target: "/d", Propagation: "rshared"},
 				{Source: "/e", Target: "/f", ReadOnly: true, Propagation: "rslave"}, {Source: "/g", Target: "/h"}},

@@ -34,7 +34,7 @@ func get(ctx context.Context, cl *client.Client, reference string) (*containerv1
 	return res.GetContainer(), err
 }
 
-// Document is what `inspect` prints of a container. Its image says what it inherits; without one, that is left out.
+// Document is what `inspect` prints of a container. Its image may be gone; what only that can say is then left out.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	c, err := get(ctx, cl, reference)
 	if err != nil {
