@@ -1,0 +1,243 @@
+// Package zone knows which container has which name on which network, and who may know it: only those on the same network.
+//
+// It is pure: names in, addresses out. How a question looks on the wire, and whom to ask for names that are not here, is package
+// resolver's business. Readers never wait: they read a snapshot, and a change puts a new one in its place at once, whole.
+package zone
+
+import (
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Member is how a container is known on one network.
+type Member struct {
+	Network     string // its id
+	NetworkName string
+	Addresses   []netip.Addr
+	Names       []string // the first is what addresses are translated to
+}
+
+// Container is all that the zone knows of one.
+type Container struct {
+	Owner   string            // its UID
+	Members []Member          // in the order in which names are looked for
+	Aliases map[string]string // names for others that this container alone has, and what they stand for
+}
+
+// Zone answers. The zero value knows nobody.
+type Zone struct {
+	now   atomic.Pointer[snapshot]
+	write sync.Mutex // one change at a time
+}
+
+// snapshot is the state at one moment. It never changes.
+type snapshot struct {
+	containers table[string, *Container]
+	names      table[nameKey, []known]
+	addresses  table[addressKey, []pointer]
+}
+
+type nameKey struct{ network, name string }
+
+// known is one container that has a name.
+type known struct {
+	owner     string
+	addresses []netip.Addr
+}
+
+type addressKey struct {
+	network string
+	address netip.Addr
+}
+
+// pointer is one container that has an address.
+type pointer struct{ owner, name string }
+
+func (z *Zone) snapshot() *snapshot {
+	if s := z.now.Load(); s != nil {
+		return s
+	}
+	return &snapshot{}
+}
+
+// Put makes a container known as it is now, in place of how it was known before. When it returns, nobody gets an older answer.
+func (z *Zone) Put(c Container) { z.replace(c.Owner, folded(c)) }
+
+// Remove forgets a container. No error if it is not known.
+func (z *Zone) Remove(owner string) { z.replace(owner, nil) }
+
+func (z *Zone) replace(owner string, c *Container) {
+	z.write.Lock()
+	defer z.write.Unlock()
+	next := *z.snapshot()
+	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit()}
+	if before, ok := next.containers.get(owner); ok {
+		e.withdraw(before)
+	}
+	if c != nil {
+		e.announce(c)
+	}
+	z.now.Store(&snapshot{e.containers.done(), e.names.done(), e.addresses.done()})
+}
+
+// edits are the tables of a snapshot in the making.
+type edits struct {
+	containers *edit[string, *Container]
+	names      *edit[nameKey, []known]
+	addresses  *edit[addressKey, []pointer]
+}
+
+func (e edits) announce(c *Container) {
+	e.containers.put(c.Owner, c)
+	for _, m := range c.Members {
+		for _, n := range m.Names {
+			add(e.names, nameKey{m.Network, n}, known{c.Owner, m.Addresses})
+		}
+		if len(m.Names) == 0 {
+			continue
+		}
+		for _, a := range m.Addresses {
+			add(e.addresses, addressKey{m.Network, a}, pointer{c.Owner, m.Names[0] + "." + m.NetworkName})
+		}
+	}
+}
+
+func (e edits) withdraw(c *Container) {
+	e.containers.delete(c.Owner)
+	for _, m := range c.Members {
+		for _, n := range m.Names {
+			drop(e.names, nameKey{m.Network, n}, func(k known) bool { return k.owner == c.Owner })
+		}
+		for _, a := range m.Addresses {
+			drop(e.addresses, addressKey{m.Network, a}, func(p pointer) bool { return p.owner == c.Owner })
+		}
+	}
+}
+
+// add and drop make new slices, as the old ones belong to the old snapshot.
+func add[K comparable, T any](e *edit[K, []T], key K, one T) {
+	before, _ := e.get(key)
+	e.put(key, append(slices.Clone(before), one))
+}
+
+func drop[K comparable, T any](e *edit[K, []T], key K, gone func(T) bool) {
+	before, _ := e.get(key)
+	if left := slices.DeleteFunc(slices.Clone(before), gone); len(left) > 0 {
+		e.put(key, left)
+		return
+	}
+	e.delete(key)
+}
+
+// Lookup finds the addresses that a name stands for as one container sees it, in random order; want chooses the family. The name
+// is found though it may have no such address. Where several networks of the asker have the name, the first with such an address
+// answers.
+func (z *Zone) Lookup(asker, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
+	s := z.snapshot()
+	c, there := s.containers.get(asker)
+	if !there {
+		return nil, false
+	}
+	name = fold(name)
+	if stands, ok := c.Aliases[name]; ok {
+		name = stands
+	}
+	if found, ok = s.find(c, name, "", want); ok {
+		return found, true
+	}
+	for _, m := range c.Members {
+		if bare, fits := strings.CutSuffix(name, "."+fold(m.NetworkName)); fits {
+			if found, ok = s.find(c, bare, m.Network, want); ok {
+				return found, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// find looks for a name on the networks that a container is on, or on one of them only.
+func (s *snapshot) find(c *Container, name, only string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
+	for _, m := range c.Members {
+		if only != "" && m.Network != only {
+			continue
+		}
+		all, _ := s.names.get(nameKey{m.Network, name})
+		ok = ok || len(all) > 0
+		if found = choose(all, want); len(found) > 0 {
+			break
+		}
+	}
+	return found, ok
+}
+
+func choose(all []known, want func(netip.Addr) bool) []netip.Addr {
+	var out []netip.Addr
+	for _, k := range all {
+		for _, a := range k.addresses {
+			if want(a) {
+				out = append(out, a)
+			}
+		}
+	}
+	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	return out
+}
+
+// Reverse finds the name of who has an address as one container sees it: "web.backend". If several have it, the latest counts.
+func (z *Zone) Reverse(asker string, address netip.Addr) (name string, ok bool) {
+	s := z.snapshot()
+	c, there := s.containers.get(asker)
+	if !there {
+		return "", false
+	}
+	for _, m := range c.Members {
+		if all, _ := s.addresses.get(addressKey{m.Network, address}); len(all) > 0 {
+			return all[len(all)-1].name, true
+		}
+	}
+	return "", false
+}
+
+// folded gives a copy in which all that is compared is in lower case, and counts once.
+func folded(c Container) *Container {
+	out := Container{Owner: c.Owner, Aliases: maps.Clone(c.Aliases)}
+	for alias, name := range c.Aliases {
+		delete(out.Aliases, alias)
+		out.Aliases[fold(alias)] = fold(name)
+	}
+	for _, m := range c.Members {
+		m.Addresses = distinct(m.Addresses, netip.Addr.Unmap)
+		m.Names = distinct(m.Names, fold)
+		out.Members = append(out.Members, m)
+	}
+	return &out
+}
+
+func distinct[T comparable](list []T, as func(T) T) []T {
+	var out []T
+	for _, v := range list {
+		if v = as(v); !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// fold makes names that DNS takes for the same be the same. Only ASCII letters have case there.
+func fold(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if strings.IndexFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' }) < 0 {
+		return name
+	}
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
