@@ -2,10 +2,11 @@ package carry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/agent/proxy"
 	"github.com/fairlead/fairlead/agent/server"
 	"github.com/fairlead/fairlead/agent/service"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
 // member is a service that is carried, with the server on its own socket.
@@ -23,26 +25,22 @@ type member struct {
 	socket  socket
 }
 
-// socket is a server and what it listens on.
-type socket struct {
-	name      string
-	server    *server.Server
-	listeners []net.Listener
-}
-
 // agent is all that one process carries.
 type agent struct {
 	log     *slog.Logger
 	members []*member
 	public  *socket // nil: none in this process
+	tls     atomic.Pointer[tls.Config]
+	config  *configuration
 }
 
 // newAgent makes all services, so that everything that is missing on the host is told at once.
 func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 	a := &agent{log: o.Log}
+	a.config = newConfiguration(o, p, a)
 	var problems error
 	for _, s := range o.Services {
-		made, err := s.New(ctx, Host{o.Config, o.Log.With("service", s.Name), p.to})
+		made, err := s.New(ctx, a.config.host(s.Name, o.Config))
 		if err != nil {
 			problems = errors.Join(problems, err)
 			continue
@@ -58,11 +56,14 @@ func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 // listen opens all sockets. Nobody is answered yet.
 func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
 	for _, m := range a.members {
-		listeners, err := listen.Open(ctx, []config.Host{o.Config.Service(m.Name)}, listen.Private())
+		listeners, err := open(ctx, []config.Host{o.Config.Service(m.Name)}, listen.Private())
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
-		m.socket = socket{m.Name, server.New(server.Config{Name: m.Name, Log: o.Log, Audience: server.Peers}, m.service.Register), listeners}
+		m.socket = socket{m.Name, server.New(server.Config{Name: m.Name, Log: o.Log, Audience: server.Peers}, func(r grpc.ServiceRegistrar) {
+			m.service.Register(r)
+			agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
+		}), listeners}
 	}
 	if !o.Public {
 		return nil
@@ -74,21 +75,22 @@ func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
 }
 
 func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
-	tls, err := listen.TLS(o.Config)
+	secured, err := listen.TLS(o.Config)
 	if err != nil {
 		return err
 	}
+	a.tls.Store(secured)
 	owners, err := listen.Public(o.Config.Group)
 	if err != nil {
 		return err
 	}
-	listeners, err := listen.Open(ctx, o.Config.Hosts, owners)
+	listeners, err := open(ctx, o.Config.Hosts, owners)
 	if err != nil {
 		return err
 	}
 	a.warnOfOpen(o.Config)
 	a.public = &socket{"public", server.New(server.Config{
-		Name: "public", Log: o.Log, Audience: server.Admins, TLS: tls, Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
+		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load, Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
 	}, a.registerPublic), listeners}
 	return nil
 }
@@ -108,6 +110,7 @@ func (a *agent) registerPublic(r grpc.ServiceRegistrar) {
 			m.service.Register(r)
 		}
 	}
+	agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config, wide: true})
 }
 
 // forwarded lists the gRPC services whose calls are passed on.
@@ -125,9 +128,7 @@ func (a *agent) forwarded() []string {
 func (a *agent) closeListeners() error {
 	var all error
 	for _, m := range a.members {
-		for _, l := range m.socket.listeners {
-			all = errors.Join(all, l.Close())
-		}
+		all = errors.Join(all, closeAll(m.socket.listeners))
 	}
 	return all
 }

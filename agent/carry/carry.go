@@ -25,6 +25,23 @@ type Carried struct {
 	Public bool
 	// New makes the service. It may ask for connections to others, but not use them before Run.
 	New func(ctx context.Context, host Host) (service.Service, error)
+	// Reload hands the service a configuration while it runs; nil if it takes none.
+	Reload func(ctx context.Context, s service.Service, host Host) error
+}
+
+// Configured is a service whose package has a Config: configure makes that of the agent's, and construct the service of it. What
+// implements service.Reloader gets each new one, too.
+func Configured[C any, S service.Service](name string, configure func(Host) C, construct func(context.Context, C) (S, error)) Carried {
+	return Carried{
+		Name: name,
+		New:  func(ctx context.Context, h Host) (service.Service, error) { return Made(construct(ctx, configure(h))) },
+		Reload: func(ctx context.Context, s service.Service, h Host) error {
+			if r, ok := s.(service.Reloader[C]); ok {
+				return r.Reload(ctx, configure(h))
+			}
+			return nil
+		},
+	}
 }
 
 // Host is what the frame gives to a service.
@@ -43,6 +60,10 @@ type Options struct {
 	Services []Carried
 	Public   bool // open the public sockets
 	Notifier process.Notifier
+
+	Reread  func() (*config.Config, []string, error) // the configuration as it is written now, with warnings; nil: it cannot be read again
+	Hangups <-chan struct{}                          // each asks for that
+	Level   *slog.LevelVar                           // of Log; nil: it stays
 }
 
 // Run carries the services until ctx ends or one of them fails. Containers and their traffic outlive it.

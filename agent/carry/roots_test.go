@@ -28,9 +28,7 @@ const patience = 30 * time.Second
 // fake stands for any of the services.
 type fake struct {
 	containerv1.UnimplementedContainerServiceServer
-	networkv1.UnimplementedNetworkServiceServer
 	networkv1.UnimplementedSandboxServiceServer
-	natv1.UnimplementedGuardServiceServer
 
 	name        string
 	guard       natv1.GuardServiceClient
@@ -41,10 +39,10 @@ type fake struct {
 func (f *fake) Register(r grpc.ServiceRegistrar) {
 	switch f.name {
 	case "net":
-		networkv1.RegisterNetworkServiceServer(r, netHandlers{f})
+		networkv1.RegisterNetworkServiceServer(r, netHandlers{fake: f})
 		networkv1.RegisterSandboxServiceServer(r, f)
 	case "nat":
-		natv1.RegisterGuardServiceServer(r, natHandlers{f})
+		natv1.RegisterGuardServiceServer(r, natHandlers{fake: f})
 	case "supervisor":
 		containerv1.RegisterContainerServiceServer(r, f)
 	}
@@ -76,7 +74,10 @@ func (f *fake) CreateSandbox(context.Context, *networkv1.CreateSandboxRequest) (
 	return &networkv1.CreateSandboxResponse{}, nil
 }
 
-type netHandlers struct{ *fake }
+type netHandlers struct {
+	*fake
+	networkv1.UnimplementedNetworkServiceServer
+}
 
 // ListNetworks asks natagent what it guards.
 func (f netHandlers) ListNetworks(ctx context.Context, _ *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
@@ -87,7 +88,10 @@ func (f netHandlers) ListNetworks(ctx context.Context, _ *networkv1.ListNetworks
 	return &networkv1.ListNetworksResponse{Networks: []*networkv1.Network{{Id: "guarded " + r.GetNetworks()[0].GetId()}}}, nil
 }
 
-type natHandlers struct{ *fake }
+type natHandlers struct {
+	*fake
+	natv1.UnimplementedGuardServiceServer
+}
 
 func (natHandlers) ListNetworks(context.Context, *natv1.ListNetworksRequest) (*natv1.ListNetworksResponse, error) {
 	return &natv1.ListNetworksResponse{Networks: []*natv1.GuardedNetwork{{Id: "n1"}}}, nil

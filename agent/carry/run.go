@@ -3,7 +3,6 @@ package carry
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +22,11 @@ func (a *agent) run(ctx context.Context, notifier process.Notifier) error {
 	running, halt := context.WithCancel(context.WithoutCancel(ctx))
 	defer halt()
 	w := &work{ended: make(chan error), halted: running.Done()}
-	a.start(running, w, func() { a.ready(ctx, notifier) })
+	a.start(running, w, func() {
+		a.config.begin(w)
+		w.runs.Go(func() { a.config.heed(running) })
+		a.ready(ctx, notifier)
+	})
 	var cause error
 	select {
 	case <-ctx.Done():
@@ -54,7 +57,7 @@ func (a *agent) start(ctx context.Context, w *work, allReady func()) {
 	var waiting atomic.Int64
 	waiting.Store(int64(len(a.members)))
 	for _, m := range a.members {
-		m.socket.serve(a.log, w)
+		m.socket.serve(a.log, w, m.socket.listeners)
 		ready := sync.OnceFunc(func() {
 			m.socket.server.Ready()
 			if waiting.Add(-1) == 0 {
@@ -73,7 +76,7 @@ func (a *agent) start(ctx context.Context, w *work, allReady func()) {
 		})
 	}
 	if a.public != nil {
-		a.public.serve(a.log, w)
+		a.public.serve(a.log, w, a.public.listeners)
 	}
 }
 
@@ -90,18 +93,6 @@ func (a *agent) ready(ctx context.Context, notifier process.Notifier) {
 func (a *agent) told(err error) {
 	if err != nil {
 		a.log.Warn("not told", "error", err)
-	}
-}
-
-// serve answers on all of a socket's listeners.
-func (s *socket) serve(log *slog.Logger, w *work) {
-	for _, l := range s.listeners {
-		log.Info("listening", "server", s.name, "address", l.Addr().String())
-		go func() {
-			if err := s.server.Serve(l); err != nil {
-				w.end(fault.Wrap(err, fault.Internal, "listener "+l.Addr().String(), "failed"))
-			}
-		}()
 	}
 }
 

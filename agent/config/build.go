@@ -13,17 +13,24 @@ import (
 // highest layer's elements first, and duplicates dropped. The error joins one Invalid fault for each thing that is wrong;
 // each names its key and where it was written, and says what to do.
 func Build(layers ...Layer) (*Config, error) {
-	b := builder{keys: map[string]Key{}, config: &Config{values: map[string]Value{}}}
+	b := newBuilder()
+	b.merge(slices.Concat([]Layer{defaults()}, layers))
+	b.read()
+	return b.config, b.finish()
+}
+
+func newBuilder() *builder {
+	b := &builder{keys: map[string]Key{}, config: &Config{values: map[string]Value{}}, unread: map[string]bool{}}
 	for _, k := range Keys() {
 		b.keys[k.Name] = k
 	}
-	b.merge(slices.Concat([]Layer{defaults()}, layers))
-	b.read()
+	return b
+}
+
+// finish computes what was not given, and adds what does not fit together to what could not be read.
+func (b *builder) finish() error {
 	b.config.derive()
-	if len(b.problems) == 0 {
-		b.problems = b.config.check() // what does not fit together can only be told of what could be read
-	}
-	return b.config, errors.Join(b.problems...)
+	return errors.Join(append(b.problems, b.config.check(b.unread)...)...)
 }
 
 func defaults() Layer {
@@ -40,6 +47,7 @@ type builder struct {
 	keys     map[string]Key
 	config   *Config
 	problems []error
+	unread   map[string]bool // keys of which nothing can be said but that
 }
 
 // merge fills the values, from the strongest layer down.
@@ -52,6 +60,7 @@ func (b *builder) merge(layers []Layer) {
 			case !known:
 				b.problems = append(b.problems, unknown(s))
 			case !k.Kind.accepts(s.Shape):
+				b.unread[k.Name] = true
 				b.problems = append(b.problems, subjected(bad("", "it must be %s", k.Kind), s.Key, s.Origin))
 			default:
 				b.add(k, s)
@@ -87,6 +96,7 @@ func (b *builder) read() {
 				err = bad("leave it out", "it is empty")
 			}
 			if err != nil {
+				b.unread[k.Name] = true
 				b.problems = append(b.problems, subjected(err, k.Name, v.Origins[i]))
 			}
 		}

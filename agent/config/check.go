@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -31,20 +32,37 @@ func (c *Config) inExecRoot(name string) Host {
 	return Host{Network: "unix", Address: c.ExecRoot + "/" + name + ".sock"}
 }
 
-// check finds what does not fit together.
-func (c *Config) check() []error {
+// check finds what does not fit together. What is said of keys that could not be read would be guesses, so it is not said.
+func (c *Config) check(unread map[string]bool) []error {
 	var problems []error
-	for _, err := range []error{
-		c.checkRoots(), c.checkSockets(),
-		c.checkFamily(c.BIP, c.FixedCIDR, c.DefaultGateway, "bip", "fixed-cidr", "default-gateway"),
-		c.checkFamily(c.BIP6, c.FixedCIDRv6, c.DefaultGatewayV6, "bip6", "fixed-cidr-v6", "default-gateway-v6"),
-		c.checkMTU(), c.checkTLS(), c.checkTCP(),
+	for _, rule := range []struct {
+		keys  []string
+		check func() error
+	}{
+		{[]string{"data-root", "exec-root"}, c.checkRoots},
+		{[]string{"exec-root"}, c.checkSockets},
+		{[]string{"bip", "fixed-cidr", "default-gateway"}, c.checkIPv4},
+		{[]string{"bip6", "fixed-cidr-v6", "default-gateway-v6"}, c.checkIPv6},
+		{[]string{"mtu", "bip6", "fixed-cidr-v6"}, c.checkMTU},
+		{[]string{"tlsverify", "tlscacert", "tlscert", "tlskey"}, c.checkTLS},
+		{[]string{"hosts", "tlsverify", "insecure-tcp"}, c.checkTCP},
 	} {
-		if err != nil {
+		if slices.ContainsFunc(rule.keys, func(k string) bool { return unread[k] }) {
+			continue
+		}
+		if err := rule.check(); err != nil {
 			problems = append(problems, err)
 		}
 	}
 	return problems
+}
+
+func (c *Config) checkIPv4() error {
+	return c.checkFamily(c.BIP, c.FixedCIDR, c.DefaultGateway, "bip", "fixed-cidr", "default-gateway")
+}
+
+func (c *Config) checkIPv6() error {
+	return c.checkFamily(c.BIP6, c.FixedCIDRv6, c.DefaultGatewayV6, "bip6", "fixed-cidr-v6", "default-gateway-v6")
 }
 
 func (c *Config) checkRoots() error {

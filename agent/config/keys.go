@@ -33,6 +33,7 @@ type Key struct {
 	Short   string // the flag's letter; may be empty
 	Default string // empty: not set, or computed from other keys
 	Usage   string
+	Live    bool                               // a reload applies it to an agent that runs
 	set     func(c *Config, text string) error // once for a scalar, once for each element of a list
 }
 
@@ -75,46 +76,46 @@ func networkKeys() []Key {
 			set: subnet(6, func(c *Config) *netip.Prefix { return &c.FixedCIDRv6 })},
 		{Name: "default-gateway", Flag: "default-gateway", Usage: "IPv4 gateway of containers (default the bridge)", set: address(4, func(c *Config) *netip.Addr { return &c.DefaultGateway })},
 		{Name: "default-gateway-v6", Flag: "default-gateway-v6", Usage: "IPv6 gateway of containers (default the bridge)", set: address(6, func(c *Config) *netip.Addr { return &c.DefaultGatewayV6 })},
-		{Name: "mtu", Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
+		{Name: "mtu", Live: true, Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
 	}
 }
 
 func nameKeys() []Key {
 	return []Key{
-		{Name: "dns", Kind: List, Flag: "dns", Usage: "DNS server of containers", set: addDNS},
-		{Name: "dns-search", Kind: List, Flag: "dns-search", Usage: "DNS search domain of containers", set: addDNSSearch},
-		{Name: "dns-opts", Kind: List, Flag: "dns-opt", Usage: "Resolver option of containers", set: addDNSOption},
+		{Name: "dns", Live: true, Kind: List, Flag: "dns", Usage: "DNS server of containers", set: addDNS},
+		{Name: "dns-search", Live: true, Kind: List, Flag: "dns-search", Usage: "DNS search domain of containers", set: addDNSSearch},
+		{Name: "dns-opts", Live: true, Kind: List, Flag: "dns-opt", Usage: "Resolver option of containers", set: addDNSOption},
 	}
 }
 
 func containerKeys() []Key {
 	return []Key{
-		{Name: "registry-mirrors", Kind: List, Flag: "registry-mirror", Usage: "URL of a mirror of Docker Hub", set: addMirror},
-		{Name: "insecure-registries", Kind: List, Flag: "insecure-registry", Usage: "Registry that may be spoken to in plain HTTP", set: addInsecure},
+		{Name: "registry-mirrors", Live: true, Kind: List, Flag: "registry-mirror", Usage: "URL of a mirror of Docker Hub", set: addMirror},
+		{Name: "insecure-registries", Live: true, Kind: List, Flag: "insecure-registry", Usage: "Registry that may be spoken to in plain HTTP", set: addInsecure},
 		{Name: "default-runtime", Flag: "default-runtime", Usage: "OCI runtime: a name or an absolute path", set: setRuntime},
 	}
 }
 
 func logKeys() []Key {
 	return []Key{
-		{Name: "log-level", Flag: "log-level", Short: "l", Default: "info", Usage: "debug, info, warn or error", set: setLogLevel},
+		{Name: "log-level", Live: true, Flag: "log-level", Short: "l", Default: "info", Usage: "debug, info, warn or error", set: setLogLevel},
 		{Name: "log-format", Flag: "log-format", Default: "text", Usage: "text or json", set: setLogFormat},
-		{Name: "debug", Kind: Bool, Flag: "debug", Short: "D", Usage: "The same as --log-level debug",
+		{Name: "debug", Live: true, Kind: Bool, Flag: "debug", Short: "D", Usage: "The same as --log-level debug",
 			set: truth(func(c *Config) *bool { return &c.Debug })},
 	}
 }
 
 func accessKeys() []Key {
 	return []Key{
-		{Name: "hosts", Kind: List, Flag: "host", Short: "H", Usage: "Where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default in the exec-root)", set: addHost},
+		{Name: "hosts", Live: true, Kind: List, Flag: "host", Short: "H", Usage: "Where to listen: unix://PATH, tcp://ADDRESS:PORT or fd:// (default in the exec-root)", set: addHost},
 		{Name: "group", Flag: "group", Short: "G", Usage: "Group that may use the unix sockets (default fairlead, if there is one)",
 			set: func(c *Config, text string) error { c.Group = text; return nil }},
-		{Name: "tlsverify", Kind: Bool, Flag: "tlsverify", Usage: "TLS on tcp:// hosts, for clients with a certificate of the CA",
+		{Name: "tlsverify", Live: true, Kind: Bool, Flag: "tlsverify", Usage: "TLS on tcp:// hosts, for clients with a certificate of the CA",
 			set: truth(func(c *Config) *bool { return &c.TLSVerify })},
-		{Name: "tlscacert", Flag: "tlscacert", Usage: "File with the CA's certificate", set: path(func(c *Config) *string { return &c.TLSCACert })},
-		{Name: "tlscert", Flag: "tlscert", Usage: "File with the agent's certificate", set: path(func(c *Config) *string { return &c.TLSCert })},
-		{Name: "tlskey", Flag: "tlskey", Usage: "File with the agent's key", set: path(func(c *Config) *string { return &c.TLSKey })},
-		{Name: "insecure-tcp", Kind: Bool, Flag: "insecure-tcp", Usage: "Accept that whoever reaches a tcp:// host without TLS is root here",
+		{Name: "tlscacert", Live: true, Flag: "tlscacert", Usage: "File with the CA's certificate", set: path(func(c *Config) *string { return &c.TLSCACert })},
+		{Name: "tlscert", Live: true, Flag: "tlscert", Usage: "File with the agent's certificate", set: path(func(c *Config) *string { return &c.TLSCert })},
+		{Name: "tlskey", Live: true, Flag: "tlskey", Usage: "File with the agent's key", set: path(func(c *Config) *string { return &c.TLSKey })},
+		{Name: "insecure-tcp", Live: true, Kind: Bool, Flag: "insecure-tcp", Usage: "Accept that whoever reaches a tcp:// host without TLS is root here",
 			set: truth(func(c *Config) *bool { return &c.InsecureTCP })},
 	}
 }

@@ -26,13 +26,14 @@ var codeOf = map[fault.Kind]codes.Code{
 	fault.Internal:    codes.Internal,
 }
 
-// ToStatus turns any error into one that gRPC sends as it is. Errors that are neither faults nor statuses become INTERNAL.
+// ToStatus turns any error into one that gRPC sends as it is. Of several that are joined the first decides the code. Errors that are
+// neither faults nor statuses become INTERNAL.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
 	}
-	f, ok := errors.AsType[*fault.Fault](err)
-	if !ok {
+	faults := faultsIn(err)
+	if len(faults) == 0 {
 		if errors.Is(err, context.Canceled) {
 			return status.FromContextError(context.Canceled).Err()
 		}
@@ -44,15 +45,35 @@ func ToStatus(err error) error {
 		}
 		return status.Error(codes.Internal, err.Error())
 	}
-	s := status.New(codeOf[f.Kind], err.Error())
-	detailed, derr := s.WithDetails(&faultv1.Fault{
-		Kind: faultv1.Kind(f.Kind), Subject: f.Subject, Field: f.Field, Message: messageOf(f),
-		Hint: f.Hint, Reason: fault.ReasonOf(err), Step: f.Step,
-	})
-	if derr != nil {
-		return s.Err()
+	s := status.New(codeOf[faults[0].Kind], err.Error())
+	for _, f := range faults {
+		if detailed, err := s.WithDetails(wire(f)); err == nil {
+			s = detailed
+		}
 	}
-	return detailed.Err()
+	return s.Err()
+}
+
+// faultsIn finds the outermost faults of an error and of those that are joined in it.
+func faultsIn(err error) []*fault.Fault {
+	if f, ok := err.(*fault.Fault); ok { //nolint:errorlint // the tree is walked here
+		return []*fault.Fault{f}
+	}
+	var all []*fault.Fault
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, faultsIn(inner)...)
+		}
+	case interface{ Unwrap() error }:
+		return faultsIn(e.Unwrap())
+	}
+	return all
+}
+
+func wire(f *fault.Fault) *faultv1.Fault {
+	return &faultv1.Fault{Kind: faultv1.Kind(f.Kind), Subject: f.Subject, Field: f.Field, Message: messageOf(f),
+		Hint: f.Hint, Reason: fault.ReasonOf(f), Step: f.Step}
 }
 
 // messageOf is a fault's message with its cause's, as the other side cannot see the cause.
@@ -63,7 +84,7 @@ func messageOf(f *fault.Fault) string {
 	return f.Message + ": " + f.Cause.Error()
 }
 
-// FromStatus turns a gRPC error back into a fault. Statuses without a Fault detail become one of the kind that their code says.
+// FromStatus turns a gRPC error back into a fault, or into those that were joined. Statuses without a Fault detail become one of the kind that their code says.
 func FromStatus(err error) error {
 	if err == nil {
 		return nil
@@ -75,11 +96,19 @@ func FromStatus(err error) error {
 	if s.Code() == codes.Canceled {
 		return context.Canceled
 	}
+	var faults []error
 	for _, d := range s.Details() {
 		if f, ok := d.(*faultv1.Fault); ok {
-			return &fault.Fault{Kind: fault.Kind(f.GetKind()), Subject: f.GetSubject(), Field: f.GetField(),
-				Message: f.GetMessage(), Hint: f.GetHint(), Reason: f.GetReason(), Step: f.GetStep()}
+			faults = append(faults, &fault.Fault{Kind: fault.Kind(f.GetKind()), Subject: f.GetSubject(), Field: f.GetField(),
+				Message: f.GetMessage(), Hint: f.GetHint(), Reason: f.GetReason(), Step: f.GetStep()})
 		}
+	}
+	switch len(faults) {
+	case 0:
+	case 1:
+		return faults[0]
+	default:
+		return errors.Join(faults...)
 	}
 	return &fault.Fault{Kind: kindOf(s.Code()), Message: s.Message()}
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/term"
 )
 
-// New makes a logger that writes lines of "json" or "text" from a level on. Text is coloured if w is a terminal.
-func New(w io.Writer, level slog.Level, format string) *slog.Logger {
+// New makes a logger that writes lines of "json" or "text" from a level on, which may change. Text is coloured if w is a terminal.
+func New(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	switch {
 	case format == "json":

@@ -11,17 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UntilSignal gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. SIGHUP is only
-// logged. The returned function puts the signals back.
-func UntilSignal(ctx context.Context, log *slog.Logger, force func()) (context.Context, func()) {
+// UntilSignal gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. Each SIGHUP that is not
+// told yet can be received from the channel; several that come while nobody receives are one. The returned function puts the
+// signals back.
+func UntilSignal(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 8)
+	signals, hangups := make(chan os.Signal, 8), make(chan struct{}, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	go func() {
 		for s := range signals {
 			switch {
 			case s == unix.SIGHUP:
-				log.Info("SIGHUP ignored: restart the agent to read the configuration again")
+				select {
+				case hangups <- struct{}{}:
+				default: // the one that waits will see this one's configuration, too
+				}
 			case ctx.Err() == nil:
 				log.Info("stopping", "signal", s.String())
 				cancel()
@@ -31,7 +35,7 @@ func UntilSignal(ctx context.Context, log *slog.Logger, force func()) (context.C
 			}
 		}
 	}()
-	return ctx, func() {
+	return ctx, hangups, func() {
 		signal.Stop(signals)
 		close(signals)
 		cancel()

@@ -119,7 +119,7 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 
 func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
 	forced := make(chan struct{}, 1)
-	ctx, restore := process.UntilSignal(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
+	ctx, hangups, restore := process.UntilSignal(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
 	defer restore()
 	send := func(s unix.Signal) {
 		if err := unix.Kill(os.Getpid(), s); err != nil {
@@ -127,6 +127,11 @@ func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
 		}
 	}
 	send(unix.SIGHUP)
+	select {
+	case <-hangups:
+	case <-time.After(patience):
+		t.Fatal("SIGHUP was not told")
+	}
 	send(unix.SIGTERM)
 	select {
 	case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
@@ -16,6 +17,7 @@ import (
 )
 
 func registerAll(r grpc.ServiceRegistrar) {
+	agentv1.RegisterConfigServiceServer(r, agentv1.UnimplementedConfigServiceServer{})
 	containerv1.RegisterContainerServiceServer(r, containerv1.UnimplementedContainerServiceServer{})
 	containerv1.RegisterImageServiceServer(r, containerv1.UnimplementedImageServiceServer{})
 	dnsv1.RegisterNameServiceServer(r, dnsv1.UnimplementedNameServiceServer{})

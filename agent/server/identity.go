@@ -60,7 +60,7 @@ func identityOf(ctx context.Context) identity {
 }
 
 // peerCredentials asks the kernel who is behind a unix socket, and TLS who is behind a TCP connection.
-type peerCredentials struct{ tls *tls.Config }
+type peerCredentials struct{ tls func() *tls.Config }
 
 func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if u, ok := conn.(*net.UnixConn); ok {
@@ -68,10 +68,14 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 		return conn, i, err
 	}
 	remote := conn.RemoteAddr().String()
-	if c.tls == nil {
+	var config *tls.Config
+	if c.tls != nil {
+		config = c.tls()
+	}
+	if config == nil {
 		return conn, identity{remote: remote}, nil
 	}
-	secured, info, err := credentials.NewTLS(c.tls).ServerHandshake(conn)
+	secured, info, err := credentials.NewTLS(config).ServerHandshake(conn)
 	if err != nil {
 		return nil, nil, err
 	}

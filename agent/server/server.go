@@ -27,7 +27,8 @@ type Config struct {
 	Name     string // in log lines: "public", or the service's
 	Log      *slog.Logger
 	Audience Audience
-	TLS      *tls.Config // for TCP; nil: none
+	// TLS is asked at each connection by TCP, as certificates are renewed while the server runs. It may be nil and may answer nil: none.
+	TLS func() *tls.Config
 
 	Forward   grpc.StreamHandler // gets the calls of services that are not registered; nil: they are unknown
 	Forwarded []string           // those services, for reflection

@@ -21,3 +21,10 @@ type Service interface {
 	// Close lets go of files and sockets. It is called after Run has returned and no call is under way.
 	Close() error
 }
+
+// Reloader is a service that takes some of its configuration while it runs. C is its package's Config.
+type Reloader[C any] interface {
+	// Reload puts into effect what it can of cfg and leaves the rest as it is. If it fails, nothing has changed. It is called after
+	// Run's ready and before its end, beside calls, and never twice at once.
+	Reload(ctx context.Context, cfg C) error
+}

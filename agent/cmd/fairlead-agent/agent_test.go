@@ -124,7 +124,7 @@ func TestAgentsAfterAKillStartAgain(t *testing.T) {
 	p.stop(syscall.SIGINT)
 }
 
-func TestAHangupChangesNothing(t *testing.T) {
+func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
 	h := newHost(t)
 	p := h.start("dns")
 	p.awaitReady()
@@ -136,7 +136,7 @@ func TestAHangupChangesNothing(t *testing.T) {
 		t.Errorf("health: %v, %v", health, err)
 	}
 	p.stop(syscall.SIGTERM)
-	if !strings.Contains(p.log.String(), "SIGHUP ignored") {
+	if !strings.Contains(p.log.String(), "configuration read again") {
 		t.Errorf("the log is %s", p.log.String())
 	}
 }

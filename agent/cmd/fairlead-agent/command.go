@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -95,7 +96,9 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	if err != nil {
 		return err
 	}
-	log := logging.New(cmd.ErrOrStderr(), cfg.LogLevel, cfg.LogFormat)
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	log := logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)
 	for _, w := range warnings {
 		log.Warn(w)
 	}
@@ -107,21 +110,22 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	if err != nil {
 		return err
 	}
-	ctx, restore := process.UntilSignal(cmd.Context(), log, func() { os.Exit(130) })
+	ctx, hangups, restore := process.UntilSignal(cmd.Context(), log, func() { os.Exit(130) })
 	defer restore()
 	public := len(carried) > 1 || carried[0].Public
-	return carry.Run(ctx, carry.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier})
+	return carry.Run(ctx, carry.Options{
+		Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier,
+		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
+		Hangups: hangups, Level: level,
+	})
 }
 
 // load merges what file, environment and flags say.
 func load(flags *pflag.FlagSet, path string) (*config.Config, []string, error) {
-	fromFile, warnings, err := file.Read(path, flags.Changed("config-file"))
-	if err != nil {
-		return nil, nil, err
-	}
+	fromFile, warnings, unreadable := file.Read(path, flags.Changed("config-file"))
 	fromEnvironment, more := config.FromEnvironment(os.Environ())
-	cfg, err := config.Build(fromFile, fromEnvironment, fromFlags(flags))
-	if err != nil {
+	cfg, wrong := config.Build(fromFile, fromEnvironment, fromFlags(flags))
+	if err := errors.Join(unreadable, wrong); err != nil {
 		return nil, nil, err
 	}
 	return cfg, append(warnings, more...), nil

@@ -38,6 +38,22 @@ func Read(path string, explicit bool) (config.Layer, []string, error) {
 	return layer, warnings, err
 }
 
+// Check tells everything that is wrong with a file that an agent would be started with and nothing else. The warnings also tell
+// when the agent would not find it under its name.
+func Check(path string) (warnings []string, err error) {
+	layer, warnings, err := Read(path, true)
+	if base := filepath.Base(path); base != usual {
+		if _, near := config.Nearest(base, []string{usual}); near {
+			warnings = append(warnings, fmt.Sprintf("configuration file %s: an agent reads %s unless --config-file says otherwise; did you mean to name it so?", path, usual))
+		}
+	}
+	_, more := config.Build(layer)
+	return warnings, errors.Join(err, more)
+}
+
+// usual is what configuration files are called.
+const usual = "daemon.json"
+
 // reason is a path error without the path, which the subject already says.
 func reason(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {

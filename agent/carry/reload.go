@@ -1,0 +1,158 @@
+package carry
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/listen"
+)
+
+// configuration is what is in effect in this process, and how another one gets into effect.
+type configuration struct {
+	options Options
+	peers   *peers
+	agent   *agent
+
+	now       atomic.Pointer[config.Config]
+	reloading sync.Mutex
+	work      *work // nil until the agent is ready; under reloading
+}
+
+func newConfiguration(o Options, p *peers, a *agent) *configuration {
+	c := &configuration{options: o, peers: p, agent: a}
+	c.now.Store(o.Config)
+	return c
+}
+
+// host is what a service is given with a configuration.
+func (c *configuration) host(service string, cfg *config.Config) Host {
+	return Host{cfg, c.options.Log.With("service", service), c.peers.to}
+}
+
+// begin lets the agent, which is ready, reload.
+func (c *configuration) begin(w *work) {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	c.work = w
+}
+
+// heed reloads whenever a signal asks for it, until ctx ends.
+func (c *configuration) heed(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.options.Hangups:
+			if _, _, err := c.reload(ctx, false); err != nil {
+				c.options.Log.Error("configuration not read again; what was in effect still is", "error", err)
+			}
+		}
+	}
+}
+
+// reload reads the configuration again and applies what can be. With dry it only tells what that is.
+func (c *configuration) reload(ctx context.Context, dry bool) (changes []config.Change, warnings []string, err error) {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	if c.options.Reread == nil || c.work == nil {
+		return nil, nil, fault.New(fault.Unavailable, "configuration", "cannot be read again now", fault.WithHint("try again when the agent is ready"))
+	}
+	written, warnings, err := c.options.Reread()
+	if err != nil {
+		return nil, nil, err
+	}
+	next, changes, err := c.now.Load().Reload(written)
+	if err != nil {
+		return nil, nil, errors.Join(err, fault.New(fault.Conflict, "configuration", "cannot be applied in part, which would leave what does not fit together",
+			fault.WithHint("restart the agent to apply all of it")))
+	}
+	if dry {
+		return changes, warnings, nil
+	}
+	if err := c.apply(ctx, next); err != nil {
+		return nil, nil, err
+	}
+	c.now.Store(next)
+	c.tell(changes, warnings)
+	return changes, warnings, nil
+}
+
+// apply gives the configuration to all that takes it, or to nothing.
+func (c *configuration) apply(ctx context.Context, next *config.Config) error {
+	commit, undo, err := c.sockets(ctx, next)
+	if err != nil {
+		return err
+	}
+	before := c.now.Load()
+	for i, m := range c.agent.members {
+		if err := c.give(ctx, m, next); err != nil {
+			for _, done := range c.agent.members[:i] {
+				err = errors.Join(err, c.give(context.WithoutCancel(ctx), done, before))
+			}
+			return errors.Join(err, undo())
+		}
+	}
+	commit()
+	if c.options.Level != nil {
+		c.options.Level.Set(next.LogLevel)
+	}
+	return nil
+}
+
+func (c *configuration) give(ctx context.Context, m *member, cfg *config.Config) error {
+	if m.Reload == nil {
+		return nil
+	}
+	return m.Reload(ctx, m.service, c.host(m.Name, cfg))
+}
+
+// sockets opens what the public server shall listen on too, and reads its certificates, which may be new in the same files. commit puts
+// both to use and cannot fail; undo forgets them.
+func (c *configuration) sockets(ctx context.Context, next *config.Config) (commit func(), undo func() error, err error) {
+	public := c.agent.public
+	if public == nil {
+		return func() {}, func() error { return nil }, nil
+	}
+	secured, err := listen.TLS(next)
+	if err != nil {
+		return nil, nil, err
+	}
+	owners, err := listen.Public(next.Group)
+	if err != nil {
+		return nil, nil, err
+	}
+	opened, err := open(ctx, public.missing(next.Hosts), owners)
+	if err != nil {
+		return nil, nil, err
+	}
+	commit = func() {
+		c.agent.tls.Store(secured)
+		public.exchange(c.options.Log, c.work, opened, next.Hosts)
+		c.agent.warnOfOpen(next)
+	}
+	return commit, func() error { return closeAll(opened) }, nil
+}
+
+func (c *configuration) tell(changes []config.Change, warnings []string) {
+	for _, w := range warnings {
+		c.options.Log.Warn(w)
+	}
+	applied, waiting := []string{}, []string{}
+	for _, change := range changes {
+		if change.Live {
+			applied = append(applied, change.Key)
+		} else {
+			waiting = append(waiting, change.Key)
+		}
+	}
+	level := slog.LevelInfo
+	if len(waiting) > 0 {
+		level = slog.LevelWarn
+	}
+	c.options.Log.Log(context.Background(), level, "configuration read again", "applied", applied, "wait_for_restart", waiting)
+}

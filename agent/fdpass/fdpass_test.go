@@ -1,0 +1,118 @@
+package fdpass_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/fdpass"
+)
+
+// serve answers at a socket until the test ends.
+func serve(t *testing.T, give fdpass.Giver) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "fd.sock")
+	l, err := fdpass.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- fdpass.Serve(ctx, l, give) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+func note(t *testing.T, text string) *os.File {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	_, _ = w.WriteString(text)
+	_ = w.Close()
+	return r
+}
+
+func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
+	path := serve(t, func(_ context.Context, r fdpass.Request) ([]*os.File, error) {
+		return []*os.File{note(t, r.What), note(t, r.Owner)}, nil
+	})
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			files, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "pipes", Owner: "me"})
+			if err != nil || len(files) != 2 {
+				t.Errorf("%d files, %v", len(files), err)
+				return
+			}
+			for i, want := range []string{"pipes", "me"} {
+				if got, err := io.ReadAll(files[i]); string(got) != want || err != nil {
+					t.Errorf("file %d: %q, %v; want %q", i, got, err, want)
+				}
+				_ = files[i].Close()
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestAFaultComesAsItWasMade(t *testing.T) {
+	path := serve(t, func(_ context.Context, r fdpass.Request) ([]*os.File, error) {
+		if r.What == "nothing" {
+			return nil, nil
+		}
+		return nil, fault.New(fault.NotFound, "sandbox of 0123", "not found", fault.WithHint("make it first"))
+	})
+	_, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "sockets"})
+	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "sandbox of 0123: not found; make it first") {
+		t.Errorf("err = %v", err)
+	}
+	if files, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "nothing"}); err != nil || len(files) != 0 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
+func TestAskingNobodyIsUnavailable(t *testing.T) {
+	_, err := fdpass.Ask(t.Context(), filepath.Join(t.TempDir(), "fd.sock"), fdpass.Request{})
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("err = %v, want an Unavailable fault", err)
+	}
+}
+
+func TestAGiverThatHangsHoldsNobodyLongerThanTheyWant(t *testing.T) {
+	release := make(chan struct{})
+	path := serve(t, func(context.Context, fdpass.Request) ([]*os.File, error) { <-release; return nil, nil })
+	defer close(release)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := fdpass.Ask(ctx, path, fdpass.Request{}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("err = %v, want an Unavailable fault", err)
+	}
+}
+
+func TestAStaleSocketIsReplacedAndKeptFromOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fd.sock")
+	for range 2 {
+		l, err := fdpass.Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		_ = l.Close()
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+}
