@@ -4,10 +4,37 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/format"
 	"github.com/fairlead/fairlead/ctl/inspect"
 )
+
+// InspectCommand makes the inspect command of one kind of object.
+func (c *CLI) InspectCommand(kind string, get func(context.Context, *client.Client, string) (any, error)) *cobra.Command {
+	var text string
+	upper := strings.ToUpper(kind)
+	cmd := &cobra.Command{
+		Use:   fmt.Sprintf("inspect [OPTIONS] %s [%s...]", upper, upper),
+		Short: fmt.Sprintf("Show all that is known of one or more %ss, as JSON", kind),
+		Args:  AtLeast(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			return c.Inspect(cmd.Context(), names, text, func(ctx context.Context, name string) (any, error) {
+				return get(ctx, cl, name)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each "+kind)
+	return cmd
+}
 
 // Inspect prints the documents of the named objects: as one JSON array, or what a template makes of each. Objects that cannot be found are
 // said on standard error, and make the exit code 1.

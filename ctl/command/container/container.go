@@ -25,7 +25,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
 		newRun(c), newCreate(c), newStart(c), newStop(c), newKill(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
-		newLogs(c), newExec(c), newAttach(c), newPort(c), newWait(c), newInspect(c))
+		newLogs(c), newExec(c), newAttach(c), newPort(c), newWait(c), c.InspectCommand("container", Document))
 }
 
 // get asks the agent for one container.
@@ -45,26 +45,6 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 		return nil, ctx.Err()
 	}
 	return inspect.Of(c, image.GetImage()), nil
-}
-
-func newInspect(c *cli.CLI) *cobra.Command {
-	var text string
-	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Show all that is known of one or more containers, as JSON",
-		Args:  cli.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.Client()
-			if err != nil {
-				return err
-			}
-			return c.Inspect(cmd.Context(), args, text, func(ctx context.Context, name string) (any, error) {
-				return Document(ctx, cl, name)
-			})
-		},
-	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each container")
-	return cmd
 }
 
 // each makes a command's work on several containers: do is given one reference at a time, and prints nothing itself.

@@ -20,7 +20,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 // Group is `fairlead image`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("image", "Manage images",
-		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm", "remove"), newTag(c), newInspect(c))
+		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm", "remove"), newTag(c), c.InspectCommand("image", Document))
 }
 
 // Document is what `inspect` prints of an image.
@@ -30,24 +30,4 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 		return nil, err
 	}
 	return inspect.OfImage(res.GetImage()), nil
-}
-
-func newInspect(c *cli.CLI) *cobra.Command {
-	var text string
-	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] IMAGE [IMAGE...]",
-		Short: "Show all that is known of one or more images, as JSON",
-		Args:  cli.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.Client()
-			if err != nil {
-				return err
-			}
-			return c.Inspect(cmd.Context(), args, text, func(ctx context.Context, name string) (any, error) {
-				return Document(ctx, cl, name)
-			})
-		},
-	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each image")
-	return cmd
 }

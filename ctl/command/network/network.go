@@ -16,7 +16,7 @@ import (
 
 // Group is `fairlead network`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("network", "Look at networks", newList(c), newInspect(c))
+	return cli.Group("network", "Look at networks", newList(c), c.InspectCommand("network", Document))
 }
 
 type listOptions struct {
@@ -84,24 +84,4 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 		return nil, err
 	}
 	return inspect.OfNetwork(res.GetNetwork()), nil
-}
-
-func newInspect(c *cli.CLI) *cobra.Command {
-	var text string
-	cmd := &cobra.Command{
-		Use:   "inspect [OPTIONS] NETWORK [NETWORK...]",
-		Short: "Show all that is known of one or more networks, as JSON",
-		Args:  cli.AtLeast(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cl, err := c.Client()
-			if err != nil {
-				return err
-			}
-			return c.Inspect(cmd.Context(), args, text, func(ctx context.Context, name string) (any, error) {
-				return Document(ctx, cl, name)
-			})
-		},
-	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each network")
-	return cmd
 }
