@@ -27,6 +27,12 @@ type names struct {
 	mu sync.Mutex // one change at a time: files and state of an owner change together, and commits queue up anyway
 }
 
+func (n *names) configure(c resolvconf.Conf) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.configured = c
+}
+
 // Register writes the files and then commits, so that a registration that is on disk has files that are whole.
 func (n *names) Register(ctx context.Context, r registration.Registration) (api.Registered, error) {
 	if err := r.Validate(); err != nil {

@@ -42,8 +42,8 @@ type Service struct {
 
 // New checks the configuration and opens the state. It changes no container's file.
 func New(_ context.Context, cfg Config) (*Service, error) {
-	configured := resolvconf.Conf{Search: cfg.Search, Servers: cfg.Servers, Options: cfg.Options}
-	if err := registration.ValidateNames("configuration", configured); err != nil {
+	configured, err := cfg.forContainers()
+	if err != nil {
 		return nil, err
 	}
 	root, err := filepath.Abs(cfg.ExecRoot) // the paths are answered to others, who may stand in another folder
@@ -65,6 +65,22 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
 	}
 	return &Service{Server: api.New(n), names: n}, nil
+}
+
+// forContainers is what containers get that name nothing themselves.
+func (c Config) forContainers() (resolvconf.Conf, error) {
+	conf := resolvconf.Conf{Search: c.Search, Servers: c.Servers, Options: c.Options}
+	return conf, registration.ValidateNames("configuration", conf)
+}
+
+// Reload takes servers, search domains and options, for containers that are registered from now on.
+func (s *Service) Reload(_ context.Context, cfg Config) error {
+	configured, err := cfg.forContainers()
+	if err != nil {
+		return err
+	}
+	s.names.configure(configured)
+	return nil
 }
 
 // Run brings files and state together, and then only waits: nothing but requests changes them.

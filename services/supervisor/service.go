@@ -46,6 +46,7 @@ type Service struct {
 	runner *run.Runner
 	driver *runtime.Driver
 	store  *store.Store
+	images *image.Images
 }
 
 // New opens the stores and tries conmon, the OCI runtime and the cgroups. It touches no container before Run.
@@ -67,9 +68,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if s.store, err = store.Open(cfg.DataRoot); err != nil {
 		return nil, err
 	}
-	images, err := image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
-		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log})
-	if err != nil {
+	if s.images, err = image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
+		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 	// The driver tells of exits as soon as it adopts a container, which it does for the runner alone.
@@ -77,21 +77,26 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
 		return nil, err
 	}
-	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: images,
+	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
-	return s, s.serve(cfg, groups, images)
+	return s, s.serve(cfg, groups)
 }
 
-func (s *Service) serve(cfg Config, groups cgroup.Layout, images *image.Images) error {
+func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	runtimePath, err := s.driver.Runtime("")
 	if err != nil {
 		return err
 	}
-	s.Server = api.NewServer(api.NewContainerServer(s.runner), api.NewImageServer(images),
+	s.Server = api.NewServer(api.NewContainerServer(s.runner), api.NewImageServer(s.images),
 		api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
-			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(images.List()) }))
+			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }))
 	return nil
+}
+
+// Reload takes the registries' mirrors and those that are insecure.
+func (s *Service) Reload(_ context.Context, cfg Config) error {
+	return s.images.UseRegistries(cfg.RegistryMirrors, cfg.InsecureRegistries)
 }
 
 // Run finds what ran before, clears what was half done, and keeps both up until ctx ends.

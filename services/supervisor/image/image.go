@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -37,7 +38,7 @@ type Images struct {
 	root   string
 	store  *store.Store
 	layers *layers.Store
-	client *registry.Client
+	client atomic.Pointer[registry.Client]
 	log    *slog.Logger
 }
 
@@ -51,10 +52,21 @@ func Open(_ context.Context, cfg Config) (*Images, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Images{root: cfg.Root, store: cfg.Store, layers: ls, client: client, log: cfg.Log}
+	m := &Images{root: cfg.Root, store: cfg.Store, layers: ls, log: cfg.Log}
+	m.client.Store(client)
 	m.removeSpools()
 	m.reportMissing()
 	return m, nil
+}
+
+// UseRegistries changes the mirrors and the insecure registries of pulls that begin from now on.
+func (m *Images) UseRegistries(mirrors, insecure []string) error {
+	client, err := registry.New(mirrors, insecure, m.log)
+	if err != nil {
+		return err
+	}
+	m.client.Store(client)
+	return nil
 }
 
 // removeSpools removes archives that a crash left in the moment between their making and their unlinking.

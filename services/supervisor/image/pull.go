@@ -44,7 +44,7 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 			return nil, err
 		}
 	}
-	sources, err := m.client.Sources(ctx, ref, registry.Credentials{Username: req.Username, Password: req.Password, IdentityToken: req.IdentityToken})
+	sources, err := m.client.Load().Sources(ctx, ref, registry.Credentials{Username: req.Username, Password: req.Password, IdentityToken: req.IdentityToken})
 	if err != nil {
 		return nil, err
 	}
