@@ -128,7 +128,7 @@ func (h *host) run() *agent {
 
 // onBridge asks for a sandbox on the default bridge.
 func onBridge(owner string) network.Request {
-	return network.Request{Owner: owner, Mode: network.Private, Networks: []string{"bridge"}}
+	return network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}
 }
 
 func (a *agent) create(req network.Request) network.Sandbox {
@@ -148,7 +148,7 @@ func (a *agent) container() network.Sandbox {
 
 func (a *agent) release(sb network.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, false); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -15,8 +17,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/api"
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/networks"
 	"github.com/fairlead/fairlead/services/netagent/reconcile"
 	"github.com/fairlead/fairlead/services/netagent/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/store"
@@ -37,6 +41,8 @@ type Config struct {
 	MTU              int    // 1500
 	BridgeName       string // docker0
 
+	AddressSpace network.Space // where subnets come from that nobody gives; Docker's ranges, and IPv6 addresses of the host's own
+
 	Guard     natv1.GuardServiceClient // natagent
 	Namespace string                   // a file that is the host's network namespace; the process's own
 }
@@ -47,6 +53,7 @@ type Service struct {
 	settings   network.Settings
 	store      *store.Store
 	host       *kernel.Host
+	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
@@ -84,8 +91,11 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 	bridges := bridge.New(host)
 	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges}, g, cfg.Log)
-	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, filepath.Join(cfg.ExecRoot, "netns"))
-	s.Server = api.New(networks{db}, s.sandboxes)
+	book := ipam.NewBook()
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Space: cfg.AddressSpace,
+		Nameservers: nameservers})
+	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
+	s.Server = api.New(s.networks, s.sandboxes)
 	return s
 }
 
@@ -106,6 +116,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	all.Go(func() { s.reconciler.Watch(ctx) })
+	all.Go(func() { s.networks.Finish(ctx) })
 	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
 		return nil // told to stop while waiting, which is the only way that it fails
 	}
@@ -120,18 +131,21 @@ func (s *Service) Close() error {
 	return s.store.Close()
 }
 
-// networks shows the stored networks to the API.
-type networks struct{ store *store.Store }
-
-func (n networks) List() []network.Network {
-	var out []network.Network
-	for _, stored := range n.store.Networks() {
-		out = append(out, stored.Network)
+// nameservers are the host's, as far as its resolv.conf names them. Without one there are none.
+func nameservers() []netip.Addr {
+	data, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(line)
+		if len(words) < 2 || words[0] != "nameserver" {
+			continue
+		}
+		if addr, err := netip.ParseAddr(words[1]); err == nil {
+			out = append(out, addr.WithZone(""))
+		}
 	}
 	return out
-}
-
-func (n networks) Find(ref string) (network.Network, error) {
-	stored, err := n.store.FindNetwork(ref)
-	return stored.Network, err
 }

@@ -125,12 +125,12 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 		"no owner":               {network.Request{Mode: network.Private}, fault.Invalid},
 		"a short owner":          {network.Request{Owner: "web", Mode: network.Private}, fault.Invalid},
 		"no mode":                {network.Request{Owner: id.New()}, fault.Invalid},
-		"an unknown network":     {network.Request{Owner: id.New(), Mode: network.Private, Networks: []string{"nosuch"}}, fault.NotFound},
-		"an empty network":       {network.Request{Owner: id.New(), Mode: network.Private, Networks: []string{""}}, fault.Invalid},
-		"an endpoint on host":    {network.Request{Owner: id.New(), Mode: network.Private, Networks: []string{"host"}}, fault.Invalid},
-		"an endpoint on none":    {network.Request{Owner: id.New(), Mode: network.Private, Networks: []string{"none"}}, fault.Invalid},
-		"endpoints in host mode": {network.Request{Owner: id.New(), Mode: network.Host, Networks: []string{"bridge"}}, fault.Invalid},
-		"a network twice":        {network.Request{Owner: id.New(), Mode: network.Private, Networks: []string{"bridge", "default"}}, fault.Invalid},
+		"an unknown network":     {network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "nosuch"}}}, fault.NotFound},
+		"an empty network":       {network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: ""}}}, fault.Invalid},
+		"an endpoint on host":    {network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "host"}}}, fault.Invalid},
+		"an endpoint on none":    {network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "none"}}}, fault.Invalid},
+		"endpoints in host mode": {network.Request{Owner: id.New(), Mode: network.Host, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}, fault.Invalid},
+		"a network twice":        {network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "default"}}}, fault.Invalid},
 	} {
 		if _, err := a.sandboxes.Create(context.Background(), c.req); !fault.Is(err, c.kind) {
 			t.Errorf("%s: %v, want kind %d", name, err, c.kind)
@@ -167,7 +167,7 @@ func TestFiftyAtOnceAllGetTheirOwn(t *testing.T) {
 	a.mustReach(all[0].NetnsPath, a.address(all[n-1]))
 	for _, sb := range all {
 		wg.Go(func() {
-			if err := a.sandboxes.Release(context.Background(), sb.Owner); err != nil {
+			if err := a.sandboxes.Release(context.Background(), sb.Owner, false); err != nil {
 				t.Error(err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/agent/faultrpc"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/api"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
@@ -34,6 +36,24 @@ func (fakeNetworks) Find(ref string) (network.Network, error) {
 	}
 	return defaultBridge(), nil
 }
+
+func (fakeNetworks) Create(_ context.Context, w network.Wanted) (network.Network, error) {
+	n, err := w.Draft()
+	for _, p := range w.Pools {
+		n.Pools = append(n.Pools, p.On(p.Subnet))
+	}
+	n.CreatedAt = created
+	return n, err
+}
+
+func (fakeNetworks) Delete(_ context.Context, ref string) (string, error) {
+	if ref != "n1" {
+		return "", fault.NotFoundf("network "+ref, "not found")
+	}
+	return "1d", nil
+}
+
+func (fakeNetworks) Counts(n network.Network) []ipam.Count { return make([]ipam.Count, len(n.Pools)) }
 
 func defaultBridge() network.Network {
 	n := network.Settings{DefaultGateway: netip.MustParseAddr("172.17.0.254")}.WithDefaults().Predefined()[0]
@@ -53,7 +73,15 @@ func (f *fakeSandboxes) Create(_ context.Context, r network.Request) (network.Sa
 }
 func (f *fakeSandboxes) Get(owner string) (network.Sandbox, error) { return f.get(owner) }
 func (f *fakeSandboxes) List() []network.Sandbox                   { return []network.Sandbox{sandbox()} }
-func (f *fakeSandboxes) Release(_ context.Context, owner string) error {
+func (f *fakeSandboxes) Connect(_ context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
+	return f.create(network.Request{Owner: owner, Endpoints: []network.EndpointSpec{spec}})
+}
+
+func (f *fakeSandboxes) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
+	return f.create(network.Request{Owner: owner, OwnerName: ref})
+}
+
+func (f *fakeSandboxes) Release(_ context.Context, owner string, _ bool) error {
 	f.gone = append(f.gone, owner)
 	return nil
 }
@@ -97,6 +125,14 @@ func same(t *testing.T, got, want any) {
 	}
 }
 
+// sameValue compares values of the domain.
+func sameValue(t *testing.T, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestARequestBecomesTheDomainsWords(t *testing.T) {
 	for name, c := range map[string]struct {
 		req  *networkv1.CreateSandboxRequest
@@ -104,14 +140,19 @@ func TestARequestBecomesTheDomainsWords(t *testing.T) {
 	}{
 		"private": {&networkv1.CreateSandboxRequest{Owner: "o", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
 			Endpoints: []*networkv1.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}},
-			network.Request{Owner: "o", Mode: network.Private, Networks: []string{"bridge", "b2"}}},
+			network.Request{Owner: "o", Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}}},
+		"all options": {&networkv1.CreateSandboxRequest{Owner: "o", OwnerName: "web", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
+			Endpoints: []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01",
+				InterfaceName: "lan", GatewayPriority: -3}}},
+			network.Request{Owner: "o", OwnerName: "web", Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "b2",
+				IPv4: netip.MustParseAddr("10.0.0.5"), IPv6: netip.MustParseAddr("fd00::5"), MAC: "02:00:00:00:00:01", Interface: "lan", Priority: -3}}}},
 		"host":            {&networkv1.CreateSandboxRequest{Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST}, network.Request{Mode: network.Host}},
 		"no mode":         {&networkv1.CreateSandboxRequest{}, network.Request{}},
 		"an unknown mode": {&networkv1.CreateSandboxRequest{Mode: 77}, network.Request{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := networkv1.NewSandboxServiceClient(dial(t, &fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
-				same(t, r, c.want)
+				sameValue(t, r, c.want)
 				return sandbox(), nil
 			}}))
 			resp, err := client.CreateSandbox(t.Context(), c.req)
@@ -152,7 +193,7 @@ func TestSandboxesAreListedFetchedAndReleased(t *testing.T) {
 
 func TestNetworksAreListedAndFetched(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
-	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, InterContainer: true,
+	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, InterContainer: true, Ipv4: true,
 		CreatedAt: timestamppb.New(created), Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1", ContainerGateway: "172.17.0.254"}}}
 	list, err := client.ListNetworks(t.Context(), &networkv1.ListNetworksRequest{})
 	if err != nil {
@@ -166,6 +207,59 @@ func TestNetworksAreListedAndFetched(t *testing.T) {
 	same(t, got.GetNetwork(), want)
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
 		if _, err := client.GetNetwork(t.Context(), &networkv1.GetNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
+			t.Errorf("reference %q: %v", ref, err)
+		}
+	}
+}
+
+func TestEndpointsAreConnectedAndDisconnected(t *testing.T) {
+	var got []network.Request
+	client := networkv1.NewSandboxServiceClient(dial(t, &fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
+		got = append(got, r)
+		return sandbox(), nil
+	}}))
+	connected, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: &networkv1.EndpointSpec{Network: "b2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, connected.GetSandbox(), sandboxMessage())
+	if _, err := client.DisconnectEndpoint(t.Context(), &networkv1.DisconnectEndpointRequest{Owner: "o", Network: "b2"}); err != nil {
+		t.Fatal(err)
+	}
+	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}}, {Owner: "o", OwnerName: "b2"}})
+	for _, e := range []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "1.2.3"}, {Network: "b2", Ipv6Address: "x"}} {
+		if _, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: e}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+}
+
+func TestNetworksAreMadeAndDeleted(t *testing.T) {
+	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
+	on := true
+	req := &networkv1.CreateNetworkRequest{Name: "n1", Internal: true, Ipv6: &on, Labels: map[string]string{"a": "b"},
+		Options: map[string]string{network.OptMTU: "1400", network.OptHostBinding: "127.0.0.1"},
+		Pools: []*networkv1.PoolSpec{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"x": "10.1.0.5"}},
+			{Subnet: "fd00:1::/64"}}}
+	made, err := client.CreateNetwork(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Internal: true, Ipv4: true, Ipv6: true, Mtu: 1400, Masquerade: true,
+		InterContainer: true, Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1", CreatedAt: timestamppb.New(created),
+		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"x": "10.1.0.5"}},
+			{Subnet: "fd00:1::/64", Gateway: "fd00:1::1"}}})
+	for _, p := range []*networkv1.PoolSpec{{Subnet: "x"}, {Subnet: "10.1.0.0"}, {IpRange: "1/2"}, {Gateway: "x"}, {AuxAddresses: map[string]string{"x": "y"}}} {
+		if _, err := client.CreateNetwork(t.Context(), &networkv1.CreateNetworkRequest{Name: "n1", Pools: []*networkv1.PoolSpec{p}}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v: %v", p, err)
+		}
+	}
+	gone, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: "n1"})
+	if err != nil || gone.GetId() != "1d" {
+		t.Errorf("deleted %v, %v", gone, err)
+	}
+	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
+		if _, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
 			t.Errorf("reference %q: %v", ref, err)
 		}
 	}

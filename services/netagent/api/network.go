@@ -20,7 +20,7 @@ type networkHandler struct {
 func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
 	out := &networkv1.ListNetworksResponse{}
 	for _, n := range h.networks.List() {
-		out.Networks = append(out.Networks, networkOut(n))
+		out.Networks = append(out.Networks, h.out(n))
 	}
 	return out, nil
 }
@@ -34,15 +34,117 @@ func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetwork
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.GetNetworkResponse{Network: networkOut(n)}, nil
+	return &networkv1.GetNetworkResponse{Network: h.out(n)}, nil
+}
+
+// CreateNetwork makes one.
+func (h *networkHandler) CreateNetwork(ctx context.Context, req *networkv1.CreateNetworkRequest) (*networkv1.CreateNetworkResponse, error) {
+	wanted, err := wantedIn(req)
+	if err != nil {
+		return nil, err
+	}
+	n, err := h.networks.Create(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.CreateNetworkResponse{Network: h.out(n)}, nil
+}
+
+// DeleteNetwork deletes one.
+func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.DeleteNetworkRequest) (*networkv1.DeleteNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	networkID, err := h.networks.Delete(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.DeleteNetworkResponse{Id: networkID}, nil
+}
+
+func wantedIn(req *networkv1.CreateNetworkRequest) (network.Wanted, error) {
+	out := network.Wanted{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(), IPv4: req.Ipv4,
+		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions()}
+	for _, p := range req.GetPools() {
+		pool, err := poolIn("network "+req.GetName(), p)
+		if err != nil {
+			return out, err
+		}
+		out.Pools = append(out.Pools, pool)
+	}
+	return out, nil
+}
+
+func poolIn(subject string, p *networkv1.PoolSpec) (out network.WantedPool, err error) {
+	if out.Subnet, err = prefixIn(subject, "subnet", p.GetSubnet()); err != nil {
+		return out, err
+	}
+	if out.Range, err = prefixIn(subject, "ip-range", p.GetIpRange()); err != nil {
+		return out, err
+	}
+	if out.Gateway, err = addrIn(subject, "gateway", p.GetGateway()); err != nil {
+		return out, err
+	}
+	for name, text := range p.GetAuxAddresses() {
+		addr, err := addrIn(subject, "aux-address", text)
+		if err != nil {
+			return out, err
+		}
+		if out.Aux == nil {
+			out.Aux = map[string]netip.Addr{}
+		}
+		out.Aux[name] = addr
+	}
+	return out, nil
+}
+
+// addrIn reads an address; nothing is an invalid one.
+func addrIn(subject, field, text string) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return addr, fault.Invalidf(subject, field, "invalid IP address: %s", text)
+	}
+	return addr, nil
+}
+
+// prefixIn reads a prefix; nothing is an invalid one.
+func prefixIn(subject, field, text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return prefix, fault.Invalidf(subject, field, "invalid CIDR block: %s", text)
+	}
+	return prefix, nil
+}
+
+// out writes a network with how full it is.
+func (h *networkHandler) out(n network.Network) *networkv1.Network {
+	out := networkOut(n)
+	for i, c := range h.networks.Counts(n) {
+		out.Pools[i].Used, out.Pools[i].Free = c.Used, c.Free
+	}
+	return out
 }
 
 func networkOut(n network.Network) *networkv1.Network {
 	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Predefined: n.Predefined, Bridge: n.Bridge,
-		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, InterContainer: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt)}
+		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, InterContainer: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt),
+		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), HostBinding: addrOut(n.HostBinding)}
 	for _, p := range n.Pools {
-		out.Pools = append(out.Pools, &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range),
-			Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)})
+		pool := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range),
+			Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}
+		for name, a := range p.Aux {
+			if pool.AuxAddresses == nil {
+				pool.AuxAddresses = map[string]string{}
+			}
+			pool.AuxAddresses[name] = a.String()
+		}
+		out.Pools = append(out.Pools, pool)
 	}
 	return out
 }

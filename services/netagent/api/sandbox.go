@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 
+	"github.com/fairlead/fairlead/agent/id"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -14,11 +15,37 @@ type sandboxHandler struct {
 
 // CreateSandbox makes a sandbox.
 func (h *sandboxHandler) CreateSandbox(ctx context.Context, req *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse, error) {
-	sb, err := h.sandboxes.Create(ctx, requestIn(req))
+	wanted, err := requestIn(req)
+	if err != nil {
+		return nil, err
+	}
+	sb, err := h.sandboxes.Create(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
 	return &networkv1.CreateSandboxResponse{Sandbox: sandboxOut(sb)}, nil
+}
+
+// ConnectEndpoint plugs one more network in.
+func (h *sandboxHandler) ConnectEndpoint(ctx context.Context, req *networkv1.ConnectEndpointRequest) (*networkv1.ConnectEndpointResponse, error) {
+	spec, err := specIn(req.GetOwner(), req.GetEndpoint())
+	if err != nil {
+		return nil, err
+	}
+	sb, err := h.sandboxes.Connect(ctx, req.GetOwner(), spec)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.ConnectEndpointResponse{Sandbox: sandboxOut(sb)}, nil
+}
+
+// DisconnectEndpoint takes one network out.
+func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context, req *networkv1.DisconnectEndpointRequest) (*networkv1.DisconnectEndpointResponse, error) {
+	sb, err := h.sandboxes.Disconnect(ctx, req.GetOwner(), req.GetNetwork())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.DisconnectEndpointResponse{Sandbox: sandboxOut(sb)}, nil
 }
 
 // GetSandbox answers an owner's.
@@ -41,15 +68,15 @@ func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxes
 
 // Release gives back everything that an owner has.
 func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
-	if err := h.sandboxes.Release(ctx, req.GetOwner()); err != nil {
+	if err := h.sandboxes.Release(ctx, req.GetOwner(), req.GetKeepNamespace()); err != nil {
 		return nil, err
 	}
 	return &networkv1.ReleaseResponse{}, nil
 }
 
 // requestIn leaves a mode that it does not know empty, which the domain refuses.
-func requestIn(req *networkv1.CreateSandboxRequest) network.Request {
-	out := network.Request{Owner: req.GetOwner()}
+func requestIn(req *networkv1.CreateSandboxRequest) (network.Request, error) {
+	out := network.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
 	switch req.GetMode() {
 	case networkv1.SandboxMode_SANDBOX_MODE_PRIVATE:
 		out.Mode = network.Private
@@ -57,13 +84,27 @@ func requestIn(req *networkv1.CreateSandboxRequest) network.Request {
 		out.Mode = network.Host
 	}
 	for _, e := range req.GetEndpoints() {
-		out.Networks = append(out.Networks, e.GetNetwork())
+		spec, err := specIn(req.GetOwner(), e)
+		if err != nil {
+			return out, err
+		}
+		out.Endpoints = append(out.Endpoints, spec)
 	}
-	return out
+	return out, nil
+}
+
+func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, error) {
+	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(), Priority: int(e.GetGatewayPriority())}
+	var err error
+	if out.IPv4, err = addrIn("sandbox of "+id.Short(owner), "ip", e.GetIpv4Address()); err != nil {
+		return out, err
+	}
+	out.IPv6, err = addrIn("sandbox of "+id.Short(owner), "ip6", e.GetIpv6Address())
+	return out, err
 }
 
 func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
-	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsPath: sb.NetnsPath, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	out := &networkv1.Sandbox{Owner: sb.Owner, Kept: sb.Kept, NetnsPath: sb.NetnsPath, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 	if sb.Mode == network.Host {
 		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 	}
@@ -71,7 +112,8 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 		out.Endpoints = append(out.Endpoints, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
-			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge})
+			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
+			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed()})
 	}
 	return out
 }

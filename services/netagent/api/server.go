@@ -7,11 +7,16 @@ import (
 	"google.golang.org/grpc"
 
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
-// Networks tells which networks there are.
+// Networks makes and deletes networks, and tells which there are.
 type Networks interface {
+	Create(context.Context, network.Wanted) (network.Network, error)
+	Delete(ctx context.Context, ref string) (networkID string, err error)
+	// Counts tells how full a network's pools are, in their order.
+	Counts(network.Network) []ipam.Count
 	List() []network.Network
 	Find(ref string) (network.Network, error)
 }
@@ -21,7 +26,9 @@ type Sandboxes interface {
 	Create(context.Context, network.Request) (network.Sandbox, error)
 	Get(owner string) (network.Sandbox, error)
 	List() []network.Sandbox
-	Release(ctx context.Context, owner string) error
+	Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error)
+	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
+	Release(ctx context.Context, owner string, keepNamespace bool) error
 }
 
 // Server serves both of netagent's services.

@@ -36,7 +36,7 @@ func New(client natv1.GuardServiceClient, s *store.Store, opened func(networkID 
 }
 
 // Needed tells whether a network has anything to guard.
-func Needed(n network.Network) bool { return n.Driver == network.DriverBridge }
+func Needed(n network.Network) bool { return n.Guarded() }
 
 // Acknowledged tells whether natagent has once acknowledged the network as it is now.
 func Acknowledged(n store.Network) bool { return !Needed(n.Network) || n.Guarded == content(n.Network) }
@@ -44,11 +44,15 @@ func Acknowledged(n store.Network) bool { return !Needed(n.Network) || n.Guarded
 // content is what natagent must know of a network, as text to compare.
 func content(n network.Network) string {
 	w := wanted(n)
-	return fmt.Sprintf("%s %v masquerade=%t inter_container=%t", w.GetBridge(), w.GetSubnets(), w.GetMasquerade(), w.GetInterContainer())
+	text := fmt.Sprintf("%s %v masquerade=%t inter_container=%t", w.GetBridge(), w.GetSubnets(), w.GetMasquerade(), w.GetInterContainer())
+	if w.GetInternal() {
+		text += " internal"
+	}
+	return text
 }
 
 func wanted(n network.Network) *natv1.GuardedNetwork {
-	g := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, InterContainer: n.InterContainer}
+	g := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, InterContainer: n.InterContainer, Internal: n.Internal}
 	for _, p := range n.Pools {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}
@@ -78,6 +82,17 @@ func (g *Guard) Put(ctx context.Context, n network.Network) error {
 		return err
 	}
 	return g.opened(n.ID)
+}
+
+// Delete has natagent forget a network. No error if it does not know it.
+func (g *Guard) Delete(ctx context.Context, n network.Network) error {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := g.client.DeleteNetwork(call, &natv1.DeleteNetworkRequest{Id: n.ID}); err != nil {
+		return fault.New(fault.Unavailable, n.Subject(), "natagent has not taken down its guards for it", fault.WithCause(err),
+			fault.WithHint("see that natagent runs and is well, then try again"))
+	}
+	return nil
 }
 
 // Insist asks natagent again and again until it acknowledges the network or ctx ends. It logs the first failure.

@@ -44,6 +44,13 @@ func (b *Book) Return(network string, addr netip.Addr) {
 	delete(b.taken[network], addr)
 }
 
+// Forget forgets a network with all that is taken on it.
+func (b *Book) Forget(network string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.taken, network)
+}
+
 func (b *Book) has(network string, addr netip.Addr) bool {
 	_, ok := b.taken[network][addr]
 	return ok

@@ -11,16 +11,13 @@ import (
 type Pool struct {
 	Subnet   netip.Prefix
 	Range    netip.Prefix // the part of Subnet for automatic addresses; not valid means all of it
-	Reserved []netip.Addr // never given out: gateways
+	Reserved []netip.Addr // never given out: gateways, and what the network's maker has set aside
 }
 
 // Lowest is the lowest address that is neither used nor reserved; false if there is none. The subnet's first address and,
 // for IPv4, its last one are never given out, unless the subnet is too small to have such.
 func (p Pool) Lowest(used func(netip.Addr) bool) (netip.Addr, bool) {
-	from := p.Range.Masked()
-	if !p.Range.IsValid() {
-		from = p.Subnet.Masked()
-	}
+	from := p.from()
 	for a := from.Addr(); a.IsValid() && from.Contains(a); a = a.Next() {
 		if !used(a) && !p.kept(a) {
 			return a, true
@@ -28,6 +25,17 @@ func (p Pool) Lowest(used func(netip.Addr) bool) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
+
+// from is where automatic addresses come from.
+func (p Pool) from() netip.Prefix {
+	if p.Range.IsValid() {
+		return p.Range.Masked()
+	}
+	return p.Subnet.Masked()
+}
+
+// Usable tells whether a container may have an address, if nobody else has it.
+func (p Pool) Usable(a netip.Addr) bool { return !p.kept(a) }
 
 // kept tells whether an address is not for containers.
 func (p Pool) kept(a netip.Addr) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/testns"
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/netagent/sandbox"
@@ -29,18 +30,18 @@ func BenchmarkCreateSandbox(b *testing.B) {
 	var owners []string
 	defer func() {
 		for _, owner := range owners {
-			if err := m.Release(context.Background(), owner); err != nil {
+			if err := m.Release(context.Background(), owner, false); err != nil {
 				b.Error(err)
 			}
 		}
 	}()
 	for b.Loop() {
 		owner := id.New()
-		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Networks: []string{"bridge"}}); err != nil {
+		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner) })
+		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner, false) })
 		b.StartTimer()
 	}
 }
@@ -51,11 +52,11 @@ func BenchmarkReleaseSandbox(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		owner := id.New()
-		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Networks: []string{"bridge"}}); err != nil {
+		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := m.Release(context.Background(), owner); err != nil {
+		if err := m.Release(context.Background(), owner, false); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -97,7 +98,7 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		b.Fatal(err)
 	}
-	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, filepath.Join(b.TempDir(), "netns"))
+	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewBook(), filepath.Join(b.TempDir(), "netns"))
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)
 	}

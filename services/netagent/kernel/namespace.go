@@ -13,7 +13,7 @@ import (
 // threadNS is the network namespace of the calling thread.
 const threadNS = "/proc/thread-self/ns/net"
 
-// Namespace is a network namespace in the making. It is gone with everything in it when the function that got it returns,
+// Namespace is a network namespace to work in. A new one is gone with everything in it when the function that got it returns,
 // unless it was pinned: a crash leaves nothing half-made behind.
 type Namespace struct {
 	file   *os.File
@@ -26,22 +26,43 @@ func NewNamespace(f func(*Namespace) error) error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make network namespace: %w", err)
 		}
-		file, err := os.Open(threadNS)
+		return withThread(func(ns *Namespace) error {
+			if err := ns.setUp(loopbackIndex); err != nil {
+				return fmt.Errorf("set lo up: %w", err)
+			}
+			return f(ns)
+		})
+	})
+}
+
+// InPinned hands the namespace that is pinned at a path to f, on a thread that is in it. It stays as f leaves it.
+func InPinned(path string, f func(*Namespace) error) error {
+	return onOwnThread(func() error {
+		file, err := os.Open(path)
 		if err != nil {
 			return fmt.Errorf("open network namespace: %w", err)
 		}
 		defer file.Close()
-		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return fmt.Errorf("netlink socket: %w", err)
+		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter network namespace: %w", err)
 		}
-		defer handle.Close()
-		ns := &Namespace{file: file, handle: handle}
-		if err := ns.setUp(loopbackIndex); err != nil {
-			return fmt.Errorf("set lo up: %w", err)
-		}
-		return f(ns)
+		return withThread(f)
 	})
+}
+
+// withThread hands the namespace of the calling thread to f.
+func withThread(f func(*Namespace) error) error {
+	file, err := os.Open(threadNS)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer file.Close()
+	handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	defer handle.Close()
+	return f(&Namespace{file: file, handle: handle})
 }
 
 // loopbackIndex is lo's index in every namespace.

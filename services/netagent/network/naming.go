@@ -36,8 +36,28 @@ func HostMAC(endpointID string) net.HardwareAddr {
 // HostInterface names an endpoint's end on the host: veth and seven digits of its id.
 func HostInterface(endpointID string) string { return vethPrefix + endpointID[:vethDigits] }
 
+// DefaultPrefix starts the names of interfaces inside containers.
+const DefaultPrefix = "eth"
+
 // ContainerInterface names the interface with that number inside a container.
-func ContainerInterface(number int) string { return "eth" + strconv.Itoa(number) }
+func ContainerInterface(prefix string, number int) string {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return prefix + strconv.Itoa(number)
+}
+
+// FreeInterface names an interface with the lowest number that is not taken.
+func FreeInterface(prefix string, taken map[string]bool) string {
+	for n := 0; ; n++ { // ends, as taken does
+		if name := ContainerInterface(prefix, n); !taken[name] {
+			return name
+		}
+	}
+}
+
+// DefaultBridge names the bridge of a network whose maker gave no name: br- and the first 12 digits of its id.
+func DefaultBridge(networkID string) string { return "br-" + id.Short(networkID) }
 
 // Alias is written on the host's end of an endpoint. It says which network of which agent made it (network ids are random, so
 // agents with different state never take each other's links for their own) and for whom.

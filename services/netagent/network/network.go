@@ -4,9 +4,11 @@ package network
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
 )
 
 // The drivers that a network can have.
@@ -28,6 +30,14 @@ type Network struct {
 	Masquerade     bool
 	InterContainer bool
 	CreatedAt      time.Time
+
+	Internal      bool              // nothing enters or leaves
+	Labels        map[string]string // what its maker wrote on it
+	Options       map[string]string // the driver options as they were given
+	HostBinding   netip.Addr        // where ports are published without an address; not valid means on all
+	Prefix        string            // of interfaces' names inside; empty means DefaultPrefix
+	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
+	ForeignBridge bool              // the bridge was there before, and stays
 }
 
 // Pool is one subnet of a network.
@@ -36,6 +46,8 @@ type Pool struct {
 	Range            netip.Prefix // where automatic addresses come from; not valid means all of Subnet
 	Gateway          netip.Addr   // the host's own address
 	ContainerGateway netip.Addr   // what containers are told; not valid means Gateway
+
+	Aux map[string]netip.Addr // addresses that no container gets, by the names that the network's maker gave them
 }
 
 // RouteVia is the gateway that containers are told.
@@ -49,18 +61,41 @@ func (p Pool) RouteVia() netip.Addr {
 // HostPrefix is the host's own address with the subnet's length: 172.17.0.1/16.
 func (p Pool) HostPrefix() netip.Prefix { return netip.PrefixFrom(p.Gateway, p.Subnet.Bits()) }
 
+// HasIPv4 tells whether containers get an IPv4 address.
+func (n Network) HasIPv4() bool { return n.hasFamily(netip.Addr.Is4) }
+
 // HasIPv6 tells whether containers get an IPv6 address.
-func (n Network) HasIPv6() bool {
+func (n Network) HasIPv6() bool { return n.hasFamily(netip.Addr.Is6) }
+
+func (n Network) hasFamily(is func(netip.Addr) bool) bool {
+	return slices.ContainsFunc(n.Pools, func(p Pool) bool { return is(p.Subnet.Addr()) })
+}
+
+// HostAddresses are what the network's bridge has.
+func (n Network) HostAddresses() []netip.Prefix {
+	var out []netip.Prefix
 	for _, p := range n.Pools {
-		if p.Subnet.Addr().Is6() {
-			return true
+		if !n.InhibitIPv4 || !p.Gateway.Is4() {
+			out = append(out, p.HostPrefix())
 		}
 	}
-	return false
+	return out
 }
+
+// Guarded tells whether natagent must know the network before anybody may be on it.
+func (n Network) Guarded() bool { return n.Driver == DriverBridge }
 
 // String is the name with the short id, as messages have it: bridge (1c0ffee12345).
 func (n Network) String() string { return n.Name + " (" + id.Short(n.ID) + ")" }
 
 // Subject is how faults name the network.
 func (n Network) Subject() string { return "network " + n.Name }
+
+// Addresses is the pool as package ipam knows it.
+func (p Pool) Addresses() ipam.Pool {
+	reserved := []netip.Addr{p.Gateway, p.RouteVia()}
+	for _, a := range p.Aux {
+		reserved = append(reserved, a)
+	}
+	return ipam.Pool{Subnet: p.Subnet, Range: p.Range, Reserved: reserved}
+}

@@ -21,9 +21,55 @@ const (
 
 // Request asks for a sandbox.
 type Request struct {
-	Owner    string
-	Mode     Mode
-	Networks []string // references, one for each interface
+	Owner     string
+	OwnerName string // for messages; may be empty
+	Mode      Mode
+	Endpoints []EndpointSpec // one for each interface, in the order of their numbers
+}
+
+// EndpointSpec asks for one interface. What is not valid, or empty, was not given.
+type EndpointSpec struct {
+	Network   string // a reference
+	IPv4      netip.Addr
+	IPv6      netip.Addr
+	MAC       string // as net.HardwareAddr writes it
+	Interface string // the name inside
+	Priority  int    // of several the highest has the default route
+}
+
+// Fixed tells whether an address was asked for by number.
+func (s EndpointSpec) Fixed() bool { return s.IPv4.IsValid() || s.IPv6.IsValid() }
+
+// On gives the same request with the network's id for the reference, so that requests can be compared.
+func (s EndpointSpec) On(networkID string) EndpointSpec {
+	s.Network = networkID
+	return s
+}
+
+// Validate tells what is wrong with it by itself.
+func (s EndpointSpec) Validate(subject string) error {
+	switch {
+	case s.Network == "":
+		return fault.Invalidf(subject, "endpoints", "an endpoint names no network")
+	case s.IPv4.IsValid() && !s.IPv4.Is4():
+		return fault.Invalidf(subject, "ip", "invalid IPv4 address: %s", s.IPv4)
+	case s.IPv6.IsValid() && (!s.IPv6.Is6() || s.IPv6.Is4In6() || s.IPv6.Zone() != "" || s.IPv6.IsLinkLocalUnicast()):
+		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", s.IPv6)
+	case s.Interface != "" && (!validLinkName(s.Interface) || s.Interface == "lo"):
+		return fault.Invalidf(subject, "interface", "%q is no name for an interface: 1 to %d characters, no spaces, slashes or colons, not lo",
+			s.Interface, maxLinkLen)
+	}
+	if s.MAC == "" {
+		return nil
+	}
+	mac, err := net.ParseMAC(s.MAC)
+	if err != nil || len(mac) != 6 {
+		return fault.Invalidf(subject, "mac-address", "%s is not a valid mac address", s.MAC)
+	}
+	if mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00" {
+		return fault.Invalidf(subject, "mac-address", "%s is not the address of one device: it is a multicast address, or all zeros", s.MAC)
+	}
+	return nil
 }
 
 // Validate tells what is wrong with a request without looking at anything else.
@@ -34,14 +80,19 @@ func (r Request) Validate() error {
 	subject := "sandbox of " + id.Short(r.Owner)
 	switch r.Mode {
 	case Host:
-		if len(r.Networks) > 0 {
-			return fault.Invalidf(subject, "endpoints", "the host's namespace takes no endpoints, but %d were given", len(r.Networks))
+		if len(r.Endpoints) > 0 {
+			return fault.Invalidf(subject, "endpoints", "the host's namespace takes no endpoints, but %d were given", len(r.Endpoints))
 		}
 	case Private:
-		for _, ref := range r.Networks {
-			if ref == "" {
-				return fault.Invalidf(subject, "endpoints", "an endpoint names no network")
+		names := map[string]bool{}
+		for _, e := range r.Endpoints {
+			if err := e.Validate(subject); err != nil {
+				return err
 			}
+			if e.Interface != "" && names[e.Interface] {
+				return fault.Invalidf(subject, "interface", "two interfaces cannot both be %s", e.Interface)
+			}
+			names[e.Interface] = true
 		}
 	default:
 		return fault.Invalidf(subject, "mode", "no mode was given; it is private or host")
@@ -72,11 +123,22 @@ type Sandbox struct {
 	NetnsPath string // empty for the host's
 	Endpoints []Endpoint
 	CreatedAt time.Time
+	OwnerName string // for messages; may be empty
+	Kept      bool   // released but for its namespace, which others share
 }
 
-// On tells whether the sandbox is plugged into exactly these networks, in this order, in this mode.
-func (s Sandbox) On(mode Mode, networkIDs []string) bool {
-	return s.Mode == mode && slices.EqualFunc(s.Endpoints, networkIDs, func(e Endpoint, id string) bool { return e.NetworkID == id })
+// As tells whether the sandbox is what was asked for. The specs name networks by id.
+func (s Sandbox) As(mode Mode, specs []EndpointSpec) bool {
+	return s.Mode == mode && slices.EqualFunc(s.Endpoints, specs, func(e Endpoint, want EndpointSpec) bool { return e.Spec == want })
+}
+
+// Interfaces are the names of its interfaces.
+func (s Sandbox) Interfaces() map[string]bool {
+	out := map[string]bool{}
+	for _, e := range s.Endpoints {
+		out[e.Interface] = true
+	}
+	return out
 }
 
 // Endpoint is one attachment of a sandbox to a network.
@@ -92,6 +154,18 @@ type Endpoint struct {
 	IPv6          netip.Prefix
 	Gateway4      netip.Addr // not valid without a default route
 	Gateway6      netip.Addr
+	Spec          EndpointSpec // what was asked for, the network by its id
+}
+
+// Gateways are where the endpoint's default routes lead, IPv4 first.
+func (e Endpoint) Gateways() []netip.Addr {
+	var out []netip.Addr
+	for _, gw := range []netip.Addr{e.Gateway4, e.Gateway6} {
+		if gw.IsValid() {
+			out = append(out, gw)
+		}
+	}
+	return out
 }
 
 // Addresses are the endpoint's addresses, IPv4 first.

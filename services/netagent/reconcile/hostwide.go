@@ -23,7 +23,7 @@ func (r *Reconciler) forward() error {
 	var bridges []string
 	ipv6 := false
 	for _, n := range r.store.Networks() {
-		if n.Bridge != "" {
+		if n.Bridge != "" && standing(n) {
 			bridges, ipv6 = append(bridges, n.Bridge), ipv6 || n.HasIPv6()
 		}
 	}

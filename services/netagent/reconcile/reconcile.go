@@ -22,6 +22,8 @@ type Driver interface {
 	Ensure(n network.Network, guarded bool) (changes []string, created bool, err error)
 	// Restore plugs the sandboxes in again that have come off. With sweep it removes what no sandbox has.
 	Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error)
+	// Delete takes the network off the host. It may be there in part or not at all.
+	Delete(n network.Network) error
 	// Bury deletes, until ctx ends, what detached endpoints left.
 	Bury(ctx context.Context, failed func(error))
 }
@@ -52,7 +54,7 @@ func New(s *store.Store, host *kernel.Host, drivers map[string]Driver, g Guard, 
 func (r *Reconciler) Start() error {
 	var errs []error
 	for _, n := range r.store.Networks() {
-		if driver, ok := r.drivers[n.Driver]; ok {
+		if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
 			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, true))
 		}
 	}
@@ -63,7 +65,7 @@ func (r *Reconciler) Start() error {
 func (r *Reconciler) again(all bool) error {
 	var errs []error
 	for _, n := range r.store.Networks() {
-		if driver, ok := r.drivers[n.Driver]; ok {
+		if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
 			errs = append(errs, r.network(driver, n, false))
 			if all {
 				errs = append(errs, r.restore(driver, n, false))
@@ -73,10 +75,17 @@ func (r *Reconciler) again(all bool) error {
 	return errors.Join(append(errs, r.forward())...)
 }
 
+// standing tells whether a network is to be on the host: not while it is being deleted, and if it is not predefined not before
+// natagent guards it.
+func standing(n store.Network) bool { return !n.Deleting && (n.Predefined || guard.Acknowledged(n)) }
+
 // network makes one network's bridge right; a bridge that is new is no port's master yet.
 func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 	r.bridges.Lock()
 	defer r.bridges.Unlock()
+	if now, ok := r.store.Network(n.ID); !ok || now.Deleting {
+		return nil // it is being deleted; the lock is held for that too
+	}
 	changes, created, err := driver.Ensure(n.Network, guard.Acknowledged(n))
 	r.tell(n.Network, changes)
 	if err != nil || !created {
@@ -86,6 +95,17 @@ func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 		return err
 	}
 	return r.restore(driver, n, false)
+}
+
+// Delete takes a network that is being deleted off the host.
+func (r *Reconciler) Delete(n network.Network) error {
+	driver, ok := r.drivers[n.Driver]
+	if !ok {
+		return nil
+	}
+	r.bridges.Lock()
+	defer r.bridges.Unlock()
+	return driver.Delete(n)
 }
 
 func (r *Reconciler) restore(driver Driver, n store.Network, sweep bool) error {

@@ -17,14 +17,17 @@ const (
 	listenAgain = time.Second
 )
 
-// Opened lets the host's loopback through to a network that natagent has just acknowledged.
+// Opened puts a network on the host that natagent has just acknowledged, and lets the host's loopback through to it.
 func (r *Reconciler) Opened(networkID string) error {
 	n, ok := r.store.Network(networkID)
 	driver, known := r.drivers[n.Driver]
 	if !ok || !known {
 		return nil
 	}
-	return r.network(driver, n, false)
+	if err := r.network(driver, n, false); err != nil || n.Predefined {
+		return err
+	}
+	return r.forward()
 }
 
 // AwaitGuards waits until natagent has acknowledged each network at least once. Those that it has acknowledged before are pushed
@@ -32,7 +35,7 @@ func (r *Reconciler) Opened(networkID string) error {
 func (r *Reconciler) AwaitGuards(ctx context.Context, background func(func())) error {
 	for _, n := range r.store.Networks() {
 		switch {
-		case !guard.Needed(n.Network):
+		case !guard.Needed(n.Network) || n.Deleting:
 		case guard.Acknowledged(n):
 			background(func() { _ = r.guard.Insist(ctx, n.Network) }) // it only ends otherwise with ctx
 		default:
@@ -85,7 +88,7 @@ func (r *Reconciler) logOnce(last string, err error) string {
 // push tells natagent again what it should know, in case that it has forgotten.
 func (r *Reconciler) push(ctx context.Context) {
 	for _, n := range r.store.Networks() {
-		if !guard.Needed(n.Network) {
+		if !guard.Needed(n.Network) || n.Deleting {
 			continue
 		}
 		if err := r.guard.Put(ctx, n.Network); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
@@ -21,14 +20,12 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	if err := m.ready(); err != nil {
 		return none, err
 	}
-	nets, err := m.resolve(req)
+	nets, err := m.resolve(req.Endpoints)
 	if err != nil {
 		return none, err
 	}
-	for _, n := range nets {
-		if err := m.guard.Require(ctx, n); err != nil {
-			return none, err
-		}
+	if err := m.require(ctx, nets); err != nil {
+		return none, err
 	}
 	defer m.owners.lock(m.pinOf(req.Owner))()
 	have, ok, err := m.existing(req, nets)
@@ -42,18 +39,23 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	if err != nil {
 		return none, err
 	}
-	if err := m.make(sb, nets); err != nil {
+	if have.Kept {
+		err = m.replug(have, sb, nets)
+	} else {
+		err = m.make(sb, nets)
+	}
+	if err != nil {
 		return none, err
 	}
 	return sb, nil
 }
 
-// resolve finds the networks that a request names and checks that they can be had together.
-func (m *Manager) resolve(req network.Request) ([]store.Network, error) {
+// resolve finds the networks that endpoints name and checks that they can be had together.
+func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error) {
 	seen := map[string]bool{}
 	var out []store.Network
-	for _, ref := range req.Networks {
-		n, err := m.store.FindNetwork(ref)
+	for _, spec := range specs {
+		n, err := m.store.FindNetwork(spec.Network)
 		if err != nil {
 			return nil, err
 		}
@@ -64,26 +66,44 @@ func (m *Manager) resolve(req network.Request) ([]store.Network, error) {
 		if seen[n.ID] {
 			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
 		}
+		if n.Predefined && spec.Fixed() {
+			return nil, fault.New(fault.Invalid, n.Subject(), "invalid endpoint settings: user-specified IP address is supported on user-defined networks only",
+				fault.WithField("ip"))
+		}
 		seen[n.ID] = true
 		out = append(out, n)
 	}
 	return out, nil
 }
 
-// existing answers the sandbox that the owner has already, if it is as requested and its namespace is there.
+// require waits until natagent has acknowledged the networks.
+func (m *Manager) require(ctx context.Context, nets []store.Network) error {
+	for _, n := range nets {
+		if err := m.guard.Require(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// existing answers the sandbox that the owner has already, if it is as requested and its namespace is there. One that was kept
+// is answered too, but not as the one that was asked for.
 func (m *Manager) existing(req network.Request, nets []store.Network) (have network.Sandbox, ok bool, err error) {
 	have, ok = m.store.Sandbox(req.Owner)
 	if !ok {
 		return have, false, m.clear(req)
 	}
 	if !alive(have) {
-		return have, false, m.remove(have)
+		return network.Sandbox{}, false, m.remove(have)
 	}
-	ids := make([]string, len(nets))
+	if have.Kept && req.Mode == network.Private {
+		return have, false, nil
+	}
+	specs := make([]network.EndpointSpec, len(nets))
 	for i, n := range nets {
-		ids[i] = n.ID
+		specs[i] = req.Endpoints[i].On(n.ID)
 	}
-	if !have.On(req.Mode, ids) {
+	if !have.As(req.Mode, specs) {
 		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner), "is there already, with other content",
 			fault.WithHint("release it first"))
 	}
@@ -123,14 +143,27 @@ func (m *Manager) plug(sb network.Sandbox, nets []store.Network) error {
 		if err := ns.Apply(dockerSysctls()); err != nil {
 			return err
 		}
-		for i, e := range sb.Endpoints {
-			n := nets[i].Network
-			if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
-				return err
-			}
+		if err := m.attach(ns, sb, nets); err != nil {
+			return err
 		}
 		return ns.Pin(sb.NetnsPath)
 	})
+	return m.asFault(err, sb)
+}
+
+// attach plugs all endpoints of a sandbox in.
+func (m *Manager) attach(ns *kernel.Namespace, sb network.Sandbox, nets []store.Network) error {
+	for i, e := range sb.Endpoints {
+		n := nets[i].Network
+		if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// asFault makes a fault of an error of the kernel's.
+func (m *Manager) asFault(err error, sb network.Sandbox) error {
 	if f := (*fault.Fault)(nil); errors.As(err, &f) {
 		return err
 	}
@@ -143,21 +176,4 @@ func dockerSysctls() []kernel.Sysctl {
 		{Path: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
 		{Path: "net/ipv4/ping_group_range", Value: "0 2147483647"},
 	}
-}
-
-// plan leases the addresses and names everything.
-func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandbox, error) {
-	sb := network.Sandbox{Owner: req.Owner, Mode: req.Mode, CreatedAt: time.Now().UTC()}
-	if req.Mode == network.Private {
-		sb.NetnsPath = m.pinOf(req.Owner)
-	}
-	for i, n := range nets {
-		e, err := m.lease(n.Network, i)
-		if err != nil {
-			m.giveBack(sb)
-			return network.Sandbox{}, err
-		}
-		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
-	}
-	return sb, nil
 }

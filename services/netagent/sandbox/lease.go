@@ -1,41 +1,108 @@
 package sandbox
 
 import (
+	"net"
 	"net/netip"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
 )
 
-// lease makes an endpoint with an address from each of the network's pools. The MAC follows the first address, and the first
-// interface of a sandbox has its default routes.
-func (m *Manager) lease(n network.Network, number int) (network.Endpoint, error) {
-	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Interface: network.ContainerInterface(number)}
+// plan leases the addresses and names everything.
+func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandbox, error) {
+	sb := network.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
+	if req.Mode == network.Private {
+		sb.NetnsPath = m.pinOf(req.Owner)
+	}
+	names := map[string]bool{}
+	for _, spec := range req.Endpoints {
+		names[spec.Interface] = true
+	}
+	plain := make([]network.Network, len(nets))
+	for i, n := range nets {
+		plain[i] = n.Network
+		e, err := m.lease(n.Network, req.Endpoints[i], names)
+		if err != nil {
+			m.giveBack(sb)
+			return network.Sandbox{}, err
+		}
+		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
+	}
+	sb.Endpoints = network.ChooseGateways(sb.Endpoints, plain)
+	return sb, nil
+}
+
+// lease makes an endpoint with an address from each of the network's pools. The MAC follows the first address unless one was
+// asked for. Its interface's name is added to those that are taken.
+func (m *Manager) lease(n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
+	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Interface: spec.Interface, Spec: spec.On(n.ID)}
+	if e.Interface == "" {
+		e.Interface = network.FreeInterface(n.Prefix, names)
+		names[e.Interface] = true
+	}
+	if err := covered(n, spec); err != nil {
+		return e, err
+	}
 	for _, p := range n.Pools {
-		addr, ok := m.book.Take(n.ID, poolOf(p))
-		if !ok {
+		addr, err := m.take(n, p, spec)
+		if err != nil {
 			m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
-			return e, exhausted(n, p)
+			return e, err
 		}
 		if e.MAC == nil {
 			e.MAC = network.MACOf(addr)
 		}
-		address, gateway := &e.IPv4, &e.Gateway4
-		if addr.Is6() {
-			address, gateway = &e.IPv6, &e.Gateway6
+		if prefix := netip.PrefixFrom(addr, p.Subnet.Bits()); addr.Is6() {
+			e.IPv6 = prefix
+		} else {
+			e.IPv4 = prefix
 		}
-		*address = netip.PrefixFrom(addr, p.Subnet.Bits())
-		if number == 0 {
-			*gateway = p.RouteVia()
-		}
+	}
+	if spec.MAC != "" {
+		e.MAC, _ = net.ParseMAC(spec.MAC) // the request was validated
 	}
 	return e, nil
 }
 
-func poolOf(p network.Pool) ipam.Pool {
-	return ipam.Pool{Subnet: p.Subnet, Range: p.Range, Reserved: []netip.Addr{p.Gateway, p.RouteVia()}}
+// covered tells whether the network has a subnet for each address that is asked for.
+func covered(n network.Network, spec network.EndpointSpec) error {
+	for _, want := range []netip.Addr{spec.IPv4, spec.IPv6} {
+		if !want.IsValid() {
+			continue
+		}
+		found := false
+		for _, p := range n.Pools {
+			found = found || p.Subnet.Contains(want)
+		}
+		if !found {
+			return fault.New(fault.Invalid, n.Subject(), "no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
+		}
+	}
+	return nil
+}
+
+// take leases the address that is asked for, or else the lowest free one.
+func (m *Manager) take(n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
+	pool := p.Addresses()
+	want := spec.IPv4
+	if p.Subnet.Addr().Is6() {
+		want = spec.IPv6
+	}
+	if !want.IsValid() {
+		addr, ok := m.book.Take(n.ID, pool)
+		if !ok {
+			return addr, exhausted(n, p)
+		}
+		return addr, nil
+	}
+	if !pool.Usable(want) || !m.book.Hold(n.ID, want) {
+		return want, fault.New(fault.Exists, n.Subject(), want.String()+": Address already in use", fault.WithField("ip"),
+			fault.WithHint("choose another address, or leave it to the network"))
+	}
+	return want, nil
 }
 
 func exhausted(n network.Network, p network.Pool) error {

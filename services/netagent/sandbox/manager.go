@@ -27,6 +27,8 @@ type Driver interface {
 	// Detach ends the endpoint's traffic, so that its addresses can be given to others. It needs neither the namespace nor
 	// the endpoint to be there.
 	Detach(network.Network, string, network.Endpoint) error
+	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.
+	Remove(network.Network, string, network.Endpoint) error
 }
 
 // Guard answers when a network may have containers.
@@ -45,9 +47,9 @@ type Manager struct {
 	open    atomic.Bool
 }
 
-// New makes a manager that pins namespaces in a folder. It refuses to change anything before Recover.
-func New(s *store.Store, drivers map[string]Driver, guard Guard, dir string) *Manager {
-	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: ipam.NewBook(), owners: keyLock{held: map[string]*keyHolder{}}}
+// New makes a manager that pins namespaces in a folder and leases addresses in a book. It refuses to change anything before Recover.
+func New(s *store.Store, drivers map[string]Driver, guard Guard, book *ipam.Book, dir string) *Manager {
+	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book, owners: keyLock{held: map[string]*keyHolder{}}}
 }
 
 // Get answers an owner's sandbox.

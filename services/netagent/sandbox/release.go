@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
-// Release gives back everything that an owner has. Releasing what is not there is no error.
-func (m *Manager) Release(ctx context.Context, owner string) error {
+// Release gives back everything that an owner has, or all but the namespace. Releasing what is not there is no error.
+func (m *Manager) Release(ctx context.Context, owner string, keepNamespace bool) error {
 	if err := network.ValidateOwner(owner); err != nil {
 		return err
 	}
@@ -19,8 +19,11 @@ func (m *Manager) Release(ctx context.Context, owner string) error {
 	}
 	defer m.owners.lock(m.pinOf(owner))()
 	sb, ok := m.store.Sandbox(owner)
-	if !ok {
+	switch {
+	case !ok || keepNamespace && sb.Kept:
 		return nil
+	case keepNamespace && sb.Mode == network.Private && alive(sb):
+		return m.keep(sb)
 	}
 	return m.remove(sb)
 }
@@ -45,12 +48,9 @@ func (m *Manager) remove(sb network.Sandbox) error {
 func (m *Manager) unplug(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
-		n, ok := m.store.Network(e.NetworkID)
-		driver, known := m.drivers[n.Driver]
-		if !ok || !known {
-			continue // the network is gone, and its bridge with it
+		if n, driver, ok := m.networkOf(e); ok { // else it is gone, and its bridge with it
+			errs = append(errs, driver.Detach(n, sb.Owner, e))
 		}
-		errs = append(errs, driver.Detach(n.Network, sb.Owner, e))
 	}
 	if sb.Mode == network.Private {
 		errs = append(errs, fault.Wrap(kernel.Unpin(sb.NetnsPath), fault.Internal, subject(sb.Owner), "cannot be released"))

@@ -17,7 +17,9 @@ var networks = state.NewTable("networks", func(n *Network) string { return n.ID 
 // Network is a network and what was agreed about it.
 type Network struct {
 	network.Network
-	Guarded string // the guard's content that natagent has acknowledged; empty if none
+	Guarded  string // the guard's content that natagent has acknowledged; empty if none
+	Asked    string // what was asked for, to know the same request again; empty for predefined ones
+	Deleting bool   // it is being deleted, and nobody can come onto it any more
 }
 
 // Networks answers all networks, by name.
@@ -53,6 +55,15 @@ func (s *Store) FindNetwork(ref string) (Network, error) {
 	if ref == "default" {
 		ref = "bridge"
 	}
+	n, err := s.FindAnyNetwork(ref)
+	if err == nil && n.Deleting {
+		return Network{}, fault.New(fault.NotFound, "network "+ref, "not found: it is being deleted")
+	}
+	return n, err
+}
+
+// FindAnyNetwork is FindNetwork which also finds those that are being deleted.
+func (s *Store) FindAnyNetwork(ref string) (Network, error) {
 	n, found := id.Find(s.Networks(), ref, func(n Network) (string, string) { return n.ID, n.Name })
 	switch found {
 	case 1:
@@ -72,6 +83,49 @@ func (s *Store) PutNetworks(all ...Network) error {
 			}
 		}
 		return nil
+	})
+}
+
+// AddNetwork stores a new network, for which nothing else may stand under its id or its name.
+func (s *Store) AddNetwork(n Network) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		for other := range networks.All(tx) {
+			if other.ID == n.ID || other.Name == n.Name {
+				return fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists", fault.WithField("name"))
+			}
+		}
+		return networks.Put(tx, &n)
+	})
+}
+
+// CloseNetwork marks a network as being deleted, if no sandbox is on it. Otherwise it answers those, and changes nothing. With
+// nameless its name is free at once.
+func (s *Store) CloseNetwork(networkID string, nameless bool) (on []network.Sandbox, err error) {
+	err = s.db.Update(func(tx *state.Tx) error {
+		n, ok := networks.Get(tx, networkID)
+		if !ok || n.Deleting {
+			return nil
+		}
+		for sb := range sandboxes.By(tx, "network", networkID) {
+			on = append(on, *sb)
+		}
+		if len(on) > 0 {
+			return nil
+		}
+		changed := *n
+		if changed.Deleting = true; nameless {
+			changed.Name = ""
+		}
+		return networks.Put(tx, &changed)
+	})
+	return on, err
+}
+
+// DeleteNetwork forgets a network. No error if it is not there.
+func (s *Store) DeleteNetwork(networkID string) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		_, err := networks.Delete(tx, networkID)
+		return err
 	})
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -53,9 +54,16 @@ func (s *Store) SandboxAt(netnsPath string) (network.Sandbox, bool) {
 	return network.Sandbox{}, false
 }
 
-// PutSandbox stores a sandbox with its leases.
+// PutSandbox stores a sandbox with its leases. Conflict if one of its networks is gone, or about to go.
 func (s *Store) PutSandbox(sb network.Sandbox) error {
-	return s.db.Update(func(tx *state.Tx) error { return sandboxes.Put(tx, &sb) })
+	return s.db.Update(func(tx *state.Tx) error {
+		for _, e := range sb.Endpoints {
+			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Deleting {
+				return fault.New(fault.Conflict, "network "+e.NetworkName, "was deleted meanwhile", fault.WithHint("choose another network"))
+			}
+		}
+		return sandboxes.Put(tx, &sb)
+	})
 }
 
 // DeleteSandboxes forgets owners' sandboxes and leases, all or none. Unknown owners are no error.

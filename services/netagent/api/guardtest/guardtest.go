@@ -16,11 +16,12 @@ var ErrDown = errors.New("connection refused")
 
 // Guard is the client's side of a natagent.
 type Guard struct {
-	natv1.GuardServiceClient // nil: only PutNetwork is there
+	natv1.GuardServiceClient // nil: only PutNetwork and DeleteNetwork are there
 
 	mu   sync.Mutex
 	down bool
 	puts []*natv1.GuardedNetwork
+	gone []string
 }
 
 // SetDown lets calls fail, or work again.
@@ -35,6 +36,24 @@ func (g *Guard) Puts() []*natv1.GuardedNetwork {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.puts
+}
+
+// Deleted are the ids of the networks that were taken out, in their order.
+func (g *Guard) Deleted() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.gone
+}
+
+// DeleteNetwork acknowledges.
+func (g *Guard) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkRequest, _ ...grpc.CallOption) (*natv1.DeleteNetworkResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return nil, ErrDown
+	}
+	g.gone = append(g.gone, in.GetId())
+	return &natv1.DeleteNetworkResponse{}, nil
 }
 
 // PutNetwork acknowledges.

@@ -6,7 +6,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -32,23 +31,34 @@ func New(host *kernel.Host) *Driver {
 // Loopback connections are only let through to it when the network is guarded.
 func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
 	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU}
-	for _, p := range n.Pools {
-		if want.MAC == nil { // the first pool's: IPv4 where there is any
-			want.MAC = network.MACOf(p.Gateway)
-		}
-		want.Addresses = append(want.Addresses, p.HostPrefix())
+	if len(n.Pools) > 0 { // the first pool's: IPv4 where there is any
+		want.MAC = network.MACOf(n.Pools[0].Gateway)
 	}
+	want.Addresses = n.HostAddresses()
 	changes, created, err = d.host.EnsureBridge(want)
 	if errors.Is(err, kernel.ErrNotBridge) {
 		return changes, false, fault.New(fault.Busy, n.Subject(), err.Error(),
 			fault.WithHint("rename or delete that link, or choose another name with --bridge"))
 	}
-	if err == nil && guarded {
+	if err == nil && guarded && !n.Internal {
 		var done []string
 		done, err = d.host.LocalRoutes(n.Bridge, n.HasIPv6())
 		changes = append(changes, done...)
 	}
 	return changes, created, fault.Wrap(err, fault.Internal, n.Subject(), "cannot make its bridge")
+}
+
+// Delete takes the network's bridge away, or its addresses off a bridge that was there before.
+func (d *Driver) Delete(n network.Network) error {
+	link, ok, err := d.host.Link(n.Bridge)
+	switch {
+	case err != nil || !ok || link.Kind != "bridge":
+	case n.ForeignBridge:
+		err = d.host.RemoveAddresses(n.Bridge, n.HostAddresses())
+	default:
+		err = d.host.DeleteLink(link.Index)
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot take its bridge away")
 }
 
 // Complete fills in what this driver decides of an endpoint.
@@ -98,19 +108,27 @@ func (d *Driver) Detach(n network.Network, owner string, e network.Endpoint) err
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot detach "+e.HostInterface)
 }
 
+// Remove is Detach for an endpoint in a namespace that stays: the pair is gone when it returns.
+func (d *Driver) Remove(n network.Network, owner string, e network.Endpoint) error {
+	err := d.Detach(n, owner, e)
+	link, ok, lookErr := d.host.Link(e.HostInterface)
+	if err = errors.Join(err, lookErr); ok && link.Alias == network.Alias(n.ID, owner) {
+		err = errors.Join(err, d.host.DeleteLink(link.Index))
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
+}
+
 func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer}
 }
 
 // inside is how the endpoint's end in the container shall be.
 func inside(n network.Network, e network.Endpoint) kernel.Interface {
-	i := kernel.Interface{Name: e.Interface, Addresses: e.Addresses()}
-	for _, gw := range []netip.Addr{e.Gateway4, e.Gateway6} {
-		if gw.IsValid() {
-			i.Gateways = append(i.Gateways, gw)
-		}
-	}
+	i := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}
 	for _, p := range n.Pools { // the host's own address; a foreign gateway's MAC is not ours to know
+		if n.InhibitIPv4 && p.Gateway.Is4() {
+			continue
+		}
 		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: network.MACOf(n.Pools[0].Gateway)})
 	}
 	return i

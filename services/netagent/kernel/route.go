@@ -1,0 +1,105 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Routes answers where the host's routes of its main table lead to, but for default routes.
+func (h *Host) Routes() ([]netip.Prefix, error) {
+	all, err := retried(func() ([]netlink.Route, error) { return h.handle.RouteList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	var out []netip.Prefix
+	for _, r := range all {
+		if p := prefixOf(r.Dst); p.IsValid() && p.Bits() > 0 && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
+			out = append(out, p.Masked())
+		}
+	}
+	return out, nil
+}
+
+// RemoveAddresses takes addresses off a link. Those that it does not have are no error.
+func (h *Host) RemoveAddresses(link string, addrs []netip.Prefix) error {
+	l, err := h.link(link)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", link, err)
+	}
+	var errs []error
+	for _, p := range addrs {
+		err := retry(func() error { return h.handle.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)}) })
+		if err != nil && !missing(err) {
+			errs = append(errs, fmt.Errorf("take address %s off %s: %w", p, link, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// DefaultRoute is a way out of a namespace.
+type DefaultRoute struct {
+	Interface string
+	Gateway   netip.Addr
+}
+
+// SetDefaultRoutes makes these be the namespace's only default routes. Those that are there already are not touched.
+func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
+	have, err := retried(func() ([]netlink.Route, error) { return n.handle.RouteList(nil, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	there := map[DefaultRoute]bool{}
+	for _, r := range have {
+		if r.Dst != nil && prefixOf(r.Dst).Bits() != 0 {
+			continue
+		}
+		d, err := n.defaultRoute(r)
+		if err != nil {
+			return err
+		}
+		if there[d] = true; slices.Contains(want, d) {
+			continue
+		}
+		if err := retry(func() error { return n.handle.RouteDel(&r) }); err != nil && !missing(err) {
+			return fmt.Errorf("delete default route via %s: %w", d.Gateway, err)
+		}
+	}
+	for _, w := range want {
+		if there[w] {
+			continue
+		}
+		if err := n.addDefault(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
+	gw, _ := netip.AddrFromSlice(r.Gw)
+	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByIndex(r.LinkIndex) })
+	if missing(err) {
+		return DefaultRoute{Gateway: gw.Unmap()}, nil // gone meanwhile, and its routes with it
+	}
+	if err != nil {
+		return DefaultRoute{}, fmt.Errorf("look up link %d: %w", r.LinkIndex, err)
+	}
+	return DefaultRoute{link.Attrs().Name, gw.Unmap()}, nil
+}
+
+func (n *Namespace) addDefault(w DefaultRoute) error {
+	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(w.Interface) })
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", w.Interface, err)
+	}
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(w.Gateway.AsSlice())}
+	return wrap("default route via "+w.Gateway.String(), retry(func() error { return n.handle.RouteAdd(route) }))
+}

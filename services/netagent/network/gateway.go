@@ -1,0 +1,47 @@
+package network
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// ChooseGateways gives each family's default route to one endpoint of a sandbox and takes it from the others, in a copy. nets
+// are the endpoints' networks, in the same order. The highest priority wins; of equals, as in Docker, the one that has gateways
+// of both families, and then the first network by name. An internal network leads nowhere.
+func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
+	out := slices.Clone(endpoints)
+	order := make([]int, len(out))
+	for i := range out {
+		out[i].Gateway4, out[i].Gateway6 = netip.Addr{}, netip.Addr{}
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(out[b].Spec.Priority, out[a].Spec.Priority),
+			cmp.Compare(len(leads(nets[b])), len(leads(nets[a]))), cmp.Compare(nets[a].Name, nets[b].Name))
+	})
+	has4, has6 := false, false
+	for _, i := range order {
+		for _, gw := range leads(nets[i]) {
+			switch {
+			case gw.Is4() && !has4:
+				out[i].Gateway4, has4 = gw, true
+			case gw.Is6() && !has6:
+				out[i].Gateway6, has6 = gw, true
+			}
+		}
+	}
+	return out
+}
+
+// leads are the gateways out of a network.
+func leads(n Network) []netip.Addr {
+	if n.Internal {
+		return nil
+	}
+	var out []netip.Addr
+	for _, p := range n.Pools {
+		out = append(out, p.RouteVia())
+	}
+	return out
+}

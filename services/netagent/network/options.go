@@ -1,0 +1,99 @@
+package network
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// The options of bridge networks, in Docker's keys.
+const (
+	OptBridgeName  = "com.docker.network.bridge.name"
+	OptICC         = "com.docker.network.bridge.enable_icc"
+	OptMasquerade  = "com.docker.network.bridge.enable_ip_masquerade"
+	OptHostBinding = "com.docker.network.bridge.host_binding_ipv4"
+	OptInhibitIPv4 = "com.docker.network.bridge.inhibit_ipv4"
+	OptMTU         = "com.docker.network.driver.mtu"
+	OptPrefix      = "com.docker.network.container_iface_prefix"
+	OptIPv4        = "com.docker.network.enable_ipv4"
+	OptIPv6        = "com.docker.network.enable_ipv6"
+)
+
+// setters read one option each into a network.
+func setters() map[string]func(*Network, string) error {
+	return map[string]func(*Network, string) error{
+		OptBridgeName: func(n *Network, v string) error {
+			if n.Bridge = v; !validLinkName(v) {
+				return badOption(OptBridgeName, v, "is no name for a device: 1 to 15 characters, no spaces, slashes or colons")
+			}
+			return nil
+		},
+		OptICC:         flag(OptICC, func(n *Network) *bool { return &n.InterContainer }),
+		OptMasquerade:  flag(OptMasquerade, func(n *Network) *bool { return &n.Masquerade }),
+		OptInhibitIPv4: flag(OptInhibitIPv4, func(n *Network) *bool { return &n.InhibitIPv4 }),
+		OptHostBinding: func(n *Network, v string) (err error) {
+			if n.HostBinding, err = netip.ParseAddr(v); err != nil || n.HostBinding.Zone() != "" {
+				return badOption(OptHostBinding, v, "is no IP address")
+			}
+			return nil
+		},
+		OptMTU: func(n *Network, v string) (err error) {
+			if n.MTU, err = strconv.Atoi(v); err != nil || n.MTU < 0 || n.MTU > maxMTU {
+				return badOption(OptMTU, v, "invalid MTU number: "+v)
+			}
+			return nil
+		},
+		OptPrefix: func(n *Network, v string) error {
+			if n.Prefix = v; !validLinkName(v + "0") {
+				return badOption(OptPrefix, v, "cannot start a device's name")
+			}
+			return nil
+		},
+	}
+}
+
+func flag(key string, where func(*Network) *bool) func(*Network, string) error {
+	return func(n *Network, v string) (err error) {
+		if *where(n), err = strconv.ParseBool(v); err != nil {
+			return badOption(key, v, "is neither true nor false")
+		}
+		return nil
+	}
+}
+
+// applyOptions reads the driver options into the network. All that is wrong is told at once.
+func (n *Network) applyOptions(options map[string]string) []error {
+	var errs []error
+	known := setters()
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if set, ok := known[key]; ok {
+			if err := set(n, options[key]); err != nil {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		errs = append(errs, fault.New(fault.Invalid, "option "+key, "is not known", fault.WithField("options"),
+			fault.WithHint("bridge networks have %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))))
+	}
+	return errs
+}
+
+func badOption(key, value, message string) error {
+	return fault.New(fault.Invalid, "option "+key+"="+value, message, fault.WithField("options"))
+}
+
+// Family reads the option that switches an address family on or off; given is false without one.
+func Family(options map[string]string, key string) (on, given bool, err error) {
+	v, given := options[key]
+	if !given {
+		return false, false, nil
+	}
+	if on, err = strconv.ParseBool(v); err != nil {
+		return false, true, badOption(key, v, "is neither true nor false")
+	}
+	return on, true, nil
+}

@@ -1,0 +1,45 @@
+package network
+
+import (
+	"crypto/sha256"
+	"net/netip"
+
+	"github.com/fairlead/fairlead/services/netagent/ipam"
+)
+
+// The lengths of subnets that nobody gave.
+const (
+	DefaultBits4 = 26
+	DefaultBits6 = 64
+)
+
+// Space is where subnets come from that nobody gave, in the order in which they are tried.
+type Space []ipam.Base
+
+// DefaultSpace is Docker's IPv4 ranges, cut into smaller subnets so that there are thousands, and unique local IPv6 addresses
+// whose prefix follows a seed, so that it is the host's own and stays.
+func DefaultSpace(seed string) Space {
+	ranges := []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 0, 0}), 16)}
+	for i := byte(31); i >= 17; i-- {
+		ranges = append([]netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{172, i, 0, 0}), 16)}, ranges...)
+	}
+	var out Space
+	for _, r := range ranges {
+		out = append(out, ipam.Base{Prefix: r, Bits: DefaultBits4})
+	}
+	sum := sha256.Sum256([]byte(seed))
+	ula := [16]byte{0: 0xfd}
+	copy(ula[1:6], sum[:])
+	return append(out, ipam.Base{Prefix: netip.PrefixFrom(netip.AddrFrom16(ula), 48), Bits: DefaultBits6})
+}
+
+// Choose finds a subnet of the wanted one's family and length that overlaps nothing that is taken.
+func (s Space) Choose(want netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
+	var bases []ipam.Base
+	for _, b := range s {
+		if b.Prefix.Addr().Is4() == want.Addr().Is4() && b.Prefix.Bits() <= want.Bits() {
+			bases = append(bases, ipam.Base{Prefix: b.Prefix, Bits: want.Bits()})
+		}
+	}
+	return ipam.FreeSubnet(bases, taken)
+}

@@ -1,0 +1,332 @@
+// Package networks makes and deletes networks: it chooses their subnets, has natagent guard them, and has them put on the host.
+// What is on them is package sandbox's. A network is remembered first and deleted from memory last, so that whatever a crash
+// leaves half done is found again: a making is completed, a deletion gone on with.
+package networks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Host is what must be known of the host to choose bridges and subnets.
+type Host interface {
+	Link(name string) (kernel.Link, bool, error)
+	Routes() ([]netip.Prefix, error)
+}
+
+// Guard asks natagent. When it acknowledges a network, that is put on the host before Put returns.
+type Guard interface {
+	Put(context.Context, network.Network) error
+	Delete(context.Context, network.Network) error
+}
+
+// Ground takes networks off the host.
+type Ground interface {
+	Delete(network.Network) error
+}
+
+// Config is what a Manager works with.
+type Config struct {
+	Store  *store.Store
+	Book   *ipam.Book
+	Host   Host
+	Guard  Guard
+	Ground Ground
+	// Space is where subnets come from that nobody gives; nil means Docker's ranges, and IPv6 addresses of the host's own.
+	Space network.Space
+	// Nameservers are the host's, which no chosen subnet may hide.
+	Nameservers func() []netip.Addr
+}
+
+// Manager makes and deletes networks. It is safe for concurrent use.
+type Manager struct {
+	Config
+	choosing sync.Mutex // one at a time chooses, so that two do not choose the same
+}
+
+// New makes a manager.
+func New(cfg Config) *Manager { return &Manager{Config: cfg} }
+
+// Create makes a network. Asked again with the same id and content it answers the same. If it fails, nothing is left.
+func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Network, error) {
+	asked, err := json.Marshal(want)
+	if err != nil {
+		return network.Network{}, fault.Wrap(err, fault.Internal, "network "+want.Name, "cannot be written down")
+	}
+	if have, ok := m.Store.Network(want.ID); ok && want.ID != "" && have.Asked == string(asked) && !have.Deleting {
+		return have.Network, m.Guard.Put(ctx, have.Network)
+	}
+	if want.ID == "" {
+		want.ID = id.New()
+	}
+	n, err := m.add(want, string(asked))
+	if err != nil {
+		return network.Network{}, err
+	}
+	if err := m.Guard.Put(ctx, n); err != nil {
+		return network.Network{}, errors.Join(err, m.undo(n))
+	}
+	return n, nil
+}
+
+// add chooses what was not given and remembers the network.
+func (m *Manager) add(want network.Wanted, asked string) (network.Network, error) {
+	n, err := want.Draft()
+	if err != nil {
+		return n, err
+	}
+	n.CreatedAt = time.Now().UTC()
+	m.choosing.Lock()
+	defer m.choosing.Unlock()
+	if _, ok := m.Store.NetworkNamed(n.Name); ok {
+		return n, fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists", fault.WithField("name"))
+	}
+	if err := m.checkBridge(&n); err != nil {
+		return n, err
+	}
+	if n.Pools, err = m.pools(n, want); err != nil {
+		return n, err
+	}
+	return n, m.Store.AddNetwork(store.Network{Network: n, Asked: asked})
+}
+
+// undo takes a network back that could not be made whole.
+func (m *Manager) undo(n network.Network) error {
+	if _, err := m.Store.CloseNetwork(n.ID, true); err != nil {
+		return err
+	}
+	_ = m.takeDown(context.Background(), n) // Finish goes on with it
+	return nil
+}
+
+// checkBridge refuses a device that another network or something else has, and notes one that is there already.
+func (m *Manager) checkBridge(n *network.Network) error {
+	for _, o := range m.Store.Networks() {
+		if o.Bridge == n.Bridge {
+			return fault.New(fault.Exists, n.Subject(), fmt.Sprintf("cannot create network %s (%s): conflicts with network %s (%s): networks have same bridge name",
+				id.Short(n.ID), n.Bridge, o.String(), o.Bridge), fault.WithField("options"))
+		}
+	}
+	link, ok, err := m.Host.Link(n.Bridge)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its bridge")
+	}
+	if ok && link.Kind != "bridge" {
+		return fault.New(fault.Invalid, n.Subject(), "existing interface "+n.Bridge+" is not a bridge", fault.WithField("options"),
+			fault.WithHint("choose another %s", network.OptBridgeName))
+	}
+	n.ForeignBridge = ok
+	return nil
+}
+
+// Delete deletes a network that no sandbox is on.
+func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err error) {
+	n, err := m.Store.FindAnyNetwork(ref)
+	if err != nil {
+		return "", err
+	}
+	if n.Predefined {
+		return "", fault.New(fault.Denied, n.Subject(), n.Name+" is a pre-defined network and cannot be removed")
+	}
+	on, err := m.Store.CloseNetwork(n.ID, false)
+	if err != nil {
+		return "", err
+	}
+	if len(on) > 0 {
+		return "", inUse(n.Network, on)
+	}
+	return n.ID, m.takeDown(ctx, n.Network)
+}
+
+// takeDown ends a network that is marked as being deleted. Its guards go last.
+func (m *Manager) takeDown(ctx context.Context, n network.Network) error {
+	if err := m.Ground.Delete(n); err != nil {
+		return err
+	}
+	if n.Guarded() {
+		if err := m.Guard.Delete(ctx, n); err != nil {
+			return err
+		}
+	}
+	m.Book.Forget(n.ID)
+	return m.Store.DeleteNetwork(n.ID)
+}
+
+// finishEvery is how often deletions are gone on with.
+const finishEvery = 5 * time.Second
+
+// Finish goes on with deletions that did not come to their end, until ctx ends.
+func (m *Manager) Finish(ctx context.Context) {
+	tick := time.NewTicker(finishEvery)
+	defer tick.Stop()
+	for {
+		for _, n := range m.Store.Networks() {
+			if n.Deleting {
+				_ = m.takeDown(ctx, n.Network) // if it cannot be done now, then with the next tick
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// inUse names who is on a network, as Docker does, but not more than a few.
+func inUse(n network.Network, on []network.Sandbox) error {
+	const most = 5
+	text := "error while removing network: network " + n.Name + " has active endpoints ("
+	for i, sb := range on[:min(most, len(on))] {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("name:%q id:%q", sb.OwnerName, id.Short(sb.Owner))
+	}
+	if len(on) > most {
+		text += fmt.Sprintf(", and %d more", len(on)-most)
+	}
+	return fault.New(fault.Busy, n.Subject(), text+")", fault.WithHint("disconnect or stop these containers first"))
+}
+
+// List answers all networks, by name.
+func (m *Manager) List() []network.Network {
+	var out []network.Network
+	for _, n := range m.Store.Networks() {
+		if !n.Deleting {
+			out = append(out, n.Network)
+		}
+	}
+	return out
+}
+
+// Find answers one.
+func (m *Manager) Find(ref string) (network.Network, error) {
+	n, err := m.Store.FindNetwork(ref)
+	return n.Network, err
+}
+
+// Counts tells how full a network's pools are, in their order.
+func (m *Manager) Counts(n network.Network) []ipam.Count {
+	var out []ipam.Count
+	for _, p := range n.Pools {
+		out = append(out, m.Book.Count(n.ID, p.Addresses()))
+	}
+	return out
+}
+
+// pools puts each wanted pool on its subnet, chosen if it was not given.
+func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool, error) {
+	ours, err := m.ours(), error(nil)
+	var foreign []netip.Prefix
+	var out []network.Pool
+	for _, w := range append(slices.Clone(want.Pools), want.Missing()...) {
+		subnet := w.Subnet
+		if w.Any() {
+			if foreign == nil {
+				if foreign, err = m.foreign(); err != nil {
+					return nil, err
+				}
+			}
+			if subnet, err = m.choose(n, w, slices.Concat(taken(ours), foreign)); err != nil {
+				return nil, err
+			}
+		} else if err := clash(n, subnet, ours); err != nil {
+			return nil, err
+		}
+		p := w.On(subnet)
+		if !p.Gateway.IsValid() {
+			return nil, fault.Invalidf(n.Subject(), "subnet", "no address of %s is left for the host", subnet)
+		}
+		out = append(out, p)
+	}
+	slices.SortStableFunc(out, func(a, b network.Pool) int { return a.Subnet.Addr().BitLen() - b.Subnet.Addr().BitLen() })
+	return out, nil
+}
+
+// choose finds a subnet that nobody uses.
+func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.Prefix) (netip.Prefix, error) {
+	want := w.Subnet
+	if !want.IsValid() {
+		want = netip.PrefixFrom(netip.IPv4Unspecified(), network.DefaultBits4)
+	}
+	subnet, ok := m.space().Choose(want, taken)
+	if !ok {
+		return subnet, fault.New(fault.Exhausted, n.Subject(), "all predefined address pools have been fully subnetted",
+			fault.WithHint("delete networks that nobody needs, give a --subnet, or configure larger default-address-pools"))
+	}
+	return subnet, w.Within(n, subnet)
+}
+
+// space is where subnets come from. The host's own IPv6 prefix follows the default bridge's id, which is random and stays.
+func (m *Manager) space() network.Space {
+	if m.Space != nil {
+		return m.Space
+	}
+	bridge, _ := m.Store.NetworkNamed("bridge")
+	return network.DefaultSpace(bridge.ID)
+}
+
+// ours are the subnets of all networks, by whose they are.
+func (m *Manager) ours() map[netip.Prefix]string {
+	out := map[netip.Prefix]string{}
+	for _, n := range m.Store.Networks() {
+		for _, p := range n.Pools {
+			out[p.Subnet] = n.Name
+		}
+	}
+	return out
+}
+
+func taken(ours map[netip.Prefix]string) []netip.Prefix {
+	var out []netip.Prefix
+	for p := range ours {
+		out = append(out, p)
+	}
+	return out
+}
+
+// shortestRoute is how long a route must be to stand for a network: virtual private networks lay two halves of everything.
+const shortestRoute = 8
+
+// foreign are subnets that the host needs for something else: where its routes lead and where its name servers are.
+func (m *Manager) foreign() ([]netip.Prefix, error) {
+	routes, err := m.Host.Routes()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "the host's routes", "cannot be read")
+	}
+	out := []netip.Prefix{}
+	for _, r := range routes {
+		if r.Bits() >= shortestRoute {
+			out = append(out, r)
+		}
+	}
+	for _, a := range m.Nameservers() {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
+}
+
+// clash refuses a subnet of which another network has a part.
+func clash(n network.Network, subnet netip.Prefix, ours map[netip.Prefix]string) error {
+	for p, name := range ours {
+		if p.Overlaps(subnet) {
+			return fault.New(fault.Exists, n.Subject(), "invalid pool request: Pool overlaps with other one on this address space: "+
+				subnet.String()+" and "+p.String()+" of network "+name, fault.WithField("subnet"), fault.WithHint("choose another subnet"))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// What is plugged into a namespace that is pinned already is remembered after it is made, and forgotten before it is removed: a
+// crash in between leaves links that nobody remembers, and those are swept at the next start.
+
+// Connect plugs one more network into a sandbox. Asked again with the same content it answers the same. If it fails, the sandbox
+// is as before.
+func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready(), spec.Validate(subject(owner))); err != nil {
+		return network.Sandbox{}, err
+	}
+	nets, err := m.resolve([]network.EndpointSpec{spec})
+	if err != nil {
+		return network.Sandbox{}, err
+	}
+	if err := m.require(ctx, nets); err != nil {
+		return network.Sandbox{}, err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, err := m.pluggable(owner)
+	if err != nil {
+		return sb, err
+	}
+	n := nets[0].Network
+	if e, ok := on(sb, n); ok {
+		if e.Spec == spec.On(n.ID) {
+			return sb, nil
+		}
+		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+nameOf(sb)+" already exists in network "+n.Name,
+			fault.WithHint("disconnect it first"))
+	}
+	if sb.Interfaces()[spec.Interface] {
+		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
+	}
+	return m.connect(sb, n, spec)
+}
+
+func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
+	e, err := m.lease(n, spec, sb.Interfaces())
+	if err != nil {
+		return sb, err
+	}
+	driver := m.drivers[n.Driver]
+	e = driver.Complete(n, e)
+	after := m.routed(sb, append(slices.Clone(sb.Endpoints), e))
+	err = kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+		if err := driver.Attach(ns, n, sb.Owner, e); err != nil {
+			return err
+		}
+		return reroute(ns, sb, after)
+	})
+	if err == nil {
+		err = m.store.PutSandbox(after)
+	}
+	if err != nil {
+		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb.Owner, e), m.rerouteBack(sb, after))
+		m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
+		return sb, err
+	}
+	return after, nil
+}
+
+// Disconnect takes a sandbox off a network.
+func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+		return network.Sandbox{}, err
+	}
+	n, err := m.store.FindNetwork(ref)
+	if err != nil {
+		return network.Sandbox{}, err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, err := m.pluggable(owner)
+	if err != nil {
+		return sb, err
+	}
+	e, ok := on(sb, n.Network)
+	if !ok {
+		return sb, fault.New(fault.NotFound, n.Subject(), "container "+nameOf(sb)+" is not connected to network "+n.Name)
+	}
+	return m.disconnect(sb, n.Network, e)
+}
+
+func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.Endpoint) (network.Sandbox, error) {
+	after := m.routed(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints), func(o network.Endpoint) bool { return o.ID == e.ID }))
+	if err := m.store.PutSandbox(after); err != nil {
+		return sb, err
+	}
+	if err := m.drivers[n.Driver].Remove(n, sb.Owner, e); err != nil {
+		return sb, errors.Join(err, m.store.PutSandbox(sb))
+	}
+	m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
+	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, sb, after) })
+	return after, m.asFault(err, sb)
+}
+
+// keep gives back what a sandbox has but for its namespace, which others share.
+func (m *Manager) keep(sb network.Sandbox) error {
+	after := sb
+	after.Endpoints, after.Kept = nil, true
+	if err := m.store.PutSandbox(after); err != nil {
+		return err
+	}
+	if err := m.removeEndpoints(sb); err != nil {
+		return errors.Join(err, m.store.PutSandbox(sb))
+	}
+	m.giveBack(sb)
+	return nil
+}
+
+// replug plugs a sandbox into the namespace that was kept for it.
+func (m *Manager) replug(kept, sb network.Sandbox, nets []store.Network) error {
+	sb.CreatedAt = kept.CreatedAt
+	err := kernel.InPinned(kept.NetnsPath, func(ns *kernel.Namespace) error { return m.attach(ns, sb, nets) })
+	if err == nil {
+		err = m.store.PutSandbox(sb)
+	}
+	if err != nil {
+		err = errors.Join(m.asFault(err, sb), m.removeEndpoints(sb))
+		m.giveBack(sb)
+	}
+	return err
+}
+
+func (m *Manager) removeEndpoints(sb network.Sandbox) error {
+	var errs []error
+	for _, e := range sb.Endpoints {
+		if n, driver, ok := m.networkOf(e); ok {
+			errs = append(errs, driver.Remove(n, sb.Owner, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pluggable answers an owner's sandbox if networks can be plugged in and out of it.
+func (m *Manager) pluggable(owner string) (network.Sandbox, error) {
+	sb, ok := m.store.Sandbox(owner)
+	switch {
+	case !ok || sb.Kept || !alive(sb):
+		return sb, fault.New(fault.NotFound, subject(owner), "not found", fault.WithHint("only a running container can be connected now"))
+	case sb.Mode != network.Private:
+		return sb, fault.New(fault.Busy, subject(owner), "container sharing network namespace with another container or host cannot be connected to any other network")
+	}
+	return sb, nil
+}
+
+// networkOf answers an endpoint's network and its driver; false if the network is gone.
+func (m *Manager) networkOf(e network.Endpoint) (network.Network, Driver, bool) {
+	n, ok := m.store.Network(e.NetworkID)
+	driver, known := m.drivers[n.Driver]
+	return n.Network, driver, ok && known
+}
+
+// routed is the sandbox with these endpoints and the default routes that follow from them.
+func (m *Manager) routed(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
+	nets := make([]network.Network, len(endpoints))
+	for i, e := range endpoints {
+		nets[i], _, _ = m.networkOf(e)
+	}
+	sb.Endpoints = network.ChooseGateways(endpoints, nets)
+	return sb
+}
+
+// reroute moves the default routes if they are other ones now. Those that a container has laid itself stay else.
+func reroute(ns *kernel.Namespace, before, after network.Sandbox) error {
+	want := routes(after)
+	if slices.Equal(routes(before), want) {
+		return nil
+	}
+	return ns.SetDefaultRoutes(want)
+}
+
+func (m *Manager) rerouteBack(before, after network.Sandbox) error {
+	err := kernel.InPinned(before.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, after, before) })
+	return m.asFault(err, before)
+}
+
+func routes(sb network.Sandbox) []kernel.DefaultRoute {
+	var out []kernel.DefaultRoute
+	for _, e := range sb.Endpoints {
+		for _, gw := range e.Gateways() {
+			out = append(out, kernel.DefaultRoute{Interface: e.Interface, Gateway: gw})
+		}
+	}
+	return out
+}
+
+// on answers the sandbox's endpoint on a network.
+func on(sb network.Sandbox, n network.Network) (network.Endpoint, bool) {
+	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID })
+	if i < 0 {
+		return network.Endpoint{}, false
+	}
+	return sb.Endpoints[i], true
+}
+
+// nameOf is how a sandbox's container is called in messages.
+func nameOf(sb network.Sandbox) string {
+	if sb.OwnerName != "" {
+		return sb.OwnerName
+	}
+	return id.Short(sb.Owner)
+}
