@@ -56,11 +56,11 @@ func ToStatus(err error) error {
 
 // faultsIn finds the outermost faults of an error and of those that are joined in it.
 func faultsIn(err error) []*fault.Fault {
-	if f, ok := err.(*fault.Fault); ok { //nolint:errorlint // the tree is walked here
+	if f, ok := err.(*fault.Fault); ok {
 		return []*fault.Fault{f}
 	}
 	var all []*fault.Fault
-	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	switch e := err.(type) {
 	case interface{ Unwrap() []error }:
 		for _, inner := range e.Unwrap() {
 			all = append(all, faultsIn(inner)...)

@@ -132,3 +132,14 @@ func TestOtherErrorsGetTheCodeThatFits(t *testing.T) {
 		t.Errorf("what is no status became %v", err)
 	}
 }
+
+func TestJoinedFaultsComeOutOfACallTogether(t *testing.T) {
+	f := new(failing)
+	ctx, conn := connect(t, f)
+	one, two := fault.New(fault.Invalid, "bip", "is wrong", fault.WithHint("mend it")), fault.New(fault.Busy, "mtu", "is taken")
+	f.err = errors.Join(fmt.Errorf("wrapped: %w", one), errors.Join(two, nil))
+	_, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{})
+	if want := "bip: is wrong; mend it\nmtu: is taken"; err == nil || err.Error() != want || !fault.Is(err, fault.Invalid) {
+		t.Errorf("%v; want %s", err, want)
+	}
+}

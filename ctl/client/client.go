@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fairlead/fairlead/agent/faultrpc"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -44,6 +45,8 @@ type Client struct {
 	Networks networkv1.NetworkServiceClient
 	// Host tells about the machine and the agent.
 	Host hostv1.HostServiceClient
+	// Config shows and renews the agent's configuration.
+	Config agentv1.ConfigServiceClient
 
 	link *link
 	conn *grpc.ClientConn
@@ -74,6 +77,7 @@ func Dial(host string) (*Client, error) {
 		Images:     containerv1.NewImageServiceClient(conn),
 		Networks:   networkv1.NewNetworkServiceClient(conn),
 		Host:       hostv1.NewHostServiceClient(conn),
+		Config:     agentv1.NewConfigServiceClient(conn),
 		link:       l,
 		conn:       conn,
 	}, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/agent/version"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/command/config"
 	"github.com/fairlead/fairlead/ctl/command/container"
 	"github.com/fairlead/fairlead/ctl/command/image"
 	"github.com/fairlead/fairlead/ctl/command/network"
@@ -51,7 +52,7 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 	root.SetHelpCommand(newHelp())
 	root.SetCompletionCommandGroupID("common")
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"}, &cobra.Group{ID: "common", Title: "Commands:"})
-	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c)} {
+	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), config.Group(c)} {
 		group.GroupID = "manage"
 		root.AddCommand(group)
 	}

@@ -90,7 +90,7 @@ func Parse(name string, data []byte) (config.Layer, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return layer, nil
 	}
-	root, err := hujson.Parse(data)
+	root, err := hujson.Parse(append(bytes.Clone(data), '\n')) // it wants a line end after a // comment
 	if err != nil {
 		return layer, fault.New(fault.Invalid, "configuration file "+name, "is not JSON: "+strings.TrimPrefix(err.Error(), "hujson: "),
 			fault.WithHint("correct it; // and /* */ comments are allowed"))

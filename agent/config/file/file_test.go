@@ -52,7 +52,7 @@ func TestAnUnreadableContentIsRefused(t *testing.T) {
 }
 
 func TestAFileWithNothingInItSetsNothing(t *testing.T) {
-	for _, content := range []string{"", " \n", "{}"} {
+	for _, content := range []string{"", " \n", "{}", "{} // a comment that ends the file"} {
 		if layer, err := file.Parse("f", []byte(content)); err != nil || len(layer.Settings) != 0 {
 			t.Errorf("%q: %v, %v", content, layer, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/client"
 
 	// The messages must be known for their methods to be answered.
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"

@@ -1,0 +1,29 @@
+package config
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/agent/config/file"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+)
+
+func newCheck(c *cli.CLI) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Tell everything that is wrong with a configuration file",
+		Long: `Tell everything that is wrong with a configuration file, with its lines, and what to do about it. The agent is not asked, and what
+it is given by its environment and its flags is not looked at: "fairlead-agent --validate" does that.`,
+		Args: cli.Exactly(1),
+		RunE: func(_ *cobra.Command, args []string) error { return check(c, args[0]) },
+	}
+}
+
+func check(c *cli.CLI, path string) error {
+	warnings, err := file.Check(path)
+	c.Warn(warnings...)
+	if err != nil {
+		return fail(c, err)
+	}
+	c.Printf("%s: OK\n", path)
+	return nil
+}
