@@ -103,8 +103,7 @@ func (b *bench) serve(ctx context.Context, images *registry.Registry) error {
 	if err != nil {
 		return err
 	}
-	b.undo = append(b.undo, listener.Close)
-	go images.Serve(listener)
+	b.undo = append(b.undo, images.Serve(listener).Close)
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return err

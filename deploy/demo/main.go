@@ -63,8 +63,7 @@ func show(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
-	go images.Serve(listener)
+	defer images.Serve(listener).Close()
 	agent, err := l.NewAgent(bin, lab.AllInOne, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
 	if err != nil {
 		return err

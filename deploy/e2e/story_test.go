@@ -3,8 +3,8 @@ package e2e
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,7 +134,7 @@ type story struct {
 	env      *testscript.Env
 	agent    *lab.Agent
 	registry *registry.Registry
-	listener net.Listener
+	server   io.Closer // of the registry
 }
 
 // storyKey is where a script keeps its story.
@@ -191,21 +191,23 @@ func (s *story) setMachines(set func(name, value string)) {
 	set(clientVar, s.Client.Path())
 }
 
-func (s *story) connectRegistry() (err error) {
-	if s.listener, err = s.Host.Listen("tcp", registryAddress); err == nil {
-		go s.registry.Serve(s.listener)
+func (s *story) connectRegistry() error {
+	l, err := s.Host.Listen("tcp", registryAddress)
+	if err != nil {
+		return err
 	}
-	return err
+	s.server = s.registry.Serve(l)
+	return nil
 }
 
-func (s *story) disconnectRegistry() { _ = s.listener.Close() }
+func (s *story) disconnectRegistry() { _ = s.server.Close() }
 
 // end takes the story's lab away, however it went, and tells what the agent had to say.
 func (s *story) end() {
 	if s.agent != nil {
 		s.env.T().Log(s.agent.Log())
 	}
-	if s.listener != nil {
+	if s.server != nil {
 		s.disconnectRegistry()
 	}
 	err := s.Close()

@@ -72,10 +72,11 @@ func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
 // Set makes all later answers fail in some way, or no more.
 func (r *Registry) Set(f Fault) { r.fault.Store(f) }
 
-// Serve answers on a listener until that is closed.
-func (r *Registry) Serve(l net.Listener) {
+// Serve answers on a listener. The server that it gives back is there to be closed, with all its connections.
+func (r *Registry) Serve(l net.Listener) io.Closer {
 	server := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
-	_ = server.Serve(l)
+	go func() { _ = server.Serve(l) }()
+	return server
 }
 
 // ServeHTTP answers one request, in the way that Set says.

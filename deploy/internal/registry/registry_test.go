@@ -26,8 +26,7 @@ func TestAnImageComesWholeOrFailsAsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go r.Serve(l)
+	defer r.Serve(l).Close()
 	for _, c := range []struct {
 		fault registry.Fault
 		ok    bool
