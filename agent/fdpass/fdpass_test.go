@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
 )
@@ -34,20 +36,23 @@ func serve(t *testing.T, give fdpass.Giver) string {
 	return path
 }
 
-func note(t *testing.T, text string) *os.File {
-	r, w, err := os.Pipe()
-	if err != nil {
+// note is a pipe that a text can be read from.
+func note(t *testing.T, text string) int {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		t.Error(err)
-		return nil
+		return -1
 	}
-	_, _ = w.WriteString(text)
-	_ = w.Close()
-	return r
+	if _, err := unix.Write(p[1], []byte(text)); err != nil {
+		t.Error(err)
+	}
+	_ = unix.Close(p[1])
+	return p[0]
 }
 
 func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
-	path := serve(t, func(_ context.Context, r fdpass.Request) ([]*os.File, error) {
-		return []*os.File{note(t, r.What), note(t, r.Owner)}, nil
+	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
+		return []int{note(t, r.What), note(t, r.Owner)}, nil
 	})
 	var all sync.WaitGroup
 	for range 100 {
@@ -69,7 +74,7 @@ func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
 }
 
 func TestAFaultComesAsItWasMade(t *testing.T) {
-	path := serve(t, func(_ context.Context, r fdpass.Request) ([]*os.File, error) {
+	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
 		if r.What == "nothing" {
 			return nil, nil
 		}
@@ -93,7 +98,7 @@ func TestAskingNobodyIsUnavailable(t *testing.T) {
 
 func TestAGiverThatHangsHoldsNobodyLongerThanTheyWant(t *testing.T) {
 	release := make(chan struct{})
-	path := serve(t, func(context.Context, fdpass.Request) ([]*os.File, error) { <-release; return nil, nil })
+	path := serve(t, func(context.Context, fdpass.Request) ([]int, error) { <-release; return nil, nil })
 	defer close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

@@ -17,9 +17,10 @@ import (
 // maxAtOnce bounds how many requests are worked on at the same time.
 const maxAtOnce = 64
 
-// Giver opens what is asked for. What it gives is closed after it was sent, so it gives duplicates of what it keeps. Nothing given
-// and no error is a fine answer too.
-type Giver func(ctx context.Context, r Request) ([]*os.File, error)
+// Giver opens what is asked for. The descriptors are closed after they were sent, so it gives duplicates of what it keeps. They are
+// plain numbers, as an os.File would make this process watch for each packet that comes in for the other one. Nothing given and no
+// error is a fine answer too.
+type Giver func(ctx context.Context, r Request) (fds []int, err error)
 
 // Listen opens the socket for root and for the user that the process is; a file that a process before has left is replaced. The
 // caller holds the lock on the folder, so nobody else listens there.
@@ -75,23 +76,21 @@ func handle(ctx context.Context, conn *net.UnixConn, give Giver) {
 		return
 	}
 	var r Request
-	var files []*os.File
+	var fds []int
 	if err = json.Unmarshal(data[:n], &r); err != nil {
 		err = fault.Wrap(err, fault.Invalid, "request", "cannot be read")
 	} else {
-		files, err = give(ctx, r)
+		fds, err = give(ctx, r)
 	}
-	defer func() { _ = closeAll(files) }()
 	var rights []byte
-	if err == nil && len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			fds[i] = int(f.Fd())
-		}
+	if err == nil && len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
 	if data, merr := json.Marshal(answerOf(err)); merr == nil {
 		_, _, _ = conn.WriteMsgUnix(data, rights, nil)
+	}
+	for _, fd := range fds {
+		_ = unix.Close(fd)
 	}
 }
 

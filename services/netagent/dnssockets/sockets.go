@@ -1,0 +1,139 @@
+package dnssockets
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/netagent/dnssockets/redirect"
+)
+
+const (
+	// receiveBuffer holds what is asked while dnsagent restarts: about two thousand questions.
+	receiveBuffer = 1 << 20
+	backlog       = 128
+)
+
+// pair is a resolver's sockets, as this process keeps them. They keep the namespace, so they must be closed for it to go.
+type pair struct {
+	namespace uint64 // its inode, which nobody else gets while the sockets are open
+	udp, tcp  int
+}
+
+// open opens a resolver's sockets in a namespace and leads port 53 to them.
+func open(path string) (*pair, error) {
+	p := &pair{udp: -1, tcp: -1}
+	err := inside(path, func(ns *os.File) error {
+		var err error
+		if p.namespace, err = inode(ns.Name()); err != nil {
+			return err
+		}
+		var udpPort, tcpPort uint16
+		if p.udp, udpPort, err = bound(unix.SOCK_DGRAM); err != nil {
+			return err
+		}
+		_ = unix.SetsockoptInt(p.udp, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) // with the usual buffer it works too
+		if p.tcp, tcpPort, err = bound(unix.SOCK_STREAM); err != nil {
+			return err
+		}
+		if err := unix.Listen(p.tcp, backlog); err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		return redirect.Apply(int(ns.Fd()), resolver(), udpPort, tcpPort)
+	})
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// bound opens a socket at a port of the kernel's choice.
+func bound(kind int) (fd int, port uint16, err error) {
+	if fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+		return -1, 0, fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: resolver().As4()}); err != nil {
+		return fd, 0, fmt.Errorf("bind %s: %w", resolver(), err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return fd, 0, fmt.Errorf("socket's name: %w", err)
+	}
+	return fd, uint16(name.(*unix.SockaddrInet4).Port), nil
+}
+
+// duplicates are descriptors of the same sockets, for another process.
+func (p *pair) duplicates() ([]int, error) {
+	udp, err := unix.FcntlInt(uintptr(p.udp), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	tcp, err := unix.FcntlInt(uintptr(p.tcp), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(udp))
+	}
+	return []int{udp, tcp}, nil
+}
+
+func (p *pair) close() {
+	for _, fd := range []int{p.udp, p.tcp} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// resolver is the address of the embedded resolver in every namespace.
+func resolver() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 11}) }
+
+// inside runs f on a thread that is in a namespace and that ends with f.
+func inside(path string, f func(ns *os.File) error) error {
+	ns, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("network namespace: %w", err)
+	}
+	defer ns.Close()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked, so the runtime ends the thread
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter network namespace: %w", err)
+			return
+		}
+		done <- f(ns)
+	}()
+	return <-done
+}
+
+func inode(path string) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("network namespace: %w", err)
+	}
+	return st.Ino, nil
+}
+
+// outgoing opens a socket in a namespace to ask another name server from there.
+func outgoing(path, what string) ([]int, error) {
+	kind, ok := map[string][2]int{
+		"udp4": {unix.AF_INET, unix.SOCK_DGRAM}, "tcp4": {unix.AF_INET, unix.SOCK_STREAM},
+		"udp6": {unix.AF_INET6, unix.SOCK_DGRAM}, "tcp6": {unix.AF_INET6, unix.SOCK_STREAM},
+	}[what]
+	if !ok {
+		return nil, unix.EPROTONOSUPPORT
+	}
+	fd := -1
+	err := inside(path, func(*os.File) (err error) {
+		fd, err = unix.Socket(kind[0], kind[1]|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return []int{fd}, nil
+}
