@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -25,10 +26,14 @@ type scene struct {
 	agent *lab.Agent
 }
 
+// page is what nginx serves.
+const page = "http://" + lab.HostIPv4 + ":8080/"
+
 func (s *scene) play() error {
 	steps := []func() error{
 		func() error { return s.host("fairlead run --name nginx01 -d --rm -p 8080:80 nginx") },
-		func() error { return s.client("curl -s http://" + lab.HostIPv4 + ":8080/") },
+		s.listening,
+		func() error { return s.client("curl -s " + page) },
 		func() error { return s.shell("fairlead exec -it nginx01 /bin/sh", "ifconfig", "exit") },
 		func() error { return s.host("fairlead port nginx01") },
 		func() error { return s.host("fairlead stop nginx01") },
@@ -40,6 +45,16 @@ func (s *scene) play() error {
 		}
 	}
 	return nil
+}
+
+// listening waits for nginx, which needs a moment after its container has started.
+func (s *scene) listening() error {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		_, err := s.lab.Client.Output(s.ctx, "curl", "-s", page)
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // host runs a command on the host; client on the machine outside.
@@ -69,7 +84,7 @@ func (s *scene) command(line string) *exec.Cmd {
 // shell runs a command that starts a shell at a terminal of its own, and types a line at each of its prompts.
 func (s *scene) shell(line string, lines ...string) error {
 	fmt.Fprintf(s.out, "\nhost# %s\n", line)
-	term, err := terminal.Start(s.command(line), s.out)
+	term, err := terminal.Start(s.command(line), quiet{s.out})
 	if err != nil {
 		return err
 	}
@@ -86,6 +101,14 @@ func (s *scene) shell(line string, lines ...string) error {
 		return fmt.Errorf("%s: exit code %d, %v", line, code, err)
 	}
 	return nil
+}
+
+// quiet keeps the shell's question for the cursor's place from the user's own terminal, which would answer it.
+type quiet struct{ out io.Writer }
+
+func (q quiet) Write(p []byte) (int, error) {
+	_, err := q.out.Write(bytes.ReplaceAll(p, []byte("\x1b[6n"), nil))
+	return len(p), err
 }
 
 // traces shows the places where something could be left, and checks them all.
