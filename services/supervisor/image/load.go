@@ -27,13 +27,15 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 			return nil, err
 		}
 	}
+	report := newReporter(nil)
+	defer report.close()
 	var held []string
 	defer func() { m.release(held) }()
 	var add []*store.Image
 	for _, d := range drafts {
 		m.layers.Hold(d.img.Layers...)
 		held = append(held, d.img.Layers...)
-		if err := m.unpack(ctx, d, newReporter(nil)); err != nil {
+		if err := m.unpack(ctx, d, report); err != nil {
 			return nil, err
 		}
 		if err := m.finish(d.img); err != nil {

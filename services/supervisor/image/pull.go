@@ -49,6 +49,7 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 		return nil, err
 	}
 	report := newReporter(req.Progress)
+	defer report.close()
 	report.step("pulling", reference.FamiliarString(ref))
 	p := &pull{images: m, ref: ref, want: want, report: report}
 	defer func() { m.release(p.held) }()

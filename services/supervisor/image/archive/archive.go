@@ -56,14 +56,24 @@ type Layer struct {
 func Read(ctx context.Context, dir string, in io.Reader) (*Archive, error) {
 	file, err := os.CreateTemp(dir, "archive.tmp-")
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be stored")
+		return nil, layers.DiskFault(subject, err)
 	}
 	a := &Archive{file: file, parts: map[string]part{}}
-	if err := errors.Join(os.Remove(file.Name()), a.spool(ctx, in), a.index()); err != nil {
+	if err := a.take(ctx, in); err != nil {
 		_ = a.Close()
 		return nil, err
 	}
 	return a, nil
+}
+
+func (a *Archive) take(ctx context.Context, in io.Reader) error {
+	if err := os.Remove(a.file.Name()); err != nil {
+		return layers.DiskFault(subject, err)
+	}
+	if err := a.spool(ctx, in); err != nil {
+		return err
+	}
+	return a.index()
 }
 
 // Close lets go of the file.
@@ -92,7 +102,10 @@ func (s *sink) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.file.Write(p)
-	return n, fault.Wrap(err, fault.Exhausted, subject, "cannot be stored")
+	if err != nil {
+		err = layers.DiskFault(subject, err)
+	}
+	return n, err
 }
 
 func unreadable(ctx context.Context, err error) error {

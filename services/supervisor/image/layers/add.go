@@ -91,7 +91,7 @@ func (s *Store) fetch(ctx context.Context, b Blob, report func(Progress)) error 
 func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (err error) {
 	tmp, err := os.MkdirTemp(s.dir, filepath.Base(s.home(b.DiffID))+tmpMark)
 	if err != nil {
-		return diskFault(subject(b), err)
+		return DiskFault(subject(b), err)
 	}
 	defer func() {
 		if err != nil {
@@ -116,7 +116,7 @@ func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (
 	}
 	report(Progress{Phase: Unpacking, Done: blob.n, Total: blob.total()})
 	if err := s.publish(tmp, b.DiffID, m); err != nil {
-		return diskFault(subject(b), err)
+		return DiskFault(subject(b), err)
 	}
 	report(Progress{Phase: Done, Done: blob.n, Total: blob.total()})
 	return nil
@@ -126,7 +126,7 @@ func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (
 func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err error) {
 	tmp, err := os.MkdirTemp(s.dir, "archive"+tmpMark)
 	if err != nil {
-		return "", diskFault("archive", err)
+		return "", DiskFault("archive", err)
 	}
 	defer func() {
 		if err != nil {
@@ -145,7 +145,7 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 		if s.held[diffID]--; s.held[diffID] == 0 {
 			delete(s.held, diffID)
 		}
-		return "", diskFault("archive", err)
+		return "", DiskFault("archive", err)
 	}
 	return diffID, nil
 }

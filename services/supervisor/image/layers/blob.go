@@ -87,7 +87,7 @@ func unpackFault(ctx context.Context, b Blob, r *blobReader, err error) error {
 		return ctx.Err()
 	}
 	if isDisk(err) {
-		return diskFault(subject(b), err)
+		return DiskFault(subject(b), err)
 	}
 	if r.err != nil {
 		return r.readFault(b)
@@ -137,9 +137,10 @@ func isDisk(err error) bool {
 	return false
 }
 
-func diskFault(subject string, err error) error {
+// DiskFault says that something could not be stored, and what to do.
+func DiskFault(subject string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.New(fault.Exhausted, subject, "no space is left to unpack it", fault.WithCause(err),
+		return fault.New(fault.Exhausted, subject, "no space is left for it", fault.WithCause(err),
 			fault.WithHint("remove images with `fairlead rmi`, or make room on the disk of --data-root"))
 	}
 	return fault.New(fault.Unavailable, subject, "cannot be stored", fault.WithCause(err),

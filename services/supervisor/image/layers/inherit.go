@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,12 +26,12 @@ func (s *Store) Inherit(diffIDs []string) error {
 		}
 		for _, path := range m.Implied {
 			if err := s.inherit(d, path, diffIDs[:i]); err != nil {
-				return diskFault("layer "+Short(d), err)
+				return DiskFault("layer "+Short(d), err)
 			}
 		}
 		m.Implied = nil
-		if err := writeMeta(s.home(d), m); err != nil {
-			return diskFault("layer "+Short(d), err)
+		if err := errors.Join(writeMeta(s.home(d), m), syncFS(s.dir)); err != nil {
+			return DiskFault("layer "+Short(d), err)
 		}
 	}
 	return nil
