@@ -1,0 +1,270 @@
+package netagent
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+func (a *agent) connect(sb network.Sandbox, spec network.EndpointSpec) network.Sandbox {
+	a.t.Helper()
+	after, err := a.sandboxes.Connect(context.Background(), sb.Owner, spec)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return after
+}
+
+func (a *agent) disconnect(sb network.Sandbox, ref string) network.Sandbox {
+	a.t.Helper()
+	after, err := a.sandboxes.Disconnect(context.Background(), sb.Owner, ref)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return after
+}
+
+func (a *agent) defaultRoute(sb network.Sandbox) string {
+	a.t.Helper()
+	return strings.TrimSpace(a.in(sb, "ip", "route", "show", "default"))
+}
+
+func TestInterfacesAreNumberedInTheOrderGiven(t *testing.T) {
+	a := newHost(t).run()
+	a.named("zoo")
+	a.named("ant")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "zoo"}, network.EndpointSpec{Network: "bridge", Interface: "eth0"}, network.EndpointSpec{Network: "ant"}))
+	var got []string
+	for _, e := range sb.Endpoints {
+		got = append(got, e.NetworkName+"="+e.Interface)
+	}
+	if s := strings.Join(got, " "); s != "zoo=eth1 bridge=eth0 ant=eth2" {
+		t.Errorf("interfaces %s", s)
+	}
+	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth2" {
+		t.Errorf("the first name has the route, but it is %q", s)
+	}
+	for _, e := range sb.Endpoints {
+		has(t, e.Interface, a.in(sb, "ip", "addr", "show", e.Interface), e.IPv4.String())
+	}
+}
+
+func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	a.named("n2")
+	a.network(network.Wanted{Name: "inside", Internal: true})
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
+	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth1" {
+		t.Errorf("route %q", s)
+	}
+	sb = a.disconnect(sb, "n2")
+	if s := a.defaultRoute(sb); s != "default via 172.18.0.1 dev eth0" {
+		t.Errorf("after it is gone %q", s)
+	}
+	sb = a.connect(sb, network.EndpointSpec{Network: "n2", Priority: 1})
+	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth1" {
+		t.Errorf("after it is back %q", s)
+	}
+	a.disconnect(a.disconnect(a.disconnect(sb, "n1"), "n2"), "inside")
+	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth") {
+		t.Errorf("interfaces are left: %s", s)
+	}
+}
+
+func TestFixedAddressesAreGiven(t *testing.T) {
+	a := newHost(t).run()
+	on6 := true
+	a.network(network.Wanted{Name: "n1", IPv6: &on6, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
+	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"), IPv6: netip.MustParseAddr("fd00:1::77"), MAC: "02:11:22:33:44:55", Interface: "lan"}
+	sb := a.create(on(id.New(), spec))
+	has(t, "lan", a.in(sb, "ip", "addr", "show", "lan"), "10.1.0.77/24", "fd00:1::77/64", "02:11:22:33:44:55")
+	a.mustReach(sb.NetnsPath, "10.1.0.1")
+	a.mustReach(sb.NetnsPath, "fd00:1::1")
+	a.mustReach(a.ns.Path(), "10.1.0.77")
+	if again := a.create(on(sb.Owner, spec)); again.Endpoints[0].ID != sb.Endpoints[0].ID {
+		t.Error("asking again made another endpoint")
+	}
+	for name, c := range map[string]struct {
+		spec network.EndpointSpec
+		kind fault.Kind
+		text string
+	}{
+		"taken":           {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}, fault.Exists, "Address already in use"},
+		"the gateway's":   {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.1")}, fault.Exists, "Address already in use"},
+		"the broadcast's": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.255")}, fault.Exists, "Address already in use"},
+		"of no subnet":    {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.99.0.1")}, fault.Invalid, "no configured subnet contains IP address 172.99.0.1"},
+		"on the default":  {network.EndpointSpec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")}, fault.Invalid, "user-specified IP address is supported on user-defined networks only"},
+		"a bad MAC":       {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid, "xx is not a valid mac address"},
+		"a multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid, "multicast"},
+		"a bad interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid, "no name for an interface"},
+		"swapped":         {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")}, fault.Invalid, "invalid IPv4 address"},
+	} {
+		if _, err := a.sandboxes.Create(context.Background(), on(id.New(), c.spec)); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != "10.1.0.2" {
+		t.Errorf("refused ones hold addresses: %s", a.address(other))
+	}
+}
+
+func TestConnectingAndDisconnectingLeavesTheRestAlone(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	sb := a.container()
+	after := a.connect(sb, network.EndpointSpec{Network: "n1"})
+	if e := after.Endpoints[1]; e.Interface != "eth1" || e.Gateway4.IsValid() || !after.Endpoints[0].Gateway4.IsValid() {
+		t.Errorf("connected %+v", after.Endpoints)
+	}
+	a.mustReach(sb.NetnsPath, "172.18.0.1")
+	if again := a.connect(sb, network.EndpointSpec{Network: "n1"}); again.Endpoints[1].ID != after.Endpoints[1].ID {
+		t.Error("asking again made another endpoint")
+	}
+	if _, err := a.sandboxes.Connect(context.Background(), sb.Owner, network.EndpointSpec{Network: "n1", Priority: 3}); !fault.Is(err, fault.Exists) {
+		t.Errorf("with other content: %v", err)
+	}
+	a.disconnect(after, "n1")
+	if _, err := a.sandboxes.Disconnect(context.Background(), sb.Owner, "n1"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("disconnected twice: %v", err)
+	}
+	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth1") {
+		t.Errorf("eth1 is left: %s", s)
+	}
+	a.mustReach(sb.NetnsPath, "172.17.0.1")
+	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
+		t.Error(err)
+	}
+	host := a.create(network.Request{Owner: id.New(), Mode: network.Host})
+	for owner, kind := range map[string]fault.Kind{id.New(): fault.NotFound, host.Owner: fault.Busy, "web": fault.Invalid} {
+		if _, err := a.sandboxes.Connect(context.Background(), owner, network.EndpointSpec{Network: "bridge"}); !fault.Is(err, kind) {
+			t.Errorf("%s: %v", owner, err)
+		}
+	}
+}
+
+func TestAConnectThatFailsLeavesTheSandboxAsItWas(t *testing.T) {
+	a := newHost(t).run()
+	n := a.named("n1")
+	sb := a.container()
+	a.in(sb, "ip", "link", "add", "eth1", "type", "veth", "peer", "name", "other")
+	if after, err := a.sandboxes.Connect(context.Background(), sb.Owner, network.EndpointSpec{Network: "n1"}); err == nil {
+		t.Fatalf("connected over a foreign eth1: %+v", after)
+	}
+	if ports := a.ports(n.Bridge); len(ports) != 0 {
+		t.Errorf("ports are left: %v", ports)
+	}
+	if s := a.defaultRoute(sb); s != "default via 172.17.0.1 dev eth0" {
+		t.Errorf("route %q", s)
+	}
+	if c := a.networks.Counts(n); c[0].Used != 3 {
+		t.Errorf("addresses are held: %+v", c)
+	}
+}
+
+func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	a.in(sb, "ip", "addr", "add", "127.0.0.2/8", "dev", "lo")
+	for range 2 {
+		if err := a.sandboxes.Release(context.Background(), sb.Owner, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth") || !strings.Contains(s, "lo:") {
+		t.Errorf("links: %s", s)
+	}
+	if got, err := a.sandboxes.Get(sb.Owner); err != nil || !got.Kept || len(got.Endpoints) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != a.address(sb) {
+		t.Errorf("the address is not free: %s", a.address(other))
+	}
+	a.stop()
+	b := a.host.run()
+	again := b.create(on(sb.Owner, network.EndpointSpec{Network: "bridge"}))
+	if again.NetnsPath != sb.NetnsPath || again.Kept {
+		t.Errorf("plugged in again: %+v", again)
+	}
+	has(t, "lo", b.in(again, "ip", "addr", "show", "lo"), "127.0.0.2")
+	has(t, "eth0", b.in(again, "ip", "addr", "show", "eth0"), "172.17.0.2/16")
+	b.mustReach(again.NetnsPath, "172.17.0.1")
+	for _, keep := range []bool{true, false} {
+		if err := b.sandboxes.Release(context.Background(), sb.Owner, keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.sandboxes.Get(sb.Owner); !fault.Is(err, fault.NotFound) {
+		t.Errorf("released for good: %v", err)
+	}
+}
+
+// TestNoAddressIsGivenOutTwiceWhateverHappens makes, changes, keeps and releases sandboxes at random on two networks, and starts the
+// agent anew now and then. After each step all sandboxes' addresses differ, and at the end nothing is left.
+func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	a.network(given("n1", "10.1.0.0/29"))
+	a.network(given("n2", "10.2.0.0/29"))
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 0))
+	owners := make([]string, 7)
+	for i := range owners {
+		owners[i] = id.New()
+	}
+	ctx := context.Background()
+	for step := range 150 {
+		owner, net := owners[dice.IntN(len(owners))], fmt.Sprintf("n%d", 1+dice.IntN(2))
+		var err error
+		switch dice.IntN(10) {
+		case 0, 1, 2:
+			_, err = a.sandboxes.Create(ctx, on(owner, network.EndpointSpec{Network: net}))
+		case 3:
+			fixed := netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})
+			_, err = a.sandboxes.Create(ctx, on(owner, network.EndpointSpec{Network: "n1", IPv4: fixed}))
+		case 4, 5:
+			_, err = a.sandboxes.Connect(ctx, owner, network.EndpointSpec{Network: net})
+		case 6:
+			_, err = a.sandboxes.Disconnect(ctx, owner, net)
+		case 7, 8:
+			err = a.sandboxes.Release(ctx, owner, dice.IntN(2) == 0)
+		case 9:
+			if dice.IntN(3) == 0 {
+				a.stop()
+				a = h.run()
+			}
+		}
+		if err != nil && fault.Is(err, fault.Internal) {
+			t.Fatalf("step %d: %v", step, err)
+		}
+		seen := map[netip.Addr]string{}
+		for _, sb := range a.sandboxes.List() {
+			for _, e := range sb.Endpoints {
+				if other, taken := seen[e.IPv4.Addr()]; taken {
+					t.Fatalf("step %d: %s and %s both have %s", step, other, sb.Owner, e.IPv4)
+				}
+				seen[e.IPv4.Addr()] = sb.Owner
+			}
+		}
+	}
+	for _, owner := range owners {
+		if err := a.sandboxes.Release(ctx, owner, false); err != nil {
+			t.Error(err)
+		}
+	}
+	a.nothingLeft()
+	for _, n := range []string{"n1", "n2"} {
+		if _, err := a.networks.Delete(ctx, n); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package network_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+func opt(key, value string) network.Wanted {
+	return network.Wanted{Name: "n", Options: map[string]string{key: value}}
+}
+
+func pools(all ...network.WantedPool) network.Wanted { return network.Wanted{Name: "n", Pools: all} }
+
+func TestNetworksThatCannotWorkAreRefused(t *testing.T) {
+	on, off := true, false
+	for name, c := range map[string]struct {
+		want network.Wanted
+		kind fault.Kind
+		text string
+	}{
+		"no name":                 {network.Wanted{}, fault.Invalid, "no name was given"},
+		"a predefined name":       {network.Wanted{Name: "host"}, fault.Denied, "operation is not permitted on predefined host network"},
+		"the default's name":      {network.Wanted{Name: "default"}, fault.Denied, "operation is not permitted"},
+		"a mode as a name":        {network.Wanted{Name: "container:x"}, fault.Invalid, "invalid network name"},
+		"a blank":                 {network.Wanted{Name: "a b"}, fault.Invalid, "invalid network name"},
+		"a slash":                 {network.Wanted{Name: "a/b"}, fault.Invalid, "invalid network name"},
+		"a long name":             {network.Wanted{Name: strings.Repeat("a", 129)}, fault.Invalid, "at most 128 characters"},
+		"a bad id":                {network.Wanted{Name: "n", ID: "x"}, fault.Invalid, "64 lower-case"},
+		"a second host network":   {network.Wanted{Name: "n", Driver: "host"}, fault.Denied, `only one instance of "host" network is allowed`},
+		"an unknown driver":       {network.Wanted{Name: "n", Driver: "X"}, fault.NotFound, `plugin "X" not found`},
+		"no family":               {network.Wanted{Name: "n", IPv4: &off}, fault.Invalid, "IPv4 or IPv6 must be enabled"},
+		"no family by an option":  {opt(network.OptIPv4, "false"), fault.Invalid, "IPv4 or IPv6 must be enabled"},
+		"a family that is off":    {network.Wanted{Name: "n", IPv6: &off, Pools: []network.WantedPool{{Subnet: prefix("fd00::/64")}}}, fault.Invalid, "switched off"},
+		"host bits":               {pools(network.WantedPool{Subnet: prefix("10.1.2.3/24")}), fault.Invalid, "invalid subnet 10.1.2.3/24: it should be 10.1.2.0/24"},
+		"everything":              {pools(network.WantedPool{Subnet: prefix("0.0.0.0/0")}), fault.Invalid, "invalid subnet"},
+		"loopback":                {pools(network.WantedPool{Subnet: prefix("127.3.0.0/16")}), fault.Invalid, "loopback"},
+		"two of a family":         {pools(network.WantedPool{Subnet: prefix("10.1.0.0/24")}, network.WantedPool{Subnet: prefix("10.2.0.0/24")}), fault.Invalid, "doesn't support multiple subnets"},
+		"a range too big":         {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Range: prefix("10.1.0.0/16")}), fault.Invalid, "invalid ip-range 10.1.0.0/16: CIDR block is bigger than its parent subnet 10.1.2.0/24"},
+		"a range with host bits":  {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Range: prefix("10.1.2.1/25")}), fault.Invalid, "it should be 10.1.2.0/25"},
+		"a range outside":         {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Range: prefix("10.1.3.0/25")}), fault.Invalid, "no matching subnet for range 10.1.3.0/25"},
+		"a range alone":           {pools(network.WantedPool{Range: prefix("10.1.3.0/25")}), fault.Invalid, "every ip-range or gateway must have a corresponding subnet"},
+		"a gateway outside":       {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Gateway: addr("10.1.3.1")}), fault.Invalid, "no matching subnet for gateway 10.1.3.1"},
+		"a gateway that is last":  {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Gateway: addr("10.1.2.255")}), fault.Invalid, "no host can have"},
+		"an aux outside":          {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Aux: map[string]netip.Addr{"x": addr("10.1.3.1")}}), fault.Invalid, "no matching subnet for aux-address 10.1.3.1"},
+		"an aux as gateway":       {pools(network.WantedPool{Subnet: prefix("10.1.2.0/24"), Gateway: addr("10.1.2.5"), Aux: map[string]netip.Addr{"x": addr("10.1.2.5")}}), fault.Invalid, "failed to allocate secondary ip address (x:10.1.2.5): Address already in use"},
+		"an unknown option":       {opt("com.docker.network.bridge.nosuch", "x"), fault.Invalid, "is not known"},
+		"no flag":                 {opt(network.OptICC, "maybe"), fault.Invalid, "neither true nor false"},
+		"a negative MTU":          {opt(network.OptMTU, "-1"), fault.Invalid, "invalid MTU number: -1"},
+		"an MTU that is no":       {opt(network.OptMTU, "x"), fault.Invalid, "invalid MTU number: x"},
+		"an MTU too small":        {opt(network.OptMTU, "67"), fault.Invalid, "invalid MTU number: 67"},
+		"too small for IPv6":      {network.Wanted{Name: "n", IPv6: &on, Options: map[string]string{network.OptMTU: "1000"}}, fault.Invalid, "at least 1280"},
+		"a long bridge name":      {opt(network.OptBridgeName, "a23456789012345b"), fault.Invalid, "no name for a device"},
+		"a binding that is no IP": {opt(network.OptHostBinding, "x"), fault.Invalid, "no IP address"},
+		"a bad prefix":            {opt(network.OptPrefix, "a/b"), fault.Invalid, "cannot start a device's name"},
+	} {
+		_, err := c.want.Draft()
+		if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAllThatIsWrongIsToldAtOnce(t *testing.T) {
+	w := pools(network.WantedPool{Subnet: prefix("10.1.2.3/24")})
+	w.Options = map[string]string{network.OptMTU: "x", network.OptICC: "x"}
+	_, err := w.Draft()
+	for _, part := range []string{"10.1.2.3/24", "MTU", "enable_icc"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not tell of %s", err, part)
+		}
+	}
+}
+
+func TestANetworkIsWhatWasAskedFor(t *testing.T) {
+	w := network.Wanted{ID: id.New(), Name: "n", Internal: true, Labels: map[string]string{"a": "b"}, Options: map[string]string{network.OptICC: "0",
+		network.OptMasquerade: "false", network.OptMTU: "0", network.OptPrefix: "lan", network.OptInhibitIPv4: "true", network.OptHostBinding: "127.0.0.1", network.OptIPv6: "true"}}
+	n, err := w.Draft()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.Bridge != "br-"+w.ID[:12] || n.Driver != "bridge" || !n.Internal || n.InterContainer || n.Masquerade || n.MTU != 1500 || n.Prefix != "lan" ||
+		!n.InhibitIPv4 || n.HostBinding != addr("127.0.0.1") || n.Labels["a"] != "b" {
+		t.Errorf("made %+v", n)
+	}
+	if m := w.Missing(); len(m) != 2 || m[0].Subnet.String() != "0.0.0.0/26" || m[1].Subnet.String() != "::/64" {
+		t.Errorf("missing %v", m)
+	}
+	if m := pools(network.WantedPool{Subnet: prefix("fd00::/64")}).Missing(); len(m) != 1 || !m[0].Subnet.Addr().Is4() {
+		t.Errorf("beside IPv6 %v", m)
+	}
+	if m := pools(network.WantedPool{Subnet: prefix("10.1.0.0/24")}).Missing(); len(m) != 0 {
+		t.Errorf("beside IPv4 %v", m)
+	}
+}
+
+func TestTheHostHasTheFirstAddress(t *testing.T) {
+	for name, c := range map[string]struct {
+		pool network.WantedPool
+		want string
+	}{
+		"of the subnet":        {network.WantedPool{Subnet: prefix("10.1.2.0/24")}, "10.1.2.1 10.1.2.1"},
+		"of the range":         {network.WantedPool{Subnet: prefix("10.1.2.0/24"), Range: prefix("10.1.2.128/25")}, "10.1.2.128 10.1.2.128"},
+		"as given":             {network.WantedPool{Subnet: prefix("10.1.2.0/24"), Gateway: addr("10.1.2.9")}, "10.1.2.9 10.1.2.9"},
+		"after an aux":         {network.WantedPool{Subnet: prefix("10.1.2.0/24"), Aux: map[string]netip.Addr{"x": addr("10.1.2.1")}}, "10.1.2.2 10.1.2.2"},
+		"with another gateway": {network.WantedPool{Subnet: prefix("10.1.2.0/24"), Aux: map[string]netip.Addr{network.AuxGatewayIPv4: addr("10.1.2.254")}}, "10.1.2.1 10.1.2.254"},
+		"of IPv6":              {network.WantedPool{Subnet: prefix("fd00::/64")}, "fd00::1 fd00::1"},
+		"of a /31":             {network.WantedPool{Subnet: prefix("10.1.2.0/31")}, "10.1.2.0 10.1.2.0"},
+	} {
+		p := c.pool.On(c.pool.Subnet)
+		if got := p.Gateway.String() + " " + p.RouteVia().String(); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestSubnetsAreChosenOutOfDockersRanges(t *testing.T) {
+	space := network.DefaultSpace("seed")
+	for want, first := range map[string]string{"0.0.0.0/26": "172.17.0.0/26", "0.0.0.0/16": "172.17.0.0/16"} {
+		if got, ok := space.Choose(prefix(want), nil); !ok || got.String() != first {
+			t.Errorf("%s: %s, %v", want, got, ok)
+		}
+	}
+	six, ok := space.Choose(prefix("::/64"), nil)
+	other, _ := network.DefaultSpace("another").Choose(prefix("::/64"), nil)
+	if !ok || !prefix("fd00::/8").Contains(six.Addr()) || six == other {
+		t.Errorf("IPv6 %s and with another seed %s", six, other)
+	}
+	if _, ok := space.Choose(prefix("0.0.0.0/8"), nil); ok {
+		t.Error("a /8 was found")
+	}
+	var taken []netip.Prefix
+	for len(taken) < 2000 {
+		p, ok := space.Choose(prefix("0.0.0.0/26"), taken)
+		if !ok {
+			t.Fatalf("only %d subnets", len(taken))
+		}
+		taken = append(taken, p)
+	}
+}
+
+func TestTheDefaultRouteIsChosen(t *testing.T) {
+	n := func(name string, internal bool, gateways ...string) network.Network {
+		out := network.Network{ID: name, Name: name, Internal: internal}
+		for _, g := range gateways {
+			out.Pools = append(out.Pools, network.Pool{Gateway: addr(g)})
+		}
+		return out
+	}
+	type end struct {
+		net      network.Network
+		priority int
+	}
+	four, six, both := n("b", false, "10.0.0.1"), n("a6", false, "fd00::1"), n("z", false, "10.9.0.1", "fd09::1")
+	for name, c := range map[string]struct {
+		ends []end
+		want string // the networks that have the IPv4 and the IPv6 route
+	}{
+		"none":                          {nil, "- -"},
+		"one":                           {[]end{{four, 0}}, "b -"},
+		"by name":                       {[]end{{four, 0}, {n("a", false, "10.1.0.1"), 0}}, "a -"},
+		"by priority":                   {[]end{{four, 1}, {n("a", false, "10.1.0.1"), 0}}, "b -"},
+		"a negative priority":           {[]end{{four, 0}, {n("a", false, "10.1.0.1"), -1}}, "b -"},
+		"not an internal one":           {[]end{{four, 0}, {n("a", true, "10.1.0.1"), 9}}, "b -"},
+		"each family by itself":         {[]end{{four, 0}, {six, 0}}, "b a6"},
+		"both families before one":      {[]end{{four, 0}, {six, 0}, {both, 0}}, "z z"},
+		"priority before both":          {[]end{{four, 1}, {both, 0}}, "b z"},
+		"an internal network all alone": {[]end{{n("a", true, "10.1.0.1"), 0}}, "- -"},
+	} {
+		var ends []network.Endpoint
+		var nets []network.Network
+		for _, e := range c.ends {
+			ends = append(ends, network.Endpoint{NetworkName: e.net.Name, Gateway4: addr("9.9.9.9"), Spec: network.EndpointSpec{Priority: e.priority}})
+			nets = append(nets, e.net)
+		}
+		four, six := "-", "-"
+		for _, e := range network.ChooseGateways(ends, nets) {
+			if e.Gateway4.IsValid() {
+				four = e.NetworkName
+			}
+			if e.Gateway6.IsValid() {
+				six = e.NetworkName
+			}
+		}
+		if four+" "+six != c.want {
+			t.Errorf("%s: %s %s, want %s", name, four, six, c.want)
+		}
+	}
+}

@@ -1,0 +1,274 @@
+package netagent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+func (a *agent) network(want network.Wanted) network.Network {
+	a.t.Helper()
+	n, err := a.networks.Create(context.Background(), want)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+// named is a network that nothing but its name was said of.
+func (a *agent) named(name string) network.Network {
+	a.t.Helper()
+	return a.network(network.Wanted{Name: name})
+}
+
+// given is a network with one subnet.
+func given(name, subnet string) network.Wanted {
+	return network.Wanted{Name: name, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix(subnet)}}}
+}
+
+// on asks for a sandbox on networks.
+func on(owner string, specs ...network.EndpointSpec) network.Request {
+	return network.Request{Owner: owner, OwnerName: "web", Mode: network.Private, Endpoints: specs}
+}
+
+func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
+	a := newHost(t).run()
+	one, two := a.named("n1"), a.named("n2")
+	if got := one.Pools[0].HostPrefix().String() + " " + two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.0.65/26" {
+		t.Errorf("subnets %s", got)
+	}
+	if one.Bridge != "br-"+one.ID[:12] {
+		t.Errorf("bridge %s", one.Bridge)
+	}
+	has(t, "the bridge", a.ns.Run("ip", "-d", "addr", "show", one.Bridge), "172.18.0.1/26", "02:42:ac:12:00:01", "mtu 1500")
+	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+one.Bridge+"/forwarding"); got != "1" {
+		t.Errorf("forwarding %s", got)
+	}
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
+	if got := a.address(sb); got != "172.18.0.66" {
+		t.Errorf("address %s", got)
+	}
+	a.mustReach(sb.NetnsPath, "172.18.0.65")
+	if c := a.networks.Counts(two); c[0] != (ipam.Count{Used: 4, Free: 60}) {
+		t.Errorf("counts %+v", c)
+	}
+	puts := a.guard.Puts()
+	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.0.64/26" || !last.GetMasquerade() {
+		t.Errorf("guarded %v", last)
+	}
+}
+
+func TestASubnetIsNotChosenThatTheHostNeeds(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "vpn", "type", "veth", "peer", "name", "vpn1")
+	h.ns.Run("ip", "link", "set", "vpn", "up")
+	h.ns.Run("ip", "link", "set", "vpn1", "up")
+	h.ns.Run("ip", "route", "add", "172.18.0.0/24", "dev", "vpn")
+	h.ns.Run("ip", "route", "add", "128.0.0.0/1", "dev", "vpn") // what a private network lays over everything
+	a := h.run()
+	if got := a.named("n1").Pools[0].Subnet.String(); got != "172.18.1.0/26" {
+		t.Errorf("chosen %s", got)
+	}
+	if got := a.network(given("n2", "172.18.0.0/25")).Pools[0].Subnet.String(); got != "172.18.0.0/25" {
+		t.Errorf("given %s", got)
+	}
+	if got := a.network(given("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.2.0/24" {
+		t.Errorf("any /24: %s", got)
+	}
+}
+
+func TestTheOptionsOfANetworkReachTheKernel(t *testing.T) {
+	a := newHost(t).run()
+	on6 := true
+	n := a.network(network.Wanted{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan", network.OptICC: "false",
+		network.OptMTU: "1400", network.OptPrefix: "lan", network.OptMasquerade: "false"},
+		Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
+			Aux: map[string]netip.Addr{"router": netip.MustParseAddr("10.7.0.128")}}}})
+	if !strings.HasPrefix(n.Pools[1].Subnet.String(), "fd") || n.Pools[1].Subnet.Bits() != 64 {
+		t.Errorf("the IPv6 subnet is %s", n.Pools[1].Subnet)
+	}
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "lan"}))
+	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400", n.Pools[1].Subnet.Addr().Next().Next().String())
+	has(t, "the routes", a.in(sb, "ip", "route"), "default via 10.7.0.254 dev lan0")
+	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", sb.Endpoints[0].HostInterface), "isolated on", "master br-lan")
+	if last := a.guard.Puts(); last[len(last)-1].GetMasquerade() || last[len(last)-1].GetInterContainer() {
+		t.Errorf("guarded %v", last[len(last)-1])
+	}
+}
+
+func TestAnInternalNetworkLeadsNowhere(t *testing.T) {
+	a := newHost(t).run()
+	n := a.network(network.Wanted{Name: "inside", Internal: true})
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "inside"}))
+	if out := a.in(sb, "ip", "route", "show", "default"); out != "" {
+		t.Errorf("a default route: %s", out)
+	}
+	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+n.Bridge+"/route_localnet"); got != "0" {
+		t.Errorf("route_localnet %s", got)
+	}
+	if last := a.guard.Puts(); !last[len(last)-1].GetInternal() {
+		t.Errorf("guarded %v", last[len(last)-1])
+	}
+}
+
+func TestNetworksThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
+	a := newHost(t).run()
+	a.ns.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
+	a.network(given("n1", "10.1.0.0/16"))
+	before := a.ns.Run("ip", "-o", "link")
+	bridge := func(key, value string) network.Wanted {
+		return network.Wanted{Name: "n2", Options: map[string]string{key: value}}
+	}
+	for name, c := range map[string]struct {
+		want network.Wanted
+		kind fault.Kind
+		text string
+	}{
+		"the name is taken":    {network.Wanted{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
+		"a part of another":    {given("n2", "10.1.3.0/24"), fault.Exists, "Pool overlaps with other one on this address space"},
+		"all of another":       {given("n2", "10.0.0.0/8"), fault.Exists, "of network n1"},
+		"docker0's subnet":     {given("n2", "172.17.9.0/24"), fault.Exists, "of network bridge"},
+		"docker0's bridge":     {bridge(network.OptBridgeName, "docker0"), fault.Exists, "networks have same bridge name"},
+		"no bridge":            {bridge(network.OptBridgeName, "ext0"), fault.Invalid, "existing interface ext0 is not a bridge"},
+		"a subnet of no hosts": {given("n2", "10.2.0.0/32"), 0, ""},
+		"nothing free":         {given("n2", "0.0.0.0/8"), fault.Exhausted, "all predefined address pools have been fully subnetted"},
+	} {
+		n, err := a.networks.Create(context.Background(), c.want)
+		if c.kind == 0 {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			} else if _, err := a.networks.Delete(context.Background(), n.ID); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if after := a.ns.Run("ip", "-o", "link"); len(strings.Split(after, "\n")) != len(strings.Split(before, "\n")) {
+		t.Errorf("links before:\n%s\nafter:\n%s", before, after)
+	}
+	if len(a.networks.List()) != 4 {
+		t.Errorf("networks %v", a.networks.List())
+	}
+}
+
+func TestANetworkThatNatagentDoesNotGuardIsNotMade(t *testing.T) {
+	a := newHost(t).run()
+	a.guard.SetDown(true)
+	if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("made without natagent: %v", err)
+	}
+	if out := a.ns.Run("ip", "-o", "link"); strings.Contains(out, "br-") {
+		t.Errorf("a bridge is left: %s", out)
+	}
+	if len(a.networks.List()) != 3 {
+		t.Errorf("networks %v", a.networks.List())
+	}
+	a.guard.SetDown(false)
+	a.named("n1")
+}
+
+func TestAskingAgainForTheSameNetworkAnswersTheSame(t *testing.T) {
+	a := newHost(t).run()
+	want := network.Wanted{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
+	first, again := a.network(want), a.network(want)
+	if first.ID != want.ID || again.Pools[0].Subnet != first.Pools[0].Subnet {
+		t.Errorf("first %+v, again %+v", first, again)
+	}
+	want.Labels = nil
+	if _, err := a.networks.Create(context.Background(), want); !fault.Is(err, fault.Exists) {
+		t.Errorf("other content: %v", err)
+	}
+}
+
+func TestANetworkIsDeletedWhenNobodyIsOnIt(t *testing.T) {
+	a := newHost(t).run()
+	n := a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	_, err := a.networks.Delete(context.Background(), "n1")
+	if want := fmt.Sprintf(`network n1 has active endpoints (name:"web" id:%q)`, sb.Owner[:12]); !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), want) {
+		t.Errorf("in use: %v", err)
+	}
+	a.release(sb)
+	if got, err := a.networks.Delete(context.Background(), n.ID[:12]); err != nil || got != n.ID {
+		t.Fatalf("deleted %s, %v", got, err)
+	}
+	if out, err := a.ns.Try("ip", "link", "show", n.Bridge); err == nil {
+		t.Errorf("the bridge is left: %s", out)
+	}
+	if gone := a.guard.Deleted(); len(gone) != 1 || gone[0] != n.ID {
+		t.Errorf("unguarded %v", gone)
+	}
+	for ref, kind := range map[string]fault.Kind{"n1": fault.NotFound, "bridge": fault.Denied, "host": fault.Denied, "none": fault.Denied} {
+		if _, err := a.networks.Delete(context.Background(), ref); !fault.Is(err, kind) {
+			t.Errorf("deleting %s: %v", ref, err)
+		}
+	}
+	if got := a.named("n2").Pools[0].Subnet; got != n.Pools[0].Subnet {
+		t.Errorf("the subnet is not given out again: %s", got)
+	}
+}
+
+func TestADeletionThatNatagentDoesNotHearIsGoneOnWith(t *testing.T) {
+	a := newHost(t).run()
+	n := a.named("n1")
+	a.guard.SetDown(true)
+	if _, err := a.networks.Delete(context.Background(), "n1"); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("deleted without natagent: %v", err)
+	}
+	if _, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: "n1"})); !fault.Is(err, fault.NotFound) {
+		t.Errorf("a sandbox on it: %v", err)
+	}
+	a.guard.SetDown(false)
+	a.stop()
+	b := a.host.run()
+	b.eventually("the network is gone", func() bool {
+		_, ok := b.store.Network(n.ID)
+		return !ok
+	})
+	if gone := b.guard.Deleted(); len(gone) != 1 {
+		t.Errorf("unguarded %v", gone)
+	}
+}
+
+func TestABridgeThatWasThereBeforeStays(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "mine", "type", "bridge")
+	a := h.run()
+	want := given("n1", "10.3.0.0/24")
+	want.Options = map[string]string{network.OptBridgeName: "mine"}
+	a.network(want)
+	has(t, "the bridge", a.ns.Run("ip", "addr", "show", "mine"), "10.3.0.1/24")
+	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if out := a.ns.Run("ip", "-4", "addr", "show", "mine"); strings.Contains(out, "10.3.0.1") {
+		t.Errorf("the address is left: %s", out)
+	}
+}
+
+func TestNetworksOutliveTheAgentAndAReboot(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	n := a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	a.stop()
+	b := h.run()
+	b.mustReach(sb.NetnsPath, "172.18.0.1")
+	b.release(sb)
+	b.stop()
+	h.ns.Run("ip", "link", "del", n.Bridge)
+	c := h.run()
+	has(t, "the bridge", c.ns.Run("ip", "addr", "show", n.Bridge), "172.18.0.1/26")
+	sb = c.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	c.mustReach(sb.NetnsPath, "172.18.0.1")
+}
