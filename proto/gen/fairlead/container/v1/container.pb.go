@@ -437,14 +437,18 @@ func (x *BindMount) GetCreateSource() bool {
 // NetworkConfig is how a container is on the network.
 type NetworkConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// --network: "bridge" (also "default"), "none" or "host"; empty means "bridge".
+	// --network: "none", "host", "container:CONTAINER", or the first network by name; empty and "default" mean "bridge". Answers
+	// have the other container's full id.
 	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
 	// -p.
 	Publish []*v1.PortMapping `protobuf:"bytes,2,rep,name=publish,proto3" json:"publish,omitempty"`
 	// -P: publish every exposed port on a dynamic host port.
 	PublishAll bool `protobuf:"varint,3,opt,name=publish_all,json=publishAll,proto3" json:"publish_all,omitempty"`
 	// --expose.
-	Expose        []*ExposedPort `protobuf:"bytes,4,rep,name=expose,proto3" json:"expose,omitempty"`
+	Expose []*ExposedPort `protobuf:"bytes,4,rep,name=expose,proto3" json:"expose,omitempty"`
+	// The networks, in the order of the interfaces, for options and for more than one. Empty means just `mode`; otherwise
+	// `mode` is empty or the first one's name.
+	Networks      []*NetworkAttachment `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +511,113 @@ func (x *NetworkConfig) GetExpose() []*ExposedPort {
 	return nil
 }
 
+func (x *NetworkConfig) GetNetworks() []*NetworkAttachment {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+// NetworkAttachment is a network with what a container wants of it.
+type NetworkAttachment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network: name, id, or unique id prefix.
+	Network string `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	// --ip: the IPv4 address to have; empty means a free one.
+	Ipv4Address string `protobuf:"bytes,2,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
+	// --ip6: the IPv6 address to have; empty means a free one.
+	Ipv6Address string `protobuf:"bytes,3,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
+	// --mac-address; empty means one that follows the address.
+	MacAddress string `protobuf:"bytes,4,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
+	// --network-alias: further names of the container on this network.
+	Aliases []string `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	// gw-priority: of several networks the one with the highest has the default route.
+	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
+	// The interface's name inside; empty means the network's prefix and the next number.
+	InterfaceName string `protobuf:"bytes,7,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkAttachment) Reset() {
+	*x = NetworkAttachment{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkAttachment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkAttachment) ProtoMessage() {}
+
+func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
+func (*NetworkAttachment) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *NetworkAttachment) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *NetworkAttachment) GetIpv4Address() string {
+	if x != nil {
+		return x.Ipv4Address
+	}
+	return ""
+}
+
+func (x *NetworkAttachment) GetIpv6Address() string {
+	if x != nil {
+		return x.Ipv6Address
+	}
+	return ""
+}
+
+func (x *NetworkAttachment) GetMacAddress() string {
+	if x != nil {
+		return x.MacAddress
+	}
+	return ""
+}
+
+func (x *NetworkAttachment) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *NetworkAttachment) GetGatewayPriority() int32 {
+	if x != nil {
+		return x.GatewayPriority
+	}
+	return 0
+}
+
+func (x *NetworkAttachment) GetInterfaceName() string {
+	if x != nil {
+		return x.InterfaceName
+	}
+	return ""
+}
+
 // ExposedPort is a port or a range that a container says it listens on.
 type ExposedPort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -522,7 +633,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +645,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +658,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -592,7 +703,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +715,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +728,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -716,7 +827,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -728,7 +839,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -741,7 +852,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Container) GetId() string {
@@ -939,13 +1050,23 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
 	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12 \n" +
 	"\vpropagation\x18\x04 \x01(\tR\vpropagation\x12#\n" +
-	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xb8\x01\n" +
+	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xfe\x01\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
 	"\vpublish_all\x18\x03 \x01(\bR\n" +
 	"publishAll\x12:\n" +
-	"\x06expose\x18\x04 \x03(\v2\".fairlead.container.v1.ExposedPortR\x06expose\"s\n" +
+	"\x06expose\x18\x04 \x03(\v2\".fairlead.container.v1.ExposedPortR\x06expose\x12D\n" +
+	"\bnetworks\x18\x05 \x03(\v2(.fairlead.container.v1.NetworkAttachmentR\bnetworks\"\x80\x02\n" +
+	"\x11NetworkAttachment\x12\x18\n" +
+	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
+	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
+	"\fipv6_address\x18\x03 \x01(\tR\vipv6Address\x12\x1f\n" +
+	"\vmac_address\x18\x04 \x01(\tR\n" +
+	"macAddress\x12\x18\n" +
+	"\aaliases\x18\x05 \x03(\tR\aaliases\x12)\n" +
+	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x12%\n" +
+	"\x0einterface_name\x18\a \x01(\tR\rinterfaceName\"s\n" +
 	"\vExposedPort\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x19\n" +
@@ -1015,45 +1136,47 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(PullPolicy)(0),               // 0: fairlead.container.v1.PullPolicy
 	(ContainerStatus)(0),          // 1: fairlead.container.v1.ContainerStatus
 	(*ContainerConfig)(nil),       // 2: fairlead.container.v1.ContainerConfig
 	(*BindMount)(nil),             // 3: fairlead.container.v1.BindMount
 	(*NetworkConfig)(nil),         // 4: fairlead.container.v1.NetworkConfig
-	(*ExposedPort)(nil),           // 5: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 6: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 7: fairlead.container.v1.Container
-	nil,                           // 8: fairlead.container.v1.ContainerConfig.LabelsEntry
-	(*v1.PortMapping)(nil),        // 9: fairlead.nat.v1.PortMapping
-	(v1.Protocol)(0),              // 10: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 12: fairlead.network.v1.Sandbox
-	(*v1.Binding)(nil),            // 13: fairlead.nat.v1.Binding
+	(*NetworkAttachment)(nil),     // 5: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 6: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 7: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 8: fairlead.container.v1.Container
+	nil,                           // 9: fairlead.container.v1.ContainerConfig.LabelsEntry
+	(*v1.PortMapping)(nil),        // 10: fairlead.nat.v1.PortMapping
+	(v1.Protocol)(0),              // 11: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 13: fairlead.network.v1.Sandbox
+	(*v1.Binding)(nil),            // 14: fairlead.nat.v1.Binding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
-	8,  // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	9,  // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
 	4,  // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	6,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	7,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	9,  // 5: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	5,  // 6: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	10, // 7: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 8: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 9: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	11, // 10: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	11, // 11: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	11, // 12: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	12, // 13: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	13, // 14: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
-	5,  // 15: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 5: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	6,  // 6: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	5,  // 7: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	11, // 8: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 9: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 10: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	12, // 11: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	12, // 12: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	12, // 13: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	13, // 14: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	14, // 15: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
+	6,  // 16: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1068,7 +1191,7 @@ func file_fairlead_container_v1_container_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -500,6 +500,190 @@ func (x *Created) GetWarnings() []string {
 	return nil
 }
 
+// ConnectNetworkRequest says who goes where.
+type ConnectNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The network and the options.
+	Network       *NetworkAttachment `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectNetworkRequest) Reset() {
+	*x = ConnectNetworkRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectNetworkRequest) ProtoMessage() {}
+
+func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectNetworkRequest.ProtoReflect.Descriptor instead.
+func (*ConnectNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ConnectNetworkRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *ConnectNetworkRequest) GetNetwork() *NetworkAttachment {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
+// ConnectNetworkResponse is empty.
+type ConnectNetworkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectNetworkResponse) Reset() {
+	*x = ConnectNetworkResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectNetworkResponse) ProtoMessage() {}
+
+func (x *ConnectNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectNetworkResponse.ProtoReflect.Descriptor instead.
+func (*ConnectNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{7}
+}
+
+// DisconnectNetworkRequest says who leaves what.
+type DisconnectNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The network: name, id, or unique id prefix.
+	Network       string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectNetworkRequest) Reset() {
+	*x = DisconnectNetworkRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectNetworkRequest) ProtoMessage() {}
+
+func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectNetworkRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DisconnectNetworkRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *DisconnectNetworkRequest) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+// DisconnectNetworkResponse is empty.
+type DisconnectNetworkResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectNetworkResponse) Reset() {
+	*x = DisconnectNetworkResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectNetworkResponse) ProtoMessage() {}
+
+func (x *DisconnectNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectNetworkResponse.ProtoReflect.Descriptor instead.
+func (*DisconnectNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
+}
+
 // StartContainerRequest names a container.
 type StartContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -511,7 +695,7 @@ type StartContainerRequest struct {
 
 func (x *StartContainerRequest) Reset() {
 	*x = StartContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +707,7 @@ func (x *StartContainerRequest) String() string {
 func (*StartContainerRequest) ProtoMessage() {}
 
 func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +720,7 @@ func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerRequest.ProtoReflect.Descriptor instead.
 func (*StartContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StartContainerRequest) GetReference() string {
@@ -555,7 +739,7 @@ type StartContainerResponse struct {
 
 func (x *StartContainerResponse) Reset() {
 	*x = StartContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +751,7 @@ func (x *StartContainerResponse) String() string {
 func (*StartContainerResponse) ProtoMessage() {}
 
 func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +764,7 @@ func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerResponse.ProtoReflect.Descriptor instead.
 func (*StartContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
 }
 
 // AttachContainerRequest is options, and then input.
@@ -599,7 +783,7 @@ type AttachContainerRequest struct {
 
 func (x *AttachContainerRequest) Reset() {
 	*x = AttachContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +795,7 @@ func (x *AttachContainerRequest) String() string {
 func (*AttachContainerRequest) ProtoMessage() {}
 
 func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +808,7 @@ func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerRequest.ProtoReflect.Descriptor instead.
 func (*AttachContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AttachContainerRequest) GetMessage() isAttachContainerRequest_Message {
@@ -685,7 +869,7 @@ type AttachOptions struct {
 
 func (x *AttachOptions) Reset() {
 	*x = AttachOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +881,7 @@ func (x *AttachOptions) String() string {
 func (*AttachOptions) ProtoMessage() {}
 
 func (x *AttachOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +894,7 @@ func (x *AttachOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachOptions.ProtoReflect.Descriptor instead.
 func (*AttachOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AttachOptions) GetReference() string {
@@ -751,7 +935,7 @@ type AttachContainerResponse struct {
 
 func (x *AttachContainerResponse) Reset() {
 	*x = AttachContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +947,7 @@ func (x *AttachContainerResponse) String() string {
 func (*AttachContainerResponse) ProtoMessage() {}
 
 func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +960,7 @@ func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerResponse.ProtoReflect.Descriptor instead.
 func (*AttachContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AttachContainerResponse) GetEvent() isAttachContainerResponse_Event {
@@ -854,7 +1038,7 @@ type ExecContainerRequest struct {
 
 func (x *ExecContainerRequest) Reset() {
 	*x = ExecContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1050,7 @@ func (x *ExecContainerRequest) String() string {
 func (*ExecContainerRequest) ProtoMessage() {}
 
 func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1063,7 @@ func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerRequest.ProtoReflect.Descriptor instead.
 func (*ExecContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecContainerRequest) GetMessage() isExecContainerRequest_Message {
@@ -952,7 +1136,7 @@ type ExecOptions struct {
 
 func (x *ExecOptions) Reset() {
 	*x = ExecOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1148,7 @@ func (x *ExecOptions) String() string {
 func (*ExecOptions) ProtoMessage() {}
 
 func (x *ExecOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1161,7 @@ func (x *ExecOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOptions.ProtoReflect.Descriptor instead.
 func (*ExecOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecOptions) GetReference() string {
@@ -1060,7 +1244,7 @@ type ExecContainerResponse struct {
 
 func (x *ExecContainerResponse) Reset() {
 	*x = ExecContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1256,7 @@ func (x *ExecContainerResponse) String() string {
 func (*ExecContainerResponse) ProtoMessage() {}
 
 func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1269,7 @@ func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerResponse.ProtoReflect.Descriptor instead.
 func (*ExecContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecContainerResponse) GetEvent() isExecContainerResponse_Event {
@@ -1162,7 +1346,7 @@ type StopContainerRequest struct {
 
 func (x *StopContainerRequest) Reset() {
 	*x = StopContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1358,7 @@ func (x *StopContainerRequest) String() string {
 func (*StopContainerRequest) ProtoMessage() {}
 
 func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1371,7 @@ func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerRequest.ProtoReflect.Descriptor instead.
 func (*StopContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopContainerRequest) GetReference() string {
@@ -1220,7 +1404,7 @@ type StopContainerResponse struct {
 
 func (x *StopContainerResponse) Reset() {
 	*x = StopContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1416,7 @@ func (x *StopContainerResponse) String() string {
 func (*StopContainerResponse) ProtoMessage() {}
 
 func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1429,7 @@ func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerResponse.ProtoReflect.Descriptor instead.
 func (*StopContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
 }
 
 // KillContainerRequest names a container.
@@ -1261,7 +1445,7 @@ type KillContainerRequest struct {
 
 func (x *KillContainerRequest) Reset() {
 	*x = KillContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1457,7 @@ func (x *KillContainerRequest) String() string {
 func (*KillContainerRequest) ProtoMessage() {}
 
 func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1470,7 @@ func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerRequest.ProtoReflect.Descriptor instead.
 func (*KillContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *KillContainerRequest) GetReference() string {
@@ -1312,7 +1496,7 @@ type KillContainerResponse struct {
 
 func (x *KillContainerResponse) Reset() {
 	*x = KillContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1508,7 @@ func (x *KillContainerResponse) String() string {
 func (*KillContainerResponse) ProtoMessage() {}
 
 func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1521,7 @@ func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerResponse.ProtoReflect.Descriptor instead.
 func (*KillContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
 }
 
 // RemoveContainerRequest names a container.
@@ -1353,7 +1537,7 @@ type RemoveContainerRequest struct {
 
 func (x *RemoveContainerRequest) Reset() {
 	*x = RemoveContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1549,7 @@ func (x *RemoveContainerRequest) String() string {
 func (*RemoveContainerRequest) ProtoMessage() {}
 
 func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1562,7 @@ func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveContainerRequest) GetReference() string {
@@ -1404,7 +1588,7 @@ type RemoveContainerResponse struct {
 
 func (x *RemoveContainerResponse) Reset() {
 	*x = RemoveContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1416,7 +1600,7 @@ func (x *RemoveContainerResponse) String() string {
 func (*RemoveContainerResponse) ProtoMessage() {}
 
 func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1429,7 +1613,7 @@ func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
 }
 
 // WaitContainerRequest names a container.
@@ -1443,7 +1627,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1455,7 +1639,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1468,7 +1652,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -1489,7 +1673,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1501,7 +1685,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1514,7 +1698,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -1535,7 +1719,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1731,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1744,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -1581,7 +1765,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1593,7 +1777,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1606,7 +1790,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -1627,7 +1811,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1823,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1836,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -1673,7 +1857,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1869,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1882,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -1725,7 +1909,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1921,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1934,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -1794,7 +1978,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1990,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2003,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -1866,7 +2050,15 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05event\"5\n" +
 	"\aCreated\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"5\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"y\n" +
+	"\x15ConnectNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
+	"\anetwork\x18\x02 \x01(\v2(.fairlead.container.v1.NetworkAttachmentR\anetwork\"\x18\n" +
+	"\x16ConnectNetworkResponse\"R\n" +
+	"\x18DisconnectNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x18\n" +
+	"\anetwork\x18\x02 \x01(\tR\anetwork\"\x1b\n" +
+	"\x19DisconnectNetworkResponse\"5\n" +
 	"\x15StartContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"\x18\n" +
 	"\x16StartContainerResponse\"\x99\x01\n" +
@@ -1940,8 +2132,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xb5\n" +
-	"\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x9c\f\n" +
 	"\x10ContainerService\x12k\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
@@ -1950,7 +2141,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse(\x010\x01\x12j\n" +
 	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\x12j\n" +
 	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\x12p\n" +
-	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\x12j\n" +
+	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\x12m\n" +
+	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\x12v\n" +
+	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\x12j\n" +
 	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\x12m\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\x12g\n" +
 	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\x12]\n" +
@@ -1968,107 +2161,117 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
-	(*RunContainerRequest)(nil),     // 0: fairlead.container.v1.RunContainerRequest
-	(*RunOptions)(nil),              // 1: fairlead.container.v1.RunOptions
-	(*RunContainerResponse)(nil),    // 2: fairlead.container.v1.RunContainerResponse
-	(*CreateContainerRequest)(nil),  // 3: fairlead.container.v1.CreateContainerRequest
-	(*CreateContainerResponse)(nil), // 4: fairlead.container.v1.CreateContainerResponse
-	(*Created)(nil),                 // 5: fairlead.container.v1.Created
-	(*StartContainerRequest)(nil),   // 6: fairlead.container.v1.StartContainerRequest
-	(*StartContainerResponse)(nil),  // 7: fairlead.container.v1.StartContainerResponse
-	(*AttachContainerRequest)(nil),  // 8: fairlead.container.v1.AttachContainerRequest
-	(*AttachOptions)(nil),           // 9: fairlead.container.v1.AttachOptions
-	(*AttachContainerResponse)(nil), // 10: fairlead.container.v1.AttachContainerResponse
-	(*ExecContainerRequest)(nil),    // 11: fairlead.container.v1.ExecContainerRequest
-	(*ExecOptions)(nil),             // 12: fairlead.container.v1.ExecOptions
-	(*ExecContainerResponse)(nil),   // 13: fairlead.container.v1.ExecContainerResponse
-	(*StopContainerRequest)(nil),    // 14: fairlead.container.v1.StopContainerRequest
-	(*StopContainerResponse)(nil),   // 15: fairlead.container.v1.StopContainerResponse
-	(*KillContainerRequest)(nil),    // 16: fairlead.container.v1.KillContainerRequest
-	(*KillContainerResponse)(nil),   // 17: fairlead.container.v1.KillContainerResponse
-	(*RemoveContainerRequest)(nil),  // 18: fairlead.container.v1.RemoveContainerRequest
-	(*RemoveContainerResponse)(nil), // 19: fairlead.container.v1.RemoveContainerResponse
-	(*WaitContainerRequest)(nil),    // 20: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),   // 21: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),   // 22: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),  // 23: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),     // 24: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),    // 25: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),         // 26: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),        // 27: fairlead.container.v1.ReadLogsResponse
-	(*Input)(nil),                   // 28: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),         // 29: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),            // 30: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),             // 31: fairlead.container.v1.Credentials
-	(*Progress)(nil),                // 32: fairlead.container.v1.Progress
-	(*Started)(nil),                 // 33: fairlead.container.v1.Started
-	(*Output)(nil),                  // 34: fairlead.container.v1.Output
-	(*Exited)(nil),                  // 35: fairlead.container.v1.Exited
-	(*Container)(nil),               // 36: fairlead.container.v1.Container
-	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
+	(*RunContainerRequest)(nil),       // 0: fairlead.container.v1.RunContainerRequest
+	(*RunOptions)(nil),                // 1: fairlead.container.v1.RunOptions
+	(*RunContainerResponse)(nil),      // 2: fairlead.container.v1.RunContainerResponse
+	(*CreateContainerRequest)(nil),    // 3: fairlead.container.v1.CreateContainerRequest
+	(*CreateContainerResponse)(nil),   // 4: fairlead.container.v1.CreateContainerResponse
+	(*Created)(nil),                   // 5: fairlead.container.v1.Created
+	(*ConnectNetworkRequest)(nil),     // 6: fairlead.container.v1.ConnectNetworkRequest
+	(*ConnectNetworkResponse)(nil),    // 7: fairlead.container.v1.ConnectNetworkResponse
+	(*DisconnectNetworkRequest)(nil),  // 8: fairlead.container.v1.DisconnectNetworkRequest
+	(*DisconnectNetworkResponse)(nil), // 9: fairlead.container.v1.DisconnectNetworkResponse
+	(*StartContainerRequest)(nil),     // 10: fairlead.container.v1.StartContainerRequest
+	(*StartContainerResponse)(nil),    // 11: fairlead.container.v1.StartContainerResponse
+	(*AttachContainerRequest)(nil),    // 12: fairlead.container.v1.AttachContainerRequest
+	(*AttachOptions)(nil),             // 13: fairlead.container.v1.AttachOptions
+	(*AttachContainerResponse)(nil),   // 14: fairlead.container.v1.AttachContainerResponse
+	(*ExecContainerRequest)(nil),      // 15: fairlead.container.v1.ExecContainerRequest
+	(*ExecOptions)(nil),               // 16: fairlead.container.v1.ExecOptions
+	(*ExecContainerResponse)(nil),     // 17: fairlead.container.v1.ExecContainerResponse
+	(*StopContainerRequest)(nil),      // 18: fairlead.container.v1.StopContainerRequest
+	(*StopContainerResponse)(nil),     // 19: fairlead.container.v1.StopContainerResponse
+	(*KillContainerRequest)(nil),      // 20: fairlead.container.v1.KillContainerRequest
+	(*KillContainerResponse)(nil),     // 21: fairlead.container.v1.KillContainerResponse
+	(*RemoveContainerRequest)(nil),    // 22: fairlead.container.v1.RemoveContainerRequest
+	(*RemoveContainerResponse)(nil),   // 23: fairlead.container.v1.RemoveContainerResponse
+	(*WaitContainerRequest)(nil),      // 24: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 25: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 26: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 27: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 28: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 29: fairlead.container.v1.GetContainerResponse
+	(*ReadLogsRequest)(nil),           // 30: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 31: fairlead.container.v1.ReadLogsResponse
+	(*Input)(nil),                     // 32: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 33: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 34: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 35: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 36: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 37: fairlead.container.v1.Started
+	(*Output)(nil),                    // 38: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 39: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 40: fairlead.container.v1.NetworkAttachment
+	(*Container)(nil),                 // 41: fairlead.container.v1.Container
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	28, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	29, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	30, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	31, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	32, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	33, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	34, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	35, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	29, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	31, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	32, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	32, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	33, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	34, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	35, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	36, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	37, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	38, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	39, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	33, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	35, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	36, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	5,  // 12: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	9,  // 13: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	28, // 14: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	30, // 15: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	33, // 16: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	34, // 17: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	35, // 18: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	12, // 19: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	28, // 20: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	30, // 21: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	33, // 22: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	34, // 23: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	35, // 24: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	36, // 25: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	36, // 26: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	37, // 27: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	34, // 28: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	37, // 29: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 30: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	3,  // 31: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	6,  // 32: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	8,  // 33: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	11, // 34: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	14, // 35: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	16, // 36: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	18, // 37: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	20, // 38: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	22, // 39: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	24, // 40: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	26, // 41: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	2,  // 42: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	4,  // 43: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	7,  // 44: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	10, // 45: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	13, // 46: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	15, // 47: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	17, // 48: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	19, // 49: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	21, // 50: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	23, // 51: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	25, // 52: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	27, // 53: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	42, // [42:54] is the sub-list for method output_type
-	30, // [30:42] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	40, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	13, // 14: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
+	32, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	34, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	37, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	38, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	39, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	16, // 20: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	32, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	34, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	37, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	38, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	39, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	41, // 26: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	41, // 27: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	42, // 28: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	38, // 29: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	42, // 30: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 31: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	3,  // 32: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	10, // 33: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	12, // 34: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	15, // 35: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	18, // 36: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	20, // 37: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	22, // 38: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	6,  // 39: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	8,  // 40: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	24, // 41: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	26, // 42: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	28, // 43: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	30, // 44: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	2,  // 45: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	4,  // 46: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	11, // 47: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	14, // 48: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	17, // 49: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	19, // 50: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	21, // 51: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	23, // 52: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	7,  // 53: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	9,  // 54: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	25, // 55: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	27, // 56: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	29, // 57: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	31, // 58: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	45, // [45:59] is the sub-list for method output_type
+	31, // [31:45] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -2093,33 +2296,33 @@ func file_fairlead_container_v1_container_service_proto_init() {
 		(*CreateContainerResponse_Progress)(nil),
 		(*CreateContainerResponse_Created)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[8].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[12].OneofWrappers = []any{
 		(*AttachContainerRequest_Attach)(nil),
 		(*AttachContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[10].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*AttachContainerResponse_Started)(nil),
 		(*AttachContainerResponse_Output)(nil),
 		(*AttachContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*ExecContainerRequest_Exec)(nil),
 		(*ExecContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*ExecContainerResponse_Started)(nil),
 		(*ExecContainerResponse_Output)(nil),
 		(*ExecContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[14].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[26].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,18 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ContainerService_RunContainer_FullMethodName    = "/fairlead.container.v1.ContainerService/RunContainer"
-	ContainerService_CreateContainer_FullMethodName = "/fairlead.container.v1.ContainerService/CreateContainer"
-	ContainerService_StartContainer_FullMethodName  = "/fairlead.container.v1.ContainerService/StartContainer"
-	ContainerService_AttachContainer_FullMethodName = "/fairlead.container.v1.ContainerService/AttachContainer"
-	ContainerService_ExecContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/ExecContainer"
-	ContainerService_StopContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/StopContainer"
-	ContainerService_KillContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/KillContainer"
-	ContainerService_RemoveContainer_FullMethodName = "/fairlead.container.v1.ContainerService/RemoveContainer"
-	ContainerService_WaitContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/WaitContainer"
-	ContainerService_ListContainers_FullMethodName  = "/fairlead.container.v1.ContainerService/ListContainers"
-	ContainerService_GetContainer_FullMethodName    = "/fairlead.container.v1.ContainerService/GetContainer"
-	ContainerService_ReadLogs_FullMethodName        = "/fairlead.container.v1.ContainerService/ReadLogs"
+	ContainerService_RunContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/RunContainer"
+	ContainerService_CreateContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/CreateContainer"
+	ContainerService_StartContainer_FullMethodName    = "/fairlead.container.v1.ContainerService/StartContainer"
+	ContainerService_AttachContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/AttachContainer"
+	ContainerService_ExecContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/ExecContainer"
+	ContainerService_StopContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/StopContainer"
+	ContainerService_KillContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/KillContainer"
+	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
+	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
+	ContainerService_DisconnectNetwork_FullMethodName = "/fairlead.container.v1.ContainerService/DisconnectNetwork"
+	ContainerService_WaitContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/WaitContainer"
+	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
+	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
+	ContainerService_ReadLogs_FullMethodName          = "/fairlead.container.v1.ContainerService/ReadLogs"
 )
 
 // ContainerServiceClient is the client API for ContainerService service.
@@ -63,6 +65,11 @@ type ContainerServiceClient interface {
 	KillContainer(ctx context.Context, in *KillContainerRequest, opts ...grpc.CallOption) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
 	RemoveContainer(ctx context.Context, in *RemoveContainerRequest, opts ...grpc.CallOption) (*RemoveContainerResponse, error)
+	// ConnectNetwork puts a container on one more network, at once if it runs, and with its next start otherwise.
+	// ALREADY_EXISTS if it is on it, FAILED_PRECONDITION if it has no namespace of its own.
+	ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error)
+	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
+	DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*DisconnectNetworkResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -179,6 +186,26 @@ func (c *containerServiceClient) RemoveContainer(ctx context.Context, in *Remove
 	return out, nil
 }
 
+func (c *containerServiceClient) ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectNetworkResponse)
+	err := c.cc.Invoke(ctx, ContainerService_ConnectNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*DisconnectNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisconnectNetworkResponse)
+	err := c.cc.Invoke(ctx, ContainerService_DisconnectNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WaitContainerResponse)
@@ -258,6 +285,11 @@ type ContainerServiceServer interface {
 	KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
 	RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error)
+	// ConnectNetwork puts a container on one more network, at once if it runs, and with its next start otherwise.
+	// ALREADY_EXISTS if it is on it, FAILED_PRECONDITION if it has no namespace of its own.
+	ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error)
+	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
+	DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*DisconnectNetworkResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -299,6 +331,12 @@ func (UnimplementedContainerServiceServer) KillContainer(context.Context, *KillC
 }
 func (UnimplementedContainerServiceServer) RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectNetwork not implemented")
+}
+func (UnimplementedContainerServiceServer) DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*DisconnectNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisconnectNetwork not implemented")
 }
 func (UnimplementedContainerServiceServer) WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitContainer not implemented")
@@ -437,6 +475,42 @@ func _ContainerService_RemoveContainer_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_ConnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).ConnectNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_ConnectNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).ConnectNetwork(ctx, req.(*ConnectNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_DisconnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).DisconnectNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_DisconnectNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).DisconnectNetwork(ctx, req.(*DisconnectNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_WaitContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitContainerRequest)
 	if err := dec(in); err != nil {
@@ -524,6 +598,14 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveContainer",
 			Handler:    _ContainerService_RemoveContainer_Handler,
+		},
+		{
+			MethodName: "ConnectNetwork",
+			Handler:    _ContainerService_ConnectNetwork_Handler,
+		},
+		{
+			MethodName: "DisconnectNetwork",
+			Handler:    _ContainerService_DisconnectNetwork_Handler,
 		},
 		{
 			MethodName: "WaitContainer",
