@@ -41,6 +41,12 @@ type Config struct {
 	MTU              int    // 1500
 	BridgeName       string // docker0
 
+	IPv6         bool       // the default bridge has IPv6, with a subnet of the host's own if none is given
+	Isolated     bool       // containers on it do not reach each other
+	NoMasquerade bool       // containers on it leave with their own addresses
+	HostBinding  netip.Addr // where their ports are published that name no address; on all
+	NoBridge     bool       // there is no default bridge
+
 	AddressSpace network.Space // where subnets come from that nobody gives; Docker's ranges, and IPv6 addresses of the host's own
 
 	Guard     natv1.GuardServiceClient // natagent
@@ -59,10 +65,16 @@ type Service struct {
 	log        *slog.Logger
 }
 
+// settings is what the configuration says of the default bridge.
+func (c Config) settings() network.Settings {
+	return network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
+		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
+		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge}.WithDefaults()
+}
+
 // New opens the state and tries the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
-	settings := network.Settings{Bip: cfg.Bip, FixedCIDR: cfg.FixedCIDR, DefaultGateway: cfg.DefaultGateway, Bip6: cfg.Bip6,
-		FixedCIDRv6: cfg.FixedCIDRv6, DefaultGatewayV6: cfg.DefaultGatewayV6, MTU: cfg.MTU, BridgeName: cfg.BridgeName}.WithDefaults()
+	settings := cfg.settings()
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
@@ -122,6 +134,21 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	}
 	ready()
 	<-ctx.Done()
+	return nil
+}
+
+// Reload takes the default bridge's MTU, for endpoints that are made from now on. What else the configuration says of it waits for
+// the next start.
+func (s *Service) Reload(_ context.Context, cfg Config) error {
+	settings := s.settings
+	settings.MTU = cfg.settings().MTU
+	if err := settings.Validate(); err != nil {
+		return err
+	}
+	if err := s.reconciler.Renew(settings); err != nil {
+		return err
+	}
+	s.settings = settings
 	return nil
 }
 

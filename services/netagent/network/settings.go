@@ -30,15 +30,24 @@ type Settings struct {
 	DefaultGatewayV6 netip.Addr
 	MTU              int
 	BridgeName       string
+
+	IPv6         bool       // with a subnet of the host's own if none is given
+	Isolated     bool       // containers do not reach each other
+	NoMasquerade bool       // containers leave with their own addresses
+	HostBinding  netip.Addr // where ports are published without an address; not valid means on all
+	NoBridge     bool       // there is no default bridge
 }
 
 // WithDefaults fills in what was not given.
 func (s Settings) WithDefaults() Settings {
 	if !s.Bip.IsValid() {
 		s.Bip = netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, 0, 1}), 16)
+		if s.FixedCIDR.IsValid() && !s.Bip.Masked().Contains(s.FixedCIDR.Addr()) {
+			s.Bip = firstHost(s.FixedCIDR)
+		}
 	}
 	if !s.Bip6.IsValid() && s.FixedCIDRv6.IsValid() {
-		s.Bip6 = netip.PrefixFrom(s.FixedCIDRv6.Masked().Addr().Next(), s.FixedCIDRv6.Bits())
+		s.Bip6 = firstHost(s.FixedCIDRv6)
 	}
 	if s.MTU == 0 {
 		s.MTU = DefaultMTU
@@ -49,10 +58,28 @@ func (s Settings) WithDefaults() Settings {
 	return s
 }
 
+// firstHost is the bridge's address in a subnet that is given without one.
+func firstHost(subnet netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(subnet.Masked().Addr().Next(), subnet.Bits())
+}
+
+// WithIPv6 gives the bridge an IPv6 subnet if it is to have IPv6 and none is given: the last of the host's own, as those of other
+// networks are taken from the first on.
+func (s Settings) WithIPv6(seed string) Settings {
+	if !s.IPv6 || s.Bip6.IsValid() {
+		return s
+	}
+	space := DefaultSpace(seed)
+	own := space[len(space)-1].Prefix.Addr().As16()
+	own[6], own[7], own[15] = 0xff, 0xff, 1
+	s.Bip6 = netip.PrefixFrom(netip.AddrFrom16(own), DefaultBits6)
+	return s
+}
+
 // Validate names every value at fault, and why.
 func (s Settings) Validate() error {
 	least := minMTU
-	if s.Bip6.IsValid() {
+	if s.IPv6 || s.Bip6.IsValid() {
 		least = minMTUIPv6
 	}
 	var errs []error
@@ -104,20 +131,29 @@ func isNetworkOrBroadcast(p netip.Prefix) bool {
 	return p.Addr() == p.Masked().Addr() || p.Addr().Is4() && !p.Masked().Contains(p.Addr().Next())
 }
 
+// NameBridge is the default network. NameHost is the host's; its id stays for the life of the state, whatever the configuration says.
+const (
+	NameBridge = "bridge"
+	NameHost   = "host"
+)
+
 // Predefined are the networks that are always there, without ids and times.
 func (s Settings) Predefined() []Network {
-	bridge := Network{Name: "bridge", Driver: DriverBridge, Predefined: true, Bridge: s.BridgeName, MTU: s.MTU,
-		Masquerade: true, InterContainer: true,
+	others := []Network{
+		{Name: NameHost, Driver: DriverHost, Predefined: true},
+		{Name: "none", Driver: DriverNull, Predefined: true},
+	}
+	if s.NoBridge {
+		return others
+	}
+	bridge := Network{Name: NameBridge, Driver: DriverBridge, Predefined: true, Bridge: s.BridgeName, MTU: s.MTU,
+		Masquerade: !s.NoMasquerade, InterContainer: !s.Isolated, HostBinding: s.HostBinding,
 		Pools: []Pool{{Subnet: s.Bip.Masked(), Range: masked(s.FixedCIDR), Gateway: s.Bip.Addr(), ContainerGateway: s.DefaultGateway}}}
 	if s.Bip6.IsValid() {
 		bridge.Pools = append(bridge.Pools, Pool{Subnet: s.Bip6.Masked(), Range: masked(s.FixedCIDRv6), Gateway: s.Bip6.Addr(),
 			ContainerGateway: s.DefaultGatewayV6})
 	}
-	return []Network{
-		bridge,
-		{Name: "host", Driver: DriverHost, Predefined: true},
-		{Name: "none", Driver: DriverNull, Predefined: true},
-	}
+	return append([]Network{bridge}, others...)
 }
 
 func masked(p netip.Prefix) netip.Prefix {

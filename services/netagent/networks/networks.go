@@ -271,13 +271,13 @@ func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.
 	return subnet, w.Within(n, subnet)
 }
 
-// space is where subnets come from. The host's own IPv6 prefix follows the default bridge's id, which is random and stays.
+// space is where subnets come from. The host's own IPv6 prefix follows an id that is random and stays.
 func (m *Manager) space() network.Space {
 	if m.Space != nil {
 		return m.Space
 	}
-	bridge, _ := m.Store.NetworkNamed("bridge")
-	return network.DefaultSpace(bridge.ID)
+	host, _ := m.Store.NetworkNamed(network.NameHost)
+	return network.DefaultSpace(host.ID)
 }
 
 // ours are the subnets of all networks, by whose they are.

@@ -1,0 +1,112 @@
+package netagent
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+var _ service.Reloader[Config] = (*Service)(nil)
+
+func (a *agent) defaultNetwork() network.Network {
+	a.t.Helper()
+	n, err := a.networks.Find("bridge")
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+func TestTheDefaultBridgeIsAsConfigured(t *testing.T) {
+	h := newHost(t)
+	h.cfg.Isolated, h.cfg.NoMasquerade, h.cfg.HostBinding = true, true, netip.MustParseAddr("192.0.2.1")
+	h.cfg.FixedCIDR, h.cfg.IPv6 = netip.MustParsePrefix("10.9.8.0/24"), true
+	a := h.run()
+	n := a.defaultNetwork()
+	if n.InterContainer || n.Masquerade || n.HostBinding != h.cfg.HostBinding {
+		t.Errorf("%+v", n)
+	}
+	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetInterContainer() {
+		t.Errorf("natagent is told %v", put)
+	}
+	one, two := a.container(), a.container()
+	if got := a.address(one) + " " + a.address(two); got != "10.9.8.2 10.9.8.3" {
+		t.Errorf("addresses %s", got)
+	}
+	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "docker0"), "10.9.8.1/24", "inet6 fd", ":ffff::1/64")
+	own := one.Endpoints[0].IPv6
+	if !own.IsValid() || !strings.Contains(own.String(), ":ffff::2/64") {
+		t.Errorf("IPv6 address %s", own)
+	}
+	a.mustReach(one.NetnsPath, "10.9.8.1")
+	if a.reaches(one.NetnsPath, "10.9.8.3") {
+		t.Error("containers reach each other")
+	}
+
+	a.stop()
+	again := h.run().defaultNetwork()
+	if again.Pools[1].Subnet != n.Pools[1].Subnet {
+		t.Errorf("the subnet was %s and is %s after a restart", n.Pools[1].Subnet, again.Pools[1].Subnet)
+	}
+}
+
+func TestANewMTUIsForNewEndpoints(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	before := a.container()
+	cfg := h.cfg
+	cfg.MTU, cfg.Bip = 1400, netip.MustParsePrefix("192.168.10.1/24")
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	has(t, "the old one", a.in(before, "ip", "link", "show", "eth0"), "mtu 1500")
+	after := a.container()
+	has(t, "the new one", a.in(after, "ip", "addr", "show", "eth0"), "mtu 1400", "172.17.0.3/16") // bip waits for a restart
+	has(t, "the bridge", h.ns.Run("ip", "link", "show", "docker0"), "mtu 1400")
+	a.mustReach(before.NetnsPath, "172.17.0.3")
+	cfg.MTU = 1
+	if err := a.Reload(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a bad one: %v", err)
+	}
+}
+
+func TestTheDefaultNetworkGoesWhenThereIsToBeNone(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	sb := a.container()
+	a.stop()
+	h.cfg.NoBridge = true
+	a = h.run()
+	h.mustReach(h.ns.Path(), "172.17.0.2") // it stays while a container is on it
+	a.release(sb)
+	a.stop()
+	a = h.run()
+	h.eventually("docker0 goes", func() bool { return !strings.Contains(h.ns.Run("ip", "-br", "link"), "docker0") })
+	if n, err := a.networks.Find("bridge"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("found %v, %v", n, err)
+	}
+	a.stop()
+	h.cfg.NoBridge = false
+	a = h.run()
+	if got := a.address(a.container()); got != "172.17.0.2" {
+		t.Errorf("when it is wanted again, the address is %s", got)
+	}
+}
+
+func TestABridgeOfOthersStaysWhenTheDefaultNetworkGoes(t *testing.T) {
+	h := newHost(t)
+	h.ns.Run("ip", "link", "add", "br9", "type", "bridge")
+	h.cfg.BridgeName = "br9"
+	a := h.run()
+	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "172.17.0.1/16")
+	a.stop()
+	h.cfg.NoBridge = true
+	a = h.run()
+	h.eventually("the network goes", func() bool { return len(a.store.Networks()) == 2 })
+	a.stop()
+	has(t, "the links", h.ns.Run("ip", "-br", "link"), "br9")
+}
