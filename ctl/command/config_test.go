@@ -23,7 +23,7 @@ func TestTheConfigurationIsShownWithItsOrigins(t *testing.T) {
 			"hosts     unix:///a         flag --host                   yes\n" +
 			"hosts     tcp://[::1]:1     /d:1                          yes\n"},
 		{args: "config effective -f '{{.Key}}={{.Value}}'", script: script, stdout: "bip=192.168.10.1/24\nhosts=unix:///a\nhosts=tcp://[::1]:1\n"},
-		{args: "config show x", stderr: "fairlead: 'fairlead config show' requires no arguments\nSee 'fairlead config show --help'.\n", code: 1},
+		{args: "config show x", stderr: "fairlead: 'fairlead config show' requires no arguments; see 'fairlead config show --help'\n", code: 1},
 	})
 }
 

@@ -66,8 +66,8 @@ func TestTheListLooksAsDockers(t *testing.T) {
 		{args: "ps -q --filter status=exited", script: some, requests: all, stdout: "b2b2b2b2b2b2\n"},
 		{args: "ps -q --filter id=b2b --filter label=tier", script: some},
 		{args: "ps --filter status=asleep", code: 1,
-			stderr: "fairlead: --filter status=asleep: invalid filter; known are name, id, label, and status=created|running|exited|removing\nSee 'fairlead ps --help'.\n"},
-		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments\nSee 'fairlead ps --help'.\n"},
+			stderr: "fairlead: --filter status=asleep: invalid filter; known are name, id, label, and status=created|running|exited|removing; see 'fairlead ps --help'\n"},
+		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})
 	for _, want := range []string{`"Command":"\"/docker-entrypoint.…\""`, `"ID":"a1a1a1a1a1a1"`, `"State":"running"`, `"Networks":"bridge"`, `0.0.0.0:8080->80/tcp`} {
@@ -88,7 +88,7 @@ func TestPortsAreShownAsDockers(t *testing.T) {
 		{args: "port web http", stderr: "Error: invalid port (http)\n", code: 1},
 		{args: "port nope", script: clienttest.Script{"GetContainer": {clienttest.Fails(fault.NotFoundf("container nope", "No such container"))}},
 			stderr: "fairlead: container nope: No such container\n", code: 1},
-		{args: "port", stderr: "fairlead: 'fairlead port' requires 1 to 2 arguments\nSee 'fairlead port --help'.\n", code: 1},
+		{args: "port", stderr: "fairlead: 'fairlead port' requires 1 to 2 arguments; see 'fairlead port --help'\n", code: 1},
 	})
 }
 
@@ -164,8 +164,8 @@ func TestLogsAreShownAsTheyWereWritten(t *testing.T) {
 			})},
 		{args: "logs --since 1790000000 web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n",
 			requests: requests(func(r *containerv1.ReadLogsRequest) { r.Since = timestamppb.New(now) })},
-		{args: "logs --tail x web", code: 1, stderr: "fairlead: --tail x: neither a number nor all\nSee 'fairlead logs --help'.\n"},
-		{args: "logs --since x web", code: 1, stderr: "fairlead: --since x: not a time\nSee 'fairlead logs --help'.\n"},
+		{args: "logs --tail x web", code: 1, stderr: "fairlead: --tail x: neither a number nor all; see 'fairlead logs --help'\n"},
+		{args: "logs --since x web", code: 1, stderr: "fairlead: --since x: not a time; see 'fairlead logs --help'\n"},
 		{args: "logs nope", script: clienttest.Script{"ReadLogs": {clienttest.Fails(fault.NotFoundf("container nope", "No such container"))}}, code: 1,
 			stderr: "fairlead: container nope: No such container\n"},
 	})
@@ -197,8 +197,8 @@ func TestExecRunsOneMoreProcess(t *testing.T) {
 		{args: "exec web x", script: fails(fault.ReasonCommandNotExecutable), stderr: "fairlead: command x: no\n", code: 126},
 		{args: "exec web x", script: fails(""), stderr: "fairlead: command x: no\n", code: 1},
 		{args: "exec -it web sh", stderr: "fairlead: the input device is not a TTY\n", code: 1},
-		{args: "exec -e = web sh", stderr: "fairlead: -e =: invalid environment variable: =\nSee 'fairlead exec --help'.\n", code: 125},
-		{args: "exec web", stderr: "fairlead: 'fairlead exec' requires at least 2 arguments\nSee 'fairlead exec --help'.\n", code: 1},
+		{args: "exec -e = web sh", stderr: "fairlead: -e =: invalid environment variable: =; see 'fairlead exec --help'\n", code: 125},
+		{args: "exec web", stderr: "fairlead: 'fairlead exec' requires at least 2 arguments; see 'fairlead exec --help'\n", code: 1},
 	})
 }
 
@@ -253,7 +253,7 @@ func TestInspectFindsContainersThenImagesThenNetworks(t *testing.T) {
 		{args: "container inspect -f '{{.Nothing}}' web", script: script(container, image, missing), code: 1,
 			stderr: "fairlead: --format: the template cannot be used: template: format:1:2: executing \"format\" at <.Nothing>: can't evaluate field Nothing in type *inspect.Container\n"},
 		{args: "inspect --type volume x", code: 1,
-			stderr: "fairlead: \"volume\" is not a valid value for --type: container, image or network\nSee 'fairlead inspect --help'.\n"},
+			stderr: "fairlead: \"volume\" is not a valid value for --type: container, image or network; see 'fairlead inspect --help'\n"},
 	})
 	got := execute(t, row{args: "container inspect web web", script: script(container, image, missing)})
 	if !strings.HasPrefix(got.stdout, "[\n    {\n        \"Id\": \""+webID) || strings.Count(got.stdout, `"Name": "/web"`) != 2 || got.code != 0 {

@@ -32,7 +32,7 @@ func TestPullPrintsTheFullName(t *testing.T) {
 			requests: []proto.Message{&containerv1.PullImageRequest{Reference: "localhost:5000/a:1", Platform: "linux/arm64"}}},
 		{args: "pull nope", script: clienttest.Script{"PullImage": {clienttest.Fails(fault.New(fault.Unavailable, "registry docker.io", "does not answer"))}},
 			stderr: "fairlead: registry docker.io: does not answer\n", code: 1},
-		{args: "pull", stderr: "fairlead: 'fairlead pull' requires exactly 1 argument\nSee 'fairlead pull --help'.\n", code: 1},
+		{args: "pull", stderr: "fairlead: 'fairlead pull' requires exactly 1 argument; see 'fairlead pull --help'\n", code: 1},
 	})
 }
 
@@ -159,12 +159,12 @@ func TestTheAgentIsTheOneThatTheUserMeans(t *testing.T) {
 
 func TestUnknownCommandsNameTheLikelyOne(t *testing.T) {
 	checkAll(t, []row{
-		{args: "rnu x", stderr: "fairlead: unknown command: fairlead rnu; did you mean run?\nSee 'fairlead --help'.\n", code: 1},
-		{args: "container prot", stderr: "fairlead: unknown command: fairlead container prot; did you mean port?\nSee 'fairlead container --help'.\n", code: 1},
-		{args: "zzzzzz", stderr: "fairlead: unknown command: fairlead zzzzzz\nSee 'fairlead --help'.\n", code: 1},
-		{args: "help image prune", stderr: "fairlead: unknown command: fairlead image prune\nSee 'fairlead image --help'.\n", code: 1},
-		{args: "ps --al", stderr: "fairlead: unknown flag: --al; did you mean --all?\nSee 'fairlead ps --help'.\n", code: 125},
-		{args: "ps -z", stderr: "fairlead: unknown shorthand flag: 'z' in -z\nSee 'fairlead ps --help'.\n", code: 125},
+		{args: "rnu x", stderr: "fairlead: unknown command: fairlead rnu; did you mean run?; see 'fairlead --help'\n", code: 1},
+		{args: "container prot", stderr: "fairlead: unknown command: fairlead container prot; did you mean port?; see 'fairlead container --help'\n", code: 1},
+		{args: "zzzzzz", stderr: "fairlead: unknown command: fairlead zzzzzz; see 'fairlead --help'\n", code: 1},
+		{args: "help image prune", stderr: "fairlead: unknown command: fairlead image prune; see 'fairlead image --help'\n", code: 1},
+		{args: "ps --al", stderr: "fairlead: unknown flag: --al; did you mean --all?; see 'fairlead ps --help'\n", code: 125},
+		{args: "ps -z", stderr: "fairlead: unknown shorthand flag: 'z' in -z; see 'fairlead ps --help'\n", code: 125},
 	})
 }
 

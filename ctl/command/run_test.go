@@ -128,7 +128,7 @@ func TestRunsExitCodesAreDockers(t *testing.T) {
 		{args: "run x", script: runs(runStarted("c1")), code: 125,
 			stderr: "fairlead: container c1: the agent ended the call before the process ended\n"},
 		{args: "run -it x", code: 1, stderr: "fairlead: the input device is not a TTY\n"},
-		{args: "run", code: 1, stderr: "fairlead: 'fairlead run' requires at least 1 argument\nSee 'fairlead run --help'.\n"},
+		{args: "run", code: 1, stderr: "fairlead: 'fairlead run' requires at least 1 argument; see 'fairlead run --help'\n"},
 	})
 }
 
@@ -156,7 +156,7 @@ func TestAWrongFlagOfRunIsSaidBeforeTheAgentIsAsked(t *testing.T) {
 		"--stop-timeout x x":   `invalid argument "x" for "--stop-timeout" flag: strconv.ParseUint: parsing "x": invalid syntax`,
 	} {
 		got := execute(t, row{args: "run " + args})
-		if stderr := "fairlead: " + want + "\nSee 'fairlead run --help'.\n"; got.stderr != stderr || got.code != 125 || len(got.requests) != 0 {
+		if stderr := "fairlead: " + want + "; see 'fairlead run --help'\n"; got.stderr != stderr || got.code != 125 || len(got.requests) != 0 {
 			t.Errorf("run %s: code %d, stderr %q, want %q", args, got.code, got.stderr, stderr)
 		}
 	}

@@ -85,7 +85,7 @@ func (c *CLI) End(ctx context.Context, err error) int {
 		return 0
 	}
 	if u, ok := errors.AsType[*UsageError](err); ok {
-		_, _ = fmt.Fprintf(c.Err, "fairlead: %s\nSee '%s --help'.\n", oneLine(u.Err), u.Command)
+		_, _ = fmt.Fprintf(c.Err, "fairlead: %s; see '%s --help'\n", oneLine(u.Err), u.Command)
 		return u.Code
 	}
 	code := Failed
