@@ -1,0 +1,124 @@
+package resolver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Limits of Docker's resolver.
+const (
+	maxServers = 3
+	serverTime = 4 * time.Second // which leaves time for the next one, as programs ask again after 5
+)
+
+// Dial connects to a server from the network it is to be asked from: "udp" or "tcp". Each question has a connection of its own, so
+// that its port is a new one each time and only that server can answer it.
+type Dial func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error)
+
+// Route is a server and the way to it.
+type Route struct {
+	Server netip.AddrPort
+	Dial   Dial
+	Time   time.Duration // how long to wait for its answer; Docker's 4 seconds if 0
+}
+
+// forward asks the servers, one after the other, and gives the first answer that is one. A server that fails or refuses is none; if
+// all do, the last one's words are passed on.
+func (r *Resolver) forward(q *query) []byte {
+	var last []byte
+	for i, route := range r.cfg.Routes() {
+		if i == maxServers || r.ctx.Err() != nil {
+			break
+		}
+		answer, err := ask(r.ctx, route, q)
+		if err != nil {
+			r.cfg.Log.Debug("name server does not answer", "server", route.Server, "owner", r.cfg.Owner, "error", err)
+			continue
+		}
+		last = answer
+		if code := answer[3] & 0xf; code != dns.RcodeServerFailure && code != dns.RcodeRefused {
+			break
+		}
+	}
+	switch {
+	case last == nil:
+		return q.answer(dns.RcodeServerFailure)
+	case len(last) > q.limit:
+		return q.truncated(int(last[3] & 0xf))
+	}
+	binary.BigEndian.PutUint16(last, q.msg.Id)
+	return last
+}
+
+// ask puts a question to one server, in words of our own: what else the asker's message held is not passed on.
+func ask(ctx context.Context, route Route, q *query) ([]byte, error) {
+	limit := route.Time
+	if limit == 0 {
+		limit = serverTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	m := *q.msg
+	m.Id = randomID()
+	question, err := m.Pack()
+	if err != nil {
+		return nil, err
+	}
+	network := "udp"
+	if q.tcp {
+		network = "tcp"
+	}
+	conn, err := route.Dial(ctx, network, route.Server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if q.tcp {
+		err = writeMessage(conn, question)
+	} else {
+		_, err = conn.Write(question)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return await(conn, q, m.Id)
+}
+
+// await reads until the answer comes. By UDP others are passed over: they are late, or by somebody who guesses.
+func await(conn net.Conn, q *query, id uint16) ([]byte, error) {
+	fits := func(answer []byte) bool {
+		return sameQuestion(answer, q.msg.Question[0]) && binary.BigEndian.Uint16(answer) == id
+	}
+	if q.tcp {
+		answer, err := readMessage(conn, maxMessage)
+		if err == nil && !fits(answer) {
+			err = errors.New("an answer to another question")
+		}
+		return answer, err
+	}
+	buf := make([]byte, q.limit+1) // so that too long an answer is seen to be one
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if fits(buf[:n]) {
+			return buf[:n], nil
+		}
+	}
+}
+
+// randomID is a number that nobody can guess.
+func randomID() uint16 {
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.BigEndian.Uint16(b[:])
+}
