@@ -137,8 +137,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Reload takes the default bridge's MTU, for endpoints that are made from now on. What else the configuration says of it waits for
-// the next start.
+// Reload takes the default bridge's MTU, for endpoints that are made from now on, and the address space. What else the configuration
+// says waits for the next start.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	settings := s.settings
 	settings.MTU = cfg.settings().MTU
@@ -149,6 +149,7 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 		return err
 	}
 	s.settings = settings
+	s.networks.UseSpace(cfg.AddressSpace)
 	return nil
 }
 

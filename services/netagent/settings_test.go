@@ -74,6 +74,21 @@ func TestANewMTUIsForNewEndpoints(t *testing.T) {
 	}
 }
 
+func TestSubnetsComeFromTheConfiguredPools(t *testing.T) {
+	h := newHost(t)
+	h.cfg.AddressSpace = network.Space{{Prefix: netip.MustParsePrefix("10.100.0.0/16"), Bits: 24}}
+	a := h.run()
+	first := a.named("n1")
+	cfg := h.cfg
+	cfg.AddressSpace = network.Space{{Prefix: netip.MustParsePrefix("10.200.0.0/16"), Bits: 28}}
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := first.Pools[0].Subnet.String() + " " + a.named("n2").Pools[0].Subnet.String(); got != "10.100.0.0/24 10.200.0.0/28" {
+		t.Errorf("subnets %s", got)
+	}
+}
+
 func TestTheDefaultNetworkGoesWhenThereIsToBeNone(t *testing.T) {
 	h := newHost(t)
 	a := h.run()

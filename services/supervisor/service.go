@@ -32,6 +32,7 @@ type Config struct {
 	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
 	RegistryMirrors    []string // URLs that are asked before docker.io
 	InsecureRegistries []string // hosts and CIDRs that may be spoken to without TLS; loopback ones always may
+	HostGateways       []string // addresses that host-gateway means; empty: the host's on the default bridge
 
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, Processes: processes{s.driver},
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
 }

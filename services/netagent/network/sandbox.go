@@ -154,6 +154,7 @@ type Endpoint struct {
 	IPv6          netip.Prefix
 	Gateway4      netip.Addr // not valid without a default route
 	Gateway6      netip.Addr
+	HostBinding   netip.Addr   // the network's; not valid means on all
 	Spec          EndpointSpec // what was asked for, the network by its id
 }
 

@@ -3,6 +3,7 @@ package network
 import (
 	"crypto/sha256"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 )
@@ -33,12 +34,25 @@ func DefaultSpace(seed string) Space {
 	return append(out, ipam.Base{Prefix: netip.PrefixFrom(netip.AddrFrom16(ula), 48), Bits: DefaultBits6})
 }
 
-// Choose finds a subnet of the wanted one's family and length that overlaps nothing that is taken.
+// WithIPv6 adds the IPv6 addresses of a space to one that has none.
+func (s Space) WithIPv6(of Space) Space {
+	is6 := func(b ipam.Base) bool { return b.Prefix.Addr().Is6() }
+	if slices.ContainsFunc(s, is6) {
+		return s
+	}
+	return append(slices.Clone(s), of[slices.IndexFunc(of, is6):]...)
+}
+
+// Choose finds a subnet of the wanted one's family and length that overlaps nothing that is taken. Of the length 0 it is as long as
+// the space says.
 func (s Space) Choose(want netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
 	var bases []ipam.Base
 	for _, b := range s {
-		if b.Prefix.Addr().Is4() == want.Addr().Is4() && b.Prefix.Bits() <= want.Bits() {
-			bases = append(bases, ipam.Base{Prefix: b.Prefix, Bits: want.Bits()})
+		if want.Bits() != 0 {
+			b.Bits = want.Bits()
+		}
+		if b.Prefix.Addr().Is4() == want.Addr().Is4() && b.Prefix.Bits() <= b.Bits {
+			bases = append(bases, b)
 		}
 	}
 	return ipam.FreeSubnet(bases, taken)

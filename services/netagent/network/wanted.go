@@ -26,7 +26,7 @@ type Wanted struct {
 
 // WantedPool is what somebody says of a subnet. What is not valid was not given.
 type WantedPool struct {
-	Subnet  netip.Prefix // with an unspecified address: any of that length
+	Subnet  netip.Prefix // with an unspecified address: any of that length; of the length 0: as long as the pools say
 	Range   netip.Prefix
 	Gateway netip.Addr
 	Aux     map[string]netip.Addr
@@ -251,10 +251,10 @@ func (w Wanted) Missing() []WantedPool {
 		ipv4, ipv6 = ipv4 && p.is6(), ipv6 && !p.is6()
 	}
 	if ipv4 {
-		out = append(out, WantedPool{Subnet: netip.PrefixFrom(netip.IPv4Unspecified(), DefaultBits4)})
+		out = append(out, WantedPool{Subnet: netip.PrefixFrom(netip.IPv4Unspecified(), 0)})
 	}
 	if ipv6 {
-		out = append(out, WantedPool{Subnet: netip.PrefixFrom(netip.IPv6Unspecified(), DefaultBits6)})
+		out = append(out, WantedPool{Subnet: netip.PrefixFrom(netip.IPv6Unspecified(), 0)})
 	}
 	return out
 }

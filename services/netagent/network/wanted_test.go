@@ -130,6 +130,12 @@ func TestSubnetsAreChosenOutOfDockersRanges(t *testing.T) {
 	if !ok || !prefix("fd00::/8").Contains(six.Addr()) || six == other {
 		t.Errorf("IPv6 %s and with another seed %s", six, other)
 	}
+	own := network.Space{{Prefix: prefix("10.100.0.0/16"), Bits: 24}}.WithIPv6(space)
+	for want, first := range map[string]string{"0.0.0.0/0": "10.100.0.0/24", "0.0.0.0/26": "10.100.0.0/26", "::/0": six.String()} {
+		if got, ok := own.Choose(prefix(want), nil); !ok || got.String() != first {
+			t.Errorf("out of a pool of our own %s: %s, %v", want, got, ok)
+		}
+	}
 	if _, ok := space.Choose(prefix("0.0.0.0/8"), nil); ok {
 		t.Error("a /8 was found")
 	}

@@ -261,7 +261,7 @@ func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool,
 func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.Prefix) (netip.Prefix, error) {
 	want := w.Subnet
 	if !want.IsValid() {
-		want = netip.PrefixFrom(netip.IPv4Unspecified(), network.DefaultBits4)
+		want = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
 	subnet, ok := m.space().Choose(want, taken)
 	if !ok {
@@ -273,11 +273,19 @@ func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.
 
 // space is where subnets come from. The host's own IPv6 prefix follows an id that is random and stays.
 func (m *Manager) space() network.Space {
-	if m.Space != nil {
-		return m.Space
-	}
 	host, _ := m.Store.NetworkNamed(network.NameHost)
-	return network.DefaultSpace(host.ID)
+	usual := network.DefaultSpace(host.ID)
+	if m.Space == nil {
+		return usual
+	}
+	return m.Space.WithIPv6(usual)
+}
+
+// UseSpace changes where the subnets of networks come from that are made from now on.
+func (m *Manager) UseSpace(space network.Space) {
+	m.choosing.Lock()
+	defer m.choosing.Unlock()
+	m.Space = space
 }
 
 // ours are the subnets of all networks, by whose they are.

@@ -78,6 +78,8 @@ type Config struct {
 	Host     spec.Host
 	Cgroup   cgroup.Layout
 
+	HostGateways []string // what host-gateway means; empty: the host's addresses on the default bridge
+
 	Processes Processes
 
 	Networks     networkv1.NetworkServiceClient

@@ -74,8 +74,11 @@ func addresses(e container.Endpoint) []string {
 	return out
 }
 
-// hostGateways are the host's addresses on the default bridge, whatever network the container is on.
+// hostGateways are the host's addresses on the default bridge, whatever network the container is on, if none are configured.
 func (l *launch) hostGateways(ctx context.Context) ([]string, error) {
+	if len(l.r.HostGateways) > 0 {
+		return l.r.HostGateways, nil
+	}
 	resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: string(container.ModeBridge)})
 	if err != nil {
 		return nil, err
