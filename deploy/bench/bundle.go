@@ -11,10 +11,13 @@ import (
 	"sync/atomic"
 )
 
+// model is the container whose bundle the bare runtime gets a copy of.
+const model = "model"
+
 // bareBundle makes a bundle of the one that the agent gives a container of the same image, for the bare runtime: the same root file
-// system, mounts, seccomp profile and network namespace, and `true` in place of what runs there. That container runs meanwhile.
+// system, mounts, seccomp profile and network namespace, and `true` in place of what runs there. The model runs meanwhile.
 func (b *bench) bareBundle(ctx context.Context) (peer, error) {
-	out, err := b.agent.CLI(ctx, "run", "-d", "--name", "model", "busybox", "sleep", "100000")
+	out, err := b.agent.CLI(ctx, "run", "-d", "--name", model, "busybox", "sleep", "100000")
 	if err != nil {
 		return peer{}, err
 	}

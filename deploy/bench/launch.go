@@ -29,6 +29,9 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 	for _, p := range all[1:] {
 		t.add(row{"run --rm busybox true, on bridge", took[ours.name], p.name, took[p.name], wanted[p.name]})
 	}
+	if _, err := b.agent.CLI(ctx, "rm", "-f", model); err != nil {
+		return err
+	}
 	published, err := b.published(ctx)
 	t.add(row{what: "run -d -p 8080:80 nginx, until it answers", took: published})
 	return err

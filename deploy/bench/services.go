@@ -17,7 +17,7 @@ func services(ctx context.Context, t *table) error {
 		return err
 	}
 	t.add(row{"attach to bridge", attach["CreateSandbox"], "the same objects by raw netlink", attach["RawNetlinkSequence"], "at most 2"})
-	publish, err := goBench(ctx, "./services/natagent/publish", "^BenchmarkPublish")
+	publish, err := goBench(ctx, "./services/natagent", "^BenchmarkPublish$")
 	if err != nil {
 		return err
 	}

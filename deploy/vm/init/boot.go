@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/deploy/vm/internal/job"
+)
+
+// mount is one line of what would be an fstab.
+type mount struct {
+	source, target, fstype string
+	flags                  uintptr
+	options                string
+}
+
+func (m mount) do() error {
+	if err := os.MkdirAll(m.target, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(m.source, m.target, m.fstype, m.flags, m.options); err != nil {
+		return fmt.Errorf("mount %s: %w", m.target, err)
+	}
+	return nil
+}
+
+const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// kernelFS are needed before there is a root.
+var kernelFS = []mount{
+	{"proc", "/proc", "proc", quiet, ""},
+	{"sysfs", "/sys", "sysfs", quiet, ""},
+	{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=755"},
+}
+
+// The outer machine's files are below, and a memory file system takes what is written.
+var rootFS = []mount{
+	{job.HostTag, "/host", "9p", unix.MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose"},
+	{"rw", "/rw", "tmpfs", 0, "size=80%"},
+}
+
+var overlay = mount{"root", "/root", "overlay", 0, "lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work"}
+
+// distroFS are what a distribution mounts, and memory where file systems are laid over others: that cannot be done on an overlay.
+var distroFS = []mount{
+	{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=620,ptmxmode=000"},
+	{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+	{"mqueue", "/dev/mqueue", "mqueue", quiet, ""},
+	{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=755"},
+	{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+	{"cgroup2", "/sys/fs/cgroup", "cgroup2", quiet, "nsdelegate"},
+	{"bpf", "/sys/fs/bpf", "bpf", quiet, "mode=700"},
+}
+
+func boot(j job.Job) error {
+	if err := mountEach(kernelFS...); err != nil {
+		return err
+	}
+	for _, m := range j.Modules {
+		if err := load(m); err != nil {
+			return err
+		}
+	}
+	if err := mountEach(rootFS...); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/rw/upper", "/rw/work"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := mountEach(overlay); err != nil {
+		return err
+	}
+	if err := enterRoot(); err != nil {
+		return err
+	}
+	if err := mountEach(distroFS...); err != nil {
+		return err
+	}
+	for _, step := range []func(job.Job) error{linkModules, nameMachine, delegateCgroups, startNetwork} {
+		if err := step(j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mountEach(mounts ...mount) error {
+	for _, m := range mounts {
+		if err := m.do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func load(module string) error {
+	f, err := os.Open(module)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("load %s: %w", module, err)
+	}
+	return nil
+}
+
+// enterRoot makes the overlay the root, as a distribution's first file system does.
+func enterRoot() error {
+	for _, m := range kernelFS {
+		if err := unix.Mount(m.target, "/root"+m.target, "", unix.MS_MOVE, ""); err != nil {
+			return fmt.Errorf("move %s: %w", m.target, err)
+		}
+	}
+	if err := os.Chdir("/root"); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	return unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, "") // as systemd has it
+}
+
+// linkModules puts the modules where modprobe, which the kernel calls, looks for them.
+func linkModules(j job.Job) error {
+	if err := os.MkdirAll("/lib/modules", 0o755); err != nil {
+		return err
+	}
+	link := filepath.Join("/lib/modules", filepath.Base(j.ModuleDir))
+	if err := os.RemoveAll(link); err != nil {
+		return err
+	}
+	return os.Symlink(j.ModuleDir, link)
+}
+
+func nameMachine(j job.Job) error { return unix.Sethostname([]byte(j.Hostname)) }
+
+// commandCgroup is where the commands are, so that they are in the place of a unit of systemd and not in the root, which other rules
+// hold for.
+const commandCgroup = "/sys/fs/cgroup/system.slice/vm.service"
+
+// delegateCgroups hands down the controllers that systemd hands down, to the slice and not further.
+func delegateCgroups(job.Job) error {
+	if err := os.MkdirAll(commandCgroup, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range []string{"/sys/fs/cgroup", filepath.Dir(commandCgroup)} {
+		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpuset +cpu +io +memory +pids"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startNetwork(j job.Job) error {
+	commands := []string{"link set lo up"}
+	for _, a := range j.Addresses {
+		commands = append(commands, "addr add "+a+" dev eth0")
+	}
+	if len(j.Addresses) > 0 {
+		commands = append(commands, "link set eth0 up")
+	}
+	for _, c := range commands {
+		if out, err := exec.Command("/sbin/ip", strings.Fields(c)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", c, err, out)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/deploy/vm/internal/job"
+)
+
+// execute runs a command to its end and reaps meanwhile whatever loses its parent.
+func execute(c job.Command, env []string, out *os.File) (int, error) {
+	begin := time.Now()
+	pid, err := start(c, env, out)
+	if err != nil {
+		return 1, err
+	}
+	var status unix.WaitStatus
+	for {
+		ended, err := unix.Wait4(-1, &status, 0, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 1, err
+		}
+		if ended == pid {
+			break
+		}
+	}
+	code := status.ExitStatus()
+	if status.Signaled() {
+		code = 128 + int(status.Signal())
+	}
+	if c.Title != "" {
+		word := "ok  "
+		if code != 0 {
+			word = "FAIL"
+		}
+		_, _ = fmt.Fprintf(out, "%s\t%s\t%.1fs\n", word, c.Title, time.Since(begin).Seconds())
+	}
+	return code, nil
+}
+
+// start starts a command in its cgroup. Its process is not waited for through os: that would be in the way of waiting for all.
+func start(c job.Command, env []string, out *os.File) (int, error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = null.Close() }()
+	cgroup, err := os.Open(commandCgroup)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = cgroup.Close() }()
+	path := c.Args[0]
+	if !filepath.IsAbs(path) {
+		if path, err = exec.LookPath(path); err != nil {
+			return 0, err
+		}
+	}
+	p, err := os.StartProcess(path, c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, out},
+		Sys: &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = p.Release() }()
+	return p.Pid, nil
+}

@@ -1,0 +1,75 @@
+// Command init is the first process of the machine that tests run in. It makes the outer machine's files the machine's own, with a
+// memory file system over them that takes all writes, mounts what a distribution mounts, cgroups in version 2 only, runs what it was
+// told to, says how that went, and turns the machine off.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/deploy/vm/internal/job"
+)
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "init is for the machine of deploy/vm")
+		os.Exit(2)
+	}
+	if err := run(); err != nil {
+		fmt.Println("init:", err) // to the kernel's console; the lack of a status tells the rest
+	}
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // the machine is started so that this ends it
+}
+
+func run() error {
+	data, err := os.ReadFile("/" + job.File)
+	if err != nil {
+		return err
+	}
+	var j job.Job
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	if err := boot(j); err != nil {
+		return err
+	}
+	out, err := port(job.OutputPort)
+	if err != nil {
+		return err
+	}
+	status, err := port(job.StatusPort)
+	if err != nil {
+		return err
+	}
+	worst := 0
+	for _, c := range j.Commands {
+		code, err := execute(c, j.Env, out)
+		if err != nil {
+			fmt.Fprintf(out, "%v\n", err)
+		}
+		if worst == 0 {
+			worst = code
+		}
+	}
+	_, err = fmt.Fprint(status, job.Status(worst))
+	return err
+}
+
+// port opens a serial port, whose file appears a little after its driver is loaded.
+func port(number int) (*os.File, error) {
+	path := fmt.Sprintf("/dev/vport0p%d", number)
+	var err error
+	for range 500 {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
+			return f, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil, err
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/deploy/vm/internal/job"
+)
+
+// machine is one virtual machine.
+type machine struct {
+	kernel string
+	first  *os.File // its first file system
+	accel  string
+	cpus   int
+	memory int
+}
+
+// accelerator is kvm where the processor says that it can do that: a /dev/kvm alone is no proof, as nested in some other machine it
+// starts a machine that hangs.
+func (o options) accelerator() string {
+	if o.accel != "" {
+		return o.accel
+	}
+	info, err := os.ReadFile("/proc/cpuinfo")
+	able := err == nil && (bytes.Contains(info, []byte(" vmx ")) || bytes.Contains(info, []byte(" svm ")))
+	if able && unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) == nil {
+		return "kvm"
+	}
+	return "tcg"
+}
+
+// The descriptors that qemu inherits, in order: the first file system and where the console, the output and the status go.
+const (
+	firstFd = iota + 3
+	consoleFd
+	outputFd
+	statusFd
+)
+
+func (m machine) args() []string {
+	accel := m.accel
+	if accel == "tcg" {
+		accel = "tcg,thread=multi"
+	}
+	args := []string{"-accel", accel, "-cpu", "max", "-smp", fmt.Sprint(m.cpus), "-m", fmt.Sprint(m.memory),
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
+		"-kernel", m.kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", firstFd),
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on",
+		"-fsdev", "local,id=root,path=/,security_model=passthrough,multidevs=remap,readonly=on",
+		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + job.HostTag,
+		"-device", "virtio-serial-pci"}
+	args = append(args, channel("console", consoleFd)...)
+	args = append(args, channel("output", outputFd)...)
+	args = append(args, channel("status", statusFd)...)
+	return append(args, "-serial", "chardev:console",
+		"-device", fmt.Sprintf("virtserialport,chardev=output,nr=%d", job.OutputPort),
+		"-device", fmt.Sprintf("virtserialport,chardev=status,nr=%d", job.StatusPort))
+}
+
+// channel makes an inherited descriptor a place that the machine can write to.
+func channel(id string, fd int) []string {
+	return []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd), "-chardev", fmt.Sprintf("file,id=%s,path=/dev/fdset/%d", id, fd)}
+}
+
+// run starts the machine, passes on what it prints, and answers the exit code that it tells. When ctx ends the machine is ended, and
+// when this process is killed, the kernel ends it.
+func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
+	runtime.LockOSThread() // the kernel ends the machine with the thread that started it
+	defer runtime.UnlockOSThread()
+	var console tail
+	var status, complaints bytes.Buffer
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", m.args()...)
+	cmd.Stderr = &complaints
+	cmd.ExtraFiles = []*os.File{m.first}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	var copies sync.WaitGroup
+	for _, w := range []io.Writer{&console, out, &status} {
+		r, end, err := os.Pipe()
+		if err != nil {
+			return exitTrouble, err
+		}
+		defer func() { _ = end.Close() }()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, end)
+		copies.Go(func() {
+			_, _ = io.Copy(w, r)
+			_ = r.Close()
+		})
+	}
+	err := cmd.Start()
+	for _, end := range cmd.ExtraFiles[1:] {
+		_ = end.Close()
+	}
+	if err == nil {
+		err = cmd.Wait()
+	}
+	copies.Wait()
+	if err := errors.Join(err, context.Cause(ctx)); err != nil {
+		return exitTrouble, fmt.Errorf("%w\n%s%s", err, complaints.String(), console.text())
+	}
+	code, ok := job.ParseStatus(status.String())
+	if !ok {
+		return exitTrouble, fmt.Errorf("the machine broke off:\n%s%s", complaints.String(), console.text())
+	}
+	return code, nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ data []byte }
+
+// tailSize is enough for a kernel's last words.
+const tailSize = 16 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.data = append(t.data, p...)
+	if len(t.data) > 2*tailSize {
+		t.data = append([]byte(nil), t.data[len(t.data)-tailSize:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) text() string { return strings.ReplaceAll(string(t.data), "\r", "") }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/deploy/vm/internal/job"
+)
+
+// workshop is where what the machine runs is built.
+type workshop struct{ root, cache string }
+
+func (w workshop) kernel() string { return filepath.Join(w.cache, "kernel") }
+
+// job is what the machine will be told.
+func (w workshop) job(ctx context.Context, o options) (job.Job, error) {
+	release, err := os.ReadFile(filepath.Join(w.kernel(), "release"))
+	if err != nil {
+		return job.Job{}, err
+	}
+	j := job.Job{
+		Hostname:  "vm",
+		ModuleDir: filepath.Join(w.kernel(), "lib/modules", strings.TrimSpace(string(release))),
+		Env:       environment(),
+	}
+	if o.shell != "" {
+		j.Commands = []job.Command{{Dir: w.root, Args: []string{"/bin/sh", "-c", o.shell}}}
+		return j, nil
+	}
+	j.Commands, err = w.tests(ctx, o)
+	return j, err
+}
+
+// environment is what the machine's commands have of ours.
+func environment() []string {
+	env := []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
+	for _, name := range []string{"HOME", "CI", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPROXY", "LANG"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// testPackage is what go list tells of a package.
+type testPackage struct {
+	Dir, ImportPath           string
+	TestGoFiles, XTestGoFiles []string
+}
+
+// tests builds the test program of every package that has one.
+func (w workshop) tests(ctx context.Context, o options) ([]job.Command, error) {
+	packages, err := w.list(ctx, o.packages)
+	if err != nil {
+		return nil, err
+	}
+	var commands []job.Command
+	for _, p := range packages {
+		program := filepath.Join(w.cache, "tests", strings.ReplaceAll(p.ImportPath, "/", "_"))
+		if _, err := w.goTool(ctx, "test", "-c", "-o", program, p.ImportPath); err != nil {
+			return nil, err
+		}
+		c := job.Command{Title: p.ImportPath, Dir: p.Dir, Args: append([]string{program}, o.testFlags()...)}
+		if o.json {
+			if c.Args, err = w.asJSON(ctx, p, c.Args); err != nil {
+				return nil, err
+			}
+			c.Title = ""
+		}
+		commands = append(commands, c)
+	}
+	return commands, nil
+}
+
+// testFlags let a test end in time to tell where it hung.
+func (o options) testFlags() []string {
+	flags := []string{"-test.timeout=" + max(o.limit-30*time.Second, o.limit/2).String()}
+	if o.run != "" {
+		flags = append(flags, "-test.run="+o.run)
+	}
+	if o.json {
+		return append(flags, "-test.v=test2json")
+	}
+	if o.verbose {
+		flags = append(flags, "-test.v")
+	}
+	return flags
+}
+
+func (w workshop) list(ctx context.Context, patterns []string) ([]testPackage, error) {
+	out, err := w.goTool(ctx, append([]string{"list", "-json=Dir,ImportPath,TestGoFiles,XTestGoFiles"}, patterns...)...)
+	if err != nil {
+		return nil, err
+	}
+	var packages []testPackage
+	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
+		var p testPackage
+		if err := d.Decode(&p); err != nil {
+			return nil, err
+		}
+		if len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 {
+			packages = append(packages, p)
+		}
+	}
+	if len(packages) == 0 {
+		return nil, fmt.Errorf("no tests in %s", strings.Join(patterns, " "))
+	}
+	return packages, nil
+}
+
+// asJSON has Go's own converter stand between the test and us.
+func (w workshop) asJSON(ctx context.Context, p testPackage, args []string) ([]string, error) {
+	converter := filepath.Join(w.cache, "test2json")
+	_, err := w.goTool(ctx, "build", "-o", converter, "cmd/test2json")
+	return append([]string{converter, "-t", "-p", p.ImportPath}, args...), err
+}
+
+// goTool runs the go command in the project, so that what it builds needs no library of the machine that runs it.
+func (w workshop) goTool(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	var out, errs bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = w.root, &out, &errs
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("go %s: %w\n%s", args[0], err, errs.String())
+	}
+	return out.Bytes(), nil
+}
