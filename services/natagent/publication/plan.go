@@ -26,7 +26,7 @@ func (w Want) Bindings(p *Publication, hostPort uint16) []Binding {
 		if ip.Is6() {
 			target = p.IPv6
 		}
-		out = append(out, Binding{w.Protocol, ip, hostPort, target, w.ContainerPort})
+		out = append(out, Binding{w.Protocol, ip, hostPort, target, w.ContainerPort, p.OwnerName})
 	}
 	return out
 }

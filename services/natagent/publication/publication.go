@@ -41,6 +41,7 @@ type Binding struct {
 	HostPort      uint16
 	ContainerIP   netip.Addr
 	ContainerPort uint16
+	OwnerName     string `json:",omitempty"` // the container's name, for those who read rules
 }
 
 // Host is the address that clients connect to.

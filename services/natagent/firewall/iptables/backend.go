@@ -1,0 +1,218 @@
+// Package iptables is the firewall backend for hosts without nf_tables, and for administrators who work in iptables: chains
+// named FAIRLEAD-… in the tables raw, nat and filter, for IPv4 and IPv6.
+//
+// Each change is one run of iptables-restore for a family, which keeps what it is not told about. A published port is one
+// rule, with a comment that names the container and its port. That is slower than package nftables by nature: publishing
+// costs milliseconds, and a new connection is compared with one port after the other.
+//
+// Users put rules of their own into FAIRLEAD-USER, which sees every forwarded packet first. It is made once and neither
+// emptied nor taken out if it has rules.
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+const subject = "iptables"
+
+// Backend is the chains.
+type Backend struct {
+	flavour  string
+	families []family
+	watcher  *watcher
+
+	mu       sync.Mutex                  // one change at a time
+	networks map[string]firewall.Network // what the last Sync and those after it have put in, by id; nil before the first Sync
+	bindings map[hostPort]publication.Binding
+}
+
+// hostPort is what one binding only can have.
+type hostPort struct {
+	proto publication.Protocol
+	at    string
+}
+
+func keyOf(b publication.Binding) hostPort { return hostPort{b.Protocol, b.Host().String()} }
+
+// Open makes a backend. The kernel is not changed before the first Sync.
+func Open(ns hostns.NS, f Features) (*Backend, error) {
+	b := &Backend{flavour: f.Flavour, families: []family{newFamily(ns, f, false)}}
+	if f.IPv6 {
+		b.families = append(b.families, newFamily(ns, f, true))
+	}
+	var err error
+	b.watcher, err = newWatcher(ns, f)
+	return b, err
+}
+
+// Close lets go of the kernel. The chains stay.
+func (b *Backend) Close() error { return b.watcher.close() }
+
+// Publish adds bindings.
+func (b *Backend) Publish(ctx context.Context, bindings []publication.Binding) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.ready(ctx, bindings); err != nil {
+		return err
+	}
+	var fresh []publication.Binding
+	for _, bind := range bindings {
+		switch have, ok := b.bindings[keyOf(bind)]; {
+		case !ok:
+			fresh = append(fresh, bind)
+		case have.Target() != bind.Target():
+			return fault.New(fault.Internal, publication.Subject(bind.HostIP, bind.HostPort, bind.Protocol),
+				"already leads to "+have.Target().String())
+		}
+	}
+	if err := b.change(ctx, fresh, addRule, removeRule); err != nil {
+		return err
+	}
+	for _, bind := range fresh {
+		b.bindings[keyOf(bind)] = bind
+	}
+	return nil
+}
+
+// Withdraw takes bindings out.
+func (b *Backend) Withdraw(ctx context.Context, bindings []publication.Binding) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.ready(ctx, bindings); err != nil {
+		return err
+	}
+	var known []publication.Binding
+	for _, bind := range bindings {
+		if have, ok := b.bindings[keyOf(bind)]; ok && have.Target() == bind.Target() {
+			known = append(known, have) // with the name that is in its rule's comment
+		}
+	}
+	if err := b.change(ctx, known, removeRule, addRule); err != nil {
+		return err
+	}
+	for _, bind := range known {
+		delete(b.bindings, keyOf(bind))
+	}
+	return nil
+}
+
+// Replace puts a network in the place of an older version of it.
+func (b *Backend) Replace(ctx context.Context, old, now *firewall.Network) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.ready(ctx, nil); err != nil {
+		return err
+	}
+	next := make(map[string]firewall.Network, len(b.networks)+1)
+	for id, n := range b.networks {
+		next[id] = n
+	}
+	if old != nil {
+		delete(next, old.ID)
+	}
+	if now != nil {
+		next[now.ID] = *now
+	}
+	if err := b.covers(next); err != nil {
+		return err
+	}
+	err := b.each(ctx, func(f family) (do, undo string) {
+		return networkBatch(f, sortedNetworks(next)), networkBatch(f, sortedNetworks(b.networks))
+	})
+	if err == nil {
+		b.networks = next
+	}
+	return err
+}
+
+// ready refuses what cannot be done.
+func (b *Backend) ready(ctx context.Context, bindings []publication.Binding) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.networks == nil {
+		return fault.New(fault.Internal, subject, "is asked for a change before it was synced")
+	}
+	for _, bind := range bindings {
+		if bind.HostIP.Is6() && len(b.families) == 1 {
+			return noIPv6(publication.Subject(bind.HostIP, bind.HostPort, bind.Protocol))
+		}
+	}
+	return nil
+}
+
+// covers refuses networks that could not be guarded.
+func (b *Backend) covers(networks map[string]firewall.Network) error {
+	for _, n := range networks {
+		for _, p := range n.Subnets {
+			if p.Addr().Is6() && len(b.families) == 1 {
+				return noIPv6("subnet " + p.String())
+			}
+		}
+	}
+	return nil
+}
+
+func noIPv6(subject string) error {
+	return fault.New(fault.Unavailable, subject, "the host has no IPv6, so ip6tables cannot guard it",
+		fault.WithHint("use IPv4 only, or boot the kernel with IPv6"))
+}
+
+// change adds or removes the rules of bindings.
+func (b *Backend) change(ctx context.Context, bindings []publication.Binding, do, undo func(publication.Binding) string) error {
+	return b.each(ctx, func(f family) (string, string) {
+		return natBatch(f, bindings, do), natBatch(f, bindings, undo)
+	})
+}
+
+// each restores a text for each family. If a later one fails, those before it are undone.
+func (b *Backend) each(ctx context.Context, texts func(family) (do, undo string)) error {
+	defer b.watcher.own()()
+	var undos []func() error
+	for _, f := range b.families {
+		do, undo := texts(f)
+		if err := b.restore(ctx, f, do); err != nil {
+			for _, u := range slices.Backward(undos) {
+				err = errors.Join(err, u())
+			}
+			return err
+		}
+		undos = append(undos, func() error { return b.restore(ctx, f, undo) })
+	}
+	return nil
+}
+
+// restore restores a text and counts its transactions.
+func (b *Backend) restore(ctx context.Context, f family, text string) error {
+	if text == "" {
+		return nil
+	}
+	err := f.restore(ctx, text)
+	if err == nil {
+		b.watcher.wrote(strings.Count(text, "\nCOMMIT\n"))
+	}
+	return err
+}
+
+func natBatch(f family, bindings []publication.Binding, line func(publication.Binding) string) string {
+	var text strings.Builder
+	for _, bind := range bindings {
+		if bind.HostIP.Is6() == f.v6 {
+			fmt.Fprintln(&text, line(bind))
+		}
+	}
+	if text.Len() == 0 {
+		return ""
+	}
+	return "*nat\n" + text.String() + "COMMIT\n"
+}

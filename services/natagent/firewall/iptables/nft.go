@@ -1,0 +1,56 @@
+package iptables
+
+import (
+	"github.com/google/nftables"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+)
+
+// nfTables looks into nf_tables, and changes nothing there. Its stamp is the number of the last transaction.
+type nfTables struct{ conn *nftables.Conn }
+
+func openNFTables(ns hostns.NS) (*nfTables, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
+	if err != nil {
+		return nil, err
+	}
+	return &nfTables{conn}, nil
+}
+
+func (n *nfTables) close() error { return n.conn.CloseLasting() }
+
+func (n *nfTables) now() ([]uint64, error) {
+	gen, err := n.conn.GetGen()
+	if err != nil {
+		return nil, err
+	}
+	return []uint64{uint64(gen.ID)}, nil
+}
+
+func (n *nfTables) after(before []uint64, transactions int) []uint64 {
+	if len(before) != 1 {
+		return before
+	}
+	return []uint64{uint64(uint32(before[0]) + uint32(transactions))}
+}
+
+func (n *nfTables) forwardChains() ([]firewall.ForwardChain, error) {
+	all, err := n.conn.ListChains()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot list chains")
+	}
+	names := map[nftables.TableFamily]string{
+		nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet",
+	}
+	var out []firewall.ForwardChain
+	for _, c := range all {
+		if names[c.Table.Family] == "" || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward {
+			continue
+		}
+		out = append(out, firewall.ForwardChain{Family: names[c.Table.Family], Table: c.Table.Name, Name: c.Name,
+			Drops: c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop})
+	}
+	return out, nil
+}

@@ -1,0 +1,155 @@
+package iptables
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+)
+
+// The chains. All but chainUser are ours alone.
+const (
+	prefix    = "FAIRLEAD-"
+	chainRaw  = "FAIRLEAD-RAW"  // guards of the host's loopback
+	chainDNAT = "FAIRLEAD-DNAT" // a rule for each published port
+	chainPost = "FAIRLEAD-POST" // masquerading
+	chainUser = "FAIRLEAD-USER" // the user's own
+	chainFwd  = "FAIRLEAD-FWD"  // which bridges' packets are looked at
+	chainTo   = "FAIRLEAD-TO"   // what reaches containers
+	chainFrom = "FAIRLEAD-FROM" // what leaves them
+)
+
+// chain is a chain and its rules, each as iptables-save shows it without "-A NAME ".
+type chain struct {
+	name  string
+	rules []string
+}
+
+// jumps are rules at the top of one of the kernel's chains, which lead into ours.
+type jumps struct {
+	from  string
+	rules []string
+}
+
+// table is what we have in a table.
+type table struct {
+	name   string
+	jumps  []jumps
+	chains []chain
+	user   string // a chain that is made if it is missing and else left alone
+}
+
+// skeleton is all but the published ports. The guards come first, as tables are written one after the other.
+func skeleton(f family, networks []firewall.Network) []table {
+	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
+	filter := table{name: "filter", user: chainUser,
+		jumps:  []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
+		chains: []chain{{chainTo, toRules(networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
+	nat := table{name: "nat",
+		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
+			{"POSTROUTING", []string{"-j " + chainPost}}},
+		chains: []chain{{chainDNAT, nil}, {chainPost, postRules(f, networks)}}}
+	if f.v6 { // the kernel itself drops ::1 from outside
+		return []table{filter, nat}
+	}
+	raw := table{name: "raw", jumps: []jumps{{"PREROUTING", []string{"-j " + chainRaw}}},
+		chains: []chain{{chainRaw, []string{"-d 127.0.0.0/8 ! -i lo -j DROP", "-s 127.0.0.0/8 ! -i lo -j DROP"}}}}
+	return []table{raw, filter, nat}
+}
+
+const known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+
+func forwardRules(networks []firewall.Network) (rules []string) {
+	for _, n := range networks {
+		rules = append(rules, "-o "+n.Bridge+" -j "+chainTo)
+	}
+	for _, n := range networks {
+		rules = append(rules, "-i "+n.Bridge+" -j "+chainFrom)
+	}
+	return rules
+}
+
+// toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
+// is new, direct access to container addresses above all, is dropped.
+func toRules(networks []firewall.Network) []string {
+	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
+	for _, n := range networks {
+		if n.InterContainer {
+			rules = append(rules, "-i "+n.Bridge+" -o "+n.Bridge+" -j ACCEPT")
+		}
+	}
+	for _, n := range networks {
+		if n.Internal {
+			rules = append(rules, "-i "+n.Bridge+" -j DROP", "-o "+n.Bridge+" -j DROP")
+		}
+	}
+	return append(rules, "-m conntrack --ctstate DNAT -j ACCEPT", "-j DROP")
+}
+
+func fromRules(networks []firewall.Network) []string {
+	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
+	for _, n := range networks {
+		if n.Internal {
+			rules = append(rules, "-i "+n.Bridge+" -j DROP")
+		}
+	}
+	return append(rules, "-j ACCEPT")
+}
+
+// postRules give the bridge's address to connections whose answers would else not come back through the host, and the
+// host's address to what leaves it. What goes from bridge to bridge keeps its own.
+func postRules(f family, networks []firewall.Network) []string {
+	loopback := "127.0.0.0/8"
+	if f.v6 {
+		loopback = "::1/128"
+	}
+	var local, hairpin, bridges, leaving []string
+	for _, n := range networks {
+		local = append(local, "-s "+loopback+" -o "+n.Bridge+f.masquerade())
+		bridges = append(bridges, "-o "+n.Bridge+" -j RETURN")
+		for _, p := range n.Subnets {
+			if p.Addr().Is6() != f.v6 || n.Internal {
+				continue
+			}
+			hairpin = append(hairpin, "-s "+p.String()+" -o "+n.Bridge+" -m conntrack --ctstate DNAT"+f.masquerade())
+			if n.Masquerade {
+				leaving = append(leaving, "-s "+p.String()+" ! -o "+n.Bridge+f.masquerade())
+			}
+		}
+	}
+	return slices.Concat(local, hairpin, bridges, leaving)
+}
+
+// networkBatch writes all chains that depend on networks.
+func networkBatch(f family, networks []firewall.Network) string {
+	var text strings.Builder
+	for _, t := range skeleton(f, networks) {
+		if t.name == "raw" {
+			continue
+		}
+		t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.name == chainDNAT })
+		t.write(&text)
+	}
+	return text.String()
+}
+
+// write writes the chains of a table anew.
+func (t table) write(text *strings.Builder) {
+	text.WriteString("*" + t.name + "\n")
+	for _, c := range t.chains {
+		c.declare(text)
+	}
+	for _, c := range t.chains {
+		c.fill(text)
+	}
+	text.WriteString("COMMIT\n")
+}
+
+// declare makes the chain, or empties it.
+func (c chain) declare(text *strings.Builder) { text.WriteString(":" + c.name + " - [0:0]\n") }
+
+func (c chain) fill(text *strings.Builder) {
+	for _, r := range c.rules {
+		text.WriteString("-A " + c.name + " " + r + "\n")
+	}
+}

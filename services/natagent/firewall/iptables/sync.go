@@ -1,0 +1,126 @@
+package iptables
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Sync compares the chains with what is wanted and writes those that differ anew, each table in one transaction.
+func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewall.Change, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return change, err
+	}
+	networks := make(map[string]firewall.Network, len(want.Networks))
+	for _, n := range want.Networks {
+		networks[n.ID] = n
+	}
+	if err := b.covers(networks); err != nil {
+		return change, err
+	}
+	defer b.watcher.own()()
+	b.networks = nil // until all is as it should be
+	for _, f := range b.families {
+		have, err := f.read(ctx)
+		if err != nil {
+			return change, err
+		}
+		text := difference(f, have, networks, want.Bindings, &change)
+		if err := b.restore(ctx, f, text); err != nil {
+			return change, err
+		}
+	}
+	publication.Sort(change.Removed)
+	b.networks, b.bindings = networks, make(map[hostPort]publication.Binding, len(want.Bindings))
+	for _, bind := range want.Bindings {
+		b.bindings[keyOf(bind)] = bind
+	}
+	return change, nil
+}
+
+// difference is what to restore so that a family is as wanted; empty if it is.
+func difference(f family, have contents, networks map[string]firewall.Network, bindings []publication.Binding, change *firewall.Change) string {
+	var all strings.Builder
+	for _, t := range skeleton(f, sortedNetworks(networks)) {
+		present := have[t.name]
+		var chains, rest strings.Builder
+		for _, c := range t.chains {
+			same := slices.Equal(present[c.name], c.rules)
+			if c.name == chainDNAT {
+				c.rules = bindingRules(f, bindings)
+				same = samePorts(f, present[c.name], c.rules, change)
+			}
+			if _, there := present[c.name]; there && same {
+				continue
+			}
+			change.Rebuilt = change.Rebuilt || c.name != chainDNAT || present == nil
+			c.declare(&chains)
+			c.fill(&rest)
+		}
+		if _, there := present[t.user]; t.user != "" && !there {
+			chains.WriteString("-N " + t.user + "\n")
+		}
+		for _, j := range t.jumps {
+			if j.put(present[j.from], &rest) {
+				change.Rebuilt = true
+			}
+		}
+		if chains.Len()+rest.Len() > 0 {
+			all.WriteString("*" + t.name + "\n" + chains.String() + rest.String() + "COMMIT\n")
+		}
+	}
+	return all.String()
+}
+
+// samePorts tells whether the rules of ports need not be written, and notes what is missing and what is too much. Their
+// order does not matter but that one address comes before all.
+func samePorts(f family, have, want []string, change *firewall.Change) bool {
+	missing, extra := lacking(want, have), lacking(have, want)
+	change.Added += len(missing)
+	for _, rule := range extra {
+		if bind, ok := parseBinding(f, rule); ok {
+			change.Removed = append(change.Removed, bind)
+		}
+	}
+	return len(missing) == 0 && len(extra) == 0 && inOrder(have)
+}
+
+// lacking are those of all that are not among some, as often as they are not.
+func lacking(all, some []string) []string {
+	count := make(map[string]int, len(some))
+	for _, s := range some {
+		count[s]++
+	}
+	var out []string
+	for _, s := range all {
+		if count[s]--; count[s] < 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// put writes what brings the jumps to the top of their chain and takes others into our chains out; false if nothing needs
+// to be done. On top, as a rule of somebody else's before them could let through what must be dropped.
+func (j jumps) put(have []string, text *strings.Builder) bool {
+	ours := func(rule string) bool { return strings.HasPrefix(target(rule), prefix) }
+	n := len(j.rules)
+	if len(have) >= n && slices.Equal(have[:n], j.rules) && !slices.ContainsFunc(have[n:], ours) {
+		return false
+	}
+	for _, rule := range have {
+		if ours(rule) {
+			text.WriteString("-D " + j.from + " " + rule + "\n")
+		}
+	}
+	for i, rule := range j.rules {
+		text.WriteString("-I " + j.from + " " + strconv.Itoa(i+1) + " " + rule + "\n")
+	}
+	return true
+}

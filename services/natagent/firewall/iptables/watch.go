@@ -1,0 +1,122 @@
+package iptables
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+)
+
+// watchEvery is how often to look whether somebody else has changed rules. iptables has no events; to look is one system
+// call for a table.
+const watchEvery = 100 * time.Millisecond
+
+// stamp changes when rules do.
+type stamp interface {
+	// now is the stamp of the moment.
+	now() ([]uint64, error)
+	// after is what the stamp must be after a number of transactions of ours; nil if that cannot be told.
+	after(before []uint64, transactions int) []uint64
+	close() error
+}
+
+// watcher tells changes of others from our own.
+type watcher struct {
+	stamp stamp
+	nft   *nfTables // nil on a kernel without
+
+	mu      sync.Mutex
+	seen    []uint64
+	written int  // transactions of the change that is being made
+	changed bool // by somebody else, and not signalled yet
+}
+
+func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
+	w := &watcher{}
+	nft, err := openNFTables(ns)
+	if err == nil {
+		w.nft = nft
+	}
+	if f.Flavour == NFT {
+		if err != nil {
+			return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
+		}
+		w.stamp = nft
+		return w, nil
+	}
+	w.stamp, err = openLegacy(ns, f.IPv6)
+	return w, err
+}
+
+func (w *watcher) close() error {
+	if w.nft != nil && w.stamp != stamp(w.nft) {
+		_ = w.nft.close()
+	}
+	return w.stamp.close()
+}
+
+// own begins a change of ours, which wrote is told of, and answers how to end it.
+func (w *watcher) own() (end func()) {
+	w.mu.Lock()
+	before := w.look()
+	w.written = 0
+	return func() {
+		now, err := w.stamp.now()
+		if want := w.stamp.after(before, w.written); err != nil || want != nil && !slices.Equal(now, want) {
+			w.changed = true
+		}
+		w.seen = now
+		w.mu.Unlock()
+	}
+}
+
+// wrote counts transactions between own and its end.
+func (w *watcher) wrote(transactions int) { w.written += transactions }
+
+// look notes whether the stamp has changed.
+func (w *watcher) look() []uint64 {
+	now, err := w.stamp.now()
+	if err != nil || !slices.Equal(now, w.seen) {
+		w.changed = true
+	}
+	w.seen = now
+	return now
+}
+
+// take tells whether somebody else has changed something since it was last asked.
+func (w *watcher) take() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look()
+	changed := w.changed
+	w.changed = false
+	return changed
+}
+
+// Watch signals changes that others made to tables that our chains are in.
+func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
+	b.watcher.take() // what was before
+	out := make(chan struct{}, 1)
+	go func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if !b.watcher.take() {
+				continue
+			}
+			select {
+			case out <- struct{}{}:
+			default: // one is waiting to be read already
+			}
+		}
+	}()
+	return out, nil
+}
