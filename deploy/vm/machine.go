@@ -71,7 +71,7 @@ func (m machine) args() []string {
 
 // channel makes an inherited descriptor a place that the machine can write to.
 func channel(id string, fd int) []string {
-	return []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd), "-chardev", fmt.Sprintf("file,id=%s,path=/dev/fdset/%d", id, fd)}
+	return []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd), "-chardev", fmt.Sprintf("file,id=%s,path=/dev/fdset/%d,append=on", id, fd)}
 }
 
 // run starts the machine, passes on what it prints, and answers the exit code that it tells. When ctx ends the machine is ended, and

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,14 +63,12 @@ func run() error {
 
 // port opens a serial port, whose file appears a little after its driver is loaded.
 func port(number int) (*os.File, error) {
-	path := fmt.Sprintf("/dev/vport0p%d", number)
-	var err error
+	pattern := fmt.Sprintf("/dev/vport*p%d", number)
 	for range 500 {
-		var f *os.File
-		if f, err = os.OpenFile(path, os.O_WRONLY, 0); err == nil {
-			return f, nil
+		if found, _ := filepath.Glob(pattern); len(found) == 1 {
+			return os.OpenFile(found[0], os.O_WRONLY, 0)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return nil, err
+	return nil, fmt.Errorf("no serial port %s", pattern)
 }
