@@ -32,6 +32,7 @@ build: ## Builds bin/fairlead and bin/fairlead-agent, static
 install: build ## Puts binaries, units and configuration in place (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
+	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
 uninstall: ## Takes away what install put there, but for the configuration

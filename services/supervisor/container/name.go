@@ -14,7 +14,7 @@ var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 func ValidateName(name string) error {
 	if !namePattern.MatchString(name) {
 		return fault.Invalidf(Subject(name), "name",
-			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, two or more", name)
+			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and at least two of them", name)
 	}
 	return nil
 }
