@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	regserver "github.com/google/go-containerregistry/pkg/registry"
@@ -300,4 +301,15 @@ func tree(t testing.TB, root string) (out []string) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// await gives what comes from a channel, and fails if nothing does.
+func await[T any](t testing.TB, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing came")
+	}
+	return v
 }

@@ -30,7 +30,7 @@ type Config struct {
 	Store              *store.Store // where images are remembered
 	Mirrors            []string     // URLs of mirrors of Docker Hub, in the order to try them
 	InsecureRegistries []string     // host[:port] or CIDR that may be spoken to in plain HTTP; loopback always may
-	Log                *slog.Logger // for what is no caller's error: a mirror that fails, a layer that is missing
+	Log                *slog.Logger // for what is no caller's error: a mirror that fails, a layer that is missing; nil drops it
 }
 
 // Images is the images of a host. It is safe for concurrent use.
@@ -44,6 +44,9 @@ type Images struct {
 
 // Open opens the layers, and removes what is left of work that was cut off.
 func Open(_ context.Context, cfg Config) (*Images, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	client, err := registry.New(cfg.Mirrors, cfg.InsecureRegistries, cfg.Log)
 	if err != nil {
 		return nil, err
@@ -223,7 +226,7 @@ func (m *Images) finish(img *store.Image) error {
 	return nil
 }
 
-// release lets go of layers that were held, and of those that no image came to have. err is what the caller ends with.
+// release lets go of layers that were held, and removes those that no image came to have.
 func (m *Images) release(diffIDs []string) {
 	if _, err := m.layers.Release(m.store.LayerUsed, diffIDs...); err != nil {
 		m.log.Warn("layers that no image has are left", "error", err)

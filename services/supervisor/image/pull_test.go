@@ -116,7 +116,7 @@ func TestPullsAtTheSameTimeShareTheirDownloads(t *testing.T) {
 			}
 		})
 	}
-	<-first
+	await(t, first)
 	close(gate)
 	group.Wait()
 	if n := len(first); n != 0 {
@@ -144,7 +144,7 @@ func TestOneWhoLeavesDoesNotStopOthers(t *testing.T) {
 		_, err := h.Pull(ctx, image.PullRequest{Reference: ref})
 		left <- err
 	}()
-	<-asked
+	await(t, asked)
 	go func() {
 		var once sync.Once
 		_, err := h.Pull(context.Background(), image.PullRequest{Reference: ref, Progress: func(p image.Progress) {
@@ -154,13 +154,13 @@ func TestOneWhoLeavesDoesNotStopOthers(t *testing.T) {
 		}})
 		stayed <- err
 	}()
-	<-waiting
+	await(t, waiting)
 	cancel()
-	if err := <-left; err != context.Canceled {
+	if err := await(t, left); err != context.Canceled {
 		t.Errorf("the one who left: %v, want %v", err, context.Canceled)
 	}
 	close(gate)
-	if err := <-stayed; err != nil {
+	if err := await(t, stayed); err != nil {
 		t.Errorf("the one who stayed: %v", err)
 	}
 	h.mustHaveLayers(1)
@@ -347,14 +347,14 @@ func TestASlowListenerDoesNotHoldUpOthers(t *testing.T) {
 		}})
 		slow <- err
 	}()
-	<-stuck
+	await(t, stuck)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if _, err := h.Pull(ctx, image.PullRequest{Reference: ref}); err != nil {
 		t.Error(err)
 	}
 	close(free)
-	if err := <-slow; err != nil {
+	if err := await(t, slow); err != nil {
 		t.Error(err)
 	}
 }

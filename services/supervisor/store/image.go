@@ -42,6 +42,9 @@ func (s *Store) AddImages(add ...*Image) ([]*Image, error) {
 			if before, ok := images.Get(tx, img.ID); ok {
 				n.Tags, n.Digests = union(before.Tags, img.Tags), union(before.Digests, img.Digests)
 				n.StoredAt = before.StoredAt
+				if len(n.Tags) == len(before.Tags) && len(n.Digests) == len(before.Digests) {
+					continue // all of it is there
+				}
 			}
 			if err := takeTags(tx, n.ID, img.Tags); err != nil {
 				return err
