@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ const rounds = 25
 
 // launches measures a container from its command to its end, against a bare runtime and the peers, and one that publishes a port.
 func (b *bench) launches(ctx context.Context, t *table) error {
-	bare, err := b.bareBundle(ctx)
+	bare, err := b.bare(ctx)
 	if err != nil {
 		return err
 	}
@@ -20,12 +21,12 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 		_, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true")
 		return err
 	}}
-	all := append([]peer{ours, bare}, b.peers...)
+	all := slices.Concat([]peer{ours}, bare, b.peers)
 	took, err := interleaved(ctx, all)
 	if err != nil {
 		return err
 	}
-	wanted := map[string]string{bare.name: "at most 2", "docker run --rm busybox true": "at most 0.1"}
+	wanted := map[string]string{sameBundle: "at most 2", "docker run --rm busybox true": "at most 0.1"}
 	for _, p := range all[1:] {
 		t.add(row{"run --rm busybox true, on bridge", took[ours.name], p.name, took[p.name], wanted[p.name]})
 	}
@@ -33,7 +34,7 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 		return err
 	}
 	published, err := b.published(ctx)
-	t.add(row{what: "run -d -p 8080:80 nginx, until it answers", took: published})
+	t.add(row{what: "run -d -p 8080:80 nginx, until the id is there", took: published})
 	return err
 }
 

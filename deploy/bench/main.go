@@ -53,7 +53,9 @@ func measure(ctx context.Context) (err error) {
 		}
 	}
 	t.print(os.Stdout)
-	return nil
+	load, err := os.ReadFile("/proc/loadavg")
+	fmt.Printf("\nLoad of the machine at the end: %s", load)
+	return err
 }
 
 // bench is a host with an agent, and beside it what it is measured against.

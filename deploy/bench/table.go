@@ -22,13 +22,13 @@ type row struct {
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
 
 func (t *table) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%-44s %10s   %-44s %10s %7s   %s\n", "measured (medians)", "took", "against", "took", "ratio", "wanted")
+	fmt.Fprintf(out, "\n%-48s %10s   %-44s %10s %7s   %s\n", "measured (medians)", "took", "against", "took", "ratio", "wanted")
 	for _, r := range t.rows {
 		ratio, other := "", ""
 		if r.other > 0 {
 			ratio, other = fmt.Sprintf("%.2f", float64(r.took)/float64(r.other)), short(r.other)
 		}
-		fmt.Fprintf(out, "%-44s %10s   %-44s %10s %7s   %s\n", r.what, short(r.took), r.against, other, ratio, r.wanted)
+		fmt.Fprintf(out, "%-48s %10s   %-44s %10s %7s   %s\n", r.what, short(r.took), r.against, other, ratio, r.wanted)
 	}
 }
 
