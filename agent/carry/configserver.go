@@ -32,7 +32,7 @@ func (s configServer) GetConfig(context.Context, *agentv1.GetConfigRequest) (*ag
 	res := &agentv1.GetConfigResponse{}
 	for _, v := range s.now.Load().Values() {
 		k := keys[v.Key]
-		setting := &agentv1.Setting{Key: v.Key, List: k.Kind == config.List, Reloadable: k.Live}
+		setting := &agentv1.Setting{Key: v.Key, List: k.Kind.Many(), Reloadable: k.Live}
 		for i, text := range v.Texts {
 			setting.Values = append(setting.Values, &agentv1.Value{Text: text, Origin: v.Origins[i].String()})
 		}

@@ -72,7 +72,7 @@ func (b *builder) merge(layers []Layer) {
 func (b *builder) add(k Key, s Setting) {
 	v, set := b.config.values[k.Name]
 	v.Key = k.Name
-	if k.Kind != List && set {
+	if !k.Kind.Many() && set {
 		return
 	}
 	for _, text := range s.Texts {
@@ -90,7 +90,7 @@ func (b *builder) read() {
 		for i, text := range v.Texts {
 			var err error
 			switch {
-			case text != "" || k.Kind == List:
+			case text != "" || k.Kind.Many():
 				err = k.set(b.config, text)
 			case k.Default != "" || k.Kind != String:
 				err = bad("leave it out", "it is empty")

@@ -128,8 +128,26 @@ func TestWhatIsWrongIsSaidWithKeyPlaceAndRemedy(t *testing.T) {
 			"default-gateway (flag --default-gateway): 10.8.0.1 is not a part of 10.9.0.0/16, the network of fixed-cidr (flag --fixed-cidr); move it into 10.9.0.0/16, or change fixed-cidr"},
 		{flags("bip=10.0.0.1/24", "default-gateway=10.0.0.255"),
 			"default-gateway (flag --default-gateway): 10.0.0.255 is not a part of 10.0.0.0/24, the network of bip (flag --bip); move it into 10.0.0.0/24, or change bip"},
+		{flags("default-gateway=10.8.0.1"),
+			"default-gateway (flag --default-gateway): 10.8.0.1 is not a part of 172.17.0.0/16, the network of bip (default); move it into 172.17.0.0/16, or change bip"},
+		{flags("fixed-cidr=10.0.0.0/31"), "fixed-cidr (flag --fixed-cidr): the network of 10.0.0.0/31 has no room for containers; give bip as well, or a larger range"},
+		{flags("mtu=1000", "ipv6=true"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or leave ipv6, bip6 and fixed-cidr-v6 out"},
+		{flags("bridge=none", "icc=false", "ip=10.0.0.1"),
+			"icc (flag --icc), ip (flag --ip): nothing uses it without a default network, which bridge (flag --bridge) switches off; leave it out, or give the bridge a name"},
+		{flags("ip=host"), `ip (flag --ip): "host" is not an address to publish on; write an address of the host, or 0.0.0.0 for all of them`},
+		{flags("host-gateway-ips=10.0.0.1", "host-gateway-ips=10.0.0.2"),
+			"host-gateway-ips (flag --host-gateway-ips): 10.0.0.2 is the second of its family after 10.0.0.1; give at most one IPv4 and one IPv6 address"},
+		{file("default-address-pools=base=10.0.0.0/16,size=8", "default-address-pools=base=10.1.0.0/16,size=31"),
+			"default-address-pools (/etc/d.json:1): subnets with a prefix of 8 bits do not fit into 10.0.0.0/16; make size 16 or more, or base larger" +
+				" | default-address-pools (/etc/d.json:2): subnets with a prefix of 31 bits have no room for containers; make size 30 or less"},
+		{file("default-address-pools=base=10.0.0.0/8,size=24", "default-address-pools=base=10.1.0.0/16,size=24"),
+			"default-address-pools (/etc/d.json:2): 10.1.0.0/16 overlaps 10.0.0.0/8, which is a pool too; take one of them out, or make one smaller"},
+		{flags("default-address-pools=10.0.0.0/8"), `default-address-pools (flag --default-address-pools): "10.0.0.0/8" has "10.0.0.0/8", which pools do not have; write base=10.0.0.0/8,size=24`},
+		{flags("default-address-pools=base=10.0.0.0/8"), `default-address-pools (flag --default-address-pools): "base=10.0.0.0/8" is not a pool of addresses for networks; write base=10.0.0.0/8,size=24`},
+		{flags("mtu=none", "bip=10.0.0.1/24", "fixed-cidr=10.0.0.0/16"), `mtu (flag --mtu): "none" is not a number from 68 to 65535; 1500 is Ethernet's | ` +
+			"fixed-cidr (flag --fixed-cidr): 10.0.0.0/16 is not a part of 10.0.0.0/24, the network of bip (flag --bip); move it into 10.0.0.0/24, or change bip"},
 		{flags("mtu=67", "dns=dns.example"), `mtu (flag --mtu): "67" is not a number from 68 to 65535; 1500 is Ethernet's | dns (flag --dns): "dns.example" is not a server's address; write an IPv4 or IPv6 address, without a port`},
-		{flags("mtu=1000", "bip6=fd00::1/64"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or leave bip6 and fixed-cidr-v6 out"},
+		{flags("mtu=1000", "bip6=fd00::1/64"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or leave ipv6, bip6 and fixed-cidr-v6 out"},
 		{flags("log-level=loud", "log-format=xml"), `log-level (flag --log-level): "loud" is not a level; write debug, info, warn or error | log-format (flag --log-format): "xml" is not a format; write text or json`},
 		{file("bpi=10.0.0.1/24"), "bpi (/etc/d.json:1): there is no such key; did you mean bip?"},
 		{file("service=x"), "service (/etc/d.json:1): there is no such key; did you mean services?"},
@@ -194,6 +212,43 @@ func TestKeysAreUniqueAndDescribed(t *testing.T) {
 		if k.Usage == "" {
 			t.Errorf("key %s says nothing of its use", k.Name)
 		}
+	}
+}
+
+func TestWhatIsNotGivenIsComputed(t *testing.T) {
+	for _, c := range []struct {
+		layer     config.Layer
+		bip, bip6 string
+	}{
+		{flags(), "172.17.0.1/16", "invalid Prefix"},
+		{flags("fixed-cidr=172.17.128.0/17"), "172.17.0.1/16", "invalid Prefix"},
+		{flags("fixed-cidr=10.9.0.0/16", "fixed-cidr-v6=fd00::/80"), "10.9.0.1/16", "fd00::1/80"},
+		{flags("bip=10.8.0.9/16", "bip6=fd00::9/64"), "10.8.0.9/16", "fd00::9/64"},
+		{flags("bip6=fd00::9/64", "ipv6=false"), "172.17.0.1/16", "invalid Prefix"},
+	} {
+		got := build(t, c.layer)
+		if got.BIP.String() != c.bip || got.BIP6.String() != c.bip6 {
+			t.Errorf("%v: bip %s, bip6 %s", c.layer, got.BIP, got.BIP6)
+		}
+		if shown := got.From("bip").String(); strings.HasPrefix(c.bip, "10.8") == (shown == "default") {
+			t.Errorf("%v: bip is from %s", c.layer, shown)
+		}
+	}
+}
+
+func TestNetworkKeysAreRead(t *testing.T) {
+	c := build(t)
+	if !c.ICC || !c.IPMasq || c.IPv6 || !c.IP.IsUnspecified() || c.Pools != nil || c.HostGateways != nil {
+		t.Errorf("without them: %+v", c)
+	}
+	c = build(t, flags("icc=false", "ip-masq=0", "ipv6=true", "ip=192.0.2.1", "host-gateway-ips=192.0.2.1", "host-gateway-ips=fd00::1",
+		"default-address-pools=base=10.1.2.3/16,size=24", "default-address-pools=size=64,base=fd00::/48"))
+	if c.ICC || c.IPMasq || !c.IPv6 || c.IP.String() != "192.0.2.1" || len(c.HostGateways) != 2 {
+		t.Errorf("with them: %+v", c)
+	}
+	want := []config.Pool{{Base: netip.MustParsePrefix("10.1.0.0/16"), Size: 24}, {Base: netip.MustParsePrefix("fd00::/48"), Size: 64}}
+	if !reflect.DeepEqual(c.Pools, want) {
+		t.Errorf("pools %v", c.Pools)
 	}
 }
 

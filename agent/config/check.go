@@ -23,9 +23,36 @@ func (c *Config) derive() {
 			c.values[key] = Value{key, []string{field.String()}, []Origin{{}}}
 		}
 	}
+	if !c.BIP.IsValid() {
+		c.compute("bip", &c.BIP, c.ownAddress())
+	}
+	if !c.IPv6 && len(c.set("ipv6")) > 0 { // switched off in so many words, whatever addresses are given
+		c.BIP6, c.FixedCIDRv6, c.DefaultGatewayV6 = netip.Prefix{}, netip.Prefix{}, netip.Addr{}
+	}
+	if !c.BIP6.IsValid() && c.FixedCIDRv6.IsValid() {
+		c.compute("bip6", &c.BIP6, firstHost(c.FixedCIDRv6))
+	}
 	if c.Debug {
 		c.LogLevel = slog.LevelDebug
 	}
+}
+
+func (c *Config) compute(key string, field *netip.Prefix, p netip.Prefix) {
+	*field = p
+	c.values[key] = Value{key, []string{p.String()}, []Origin{{}}}
+}
+
+// ownAddress is the bridge's when bip does not say: Docker's, or the first of a range that lies elsewhere.
+func (c *Config) ownAddress() netip.Prefix {
+	usual := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 17, 0, 1}), 16)
+	if c.FixedCIDR.IsValid() && !usual.Masked().Contains(c.FixedCIDR.Addr()) {
+		return firstHost(c.FixedCIDR)
+	}
+	return usual
+}
+
+func firstHost(subnet netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(subnet.Masked().Addr().Next(), subnet.Bits())
 }
 
 func (c *Config) inExecRoot(name string) Host {
@@ -43,7 +70,8 @@ func (c *Config) check(unread map[string]bool) []error {
 		{[]string{"exec-root"}, c.checkSockets},
 		{[]string{"bip", "fixed-cidr", "default-gateway"}, c.checkIPv4},
 		{[]string{"bip6", "fixed-cidr-v6", "default-gateway-v6"}, c.checkIPv6},
-		{[]string{"mtu", "bip6", "fixed-cidr-v6"}, c.checkMTU},
+		{[]string{"mtu", "ipv6", "bip6", "fixed-cidr-v6"}, c.checkMTU},
+		{[]string{"bridge"}, c.checkNoBridge},
 		{[]string{"tlsverify", "tlscacert", "tlscert", "tlskey"}, c.checkTLS},
 		{[]string{"hosts", "tlsverify", "insecure-tcp"}, c.checkTCP},
 	} {
@@ -87,11 +115,15 @@ func (c *Config) checkSockets() error {
 // checkFamily holds the allocation range and the gateway against the bridge's network. All that is outside is told at once.
 func (c *Config) checkFamily(bip, fixed netip.Prefix, gateway netip.Addr, bipKey, fixedKey, gatewayKey string) error {
 	network, source := bip.Masked(), bipKey
-	if !bip.IsValid() {
-		network, source, fixed = fixed, fixedKey, netip.Prefix{} // the network is then computed from the range
+	if fixed == network && c.From(bipKey).Rank == Default {
+		source = fixedKey // bip was computed from it
 	}
 	if !network.IsValid() {
 		return nil
+	}
+	if network.Bits() > network.Addr().BitLen()-2 { // bip itself is refused then, when it is read
+		return fault.New(fault.Invalid, c.subject(fixedKey), "the network of "+fixed.String()+" has no room for containers", fault.WithField(fixedKey),
+			fault.WithHint("give %s as well, or a larger range", bipKey))
 	}
 	var keys, values []string
 	if fixed.IsValid() && (!network.Contains(fixed.Addr()) || fixed.Bits() < network.Bits()) {
@@ -113,11 +145,26 @@ func (c *Config) checkFamily(bip, fixed netip.Prefix, gateway netip.Addr, bipKey
 }
 
 func (c *Config) checkMTU() error {
-	if c.MTU >= 1280 || !c.BIP6.IsValid() && !c.FixedCIDRv6.IsValid() {
+	if c.MTU >= 1280 || !c.IPv6 && !c.BIP6.IsValid() {
 		return nil
 	}
 	return fault.New(fault.Invalid, c.subject("mtu"), fmt.Sprintf("%d is too small for IPv6", c.MTU), fault.WithField("mtu"),
-		fault.WithHint("use 1280 or more, or leave bip6 and fixed-cidr-v6 out"))
+		fault.WithHint("use 1280 or more, or leave ipv6, bip6 and fixed-cidr-v6 out"))
+}
+
+// set lists those of some keys that somebody has set.
+func (c *Config) set(keys ...string) []string {
+	return slices.DeleteFunc(keys, func(k string) bool { return c.From(k).Rank == Default })
+}
+
+// checkNoBridge finds what is said of a bridge that is not to be.
+func (c *Config) checkNoBridge() error {
+	unused := c.set("bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "mtu", "ipv6", "icc", "ip-masq", "ip")
+	if c.Bridge != NoBridge || len(unused) == 0 {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject(unused...), "nothing uses it without a default network, which "+c.subject("bridge")+" switches off",
+		fault.WithField(unused[0]), fault.WithHint("leave it out, or give the bridge a name"))
 }
 
 func (c *Config) checkTLS() error {

@@ -18,13 +18,19 @@ type Config struct {
 	Hosts    []Host // where the public API listens
 	Services Services
 
-	Bridge           string // the default network's device
+	Bridge           string // the default network's device, or NoBridge
 	BIP, BIP6        netip.Prefix
 	FixedCIDR        netip.Prefix
 	FixedCIDRv6      netip.Prefix
 	DefaultGateway   netip.Addr
 	DefaultGatewayV6 netip.Addr
 	MTU              int
+	IPv6             bool       // the default network has it, with a subnet of the host's own if none is given
+	ICC              bool       // containers of the default network reach each other
+	IPMasq           bool       // containers of the default network leave with the host's address
+	IP               netip.Addr // where its ports are published that name no address; 0.0.0.0 is everywhere
+	HostGateways     []netip.Addr
+	Pools            []Pool // where the subnets of networks come from; empty: Docker's ranges
 
 	DNS        []netip.Addr
 	DNSSearch  []string
@@ -45,6 +51,15 @@ type Config struct {
 	InsecureTCP bool
 
 	values map[string]Value
+}
+
+// NoBridge as the default network's device means that there is no default network.
+const NoBridge = "none"
+
+// Pool is a range of addresses that networks' subnets are cut from.
+type Pool struct {
+	Base netip.Prefix
+	Size int // the subnets' prefix length
 }
 
 // Services is where the services of a host find each other.

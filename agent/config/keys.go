@@ -14,15 +14,19 @@ const (
 	Number
 	Bool
 	List
+	Pools // a list of objects; as text each is base=SUBNET,size=LENGTH
 )
 
 func (k Kind) String() string {
-	return [...]string{"a string", "a number", "true or false", "a list of strings"}[k]
+	return [...]string{"a string", "a number", "true or false", "a list of strings", `a list of objects as {"base": "10.0.0.0/8", "size": 24}`}[k]
 }
+
+// Many tells whether a key of that kind can have several values.
+func (k Kind) Many() bool { return k == List || k == Pools }
 
 // accepts tells whether a value of that shape may stand in a file.
 func (k Kind) accepts(s Shape) bool {
-	return s == Words || s == [...]Shape{Text, Numeral, Truth, Array}[k]
+	return s == Words || s == Array && k == Pools || s == [...]Shape{Text, Numeral, Truth, Array, Objects}[k]
 }
 
 // Key describes one key. Keys with a dot stand in an object of the file: "services.net" is {"services": {"net": …}}.
@@ -77,6 +81,14 @@ func networkKeys() []Key {
 		{Name: "default-gateway", Flag: "default-gateway", Usage: "IPv4 gateway of containers (default the bridge)", set: address(4, func(c *Config) *netip.Addr { return &c.DefaultGateway })},
 		{Name: "default-gateway-v6", Flag: "default-gateway-v6", Usage: "IPv6 gateway of containers (default the bridge)", set: address(6, func(c *Config) *netip.Addr { return &c.DefaultGatewayV6 })},
 		{Name: "mtu", Live: true, Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
+		{Name: "ipv6", Kind: Bool, Flag: "ipv6", Usage: "IPv6 on the default network", set: truth(func(c *Config) *bool { return &c.IPv6 })},
+		{Name: "icc", Kind: Bool, Flag: "icc", Default: "true", Usage: "Containers of the default network reach each other", set: truth(func(c *Config) *bool { return &c.ICC })},
+		{Name: "ip-masq", Kind: Bool, Flag: "ip-masq", Default: "true", Usage: "Containers of the default network leave with the host's address",
+			set: truth(func(c *Config) *bool { return &c.IPMasq })},
+		{Name: "ip", Flag: "ip", Default: "0.0.0.0", Usage: "Host address of published ports that name none", set: setIP},
+		{Name: "host-gateway-ips", Kind: List, Flag: "host-gateway-ip", Usage: "Address that host-gateway means (default the bridge's)", set: addHostGateway},
+		{Name: "default-address-pools", Live: true, Kind: Pools, Flag: "default-address-pool",
+			Usage: "Where the subnets of new networks come from, as base=10.0.0.0/8,size=24", set: addPool},
 	}
 }
 

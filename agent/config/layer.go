@@ -45,8 +45,9 @@ const (
 	Text
 	Numeral
 	Truth
-	Array // of strings
-	Other // null, an object, or a list of something else than strings
+	Array   // of strings
+	Objects // an array of flat objects, each as text: base=10.0.0.0/8,size=24
+	Other   // null, an object, or another array
 )
 
 // Setting is one key as one layer gives it.
@@ -64,7 +65,7 @@ type Layer struct {
 }
 
 // FromEnvironment picks the agent's variables out of an environment: FAIRLEAD_ and the key in capitals, lists separated by
-// commas. Empty ones count as not set. The warnings name variables that look like misspelt ones.
+// commas, and pools by blanks. Empty ones count as not set. The warnings name variables that look like misspelt ones.
 func FromEnvironment(environ []string) (Layer, []string) {
 	byVariable, names := map[string]Key{}, []string{}
 	for _, k := range Keys() {
@@ -94,8 +95,12 @@ const (
 )
 
 func (k Key) split(text string) []string {
-	if k.Kind != List {
+	switch k.Kind {
+	case Pools:
+		return strings.Fields(text)
+	case String, Number, Bool:
 		return []string{text}
+	case List:
 	}
 	var all []string
 	for part := range strings.SplitSeq(text, ",") {

@@ -13,7 +13,7 @@ func Nearest(word string, candidates []string) (string, bool) {
 	}
 	best, least := "", max(2, len(word)/3)+1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least {
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least && d < max(len(word), len(c)) { // something must be the same
 			best, least = c, d
 		}
 	}

@@ -71,6 +71,29 @@ func setMTU(c *Config, text string) error {
 	return nil
 }
 
+func setIP(c *Config, text string) error {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.IsMulticast() || addr.Zone() != "" {
+		return bad("write an address of the host, or 0.0.0.0 for all of them", "%q is not an address to publish on", text)
+	}
+	c.IP = addr
+	return nil
+}
+
+func addHostGateway(c *Config, text string) error {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || !usable(addr) || addr.Zone() != "" {
+		return bad("write an address that containers reach", "%q is not a host's address", text)
+	}
+	for _, other := range c.HostGateways {
+		if other.Is4() == addr.Is4() {
+			return bad("give at most one IPv4 and one IPv6 address", "%s is the second of its family after %s", addr, other)
+		}
+	}
+	c.HostGateways = append(c.HostGateways, addr)
+	return nil
+}
+
 func addDNS(c *Config, text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.IsUnspecified() || addr.IsMulticast() {

@@ -19,7 +19,7 @@ func (t *text) String() string { return strings.Join(t.given, ",") }
 
 // Set takes one more value; of a scalar's, the last counts.
 func (t *text) Set(s string) error {
-	if t.kind != config.List {
+	if !t.kind.Many() {
 		t.given = nil
 	}
 	t.given = append(t.given, s)
@@ -28,7 +28,7 @@ func (t *text) Set(s string) error {
 
 // Type is what help writes behind the flag.
 func (t *text) Type() string {
-	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool", config.List: "list"}[t.kind]
+	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool", config.List: "list", config.Pools: "pool"}[t.kind]
 }
 
 // addKeys makes a flag for every key that has one.

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"net/netip"
+
 	"github.com/fairlead/fairlead/agent/carry"
+	"github.com/fairlead/fairlead/agent/config"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/dnsagent"
 	"github.com/fairlead/fairlead/services/natagent"
 	"github.com/fairlead/fairlead/services/netagent"
+	"github.com/fairlead/fairlead/services/netagent/ipam"
+	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/supervisor"
 )
 
@@ -35,8 +40,26 @@ func ofNet(h carry.Host) netagent.Config {
 		BridgeName: h.Config.Bridge, Bip: h.Config.BIP, Bip6: h.Config.BIP6, MTU: h.Config.MTU,
 		FixedCIDR: h.Config.FixedCIDR, FixedCIDRv6: h.Config.FixedCIDRv6,
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
+		IPv6: h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
+		NoBridge: h.Config.Bridge == config.NoBridge, AddressSpace: addressSpace(h.Config.Pools),
 		Guard: natv1.NewGuardServiceClient(h.Peer("nat")),
 	}
+}
+
+// hostBinding is the zero address for every address.
+func hostBinding(ip netip.Addr) netip.Addr {
+	if ip.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return ip
+}
+
+func addressSpace(pools []config.Pool) network.Space {
+	var space network.Space
+	for _, p := range pools {
+		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
+	}
+	return space
 }
 
 func ofDNS(h carry.Host) dnsagent.Config {
@@ -47,11 +70,20 @@ func ofDNS(h carry.Host) dnsagent.Config {
 }
 
 func ofSupervisor(h carry.Host) supervisor.Config {
-	network := h.Peer("net")
+	net := h.Peer("net")
 	return supervisor.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
-		Networks: networkv1.NewNetworkServiceClient(network), Sandboxes: networkv1.NewSandboxServiceClient(network),
+		HostGateways: texts(h.Config.HostGateways),
+		Networks:     networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")), Names: dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}
+}
+
+func texts(addresses []netip.Addr) []string {
+	var all []string
+	for _, a := range addresses {
+		all = append(all, a.String())
+	}
+	return all
 }

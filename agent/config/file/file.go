@@ -139,6 +139,11 @@ func read(v hujson.ValueTrimmed) (config.Shape, []string) {
 	case hujson.Literal:
 		return readLiteral(v)
 	case *hujson.Array:
+		if len(v.Elements) > 0 {
+			if _, ok := v.Elements[0].Value.(*hujson.Object); ok {
+				return readObjects(v)
+			}
+		}
 		texts := []string{}
 		for _, e := range v.Elements {
 			l, ok := e.Value.(hujson.Literal)
@@ -150,6 +155,27 @@ func read(v hujson.ValueTrimmed) (config.Shape, []string) {
 		return config.Array, texts
 	}
 	return config.Other, nil
+}
+
+// readObjects reads [{"base": "10.0.0.0/8", "size": 24}].
+func readObjects(a *hujson.Array) (config.Shape, []string) {
+	texts := []string{}
+	for _, e := range a.Elements {
+		o, ok := e.Value.(*hujson.Object)
+		if !ok {
+			return config.Other, nil
+		}
+		var members []string
+		for _, m := range o.Members {
+			value, ok := m.Value.Value.(hujson.Literal)
+			if !ok {
+				return config.Other, nil
+			}
+			members = append(members, m.Name.Value.(hujson.Literal).String()+"="+value.String())
+		}
+		texts = append(texts, strings.Join(members, ","))
+	}
+	return config.Objects, texts
 }
 
 func readLiteral(l hujson.Literal) (config.Shape, []string) {

@@ -3,6 +3,7 @@ package file_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +107,21 @@ func TestAMisspeltFileBesideItIsWarnedOf(t *testing.T) {
 	}
 	if _, _, err := file.Read(path, true); err == nil || !strings.Contains(err.Error(), "did you mean "+misspelt+"?") {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestObjectsInAListBecomeText(t *testing.T) {
+	for content, want := range map[string]config.Setting{
+		`{"default-address-pools": [{"base": "10.0.0.0/8", "size": 24}, {"size": 64, "base": "fd00::/48"}]}`: {Shape: config.Objects,
+			Texts: []string{"base=10.0.0.0/8,size=24", "size=64,base=fd00::/48"}},
+		`{"default-address-pools": []}`:                                  {Shape: config.Array, Texts: []string{}},
+		`{"default-address-pools": [{"base": ["10.0.0.0/8"]}]}`:          {Shape: config.Other},
+		`{"default-address-pools": [{"base": "10.0.0.0/8"}, "fd00::1"]}`: {Shape: config.Other},
+	} {
+		layer, err := file.Parse("f", []byte(content))
+		if err != nil || layer.Settings[0].Shape != want.Shape || !slices.Equal(layer.Settings[0].Texts, want.Texts) {
+			t.Errorf("%s: %+v, %v", content, layer.Settings, err)
+		}
 	}
 }
 
