@@ -22,6 +22,7 @@ type names struct {
 	configured resolvconf.Conf
 	hostRoot   string
 	hostname   func() (string, error)
+	resolvers  *resolvers
 	log        *slog.Logger
 
 	mu sync.Mutex // one change at a time: files and state of an owner change together, and commits queue up anyway
@@ -33,11 +34,29 @@ func (n *names) configure(c resolvconf.Conf) {
 	n.configured = c
 }
 
-// Register writes the files and then commits, so that a registration that is on disk has files that are whole.
+// Register writes the files and then commits, so that a registration that is on disk has files that are whole. A resolver's sockets
+// come first, as they can fail, and as others do not have to wait for them.
 func (n *names) Register(ctx context.Context, r registration.Registration) (api.Registered, error) {
 	if err := r.Validate(); err != nil {
 		return api.Registered{}, err
 	}
+	var on *sockets
+	if r.Source == registration.Resolver {
+		var err error
+		if on, err = n.resolvers.open(ctx, r.Owner); err != nil {
+			return api.Registered{}, err
+		}
+	}
+	done, err := n.register(ctx, r)
+	if err != nil {
+		on.close()
+		return api.Registered{}, err
+	}
+	n.resolvers.serve(r.Owner, on)
+	return done, nil
+}
+
+func (n *names) register(ctx context.Context, r registration.Registration) (api.Registered, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -59,7 +78,15 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 	if err := n.create(entry, contents); err != nil {
 		return api.Registered{}, errors.Join(err, n.files.Remove(r.Owner))
 	}
+	n.know(entry)
 	return n.registered(entry), nil
+}
+
+// know makes a container that has a resolver known to those on its networks.
+func (n *names) know(r *store.Registration) {
+	if r.Source == registration.Resolver {
+		n.resolvers.know(&r.Registration, r.Upstream(n.configured))
+	}
 }
 
 func (n *names) create(r *store.Registration, c registration.Contents) error {
@@ -91,11 +118,13 @@ func (n *names) Owners(context.Context) ([]string, error) {
 	return owners, nil
 }
 
-// Release removes the files first, so that an owner stays listed until nothing of it is left.
-func (n *names) Release(_ context.Context, owner string) error {
+// Release makes the container unknown, and removes the files before it forgets it, so that an owner stays listed until nothing of it
+// is left.
+func (n *names) Release(ctx context.Context, owner string) error {
 	if err := registration.CheckOwner(owner); err != nil {
 		return err
 	}
+	n.resolvers.forget(ctx, owner)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.files.Remove(owner); err != nil {
@@ -129,6 +158,7 @@ func (n *names) reconcile(ctx context.Context) error {
 		}
 		delete(orphans, r.Owner)
 		errs = append(errs, n.restore(r))
+		n.know(r)
 	}
 	for owner := range orphans {
 		errs = append(errs, n.files.Remove(owner))
@@ -137,6 +167,17 @@ func (n *names) reconcile(ctx context.Context) error {
 		n.log.InfoContext(ctx, "name files reconciled", "registrations_dropped", len(gone), "folders_removed", len(orphans))
 	}
 	return errors.Join(append(errs, n.store.Delete(gone...))...)
+}
+
+// resolved gives the owners that have a resolver.
+func (n *names) resolved() []string {
+	var owners []string
+	for _, r := range n.store.Registrations() {
+		if r.Source == registration.Resolver {
+			owners = append(owners, r.Owner)
+		}
+	}
+	return owners
 }
 
 func (n *names) restore(r *store.Registration) error {

@@ -1,8 +1,10 @@
-// Package dnsagent serves names: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname.
+// Package dnsagent serves names: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname, and what its questions to
+// the embedded resolver are answered.
 //
-// It needs no privilege and nothing of the kernel but a folder to write in. It knows containers by their UID only, and does not
-// mount the files that it writes. The rooms: api speaks gRPC, registration is the domain, hostsfile and resolvconf are the formats,
-// files and store keep. The embedded resolver has its place beside these, as zone and resolver.
+// It needs no privilege and nothing of the kernel but a folder to write in: the resolver's sockets are opened by netagent in the
+// containers' namespaces, and handed over. It knows containers by their UID only, and does not mount the files that it writes. The
+// rooms: api speaks gRPC, registration is the domain, hostsfile and resolvconf are the formats, files and store keep; zone knows
+// who has which name, resolver speaks DNS, upstream leads to other name servers.
 package dnsagent
 
 import (
@@ -11,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
@@ -18,12 +21,13 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
 	"github.com/fairlead/fairlead/services/dnsagent/store"
+	"github.com/fairlead/fairlead/services/dnsagent/upstream"
 )
 
 // Config is what dnsagent must be told.
 type Config struct {
 	DataRoot string // holds dns.db
-	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}
+	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}, and net-fd.sock, at which netagent hands sockets over
 	Log      *slog.Logger
 
 	Servers []netip.Addr // "dns": for containers that name none
@@ -63,6 +67,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	n := &names{
 		store: st, files: files.In(filepath.Join(root, "dns")), configured: configured,
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
+		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Log),
 	}
 	return &Service{Server: api.New(n), names: n}, nil
 }
@@ -83,15 +88,22 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	return nil
 }
 
-// Run brings files and state together, and then only waits: nothing but requests changes them.
+// Run brings files and state together, and then only waits: nothing but requests changes them. Resolvers start beside that, as they
+// need netagent.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.names.reconcile(ctx); err != nil {
 		return err
 	}
+	var resuming sync.WaitGroup
+	resuming.Go(func() { s.names.resolvers.resume(ctx, s.names.resolved()) })
 	ready()
 	<-ctx.Done()
+	resuming.Wait()
 	return nil
 }
 
-// Close closes the state.
-func (s *Service) Close() error { return s.names.store.Close() }
+// Close ends the resolvers and closes the state.
+func (s *Service) Close() error {
+	s.names.resolvers.close()
+	return s.names.store.Close()
+}

@@ -34,6 +34,10 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 	if r.ExtraHosts, err = extraHostsOf(r.Owner, req.GetExtraHosts()); err != nil {
 		return r, err
 	}
+	if r.Networks, err = networksOf(r.Owner, req.GetNetworks()); err != nil {
+		return r, err
+	}
+	r.Aliases = aliasesOf(req.GetPrivateAliases())
 	for _, s := range req.GetServers() {
 		addr, ok := resolvconf.ParseServer(s)
 		if !ok {
@@ -42,6 +46,39 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 		r.Names.Servers = append(r.Names.Servers, addr)
 	}
 	return r, r.Validate()
+}
+
+// updateOf reads what changes of a registration.
+func updateOf(req *dnsv1.UpdateRequest) (u Update, err error) {
+	if err := registration.CheckOwner(req.GetOwner()); err != nil {
+		return u, err
+	}
+	if u.Addresses, err = addressesOf(req.GetOwner(), "addresses", req.GetAddresses()); err != nil {
+		return u, err
+	}
+	u.Networks, err = networksOf(req.GetOwner(), req.GetNetworks())
+	u.Aliases = aliasesOf(req.GetPrivateAliases())
+	return u, err
+}
+
+func networksOf(owner string, in []*dnsv1.NetworkNames) ([]registration.Network, error) {
+	var out []registration.Network
+	for _, n := range in {
+		addresses, err := addressesOf(owner, "networks", n.GetAddresses())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(), Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal()})
+	}
+	return out, nil
+}
+
+func aliasesOf(in []*dnsv1.PrivateAlias) []registration.Alias {
+	var out []registration.Alias
+	for _, a := range in {
+		out = append(out, registration.Alias{Alias: a.GetAlias(), Name: a.GetName()})
+	}
+	return out
 }
 
 func addressesOf(owner, field string, texts []string) ([]netip.Addr, error) {

@@ -3,6 +3,7 @@ package api
 
 import (
 	"context"
+	"net/netip"
 
 	"google.golang.org/grpc"
 
@@ -14,6 +15,7 @@ import (
 // Names is what the handlers need of the service.
 type Names interface {
 	Register(ctx context.Context, r registration.Registration) (Registered, error)
+	Update(ctx context.Context, owner string, u Update) error
 	Owners(ctx context.Context) ([]string, error)
 	Release(ctx context.Context, owner string) error
 }
@@ -23,6 +25,13 @@ type Registered struct {
 	Owner    string
 	Paths    files.Paths
 	Hostname string // the name to start the container with
+}
+
+// Update is what can change of a registration.
+type Update struct {
+	Addresses []netip.Addr
+	Networks  []registration.Network
+	Aliases   []registration.Alias
 }
 
 // Server serves NameService. The handlers are a type of their own, as one of the calls is named Register too.
@@ -55,6 +64,17 @@ func (h handlers) Register(ctx context.Context, req *dnsv1.RegisterRequest) (*dn
 		ResolvConfPath: done.Paths.ResolvConf,
 		Hostname:       done.Hostname,
 	}}, nil
+}
+
+func (h handlers) Update(ctx context.Context, req *dnsv1.UpdateRequest) (*dnsv1.UpdateResponse, error) {
+	u, err := updateOf(req)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.names.Update(ctx, req.GetOwner(), u); err != nil {
+		return nil, err
+	}
+	return &dnsv1.UpdateResponse{}, nil
 }
 
 func (h handlers) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {

@@ -5,7 +5,10 @@
 package files
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,6 +94,36 @@ func fill(file *os.File, data []byte) error {
 		return nil
 	}
 	return file.Chmod(fileMode) // whatever the umask is, and whatever the container made of it
+}
+
+// maxEdit is how long a file may be for us to edit it. A container can make its own as long as it likes.
+const maxEdit = 1 << 20
+
+// Edit changes one of an owner's files in place: it is written as change makes it of what is there.
+func (f Folder) Edit(owner, path string, change func([]byte) []byte) error {
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		err = errors.Join(edit(file, change), file.Close())
+	}
+	return fault.Wrap(err, fault.Unavailable, registration.Subject(owner), "its file "+filepath.Base(path)+" cannot be changed")
+}
+
+func edit(file *os.File, change func([]byte) []byte) error {
+	before, err := io.ReadAll(io.LimitReader(file, maxEdit+1))
+	if err != nil {
+		return err
+	}
+	if len(before) > maxEdit {
+		return fmt.Errorf("it has more than %d bytes", maxEdit)
+	}
+	after := change(before)
+	if bytes.Equal(before, after) {
+		return nil
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return fill(file, after)
 }
 
 // Remove removes an owner's folder. No error if there is none.

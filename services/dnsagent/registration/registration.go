@@ -18,6 +18,7 @@ type Source int
 const (
 	Generated Source = 1 // written for the container
 	Host      Source = 2 // copies of the host's files; what is given explicitly still wins
+	Resolver  Source = 3 // written for the container, with the embedded resolver as its only server
 )
 
 // Registration is one container's request, as it is stored. Empty lists are nil.
@@ -31,6 +32,8 @@ type Registration struct {
 	Names        resolvconf.Conf // --dns, --dns-search, --dns-option
 	HostGateways []netip.Addr    // what "host-gateway" stands for
 	IPv6Disabled bool            // the container has no IPv6 at all, not even ::1
+	Networks     []Network       // the user networks that it is on, in the order in which names are looked for
+	Aliases      []Alias         // its private names for others
 }
 
 // ExtraHost is one --add-host.
@@ -39,6 +42,18 @@ type ExtraHost struct {
 	Addr    netip.Addr // not valid if Gateway is set
 	Gateway bool       // the word host-gateway was given in place of an address
 }
+
+// Network is how the container is known on one user network.
+type Network struct {
+	ID        string
+	Name      string
+	Addresses []netip.Addr
+	Names     []string // the first is what its addresses are translated to
+	Internal  bool     // it does not lead out of the host
+}
+
+// Alias is a name for another container that only this one has.
+type Alias struct{ Alias, Name string }
 
 // HostFiles is what the host has. Files that it does not have are nil.
 type HostFiles struct {
@@ -99,11 +114,19 @@ func (r *Registration) hosts(hostName string) []byte {
 			records = append(records, hostsfile.Record{Addr: a, Names: []string{e.Name}})
 		}
 	}
-	own := hostsfile.NamesOf(r.HostName(hostName), r.Domainname)
+	return hostsfile.Render(append(records, r.OwnRecords(hostName)...), !r.IPv6Disabled)
+}
+
+// OwnRecords are the container's own lines in its hosts file.
+func (r *Registration) OwnRecords(hostName string) []hostsfile.Record {
+	var records []hostsfile.Record
+	names := hostsfile.NamesOf(r.HostName(hostName), r.Domainname)
 	for _, a := range r.Addresses {
-		records = append(records, hostsfile.Record{Addr: a, Names: own})
+		if a.Is4() || !r.IPv6Disabled {
+			records = append(records, hostsfile.Record{Addr: a, Names: names})
+		}
 	}
-	return hostsfile.Render(records, !r.IPv6Disabled)
+	return records
 }
 
 // gateways are the host's addresses that the container can use.
@@ -124,6 +147,9 @@ func (r *Registration) resolvConf(host HostFiles, configured resolvconf.Conf) []
 			return host.ResolvConf
 		}
 		return r.Names.OrHost(conf).Render()
+	}
+	if r.Source == Resolver {
+		return r.Names.Or(configured).OrHost(conf).ForResolver().Render()
 	}
 	if conf.IsStub() && host.ResolvedConf != nil {
 		conf = resolvconf.Parse(host.ResolvedConf)

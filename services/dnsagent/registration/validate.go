@@ -2,6 +2,7 @@ package registration
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -15,6 +16,9 @@ import (
 
 // maxHostname is the kernel's limit for a host name, and for a domain name.
 const maxHostname = 64
+
+// maxAskable is the longest name that DNS can carry.
+const maxAskable = 253
 
 // Subject is how faults call an owner.
 func Subject(owner string) string { return "container " + id.Short(owner) }
@@ -33,16 +37,17 @@ func (r *Registration) Validate() error {
 	if err := CheckOwner(r.Owner); err != nil {
 		return err
 	}
-	if r.Source != Generated && r.Source != Host {
-		return r.invalid("source", "source %d is not known; it must be generated or host", r.Source)
+	if r.Source != Generated && r.Source != Host && r.Source != Resolver {
+		return r.invalid("source", "source %d is not known; it must be generated, host or resolver", r.Source)
 	}
 	if err := r.validateNames(); err != nil {
 		return err
 	}
-	for _, a := range r.Addresses {
-		if !a.IsValid() || a.Zone() != "" {
-			return r.invalid("addresses", "%q is not an IP address", a)
-		}
+	if err := r.validateAddresses("addresses", r.Addresses); err != nil {
+		return err
+	}
+	if err := r.validateNetworks(); err != nil {
+		return err
 	}
 	if err := r.validateExtraHosts(); err != nil {
 		return err
@@ -62,6 +67,49 @@ func (r *Registration) validateNames() error {
 	}
 	return nil
 }
+
+func (r *Registration) validateAddresses(field string, addresses []netip.Addr) error {
+	for _, a := range addresses {
+		if !a.IsValid() || a.Zone() != "" {
+			return r.invalid(field, "%q is not an IP address", a)
+		}
+	}
+	return nil
+}
+
+// validateNetworks refuses names that nobody could ask for, and networks without a resolver to ask.
+func (r *Registration) validateNetworks() error {
+	if len(r.Networks)+len(r.Aliases) > 0 && r.Source != Resolver {
+		return r.invalid("networks", "names on networks are for containers with the embedded resolver only")
+	}
+	seen := map[string]bool{}
+	for _, n := range r.Networks {
+		switch {
+		case n.ID == "" || seen[n.ID]:
+			return r.invalid("networks", "network %q has no id, or is given twice", n.Name)
+		case !askable(n.Name):
+			return r.invalid("networks", "%q is no name of a network that can be asked for", n.Name)
+		}
+		seen[n.ID] = true
+		for _, name := range n.Names {
+			if !askable(name) {
+				return r.invalid("network-alias", "%q is no name that can be asked for", name)
+			}
+		}
+		if err := r.validateAddresses("networks", n.Addresses); err != nil {
+			return err
+		}
+	}
+	for _, a := range r.Aliases {
+		if !askable(a.Alias) || !askable(a.Name) {
+			return r.invalid("link", "%q for %q: one of them is no name that can be asked for", a.Alias, a.Name)
+		}
+	}
+	return nil
+}
+
+// askable tells whether a name can be put into a question.
+func askable(name string) bool { return len(name) <= maxAskable && hostsfile.ValidName(name) }
 
 func (r *Registration) validateExtraHosts() error {
 	for _, e := range r.ExtraHosts {

@@ -3,6 +3,7 @@ package resolvconf
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // stub is where systemd-resolved listens on a host.
@@ -30,6 +31,24 @@ func (c Conf) ForContainer(ipv6 bool) Conf {
 		out.Servers, out.Options = publicServers(ipv6), nil
 	}
 	return out
+}
+
+// resolver is where the embedded resolver is in every container that has one.
+var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// ForResolver leaves the embedded resolver as the only server. The others are for it to ask. Names without a dot are asked for as they
+// are first, unless somebody wants it otherwise: they are those of other containers.
+func (c Conf) ForResolver() Conf {
+	out := Conf{Search: c.Search, Servers: []netip.Addr{resolver}, Options: slices.Clone(c.Options)}
+	if !slices.ContainsFunc(out.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		out.Options = append(out.Options, "ndots:0")
+	}
+	return out
+}
+
+// NotResolver leaves out the embedded resolver's own address, which would ask itself.
+func NotResolver(servers []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(servers), func(s netip.Addr) bool { return s == resolver })
 }
 
 // publicServers are the ones that Docker takes where the host has none to offer.

@@ -1,0 +1,42 @@
+package registration
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/zone"
+)
+
+// Known is what others on its networks may know of the container.
+func (r *Registration) Known() zone.Container {
+	c := zone.Container{Owner: r.Owner}
+	for _, n := range r.Networks {
+		c.Members = append(c.Members, zone.Member{Network: n.ID, NetworkName: n.Name, Addresses: n.Addresses, Names: n.Names})
+	}
+	if len(r.Aliases) > 0 {
+		c.Aliases = map[string]string{}
+	}
+	for _, a := range r.Aliases {
+		c.Aliases[a.Alias] = a.Name
+	}
+	return c
+}
+
+// Upstream says who is asked for the container what it asks and nobody here knows.
+type Upstream struct {
+	Servers []netip.Addr // asked from the container's network
+	Host    bool         // in place of them those that the host uses, asked from the host's network
+}
+
+// Upstream is the container's. Its own servers win over the configured ones, and these over the host's. The host's are of no use to
+// one that must not reach out of the host.
+func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
+	u := Upstream{Servers: resolvconf.NotResolver(r.Names.Or(configured).Servers)}
+	if len(r.Names.Or(configured).Servers) > 0 {
+		return u
+	}
+	for _, n := range r.Networks {
+		u.Host = u.Host || !n.Internal
+	}
+	return u
+}

@@ -1,0 +1,379 @@
+package dnsagent_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/agent/testns"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+)
+
+// keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
+type keeper struct {
+	t    *testing.T
+	stop func()
+
+	mu   sync.Mutex
+	kept map[string][2]int // owner -> UDP, TCP
+}
+
+func (m *machine) keeper(t *testing.T) *keeper {
+	t.Helper()
+	m.write("host/etc/resolv.conf", "nameserver 127.9.0.54\n") // where nobody is, which one is told at once
+	if err := os.MkdirAll(m.path("exec"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := fdpass.Listen(m.path("exec/net-fd.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &keeper{t: t, kept: map[string][2]int{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- fdpass.Serve(ctx, l, k.give) }()
+	k.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		for owner := range k.kept {
+			k.forget(owner)
+		}
+	})
+	t.Cleanup(k.stop)
+	return k
+}
+
+func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch r.What {
+	case "forget":
+		k.forget(r.Owner)
+		return nil, nil
+	case "resolver":
+		pair, ok := k.kept[r.Owner]
+		if !ok {
+			pair = [2]int{k.open(unix.SOCK_DGRAM), k.open(unix.SOCK_STREAM)}
+			k.kept[r.Owner] = pair
+		}
+		udp, err := unix.Dup(pair[0])
+		if err != nil {
+			return nil, err
+		}
+		tcp, err := unix.Dup(pair[1])
+		return []int{udp, tcp}, err
+	}
+	return nil, fault.NotFoundf("sandbox", "no socket of that kind")
+}
+
+func (k *keeper) open(kind int) int {
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+	if err == nil && kind == unix.SOCK_STREAM {
+		err = unix.Listen(fd, 8)
+	}
+	if err != nil {
+		k.t.Error(err)
+	}
+	return fd
+}
+
+func (k *keeper) forget(owner string) {
+	for _, fd := range k.kept[owner] {
+		_ = unix.Close(fd)
+	}
+	delete(k.kept, owner)
+}
+
+func (k *keeper) has(owner string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.kept[owner]
+	return ok
+}
+
+// ask asks a container's resolver for an IPv4 address: "10.0.0.2 10.0.0.3", or the code if there is none.
+func (k *keeper) ask(network, owner, name string) string {
+	k.t.Helper()
+	k.mu.Lock()
+	pair, ok := k.kept[owner]
+	k.mu.Unlock()
+	if !ok {
+		k.t.Fatalf("%s has no resolver", id.Short(owner))
+	}
+	bound, err := unix.Getsockname(pair[map[string]int{"udp": 0, "tcp": 1}[network]])
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	client := &dns.Client{Net: network, Timeout: 10 * time.Second}
+	m, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port))
+	if err != nil {
+		return err.Error()
+	}
+	var got []string
+	for _, rr := range m.Answer {
+		got = append(got, rr.(*dns.A).A.String())
+	}
+	if len(got) == 0 {
+		return dns.RcodeToString[m.Rcode]
+	}
+	return strings.Join(got, " ")
+}
+
+// onNetworks is a container on networks: "front 10.1.0.2 web www".
+func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
+	req := &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_RESOLVER}
+	for _, text := range networks {
+		words := strings.Fields(text)
+		req.Addresses = append(req.Addresses, words[1])
+		req.Networks = append(req.Networks, &dnsv1.NetworkNames{NetworkId: "id-" + words[0], NetworkName: words[0], Addresses: words[1:2], Names: words[2:]})
+	}
+	return req
+}
+
+func update(t *testing.T, c dnsv1.NameServiceClient, owner string, networks ...string) {
+	t.Helper()
+	req := onNetworks(owner, networks...)
+	if _, err := c.Update(t.Context(), &dnsv1.UpdateRequest{Owner: owner, Addresses: req.Addresses, Networks: req.Networks}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, _ := m.start()
+	web, db := id.New(), id.New()
+	f := register(t, client, onNetworks(web, "front 10.1.0.2 web www"))
+	register(t, client, onNetworks(db, "front 10.1.0.3 db", "back 10.2.0.3 db"))
+	if got := m.read(f.GetResolvConfPath()); got != "nameserver 127.0.0.11\noptions ndots:0\n" {
+		t.Errorf("resolv.conf: %q", got)
+	}
+	if got := m.read(f.GetHostsPath()); !strings.HasSuffix(got, "10.1.0.2\t"+web[:12]+"\n") {
+		t.Errorf("hosts: %q", got)
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		if got := k.ask(network, web, "DB"); got != "10.1.0.3" {
+			t.Errorf("web asks for db by %s: %s", network, got)
+		}
+		if got := k.ask(network, db, "www.front"); got != "10.1.0.2" {
+			t.Errorf("db asks for www.front by %s: %s", network, got)
+		}
+	}
+	if again := register(t, client, onNetworks(web, "front 10.1.0.2 web www")); again.String() != f.String() {
+		t.Errorf("answers %v, then %v", f, again)
+	}
+	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: db}); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
+		t.Error("db was released, but is still known")
+	}
+	if k.has(db) {
+		t.Error("db was released, but its sockets are kept")
+	}
+}
+
+func TestOtherNamesAreAskedOfTheHostsServersUnlessAllNetworksAreInternal(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	testns.NeedRoot(t) // for the port
+	l, err := net.ListenPacket("udp4", "127.9.0.53:53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		out := new(dns.Msg).SetReply(q)
+		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(1, 2, 3, 4)}}
+		_ = w.WriteMsg(out)
+	})}
+	ended := make(chan error, 1)
+	go func() { ended <- server.ActivateAndServe() }()
+	t.Cleanup(func() { _ = l.Close(); <-ended })
+	client, _ := m.start()
+	open, closed := id.New(), id.New()
+	register(t, client, onNetworks(open, "front 10.1.0.2 open"))
+	inner := onNetworks(closed, "inside 10.3.0.2 closed")
+	inner.Networks[0].Internal = true
+	register(t, client, inner)
+	m.write("host/etc/resolv.conf", "nameserver 127.9.0.53\n") // after they were started
+	if got := k.ask("udp", open, "example.org"); got != "1.2.3.4" {
+		t.Errorf("on a network that leads out: %s", got)
+	}
+	if got := k.ask("udp", closed, "example.org"); got != "SERVFAIL" {
+		t.Errorf("on an internal network: %s", got)
+	}
+}
+
+func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, stop := m.start()
+	web, db := id.New(), id.New()
+	req := scenario7(web) // on the default bridge, with its own server
+	f := register(t, client, req)
+	register(t, client, onNetworks(db, "back 10.2.0.3 db"))
+	edited := m.read(f.GetHostsPath()) + "9.9.9.9\tmine"
+	m.write(strings.TrimPrefix(f.GetHostsPath(), m.root), edited)
+
+	update := func(networks ...string) {
+		t.Helper()
+		u := &dnsv1.UpdateRequest{Owner: web, Addresses: []string{"172.17.0.2"}, Networks: onNetworks(web, networks...).Networks}
+		for _, n := range u.Networks {
+			u.Addresses = append(u.Addresses, n.Addresses...)
+		}
+		if _, err := client.Update(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update("back 10.2.0.2 web")
+	if got, want := m.read(f.GetHostsPath()), edited+"\n10.2.0.2\tdocker.test.com docker\n"; got != want {
+		t.Errorf("hosts after the connect:\n%q\nwant\n%q", got, want)
+	}
+	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 127.0.0.11\noptions ndots:0\n" {
+		t.Errorf("resolv.conf after the connect: %q", got)
+	}
+	if got := k.ask("udp", db, "web") + ", " + k.ask("udp", web, "db"); got != "10.2.0.2, 10.2.0.3" {
+		t.Errorf("after the connect: %s", got)
+	}
+	stop()
+	client, _ = m.start()
+	if got := k.ask("udp", db, "web"); got != "10.2.0.2" {
+		t.Errorf("after a restart: %s", got)
+	}
+	update()
+	if got, want := m.read(f.GetHostsPath()), edited+"\n"; got != want {
+		t.Errorf("hosts after the disconnect:\n%q\nwant\n%q", got, want)
+	}
+	if got := k.ask("udp", db, "web"); got == "10.2.0.2" {
+		t.Error("web is still known after the disconnect")
+	}
+	if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: id.New()}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("an unknown owner: %v, want a NotFound fault", err)
+	}
+}
+
+func TestAQuestionDuringARestartIsAnsweredAfterIt(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, stop := m.start()
+	web := id.New()
+	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
+	stop()
+	answers := make(chan string, 2)
+	for _, network := range []string{"udp", "tcp"} {
+		go func() { answers <- k.ask(network, web, "web") }()
+	}
+	m.start()
+	for range 2 {
+		if got := <-answers; got != "10.1.0.2" {
+			t.Errorf("got %s", got)
+		}
+	}
+}
+
+func TestResolversWaitForNetagentAfterARestart(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, stop := m.start()
+	web := id.New()
+	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
+	stop()
+	k.stop()
+	m.start() // gets ready without netagent
+	again := m.keeper(t)
+	for range 1000 {
+		if again.has(web) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if got := again.ask("udp", web, "web"); got != "10.1.0.2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestARegistrationWithAResolverButWithoutNetagentLeavesNothingBehind(t *testing.T) {
+	m := newMachine(t)
+	client, _ := m.start()
+	owner := id.New()
+	if _, err := client.Register(t.Context(), onNetworks(owner, "front 10.1.0.2 web")); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("err = %v, want an Unavailable fault", err)
+	}
+	if got := owners(t, client); len(got) != 0 {
+		t.Errorf("owners: %v", got)
+	}
+	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: owner}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBadNamesOnNetworksAreRefused(t *testing.T) {
+	m := newMachine(t)
+	m.keeper(t)
+	client, _ := m.start()
+	owner := id.New()
+	for want, change := range map[string]func(*dnsv1.RegisterRequest){
+		"embedded resolver only":     func(r *dnsv1.RegisterRequest) { r.Source = dnsv1.Source_SOURCE_GENERATED },
+		"given twice":                func(r *dnsv1.RegisterRequest) { r.Networks = append(r.Networks, r.Networks[0]) },
+		"no id":                      func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkId = "" },
+		"name of a network":          func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkName = "a b" },
+		`"a\nb" is no name`:          func(r *dnsv1.RegisterRequest) { r.Networks[0].Names = []string{"a\nb"} },
+		`"10.1.0.2/24" is not an IP`: func(r *dnsv1.RegisterRequest) { r.Networks[0].Addresses = []string{"10.1.0.2/24"} },
+		"one of them is no name":     func(r *dnsv1.RegisterRequest) { r.PrivateAliases = []*dnsv1.PrivateAlias{{Alias: "db"}} },
+	} {
+		req := onNetworks(owner, "front 10.1.0.2 web")
+		change(req)
+		if _, err := client.Register(t.Context(), req); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("err = %v; want an Invalid fault with %q", err, want)
+		}
+	}
+}
+
+func TestAPrivateAliasIsKnownToItsContainerAlone(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, _ := m.start()
+	web, db := id.New(), id.New()
+	register(t, client, onNetworks(db, "front 10.1.0.3 db"))
+	req := onNetworks(web, "front 10.1.0.2 web")
+	req.PrivateAliases = []*dnsv1.PrivateAlias{{Alias: "store", Name: "db"}}
+	register(t, client, req)
+	if got := k.ask("udp", web, "store"); got != "10.1.0.3" {
+		t.Errorf("web asks for store: %s", got)
+	}
+	if got := k.ask("udp", db, "store"); got == "10.1.0.3" {
+		t.Error("db knows it too")
+	}
+}
+
+func TestARenameIsKnownAtOnce(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	client, _ := m.start()
+	web, db := id.New(), id.New()
+	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
+	register(t, client, onNetworks(db, "front 10.1.0.3 db"))
+	update(t, client, db, "front 10.1.0.3 database")
+	if got := k.ask("udp", web, "database"); got != "10.1.0.3" {
+		t.Errorf("the new name: %s", got)
+	}
+	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
+		t.Error("the old name is still known")
+	}
+}

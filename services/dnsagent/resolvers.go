@@ -1,0 +1,229 @@
+package dnsagent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/resolver"
+	"github.com/fairlead/fairlead/services/dnsagent/upstream"
+	"github.com/fairlead/fairlead/services/dnsagent/zone"
+)
+
+const (
+	// maxForwards bounds the questions of all containers that are on their way to other servers. Each has a socket.
+	maxForwards = 4096
+	// retry is how long to wait before netagent is asked again for sockets that it could not hand over.
+	retry = 250 * time.Millisecond
+	// resumeAtOnce bounds how many sockets are asked for at the same time after a start.
+	resumeAtOnce = 16
+	// forgetTime is how long a release waits for netagent, which lets go of sockets by itself too when the sandbox goes.
+	forgetTime = time.Second
+)
+
+// What netagent is asked for at its socket.
+const (
+	wantSockets = "resolver"
+	wantForget  = "forget"
+)
+
+// resolvers runs one resolver for each container that has one.
+type resolvers struct {
+	zone   *zone.Zone
+	keeper string // the socket at which netagent hands sockets over
+	host   *upstream.Host
+	turns  *resolver.Turns
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	running map[string]*resolver.Resolver
+	rules   map[string]registration.Upstream // whom to ask for whom; an owner without a line is not to be served
+}
+
+func newResolvers(keeper string, host *upstream.Host, log *slog.Logger) *resolvers {
+	return &resolvers{
+		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), log: log,
+		running: map[string]*resolver.Resolver{}, rules: map[string]registration.Upstream{},
+	}
+}
+
+// sockets are a container's, from netagent and not served yet.
+type sockets struct {
+	udp *net.UDPConn
+	tcp net.Listener
+}
+
+func (s *sockets) close() {
+	if s != nil {
+		_ = errors.Join(s.udp.Close(), s.tcp.Close()) // netagent has them still
+	}
+}
+
+// open asks netagent for a container's sockets; nil if the container is served already.
+func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
+	if s.serves(owner) {
+		return nil, nil
+	}
+	files, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range files {
+			_ = f.Close() // what is made of them has descriptors of its own
+		}
+	}()
+	if len(files) != 2 {
+		return nil, fault.New(fault.Internal, "socket "+s.keeper, "did not hand over two sockets")
+	}
+	udp, err := net.FilePacketConn(files[0])
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "handed over what is no UDP socket")
+	}
+	tcp, err := net.FileListener(files[1])
+	if err != nil {
+		return nil, errors.Join(fault.Wrap(err, fault.Internal, "socket "+s.keeper, "handed over what is no TCP socket"), udp.Close())
+	}
+	return &sockets{udp.(*net.UDPConn), tcp}, nil
+}
+
+func (s *resolvers) serves(owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[owner] != nil
+}
+
+func (s *resolvers) wanted(owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.rules[owner]
+	return known
+}
+
+// know makes what a registration says be true for everybody, at once.
+func (s *resolvers) know(r *registration.Registration, rule registration.Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules[r.Owner] = rule
+	s.zone.Put(r.Known())
+}
+
+// serve answers on sockets from now on. If the container is served already, or was released in the meantime, they are closed.
+func (s *resolvers) serve(owner string, on *sockets) {
+	if on == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.rules[owner]; !known || s.running[owner] != nil {
+		on.close()
+		return
+	}
+	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Turns: s.turns, Log: s.log, Routes: func() []resolver.Route { return s.routes(owner) }})
+	r.Serve(on.udp, on.tcp)
+	s.running[owner] = r
+}
+
+// routes are whom to ask for a container at this moment.
+func (s *resolvers) routes(owner string) []resolver.Route {
+	s.mu.Lock()
+	rule := s.rules[owner]
+	s.mu.Unlock()
+	servers, dial := upstream.WithPort(rule.Servers), resolver.Dial(upstream.FromContainer(s.keeper, owner))
+	if rule.Host {
+		servers, dial = s.host.Servers(), upstream.FromHost
+	}
+	return routesTo(servers, dial)
+}
+
+func routesTo(servers []netip.AddrPort, dial resolver.Dial) []resolver.Route {
+	var routes []resolver.Route
+	for _, server := range servers {
+		routes = append(routes, resolver.Route{Server: server, Dial: dial})
+	}
+	return routes
+}
+
+// forget makes a container unknown to the others at once, and lets go of its sockets.
+func (s *resolvers) forget(ctx context.Context, owner string) {
+	s.mu.Lock()
+	s.zone.Remove(owner)
+	_, known := s.rules[owner]
+	delete(s.rules, owner)
+	r := s.running[owner]
+	delete(s.running, owner)
+	s.mu.Unlock()
+	if r != nil {
+		r.Close()
+	}
+	if !known {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, forgetTime)
+	defer cancel()
+	if _, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantForget, Owner: owner}); err != nil {
+		s.log.DebugContext(ctx, "netagent was not told that sockets are not needed any more", "owner", owner, "error", err)
+	}
+}
+
+// resume serves containers that were there before, as soon as netagent hands their sockets over. What is asked until then waits in
+// the sockets.
+func (s *resolvers) resume(ctx context.Context, owners []string) {
+	var all sync.WaitGroup
+	turns := make(chan struct{}, resumeAtOnce)
+	for _, owner := range owners {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				turns <- struct{}{}
+				err := s.tryAgain(ctx, owner)
+				<-turns
+				if err == nil {
+					return
+				}
+				if fault.Is(err, fault.NotFound) {
+					s.log.WarnContext(ctx, "a container with a resolver has no sandbox", "owner", owner)
+					return
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(retry):
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// tryAgain serves a container, unless it was released in the meantime.
+func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
+	if !s.wanted(owner) {
+		return nil
+	}
+	on, err := s.open(ctx, owner)
+	if err != nil {
+		return err
+	}
+	s.serve(owner, on)
+	return nil
+}
+
+// close stops all of them. The sockets stay with netagent.
+func (s *resolvers) close() {
+	s.mu.Lock()
+	running := slices.Collect(maps.Values(s.running))
+	clear(s.running)
+	clear(s.rules) // nobody is served from now on
+	s.mu.Unlock()
+	for _, r := range running {
+		r.Close()
+	}
+}
