@@ -29,8 +29,14 @@ type running struct {
 // start starts a natagent for a namespace and waits until it is ready. It is stopped when the test ends, or before.
 func start(t testing.TB, n *testns.NS, dataRoot string, log io.Writer) *running {
 	t.Helper()
+	return startWith(t, n, dataRoot, natagent.BackendAuto, log)
+}
+
+// startWith starts one with a firewall backend.
+func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writer) *running {
+	t.Helper()
 	s, err := natagent.New(context.Background(), natagent.Config{
-		DataRoot: dataRoot, Log: slog.New(slog.NewTextHandler(log, nil)), NetNS: n.Fd()})
+		DataRoot: dataRoot, Log: slog.New(slog.NewTextHandler(log, nil)), NetNS: n.Fd(), FirewallBackend: backend})
 	if err != nil {
 		t.Fatal(err)
 	}

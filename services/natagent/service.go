@@ -16,8 +16,6 @@ import (
 
 	"github.com/fairlead/fairlead/services/natagent/api"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/firewall"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/guard"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
@@ -35,6 +33,10 @@ type Config struct {
 	ExecRoot string // not used: natagent keeps nothing that a restart of the machine ends
 	Log      *slog.Logger
 
+	// FirewallBackend is auto, nftables or iptables; empty is auto. What another backend has put into the kernel is taken
+	// out once the rules of this one are in.
+	FirewallBackend string
+
 	// NetNS is an open descriptor of the host's network namespace; 0 means that of the process. It must stay open until
 	// Close.
 	NetNS int
@@ -44,7 +46,7 @@ type Config struct {
 type Service struct {
 	*api.Server
 	store      *store.Store
-	firewall   firewall.Firewall
+	firewall   *backend
 	publisher  *publish.Publisher
 	guard      *guard.Guard
 	reconciler *reconcile.Reconciler
@@ -53,14 +55,7 @@ type Service struct {
 // New opens the state and tries out the kernel. It changes nothing.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	ns := hostns.At(cfg.NetNS)
-	features, err := nftables.Probe(ctx, ns)
-	if err != nil {
-		return nil, err
-	}
-	if !features.Owner {
-		cfg.Log.Warn("this kernel (before 6.9) cannot keep others from changing the firewall; changes will be mended")
-	}
-	fw, err := nftables.Open(ns, features)
+	fw, err := openBackend(ctx, ns, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +68,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{
 		store: st, firewall: fw, reconciler: r,
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
-		guard:     guard.New(st, fw, r, forwardpolicy.New(ns, fw, cfg.Log), cfg.Log),
+		guard:     guard.New(st, fw, r, forwardpolicy.New(ns, fw, fw.flavour, cfg.Log), cfg.Log),
 	}
 	s.Server = api.New(s.publisher, s.guard)
 	return s, nil
@@ -81,8 +76,15 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 // Run makes the kernel be as the store says, the guards first of all, calls ready, and keeps it so until ctx ends.
 func (s *Service) Run(ctx context.Context, ready func()) error {
-	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.guard.AllowAll}
+	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.aside}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
+}
+
+// aside deals with other firewalls of the host.
+func (s *Service) aside(ctx context.Context) error {
+	err := s.guard.AllowAll(ctx)
+	s.firewall.standAlone(ctx)
+	return err
 }
 
 // Close lets go of host ports, sockets and state. What is published stays published.

@@ -2,8 +2,8 @@
 //
 // A packet that our firewall accepts still passes the others. Where iptables' FORWARD chain has the policy DROP, as Docker
 // and ufw set it, one pair of rules a bridge is added there: in DOCKER-USER if Docker has made it, else in FORWARD itself.
-// What must not pass is still dropped by our own. It is the only thing that natagent changes outside its own table, and the
-// only place that runs iptables. Chains of nft with a DROP policy are not touched, only named in the log.
+// What must not pass is still dropped by our own. It is the only thing that natagent changes outside its own tables and
+// chains. Chains of nft with a DROP policy are not touched, only named in the log.
 package forwardpolicy
 
 import (
@@ -39,15 +39,16 @@ type Chains interface {
 type Policy struct {
 	ns     hostns.NS
 	chains Chains
+	own    string
 	log    *slog.Logger
 
 	mu   sync.Mutex // one change at a time
 	told map[firewall.ForwardChain]bool
 }
 
-// New makes a policy.
-func New(ns hostns.NS, chains Chains, log *slog.Logger) *Policy {
-	return &Policy{ns: ns, chains: chains, log: log, told: map[firewall.ForwardChain]bool{}}
+// New makes a policy. own is the flavour of iptables that our own firewall is in, which is left alone: nft, legacy or empty.
+func New(ns hostns.NS, chains Chains, own string, log *slog.Logger) *Policy {
+	return &Policy{ns: ns, chains: chains, own: own, log: log, told: map[firewall.ForwardChain]bool{}}
 }
 
 // Allow sees to it that iptables lets a bridge's traffic through. Asking again changes nothing.
@@ -119,7 +120,7 @@ func (p *Policy) each(ctx context.Context, do func(filter) error) error {
 			"ip":  {iptables.ProtocolIPv4, "iptables", "ip_tables_names"},
 			"ip6": {iptables.ProtocolIPv6, "ip6tables", "ip6_tables_names"},
 		} {
-			errs = append(errs, v.each(family, chains, do))
+			errs = append(errs, v.each(family, p.own, chains, do))
 		}
 		return errors.Join(errs...)
 	})
@@ -132,15 +133,15 @@ type version struct {
 	names   string // the file in /proc/net that names the tables that are not kept by nf_tables
 }
 
-func (v version) each(family string, chains []firewall.ForwardChain, do func(filter) error) error {
+func (v version) each(family, own string, chains []firewall.ForwardChain, do func(filter) error) error {
 	var errs []error
 	for _, c := range chains {
-		if isIPTables(c) && c.Family == family {
+		if isIPTables(c) && c.Family == family && own != "nft" {
 			errs = append(errs, v.with("-nft", filter{drop: c.Drops}, do))
 		}
 	}
 	names, _ := os.ReadFile("/proc/thread-self/net/" + v.names)
-	if slices.Contains(strings.Fields(string(names)), table) {
+	if own != "legacy" && slices.Contains(strings.Fields(string(names)), table) {
 		errs = append(errs, v.with("-legacy", filter{legacy: true}, do))
 	}
 	return errors.Join(errs...)

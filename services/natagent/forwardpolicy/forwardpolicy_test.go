@@ -22,7 +22,7 @@ func policy(t *testing.T, n *testns.NS) (*forwardpolicy.Policy, *bytes.Buffer) {
 	}
 	t.Cleanup(func() { _ = fw.Close() })
 	var log bytes.Buffer
-	return forwardpolicy.New(ns, fw, slog.New(slog.NewTextHandler(&log, nil))), &log
+	return forwardpolicy.New(ns, fw, "", slog.New(slog.NewTextHandler(&log, nil))), &log
 }
 
 func TestADropPolicyGetsOnePairOfRulesPerBridge(t *testing.T) {

@@ -71,11 +71,30 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 				change.Rebuilt = true
 			}
 		}
+		for _, name := range letThroughIn(t) {
+			for _, rule := range present[name] {
+				if strings.HasSuffix(rule, letThrough) {
+					rest.WriteString("-D " + name + " " + rule + "\n")
+				}
+			}
+		}
 		if chains.Len()+rest.Len() > 0 {
 			all.WriteString("*" + t.name + "\n" + chains.String() + rest.String() + "COMMIT\n")
 		}
 	}
 	return all.String()
+}
+
+// letThrough is how rules end that get our bridges past the chains of others while another backend is used. Here they would
+// only get them past our own.
+const letThrough = "-m comment --comment fairlead -j ACCEPT"
+
+// letThroughIn are the chains of a table that may have such rules.
+func letThroughIn(t table) []string {
+	if t.name != "filter" {
+		return nil
+	}
+	return []string{"FORWARD", "DOCKER-USER"}
 }
 
 // samePorts tells whether the rules of ports need not be written, and notes what is missing and what is too much. Their
@@ -109,13 +128,12 @@ func lacking(all, some []string) []string {
 // put writes what brings the jumps to the top of their chain and takes others into our chains out; false if nothing needs
 // to be done. On top, as a rule of somebody else's before them could let through what must be dropped.
 func (j jumps) put(have []string, text *strings.Builder) bool {
-	ours := func(rule string) bool { return strings.HasPrefix(target(rule), prefix) }
 	n := len(j.rules)
-	if len(have) >= n && slices.Equal(have[:n], j.rules) && !slices.ContainsFunc(have[n:], ours) {
+	if len(have) >= n && slices.Equal(have[:n], j.rules) && !slices.ContainsFunc(have[n:], isOurs) {
 		return false
 	}
 	for _, rule := range have {
-		if ours(rule) {
+		if isOurs(rule) {
 			text.WriteString("-D " + j.from + " " + rule + "\n")
 		}
 	}

@@ -1,0 +1,315 @@
+package iptables_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func at(n *testns.NS) hostns.NS { return hostns.At(n.Fd()) }
+
+func opened(t testing.TB, n *testns.NS, flavour string) *iptables.Backend {
+	t.Helper()
+	b := open(t, at(n), flavour)
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func mustSync(t testing.TB, b *iptables.Backend, want firewall.State) firewall.Change {
+	t.Helper()
+	c, err := b.Sync(context.Background(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func network(id string, subnets ...string) firewall.Network {
+	n := firewall.Network{ID: id, Bridge: "br" + id, Masquerade: true, InterContainer: true}
+	for _, s := range subnets {
+		n.Subnets = append(n.Subnets, netip.MustParsePrefix(s))
+	}
+	return n
+}
+
+func binding(name string, proto publication.Protocol, host string, target string) publication.Binding {
+	from, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
+	return publication.Binding{Protocol: proto, HostIP: from.Addr(), HostPort: from.Port(),
+		ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: name}
+}
+
+func state(ports int) firewall.State {
+	s := firewall.State{Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}}
+	for i := range ports {
+		s.Bindings = append(s.Bindings, binding("web", "tcp", fmt.Sprintf("0.0.0.0:%d", 10000+i), "10.10.1.2:80"))
+	}
+	return s
+}
+
+var noise = regexp.MustCompile(`(?m)^#.*\n?|\[\d+:\d+\]`)
+
+// saved is all that iptables-save and ip6tables-save print, without counters.
+func saved(n *testns.NS, flavour string) string {
+	return noise.ReplaceAllString(n.Run("iptables-"+flavour+"-save"), "") + noise.ReplaceAllString(n.Run("ip6tables-"+flavour+"-save"), "")
+}
+
+// tables is saved in an order that does not depend on which table was made first.
+func tables(text string) string {
+	parts := strings.SplitAfter(text, "COMMIT\n")
+	slices.Sort(parts)
+	return strings.Join(parts, "")
+}
+
+func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
+	with := func(change func(*firewall.Network)) firewall.Network {
+		n := network("A", "10.10.1.0/24", "fd10:1::/64")
+		change(&n)
+		return n
+	}
+	docker0 := network("", "172.17.0.0/16")
+	docker0.Bridge = "docker0"
+	for name, s := range map[string]firewall.State{
+		"empty":          {},
+		"network":        {Networks: []firewall.Network{with(func(*firewall.Network) {})}},
+		"no_masquerade":  {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Masquerade = false })}},
+		"no_icc":         {Networks: []firewall.Network{with(func(n *firewall.Network) { n.InterContainer = false })}},
+		"internal":       {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
+		"two_networks":   {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
+		"published_s15":  {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachFlavour(t, func(t *testing.T, flavour string) {
+				n := testns.New(t)
+				mustSync(t, opened(t, n, flavour), s)
+				got, file := tables(saved(n, flavour)), filepath.Join("testdata", name+".golden")
+				if *update {
+					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if withoutEmptyTables(got) != withoutEmptyTables(string(want)) {
+					t.Errorf("got:\n%s\nwant:\n%s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// withoutEmptyTables leaves out tables without rules, and chains of the kernel's, of which one flavour has more.
+func withoutEmptyTables(text string) string {
+	var out []string
+	for part := range strings.SplitAfterSeq(text, "COMMIT\n") {
+		lines := slices.DeleteFunc(strings.Split(part, "\n"), func(l string) bool {
+			return strings.HasPrefix(l, ":") && !strings.HasPrefix(l, ":FAIRLEAD")
+		})
+		if len(lines) > 3 {
+			out = append(out, strings.Join(lines, "\n"))
+		}
+	}
+	return strings.Join(out, "")
+}
+
+func eachForm() []publication.Binding {
+	return []publication.Binding{
+		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
+		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
+		binding("web", "udp", "0.0.0.0:53", "10.10.1.2:5353"),
+		binding("db", "tcp", "127.0.0.1:5432", "10.10.1.3:5432"),
+		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
+		binding("db", "tcp", "[fd01::1]:5432", "[fd10:1::3]:5432"),
+		binding("", "sctp", "0.0.0.0:9", "10.10.1.2:9"),
+		binding("o\"d d'\n\\", "tcp", "0.0.0.0:10", "10.10.1.2:10"),
+	}
+}
+
+func TestWhatOthersDoIsSeenAndMended(t *testing.T) {
+	for name, change := range map[string]string{
+		"flush filter":         "-F",
+		"flush nat":            "-t nat -F",
+		"flush raw":            "-t raw -F",
+		"delete a jump":        "-D FORWARD -j FAIRLEAD-FWD",
+		"a rule before ours":   "-I FORWARD 1 -j ACCEPT",
+		"a rule within ours":   "-I FAIRLEAD-TO 1 -j ACCEPT",
+		"a port of their own":  "-t nat -A FAIRLEAD-DNAT -p tcp --dport 9 -j DNAT --to-destination 10.10.1.2:9",
+		"a port less":          `-t nat -D FAIRLEAD-DNAT 2`,
+		"flush and delete nat": "-t nat -F; CMD -t nat -X",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachFlavour(t, func(t *testing.T, flavour string) {
+				n := testns.New(t)
+				b := opened(t, n, flavour)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				mustSync(t, b, state(3))
+				changed, err := b.Watch(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := ours(saved(n, flavour))
+				n.Run("sh", "-ec", strings.ReplaceAll("CMD "+change, "CMD", "iptables-"+flavour))
+				select {
+				case <-changed:
+				case <-time.After(5 * time.Second):
+					t.Fatal("the change was not noticed")
+				}
+				if c := mustSync(t, b, state(3)); !c.Rebuilt && c.Added == 0 && len(c.Removed) == 0 {
+					t.Error("Sync found nothing to mend")
+				}
+				if after := ours(saved(n, flavour)); after != before {
+					t.Errorf("not mended\nbefore:\n%s\nafter:\n%s", before, after)
+				}
+				if c := mustSync(t, b, state(3)); c.Rebuilt || c.Added != 0 || len(c.Removed) != 0 {
+					t.Errorf("a second Sync still changes %+v", c)
+				}
+			})
+		})
+	}
+}
+
+// ours are the lines that name our chains.
+func ours(text string) string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return !strings.Contains(l, "FAIRLEAD") })
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func TestOwnChangesAreNotSignalled(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		b := opened(t, n, flavour)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		mustSync(t, b, state(0))
+		changed, err := b.Watch(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if err := b.Publish(ctx, eachForm()[:3]); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Withdraw(ctx, eachForm()[:3]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(300 * time.Millisecond) // three looks
+		select {
+		case <-changed:
+			t.Error("own changes were signalled")
+		default:
+		}
+		n.Run("iptables-"+flavour, "-A", "INPUT", "-j", "ACCEPT")
+		select {
+		case <-changed:
+		case <-time.After(5 * time.Second):
+			t.Error("a change of somebody else was not signalled")
+		}
+	})
+}
+
+func TestTheUsersChainIsNeverFlushed(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		b := opened(t, n, flavour)
+		mustSync(t, b, state(1))
+		n.Run("iptables-"+flavour, "-A", "FAIRLEAD-USER", "-s", "203.0.113.0/24", "-j", "DROP")
+		const rule = "-A FAIRLEAD-USER -s 203.0.113.0/24 -j DROP"
+		n.Run("iptables-"+flavour, "-D", "FORWARD", "-j", "FAIRLEAD-USER")
+		n.Run("iptables-"+flavour, "-F", "FAIRLEAD-TO")
+		mustSync(t, b, firewall.State{})
+		if got := saved(n, flavour); !strings.Contains(got, rule) || !strings.Contains(got, "-A FORWARD -j FAIRLEAD-USER\n-A FORWARD -j FAIRLEAD-FWD\n") {
+			t.Errorf("the user's rule or the jump to it is gone:\n%s", got)
+		}
+		if err := iptables.Remove(context.Background(), at(n), ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := ours(saved(n, flavour)); got != ":FAIRLEAD-USER - \n"+rule && got != rule+"\n:FAIRLEAD-USER - " {
+			t.Errorf("after Remove, more or less than the user's chain is left:\n%s", got)
+		}
+	})
+}
+
+func TestRemoveLeavesWhatOthersHave(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		n.Run("sh", "-ec", strings.ReplaceAll(`CMD -P FORWARD DROP; CMD -N mine; CMD -A FORWARD -j mine; CMD -A mine -i lo -j ACCEPT
+			CMD -t nat -A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE; CMD -t raw -A OUTPUT -d 192.0.2.1 -j DROP`, "CMD", "iptables-"+flavour))
+		for _, v := range []string{"iptables-", "ip6tables-"} { // tables are made by looking, in one flavour
+			n.Run("sh", "-ec", strings.ReplaceAll("for t in raw filter nat; do CMD -t $t -S; CMD -t $t -P OUTPUT ACCEPT; done", "CMD", v+flavour))
+		}
+		before := tables(saved(n, flavour))
+		mustSync(t, opened(t, n, flavour), state(100))
+		if err := iptables.Remove(context.Background(), at(n), ""); err != nil {
+			t.Fatal(err)
+		}
+		if after := tables(saved(n, flavour)); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+func TestAFailureOfOneFamilyLeavesNothingInTheOther(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		b := opened(t, n, flavour)
+		mustSync(t, b, state(0))
+		n.Run("sh", "-ec", strings.ReplaceAll("CMD -t nat -F; CMD -t nat -X", "CMD", "ip6tables-"+flavour))
+		if err := b.Publish(context.Background(), eachForm()[:2]); err == nil {
+			t.Fatal("no error")
+		}
+		if got := saved(n, flavour); strings.Contains(got, "DNAT --to") {
+			t.Errorf("left:\n%s", got)
+		}
+		mustSync(t, b, state(0))
+		if err := b.Publish(context.Background(), eachForm()[:2]); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func BenchmarkPublish(b *testing.B) {
+	for _, flavour := range []string{iptables.NFT, iptables.Legacy} {
+		for _, ports := range []int{10, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", flavour, ports), func(b *testing.B) {
+				if _, err := exec.LookPath("iptables-" + flavour); err != nil {
+					b.Skip("needs iptables-" + flavour)
+				}
+				fw, one := opened(b, testns.New(b), flavour), eachForm()[:1]
+				mustSync(b, fw, state(ports))
+				for b.Loop() {
+					if err := fw.Publish(context.Background(), one); err != nil {
+						b.Fatal(err)
+					}
+					b.StopTimer()
+					if err := fw.Withdraw(context.Background(), one); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+			})
+		}
+	}
+}

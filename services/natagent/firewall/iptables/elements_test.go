@@ -1,0 +1,69 @@
+package iptables
+
+import (
+	"net/netip"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v6, bytes := rapid.Bool().Draw(t, "v6"), 4
+		if v6 {
+			bytes = 16
+		}
+		ip := func(label string) netip.Addr {
+			a, _ := netip.AddrFromSlice(rapid.SliceOfN(rapid.Byte(), bytes, bytes).Draw(t, label))
+			return a
+		}
+		b := publication.Binding{
+			Protocol: rapid.SampledFrom([]publication.Protocol{publication.TCP, publication.UDP, publication.SCTP}).Draw(t, "proto"),
+			HostIP:   ip("host"), HostPort: rapid.Uint16Range(1, 65535).Draw(t, "hostPort"),
+			ContainerIP: ip("container"), ContainerPort: rapid.Uint16Range(1, 65535).Draw(t, "port"),
+			OwnerName: rapid.StringMatching(`([a-z][a-z0-9_.-]*)?`).Draw(t, "name"),
+		}
+		got, ok := parseBinding(family{v6: v6}, bindingRule(b))
+		if b.HostIP.Is4In6() || b.ContainerIP.Is4In6() {
+			return // no address that a host or a container has
+		}
+		if !ok || got != b {
+			t.Errorf("%s\nis read as %+v, %v; want %+v", bindingRule(b), got, ok, b)
+		}
+	})
+}
+
+func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
+	for _, row := range []struct {
+		rules []string
+		want  bool
+	}{
+		{nil, true},
+		{[]string{"-d 10.0.0.1/32 -p tcp", "-d 10.0.0.2/32 -p tcp", "-p tcp", "-p udp"}, true},
+		{[]string{"-p tcp", "-d 10.0.0.1/32 -p tcp"}, false},
+	} {
+		if got := inOrder(row.rules); got != row.want {
+			t.Errorf("%q: %v", row.rules, got)
+		}
+	}
+}
+
+func FuzzParseSaved(f *testing.F) {
+	f.Add("*nat\n:PREROUTING ACCEPT [0:0]\n:FAIRLEAD-DNAT - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT\n" +
+		"-A FAIRLEAD-DNAT -d 10.0.0.1/32 -p tcp -m tcp --dport 80 -m comment --comment \"web 80/tcp\" -j DNAT --to-destination 10.0.0.2:80\nCOMMIT\n")
+	f.Add("-A x\n*\n:\n-A \n-j")
+	f.Fuzz(func(t *testing.T, text string) {
+		all := parseSaved(text)
+		_ = removal(all)
+		for _, chains := range all {
+			for _, rules := range chains {
+				for _, r := range rules {
+					_, _ = parseBinding(family{}, r)
+					_ = target(r)
+				}
+			}
+		}
+	})
+}
