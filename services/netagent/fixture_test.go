@@ -162,6 +162,11 @@ func (h *host) in(sb network.Sandbox, args ...string) string {
 // reaches tells whether an address answers connections made in a namespace: nobody listens, so the answer is a refusal.
 func (h *host) reaches(nsPath string, addr string) bool {
 	h.t.Helper()
+	return h.reachesWithin(nsPath, addr, time.Second)
+}
+
+func (h *host) reachesWithin(nsPath string, addr string, within time.Duration) bool {
+	h.t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -175,7 +180,7 @@ func (h *host) reaches(nsPath string, addr string) bool {
 			done <- err
 			return
 		}
-		_, err = net.DialTimeout("tcp", net.JoinHostPort(addr, "9"), time.Second)
+		_, err = net.DialTimeout("tcp", net.JoinHostPort(addr, "9"), within)
 		done <- err
 	}()
 	return errors.Is(<-done, unix.ECONNREFUSED)
@@ -184,7 +189,7 @@ func (h *host) reaches(nsPath string, addr string) bool {
 // mustReach is reaches for what must.
 func (h *host) mustReach(nsPath string, addr string) {
 	h.t.Helper()
-	if !h.reaches(nsPath, addr) {
+	if !h.reachesWithin(nsPath, addr, patience) {
 		h.t.Errorf("%s does not reach %s", nsPath, addr)
 	}
 }

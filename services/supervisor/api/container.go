@@ -28,6 +28,8 @@ type Containers interface {
 	Kill(ctx context.Context, ref, signal string) error
 	Signal(ctx context.Context, launched *run.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force bool) error
+	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
+	DisconnectNetwork(ctx context.Context, ref, network string) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
 	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(logfile.Entry) error) error
@@ -106,6 +108,20 @@ func (s *ContainerServer) KillContainer(ctx context.Context, req *containerv1.Ki
 // RemoveContainer implements the RPC of that name.
 func (s *ContainerServer) RemoveContainer(ctx context.Context, req *containerv1.RemoveContainerRequest) (*containerv1.RemoveContainerResponse, error) {
 	return &containerv1.RemoveContainerResponse{}, s.containers.Remove(ctx, req.GetReference(), req.GetForce())
+}
+
+// ConnectNetwork implements the RPC of that name.
+func (s *ContainerServer) ConnectNetwork(ctx context.Context, req *containerv1.ConnectNetworkRequest) (*containerv1.ConnectNetworkResponse, error) {
+	a, err := wire.Attachment(req.GetNetwork())
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.ConnectNetworkResponse{}, s.containers.ConnectNetwork(ctx, req.GetReference(), a)
+}
+
+// DisconnectNetwork implements the RPC of that name.
+func (s *ContainerServer) DisconnectNetwork(ctx context.Context, req *containerv1.DisconnectNetworkRequest) (*containerv1.DisconnectNetworkResponse, error) {
+	return &containerv1.DisconnectNetworkResponse{}, s.containers.DisconnectNetwork(ctx, req.GetReference(), req.GetNetwork())
 }
 
 // WaitContainer implements the RPC of that name.

@@ -52,24 +52,6 @@ type Mount struct {
 	CreateSource bool   // make a missing source as a folder, as -v does
 }
 
-// Mode is how a container is on the network.
-type Mode string
-
-// The modes.
-const (
-	ModeBridge Mode = "bridge"
-	ModeNone   Mode = "none"
-	ModeHost   Mode = "host"
-)
-
-// Network is how a container is on the network.
-type Network struct {
-	Mode       Mode
-	Publish    []PortMapping
-	PublishAll bool
-	Expose     []ExposedPort
-}
-
 // Protocol is a transport that has ports: "tcp", "udp" or "sctp".
 type Protocol string
 
@@ -143,9 +125,11 @@ type Container struct {
 type Live struct {
 	PID       int
 	NetnsPath string // empty in host mode
-	Endpoints []Endpoint
-	Bindings  []Binding
-	Files     NameFiles
+	// SharedWith is the container that the namespace was made for, if that is another one.
+	SharedWith string
+	Endpoints  []Endpoint
+	Bindings   []Binding
+	Files      NameFiles
 }
 
 // Endpoint is one network interface. Addresses are in CIDR form; what there is not is empty.
@@ -156,6 +140,7 @@ type Endpoint struct {
 	IPv4, IPv4Gateway          string
 	IPv6, IPv6Gateway          string
 	Bridge                     string
+	HostBinding                string // where the network publishes ports that name no host address
 }
 
 // Binding is one host port that leads to one container port.

@@ -41,7 +41,6 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 		{"an unknown propagation", func(c *container.Config) {
 			c.Mounts = []container.Mount{{Source: "/a", Target: "/x", Propagation: "wild"}}
 		}, `"wild"`},
-		{"an unknown network", func(c *container.Config) { c.Network.Mode = "nosuch" }, "network nosuch: not found"},
 		{"ports on the host's network", func(c *container.Config) {
 			c.Network = container.Network{Mode: container.ModeHost, Publish: []container.PortMapping{tcp80}}
 		}, "cannot be published with --network host"},

@@ -95,27 +95,6 @@ func (c *Config) validateMounts() error {
 	return nil
 }
 
-func (c *Config) validateNetwork() error {
-	n := &c.Network
-	switch n.Mode {
-	case ModeBridge:
-	case ModeNone, ModeHost:
-		if len(n.Publish) > 0 || n.PublishAll {
-			return fault.New(fault.Invalid, c.subject(), "ports cannot be published with --network "+string(n.Mode),
-				fault.WithField("publish"), fault.WithHint("%s", publishHint[n.Mode]))
-		}
-	default:
-		return fault.New(fault.NotFound, "network "+string(n.Mode), "not found", fault.WithField("network"),
-			fault.WithHint("there are bridge, host and none"))
-	}
-	return nil
-}
-
-var publishHint = map[Mode]string{
-	ModeHost: "the container uses the host's ports directly: leave out -p",
-	ModeNone: "the container has no network: leave out -p, or use --network bridge",
-}
-
 func (c *Config) validatePorts() error {
 	for _, p := range c.Network.Publish {
 		if err := p.validate(c.subject()); err != nil {

@@ -38,6 +38,8 @@ type host struct {
 	ended   map[string]runtime.Exit    // that nobody saw
 	lost    map[string]bool
 	signals []string
+	asked   []*networkv1.CreateSandboxRequest
+	led     []string // where ports were led to
 	store   *store.Store
 }
 
@@ -246,7 +248,19 @@ func (fakeOutput) CloseStdin() error            { return nil }
 func (fakeOutput) Resize(uint16, uint16) error  { return nil }
 func (fakeOutput) Close() error                 { return nil }
 
+// fakeNetworks has every network but nosuch; what starts with an n is an id prefix of the network of that name and a 1.
 type fakeNetworks struct{ networkv1.NetworkServiceClient }
+
+func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest, _ ...grpc.CallOption) (*networkv1.GetNetworkResponse, error) {
+	name := req.GetReference()
+	switch name {
+	case "nosuch":
+		return nil, fault.NotFoundf("network nosuch", "not found")
+	case "n":
+		name = "n1"
+	}
+	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name}}, nil
+}
 
 type fakeSandboxes struct {
 	networkv1.SandboxServiceClient
@@ -255,11 +269,29 @@ type fakeSandboxes struct {
 
 func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSandboxRequest, _ ...grpc.CallOption) (*networkv1.CreateSandboxResponse, error) {
 	f.h.hold(req.GetOwner(), "sandbox")
-	return &networkv1.CreateSandboxResponse{Sandbox: &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net",
-		Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}}, f.h.step("join network")
+	f.h.hold(req.GetOwner(), "endpoints")
+	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net", Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}
+	f.h.mu.Lock()
+	f.h.asked = append(f.h.asked, req)
+	f.h.mu.Unlock()
+	return &networkv1.CreateSandboxResponse{Sandbox: sb}, f.h.step("join network")
+}
+
+func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.ConnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.ConnectEndpointResponse, error) {
+	f.h.hold(req.GetOwner(), "endpoint on "+req.GetEndpoint().GetNetwork())
+	return &networkv1.ConnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"},
+		{NetworkName: req.GetEndpoint().GetNetwork(), Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
+}
+
+func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
+	return &networkv1.DisconnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}},
+		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 
 func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest, _ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
+	if err := f.h.drop(req.GetOwner(), "endpoints"); err != nil || req.GetKeepNamespace() {
+		return &networkv1.ReleaseResponse{}, err
+	}
 	return &networkv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "sandbox")
 }
 
@@ -278,6 +310,9 @@ type fakePublications struct {
 
 func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, _ ...grpc.CallOption) (*natv1.PublishResponse, error) {
 	f.h.hold(req.GetOwner(), "ports")
+	f.h.mu.Lock()
+	f.h.led = append(f.h.led, req.GetIpv4Address())
+	f.h.mu.Unlock()
 	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}}, f.h.step("publish ports")
 }
 

@@ -74,6 +74,9 @@ func (l *launch) creation() []saga.Step {
 
 // claims are what a running container has that others may want: addresses, names, ports. They are given back first.
 func (l *launch) claims(after string) []saga.Step {
+	if with, ok := l.req.Config.Network.Mode.Joined(); ok {
+		return []saga.Step{l.joinNamespace(after, with), l.shareNames()}
+	}
 	steps := []saga.Step{l.joinNetwork(after), l.registerNames()}
 	if l.publishes() {
 		steps = append(steps, l.publishPorts())
@@ -107,10 +110,14 @@ func (l *launch) starting(after string) []saga.Step {
 
 // Run creates a container and starts it. When it fails, nothing is left.
 func (r *Runner) Run(ctx context.Context, req Request) (*Launched, error) {
+	req.Config.Network = req.Config.Network.Normal()
 	if err := req.Config.Validate(); err != nil {
 		return nil, err
 	}
 	l := &launch{r: r, id: id.New(), req: req, initial: container.Launching}
+	if err := l.settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}
@@ -119,10 +126,14 @@ func (r *Runner) Run(ctx context.Context, req Request) (*Launched, error) {
 
 // Create makes a container without starting it.
 func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
+	req.Config.Network = req.Config.Network.Normal()
 	if err := req.Config.Validate(); err != nil {
 		return nil, err
 	}
 	l := &launch{r: r, id: id.New(), req: req, initial: container.Created}
+	if err := l.settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ const unseenExitCode = 137
 // Restore finds again what ran when the agent ended, however it ended, and clears what was half done. Nothing that is right is
 // touched. It must be called before any other method, and returns when all of it is done.
 func (r *Runner) Restore(ctx context.Context) error {
+	r.restoreJoins()
 	var errs []error
 	for _, c := range r.Store.ListContainers() {
 		if err := r.restoreOne(ctx, c); err != nil {

@@ -31,7 +31,7 @@ func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	uid := launched.Container.ID
-	h.wantHeld(t, uid, "bundle", "mount", "names", "ports", "sandbox")
+	h.wantHeld(t, uid, "bundle", "endpoints", "mount", "names", "ports", "sandbox")
 	c, err := h.runner.Find("web")
 	if err != nil || !c.IsRunning() || c.Live.PID == 0 || c.Live.Endpoints[0].IPv4 != "172.17.0.2/16" || len(c.Live.Bindings) != 1 {
 		t.Fatalf("%+v, %v", c, err)
@@ -196,7 +196,7 @@ func TestRestoreFindsAndClears(t *testing.T) {
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.wantHeld(t, ids["alive"], "bundle", "mount", "names", "ports", "sandbox")
+	h.wantHeld(t, ids["alive"], "bundle", "endpoints", "mount", "names", "ports", "sandbox")
 	for name, want := range map[string]struct {
 		status container.Status
 		code   int

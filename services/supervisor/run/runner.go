@@ -93,11 +93,12 @@ type Runner struct {
 	Config
 	lives *lives
 	names *reservations
+	joins *joins
 }
 
 // New makes a Runner. It does nothing until Restore.
 func New(cfg Config) *Runner {
-	return &Runner{Config: cfg, lives: newLives(), names: newReservations()}
+	return &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins()}
 }
 
 // callTimeout bounds each call to another service.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -25,6 +26,9 @@ func (l *launch) registerNames() saga.Step {
 				return err
 			}
 			resp, err := l.r.Names.Register(ctx, req)
+			if fault.Is(err, fault.Exists) && l.r.joins.any(l.id) {
+				resp, err = l.registerAgain(ctx, req)
+			}
 			if err != nil {
 				return err
 			}
@@ -34,10 +38,22 @@ func (l *launch) registerNames() saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
+			if l.r.joins.any(l.id) {
+				return nil // they have the files too; the last one that leaves gives them back
+			}
 			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})
 			return err
 		},
 	}
+}
+
+// registerAgain brings files up to date that others share, and which were kept for them when the container ended.
+func (l *launch) registerAgain(ctx context.Context, req *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
+	if _, err := l.r.Names.Update(ctx, &dnsv1.UpdateRequest{Owner: l.id, Addresses: req.GetAddresses(), Networks: req.GetNetworks(),
+		PrivateAliases: req.GetPrivateAliases()}); err != nil {
+		return nil, err
+	}
+	return l.r.Names.Register(ctx, req)
 }
 
 func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, error) {

@@ -9,7 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/wire"
 )
 
-// joinNetwork asks netagent for the container's network namespace and interfaces.
+// joinNetwork asks netagent for the container's network namespace and interfaces. Undone, the namespace stays as long as others
+// share it.
 func (l *launch) joinNetwork(after string) saga.Step {
 	return saga.Step{
 		Name: joinNetwork, After: needs(after),
@@ -25,20 +26,19 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id})
+			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id)})
 			return err
 		},
 	}
 }
 
 func (l *launch) sandboxRequest() *networkv1.CreateSandboxRequest {
-	req := &networkv1.CreateSandboxRequest{Owner: l.id, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
-	switch mode := l.req.Config.Network.Mode; mode {
-	case container.ModeHost:
+	req := &networkv1.CreateSandboxRequest{Owner: l.id, OwnerName: l.name, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	if l.req.Config.Network.Mode == container.ModeHost {
 		req.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
-	case container.ModeNone:
-	default:
-		req.Endpoints = []*networkv1.EndpointSpec{{Network: string(mode)}}
+	}
+	for _, a := range l.req.Config.Network.Attachments {
+		req.Endpoints = append(req.Endpoints, wire.ToEndpointSpec(a))
 	}
 	return req
 }

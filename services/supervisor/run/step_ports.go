@@ -23,9 +23,12 @@ func (l *launch) publishPorts() saga.Step {
 			if len(req.Mappings) == 0 {
 				return nil // -P of an image that exposes nothing
 			}
-			for _, e := range l.live.Endpoints {
-				req.Ipv4Address, req.Ipv6Address = wire.Address(e.IPv4), wire.Address(e.IPv6)
-				break // ports lead to the first network
+			w := ways(&l.live)
+			req.Ipv4Address, req.Ipv6Address = w.ipv4, w.ipv6
+			for _, m := range req.Mappings {
+				if m.HostIp == "" {
+					m.HostIp = w.binding
+				}
 			}
 			ctx, cancel := inTime(ctx)
 			defer cancel()

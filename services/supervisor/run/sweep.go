@@ -44,7 +44,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 }
 
 func (r *Runner) sweepOne(ctx context.Context, uid string) error {
-	if r.lives.of(uid) != nil {
+	if r.lives.of(uid) != nil || r.joins.any(uid) {
 		return nil
 	}
 	unlock, err := r.lives.lock(ctx, uid)
@@ -54,7 +54,7 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 	defer unlock()
 	c, err := r.Store.GetContainer(uid)
 	known := err == nil
-	if r.lives.of(uid) != nil || (known && c.IsRunning()) {
+	if r.lives.of(uid) != nil || r.joins.any(uid) || (known && c.IsRunning()) {
 		return nil
 	}
 	r.logFor(uid).Info("giving back what no running container has")

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -22,7 +23,7 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		Platform: in.GetPlatform(), StopSignal: in.GetStopSignal(), Pull: pullPolicies[in.GetPull()],
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
-		Network: container.Network{Mode: mode(n.GetMode()), PublishAll: n.GetPublishAll()},
+		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll()},
 	}
 	if in.StopTimeout != nil {
 		after := time.Duration(in.GetStopTimeout()) * time.Second
@@ -33,6 +34,10 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 			Propagation: m.GetPropagation(), CreateSource: m.GetCreateSource()})
 	}
 	var err error
+	if c.Network.Attachments, err = attachments(n.GetNetworks()); err != nil {
+		return c, err
+	}
+	c.Network = c.Network.Normal()
 	if c.Network.Publish, err = Mappings(n.GetPublish()); err != nil {
 		return c, err
 	}
@@ -43,14 +48,6 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 var pullPolicies = map[containerv1.PullPolicy]container.PullPolicy{
 	containerv1.PullPolicy_PULL_POLICY_ALWAYS: container.PullAlways,
 	containerv1.PullPolicy_PULL_POLICY_NEVER:  container.PullNever,
-}
-
-func mode(s string) container.Mode {
-	switch s {
-	case "", "default":
-		return container.ModeBridge
-	}
-	return container.Mode(s)
 }
 
 func exposed(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
@@ -82,7 +79,7 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 		Dns: &containerv1.DnsConfig{Hostname: c.DNS.Hostname, Domainname: c.DNS.Domainname, Servers: c.DNS.Servers,
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
 		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
-			PublishAll: c.Network.PublishAll, Expose: toExposed(c.Network.Expose)},
+			PublishAll: c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments)},
 	}
 	for wire, policy := range pullPolicies {
 		if policy == c.Pull {
@@ -121,7 +118,7 @@ func ToContainer(c *container.Container, logPath string) *containerv1.Container 
 		out.Bindings = ToBindings(live.Bindings)
 		out.HostnamePath, out.HostsPath, out.ResolvConfPath = live.Files.Hostname, live.Files.Hosts, live.Files.ResolvConf
 		out.Hostname = live.Files.HostName
-		out.Sandbox = &networkv1.Sandbox{Owner: c.ID, NetnsPath: live.NetnsPath, Endpoints: toEndpoints(live.Endpoints),
+		out.Sandbox = &networkv1.Sandbox{Owner: cmp.Or(live.SharedWith, c.ID), NetnsPath: live.NetnsPath, Endpoints: toEndpoints(live.Endpoints),
 			Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 		if c.Config.Network.Mode == container.ModeHost {
 			out.Sandbox.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST

@@ -1,0 +1,227 @@
+package container
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Mode is how a container is on the network: one of those below, container:ID, or the name of its first network.
+type Mode string
+
+// The modes.
+const (
+	ModeBridge Mode = "bridge"
+	ModeNone   Mode = "none"
+	ModeHost   Mode = "host"
+
+	joinPrefix = "container:"
+)
+
+// ModeJoin is the mode of a container that shares another one's namespace.
+func ModeJoin(uid string) Mode { return Mode(joinPrefix + uid) }
+
+// Joined answers the container whose namespace is shared; false if it is none's.
+func (m Mode) Joined() (ref string, ok bool) { return strings.CutPrefix(string(m), joinPrefix) }
+
+// Network is how a container is on the network.
+type Network struct {
+	Mode        Mode
+	Attachments []Attachment // in the order of the interfaces
+	Publish     []PortMapping
+	PublishAll  bool
+	Expose      []ExposedPort
+}
+
+// Attachment is a network with what a container wants of it. What is not valid, or empty, was not given.
+type Attachment struct {
+	Network   string // as the user wrote it
+	IPv4      netip.Addr
+	IPv6      netip.Addr
+	MAC       string
+	Aliases   []string
+	Priority  int // of several networks the one with the highest has the default route
+	Interface string
+}
+
+// Normal gives the same with mode and attachments both filled in: a network alone is attached to, and the first attachment is
+// the mode.
+func (n Network) Normal() Network {
+	if n.Mode == "default" {
+		n.Mode = ModeBridge
+	}
+	n.Attachments = slices.Clone(n.Attachments)
+	for i := range n.Attachments {
+		if n.Attachments[i].Network == "default" {
+			n.Attachments[i].Network = string(ModeBridge)
+		}
+	}
+	if n.Mode == "" {
+		n.Mode = ModeBridge
+		if len(n.Attachments) > 0 {
+			n.Mode = Mode(n.Attachments[0].Network)
+		}
+	}
+	if n.Mode.alone() {
+		if len(n.Attachments) == 1 && n.Attachments[0].Network == string(n.Mode) && !n.Attachments[0].asks() {
+			n.Attachments = nil // the mode, written as a network
+		}
+		return n
+	}
+	if len(n.Attachments) == 0 {
+		n.Attachments = []Attachment{{Network: string(n.Mode)}}
+	}
+	return n
+}
+
+// alone tells whether a mode goes with no network.
+func (m Mode) alone() bool {
+	_, joined := m.Joined()
+	return joined || m == ModeNone || m == ModeHost
+}
+
+// asks tells whether anything but the network is given.
+func (a Attachment) asks() bool {
+	return a.IPv4.IsValid() || a.IPv6.IsValid() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != ""
+}
+
+func (c *Config) validateNetwork() error {
+	n := &c.Network
+	if ref, ok := n.Mode.Joined(); ok {
+		return c.validateJoin(ref)
+	}
+	switch n.Mode {
+	case ModeNone, ModeHost:
+		if len(n.Attachments) > 0 {
+			return c.mixed()
+		}
+		if len(n.Publish) > 0 || n.PublishAll {
+			return fault.New(fault.Invalid, c.subject(), "ports cannot be published with --network "+string(n.Mode),
+				fault.WithField("publish"), fault.WithHint("%s", publishHint[n.Mode]))
+		}
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, a := range n.Attachments {
+		if Mode(a.Network).alone() {
+			return c.mixed()
+		}
+		if seen[a.Network] {
+			return fault.Invalidf(c.subject(), "network", "network %q is specified multiple times", a.Network)
+		}
+		seen[a.Network] = true
+		if err := a.Validate(c.subject()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) mixed() error {
+	return fault.New(fault.Invalid, c.subject(), "conflicting options: cannot attach both user-defined and non-user-defined network-modes",
+		fault.WithField("network"), fault.WithHint("host, none and container:NAME take no other network and no network's options"))
+}
+
+// validateJoin refuses what belongs to the namespace that is shared, and can only be its owner's.
+func (c *Config) validateJoin(ref string) error {
+	if ref == "" {
+		return fault.Invalidf(c.subject(), "network", "invalid network mode: invalid container format container:<name|id>")
+	}
+	n, d := &c.Network, &c.DNS
+	for _, clash := range []struct {
+		given       bool
+		field, text string
+	}{
+		{len(n.Attachments) > 0, "network", "container type network cannot be combined with other networks"},
+		{d.Hostname != "" || d.Domainname != "", "hostname", "hostname and the network mode"},
+		{len(n.Publish) > 0 || n.PublishAll, "publish", "port publishing and the container type network mode"},
+		{len(n.Expose) > 0, "expose", "port exposing and the container type network mode"},
+		{len(d.Servers)+len(d.Search)+len(d.Options) > 0, "dns", "dns and the network mode"},
+		{len(d.ExtraHosts) > 0, "add-host", "custom host-to-IP mapping and the network mode"},
+	} {
+		if clash.given {
+			return fault.New(fault.Invalid, c.subject(), "conflicting options: "+clash.text, fault.WithField(clash.field),
+				fault.WithHint("give it to the container whose network is shared"))
+		}
+	}
+	return nil
+}
+
+// Validate tells what is wrong with an attachment by itself.
+func (a Attachment) Validate(subject string) error {
+	switch {
+	case a.Network == "":
+		return fault.Invalidf(subject, "network", "an attachment names no network")
+	case a.IPv4.IsValid() && !a.IPv4.Is4():
+		return fault.Invalidf(subject, "ip", "invalid IPv4 address: %s", a.IPv4)
+	case a.IPv6.IsValid() && !a.IPv6.Is6():
+		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", a.IPv6)
+	case a.Network == string(ModeBridge) && (a.IPv4.IsValid() || a.IPv6.IsValid()):
+		return fault.New(fault.Invalid, subject, "invalid config for network bridge: invalid endpoint settings: "+
+			"user-specified IP address is supported on user-defined networks only", fault.WithField("ip"))
+	case a.Network == string(ModeBridge) && len(a.Aliases) > 0:
+		return fault.New(fault.Invalid, subject, "network-scoped aliases are only supported for user-defined networks", fault.WithField("network-alias"))
+	}
+	for _, alias := range a.Aliases {
+		if alias == "" || strings.ContainsAny(alias, " \t\n\x00") {
+			return fault.Invalidf(subject, "network-alias", "%q is no name", alias)
+		}
+	}
+	if mac, err := net.ParseMAC(a.MAC); a.MAC != "" && (err != nil || len(mac) != 6) {
+		return fault.Invalidf(subject, "mac-address", "%s is not a valid mac address", a.MAC)
+	}
+	return nil
+}
+
+var publishHint = map[Mode]string{
+	ModeHost: "the container uses the host's ports directly: leave out -p",
+	ModeNone: "the container has no network: leave out -p, or use --network bridge",
+}
+
+// Connected gives a copy that is on one more network.
+func (c *Container) Connected(a Attachment, live *Live) *Container {
+	n := *c
+	n.Config.Network.Attachments = append(slices.Clone(c.Config.Network.Attachments), a)
+	n.Live = live
+	return &n
+}
+
+// Disconnected gives a copy that is off a network.
+func (c *Container) Disconnected(network string, live *Live) *Container {
+	n := *c
+	n.Config.Network.Attachments = slices.DeleteFunc(slices.Clone(c.Config.Network.Attachments),
+		func(a Attachment) bool { return a.Network == network })
+	n.Live = live
+	return &n
+}
+
+// Again are the mappings that publish the same host ports again.
+func Again(bindings []Binding) []PortMapping {
+	var out []PortMapping
+	for _, b := range bindings {
+		addr, _ := netip.ParseAddr(b.HostIP) // natagent wrote it; what is not valid means all addresses
+		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort}
+		if !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// Ways are the endpoints by which IPv4 and IPv6 leave, and where published ports lead; nil if there is none. Without a default
+// route it is the first interface with an address.
+func (l *Live) Ways() (ipv4, ipv6 *Endpoint) {
+	for i := range l.Endpoints {
+		e := &l.Endpoints[i]
+		if e.IPv4 != "" && (ipv4 == nil || ipv4.IPv4Gateway == "" && e.IPv4Gateway != "") {
+			ipv4 = e
+		}
+		if e.IPv6 != "" && (ipv6 == nil || ipv6.IPv6Gateway == "" && e.IPv6Gateway != "") {
+			ipv6 = e
+		}
+	}
+	return ipv4, ipv6
+}

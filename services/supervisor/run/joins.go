@@ -1,0 +1,146 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/saga"
+)
+
+// joins are the containers that share the namespace of another one. Who joins and who releases hold the lock of the namespace's
+// owner, so that nobody joins what is just being taken down.
+type joins struct {
+	mu    sync.Mutex
+	owner map[string]string // by who joins
+}
+
+func newJoins() *joins { return &joins{owner: map[string]string{}} }
+
+func (j *joins) add(uid, owner string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.owner[uid] = owner
+}
+
+// drop forgets who joins, and answers whom; empty if nobody.
+func (j *joins) drop(uid string) (owner string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	owner = j.owner[uid]
+	delete(j.owner, uid)
+	return owner
+}
+
+// any tells whether somebody joins an owner.
+func (j *joins) any(owner string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, o := range j.owner {
+		if o == owner {
+			return true
+		}
+	}
+	return false
+}
+
+// joinNamespace takes over the network namespace of another container. It is kept for this one, with lo only, when the other
+// one ends, and is plugged in again when that is started again.
+func (l *launch) joinNamespace(after, with string) saga.Step {
+	return saga.Step{
+		Name: joinNetwork, After: needs(after),
+		Do: func(ctx context.Context) error {
+			live, err := l.r.join(ctx, l.id, with)
+			if err != nil {
+				return err
+			}
+			l.live.NetnsPath, l.live.SharedWith, l.live.Files = live.NetnsPath, live.SharedWith, live.Files
+			l.live.Files.HostName = id.Short(l.id)
+			return nil
+		},
+		Undo: func(ctx context.Context) error { return l.r.leave(ctx, l.id) },
+	}
+}
+
+// shareNames has nothing to do: the name files are the other container's.
+func (l *launch) shareNames() saga.Step {
+	return saga.Step{Name: registerNames, After: []string{joinNetwork}, Do: func(context.Context) error { return nil }}
+}
+
+// join notes that a container shares another one's namespace, and answers what that is.
+func (r *Runner) join(ctx context.Context, uid, with string) (container.Live, error) {
+	if with == uid {
+		return container.Live{}, fault.Invalidf(container.Subject(id.Short(uid)), "network", "cannot join own network namespace")
+	}
+	c, err := r.joinable(with)
+	if err != nil {
+		return container.Live{}, err
+	}
+	unlock, err := r.lives.lock(ctx, ownerOf(c))
+	if err != nil {
+		return container.Live{}, err
+	}
+	defer unlock()
+	if c, err = r.joinable(with); err != nil { // it may have ended while this waited
+		return container.Live{}, err
+	}
+	live := *c.Live
+	live.SharedWith = ownerOf(c)
+	r.joins.add(uid, live.SharedWith)
+	return live, nil
+}
+
+// joinable gives the container that is to be joined, if it runs.
+func (r *Runner) joinable(uid string) (*container.Container, error) {
+	c, err := r.Store.GetContainer(uid)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, container.Subject(id.Short(uid)), "joining network namespace of container: No such container: "+id.Short(uid),
+			fault.WithField("network"))
+	}
+	if !c.IsRunning() {
+		return nil, fault.New(fault.Busy, c.Subject(), "cannot join network namespace of a non running container: container "+c.Config.Name+
+			" is "+string(c.Status), fault.WithField("network"), fault.WithHint("start it first"))
+	}
+	return c, nil
+}
+
+// ownerOf is for whom the namespace was made that a running container is in.
+func ownerOf(c *container.Container) string {
+	if c.Live.SharedWith != "" {
+		return c.Live.SharedWith
+	}
+	return c.ID
+}
+
+// leave ends a container's share in another one's namespace. If it was the last and the owner does not run, the namespace goes.
+func (r *Runner) leave(ctx context.Context, uid string) error {
+	owner := r.joins.drop(uid)
+	if owner == "" || r.joins.any(owner) {
+		return nil
+	}
+	unlock, err := r.lives.lock(ctx, owner)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r.joins.any(owner) || r.lives.of(owner) != nil {
+		return nil
+	}
+	_, err = r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner})
+	_, nerr := r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: owner})
+	return errors.Join(err, nerr)
+}
+
+// restoreJoins finds again who shares whose namespace.
+func (r *Runner) restoreJoins() {
+	for _, c := range r.Store.ListContainers() {
+		if c.IsRunning() && c.Live != nil && c.Live.SharedWith != "" {
+			r.joins.add(c.ID, c.Live.SharedWith)
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+// ConnectNetwork puts a container on one more network. If it runs, that happens at once, and if it fails the container is as before.
+func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error {
+	c, unlock, err := r.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if a.Network, err = r.connectable(ctx, c, a.Network); err != nil {
+		return err
+	}
+	if err := a.Validate(c.Subject()); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == a.Network }) {
+		return fault.New(fault.Exists, c.Subject(), "endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
+	}
+	if !c.IsRunning() {
+		_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Connected(a, c.Live) })
+		return err
+	}
+	plug := func(ctx context.Context) (*networkv1.Sandbox, error) {
+		resp, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: c.ID, Endpoint: wire.ToEndpointSpec(a)})
+		return resp.GetSandbox(), err
+	}
+	back := func(ctx context.Context) error {
+		_, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: a.Network})
+		return err
+	}
+	return r.replug(ctx, c, plug, back, func(c *container.Container, live *container.Live) *container.Container { return c.Connected(a, live) })
+}
+
+// DisconnectNetwork takes a container off a network, at once if it runs.
+func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) error {
+	c, unlock, err := r.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c.Config.Network.Mode == container.ModeHost && network == string(container.ModeHost) {
+		return fault.New(fault.Busy, c.Subject(), "cannot disconnect container from host network - container was created in host network mode")
+	}
+	network = r.networkName(ctx, network)
+	i := slices.IndexFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == network })
+	if i < 0 {
+		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
+	}
+	if !c.IsRunning() {
+		_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Disconnected(network, c.Live) })
+		return err
+	}
+	pull := func(ctx context.Context) (*networkv1.Sandbox, error) {
+		resp, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
+		return resp.GetSandbox(), err
+	}
+	back := func(ctx context.Context) error {
+		_, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: c.ID,
+			Endpoint: wire.ToEndpointSpec(c.Config.Network.Attachments[i])})
+		return err
+	}
+	return r.replug(ctx, c, pull, back, func(c *container.Container, live *container.Live) *container.Container {
+		return c.Disconnected(network, live)
+	})
+}
+
+// replug changes the sandbox of a running container, has its ports follow and stores what has become of it. If that fails, back
+// undoes the change.
+func (r *Runner) replug(ctx context.Context, c *container.Container, change func(context.Context) (*networkv1.Sandbox, error),
+	back func(context.Context) error, store func(*container.Container, *container.Live) *container.Container) error {
+	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
+	defer cancel()
+	sandbox, err := change(ctx)
+	if err != nil {
+		return err
+	}
+	live := *c.Live
+	live.Endpoints = wire.Endpoints(sandbox.GetEndpoints())
+	if live.Bindings, err = r.movePorts(ctx, c, &live); err != nil {
+		return errors.Join(err, back(ctx))
+	}
+	_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return store(c, &live) })
+	return err
+}
+
+// movePorts leads published ports to where the default routes are now, on the same host ports.
+func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *container.Live) ([]container.Binding, error) {
+	if len(c.Live.Bindings) == 0 || ways(c.Live) == ways(now) {
+		return c.Live.Bindings, nil
+	}
+	if _, err := r.Publications.Release(ctx, &natv1.ReleaseRequest{Owner: c.ID}); err != nil {
+		return nil, err
+	}
+	publish := func(live *container.Live) ([]container.Binding, error) {
+		w := ways(live)
+		if w == (way{}) {
+			return nil, nil // nothing leads to it any more
+		}
+		resp, err := r.Publications.Publish(ctx, &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name,
+			Mappings: wire.ToMappings(container.Again(c.Live.Bindings)), Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
+		return wire.Bindings(resp.GetBindings()), err
+	}
+	moved, err := publish(now)
+	if err != nil {
+		_, backErr := publish(c.Live)
+		return c.Live.Bindings, errors.Join(err, backErr)
+	}
+	return moved, nil
+}
+
+// way is where published ports lead, empty for a family that leads nowhere.
+type way struct{ ipv4, ipv6, binding string }
+
+func ways(l *container.Live) way {
+	var w way
+	ipv4, ipv6 := l.Ways()
+	if ipv6 != nil {
+		w.ipv6, w.binding = wire.Address(ipv6.IPv6), ipv6.HostBinding
+	}
+	if ipv4 != nil {
+		w.ipv4, w.binding = wire.Address(ipv4.IPv4), ipv4.HostBinding
+	}
+	return w
+}
+
+// locked finds a container and waits until nobody else works on it.
+func (r *Runner) locked(ctx context.Context, ref string) (*container.Container, func(), error) {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, err := r.lives.lock(ctx, c.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = r.Store.GetContainer(c.ID); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return c, unlock, nil
+}
+
+// connectable gives the name of a network that a container can be put on.
+func (r *Runner) connectable(ctx context.Context, c *container.Container, ref string) (string, error) {
+	refuse := func(text string) (string, error) {
+		return "", fault.New(fault.Busy, c.Subject(), text, fault.WithField("network"))
+	}
+	_, joined := c.Config.Network.Mode.Joined()
+	switch {
+	case joined || c.Config.Network.Mode == container.ModeHost:
+		return refuse("container sharing network namespace with another container or host cannot be connected to any other network")
+	case c.Config.Network.Mode == container.ModeNone || ref == string(container.ModeNone):
+		return refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	case ref == string(container.ModeHost):
+		return refuse("cannot connect container to host network - container must be created in host network mode")
+	}
+	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
+	return resp.GetNetwork().GetName(), err
+}
+
+// networkName gives the full name of a network that a user means; what cannot be found is taken as it is written, as a container
+// may be on a network that is gone.
+func (r *Runner) networkName(ctx context.Context, ref string) string {
+	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
+	if err != nil {
+		return ref
+	}
+	return resp.GetNetwork().GetName()
+}
+
+// settle finds what a new container's network configuration names: networks by their full names, a container that is joined by
+// its id.
+func (l *launch) settle(ctx context.Context) error {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	n := l.req.Config.Network
+	if ref, ok := n.Mode.Joined(); ok {
+		c, err := l.r.Store.FindContainer(ref)
+		if err != nil {
+			return err
+		}
+		n.Mode = container.ModeJoin(c.ID)
+	}
+	for i, a := range n.Attachments {
+		if a.Network == string(container.ModeBridge) {
+			continue // which is always there, or is missed by the launch
+		}
+		resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: a.Network})
+		if err != nil {
+			return err
+		}
+		if n.Attachments[i].Network = resp.GetNetwork().GetName(); i == 0 {
+			n.Mode = container.Mode(n.Attachments[0].Network)
+		}
+	}
+	l.req.Config.Network = n
+	return l.req.Config.Validate() // names may have become the same
+}

@@ -1,0 +1,65 @@
+package wire
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+// Attachment reads a network with its options.
+func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
+	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
+		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName()}
+	for _, a := range []struct {
+		field, text string
+		to          *netip.Addr
+	}{{"ip", in.GetIpv4Address(), &out.IPv4}, {"ip6", in.GetIpv6Address(), &out.IPv6}} {
+		if a.text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddr(a.text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), a.field, "invalid IP address: %s", a.text)
+		}
+		*a.to = addr
+	}
+	return out, nil
+}
+
+func attachments(in []*containerv1.NetworkAttachment) ([]container.Attachment, error) {
+	var out []container.Attachment
+	for _, a := range in {
+		one, err := Attachment(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
+	var out []*containerv1.NetworkAttachment
+	for _, a := range in {
+		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
+			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface})
+	}
+	return out
+}
+
+// ToEndpointSpec writes what netagent needs of it.
+func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
+	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6), MacAddress: a.MAC,
+		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority)}
+}
+
+// addr writes an address, an invalid one as nothing.
+func addr(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
