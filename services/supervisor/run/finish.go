@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/id"
@@ -43,15 +44,19 @@ func (r *Runner) finish(uid string, l *life, exit container.Exit) {
 	c, err := r.Store.GetContainer(uid)
 	if err != nil {
 		log.Error("a running container is not in the store", "error", err)
-		return
+		c = unknown(uid)
 	}
 	back := r.relaunch(c)
+	var stored sync.WaitGroup // the disk works while the services do
+	stored.Go(func() {
+		if err := r.storeExit(c, exit); err != nil {
+			log.Error("the exit could not be stored", "exit_code", exit.Code, "error", err)
+		}
+	})
 	if err := back.release(ctx); err != nil {
 		log.Warn("not everything could be given back; the next sweep tries again", "error", err)
 	}
-	if err := r.storeExit(c, exit); err != nil {
-		log.Error("the exit could not be stored", "exit_code", exit.Code, "error", err)
-	}
+	stored.Wait()
 	log.Info("exited", "name", c.Config.Name, "exit_code", exit.Code, "unseen", exit.Unseen, "removed", c.Config.AutoRemove)
 	l.exit = exit
 	close(l.exited)
