@@ -189,16 +189,16 @@ func (c *Config) checkTLS() error {
 
 // checkTCP refuses to give root to a network.
 func (c *Config) checkTCP() error {
-	var open []string
-	for _, h := range c.Hosts {
+	var open, places []string
+	for i, h := range c.Hosts { // as many as values, if all could be read
 		if !h.Loopback() {
-			open = append(open, h.String())
+			open, places = append(open, h.String()), append(places, where("hosts", c.values["hosts"].Origins[i]))
 		}
 	}
 	if open == nil || c.TLSVerify || c.InsecureTCP {
 		return nil
 	}
-	return fault.New(fault.Invalid, c.subject("hosts"), strings.Join(open, " and ")+" would give root on this machine to whoever reaches it",
+	return fault.New(fault.Invalid, strings.Join(slices.Compact(places), ", "), strings.Join(open, " and ")+" would give root on this machine to whoever reaches it",
 		fault.WithField("hosts"),
 		fault.WithHint("give --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp"))
 }
