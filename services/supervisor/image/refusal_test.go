@@ -105,17 +105,18 @@ func TestCredentialsOpenWhatNeedsThem(t *testing.T) {
 }
 
 func TestMirrorsStandInForDockerHubInTheirOrder(t *testing.T) {
-	broken, empty, full, never := newReg(t), newReg(t), newReg(t), newReg(t)
-	broken.spoilWith(func(w http.ResponseWriter, req *http.Request) {
+	closed, empty, full, never := newReg(t), newReg(t), newReg(t), newReg(t)
+	closed.spoilWith(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Authorization") != "" {
 			t.Error("a mirror was shown the credentials")
 		}
-		refuse(502, "UNKNOWN")(w, req)
+		w.Header().Set("WWW-Authenticate", `Basic realm="here"`)
+		refuse(401, "UNAUTHORIZED")(w, req)
 	})
 	never.spoilWith(func(_ http.ResponseWriter, req *http.Request) { t.Errorf("%s was asked for", req.URL) })
 	full.push("library/nginx:1.27", imageOf(t, manyFiles(t, "a", 1)))
 	h := newHost(t, func(c *image.Config) {
-		c.Mirrors = []string{broken.server.URL, empty.server.URL + "/", full.server.URL, never.server.URL}
+		c.Mirrors = []string{closed.server.URL, empty.server.URL + "/", full.server.URL, never.server.URL}
 	})
 	img, err := h.Pull(context.Background(), image.PullRequest{Reference: "nginx:1.27", Username: "me", Password: "secret"})
 	if err != nil {

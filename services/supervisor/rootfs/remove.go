@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,8 +99,9 @@ func (r *RootFS) Mounted() ([]string, error) {
 		if err != nil {
 			continue
 		}
-		if uid, name := filepath.Split(rel); name == mergedName && id.Valid(strings.TrimSuffix(uid, "/")) {
-			out = append(out, strings.TrimSuffix(uid, "/"))
+		uid, name := filepath.Split(rel)
+		if uid = strings.TrimSuffix(uid, "/"); name == mergedName && id.Valid(uid) && !slices.Contains(out, uid) {
+			out = append(out, uid)
 		}
 	}
 	return out, nil

@@ -115,6 +115,9 @@ func TestMountingAgainChangesNothingAndFilesOutliveTheMount(t *testing.T) {
 		if again := mount(t, r, uid, []string{low}); again != at {
 			t.Errorf("mounted at %s, then %s", at, again)
 		}
+		if n := strings.Count(read(t, "/proc/thread-self/mountinfo"), " "+at+" "); n != 1 {
+			t.Errorf("mounted %d times, want once", n)
+		}
 		for range 2 {
 			if err := r.Unmount(uid); err != nil {
 				t.Fatal(err)

