@@ -167,6 +167,11 @@ func (h *host) reaches(nsPath string, addr string) bool {
 
 func (h *host) reachesWithin(nsPath string, addr string, within time.Duration) bool {
 	h.t.Helper()
+	return errors.Is(h.knock(nsPath, addr, within), unix.ECONNREFUSED)
+}
+
+// knock tries to connect to a port that nobody listens on, and gives the error.
+func (h *host) knock(nsPath string, addr string, within time.Duration) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -183,14 +188,14 @@ func (h *host) reachesWithin(nsPath string, addr string, within time.Duration) b
 		_, err = net.DialTimeout("tcp", net.JoinHostPort(addr, "9"), within)
 		done <- err
 	}()
-	return errors.Is(<-done, unix.ECONNREFUSED)
+	return <-done
 }
 
 // mustReach is reaches for what must.
 func (h *host) mustReach(nsPath string, addr string) {
 	h.t.Helper()
-	if !h.reachesWithin(nsPath, addr, patience) {
-		h.t.Errorf("%s does not reach %s", nsPath, addr)
+	if err := h.knock(nsPath, addr, patience); !errors.Is(err, unix.ECONNREFUSED) {
+		h.t.Errorf("%s does not reach %s: %v", nsPath, addr, err)
 	}
 }
 
