@@ -150,6 +150,14 @@ func addInsecure(c *Config, text string) error {
 	return nil
 }
 
+func setFirewallBackend(c *Config, text string) error {
+	if text != "auto" && text != "nftables" && text != "iptables" {
+		return bad("write auto, nftables or iptables", "%q is not a firewall backend", text)
+	}
+	c.FirewallBackend = text
+	return nil
+}
+
 func setRuntime(c *Config, text string) error {
 	if strings.Contains(text, "/") && !filepath.IsAbs(text) || strings.ContainsAny(text, " \n\x00") {
 		return bad("write a name such as crun, or a path from / on", "%q is neither a name nor an absolute path", text)
