@@ -3,12 +3,15 @@ package dnsagent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -45,21 +48,28 @@ type resolvers struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	running map[string]*resolver.Resolver
+	running map[string]running
 	rules   map[string]registration.Upstream // whom to ask for whom; an owner without a line is not to be served
 }
 
 func newResolvers(keeper string, host *upstream.Host, log *slog.Logger) *resolvers {
 	return &resolvers{
 		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), log: log,
-		running: map[string]*resolver.Resolver{}, rules: map[string]registration.Upstream{},
+		running: map[string]running{}, rules: map[string]registration.Upstream{},
 	}
+}
+
+// running is a resolver on its sockets.
+type running struct {
+	*resolver.Resolver
+	socket uint64 // the inode of the one for UDP, which tells whether netagent has others now
 }
 
 // sockets are a container's, from netagent and not served yet.
 type sockets struct {
-	udp *net.UDPConn
-	tcp net.Listener
+	udp    *net.UDPConn
+	tcp    net.Listener
+	socket uint64
 }
 
 func (s *sockets) close() {
@@ -68,11 +78,8 @@ func (s *sockets) close() {
 	}
 }
 
-// open asks netagent for a container's sockets; nil if the container is served already.
+// open asks netagent for a container's sockets.
 func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
-	if s.serves(owner) {
-		return nil, nil
-	}
 	files, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
 	if err != nil {
 		return nil, err
@@ -82,24 +89,31 @@ func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
 			_ = f.Close() // what is made of them has descriptors of its own
 		}
 	}()
+	on, err := socketsOf(files)
+	return on, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "did not hand over a resolver's two sockets")
+}
+
+func socketsOf(files []*os.File) (*sockets, error) {
 	if len(files) != 2 {
-		return nil, fault.New(fault.Internal, "socket "+s.keeper, "did not hand over two sockets")
+		return nil, fmt.Errorf("got %d files", len(files))
 	}
-	udp, err := net.FilePacketConn(files[0])
+	info, err := files[0].Stat()
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "handed over what is no UDP socket")
+		return nil, err
+	}
+	packets, err := net.FilePacketConn(files[0])
+	if err != nil {
+		return nil, err
+	}
+	udp, ok := packets.(*net.UDPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("got %T for UDP", packets), packets.Close())
 	}
 	tcp, err := net.FileListener(files[1])
 	if err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Internal, "socket "+s.keeper, "handed over what is no TCP socket"), udp.Close())
+		return nil, errors.Join(err, udp.Close())
 	}
-	return &sockets{udp.(*net.UDPConn), tcp}, nil
-}
-
-func (s *resolvers) serves(owner string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running[owner] != nil
+	return &sockets{udp, tcp, info.Sys().(*syscall.Stat_t).Ino}, nil
 }
 
 func (s *resolvers) wanted(owner string) bool {
@@ -117,20 +131,26 @@ func (s *resolvers) know(r *registration.Registration, rule registration.Upstrea
 	s.zone.Put(r.Known())
 }
 
-// serve answers on sockets from now on. If the container is served already, or was released in the meantime, they are closed.
+// serve answers on sockets from now on. If they are served already, or the container was released in the meantime, they are closed.
 func (s *resolvers) serve(owner string, on *sockets) {
 	if on == nil {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.rules[owner]; !known || s.running[owner] != nil {
+	_, known := s.rules[owner]
+	before := s.running[owner]
+	if !known || before.Resolver != nil && before.socket == on.socket {
+		s.mu.Unlock()
 		on.close()
 		return
 	}
 	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Turns: s.turns, Log: s.log, Routes: func() []resolver.Route { return s.routes(owner) }})
 	r.Serve(on.udp, on.tcp)
-	s.running[owner] = r
+	s.running[owner] = running{r, on.socket}
+	s.mu.Unlock()
+	if before.Resolver != nil {
+		before.Close() // netagent, or the container's namespace, is another one than before
+	}
 }
 
 // routes are whom to ask for a container at this moment.
@@ -138,11 +158,10 @@ func (s *resolvers) routes(owner string) []resolver.Route {
 	s.mu.Lock()
 	rule := s.rules[owner]
 	s.mu.Unlock()
-	servers, dial := upstream.WithPort(rule.Servers), resolver.Dial(upstream.FromContainer(s.keeper, owner))
 	if rule.Host {
-		servers, dial = s.host.Servers(), upstream.FromHost
+		return routesTo(s.host.Servers(), upstream.FromHost)
 	}
-	return routesTo(servers, dial)
+	return routesTo(upstream.WithPort(rule.Servers), upstream.FromContainer(s.keeper, owner))
 }
 
 func routesTo(servers []netip.AddrPort, dial resolver.Dial) []resolver.Route {
@@ -162,7 +181,7 @@ func (s *resolvers) forget(ctx context.Context, owner string) {
 	r := s.running[owner]
 	delete(s.running, owner)
 	s.mu.Unlock()
-	if r != nil {
+	if r.Resolver != nil {
 		r.Close()
 	}
 	if !known {
@@ -182,7 +201,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 	turns := make(chan struct{}, resumeAtOnce)
 	for _, owner := range owners {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for s.wanted(owner) {
 				turns <- struct{}{}
 				err := s.tryAgain(ctx, owner)
 				<-turns
@@ -195,6 +214,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 				}
 				select {
 				case <-ctx.Done():
+					return
 				case <-time.After(retry):
 				}
 			}
@@ -203,11 +223,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 	all.Wait()
 }
 
-// tryAgain serves a container, unless it was released in the meantime.
 func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
-	if !s.wanted(owner) {
-		return nil
-	}
 	on, err := s.open(ctx, owner)
 	if err != nil {
 		return err
@@ -219,11 +235,11 @@ func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
 // close stops all of them. The sockets stay with netagent.
 func (s *resolvers) close() {
 	s.mu.Lock()
-	running := slices.Collect(maps.Values(s.running))
+	ending := slices.Collect(maps.Values(s.running))
 	clear(s.running)
 	clear(s.rules) // nobody is served from now on
 	s.mu.Unlock()
-	for _, r := range running {
+	for _, r := range ending {
 		r.Close()
 	}
 }

@@ -13,8 +13,10 @@ import (
 	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/fdpass"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/api"
+	"github.com/fairlead/fairlead/services/netagent/dnssockets"
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
@@ -29,7 +31,7 @@ import (
 // Config is what netagent must be told. Values that are not valid, or empty, have the default.
 type Config struct {
 	DataRoot string // holds net.db
-	ExecRoot string // holds netns/, where namespaces are pinned; on a file system that does not survive a reboot
+	ExecRoot string // holds net-fd.sock, where dnsagent gets sockets, and netns/, where namespaces are pinned; on a file system that does not survive a reboot
 	Log      *slog.Logger
 
 	Bip              netip.Prefix // the default bridge's address and subnet; 172.17.0.1/16
@@ -61,6 +63,8 @@ type Service struct {
 	host       *kernel.Host
 	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
+	names      *dnssockets.Keeper
+	handOver   string // the unix socket at which dnsagent gets sockets
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
 }
@@ -107,7 +111,8 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Space: cfg.AddressSpace,
 		Nameservers: nameservers})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
-	s.Server = api.New(s.networks, s.sandboxes)
+	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names})
 	return s
 }
 
@@ -122,11 +127,16 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start()); err != nil {
 		return err
 	}
+	handOver, err := fdpass.Listen(s.handOver)
+	if err != nil {
+		return err
+	}
 	s.sandboxes.Open()
 	var all sync.WaitGroup
 	defer all.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	all.Go(func() { s.names.Serve(ctx, handOver) })
 	all.Go(func() { s.reconciler.Watch(ctx) })
 	all.Go(func() { s.networks.Finish(ctx) })
 	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
@@ -157,6 +167,20 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 func (s *Service) Close() error {
 	s.host.Close()
 	return s.store.Close()
+}
+
+// sandboxes lets go of the sockets that are kept for names, too, when a namespace is to go.
+type sandboxes struct {
+	*sandbox.Manager
+	names *dnssockets.Keeper
+}
+
+func (s sandboxes) Release(ctx context.Context, owner string, keepNamespace bool) error {
+	err := s.Manager.Release(ctx, owner, keepNamespace)
+	if err == nil && !keepNamespace {
+		s.names.Forget(owner)
+	}
+	return err
 }
 
 // nameservers are the host's, as far as its resolv.conf names them. Without one there are none.

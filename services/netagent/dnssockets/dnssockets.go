@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -51,14 +52,12 @@ func New(sandboxes Sandboxes, log *slog.Logger) *Keeper {
 	return &Keeper{sandboxes: sandboxes, log: log, kept: map[string]*place{}}
 }
 
-// Serve hands sockets over at a unix socket until ctx ends, and then lets go of all of them.
-func (k *Keeper) Serve(ctx context.Context, path string) error {
-	l, err := fdpass.Listen(path)
-	if err != nil {
-		return err
-	}
+// Serve hands sockets over at a unix socket until ctx ends, and then lets go of all of them. The socket comes from package fdpass.
+func (k *Keeper) Serve(ctx context.Context, at *net.UnixListener) {
 	defer k.forgetAll()
-	return fdpass.Serve(ctx, l, k.give)
+	if err := fdpass.Serve(ctx, at, k.give); err != nil {
+		k.log.Error("sockets for names are not handed over any more", "error", err)
+	}
 }
 
 // Forget lets go of an owner's sockets, so that its namespace can go. No error if there are none.

@@ -2,7 +2,6 @@ package dnssockets_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -62,23 +61,15 @@ func start(t testing.TB) *fixture {
 func (f *fixture) serve() {
 	k := dnssockets.New(f, slog.New(slog.DiscardHandler))
 	f.Keeper = k
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- k.Serve(ctx, f.socket) }()
-	f.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			f.t.Error(err)
-		}
-	})
-	f.t.Cleanup(f.stop)
-	for range 500 {
-		if _, err := os.Stat(f.socket); err == nil {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	at, err := fdpass.Listen(f.socket)
+	if err != nil {
+		f.t.Fatal(err)
 	}
-	f.t.Fatal("the socket does not appear")
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); k.Serve(ctx, at) }()
+	f.stop = sync.OnceFunc(func() { cancel(); <-ended })
+	f.t.Cleanup(f.stop)
 }
 
 // resolver is what dnsagent makes of the sockets.
@@ -336,12 +327,11 @@ func TestWhatCannotBeOpenedIsSaid(t *testing.T) {
 // BenchmarkOpen is what a launch waits for.
 func BenchmarkOpen(b *testing.B) {
 	f := start(b)
-	_, ns := f.container()
-	for i := 0; b.Loop(); i++ {
-		owner := fmt.Sprintf("%064d", i)
-		f.put(owner, ns.Path())
+	for b.Loop() {
+		b.StopTimer()
+		owner, _ := f.container()
+		b.StartTimer()
 		f.resolver(owner).close()
-		f.Forget(owner)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
@@ -33,19 +32,11 @@ const (
 // Apply puts the rules into the namespace that a descriptor is of, in place of those that may be there, in one transaction. Once
 // there they also keep the kernel from refusing a question while nobody has the sockets: it gets no answer, and is asked again.
 func Apply(namespace int, resolver netip.Addr, udp, tcp uint16) error {
-	conn, err := nftables.New(nftables.WithNetNSFd(namespace))
+	messages, err := transaction(rules(resolver, udp, tcp))
+	if err == nil {
+		err = send(namespace, messages)
+	}
 	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: TableName}
-	conn.AddTable(table)
-	chain := conn.AddChain(&nftables.Chain{Table: table, Name: "output", Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw})
-	conn.FlushChain(chain) // which, other than to remove the table, makes the kernel wait only where there were rules
-	for _, exprs := range rules(resolver, udp, tcp) {
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs})
-	}
-	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("nftables table %s: %w", TableName, err)
 	}
 	return nil
