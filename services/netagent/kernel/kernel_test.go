@@ -85,7 +85,7 @@ func TestAWatcherHearsOfLinksAndAddressesAndEndsWithItsContext(t *testing.T) {
 			}
 		}
 	}
-	expect(kernel.Change{Link: "br0"}, "ip", "link", "replace", "br0", "type", "bridge")
+	expect(kernel.Change{Link: "br0"}, "sh", "-c", "ip link delete br0; ip link add br0 type bridge")
 	expect(kernel.Change{}, "ip", "addr", "replace", "10.0.0.1/24", "dev", "br0")
 	cancel()
 	select {
