@@ -2,6 +2,7 @@ package carry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,7 +15,7 @@ import (
 )
 
 // reloadPatience is how long another process of the host may take to reload.
-const reloadPatience = 5 * time.Second
+const reloadPatience = 3 * time.Second
 
 // configServer serves fairlead.agent.v1.ConfigService.
 type configServer struct {
@@ -68,6 +69,9 @@ func (s configServer) askOthers(ctx context.Context, req *agentv1.ReloadConfigRe
 			theirs, err := agentv1.NewConfigServiceClient(s.peers.to(name)).ReloadConfig(ctx, req)
 			adding.Lock()
 			defer adding.Unlock()
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = errors.New("it does not answer")
+			}
 			if err != nil {
 				res.Warnings = append(res.Warnings, fmt.Sprintf("service %s has not read the configuration again: %v", name, err))
 				return

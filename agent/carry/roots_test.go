@@ -127,6 +127,8 @@ type roots struct {
 	t       *testing.T
 	ctx     context.Context
 	cfg     *config.Config
+	written *config.Config // what a reload reads; nil: cfg
+	hangups chan struct{}
 	end     context.CancelFunc
 	running context.Context
 	results []chan error
@@ -140,7 +142,7 @@ func newRoots(t *testing.T, more ...config.Setting) *roots {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &roots{t: t, cfg: cfg}
+	r := &roots{t: t, cfg: cfg, hangups: make(chan struct{})}
 	var cancel context.CancelFunc
 	r.ctx, cancel = context.WithTimeout(context.Background(), patience)
 	r.running, r.end = context.WithCancel(r.ctx)
@@ -152,7 +154,25 @@ func newRoots(t *testing.T, more ...config.Setting) *roots {
 }
 
 func (r *roots) options(name string, public bool, services ...carry.Carried) carry.Options {
-	return carry.Options{Name: name, Config: r.cfg, Log: slog.New(slog.DiscardHandler), Services: services, Public: public}
+	return carry.Options{Name: name, Config: r.cfg, Log: slog.New(slog.DiscardHandler), Services: services, Public: public,
+		Reread: r.reread, Hangups: r.hangups}
+}
+
+func (r *roots) reread() (*config.Config, []string, error) {
+	if r.written == nil {
+		return r.cfg, nil, nil
+	}
+	return r.written, []string{"beware"}, nil
+}
+
+// write changes what the next reload reads.
+func (r *roots) write(settings ...config.Setting) {
+	r.t.Helper()
+	var err error
+	settings = append(settings, flag("exec-root", r.cfg.ExecRoot), flag("data-root", r.cfg.DataRoot))
+	if r.written, err = config.Build(config.Layer{Rank: config.Flag, Settings: settings}); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // launch runs a process of the host until stop.
