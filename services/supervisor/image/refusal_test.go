@@ -130,6 +130,18 @@ func TestMirrorsStandInForDockerHubInTheirOrder(t *testing.T) {
 	}
 }
 
+func TestMirrorsChangeWhileRunning(t *testing.T) {
+	r, h := newReg(t), newHost(t)
+	r.push("library/app:1", imageOf(t, manyFiles(t, "a", 1)))
+	if err := h.UseRegistries([]string{r.server.URL}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.UseRegistries([]string{"no URL"}, nil); !fault.Is(err, fault.Invalid) {
+		t.Errorf("%v, want an Invalid fault", err)
+	}
+	h.pull("app:1") // by the mirror of before
+}
+
 func TestAMirrorThatLosesALayerIsLeftForTheNext(t *testing.T) {
 	lossy, full := newReg(t), newReg(t)
 	kept, lost := manyFiles(t, "a", 1), manyFiles(t, "b", 1)
