@@ -25,14 +25,14 @@ type Config struct {
 	DefaultGateway   netip.Addr
 	DefaultGatewayV6 netip.Addr
 	MTU              int
+	IPv6             bool       // the default network has it, with a subnet of the host's own if none is given
+	ICC              bool       // containers of the default network reach each other
+	IPMasq           bool       // containers of the default network leave with the host's address
+	IP               netip.Addr // where its ports are published that name no address; 0.0.0.0 is everywhere
+	HostGateways     []netip.Addr
+	Pools            []Pool // where the subnets of networks come from; empty: Docker's ranges
 
-	FirewallBackend string     // auto, nftables or iptables
-	IPv6            bool       // the default network has it, with a subnet of the host's own if none is given
-	ICC             bool       // containers of the default network reach each other
-	IPMasq          bool       // containers of the default network leave with the host's address
-	IP              netip.Addr // where its ports are published that name no address; 0.0.0.0 is everywhere
-	HostGateways    []netip.Addr
-	Pools           []Pool // where the subnets of networks come from; empty: Docker's ranges
+	FirewallBackend string // auto, nftables or iptables
 
 	DNS        []netip.Addr
 	DNSSearch  []string
