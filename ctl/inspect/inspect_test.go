@@ -69,13 +69,13 @@ func TestDocumentsAreShapedAsDockers(t *testing.T) {
 	created := &containerv1.Container{Id: "c2", Status: containerv1.ContainerStatus_CONTAINER_STATUS_EXITED, ExitCode: 3, OomKilled: true,
 		Error: "no", CreatedAt: at(0), FinishedAt: at(9), Args: []string{"sh"},
 		Config: &containerv1.ContainerConfig{Name: "b", Image: "x", Entrypoint: []string{"sh"}, Network: &containerv1.NetworkConfig{Mode: "none"}}}
-	bridge := &networkv1.Network{Id: "n1", Name: "bridge", Driver: "bridge", Bridge: "docker0", Mtu: 1500, Masquerade: true, CreatedAt: at(0),
-		InterContainer: true, Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", IpRange: "172.17.1.0/24", Gateway: "172.17.0.1"}}}
+	bridge := &networkv1.Network{Id: "n1", Name: "bridge", Driver: "bridge", Predefined: true, Ipv4: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, CreatedAt: at(0),
+		InterContainer: true, Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", IpRange: "172.17.1.0/24", Gateway: "172.17.0.1", AuxAddresses: map[string]string{"a": "172.17.0.9"}, Used: 4, Free: 254}}}
 	for name, doc := range map[string]any{
 		"running": inspect.Of(running(), image),
 		"exited":  inspect.Of(created, nil),
 		"image":   inspect.OfImage(image),
-		"network": inspect.OfNetwork(bridge),
+		"network": inspect.OfNetwork(bridge, []*containerv1.Container{running()}),
 	} {
 		got, err := inspect.Indent([]any{doc})
 		if err != nil {

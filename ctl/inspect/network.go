@@ -2,7 +2,9 @@ package inspect
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
+	"strings"
 
 	"github.com/fairlead/fairlead/ctl/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -58,8 +60,12 @@ type Endpoint struct {
 	MacAddress          string
 }
 
-// defaultMode is the network of a container that names none.
-const defaultMode = "bridge"
+const (
+	// defaultMode is the network of a container that names none.
+	defaultMode = "bridge"
+	// joinPrefix starts the mode of a container that shares the network of another one, and has none of its own.
+	joinPrefix = "container:"
+)
 
 func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 	net, dns := cfg.GetNetwork(), cfg.GetDns()
@@ -132,7 +138,7 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 		s.Networks[e.GetNetworkName()] = endpointOf(e)
 	}
 	name := mode(c.GetConfig().GetNetwork())
-	if len(s.Networks) == 0 {
+	if len(s.Networks) == 0 && !strings.HasPrefix(name, joinPrefix) {
 		s.Networks[name] = &Endpoint{}
 	}
 	if e := s.Networks[name]; e != nil {
@@ -184,13 +190,19 @@ func exposedOf(exposed []*containerv1.ExposedPort) map[string]struct{} {
 
 // Network is what `network inspect` prints.
 type Network struct {
-	Name    string
-	ID      string `json:"Id"`
-	Created string
-	Scope   string
-	Driver  string
-	IPAM    IPAM
-	Options map[string]string
+	Name       string
+	ID         string `json:"Id"`
+	Created    string
+	Scope      string
+	Driver     string
+	EnableIPv4 bool
+	EnableIPv6 bool
+	IPAM       IPAM
+	Internal   bool
+	Containers map[string]NetworkContainer
+	Options    map[string]string
+	Labels     map[string]string
+	Status     NetworkStatus
 }
 
 // IPAM is where a network's addresses come from.
@@ -201,23 +213,64 @@ type IPAM struct {
 
 // Pool is one subnet.
 type Pool struct {
-	Subnet  string
-	IPRange string `json:",omitempty"`
-	Gateway string `json:",omitempty"`
+	Subnet             string
+	IPRange            string            `json:",omitempty"`
+	Gateway            string            `json:",omitempty"`
+	AuxiliaryAddresses map[string]string `json:",omitempty"`
 }
 
-// OfNetwork makes the document of a network. The options are those of Docker's bridge driver.
-func OfNetwork(n *networkv1.Network) *Network {
-	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
-		IPAM: IPAM{Driver: "default", Config: []Pool{}}, Options: map[string]string{}}
-	for _, p := range n.GetPools() {
-		doc.IPAM.Config = append(doc.IPAM.Config, Pool{p.GetSubnet(), p.GetIpRange(), p.GetGateway()})
+// NetworkContainer is a running container on a network.
+type NetworkContainer struct {
+	Name        string
+	EndpointID  string
+	MacAddress  string
+	IPv4Address string
+	IPv6Address string
+}
+
+// NetworkStatus is how full a network is.
+type NetworkStatus struct {
+	IPAM struct {
+		Subnets map[string]SubnetStatus
 	}
-	if n.GetBridge() != "" {
+}
+
+// SubnetStatus is how full a subnet is.
+type SubnetStatus struct {
+	IPsInUse            uint64
+	DynamicIPsAvailable uint64
+}
+
+// OfNetwork makes the document of a network and of those among some containers that are on it. The options are those that were
+// given; for the default bridge, which nobody has made, those that it has.
+func OfNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
+	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
+		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(), IPAM: IPAM{Driver: "default", Config: []Pool{}},
+		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}}
+	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
+	for _, p := range n.GetPools() {
+		doc.IPAM.Config = append(doc.IPAM.Config, Pool{p.GetSubnet(), p.GetIpRange(), p.GetGateway(), p.GetAuxAddresses()})
+		doc.Status.IPAM.Subnets[p.GetSubnet()] = SubnetStatus{p.GetUsed(), p.GetFree()}
+	}
+	if n.GetPredefined() && n.GetBridge() != "" {
 		doc.Options["com.docker.network.bridge.name"] = n.GetBridge()
 		doc.Options["com.docker.network.bridge.enable_icc"] = strconv.FormatBool(n.GetInterContainer())
 		doc.Options["com.docker.network.bridge.enable_ip_masquerade"] = strconv.FormatBool(n.GetMasquerade())
 		doc.Options["com.docker.network.driver.mtu"] = strconv.Itoa(int(n.GetMtu()))
 	}
+	maps.Copy(doc.Options, n.GetOptions())
+	maps.Copy(doc.Labels, n.GetLabels())
 	return doc
+}
+
+func on(networkID string, containers []*containerv1.Container) map[string]NetworkContainer {
+	out := map[string]NetworkContainer{}
+	for _, c := range containers {
+		for _, e := range c.GetSandbox().GetEndpoints() {
+			if e.GetNetworkId() == networkID {
+				out[c.GetId()] = NetworkContainer{c.GetConfig().GetName(), e.GetId(), e.GetMacAddress(), e.GetIpv4Address(), e.GetIpv6Address()}
+			}
+		}
+	}
+	return out
 }

@@ -18,7 +18,9 @@ import (
 // options are the flags that run and create share.
 type options struct {
 	name, workdir, user, entrypoint, hostname, domainname string
-	network, runtime, platform, pull, stopSignal          string
+	runtime, platform, pull, stopSignal                   string
+	ip, ip6, mac                                          string
+	networks, aliases                                     []string
 	env, envFiles, volumes, mounts, labels                []string
 	dns, dnsSearch, dnsOptions, hosts, publish, expose    []string
 	stopTimeout                                           uint32
@@ -33,6 +35,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 		switch name {
 		case "net":
 			name = "network"
+		case "net-alias":
+			name = "network-alias"
 		case "dns-opt":
 			name = "dns-option"
 		}
@@ -68,7 +72,11 @@ func (o *options) processFlags(f *pflag.FlagSet) {
 }
 
 func (o *options) networkFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.network, "network", "", "`NETWORK` to be on: bridge (the default), none or host")
+	f.StringArrayVar(&o.networks, "network", nil, "`NETWORK` to be on: a name, bridge (the default), none, host or container:CONTAINER;\nname=NETWORK[,ip=…][,ip6=…][,mac-address=…][,alias=…][,gw-priority=…] has options;\ngiven several times, the interfaces are in this order")
+	f.StringVar(&o.ip, "ip", "", "IPv4 `ADDRESS` on the first network")
+	f.StringVar(&o.ip6, "ip6", "", "IPv6 `ADDRESS` on the first network")
+	f.StringVar(&o.mac, "mac-address", "", "Hardware `ADDRESS` on the first network")
+	f.StringArrayVar(&o.aliases, "network-alias", nil, "Further `NAME` on the first network")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL]`; ports may be ranges")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
 	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")

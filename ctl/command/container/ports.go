@@ -8,7 +8,10 @@ import (
 )
 
 func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {
-	cfg.Network = &containerv1.NetworkConfig{Mode: o.network, PublishAll: o.publishAll}
+	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll}
+	if err := o.addAttachments(cfg.Network); err != nil {
+		return err
+	}
 	for _, spec := range o.publish {
 		m, err := portspec.Parse(spec)
 		if err != nil {

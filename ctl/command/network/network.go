@@ -3,6 +3,10 @@ package network
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,25 +15,33 @@ import (
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
 	"github.com/fairlead/fairlead/ctl/inspect"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
 // Group is `fairlead network`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("network", "Look at networks", newList(c), c.InspectCommand("network", Document))
+	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newDisconnect(c), newList(c), newPrune(c), newRemove(c),
+		c.InspectCommand("network", Document))
 }
 
 type listOptions struct {
 	quiet, noTrunc bool
 	format         string
+	filters        []string
 }
 
 // row is a line of the list. The fields are Docker's.
 type row struct {
-	Driver string
-	ID     string
-	Name   string
-	Scope  string
+	CreatedAt string
+	Driver    string
+	ID        string
+	IPv4      string
+	IPv6      string
+	Internal  string
+	Labels    string
+	Name      string
+	Scope     string
 }
 
 const columns = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
@@ -42,18 +54,29 @@ func newList(c *cli.CLI) *cobra.Command {
 		Short:   "List networks",
 		Long: `List networks.
 
-A template for --format has .ID .Name .Driver and .Scope; "table TEMPLATE" makes a table of it.`,
+A template for --format has .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels and .CreatedAt;
+"table TEMPLATE" makes a table of it.
+
+Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, driver=NAME, scope=local,
+type=builtin|custom, label=KEY or label=KEY=VALUE (all of them must fit).`,
 		Args: cli.Exactly(0),
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), c) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fits, err := parseFilter(o.filters)
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
+			}
+			return o.run(cmd.Context(), c, fits)
+		},
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
 	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
 	return cmd
 }
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, fits func(*networkv1.Network) bool) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -64,7 +87,10 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	}
 	rows := []row{}
 	for _, n := range res.GetNetworks() {
-		r := row{n.GetDriver(), n.GetId(), n.GetName(), "local"}
+		if !fits(n) {
+			continue
+		}
+		r := rowOf(n)
 		if !o.noTrunc {
 			r.ID = id.Short(r.ID)
 		}
@@ -74,14 +100,30 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	if o.quiet {
 		text = "{{.ID}}"
 	}
-	return format.Print(c.Out, text, columns, row{"DRIVER", "NETWORK ID", "NAME", "SCOPE"}, rows)
+	return format.Print(c.Out, text, columns, header, rows)
 }
 
-// Document is what `inspect` prints of a network.
+// header has the titles of the columns.
+var header = row{"CREATED AT", "DRIVER", "NETWORK ID", "IPV4", "IPV6", "INTERNAL", "LABELS", "NAME", "SCOPE"}
+
+func rowOf(n *networkv1.Network) row {
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(n.GetLabels())) {
+		labels = append(labels, key+"="+n.GetLabels()[key])
+	}
+	return row{n.GetCreatedAt().AsTime().String(), n.GetDriver(), n.GetId(), strconv.FormatBool(n.GetIpv4()), strconv.FormatBool(n.GetIpv6()),
+		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), "local"}
+}
+
+// Document is what `inspect` prints of a network. Who is on it is left out if the supervisor does not answer.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	res, err := cl.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: reference})
 	if err != nil {
 		return nil, err
 	}
-	return inspect.OfNetwork(res.GetNetwork()), nil
+	list, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{})
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return inspect.OfNetwork(res.GetNetwork(), list.GetContainers()), nil
 }

@@ -1,0 +1,87 @@
+package network
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/networkspec"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+type createOptions struct {
+	driver                         string
+	subnets, ranges, gateways, aux []string
+	labels, options                []string
+	internal, ipv4, ipv6           bool
+}
+
+func newCreate(c *cli.CLI) *cobra.Command {
+	var o createOptions
+	cmd := &cobra.Command{
+		Use:   "create [OPTIONS] NETWORK",
+		Short: "Create a network",
+		Long: `Create a network.
+
+A subnet that is not given is taken from the default pools, where nothing else of this host is. Options of bridge
+networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
+.bridge.inhibit_ipv4, .driver.mtu and .container_iface_prefix.`,
+		Args: cli.Exactly(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := o.request(args[0])
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("ipv4") {
+				req.Ipv4 = &o.ipv4
+			}
+			if cmd.Flags().Changed("ipv6") {
+				req.Ipv6 = &o.ipv6
+			}
+			return create(cmd.Context(), c, req)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.driver, "driver", "d", "bridge", "`DRIVER` that makes the network")
+	f.StringArrayVar(&o.subnets, "subnet", nil, "Subnet `CIDR`, one a family; 0.0.0.0/25 is any of that length")
+	f.StringArrayVar(&o.ranges, "ip-range", nil, "Part `CIDR` of the subnet that containers' addresses come from")
+	f.StringArrayVar(&o.gateways, "gateway", nil, "`IP` address of the host in the subnet; the first unless given")
+	f.StringArrayVar(&o.aux, "aux-address", nil, "Address `NAME=IP` that no container gets")
+	f.BoolVar(&o.internal, "internal", false, "Let nothing in or out")
+	f.BoolVar(&o.ipv4, "ipv4", true, "Give containers IPv4 addresses")
+	f.BoolVar(&o.ipv6, "ipv6", false, "Give containers IPv6 addresses")
+	f.StringArrayVar(&o.labels, "label", nil, "Label with a `KEY[=VALUE]`")
+	f.StringArrayVarP(&o.options, "opt", "o", nil, "Driver option `KEY=VALUE`")
+	return cmd
+}
+
+func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
+	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal}
+	pools, err := networkspec.Pools(o.subnets, o.ranges, o.gateways, o.aux)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range pools {
+		req.Pools = append(req.Pools, &networkv1.PoolSpec{Subnet: p.Subnet, IpRange: p.Range, Gateway: p.Gateway, AuxAddresses: p.Aux})
+	}
+	if req.Labels, err = networkspec.Map("label", o.labels); err != nil {
+		return nil, err
+	}
+	req.Options, err = networkspec.Map("opt", o.options)
+	return req, err
+}
+
+func create(ctx context.Context, c *cli.CLI, req *networkv1.CreateNetworkRequest) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Networks.CreateNetwork(ctx, req)
+	if err != nil {
+		return err
+	}
+	c.Println(res.GetNetwork().GetId())
+	return nil
+}

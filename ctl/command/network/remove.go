@@ -1,0 +1,159 @@
+package network
+
+import (
+	"bufio"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+func newRemove(c *cli.CLI) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm [OPTIONS] NETWORK [NETWORK...]",
+		Aliases: []string{"remove"},
+		Short:   "Remove one or more networks",
+		Args:    cli.AtLeast(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			return c.Each(cmd.Context(), args, func(ctx context.Context, reference string) (string, error) {
+				_, err := cl.Networks.DeleteNetwork(ctx, &networkv1.DeleteNetworkRequest{Reference: reference})
+				if force && fault.Is(err, fault.NotFound) {
+					err = &cli.Tolerated{Err: err}
+				}
+				return reference, err
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "One that is not there is no error")
+	return cmd
+}
+
+type pruneOptions struct {
+	force   bool
+	filters []string
+}
+
+func newPrune(c *cli.CLI) *cobra.Command {
+	var o pruneOptions
+	cmd := &cobra.Command{
+		Use:   "prune [OPTIONS]",
+		Short: "Remove all networks that no running container is on",
+		Long: `Remove all networks that no running container is on.
+
+Filters: until=DURATION (made longer ago) or a time as in RFC 3339, label=KEY[=VALUE] and label!=KEY[=VALUE]; all must fit.`,
+		Args: cli.Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := parsePruneFilter(o.filters, c.Now())
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
+			}
+			if !o.force && !sure(c) {
+				return &cli.ExitError{Code: cli.Failed, Err: cli.Verbatim("operation canceled")}
+			}
+			return prune(cmd.Context(), c, f)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask")
+	cmd.Flags().StringArrayVar(&o.filters, "filter", nil, "Only those that fit `KIND=VALUE`")
+	return cmd
+}
+
+// sure asks the user.
+func sure(c *cli.CLI) bool {
+	c.Printf("WARNING! This will remove all custom networks not used by at least one running container.\nAre you sure you want to continue? [y/N] ")
+	answer, _ := bufio.NewReader(c.In).ReadString('\n') // no answer is none
+	return strings.EqualFold(strings.TrimSpace(answer), "y")
+}
+
+func prune(ctx context.Context, c *cli.CLI, fits func(*networkv1.Network) bool) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
+	if err != nil {
+		return err
+	}
+	var gone []string
+	for _, n := range res.GetNetworks() {
+		if n.GetPredefined() || !fits(n) {
+			continue
+		}
+		deleted, err := deleteUnused(ctx, cl, n.GetId())
+		if err != nil {
+			return err
+		}
+		if deleted {
+			gone = append(gone, n.GetName())
+		}
+	}
+	if len(gone) > 0 {
+		c.Println("Deleted Networks:\n" + strings.Join(gone, "\n") + "\n")
+	}
+	return nil
+}
+
+// deleteUnused deletes a network, unless somebody is on it or it has gone meanwhile.
+func deleteUnused(ctx context.Context, cl *client.Client, networkID string) (bool, error) {
+	_, err := cl.Networks.DeleteNetwork(ctx, &networkv1.DeleteNetworkRequest{Reference: networkID})
+	if fault.Is(err, fault.Busy) || fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// parsePruneFilter reads until=, label= and label!=.
+func parsePruneFilter(specs []string, now time.Time) (func(*networkv1.Network) bool, error) {
+	var all []func(*networkv1.Network) bool
+	for _, spec := range specs {
+		kind, value, ok := strings.Cut(spec, "=")
+		switch {
+		case !ok:
+			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
+		case kind == "label":
+			all = append(all, func(n *networkv1.Network) bool { return hasLabel(n, value) })
+		case kind == "label!":
+			all = append(all, func(n *networkv1.Network) bool { return !hasLabel(n, value) })
+		case kind == "until":
+			until, err := moment(value, now)
+			if err != nil {
+				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is neither a duration nor a time as in RFC 3339", value)
+			}
+			all = append(all, func(n *networkv1.Network) bool { return n.GetCreatedAt().AsTime().Before(until) })
+		default:
+			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are until, label and label!", kind)
+		}
+	}
+	return func(n *networkv1.Network) bool {
+		for _, fits := range all {
+			if !fits(n) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}
+
+func moment(text string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	return time.Parse(time.RFC3339, text)
+}
+
+func hasLabel(n *networkv1.Network, spec string) bool {
+	key, want, valued := strings.Cut(spec, "=")
+	got, ok := n.GetLabels()[key]
+	return ok && (!valued || got == want)
+}

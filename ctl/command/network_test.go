@@ -1,0 +1,162 @@
+package command_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/ctl/client/clienttest"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+func networkNamed(name string, change func(*networkv1.Network)) *networkv1.Network {
+	n := &networkv1.Network{Id: strings.Repeat(name[len(name)-1:], 64), Name: name, Driver: "bridge", Ipv4: true, CreatedAt: ago(time.Hour)}
+	change(n)
+	return n
+}
+
+func someNetworks() clienttest.Call {
+	return clienttest.Answers(&networkv1.ListNetworksResponse{Networks: []*networkv1.Network{
+		networkNamed("neta", func(n *networkv1.Network) { n.Labels = map[string]string{"env": "test", "a": ""}; n.Internal = true }),
+		networkNamed("netb", func(n *networkv1.Network) { n.Ipv6 = true; n.CreatedAt = ago(time.Minute) }),
+		networkNamed("bridge", func(n *networkv1.Network) { n.Predefined = true }),
+	}})
+}
+
+func TestANetworkIsMadeAsTheFlagsSay(t *testing.T) {
+	made := clienttest.Script{"CreateNetwork": {clienttest.Answers(&networkv1.CreateNetworkResponse{Network: &networkv1.Network{Id: "new"}})}}
+	on, off := true, false
+	for _, c := range []struct {
+		args string
+		want *networkv1.CreateNetworkRequest
+	}{
+		{"network create n1", &networkv1.CreateNetworkRequest{Name: "n1", Driver: "bridge"}},
+		{"network create --subnet 10.1.0.0/16 --subnet fd00::/64 --ip-range 10.1.2.0/24 --gateway 10.1.0.9 --aux-address a=10.1.0.5 --ipv6 --ipv4=false n1",
+			&networkv1.CreateNetworkRequest{Name: "n1", Driver: "bridge", Ipv4: &off, Ipv6: &on, Pools: []*networkv1.PoolSpec{
+				{Subnet: "10.1.0.0/16", IpRange: "10.1.2.0/24", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"a": "10.1.0.5"}}, {Subnet: "fd00::/64"}}}},
+		{"network create -d bridge --internal --label env=test --label x -o com.docker.network.driver.mtu=1400 n1", &networkv1.CreateNetworkRequest{Name: "n1",
+			Driver: "bridge", Internal: true, Labels: map[string]string{"env": "test", "x": ""}, Options: map[string]string{"com.docker.network.driver.mtu": "1400"}}},
+	} {
+		got := execute(t, row{args: c.args, script: made})
+		if got.stdout != "new\n" || got.stderr != "" || len(got.requests) != 1 {
+			t.Fatalf("%s: %+v", c.args, got)
+		}
+		req := got.requests[0].(*networkv1.CreateNetworkRequest)
+		if !id.Valid(req.GetId()) {
+			t.Errorf("%s: the id is %q", c.args, req.GetId())
+		}
+		if req.Id = ""; !proto.Equal(req, c.want) {
+			t.Errorf("%s\nasked %v\n want %v", c.args, req, c.want)
+		}
+	}
+	checkAll(t, []row{
+		{args: "network create --gateway 10.1.0.1 n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --subnet: every ip-range or gateway must have a corresponding subnet\n"},
+		{args: "network create --subnet 10.1.0.0/16 --gateway 10.2.0.1 n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --gateway 10.2.0.1: no matching subnet for gateway 10.2.0.1\n"},
+		{args: "network create", code: 1, stderr: "fairlead: 'fairlead network create' requires exactly 1 argument; see 'fairlead network create --help'\n"},
+	})
+}
+
+func TestNetworksAreFilteredAndFormatted(t *testing.T) {
+	list := clienttest.Script{"ListNetworks": {someNetworks()}}
+	checkAll(t, []row{
+		{args: "network ls", script: list, stdout: "NETWORK ID     NAME      DRIVER    SCOPE\naaaaaaaaaaaa   neta      bridge    local\n" +
+			"bbbbbbbbbbbb   netb      bridge    local\neeeeeeeeeeee   bridge    bridge    local\n"},
+		{args: "network ls -f type=custom -f name=^net -q", script: list, stdout: "aaaaaaaaaaaa\nbbbbbbbbbbbb\n"},
+		{args: "network ls -f label=env=test -f label=a --format '{{.Name}} {{.Labels}} {{.Internal}} {{.IPv4}} {{.IPv6}}'", script: list,
+			stdout: "neta a=,env=test true true false\n"},
+		{args: "network ls -f id=bbb -f id=eee --format {{.Name}}", script: list, stdout: "netb\nbridge\n"},
+		{args: "network ls -f driver=nosuch -q", script: list},
+		{args: "network ls -f nosuch=x", code: 1, stderr: "fairlead: --filter nosuch=x: invalid filter 'nosuch'; known are name, id, driver, scope, type and label; see 'fairlead network ls --help'\n"},
+		{args: "network ls -f x", code: 1, stderr: "fairlead: --filter x: bad format of filter (expected name=value); see 'fairlead network ls --help'\n"},
+		{args: "network ls -f type=x", code: 1, stderr: "fairlead: --filter type=x: invalid filter 'type=x'; it is builtin or custom; see 'fairlead network ls --help'\n"},
+	})
+}
+
+func TestNetworksAreRemoved(t *testing.T) {
+	ok := clienttest.Answers(&networkv1.DeleteNetworkResponse{Id: "x"})
+	gone := clienttest.Fails(fault.NotFoundf("network n2", "not found"))
+	busy := clienttest.Fails(fault.New(fault.Busy, "network n2", "error while removing network: network n2 has active endpoints (name:\"c1\" id:\"d8\")"))
+	checkAll(t, []row{
+		{args: "network rm n1", script: clienttest.Script{"DeleteNetwork": {ok}}, stdout: "n1\n", requests: []proto.Message{&networkv1.DeleteNetworkRequest{Reference: "n1"}}},
+		{args: "network rm n2", script: clienttest.Script{"DeleteNetwork": {busy}}, code: 1,
+			stderr: "fairlead: network n2: error while removing network: network n2 has active endpoints (name:\"c1\" id:\"d8\")\n"},
+		{args: "network rm n2", script: clienttest.Script{"DeleteNetwork": {gone}}, stderr: "fairlead: network n2: not found\n", code: 1},
+		{args: "network rm -f n2", script: clienttest.Script{"DeleteNetwork": {gone}}, stderr: "fairlead: network n2: not found\n"},
+	})
+}
+
+func TestUnusedNetworksArePruned(t *testing.T) {
+	ok := clienttest.Answers(&networkv1.DeleteNetworkResponse{})
+	busy := clienttest.Fails(fault.New(fault.Busy, "network neta", "has active endpoints"))
+	script := func(calls ...clienttest.Call) clienttest.Script {
+		return clienttest.Script{"ListNetworks": {someNetworks()}, "DeleteNetwork": calls}
+	}
+	const question = "WARNING! This will remove all custom networks not used by at least one running container.\nAre you sure you want to continue? [y/N] "
+	checkAll(t, []row{
+		{args: "network prune -f", script: script(ok), stdout: "Deleted Networks:\nneta\nnetb\n\n"},
+		{args: "network prune -f", script: script(busy, ok), stdout: "Deleted Networks:\nnetb\n\n"},
+		{args: "network prune -f", script: script(busy)},
+		{args: "network prune -f --filter until=30m", script: script(ok), stdout: "Deleted Networks:\nneta\n\n"},
+		{args: "network prune -f --filter label!=env", script: script(ok), stdout: "Deleted Networks:\nnetb\n\n"},
+		{args: "network prune -f --filter label=env=test", script: script(ok), stdout: "Deleted Networks:\nneta\n\n"},
+		{args: "network prune", stdin: "y\n", script: script(ok), stdout: question + "Deleted Networks:\nneta\nnetb\n\n"},
+		{args: "network prune", stdin: "\n", stdout: question, stderr: "operation canceled\n", code: 1, requests: []proto.Message{}},
+		{args: "network prune -f --filter until=x", code: 1,
+			stderr: "fairlead: --filter until=x: \"x\" is neither a duration nor a time as in RFC 3339; see 'fairlead network prune --help'\n"},
+	})
+}
+
+func TestContainersAreConnectedAndDisconnected(t *testing.T) {
+	script := clienttest.Script{"ConnectNetwork": {clienttest.Answers(&containerv1.ConnectNetworkResponse{})},
+		"DisconnectNetwork": {clienttest.Answers(&containerv1.DisconnectNetworkResponse{})}}
+	checkAll(t, []row{
+		{args: "network connect n1 web", script: script, requests: []proto.Message{&containerv1.ConnectNetworkRequest{Reference: "web",
+			Network: &containerv1.NetworkAttachment{Network: "n1"}}}},
+		{args: "network connect --ip 10.0.0.5 --ip6 fd00::5 --mac-address 02-00-00-00-00-01 --alias a --alias b --gw-priority 4 --driver-opt com.docker.network.endpoint.ifname=lan n1 web",
+			script: script, requests: []proto.Message{&containerv1.ConnectNetworkRequest{Reference: "web", Network: &containerv1.NetworkAttachment{Network: "n1",
+				Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01", Aliases: []string{"a", "b"}, GatewayPriority: 4, InterfaceName: "lan"}}}},
+		{args: "network connect --ip x n1 web", stderr: "fairlead: --ip x: invalid IP address: x\n", code: 1, requests: []proto.Message{}},
+		{args: "network disconnect n1 web", script: script, requests: []proto.Message{&containerv1.DisconnectNetworkRequest{Reference: "web", Network: "n1"}}},
+	})
+}
+
+func TestARunIsOnTheNetworksThatTheFlagsName(t *testing.T) {
+	script := clienttest.Script{"RunContainer": {clienttest.Answers(runStarted("c1"))}}
+	for args, want := range map[string]*containerv1.NetworkConfig{
+		"":                        {},
+		"--network none":          {Mode: "none"},
+		"--net n1":                {Mode: "n1"},
+		"--network container:web": {Mode: "container:web"},
+		"--ip 10.0.0.5":           {Networks: []*containerv1.NetworkAttachment{{Network: "default", Ipv4Address: "10.0.0.5"}}},
+		"--network n1 --ip 10.0.0.5 --ip6 fd00::5 --mac-address 02:00:00:00:00:01 --network-alias a": {Networks: []*containerv1.NetworkAttachment{{Network: "n1",
+			Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01", Aliases: []string{"a"}}}},
+		"--network name=n1,ip=10.0.0.5,gw-priority=1 --network n2": {Networks: []*containerv1.NetworkAttachment{
+			{Network: "n1", Ipv4Address: "10.0.0.5", GatewayPriority: 1}, {Network: "n2"}}},
+	} {
+		got := execute(t, row{args: "run -d " + args + " nginx", script: script})
+		if len(got.requests) != 1 {
+			t.Fatalf("%s: %+v", args, got)
+		}
+		if req := got.requests[0].(*containerv1.RunContainerRequest); !proto.Equal(req.GetRun().GetConfig().GetNetwork(), want) {
+			t.Errorf("%s: asked for %v, want %v", args, req.GetRun().GetConfig().GetNetwork(), want)
+		}
+	}
+	for args, want := range map[string]string{
+		"--network n1 --network n1":                   `network "n1" is specified multiple times`,
+		"--network name=n1,ip=10.0.0.5 --ip 10.0.0.6": "conflicting options: --ip is also given with --network",
+		"--mac-address xx":                            "xx is not a valid mac address",
+		"--ip fd00::1 --network n1":                   "invalid IP address: fd00::1",
+	} {
+		got := execute(t, row{args: "run -d " + args + " nginx"})
+		if !strings.Contains(got.stderr, want) || got.code != 125 || len(got.requests) != 0 {
+			t.Errorf("%s: %+v", args, got)
+		}
+	}
+}
