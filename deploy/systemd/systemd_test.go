@@ -181,6 +181,7 @@ func TestEachUnitStartsItsAgentAndHasItsCapabilitiesOnly(t *testing.T) {
 		u := read(t, s.unit)
 		for option, want := range map[string]string{
 			"Service.Type": "notify", "Service.ExecStart": agent + s.arguments,
+			"Service.ExecReload":       "/bin/kill -HUP $MAINPID",
 			"Service.RuntimeDirectory": "fairlead", "Service.RuntimeDirectoryPreserve": "yes",
 			"Service.StateDirectory": "fairlead", "Service.StateDirectoryMode": "0710",
 		} {
