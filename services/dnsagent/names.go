@@ -68,7 +68,7 @@ func (n *names) register(ctx context.Context, r registration.Registration) (api.
 	}
 	contents := r.Contents(host, n.configured)
 	if known, ok := n.store.Registration(r.Owner); ok {
-		if !reflect.DeepEqual(known.Registration, r) {
+		if !same(known.Registration, r) {
 			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
 				fault.WithHint("release the owner first"))
 		}
@@ -80,6 +80,14 @@ func (n *names) register(ctx context.Context, r registration.Registration) (api.
 	}
 	n.know(entry)
 	return n.registered(entry), nil
+}
+
+// same tells whether a request is for what there is. Who has got the resolver keeps it, on no user network too.
+func same(known, r registration.Registration) bool {
+	if r.Source == registration.Generated && known.Source == registration.Resolver {
+		r.Source = registration.Resolver
+	}
+	return reflect.DeepEqual(known, r)
 }
 
 // know makes a container that has a resolver known to those on its networks.

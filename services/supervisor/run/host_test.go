@@ -40,6 +40,7 @@ type host struct {
 	signals []string
 	asked   []*networkv1.CreateSandboxRequest
 	led     []string // where ports were led to
+	known   []*dnsv1.UpdateRequest
 	store   *store.Store
 }
 
@@ -336,6 +337,13 @@ type fakeNames struct {
 func (f fakeNames) Register(_ context.Context, req *dnsv1.RegisterRequest, _ ...grpc.CallOption) (*dnsv1.RegisterResponse, error) {
 	f.h.hold(req.GetOwner(), "names")
 	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: "web"}}, f.h.step("register names")
+}
+
+func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc.CallOption) (*dnsv1.UpdateResponse, error) {
+	f.h.mu.Lock()
+	f.h.known = append(f.h.known, req)
+	f.h.mu.Unlock()
+	return &dnsv1.UpdateResponse{}, f.h.step("update names")
 }
 
 func (f fakeNames) Release(_ context.Context, req *dnsv1.ReleaseRequest, _ ...grpc.CallOption) (*dnsv1.ReleaseResponse, error) {

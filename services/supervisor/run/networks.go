@@ -76,7 +76,7 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 	})
 }
 
-// replug changes the sandbox of a running container, has its ports follow and stores what has become of it. If that fails, back
+// replug changes the sandbox of a running container, has its names and ports follow and stores what has become of it. If that fails, back
 // undoes the change.
 func (r *Runner) replug(ctx context.Context, c *container.Container, change func(context.Context) (*networkv1.Sandbox, error),
 	back func(context.Context) error, store func(*container.Container, *container.Live) *container.Container) error {
@@ -88,8 +88,11 @@ func (r *Runner) replug(ctx context.Context, c *container.Container, change func
 	}
 	live := *c.Live
 	live.Endpoints = wire.Endpoints(sandbox.GetEndpoints())
-	if live.Bindings, err = r.movePorts(ctx, c, &live); err != nil {
+	if err := r.tellNames(ctx, store(c, &live), &live); err != nil {
 		return errors.Join(err, back(ctx))
+	}
+	if live.Bindings, err = r.movePorts(ctx, c, &live); err != nil {
+		return errors.Join(err, back(ctx), r.tellNames(ctx, c, c.Live))
 	}
 	_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return store(c, &live) })
 	return err

@@ -73,6 +73,12 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 		wantsGateway = wantsGateway || addr == hostGateway
 	}
 	var err error
+	if req.Networks, err = l.r.networkNames(ctx, l.id, l.name, &l.req.Config, l.live.Endpoints); err != nil {
+		return nil, err
+	}
+	if len(req.Networks) > 0 {
+		req.Source = dnsv1.Source_SOURCE_RESOLVER
+	}
 	if wantsGateway {
 		req.HostGateways, err = l.hostGateways(ctx)
 	}
