@@ -23,7 +23,8 @@ func (c *Config) derive() {
 			c.values[key] = Value{key, []string{field.String()}, []Origin{{}}}
 		}
 	}
-	if !c.BIP.IsValid() {
+	// A bridge of another name may be one that others have made, and then has addresses already.
+	if !c.BIP.IsValid() && (c.Bridge == usualBridge || c.FixedCIDR.IsValid()) {
 		c.compute("bip", &c.BIP, c.ownAddress())
 	}
 	if !c.IPv6 && len(c.set("ipv6")) > 0 { // switched off in so many words, whatever addresses are given

@@ -58,6 +58,9 @@ type Config struct {
 // NoBridge as the default network's device means that there is no default network.
 const NoBridge = "none"
 
+// usualBridge is the default network's device if nobody names another.
+const usualBridge = "docker0"
+
 // Pool is a range of addresses that networks' subnets are cut from.
 type Pool struct {
 	Base netip.Prefix

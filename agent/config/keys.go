@@ -71,7 +71,7 @@ func placeKeys() []Key {
 
 func networkKeys() []Key {
 	return []Key{
-		{Name: "bridge", Flag: "bridge", Short: "b", Default: "docker0", Usage: "Device of the default network", set: setBridge},
+		{Name: "bridge", Flag: "bridge", Short: "b", Default: usualBridge, Usage: "Device of the default network", set: setBridge},
 		{Name: "bip", Flag: "bip", Usage: "The bridge's IPv4 address with its prefix length", set: bridgeAddress(4, func(c *Config) *netip.Prefix { return &c.BIP })},
 		{Name: "bip6", Flag: "bip6", Usage: "The bridge's IPv6 address with its prefix length", set: bridgeAddress(6, func(c *Config) *netip.Prefix { return &c.BIP6 })},
 		{Name: "fixed-cidr", Flag: "fixed-cidr", Usage: "IPv4 subnet that containers get addresses from",

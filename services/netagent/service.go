@@ -34,7 +34,7 @@ type Config struct {
 	ExecRoot string // holds net-fd.sock, where dnsagent gets sockets, and netns/, where namespaces are pinned; on a file system that does not survive a reboot
 	Log      *slog.Logger
 
-	Bip              netip.Prefix // the default bridge's address and subnet; 172.17.0.1/16
+	Bip              netip.Prefix // the default bridge's address and subnet; what a bridge of others has, or 172.17.0.1/16
 	FixedCIDR        netip.Prefix // where its containers' addresses come from; all of the subnet
 	DefaultGateway   netip.Addr   // what its containers are told; the bridge's address
 	Bip6             netip.Prefix // its IPv6 address and subnet; the first of FixedCIDRv6, and no IPv6 without that
@@ -69,19 +69,24 @@ type Service struct {
 	log        *slog.Logger
 }
 
-// settings is what the configuration says of the default bridge.
-func (c Config) settings() network.Settings {
-	return network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
+// settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
+func (c Config) settings(host *kernel.Host) (network.Settings, error) {
+	s := network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
 		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
-		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge}.WithDefaults()
+		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge}
+	if c.BridgeName != "" && c.BridgeName != network.DefaultBridgeName && !c.NoBridge {
+		has, err := host.BridgeAddresses(c.BridgeName)
+		if err != nil {
+			return s, fault.Wrap(err, fault.Internal, "bridge "+c.BridgeName, "cannot be looked at")
+		}
+		s = s.Adopt(has)
+	}
+	s = s.WithDefaults()
+	return s, s.Validate()
 }
 
 // New opens the state and tries the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
-	settings := cfg.settings()
-	if err := settings.Validate(); err != nil {
-		return nil, err
-	}
 	if cfg.Guard == nil || cfg.Log == nil {
 		return nil, fault.New(fault.Internal, "netagent", "was given no natagent to ask, or no log")
 	}
@@ -92,6 +97,11 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	host, err := kernel.Open(cfg.Namespace)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "cannot be talked to")
+	}
+	settings, err := cfg.settings(host)
+	if err != nil {
+		host.Close()
+		return nil, err
 	}
 	db, err := store.Open(cfg.DataRoot)
 	if err != nil {
@@ -151,7 +161,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 // says waits for the next start.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	settings := s.settings
-	settings.MTU = cfg.settings().MTU
+	settings.MTU = cfg.MTU
+	settings = settings.WithDefaults()
 	if err := settings.Validate(); err != nil {
 		return err
 	}

@@ -112,16 +112,40 @@ func TestTheDefaultNetworkGoesWhenThereIsToBeNone(t *testing.T) {
 	}
 }
 
-func TestABridgeOfOthersStaysWhenTheDefaultNetworkGoes(t *testing.T) {
+func TestABridgeOfAnotherNameIsMadeAndMended(t *testing.T) {
+	h := newHost(t)
+	h.cfg.BridgeName = "br9"
+	for range 2 {
+		a := h.run()
+		has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "172.17.0.1/16")
+		if a.defaultNetwork().InhibitIPv4 {
+			t.Error("the agent does not look after its address")
+		}
+		a.stop()
+	}
+}
+
+func TestABridgeOfOthersKeepsItsAddressesAndStaysWhenTheDefaultNetworkGoes(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "br9", "type", "bridge")
 	h.cfg.BridgeName = "br9"
+	const mac = "02:00:00:00:00:09"
+	h.ns.Run("ip", "link", "set", "br9", "address", mac)
+	for _, address := range []string{"10.55.0.7/24", "10.56.0.7/24"} {
+		h.ns.Run("ip", "address", "add", address, "dev", "br9")
+	}
 	a := h.run()
-	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "172.17.0.1/16")
+	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "10.55.0.7/24", "10.56.0.7/24")
+	sb := a.container()
+	if got := a.address(sb); got != "10.55.0.1" {
+		t.Errorf("the address is %s", got)
+	}
+	a.mustReach(sb.NetnsPath, "10.55.0.7")
+	a.release(sb)
 	a.stop()
 	h.cfg.NoBridge = true
 	a = h.run()
 	h.eventually("the network goes", func() bool { return len(a.store.Networks()) == 2 })
 	a.stop()
-	has(t, "the links", h.ns.Run("ip", "-br", "link"), "br9")
+	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "10.55.0.7/24", "10.56.0.7/24", mac)
 }

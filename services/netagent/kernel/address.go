@@ -37,6 +37,26 @@ func (h *Host) AddressedLinks(ipv6 bool) ([]string, error) {
 	return names, nil
 }
 
+// BridgeAddresses are the addresses of the bridge with that name; none if there is no such bridge.
+func (h *Host) BridgeAddresses(name string) ([]netip.Prefix, error) {
+	link, err := h.link(name)
+	if missing(err) || err == nil && link.Type() != "bridge" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", name, err)
+	}
+	addrs, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of %s: %w", name, err)
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		out = append(out, prefixOf(a.IPNet))
+	}
+	return out, nil
+}
+
 func reachable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsLoopback() && !a.IsLinkLocalUnicast()
 }

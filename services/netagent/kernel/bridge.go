@@ -18,9 +18,10 @@ var ErrNotBridge = errors.New("a link of that name is there and is no bridge")
 // Bridge is how a bridge shall be.
 type Bridge struct {
 	Name      string
-	MAC       net.HardwareAddr // set explicitly, so that it does not follow the ports'
+	MAC       net.HardwareAddr // set explicitly, so that it does not follow the ports'; nil: as it is
 	MTU       int
 	Addresses []netip.Prefix // its own; others of the same family are taken off, except link-local ones
+	Shared    bool           // others use it as well: their addresses stay
 }
 
 // EnsureBridge makes the bridge, or puts right what is wrong with it. It tells what it had to do, nothing if all was right.
@@ -60,7 +61,7 @@ func (h *Host) addBridge(want Bridge) error {
 }
 
 func (h *Host) fixMAC(l netlink.Link, want Bridge) ([]string, error) {
-	if bytes.Equal(l.Attrs().HardwareAddr, want.MAC) {
+	if want.MAC == nil || bytes.Equal(l.Attrs().HardwareAddr, want.MAC) {
 		return nil, nil
 	}
 	err := retry(func() error { return h.handle.LinkSetHardwareAddr(l, want.MAC) })
@@ -108,7 +109,7 @@ func (h *Host) fixAddresses(l netlink.Link, want Bridge) (changes []string, err 
 		if err != nil {
 			return changes, fmt.Errorf("list addresses: %w", err)
 		}
-		done, err := h.moveAddresses(l, have, wanted)
+		done, err := h.moveAddresses(l, have, wanted, want.Shared)
 		changes = append(changes, done...)
 		if err != nil {
 			return changes, err
@@ -117,11 +118,11 @@ func (h *Host) fixAddresses(l netlink.Link, want Bridge) (changes []string, err 
 	return changes, nil
 }
 
-func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip.Prefix) (changes []string, err error) {
+func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip.Prefix, shared bool) (changes []string, err error) {
 	there := map[netip.Prefix]bool{}
 	for _, a := range have {
 		p := prefixOf(a.IPNet)
-		if there[p] = true; slices.Contains(wanted, p) || p.Addr().IsLinkLocalUnicast() {
+		if there[p] = true; shared || slices.Contains(wanted, p) || p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
 		if err := retry(func() error { return h.handle.AddrDel(l, &a) }); err != nil && !missing(err) {

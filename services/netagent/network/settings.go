@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -36,6 +37,8 @@ type Settings struct {
 	NoMasquerade bool       // containers leave with their own addresses
 	HostBinding  netip.Addr // where ports are published without an address; not valid means on all
 	NoBridge     bool       // there is no default bridge
+
+	adopted bool // Bip is what others have given the bridge, and it is theirs to take away
 }
 
 // WithDefaults fills in what was not given.
@@ -54,6 +57,15 @@ func (s Settings) WithDefaults() Settings {
 	}
 	if s.BridgeName == "" {
 		s.BridgeName = DefaultBridgeName
+	}
+	return s
+}
+
+// Adopt takes the IPv4 address that a bridge has if nobody says which it is to have.
+func (s Settings) Adopt(has []netip.Prefix) Settings {
+	i := slices.IndexFunc(has, func(p netip.Prefix) bool { return p.Addr().Is4() })
+	if i >= 0 && !s.Bip.IsValid() && !s.FixedCIDR.IsValid() {
+		s.Bip, s.adopted = has[i], true
 	}
 	return s
 }
@@ -147,7 +159,7 @@ func (s Settings) Predefined() []Network {
 		return others
 	}
 	bridge := Network{Name: NameBridge, Driver: DriverBridge, Predefined: true, Bridge: s.BridgeName, MTU: s.MTU,
-		Masquerade: !s.NoMasquerade, InterContainer: !s.Isolated, HostBinding: s.HostBinding,
+		Masquerade: !s.NoMasquerade, InterContainer: !s.Isolated, HostBinding: s.HostBinding, InhibitIPv4: s.adopted,
 		Pools: []Pool{{Subnet: s.Bip.Masked(), Range: masked(s.FixedCIDR), Gateway: s.Bip.Addr(), ContainerGateway: s.DefaultGateway}}}
 	if s.Bip6.IsValid() {
 		bridge.Pools = append(bridge.Pools, Pool{Subnet: s.Bip6.Masked(), Range: masked(s.FixedCIDRv6), Gateway: s.Bip6.Addr(),

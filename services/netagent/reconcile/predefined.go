@@ -56,12 +56,15 @@ func (r *Reconciler) settle(have, want network.Network) (network.Network, error)
 			"network", have.Name, "bridge", have.Bridge, "pools", have.Pools, "configured_bridge", want.Bridge, "configured_pools", want.Pools)
 		want.Pools, want.Bridge = have.Pools, have.Bridge
 	}
-	if want.Bridge == have.Bridge {
-		return want, nil
+	if want.Bridge != have.Bridge {
+		_, there, err := r.host.Link(want.Bridge)
+		if err != nil {
+			return want, fault.Wrap(err, fault.Internal, want.Subject(), "cannot look for its bridge")
+		}
+		want.ForeignBridge = there // what others have made stays when the network goes
 	}
-	_, there, err := r.host.Link(want.Bridge)
-	want.ForeignBridge = there // what others have made stays when the network goes
-	return want, fault.Wrap(err, fault.Internal, want.Subject(), "cannot look for its bridge")
+	want.InhibitIPv4 = want.InhibitIPv4 && want.ForeignBridge // on a bridge of our own we look after the address
+	return want, nil
 }
 
 func moved(have, want network.Network) bool {

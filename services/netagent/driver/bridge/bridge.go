@@ -30,11 +30,11 @@ func New(host *kernel.Host) *Driver {
 // Ensure makes the network's bridge, or puts right what is wrong with it, and tells what it did and whether the bridge is new.
 // Loopback connections are only let through to it when the network is guarded.
 func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
-	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU}
-	if len(n.Pools) > 0 { // the first pool's: IPv4 where there is any
+	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU, Addresses: n.HostAddresses()}
+	want.Shared = n.ForeignBridge && n.Bridge != network.DefaultBridgeName // that name is only ever a container bridge's
+	if len(n.Pools) > 0 && (!want.Shared || len(want.Addresses) > 0) {     // the first pool's: IPv4 where there is any
 		want.MAC = network.MACOf(n.Pools[0].Gateway)
 	}
-	want.Addresses = n.HostAddresses()
 	changes, created, err = d.host.EnsureBridge(want)
 	if errors.Is(err, kernel.ErrNotBridge) {
 		return changes, false, fault.New(fault.Busy, n.Subject(), err.Error(),
