@@ -57,7 +57,7 @@ func (m machine) args() []string {
 	args := []string{"-accel", accel, "-cpu", "max", "-smp", fmt.Sprint(m.cpus), "-m", fmt.Sprint(m.memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
 		"-kernel", m.kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", firstFd),
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on rcupdate.rcu_expedited=1",
 		"-fsdev", "local,id=root,path=/,security_model=passthrough,multidevs=remap,readonly=on",
 		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + job.HostTag,
 		"-device", "virtio-serial-pci"}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -63,7 +64,7 @@ func (w workshop) tests(ctx context.Context, o options) ([]job.Command, error) {
 	}
 	var commands []job.Command
 	for _, p := range packages {
-		program := filepath.Join(w.cache, "tests", strings.ReplaceAll(p.ImportPath, "/", "_"))
+		program := filepath.Join(w.cache, "tests", p.ImportPath, path.Base(p.ImportPath)+".test") // the name that go test gives
 		if _, err := w.goTool(ctx, "test", "-c", "-o", program, p.ImportPath); err != nil {
 			return nil, err
 		}

@@ -83,7 +83,7 @@ func boot(j job.Job) error {
 	if err := mountEach(distroFS...); err != nil {
 		return err
 	}
-	for _, step := range []func(job.Job) error{linkModules, nameMachine, delegateCgroups, startNetwork} {
+	for _, step := range []func(job.Job) error{linkModules, loadModules, nameMachine, delegateCgroups, startNetwork} {
 		if err := step(j); err != nil {
 			return err
 		}
@@ -144,6 +144,16 @@ func linkModules(j job.Job) error {
 		return err
 	}
 	return os.Symlink(j.ModuleDir, link)
+}
+
+// hostModules are loaded where Docker or a firewall runs. The kernel loads by itself what else is wanted.
+var hostModules = []string{"br_netfilter"}
+
+func loadModules(job.Job) error {
+	if out, err := exec.Command("/sbin/modprobe", append([]string{"--all"}, hostModules...)...).CombinedOutput(); err != nil {
+		return fmt.Errorf("modprobe: %w: %s", err, out)
+	}
+	return nil
 }
 
 func nameMachine(j job.Job) error { return unix.Sethostname([]byte(j.Hostname)) }
