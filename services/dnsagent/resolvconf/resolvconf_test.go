@@ -197,3 +197,24 @@ func TestAContainerAlwaysHasAServerAndNeverALoopbackOneOfTheHosts(t *testing.T) 
 		}
 	})
 }
+
+func TestTheResolverIsTheOnlyServer(t *testing.T) {
+	for file, want := range map[string]string{
+		"":                        "nameserver 127.0.0.11\noptions ndots:0\n",
+		"nameserver 127.0.0.53\n": "nameserver 127.0.0.11\noptions ndots:0\n",
+		"nameserver 10.0.0.1\nsearch corp\noptions timeout:1 ndots:5\n": "search corp\nnameserver 127.0.0.11\noptions timeout:1 ndots:5\n",
+		"nameserver 10.0.0.1\noptions rotate\n":                         "nameserver 127.0.0.11\noptions rotate ndots:0\n",
+	} {
+		conf := resolvconf.Parse([]byte(file))
+		if got := string(conf.ForResolver().Render()); got != want {
+			t.Errorf("%q: %q, want %q", file, got, want)
+		}
+		if string(conf.Render()) != string(resolvconf.Parse([]byte(file)).Render()) {
+			t.Errorf("%q was changed", file)
+		}
+	}
+	servers := []netip.Addr{netip.MustParseAddr("127.0.0.11"), netip.MustParseAddr("1.1.1.1")}
+	if got := resolvconf.NotResolver(servers); len(got) != 1 || got[0] != servers[1] {
+		t.Errorf("got %v", got)
+	}
+}

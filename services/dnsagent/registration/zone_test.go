@@ -1,0 +1,45 @@
+package registration_test
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/zone"
+)
+
+func TestTheContainersServersWinOverTheConfiguredOnesAndTheseOverTheHosts(t *testing.T) {
+	none, configured := resolvconf.Conf{}, resolvconf.Conf{Servers: addrs("8.8.8.8")}
+	open, internal := registration.Network{ID: "1"}, registration.Network{ID: "2", Internal: true}
+	for name, c := range map[string]struct {
+		own, configured resolvconf.Conf
+		networks        []registration.Network
+		want            registration.Upstream
+	}{
+		"nothing given":           {none, none, []registration.Network{open}, registration.Upstream{Host: true}},
+		"one leads out":           {none, none, []registration.Network{internal, open}, registration.Upstream{Host: true}},
+		"all internal":            {none, none, []registration.Network{internal}, registration.Upstream{}},
+		"on none any more":        {none, none, nil, registration.Upstream{}},
+		"configured":              {none, configured, []registration.Network{open}, registration.Upstream{Servers: addrs("8.8.8.8")}},
+		"its own":                 {resolvconf.Conf{Servers: addrs("1.1.1.1")}, configured, []registration.Network{open}, registration.Upstream{Servers: addrs("1.1.1.1")}},
+		"its own, all internal":   {resolvconf.Conf{Servers: addrs("10.0.0.1")}, none, []registration.Network{internal}, registration.Upstream{Servers: addrs("10.0.0.1")}},
+		"the resolver as its own": {resolvconf.Conf{Servers: addrs("127.0.0.11", "1.1.1.1")}, none, nil, registration.Upstream{Servers: addrs("1.1.1.1")}},
+	} {
+		r := registration.Registration{Owner: owner, Source: registration.Resolver, Names: c.own, Networks: c.networks}
+		if got := r.Upstream(c.configured); got.Host != c.want.Host || len(got.Servers) != len(c.want.Servers) || len(got.Servers) > 0 && got.Servers[0] != c.want.Servers[0] {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
+func TestTheZoneIsToldAllNetworksAndAliases(t *testing.T) {
+	r := registration.Registration{Owner: owner, Source: registration.Resolver,
+		Networks: []registration.Network{{ID: "1", Name: "front", Addresses: addrs("10.1.0.2"), Names: []string{"web", "www"}}},
+		Aliases:  []registration.Alias{{Alias: "store", Name: "db"}}}
+	want := zone.Container{Owner: owner, Aliases: map[string]string{"store": "db"},
+		Members: []zone.Member{{Network: "1", NetworkName: "front", Addresses: addrs("10.1.0.2"), Names: []string{"web", "www"}}}}
+	if got := r.Known(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
