@@ -198,11 +198,20 @@ func (c *Container) Disconnected(network string, live *Live) *Container {
 	return &n
 }
 
-// Again are the mappings that publish the same host ports again.
-func Again(bindings []Binding) []PortMapping {
+// Republished are the mappings that lead the same host ports to another address of the container. A port of all addresses of one
+// family becomes one of all there are, unless it was asked for so, as the other family may be there now or no longer. What was
+// published nowhere is published as it was asked for.
+func (c *Container) Republished() []PortMapping {
+	if len(c.Live.Bindings) == 0 {
+		return c.Config.Mappings(c.Process.Exposed)
+	}
 	var out []PortMapping
-	for _, b := range bindings {
+	for _, b := range c.Live.Bindings {
 		addr, _ := netip.ParseAddr(b.HostIP) // natagent wrote it; what is not valid means all addresses
+		asked := slices.ContainsFunc(c.Config.Network.Publish, func(m PortMapping) bool { return m.HostIP == addr })
+		if addr.IsUnspecified() && !asked {
+			addr = netip.Addr{}
+		}
 		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort}
 		if !slices.Contains(out, m) {
 			out = append(out, m)

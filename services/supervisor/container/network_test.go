@@ -88,3 +88,23 @@ func TestPortsLeadWhereTheDefaultRouteIs(t *testing.T) {
 		t.Errorf("without a route %+v and %+v", four, six)
 	}
 }
+
+func TestPortsAreRepublishedOnTheSameHostPorts(t *testing.T) {
+	all4 := netip.MustParseAddr("0.0.0.0")
+	c := container.Container{Live: &container.Live{Bindings: []container.Binding{
+		{Protocol: container.TCP, HostIP: "0.0.0.0", HostPort: 32768, ContainerPort: 80}, {Protocol: container.TCP, HostIP: "::", HostPort: 32768, ContainerPort: 80},
+		{Protocol: container.UDP, HostIP: "127.0.0.1", HostPort: 53, ContainerPort: 53}}}}
+	check := func(what string, want ...container.PortMapping) {
+		t.Helper()
+		if d := cmp.Diff(want, c.Republished(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
+			t.Errorf("%s: want - got +:\n%s", what, d)
+		}
+	}
+	local := container.PortMapping{Protocol: container.UDP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, ContainerPort: 53}
+	check("both families become one", container.PortMapping{Protocol: container.TCP, HostPort: 32768, ContainerPort: 80}, local)
+	c.Config.Network.Publish = []container.PortMapping{{Protocol: container.TCP, HostIP: all4, ContainerPort: 80}}
+	c.Live.Bindings = c.Live.Bindings[:1]
+	check("one that was asked for stays", container.PortMapping{Protocol: container.TCP, HostIP: all4, HostPort: 32768, ContainerPort: 80})
+	c.Live.Bindings = nil
+	check("nothing was published", c.Config.Network.Publish...)
+}

@@ -100,7 +100,8 @@ func (r *Runner) replug(ctx context.Context, c *container.Container, change func
 
 // movePorts leads published ports to where the default routes are now, on the same host ports.
 func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *container.Live) ([]container.Binding, error) {
-	if len(c.Live.Bindings) == 0 || ways(c.Live) == ways(now) {
+	mappings := c.Republished()
+	if len(mappings) == 0 || ways(c.Live) == ways(now) {
 		return c.Live.Bindings, nil
 	}
 	if _, err := r.Publications.Release(ctx, &natv1.ReleaseRequest{Owner: c.ID}); err != nil {
@@ -112,7 +113,7 @@ func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *con
 			return nil, nil // nothing leads to it any more
 		}
 		resp, err := r.Publications.Publish(ctx, &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name,
-			Mappings: wire.ToMappings(container.Again(c.Live.Bindings)), Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
+			Mappings: bound(mappings, w), Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
 		return wire.Bindings(resp.GetBindings()), err
 	}
 	moved, err := publish(now)
@@ -121,6 +122,17 @@ func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *con
 		return c.Live.Bindings, errors.Join(err, backErr)
 	}
 	return moved, nil
+}
+
+// bound writes mappings, those that name no host address with the one that their network binds to.
+func bound(mappings []container.PortMapping, w way) []*natv1.PortMapping {
+	out := wire.ToMappings(mappings)
+	for _, m := range out {
+		if m.HostIp == "" {
+			m.HostIp = w.binding
+		}
+	}
+	return out
 }
 
 // way is where published ports lead, empty for a family that leads nowhere.

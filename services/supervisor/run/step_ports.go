@@ -18,17 +18,11 @@ func (l *launch) publishPorts() saga.Step {
 	return saga.Step{
 		Name: publishPorts, After: []string{joinNetwork},
 		Do: func(ctx context.Context) error {
-			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name,
-				Mappings: wire.ToMappings(l.req.Config.Mappings(l.process.Exposed))}
+			w := ways(&l.live)
+			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
+				Mappings: bound(l.req.Config.Mappings(l.process.Exposed), w)}
 			if len(req.Mappings) == 0 {
 				return nil // -P of an image that exposes nothing
-			}
-			w := ways(&l.live)
-			req.Ipv4Address, req.Ipv6Address = w.ipv4, w.ipv6
-			for _, m := range req.Mappings {
-				if m.HostIp == "" {
-					m.HostIp = w.binding
-				}
 			}
 			ctx, cancel := inTime(ctx)
 			defer cancel()
