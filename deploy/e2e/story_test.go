@@ -79,8 +79,12 @@ func needPrograms(t *testing.T, names ...string) {
 	}
 }
 
+// build makes the binaries, or takes those that the machine of deploy/vm is given, where building would take minutes.
 func build(t *testing.T) string {
 	t.Helper()
+	if bin := os.Getenv("FAIRLEAD_BIN"); bin != "" {
+		return bin
+	}
 	bin := t.TempDir()
 	for name, pkg := range map[string]string{"fairlead": "./ctl/cmd/fairlead", "fairlead-agent": "./agent/cmd/fairlead-agent"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)
@@ -159,7 +163,11 @@ func (e equipment) begin(env *testscript.Env, shape lab.Shape) error {
 	if err := s.connectRegistry(); err != nil {
 		return err
 	}
-	s.agent, err = l.NewAgent(e.bin, shape, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}}
+	if runtime := os.Getenv("FAIRLEAD_RUNTIME"); runtime != "" {
+		keys["default-runtime"] = runtime
+	}
+	s.agent, err = l.NewAgent(e.bin, shape, keys)
 	if err != nil {
 		return err
 	}
