@@ -20,6 +20,9 @@ test  busybox          busybox-static  busybox
 test  nsenter          util-linux      util-linux
 test  shellcheck       shellcheck      ShellCheck
 test  systemd-analyze  systemd         systemd
+test  runc             runc            runc
+test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
+test  depmod           kmod            kmod
 '
 
 missing() { # debian|other: the names there of what is not here
