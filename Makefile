@@ -17,7 +17,11 @@ UNITS   := $(wildcard deploy/systemd/fairlead*)
 # One package after the other: many start containers, and two at once would wait for each other.
 TEST_FLAGS ?= -p 1 -timeout 12m
 
-.PHONY: help setup build install uninstall demo test bench lint proto proto-check fuzz clean
+# What a virtual machine is to run, and the tests of it; without an expression, all.
+VM_TESTS ?= ./services/netagent/... ./services/natagent/... ./services/supervisor/... ./deploy/e2e
+VM_RUN   ?=
+
+.PHONY: help setup build install uninstall demo test vmtest bench lint proto proto-check fuzz clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +52,9 @@ demo: ## Runs nginx in a container before your eyes, on machines of namespaces
 test: setup ## Runs every test, and ends with what passed, failed and was skipped, and why
 	@$(GO) build -o .cache/report ./deploy/report
 	@$(GO) test -json $(TEST_FLAGS) ./... | .cache/report
+
+vmtest: setup ## Runs the tests that need a kernel on Debian's stock one, in a virtual machine with cgroups v2 (VM_RUN, VM_TESTS)
+	@deploy/vm/run -limit 60m -run '$(VM_RUN)' $(VM_TESTS)
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
