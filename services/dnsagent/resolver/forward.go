@@ -33,11 +33,12 @@ type Route struct {
 // all do, the last one's words are passed on.
 func (r *Resolver) forward(q *query) []byte {
 	var last []byte
-	for i, route := range r.cfg.Routes() {
-		if i == maxServers || r.ctx.Err() != nil {
+	for _, route := range r.memory.order(r.cfg.Routes(), time.Now()) {
+		answer, err := ask(r.ctx, route, q)
+		if r.ctx.Err() != nil {
 			break
 		}
-		answer, err := ask(r.ctx, route, q)
+		r.memory.note(route.Server, err == nil, time.Now())
 		if err != nil {
 			r.cfg.Log.Debug("name server does not answer", "server", route.Server, "owner", r.cfg.Owner, "error", err)
 			continue

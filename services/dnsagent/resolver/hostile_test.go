@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,6 +138,25 @@ func FuzzMessage(f *testing.F) {
 		}
 		if len(answer) > 512 && new(dns.Msg).Unpack(message) == nil {
 			t.Errorf("%d bytes, for a plain question", len(answer))
+		}
+	})
+}
+
+// FuzzAnswer reads anything as another server's answer.
+func FuzzAnswer(f *testing.F) {
+	for _, c := range hostile() {
+		f.Add(c.message)
+	}
+	q := dns.Question{Name: "web.example.org.", Qtype: dns.TypeA, Qclass: dns.ClassINET}
+	good, _ := new(dns.Msg).SetReply(question(q.Name, q.Qtype)).Pack()
+	f.Add(good)
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		if !resolver.Believes(answer, q) {
+			return
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(answer); err == nil && (!m.Response || len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, q.Name)) {
+			t.Errorf("believed: %v", m)
 		}
 	})
 }

@@ -44,6 +44,7 @@ type Resolver struct {
 	cfg         Config
 	forwards    *Turns
 	connections *Turns
+	memory      memory
 	ctx         context.Context // ends with Close
 	stop        context.CancelFunc
 	all         sync.WaitGroup
