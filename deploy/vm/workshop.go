@@ -35,14 +35,26 @@ func (w workshop) job(ctx context.Context, o options) (job.Job, error) {
 		j.Commands = []job.Command{{Dir: w.root, Args: []string{"/bin/sh", "-c", o.shell}}}
 		return j, nil
 	}
+	bin, err := w.binaries(ctx)
+	if err != nil {
+		return j, err
+	}
+	j.Env = append(j.Env, "FAIRLEAD_BIN="+bin)
 	j.Commands, err = w.tests(ctx, o)
 	return j, err
+}
+
+// binaries builds what the end-to-end stories are told to.
+func (w workshop) binaries(ctx context.Context) (dir string, err error) {
+	dir = filepath.Join(w.cache, "bin") + "/"
+	_, err = w.goTool(ctx, "build", "-o", dir, "./ctl/cmd/fairlead", "./agent/cmd/fairlead-agent")
+	return filepath.Clean(dir), err
 }
 
 // environment is what the machine's commands have of ours.
 func environment() []string {
 	env := []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
-	for _, name := range []string{"HOME", "CI", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPROXY", "LANG"} {
+	for _, name := range []string{"HOME", "CI", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPROXY", "LANG", "FAIRLEAD_RUNTIME"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
