@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -71,3 +72,5 @@ func TestRulesOfIPTablesNameContainerAndPort(t *testing.T) {
 		}
 	}
 }
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }

@@ -1,0 +1,136 @@
+package natagent_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/services/natagent/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+	"github.com/fairlead/fairlead/services/natagent/reconcile"
+	"github.com/fairlead/fairlead/services/natagent/store"
+)
+
+// unprotected is a host whose firewall others can change, kept by a reconciler.
+type unprotected struct {
+	host     *testns.NS
+	complete func() bool
+}
+
+func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unprotected {
+	t.Helper()
+	n := testns.New(t)
+	ns := hostns.At(n.Fd())
+	fw, err := open(ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := publication.Publication{Owner: owner("a"), IPv4: addr("10.10.1.2")}
+	for port := range uint16(100) {
+		target.Bindings = append(target.Bindings, publication.Binding{Protocol: publication.TCP, HostIP: addr("0.0.0.0"), HostPort: 8000 + port,
+			ContainerIP: target.IPv4, ContainerPort: 80})
+	}
+	if err := st.PutPublication(&target); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done, ready := make(chan error, 1), make(chan struct{})
+	rec := reconcile.New(st, fw, conntrack.New(ns), slog.New(slog.DiscardHandler))
+	nothing := func(context.Context) error { return nil }
+	go func() {
+		done <- rec.Run(ctx, reconcile.DefaultPace(), reconcile.Also{InTurn: nothing, Aside: nothing}, func() { close(ready) })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		_, _ = fw.Close(), st.Close()
+	})
+	select {
+	case <-ready:
+	case <-time.After(patience):
+		t.Fatal("not ready in time")
+	}
+	return &unprotected{host: n, complete: func() bool {
+		out := n.Run("sh", "-c", "nft list ruleset 2>/dev/null; iptables-nft-save -t nat; iptables-legacy-save -t nat")
+		return strings.Contains(out, "8099") && (strings.Contains(out, "chain to_bridge") || strings.Contains(out, "-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT"))
+	}}
+}
+
+// foreign are ways in which others lose our rules, by the backend that loses them.
+func foreign() map[string]struct {
+	open  func(hostns.NS) (firewall.Firewall, error)
+	flush string
+} {
+	ipt := func(flavour string) func(hostns.NS) (firewall.Firewall, error) {
+		return func(ns hostns.NS) (firewall.Firewall, error) {
+			f, err := iptables.Probe(context.Background(), ns, flavour)
+			if err != nil {
+				return nil, err
+			}
+			return iptables.Open(ns, f)
+		}
+	}
+	return map[string]struct {
+		open  func(hostns.NS) (firewall.Firewall, error)
+		flush string
+	}{
+		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall, error) { return nftables.Open(ns, nftables.Features{}) }, "nft flush ruleset"},
+		"iptables nft":               {ipt(iptables.NFT), "iptables-nft -t nat -F; nft flush ruleset"},
+		"iptables legacy":            {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F"},
+	}
+}
+
+// heal flushes and tells how long it took until all was there again.
+func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
+	t.Helper()
+	u.host.Run("sh", "-ec", flush)
+	start := time.Now()
+	for !u.complete() {
+		if time.Since(start) > 5*time.Second {
+			t.Fatalf("not healed:\n%s", u.host.Run("sh", "-c", "nft list ruleset"))
+		}
+	}
+	return time.Since(start)
+}
+
+func TestRulesThatOthersFlushAreHealed(t *testing.T) {
+	for name, row := range foreign() {
+		t.Run(name, func(t *testing.T) {
+			u := keep(t, row.open)
+			for range 3 {
+				t.Logf("healed in %v", u.heal(t, row.flush))
+			}
+		})
+	}
+}
+
+// BenchmarkHeal is the time from somebody else's flush until 100 published ports are there again, looking included.
+func BenchmarkHeal(b *testing.B) {
+	for name, row := range foreign() {
+		b.Run(name, func(b *testing.B) {
+			u := keep(b, row.open)
+			var took []time.Duration
+			for b.Loop() {
+				took = append(took, u.heal(b, row.flush))
+				time.Sleep(150 * time.Millisecond) // so that the rest between two looks is over
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "ms-median")
+			b.ReportMetric(float64(took[len(took)-1].Milliseconds()), "ms-max")
+		})
+	}
+}
