@@ -61,6 +61,7 @@ func Serve(ctx context.Context, l *net.UnixListener, give Giver) error {
 			defer func() { <-turns }()
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(timeLimit))
+			defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 			handle(ctx, conn, give)
 		})
 	}

@@ -28,10 +28,16 @@ type names struct {
 	mu sync.Mutex // one change at a time: files and state of an owner change together, and commits queue up anyway
 }
 
+// configure takes other settings. Files of containers stay as they are; their resolvers pass questions on as the new settings say.
 func (n *names) configure(c resolvconf.Conf) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.configured = c
+	for _, r := range n.store.Registrations() {
+		if r.Source == registration.Resolver {
+			n.resolvers.redirect(r.Owner, r.Upstream(c))
+		}
+	}
 }
 
 // Register writes the files and then commits, so that a registration that is on disk has files that are whole. A resolver's sockets
@@ -74,7 +80,7 @@ func (n *names) register(ctx context.Context, r registration.Registration) (api.
 		}
 		return n.registered(known), n.files.Restore(r.Owner, contents)
 	}
-	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
+	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name), ResolvConf: digest(contents.ResolvConf)}
 	if err := n.create(entry, contents); err != nil {
 		return api.Registered{}, errors.Join(err, n.files.Remove(r.Owner))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/testns"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
 // keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
@@ -25,8 +27,9 @@ type keeper struct {
 	t    *testing.T
 	stop func()
 
-	mu   sync.Mutex
-	kept map[string][2]int // owner -> UDP, TCP
+	mu      sync.Mutex
+	kept    map[string][2]int // owner -> UDP, TCP
+	outside int               // sockets to ask others with that were asked for, and refused
 }
 
 func (m *machine) keeper(t *testing.T) *keeper {
@@ -76,7 +79,14 @@ func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
 		tcp, err := unix.Dup(pair[1])
 		return []int{udp, tcp}, err
 	}
+	k.outside++
 	return nil, fault.NotFoundf("sandbox", "no socket of that kind")
+}
+
+func (k *keeper) askedOutside() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.outside > 0
 }
 
 func (k *keeper) open(kind int) int {
@@ -265,6 +275,54 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 	}
 	if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: id.New()}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("an unknown owner: %v, want a NotFound fault", err)
+	}
+}
+
+func TestAConnectLeavesAnEditedResolvConfButNoOtherAsItIs(t *testing.T) {
+	m := newMachine(t)
+	m.keeper(t)
+	client, _ := m.start()
+	for _, edit := range []string{"", "nameserver 6.6.6.6\n"} {
+		owner := id.New()
+		f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
+		want := "nameserver 127.0.0.11\noptions ndots:0\n"
+		if edit != "" {
+			want = edit
+			m.write(strings.TrimPrefix(f.GetResolvConfPath(), m.root), edit)
+		}
+		m.write("host/etc/resolv.conf", "nameserver 10.8.0."+fmt.Sprint(1+len(edit))+"\n") // the host has others by now
+		update(t, client, owner, "front 10.1.0.2 web")
+		if got := m.read(f.GetResolvConfPath()); got != want {
+			t.Errorf("edited %q: %q, want %q", edit, got, want)
+		}
+	}
+}
+
+func TestAReloadIsForResolversThatRunToo(t *testing.T) {
+	m := newMachine(t)
+	k := m.keeper(t)
+	cfg := m.config()
+	svc, err := dnsagent.New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, disconnect := connect(t, svc)
+	defer func() {
+		disconnect()
+		_ = svc.Close()
+	}()
+	web := id.New()
+	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
+	if k.askedOutside() {
+		t.Error("a socket in the container's network was asked for before")
+	}
+	cfg.Servers = []netip.Addr{netip.MustParseAddr("9.9.9.9")}
+	if err := svc.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	k.ask("udp", web, "example.org")
+	if !k.askedOutside() {
+		t.Error("the configured server was not asked from the container's network")
 	}
 }
 

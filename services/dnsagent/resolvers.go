@@ -131,6 +131,15 @@ func (s *resolvers) know(r *registration.Registration, rule registration.Upstrea
 	s.zone.Put(r.Known())
 }
 
+// redirect has a container's questions passed on to others from now on, if it is served.
+func (s *resolvers) redirect(owner string, rule registration.Upstream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.rules[owner]; known {
+		s.rules[owner] = rule
+	}
+}
+
 // serve answers on sockets from now on. If they are served already, or the container was released in the meantime, they are closed.
 func (s *resolvers) serve(owner string, on *sockets) {
 	if on == nil {

@@ -1,8 +1,9 @@
 package dnsagent
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -64,34 +65,41 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 	if err != nil {
 		return err
 	}
-	if err := n.exchange(known, next); err != nil {
+	host, err := n.host(next.Source)
+	if err != nil {
+		return err
+	}
+	if err := n.exchange(known, next, host); err != nil {
 		return err
 	}
 	if err := n.store.Put(next); err != nil {
-		return errors.Join(err, n.exchange(next, known))
+		before := *known
+		return errors.Join(err, n.exchange(next, &before, host))
 	}
 	n.know(next)
 	return nil
 }
 
 // exchange changes the files from what they are for one registration to what they are for another.
-func (n *names) exchange(from, to *store.Registration) error {
-	host, err := n.host(to.Source)
-	if err != nil {
-		return err
-	}
+func (n *names) exchange(from, to *store.Registration, host registration.HostFiles) error {
 	paths := n.files.Paths(to.Owner)
-	err = n.files.Edit(to.Owner, paths.Hosts, func(data []byte) []byte {
+	err := n.files.Edit(to.Owner, paths.Hosts, func(data []byte) []byte {
 		return hostsfile.Edit(data, from.OwnRecords(from.StartName), to.OwnRecords(to.StartName))
 	})
 	if err != nil || from.Source == to.Source {
 		return err
 	}
-	before, after := from.Contents(host, n.configured).ResolvConf, to.Contents(host, n.configured).ResolvConf
+	after := to.Contents(host, n.configured).ResolvConf
 	return n.files.Edit(to.Owner, paths.ResolvConf, func(data []byte) []byte {
-		if !bytes.Equal(data, before) {
-			return data // the container has its own mind, or the host has other servers now
+		if digest(data) != from.ResolvConf {
+			return data // the container has its own mind
 		}
+		to.ResolvConf = digest(after)
 		return after
 	})
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }

@@ -5,12 +5,13 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
 )
 
-// Registration is a container's request, and the host name that was answered.
+// Registration is a container's request, and what followed from it when it came.
 //
 //	registrations: owner -> Registration
 type Registration struct {
 	registration.Registration
-	StartName string // the name the container was started with, which a host's change of name must not change
+	StartName  string // the name the container was started with, which a host's change of name must not change
+	ResolvConf string // a digest of its resolv.conf as it was written, which tells whether the container has changed it
 }
 
 func newRegistrations() *state.Table[Registration] {

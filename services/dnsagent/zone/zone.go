@@ -75,8 +75,12 @@ func (z *Zone) replace(owner string, c *Container) {
 	z.write.Lock()
 	defer z.write.Unlock()
 	next := *z.snapshot()
+	before, there := next.containers.get(owner)
+	if c == nil && !there {
+		return
+	}
 	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit()}
-	if before, ok := next.containers.get(owner); ok {
+	if there {
 		e.withdraw(before)
 	}
 	if c != nil {
