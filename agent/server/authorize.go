@@ -59,7 +59,7 @@ func roles() map[string]role {
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo"},
 		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork DeleteNetwork"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
-		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint Release"},
+		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses Release"},
 		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications"},
 		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Release"},
 		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks"},

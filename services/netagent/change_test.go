@@ -175,7 +175,7 @@ func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
 	a.in(sb, "ip", "addr", "add", "127.0.0.2/8", "dev", "lo")
 	for range 2 {
-		if err := a.sandboxes.Release(context.Background(), sb.Owner, true); err != nil {
+		if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{Namespace: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -198,12 +198,79 @@ func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
 	has(t, "eth0", b.in(again, "ip", "addr", "show", "eth0"), "172.17.0.2/16")
 	b.mustReach(again.NetnsPath, "172.17.0.1")
 	for _, keep := range []bool{true, false} {
-		if err := b.sandboxes.Release(context.Background(), sb.Owner, keep); err != nil {
+		if err := b.sandboxes.Release(context.Background(), sb.Owner, network.Kept{Namespace: keep}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := b.sandboxes.Get(sb.Owner); !fault.Is(err, fault.NotFound) {
 		t.Errorf("released for good: %v", err)
+	}
+}
+
+func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
+	a := newHost(t).run()
+	ctx := context.Background()
+	n := a.network(given("n1", "10.1.0.0/29"))
+	fixed := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.2")}
+	owner, other := id.New(), id.New()
+	reserve := func(owner string, specs ...network.EndpointSpec) error { return a.sandboxes.Reserve(ctx, owner, specs) }
+	if err := reserve(owner, fixed, network.EndpointSpec{Network: "bridge"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // before the sandbox, and after it has been released but for the address; with a restart in between
+		if got := a.address(a.create(on(other, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.3" {
+			t.Errorf("the other has %s", got)
+		}
+		if err := a.sandboxes.Release(ctx, other, network.Kept{Addresses: true}); err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{reserve(id.New(), fixed), reserve(other, fixed)} {
+			if !fault.Is(err, fault.Exists) {
+				t.Errorf("reserved twice: %v", err)
+			}
+		}
+		if _, err := a.sandboxes.Create(ctx, on(id.New(), fixed)); !fault.Is(err, fault.Exists) {
+			t.Errorf("leased by another: %v", err)
+		}
+		a.create(on(owner, fixed))
+		if err := a.sandboxes.Release(ctx, owner, network.Kept{Addresses: true}); err != nil {
+			t.Fatal(err)
+		}
+		a.stop()
+		a = a.host.run()
+	}
+	// What is fixed without having been reserved stays too, and what is given up is free.
+	second := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}
+	a.create(on(other, second))
+	if err := a.sandboxes.Release(ctx, other, network.Kept{Addresses: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := reserve(owner, second); !fault.Is(err, fault.Exists) {
+		t.Errorf("what was fixed: %v", err)
+	}
+	if err := reserve(owner); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.address(a.create(on(owner, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.2" {
+		t.Errorf("what was given up is not free: %s", got)
+	}
+	for _, o := range []string{owner, other} {
+		if err := a.sandboxes.Release(ctx, o, network.Kept{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := a.networks.Counts(n); c[0].Used != 3 {
+		t.Errorf("addresses are held: %+v", c)
+	}
+	// A reservation does not keep a network.
+	if err := reserve(owner, fixed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.networks.Delete(ctx, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if left := a.store.Reservations(); len(left) != 0 {
+		t.Errorf("reservations are left: %v", left)
 	}
 }
 
@@ -235,8 +302,10 @@ func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
 			_, err = a.sandboxes.Connect(ctx, owner, network.EndpointSpec{Network: net})
 		case 6:
 			_, err = a.sandboxes.Disconnect(ctx, owner, net)
-		case 7, 8:
-			err = a.sandboxes.Release(ctx, owner, dice.IntN(2) == 0)
+		case 7:
+			err = a.sandboxes.Reserve(ctx, owner, []network.EndpointSpec{{Network: "n1", IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})}})
+		case 8:
+			err = a.sandboxes.Release(ctx, owner, network.Kept{Namespace: dice.IntN(2) == 0, Addresses: dice.IntN(2) == 0})
 		case 9:
 			if dice.IntN(3) == 0 {
 				a.stop()
@@ -247,9 +316,17 @@ func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
 			t.Fatalf("step %d: %v", step, err)
 		}
 		seen := map[netip.Addr]string{}
+		for _, r := range a.store.Reservations() {
+			for _, addr := range r.Addresses {
+				if other, taken := seen[addr.Address]; taken {
+					t.Fatalf("step %d: %s is reserved for both %s and %s", step, addr.Address, other, r.Owner)
+				}
+				seen[addr.Address] = r.Owner
+			}
+		}
 		for _, sb := range a.sandboxes.List() {
 			for _, e := range sb.Endpoints {
-				if other, taken := seen[e.IPv4.Addr()]; taken {
+				if other, taken := seen[e.IPv4.Addr()]; taken && other != sb.Owner {
 					t.Fatalf("step %d: %s and %s both have %s", step, other, sb.Owner, e.IPv4)
 				}
 				seen[e.IPv4.Addr()] = sb.Owner
@@ -257,7 +334,7 @@ func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
 		}
 	}
 	for _, owner := range owners {
-		if err := a.sandboxes.Release(ctx, owner, false); err != nil {
+		if err := a.sandboxes.Release(ctx, owner, network.Kept{}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -148,7 +148,7 @@ func (a *agent) container() network.Sandbox {
 
 func (a *agent) release(sb network.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner, false); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{}); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -20,6 +20,7 @@ func TestARestartKeepsWhatIsRightAsItIs(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()
+	h.eventually("the kernel has told all carriers", func() bool { return strings.Count(h.ns.Run("ip", "-o", "link"), " state UP ") == 2 })
 	networks, links := a.store.Networks(), h.ns.Run("ip", "-o", "link")
 	a.stop()
 	h.mustReach(h.ns.Path(), "172.17.0.2") // without an agent too

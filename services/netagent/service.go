@@ -186,9 +186,9 @@ type sandboxes struct {
 	names *dnssockets.Keeper
 }
 
-func (s sandboxes) Release(ctx context.Context, owner string, keepNamespace bool) error {
-	err := s.Manager.Release(ctx, owner, keepNamespace)
-	if err == nil && !keepNamespace {
+func (s sandboxes) Release(ctx context.Context, owner string, keep network.Kept) error {
+	err := s.Manager.Release(ctx, owner, keep)
+	if err == nil && !keep.Namespace {
 		s.names.Forget(owner)
 	}
 	return err

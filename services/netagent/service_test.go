@@ -167,7 +167,7 @@ func TestFiftyAtOnceAllGetTheirOwn(t *testing.T) {
 	a.mustReach(all[0].NetnsPath, a.address(all[n-1]))
 	for _, sb := range all {
 		wg.Go(func() {
-			if err := a.sandboxes.Release(context.Background(), sb.Owner, false); err != nil {
+			if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -81,7 +81,12 @@ func (f *fakeSandboxes) Disconnect(_ context.Context, owner, ref string) (networ
 	return f.create(network.Request{Owner: owner, OwnerName: ref})
 }
 
-func (f *fakeSandboxes) Release(_ context.Context, owner string, _ bool) error {
+func (f *fakeSandboxes) Reserve(_ context.Context, owner string, specs []network.EndpointSpec) error {
+	_, err := f.create(network.Request{Owner: owner, Endpoints: specs})
+	return err
+}
+
+func (f *fakeSandboxes) Release(_ context.Context, owner string, _ network.Kept) error {
 	f.gone = append(f.gone, owner)
 	return nil
 }
@@ -226,7 +231,11 @@ func TestEndpointsAreConnectedAndDisconnected(t *testing.T) {
 	if _, err := client.DisconnectEndpoint(t.Context(), &networkv1.DisconnectEndpointRequest{Owner: "o", Network: "b2"}); err != nil {
 		t.Fatal(err)
 	}
-	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}}, {Owner: "o", OwnerName: "b2"}})
+	if _, err := client.ReserveAddresses(t.Context(), &networkv1.ReserveAddressesRequest{Owner: "o", Endpoints: []*networkv1.EndpointSpec{{Network: "b3"}}}); err != nil {
+		t.Fatal(err)
+	}
+	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}}, {Owner: "o", OwnerName: "b2"},
+		{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b3"}}}})
 	for _, e := range []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "1.2.3"}, {Network: "b2", Ipv6Address: "x"}} {
 		if _, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: e}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v: %v", e, err)

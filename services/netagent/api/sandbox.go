@@ -66,9 +66,18 @@ func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxes
 	return out, nil
 }
 
+// ReserveAddresses keeps addresses for an owner.
+func (h *sandboxHandler) ReserveAddresses(ctx context.Context, req *networkv1.ReserveAddressesRequest) (*networkv1.ReserveAddressesResponse, error) {
+	specs, err := specsIn(req.GetOwner(), req.GetEndpoints())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.ReserveAddressesResponse{}, h.sandboxes.Reserve(ctx, req.GetOwner(), specs)
+}
+
 // Release gives back everything that an owner has.
 func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
-	if err := h.sandboxes.Release(ctx, req.GetOwner(), req.GetKeepNamespace()); err != nil {
+	if err := h.sandboxes.Release(ctx, req.GetOwner(), network.Kept{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
 		return nil, err
 	}
 	return &networkv1.ReleaseResponse{}, nil
@@ -83,12 +92,19 @@ func requestIn(req *networkv1.CreateSandboxRequest) (network.Request, error) {
 	case networkv1.SandboxMode_SANDBOX_MODE_HOST:
 		out.Mode = network.Host
 	}
-	for _, e := range req.GetEndpoints() {
-		spec, err := specIn(req.GetOwner(), e)
+	var err error
+	out.Endpoints, err = specsIn(req.GetOwner(), req.GetEndpoints())
+	return out, err
+}
+
+func specsIn(owner string, all []*networkv1.EndpointSpec) ([]network.EndpointSpec, error) {
+	var out []network.EndpointSpec
+	for _, e := range all {
+		spec, err := specIn(owner, e)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
-		out.Endpoints = append(out.Endpoints, spec)
+		out = append(out, spec)
 	}
 	return out, nil
 }

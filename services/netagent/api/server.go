@@ -28,7 +28,8 @@ type Sandboxes interface {
 	List() []network.Sandbox
 	Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error)
 	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
-	Release(ctx context.Context, owner string, keepNamespace bool) error
+	Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error
+	Release(ctx context.Context, owner string, keep network.Kept) error
 }
 
 // Server serves both of netagent's services.

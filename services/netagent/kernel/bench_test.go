@@ -30,7 +30,7 @@ func BenchmarkCreateSandbox(b *testing.B) {
 	var owners []string
 	defer func() {
 		for _, owner := range owners {
-			if err := m.Release(context.Background(), owner, false); err != nil {
+			if err := m.Release(context.Background(), owner, network.Kept{}); err != nil {
 				b.Error(err)
 			}
 		}
@@ -41,7 +41,7 @@ func BenchmarkCreateSandbox(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner, false) })
+		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner, network.Kept{}) })
 		b.StartTimer()
 	}
 }
@@ -56,7 +56,7 @@ func BenchmarkReleaseSandbox(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := m.Release(context.Background(), owner, false); err != nil {
+		if err := m.Release(context.Background(), owner, network.Kept{}); err != nil {
 			b.Fatal(err)
 		}
 	}

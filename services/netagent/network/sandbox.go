@@ -19,6 +19,12 @@ const (
 	Host    Mode = "host"    // the host's
 )
 
+// Kept is what a release leaves.
+type Kept struct {
+	Namespace bool // with lo only, for those who share it
+	Addresses bool // those that were asked for by number, for the owner
+}
+
 // Request asks for a sandbox.
 type Request struct {
 	Owner     string

@@ -48,7 +48,7 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 }
 
 func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
-	e, err := m.lease(n, spec, sb.Interfaces())
+	e, err := m.lease(sb.Owner, n, spec, sb.Interfaces())
 	if err != nil {
 		return sb, err
 	}
@@ -66,7 +66,7 @@ func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.En
 	}
 	if err != nil {
 		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb.Owner, e), m.rerouteBack(sb, after))
-		m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
+		m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
 	return after, nil
@@ -101,9 +101,9 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	if err := m.drivers[n.Driver].Remove(n, sb.Owner, e); err != nil {
 		return sb, errors.Join(err, m.store.PutSandbox(sb))
 	}
-	m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
+	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, sb, after) })
-	return after, m.asFault(err, sb)
+	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
 }
 
 // keep gives back what a sandbox has but for its namespace, which others share.

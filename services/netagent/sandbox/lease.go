@@ -24,7 +24,7 @@ func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandb
 	plain := make([]network.Network, len(nets))
 	for i, n := range nets {
 		plain[i] = n.Network
-		e, err := m.lease(n.Network, req.Endpoints[i], names)
+		e, err := m.lease(req.Owner, n.Network, req.Endpoints[i], names)
 		if err != nil {
 			m.giveBack(sb)
 			return network.Sandbox{}, err
@@ -37,7 +37,7 @@ func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandb
 
 // lease makes an endpoint with an address from each of the network's pools. The MAC follows the first address unless one was
 // asked for. Its interface's name is added to those that are taken.
-func (m *Manager) lease(n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
+func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
 	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Interface: spec.Interface,
 		HostBinding: n.HostBinding, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
@@ -48,9 +48,9 @@ func (m *Manager) lease(n network.Network, spec network.EndpointSpec, names map[
 		return e, err
 	}
 	for _, p := range n.Pools {
-		addr, err := m.take(n, p, spec)
+		addr, err := m.take(owner, n, p, spec)
 		if err != nil {
-			m.giveBack(network.Sandbox{Endpoints: []network.Endpoint{e}})
+			m.giveBack(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
 			return e, err
 		}
 		if e.MAC == nil {
@@ -86,12 +86,9 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 }
 
 // take leases the address that is asked for, or else the lowest free one.
-func (m *Manager) take(n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
+func (m *Manager) take(owner string, n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
 	pool := p.Addresses()
-	want := spec.IPv4
-	if p.Subnet.Addr().Is6() {
-		want = spec.IPv6
-	}
+	want := askedOf(p, spec)
 	if !want.IsValid() {
 		addr, ok := m.book.Take(n.ID, pool)
 		if !ok {
@@ -99,11 +96,18 @@ func (m *Manager) take(n network.Network, p network.Pool, spec network.EndpointS
 		}
 		return addr, nil
 	}
+	if m.store.Reservation(owner).Has(n.ID, want) {
+		return want, nil
+	}
 	if !pool.Usable(want) || !m.book.Hold(n.ID, want) {
-		return want, fault.New(fault.Exists, n.Subject(), want.String()+": Address already in use", fault.WithField("ip"),
-			fault.WithHint("choose another address, or leave it to the network"))
+		return want, inUse(n, want)
 	}
 	return want, nil
+}
+
+func inUse(n network.Network, addr netip.Addr) error {
+	return fault.New(fault.Exists, n.Subject(), addr.String()+": Address already in use", fault.WithField("ip"),
+		fault.WithHint("choose another address, or leave it to the network"))
 }
 
 func exhausted(n network.Network, p network.Pool) error {
@@ -115,11 +119,14 @@ func exhausted(n network.Network, p network.Pool) error {
 		fault.WithHint("remove containers, or give the network a larger subnet"))
 }
 
-// giveBack ends the leases of a sandbox.
+// giveBack ends the leases of a sandbox. What is reserved for its owner stays taken.
 func (m *Manager) giveBack(sb network.Sandbox) {
+	reserved := m.store.Reservation(sb.Owner)
 	for _, e := range sb.Endpoints {
 		for _, p := range e.Addresses() {
-			m.book.Return(e.NetworkID, p.Addr())
+			if !reserved.Has(e.NetworkID, p.Addr()) {
+				m.book.Return(e.NetworkID, p.Addr())
+			}
 		}
 	}
 }

@@ -32,10 +32,11 @@ func (m *Manager) Recover() (Recovered, error) {
 			found.Kept++
 			continue
 		}
-		errs = append(errs, m.unplug(sb))
+		errs = append(errs, m.reserveFixed(sb), m.unplug(sb)) // who has its owner also knows whether that goes on to be
 		gone, found.Gone = append(gone, sb.Owner), append(found.Gone, sb)
 	}
 	errs = append(errs, m.store.DeleteSandboxes(gone...))
+	m.holdReserved()
 	strays, err := m.clearStrays()
 	found.Stray = strays
 	if err := errors.Join(append(errs, err)...); err != nil {

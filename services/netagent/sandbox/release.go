@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
-// Release gives back everything that an owner has, or all but the namespace. Releasing what is not there is no error.
-func (m *Manager) Release(ctx context.Context, owner string, keepNamespace bool) error {
+// Release gives back everything that an owner has, or all but what is to be kept. Releasing what is not there is no error.
+func (m *Manager) Release(ctx context.Context, owner string, keep network.Kept) error {
 	if err := network.ValidateOwner(owner); err != nil {
 		return err
 	}
@@ -19,8 +19,20 @@ func (m *Manager) Release(ctx context.Context, owner string, keepNamespace bool)
 	}
 	defer m.owners.lock(m.pinOf(owner))()
 	sb, ok := m.store.Sandbox(owner)
+	if keep.Addresses {
+		if err := m.reserveFixed(sb); err != nil {
+			return err
+		}
+	}
+	if err := m.release(sb, ok, keep.Namespace); err != nil || keep.Addresses {
+		return err
+	}
+	return m.unreserve(owner, "")
+}
+
+func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {
 	switch {
-	case !ok || keepNamespace && sb.Kept:
+	case !there || keepNamespace && sb.Kept:
 		return nil
 	case keepNamespace && sb.Mode == network.Private && alive(sb):
 		return m.keep(sb)

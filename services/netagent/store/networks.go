@@ -121,9 +121,12 @@ func (s *Store) CloseNetwork(networkID string, nameless bool) (on []network.Sand
 	return on, err
 }
 
-// DeleteNetwork forgets a network. No error if it is not there.
+// DeleteNetwork forgets a network, and what is reserved on it. No error if it is not there.
 func (s *Store) DeleteNetwork(networkID string) error {
 	return s.db.Update(func(tx *state.Tx) error {
+		if err := dropReservations(tx, networkID); err != nil {
+			return err
+		}
 		_, err := networks.Delete(tx, networkID)
 		return err
 	})

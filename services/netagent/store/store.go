@@ -1,5 +1,5 @@
 // Package store is what netagent must not forget, in one durable file, one Go file a table. An address is leased exactly as
-// long as a sandbox that has it is in here; there is no second list of leases to disagree with.
+// long as a sandbox that has it, or a reservation for it, is in here; there is no other list of leases to disagree with.
 package store
 
 import (
@@ -13,7 +13,7 @@ type Store struct{ db *state.DB }
 
 // Open opens net.db in a folder.
 func Open(dir string) (*Store, error) {
-	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, sysctls)
+	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, sysctls)
 	if err != nil {
 		return nil, err
 	}

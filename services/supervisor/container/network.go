@@ -83,9 +83,15 @@ func (m Mode) alone() bool {
 	return joined || m == ModeNone || m == ModeHost
 }
 
+// Fixed tells whether an address is asked for by number.
+func (a Attachment) Fixed() bool { return a.IPv4.IsValid() || a.IPv6.IsValid() }
+
+// Fixed tells whether any attachment asks for an address by number.
+func (n Network) Fixed() bool { return slices.ContainsFunc(n.Attachments, Attachment.Fixed) }
+
 // asks tells whether anything but the network is given.
 func (a Attachment) asks() bool {
-	return a.IPv4.IsValid() || a.IPv6.IsValid() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != ""
+	return a.Fixed() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != ""
 }
 
 func (c *Config) validateNetwork() error {

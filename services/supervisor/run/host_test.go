@@ -289,7 +289,20 @@ func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.Disc
 		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 
+func (f fakeSandboxes) ReserveAddresses(_ context.Context, req *networkv1.ReserveAddressesRequest, _ ...grpc.CallOption) (*networkv1.ReserveAddressesResponse, error) {
+	if len(req.GetEndpoints()) == 0 {
+		return &networkv1.ReserveAddressesResponse{}, f.h.drop(req.GetOwner(), "addresses")
+	}
+	f.h.hold(req.GetOwner(), "addresses")
+	return &networkv1.ReserveAddressesResponse{}, f.h.step("reserve addresses")
+}
+
 func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest, _ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
+	if req.GetKeepAddresses() {
+		f.h.hold(req.GetOwner(), "addresses")
+	} else if err := f.h.drop(req.GetOwner(), "addresses"); err != nil {
+		return nil, err
+	}
 	if err := f.h.drop(req.GetOwner(), "endpoints"); err != nil || req.GetKeepNamespace() {
 		return &networkv1.ReleaseResponse{}, err
 	}

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -227,4 +228,44 @@ func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
 	if err := h.runner.DisconnectNetwork(t.Context(), "hosted", "host"); err == nil || !strings.Contains(err.Error(), "cannot disconnect container from host network") {
 		t.Errorf("disconnecting host: %v", err)
 	}
+}
+
+func TestAFixedAddressStaysTheContainersFromCreateToRemove(t *testing.T) {
+	h := newHost(t)
+	fixed := request("web")
+	fixed.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n1", IPv4: netip.MustParseAddr("10.0.0.5")}}}
+	h.fail = "reserve addresses"
+	if _, err := h.runner.Create(t.Context(), fixed); err == nil {
+		t.Fatal("created without its address")
+	}
+	h.wantHeld(t, "")
+	h.fail = ""
+	l, err := h.runner.Create(t.Context(), fixed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := l.Container.ID
+	h.wantHeld(t, uid, "addresses")
+	h.fail = "publish ports"
+	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil { // it publishes nothing
+		t.Fatal(err)
+	}
+	h.fail = ""
+	h.end(t, l.Container)
+	h.wantHeld(t, uid, "addresses")
+	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, uid)
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1", IPv4: netip.MustParseAddr("10.0.0.6")}); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, uid, "addresses")
+	if err := h.runner.Remove(t.Context(), "web", false); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, "")
+	fixed.Config.AutoRemove = true
+	h.end(t, h.mustRun(t, fixed))
+	h.wantHeld(t, "")
 }

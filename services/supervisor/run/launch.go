@@ -13,17 +13,18 @@ import (
 
 // The steps of a launch, in the order in which a failed one is undone from the end. Names show in progress, logs and errors.
 const (
-	reserveName    = "reserve name"
-	resolveImage   = "resolve image"
-	storeContainer = "store container"
-	startMonitor   = "start monitor"
-	prepareRootfs  = "prepare rootfs"
-	joinNetwork    = "join network"
-	registerNames  = "register names"
-	publishPorts   = "publish ports"
-	createProcess  = "create process"
-	attachOutput   = "attach output"
-	startProcess   = "start process"
+	reserveName      = "reserve name"
+	resolveImage     = "resolve image"
+	storeContainer   = "store container"
+	reserveAddresses = "reserve addresses"
+	startMonitor     = "start monitor"
+	prepareRootfs    = "prepare rootfs"
+	joinNetwork      = "join network"
+	registerNames    = "register names"
+	publishPorts     = "publish ports"
+	createProcess    = "create process"
+	attachOutput     = "attach output"
+	startProcess     = "start process"
 )
 
 // Credentials are for the image's registry.
@@ -137,7 +138,11 @@ func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}
-	if err := saga.Run(ctx, l.creation(), l.observe()); err != nil {
+	steps := l.creation()
+	if l.req.Config.Network.Fixed() {
+		steps = append(steps, l.reserveAddresses())
+	}
+	if err := saga.Run(ctx, steps, l.observe()); err != nil {
 		return nil, err
 	}
 	return &Launched{Container: l.c, Warnings: l.warnings}, nil

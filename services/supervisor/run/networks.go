@@ -29,8 +29,7 @@ func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Att
 		return fault.New(fault.Exists, c.Subject(), "endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
 	}
 	if !c.IsRunning() {
-		_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Connected(a, c.Live) })
-		return err
+		return r.plan(ctx, c, c.Connected(a, c.Live))
 	}
 	plug := func(ctx context.Context) (*networkv1.Sandbox, error) {
 		resp, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: c.ID, Endpoint: wire.ToEndpointSpec(a)})
@@ -59,8 +58,7 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
 	}
 	if !c.IsRunning() {
-		_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Disconnected(network, c.Live) })
-		return err
+		return r.plan(ctx, c, c.Disconnected(network, c.Live))
 	}
 	pull := func(ctx context.Context) (*networkv1.Sandbox, error) {
 		resp, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
@@ -74,6 +72,17 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 	return r.replug(ctx, c, pull, back, func(c *container.Container, live *container.Live) *container.Container {
 		return c.Disconnected(network, live)
 	})
+}
+
+// plan stores on which networks a container is to be with its next start, with the addresses that it asks for reserved.
+func (r *Runner) plan(ctx context.Context, before, after *container.Container) error {
+	if before.Config.Network.Fixed() || after.Config.Network.Fixed() {
+		if err := r.reserve(ctx, after); err != nil {
+			return err
+		}
+	}
+	_, err := r.Store.UpdateContainer(after.ID, func(*container.Container) *container.Container { return after })
+	return err
 }
 
 // replug changes the sandbox of a running container, has its names and ports follow and stores what has become of it. If that fails, back

@@ -26,10 +26,51 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id)})
+			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id), KeepAddresses: l.keepsAddresses()})
 			return err
 		},
 	}
+}
+
+// keepsAddresses tells whether the container goes on to be there: then the addresses that it asked for by number stay its own.
+func (l *launch) keepsAddresses() bool {
+	c, err := l.r.Store.GetContainer(l.id)
+	if err != nil || !c.Config.Network.Fixed() {
+		return false
+	}
+	switch c.Status {
+	case container.Created, container.Exited:
+		return true
+	case container.Running:
+		return !c.Config.AutoRemove
+	}
+	return false
+}
+
+// reserveAddresses keeps the addresses for a container that asks for some by number, from its creation on.
+func (l *launch) reserveAddresses() saga.Step {
+	return saga.Step{
+		Name: reserveAddresses, After: []string{storeContainer},
+		Do: func(ctx context.Context) error { return l.r.reserve(ctx, l.c) },
+		Undo: func(ctx context.Context) error {
+			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id})
+			return err
+		},
+	}
+}
+
+// reserve keeps the addresses that a container asks for by number, and no others.
+func (r *Runner) reserve(ctx context.Context, c *container.Container) error {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	req := &networkv1.ReserveAddressesRequest{Owner: c.ID}
+	for _, a := range c.Config.Network.Attachments {
+		if a.Fixed() {
+			req.Endpoints = append(req.Endpoints, wire.ToEndpointSpec(a))
+		}
+	}
+	_, err := r.Sandboxes.ReserveAddresses(ctx, req)
+	return err
 }
 
 func (l *launch) sandboxRequest() *networkv1.CreateSandboxRequest {

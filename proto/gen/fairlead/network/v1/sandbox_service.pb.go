@@ -616,6 +616,8 @@ type ReleaseRequest struct {
 	// True to give back the endpoints only. The namespace stays for those who share it, with lo, until it is released for good
 	// or plugged in again by CreateSandbox.
 	KeepNamespace bool `protobuf:"varint,2,opt,name=keep_namespace,json=keepNamespace,proto3" json:"keep_namespace,omitempty"`
+	// True to keep addresses that were asked for by number reserved for the owner.
+	KeepAddresses bool `protobuf:"varint,3,opt,name=keep_addresses,json=keepAddresses,proto3" json:"keep_addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -664,6 +666,105 @@ func (x *ReleaseRequest) GetKeepNamespace() bool {
 	return false
 }
 
+func (x *ReleaseRequest) GetKeepAddresses() bool {
+	if x != nil {
+		return x.KeepAddresses
+	}
+	return false
+}
+
+// ReserveAddressesRequest says who will want what.
+type ReserveAddressesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// All endpoints that it will ask for. Those without an address by number do not matter.
+	Endpoints     []*EndpointSpec `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveAddressesRequest) Reset() {
+	*x = ReserveAddressesRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveAddressesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveAddressesRequest) ProtoMessage() {}
+
+func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveAddressesRequest.ProtoReflect.Descriptor instead.
+func (*ReserveAddressesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ReserveAddressesRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *ReserveAddressesRequest) GetEndpoints() []*EndpointSpec {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// ReserveAddressesResponse is empty.
+type ReserveAddressesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveAddressesResponse) Reset() {
+	*x = ReserveAddressesResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveAddressesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveAddressesResponse) ProtoMessage() {}
+
+func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveAddressesResponse.ProtoReflect.Descriptor instead.
+func (*ReserveAddressesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+}
+
 // ReleaseResponse is empty.
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -673,7 +774,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +786,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +799,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
@@ -738,18 +839,24 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"\x16\n" +
 	"\x14ListSandboxesRequest\"S\n" +
 	"\x15ListSandboxesResponse\x12:\n" +
-	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"M\n" +
+	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"t\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12%\n" +
-	"\x0ekeep_namespace\x18\x02 \x01(\bR\rkeepNamespace\"\x11\n" +
-	"\x0fReleaseResponse2\xfa\x04\n" +
+	"\x0ekeep_namespace\x18\x02 \x01(\bR\rkeepNamespace\x12%\n" +
+	"\x0ekeep_addresses\x18\x03 \x01(\bR\rkeepAddresses\"p\n" +
+	"\x17ReserveAddressesRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
+	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
+	"\x18ReserveAddressesResponse\"\x11\n" +
+	"\x0fReleaseResponse2\xeb\x05\n" +
 	"\x0eSandboxService\x12f\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\x12]\n" +
 	"\n" +
 	"GetSandbox\x12&.fairlead.network.v1.GetSandboxRequest\x1a'.fairlead.network.v1.GetSandboxResponse\x12f\n" +
 	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\x12l\n" +
 	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\x12u\n" +
-	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12T\n" +
+	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12o\n" +
+	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\x12T\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -764,7 +871,7 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*CreateSandboxRequest)(nil),       // 0: fairlead.network.v1.CreateSandboxRequest
 	(*EndpointSpec)(nil),               // 1: fairlead.network.v1.EndpointSpec
@@ -778,36 +885,41 @@ var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*ListSandboxesRequest)(nil),       // 9: fairlead.network.v1.ListSandboxesRequest
 	(*ListSandboxesResponse)(nil),      // 10: fairlead.network.v1.ListSandboxesResponse
 	(*ReleaseRequest)(nil),             // 11: fairlead.network.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),            // 12: fairlead.network.v1.ReleaseResponse
-	(SandboxMode)(0),                   // 13: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),                    // 14: fairlead.network.v1.Sandbox
+	(*ReserveAddressesRequest)(nil),    // 12: fairlead.network.v1.ReserveAddressesRequest
+	(*ReserveAddressesResponse)(nil),   // 13: fairlead.network.v1.ReserveAddressesResponse
+	(*ReleaseResponse)(nil),            // 14: fairlead.network.v1.ReleaseResponse
+	(SandboxMode)(0),                   // 15: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                    // 16: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
-	13, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
+	15, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
 	1,  // 1: fairlead.network.v1.CreateSandboxRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
 	1,  // 2: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
-	14, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	14, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	14, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	14, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	14, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	0,  // 8: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
-	7,  // 9: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
-	9,  // 10: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
-	2,  // 11: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
-	4,  // 12: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
-	11, // 13: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
-	6,  // 14: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
-	8,  // 15: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
-	10, // 16: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
-	3,  // 17: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
-	5,  // 18: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
-	12, // 19: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
-	14, // [14:20] is the sub-list for method output_type
-	8,  // [8:14] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	16, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	16, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	16, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	16, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	16, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
+	1,  // 8: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
+	0,  // 9: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
+	7,  // 10: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
+	9,  // 11: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
+	2,  // 12: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
+	4,  // 13: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
+	12, // 14: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
+	11, // 15: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
+	6,  // 16: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
+	8,  // 17: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
+	10, // 18: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
+	3,  // 19: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
+	5,  // 20: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
+	13, // 21: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
+	14, // 22: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_sandbox_service_proto_init() }
@@ -822,7 +934,7 @@ func file_fairlead_network_v1_sandbox_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_sandbox_service_proto_rawDesc), len(file_fairlead_network_v1_sandbox_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

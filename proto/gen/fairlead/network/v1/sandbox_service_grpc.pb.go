@@ -24,6 +24,7 @@ const (
 	SandboxService_ListSandboxes_FullMethodName      = "/fairlead.network.v1.SandboxService/ListSandboxes"
 	SandboxService_ConnectEndpoint_FullMethodName    = "/fairlead.network.v1.SandboxService/ConnectEndpoint"
 	SandboxService_DisconnectEndpoint_FullMethodName = "/fairlead.network.v1.SandboxService/DisconnectEndpoint"
+	SandboxService_ReserveAddresses_FullMethodName   = "/fairlead.network.v1.SandboxService/ReserveAddresses"
 	SandboxService_Release_FullMethodName            = "/fairlead.network.v1.SandboxService/Release"
 )
 
@@ -50,6 +51,9 @@ type SandboxServiceClient interface {
 	ConnectEndpoint(ctx context.Context, in *ConnectEndpointRequest, opts ...grpc.CallOption) (*ConnectEndpointResponse, error)
 	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move.
 	DisconnectEndpoint(ctx context.Context, in *DisconnectEndpointRequest, opts ...grpc.CallOption) (*DisconnectEndpointResponse, error)
+	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
+	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
+	ReserveAddresses(ctx context.Context, in *ReserveAddressesRequest, opts ...grpc.CallOption) (*ReserveAddressesResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -113,6 +117,16 @@ func (c *sandboxServiceClient) DisconnectEndpoint(ctx context.Context, in *Disco
 	return out, nil
 }
 
+func (c *sandboxServiceClient) ReserveAddresses(ctx context.Context, in *ReserveAddressesRequest, opts ...grpc.CallOption) (*ReserveAddressesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReserveAddressesResponse)
+	err := c.cc.Invoke(ctx, SandboxService_ReserveAddresses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -146,6 +160,9 @@ type SandboxServiceServer interface {
 	ConnectEndpoint(context.Context, *ConnectEndpointRequest) (*ConnectEndpointResponse, error)
 	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move.
 	DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error)
+	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
+	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
+	ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -173,6 +190,9 @@ func (UnimplementedSandboxServiceServer) ConnectEndpoint(context.Context, *Conne
 }
 func (UnimplementedSandboxServiceServer) DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisconnectEndpoint not implemented")
+}
+func (UnimplementedSandboxServiceServer) ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReserveAddresses not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -288,6 +308,24 @@ func _SandboxService_DisconnectEndpoint_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SandboxService_ReserveAddresses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReserveAddressesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).ReserveAddresses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_ReserveAddresses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).ReserveAddresses(ctx, req.(*ReserveAddressesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SandboxService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -332,6 +370,10 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisconnectEndpoint",
 			Handler:    _SandboxService_DisconnectEndpoint_Handler,
+		},
+		{
+			MethodName: "ReserveAddresses",
+			Handler:    _SandboxService_ReserveAddresses_Handler,
 		},
 		{
 			MethodName: "Release",

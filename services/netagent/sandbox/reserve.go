@@ -1,0 +1,142 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Reserve keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for it before.
+// If one cannot be had, nothing changes.
+func (m *Manager) Reserve(_ context.Context, owner string, specs []network.EndpointSpec) error {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if err := spec.Validate(subject(owner)); err != nil {
+			return err
+		}
+	}
+	nets, err := m.resolve(specs)
+	if err != nil {
+		return err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	before := m.store.Reservation(owner)
+	after, taken := store.Reservation{Owner: owner}, []store.Reserved(nil)
+	for i, n := range nets {
+		wanted, fresh, err := m.reserve(owner, n.Network, specs[i])
+		after.Addresses, taken = append(after.Addresses, wanted...), append(taken, fresh...)
+		if err != nil {
+			m.unhold(taken)
+			return err
+		}
+	}
+	if err := m.store.PutReservation(after); err != nil {
+		m.unhold(taken)
+		return err
+	}
+	m.unhold(slices.DeleteFunc(slices.Clone(before.Addresses), func(r store.Reserved) bool {
+		return slices.Contains(after.Addresses, r) || m.leased(owner, r)
+	}))
+	return nil
+}
+
+// reserve takes the addresses that a spec asks for on a network. Fresh are those that the owner has not had before.
+func (m *Manager) reserve(owner string, n network.Network, spec network.EndpointSpec) (wanted, fresh []store.Reserved, err error) {
+	if err := covered(n, spec); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range n.Pools {
+		addr := askedOf(p, spec)
+		if !addr.IsValid() {
+			continue
+		}
+		r := store.Reserved{NetworkID: n.ID, Address: addr}
+		wanted = append(wanted, r)
+		if m.mine(owner, r) {
+			continue
+		}
+		if !p.Addresses().Usable(addr) || !m.book.Hold(n.ID, addr) {
+			return wanted, fresh, inUse(n, addr)
+		}
+		fresh = append(fresh, r)
+	}
+	return wanted, fresh, nil
+}
+
+// askedOf is the address that a spec asks for out of a pool; not valid without one.
+func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
+	if p.Subnet.Addr().Is6() {
+		return spec.IPv6
+	}
+	return spec.IPv4
+}
+
+// mine tells whether an owner has an address already.
+func (m *Manager) mine(owner string, r store.Reserved) bool {
+	return m.store.Reservation(owner).Has(r.NetworkID, r.Address) || m.leased(owner, r)
+}
+
+// leased tells whether an owner's sandbox has an address.
+func (m *Manager) leased(owner string, r store.Reserved) bool {
+	sb, _ := m.store.Sandbox(owner)
+	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
+		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return p.Addr() == r.Address })
+	})
+}
+
+// holdReserved marks all that is reserved as taken.
+func (m *Manager) holdReserved() {
+	for _, r := range m.store.Reservations() {
+		for _, a := range r.Addresses {
+			m.book.Hold(a.NetworkID, a.Address)
+		}
+	}
+}
+
+func (m *Manager) unhold(all []store.Reserved) {
+	for _, r := range all {
+		m.book.Return(r.NetworkID, r.Address)
+	}
+}
+
+// reserveFixed reserves what a sandbox has that was asked for by number, beside what is reserved for its owner already.
+func (m *Manager) reserveFixed(sb network.Sandbox) error {
+	r := m.store.Reservation(sb.Owner)
+	all := slices.Clone(r.Addresses)
+	for _, a := range store.FixedOf(sb) {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if len(all) == len(r.Addresses) {
+		return nil
+	}
+	return m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all})
+}
+
+// unreserve ends what is reserved for an owner, on one network or with an empty id on all, but for what its sandbox has.
+func (m *Manager) unreserve(owner, networkID string) error {
+	r := m.store.Reservation(owner)
+	var left, gone []store.Reserved
+	for _, a := range r.Addresses {
+		if networkID != "" && a.NetworkID != networkID {
+			left = append(left, a)
+		} else if !m.leased(owner, a) {
+			gone = append(gone, a)
+		}
+	}
+	if len(left) == len(r.Addresses) {
+		return nil
+	}
+	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left}); err != nil {
+		return err
+	}
+	m.unhold(gone)
+	return nil
+}
