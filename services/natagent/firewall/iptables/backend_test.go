@@ -271,6 +271,24 @@ func TestRemoveLeavesWhatOthersHave(t *testing.T) {
 	})
 }
 
+func TestOnlyWhatLeadsElsewhereCountsAsRemoved(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		b := opened(t, n, flavour)
+		mustSync(t, b, state(3))
+		want := state(3)
+		want.Bindings[0].OwnerName = "shop" // the same port of the same container
+		want.Bindings[1].ContainerIP = netip.MustParseAddr("10.10.1.9")
+		c := mustSync(t, b, want)
+		if c.Rebuilt || c.Added != 2 || len(c.Removed) != 1 || c.Removed[0] != state(3).Bindings[1] {
+			t.Errorf("changed %+v", c)
+		}
+		if got := saved(n, flavour); !strings.Contains(got, `"shop 80/tcp" -j DNAT --to-destination 10.10.1.2:80`) || strings.Count(got, "--to-destination") != 3 {
+			t.Errorf("rules:\n%s", got)
+		}
+	})
+}
+
 func TestAFailureOfOneFamilyLeavesNothingInTheOther(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		n := testns.New(t)

@@ -54,7 +54,7 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 			same := slices.Equal(present[c.name], c.rules)
 			if c.name == chainDNAT {
 				c.rules = bindingRules(f, bindings)
-				same = samePorts(f, present[c.name], c.rules, change)
+				same = samePorts(f, present[c.name], c.rules, bindings, change)
 			}
 			if _, there := present[c.name]; there && same {
 				continue
@@ -99,15 +99,33 @@ func letThroughIn(t table) []string {
 
 // samePorts tells whether the rules of ports need not be written, and notes what is missing and what is too much. Their
 // order does not matter but that one address comes before all.
-func samePorts(f family, have, want []string, change *firewall.Change) bool {
+func samePorts(f family, have, want []string, bindings []publication.Binding, change *firewall.Change) bool {
 	missing, extra := lacking(want, have), lacking(have, want)
 	change.Added += len(missing)
-	for _, rule := range extra {
-		if bind, ok := parseBinding(f, rule); ok {
-			change.Removed = append(change.Removed, bind)
-		}
+	if len(extra) > 0 {
+		change.Removed = append(change.Removed, leadElsewhere(f, extra, bindings)...)
 	}
 	return len(missing) == 0 && len(extra) == 0 && inOrder(have)
+}
+
+// leadElsewhere are the ports of some rules that do not lead where they should. A port that does, though its rule is written
+// in another way, with another name or as another version of iptables prints it, is not among them: its connections must
+// not be cut.
+func leadElsewhere(f family, rules []string, bindings []publication.Binding) (out []publication.Binding) {
+	right := make(map[publication.Binding]bool, len(bindings))
+	for _, b := range bindings {
+		b.OwnerName = ""
+		right[b] = true
+	}
+	for _, rule := range rules {
+		bind, ok := parseBinding(f, rule)
+		nameless := bind
+		nameless.OwnerName = ""
+		if ok && !right[nameless] {
+			out = append(out, bind)
+		}
+	}
+	return out
 }
 
 // lacking are those of all that are not among some, as often as they are not.

@@ -47,8 +47,13 @@ func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
 		w.stamp = nft
 		return w, nil
 	}
-	w.stamp, err = openLegacy(ns, f.IPv6)
-	return w, err
+	if w.stamp, err = openLegacy(ns, f.IPv6); err != nil {
+		if nft != nil {
+			_ = nft.close()
+		}
+		return nil, fault.Wrap(err, fault.Unavailable, "ip_tables", "cannot be watched")
+	}
+	return w, nil
 }
 
 func (w *watcher) close() error {
