@@ -89,6 +89,9 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	if err == nil {
 		err = d.putNeighbours(bridge.Index, e)
 	}
+	if err == nil {
+		err = d.host.AwaitCarrier(n.Bridge, e.HostInterface, ns, e.Interface)
+	}
 	if err != nil {
 		_ = d.dropNeighbours(bridge.Index, e) // what failed first is what to tell
 		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
