@@ -41,3 +41,14 @@ func TestAConnectWhoseNamesCannotBeToldIsUndone(t *testing.T) {
 		t.Errorf("%+v, %v", now, err)
 	}
 }
+
+func TestAnOwnerThatEndsIsNotFoundByNameThoughItsFilesAreShared(t *testing.T) {
+	h := newHost(t)
+	owner := h.mustRun(t, request("b1"))
+	h.mustRun(t, joining("b2", "b1"))
+	h.end(t, owner)
+	if len(h.known) != 1 || h.known[0].GetOwner() != owner.ID || len(h.known[0].GetNetworks())+len(h.known[0].GetAddresses()) != 0 {
+		t.Errorf("told %v", h.known)
+	}
+	h.wantHeld(t, owner.ID, "names", "sandbox")
+}

@@ -39,12 +39,21 @@ func (l *launch) registerNames() saga.Step {
 		},
 		Undo: func(ctx context.Context) error {
 			if l.r.joins.any(l.id) {
-				return nil // they have the files too; the last one that leaves gives them back
+				return l.keepFiles(ctx)
 			}
 			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})
 			return err
 		},
 	}
+}
+
+// keepFiles leaves the files to those who share them, the last of whom gives them back, and has nobody find the container any more.
+func (l *launch) keepFiles(ctx context.Context) error {
+	_, err := l.r.Names.Update(ctx, &dnsv1.UpdateRequest{Owner: l.id})
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	return err
 }
 
 // registerAgain brings files up to date that others share, and which were kept for them when the container ended.
