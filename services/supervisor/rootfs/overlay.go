@@ -21,15 +21,20 @@ type overlay struct {
 	upper, work string
 }
 
-// mount tries the newer way, in which each layer is a parameter of its own (Linux 6.8), and then the older one.
+// mount tries the newer way, in which each layer is a parameter of its own (Linux 6.8), and then the older one. If that fails too,
+// both errors are told.
 func (o *overlay) mount(target string) error {
-	if o.fitsParameters() {
-		err := o.mountByParameters(target)
-		if err == nil || !unknownParameter(err) {
-			return err
-		}
+	if !o.fitsParameters() {
+		return o.mountByOptions(target)
 	}
-	return o.mountByOptions(target)
+	err := o.mountByParameters(target)
+	if !unknownParameter(err) {
+		return err
+	}
+	if older := o.mountByOptions(target); older != nil {
+		return errors.Join(older, err)
+	}
+	return nil
 }
 
 func (o *overlay) fitsParameters() bool {
@@ -51,14 +56,19 @@ func (e *errStep) Error() string { return e.step + ": " + e.err.Error() }
 
 func (e *errStep) Unwrap() error { return e.err }
 
-const lowerStep = "fsconfig lowerdir+"
+const (
+	lowerStep  = "fsconfig lowerdir+"
+	createStep = "fsconfig create"
+)
 
+// unknownParameter tells an older kernel from other failures. Linux 6.5 to 6.7 refuse the parameter; before that overlayfs takes any,
+// and refuses them all when the file system is made.
 func unknownParameter(err error) bool {
 	var s *errStep
 	if !errors.As(err, &s) {
 		return false
 	}
-	return errors.Is(err, unix.ENOSYS) || s.step == lowerStep && errors.Is(err, unix.EINVAL)
+	return errors.Is(err, unix.ENOSYS) || (s.step == lowerStep || s.step == createStep) && errors.Is(err, unix.EINVAL)
 }
 
 func (o *overlay) mountByParameters(target string) error {
@@ -76,7 +86,7 @@ func (o *overlay) mountByParameters(target string) error {
 		return &errStep{"fsconfig upperdir, workdir", err}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
-		return &errStep{"fsconfig create", withLog(fs, err)}
+		return &errStep{createStep, withLog(fs, err)}
 	}
 	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 	if err != nil {

@@ -71,7 +71,8 @@ func TestOnlyAnUnknownCallOrParameterMeansAnOlderKernel(t *testing.T) {
 		{&errStep{"fsopen overlay", unix.ENOSYS}, true},
 		{&errStep{lowerStep, unix.EINVAL}, true},
 		{&errStep{lowerStep, unix.ENOENT}, false},
-		{&errStep{"fsconfig create", unix.EINVAL}, false},
+		{&errStep{createStep, unix.EINVAL}, true},
+		{&errStep{createStep, unix.ENOENT}, false},
 		{unix.EINVAL, false},
 	} {
 		if got := unknownParameter(tc.err); got != tc.want {
