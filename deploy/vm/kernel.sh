@@ -30,7 +30,7 @@ dpkg-deb --fsys-tarfile "$new/$package"_*.deb | tar -x -C "$new" --wildcards --e
 rm "$new"/*.deb
 release=${package#linux-image-}
 mv "$new/boot/vmlinuz-$release" "$new/vmlinuz"
-rm -r "$new/boot"
+rm -r "${new:?}/boot"
 depmod -b "$new" "$release"
 echo "$release" >"$new/release"
 chmod 755 "$new"
