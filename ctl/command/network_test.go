@@ -123,6 +123,7 @@ func TestContainersAreConnectedAndDisconnected(t *testing.T) {
 			script: script, requests: []proto.Message{&containerv1.ConnectNetworkRequest{Reference: "web", Network: &containerv1.NetworkAttachment{Network: "n1",
 				Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01", Aliases: []string{"a", "b"}, GatewayPriority: 4, InterfaceName: "lan"}}}},
 		{args: "network connect --ip x n1 web", stderr: "fairlead: --ip x: invalid IP address: x\n", code: 1, requests: []proto.Message{}},
+		{args: "network disconnect -f n1 web", script: clienttest.Script{"DisconnectNetwork": {clienttest.Fails(fault.NotFoundf("container web", "not connected"))}}},
 		{args: "network disconnect n1 web", script: script, requests: []proto.Message{&containerv1.DisconnectNetworkRequest{Reference: "web", Network: "n1"}}},
 	})
 }

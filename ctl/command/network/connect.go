@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/networkspec"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -69,8 +70,9 @@ func (o *connectOptions) attachment(network string) (*containerv1.NetworkAttachm
 }
 
 func newDisconnect(c *cli.CLI) *cobra.Command {
-	return &cobra.Command{
-		Use:   "disconnect NETWORK CONTAINER",
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "disconnect [OPTIONS] NETWORK CONTAINER",
 		Short: "Take a container off a network",
 		Args:  cli.Exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,7 +81,12 @@ func newDisconnect(c *cli.CLI) *cobra.Command {
 				return err
 			}
 			_, err = cl.Containers.DisconnectNetwork(cmd.Context(), &containerv1.DisconnectNetworkRequest{Reference: args[1], Network: args[0]})
+			if force && fault.Is(err, fault.NotFound) {
+				return nil
+			}
 			return err
 		},
 	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "One that is not on it, or not there, is no error")
+	return cmd
 }
