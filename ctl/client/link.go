@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -69,12 +70,20 @@ func (l *link) explain(ctx context.Context, err error) error {
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case almostOver(ctx):
+		return context.DeadlineExceeded
 	}
 	if dialErr := l.lastDial.Load(); dialErr != nil {
 		return l.unreachable(*dialErr)
 	}
 	return fault.New(fault.Unavailable, "agent "+l.host, "the connection was lost: "+f.Message,
 		fault.WithHint("containers run on without the agent"))
+}
+
+// almostOver tells whether the deadline is so near that the agent, which counts the time too, may have ended the call for it.
+func almostOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) < 50*time.Millisecond
 }
 
 func (l *link) unreachable(err error) error {
