@@ -1,0 +1,120 @@
+package networks
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// pools puts each wanted pool on its subnet, chosen if it was not given.
+func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool, error) {
+	ours, err := m.ours(), error(nil)
+	var foreign []netip.Prefix
+	var out []network.Pool
+	for _, w := range append(slices.Clone(want.Pools), want.Missing()...) {
+		subnet := w.Subnet
+		if w.Any() {
+			if foreign == nil {
+				if foreign, err = m.foreign(); err != nil {
+					return nil, err
+				}
+			}
+			if subnet, err = m.choose(n, w, slices.Concat(taken(ours), foreign)); err != nil {
+				return nil, err
+			}
+		} else if err := clash(n, subnet, ours); err != nil {
+			return nil, err
+		}
+		p := w.On(subnet)
+		if !p.Gateway.IsValid() {
+			return nil, fault.Invalidf(n.Subject(), "subnet", "no address of %s is left for the host", subnet)
+		}
+		out = append(out, p)
+	}
+	slices.SortStableFunc(out, func(a, b network.Pool) int { return a.Subnet.Addr().BitLen() - b.Subnet.Addr().BitLen() })
+	return out, nil
+}
+
+// choose finds a subnet that nobody uses.
+func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.Prefix) (netip.Prefix, error) {
+	want := w.Subnet
+	if !want.IsValid() {
+		want = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	subnet, ok := m.space().Choose(want, taken)
+	if !ok {
+		return subnet, fault.New(fault.Exhausted, n.Subject(), "all predefined address pools have been fully subnetted",
+			fault.WithHint("delete networks that nobody needs, give a --subnet, or configure larger default-address-pools"))
+	}
+	return subnet, w.Within(n, subnet)
+}
+
+// space is where subnets come from. The host's own IPv6 prefix follows an id that is random and stays.
+func (m *Manager) space() network.Space {
+	host, _ := m.Store.NetworkNamed(network.NameHost)
+	usual := network.DefaultSpace(host.ID)
+	if m.Space == nil {
+		return usual
+	}
+	return m.Space.WithIPv6(usual)
+}
+
+// UseSpace changes where the subnets of networks come from that are made from now on.
+func (m *Manager) UseSpace(space network.Space) {
+	m.choosing.Lock()
+	defer m.choosing.Unlock()
+	m.Space = space
+}
+
+// ours are the subnets of all networks, by whose they are.
+func (m *Manager) ours() map[netip.Prefix]string {
+	out := map[netip.Prefix]string{}
+	for _, n := range m.Store.Networks() {
+		for _, p := range n.Pools {
+			out[p.Subnet] = n.Name
+		}
+	}
+	return out
+}
+
+func taken(ours map[netip.Prefix]string) []netip.Prefix {
+	var out []netip.Prefix
+	for p := range ours {
+		out = append(out, p)
+	}
+	return out
+}
+
+// shortestRoute is how long a route must be to stand for a network: virtual private networks lay two halves of everything.
+const shortestRoute = 8
+
+// foreign are subnets that the host needs for something else: where its routes lead and where its name servers are.
+func (m *Manager) foreign() ([]netip.Prefix, error) {
+	routes, err := m.Host.Routes()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "the host's routes", "cannot be read")
+	}
+	out := []netip.Prefix{}
+	for _, r := range routes {
+		if r.Bits() >= shortestRoute {
+			out = append(out, r)
+		}
+	}
+	for _, a := range m.Nameservers() {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
+}
+
+// clash refuses a subnet of which another network has a part.
+func clash(n network.Network, subnet netip.Prefix, ours map[netip.Prefix]string) error {
+	for p, name := range ours {
+		if p.Overlaps(subnet) {
+			return fault.New(fault.Exists, n.Subject(), "invalid pool request: Pool overlaps with other one on this address space: "+
+				subnet.String()+" and "+p.String()+" of network "+name, fault.WithField("subnet"), fault.WithHint("choose another subnet"))
+		}
+	}
+	return nil
+}
