@@ -1,0 +1,39 @@
+package wire_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+func TestAttachmentsAreReadAndWrittenWhole(t *testing.T) {
+	in := &containerv1.NetworkConfig{Mode: "n1", Networks: []*containerv1.NetworkAttachment{{Network: "n1", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
+		MacAddress: "02:00:00:00:00:01", Aliases: []string{"a"}, GatewayPriority: -2, InterfaceName: "lan"}, {Network: "n2"}}}
+	cfg, err := wire.Config(&containerv1.ContainerConfig{Image: "x", Network: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := wire.ToContainer(&container.Container{Config: cfg}, "").GetConfig().GetNetwork()
+	if d := cmp.Diff(in, out, protocmp.Transform()); d != "" {
+		t.Errorf("in - out +:\n%s", d)
+	}
+	want := &networkv1.EndpointSpec{Network: "n1", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01", InterfaceName: "lan", GatewayPriority: -2}
+	if d := cmp.Diff(want, wire.ToEndpointSpec(cfg.Network.Attachments[0]), protocmp.Transform()); d != "" {
+		t.Errorf("for netagent: want - got +:\n%s", d)
+	}
+}
+
+func TestAddressesThatAreNoneAreRefused(t *testing.T) {
+	for _, a := range []*containerv1.NetworkAttachment{{Network: "n1", Ipv4Address: "x"}, {Network: "n1", Ipv6Address: "1.2.3"}} {
+		if _, err := wire.Config(&containerv1.ContainerConfig{Network: &containerv1.NetworkConfig{Networks: []*containerv1.NetworkAttachment{a}}}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v: %v", a, err)
+		}
+	}
+}
