@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -175,18 +174,9 @@ func delegateCgroups(job.Job) error {
 	return nil
 }
 
-func startNetwork(j job.Job) error {
-	commands := []string{"link set lo up"}
-	for _, a := range j.Addresses {
-		commands = append(commands, "addr add "+a+" dev eth0")
-	}
-	if len(j.Addresses) > 0 {
-		commands = append(commands, "link set eth0 up")
-	}
-	for _, c := range commands {
-		if out, err := exec.Command("/sbin/ip", strings.Fields(c)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", c, err, out)
-		}
+func startNetwork(job.Job) error {
+	if out, err := exec.Command("/sbin/ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return fmt.Errorf("set lo up: %w: %s", err, out)
 	}
 	return nil
 }

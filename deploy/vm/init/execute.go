@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,13 +54,7 @@ func start(c job.Command, env []string, out *os.File) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = cgroup.Close() }()
-	path := c.Args[0]
-	if !filepath.IsAbs(path) {
-		if path, err = exec.LookPath(path); err != nil {
-			return 0, err
-		}
-	}
-	p, err := os.StartProcess(path, c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, out},
+	p, err := os.StartProcess(c.Args[0], c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, out},
 		Sys: &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}})
 	if err != nil {
 		return 0, err

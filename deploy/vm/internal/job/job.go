@@ -23,7 +23,6 @@ type Job struct {
 	Hostname  string
 	Modules   []string  // kernel modules in the first file system, in the order in which they are to be loaded
 	ModuleDir string    // the folder on the outer machine of all modules, as depmod leaves it
-	Addresses []string  // of eth0, in CIDR form; without any it stays down
 	Env       []string  // of every command
 	Commands  []Command // to be run one after the other
 }
@@ -32,7 +31,7 @@ type Job struct {
 type Command struct {
 	Title string // what a line about its end calls it; without a title there is no such line
 	Dir   string
-	Args  []string
+	Args  []string // the first is an absolute path
 }
 
 // statusWord begins the last line.
