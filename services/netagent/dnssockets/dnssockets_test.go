@@ -262,8 +262,8 @@ func TestForgottenSocketsAreClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if after := openFiles(t); after != before-4 {
-		t.Errorf("%d files open before, %d after; want 4 fewer", before, after)
+	if after := openFiles(t); after > before-4 { // other tests' files may be closed meanwhile too
+		t.Errorf("%d files open before, %d after; want 4 fewer at least", before, after)
 	}
 }
 
