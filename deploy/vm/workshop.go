@@ -29,6 +29,7 @@ func (w workshop) job(ctx context.Context, o options) (job.Job, error) {
 	j := job.Job{
 		Hostname:  "vm",
 		ModuleDir: filepath.Join(w.kernel(), "lib/modules", strings.TrimSpace(string(release))),
+		Checkout:  w.root,
 		Env:       environment(),
 	}
 	if o.shell != "" {

@@ -79,7 +79,7 @@ func boot(j job.Job) error {
 	if err := enterRoot(); err != nil {
 		return err
 	}
-	if err := mountEach(distroFS...); err != nil {
+	if err := keepInSight(j.Checkout, func() error { return mountEach(distroFS...) }); err != nil {
 		return err
 	}
 	for _, step := range []func(job.Job) error{linkModules, loadModules, nameMachine, delegateCgroups, startNetwork} {
@@ -88,6 +88,22 @@ func boot(j job.Job) error {
 		}
 	}
 	return nil
+}
+
+// keepInSight shows a folder again if what f mounts hides it: a checkout may be below /tmp.
+func keepInSight(dir string, f func() error) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := f(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	return mount{fmt.Sprintf("/proc/self/fd/%d", fd), dir, "", unix.MS_BIND, ""}.do()
 }
 
 func mountEach(mounts ...mount) error {

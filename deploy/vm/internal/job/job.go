@@ -23,6 +23,7 @@ type Job struct {
 	Hostname  string
 	Modules   []string  // kernel modules in the first file system, in the order in which they are to be loaded
 	ModuleDir string    // the folder on the outer machine of all modules, as depmod leaves it
+	Checkout  string    // the project's folder on the outer machine, which stays in sight wherever it is
 	Env       []string  // of every command
 	Commands  []Command // to be run one after the other
 }
