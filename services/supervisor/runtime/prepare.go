@@ -119,6 +119,7 @@ func (p *Prepared) startMonitor() error {
 		return errors.Join(err, gateIn.Close(), reportOut.Close())
 	}
 	p.gate, p.report = gateIn, reportOut
+	go p.d.cfg.Cgroup.Warm(p.d.cfg.ExecRoot, p.cmd.Process.Pid)
 	go func() {
 		defer close(p.exited)
 		_ = p.cmd.Wait()
