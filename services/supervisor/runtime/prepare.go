@@ -119,9 +119,9 @@ func (p *Prepared) startMonitor() error {
 		return errors.Join(err, gateIn.Close(), reportOut.Close())
 	}
 	p.gate, p.report = gateIn, reportOut
-	go p.d.cfg.Cgroup.Warm(p.d.cfg.ExecRoot, p.cmd.Process.Pid)
 	go func() {
 		defer close(p.exited)
+		p.d.cfg.Cgroup.Warm(p.d.cfg.ExecRoot, p.cmd.Process.Pid) // until Wait, the number is nobody else's
 		_ = p.cmd.Wait()
 	}()
 	return nil
