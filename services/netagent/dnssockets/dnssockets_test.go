@@ -254,28 +254,41 @@ func TestANewNamespaceOfTheSameOwnerGetsItsOwnSockets(t *testing.T) {
 func TestForgottenSocketsAreClosed(t *testing.T) {
 	f := start(t)
 	owner, _ := f.container()
+	before := openSockets(t)
 	r := f.resolver(owner)
-	before := openFiles(t)
+	var handed []string // those that both the keeper and the resolver hold
+	for socket, holders := range openSockets(t) {
+		if before[socket] == 0 && holders == 2 {
+			handed = append(handed, socket)
+		}
+	}
+	if len(handed) != 2 {
+		t.Fatalf("%v were handed over, want one for UDP and one for TCP", handed)
+	}
 	r.close()
 	for range 2 {
 		if _, err := fdpass.Ask(t.Context(), f.socket, fdpass.Request{What: "forget", Owner: owner}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if after := openFiles(t); after > before-4 { // other tests' files may be closed meanwhile too
-		t.Errorf("%d files open before, %d after; want 4 fewer at least", before, after)
+	after := openSockets(t)
+	for _, socket := range handed {
+		if after[socket] != 0 {
+			t.Errorf("%s is still open %d times", socket, after[socket])
+		}
 	}
 }
 
-func openFiles(t *testing.T) int {
+// openSockets counts the descriptors of each socket of this process.
+func openSockets(t *testing.T) map[string]int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sockets := 0
+	sockets := map[string]int{}
 	for _, e := range entries {
 		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && strings.HasPrefix(to, "socket:") {
-			sockets++
+			sockets[to]++
 		}
 	}
 	return sockets

@@ -70,7 +70,7 @@ func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerReques
 		return err
 	}
 	return stream.Send(&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Created{
-		Created: &containerv1.Created{Id: created.Container.ID, Warnings: created.Warnings}}})
+		Created: &containerv1.Created{Id: created.Container.ID}}})
 }
 
 // request reads what RunContainer and CreateContainer have in common.

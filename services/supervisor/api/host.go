@@ -17,7 +17,6 @@ type HostFacts struct {
 	DataRoot, ExecRoot string
 	Runtime            string // path of the default runtime
 	CgroupVersion      string // "1", "hybrid" or "2"
-	Warnings           []string
 }
 
 // HostServer serves fairlead.host.v1.HostService.
@@ -49,7 +48,6 @@ func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.G
 		Version: version.Version, KernelVersion: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH,
 		CgroupVersion: s.facts.CgroupVersion, Runtime: s.facts.Runtime, DataRoot: s.facts.DataRoot, ExecRoot: s.facts.ExecRoot,
 		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts, Images: uint32(s.images()),
-		Warnings: s.facts.Warnings,
 	}, nil
 }
 

@@ -43,7 +43,6 @@ type Request struct {
 type Launched struct {
 	Container *container.Container
 	Output    Output // with Request.Attach
-	Warnings  []string
 
 	life *life
 }
@@ -61,11 +60,10 @@ type launch struct {
 	process *container.Process
 	c       *container.Container
 
-	monitor  Monitor
-	rootfs   string
-	live     container.Live
-	output   Output
-	warnings []string
+	monitor Monitor
+	rootfs  string
+	live    container.Live
+	output  Output
 }
 
 // creation is what makes a container be there.
@@ -145,7 +143,7 @@ func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
 	if err := saga.Run(ctx, steps, l.observe()); err != nil {
 		return nil, err
 	}
-	return &Launched{Container: l.c, Warnings: l.warnings}, nil
+	return &Launched{Container: l.c}, nil
 }
 
 // Start starts a container that does not run. Starting one that runs is no error, unless its output is wanted.
@@ -222,7 +220,7 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 		return nil, err
 	}
 	l.r.logFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
-	return &Launched{Container: l.c, Output: l.output, Warnings: l.warnings, life: l.life}, nil
+	return &Launched{Container: l.c, Output: l.output, life: l.life}, nil
 }
 
 // observe reports steps to the client and, in detail, to the log.
