@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/guard"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/hostport"
 	"github.com/fairlead/fairlead/services/natagent/hostport/hold"
 	"github.com/fairlead/fairlead/services/natagent/portowner"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -105,6 +106,11 @@ func (p ports) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, e
 		return nil, err // a nil *hold.Port in an interface would not be nil
 	}
 	return port, nil
+}
+
+// Taken finds a port that a program of the host has.
+func (p ports) Taken(proto publication.Protocol, ip netip.Addr, r hostport.Range) (uint16, bool) {
+	return portowner.InRange(p.ns, proto, ip, r.First, r.Last)
 }
 
 // Process names the process that has a port.

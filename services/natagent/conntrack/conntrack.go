@@ -20,6 +20,7 @@ type Cut struct {
 	Protocol publication.Protocol
 	Host     netip.AddrPort // what clients connect to; an unspecified address is any of the host's
 	Target   netip.AddrPort // the container's port
+	Last     uint16         // the last port of a run that leads to the same numbers; 0: one port, or a whole address
 	// Stale cuts the flows that go anywhere but to the target, those to the host itself among them. Otherwise those that go
 	// to the target are cut.
 	Stale bool
@@ -29,7 +30,7 @@ type Cut struct {
 func Withdrawn(bindings []publication.Binding) []Cut {
 	out := make([]Cut, 0, len(bindings))
 	for _, b := range bindings {
-		out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target()})
+		out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd})
 	}
 	return out
 }
@@ -38,8 +39,8 @@ func Withdrawn(bindings []publication.Binding) []Cut {
 func Published(bindings []publication.Binding) []Cut {
 	var out []Cut
 	for _, b := range bindings {
-		if b.Protocol == publication.UDP {
-			out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Stale: true})
+		if b.Protocol == publication.UDP || b.Whole() {
+			out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd, Stale: true})
 		}
 	}
 	return out

@@ -22,6 +22,7 @@ type protoPort struct {
 // matcher finds the flows that are to be cut.
 type matcher struct {
 	cuts  map[protoPort][]Cut
+	wide  []Cut // of runs of ports and of whole addresses
 	local func() map[netip.Addr]bool
 	known map[netip.Addr]bool // what local gave, once it was needed
 }
@@ -29,6 +30,10 @@ type matcher struct {
 func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
 	m := &matcher{cuts: map[protoPort][]Cut{}, local: local}
 	for _, c := range cuts {
+		if c.wide() {
+			m.wide = append(m.wide, c)
+			continue
+		}
 		k := protoPort{c.Protocol.Number(), c.Host.Port()}
 		m.cuts[k] = append(m.cuts[k], c)
 	}
@@ -37,7 +42,7 @@ func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
 
 // only gives the protocol and port that all cuts have in common; ok is false if there are several.
 func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
-	if len(m.cuts) != 1 {
+	if len(m.cuts) != 1 || len(m.wide) > 0 {
 		return "", 0, false
 	}
 	for k, c := range m.cuts {
@@ -48,14 +53,40 @@ func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
 
 func (m *matcher) match(f flow) bool {
 	for _, c := range m.cuts[protoPort{f.proto, f.dst.Port()}] {
-		if !c.Host.Addr().IsUnspecified() && c.Host.Addr() != f.dst.Addr() {
-			continue
+		if m.cut(c, f) {
+			return true
 		}
-		if c.Stale && f.answer != c.Target && m.isLocal(f.dst.Addr()) || !c.Stale && f.answer == c.Target {
+	}
+	for _, c := range m.wide {
+		if c.covers(f) && m.cut(c.of(f), f) {
 			return true
 		}
 	}
 	return false
+}
+
+// cut tells whether a cut, of a flow's very port, cuts the flow.
+func (m *matcher) cut(c Cut, f flow) bool {
+	if !c.Host.Addr().IsUnspecified() && c.Host.Addr() != f.dst.Addr() {
+		return false
+	}
+	return c.Stale && f.answer != c.Target && m.isLocal(f.dst.Addr()) || !c.Stale && f.answer == c.Target
+}
+
+func (c Cut) wide() bool { return c.Last != 0 || c.Protocol == publication.All }
+
+// covers tells whether a wide cut is about a flow's protocol and port.
+func (c Cut) covers(f flow) bool {
+	if c.Protocol == publication.All { // of a new one only UDP is stale, as clients of the others begin anew by themselves
+		return !c.Stale || f.proto == publication.UDP.Number()
+	}
+	return c.Protocol.Number() == f.proto && c.Host.Port() <= f.dst.Port() && f.dst.Port() <= c.Last
+}
+
+// of is a wide cut as that of a flow's port alone. Flows keep the numbers of their ports.
+func (c Cut) of(f flow) Cut {
+	c.Target = netip.AddrPortFrom(c.Target.Addr(), f.dst.Port())
+	return c
 }
 
 // isLocal tells whether an address is the host's, so that flows that only pass through are left alone.

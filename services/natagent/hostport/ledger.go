@@ -40,13 +40,22 @@ type protoIP struct {
 
 // Ledger knows the ports that are handed out.
 type Ledger struct {
-	held map[protoPort][]Holding
-	last map[protoIP]uint16
+	held   map[protoPort][]Holding
+	runs   []run
+	wholes map[netip.Addr]Holding
+	last   map[protoIP]uint16
+}
+
+// run is a range of ports that one owner has.
+type run struct {
+	proto publication.Protocol
+	ports Range
+	by    Holding
 }
 
 // NewLedger makes an empty one.
 func NewLedger() *Ledger {
-	return &Ledger{held: map[protoPort][]Holding{}, last: map[protoIP]uint16{}}
+	return &Ledger{held: map[protoPort][]Holding{}, wholes: map[netip.Addr]Holding{}, last: map[protoIP]uint16{}}
 }
 
 // Holder tells who has a port on an address, or on one that excludes it.
@@ -56,7 +65,13 @@ func (l *Ledger) Holder(proto publication.Protocol, ip netip.Addr, port uint16) 
 			return h, true
 		}
 	}
-	return Holding{}, false
+	for _, r := range l.runs {
+		if r.proto == proto && r.ports.Contains(port) && publication.Overlap(r.by.IP, ip) {
+			return r.by, true
+		}
+	}
+	h, whole := l.wholes[ip]
+	return h, whole
 }
 
 // Take enters an owner's port.

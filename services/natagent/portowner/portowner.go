@@ -29,27 +29,45 @@ func (p Process) String() string { return fmt.Sprintf("%s, pid %d", p.Name, p.PI
 
 // Find finds the process that keeps natagent from having a port; ok is false if it cannot be told.
 func Find(ns hostns.NS, proto publication.Protocol, at netip.AddrPort) (p Process, ok bool) {
-	if proto == publication.SCTP {
-		return p, false
-	}
 	inodes := map[string]bool{}
+	for _, s := range sockets(ns, proto) {
+		if s.Local.Port() == at.Port() && s.excludes(at.Addr()) {
+			inodes["socket:["+s.Inode+"]"] = true
+		}
+	}
+	return holderOf(inodes)
+}
+
+// InRange finds the lowest port from first to last that a socket keeps others from having on an address.
+func InRange(ns hostns.NS, proto publication.Protocol, ip netip.Addr, first, last uint16) (port uint16, taken bool) {
+	for _, s := range sockets(ns, proto) {
+		n := s.Local.Port()
+		if n < first || n > last || !s.excludes(ip) || !s.Waits || taken && n > port {
+			continue
+		}
+		port, taken = n, true
+	}
+	return port, taken
+}
+
+// sockets lists those of a transport; none if it cannot be told.
+func sockets(ns hostns.NS, proto publication.Protocol) (all []Socket) {
+	if proto == publication.SCTP {
+		return nil
+	}
 	_ = ns.Do(func() error {
 		for _, suffix := range []string{"", "6"} {
 			f, err := os.Open("/proc/thread-self/net/" + string(proto) + suffix)
 			if err != nil {
 				continue // no IPv6, as a rule
 			}
-			sockets, _ := Parse(f)
+			some, _ := Parse(f)
 			_ = f.Close()
-			for _, s := range sockets {
-				if s.excludes(at) {
-					inodes["socket:["+s.Inode+"]"] = true
-				}
-			}
+			all = append(all, some...)
 		}
 		return nil
 	})
-	return holderOf(inodes)
+	return all
 }
 
 // holderOf looks through the open files of all processes.
@@ -87,16 +105,21 @@ func hasAny(dir string, links map[string]bool) bool {
 type Socket struct {
 	Local netip.AddrPort
 	Inode string
+	// Waits tells a socket that takes what comes from anybody, as a server's does, from one that is connected.
+	Waits bool
 }
 
-// excludes tells whether the socket keeps another from having an address and port. An IPv6 socket on all addresses mostly
+// excludes tells whether the socket keeps another from having its port on an address. An IPv6 socket on all addresses mostly
 // has those of IPv4 too.
-func (s Socket) excludes(at netip.AddrPort) bool {
-	if s.Local.Port() != at.Port() {
-		return false
-	}
-	return publication.Overlap(s.Local.Addr(), at.Addr()) || s.Local.Addr() == netip.IPv6Unspecified()
+func (s Socket) excludes(ip netip.Addr) bool {
+	return publication.Overlap(s.Local.Addr(), ip) || s.Local.Addr() == netip.IPv6Unspecified()
 }
+
+// The states of sockets that wait: TCP_LISTEN, and TCP_CLOSE, which a UDP socket is in until it is connected.
+const (
+	listening   = "0A"
+	unconnected = "07"
+)
 
 // Parse reads such a file. Lines that it does not understand are left out.
 func Parse(r io.Reader) ([]Socket, error) {
@@ -108,7 +131,7 @@ func Parse(r io.Reader) ([]Socket, error) {
 			continue // the heading, or a socket that no process has any more
 		}
 		if local, ok := parseLocal(f[1]); ok {
-			out = append(out, Socket{local, f[9]})
+			out = append(out, Socket{Local: local, Inode: f[9], Waits: f[3] == listening || f[3] == unconnected})
 		}
 	}
 	return out, lines.Err()

@@ -2,21 +2,31 @@ package publication
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
 
-// Want is one container port, and the host ports that would do for it.
+// RunLength is how many ports a range must have to be led as one run. A shorter one is led port by port, each held by a socket
+// as any single port is; for a long one that would cost a socket and a rule for each port.
+const RunLength = 64
+
+// Want is one container port and the host ports that would do for it, a run of ports, or a whole address.
 type Want struct {
 	Mapping       Mapping // where it comes from, for messages
 	Protocol      Protocol
 	HostIPs       []netip.Addr // one, or one of each family; all get the same port
 	First, Last   uint16       // the host ports that will do; both 0: any dynamic one
 	ContainerPort uint16
+	Run           bool // all of First to Last, each leads to the container's port of its number
+	Outgoing      bool // see Binding; only of a whole address
 }
 
-// Fixed tells whether just one host port will do.
-func (w Want) Fixed() bool { return w.First != 0 && w.First == w.Last }
+// Whole tells whether a whole address is wanted.
+func (w Want) Whole() bool { return w.Protocol == All }
+
+// Fixed tells whether just one host port, or run of them, will do.
+func (w Want) Fixed() bool { return w.Run || w.First != 0 && w.First == w.Last }
 
 // Bindings are what the want comes to when it gets a host port.
 func (w Want) Bindings(p *Publication, hostPort uint16) []Binding {
@@ -26,13 +36,19 @@ func (w Want) Bindings(p *Publication, hostPort uint16) []Binding {
 		if ip.Is6() {
 			target = p.IPv6
 		}
-		out = append(out, Binding{w.Protocol, ip, hostPort, target, w.ContainerPort, p.OwnerName})
+		b := Binding{Protocol: w.Protocol, HostIP: ip, HostPort: hostPort, ContainerIP: target, ContainerPort: w.ContainerPort,
+			Outgoing: w.Outgoing, OwnerName: p.OwnerName}
+		if w.Run {
+			b.HostPortEnd = w.Last
+		}
+		out = append(out, b)
 	}
 	return out
 }
 
 // Plan checks all that an owner asks for and breaks it down to single container ports. hostIPv6 tells whether the host has
-// IPv6 at all. The order is that of the mappings, fixed host ports first, so that no dynamic port takes one of them.
+// IPv6 at all. The order is that of the mappings, fixed host ports first, so that no dynamic port takes one of them, and whole
+// addresses last, as single ports of them may lead elsewhere in the same container.
 func Plan(p *Publication, hostIPv6 bool) ([]Want, error) {
 	if p.IPv4.IsValid() && !p.IPv4.Is4() || p.IPv6.IsValid() && !p.IPv6.Is6() {
 		return nil, fault.Invalidf("container "+p.OwnerName, "ipv4_address",
@@ -53,7 +69,11 @@ func Plan(p *Publication, hostIPv6 bool) ([]Want, error) {
 		}
 	}
 	fixed, err := withoutTwins(fixed)
-	return append(fixed, open...), err
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := wholes(p)
+	return slices.Concat(fixed, open, addresses), err
 }
 
 func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
@@ -66,7 +86,12 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
 		return nil, err
 	}
 	if good.ctrPorts.len() == 1 {
-		return []Want{{m, m.Protocol, ips, good.hostPorts.first, good.hostPorts.last, good.ctrPorts.first}}, nil
+		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+			ContainerPort: good.ctrPorts.first}}, nil
+	}
+	if good.hostPorts == good.ctrPorts && good.ctrPorts.len() >= RunLength {
+		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+			ContainerPort: good.ctrPorts.first, Run: true}}, nil
 	}
 	wants := make([]Want, 0, good.ctrPorts.len())
 	for i := range good.ctrPorts.len() {
@@ -111,23 +136,40 @@ func withoutTwins(fixed []Want) ([]Want, error) {
 		port  uint16
 	}
 	seen := map[key][]Want{}
+	var runs []Want
 	out := fixed[:0:0]
 next:
 	for _, w := range fixed {
 		k := key{w.Protocol, w.First}
-		for _, o := range seen[k] {
-			if !anyOverlap(w.HostIPs, o.HostIPs) {
+		others := slices.Concat(seen[k], runs)
+		if w.Run {
+			others = out
+			runs = append(runs, w)
+		}
+		for _, o := range others {
+			if !w.clashes(o) {
 				continue
 			}
-			if w.ContainerPort == o.ContainerPort && w.HostIPs[0] == o.HostIPs[0] && len(w.HostIPs) == len(o.HostIPs) {
+			if w.same(o) {
 				continue next
 			}
-			return nil, w.Mapping.invalid("host port %d/%s is asked for twice, by %s too", w.First, w.Protocol, o.Mapping)
+			return nil, w.Mapping.invalid("host port %d/%s is asked for twice, by %s too", max(w.First, o.First), w.Protocol, o.Mapping)
 		}
 		seen[k] = append(seen[k], w)
 		out = append(out, w)
 	}
 	return out, nil
+}
+
+// clashes tells whether two wants with fixed ports want one of them both.
+func (w Want) clashes(o Want) bool {
+	return w.Protocol == o.Protocol && w.First <= o.Last && o.First <= w.Last && anyOverlap(w.HostIPs, o.HostIPs)
+}
+
+// same tells whether two wants say the same.
+func (w Want) same(o Want) bool {
+	return w.First == o.First && w.Last == o.Last && w.ContainerPort == o.ContainerPort && w.HostIPs[0] == o.HostIPs[0] &&
+		len(w.HostIPs) == len(o.HostIPs)
 }
 
 func anyOverlap(a, b []netip.Addr) bool {

@@ -19,6 +19,9 @@ const (
 	TCP  Protocol = "tcp"
 	UDP  Protocol = "udp"
 	SCTP Protocol = "sctp"
+
+	// All is every protocol, those without ports too: only in the Binding of a whole address.
+	All Protocol = "all"
 )
 
 // Number is the transport's number in an IP header.
@@ -34,14 +37,37 @@ func (p Protocol) Number() uint8 {
 	return 0
 }
 
-// Binding is one host port that leads to one container port.
+// Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
+// address.
 type Binding struct {
 	Protocol      Protocol
 	HostIP        netip.Addr // unspecified: all addresses of its family
-	HostPort      uint16
+	HostPort      uint16     // 0 for a whole address
+	HostPortEnd   uint16     `json:",omitempty"` // the last port of a run; 0: there is just one
 	ContainerIP   netip.Addr
-	ContainerPort uint16
+	ContainerPort uint16 // 0 for a whole address
+	Outgoing      bool   `json:",omitempty"` // what the container sends out leaves as HostIP; only of a whole address
 	OwnerName     string `json:",omitempty"` // the container's name, for those who read rules
+}
+
+// Whole tells whether all protocols and ports of the host's address are led to the container.
+func (b Binding) Whole() bool { return b.Protocol == All }
+
+// IsRun tells whether several ports are led to those of the same numbers.
+func (b Binding) IsRun() bool { return b.HostPortEnd != 0 }
+
+// LastPort is the last host port.
+func (b Binding) LastPort() uint16 { return max(b.HostPort, b.HostPortEnd) }
+
+// Subject is how messages name what is published.
+func (b Binding) Subject() string {
+	switch {
+	case b.Whole():
+		return "address " + b.HostIP.String()
+	case b.IsRun():
+		return fmt.Sprintf("ports %s-%d/%s", b.Host(), b.HostPortEnd, b.Protocol)
+	}
+	return Subject(b.HostIP, b.HostPort, b.Protocol)
 }
 
 // Host is the address that clients connect to.
@@ -57,12 +83,13 @@ type Publication struct {
 	IPv4      netip.Addr
 	IPv6      netip.Addr
 	Mappings  []Mapping // as asked for
+	Addresses []Address `json:",omitempty"` // as asked for
 	Bindings  []Binding // as given, sorted
 }
 
 // Same tells whether two publications ask for the same, whatever ports they got and whatever the container is called.
 func (p *Publication) Same(q *Publication) bool {
-	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings)
+	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings) && slices.Equal(p.Addresses, q.Addresses)
 }
 
 // Sort orders bindings by container port, protocol and host address.

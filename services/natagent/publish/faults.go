@@ -12,9 +12,9 @@ import (
 )
 
 // allocated says that another container has the port, in Docker's words.
-func allocated(w publication.Want, ip netip.Addr, by hostport.Holding) error {
-	return fault.New(fault.Busy, publication.Subject(ip, w.First, w.Protocol),
-		fmt.Sprintf("Bind for %s failed: port is already allocated (held by container %s)", netip.AddrPortFrom(ip, w.First), by.Name),
+func allocated(proto publication.Protocol, ip netip.Addr, port uint16, by hostport.Holding) error {
+	return fault.New(fault.Busy, publication.Subject(ip, port, proto),
+		fmt.Sprintf("Bind for %s failed: port is already allocated (held by container %s)", netip.AddrPortFrom(ip, port), by.Name),
 		fault.WithReason(fault.ReasonPortAllocated), fault.WithField("publish"),
 		fault.WithHint("stop that container, or publish on another port"))
 }
@@ -25,17 +25,16 @@ func (p *Publisher) refused(w publication.Want, port uint16, err error) error {
 	if e, ok := errors.AsType[errAt](err); ok {
 		at = e.at
 	}
+	if w.Whole() && errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return fault.New(fault.Invalid, "address "+at.Addr().String(), "the host does not have it", fault.WithField("publish_address"),
+			fault.WithHint("give one of this host's addresses, or add it to an interface first"))
+	}
 	subject := publication.Subject(at.Addr(), port, w.Protocol)
 	failed := fmt.Sprintf("failed to bind host port %s/%s: ", at, w.Protocol)
 	publish := fault.WithField("publish")
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		by := ""
-		if who, ok := p.ports.Process(w.Protocol, at); ok {
-			by = " (held by " + who + ")"
-		}
-		return fault.New(fault.Busy, subject, failed+"address already in use"+by, publish,
-			fault.WithReason(fault.ReasonAddressInUse), fault.WithHint("stop what uses it, or publish on another port"))
+		return p.inUse(w.Protocol, at)
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
 		return fault.New(fault.Invalid, subject, failed+"cannot assign requested address", publish,
 			fault.WithHint("give one of this host's addresses, or none for all of them"))
@@ -50,4 +49,15 @@ func (p *Publisher) refused(w publication.Want, port uint16, err error) error {
 			fault.WithHint("natagent needs CAP_NET_BIND_SERVICE for ports below 1024"))
 	}
 	return fault.New(fault.Internal, subject, failed+err.Error(), publish)
+}
+
+// inUse says that a program of the host has a port, in Docker's words.
+func (p *Publisher) inUse(proto publication.Protocol, at netip.AddrPort) error {
+	by := ""
+	if who, ok := p.ports.Process(proto, at); ok {
+		by = " (held by " + who + ")"
+	}
+	return fault.New(fault.Busy, publication.Subject(at.Addr(), at.Port(), proto),
+		fmt.Sprintf("failed to bind host port %s/%s: address already in use%s", at, proto, by), fault.WithField("publish"),
+		fault.WithReason(fault.ReasonAddressInUse), fault.WithHint("stop what uses it, or publish on another port"))
 }

@@ -50,6 +50,8 @@ type Ports interface {
 	Dynamic() (hostport.Dynamic, error)
 	// Process names the process that has a port, if it can be told.
 	Process(proto publication.Protocol, at netip.AddrPort) (who string, ok bool)
+	// Taken finds a port of a run that a program of the host listens on.
+	Taken(proto publication.Protocol, ip netip.Addr, ports hostport.Range) (port uint16, taken bool)
 	// IPv6 tells whether the host has IPv6.
 	IPv6() bool
 }

@@ -27,6 +27,7 @@ type kernel struct {
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
+	listens                                      uint16           // a port that a program of the host has
 }
 
 func newKernel() *kernel {
@@ -88,6 +89,10 @@ func (k *kernel) Process(publication.Protocol, netip.AddrPort) (string, bool) {
 	return "nginx, pid 123", true
 }
 func (k *kernel) IPv6() bool { return true }
+
+func (k *kernel) Taken(_ publication.Protocol, _ netip.Addr, r hostport.Range) (uint16, bool) {
+	return k.listens, r.Contains(k.listens)
+}
 
 func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
 	t.Helper()

@@ -37,6 +37,12 @@ type reservation struct {
 func (p *Publisher) reserve(want *publication.Publication, plan []publication.Want) (*reservation, error) {
 	r := &reservation{p: p, want: want}
 	for _, w := range plan {
+		if w.Run || w.Whole() {
+			if err := r.takeWide(w); err != nil {
+				return nil, errors.Join(err, r.undo())
+			}
+			continue
+		}
 		port, err := r.take(w)
 		if err != nil {
 			return nil, errors.Join(err, r.undo())
@@ -54,6 +60,7 @@ func (r *reservation) undo() error {
 		errs = append(errs, h.port.Close())
 	}
 	r.held = nil
+	r.p.ledger.GiveWide(r.want.Owner)
 	return errors.Join(errs...)
 }
 
@@ -83,7 +90,7 @@ func (r *reservation) take(w publication.Want) (uint16, error) {
 func (r *reservation) takeFixed(w publication.Want) error {
 	for _, ip := range w.HostIPs {
 		if h, taken := r.p.ledger.Holder(w.Protocol, ip, w.First); taken {
-			return allocated(w, ip, h)
+			return allocated(w.Protocol, ip, w.First, h)
 		}
 	}
 	if err := r.bind(w, w.First); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -35,7 +36,7 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases are all of them.
 func Cases() []Case {
-	return append(append(published(), separation()...), loopback()...)
+	return slices.Concat(published(), runs(), wholeAddresses(), separation(), loopback())
 }
 
 func published() []Case {
@@ -65,6 +66,41 @@ func published() []Case {
 		{"c", "tcp", "10.1.0.1:8080", "a sees 10.10.2.2", ""},
 		{"c", "tcp", "[fd01::1]:8080", "a sees fd10:2::2", ""},
 		{"f", "tcp", "10.1.0.1:8099", "e sees 10.10.4.1", ""},
+	}
+}
+
+func runs() []Case {
+	return []Case{
+		{"ext", "udp", "10.1.0.1:20000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.5:40000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:60000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "[fd01::1]:40000", "a sees fd01::2", ""},
+		{"ext", "udp", "10.1.0.1:10000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10050", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10100", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10101", blocked, ""},
+		{"ext", "udp", "10.1.0.5:10050", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:40000", blocked, ""},
+		{"host", "udp", "127.0.0.1:40000", "a sees 10.10.1.1", ""},
+		{"host", "udp", "10.1.0.1:10050", "a sees 10.1.0.1", ""},
+	}
+}
+
+func wholeAddresses() []Case {
+	return []Case{
+		{"ext", "tcp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::7]:80", "b sees fd01::2", ""},
+		{"ext", "tcp", "10.1.0.7:81", refused, ""},
+		{"ext", "tcp", "10.1.0.7:8080", refused, ""},           // before what is published on all addresses
+		{"ext", "tcp", "10.1.0.7:8081", "a sees 10.1.0.2", ""}, // after a port of its own
+		{"ext", "udp", "10.1.0.7:40000", blocked, ""},
+		{"host", "tcp", "10.1.0.7:80", "b sees 10.1.0.1", ""},
+		{"c", "tcp", "10.1.0.7:80", "b sees 10.10.2.2", ""},
+		{"b", "tcp", "10.1.0.7:80", "b sees 10.10.1.1", ""}, // itself
+		{"b", "tcp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
+		{"b", "udp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
+		{"b", "tcp", "[fd01::2]:80", "ext sees fd01::7", "ext sees fd10:1::3"},
 	}
 }
 

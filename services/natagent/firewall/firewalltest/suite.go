@@ -36,6 +36,7 @@ func Run(t *testing.T, open Open) {
 	restart(t, tp, fw)
 	replace(t, tp, fw)
 	withdraw(t, tp, fw)
+	withdrawWide(t, tp, fw)
 }
 
 // bare shows that what the firewall must block would get through without it.
@@ -167,5 +168,32 @@ func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
 			t.Error("one port was led to two containers")
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
+	})
+}
+
+// withdrawWide checks that runs and addresses are taken out and put back by themselves, with nothing else touched.
+func withdrawWide(t *testing.T, tp *Topology, fw firewall.Firewall) {
+	t.Run("a run and an address that are withdrawn", func(t *testing.T) {
+		ctx := context.Background()
+		if err := fw.Withdraw(ctx, wide()); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "ext", Network: "udp", To: "10.1.0.1:40000", Want: blocked})
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:81", Want: refused})
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:8081", Want: "a sees 10.1.0.2"})
+		check(t, tp, Case{From: "b", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.1"})
+		if err := fw.Publish(ctx, wide()); err != nil {
+			t.Fatal(err)
+		}
+		together(t, tp, runs())
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:80", Want: "b sees 10.1.0.2"})
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:8081", Want: "a sees 10.1.0.2"})
+		check(t, tp, Case{From: "b", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.7"})
+		if change, err := fw.Sync(ctx, State()); err != nil || change.Rebuilt && len(change.Removed) > 1 {
+			t.Errorf("putting all back as it was: %+v, %v", change, err)
+		}
+		if change, err := fw.Sync(ctx, State()); err != nil || change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
+			t.Errorf("nothing was to be done: %+v, %v", change, err)
+		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 
 // Topology is a host with four networks, and a machine outside that has routes to the containers' subnets through the host.
 //
-//	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, fd01::1
+//	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, fd01::1, fd01::7
 //	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which sends what it likes
 //	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
@@ -60,7 +60,27 @@ func bindings() []publication.Binding {
 	}
 	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
-	return out
+	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
+	return append(out, wide()...)
+}
+
+// wide are bindings of runs of ports and of whole addresses.
+func wide() []publication.Binding {
+	run := func(proto publication.Protocol, host string, first, last uint16, target string) publication.Binding {
+		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: first, HostPortEnd: last,
+			ContainerIP: netip.MustParseAddr(target), ContainerPort: first}
+	}
+	whole := func(host, target string) publication.Binding {
+		return publication.Binding{Protocol: publication.All, HostIP: netip.MustParseAddr(host),
+			ContainerIP: netip.MustParseAddr(target), Outgoing: true}
+	}
+	return []publication.Binding{
+		run(publication.UDP, "0.0.0.0", 20000, 60000, "10.10.1.2"),
+		run(publication.UDP, "::", 20000, 60000, "fd10:1::2"),
+		run(publication.UDP, "10.1.0.1", 10000, 10100, "10.10.1.2"),
+		whole("10.1.0.7", "10.10.1.3"),
+		whole("fd01::7", "fd10:1::3"),
+	}
 }
 
 // NewTopology builds it, without any firewall, and starts the servers.
@@ -100,7 +120,7 @@ func (tp *Topology) addOutside(t testing.TB) {
 	t.Helper()
 	ext := testns.New(t)
 	tp.nodes["ext"] = ext
-	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 fd01::1/64", ext, "eth0", "10.1.0.2/24 fd01::2/64")
+	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 10.1.0.7/24 fd01::7/64 fd01::1/64", ext, "eth0", "10.1.0.2/24 fd01::2/64")
 	script(ext, "ip route add 10.10.0.0/16 via 10.1.0.1; ip -6 route add fd10::/16 via fd01::1")
 }
 
@@ -153,6 +173,11 @@ func (tp *Topology) serve() {
 				tp.serveTCP(n.Listen("tcp"+family, fmt.Sprintf("%s:%d", any, port)), name)
 			}
 			tp.serveUDP(n.ListenPacket("udp"+family, any+":80"), name)
+			if name == "a" {
+				for _, port := range []string{"10000", "10050", "10100", "10101", "20000", "40000", "60000"} {
+					tp.serveUDP(n.ListenPacket("udp"+family, any+":"+port), name)
+				}
+			}
 		}
 	}
 }

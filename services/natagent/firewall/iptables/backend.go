@@ -75,7 +75,7 @@ func (b *Backend) Publish(ctx context.Context, bindings []publication.Binding) e
 				"already leads to "+have.Target().String())
 		}
 	}
-	if err := b.change(ctx, fresh, addRule, removeRule); err != nil {
+	if err := b.change(ctx, fresh, addRules, removeRules); err != nil {
 		return err
 	}
 	for _, bind := range fresh {
@@ -97,7 +97,7 @@ func (b *Backend) Withdraw(ctx context.Context, bindings []publication.Binding) 
 			known = append(known, have) // with the name that is in its rule's comment
 		}
 	}
-	if err := b.change(ctx, known, removeRule, addRule); err != nil {
+	if err := b.change(ctx, known, removeRules, addRules); err != nil {
 		return err
 	}
 	for _, bind := range known {
@@ -169,10 +169,27 @@ func noIPv6(subject string) error {
 }
 
 // change adds or removes the rules of bindings.
-func (b *Backend) change(ctx context.Context, bindings []publication.Binding, do, undo func(publication.Binding) string) error {
+func (b *Backend) change(ctx context.Context, bindings []publication.Binding, do, undo func(publication.Binding, int) string) error {
 	return b.each(ctx, func(f family) (string, string) {
-		return natBatch(f, bindings, do), natBatch(f, bindings, undo)
+		narrow := b.narrow(f, bindings)
+		return natBatch(f, bindings, narrow, do), natBatch(f, bindings, narrow, undo)
 	})
+}
+
+// narrow counts the rules of ports of one address, with those of some bindings that are to be there.
+func (b *Backend) narrow(f family, with []publication.Binding) int {
+	n := 0
+	for _, bind := range b.bindings {
+		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
+			n++
+		}
+	}
+	for _, bind := range with {
+		if _, there := b.bindings[keyOf(bind)]; !there && bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // each restores a text for each family. If a later one fails, those before it are undone.
@@ -204,15 +221,20 @@ func (b *Backend) restore(ctx context.Context, f family, text string) error {
 	return err
 }
 
-func natBatch(f family, bindings []publication.Binding, line func(publication.Binding) string) string {
-	var text strings.Builder
+// natBatch is the text for bindings of a family. Whole addresses come last, as their places are counted with all others in theirs.
+func natBatch(f family, bindings []publication.Binding, narrow int, line func(publication.Binding, int) string) string {
+	var ports, wholes strings.Builder
 	for _, bind := range bindings {
+		text := &ports
+		if bind.Whole() {
+			text = &wholes
+		}
 		if bind.HostIP.Is6() == f.v6 {
-			fmt.Fprintln(&text, line(bind))
+			fmt.Fprintln(text, line(bind, narrow))
 		}
 	}
-	if text.Len() == 0 {
+	if ports.Len()+wholes.Len() == 0 {
 		return ""
 	}
-	return "*nat\n" + text.String() + "COMMIT\n"
+	return "*nat\n" + ports.String() + wholes.String() + "COMMIT\n"
 }

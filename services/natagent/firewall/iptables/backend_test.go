@@ -93,6 +93,7 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		"internal":       {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
 		"two_networks":   {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
 		"published_s15":  {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"published_wide": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
 		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,6 +130,15 @@ func withoutEmptyTables(text string) string {
 		}
 	}
 	return strings.Join(out, "")
+}
+
+func wideForms() []publication.Binding {
+	run := binding("phone", "udp", "0.0.0.0:10000", "10.10.1.2:10000")
+	run.HostPortEnd = 60000
+	whole := binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0")
+	whole.Outgoing = true
+	whole6 := binding("mail", publication.All, "[fd01::7]:0", "[fd10:1::3]:0")
+	return []publication.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
 }
 
 func eachForm() []publication.Binding {

@@ -12,17 +12,31 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
-// bindingRule is the rule of a published port, as iptables-save shows it.
+// bindingRule is the rule of a published port, run of ports or address, as iptables-save shows it.
 func bindingRule(b publication.Binding) string {
-	host := ""
+	host, match, target := "", "", b.ContainerIP.String()
 	if !b.HostIP.IsUnspecified() {
-		host = "-d " + netip.PrefixFrom(b.HostIP, b.HostIP.BitLen()).String() + " "
+		host = "-d " + single(b.HostIP) + " "
 	}
-	return fmt.Sprintf(`%s-p %s -m %s --dport %d -m comment --comment "%s" -j DNAT --to-destination %s`,
-		host, b.Protocol, b.Protocol, b.HostPort, comment(b), b.Target())
+	switch {
+	case b.IsRun():
+		match = fmt.Sprintf("-p %s -m %s --dport %d:%d ", b.Protocol, b.Protocol, b.HostPort, b.HostPortEnd)
+	case !b.Whole():
+		match = fmt.Sprintf("-p %s -m %s --dport %d ", b.Protocol, b.Protocol, b.HostPort)
+		target = b.Target().String()
+	}
+	return fmt.Sprintf(`%s%s-m comment --comment "%s" -j DNAT --to-destination %s`, host, match, comment(b), target)
 }
 
-// comment names the container and its port: web 80/tcp.
+// leavingRule is the rule of a container that leaves as an address of its own.
+func leavingRule(b publication.Binding) string {
+	return fmt.Sprintf(`-s %s -m comment --comment "%s" -j SNAT --to-source %s`, single(b.ContainerIP), comment(b), b.HostIP)
+}
+
+// single is an address as a prefix.
+func single(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
+
+// comment names the container and what of it is published: web 80/tcp, web 8000-8100/udp, web all ports.
 func comment(b publication.Binding) string {
 	const longest = 200 // of the 255 that the kernel takes
 	name := strings.Map(func(r rune) rune {
@@ -31,53 +45,91 @@ func comment(b publication.Binding) string {
 		}
 		return '_'
 	}, b.OwnerName)
-	return strings.TrimSpace(fmt.Sprintf("%.*s %d/%s", longest, name, b.ContainerPort, b.Protocol))
+	what := fmt.Sprintf("%d/%s", b.ContainerPort, b.Protocol)
+	switch {
+	case b.Whole():
+		what = "all ports"
+	case b.IsRun():
+		what = fmt.Sprintf("%d-%d/%s", b.HostPort, b.HostPortEnd, b.Protocol)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.*s %s", longest, name, what))
 }
 
-// addRule puts a port into its place: those of one address come before those of all.
-func addRule(b publication.Binding) string {
-	if b.HostIP.IsUnspecified() {
+// place is where in the chain a binding's rule is: ports of one address come before whole addresses, and those before ports of all
+// addresses.
+func place(b publication.Binding) int {
+	switch {
+	case b.Whole():
+		return 1
+	case b.HostIP.IsUnspecified():
+		return 2
+	}
+	return 0
+}
+
+// addRules put a binding into its place. narrow is how many rules of ports of one address there are.
+func addRules(b publication.Binding, narrow int) string {
+	switch place(b) {
+	case 0:
+		return "-I " + chainDNAT + " 1 " + bindingRule(b)
+	case 2:
 		return "-A " + chainDNAT + " " + bindingRule(b)
 	}
-	return "-I " + chainDNAT + " 1 " + bindingRule(b)
+	text := fmt.Sprintf("-I %s %d %s", chainDNAT, narrow+1, bindingRule(b))
+	if b.Outgoing {
+		text += "\n-A " + chainGone + " " + leavingRule(b)
+	}
+	return text
 }
 
-func removeRule(b publication.Binding) string { return "-D " + chainDNAT + " " + bindingRule(b) }
+func removeRules(b publication.Binding, _ int) string {
+	text := "-D " + chainDNAT + " " + bindingRule(b)
+	if b.Outgoing {
+		text += "\n-D " + chainGone + " " + leavingRule(b)
+	}
+	return text
+}
 
 // bindingRules are the rules of all bindings of a family, in the order of the chain.
 func bindingRules(f family, bindings []publication.Binding) []string {
-	var one, all []string
+	var at [3][]string
 	for _, b := range bindings {
-		switch {
-		case b.HostIP.Is6() != f.v6:
-		case b.HostIP.IsUnspecified():
-			all = append(all, bindingRule(b))
-		default:
-			one = append(one, bindingRule(b))
+		if b.HostIP.Is6() == f.v6 {
+			at[place(b)] = append(at[place(b)], bindingRule(b))
 		}
 	}
-	return append(one, all...)
+	return slices.Concat(at[:]...)
 }
 
-// inOrder tells whether no port of one address comes after one of all.
-func inOrder(rules []string) bool {
-	wide := false
+// leavingRules are those of the containers of a family that leave as an address of their own.
+func leavingRules(f family, bindings []publication.Binding) (rules []string) {
+	for _, b := range bindings {
+		if b.Outgoing && b.HostIP.Is6() == f.v6 {
+			rules = append(rules, leavingRule(b))
+		}
+	}
+	return rules
+}
+
+// inOrder tells whether all rules are in their places.
+func inOrder(f family, rules []string) bool {
+	last := 0
 	for _, r := range rules {
-		if strings.HasPrefix(r, "-d ") && wide {
+		b, ok := parseBinding(f, r)
+		if !ok || place(b) < last {
 			return false
 		}
-		wide = wide || !strings.HasPrefix(r, "-d ")
+		last = place(b)
 	}
 	return true
 }
 
-// parseBinding reads a port's rule back; ok is false for rules of another form.
+// parseBinding reads a binding's rule back; ok is false for rules of another form. Of what goes out it tells nothing.
 func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
-	b.HostIP = netip.IPv4Unspecified()
+	b = publication.Binding{Protocol: publication.All, HostIP: netip.IPv4Unspecified()}
 	if f.v6 {
 		b.HostIP = netip.IPv6Unspecified()
 	}
-	var target netip.AddrPort
 	words := strings.Fields(rule)
 	for i := 0; i+1 < len(words); i++ {
 		switch words[i] {
@@ -88,18 +140,46 @@ func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
 		case "-p":
 			b.Protocol = publication.Protocol(words[i+1])
 		case "--dport":
-			port, _ := strconv.ParseUint(words[i+1], 10, 16)
-			b.HostPort = uint16(port)
+			b.HostPort, b.HostPortEnd = parsePorts(words[i+1])
 		case "--comment":
-			if name := strings.TrimPrefix(words[i+1], `"`); !strings.HasSuffix(name, `"`) {
-				b.OwnerName = name
-			}
+			b.OwnerName = parseName(words[i+1:])
 		case "--to-destination":
-			target, _ = netip.ParseAddrPort(words[i+1])
+			b.ContainerIP, b.ContainerPort = parseTarget(words[i+1], b.HostPort)
 		}
 	}
-	b.ContainerIP, b.ContainerPort = target.Addr(), target.Port()
-	return b, b.Protocol.Number() != 0 && b.HostPort != 0 && target.IsValid()
+	if b.Whole() {
+		return b, b.HostPort == 0 && b.ContainerPort == 0 && b.ContainerIP.IsValid() && !b.HostIP.IsUnspecified()
+	}
+	return b, b.Protocol.Number() != 0 && b.HostPort != 0 && b.ContainerPort != 0 && b.ContainerIP.IsValid()
+}
+
+// parseName reads the name off the start of a comment; empty if there is none.
+func parseName(words []string) string {
+	name := strings.TrimPrefix(words[0], `"`)
+	if strings.HasSuffix(name, `"`) || name == "all" && len(words) > 1 && words[1] == `ports"` {
+		return ""
+	}
+	return name
+}
+
+// parsePorts reads "80" or "8000:8010".
+func parsePorts(s string) (first, last uint16) {
+	a, b, run := strings.Cut(s, ":")
+	n, _ := strconv.ParseUint(a, 10, 16)
+	if !run {
+		return uint16(n), 0
+	}
+	end, _ := strconv.ParseUint(b, 10, 16)
+	return uint16(n), uint16(end)
+}
+
+// parseTarget reads an address and port, or an address alone, which leaves the port as it is.
+func parseTarget(s string, port uint16) (netip.Addr, uint16) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr(), ap.Port()
+	}
+	addr, _ := netip.ParseAddr(s)
+	return addr, port
 }
 
 func sortedNetworks(networks map[string]firewall.Network) []firewall.Network {

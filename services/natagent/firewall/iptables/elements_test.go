@@ -25,6 +25,15 @@ func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
 			ContainerIP: ip("container"), ContainerPort: rapid.Uint16Range(1, 65535).Draw(t, "port"),
 			OwnerName: rapid.StringMatching(`([a-z][a-z0-9_.-]*)?`).Draw(t, "name"),
 		}
+		switch rapid.SampledFrom([]string{"port", "run", "address"}).Draw(t, "form") {
+		case "run":
+			b.HostPortEnd, b.ContainerPort = rapid.Uint16Range(b.HostPort, 65535).Draw(t, "end"), b.HostPort
+		case "address":
+			b.Protocol, b.HostPort, b.ContainerPort = publication.All, 0, 0
+			if b.HostIP.IsUnspecified() {
+				return
+			}
+		}
 		got, ok := parseBinding(family{v6: v6}, bindingRule(b))
 		if b.HostIP.Is4In6() || b.ContainerIP.Is4In6() {
 			return // no address that a host or a container has
@@ -36,15 +45,23 @@ func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
 }
 
 func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
+	const (
+		one   = "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.2:80"
+		whole = "-d 10.0.0.1/32 -j DNAT --to-destination 10.0.0.2"
+		all   = "-p udp -m udp --dport 80:90 -j DNAT --to-destination 10.0.0.2"
+	)
 	for _, row := range []struct {
 		rules []string
 		want  bool
 	}{
 		{nil, true},
-		{[]string{"-d 10.0.0.1/32 -p tcp", "-d 10.0.0.2/32 -p tcp", "-p tcp", "-p udp"}, true},
-		{[]string{"-p tcp", "-d 10.0.0.1/32 -p tcp"}, false},
+		{[]string{one, one, whole, all, all}, true},
+		{[]string{all, one}, false},
+		{[]string{all, whole}, false},
+		{[]string{whole, one}, false},
+		{[]string{"-j RETURN"}, false},
 	} {
-		if got := inOrder(row.rules); got != row.want {
+		if got := inOrder(family{}, row.rules); got != row.want {
 			t.Errorf("%q: %v", row.rules, got)
 		}
 	}

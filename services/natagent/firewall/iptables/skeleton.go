@@ -13,6 +13,7 @@ const (
 	chainRaw  = "FAIRLEAD-RAW"  // guards of the host's loopback
 	chainDNAT = "FAIRLEAD-DNAT" // a rule for each published port
 	chainPost = "FAIRLEAD-POST" // masquerading
+	chainGone = "FAIRLEAD-SNAT" // containers that leave as an address of their own
 	chainUser = "FAIRLEAD-USER" // the user's own
 	chainFwd  = "FAIRLEAD-FWD"  // which bridges' packets are looked at
 	chainTo   = "FAIRLEAD-TO"   // what reaches containers
@@ -48,7 +49,7 @@ func skeleton(f family, networks []firewall.Network) []table {
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
-		chains: []chain{{chainDNAT, nil}, {chainPost, postRules(f, networks)}}}
+		chains: []chain{{chainDNAT, nil}, {chainGone, nil}, {chainPost, postRules(f, networks)}}}
 	if f.v6 { // the kernel itself drops ::1 from outside
 		return []table{filter, nat}
 	}
@@ -117,7 +118,7 @@ func postRules(f family, networks []firewall.Network) []string {
 			}
 		}
 	}
-	return slices.Concat(local, hairpin, bridges, leaving)
+	return slices.Concat(local, hairpin, bridges, []string{"-j " + chainGone}, leaving)
 }
 
 // networkBatch writes all chains that depend on networks.
@@ -127,11 +128,14 @@ func networkBatch(f family, networks []firewall.Network) string {
 		if t.name == "raw" {
 			continue
 		}
-		t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.name == chainDNAT })
+		t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.ofBindings() })
 		t.write(&text)
 	}
 	return text.String()
 }
+
+// ofBindings tells whether the chain's rules are those of published ports and addresses.
+func (c chain) ofBindings() bool { return c.name == chainDNAT || c.name == chainGone }
 
 // write writes the chains of a table anew.
 func (t table) write(text *strings.Builder) {

@@ -52,14 +52,18 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 		var chains, rest strings.Builder
 		for _, c := range t.chains {
 			same := slices.Equal(present[c.name], c.rules)
-			if c.name == chainDNAT {
+			switch c.name {
+			case chainDNAT:
 				c.rules = bindingRules(f, bindings)
 				same = samePorts(f, present[c.name], c.rules, bindings, change)
+			case chainGone:
+				c.rules = leavingRules(f, bindings)
+				same = len(lacking(c.rules, present[c.name])) == 0 && len(present[c.name]) == len(c.rules)
 			}
 			if _, there := present[c.name]; there && same {
 				continue
 			}
-			change.Rebuilt = change.Rebuilt || c.name != chainDNAT || present == nil
+			change.Rebuilt = change.Rebuilt || !c.ofBindings() || present == nil
 			c.declare(&chains)
 			c.fill(&rest)
 		}
@@ -105,7 +109,7 @@ func samePorts(f family, have, want []string, bindings []publication.Binding, ch
 	if len(extra) > 0 {
 		change.Removed = append(change.Removed, leadElsewhere(f, extra, bindings)...)
 	}
-	return len(missing) == 0 && len(extra) == 0 && inOrder(have)
+	return len(missing) == 0 && len(extra) == 0 && inOrder(f, have)
 }
 
 // leadElsewhere are the ports of some rules that do not lead where they should. A port that does, though its rule is written

@@ -89,7 +89,7 @@ func (b *Backend) Replace(ctx context.Context, old, now *firewall.Network) error
 func bindingElements(bindings []publication.Binding) []element {
 	out := make([]element, 0, len(bindings))
 	for _, bind := range bindings {
-		out = append(out, bindingElement(bind))
+		out = append(out, elementsOf(bind)...)
 	}
 	return out
 }

@@ -50,7 +50,9 @@ func wanted(s firewall.State) map[element]bool {
 		}
 	}
 	for _, b := range s.Bindings {
-		all[bindingElement(b)] = true
+		for _, e := range elementsOf(b) {
+			all[e] = true
+		}
 	}
 	return all
 }
@@ -96,6 +98,14 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
+// elementsOf are those of a binding.
+func elementsOf(b publication.Binding) []element {
+	if b.IsRun() || b.Whole() {
+		return wideElements(b)
+	}
+	return []element{bindingElement(b)}
+}
+
 // bindingElement is the one of a published port.
 func bindingElement(b publication.Binding) element {
 	e := element{value: string(b.ContainerIP.AsSlice()) + padded(b.ContainerPort)}
@@ -115,6 +125,9 @@ func bindingElement(b publication.Binding) element {
 
 // binding reads a published port's element back; ok is false for elements of other sets.
 func (e element) binding() (b publication.Binding, ok bool) {
+	if b, ok = e.wideBinding(); ok {
+		return b, true
+	}
 	addr := map[string]int{mapPub4: 4, mapPub6: 16, mapPub4Any: 0, mapPub6Any: 0}
 	length, ok := addr[e.set]
 	if !ok || len(e.key) != length+8 || len(e.value) < 8 {
@@ -128,11 +141,7 @@ func (e element) binding() (b publication.Binding, ok bool) {
 	default:
 		b.HostIP = netip.IPv6Unspecified()
 	}
-	for _, p := range []publication.Protocol{publication.TCP, publication.UDP, publication.SCTP} {
-		if p.Number() == e.key[length] {
-			b.Protocol = p
-		}
-	}
+	b.Protocol = protocolOf(e.key[length])
 	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[length+4:]))
 	b.ContainerIP, ok = netip.AddrFromSlice([]byte(e.value[:len(e.value)-4]))
 	b.ContainerPort = binary.BigEndian.Uint16([]byte(e.value[len(e.value)-4:]))

@@ -35,7 +35,14 @@ func TestEveryBindingIsReadBackFromItsElement(t *testing.T) {
 				b.HostIP = netip.IPv4Unspecified()
 			}
 		}
-		if got, ok := bindingElement(b).binding(); !ok || got != b {
+		switch rapid.SampledFrom([]string{"port", "run", "address"}).Draw(t, "form") {
+		case "run":
+			b.HostPort = max(b.HostPort, 1)
+			b.HostPortEnd, b.ContainerPort = rapid.Uint16Range(b.HostPort, 65535).Draw(t, "end"), b.HostPort
+		case "address":
+			b.Protocol, b.HostPort, b.ContainerPort = publication.All, 0, 0
+		}
+		if got, ok := elementsOf(b)[0].binding(); !ok || got != b {
 			t.Fatalf("%v came back as %v, %v", b, got, ok)
 		}
 	})

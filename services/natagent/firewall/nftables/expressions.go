@@ -138,6 +138,35 @@ func (f family) dnat(set string, exact bool) []expr.Any {
 	})
 }
 
+// dnatRun looks up protocol and port in a map of runs, with exact the address too, and translates to the address that it finds. The
+// port stays.
+func (f family) dnatRun(set string, exact bool) []expr.Any {
+	next, load1 := uint32(0), []expr.Any(nil)
+	if exact {
+		load1, next = one(f.address(f.daddr, reg1)), f.length/4
+	}
+	return rule(f.only(), load1, []expr.Any{
+		load(expr.MetaKeyL4PROTO, word(next)),
+		&expr.Payload{DestRegister: word(next + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	}, f.translate(set, expr.NATTypeDestNAT))
+}
+
+// dnatAddress looks up the address and translates to the one that it finds, whatever the protocol.
+func (f family) dnatAddress(set string) []expr.Any {
+	return rule(f.only(), one(f.address(f.daddr, reg1)), f.translate(set, expr.NATTypeDestNAT))
+}
+
+// snat looks up what is in register 1 and has the packet leave as the address that it finds.
+func (f family) snat(set string) []expr.Any { return f.translate(set, expr.NATTypeSourceNAT) }
+
+// translate looks up an address with what is loaded from register 1 on and translates to it.
+func (f family) translate(set string, kind expr.NATType) []expr.Any {
+	return []expr.Any{
+		&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true},
+		&expr.NAT{Type: kind, Family: uint32(f.proto), RegAddrMin: reg1, RegAddrMax: reg1},
+	}
+}
+
 // ifname is an interface's name as the kernel compares it.
 func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)

@@ -24,6 +24,14 @@ const (
 	mapPub6     = "pub6"    //
 	mapPub4Any  = "pub4any" // protocol . port : container . port
 	mapPub6Any  = "pub6any" //
+	mapRun4     = "run4"    // address . protocol . ports : container, at the same port
+	mapRun6     = "run6"    //
+	mapRun4Any  = "run4any" // protocol . ports : container
+	mapRun6Any  = "run6any" //
+	mapFull4    = "full4"   // address : container, every protocol and port
+	mapFull6    = "full6"   //
+	mapLeave4   = "leave4"  // container : the address that it leaves as
+	mapLeave6   = "leave6"  //
 )
 
 // chain is a chain and its rules.
@@ -36,7 +44,7 @@ type chain struct {
 }
 
 // sets are the sets and maps of the skeleton. Those without intervals are hashes: an element costs the same to add, to take
-// out and to look up however many there are. Interval sets are only used for subnets.
+// out and to look up however many there are. Interval sets are only used for subnets and for runs of ports, of which there are few.
 func sets(t *nftables.Table) []*nftables.Set {
 	ip4, ip6, name := nftables.TypeIPAddr, nftables.TypeIP6Addr, nftables.TypeIFName
 	proto, port := nftables.TypeInetProto, nftables.TypeInetService
@@ -50,6 +58,9 @@ func sets(t *nftables.Table) []*nftables.Set {
 	toward := func(n string, data nftables.SetDatatype, key ...nftables.SetDatatype) *nftables.Set {
 		return &nftables.Set{Table: t, Name: n, IsMap: true, KeyType: concat(key...), Concatenation: true, DataType: concat(data, port)}
 	}
+	address := func(n string, data nftables.SetDatatype, runs bool, key ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: t, Name: n, IsMap: true, Interval: runs, KeyType: concat(key...), Concatenation: len(key) > 1, DataType: data}
+	}
 	return []*nftables.Set{
 		names(setBridge, name),
 		names(setInternal, name),
@@ -62,6 +73,14 @@ func sets(t *nftables.Table) []*nftables.Set {
 		toward(mapPub6, ip6, ip6, proto, port),
 		toward(mapPub4Any, ip4, proto, port),
 		toward(mapPub6Any, ip6, proto, port),
+		address(mapRun4, ip4, true, ip4, proto, port),
+		address(mapRun6, ip6, true, ip6, proto, port),
+		address(mapRun4Any, ip4, true, proto, port),
+		address(mapRun6Any, ip6, true, proto, port),
+		address(mapFull4, ip4, false, ip4),
+		address(mapFull6, ip6, false, ip6),
+		address(mapLeave4, ip4, false, ip4),
+		address(mapLeave6, ip6, false, ip6),
 	}
 }
 
@@ -88,13 +107,19 @@ func chains() []chain {
 	}
 }
 
-// publishedRules translate. An exact address is looked up before "all addresses".
+// publishedRules translate. A port of one address is looked up before the whole address, and that before "all addresses".
 func publishedRules() [][]expr.Any {
 	return [][]expr.Any{
 		ipv4().dnat(mapPub4, true),
+		ipv4().dnatRun(mapRun4, true),
+		ipv4().dnatAddress(mapFull4),
 		ipv4().dnat(mapPub4Any, false),
+		ipv4().dnatRun(mapRun4Any, false),
 		ipv6().dnat(mapPub6, true),
+		ipv6().dnatRun(mapRun6, true),
+		ipv6().dnatAddress(mapFull6),
 		ipv6().dnat(mapPub6Any, false),
+		ipv6().dnatRun(mapRun6Any, false),
 	}
 }
 
@@ -115,8 +140,13 @@ func postroutingRules() [][]expr.Any {
 		return rule(f.only(), one(f.address(f.saddr, reg1)), in(set),
 			ifaceNotIn(expr.MetaKeyOIFNAME, setBridge), masquerade())
 	}
+	leavingAs := func(f family, set string) []expr.Any {
+		return rule(ifaceNotIn(expr.MetaKeyOIFNAME, setBridge), f.only(), one(f.address(f.saddr, reg1)), f.snat(set))
+	}
 	return [][]expr.Any{
 		rule(ifaceIn(expr.MetaKeyOIFNAME, setBridge), verdict(expr.VerdictJump, "to_bridge_snat")),
+		leavingAs(ipv4(), mapLeave4),
+		leavingAs(ipv6(), mapLeave6),
 		leaving(ipv4(), setMasq4),
 		leaving(ipv6(), setMasq6),
 	}

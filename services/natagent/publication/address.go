@@ -1,0 +1,54 @@
+package publication
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Address asks for a whole address of the host: every protocol and port of it.
+type Address struct {
+	HostIP   string
+	Incoming bool // only what comes in; what the container sends out leaves as the network has it
+}
+
+func (a Address) invalid(format string, args ...any) error {
+	return fault.Invalidf("publish address "+a.HostIP, "publish_address", format, args...)
+}
+
+// parse checks an address by itself.
+func (a Address) parse() (netip.Addr, error) {
+	addr, err := netip.ParseAddr(a.HostIP)
+	switch {
+	case err != nil || addr.Zone() != "":
+		return addr, a.invalid("invalid IP address: %s", a.HostIP)
+	case addr.Unmap().IsUnspecified(), addr.IsLoopback(), addr.IsMulticast(), addr.IsLinkLocalUnicast() && addr.Is6():
+		return addr, a.invalid("a whole address must be one that others reach this host at; to publish on all addresses, or on the loopback, name ports with -p")
+	}
+	return addr.Unmap(), nil
+}
+
+// wholes are the addresses that an owner asks for. Its outgoing traffic leaves as the first of each family.
+func wholes(p *Publication) ([]Want, error) {
+	var out []Want
+	leaves := map[bool]bool{}
+	seen := map[netip.Addr]bool{}
+	for _, a := range p.Addresses {
+		ip, err := a.parse()
+		switch {
+		case err != nil:
+			return nil, err
+		case seen[ip]:
+			continue
+		case ip.Is4() && !p.IPv4.IsValid():
+			return nil, a.invalid("the container has no IPv4 address")
+		case ip.Is6() && !p.IPv6.IsValid():
+			return nil, a.invalid("the container has no IPv6 address")
+		}
+		seen[ip] = true
+		outgoing := !a.Incoming && !leaves[ip.Is6()]
+		leaves[ip.Is6()] = leaves[ip.Is6()] || outgoing
+		out = append(out, Want{Protocol: All, HostIPs: []netip.Addr{ip}, Outgoing: outgoing})
+	}
+	return out, nil
+}
