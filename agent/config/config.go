@@ -37,6 +37,7 @@ type Config struct {
 	DNS        []netip.Addr
 	DNSSearch  []string
 	DNSOptions []string
+	DNSCache   bool
 
 	RegistryMirrors    []string // URLs
 	InsecureRegistries []string // host[:port] or CIDR

@@ -98,6 +98,8 @@ func nameKeys() []Key {
 		{Name: "dns", Live: true, Kind: List, Flag: "dns", Usage: "DNS server of containers", set: addDNS},
 		{Name: "dns-search", Live: true, Kind: List, Flag: "dns-search", Usage: "DNS search domain of containers", set: addDNSSearch},
 		{Name: "dns-opts", Live: true, Kind: List, Flag: "dns-opt", Usage: "Resolver option of containers", set: addDNSOption},
+		{Name: "dns-cache", Live: true, Kind: Bool, Flag: "dns-cache", Default: "true", Usage: "Keep answers of DNS servers for as long as they allow",
+			set: truth(func(c *Config) *bool { return &c.DNSCache })},
 	}
 }
 

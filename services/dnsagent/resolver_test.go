@@ -1,149 +1,17 @@
 package dnsagent_test
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/miekg/dns"
-	"golang.org/x/sys/unix"
-
 	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
-
-// keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
-type keeper struct {
-	t    *testing.T
-	stop func()
-
-	mu      sync.Mutex
-	kept    map[string][2]int // owner -> UDP, TCP
-	outside int               // sockets to ask others with that were asked for, and refused
-}
-
-func (m *machine) keeper(t *testing.T) *keeper {
-	t.Helper()
-	m.write("host/etc/resolv.conf", "nameserver 127.9.0.54\n") // where nobody is, which one is told at once
-	if err := os.MkdirAll(m.path("exec"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	l, err := fdpass.Listen(m.path("exec/net-fd.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := &keeper{t: t, kept: map[string][2]int{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- fdpass.Serve(ctx, l, k.give) }()
-	k.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		for owner := range k.kept {
-			k.forget(owner)
-		}
-	})
-	t.Cleanup(k.stop)
-	return k
-}
-
-func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch r.What {
-	case "forget":
-		k.forget(r.Owner)
-		return nil, nil
-	case "resolver":
-		pair, ok := k.kept[r.Owner]
-		if !ok {
-			pair = [2]int{k.open(unix.SOCK_DGRAM), k.open(unix.SOCK_STREAM)}
-			k.kept[r.Owner] = pair
-		}
-		udp, err := unix.Dup(pair[0])
-		if err != nil {
-			return nil, err
-		}
-		tcp, err := unix.Dup(pair[1])
-		return []int{udp, tcp}, err
-	}
-	k.outside++
-	return nil, fault.NotFoundf("sandbox", "no socket of that kind")
-}
-
-func (k *keeper) askedOutside() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.outside > 0
-}
-
-func (k *keeper) open(kind int) int {
-	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
-	}
-	if err == nil && kind == unix.SOCK_STREAM {
-		err = unix.Listen(fd, 8)
-	}
-	if err != nil {
-		k.t.Error(err)
-	}
-	return fd
-}
-
-func (k *keeper) forget(owner string) {
-	for _, fd := range k.kept[owner] {
-		_ = unix.Close(fd)
-	}
-	delete(k.kept, owner)
-}
-
-func (k *keeper) has(owner string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, ok := k.kept[owner]
-	return ok
-}
-
-// ask asks a container's resolver for an IPv4 address: "10.0.0.2 10.0.0.3", or the code if there is none.
-func (k *keeper) ask(network, owner, name string) string {
-	k.t.Helper()
-	k.mu.Lock()
-	pair, ok := k.kept[owner]
-	k.mu.Unlock()
-	if !ok {
-		k.t.Fatalf("%s has no resolver", id.Short(owner))
-	}
-	bound, err := unix.Getsockname(pair[map[string]int{"udp": 0, "tcp": 1}[network]])
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	client := &dns.Client{Net: network, Timeout: 10 * time.Second}
-	m, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port))
-	if err != nil {
-		return err.Error()
-	}
-	var got []string
-	for _, rr := range m.Answer {
-		got = append(got, rr.(*dns.A).A.String())
-	}
-	if len(got) == 0 {
-		return dns.RcodeToString[m.Rcode]
-	}
-	return strings.Join(got, " ")
-}
 
 // onNetworks is a container on networks: "front 10.1.0.2 web www".
 func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
@@ -202,19 +70,7 @@ func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T)
 func TestOtherNamesAreAskedOfTheHostsServersUnlessAllNetworksAreInternal(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
-	testns.NeedRoot(t) // for the port
-	l, err := net.ListenPacket("udp4", "127.9.0.53:53")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &dns.Server{PacketConn: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		out := new(dns.Msg).SetReply(q)
-		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(1, 2, 3, 4)}}
-		_ = w.WriteMsg(out)
-	})}
-	ended := make(chan error, 1)
-	go func() { ended <- server.ActivateAndServe() }()
-	t.Cleanup(func() { _ = l.Close(); <-ended })
+	outside(t, "127.9.0.53")
 	client, _ := m.start()
 	open, closed := id.New(), id.New()
 	register(t, client, onNetworks(open, "front 10.1.0.2 open"))

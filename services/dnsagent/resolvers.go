@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/resolver"
+	"github.com/fairlead/fairlead/services/dnsagent/resolver/answers"
 	"github.com/fairlead/fairlead/services/dnsagent/upstream"
 	"github.com/fairlead/fairlead/services/dnsagent/zone"
 )
@@ -25,6 +26,8 @@ import (
 const (
 	// maxForwards bounds the questions of all containers that are on their way to other servers. Each has a socket.
 	maxForwards = 4096
+	// maxKept bounds the answers of other servers that are kept for all containers. They have two kilobytes at most.
+	maxKept = 4096
 	// retry is how long to wait before netagent is asked again for sockets that it could not hand over.
 	retry = 250 * time.Millisecond
 	// resumeAtOnce bounds how many sockets are asked for at the same time after a start.
@@ -45,17 +48,25 @@ type resolvers struct {
 	keeper string // the socket at which netagent hands sockets over
 	host   *upstream.Host
 	turns  *resolver.Turns
+	kept   *answers.Cache
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	running map[string]running
-	rules   map[string]registration.Upstream // whom to ask for whom; an owner without a line is not to be served
+	rules   map[string]rule // whom to ask for whom; an owner without a line is not to be served
+	changes uint64          // how often that changed
+}
+
+// rule says whom to ask for a container, and from where.
+type rule struct {
+	registration.Upstream
+	network string // the container's, as it is since the rule's last change: what was answered in another one is not believed
 }
 
 func newResolvers(keeper string, host *upstream.Host, log *slog.Logger) *resolvers {
 	return &resolvers{
-		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), log: log,
-		running: map[string]running{}, rules: map[string]registration.Upstream{},
+		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), kept: answers.New(0), log: log,
+		running: map[string]running{}, rules: map[string]rule{},
 	}
 }
 
@@ -124,20 +135,35 @@ func (s *resolvers) wanted(owner string) bool {
 }
 
 // know makes what a registration says be true for everybody, at once.
-func (s *resolvers) know(r *registration.Registration, rule registration.Upstream) {
+func (s *resolvers) know(r *registration.Registration, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rules[r.Owner] = rule
+	s.rule(r.Owner, up)
 	s.zone.Put(r.Known())
 }
 
 // redirect has a container's questions passed on to others from now on, if it is served.
-func (s *resolvers) redirect(owner string, rule registration.Upstream) {
+func (s *resolvers) redirect(owner string, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.rules[owner]; known {
-		s.rules[owner] = rule
+		s.rule(owner, up)
 	}
+}
+
+// rule is called with mu locked.
+func (s *resolvers) rule(owner string, up registration.Upstream) {
+	s.changes++
+	s.rules[owner] = rule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
+}
+
+// keep forgets what other servers have said, and keeps it from now on, or does not.
+func (s *resolvers) keep(on bool) {
+	bound := 0
+	if on {
+		bound = maxKept
+	}
+	s.kept.Reset(bound)
 }
 
 // serve answers on sockets from now on. If they are served already, or the container was released in the meantime, they are closed.
@@ -153,7 +179,8 @@ func (s *resolvers) serve(owner string, on *sockets) {
 		on.close()
 		return
 	}
-	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Turns: s.turns, Log: s.log, Routes: func() []resolver.Route { return s.routes(owner) }})
+	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Turns: s.turns, Kept: s.kept, Log: s.log,
+		Routes: func() []resolver.Route { return s.routes(owner) }})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
@@ -168,15 +195,15 @@ func (s *resolvers) routes(owner string) []resolver.Route {
 	rule := s.rules[owner]
 	s.mu.Unlock()
 	if rule.Host {
-		return routesTo(s.host.Servers(), upstream.FromHost)
+		return routesTo(s.host.Servers(), "host", upstream.FromHost)
 	}
-	return routesTo(upstream.WithPort(rule.Servers), upstream.FromContainer(s.keeper, owner))
+	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.FromContainer(s.keeper, owner))
 }
 
-func routesTo(servers []netip.AddrPort, dial resolver.Dial) []resolver.Route {
-	var routes []resolver.Route
+func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resolver.Route {
+	routes := make([]resolver.Route, 0, len(servers))
 	for _, server := range servers {
-		routes = append(routes, resolver.Route{Server: server, Dial: dial})
+		routes = append(routes, resolver.Route{Server: server, From: from, Dial: dial})
 	}
 	return routes
 }

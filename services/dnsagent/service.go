@@ -33,6 +33,7 @@ type Config struct {
 	Servers []netip.Addr // "dns": for containers that name none
 	Search  []string     // "dns-search"
 	Options []string     // "dns-opts"
+	NoCache bool         // "dns-cache" is false: other servers are asked each time
 
 	HostRoot string                 // where the host's etc and run are; "/" if empty
 	Hostname func() (string, error) // the host's name; os.Hostname if nil
@@ -69,6 +70,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
 		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Log),
 	}
+	n.resolvers.keep(!cfg.NoCache)
 	return &Service{Server: api.New(n), names: n}, nil
 }
 
@@ -78,13 +80,15 @@ func (c Config) forContainers() (resolvconf.Conf, error) {
 	return conf, registration.ValidateNames("configuration", conf)
 }
 
-// Reload takes servers, search domains and options, for containers that are registered from now on.
+// Reload takes servers, search domains and options, for containers that are registered from now on. What other servers have said is
+// forgotten.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	configured, err := cfg.forContainers()
 	if err != nil {
 		return err
 	}
 	s.names.configure(configured)
+	s.names.resolvers.keep(!cfg.NoCache)
 	return nil
 }
 

@@ -65,7 +65,7 @@ func addressSpace(pools []config.Pool) network.Space {
 func ofDNS(h carry.Host) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
-		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions,
+		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/fairlead/fairlead/services/dnsagent/resolver"
+	"github.com/fairlead/fairlead/services/dnsagent/resolver/answers"
 	"github.com/fairlead/fairlead/services/dnsagent/zone"
 )
 
@@ -38,7 +39,7 @@ func start(t testing.TB, routes ...resolver.Route) *bench {
 	b.put("six", "fd00::6")
 	b.put("two", "172.18.0.3", "fd00::3")
 	b.resolver = resolver.New(resolver.Config{
-		Owner: owner, Names: b.zone, Turns: resolver.NewTurns(4096), Log: slog.New(slog.DiscardHandler),
+		Owner: owner, Names: b.zone, Turns: resolver.NewTurns(4096), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
 		Routes: func() []resolver.Route { return b.routes },
 	})
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

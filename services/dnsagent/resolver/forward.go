@@ -25,15 +25,25 @@ type Dial func(ctx context.Context, network string, server netip.AddrPort) (net.
 // Route is a server and the way to it.
 type Route struct {
 	Server netip.AddrPort
+	From   string // which network it is asked from, as others may be there at the same address in another one
 	Dial   Dial
 	Time   time.Duration // how long to wait for its answer; Docker's 4 seconds if 0
 }
 
+// from tells the servers that are asked from others, and from the same ones in another network.
+func from(routes []Route) string {
+	var text []byte
+	for _, route := range routes[:min(len(routes), maxServers)] {
+		text = append(route.Server.AppendTo(append(append(text, route.From...), ' ')), ' ')
+	}
+	return string(text)
+}
+
 // forward asks the servers, one after the other, and gives the first answer that is one. A server that fails or refuses is none; if
-// all do, the last one's words are passed on.
-func (r *Resolver) forward(q *query) []byte {
+// all do, the last one's words are given. Nil is no answer at all.
+func (r *Resolver) forward(q *query, routes []Route) []byte {
 	var last []byte
-	for _, route := range r.memory.order(r.cfg.Routes(), time.Now()) {
+	for _, route := range r.memory.order(routes, time.Now()) {
 		answer, err := ask(r.ctx, route, q)
 		if r.ctx.Err() != nil {
 			break
@@ -48,14 +58,29 @@ func (r *Resolver) forward(q *query) []byte {
 			break
 		}
 	}
-	switch {
-	case last == nil:
-		return q.answer(dns.RcodeServerFailure)
-	case len(last) > q.limit:
-		return q.truncated(int(last[3] & 0xf))
-	}
-	binary.BigEndian.PutUint16(last, q.msg.Id)
 	return last
+}
+
+// passedOn is another server's answer as the asker can take it.
+func (q *query) passedOn(answer []byte) []byte {
+	switch {
+	case answer == nil:
+		return q.answer(dns.RcodeServerFailure)
+	case len(answer) > q.limit:
+		return q.truncated(int(answer[3] & 0xf))
+	}
+	binary.BigEndian.PutUint16(answer, q.msg.Id)
+	return answer
+}
+
+// again is an answer to the same question, which somebody asked before.
+func (q *query) again(kept *dns.Msg) []byte {
+	kept.Id, kept.Question, kept.Compress = q.msg.Id, q.msg.Question, true
+	answer, err := kept.Pack()
+	if err != nil {
+		return q.answer(dns.RcodeServerFailure)
+	}
+	return q.passedOn(answer)
 }
 
 // ask puts a question to one server, in words of our own: what else the asker's message held is not passed on.

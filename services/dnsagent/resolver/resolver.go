@@ -1,4 +1,5 @@
-// Package resolver speaks DNS: it answers one container's questions for the names of its networks, and passes all others on.
+// Package resolver speaks DNS: it answers one container's questions for the names of its networks, and passes all others on, unless
+// their answers are still known.
 //
 // It serves sockets that it is given. What the names are, it asks package zone; whom to pass a question on to, and how to reach them,
 // it is told anew for each. Questions for names of ours are answered at once where they are read, so that no name server, however
@@ -14,6 +15,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/fairlead/fairlead/services/dnsagent/resolver/answers"
 )
 
 // Limits.
@@ -36,6 +39,7 @@ type Config struct {
 	Names  Names
 	Routes func() []Route // whom to ask for other names, in this order; called for each question
 	Turns  *Turns         // shared by all resolvers of the process
+	Kept   *answers.Cache // what others have said, shared likewise
 	Log    *slog.Logger
 }
 
@@ -181,6 +185,14 @@ func (r *Resolver) handle(message []byte, tcp bool, reply func([]byte)) {
 		reply(answer)
 		return
 	}
+	routes := r.cfg.Routes()
+	key, keeps := answers.KeyOf(from(routes), q.msg)
+	if keeps {
+		if kept := r.cfg.Kept.Get(key, time.Now()); kept != nil {
+			reply(q.again(kept))
+			return
+		}
+	}
 	if !r.forwards.take() {
 		reply(q.refused())
 		return
@@ -193,7 +205,11 @@ func (r *Resolver) handle(message []byte, tcp bool, reply func([]byte)) {
 	r.all.Go(func() {
 		defer r.forwards.giveBack()
 		defer r.cfg.Turns.giveBack()
-		reply(r.forward(q))
+		answer := r.forward(q, routes)
+		if keeps && answer != nil {
+			r.cfg.Kept.Put(key, answer, time.Now())
+		}
+		reply(q.passedOn(answer))
 	})
 }
 
