@@ -17,9 +17,37 @@ func Protocol(p natv1.Protocol) string {
 	return strings.ToLower(strings.TrimPrefix(p.String(), "PROTOCOL_"))
 }
 
-// HostPort is an address and a port: "0.0.0.0:8080", "[::1]:80".
+// HostPort is an address and a port, or a run of them: "0.0.0.0:8080", "[::1]:80", "0.0.0.0:10000-60000"; of a whole address it is
+// the address alone.
 func HostPort(b *natv1.Binding) string {
-	return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(b.GetHostPort())))
+	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+		return b.GetHostIp()
+	}
+	return net.JoinHostPort(b.GetHostIp(), HostPorts(b))
+}
+
+// HostPorts is a binding's host port, or run of ports: "8080", "10000-60000"; empty for a whole address.
+func HostPorts(b *natv1.Binding) string {
+	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+		return ""
+	}
+	return ports(b.GetHostPort(), max(b.GetHostPort(), b.GetHostPortEnd()))
+}
+
+// ContainerPort is what a binding leads to: "80/tcp", "10000-60000/udp", "all".
+func ContainerPort(b *natv1.Binding) string {
+	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+		return Protocol(b.GetProtocol())
+	}
+	return ports(b.GetContainerPort(), lastPort(b)) + "/" + Protocol(b.GetProtocol())
+}
+
+// lastPort is the last container port of a binding.
+func lastPort(b *natv1.Binding) uint32 {
+	if b.GetHostPortEnd() == 0 {
+		return b.GetContainerPort()
+	}
+	return b.GetContainerPort() + b.GetHostPortEnd() - b.GetHostPort()
 }
 
 // SortedBindings orders bindings by container port, protocol, host address and host port.
@@ -44,9 +72,15 @@ type span struct {
 	proto       string
 }
 
-// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp, 9000/udp". Runs of ports are drawn together.
+// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp, 9000/udp". Runs of ports are drawn together. Whole addresses come first:
+// "192.168.8.115->all".
 func Ports(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) string {
 	out := make([]string, 0, len(bindings))
+	for _, b := range bindings {
+		if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+			out = append(out, b.GetHostIp()+"->"+ContainerPort(b))
+		}
+	}
 	for _, s := range merge(spans(bindings, exposed)) {
 		out = append(out, s.String())
 	}
@@ -56,19 +90,21 @@ func Ports(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) string
 func spans(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) []span {
 	var all []span
 	type key struct {
-		port  uint32
-		proto natv1.Protocol
+		first, last uint32
+		proto       natv1.Protocol
 	}
 	bound := map[key]bool{}
 	for _, b := range bindings {
-		bound[key{b.GetContainerPort(), b.GetProtocol()}] = true
-		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), b.GetContainerPort(), Protocol(b.GetProtocol())})
+		if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+			continue
+		}
+		bound[key{b.GetContainerPort(), lastPort(b), b.GetProtocol()}] = true
+		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), lastPort(b), Protocol(b.GetProtocol())})
 	}
 	for _, e := range exposed {
-		for n := e.GetPort(); n <= max(e.GetPort(), e.GetPortEnd()); n++ {
-			if !bound[key{n, e.GetProtocol()}] {
-				all = append(all, span{"", 0, n, n, Protocol(e.GetProtocol())})
-			}
+		first, last := e.GetPort(), max(e.GetPort(), e.GetPortEnd())
+		if !bound[key{first, last, e.GetProtocol()}] {
+			all = append(all, span{"", 0, first, last, Protocol(e.GetProtocol())})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b span) int {

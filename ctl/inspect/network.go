@@ -24,12 +24,14 @@ type HostConfig struct {
 	NetworkMode     string
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
-	AutoRemove      bool
-	DNS             []string `json:"Dns"`
-	DNSOptions      []string `json:"DnsOptions"`
-	DNSSearch       []string `json:"DnsSearch"`
-	ExtraHosts      []string
-	Runtime         string
+	// PublishAddresses are the addresses of the host that are published whole.
+	PublishAddresses []string
+	AutoRemove       bool
+	DNS              []string `json:"Dns"`
+	DNSOptions       []string `json:"DnsOptions"`
+	DNSSearch        []string `json:"DnsSearch"`
+	ExtraHosts       []string
+	Runtime          string
 }
 
 // NetworkSettings is the container's place on the network. The address fields beside Networks are those of the network that it was made for.
@@ -73,13 +75,13 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		Binds:           binds(cfg.GetMounts()),
 		NetworkMode:     mode(net),
 		PortBindings:    wanted(net.GetPublish()),
-		PublishAllPorts: net.GetPublishAll(),
-		AutoRemove:      cfg.GetAutoRemove(),
-		DNS:             list(dns.GetServers()),
-		DNSOptions:      list(dns.GetOptions()),
-		DNSSearch:       list(dns.GetSearch()),
-		ExtraHosts:      list(dns.GetExtraHosts()),
-		Runtime:         cfg.GetRuntime(),
+		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
+		AutoRemove: cfg.GetAutoRemove(),
+		DNS:        list(dns.GetServers()),
+		DNSOptions: list(dns.GetOptions()),
+		DNSSearch:  list(dns.GetSearch()),
+		ExtraHosts: list(dns.GetExtraHosts()),
+		Runtime:    cfg.GetRuntime(),
 	}
 }
 
@@ -107,11 +109,34 @@ func binds(mounts []*containerv1.BindMount) []string {
 	return out
 }
 
-// wanted is what each -p asked for, ranges taken apart.
+func addresses(mappings []*natv1.AddressMapping) []string {
+	out := []string{}
+	for _, m := range mappings {
+		s := m.GetHostIp()
+		if m.GetIncomingOnly() {
+			s += ",outgoing=false"
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// longRange is how many ports a range must have to be one entry.
+const longRange = 64
+
+// wanted is what each -p asked for, ranges taken apart but for long ones.
 func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
 	out := map[string][]PortBinding{}
 	for _, m := range mappings {
 		last := max(m.GetContainerPort(), m.GetContainerPortEnd())
+		if last-m.GetContainerPort()+1 >= longRange {
+			k, host := rangeKey(m.GetContainerPort(), last, m.GetProtocol()), ""
+			if m.GetHostPort() != 0 {
+				host = fmt.Sprintf("%d-%d", m.GetHostPort(), m.GetHostPortEnd())
+			}
+			out[k] = append(out[k], PortBinding{m.GetHostIp(), host})
+			continue
+		}
 		for n := m.GetContainerPort(); n <= last; n++ {
 			host := ""
 			switch {
@@ -130,6 +155,10 @@ func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
 
 func key(port uint32, p natv1.Protocol) string {
 	return fmt.Sprintf("%d/%s", port, format.Protocol(p))
+}
+
+func rangeKey(first, last uint32, p natv1.Protocol) string {
+	return fmt.Sprintf("%d-%d/%s", first, last, format.Protocol(p))
 }
 
 func networkSettingsOf(c *containerv1.Container) NetworkSettings {
@@ -172,8 +201,8 @@ func portsOf(c *containerv1.Container) map[string][]PortBinding {
 		out[k] = nil
 	}
 	for _, b := range format.SortedBindings(c.GetBindings()) {
-		k := key(b.GetContainerPort(), b.GetProtocol())
-		out[k] = append(out[k], PortBinding{b.GetHostIp(), strconv.Itoa(int(b.GetHostPort()))})
+		k := format.ContainerPort(b)
+		out[k] = append(out[k], PortBinding{b.GetHostIp(), format.HostPorts(b)})
 	}
 	return out
 }
@@ -181,6 +210,10 @@ func portsOf(c *containerv1.Container) map[string][]PortBinding {
 func exposedOf(exposed []*containerv1.ExposedPort) map[string]struct{} {
 	out := map[string]struct{}{}
 	for _, e := range exposed {
+		if e.GetPortEnd() >= e.GetPort()+longRange-1 {
+			out[rangeKey(e.GetPort(), e.GetPortEnd(), e.GetProtocol())] = struct{}{}
+			continue
+		}
 		for n := e.GetPort(); n <= max(e.GetPort(), e.GetPortEnd()); n++ {
 			out[key(n, e.GetProtocol())] = struct{}{}
 		}

@@ -2,8 +2,8 @@
 // one process, and again to the agent with a process for each service.
 //
 // Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
-// they use those of commands_test.go and three programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines.
+// they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
+// on one of the two machines, greeter and greet are a server and a client that tell which address the server sees.
 package e2e
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// What a story tells the three programs.
+// What a story tells fairlead, host and client.
 const (
 	binVar    = "LAB_BIN"
 	hostVar   = "LAB_HOST"
@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		"fairlead": runFairlead,
 		"host":     func() { runOn(host) },
 		"client":   func() { runOn(client) },
+		"greeter":  greeter,
+		"greet":    greet,
 	})
 }
 

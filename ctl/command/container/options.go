@@ -25,6 +25,7 @@ type options struct {
 	dns, dnsSearch, dnsOptions, hosts, publish, expose    []string
 	stopTimeout                                           uint32
 	stdin, tty, remove, publishAll, quiet                 bool
+	publishAddress                                        []string
 }
 
 // flags adds the options to a command. The entrypoint and the stop timeout mean something else when they are not given at all, which
@@ -78,6 +79,8 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.mac, "mac-address", "", "Hardware `ADDRESS` on the first network")
 	f.StringArrayVar(&o.aliases, "network-alias", nil, "Further `NAME` on the first network")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL]`; ports may be ranges")
+	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
+		"Lead every protocol and port of the host's address `IP[,outgoing=false]` here, and have what is sent out leave as it")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
 	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "Host `NAME` in the container")

@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
 func newPort(c *cli.CLI) *cobra.Command {
@@ -38,7 +40,8 @@ func printPorts(ctx context.Context, c *cli.CLI, reference, wanted string) error
 	if proto == "" {
 		proto = "tcp"
 	}
-	if _, err := strconv.ParseUint(number, 10, 16); wanted != "" && err != nil {
+	port, err := strconv.ParseUint(number, 10, 16)
+	if wanted != "" && err != nil {
 		return cli.Verbatim(fmt.Sprintf("Error: invalid port (%s)", number))
 	}
 	cl, err := c.Client()
@@ -51,19 +54,29 @@ func printPorts(ctx context.Context, c *cli.CLI, reference, wanted string) error
 	}
 	found := false
 	for _, b := range format.SortedBindings(target.GetBindings()) {
-		from := fmt.Sprintf("%d/%s", b.GetContainerPort(), format.Protocol(b.GetProtocol()))
-		switch wanted {
-		case "":
-			c.Printf("%s -> %s\n", from, format.HostPort(b))
-		default:
-			if from == number+"/"+strings.ToLower(proto) {
-				c.Println(format.HostPort(b))
-				found = true
-			}
+		if wanted == "" {
+			c.Printf("%s -> %s\n", format.ContainerPort(b), format.HostPort(b))
+			continue
+		}
+		if at, ok := leadsTo(b, uint32(port), strings.ToLower(proto)); ok {
+			c.Println(at)
+			found = true
 		}
 	}
 	if wanted != "" && !found {
 		return cli.Verbatim(fmt.Sprintf("Error: No public port '%s' published for %s", wanted, reference))
 	}
 	return nil
+}
+
+// leadsTo gives the host's address and port by which a binding leads to a container's port; ok is false if it leads elsewhere.
+func leadsTo(b *natv1.Binding, port uint32, proto string) (at string, ok bool) {
+	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+		return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(port))), true
+	}
+	offset := port - b.GetContainerPort()
+	if format.Protocol(b.GetProtocol()) != proto || port < b.GetContainerPort() || offset > max(b.GetHostPortEnd(), b.GetHostPort())-b.GetHostPort() {
+		return "", false
+	}
+	return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(b.GetHostPort()+offset))), true
 }

@@ -19,6 +19,14 @@ func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error
 		}
 		cfg.Network.Publish = append(cfg.Network.Publish, mapping(m))
 	}
+	for _, spec := range o.publishAddress {
+		a, err := portspec.ParseAddress(spec)
+		if err != nil {
+			return err
+		}
+		cfg.Network.PublishAddresses = append(cfg.Network.PublishAddresses,
+			&natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming})
+	}
 	for _, spec := range o.expose {
 		e, err := portspec.ParseExposed(spec)
 		if err != nil {

@@ -30,6 +30,8 @@ func protocolTo(p publication.Protocol) natv1.Protocol {
 		return natv1.Protocol_PROTOCOL_UDP
 	case publication.SCTP:
 		return natv1.Protocol_PROTOCOL_SCTP
+	case publication.All:
+		return natv1.Protocol_PROTOCOL_ALL
 	}
 	return natv1.Protocol_PROTOCOL_UNSPECIFIED
 }
@@ -50,6 +52,9 @@ func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) 
 			HostPort: m.GetHostPort(), HostPortEnd: m.GetHostPortEnd(),
 			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(),
 		})
+	}
+	for _, a := range req.GetAddresses() {
+		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), Incoming: a.GetIncomingOnly()})
 	}
 	return p, nil
 }
@@ -72,6 +77,7 @@ func bindingsTo(all []publication.Binding) []*natv1.Binding {
 		out = append(out, &natv1.Binding{
 			Protocol: protocolTo(b.Protocol), HostIp: b.HostIP.String(), HostPort: uint32(b.HostPort),
 			ContainerIp: b.ContainerIP.String(), ContainerPort: uint32(b.ContainerPort),
+			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing,
 		})
 	}
 	return out

@@ -60,6 +60,9 @@ const (
 	TCP  Protocol = "tcp"
 	UDP  Protocol = "udp"
 	SCTP Protocol = "sctp"
+
+	// AllProtocols is the protocol of a whole address that is published.
+	AllProtocols Protocol = "all"
 )
 
 // PortMapping is what one -p asks for. The zero HostIP means all addresses, HostPort 0 a dynamic one, an End of 0 no range.
@@ -70,6 +73,12 @@ type PortMapping struct {
 	HostPortEnd      uint16
 	ContainerPort    uint16
 	ContainerPortEnd uint16
+}
+
+// PublishedAddress is what one --publish-address asks for. Unless it is Incoming only, what the container sends out leaves as it.
+type PublishedAddress struct {
+	HostIP   netip.Addr
+	Incoming bool
 }
 
 // ExposedPort is a port, or a range, that a container says it listens on. An End of 0 means no range.
@@ -150,6 +159,8 @@ type Binding struct {
 	HostPort      uint16
 	ContainerIP   string
 	ContainerPort uint16
+	HostPortEnd   uint16 // the last port of a run; 0: there is just one
+	Outgoing      bool   // of a whole address: what the container sends out leaves as it
 }
 
 // NameFiles is where the container's name files are on the host, and the host name it was started with.

@@ -34,7 +34,11 @@ type Network struct {
 	Publish     []PortMapping
 	PublishAll  bool
 	Expose      []ExposedPort
+	Addresses   []PublishedAddress
 }
+
+// publishes tells whether any port or address of the host is asked for.
+func (n *Network) publishes() bool { return len(n.Publish) > 0 || n.PublishAll || len(n.Addresses) > 0 }
 
 // Attachment is a network with what a container wants of it. What is not valid, or empty, was not given.
 type Attachment struct {
@@ -104,7 +108,7 @@ func (c *Config) validateNetwork() error {
 		if len(n.Attachments) > 0 {
 			return c.mixed()
 		}
-		if len(n.Publish) > 0 || n.PublishAll {
+		if n.publishes() {
 			return fault.New(fault.Invalid, c.subject(), "ports cannot be published with --network "+string(n.Mode),
 				fault.WithField("publish"), fault.WithHint("%s", publishHint[n.Mode]))
 		}
@@ -143,7 +147,7 @@ func (c *Config) validateJoin(ref string) error {
 	}{
 		{len(n.Attachments) > 0, "network", "container type network cannot be combined with other networks"},
 		{d.Hostname != "" || d.Domainname != "", "hostname", "hostname and the network mode"},
-		{len(n.Publish) > 0 || n.PublishAll, "publish", "port publishing and the container type network mode"},
+		{n.publishes(), "publish", "port publishing and the container type network mode"},
 		{len(n.Expose) > 0, "expose", "port exposing and the container type network mode"},
 		{len(d.Servers)+len(d.Search)+len(d.Options) > 0, "dns", "dns and the network mode"},
 		{len(d.ExtraHosts) > 0, "add-host", "custom host-to-IP mapping and the network mode"},
@@ -213,12 +217,18 @@ func (c *Container) Republished() []PortMapping {
 	}
 	var out []PortMapping
 	for _, b := range c.Live.Bindings {
+		if b.Protocol == AllProtocols {
+			continue // it comes from the configuration
+		}
 		addr, _ := netip.ParseAddr(b.HostIP) // natagent wrote it; what is not valid means all addresses
 		asked := slices.ContainsFunc(c.Config.Network.Publish, func(m PortMapping) bool { return m.HostIP == addr })
 		if addr.IsUnspecified() && !asked {
 			addr = netip.Addr{}
 		}
 		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort}
+		if b.HostPortEnd != 0 {
+			m.HostPortEnd, m.ContainerPortEnd = b.HostPortEnd, b.ContainerPort+b.HostPortEnd-b.HostPort
+		}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}

@@ -137,12 +137,29 @@ func parseExposed(key string) (ExposedPort, error) {
 	return p, nil
 }
 
-// uniquePorts expands ranges and sorts.
+// longRange is how many ports a range must have to be kept as one.
+const longRange = 64
+
+func (p ExposedPort) isLong() bool { return int(p.End)-int(p.Port)+1 >= longRange }
+
+// uniquePorts takes ranges apart, but for long ones, and sorts.
 func uniquePorts(in []ExposedPort) []ExposedPort {
 	seen := map[ExposedPort]bool{}
+	var long []ExposedPort
 	for _, p := range in {
-		for n := int(p.Port); n <= max(int(p.Port), int(p.End)); n++ {
-			seen[ExposedPort{Protocol: p.Protocol, Port: uint16(n)}] = true
+		if p.isLong() {
+			seen[p] = true
+			long = append(long, p)
+		}
+	}
+	for _, p := range in {
+		for n := int(p.Port); n <= max(int(p.Port), int(p.End)) && !p.isLong(); n++ {
+			within := func(l ExposedPort) bool {
+				return l.Protocol == p.Protocol && int(l.Port) <= n && n <= int(l.End)
+			}
+			if !slices.ContainsFunc(long, within) {
+				seen[ExposedPort{Protocol: p.Protocol, Port: uint16(n)}] = true
+			}
 		}
 	}
 	return slices.SortedFunc(maps.Keys(seen), func(a, b ExposedPort) int {
@@ -162,7 +179,7 @@ func (c *Config) Mappings(exposed []ExposedPort) []PortMapping {
 	}
 	for _, p := range exposed {
 		if !named[p] {
-			out = append(out, PortMapping{Protocol: p.Protocol, ContainerPort: p.Port})
+			out = append(out, PortMapping{Protocol: p.Protocol, ContainerPort: p.Port, ContainerPortEnd: p.End})
 		}
 	}
 	return out

@@ -101,6 +101,12 @@ func (c *Config) validatePorts() error {
 			return err
 		}
 	}
+	for _, a := range c.Network.Addresses {
+		if ip := a.HostIP; ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip.Zone() != "" {
+			return fault.New(fault.Invalid, c.subject(), "address "+ip.String()+" cannot be published whole", fault.WithField("publish_address"),
+				fault.WithHint("give an address of the host that others reach it at, or publish ports with -p"))
+		}
+	}
 	for _, p := range c.Network.Expose {
 		if err := p.validate(c.subject()); err != nil {
 			return err

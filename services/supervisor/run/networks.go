@@ -110,7 +110,8 @@ func (r *Runner) replug(ctx context.Context, c *container.Container, change func
 // movePorts leads published ports to where the default routes are now, on the same host ports.
 func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *container.Live) ([]container.Binding, error) {
 	mappings := c.Republished()
-	if len(mappings) == 0 || ways(c.Live) == ways(now) {
+	addresses := wire.ToAddresses(c.Config.Network.Addresses)
+	if len(mappings)+len(addresses) == 0 || ways(c.Live) == ways(now) {
 		return c.Live.Bindings, nil
 	}
 	if _, err := r.Publications.Release(ctx, &natv1.ReleaseRequest{Owner: c.ID}); err != nil {
@@ -122,7 +123,7 @@ func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *con
 			return nil, nil // nothing leads to it any more
 		}
 		resp, err := r.Publications.Publish(ctx, &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name,
-			Mappings: bound(mappings, w), Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
+			Mappings: bound(mappings, w), Addresses: addresses, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
 		return wire.Bindings(resp.GetBindings()), err
 	}
 	moved, err := publish(now)

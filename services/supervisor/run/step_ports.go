@@ -10,7 +10,8 @@ import (
 
 // publishes tells whether the container wants host ports.
 func (l *launch) publishes() bool {
-	return len(l.req.Config.Network.Publish) > 0 || l.req.Config.Network.PublishAll
+	n := l.req.Config.Network
+	return len(n.Publish) > 0 || n.PublishAll || len(n.Addresses) > 0
 }
 
 // publishPorts asks natagent to lead host ports to the container.
@@ -20,8 +21,8 @@ func (l *launch) publishPorts() saga.Step {
 		Do: func(ctx context.Context) error {
 			w := ways(&l.live)
 			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
-				Mappings: bound(l.req.Config.Mappings(l.process.Exposed), w)}
-			if len(req.Mappings) == 0 {
+				Mappings: bound(l.req.Config.Mappings(l.process.Exposed), w), Addresses: wire.ToAddresses(l.req.Config.Network.Addresses)}
+			if len(req.Mappings)+len(req.Addresses) == 0 {
 				return nil // -P of an image that exposes nothing
 			}
 			ctx, cancel := inTime(ctx)

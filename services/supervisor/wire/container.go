@@ -38,6 +38,9 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		return c, err
 	}
 	c.Network = c.Network.Normal()
+	if c.Network.Addresses, err = Addresses(n.GetPublishAddresses()); err != nil {
+		return c, err
+	}
 	if c.Network.Publish, err = Mappings(n.GetPublish()); err != nil {
 		return c, err
 	}
@@ -79,7 +82,8 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 		Dns: &containerv1.DnsConfig{Hostname: c.DNS.Hostname, Domainname: c.DNS.Domainname, Servers: c.DNS.Servers,
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
 		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
-			PublishAll: c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments)},
+			PublishAddresses: ToAddresses(c.Network.Addresses),
+			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments)},
 	}
 	for wire, policy := range pullPolicies {
 		if policy == c.Pull {

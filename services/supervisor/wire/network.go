@@ -15,6 +15,7 @@ var protocols = map[natv1.Protocol]container.Protocol{
 	natv1.Protocol_PROTOCOL_TCP:  container.TCP,
 	natv1.Protocol_PROTOCOL_UDP:  container.UDP,
 	natv1.Protocol_PROTOCOL_SCTP: container.SCTP,
+	natv1.Protocol_PROTOCOL_ALL:  container.AllProtocols,
 }
 
 // Protocol reads a protocol; an unknown one becomes its number, which validation refuses.
@@ -76,12 +77,35 @@ func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
 	return out
 }
 
+// Addresses reads --publish-address.
+func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error) {
+	var out []container.PublishedAddress
+	for _, a := range in {
+		addr, err := netip.ParseAddr(a.GetHostIp())
+		if err != nil {
+			return nil, fault.Invalidf("container", "publish_address", "invalid IP address: %s", a.GetHostIp())
+		}
+		out = append(out, container.PublishedAddress{HostIP: addr, Incoming: a.GetIncomingOnly()})
+	}
+	return out, nil
+}
+
+// ToAddresses writes --publish-address.
+func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
+	var out []*natv1.AddressMapping
+	for _, a := range in {
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming})
+	}
+	return out
+}
+
 // Bindings reads what natagent published.
 func Bindings(in []*natv1.Binding) []container.Binding {
 	var out []container.Binding
 	for _, b := range in {
 		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
-			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort())})
+			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort()),
+			HostPortEnd: uint16(b.GetHostPortEnd()), Outgoing: b.GetOutgoing()})
 	}
 	return out
 }
@@ -91,7 +115,8 @@ func ToBindings(in []container.Binding) []*natv1.Binding {
 	var out []*natv1.Binding
 	for _, b := range in {
 		out = append(out, &natv1.Binding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
-			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort)})
+			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
+			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing})
 	}
 	return out
 }

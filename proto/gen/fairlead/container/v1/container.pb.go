@@ -448,9 +448,11 @@ type NetworkConfig struct {
 	Expose []*ExposedPort `protobuf:"bytes,4,rep,name=expose,proto3" json:"expose,omitempty"`
 	// The networks, in the order of the interfaces, for options and for more than one. Empty means just `mode`; otherwise
 	// `mode` is empty or the first one's name.
-	Networks      []*NetworkAttachment `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Networks []*NetworkAttachment `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
+	// --publish-address: addresses of the host that lead to the container with every protocol and port.
+	PublishAddresses []*v1.AddressMapping `protobuf:"bytes,6,rep,name=publish_addresses,json=publishAddresses,proto3" json:"publish_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NetworkConfig) Reset() {
@@ -514,6 +516,13 @@ func (x *NetworkConfig) GetExpose() []*ExposedPort {
 func (x *NetworkConfig) GetNetworks() []*NetworkAttachment {
 	if x != nil {
 		return x.Networks
+	}
+	return nil
+}
+
+func (x *NetworkConfig) GetPublishAddresses() []*v1.AddressMapping {
+	if x != nil {
+		return x.PublishAddresses
 	}
 	return nil
 }
@@ -1050,14 +1059,15 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
 	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12 \n" +
 	"\vpropagation\x18\x04 \x01(\tR\vpropagation\x12#\n" +
-	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xfe\x01\n" +
+	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xcc\x02\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
 	"\vpublish_all\x18\x03 \x01(\bR\n" +
 	"publishAll\x12:\n" +
 	"\x06expose\x18\x04 \x03(\v2\".fairlead.container.v1.ExposedPortR\x06expose\x12D\n" +
-	"\bnetworks\x18\x05 \x03(\v2(.fairlead.container.v1.NetworkAttachmentR\bnetworks\"\x80\x02\n" +
+	"\bnetworks\x18\x05 \x03(\v2(.fairlead.container.v1.NetworkAttachmentR\bnetworks\x12L\n" +
+	"\x11publish_addresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\x10publishAddresses\"\x80\x02\n" +
 	"\x11NetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1149,10 +1159,11 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*Container)(nil),             // 8: fairlead.container.v1.Container
 	nil,                           // 9: fairlead.container.v1.ContainerConfig.LabelsEntry
 	(*v1.PortMapping)(nil),        // 10: fairlead.nat.v1.PortMapping
-	(v1.Protocol)(0),              // 11: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 13: fairlead.network.v1.Sandbox
-	(*v1.Binding)(nil),            // 14: fairlead.nat.v1.Binding
+	(*v1.AddressMapping)(nil),     // 11: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 12: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 14: fairlead.network.v1.Sandbox
+	(*v1.Binding)(nil),            // 15: fairlead.nat.v1.Binding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
@@ -1163,20 +1174,21 @@ var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	10, // 5: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
 	6,  // 6: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
 	5,  // 7: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	11, // 8: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 9: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 10: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	12, // 11: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	12, // 12: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	12, // 13: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	13, // 14: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	14, // 15: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
-	6,  // 16: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	11, // 8: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	12, // 9: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 10: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 11: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	13, // 12: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	13, // 13: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	13, // 14: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	14, // 15: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	15, // 16: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
+	6,  // 17: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }

@@ -35,6 +35,8 @@ const (
 	Protocol_PROTOCOL_UDP Protocol = 2
 	// SCTP, where the kernel has it.
 	Protocol_PROTOCOL_SCTP Protocol = 3
+	// Every protocol, those without ports too. Only in a Binding of a whole address.
+	Protocol_PROTOCOL_ALL Protocol = 4
 )
 
 // Enum value maps for Protocol.
@@ -44,12 +46,14 @@ var (
 		1: "PROTOCOL_TCP",
 		2: "PROTOCOL_UDP",
 		3: "PROTOCOL_SCTP",
+		4: "PROTOCOL_ALL",
 	}
 	Protocol_value = map[string]int32{
 		"PROTOCOL_UNSPECIFIED": 0,
 		"PROTOCOL_TCP":         1,
 		"PROTOCOL_UDP":         2,
 		"PROTOCOL_SCTP":        3,
+		"PROTOCOL_ALL":         4,
 	}
 )
 
@@ -172,26 +176,87 @@ func (x *PortMapping) GetContainerPortEnd() uint32 {
 	return 0
 }
 
-// Binding is one host port that leads to one container port.
+// AddressMapping is what one `--publish-address` asks for: every protocol and port of a host's address leads to the container.
+type AddressMapping struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of the host's addresses; not a loopback, link-local IPv6 or unspecified one.
+	HostIp string `protobuf:"bytes,1,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
+	// True to leave what the container sends out as its network has it. False: it leaves as this address, or, of several of one
+	// family, as the first.
+	IncomingOnly  bool `protobuf:"varint,2,opt,name=incoming_only,json=incomingOnly,proto3" json:"incoming_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddressMapping) Reset() {
+	*x = AddressMapping{}
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddressMapping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddressMapping) ProtoMessage() {}
+
+func (x *AddressMapping) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddressMapping.ProtoReflect.Descriptor instead.
+func (*AddressMapping) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AddressMapping) GetHostIp() string {
+	if x != nil {
+		return x.HostIp
+	}
+	return ""
+}
+
+func (x *AddressMapping) GetIncomingOnly() bool {
+	if x != nil {
+		return x.IncomingOnly
+	}
+	return false
+}
+
+// Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
+// address.
 type Binding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The transport.
 	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
 	// The host address, "0.0.0.0" or "::" when it is all of that family's.
 	HostIp string `protobuf:"bytes,2,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	// The host port.
+	// The host port; 0 for a whole address.
 	HostPort uint32 `protobuf:"varint,3,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
 	// The container's address.
 	ContainerIp string `protobuf:"bytes,4,opt,name=container_ip,json=containerIp,proto3" json:"container_ip,omitempty"`
-	// The container's port.
+	// The container's port; 0 for a whole address.
 	ContainerPort uint32 `protobuf:"varint,5,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"`
+	// The last host port of a run; 0 if there is one port only.
+	HostPortEnd uint32 `protobuf:"varint,6,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"`
+	// True if what the container sends out leaves as host_ip; only of a whole address.
+	Outgoing      bool `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Binding) Reset() {
 	*x = Binding{}
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +268,7 @@ func (x *Binding) String() string {
 func (*Binding) ProtoMessage() {}
 
 func (x *Binding) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +281,7 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Binding.ProtoReflect.Descriptor instead.
 func (*Binding) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Binding) GetProtocol() Protocol {
@@ -254,6 +319,20 @@ func (x *Binding) GetContainerPort() uint32 {
 	return 0
 }
 
+func (x *Binding) GetHostPortEnd() uint32 {
+	if x != nil {
+		return x.HostPortEnd
+	}
+	return 0
+}
+
+func (x *Binding) GetOutgoing() bool {
+	if x != nil {
+		return x.Outgoing
+	}
+	return false
+}
+
 // Publication is all that one owner has published.
 type Publication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -269,7 +348,7 @@ type Publication struct {
 
 func (x *Publication) Reset() {
 	*x = Publication{}
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +360,7 @@ func (x *Publication) String() string {
 func (*Publication) ProtoMessage() {}
 
 func (x *Publication) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +373,7 @@ func (x *Publication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Publication.ProtoReflect.Descriptor instead.
 func (*Publication) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Publication) GetOwner() string {
@@ -339,7 +418,7 @@ type GuardedNetwork struct {
 
 func (x *GuardedNetwork) Reset() {
 	*x = GuardedNetwork{}
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +430,7 @@ func (x *GuardedNetwork) String() string {
 func (*GuardedNetwork) ProtoMessage() {}
 
 func (x *GuardedNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +443,7 @@ func (x *GuardedNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardedNetwork.ProtoReflect.Descriptor instead.
 func (*GuardedNetwork) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GuardedNetwork) GetId() string {
@@ -420,13 +499,18 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\thost_port\x18\x03 \x01(\rR\bhostPort\x12\"\n" +
 	"\rhost_port_end\x18\x04 \x01(\rR\vhostPortEnd\x12%\n" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12,\n" +
-	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\"\xc0\x01\n" +
+	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\"N\n" +
+	"\x0eAddressMapping\x12\x17\n" +
+	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12#\n" +
+	"\rincoming_only\x18\x02 \x01(\bR\fincomingOnly\"\x80\x02\n" +
 	"\aBinding\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\thost_port\x18\x03 \x01(\rR\bhostPort\x12!\n" +
 	"\fcontainer_ip\x18\x04 \x01(\tR\vcontainerIp\x12%\n" +
-	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\"x\n" +
+	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12\"\n" +
+	"\rhost_port_end\x18\x06 \x01(\rR\vhostPortEnd\x12\x1a\n" +
+	"\boutgoing\x18\a \x01(\bR\boutgoing\"x\n" +
 	"\vPublication\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -440,12 +524,13 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"masquerade\x18\x04 \x01(\bR\n" +
 	"masquerade\x12'\n" +
 	"\x0finter_container\x18\x05 \x01(\bR\x0einterContainer\x12\x1a\n" +
-	"\binternal\x18\x06 \x01(\bR\binternal*[\n" +
+	"\binternal\x18\x06 \x01(\bR\binternal*m\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +
 	"\fPROTOCOL_UDP\x10\x02\x12\x11\n" +
-	"\rPROTOCOL_SCTP\x10\x03B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"\rPROTOCOL_SCTP\x10\x03\x12\x10\n" +
+	"\fPROTOCOL_ALL\x10\x04B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_publication_proto_rawDescOnce sync.Once
@@ -460,18 +545,19 @@ func file_fairlead_nat_v1_publication_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_nat_v1_publication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_fairlead_nat_v1_publication_proto_goTypes = []any{
 	(Protocol)(0),          // 0: fairlead.nat.v1.Protocol
 	(*PortMapping)(nil),    // 1: fairlead.nat.v1.PortMapping
-	(*Binding)(nil),        // 2: fairlead.nat.v1.Binding
-	(*Publication)(nil),    // 3: fairlead.nat.v1.Publication
-	(*GuardedNetwork)(nil), // 4: fairlead.nat.v1.GuardedNetwork
+	(*AddressMapping)(nil), // 2: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),        // 3: fairlead.nat.v1.Binding
+	(*Publication)(nil),    // 4: fairlead.nat.v1.Publication
+	(*GuardedNetwork)(nil), // 5: fairlead.nat.v1.GuardedNetwork
 }
 var file_fairlead_nat_v1_publication_proto_depIdxs = []int32{
 	0, // 0: fairlead.nat.v1.PortMapping.protocol:type_name -> fairlead.nat.v1.Protocol
 	0, // 1: fairlead.nat.v1.Binding.protocol:type_name -> fairlead.nat.v1.Protocol
-	2, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.Binding
+	3, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.Binding
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name
@@ -490,7 +576,7 @@ func file_fairlead_nat_v1_publication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_proto_rawDesc), len(file_fairlead_nat_v1_publication_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

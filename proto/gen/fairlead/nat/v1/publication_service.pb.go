@@ -33,7 +33,9 @@ type PublishRequest struct {
 	// The container's IPv6 address without prefix length; empty if it has none: then nothing is published on IPv6.
 	Ipv6Address string `protobuf:"bytes,4,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
 	// What to publish.
-	Mappings      []*PortMapping `protobuf:"bytes,5,rep,name=mappings,proto3" json:"mappings,omitempty"`
+	Mappings []*PortMapping `protobuf:"bytes,5,rep,name=mappings,proto3" json:"mappings,omitempty"`
+	// Whole addresses to publish. A port of one that `mappings` names leads where that says.
+	Addresses     []*AddressMapping `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -99,6 +101,13 @@ func (x *PublishRequest) GetIpv6Address() string {
 func (x *PublishRequest) GetMappings() []*PortMapping {
 	if x != nil {
 		return x.Mappings
+	}
+	return nil
+}
+
+func (x *PublishRequest) GetAddresses() []*AddressMapping {
+	if x != nil {
+		return x.Addresses
 	}
 	return nil
 }
@@ -319,14 +328,15 @@ var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/nat/v1/publication_service.proto\x12\x0ffairlead.nat.v1\x1a!fairlead/nat/v1/publication.proto\"\xc5\x01\n" +
+	")fairlead/nat/v1/publication_service.proto\x12\x0ffairlead.nat.v1\x1a!fairlead/nat/v1/publication.proto\"\x84\x02\n" +
 	"\x0ePublishRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12!\n" +
 	"\fipv4_address\x18\x03 \x01(\tR\vipv4Address\x12!\n" +
 	"\fipv6_address\x18\x04 \x01(\tR\vipv6Address\x128\n" +
-	"\bmappings\x18\x05 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\bmappings\"G\n" +
+	"\bmappings\x18\x05 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\bmappings\x12=\n" +
+	"\taddresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"G\n" +
 	"\x0fPublishResponse\x124\n" +
 	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x19\n" +
 	"\x17ListPublicationsRequest\"\\\n" +
@@ -361,24 +371,26 @@ var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*ReleaseRequest)(nil),           // 4: fairlead.nat.v1.ReleaseRequest
 	(*ReleaseResponse)(nil),          // 5: fairlead.nat.v1.ReleaseResponse
 	(*PortMapping)(nil),              // 6: fairlead.nat.v1.PortMapping
-	(*Binding)(nil),                  // 7: fairlead.nat.v1.Binding
-	(*Publication)(nil),              // 8: fairlead.nat.v1.Publication
+	(*AddressMapping)(nil),           // 7: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 8: fairlead.nat.v1.Binding
+	(*Publication)(nil),              // 9: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
 	6, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	7, // 1: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	8, // 2: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
-	0, // 3: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
-	2, // 4: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
-	4, // 5: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	1, // 6: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3, // 7: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	5, // 8: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	8, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	9, // 3: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	0, // 4: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
+	2, // 5: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
+	4, // 6: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
+	1, // 7: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3, // 8: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	5, // 9: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_service_proto_init() }
