@@ -14,6 +14,7 @@ import (
 // Publications is what PublicationService needs.
 type Publications interface {
 	Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
+	Republish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
 	List(ctx context.Context) ([]*publication.Publication, error)
 	Release(ctx context.Context, owner string) error
 }
@@ -55,6 +56,19 @@ func (s *Server) Publish(ctx context.Context, req *natv1.PublishRequest) (*natv1
 		return nil, err
 	}
 	return &natv1.PublishResponse{Bindings: bindingsTo(bindings)}, nil
+}
+
+// Republish makes what an owner has published be as asked.
+func (s *Server) Republish(ctx context.Context, req *natv1.RepublishRequest) (*natv1.RepublishResponse, error) {
+	want, err := publicationOf(req.GetPublication())
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := s.publications.Republish(ctx, want)
+	if err != nil {
+		return nil, err
+	}
+	return &natv1.RepublishResponse{Bindings: bindingsTo(bindings)}, nil
 }
 
 // ListPublications answers all publications.

@@ -49,6 +49,9 @@ type Firewall interface {
 	Publish(ctx context.Context, bindings []publication.Binding) error
 	// Withdraw takes bindings out. An error for any reason means that Sync must be asked.
 	Withdraw(ctx context.Context, bindings []publication.Binding) error
+	// Exchange takes bindings out and adds others, which may be the same host ports that lead elsewhere. An error for any reason
+	// means that Sync must be asked.
+	Exchange(ctx context.Context, gone, fresh []publication.Binding) error
 	// Replace puts a network in the place of an older version of it. old is nil for a new one; now is nil to take it out.
 	Replace(ctx context.Context, old, now *Network) error
 	// Watch signals that somebody else may have changed what is ours, until ctx ends. Signals may be lost if they are not

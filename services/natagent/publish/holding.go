@@ -15,12 +15,11 @@ type publicationOfPort struct {
 
 // remember enters what was published before natagent started.
 func (p *Publisher) remember(known *publication.Publication) {
+	p.enter(known)
 	for _, b := range known.Bindings {
 		if b.IsRun() || b.Whole() {
-			p.ledger.TakeWide(known.Owner, nameOf(known), b)
 			continue
 		}
-		p.ledger.Take(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.HostPort)
 		p.unheld[holdKey{b.Protocol, b.Host()}] = publicationOfPort{owner: known.Owner, name: nameOf(known)}
 	}
 }
@@ -56,9 +55,8 @@ func (p *Publisher) letGo(gone *publication.Publication) error {
 		errs = append(errs, h.port.Close())
 	}
 	delete(p.held, gone.Owner)
-	p.ledger.GiveWide(gone.Owner)
+	p.forget(gone)
 	for _, b := range gone.Bindings {
-		p.ledger.Give(gone.Owner, b.Protocol, b.HostIP, b.HostPort)
 		delete(p.unheld, holdKey{b.Protocol, b.Host()})
 	}
 	return errors.Join(errs...)

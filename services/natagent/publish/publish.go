@@ -29,6 +29,7 @@ type Store interface {
 type Firewall interface {
 	Publish(ctx context.Context, bindings []publication.Binding) error
 	Withdraw(ctx context.Context, bindings []publication.Binding) error
+	Exchange(ctx context.Context, gone, fresh []publication.Binding) error
 }
 
 // Gate lets one change happen at a time, and mends the firewall from the store.
@@ -102,10 +103,7 @@ func (p *Publisher) List(context.Context) ([]*publication.Publication, error) {
 
 // Publish leads host ports to a container, all that are asked for or none.
 func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
-	if !id.Valid(want.Owner) {
-		return nil, fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", want.Owner, id.Len)
-	}
-	plan, err := publication.Plan(want, want.IPv6.IsValid() && p.ports.IPv6())
+	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +125,16 @@ func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) 
 	return p.publish(ctx, want, plan)
 }
 
+// plan checks what an owner asks for.
+func (p *Publisher) plan(want *publication.Publication) ([]publication.Want, error) {
+	if !id.Valid(want.Owner) {
+		return nil, fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", want.Owner, id.Len)
+	}
+	return publication.Plan(want, want.IPv6.IsValid() && p.ports.IPv6())
+}
+
 func (p *Publisher) publish(ctx context.Context, want *publication.Publication, plan []publication.Want) ([]publication.Binding, error) {
-	r, err := p.reserve(want, plan)
+	r, err := p.reserve(want, plan, nil)
 	if err != nil {
 		return nil, err
 	}

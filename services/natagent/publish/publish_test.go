@@ -27,6 +27,7 @@ type kernel struct {
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
+	exclusive                                    bool             // a port of all addresses keeps one from being bound
 	listens                                      uint16           // a port that a program of the host has
 }
 
@@ -54,6 +55,13 @@ func (k *kernel) Withdraw(_ context.Context, b []publication.Binding) error {
 	return nil
 }
 
+func (k *kernel) Exchange(ctx context.Context, gone, fresh []publication.Binding) error {
+	if k.failPublish != nil {
+		return k.failPublish
+	}
+	return errors.Join(k.Withdraw(ctx, gone), k.Publish(ctx, fresh))
+}
+
 func (k *kernel) Begin(context.Context) (func(), error) { return func() {}, nil }
 func (k *kernel) Mend(context.Context) error            { return k.failMend }
 
@@ -79,6 +87,9 @@ func (k *kernel) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer,
 	key := fmt.Sprintf("%s/%s", at, proto)
 	if err := k.failHold[key]; err != nil {
 		return nil, err
+	}
+	if any := fmt.Sprintf("0.0.0.0:%d/%s", at.Port(), proto); k.exclusive && k.bound[any] {
+		return nil, syscall.EADDRINUSE
 	}
 	k.bound[key] = true
 	return port{k, key}, nil

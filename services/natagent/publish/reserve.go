@@ -31,11 +31,12 @@ type reservation struct {
 	dynamic  *hostport.Dynamic // read when it is first needed
 	held     []held
 	bindings []publication.Binding
+	own      map[holdKey]io.Closer // ports that the owner has held so far and may go on with
 }
 
-// reserve takes a host port for each want of a plan, or none.
-func (p *Publisher) reserve(want *publication.Publication, plan []publication.Want) (*reservation, error) {
-	r := &reservation{p: p, want: want}
+// reserve takes a host port for each want of a plan, or none. What is in own is taken over and not asked for.
+func (p *Publisher) reserve(want *publication.Publication, plan []publication.Want, own map[holdKey]io.Closer) (*reservation, error) {
+	r := &reservation{p: p, want: want, own: own}
 	for _, w := range plan {
 		if w.Run || w.Whole() {
 			if err := r.takeWide(w); err != nil {
@@ -57,7 +58,9 @@ func (r *reservation) undo() error {
 	var errs []error
 	for _, h := range r.held {
 		r.p.ledger.Give(r.want.Owner, h.key.proto, h.key.at.Addr(), h.key.at.Port())
-		errs = append(errs, h.port.Close())
+		if r.own[h.key] == nil {
+			errs = append(errs, h.port.Close())
+		}
 	}
 	r.held = nil
 	r.p.ledger.GiveWide(r.want.Owner)
@@ -141,10 +144,12 @@ func (r *reservation) bind(w publication.Want, port uint16) error {
 	var got []held
 	for _, ip := range w.HostIPs {
 		at := netip.AddrPortFrom(ip, port)
-		c, err := r.p.ports.Hold(w.Protocol, at)
+		c, err := r.hold(holdKey{w.Protocol, at})
 		if err != nil {
 			for _, h := range got {
-				err = errors.Join(err, h.port.Close())
+				if r.own[h.key] == nil {
+					err = errors.Join(err, h.port.Close())
+				}
 			}
 			return errAt{at, err}
 		}
@@ -156,3 +161,29 @@ func (r *reservation) bind(w publication.Want, port uint16) error {
 	r.held = append(r.held, got...)
 	return nil
 }
+
+// hold binds a port, unless the owner has it. One that the owner has on another address, which keeps it from being had on this one,
+// need not be bound: nobody else can have it.
+func (r *reservation) hold(key holdKey) (io.Closer, error) {
+	if c := r.own[key]; c != nil {
+		return c, nil
+	}
+	c, err := r.p.ports.Hold(key.proto, key.at)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return c, err
+	}
+	if of, published := r.p.unheld[key]; published && of.owner == r.want.Owner {
+		return later{}, nil // a program took it while natagent was away; it stays published
+	}
+	for had := range r.own {
+		if had.proto == key.proto && had.at.Port() == key.at.Port() && publication.Overlap(had.at.Addr(), key.at.Addr()) {
+			return later{}, nil
+		}
+	}
+	return nil, err
+}
+
+// later stands for a port that can be bound only when what the owner has now is closed.
+type later struct{}
+
+func (later) Close() error { return nil }

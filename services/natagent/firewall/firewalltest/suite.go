@@ -168,6 +168,14 @@ func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
 			t.Error("one port was led to two containers")
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
+		if err := fw.Exchange(ctx, []publication.Binding{moved}, all[:1]); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
+		if err := fw.Exchange(ctx, all[:1], []publication.Binding{moved}); err != nil {
+			t.Fatal(err)
+		}
+		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
 	})
 }
 

@@ -60,48 +60,45 @@ func (b *Backend) Close() error { return b.watcher.close() }
 
 // Publish adds bindings.
 func (b *Backend) Publish(ctx context.Context, bindings []publication.Binding) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.ready(ctx, bindings); err != nil {
-		return err
-	}
-	var fresh []publication.Binding
-	for _, bind := range bindings {
-		switch have, ok := b.bindings[keyOf(bind)]; {
-		case !ok:
-			fresh = append(fresh, bind)
-		case have.Target() != bind.Target():
-			return fault.New(fault.Internal, publication.Subject(bind.HostIP, bind.HostPort, bind.Protocol),
-				"already leads to "+have.Target().String())
-		}
-	}
-	if err := b.change(ctx, fresh, addRules, removeRules); err != nil {
-		return err
-	}
-	for _, bind := range fresh {
-		b.bindings[keyOf(bind)] = bind
-	}
-	return nil
+	return b.Exchange(ctx, nil, bindings)
 }
 
 // Withdraw takes bindings out.
 func (b *Backend) Withdraw(ctx context.Context, bindings []publication.Binding) error {
+	return b.Exchange(ctx, bindings, nil)
+}
+
+// Exchange takes bindings out and adds others.
+func (b *Backend) Exchange(ctx context.Context, gone, fresh []publication.Binding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := b.ready(ctx, bindings); err != nil {
+	if err := b.ready(ctx, fresh); err != nil {
 		return err
 	}
-	var known []publication.Binding
-	for _, bind := range bindings {
+	leaving := map[hostPort]bool{}
+	var known, added []publication.Binding
+	for _, bind := range gone {
 		if have, ok := b.bindings[keyOf(bind)]; ok && have.Target() == bind.Target() {
 			known = append(known, have) // with the name that is in its rule's comment
+			leaving[keyOf(bind)] = true
 		}
 	}
-	if err := b.change(ctx, known, removeRules, addRules); err != nil {
+	for _, bind := range fresh {
+		switch have, ok := b.bindings[keyOf(bind)]; {
+		case !ok || leaving[keyOf(bind)]:
+			added = append(added, bind)
+		case have.Target() != bind.Target():
+			return fault.New(fault.Internal, bind.Subject(), "already leads to "+have.Target().String())
+		}
+	}
+	if err := b.exchange(ctx, known, added); err != nil {
 		return err
 	}
 	for _, bind := range known {
 		delete(b.bindings, keyOf(bind))
+	}
+	for _, bind := range added {
+		b.bindings[keyOf(bind)] = bind
 	}
 	return nil
 }
@@ -145,7 +142,7 @@ func (b *Backend) ready(ctx context.Context, bindings []publication.Binding) err
 	}
 	for _, bind := range bindings {
 		if bind.HostIP.Is6() && len(b.families) == 1 {
-			return noIPv6(publication.Subject(bind.HostIP, bind.HostPort, bind.Protocol))
+			return noIPv6(bind.Subject())
 		}
 	}
 	return nil
@@ -168,24 +165,31 @@ func noIPv6(subject string) error {
 		fault.WithHint("use IPv4 only, or boot the kernel with IPv6"))
 }
 
-// change adds or removes the rules of bindings.
-func (b *Backend) change(ctx context.Context, bindings []publication.Binding, do, undo func(publication.Binding, int) string) error {
+// exchange removes the rules of some bindings and adds those of others.
+func (b *Backend) exchange(ctx context.Context, gone, fresh []publication.Binding) error {
 	return b.each(ctx, func(f family) (string, string) {
-		narrow := b.narrow(f, bindings)
-		return natBatch(f, bindings, narrow, do), natBatch(f, bindings, narrow, undo)
+		before := b.narrow(f, slices.Concat(gone, fresh))
+		after := before + narrowOf(f, fresh) - narrowOf(f, gone)
+		return natBatch(f, gone, fresh, after), natBatch(f, fresh, gone, before)
 	})
 }
 
-// narrow counts the rules of ports of one address, with those of some bindings that are to be there.
-func (b *Backend) narrow(f family, with []publication.Binding) int {
-	n := 0
+// narrow counts the rules of ports of one address, if that is needed to place any of some bindings.
+func (b *Backend) narrow(f family, some []publication.Binding) (n int) {
+	if !slices.ContainsFunc(some, publication.Binding.Whole) {
+		return 0
+	}
 	for _, bind := range b.bindings {
 		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
 			n++
 		}
 	}
-	for _, bind := range with {
-		if _, there := b.bindings[keyOf(bind)]; !there && bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
+	return n
+}
+
+func narrowOf(f family, bindings []publication.Binding) (n int) {
+	for _, bind := range bindings {
+		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
 			n++
 		}
 	}
@@ -221,20 +225,26 @@ func (b *Backend) restore(ctx context.Context, f family, text string) error {
 	return err
 }
 
-// natBatch is the text for bindings of a family. Whole addresses come last, as their places are counted with all others in theirs.
-func natBatch(f family, bindings []publication.Binding, narrow int, line func(publication.Binding, int) string) string {
-	var ports, wholes strings.Builder
-	for _, bind := range bindings {
-		text := &ports
+// natBatch is the text that takes out and adds bindings of a family. Whole addresses are added last, as their places are counted
+// with all others in theirs: narrow is how many ports of one address there are then.
+func natBatch(f family, gone, fresh []publication.Binding, narrow int) string {
+	var text, wholes strings.Builder
+	for _, bind := range gone {
+		if bind.HostIP.Is6() == f.v6 {
+			fmt.Fprintln(&text, removeRules(bind))
+		}
+	}
+	for _, bind := range fresh {
+		to := &text
 		if bind.Whole() {
-			text = &wholes
+			to = &wholes
 		}
 		if bind.HostIP.Is6() == f.v6 {
-			fmt.Fprintln(text, line(bind, narrow))
+			fmt.Fprintln(to, addRules(bind, narrow))
 		}
 	}
-	if ports.Len()+wholes.Len() == 0 {
+	if text.Len()+wholes.Len() == 0 {
 		return ""
 	}
-	return "*nat\n" + ports.String() + wholes.String() + "COMMIT\n"
+	return "*nat\n" + text.String() + wholes.String() + "COMMIT\n"
 }

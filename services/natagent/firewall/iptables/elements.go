@@ -82,7 +82,7 @@ func addRules(b publication.Binding, narrow int) string {
 	return text
 }
 
-func removeRules(b publication.Binding, _ int) string {
+func removeRules(b publication.Binding) string {
 	text := "-D " + chainDNAT + " " + bindingRule(b)
 	if b.Outgoing {
 		text += "\n-D " + chainGone + " " + leavingRule(b)

@@ -72,12 +72,17 @@ func (b *Backend) table() *nftables.Table {
 
 // Publish adds bindings.
 func (b *Backend) Publish(ctx context.Context, bindings []publication.Binding) error {
-	return b.change(ctx, nil, bindingElements(bindings))
+	return b.Exchange(ctx, nil, bindings)
 }
 
 // Withdraw takes bindings out.
 func (b *Backend) Withdraw(ctx context.Context, bindings []publication.Binding) error {
-	return b.change(ctx, bindingElements(bindings), nil)
+	return b.Exchange(ctx, bindings, nil)
+}
+
+// Exchange takes bindings out and adds others.
+func (b *Backend) Exchange(ctx context.Context, gone, fresh []publication.Binding) error {
+	return b.change(ctx, bindingElements(gone), bindingElements(fresh))
 }
 
 // Replace puts a network in the place of an older version of it.

@@ -158,6 +158,98 @@ func (x *PublishResponse) GetBindings() []*Binding {
 	return nil
 }
 
+// RepublishRequest says what is to be published from now on.
+type RepublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of it; a host port of 0 is a new dynamic one.
+	Publication   *PublishRequest `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepublishRequest) Reset() {
+	*x = RepublishRequest{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepublishRequest) ProtoMessage() {}
+
+func (x *RepublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepublishRequest.ProtoReflect.Descriptor instead.
+func (*RepublishRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RepublishRequest) GetPublication() *PublishRequest {
+	if x != nil {
+		return x.Publication
+	}
+	return nil
+}
+
+// RepublishResponse tells what is published now.
+type RepublishResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sorted as in PublishResponse.
+	Bindings      []*Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RepublishResponse) Reset() {
+	*x = RepublishResponse{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RepublishResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RepublishResponse) ProtoMessage() {}
+
+func (x *RepublishResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RepublishResponse.ProtoReflect.Descriptor instead.
+func (*RepublishResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RepublishResponse) GetBindings() []*Binding {
+	if x != nil {
+		return x.Bindings
+	}
+	return nil
+}
+
 // ListPublicationsRequest asks for all publications.
 type ListPublicationsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -167,7 +259,7 @@ type ListPublicationsRequest struct {
 
 func (x *ListPublicationsRequest) Reset() {
 	*x = ListPublicationsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +271,7 @@ func (x *ListPublicationsRequest) String() string {
 func (*ListPublicationsRequest) ProtoMessage() {}
 
 func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +284,7 @@ func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsRequest.ProtoReflect.Descriptor instead.
 func (*ListPublicationsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
 }
 
 // ListPublicationsResponse holds them.
@@ -206,7 +298,7 @@ type ListPublicationsResponse struct {
 
 func (x *ListPublicationsResponse) Reset() {
 	*x = ListPublicationsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +310,7 @@ func (x *ListPublicationsResponse) String() string {
 func (*ListPublicationsResponse) ProtoMessage() {}
 
 func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +323,7 @@ func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsResponse.ProtoReflect.Descriptor instead.
 func (*ListPublicationsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListPublicationsResponse) GetPublications() []*Publication {
@@ -252,7 +344,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -264,7 +356,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -277,7 +369,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -296,7 +388,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -308,7 +400,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -321,7 +413,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
 }
 
 var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
@@ -338,15 +430,20 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\bmappings\x18\x05 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\bmappings\x12=\n" +
 	"\taddresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"G\n" +
 	"\x0fPublishResponse\x124\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"U\n" +
+	"\x10RepublishRequest\x12A\n" +
+	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\"I\n" +
+	"\x11RepublishResponse\x124\n" +
 	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x19\n" +
 	"\x17ListPublicationsRequest\"\\\n" +
 	"\x18ListPublicationsResponse\x12@\n" +
 	"\fpublications\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PublicationR\fpublications\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\x99\x02\n" +
+	"\x0fReleaseResponse2\xed\x02\n" +
 	"\x12PublicationService\x12L\n" +
-	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12g\n" +
+	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
+	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
 	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
@@ -362,35 +459,41 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
 	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
-	(*ListPublicationsRequest)(nil),  // 2: fairlead.nat.v1.ListPublicationsRequest
-	(*ListPublicationsResponse)(nil), // 3: fairlead.nat.v1.ListPublicationsResponse
-	(*ReleaseRequest)(nil),           // 4: fairlead.nat.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),          // 5: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 6: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 7: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 8: fairlead.nat.v1.Binding
-	(*Publication)(nil),              // 9: fairlead.nat.v1.Publication
+	(*RepublishRequest)(nil),         // 2: fairlead.nat.v1.RepublishRequest
+	(*RepublishResponse)(nil),        // 3: fairlead.nat.v1.RepublishResponse
+	(*ListPublicationsRequest)(nil),  // 4: fairlead.nat.v1.ListPublicationsRequest
+	(*ListPublicationsResponse)(nil), // 5: fairlead.nat.v1.ListPublicationsResponse
+	(*ReleaseRequest)(nil),           // 6: fairlead.nat.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),          // 7: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),              // 8: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),           // 9: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 10: fairlead.nat.v1.Binding
+	(*Publication)(nil),              // 11: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
-	6, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	7, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	8, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	9, // 3: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
-	0, // 4: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
-	2, // 5: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
-	4, // 6: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	1, // 7: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3, // 8: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	5, // 9: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8,  // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
+	9,  // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	10, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
+	10, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	11, // 5: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	0,  // 6: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
+	2,  // 7: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
+	4,  // 8: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
+	6,  // 9: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
+	1,  // 10: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3,  // 11: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
+	5,  // 12: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	7,  // 13: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_service_proto_init() }
@@ -405,7 +508,7 @@ func file_fairlead_nat_v1_publication_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_service_proto_rawDesc), len(file_fairlead_nat_v1_publication_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

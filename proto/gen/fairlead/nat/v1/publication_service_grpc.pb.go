@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	PublicationService_Publish_FullMethodName          = "/fairlead.nat.v1.PublicationService/Publish"
+	PublicationService_Republish_FullMethodName        = "/fairlead.nat.v1.PublicationService/Republish"
 	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
 	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
 )
@@ -35,6 +36,10 @@ type PublicationServiceClient interface {
 	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
 	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
+	// Republish makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
+	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
+	// has published nothing yet is no error. Faults as of Publish.
+	Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
@@ -53,6 +58,16 @@ func (c *publicationServiceClient) Publish(ctx context.Context, in *PublishReque
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PublishResponse)
 	err := c.cc.Invoke(ctx, PublicationService_Publish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *publicationServiceClient) Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RepublishResponse)
+	err := c.cc.Invoke(ctx, PublicationService_Republish_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +105,10 @@ type PublicationServiceServer interface {
 	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
 	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
+	// Republish makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
+	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
+	// has published nothing yet is no error. Faults as of Publish.
+	Republish(context.Context, *RepublishRequest) (*RepublishResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
@@ -106,6 +125,9 @@ type UnimplementedPublicationServiceServer struct{}
 
 func (UnimplementedPublicationServiceServer) Publish(context.Context, *PublishRequest) (*PublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Publish not implemented")
+}
+func (UnimplementedPublicationServiceServer) Republish(context.Context, *RepublishRequest) (*RepublishResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Republish not implemented")
 }
 func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPublications not implemented")
@@ -148,6 +170,24 @@ func _PublicationService_Publish_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PublicationServiceServer).Publish(ctx, req.(*PublishRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PublicationService_Republish_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RepublishRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).Republish(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_Republish_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).Republish(ctx, req.(*RepublishRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -198,6 +238,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Publish",
 			Handler:    _PublicationService_Publish_Handler,
+		},
+		{
+			MethodName: "Republish",
+			Handler:    _PublicationService_Republish_Handler,
 		},
 		{
 			MethodName: "ListPublications",

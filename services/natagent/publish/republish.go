@@ -1,0 +1,154 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/natagent/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+// Republish makes what an owner has published be as asked, in one step: ports that stay keep their flows, those that lead elsewhere
+// are never closed between, and if anything fails all is as before.
+func (p *Publisher) Republish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
+	plan, err := p.plan(want)
+	if err != nil {
+		return nil, err
+	}
+	end, err := p.gate.Begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	had, ok := p.store.Publication(want.Owner)
+	switch {
+	case !ok && len(plan) == 0:
+		end()
+		return nil, nil
+	case !ok:
+		defer end()
+		return p.publish(ctx, want, plan)
+	}
+	done, err := p.exchange(ctx, had, want, plan)
+	end()
+	if err != nil {
+		return nil, err
+	}
+	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(
+		conntrack.Withdrawn(without(had.Bindings, done.Bindings)), conntrack.Published(without(done.Bindings, had.Bindings))))
+}
+
+// exchange puts a publication in the place of the one that its owner has.
+func (p *Publisher) exchange(ctx context.Context, had, want *publication.Publication, plan []publication.Want) (*publication.Publication, error) {
+	own := map[holdKey]io.Closer{}
+	for _, h := range p.held[had.Owner] {
+		own[h.key] = h.port
+	}
+	p.forget(had)
+	r, err := p.reserve(want, plan, own)
+	if err != nil {
+		p.enter(had)
+		return nil, err
+	}
+	done := *want
+	done.Bindings = r.bindings
+	publication.Sort(done.Bindings)
+	if err := p.swap(ctx, had, &done); err != nil {
+		err = errors.Join(err, r.undo())
+		p.enter(had)
+		return nil, err
+	}
+	return &done, p.settle(had, &done, r)
+}
+
+// swap stores the new publication and brings it into the firewall. If that fails, the old one is in both.
+func (p *Publisher) swap(ctx context.Context, had, done *publication.Publication) error {
+	put := func(now *publication.Publication) error {
+		if len(now.Bindings) == 0 {
+			return p.store.DeletePublication(now.Owner)
+		}
+		return p.store.PutPublication(now)
+	}
+	if err := put(done); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // half an exchange helps nobody
+	err := p.firewall.Exchange(ctx, without(had.Bindings, done.Bindings), without(done.Bindings, had.Bindings))
+	if err == nil {
+		return nil
+	}
+	p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+	if err = p.gate.Mend(ctx); err == nil {
+		return nil
+	}
+	return errors.Join(err, put(had), p.gate.Mend(ctx))
+}
+
+// settle closes the ports that are held no more. What could not be bound before them is bound with the next look.
+func (p *Publisher) settle(had, done *publication.Publication, r *reservation) error {
+	var errs []error
+	keep := map[holdKey]bool{}
+	var now []held
+	for _, h := range r.held {
+		if _, open := h.port.(later); open {
+			p.unheld[h.key] = publicationOfPort{owner: done.Owner, name: nameOf(done)}
+			continue
+		}
+		keep[h.key] = true
+		now = append(now, h)
+		delete(p.unheld, h.key)
+	}
+	for _, h := range p.held[had.Owner] {
+		if !keep[h.key] {
+			errs = append(errs, h.port.Close())
+		}
+	}
+	if p.held[done.Owner] = now; len(now) == 0 {
+		delete(p.held, done.Owner)
+	}
+	wanted := map[holdKey]bool{}
+	for _, b := range done.Bindings {
+		wanted[holdKey{b.Protocol, b.Host()}] = true
+	}
+	for key, of := range p.unheld {
+		if of.owner == done.Owner && !wanted[key] {
+			delete(p.unheld, key)
+		}
+	}
+	return errors.Join(append(errs, p.Hold(context.Background()))...)
+}
+
+// forget strikes what is published out of the ledger.
+func (p *Publisher) forget(known *publication.Publication) {
+	p.ledger.GiveWide(known.Owner)
+	for _, b := range known.Bindings {
+		p.ledger.Give(known.Owner, b.Protocol, b.HostIP, b.HostPort)
+	}
+}
+
+// enter puts what is published into the ledger.
+func (p *Publisher) enter(known *publication.Publication) {
+	for _, b := range known.Bindings {
+		if b.IsRun() || b.Whole() {
+			p.ledger.TakeWide(known.Owner, nameOf(known), b)
+			continue
+		}
+		p.ledger.Take(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.HostPort)
+	}
+}
+
+// without gives the bindings of all that are not among some.
+func without(all, some []publication.Binding) []publication.Binding {
+	in := make(map[publication.Binding]bool, len(some))
+	for _, b := range some {
+		in[b] = true
+	}
+	var out []publication.Binding
+	for _, b := range all {
+		if !in[b] {
+			out = append(out, b)
+		}
+	}
+	return out
+}

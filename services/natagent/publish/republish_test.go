@@ -1,0 +1,116 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/publication"
+)
+
+func fixed(hostIP string, host uint32) publication.Mapping {
+	return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: 80}
+}
+
+// snapshot is what is bound and in the firewall.
+func snapshot(k *kernel) []string {
+	out := slices.Collect(maps.Keys(k.bound))
+	for b := range k.elements {
+		out = append(out, b.Subject()+" to "+b.Target().String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
+	ctx := context.Background()
+	p, k, st := setUp(t)
+	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
+		t.Fatal(err)
+	}
+	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the port that stays was bound anew")
+	cuts := k.cuts.Load()
+	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}))
+	if err != nil || len(got) != 2 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	want := []string{"0.0.0.0:8080/tcp", "0.0.0.0:8082/tcp", "port 0.0.0.0:8080/tcp to 10.0.0.2:80", "port 0.0.0.0:8082/tcp to 10.0.0.2:80"}
+	if d := cmp.Diff(want, snapshot(k)); d != "" {
+		t.Error(d)
+	}
+	if n := k.cuts.Load() - cuts; n != 1 {
+		t.Errorf("%d cuts, want that of the port that went", n)
+	}
+	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8081)})); err != nil {
+		t.Errorf("the port that was given back: %v", err)
+	}
+	if _, err := p.Republish(ctx, asks(1, "web", nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Release(ctx, fmt.Sprintf("%064x", 2)); err != nil {
+		t.Fatal(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
+	ctx := context.Background()
+	for name, breaks := range map[string]func(k *kernel){
+		"a port that a program has":  func(k *kernel) { k.failHold["0.0.0.0:8083/tcp"] = syscall.EADDRINUSE },
+		"a firewall that says no":    func(k *kernel) { k.failPublish, k.failMend = errors.New("no"), errors.New("no") },
+		"a run that a program is in": func(k *kernel) { k.listens = 1500 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, k, st := setUp(t)
+			first := asks(1, "web", append(ports("10.1.0.9", 3000, 4000), fixed("", 8080), fixed("", 8081)))
+			had, err := p.Publish(ctx, first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := snapshot(k)
+			breaks(k)
+			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082), fixed("", 8083))))
+			if err == nil {
+				t.Fatal("it did not fail")
+			}
+			if d := cmp.Diff(before, snapshot(k)); d != "" {
+				t.Error(d)
+			}
+			stored, _ := st.Publication(first.Owner)
+			if stored == nil || !slices.Equal(stored.Bindings, had) {
+				t.Errorf("stored is %+v", stored)
+			}
+			k.failHold, k.failPublish, k.failMend, k.listens = map[string]error{}, nil, nil, 0
+			_, err = p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("10.1.0.9", 3500)}))
+			if tcp := fault.Is(err, fault.Busy); tcp {
+				t.Errorf("a tcp port of a udp run: %v", err)
+			}
+			if _, err := p.Publish(ctx, asks(3, "third", []publication.Mapping{fixed("", 8081)})); !fault.Is(err, fault.Busy) {
+				t.Errorf("the port that it still has was given to another: %v", err)
+			}
+		})
+	}
+}
+
+func TestAPortMovesFromAllAddressesToOneThoughItsSocketIsInTheWay(t *testing.T) {
+	ctx := context.Background()
+	p, k, _ := setUp(t)
+	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080)})); err != nil {
+		t.Fatal(err)
+	}
+	k.exclusive = true
+	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)})); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"10.1.0.1:8080/tcp", "port 10.1.0.1:8080/tcp to 10.0.0.2:80"}
+	if d := cmp.Diff(want, snapshot(k)); d != "" {
+		t.Error(d)
+	}
+}
