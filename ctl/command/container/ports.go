@@ -12,20 +12,12 @@ func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error
 	if err := o.addAttachments(cfg.Network); err != nil {
 		return err
 	}
-	for _, spec := range o.publish {
-		m, err := portspec.Parse(spec)
-		if err != nil {
-			return err
-		}
-		cfg.Network.Publish = append(cfg.Network.Publish, mapping(m))
+	var err error
+	if cfg.Network.Publish, err = mappings(o.publish); err != nil {
+		return err
 	}
-	for _, spec := range o.publishAddress {
-		a, err := portspec.ParseAddress(spec)
-		if err != nil {
-			return err
-		}
-		cfg.Network.PublishAddresses = append(cfg.Network.PublishAddresses,
-			&natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming})
+	if cfg.Network.PublishAddresses, err = addressMappings(o.publishAddress); err != nil {
+		return err
 	}
 	for _, spec := range o.expose {
 		e, err := portspec.ParseExposed(spec)

@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -30,6 +31,8 @@ type Containers interface {
 	Remove(ctx context.Context, ref string, force bool) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
+	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) ([]container.Binding, error)
+	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr, all bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
 	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(logfile.Entry) error) error

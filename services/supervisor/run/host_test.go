@@ -330,6 +330,18 @@ func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, 
 	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}}, f.h.step("publish ports")
 }
 
+func (f fakePublications) Republish(ctx context.Context, req *natv1.RepublishRequest, _ ...grpc.CallOption) (*natv1.RepublishResponse, error) {
+	resp, err := f.Publish(ctx, req.GetPublication())
+	for i, m := range req.GetPublication().GetMappings() {
+		if i == 0 {
+			resp.Bindings = nil
+		}
+		resp.Bindings = append(resp.Bindings, &natv1.Binding{Protocol: m.GetProtocol(), HostIp: m.GetHostIp(), HostPort: m.GetHostPort(),
+			ContainerPort: m.GetContainerPort()})
+	}
+	return &natv1.RepublishResponse{Bindings: resp.GetBindings()}, err
+}
+
 func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest, _ ...grpc.CallOption) (*natv1.ReleaseResponse, error) {
 	return &natv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "ports")
 }

@@ -110,28 +110,10 @@ func (r *Runner) replug(ctx context.Context, c *container.Container, change func
 // movePorts leads published ports to where the default routes are now, on the same host ports.
 func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *container.Live) ([]container.Binding, error) {
 	mappings := c.Republished()
-	addresses := wire.ToAddresses(c.Config.Network.Addresses)
-	if len(mappings)+len(addresses) == 0 || ways(c.Live) == ways(now) {
+	if len(mappings)+len(c.Config.Network.Addresses) == 0 || ways(c.Live) == ways(now) {
 		return c.Live.Bindings, nil
 	}
-	if _, err := r.Publications.Release(ctx, &natv1.ReleaseRequest{Owner: c.ID}); err != nil {
-		return nil, err
-	}
-	publish := func(live *container.Live) ([]container.Binding, error) {
-		w := ways(live)
-		if w == (way{}) {
-			return nil, nil // nothing leads to it any more
-		}
-		resp, err := r.Publications.Publish(ctx, &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name,
-			Mappings: bound(mappings, w), Addresses: addresses, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6})
-		return wire.Bindings(resp.GetBindings()), err
-	}
-	moved, err := publish(now)
-	if err != nil {
-		_, backErr := publish(c.Live)
-		return c.Live.Bindings, errors.Join(err, backErr)
-	}
-	return moved, nil
+	return r.lead(ctx, c, now, mappings)
 }
 
 // bound writes mappings, those that name no host address with the one that their network binds to.

@@ -7,6 +7,7 @@
 package containerv1
 
 import (
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -1616,6 +1617,226 @@ func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
 }
 
+// PublishPortsRequest says what else to publish.
+type PublishPortsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, id, or unique id prefix.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Ports, as -p.
+	Ports []*v1.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	// Addresses, as --publish-address.
+	Addresses     []*v1.AddressMapping `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishPortsRequest) Reset() {
+	*x = PublishPortsRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishPortsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishPortsRequest) ProtoMessage() {}
+
+func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
+func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *PublishPortsRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *PublishPortsRequest) GetPorts() []*v1.PortMapping {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *PublishPortsRequest) GetAddresses() []*v1.AddressMapping {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// PublishPortsResponse tells all that is published now.
+type PublishPortsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty if the container does not run.
+	Bindings      []*v1.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishPortsResponse) Reset() {
+	*x = PublishPortsResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishPortsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishPortsResponse) ProtoMessage() {}
+
+func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
+func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PublishPortsResponse) GetBindings() []*v1.Binding {
+	if x != nil {
+		return x.Bindings
+	}
+	return nil
+}
+
+// UnpublishPortsRequest says what to withdraw.
+type UnpublishPortsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, id, or unique id prefix.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Each chooses what leads to these very container ports, and if given, from this host address and these host ports.
+	Ports []*v1.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	// Addresses of the host that are published whole.
+	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// True for everything.
+	All           bool `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpublishPortsRequest) Reset() {
+	*x = UnpublishPortsRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpublishPortsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpublishPortsRequest) ProtoMessage() {}
+
+func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
+func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UnpublishPortsRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *UnpublishPortsRequest) GetPorts() []*v1.PortMapping {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *UnpublishPortsRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *UnpublishPortsRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+// UnpublishPortsResponse is empty.
+type UnpublishPortsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpublishPortsResponse) Reset() {
+	*x = UnpublishPortsResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpublishPortsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpublishPortsResponse) ProtoMessage() {}
+
+func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
+func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+}
+
 // WaitContainerRequest names a container.
 type WaitContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1627,7 +1848,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1639,7 +1860,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1873,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -1673,7 +1894,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1906,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1919,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -1719,7 +1940,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1952,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1965,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -1765,7 +1986,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1998,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +2011,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -1811,7 +2032,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2044,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2057,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -1857,7 +2078,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1869,7 +2090,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1882,7 +2103,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -1909,7 +2130,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +2142,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +2155,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -1978,7 +2199,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2211,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2224,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -2024,7 +2245,7 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a!fairlead/nat/v1/publication.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
 	"\x13RunContainerRequest\x125\n" +
 	"\x03run\x18\x01 \x01(\v2!.fairlead.container.v1.RunOptionsH\x00R\x03run\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
@@ -2109,7 +2330,19 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16RemoveContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"\x19\n" +
-	"\x17RemoveContainerResponse\"4\n" +
+	"\x17RemoveContainerResponse\"\xa6\x01\n" +
+	"\x13PublishPortsRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
+	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12=\n" +
+	"\taddresses\x18\x03 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"L\n" +
+	"\x14PublishPortsResponse\x124\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x99\x01\n" +
+	"\x15UnpublishPortsRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
+	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12\x1c\n" +
+	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\"\x18\n" +
+	"\x16UnpublishPortsResponse\"4\n" +
 	"\x14WaitContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"4\n" +
 	"\x15WaitContainerResponse\x12\x1b\n" +
@@ -2132,7 +2365,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x9c\f\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xf4\r\n" +
 	"\x10ContainerService\x12k\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
@@ -2143,7 +2376,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\x12p\n" +
 	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\x12m\n" +
 	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\x12v\n" +
-	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\x12j\n" +
+	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\x12g\n" +
+	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\x12m\n" +
+	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\x12j\n" +
 	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\x12m\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\x12g\n" +
 	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\x12]\n" +
@@ -2161,7 +2396,7 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*RunContainerRequest)(nil),       // 0: fairlead.container.v1.RunContainerRequest
 	(*RunOptions)(nil),                // 1: fairlead.container.v1.RunOptions
@@ -2187,91 +2422,106 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*KillContainerResponse)(nil),     // 21: fairlead.container.v1.KillContainerResponse
 	(*RemoveContainerRequest)(nil),    // 22: fairlead.container.v1.RemoveContainerRequest
 	(*RemoveContainerResponse)(nil),   // 23: fairlead.container.v1.RemoveContainerResponse
-	(*WaitContainerRequest)(nil),      // 24: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 25: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 26: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 27: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 28: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 29: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),           // 30: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 31: fairlead.container.v1.ReadLogsResponse
-	(*Input)(nil),                     // 32: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 33: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 34: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 35: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 36: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 37: fairlead.container.v1.Started
-	(*Output)(nil),                    // 38: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 39: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 40: fairlead.container.v1.NetworkAttachment
-	(*Container)(nil),                 // 41: fairlead.container.v1.Container
-	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*PublishPortsRequest)(nil),       // 24: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 25: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 26: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 27: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 28: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 29: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 30: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 31: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 32: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 33: fairlead.container.v1.GetContainerResponse
+	(*ReadLogsRequest)(nil),           // 34: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 35: fairlead.container.v1.ReadLogsResponse
+	(*Input)(nil),                     // 36: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 37: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 38: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 39: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 40: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 41: fairlead.container.v1.Started
+	(*Output)(nil),                    // 42: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 43: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 44: fairlead.container.v1.NetworkAttachment
+	(*v1.PortMapping)(nil),            // 45: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),         // 46: fairlead.nat.v1.AddressMapping
+	(*v1.Binding)(nil),                // 47: fairlead.nat.v1.Binding
+	(*Container)(nil),                 // 48: fairlead.container.v1.Container
+	(*timestamppb.Timestamp)(nil),     // 49: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	32, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	33, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	34, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	35, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	36, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	37, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	38, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	39, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	33, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	35, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	36, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	36, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	37, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	38, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	39, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	40, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	41, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	42, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	43, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	37, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	39, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	40, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	5,  // 12: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	40, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	44, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
 	13, // 14: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	32, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	34, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	37, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	38, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	39, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	36, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	38, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	41, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	42, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	43, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	16, // 20: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	32, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	34, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	37, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	38, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	39, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	41, // 26: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	41, // 27: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	42, // 28: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	38, // 29: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	42, // 30: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 31: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	3,  // 32: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	10, // 33: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	12, // 34: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	15, // 35: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	18, // 36: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	20, // 37: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	22, // 38: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	6,  // 39: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	8,  // 40: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	24, // 41: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	26, // 42: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	28, // 43: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	30, // 44: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	2,  // 45: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	4,  // 46: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	11, // 47: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	14, // 48: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	17, // 49: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	19, // 50: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	21, // 51: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	23, // 52: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	7,  // 53: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	9,  // 54: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	25, // 55: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	27, // 56: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	29, // 57: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	31, // 58: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	45, // [45:59] is the sub-list for method output_type
-	31, // [31:45] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	36, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	38, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	41, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	42, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	43, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	45, // 26: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	46, // 27: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	47, // 28: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	45, // 29: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	48, // 30: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	48, // 31: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	49, // 32: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	42, // 33: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	49, // 34: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	0,  // 35: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	3,  // 36: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	10, // 37: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	12, // 38: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	15, // 39: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	18, // 40: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	20, // 41: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	22, // 42: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	6,  // 43: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	8,  // 44: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	24, // 45: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	26, // 46: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	28, // 47: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	30, // 48: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	32, // 49: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	34, // 50: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	2,  // 51: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	4,  // 52: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	11, // 53: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	14, // 54: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	17, // 55: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	19, // 56: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	21, // 57: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	23, // 58: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	7,  // 59: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	9,  // 60: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	25, // 61: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	27, // 62: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	29, // 63: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	31, // 64: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	33, // 65: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	35, // 66: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	51, // [51:67] is the sub-list for method output_type
+	35, // [35:51] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -2315,14 +2565,14 @@ func file_fairlead_container_v1_container_service_proto_init() {
 		(*ExecContainerResponse_Exited)(nil),
 	}
 	file_fairlead_container_v1_container_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[30].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[34].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

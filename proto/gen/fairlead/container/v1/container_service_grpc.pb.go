@@ -29,6 +29,8 @@ const (
 	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
 	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
 	ContainerService_DisconnectNetwork_FullMethodName = "/fairlead.container.v1.ContainerService/DisconnectNetwork"
+	ContainerService_PublishPorts_FullMethodName      = "/fairlead.container.v1.ContainerService/PublishPorts"
+	ContainerService_UnpublishPorts_FullMethodName    = "/fairlead.container.v1.ContainerService/UnpublishPorts"
 	ContainerService_WaitContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/WaitContainer"
 	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
 	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
@@ -70,6 +72,13 @@ type ContainerServiceClient interface {
 	ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error)
 	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
 	DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*DisconnectNetworkResponse, error)
+	// PublishPorts publishes further ports and addresses of the host, at once if the container runs, and with each later start.
+	// What is published already keeps its connections. ALREADY_EXISTS if the container publishes the same; faults as of
+	// fairlead.nat.v1.PublicationService.Publish.
+	PublishPorts(ctx context.Context, in *PublishPortsRequest, opts ...grpc.CallOption) (*PublishPortsResponse, error)
+	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
+	// something is not published.
+	UnpublishPorts(ctx context.Context, in *UnpublishPortsRequest, opts ...grpc.CallOption) (*UnpublishPortsResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -206,6 +215,26 @@ func (c *containerServiceClient) DisconnectNetwork(ctx context.Context, in *Disc
 	return out, nil
 }
 
+func (c *containerServiceClient) PublishPorts(ctx context.Context, in *PublishPortsRequest, opts ...grpc.CallOption) (*PublishPortsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishPortsResponse)
+	err := c.cc.Invoke(ctx, ContainerService_PublishPorts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) UnpublishPorts(ctx context.Context, in *UnpublishPortsRequest, opts ...grpc.CallOption) (*UnpublishPortsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnpublishPortsResponse)
+	err := c.cc.Invoke(ctx, ContainerService_UnpublishPorts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WaitContainerResponse)
@@ -290,6 +319,13 @@ type ContainerServiceServer interface {
 	ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error)
 	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
 	DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*DisconnectNetworkResponse, error)
+	// PublishPorts publishes further ports and addresses of the host, at once if the container runs, and with each later start.
+	// What is published already keeps its connections. ALREADY_EXISTS if the container publishes the same; faults as of
+	// fairlead.nat.v1.PublicationService.Publish.
+	PublishPorts(context.Context, *PublishPortsRequest) (*PublishPortsResponse, error)
+	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
+	// something is not published.
+	UnpublishPorts(context.Context, *UnpublishPortsRequest) (*UnpublishPortsResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -337,6 +373,12 @@ func (UnimplementedContainerServiceServer) ConnectNetwork(context.Context, *Conn
 }
 func (UnimplementedContainerServiceServer) DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*DisconnectNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisconnectNetwork not implemented")
+}
+func (UnimplementedContainerServiceServer) PublishPorts(context.Context, *PublishPortsRequest) (*PublishPortsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishPorts not implemented")
+}
+func (UnimplementedContainerServiceServer) UnpublishPorts(context.Context, *UnpublishPortsRequest) (*UnpublishPortsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnpublishPorts not implemented")
 }
 func (UnimplementedContainerServiceServer) WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitContainer not implemented")
@@ -511,6 +553,42 @@ func _ContainerService_DisconnectNetwork_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_PublishPorts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishPortsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).PublishPorts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_PublishPorts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).PublishPorts(ctx, req.(*PublishPortsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_UnpublishPorts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnpublishPortsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).UnpublishPorts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_UnpublishPorts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).UnpublishPorts(ctx, req.(*UnpublishPortsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_WaitContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitContainerRequest)
 	if err := dec(in); err != nil {
@@ -606,6 +684,14 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisconnectNetwork",
 			Handler:    _ContainerService_DisconnectNetwork_Handler,
+		},
+		{
+			MethodName: "PublishPorts",
+			Handler:    _ContainerService_PublishPorts_Handler,
+		},
+		{
+			MethodName: "UnpublishPorts",
+			Handler:    _ContainerService_UnpublishPorts_Handler,
 		},
 		{
 			MethodName: "WaitContainer",

@@ -1,0 +1,82 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+// PublishPorts publishes further ports and addresses of a container, at once if it runs, and with each later start. What is published
+// already is not touched, and if anything fails all is as before.
+func (r *Runner) PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) ([]container.Binding, error) {
+	c, unlock, err := r.locked(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	next, err := c.Published(ports, addresses)
+	if err != nil {
+		return nil, err
+	}
+	var mappings []container.PortMapping
+	if c.IsRunning() {
+		mappings = append(c.Republished(), ports...)
+	}
+	return r.republish(ctx, c, next, mappings)
+}
+
+// UnpublishPorts withdraws some of what a container publishes, or all of it. What stays is not touched.
+func (r *Runner) UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr, all bool) error {
+	c, unlock, err := r.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	next, left, err := c.Unpublished(selections, addresses, all)
+	if err != nil {
+		return err
+	}
+	_, err = r.republish(ctx, c, next, left)
+	return err
+}
+
+// republish stores what a container publishes from now on, and has natagent do so if it runs.
+func (r *Runner) republish(ctx context.Context, c, next *container.Container, mappings []container.PortMapping) ([]container.Binding, error) {
+	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
+	defer cancel()
+	if c.IsRunning() {
+		live := *c.Live
+		var err error
+		if live.Bindings, err = r.lead(ctx, next, &live, mappings); err != nil {
+			return nil, err
+		}
+		next.Live = &live
+	}
+	_, err := r.Store.UpdateContainer(c.ID, func(*container.Container) *container.Container { return next })
+	if err == nil {
+		if next.Live == nil {
+			return nil, nil
+		}
+		return next.Live.Bindings, nil
+	}
+	if c.IsRunning() {
+		_, back := r.lead(ctx, c, c.Live, c.Republished())
+		err = errors.Join(err, back)
+	}
+	return nil, err
+}
+
+// lead has natagent publish some mappings, and the addresses that a container asks for, and nothing else.
+func (r *Runner) lead(ctx context.Context, c *container.Container, live *container.Live, mappings []container.PortMapping) ([]container.Binding, error) {
+	w := ways(live)
+	req := &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6}
+	if w != (way{}) { // else nothing leads to it
+		req.Mappings, req.Addresses = bound(mappings, w), wire.ToAddresses(c.Config.Network.Addresses)
+	}
+	resp, err := r.Publications.Republish(ctx, &natv1.RepublishRequest{Publication: req})
+	return wire.Bindings(resp.GetBindings()), err
+}
