@@ -2,6 +2,7 @@ package registration
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
 	"github.com/fairlead/fairlead/services/dnsagent/zone"
@@ -32,11 +33,21 @@ type Upstream struct {
 // one that must not reach out of the host.
 func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
 	u := Upstream{Servers: resolvconf.NotResolver(r.Names.Or(configured).Servers)}
-	if len(r.Names.Or(configured).Servers) > 0 {
-		return u
-	}
-	for _, n := range r.Networks {
-		u.Host = u.Host || !n.Internal
-	}
+	u.Host = len(r.Names.Or(configured).Servers) == 0 && r.leadsOut()
 	return u
+}
+
+// leadsOut tells whether the container is on a network that leads out of the host. One of its addresses that is on none of the user
+// networks is on the default network, which does.
+func (r *Registration) leadsOut() bool {
+	onUserNetworks := map[netip.Addr]bool{}
+	for _, n := range r.Networks {
+		if !n.Internal {
+			return true
+		}
+		for _, a := range n.Addresses {
+			onUserNetworks[a] = true
+		}
+	}
+	return slices.ContainsFunc(r.Addresses, func(a netip.Addr) bool { return !onUserNetworks[a] })
 }
