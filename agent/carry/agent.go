@@ -56,7 +56,7 @@ func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 // listen opens all sockets. Nobody is answered yet.
 func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
 	for _, m := range a.members {
-		listeners, err := open(ctx, []config.Host{o.Config.Service(m.Name)}, listen.Private())
+		listeners, err := open(ctx, []config.Host{o.Config.Service(m.Name)}, listen.Private(), nil)
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
@@ -84,7 +84,7 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := open(ctx, o.Config.Hosts, owners)
+	listeners, err := open(ctx, o.Config.Hosts, owners, o.Sockets)
 	if err != nil {
 		return err
 	}

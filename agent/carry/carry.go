@@ -50,6 +50,8 @@ type Host struct {
 	Log    *slog.Logger
 	// Peer is a connection to another service by its Name. Calls over it answer faults and wait a while for the other to be there.
 	Peer func(name string) grpc.ClientConnInterface
+	// Store is where the service leaves open files for its next process.
+	Store *process.Store
 }
 
 // Options says what a process is to run.
@@ -60,6 +62,8 @@ type Options struct {
 	Services []Carried
 	Public   bool // open the public sockets
 	Notifier process.Notifier
+	Sockets  []*os.File // that the service manager opened for the process; the hosts fd:// are these
+	Left     []*os.File // by services, with the service manager
 
 	Reread  func() (*config.Config, []string, error) // the configuration as it is written now, with warnings; nil: it cannot be read again
 	Hangups <-chan struct{}                          // each asks for that

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/listen"
+	"github.com/fairlead/fairlead/agent/process"
 )
 
 // configuration is what is in effect in this process, and how another one gets into effect.
@@ -17,6 +18,7 @@ type configuration struct {
 	options Options
 	peers   *peers
 	agent   *agent
+	stores  map[string]*process.Store // by service
 
 	now       atomic.Pointer[config.Config]
 	reloading sync.Mutex
@@ -24,14 +26,17 @@ type configuration struct {
 }
 
 func newConfiguration(o Options, p *peers, a *agent) *configuration {
-	c := &configuration{options: o, peers: p, agent: a}
+	c := &configuration{options: o, peers: p, agent: a, stores: map[string]*process.Store{}}
+	for _, s := range o.Services {
+		c.stores[s.Name] = process.NewStore(o.Notifier, s.Name, o.Left)
+	}
 	c.now.Store(o.Config)
 	return c
 }
 
 // host is what a service is given with a configuration.
 func (c *configuration) host(service string, cfg *config.Config) Host {
-	return Host{cfg, c.options.Log.With("service", service), c.peers.to}
+	return Host{cfg, c.options.Log.With("service", service), c.peers.to, c.stores[service]}
 }
 
 // begin lets the agent, which is ready, reload.
@@ -126,7 +131,7 @@ func (c *configuration) sockets(ctx context.Context, next *config.Config) (commi
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := open(ctx, public.missing(next.Hosts), owners)
+	opened, err := open(ctx, public.missing(next.Hosts), owners, c.options.Sockets)
 	if err != nil {
 		return nil, nil, err
 	}

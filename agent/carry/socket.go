@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 
@@ -28,11 +29,11 @@ type listener struct {
 	gone atomic.Bool // it was taken away, and did not fail
 }
 
-// open opens all hosts or none.
-func open(ctx context.Context, hosts []config.Host, owners listen.Owners) ([]*listener, error) {
+// open opens all hosts or none; handed is what systemd handed over.
+func open(ctx context.Context, hosts []config.Host, owners listen.Owners, handed []*os.File) ([]*listener, error) {
 	var all []*listener
 	for _, h := range hosts {
-		opened, err := listen.Open(ctx, []config.Host{h}, owners)
+		opened, err := listen.Open(ctx, []config.Host{h}, owners, handed...)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(all))
 		}

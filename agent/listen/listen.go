@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/config"
@@ -53,11 +52,11 @@ func Public(group string) (Owners, error) {
 // Private are the owners of a service's socket: our own user, and root.
 func Private() Owners { return Owners{0o600, -1} }
 
-// Open opens all hosts or none.
-func Open(ctx context.Context, hosts []config.Host, owners Owners) ([]net.Listener, error) {
+// Open opens all hosts or none. Those that are fd:// are the sockets among handed, the files that systemd handed over.
+func Open(ctx context.Context, hosts []config.Host, owners Owners, handed ...*os.File) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, h := range hosts {
-		opened, err := open(ctx, h, owners)
+		opened, err := open(ctx, h, owners, handed)
 		if err != nil {
 			for _, l := range all {
 				err = errors.Join(err, l.Close())
@@ -69,10 +68,10 @@ func Open(ctx context.Context, hosts []config.Host, owners Owners) ([]net.Listen
 	return all, nil
 }
 
-func open(ctx context.Context, h config.Host, owners Owners) ([]net.Listener, error) {
+func open(ctx context.Context, h config.Host, owners Owners, handed []*os.File) ([]net.Listener, error) {
 	switch h.Network {
 	case "fd":
-		return inherited()
+		return inherited(handed)
 	case "unix":
 		l, err := openUnix(ctx, h.Address, owners)
 		return []net.Listener{l}, err
@@ -81,14 +80,11 @@ func open(ctx context.Context, h config.Host, owners Owners) ([]net.Listener, er
 	return []net.Listener{l}, fault.Wrap(err, fault.Unavailable, "host "+h.String(), "cannot be listened on")
 }
 
-func inherited() ([]net.Listener, error) {
-	all, err := activation.Listeners()
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "host fd://", "the sockets that systemd hands over cannot be used")
-	}
+// inherited makes listeners of what was handed over, and leaves out what is no stream socket.
+func inherited(handed []*os.File) ([]net.Listener, error) {
 	var usable []net.Listener
-	for _, l := range all {
-		if l != nil { // a descriptor that is no stream socket
+	for _, f := range handed {
+		if l, err := net.FileListener(f); err == nil {
 			usable = append(usable, l)
 		}
 	}

@@ -2,8 +2,13 @@ package process
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
@@ -23,15 +28,39 @@ func (n Notifier) Ready(ctx context.Context) error { return n.tell(ctx, "READY=1
 // Stopping says that the agent is on its way out.
 func (n Notifier) Stopping(ctx context.Context) error { return n.tell(ctx, "STOPPING=1") }
 
-func (n Notifier) tell(ctx context.Context, state string) error {
+// patience is how long a manager may take to read what it is told.
+const patience = 2 * time.Second
+
+// tell sends a state, and descriptors with it. The manager gets duplicates.
+func (n Notifier) tell(ctx context.Context, state string, fds ...int) error {
 	if n.socket == "" {
 		return nil
 	}
+	first, _, _ := strings.Cut(state, "\n")
 	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", n.socket)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+state)
+		return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+first)
 	}
-	_, err = conn.Write([]byte(state))
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(patience))
+	err = send(conn.(*net.UnixConn), state, rights)
 	_ = conn.Close() // the datagram is out or err says why not
-	return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+state)
+	return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+first)
+}
+
+// send sends one datagram with descriptors, which the net package does not do on a connected socket of this kind.
+func send(conn *net.UnixConn, text string, rights []byte) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) (done bool) {
+		sent = unix.Sendmsg(int(fd), []byte(text), rights, nil, 0)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	return errors.Join(err, sent)
 }

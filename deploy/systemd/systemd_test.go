@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -222,6 +223,22 @@ func TestContainersInheritNoRestrictionOfTheAgents(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheSocketsOfResolversOutliveTheirAgentAndFitIntoItsLimit(t *testing.T) {
+	const usual = 1024 // descriptors, of which the agent needs few at its start
+	for name, want := range map[string]bool{"fairlead.service": true, "fairlead-dns.service": true, "fairlead-net.service": false} {
+		u := read(t, name)
+		kept, _ := strconv.Atoi(strings.Join(u["Service.FileDescriptorStoreMax"], ""))
+		limit := usual
+		if set := u["Service.LimitNOFILE"]; set != nil {
+			limit, _ = strconv.Atoi(set[0])
+		}
+		if kept > 0 != want || kept > limit-32 {
+			t.Errorf("%s: %d descriptors are kept, with a limit of %d", name, kept, limit)
+		}
+	}
+	refuse(t, "fairlead.service", []string{"LimitNOFILE"}, "is inherited by every container")
 }
 
 func refuse(t *testing.T, name string, options []string, reason string) {

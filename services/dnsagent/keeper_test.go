@@ -2,7 +2,6 @@ package dnsagent_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
-	"github.com/fairlead/fairlead/agent/id"
 )
 
 // keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
@@ -115,18 +113,12 @@ func (k *keeper) has(owner string) bool {
 // ask asks a container's resolver for an IPv4 address: "10.0.0.2 10.0.0.3", or the code if there is none.
 func (k *keeper) ask(network, owner, name string) string {
 	k.t.Helper()
-	k.mu.Lock()
-	pair, ok := k.kept[owner]
-	k.mu.Unlock()
-	if !ok {
-		k.t.Fatalf("%s has no resolver", id.Short(owner))
-	}
-	bound, err := unix.Getsockname(pair[map[string]int{"udp": 0, "tcp": 1}[network]])
-	if err != nil {
-		k.t.Fatal(err)
-	}
+	return askAt(network, k.address(network, owner), name)
+}
+
+func askAt(network, address, name string) string {
 	client := &dns.Client{Net: network, Timeout: 10 * time.Second}
-	m, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), fmt.Sprintf("127.0.0.1:%d", bound.(*unix.SockaddrInet4).Port))
+	m, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), address)
 	if err != nil {
 		return err.Error()
 	}

@@ -22,12 +22,13 @@ import (
 
 // machine is a host's folders, on which agents can be started one after the other.
 type machine struct {
-	t    testing.TB
-	root string
+	t     testing.TB
+	root  string
+	store dnsagent.Store
 }
 
 func newMachine(t testing.TB) *machine {
-	m := &machine{t, t.TempDir()}
+	m := &machine{t: t, root: t.TempDir()}
 	m.write("host/etc/resolv.conf", "nameserver 10.9.9.9\n")
 	m.write("host/etc/hosts", "127.0.0.1 localhost\n10.1.1.1 printer\n")
 	return m
@@ -56,6 +57,7 @@ func (m *machine) read(path string) string {
 
 func (m *machine) config() dnsagent.Config {
 	return dnsagent.Config{
+		Store:    m.store,
 		DataRoot: m.path("data"), ExecRoot: m.path("exec"), HostRoot: m.path("host"), Log: slog.New(slog.DiscardHandler),
 		Hostname: func() (string, error) { return "box", nil },
 	}

@@ -49,7 +49,10 @@ type resolvers struct {
 	host   *upstream.Host
 	turns  *resolver.Turns
 	kept   *answers.Cache
+	store  Store
 	log    *slog.Logger
+
+	leaving sync.Mutex // held, before mu, while what runs and what is left with the manager change together
 
 	mu      sync.Mutex
 	running map[string]running
@@ -63,9 +66,9 @@ type rule struct {
 	network string // the container's, as it is since the rule's last change: what was answered in another one is not believed
 }
 
-func newResolvers(keeper string, host *upstream.Host, log *slog.Logger) *resolvers {
+func newResolvers(keeper string, host *upstream.Host, store Store, log *slog.Logger) *resolvers {
 	return &resolvers{
-		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), kept: answers.New(0), log: log,
+		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), kept: answers.New(0), store: store, log: log,
 		running: map[string]running{}, rules: map[string]rule{},
 	}
 }
@@ -76,11 +79,12 @@ type running struct {
 	socket uint64 // the inode of the one for UDP, which tells whether netagent has others now
 }
 
-// sockets are a container's, from netagent and not served yet.
+// sockets are a container's, not served yet.
 type sockets struct {
 	udp    *net.UDPConn
 	tcp    net.Listener
 	socket uint64
+	left   bool // by the process before, with the service manager, and not from netagent
 }
 
 func (s *sockets) close() {
@@ -124,7 +128,13 @@ func socketsOf(files []*os.File) (*sockets, error) {
 	if err != nil {
 		return nil, errors.Join(err, udp.Close())
 	}
-	return &sockets{udp, tcp, info.Sys().(*syscall.Stat_t).Ino}, nil
+	return &sockets{udp: udp, tcp: tcp, socket: info.Sys().(*syscall.Stat_t).Ino}, nil
+}
+
+func (s *resolvers) serves(owner string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[owner].Resolver != nil
 }
 
 func (s *resolvers) wanted(owner string) bool {
@@ -171,6 +181,8 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	if on == nil {
 		return
 	}
+	s.leaving.Lock()
+	defer s.leaving.Unlock()
 	s.mu.Lock()
 	_, known := s.rules[owner]
 	before := s.running[owner]
@@ -184,6 +196,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
+	s.leave(owner, on)
 	if before.Resolver != nil {
 		before.Close() // netagent, or the container's namespace, is another one than before
 	}
@@ -210,13 +223,7 @@ func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resol
 
 // forget makes a container unknown to the others at once, and lets go of its sockets.
 func (s *resolvers) forget(ctx context.Context, owner string) {
-	s.mu.Lock()
-	s.zone.Remove(owner)
-	_, known := s.rules[owner]
-	delete(s.rules, owner)
-	r := s.running[owner]
-	delete(s.running, owner)
-	s.mu.Unlock()
+	known, r := s.end(ctx, owner)
 	if r.Resolver != nil {
 		r.Close()
 	}
@@ -230,6 +237,23 @@ func (s *resolvers) forget(ctx context.Context, owner string) {
 	}
 }
 
+// end makes a container unknown; what served it is still to be closed.
+func (s *resolvers) end(ctx context.Context, owner string) (known bool, r running) {
+	s.leaving.Lock()
+	defer s.leaving.Unlock()
+	s.mu.Lock()
+	s.zone.Remove(owner)
+	_, known = s.rules[owner]
+	delete(s.rules, owner)
+	r = s.running[owner]
+	delete(s.running, owner)
+	s.mu.Unlock()
+	if known {
+		s.takeBack(ctx, owner)
+	}
+	return known, r
+}
+
 // resume serves containers that were there before, as soon as netagent hands their sockets over. What is asked until then waits in
 // the sockets.
 func (s *resolvers) resume(ctx context.Context, owners []string) {
@@ -237,7 +261,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 	turns := make(chan struct{}, resumeAtOnce)
 	for _, owner := range owners {
 		all.Go(func() {
-			for s.wanted(owner) {
+			for s.wanted(owner) && !s.serves(owner) {
 				turns <- struct{}{}
 				err := s.tryAgain(ctx, owner)
 				<-turns

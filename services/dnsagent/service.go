@@ -35,6 +35,8 @@ type Config struct {
 	Options []string     // "dns-opts"
 	NoCache bool         // "dns-cache" is false: other servers are asked each time
 
+	Store Store // where sockets are left for the next process, beside netagent; nil: nowhere
+
 	HostRoot string                 // where the host's etc and run are; "/" if empty
 	Hostname func() (string, error) // the host's name; os.Hostname if nil
 }
@@ -58,6 +60,9 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.HostRoot == "" {
 		cfg.HostRoot = "/"
 	}
+	if cfg.Store == nil {
+		cfg.Store = noStore{}
+	}
 	if cfg.Hostname == nil {
 		cfg.Hostname = os.Hostname
 	}
@@ -68,7 +73,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	n := &names{
 		store: st, files: files.In(filepath.Join(root, "dns")), configured: configured,
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
-		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Log),
+		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
 	}
 	n.resolvers.keep(!cfg.NoCache)
 	return &Service{Server: api.New(n), names: n}, nil
@@ -98,6 +103,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.names.reconcile(ctx); err != nil {
 		return err
 	}
+	s.names.resolvers.takeOver(ctx)
 	var resuming sync.WaitGroup
 	resuming.Go(func() { s.names.resolvers.resume(ctx, s.names.resolved()) })
 	ready()

@@ -24,7 +24,7 @@ func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
 		return err
 	}
 	var on *sockets
-	if next.Source == registration.Resolver {
+	if next.Source == registration.Resolver && !n.resolvers.serves(owner) {
 		if on, err = n.resolvers.open(ctx, owner); err != nil {
 			return err
 		}

@@ -110,11 +110,13 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	if err != nil {
 		return err
 	}
+	sockets, left := process.TakeFiles()
 	ctx, hangups, restore := process.UntilSignal(cmd.Context(), log, func() { os.Exit(130) })
 	defer restore()
 	public := len(carried) > 1 || carried[0].Public
 	return carry.Run(ctx, carry.Options{
 		Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier,
+		Sockets: sockets, Left: left,
 		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
 		Hangups: hangups, Level: level,
 	})

@@ -66,6 +66,7 @@ func ofDNS(h carry.Host) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
+		Store: h.Store,
 	}
 }
 

@@ -1,0 +1,92 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// storePrefix begins the names of what services leave with the manager, and tells it from the sockets of a socket unit.
+const storePrefix = "kept."
+
+// TakeFiles takes over the descriptors that the service manager handed to this process at its start: the sockets of its socket unit, and
+// what services left with the manager. What this process starts gets neither them nor the variables that tell of them.
+func TakeFiles() (sockets, left []*os.File) { return sorted(activation.Files(true)) }
+
+// sorted tells the two kinds apart by the names that the manager has for them.
+func sorted(handed []*os.File) (sockets, left []*os.File) {
+	for _, f := range handed {
+		if strings.HasPrefix(f.Name(), storePrefix) {
+			left = append(left, f)
+		} else {
+			sockets = append(sockets, f)
+		}
+	}
+	return sockets, left
+}
+
+// Store is where a service leaves open files for the process that comes after it: the manager's, such as systemd's with
+// FileDescriptorStoreMax. It has them until this process drops them or the unit is stopped for good. Without a manager it keeps
+// nothing.
+type Store struct {
+	notifier Notifier
+	prefix   string
+
+	mu   sync.Mutex
+	left []*os.File
+}
+
+// NewStore makes a service's own store, with those of the files that were left which are the service's.
+func NewStore(n Notifier, service string, left []*os.File) *Store {
+	s := &Store{notifier: n, prefix: storePrefix + service + "."}
+	for _, f := range left {
+		if strings.HasPrefix(f.Name(), s.prefix) {
+			s.left = append(s.left, f)
+		}
+	}
+	return s
+}
+
+// Left gives the files that the process before has left, by name, once; several may have one name. They are the caller's to close.
+func (s *Store) Left() map[string][]*os.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := map[string][]*os.File{}
+	for _, f := range s.left {
+		name := strings.TrimPrefix(f.Name(), s.prefix)
+		left[name] = append(left[name], f)
+	}
+	s.left = nil
+	return left
+}
+
+// Keeps tells whether there is a manager to leave files with.
+func (s *Store) Keeps() bool { return s.notifier.socket != "" }
+
+// Put leaves a file under a name, in place of what was there. A name has letters, digits, dots and dashes. The caller closes the file; the
+// manager has a descriptor of its own. It does not say whether it keeps it, so something else must help where it does not.
+func (s *Store) Put(ctx context.Context, name string, file *os.File) error {
+	if !s.Keeps() {
+		return nil
+	}
+	if err := s.Drop(ctx, name); err != nil {
+		return err
+	}
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var told error
+	// Without FDPOLL the manager would close a socket that has an error to tell.
+	err = raw.Control(func(fd uintptr) { told = s.notifier.tell(ctx, "FDSTORE=1\nFDPOLL=0\nFDNAME="+s.prefix+name, int(fd)) })
+	return errors.Join(err, told)
+}
+
+// Drop takes back what is under a name. No error if there is nothing.
+func (s *Store) Drop(ctx context.Context, name string) error {
+	return s.notifier.tell(ctx, "FDSTOREREMOVE=1\nFDNAME="+s.prefix+name)
+}
