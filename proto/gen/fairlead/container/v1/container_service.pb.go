@@ -2245,7 +2245,7 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a!fairlead/nat/v1/publication.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
 	"\x13RunContainerRequest\x125\n" +
 	"\x03run\x18\x01 \x01(\v2!.fairlead.container.v1.RunOptionsH\x00R\x03run\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
