@@ -40,6 +40,14 @@ func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	judge(ts, neg, of(ts).agent.Start(context.Background(), args...))
 }
 
+// manage-agent ends the agent, and starts it under a service manager that keeps descriptors for its next process.
+func manageAgent(ts *testscript.TestScript, _ bool, _ []string) {
+	a := of(ts).agent
+	must(ts, a.Stop(syscall.SIGTERM))
+	must(ts, a.Manage())
+	must(ts, a.Start(context.Background()))
+}
+
 // kill-agent [-9] [SERVICE…] ends the agent, or those of its processes. In one process it ends whichever is named.
 func killAgent(ts *testscript.TestScript, _ bool, args []string) {
 	signal := syscall.SIGTERM

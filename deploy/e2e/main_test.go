@@ -3,7 +3,7 @@
 //
 // Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
 // they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines, greeter and greet are a server and a client that tell which address the server sees.
+// on one of the two machines, inside runs one in a container's network, questions asks the resolver there, greeter and greet are a server and a client that tell which address the server sees.
 package e2e
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -32,11 +33,13 @@ const (
 func TestMain(m *testing.M) {
 	lab.Init()
 	testscript.Main(m, map[string]func(){
-		"fairlead": runFairlead,
-		"host":     func() { runOn(host) },
-		"client":   func() { runOn(client) },
-		"greeter":  greeter,
-		"greet":    greet,
+		"fairlead":  runFairlead,
+		"host":      func() { runOn(host) },
+		"client":    func() { runOn(client) },
+		"inside":    func() { runOn(inside) },
+		"questions": askQuestions,
+		"greeter":   greeter,
+		"greet":     greet,
 	})
 }
 
@@ -49,6 +52,16 @@ func host() (*lab.Machine, error) {
 }
 
 func client() (*lab.Machine, error) { return lab.On(os.Getenv(clientVar)) }
+
+// inside is the network of the container that the first argument names, which it takes off.
+func inside() (*lab.Machine, error) {
+	out, err := exec.Command(os.Getenv(binVar)+"/fairlead", "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", os.Args[1]).Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the network of %s: %w", os.Args[1], err)
+	}
+	os.Args = append(os.Args[:1], os.Args[2:]...)
+	return lab.On(fmt.Sprintf("/proc/%s/root%s", os.Getenv(hostVar), strings.TrimSpace(string(out))))
+}
 
 // runFairlead becomes the command line, so that signals and exit codes are its own.
 func runFairlead() {

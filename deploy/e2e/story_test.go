@@ -122,6 +122,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
 			"kill-agent":     killAgent,
+			"manage-agent":   manageAgent,
 			"reboot":         reboot,
 			"registry":       setRegistry,
 			"eventually":     eventually,
@@ -218,7 +219,11 @@ func (s *story) end() {
 	if s.server != nil {
 		s.disconnectRegistry()
 	}
-	err := s.Close()
+	var err error
+	if s.agent != nil {
+		err = s.agent.Unmanage()
+	}
+	err = errors.Join(err, s.Close())
 	if _, still := os.Stat(s.Dir); !errors.Is(still, os.ErrNotExist) {
 		err = errors.Join(err, errors.New("left behind: "+s.Dir))
 	}

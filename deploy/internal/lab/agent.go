@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fairlead/fairlead/agent/testmanager"
 )
 
 // Shape is how the agent's services are spread over processes.
@@ -47,6 +49,7 @@ type Agent struct {
 	bin       string
 	shape     Shape
 	processes map[string]*process
+	managers  map[string]*testmanager.Manager // by service; nil: nobody manages them
 }
 
 // process is one process of the agent.
@@ -84,6 +87,31 @@ func (a *Agent) Socket() string { return "unix://" + filepath.Join(a.lab.Dir, "s
 // Services are the names of the agent's processes; the one of the all-in-one shape has the empty name.
 func (a *Agent) Services() []string { return a.shape.services() }
 
+// Manage gives each process that is started from now on a service manager, which keeps descriptors for its next one.
+func (a *Agent) Manage() error {
+	a.managers = map[string]*testmanager.Manager{}
+	for _, service := range a.Services() {
+		dir, err := os.MkdirTemp(a.lab.Dir, "m")
+		if err != nil {
+			return err
+		}
+		if a.managers[service], err = testmanager.Start(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unmanage ends the service managers.
+func (a *Agent) Unmanage() error {
+	var errs []error
+	for _, m := range a.managers {
+		errs = append(errs, m.Close())
+	}
+	a.managers = nil
+	return errors.Join(errs...)
+}
+
 // Start starts the processes that do not run, and answers when a client is served.
 func (a *Agent) Start(ctx context.Context, extra ...string) error {
 	for _, service := range a.Services() {
@@ -103,6 +131,13 @@ func (a *Agent) start(service string, extra []string) error {
 	}
 	p := &process{cmd: exec.Command(filepath.Join(a.bin, "fairlead-agent"), append(args, extra...)...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if m := a.managers[service]; m != nil {
+		started, err := m.Prepare(p.cmd)
+		if err != nil {
+			return err
+		}
+		defer started()
+	}
 	if err := a.lab.Host.Start(p.cmd); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,6 +59,16 @@ func (m *Machine) Listen(network, address string) (net.Listener, error) {
 		return err
 	})
 	return l, err
+}
+
+// Dial connects from the machine's network.
+func (m *Machine) Dial(network, address string, limit time.Duration) (net.Conn, error) {
+	var conn net.Conn
+	err := (&Machine{net: m.net}).onThread(func() (err error) {
+		conn, err = net.DialTimeout(network, address, limit)
+		return err
+	})
+	return conn, err
 }
 
 // onThread runs f on an OS thread inside the machine. The thread ends with it, so that nothing else ever runs there.

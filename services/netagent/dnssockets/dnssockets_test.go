@@ -2,6 +2,7 @@ package dnssockets_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -238,6 +239,24 @@ func TestWithoutAResolverQuestionsAreLateAndNotRefused(t *testing.T) {
 	_, _ = conn.Write([]byte("who?"))
 	if _, err := conn.Read(make([]byte, 1)); !os.IsTimeout(err) {
 		t.Errorf("err = %v, want a time-out", err)
+	}
+	if _, err := ns.Dial("tcp", "127.0.0.11:53", 100*time.Millisecond); !os.IsTimeout(err) {
+		t.Errorf("by TCP: err = %v, want a time-out", err)
+	}
+	if _, err := ns.Dial("tcp", "127.0.0.12:53", patience); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("elsewhere: err = %v, want a refusal", err)
+	}
+	connected := make(chan error, 1)
+	go func() {
+		conn, err := ns.Dial("tcp", "127.0.0.11:53", patience)
+		if err == nil {
+			_ = conn.Close()
+		}
+		connected <- err
+	}()
+	f.resolver(owner).answer("next") // the kernel tries again to connect
+	if err := <-connected; err != nil {
+		t.Errorf("a connection that was begun without a resolver: %v", err)
 	}
 }
 

@@ -26,6 +26,8 @@ const (
 	sourceAddress, destinationAddress = 12, 16
 	sourcePort, destinationPort       = 0, 2
 	udpChecksum, tcpChecksum          = 6, 16
+	tcpSequence, tcpFlags             = 4, 13
+	tcpRefusal                        = 0x14 // RST and ACK
 	icmpUnreachable                   = 3
 )
 
@@ -55,10 +57,21 @@ func rules(resolver netip.Addr, udp, tcp uint16) [][]expr.Any {
 			append(question, rewrite(destinationPort, port, p.actual, p.checksum)...),
 			append(answer, rewrite(sourcePort, p.actual, port, p.checksum)...))
 	}
-	return append(all, append(match(sourceAddress, resolver, unix.IPPROTO_ICMP),
-		&expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
-		equal([]byte{icmpUnreachable}),
-		&expr.Verdict{Kind: expr.VerdictDrop}))
+	return append(all,
+		append(match(sourceAddress, resolver, unix.IPPROTO_ICMP),
+			transport(0, 1), equal([]byte{icmpUnreachable}),
+			&expr.Verdict{Kind: expr.VerdictDrop}),
+		append(match(sourceAddress, resolver, unix.IPPROTO_TCP),
+			transport(tcpFlags, 1),
+			&expr.Bitwise{SourceRegister: unix.NFT_REG_1, DestRegister: unix.NFT_REG_1, Len: 1, Mask: []byte{tcpRefusal}, Xor: []byte{0}},
+			equal([]byte{tcpRefusal}),
+			transport(tcpSequence, 4), equal([]byte{0, 0, 0, 0}), // one that ends a connection has a number there
+			&expr.Verdict{Kind: expr.VerdictDrop}))
+}
+
+// transport reads of the header behind IP's.
+func transport(offset, size uint32) expr.Any {
+	return &expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size}
 }
 
 // match is of packets of a protocol that have the resolver's address.
@@ -74,7 +87,7 @@ func match(offset uint32, resolver netip.Addr, protocol byte) []expr.Any {
 // rewrite changes a port into another, out of sight of the connection tracker.
 func rewrite(offset uint32, from, to uint16, checksum uint32) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: unix.NFT_REG_1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		transport(offset, 2),
 		equal(binary.BigEndian.AppendUint16(nil, from)),
 		&expr.Notrack{},
 		&expr.Immediate{Register: unix.NFT_REG_1, Data: binary.BigEndian.AppendUint16(nil, to)},
