@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/api"
 	"github.com/fairlead/fairlead/services/netagent/dnssockets"
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/driver/child"
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
@@ -115,12 +116,22 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *store.Store) *Service {
 	s := &Service{settings: settings, store: db, host: host, log: cfg.Log}
 	bridges := bridge.New(host)
+	children := child.New(host, func() (all []network.Network) {
+		for _, n := range db.Networks() {
+			if !n.Deleting {
+				all = append(all, n.Network)
+			}
+		}
+		return all
+	})
 	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
-	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges}, g, cfg.Log)
+	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
+		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	book := ipam.NewBook()
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Space: cfg.AddressSpace,
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Space: cfg.AddressSpace,
 		Nameservers: nameservers})
-	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
+	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
+		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names})
 	return s

@@ -40,7 +40,7 @@ func (fakeNetworks) Find(ref string) (network.Network, error) {
 func (fakeNetworks) Create(_ context.Context, w network.Wanted) (network.Network, error) {
 	n, err := w.Draft()
 	for _, p := range w.Pools {
-		n.Pools = append(n.Pools, p.On(p.Subnet))
+		n.Pools = append(n.Pools, p.On(p.Subnet, true))
 	}
 	n.CreatedAt = created
 	return n, err

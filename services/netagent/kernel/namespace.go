@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 
@@ -121,7 +120,7 @@ func (n *Namespace) Configure(i Interface) error {
 // connect adds what needs the interface to be up.
 func (n *Namespace) connect(index int, i Interface) error {
 	for _, gw := range i.Gateways {
-		route := &netlink.Route{LinkIndex: index, Gw: net.IP(gw.AsSlice())}
+		route := defaultVia(index, gw)
 		if err := retry(func() error { return n.handle.RouteAdd(route) }); err != nil {
 			return fmt.Errorf("default route via %s: %w", gw, err)
 		}

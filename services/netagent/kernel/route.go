@@ -47,7 +47,15 @@ func (h *Host) RemoveAddresses(link string, addrs []netip.Prefix) error {
 // DefaultRoute is a way out of a namespace.
 type DefaultRoute struct {
 	Interface string
-	Gateway   netip.Addr
+	Gateway   netip.Addr // unspecified: everything is on the link
+}
+
+// defaultVia is a default route by a link.
+func defaultVia(index int, gateway netip.Addr) *netlink.Route {
+	if !gateway.IsUnspecified() {
+		return &netlink.Route{LinkIndex: index, Gw: net.IP(gateway.AsSlice())}
+	}
+	return &netlink.Route{LinkIndex: index, Dst: ipNet(netip.PrefixFrom(gateway, 0)), Scope: netlink.SCOPE_LINK, Family: familyOf(gateway)}
 }
 
 // SetDefaultRoutes makes these be the namespace's only default routes. Those that are there already are not touched.
@@ -84,7 +92,12 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 }
 
 func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
-	gw, _ := netip.AddrFromSlice(r.Gw)
+	gw, ok := netip.AddrFromSlice(r.Gw)
+	if !ok { // on the link
+		if gw = netip.IPv4Unspecified(); r.Family == netlink.FAMILY_V6 {
+			gw = netip.IPv6Unspecified()
+		}
+	}
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByIndex(r.LinkIndex) })
 	if missing(err) {
 		return DefaultRoute{Gateway: gw.Unmap()}, nil // gone meanwhile, and its routes with it
@@ -100,6 +113,6 @@ func (n *Namespace) addDefault(w DefaultRoute) error {
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", w.Interface, err)
 	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(w.Gateway.AsSlice())}
+	route := defaultVia(link.Attrs().Index, w.Gateway)
 	return wrap("default route via "+w.Gateway.String(), retry(func() error { return n.handle.RouteAdd(route) }))
 }

@@ -120,6 +120,10 @@ type Link struct {
 	Alias  string
 	Master int // the index of the bridge that it is a port of; 0 without one
 	Up     bool
+
+	Carrier  bool // it passes packets on, as far as the kernel knows
+	Loopback bool
+	MAC      net.HardwareAddr
 }
 
 // Link answers one link; false if there is none of that name.
@@ -149,7 +153,8 @@ func (h *Host) Links() ([]Link, error) {
 
 func linkOf(l netlink.Link) Link {
 	a := l.Attrs()
-	return Link{Name: a.Name, Index: a.Index, Kind: l.Type(), Alias: a.Alias, Master: a.MasterIndex, Up: a.Flags&net.FlagUp != 0}
+	return Link{Name: a.Name, Index: a.Index, Kind: l.Type(), Alias: a.Alias, Master: a.MasterIndex, Up: a.Flags&net.FlagUp != 0,
+		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Loopback: a.Flags&net.FlagLoopback != 0, MAC: a.HardwareAddr}
 }
 
 // DeleteLink takes a link away and waits for the kernel, which takes tens of milliseconds: not for a request's path. No error

@@ -18,11 +18,11 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		return cmp.Or(cmp.Compare(out[b].Spec.Priority, out[a].Spec.Priority),
-			cmp.Compare(len(leads(nets[b])), len(leads(nets[a]))), cmp.Compare(nets[a].Name, nets[b].Name))
+			cmp.Compare(len(leads(nets[b], out[b])), len(leads(nets[a], out[a]))), cmp.Compare(nets[a].Name, nets[b].Name))
 	})
 	has4, has6 := false, false
 	for _, i := range order {
-		for _, gw := range leads(nets[i]) {
+		for _, gw := range leads(nets[i], out[i]) {
 			switch {
 			case gw.Is4() && !has4:
 				out[i].Gateway4, has4 = gw, true
@@ -34,14 +34,22 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 	return out
 }
 
-// leads are the gateways out of a network.
-func leads(n Network) []netip.Addr {
+// leads are the gateways out of a network for an endpoint: those of the subnets that its addresses are in.
+func leads(n Network, e Endpoint) []netip.Addr {
 	if n.Internal {
 		return nil
 	}
 	var out []netip.Addr
 	for _, p := range n.Pools {
-		out = append(out, p.RouteVia())
+		if at := e.addressOf(p.Subnet.Addr().Is6()); at.IsValid() && !p.Subnet.Contains(at.Addr()) {
+			continue
+		}
+		switch {
+		case n.Routes():
+			out = append(out, OnLink(p.Subnet.Addr().Is6()))
+		case p.RouteVia().IsValid():
+			out = append(out, p.RouteVia())
+		}
 	}
 	return out
 }

@@ -24,7 +24,7 @@ type Network struct {
 	Name           string
 	Driver         string
 	Predefined     bool
-	Pools          []Pool // at most one a family
+	Pools          []Pool // at most one a family for a bridge
 	Bridge         string // the bridge's device name; empty for other drivers
 	MTU            int
 	Masquerade     bool
@@ -38,6 +38,11 @@ type Network struct {
 	Prefix        string            // of interfaces' names inside; empty means DefaultPrefix
 	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
 	ForeignBridge bool              // the bridge was there before, and stays
+
+	Parent string // of macvlan and ipvlan: the host's link that its interfaces are on
+	Mode   string // of macvlan and ipvlan
+	Flag   string // of ipvlan
+	NoShim bool   // of macvlan and ipvlan: the host itself has no way to its containers
 }
 
 // Pool is one subnet of a network.

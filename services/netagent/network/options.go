@@ -69,6 +69,9 @@ func flag(key string, where func(*Network) *bool) func(*Network, string) error {
 func (n *Network) applyOptions(options map[string]string) []error {
 	var errs []error
 	known := setters()
+	if n.Parented() {
+		known = parentedSetters(n.Driver)
+	}
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if set, ok := known[key]; ok {
 			if err := set(n, options[key]); err != nil {
@@ -77,7 +80,7 @@ func (n *Network) applyOptions(options map[string]string) []error {
 			continue
 		}
 		errs = append(errs, fault.New(fault.Invalid, "option "+key, "is not known", fault.WithField("options"),
-			fault.WithHint("bridge networks have %s", strings.Join(slices.Sorted(maps.Keys(known)), ", "))))
+			fault.WithHint("%s networks have %s", n.Driver, strings.Join(slices.Sorted(maps.Keys(known)), ", "))))
 	}
 	return errs
 }

@@ -185,3 +185,11 @@ func (e Endpoint) Addresses() []netip.Prefix {
 	}
 	return out
 }
+
+// addressOf is the endpoint's address of a family; not valid without one.
+func (e Endpoint) addressOf(ipv6 bool) netip.Prefix {
+	if ipv6 {
+		return e.IPv6
+	}
+	return e.IPv4
+}

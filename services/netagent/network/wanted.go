@@ -45,13 +45,19 @@ func (w Wanted) Draft() (Network, error) {
 	delete(options, OptIPv4)
 	delete(options, OptIPv6)
 	errs := append([]error{err}, n.applyOptions(options)...)
-	if n.MTU == 0 {
+	switch {
+	case n.Parented():
+		n.parented()
+		if n.MTU == DefaultMTU && w.Options[OptMTU] == "" {
+			n.MTU = 0 // the parent's
+		}
+	case n.MTU == 0:
 		n.MTU = DefaultMTU
 	}
 	if least := leastMTU(ipv6); n.MTU < least && n.MTU > 0 {
 		errs = append(errs, fault.Invalidf(n.Subject(), "options", "invalid MTU number: %d; it must be at least %d", n.MTU, least))
 	}
-	if n.Bridge == "" && n.ID != "" {
+	if n.Bridge == "" && n.ID != "" && n.Driver == DriverBridge {
 		n.Bridge = DefaultBridge(n.ID)
 	}
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
@@ -80,13 +86,13 @@ func (w Wanted) identity(n Network) error {
 		return fault.Invalidf(n.Subject(), "id", "must be %d lower-case hexadecimal digits", id.Len)
 	}
 	switch n.Driver {
-	case DriverBridge:
+	case DriverBridge, DriverMacvlan, DriverIPvlan:
 		return nil
 	case DriverHost, DriverNull:
 		return fault.New(fault.Denied, n.Subject(), `only one instance of "`+n.Driver+`" network is allowed`, fault.WithField("driver"))
 	}
 	return fault.New(fault.NotFound, n.Subject(), `plugin "`+n.Driver+`" not found`, fault.WithField("driver"),
-		fault.WithHint("networks are made by the driver bridge"))
+		fault.WithHint("networks are made by the drivers bridge, macvlan and ipvlan"))
 }
 
 // families tells which address families are wanted.
@@ -119,7 +125,7 @@ func (w Wanted) checkPools(n Network, ipv4, ipv6 bool) []error {
 		}
 		is6 := p.is6()
 		switch {
-		case seen[is6]:
+		case seen[is6] && !n.Parented():
 			errs = append(errs, fault.Invalidf(n.Subject(), "subnet", "bridge driver doesn't support multiple subnets of one family"))
 		case is6 && !ipv6 || !is6 && !ipv4:
 			errs = append(errs, fault.New(fault.Invalid, n.Subject(), "subnet "+p.Subnet.String()+" is of a family that is switched off",

@@ -111,7 +111,7 @@ func TestTheHostHasTheFirstAddress(t *testing.T) {
 		"of IPv6":              {network.WantedPool{Subnet: prefix("fd00::/64")}, "fd00::1 fd00::1"},
 		"of a /31":             {network.WantedPool{Subnet: prefix("10.1.2.0/31")}, "10.1.2.0 10.1.2.0"},
 	} {
-		p := c.pool.On(c.pool.Subnet)
+		p := c.pool.On(c.pool.Subnet, true)
 		if got := p.Gateway.String() + " " + p.RouteVia().String(); got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}

@@ -89,15 +89,16 @@ func (p WantedPool) Within(n Network, s netip.Prefix) error {
 	return nil
 }
 
-// On makes the pool of a wanted one on its subnet, which must be chosen and hold all that is wanted.
-func (p WantedPool) On(subnet netip.Prefix) Pool {
+// On makes the pool of a wanted one on its subnet, which must be chosen and hold all that is wanted. The host has an address in it if
+// one is given, or if host says so.
+func (p WantedPool) On(subnet netip.Prefix, host bool) Pool {
 	out := Pool{Subnet: subnet, Range: p.Range, Gateway: p.Gateway, Aux: p.Aux}
 	for _, name := range []string{AuxGatewayIPv4, AuxGatewayIPv6} {
 		if gw, ok := p.Aux[name]; ok {
 			out.ContainerGateway = gw
 		}
 	}
-	if !out.Gateway.IsValid() {
+	if !out.Gateway.IsValid() && host {
 		out.Gateway = out.firstFree()
 	}
 	return out

@@ -34,7 +34,15 @@ type Guard interface {
 
 // Ground takes networks off the host.
 type Ground interface {
+	// Opened puts a network on the host that needs no guard.
+	Opened(networkID string) error
 	Delete(network.Network) error
+}
+
+// Parents knows what networks of macvlan and ipvlan can be on.
+type Parents interface {
+	// Check refuses a parent that cannot be one, before anything is made.
+	Check(network.Network) error
 }
 
 // Config is what a Manager works with.
@@ -44,6 +52,8 @@ type Config struct {
 	Host   Host
 	Guard  Guard
 	Ground Ground
+	// Parents is asked for networks that have one.
+	Parents Parents
 	// Space is where subnets come from that nobody gives; nil means Docker's ranges, and IPv6 addresses of the host's own.
 	Space network.Space
 	// Nameservers are the host's, which no chosen subnet may hide.
@@ -66,7 +76,7 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 		return network.Network{}, fault.Wrap(err, fault.Internal, "network "+want.Name, "cannot be written down")
 	}
 	if have, ok := m.Store.Network(want.ID); ok && want.ID != "" && have.Asked == string(asked) && !have.Deleting {
-		return have.Network, m.Guard.Put(ctx, have.Network)
+		return have.Network, m.open(ctx, have.Network)
 	}
 	if want.ID == "" {
 		want.ID = id.New()
@@ -75,10 +85,18 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 	if err != nil {
 		return network.Network{}, err
 	}
-	if err := m.Guard.Put(ctx, n); err != nil {
+	if err := m.open(ctx, n); err != nil {
 		return network.Network{}, errors.Join(err, m.undo(n))
 	}
 	return n, nil
+}
+
+// open has a network guarded, if it needs that, and put on the host.
+func (m *Manager) open(ctx context.Context, n network.Network) error {
+	if n.Guarded() {
+		return m.Guard.Put(ctx, n)
+	}
+	return m.Ground.Opened(n.ID)
 }
 
 // add chooses what was not given and remembers the network.
@@ -93,7 +111,7 @@ func (m *Manager) add(want network.Wanted, asked string) (network.Network, error
 	if _, ok := m.Store.NetworkNamed(n.Name); ok {
 		return n, fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists", fault.WithField("name"))
 	}
-	if err := m.checkBridge(&n); err != nil {
+	if err := m.check(&n); err != nil {
 		return n, err
 	}
 	if n.Pools, err = m.pools(n, want); err != nil {
@@ -109,6 +127,21 @@ func (m *Manager) undo(n network.Network) error {
 	}
 	_ = m.takeDown(context.Background(), n) // Finish goes on with it
 	return nil
+}
+
+// check refuses a network whose place on the host cannot be had.
+func (m *Manager) check(n *network.Network) error {
+	if !n.Parented() {
+		return m.checkBridge(n)
+	}
+	for _, o := range m.Store.Networks() {
+		if o.Parented() && o.Parent == n.Parent {
+			if err := network.ShareParent(*n, o.Network); err != nil {
+				return err
+			}
+		}
+	}
+	return m.Parents.Check(*n)
 }
 
 // checkBridge refuses a device that another network or something else has, and notes one that is there already.

@@ -27,8 +27,8 @@ func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool,
 		} else if err := clash(n, subnet, ours); err != nil {
 			return nil, err
 		}
-		p := w.On(subnet)
-		if !p.Gateway.IsValid() {
+		p := w.On(subnet, !n.Parented())
+		if !p.Gateway.IsValid() && !n.Parented() {
 			return nil, fault.Invalidf(n.Subject(), "subnet", "no address of %s is left for the host", subnet)
 		}
 		out = append(out, p)

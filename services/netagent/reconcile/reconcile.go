@@ -91,7 +91,10 @@ func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 	if err != nil || !created {
 		return err
 	}
-	if err := r.spareNetfilter(n.Network); err != nil || first {
+	if n.Bridge != "" {
+		err = r.spareNetfilter(n.Network)
+	}
+	if err != nil || first {
 		return err
 	}
 	return r.restore(driver, n, false)

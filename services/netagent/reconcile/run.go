@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func (r *Reconciler) listen(ctx context.Context, changed chan<- struct{}) {
 	}
 	for ctx.Err() == nil {
 		err := r.host.Watch(ctx, func(c kernel.Change) {
-			if c.Link == "" || r.isBridge(c.Link) {
+			if c.Link == "" || r.concerns(c.Link) {
 				nudge()
 			}
 		})
@@ -121,9 +122,10 @@ func (r *Reconciler) listen(ctx context.Context, changed chan<- struct{}) {
 	}
 }
 
-func (r *Reconciler) isBridge(link string) bool {
+// concerns tells whether a link is what a network is on.
+func (r *Reconciler) concerns(link string) bool {
 	for _, n := range r.store.Networks() {
-		if n.Bridge == link {
+		if n.Bridge == link || n.Parented() && (n.Parent == link || strings.HasPrefix(n.Parent, link+".")) {
 			return true
 		}
 	}

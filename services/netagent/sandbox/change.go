@@ -65,7 +65,7 @@ func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.En
 		err = m.store.PutSandbox(after)
 	}
 	if err != nil {
-		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb.Owner, e), m.rerouteBack(sb, after))
+		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb, e), m.rerouteBack(sb, after))
 		m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
@@ -98,7 +98,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	if err := m.store.PutSandbox(after); err != nil {
 		return sb, err
 	}
-	if err := m.drivers[n.Driver].Remove(n, sb.Owner, e); err != nil {
+	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil {
 		return sb, errors.Join(err, m.store.PutSandbox(sb))
 	}
 	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
@@ -138,7 +138,7 @@ func (m *Manager) removeEndpoints(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
 		if n, driver, ok := m.networkOf(e); ok {
-			errs = append(errs, driver.Remove(n, sb.Owner, e))
+			errs = append(errs, driver.Remove(n, sb, e))
 		}
 	}
 	return errors.Join(errs...)

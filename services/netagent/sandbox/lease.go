@@ -47,8 +47,8 @@ func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSp
 	if err := covered(n, spec); err != nil {
 		return e, err
 	}
-	for _, p := range n.Pools {
-		addr, err := m.take(owner, n, p, spec)
+	for _, pools := range byFamily(n.Pools) {
+		p, addr, err := m.takeFrom(owner, n, pools, spec)
 		if err != nil {
 			m.giveBack(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
 			return e, err
@@ -66,6 +66,40 @@ func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSp
 		e.MAC, _ = net.ParseMAC(spec.MAC) // the request was validated
 	}
 	return e, nil
+}
+
+// byFamily are the pools of each family that there are any of, IPv4 first.
+func byFamily(pools []network.Pool) [][]network.Pool {
+	var out [][]network.Pool
+	for _, is6 := range []bool{false, true} {
+		var some []network.Pool
+		for _, p := range pools {
+			if p.Subnet.Addr().Is6() == is6 {
+				some = append(some, p)
+			}
+		}
+		if len(some) > 0 {
+			out = append(out, some)
+		}
+	}
+	return out
+}
+
+// takeFrom leases an address from the pools of one family: from that which has the one that is asked for, or from the first that has a
+// free one.
+func (m *Manager) takeFrom(owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec) (p network.Pool, addr netip.Addr, err error) {
+	for _, p := range pools {
+		if askedOf(p, spec).IsValid() {
+			addr, err := m.take(owner, n, p, spec)
+			return p, addr, err
+		}
+	}
+	for _, p = range pools {
+		if addr, err = m.take(owner, n, p, spec); err == nil {
+			break
+		}
+	}
+	return p, addr, err
 }
 
 // covered tells whether the network has a subnet for each address that is asked for.

@@ -28,7 +28,7 @@ type Driver interface {
 	// the endpoint to be there.
 	Detach(network.Network, string, network.Endpoint) error
 	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.
-	Remove(network.Network, string, network.Endpoint) error
+	Remove(network.Network, network.Sandbox, network.Endpoint) error
 }
 
 // Guard answers when a network may have containers.

@@ -71,10 +71,12 @@ func (m *Manager) reserve(owner string, n network.Network, spec network.Endpoint
 
 // askedOf is the address that a spec asks for out of a pool; not valid without one.
 func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
-	if p.Subnet.Addr().Is6() {
-		return spec.IPv6
+	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
+		if a.IsValid() && p.Subnet.Contains(a) {
+			return a
+		}
 	}
-	return spec.IPv4
+	return netip.Addr{}
 }
 
 // mine tells whether an owner has an address already.

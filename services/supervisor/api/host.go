@@ -36,7 +36,7 @@ func NewHostServer(facts HostFacts, containers func() []*container.Container, im
 func (s *HostServer) Register(r grpc.ServiceRegistrar) { hostv1.RegisterHostServiceServer(r, s) }
 
 // drivers are the network drivers there are, by name.
-var drivers = [...]string{"bridge", "host", "null"}
+var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
 
 // GetInfo implements the RPC of that name.
 func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {

@@ -78,14 +78,18 @@ func TestNetworkOptionsThatConflictAreRefused(t *testing.T) {
 }
 
 func TestPortsLeadWhereTheDefaultRouteIs(t *testing.T) {
-	l := container.Live{Endpoints: []container.Endpoint{{IPv4: "10.0.0.2/24"}, {IPv4: "10.1.0.2/24", IPv4Gateway: "10.1.0.1", IPv6: "fd00::2/64"}, {IPv6: "fd01::2/64", IPv6Gateway: "fd01::1"}}}
+	l := container.Live{Endpoints: []container.Endpoint{{IPv4: "10.0.0.2/24"}, {Bridge: "br0", IPv4: "10.1.0.2/24", IPv4Gateway: "10.1.0.1", IPv6: "fd00::2/64"}, {Bridge: "br0", IPv6: "fd01::2/64", IPv6Gateway: "fd01::1"}}}
 	four, six := l.Ways()
 	if four != &l.Endpoints[1] || six != &l.Endpoints[2] {
 		t.Errorf("%+v and %+v", four, six)
 	}
-	inside := container.Live{Endpoints: []container.Endpoint{{}, {IPv4: "10.0.0.2/24"}, {IPv4: "10.1.0.2/24"}}}
+	inside := container.Live{Endpoints: []container.Endpoint{{}, {Bridge: "br0", IPv4: "10.0.0.2/24"}, {Bridge: "br0", IPv4: "10.1.0.2/24"}}}
 	if four, six := inside.Ways(); four != &inside.Endpoints[1] || six != nil {
 		t.Errorf("without a route %+v and %+v", four, six)
+	}
+	lan := container.Live{Endpoints: []container.Endpoint{{IPv4: "192.168.8.9/24", IPv4Gateway: "192.168.8.1"}, {Bridge: "br0", IPv4: "10.0.0.2/24"}}}
+	if four, six := lan.Ways(); four != &lan.Endpoints[1] || six != nil {
+		t.Errorf("beside a LAN %+v and %+v", four, six)
 	}
 }
 

@@ -260,7 +260,7 @@ func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkReque
 	case "n":
 		name = "n1"
 	}
-	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name}}, nil
+	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name, Bridge: "br0"}}, nil
 }
 
 type fakeSandboxes struct {
@@ -271,7 +271,7 @@ type fakeSandboxes struct {
 func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSandboxRequest, _ ...grpc.CallOption) (*networkv1.CreateSandboxResponse, error) {
 	f.h.hold(req.GetOwner(), "sandbox")
 	f.h.hold(req.GetOwner(), "endpoints")
-	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net", Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}
+	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net", Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
 	f.h.mu.Lock()
 	f.h.asked = append(f.h.asked, req)
 	f.h.mu.Unlock()
@@ -280,12 +280,12 @@ func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSan
 
 func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.ConnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.ConnectEndpointResponse, error) {
 	f.h.hold(req.GetOwner(), "endpoint on "+req.GetEndpoint().GetNetwork())
-	return &networkv1.ConnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"},
-		{NetworkName: req.GetEndpoint().GetNetwork(), Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
+	return &networkv1.ConnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"},
+		{NetworkName: req.GetEndpoint().GetNetwork(), Bridge: "br1", Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
 }
 
 func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
-	return &networkv1.DisconnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Ipv4Address: "172.17.0.2/16"}}}},
+	return &networkv1.DisconnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}},
 		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 

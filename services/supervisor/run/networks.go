@@ -200,18 +200,36 @@ func (l *launch) settle(ctx context.Context) error {
 		}
 		n.Mode = container.ModeJoin(c.ID)
 	}
+	var unpublishable *networkv1.Network
 	for i, a := range n.Attachments {
 		if a.Network == string(container.ModeBridge) {
+			unpublishable = nil
 			continue // which is always there, or is missed by the launch
 		}
 		resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: a.Network})
 		if err != nil {
 			return err
 		}
+		if i == 0 || unpublishable != nil {
+			unpublishable = publishableOn(resp.GetNetwork())
+		}
 		if n.Attachments[i].Network = resp.GetNetwork().GetName(); i == 0 {
 			n.Mode = container.Mode(n.Attachments[0].Network)
 		}
 	}
 	l.req.Config.Network = n
+	if unpublishable != nil && l.publishes() {
+		return fault.New(fault.Invalid, "network "+unpublishable.GetName(), "ports cannot be published on it: containers on "+
+			unpublishable.GetDriver()+" networks are on the LAN themselves", fault.WithField("publish"),
+			fault.WithHint("leave out -p and connect to the container's own address, or add a bridge network to publish on"))
+	}
 	return l.req.Config.Validate() // names may have become the same
+}
+
+// publishableOn answers nil if ports can be published on a network, and otherwise the network.
+func publishableOn(n *networkv1.Network) *networkv1.Network {
+	if n.GetBridge() != "" {
+		return nil
+	}
+	return n
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
 	"github.com/fairlead/fairlead/services/supervisor/wire"
@@ -24,6 +25,10 @@ func (r *Runner) PublishPorts(ctx context.Context, ref string, ports []container
 	}
 	var mappings []container.PortMapping
 	if c.IsRunning() {
+		if ways(c.Live) == (way{}) {
+			return nil, fault.New(fault.Invalid, c.Subject(), "has no network on which ports can be published", fault.WithField("publish"),
+				fault.WithHint("connect it to a bridge network first"))
+		}
 		mappings = append(c.Republished(), ports...)
 	}
 	return r.republish(ctx, c, next, mappings)

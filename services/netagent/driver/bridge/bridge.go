@@ -112,10 +112,10 @@ func (d *Driver) Detach(n network.Network, owner string, e network.Endpoint) err
 }
 
 // Remove is Detach for an endpoint in a namespace that stays: the pair is gone when it returns.
-func (d *Driver) Remove(n network.Network, owner string, e network.Endpoint) error {
-	err := d.Detach(n, owner, e)
+func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+	err := d.Detach(n, sb.Owner, e)
 	link, ok, lookErr := d.host.Link(e.HostInterface)
-	if err = errors.Join(err, lookErr); ok && link.Alias == network.Alias(n.ID, owner) {
+	if err = errors.Join(err, lookErr); ok && link.Alias == network.Alias(n.ID, sb.Owner) {
 		err = errors.Join(err, d.host.DeleteLink(link.Index))
 	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)

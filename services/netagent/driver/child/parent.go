@@ -1,0 +1,180 @@
+package child
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// parentAlias is written on the parents that we make, and tells them from a user's.
+const parentAlias = "fairlead:parent"
+
+// sighting is what a parent was when it was last looked at.
+type sighting struct {
+	index     int
+	up        bool
+	addresses []netip.Prefix
+}
+
+// Check refuses a parent that cannot be one, before anything is made.
+func (d *Driver) Check(n network.Network) error {
+	if known, err := d.host.Knows(n.Driver); err != nil {
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot ask the kernel for "+n.Driver)
+	} else if !known {
+		return unknown(n)
+	}
+	if n.ParentIsOwn() {
+		return nil
+	}
+	link, ok, err := d.host.Link(n.Parent)
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its parent interface "+n.Parent)
+	}
+	if !ok {
+		return d.checkMissing(n)
+	}
+	refuse := func(hint, format string, args ...any) error {
+		return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf(format, args...), fault.WithField("options"), fault.WithHint("%s", hint))
+	}
+	switch {
+	case link.Loopback:
+		return refuse("name a link to the LAN", "loopback interface is not a valid %s parent link", n.Driver)
+	case link.Master != 0:
+		master, _, _ := d.host.LinkAt(link.Master)
+		return refuse("use "+master.Name+" itself as the parent", "parent interface %s is a port of %s, and a port can have no children", n.Parent, master.Name)
+	case n.Driver == network.DriverMacvlan && d.host.Wireless(n.Parent):
+		return refuse("use the driver ipvlan, whose containers share the link's hardware address",
+			"parent interface %s is wireless, and an access point takes no frames from other hardware addresses than the link's own", n.Parent)
+	}
+	return nil
+}
+
+// checkMissing refuses a parent that is not there, unless it is a VLAN of a link that is.
+func (d *Driver) checkMissing(n network.Network) error {
+	p, err := network.ParseParent(n.Driver, n.Parent)
+	if err != nil {
+		return err
+	}
+	if p.VLAN == 0 {
+		return fault.New(fault.Invalid, n.Subject(), "parent interface "+n.Parent+" is not there", fault.WithField("options"),
+			fault.WithHint("name a link of the host, or a VLAN of one as in eth0.10"))
+	}
+	if _, ok, err := d.host.Link(p.Link); err != nil || !ok {
+		return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("link %s, on which the VLAN %d is to be, is not there", p.Link, p.VLAN),
+			fault.WithCause(err), fault.WithField("options"))
+	}
+	return nil
+}
+
+// parent finds the network's parent: by its name, or if that is gone as the link that it was before it was renamed.
+func (d *Driver) parent(n network.Network) (kernel.Link, bool, error) {
+	link, ok, err := d.host.Link(n.Parent)
+	if err != nil || ok {
+		return link, ok, err
+	}
+	d.mu.Lock()
+	was, known := d.seen[n.Parent]
+	d.mu.Unlock()
+	if !known || was.index == 0 {
+		return kernel.Link{}, false, nil
+	}
+	return d.host.LinkAt(was.index)
+}
+
+// Ensure makes the parent if it is ours to make, and sets ours up. It is new if it is another link than at the last look, is up
+// where it was down, or has other addresses: then the endpoints must be looked at. One that is missing is waited for, and no error.
+func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bool, err error) {
+	link, ok, err := d.parent(n)
+	if err == nil && !ok {
+		if err = d.make(n); err == nil {
+			link, ok, err = d.host.Link(n.Parent)
+		}
+		if ok {
+			changes = append(changes, "made "+n.Parent)
+		}
+	}
+	if err != nil {
+		return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot make its parent interface "+n.Parent)
+	}
+	d.mu.Lock()
+	was, known := d.seen[n.Parent]
+	d.mu.Unlock()
+	if !ok {
+		if known && was.index != 0 {
+			d.note(n, sighting{})
+			changes = append(changes, "parent interface "+n.Parent+" is gone")
+		}
+		return changes, false, nil
+	}
+	if link.Alias == parentAlias && !link.Up {
+		if err := d.host.SetUp(link.Name); err != nil {
+			return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot set its parent interface up")
+		}
+		changes = append(changes, n.Parent+" up")
+	}
+	now := sighting{index: link.Index, up: link.Up}
+	if now.addresses, err = d.host.Addresses(link.Index); err != nil {
+		return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look at its parent interface")
+	}
+	d.note(n, now)
+	shim, err := d.ensureShim(n, link)
+	changes = append(changes, shim...)
+	return changes, was.index != now.index || was.up != now.up || !slices.Equal(was.addresses, now.addresses), err
+}
+
+func (d *Driver) note(n network.Network, s sighting) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seen[n.Parent] = s
+}
+
+// make makes a parent of the network's own, or the VLAN that it names. Any other is the user's to make.
+func (d *Driver) make(n network.Network) error {
+	if n.ParentIsOwn() {
+		return d.host.AddIsland(n.Parent, parentAlias)
+	}
+	p, err := network.ParseParent(n.Driver, n.Parent)
+	if err != nil || p.VLAN == 0 {
+		return nil //nolint:nilerr // a name that says nothing of VLANs
+	}
+	base, ok, err := d.host.Link(p.Link)
+	if err != nil || !ok {
+		return err
+	}
+	err = d.host.AddVLAN(n.Parent, base.Index, p.VLAN, parentAlias)
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		return fault.New(fault.Unavailable, n.Subject(), "the kernel has no VLANs", fault.WithField("options"),
+			fault.WithHint("load or build them: modprobe 8021q (CONFIG_VLAN_8021Q)"))
+	}
+	return err
+}
+
+// Delete takes the network off the host: its way for the host, and the parent if we made it and no other network is on it.
+func (d *Driver) Delete(n network.Network) error {
+	err := d.deleteLink(shimName(n), shimAlias(n))
+	for _, o := range d.networks() {
+		if o.ID != n.ID && o.Parented() && o.Parent == n.Parent {
+			return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be taken off the host")
+		}
+	}
+	d.mu.Lock()
+	delete(d.seen, n.Parent)
+	d.mu.Unlock()
+	err = errors.Join(err, d.deleteLink(n.Parent, parentAlias))
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be taken off the host")
+}
+
+// deleteLink deletes a link if it is ours.
+func (d *Driver) deleteLink(name, alias string) error {
+	link, ok, err := d.host.Link(name)
+	if err != nil || !ok || link.Alias != alias {
+		return err
+	}
+	return d.host.DeleteLink(link.Index)
+}

@@ -1,0 +1,110 @@
+package child
+
+import (
+	"errors"
+
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// The kernel passes nothing between a parent and its own children. So the host has a child of its own on the parent, the shim, with a
+// route to each container; and each container knows by permanent neighbour entries that the host's addresses on the parent are at the
+// shim. The shim has no address and answers no ARP: on the LAN nothing of it is seen.
+
+// shimmed tells whether the network has a shim: where children talk to each other at all, and to the LAN.
+func shimmed(n network.Network) bool {
+	if n.NoShim || n.Internal {
+		return false
+	}
+	return n.Driver == network.DriverMacvlan && n.Mode == "bridge" || n.Driver == network.DriverIPvlan && n.Mode == network.ModeL2 && n.Flag == "bridge"
+}
+
+// shimName is within the kernel's 15 characters.
+func shimName(n network.Network) string { return "shim-" + id.Short(n.ID)[:10] }
+
+func shimAlias(n network.Network) string { return network.Alias(n.ID, "shim") }
+
+// ensureShim makes the network's shim, or takes away one that it shall not have.
+func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []string, err error) {
+	if !shimmed(n) {
+		return nil, d.deleteLink(shimName(n), shimAlias(n))
+	}
+	link, ok, err := d.host.Link(shimName(n))
+	if err != nil || ok && link.Up || !parent.Up {
+		return nil, err
+	}
+	if ok {
+		return []string{link.Name + " up"}, d.host.SetUp(link.Name)
+	}
+	c := kernel.Child{Name: shimName(n), Parent: parent.Index, MTU: n.MTU, Mode: n.Mode, Flag: n.Flag, MAC: network.HostMAC(n.ID)}
+	if err := d.host.AddHostChild(c, shimAlias(n)); err != nil {
+		return nil, err
+	}
+	const never = "8" // answer for no address, see arp_ignore in the kernel's ip-sysctl.rst
+	done, err := d.host.ApplySysctls([]kernel.Sysctl{{Path: "net/ipv4/conf/" + c.Name + "/arp_ignore", Value: never}})
+	return append([]string{"made " + c.Name}, done...), err
+}
+
+// hostNeighbours are the entries by which a container of the network finds the host.
+func (d *Driver) hostNeighbours(n network.Network, parent kernel.Link) ([]kernel.Neighbour, error) {
+	if !shimmed(n) {
+		return nil, nil
+	}
+	shim, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok {
+		return nil, err
+	}
+	addrs, err := d.host.Addresses(parent.Index)
+	var out []kernel.Neighbour
+	for _, a := range addrs {
+		if a.Addr().Is4() && n.HasIPv4() || a.Addr().Is6() && n.HasIPv6() {
+			out = append(out, kernel.Neighbour{Addr: a.Addr(), MAC: shim.MAC})
+		}
+	}
+	return out, err
+}
+
+// lead leads the host to an endpoint by the shim, with the address that the parent has in the same subnet, or else any.
+func (d *Driver) lead(n network.Network, parent kernel.Link, e network.Endpoint) error {
+	if !shimmed(n) {
+		return nil
+	}
+	shim, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok {
+		return err
+	}
+	addrs, err := d.host.Addresses(parent.Index)
+	if err != nil {
+		return err
+	}
+	for _, to := range e.Addresses() {
+		var source kernel.Source
+		for _, a := range addrs {
+			if a.Addr().Is4() != to.Addr().Is4() {
+				continue
+			}
+			if !source.Addr.IsValid() || a.Contains(to.Addr()) {
+				source.Addr = a.Addr()
+			}
+		}
+		if !source.Addr.IsValid() {
+			continue // the host has no address there that could be answered
+		}
+		err = errors.Join(err, d.host.PutNeighbour(shim.Index, kernel.Neighbour{Addr: to.Addr(), MAC: e.MAC}),
+			d.host.PutHostRoute(shim.Index, to.Addr(), source))
+	}
+	return err
+}
+
+// forget takes the host's way to an endpoint away.
+func (d *Driver) forget(n network.Network, e network.Endpoint) error {
+	shim, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok {
+		return err
+	}
+	for _, to := range e.Addresses() {
+		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to.Addr()), d.host.DeleteNeighbour(shim.Index, to.Addr()))
+	}
+	return err
+}

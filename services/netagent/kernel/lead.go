@@ -1,0 +1,98 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Source is the address that the host uses on a route.
+type Source struct{ Addr netip.Addr }
+
+// Addresses are those of a link that others can reach.
+func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+	all, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of link %d: %w", index, err)
+	}
+	var out []netip.Prefix
+	for _, a := range all {
+		if p := prefixOf(a.IPNet); reachable(p.Addr()) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return out, nil
+}
+
+// SetUp sets a link up.
+func (h *Host) SetUp(name string) error {
+	link, err := h.link(name)
+	if err == nil {
+		err = retry(func() error { return h.handle.LinkSetUp(link) })
+	}
+	return wrap("set "+name+" up", err)
+}
+
+// PutHostRoute leads one address to a link, in place of any other route for it.
+func (h *Host) PutHostRoute(link int, to netip.Addr, from Source) error {
+	route := &netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())), Src: from.Addr.AsSlice(), Scope: netlink.SCOPE_LINK}
+	return wrap("route to "+to.String(), retry(func() error { return h.handle.RouteReplace(route) }))
+}
+
+// DeleteHostRoute takes it away. No error if it is not there.
+func (h *Host) DeleteHostRoute(link int, to netip.Addr) error {
+	err := retry(func() error {
+		return h.handle.RouteDel(&netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen()))})
+	})
+	if missing(err) {
+		return nil
+	}
+	return wrap("delete route to "+to.String(), err)
+}
+
+// SetNeighbours makes these be the permanent entries of an interface.
+func (n *Namespace) SetNeighbours(name string, want []Neighbour) error {
+	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", name, err)
+	}
+	index := link.Attrs().Index
+	have, err := retried(func() ([]netlink.Neigh, error) { return n.handle.NeighList(index, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list neighbours of %s: %w", name, err)
+	}
+	var errs []error
+	for _, old := range have {
+		addr, _ := netip.AddrFromSlice(old.IP)
+		wanted := slices.ContainsFunc(want, func(w Neighbour) bool { return w.Addr == addr.Unmap() })
+		if old.State == netlink.NUD_PERMANENT && old.HardwareAddr != nil && !wanted && !addr.IsMulticast() {
+			errs = append(errs, retry(func() error { return n.handle.NeighDel(&old) }))
+		}
+	}
+	for _, w := range want {
+		errs = append(errs, putNeighbour(n.handle, index, w))
+	}
+	return errors.Join(errs...)
+}
+
+// Knows tells whether the kernel has links of a kind. It asks for one without a parent, which a kernel that has them refuses.
+func (h *Host) Knows(kind string) (bool, error) {
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(kind))
+	err := h.send(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("fairlead-probe")), info)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return false, nil
+	case errors.Is(err, unix.EINVAL):
+		return true, nil
+	}
+	return err == nil, err
+}
