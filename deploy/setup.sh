@@ -21,6 +21,7 @@ test  nsenter          util-linux      util-linux
 test  shellcheck       shellcheck      ShellCheck
 test  systemd-analyze  systemd         systemd
 test  runc             runc            runc
+test  dnsmasq          dnsmasq-base    dnsmasq
 test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
 test  depmod           kmod            kmod
 '

@@ -47,7 +47,7 @@ func measure(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	var t table
-	for _, step := range []func(context.Context, *table) error{b.launches, b.many, services} {
+	for _, step := range []func(context.Context, *table) error{b.launches, b.many, b.names, services} {
 		if err := step(ctx, &t); err != nil {
 			return err
 		}

@@ -3,7 +3,7 @@
 //
 // Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
 // they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines, inside runs one in a container's network, questions asks the resolver there, greeter and greet are a server and a client that tell which address the server sees.
+// on one of the two machines, inside runs one in a container's network, questions and flood ask the resolver there, greeter and greet are a server and a client that tell which address the server sees.
 package e2e
 
 import (
@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 		"client":    func() { runOn(client) },
 		"inside":    func() { runOn(inside) },
 		"questions": askQuestions,
+		"flood":     floodQuestions,
 		"greeter":   greeter,
 		"greet":     greet,
 	})

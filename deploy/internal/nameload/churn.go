@@ -1,0 +1,50 @@
+package nameload
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+)
+
+// Churn gives a container another name so many times a second, by dnsagent's socket, until stop is called. That answers how many it had,
+// the last of them being "name-COUNT".
+func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkNames, rate int) (stop func() (int, error), err error) {
+	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	client := dnsv1.NewNameServiceClient(conn)
+	end, ended := make(chan struct{}), make(chan error, 1)
+	count := 0
+	go func() {
+		tick := time.NewTicker(time.Second / time.Duration(rate))
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				ended <- nil
+				return
+			case <-tick.C:
+				named := proto.Clone(network).(*dnsv1.NetworkNames)
+				named.Names = append(named.Names, fmt.Sprint("name-", count+1))
+				if _, err := client.Update(ctx, &dnsv1.UpdateRequest{Owner: owner, Addresses: network.GetAddresses(), Networks: []*dnsv1.NetworkNames{named}}); err != nil {
+					ended <- err
+					return
+				}
+				count++
+			}
+		}
+	}()
+	return func() (int, error) {
+		close(end)
+		err := <-ended
+		_ = conn.Close()
+		return count, err
+	}, nil
+}
