@@ -119,6 +119,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape) {
 		Dir:                "testdata",
 		RequireUniqueNames: true,
 		Setup:              func(env *testscript.Env) error { return e.begin(env, shape) },
+		Condition:          condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
 			"kill-agent":     killAgent,

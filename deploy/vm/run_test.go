@@ -83,6 +83,16 @@ func TestContainersRunWithCgroupsInVersion2Only(t *testing.T) {
 	}
 }
 
+// stories are what other machines' kernels may be unable to tell, and a few that show that all else is the same there.
+const stories = "TestStories/stories/one/(ipvlan|macvlan|s16_|user_networks|nginx_main_job)"
+
+func TestStoriesHoldOnAStockKernel(t *testing.T) {
+	out, err := lab(t, "-v", "-run", stories, "./deploy/e2e").CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("--- SKIP")) || !bytes.Contains(out, []byte("--- PASS: TestStories/stories/one/ipvlan")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestAKilledRunTakesItsMachineWithIt(t *testing.T) {
 	cmd := lab(t, "-sh", "sleep 1000")
 	if err := cmd.Start(); err != nil {

@@ -27,7 +27,14 @@ func newCreate(c *cli.CLI) *cobra.Command {
 
 A subnet that is not given is taken from the default pools, where nothing else of this host is. Options of bridge
 networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
-.bridge.inhibit_ipv4, .driver.mtu and .container_iface_prefix.`,
+.bridge.inhibit_ipv4, .driver.mtu and .container_iface_prefix.
+
+Containers of macvlan and ipvlan networks are on the LAN of a link of the host, their parent: parent=LINK, or LINK.VLAN, which
+is made if it is not there; without one they only have each other. Their default route is the --gateway, if one is given, and of
+ipvlan in mode l3 and l3s the link. Options: parent, macvlan_mode (bridge, private, vepa, passthru), ipvlan_mode (l2, l3, l3s),
+ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to them), .driver.mtu and .container_iface_prefix.`,
+		Example: `  $ fairlead network create --subnet 10.9.0.0/24 backend
+  $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan`,
 		Args: cli.Exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(args[0])
@@ -44,8 +51,8 @@ networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.driver, "driver", "d", "bridge", "`DRIVER` that makes the network")
-	f.StringArrayVar(&o.subnets, "subnet", nil, "Subnet `CIDR`, one a family; 0.0.0.0/25 is any of that length")
+	f.StringVarP(&o.driver, "driver", "d", "bridge", "`DRIVER` that makes the network: bridge, macvlan or ipvlan")
+	f.StringArrayVar(&o.subnets, "subnet", nil, "Subnet `CIDR`, for a bridge one a family; 0.0.0.0/25 is any of that length")
 	f.StringArrayVar(&o.ranges, "ip-range", nil, "Part `CIDR` of the subnet that containers' addresses come from")
 	f.StringArrayVar(&o.gateways, "gateway", nil, "`IP` address of the host in the subnet; the first unless given")
 	f.StringArrayVar(&o.aux, "aux-address", nil, "Address `NAME=IP` that no container gets")

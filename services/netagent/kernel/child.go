@@ -22,9 +22,21 @@ type Child struct {
 }
 
 // AddChild makes the interface in the namespace, down. A parent that is a port of a bridge, or has children of the other kind, is
-// EBUSY.
-func (h *Host) AddChild(c Child, ns *Namespace) error {
-	return wrap("make "+c.Name, retry(func() error { return h.handle.LinkAdd(c.link(netlink.NsFd(ns.file.Fd()))) }))
+// EBUSY. It is made under a name that nobody else has, as kernels before 6.14 look for its name among the host's links.
+func (h *Host) AddChild(c Child, unique string, ns *Namespace) error {
+	name := c.Name
+	c.Name = unique
+	if err := retry(func() error { return h.handle.LinkAdd(c.link(netlink.NsFd(ns.file.Fd()))) }); err != nil {
+		return fmt.Errorf("make %s: %w", name, err)
+	}
+	link, err := retried(func() (netlink.Link, error) { return ns.handle.LinkByName(unique) })
+	if err == nil {
+		err = retry(func() error { return ns.handle.LinkSetName(link, name) })
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("name %s: %w", name, err), ns.DeleteChild(unique))
+	}
+	return nil
 }
 
 // AddHostChild makes the interface on the host itself.

@@ -60,7 +60,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	case !parent.Up:
 		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is down", fault.WithHint("ip link set %s up", parent.Name))
 	}
-	if err := d.host.AddChild(d.childOf(n, parent, e), ns); err != nil {
+	if err := d.host.AddChild(d.childOf(n, parent, e), "child"+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
 	inside := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}

@@ -84,7 +84,7 @@ type Network struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Unique on the host, for example "bridge".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The driver that makes it: "bridge", "host" or "null".
+	// The driver that makes it: "bridge", "host", "ipvlan", "macvlan" or "null".
 	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
 	// True for bridge, host and none, which are there from the start and cannot be removed.
 	Predefined bool `protobuf:"varint,4,opt,name=predefined,proto3" json:"predefined,omitempty"`
@@ -451,7 +451,7 @@ type Endpoint struct {
 	NetworkName string `protobuf:"bytes,3,opt,name=network_name,json=networkName,proto3" json:"network_name,omitempty"`
 	// The interface's name inside, for example "eth0".
 	InterfaceName string `protobuf:"bytes,4,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
-	// The host's end of the veth pair, for example "veth1c0ffee"; empty where there is none.
+	// The host's end of a bridge's veth pair, for example "veth1c0ffee"; empty where there is none.
 	HostInterface string `protobuf:"bytes,5,opt,name=host_interface,json=hostInterface,proto3" json:"host_interface,omitempty"`
 	// For example "02:42:ac:11:00:02".
 	MacAddress string `protobuf:"bytes,6,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
