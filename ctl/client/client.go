@@ -23,6 +23,7 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -43,6 +44,8 @@ type Client struct {
 	Images containerv1.ImageServiceClient
 	// Networks tells which networks there are.
 	Networks networkv1.NetworkServiceClient
+	// Guards tells how networks are guarded.
+	Guards natv1.GuardServiceClient
 	// Host tells about the machine and the agent.
 	Host hostv1.HostServiceClient
 	// Config shows and renews the agent's configuration.
@@ -76,6 +79,7 @@ func Dial(host string) (*Client, error) {
 		Containers: containerv1.NewContainerServiceClient(conn),
 		Images:     containerv1.NewImageServiceClient(conn),
 		Networks:   networkv1.NewNetworkServiceClient(conn),
+		Guards:     natv1.NewGuardServiceClient(conn),
 		Host:       hostv1.NewHostServiceClient(conn),
 		Config:     agentv1.NewConfigServiceClient(conn),
 		link:       l,

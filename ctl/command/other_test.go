@@ -13,8 +13,10 @@ import (
 	"github.com/fairlead/fairlead/agent/version"
 	"github.com/fairlead/fairlead/ctl/client/clienttest"
 	"github.com/fairlead/fairlead/ctl/command"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -113,10 +115,11 @@ func TestArchivesAreLoadedAndImported(t *testing.T) {
 func TestInfoShowsTheHost(t *testing.T) {
 	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "1.2", KernelVersion: "6.1", Os: "linux", Architecture: "amd64",
 		CgroupVersion: "2", Runtime: "/usr/bin/crun", DataRoot: "/d", ExecRoot: "/e", NetworkDrivers: []string{"bridge", "host", "null"},
-		DefaultNetworkDriver: "bridge", Containers: map[string]uint32{"running": 2, "exited": 1}, Images: 4, Warnings: []string{"no sctp"}})}}
+		DefaultNetworkDriver: "bridge", Containers: map[string]uint32{"running": 2, "exited": 1}, Images: 4, Warnings: []string{"no sctp"}})},
+		"Diagnose": {clienttest.Answers(&natv1.DiagnoseResponse{Backend: "nftables"})}, "GetConfig": {clienttest.Answers(&agentv1.GetConfigResponse{})}}
 	checkAll(t, []row{
 		{args: "info", script: info, stderr: "WARNING: no sctp\n", stdout: "Agent Version: 1.2\nContainers: 3\n Running: 2\n Created: 0\n Exited: 1\nImages: 4\n" +
-			"Network Drivers: bridge host null\nDefault Network Driver: bridge\nDefault Runtime: /usr/bin/crun\nCgroup Version: 2\n" +
+			"Network Drivers: bridge host null\nDefault Network Driver: bridge\nFirewall Backend: nftables\nDefault Address Pools: Docker's\nDefault Runtime: /usr/bin/crun\nCgroup Version: 2\n" +
 			"Kernel Version: 6.1\nOS/Arch: linux/amd64\nData Root: /d\nExec Root: /e\n"},
 		{args: "info -f '{{.ContainersRunning}} {{join .NetworkDrivers \",\"}}'", script: info, stdout: "2 bridge,host,null\n"},
 		{args: "version -f '{{.Client.Version}} {{.Server.Version}}'", script: info, stdout: version.Version + " 1.2\n"},

@@ -104,3 +104,11 @@ func (b *backend) standAlone(ctx context.Context) {
 	}
 	b.alone = true
 }
+
+// name is what people call the backend.
+func (b *backend) name() string {
+	if b.flavour == "" {
+		return BackendNFTables
+	}
+	return BackendIPTables + "-" + b.flavour
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/natagent/api"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/diagnose"
 	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/guard"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
@@ -71,7 +72,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
 		guard:     guard.New(st, fw, r, forwardpolicy.New(ns, fw, fw.flavour, cfg.Log), cfg.Log),
 	}
-	s.Server = api.New(s.publisher, s.guard)
+	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name()))
 	return s, nil
 }
 

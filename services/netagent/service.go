@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/api"
+	"github.com/fairlead/fairlead/services/netagent/diagnose"
 	"github.com/fairlead/fairlead/services/netagent/dnssockets"
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/driver/child"
@@ -133,7 +135,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names})
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, func() []diagnosis.Finding { return diagnose.Run(host) })
 	return s
 }
 

@@ -10,11 +10,13 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/api"
 	"github.com/fairlead/fairlead/services/supervisor/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/image"
 	"github.com/fairlead/fairlead/services/supervisor/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/run"
@@ -91,7 +93,9 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 	s.Server = api.NewServer(api.NewContainerServer(s.runner), api.NewImageServer(s.images),
 		api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
-			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }))
+			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }, func() []diagnosis.Finding {
+			return diagnose.Run(diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
+		}))
 	return nil
 }
 

@@ -8,14 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
 // Commands are those that stand at the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{newInfo(c), newVersion(c), newInspect(c)}
+	return []*cobra.Command{newInfo(c), newDoctor(c), newVersion(c), newInspect(c)}
 }
 
 // info is what `info` knows. The fields may be used in a template.
@@ -30,6 +33,8 @@ type info struct {
 	ExecRoot             string
 	NetworkDrivers       []string
 	DefaultNetworkDriver string
+	FirewallBackend      string
+	DefaultAddressPools  []string
 	Containers           uint32
 	ContainersCreated    uint32
 	ContainersRunning    uint32
@@ -62,6 +67,7 @@ func showInfo(ctx context.Context, c *cli.CLI, text string) error {
 		return err
 	}
 	i := infoOf(res)
+	more(ctx, cl, &i)
 	if text != "" {
 		return format.Print(c.Out, text, "", info{}, []info{i})
 	}
@@ -82,6 +88,28 @@ func infoOf(r *hostv1.GetInfoResponse) info {
 	return i
 }
 
+// more fills in what other services know. One that does not answer leaves a warning.
+func more(ctx context.Context, cl *client.Client, i *info) {
+	guards, err := cl.Guards.Diagnose(ctx, &natv1.DiagnoseRequest{Brief: true})
+	if i.FirewallBackend = guards.GetBackend(); err != nil {
+		i.Warnings = append(i.Warnings, "natagent does not answer: "+err.Error())
+	}
+	config, err := cl.Config.GetConfig(ctx, &agentv1.GetConfigRequest{})
+	if err != nil {
+		i.Warnings = append(i.Warnings, "the configuration cannot be read: "+err.Error())
+	}
+	for _, s := range config.GetSettings() {
+		if s.GetKey() == "default-address-pools" {
+			for _, v := range s.GetValues() {
+				i.DefaultAddressPools = append(i.DefaultAddressPools, v.GetText())
+			}
+		}
+	}
+	if len(i.DefaultAddressPools) == 0 && err == nil {
+		i.DefaultAddressPools = []string{"Docker's"}
+	}
+}
+
 // String is what people read.
 func (i info) String() string {
 	var out strings.Builder
@@ -94,6 +122,8 @@ func (i info) String() string {
 	line("Images", i.Images)
 	line("Network Drivers", strings.Join(i.NetworkDrivers, " "))
 	line("Default Network Driver", i.DefaultNetworkDriver)
+	line("Firewall Backend", i.FirewallBackend)
+	line("Default Address Pools", strings.Join(i.DefaultAddressPools, ", "))
 	line("Default Runtime", i.DefaultRuntime)
 	line("Cgroup Version", i.CgroupVersion)
 	line("Kernel Version", i.KernelVersion)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -26,17 +27,24 @@ type Networks interface {
 	Delete(ctx context.Context, id string) error
 }
 
+// Doctor finds out which firewalls work.
+type Doctor interface {
+	Backend() string
+	Run(ctx context.Context) []diagnosis.Finding
+}
+
 // Server serves PublicationService and GuardService.
 type Server struct {
 	natv1.UnimplementedPublicationServiceServer
 	natv1.UnimplementedGuardServiceServer
 	publications Publications
 	networks     Networks
+	doctor       Doctor
 }
 
 // New makes a server.
-func New(publications Publications, networks Networks) *Server {
-	return &Server{publications: publications, networks: networks}
+func New(publications Publications, networks Networks, doctor Doctor) *Server {
+	return &Server{publications: publications, networks: networks, doctor: doctor}
 }
 
 // Register adds both services to a gRPC server.
@@ -91,6 +99,14 @@ func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1
 		return nil, err
 	}
 	return &natv1.ReleaseResponse{}, nil
+}
+
+// Diagnose tries which firewalls work.
+func (s *Server) Diagnose(ctx context.Context, req *natv1.DiagnoseRequest) (*natv1.DiagnoseResponse, error) {
+	if req.GetBrief() {
+		return &natv1.DiagnoseResponse{Backend: s.doctor.Backend()}, nil
+	}
+	return &natv1.DiagnoseResponse{Findings: diagnosis.Proto(s.doctor.Run(ctx)), Backend: s.doctor.Backend()}, nil
 }
 
 // PutNetwork makes a network be guarded as given.

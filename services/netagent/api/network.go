@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/fault"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -14,6 +15,12 @@ import (
 type networkHandler struct {
 	networkv1.UnimplementedNetworkServiceServer
 	networks Networks
+	diagnose func() []diagnosis.Finding
+}
+
+// Diagnose tries which networks can be made.
+func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (*networkv1.DiagnoseResponse, error) {
+	return &networkv1.DiagnoseResponse{Findings: diagnosis.Proto(h.diagnose())}, nil
 }
 
 // ListNetworks answers all networks, by name.

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -36,13 +37,16 @@ type Sandboxes interface {
 type Server struct {
 	networks  Networks
 	sandboxes Sandboxes
+	diagnose  func() []diagnosis.Finding
 }
 
 // New makes a server.
-func New(n Networks, s Sandboxes) *Server { return &Server{networks: n, sandboxes: s} }
+func New(n Networks, s Sandboxes, diagnose func() []diagnosis.Finding) *Server {
+	return &Server{networks: n, sandboxes: s, diagnose: diagnose}
+}
 
 // Register adds the handlers to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks})
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, diagnose: s.diagnose})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/version"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -25,11 +26,18 @@ type HostServer struct {
 	facts      HostFacts
 	containers func() []*container.Container
 	images     func() int
+	diagnose   func() []diagnosis.Finding
 }
 
 // NewHostServer makes one.
-func NewHostServer(facts HostFacts, containers func() []*container.Container, images func() int) *HostServer {
-	return &HostServer{facts: facts, containers: containers, images: images}
+func NewHostServer(facts HostFacts, containers func() []*container.Container, images func() int,
+	diagnose func() []diagnosis.Finding) *HostServer {
+	return &HostServer{facts: facts, containers: containers, images: images, diagnose: diagnose}
+}
+
+// Diagnose implements the RPC of that name.
+func (s *HostServer) Diagnose(context.Context, *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
+	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.diagnose())}, nil
 }
 
 // Register adds the service to a server.

@@ -214,11 +214,94 @@ func (x *GetInfoResponse) GetWarnings() []string {
 	return nil
 }
 
+// DiagnoseRequest is empty.
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_host_v1_host_service_proto_rawDescGZIP(), []int{2}
+}
+
+// DiagnoseResponse holds what was found.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of areas.
+	Findings      []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_host_v1_host_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *DiagnoseResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\n" +
-	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\"\x10\n" +
+	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
 	"\x0eGetInfoRequest\"\xa6\x04\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -239,8 +322,12 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x1a=\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x012]\n" +
-	"\vHostService\x12N\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x11\n" +
+	"\x0fDiagnoseRequest\"I\n" +
+	"\x10DiagnoseResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xb0\x01\n" +
+	"\vHostService\x12Q\n" +
+	"\bDiagnose\x12!.fairlead.host.v1.DiagnoseRequest\x1a\".fairlead.host.v1.DiagnoseResponse\x12N\n" +
 	"\aGetInfo\x12 .fairlead.host.v1.GetInfoRequest\x1a!.fairlead.host.v1.GetInfoResponseB@Z>github.com/fairlead/fairlead/proto/gen/fairlead/host/v1;hostv1b\x06proto3"
 
 var (
@@ -255,21 +342,27 @@ func file_fairlead_host_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_host_v1_host_service_proto_rawDescData
 }
 
-var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_fairlead_host_v1_host_service_proto_goTypes = []any{
-	(*GetInfoRequest)(nil),  // 0: fairlead.host.v1.GetInfoRequest
-	(*GetInfoResponse)(nil), // 1: fairlead.host.v1.GetInfoResponse
-	nil,                     // 2: fairlead.host.v1.GetInfoResponse.ContainersEntry
+	(*GetInfoRequest)(nil),   // 0: fairlead.host.v1.GetInfoRequest
+	(*GetInfoResponse)(nil),  // 1: fairlead.host.v1.GetInfoResponse
+	(*DiagnoseRequest)(nil),  // 2: fairlead.host.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil), // 3: fairlead.host.v1.DiagnoseResponse
+	nil,                      // 4: fairlead.host.v1.GetInfoResponse.ContainersEntry
+	(*Finding)(nil),          // 5: fairlead.host.v1.Finding
 }
 var file_fairlead_host_v1_host_service_proto_depIdxs = []int32{
-	2, // 0: fairlead.host.v1.GetInfoResponse.containers:type_name -> fairlead.host.v1.GetInfoResponse.ContainersEntry
-	0, // 1: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
-	1, // 2: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 0: fairlead.host.v1.GetInfoResponse.containers:type_name -> fairlead.host.v1.GetInfoResponse.ContainersEntry
+	5, // 1: fairlead.host.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	2, // 2: fairlead.host.v1.HostService.Diagnose:input_type -> fairlead.host.v1.DiagnoseRequest
+	0, // 3: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
+	3, // 4: fairlead.host.v1.HostService.Diagnose:output_type -> fairlead.host.v1.DiagnoseResponse
+	1, // 5: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_host_v1_host_service_proto_init() }
@@ -277,13 +370,14 @@ func file_fairlead_host_v1_host_service_proto_init() {
 	if File_fairlead_host_v1_host_service_proto != nil {
 		return
 	}
+	file_fairlead_host_v1_finding_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_host_v1_host_service_proto_rawDesc), len(file_fairlead_host_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

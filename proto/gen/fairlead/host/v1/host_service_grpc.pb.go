@@ -21,15 +21,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	HostService_GetInfo_FullMethodName = "/fairlead.host.v1.HostService/GetInfo"
+	HostService_Diagnose_FullMethodName = "/fairlead.host.v1.HostService/Diagnose"
+	HostService_GetInfo_FullMethodName  = "/fairlead.host.v1.HostService/GetInfo"
 )
 
 // HostServiceClient is the client API for HostService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// HostService answers `fairlead info` and `fairlead version`.
+// HostService answers `fairlead info`, `fairlead version` and `fairlead doctor`.
 type HostServiceClient interface {
+	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 	// GetInfo answers what this host can do and how the agent is set up.
 	GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*GetInfoResponse, error)
 }
@@ -40,6 +43,16 @@ type hostServiceClient struct {
 
 func NewHostServiceClient(cc grpc.ClientConnInterface) HostServiceClient {
 	return &hostServiceClient{cc}
+}
+
+func (c *hostServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, HostService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *hostServiceClient) GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*GetInfoResponse, error) {
@@ -56,8 +69,10 @@ func (c *hostServiceClient) GetInfo(ctx context.Context, in *GetInfoRequest, opt
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
 //
-// HostService answers `fairlead info` and `fairlead version`.
+// HostService answers `fairlead info`, `fairlead version` and `fairlead doctor`.
 type HostServiceServer interface {
+	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	// GetInfo answers what this host can do and how the agent is set up.
 	GetInfo(context.Context, *GetInfoRequest) (*GetInfoResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
@@ -70,6 +85,9 @@ type HostServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedHostServiceServer struct{}
 
+func (UnimplementedHostServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
 func (UnimplementedHostServiceServer) GetInfo(context.Context, *GetInfoRequest) (*GetInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetInfo not implemented")
 }
@@ -92,6 +110,24 @@ func RegisterHostServiceServer(s grpc.ServiceRegistrar, srv HostServiceServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&HostService_ServiceDesc, srv)
+}
+
+func _HostService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _HostService_GetInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -119,6 +155,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fairlead.host.v1.HostService",
 	HandlerType: (*HostServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Diagnose",
+			Handler:    _HostService_Diagnose_Handler,
+		},
 		{
 			MethodName: "GetInfo",
 			Handler:    _HostService_GetInfo_Handler,

@@ -7,6 +7,7 @@
 package natv1
 
 import (
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -270,11 +271,112 @@ func (x *ListNetworksResponse) GetNetworks() []*GuardedNetwork {
 	return nil
 }
 
+// DiagnoseRequest says how much to find out.
+type DiagnoseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True to answer the backend only, and try nothing.
+	Brief         bool `protobuf:"varint,1,opt,name=brief,proto3" json:"brief,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_guard_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DiagnoseRequest) GetBrief() bool {
+	if x != nil {
+		return x.Brief
+	}
+	return false
+}
+
+// DiagnoseResponse holds what was found.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of areas.
+	Findings []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The backend in use: "nftables", "iptables-nft" or "iptables-legacy".
+	Backend       string `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_guard_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *DiagnoseResponse) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
 var File_fairlead_nat_v1_guard_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_guard_service_proto_rawDesc = "" +
 	"\n" +
-	"#fairlead/nat/v1/guard_service.proto\x12\x0ffairlead.nat.v1\x1a!fairlead/nat/v1/publication.proto\"N\n" +
+	"#fairlead/nat/v1/guard_service.proto\x12\x0ffairlead.nat.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/nat/v1/publication.proto\"N\n" +
 	"\x11PutNetworkRequest\x129\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.GuardedNetworkR\anetwork\"\x14\n" +
 	"\x12PutNetworkResponse\"&\n" +
@@ -283,8 +385,14 @@ const file_fairlead_nat_v1_guard_service_proto_rawDesc = "" +
 	"\x15DeleteNetworkResponse\"\x15\n" +
 	"\x13ListNetworksRequest\"S\n" +
 	"\x14ListNetworksResponse\x12;\n" +
-	"\bnetworks\x18\x01 \x03(\v2\x1f.fairlead.nat.v1.GuardedNetworkR\bnetworks2\xa2\x02\n" +
-	"\fGuardService\x12U\n" +
+	"\bnetworks\x18\x01 \x03(\v2\x1f.fairlead.nat.v1.GuardedNetworkR\bnetworks\"'\n" +
+	"\x0fDiagnoseRequest\x12\x14\n" +
+	"\x05brief\x18\x01 \x01(\bR\x05brief\"c\n" +
+	"\x10DiagnoseResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\x12\x18\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend2\xf3\x02\n" +
+	"\fGuardService\x12O\n" +
+	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\x12U\n" +
 	"\n" +
 	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\x12^\n" +
 	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\x12[\n" +
@@ -302,7 +410,7 @@ func file_fairlead_nat_v1_guard_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_guard_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_guard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fairlead_nat_v1_guard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_nat_v1_guard_service_proto_goTypes = []any{
 	(*PutNetworkRequest)(nil),     // 0: fairlead.nat.v1.PutNetworkRequest
 	(*PutNetworkResponse)(nil),    // 1: fairlead.nat.v1.PutNetworkResponse
@@ -310,22 +418,28 @@ var file_fairlead_nat_v1_guard_service_proto_goTypes = []any{
 	(*DeleteNetworkResponse)(nil), // 3: fairlead.nat.v1.DeleteNetworkResponse
 	(*ListNetworksRequest)(nil),   // 4: fairlead.nat.v1.ListNetworksRequest
 	(*ListNetworksResponse)(nil),  // 5: fairlead.nat.v1.ListNetworksResponse
-	(*GuardedNetwork)(nil),        // 6: fairlead.nat.v1.GuardedNetwork
+	(*DiagnoseRequest)(nil),       // 6: fairlead.nat.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 7: fairlead.nat.v1.DiagnoseResponse
+	(*GuardedNetwork)(nil),        // 8: fairlead.nat.v1.GuardedNetwork
+	(*v1.Finding)(nil),            // 9: fairlead.host.v1.Finding
 }
 var file_fairlead_nat_v1_guard_service_proto_depIdxs = []int32{
-	6, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.GuardedNetwork
-	6, // 1: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.GuardedNetwork
-	0, // 2: fairlead.nat.v1.GuardService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
-	2, // 3: fairlead.nat.v1.GuardService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
-	4, // 4: fairlead.nat.v1.GuardService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
-	1, // 5: fairlead.nat.v1.GuardService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
-	3, // 6: fairlead.nat.v1.GuardService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
-	5, // 7: fairlead.nat.v1.GuardService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	8, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.GuardedNetwork
+	8, // 1: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.GuardedNetwork
+	9, // 2: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	6, // 3: fairlead.nat.v1.GuardService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
+	0, // 4: fairlead.nat.v1.GuardService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
+	2, // 5: fairlead.nat.v1.GuardService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
+	4, // 6: fairlead.nat.v1.GuardService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
+	7, // 7: fairlead.nat.v1.GuardService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
+	1, // 8: fairlead.nat.v1.GuardService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
+	3, // 9: fairlead.nat.v1.GuardService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
+	5, // 10: fairlead.nat.v1.GuardService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
+	7, // [7:11] is the sub-list for method output_type
+	3, // [3:7] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_guard_service_proto_init() }
@@ -340,7 +454,7 @@ func file_fairlead_nat_v1_guard_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_guard_service_proto_rawDesc), len(file_fairlead_nat_v1_guard_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

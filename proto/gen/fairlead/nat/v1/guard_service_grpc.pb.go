@@ -19,6 +19,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	GuardService_Diagnose_FullMethodName      = "/fairlead.nat.v1.GuardService/Diagnose"
 	GuardService_PutNetwork_FullMethodName    = "/fairlead.nat.v1.GuardService/PutNetwork"
 	GuardService_DeleteNetwork_FullMethodName = "/fairlead.nat.v1.GuardService/DeleteNetwork"
 	GuardService_ListNetworks_FullMethodName  = "/fairlead.nat.v1.GuardService/ListNetworks"
@@ -30,6 +31,8 @@ const (
 //
 // GuardService translates and filters for whole networks. netagent asks it before a network gets its first endpoint.
 type GuardServiceClient interface {
+	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
 	PutNetwork(ctx context.Context, in *PutNetworkRequest, opts ...grpc.CallOption) (*PutNetworkResponse, error)
 	// DeleteNetwork takes them out. No error if there are none.
@@ -44,6 +47,16 @@ type guardServiceClient struct {
 
 func NewGuardServiceClient(cc grpc.ClientConnInterface) GuardServiceClient {
 	return &guardServiceClient{cc}
+}
+
+func (c *guardServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, GuardService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *guardServiceClient) PutNetwork(ctx context.Context, in *PutNetworkRequest, opts ...grpc.CallOption) (*PutNetworkResponse, error) {
@@ -82,6 +95,8 @@ func (c *guardServiceClient) ListNetworks(ctx context.Context, in *ListNetworksR
 //
 // GuardService translates and filters for whole networks. netagent asks it before a network gets its first endpoint.
 type GuardServiceServer interface {
+	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
 	PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error)
 	// DeleteNetwork takes them out. No error if there are none.
@@ -98,6 +113,9 @@ type GuardServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedGuardServiceServer struct{}
 
+func (UnimplementedGuardServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
 func (UnimplementedGuardServiceServer) PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PutNetwork not implemented")
 }
@@ -126,6 +144,24 @@ func RegisterGuardServiceServer(s grpc.ServiceRegistrar, srv GuardServiceServer)
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&GuardService_ServiceDesc, srv)
+}
+
+func _GuardService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _GuardService_PutNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -189,6 +225,10 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fairlead.nat.v1.GuardService",
 	HandlerType: (*GuardServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Diagnose",
+			Handler:    _GuardService_Diagnose_Handler,
+		},
 		{
 			MethodName: "PutNetwork",
 			Handler:    _GuardService_PutNetwork_Handler,

@@ -7,6 +7,7 @@
 package networkv1
 
 import (
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -526,11 +527,94 @@ func (x *GetNetworkResponse) GetNetwork() *Network {
 	return nil
 }
 
+// DiagnoseRequest is empty.
+type DiagnoseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseRequest) Reset() {
+	*x = DiagnoseRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseRequest) ProtoMessage() {}
+
+func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
+}
+
+// DiagnoseResponse holds what was found.
+type DiagnoseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of areas.
+	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseResponse) Reset() {
+	*x = DiagnoseResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseResponse) ProtoMessage() {}
+
+func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\xff\x03\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\"\xff\x03\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -569,8 +653,12 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x11GetNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"L\n" +
 	"\x12GetNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork2\xa4\x03\n" +
-	"\x0eNetworkService\x12f\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
+	"\x0fDiagnoseRequest\"I\n" +
+	"\x10DiagnoseResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xfd\x03\n" +
+	"\x0eNetworkService\x12W\n" +
+	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
 	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12f\n" +
 	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
@@ -589,7 +677,7 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*CreateNetworkRequest)(nil),  // 0: fairlead.network.v1.CreateNetworkRequest
 	(*PoolSpec)(nil),              // 1: fairlead.network.v1.PoolSpec
@@ -600,32 +688,38 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*ListNetworksResponse)(nil),  // 6: fairlead.network.v1.ListNetworksResponse
 	(*GetNetworkRequest)(nil),     // 7: fairlead.network.v1.GetNetworkRequest
 	(*GetNetworkResponse)(nil),    // 8: fairlead.network.v1.GetNetworkResponse
-	nil,                           // 9: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 10: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 11: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	(*Network)(nil),               // 12: fairlead.network.v1.Network
+	(*DiagnoseRequest)(nil),       // 9: fairlead.network.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 10: fairlead.network.v1.DiagnoseResponse
+	nil,                           // 11: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 12: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 13: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	(*Network)(nil),               // 14: fairlead.network.v1.Network
+	(*v1.Finding)(nil),            // 15: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	9,  // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	10, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	11, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	12, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	12, // 5: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	12, // 6: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	0,  // 7: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	3,  // 8: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	5,  // 9: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	7,  // 10: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	2,  // 11: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	4,  // 12: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	6,  // 13: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	8,  // 14: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	12, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	13, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	14, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	14, // 5: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	14, // 6: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	15, // 7: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	9,  // 8: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	0,  // 9: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	3,  // 10: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	5,  // 11: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	7,  // 12: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	10, // 13: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	2,  // 14: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	4,  // 15: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	6,  // 16: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	8,  // 17: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -641,7 +735,7 @@ func file_fairlead_network_v1_network_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

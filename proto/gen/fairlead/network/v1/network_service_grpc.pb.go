@@ -19,6 +19,7 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	NetworkService_Diagnose_FullMethodName      = "/fairlead.network.v1.NetworkService/Diagnose"
 	NetworkService_CreateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/CreateNetwork"
 	NetworkService_DeleteNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/DeleteNetwork"
 	NetworkService_ListNetworks_FullMethodName  = "/fairlead.network.v1.NetworkService/ListNetworks"
@@ -31,6 +32,8 @@ const (
 //
 // NetworkService makes and deletes networks, and tells which there are.
 type NetworkServiceClient interface {
+	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
+	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
@@ -49,6 +52,16 @@ type networkServiceClient struct {
 
 func NewNetworkServiceClient(cc grpc.ClientConnInterface) NetworkServiceClient {
 	return &networkServiceClient{cc}
+}
+
+func (c *networkServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseResponse)
+	err := c.cc.Invoke(ctx, NetworkService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *networkServiceClient) CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error) {
@@ -97,6 +110,8 @@ func (c *networkServiceClient) GetNetwork(ctx context.Context, in *GetNetworkReq
 //
 // NetworkService makes and deletes networks, and tells which there are.
 type NetworkServiceServer interface {
+	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
+	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
@@ -117,6 +132,9 @@ type NetworkServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedNetworkServiceServer struct{}
 
+func (UnimplementedNetworkServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
 func (UnimplementedNetworkServiceServer) CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateNetwork not implemented")
 }
@@ -148,6 +166,24 @@ func RegisterNetworkServiceServer(s grpc.ServiceRegistrar, srv NetworkServiceSer
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&NetworkService_ServiceDesc, srv)
+}
+
+func _NetworkService_Diagnose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).Diagnose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_Diagnose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _NetworkService_CreateNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -229,6 +265,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fairlead.network.v1.NetworkService",
 	HandlerType: (*NetworkServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Diagnose",
+			Handler:    _NetworkService_Diagnose_Handler,
+		},
 		{
 			MethodName: "CreateNetwork",
 			Handler:    _NetworkService_CreateNetwork_Handler,
