@@ -83,25 +83,47 @@ func TestAContainerWithoutIPv6IsNotPublishedOnIPv6(t *testing.T) {
 }
 
 func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
-	s := newSite(t)
-	r := start(t, s.host, t.TempDir(), io.Discard)
-	s.guard(t, r)
-	mustPublish(t, r, request("a", "10.10.1.2", "", "53:5000/udp"))
-	c, err := s.ext.Dial("udp", "10.1.0.1:53", time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if got := talk(c, 2*time.Second); got != "a" {
-		t.Fatalf("at first %q answered", got)
-	}
-	release(t, r, "a")
-	if got := talk(c, 100*time.Millisecond); got != "" { // makes an entry for the host itself
-		t.Errorf("after the release %q answered", got)
-	}
-	mustPublish(t, r, request("b", "10.10.1.3", "", "53:5000/udp"))
-	if got := talk(c, 2*time.Second); got != "b" {
-		t.Errorf("after the move %q answered", got)
+	for name, row := range map[string]struct {
+		port    string // that the client sends to
+		publish func(req *natv1.PublishRequest)
+		specs   []string
+	}{
+		"another port":    {"53", nil, []string{"53:5000/udp"}},
+		"a run of ports":  {"5000", nil, []string{"4990-5090:4990-5090/udp"}},
+		"a whole address": {"5000", func(req *natv1.PublishRequest) { req.Addresses = []*natv1.AddressMapping{{HostIp: "10.1.0.1"}} }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			r := start(t, s.host, t.TempDir(), io.Discard)
+			s.guard(t, r)
+			to := func(owner, ip string) {
+				t.Helper()
+				req := request(owner, ip, "", row.specs...)
+				if row.publish != nil {
+					row.publish(req)
+				}
+				mustPublish(t, r, req)
+			}
+			to("a", "10.10.1.2")
+			c, err := s.ext.Dial("udp", "10.1.0.1:"+row.port, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.Close() }()
+			if got := talk(c, 2*time.Second); got != "a" {
+				t.Fatalf("at first %q answered", got)
+			}
+			release(t, r, "a")
+			if got := talk(c, 100*time.Millisecond); got != "" { // makes an entry for the host itself
+				t.Errorf("after the release %q answered", got)
+			}
+			to("b", "10.10.1.3")
+			published := time.Now()
+			if got := talk(c, 2*time.Second); got != "b" {
+				t.Errorf("after the move %q answered", got)
+			}
+			t.Logf("the new container answered %s after it was published", time.Since(published).Round(time.Millisecond))
+		})
 	}
 }
 
