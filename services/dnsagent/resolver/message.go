@@ -16,8 +16,8 @@ import (
 // Sizes of messages in bytes.
 const (
 	headerSize  = 12
-	plainUDP    = 512   // what everybody takes
-	maxDatagram = 65507 // what UDP can carry
+	plainUDP    = 512  // what everybody takes
+	maxDatagram = 4096 // the longest by UDP, whatever an asker takes: for each that is on its way there is a buffer
 	maxMessage  = 65535
 	maxQuestion = 4096 // what we read of a question; the longest that makes sense has a few hundred
 )
@@ -51,6 +51,7 @@ func parse(message []byte, tcp bool) (q *query, refusal []byte) {
 	if opt != nil {
 		m.Extra = []dns.RR{opt}
 		q.limit = min(max(int(opt.UDPSize()), plainUDP), maxDatagram)
+		opt.SetUDPSize(uint16(q.limit))
 	}
 	if tcp {
 		q.limit = maxMessage

@@ -153,7 +153,12 @@ func TestServersGetACleanQuestionAndTheirAnswerComesAsItIs(t *testing.T) {
 	if !got.AuthenticatedData || got.IsEdns0() == nil || got.IsEdns0().UDPSize() != 1400 || got.Answer[0].Header().Ttl != 7 {
 		t.Errorf("answer:\n%v", got)
 	}
+	m.SetEdns0(65535, false)
+	m.Question[0].Name = "other.example.org."
 	asked := <-seen
+	if b.ask("udp", m); (<-seen).IsEdns0().UDPSize() != 4096 {
+		t.Error("an asker that takes everything has the server send everything")
+	}
 	if len(asked.Answer)+len(asked.Ns) != 0 || len(asked.Extra) != 1 || asked.IsEdns0().UDPSize() != 1300 || !asked.IsEdns0().Do() || !asked.CheckingDisabled {
 		t.Errorf("the server was asked:\n%v", asked)
 	}
