@@ -27,7 +27,9 @@ func newCreate(c *cli.CLI) *cobra.Command {
 
 A subnet that is not given is taken from the default pools, where nothing else of this host is. Options of bridge
 networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
-.bridge.inhibit_ipv4, .driver.mtu and .container_iface_prefix.
+.bridge.inhibit_ipv4, .bridge.gateway_mode_ipv4 and _ipv6 (nat; nat-unprotected: others reach containers at their own addresses;
+isolated: with --internal, not even the host does), .bridge.trusted_host_interfaces (by these others do, names with colons between),
+.host_ipv4 and .host_ipv6 (the address that what leaves takes), .driver.mtu and .container_iface_prefix.
 
 Containers of macvlan and ipvlan networks are on the LAN of a link of the host, their parent: parent=LINK, or LINK.VLAN, which
 is made if it is not there; without one they only have each other. Their default route is the --gateway, if one is given, and of

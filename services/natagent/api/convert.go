@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -94,7 +95,29 @@ func networkOf(n *natv1.GuardedNetwork) (*firewall.Network, error) {
 		out.Subnets = append(out.Subnets, p)
 	}
 	slices.SortFunc(out.Subnets, netip.Prefix.Compare)
-	return out, nil
+	for _, s := range n.GetOpenSubnets() {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || !slices.Contains(out.Subnets, p) {
+			return nil, fault.Invalidf("network "+n.GetId(), "open_subnets", "%q is none of the network's subnets", s)
+		}
+		out.Open = append(out.Open, p)
+	}
+	out.Trusted = n.GetTrustedInterfaces()
+	var err4, err6 error
+	out.Source4, err4 = sourceOf(n, "source_ipv4", n.GetSourceIpv4(), netip.Addr.Is4)
+	out.Source6, err6 = sourceOf(n, "source_ipv6", n.GetSourceIpv6(), netip.Addr.Is6)
+	return out, errors.Join(err4, err6)
+}
+
+func sourceOf(n *natv1.GuardedNetwork, field, s string, is func(netip.Addr) bool) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	addr, err := netip.ParseAddr(s)
+	if err != nil || !is(addr) || addr.Zone() != "" || addr.IsUnspecified() {
+		return netip.Addr{}, fault.Invalidf("network "+n.GetId(), field, "%q is no address of that family", s)
+	}
+	return addr, nil
 }
 
 func networkTo(n *firewall.Network) *natv1.GuardedNetwork {
@@ -102,6 +125,16 @@ func networkTo(n *firewall.Network) *natv1.GuardedNetwork {
 		InterContainer: n.InterContainer, Internal: n.Internal}
 	for _, p := range n.Subnets {
 		out.Subnets = append(out.Subnets, p.String())
+	}
+	for _, p := range n.Open {
+		out.OpenSubnets = append(out.OpenSubnets, p.String())
+	}
+	out.TrustedInterfaces = n.Trusted
+	if n.Source4.IsValid() {
+		out.SourceIpv4 = n.Source4.String()
+	}
+	if n.Source6.IsValid() {
+		out.SourceIpv6 = n.Source6.String()
 	}
 	return out
 }

@@ -26,6 +26,11 @@ type Network struct {
 	Masquerade     bool           // what leaves by another interface takes the host's address
 	InterContainer bool           // the network's containers may talk to each other
 	Internal       bool           // nothing may enter or leave
+
+	Open    []netip.Prefix `json:",omitempty"` // those of Subnets whose containers anybody may reach at their own addresses
+	Trusted []string       `json:",omitempty"` // interfaces by which others may reach the containers so
+	Source4 netip.Addr     // what leaves takes it; not valid: the address of the interface it leaves by
+	Source6 netip.Addr
 }
 
 // State is all that a backend shall have in the kernel.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -48,6 +49,11 @@ func content(n network.Network) string {
 	if w.GetInternal() {
 		text += " internal"
 	}
+	for _, more := range [][]string{w.GetOpenSubnets(), w.GetTrustedInterfaces(), {w.GetSourceIpv4() + w.GetSourceIpv6()}} {
+		if strings.Join(more, "") != "" {
+			text += " " + strings.Join(more, ",")
+		}
+	}
 	return text
 }
 
@@ -55,6 +61,16 @@ func wanted(n network.Network) *natv1.GuardedNetwork {
 	g := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, InterContainer: n.InterContainer, Internal: n.Internal}
 	for _, p := range n.Pools {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
+	}
+	for _, p := range n.Open() {
+		g.OpenSubnets = append(g.OpenSubnets, p.String())
+	}
+	g.TrustedInterfaces = n.TrustedInterfaces
+	if n.Source4.IsValid() {
+		g.SourceIpv4 = n.Source4.String()
+	}
+	if n.Source6.IsValid() {
+		g.SourceIpv6 = n.Source6.String()
 	}
 	return g
 }

@@ -39,6 +39,12 @@ type Network struct {
 	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
 	ForeignBridge bool              // the bridge was there before, and stays
 
+	GatewayMode4      string // of a bridge: how others reach its containers over IPv4; empty means nat
+	GatewayMode6      string
+	TrustedInterfaces []string   // of a bridge: by these others reach its containers at their own addresses
+	Source4           netip.Addr // what leaves a bridge takes it; not valid: the address of the interface it leaves by
+	Source6           netip.Addr
+
 	Parent string // of macvlan and ipvlan: the host's link that its interfaces are on
 	Mode   string // of macvlan and ipvlan
 	Flag   string // of ipvlan
@@ -80,8 +86,31 @@ func (n Network) hasFamily(is func(netip.Addr) bool) bool {
 func (n Network) HostAddresses() []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range n.Pools {
-		if !n.InhibitIPv4 || !p.Gateway.Is4() {
+		if n.hostIsIn(p) {
 			out = append(out, p.HostPrefix())
+		}
+	}
+	return out
+}
+
+// hostIsIn tells whether the bridge has the pool's gateway address.
+func (n Network) hostIsIn(p Pool) bool {
+	return !(n.InhibitIPv4 && p.Gateway.Is4()) && n.gatewayMode(p) != ModeIsolated
+}
+
+func (n Network) gatewayMode(p Pool) string {
+	if p.Subnet.Addr().Is6() {
+		return n.GatewayMode6
+	}
+	return n.GatewayMode4
+}
+
+// Open are the subnets whose containers anybody may reach at their own addresses.
+func (n Network) Open() []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range n.Pools {
+		if n.gatewayMode(p) == ModeUnprotected {
+			out = append(out, p.Subnet)
 		}
 	}
 	return out

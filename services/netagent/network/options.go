@@ -17,6 +17,11 @@ const (
 	OptMasquerade  = "com.docker.network.bridge.enable_ip_masquerade"
 	OptHostBinding = "com.docker.network.bridge.host_binding_ipv4"
 	OptInhibitIPv4 = "com.docker.network.bridge.inhibit_ipv4"
+	OptMode4       = "com.docker.network.bridge.gateway_mode_ipv4"
+	OptMode6       = "com.docker.network.bridge.gateway_mode_ipv6"
+	OptTrusted     = "com.docker.network.bridge.trusted_host_interfaces"
+	OptSource4     = "com.docker.network.host_ipv4"
+	OptSource6     = "com.docker.network.host_ipv6"
 	OptMTU         = "com.docker.network.driver.mtu"
 	OptPrefix      = "com.docker.network.container_iface_prefix"
 	OptIPv4        = "com.docker.network.enable_ipv4"
@@ -41,6 +46,19 @@ func setters() map[string]func(*Network, string) error {
 			}
 			return nil
 		},
+		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.GatewayMode4 }),
+		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.GatewayMode6 }),
+		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Source4 }, netip.Addr.Is4),
+		OptSource6: source(OptSource6, func(n *Network) *netip.Addr { return &n.Source6 }, netip.Addr.Is6),
+		OptTrusted: func(n *Network, v string) error {
+			n.TrustedInterfaces = strings.Split(v, ":")
+			for _, name := range n.TrustedInterfaces {
+				if !validLinkName(name) {
+					return badOption(OptTrusted, v, "holds "+quoteShort(name)+", which is no name for a device; separate names by colons")
+				}
+			}
+			return nil
+		},
 		OptMTU: func(n *Network, v string) (err error) {
 			if n.MTU, err = strconv.Atoi(v); err != nil || n.MTU < 0 || n.MTU > maxMTU {
 				return badOption(OptMTU, v, "invalid MTU number: "+v)
@@ -53,6 +71,45 @@ func setters() map[string]func(*Network, string) error {
 			}
 			return nil
 		},
+	}
+}
+
+// The gateway modes: how others reach a network's containers. In mode nat, which is also the empty one, only by published ports.
+const (
+	ModeNAT         = "nat"
+	ModeUnprotected = "nat-unprotected" // also at their own addresses
+	ModeIsolated    = "isolated"        // the host neither: it has no address on the bridge
+)
+
+func gatewayMode(key string, where func(*Network) *string) func(*Network, string) error {
+	return func(n *Network, v string) error {
+		switch v {
+		case ModeNAT, ModeUnprotected, ModeIsolated:
+			*where(n) = v
+			return nil
+		case "routed":
+			return badOption(key, v, "gateway mode routed is not to be had: use nat-unprotected, which reaches containers at their own addresses too")
+		}
+		return fault.New(fault.Invalid, "option "+key+"="+v, "failed to parse "+key+" value: "+v+" (unknown gateway mode "+v+")",
+			fault.WithField("options"), fault.WithHint("there are nat, nat-unprotected and isolated"))
+	}
+}
+
+// checkModes refuses gateway modes that go with nothing else of the network.
+func (n Network) checkModes() error {
+	if !n.Internal && (n.GatewayMode4 == ModeIsolated || n.GatewayMode6 == ModeIsolated) {
+		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network", fault.WithField("options"),
+			fault.WithHint("add --internal"))
+	}
+	return nil
+}
+
+func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {
+	return func(n *Network, v string) (err error) {
+		if *where(n), err = netip.ParseAddr(v); err != nil || !is(*where(n)) || where(n).Zone() != "" || where(n).IsUnspecified() {
+			return badOption(key, v, "is no address of that family")
+		}
+		return nil
 	}
 }
 

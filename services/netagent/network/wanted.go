@@ -60,6 +60,7 @@ func (w Wanted) Draft() (Network, error) {
 	if n.Bridge == "" && n.ID != "" && n.Driver == DriverBridge {
 		n.Bridge = DefaultBridge(n.ID)
 	}
+	errs = append(errs, n.checkModes())
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
 }
 

@@ -36,7 +36,7 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases are all of them.
 func Cases() []Case {
-	return slices.Concat(published(), runs(), wholeAddresses(), separation(), loopback())
+	return slices.Concat(published(), runs(), wholeAddresses(), open(), separation(), loopback())
 }
 
 func published() []Case {
@@ -101,6 +101,21 @@ func wholeAddresses() []Case {
 		{"b", "tcp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
 		{"b", "udp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
 		{"b", "tcp", "[fd01::2]:80", "ext sees fd01::7", "ext sees fd10:1::3"},
+	}
+}
+
+// open are networks that are less closed than others.
+func open() []Case {
+	return []Case{
+		{"ext", "tcp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
+		{"ext", "udp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd10:5::2]:80", "h sees fd01::2", ""},
+		{"c", "tcp", "10.10.5.2:80", "h sees 10.10.2.2", ""},
+		{"d", "tcp", "10.10.5.2:80", blocked, "h sees 10.10.3.2"}, // an internal network's own
+		{"h", "tcp", "10.1.0.2:80", "ext sees 10.1.0.5", "ext sees 10.10.5.2"},
+		{"h", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.5.2"},
+		{"ext", "tcp", "10.10.4.3:80", "f sees 10.1.0.2", ""}, // by a trusted interface
+		{"c", "tcp", "10.10.4.3:80", blocked, "f sees 10.10.2.2"},
 	}
 }
 

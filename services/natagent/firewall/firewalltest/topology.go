@@ -18,6 +18,7 @@ import (
 //	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which sends what it likes
 //	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
+//	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (anybody may reach it; it leaves as 10.1.0.5)
 //	                         └─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no traffic between them)
 type Topology struct {
 	Host  *testns.NS
@@ -37,8 +38,11 @@ func State() firewall.State {
 	b := network("B", "10.10.2.0/24", "fd10:2::/64")
 	i := network("I", "10.10.3.0/24", "fd10:3::/64")
 	x := network("X", "10.10.4.0/24", "fd10:4::/64")
+	o := network("O", "10.10.5.0/24", "fd10:5::/64")
 	i.Internal, x.InterContainer = true, false
-	return firewall.State{Networks: []firewall.Network{a, b, i, x}, Bindings: bindings()}
+	o.Open, o.Source4 = o.Subnets, netip.MustParseAddr("10.1.0.5")
+	x.Trusted = []string{"ext0"}
+	return firewall.State{Networks: []firewall.Network{a, b, i, x, o}, Bindings: bindings()}
 }
 
 func bindings() []publication.Binding {
@@ -94,7 +98,7 @@ func NewTopology(t testing.TB) *Topology {
 		sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1
 		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done`)
 	tp.addOutside(t)
-	for i, name := range []string{"A", "B", "I", "X"} {
+	for i, name := range []string{"A", "B", "I", "X", "O"} {
 		script(tp.Host, fmt.Sprintf(`
 			ip link add br%[1]s type bridge
 			ip addr add 10.10.%[2]d.1/24 dev br%[1]s
@@ -106,7 +110,7 @@ func NewTopology(t testing.TB) *Topology {
 		name, bridge string
 		network, ip  int
 	}{{"a", "A", 1, 2}, {"b", "A", 1, 3}, {"rogue", "A", 1, 66}, {"c", "B", 2, 2}, {"g", "B", 2, 3},
-		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}} {
+		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}} {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
 	script(tp.nodes["g"], "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")

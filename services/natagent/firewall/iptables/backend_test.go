@@ -86,13 +86,16 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 	docker0 := network("", "172.17.0.0/16")
 	docker0.Bridge = "docker0"
 	for name, s := range map[string]firewall.State{
-		"empty":          {},
-		"network":        {Networks: []firewall.Network{with(func(*firewall.Network) {})}},
-		"no_masquerade":  {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Masquerade = false })}},
-		"no_icc":         {Networks: []firewall.Network{with(func(n *firewall.Network) { n.InterContainer = false })}},
-		"internal":       {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
-		"two_networks":   {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
-		"published_s15":  {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"empty":         {},
+		"network":       {Networks: []firewall.Network{with(func(*firewall.Network) {})}},
+		"no_masquerade": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Masquerade = false })}},
+		"no_icc":        {Networks: []firewall.Network{with(func(n *firewall.Network) { n.InterContainer = false })}},
+		"internal":      {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
+		"two_networks":  {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
+		"published_s15": {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
+			n.Open, n.Trusted, n.Source4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
+		})}},
 		"published_wide": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
 		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
 	} {

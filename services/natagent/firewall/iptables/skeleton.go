@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -45,7 +46,7 @@ func skeleton(f family, networks []firewall.Network) []table {
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
 		jumps:  []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
-		chains: []chain{{chainTo, toRules(networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
+		chains: []chain{{chainTo, toRules(f, networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
@@ -72,7 +73,7 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 
 // toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
 // is new, direct access to container addresses above all, is dropped.
-func toRules(networks []firewall.Network) []string {
+func toRules(f family, networks []firewall.Network) []string {
 	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
 	for _, n := range networks {
 		if n.InterContainer {
@@ -82,6 +83,19 @@ func toRules(networks []firewall.Network) []string {
 	for _, n := range networks {
 		if n.Internal {
 			rules = append(rules, "-i "+n.Bridge+" -j DROP", "-o "+n.Bridge+" -j DROP")
+		}
+	}
+	for _, n := range networks {
+		if n.Internal {
+			continue
+		}
+		for _, trusted := range n.Trusted {
+			rules = append(rules, "-i "+trusted+" -o "+n.Bridge+" -j ACCEPT")
+		}
+		for _, p := range n.Open {
+			if p.Addr().Is6() == f.v6 {
+				rules = append(rules, "-d "+p.String()+" -o "+n.Bridge+" -j ACCEPT")
+			}
 		}
 	}
 	return append(rules, "-m conntrack --ctstate DNAT -j ACCEPT", "-j DROP")
@@ -114,7 +128,11 @@ func postRules(f family, networks []firewall.Network) []string {
 			}
 			hairpin = append(hairpin, "-s "+p.String()+" -o "+n.Bridge+" -m conntrack --ctstate DNAT"+f.masquerade())
 			if n.Masquerade {
-				leaving = append(leaving, "-s "+p.String()+" ! -o "+n.Bridge+f.masquerade())
+				as := f.masquerade()
+				if to := f.source(n); to.IsValid() {
+					as = " -j SNAT --to-source " + to.String()
+				}
+				leaving = append(leaving, "-s "+p.String()+" ! -o "+n.Bridge+as)
 			}
 		}
 	}
@@ -156,4 +174,12 @@ func (c chain) fill(text *strings.Builder) {
 	for _, r := range c.rules {
 		text.WriteString("-A " + c.name + " " + r + "\n")
 	}
+}
+
+// source is the address that a network's traffic of the family leaves as; not valid without one.
+func (f family) source(n firewall.Network) netip.Addr {
+	if f.v6 {
+		return n.Source6
+	}
+	return n.Source4
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 
@@ -70,20 +71,36 @@ func networkElements(n *firewall.Network) []element {
 	if n.Internal {
 		return append(out, element{set: setInternal, key: name})
 	}
+	for _, trusted := range n.Trusted {
+		out = append(out, element{set: setICC, key: string(ifname(trusted)) + name})
+	}
 	for _, p := range n.Subnets {
-		hair, masq := setHair4, setMasq4
-		if p.Addr().Is6() {
-			hair, masq = setHair6, setMasq6
-		}
-		first, last := string(p.Addr().AsSlice()), lastOf(p)
-		out = append(out, element{set: hair, key: name + first, keyEnd: name + string(last.AsSlice())})
-		if !n.Masquerade {
-			continue
-		}
-		out = append(out, element{set: masq, key: first})
-		if past := last.Next(); past.IsValid() { // else the interval is open
-			out = append(out, element{set: masq, key: string(past.AsSlice()), end: true})
-		}
+		out = append(out, subnetElements(n, name, p)...)
+	}
+	return out
+}
+
+// subnetElements are those of a subnet of a network that is not internal.
+func subnetElements(n *firewall.Network, name string, p netip.Prefix) []element {
+	hair, open, masq, source, as := setHair4, setOpen4, setMasq4, mapSource4, n.Source4
+	if p.Addr().Is6() {
+		hair, open, masq, source, as = setHair6, setOpen6, setMasq6, mapSource6, n.Source6
+	}
+	first, last := string(p.Addr().AsSlice()), lastOf(p)
+	out := []element{{set: hair, key: name + first, keyEnd: name + string(last.AsSlice())}}
+	if slices.Contains(n.Open, p) {
+		out = append(out, element{set: open, key: name + first, keyEnd: name + string(last.AsSlice())})
+	}
+	if !n.Masquerade {
+		return out
+	}
+	leaving := element{set: masq, key: first}
+	if as.IsValid() {
+		leaving.set, leaving.value = source, string(as.AsSlice())
+	}
+	out = append(out, leaving)
+	if past := last.Next(); past.IsValid() { // else the interval is open
+		out = append(out, element{set: leaving.set, key: string(past.AsSlice()), end: true})
 	}
 	return out
 }

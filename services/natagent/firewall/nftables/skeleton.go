@@ -15,7 +15,7 @@ const TableName = "fairlead"
 const (
 	setBridge   = "br"      // managed bridges
 	setInternal = "br_int"  // those of internal networks
-	setICC      = "icc"     // bridge . bridge whose containers may talk to each other
+	setICC      = "icc"     // bridge . bridge whose containers may talk to each other, and trusted interface . bridge
 	setHair4    = "hair4"   // bridge . its subnet
 	setHair6    = "hair6"   //
 	setMasq4    = "masq4"   // subnets that take the host's address when they leave
@@ -32,6 +32,10 @@ const (
 	mapFull6    = "full6"   //
 	mapLeave4   = "leave4"  // container : the address that it leaves as
 	mapLeave6   = "leave6"  //
+	mapSource4  = "source4" // subnets : the address that they leave as
+	mapSource6  = "source6" //
+	setOpen4    = "open4"   // bridge . a subnet that anybody may reach
+	setOpen6    = "open6"   //
 )
 
 // chain is a chain and its rules.
@@ -81,6 +85,10 @@ func sets(t *nftables.Table) []*nftables.Set {
 		address(mapFull6, ip6, false, ip6),
 		address(mapLeave4, ip4, false, ip4),
 		address(mapLeave6, ip6, false, ip6),
+		address(mapSource4, ip4, true, ip4),
+		address(mapSource6, ip6, true, ip6),
+		interval(setOpen4, name, ip4),
+		interval(setOpen6, name, ip6),
 	}
 }
 
@@ -147,6 +155,8 @@ func postroutingRules() [][]expr.Any {
 		rule(ifaceIn(expr.MetaKeyOIFNAME, setBridge), verdict(expr.VerdictJump, "to_bridge_snat")),
 		leavingAs(ipv4(), mapLeave4),
 		leavingAs(ipv6(), mapLeave6),
+		leavingAs(ipv4(), mapSource4),
+		leavingAs(ipv6(), mapSource6),
 		leaving(ipv4(), setMasq4),
 		leaving(ipv6(), setMasq6),
 	}
@@ -174,6 +184,8 @@ func toBridgeRules() [][]expr.Any {
 		rule([]expr.Any{load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg2)}, in(setICC), accept()),
 		rule(ifaceIn(expr.MetaKeyIIFNAME, setInternal), drop()),
 		rule(ifaceIn(expr.MetaKeyOIFNAME, setInternal), drop()),
+		rule(ipv4().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv4().address(ipv4().daddr, reg2)), in(setOpen4), accept()),
+		rule(ipv6().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv6().address(ipv6().daddr, reg2)), in(setOpen6), accept()),
 		rule(ct(expr.CtKeySTATUS, statusDNAT), accept()),
 		drop(),
 	)

@@ -6,6 +6,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -129,7 +130,7 @@ func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 func inside(n network.Network, e network.Endpoint) kernel.Interface {
 	i := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}
 	for _, p := range n.Pools { // the host's own address; a foreign gateway's MAC is not ours to know
-		if n.InhibitIPv4 && p.Gateway.Is4() {
+		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) {
 			continue
 		}
 		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: network.MACOf(n.Pools[0].Gateway)})

@@ -411,7 +411,15 @@ type GuardedNetwork struct {
 	// True if the network's containers may talk to each other.
 	InterContainer bool `protobuf:"varint,5,opt,name=inter_container,json=interContainer,proto3" json:"inter_container,omitempty"`
 	// True if nothing may enter or leave the network.
-	Internal      bool `protobuf:"varint,6,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,6,opt,name=internal,proto3" json:"internal,omitempty"`
+	// Those of the subnets whose containers anybody may reach at their own addresses (gateway mode nat-unprotected).
+	OpenSubnets []string `protobuf:"bytes,7,rep,name=open_subnets,json=openSubnets,proto3" json:"open_subnets,omitempty"`
+	// Host interfaces by which others may reach the containers at their own addresses.
+	TrustedInterfaces []string `protobuf:"bytes,8,rep,name=trusted_interfaces,json=trustedInterfaces,proto3" json:"trusted_interfaces,omitempty"`
+	// The host address that what leaves over IPv4 takes; empty means that of the interface it leaves by. Only with masquerade.
+	SourceIpv4 string `protobuf:"bytes,9,opt,name=source_ipv4,json=sourceIpv4,proto3" json:"source_ipv4,omitempty"`
+	// The same over IPv6.
+	SourceIpv6    string `protobuf:"bytes,10,opt,name=source_ipv6,json=sourceIpv6,proto3" json:"source_ipv6,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -488,6 +496,34 @@ func (x *GuardedNetwork) GetInternal() bool {
 	return false
 }
 
+func (x *GuardedNetwork) GetOpenSubnets() []string {
+	if x != nil {
+		return x.OpenSubnets
+	}
+	return nil
+}
+
+func (x *GuardedNetwork) GetTrustedInterfaces() []string {
+	if x != nil {
+		return x.TrustedInterfaces
+	}
+	return nil
+}
+
+func (x *GuardedNetwork) GetSourceIpv4() string {
+	if x != nil {
+		return x.SourceIpv4
+	}
+	return ""
+}
+
+func (x *GuardedNetwork) GetSourceIpv6() string {
+	if x != nil {
+		return x.SourceIpv6
+	}
+	return ""
+}
+
 var File_fairlead_nat_v1_publication_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
@@ -515,7 +551,7 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x124\n" +
-	"\bbindings\x18\x03 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xb7\x01\n" +
+	"\bbindings\x18\x03 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xcb\x02\n" +
 	"\x0eGuardedNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +
@@ -524,7 +560,14 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"masquerade\x18\x04 \x01(\bR\n" +
 	"masquerade\x12'\n" +
 	"\x0finter_container\x18\x05 \x01(\bR\x0einterContainer\x12\x1a\n" +
-	"\binternal\x18\x06 \x01(\bR\binternal*m\n" +
+	"\binternal\x18\x06 \x01(\bR\binternal\x12!\n" +
+	"\fopen_subnets\x18\a \x03(\tR\vopenSubnets\x12-\n" +
+	"\x12trusted_interfaces\x18\b \x03(\tR\x11trustedInterfaces\x12\x1f\n" +
+	"\vsource_ipv4\x18\t \x01(\tR\n" +
+	"sourceIpv4\x12\x1f\n" +
+	"\vsource_ipv6\x18\n" +
+	" \x01(\tR\n" +
+	"sourceIpv6*m\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +
