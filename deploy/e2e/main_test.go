@@ -3,7 +3,7 @@
 //
 // Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
 // they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines, inside runs one in a container's network, questions and flood ask the resolver there, greeter and greet are a server and a client that tell which address the server sees.
+// on one of the two machines, inside runs one in a container's network, questions, flood and attack ask the resolver there, greeter and greet are a server and a client that tell which address the server sees.
 package e2e
 
 import (
@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		"host":      func() { runOn(host) },
 		"client":    func() { runOn(client) },
 		"inside":    func() { runOn(inside) },
+		"attack":    attackResolver,
 		"questions": askQuestions,
 		"flood":     floodQuestions,
 		"greeter":   greeter,
