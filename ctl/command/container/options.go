@@ -17,6 +17,7 @@ import (
 
 // options are the flags that run and create share.
 type options struct {
+	publishIgnored                                        string
 	name, workdir, user, entrypoint, hostname, domainname string
 	runtime, platform, pull, stopSignal                   string
 	ip, ip6, mac                                          string
@@ -81,6 +82,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL]`; ports may be ranges")
 	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
 		"Lead every protocol and port of the host's address `IP[,outgoing=false]` here, and have what is sent out leave as it")
+	f.StringVar(&o.publishIgnored, "publish-ignored", ignoredRefused, "What to do with -p where --network host would ignore it: refuse, or `warn`")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
 	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "Host `NAME` in the container")

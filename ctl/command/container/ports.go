@@ -1,13 +1,14 @@
 package container
 
 import (
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/portspec"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {
+func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
 	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll}
 	if err := o.addAttachments(cfg.Network); err != nil {
 		return err
@@ -17,6 +18,9 @@ func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error
 		return err
 	}
 	if cfg.Network.PublishAddresses, err = addressMappings(o.publishAddress); err != nil {
+		return err
+	}
+	if err := o.dropIgnored(c, cfg.Network); err != nil {
 		return err
 	}
 	for _, spec := range o.expose {
@@ -29,6 +33,28 @@ func (o *options) addNetwork(_ *cli.CLI, cfg *containerv1.ContainerConfig) error
 	}
 	return nil
 }
+
+// dropIgnored leaves out with a warning what host networking would ignore, if the user wants that; else the agent refuses it.
+func (o *options) dropIgnored(c *cli.CLI, net *containerv1.NetworkConfig) error {
+	switch o.publishIgnored {
+	case ignoredRefused:
+		return nil
+	case ignoredWarned:
+	default:
+		return fault.Invalidf("--publish-ignored "+o.publishIgnored, "publish_ignored", "it is %s or %s", ignoredRefused, ignoredWarned)
+	}
+	if net.GetMode() == "host" && len(net.GetPublish())+len(net.GetPublishAddresses()) > 0 || net.GetMode() == "host" && net.GetPublishAll() {
+		c.Warn("Published ports are discarded when using host network mode")
+		net.Publish, net.PublishAddresses, net.PublishAll = nil, nil, false
+	}
+	return nil
+}
+
+// What --publish-ignored can be.
+const (
+	ignoredRefused = "refuse"
+	ignoredWarned  = "warn"
+)
 
 func mapping(m portspec.Mapping) *natv1.PortMapping {
 	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort), HostPortEnd: uint32(m.HostPortEnd),

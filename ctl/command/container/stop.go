@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -23,7 +24,40 @@ func newStop(c *cli.CLI) *cobra.Command {
 		Short: "Stop one or more running containers: the stop signal, then SIGKILL after the timeout",
 		Args:  cli.AtLeast(1),
 	}
-	f := cmd.Flags()
+	o.flags(cmd.Flags())
+	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
+		return reference, o.stop(ctx, cl, cmd.Flags(), reference)
+	})
+	return cmd
+}
+
+func newRestart(c *cli.CLI) *cobra.Command {
+	var o stopOptions
+	cmd := &cobra.Command{
+		Use:   "restart [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Stop one or more containers if they run, and start them",
+		Args:  cli.AtLeast(1),
+	}
+	o.flags(cmd.Flags())
+	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
+		target, err := get(ctx, cl, reference)
+		if err != nil {
+			return reference, err
+		}
+		if target.GetConfig().GetAutoRemove() {
+			return reference, fault.New(fault.Busy, "container "+target.GetConfig().GetName(), "is removed when it stops, so it cannot be restarted",
+				fault.WithHint("run it without --rm"))
+		}
+		if err := o.stop(ctx, cl, cmd.Flags(), target.GetId()); err != nil {
+			return reference, err
+		}
+		_, err = start(ctx, cl, target.GetId())
+		return reference, err
+	})
+	return cmd
+}
+
+func (o *stopOptions) flags(f *pflag.FlagSet) {
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "time" {
 			name = "timeout"
@@ -32,13 +66,13 @@ func newStop(c *cli.CLI) *cobra.Command {
 	})
 	f.Uint32VarP(&o.timeout, "timeout", "t", 10, "`SECONDS` before SIGKILL; the container's own unless given")
 	f.StringVarP(&o.signal, "signal", "s", "", "`SIGNAL` to send first; the container's own unless given")
-	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
-		req := &containerv1.StopContainerRequest{Reference: reference, Signal: o.signal}
-		if f.Changed("timeout") {
-			req.TimeoutSeconds = &o.timeout
-		}
-		_, err := cl.Containers.StopContainer(ctx, req)
-		return reference, err
-	})
-	return cmd
+}
+
+func (o *stopOptions) stop(ctx context.Context, cl *client.Client, f *pflag.FlagSet, reference string) error {
+	req := &containerv1.StopContainerRequest{Reference: reference, Signal: o.signal}
+	if f.Changed("timeout") {
+		req.TimeoutSeconds = &o.timeout
+	}
+	_, err := cl.Containers.StopContainer(ctx, req)
+	return err
 }

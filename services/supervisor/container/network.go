@@ -187,7 +187,7 @@ func (a Attachment) Validate(subject string) error {
 }
 
 var publishHint = map[Mode]string{
-	ModeHost: "the container uses the host's ports directly: leave out -p",
+	ModeHost: "the container uses the host's ports directly: leave out -p, or give --publish-ignored=warn",
 	ModeNone: "the container has no network: leave out -p, or use --network bridge",
 }
 
