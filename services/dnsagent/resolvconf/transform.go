@@ -3,6 +3,7 @@ package resolvconf
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -40,10 +41,20 @@ var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 // are first, unless somebody wants it otherwise: they are those of other containers.
 func (c Conf) ForResolver() Conf {
 	out := Conf{Search: c.Search, Servers: []netip.Addr{resolver}, Options: slices.Clone(c.Options)}
-	if !slices.ContainsFunc(out.Options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+	out.Options = slices.DeleteFunc(out.Options, func(o string) bool { return strings.HasPrefix(o, ndots) && !validNdots(o) })
+	if !slices.ContainsFunc(out.Options, validNdots) {
 		out.Options = append(out.Options, "ndots:0")
 	}
 	return out
+}
+
+const ndots = "ndots:"
+
+// validNdots tells whether an option says how many dots a name must have to be asked for as it is first.
+func validNdots(option string) bool {
+	count, found := strings.CutPrefix(option, ndots)
+	_, err := strconv.ParseUint(count, 10, 31)
+	return found && err == nil
 }
 
 // NotResolver leaves out the embedded resolver's own address, which would ask itself.
