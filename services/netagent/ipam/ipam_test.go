@@ -1,6 +1,7 @@
 package ipam_test
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"testing"
@@ -65,14 +66,19 @@ func TestNoAddressIsGivenOutTwice(t *testing.T) {
 		pool := ipam.Pool{Subnet: netip.PrefixFrom(netip.MustParseAddr("10.0.0.0"), bits),
 			Reserved: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
 		book, model := ipam.NewBook(), map[string]map[netip.Addr]bool{"a": {}, "b": {}}
-		network := rapid.SampledFrom([]string{"a", "b"})
+		last := map[string]map[netip.Addr]string{"a": {}, "b": {}} // who had an address last
+		network, owner := rapid.SampledFrom([]string{"a", "b"}), rapid.SampledFrom([]string{"x", "y", "z"})
 		t.Repeat(map[string]func(*rapid.T){
 			"take": func(t *rapid.T) {
 				n := network.Draw(t, "network")
-				want, left := pool.Lowest(func(a netip.Addr) bool { return model[n][a] })
-				got, ok := book.Take(n, pool)
+				who := owner.Draw(t, "owner")
+				want, left := expected(pool, model[n], last[n], who)
+				got, ok := book.Take(n, pool, who)
 				if ok != left || got != want {
-					t.Fatalf("took %v, %v; want %v, %v", got, ok, want, left)
+					t.Fatalf("%s took %v, %v; want %v, %v", who, got, ok, want, left)
+				}
+				if last[n][got] != who {
+					delete(last[n], got)
 				}
 				if ok && (model[n][got] || !pool.Subnet.Contains(got) || got == pool.Reserved[0]) {
 					t.Fatalf("%v must not be given out", got)
@@ -87,6 +93,16 @@ func TestNoAddressIsGivenOutTwice(t *testing.T) {
 				book.Return(n, a)
 				delete(model[n], a)
 			},
+			"return for a while": func(t *rapid.T) {
+				n, who := network.Draw(t, "network"), owner.Draw(t, "owner")
+				a := netip.AddrFrom4([4]byte{10, 0, 0, rapid.ByteRange(0, 33).Draw(t, "address")})
+				book.ForgetOwner(n, who)
+				maps.DeleteFunc(last[n], func(_ netip.Addr, had string) bool { return had == who })
+				book.Remember(n, a, who)
+				last[n][a] = who
+				book.Return(n, a)
+				delete(model[n], a)
+			},
 			"restart": func(t *rapid.T) {
 				book = ipam.NewBook()
 				for n, taken := range model {
@@ -95,10 +111,26 @@ func TestNoAddressIsGivenOutTwice(t *testing.T) {
 							t.Fatalf("%v is taken in an empty book", a)
 						}
 					}
+					for a, who := range last[n] {
+						book.Remember(n, a, who)
+					}
 				}
 			},
 		})
 	})
+}
+
+// expected is what an owner must get: what it had last, or the lowest that nobody has had last, or the lowest.
+func expected(pool ipam.Pool, taken map[netip.Addr]bool, last map[netip.Addr]string, who string) (netip.Addr, bool) {
+	for a, had := range last {
+		if had == who && !taken[a] && pool.Automatic(a) {
+			return a, true
+		}
+	}
+	if a, ok := pool.Lowest(func(a netip.Addr) bool { return taken[a] || last[a] != "" }); ok {
+		return a, true
+	}
+	return pool.Lowest(func(a netip.Addr) bool { return taken[a] })
 }
 
 func TestTakersAtOnceGetDifferentAddresses(t *testing.T) {
@@ -110,7 +142,7 @@ func TestTakersAtOnceGetDifferentAddresses(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 200 {
-				a, ok := book.Take("a", pool)
+				a, ok := book.Take("a", pool, "")
 				if !ok {
 					t.Error("none is left")
 					return

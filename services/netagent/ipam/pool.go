@@ -37,6 +37,9 @@ func (p Pool) from() netip.Prefix {
 // Usable tells whether a container may have an address, if nobody else has it.
 func (p Pool) Usable(a netip.Addr) bool { return !p.kept(a) }
 
+// Automatic tells whether an address may be given to a container that asks for none by number.
+func (p Pool) Automatic(a netip.Addr) bool { return p.from().Contains(a) && !p.kept(a) }
+
 // kept tells whether an address is not for containers.
 func (p Pool) kept(a netip.Addr) bool {
 	if slices.Contains(p.Reserved, a) || !p.Subnet.Contains(a) {

@@ -96,7 +96,7 @@ func TestAddressesAreCounted(t *testing.T) {
 	}
 	check("an empty network", pool, 3, 5)
 	for range 5 {
-		book.Take("a", pool)
+		book.Take("a", pool, "")
 	}
 	check("a full one", pool, 8, 0)
 	book.Return("a", netip.MustParseAddr("10.0.0.3"))

@@ -119,12 +119,12 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 	return nil
 }
 
-// take leases the address that is asked for, or else the lowest free one.
+// take leases the address that is asked for, or else the one that the owner had last, or the lowest free one.
 func (m *Manager) take(owner string, n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
 	pool := p.Addresses()
 	want := askedOf(p, spec)
 	if !want.IsValid() {
-		addr, ok := m.book.Take(n.ID, pool)
+		addr, ok := m.book.Take(n.ID, pool, owner)
 		if !ok {
 			return addr, exhausted(n, p)
 		}

@@ -20,7 +20,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Kept) 
 	defer m.owners.lock(m.pinOf(owner))()
 	sb, ok := m.store.Sandbox(owner)
 	if keep.Addresses {
-		if err := m.reserveFixed(sb); err != nil {
+		if err := m.reserveFixed(sb, true); err != nil {
 			return err
 		}
 	}

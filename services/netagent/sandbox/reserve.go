@@ -27,7 +27,7 @@ func (m *Manager) Reserve(_ context.Context, owner string, specs []network.Endpo
 	}
 	defer m.owners.lock(m.pinOf(owner))()
 	before := m.store.Reservation(owner)
-	after, taken := store.Reservation{Owner: owner}, []store.Reserved(nil)
+	after, taken := store.Reservation{Owner: owner, Last: before.Last}, []store.Reserved(nil)
 	for i, n := range nets {
 		wanted, fresh, err := m.reserve(owner, n.Network, specs[i])
 		after.Addresses, taken = append(after.Addresses, wanted...), append(taken, fresh...)
@@ -92,11 +92,14 @@ func (m *Manager) leased(owner string, r store.Reserved) bool {
 	})
 }
 
-// holdReserved marks all that is reserved as taken.
+// holdReserved marks all that is reserved as taken, and remembers who had what last.
 func (m *Manager) holdReserved() {
 	for _, r := range m.store.Reservations() {
 		for _, a := range r.Addresses {
 			m.book.Hold(a.NetworkID, a.Address)
+		}
+		for _, a := range r.Last {
+			m.book.Remember(a.NetworkID, a.Address, r.Owner)
 		}
 	}
 }
@@ -107,38 +110,66 @@ func (m *Manager) unhold(all []store.Reserved) {
 	}
 }
 
-// reserveFixed reserves what a sandbox has that was asked for by number, beside what is reserved for its owner already.
-func (m *Manager) reserveFixed(sb network.Sandbox) error {
+// reserveFixed reserves what a sandbox has that was asked for by number, beside what is reserved for its owner already. With remember
+// the rest is noted as what the owner had last.
+func (m *Manager) reserveFixed(sb network.Sandbox, remember bool) error {
 	r := m.store.Reservation(sb.Owner)
-	all := slices.Clone(r.Addresses)
+	all, last := slices.Clone(r.Addresses), r.Last
 	for _, a := range store.FixedOf(sb) {
 		if !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
-	if len(all) == len(r.Addresses) {
+	if remember && len(sb.Endpoints) > 0 {
+		last = store.LastOf(sb)
+	}
+	if len(all) == len(r.Addresses) && slices.Equal(last, r.Last) {
 		return nil
 	}
-	return m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all})
+	if err := m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all, Last: last}); err != nil {
+		return err
+	}
+	m.forgetLast(r)
+	for _, a := range last {
+		m.book.Remember(a.NetworkID, a.Address, sb.Owner)
+	}
+	return nil
 }
 
-// unreserve ends what is reserved for an owner, on one network or with an empty id on all, but for what its sandbox has.
+func (m *Manager) forgetLast(r store.Reservation) {
+	for _, a := range r.Last {
+		m.book.ForgetOwner(a.NetworkID, r.Owner)
+	}
+}
+
+// unreserve ends what is reserved and remembered for an owner, on one network or with an empty id on all, but for what its sandbox has.
 func (m *Manager) unreserve(owner, networkID string) error {
 	r := m.store.Reservation(owner)
-	var left, gone []store.Reserved
+	elsewhere := func(a store.Reserved) bool { return networkID != "" && a.NetworkID != networkID }
+	var left, gone, last []store.Reserved
 	for _, a := range r.Addresses {
-		if networkID != "" && a.NetworkID != networkID {
+		if elsewhere(a) {
 			left = append(left, a)
 		} else if !m.leased(owner, a) {
 			gone = append(gone, a)
 		}
 	}
-	if len(left) == len(r.Addresses) {
+	for _, a := range r.Last {
+		if elsewhere(a) {
+			last = append(last, a)
+		}
+	}
+	if len(left) == len(r.Addresses) && len(last) == len(r.Last) {
 		return nil
 	}
-	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left}); err != nil {
+	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left, Last: last}); err != nil {
 		return err
 	}
 	m.unhold(gone)
+	for _, a := range r.Last {
+		if !elsewhere(a) {
+			m.book.ForgetOwner(a.NetworkID, owner)
+		}
+	}
 	return nil
 }

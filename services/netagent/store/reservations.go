@@ -16,6 +16,8 @@ var reservations = state.NewTable("reservations", func(r *Reservation) string { 
 type Reservation struct {
 	Owner     string
 	Addresses []Reserved
+	// Last are addresses that the owner had without asking for them, and gets again if nobody has needed them meanwhile.
+	Last []Reserved `json:",omitempty"`
 }
 
 // Reserved is an address on a network.
@@ -47,10 +49,24 @@ func (s *Store) Reservations() []Reservation {
 	return out
 }
 
+// LastOf are the addresses of a sandbox that were not asked for by number.
+func LastOf(sb network.Sandbox) []Reserved {
+	fixed := FixedOf(sb)
+	var out []Reserved
+	for _, e := range sb.Endpoints {
+		for _, p := range e.Addresses() {
+			if r := (Reserved{e.NetworkID, p.Addr()}); !slices.Contains(fixed, r) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
 // PutReservation stores what is reserved for an owner, in place of what was. Conflict if a network is gone, or about to go.
 func (s *Store) PutReservation(r Reservation) error {
 	return s.db.Update(func(tx *state.Tx) error {
-		for _, a := range r.Addresses {
+		for _, a := range slices.Concat(r.Addresses, r.Last) {
 			if n, ok := networks.Get(tx, a.NetworkID); !ok || n.Deleting {
 				return fault.New(fault.Conflict, "network of "+a.Address.String(), "was deleted meanwhile", fault.WithHint("choose another network"))
 			}
@@ -60,7 +76,7 @@ func (s *Store) PutReservation(r Reservation) error {
 }
 
 func putReservation(tx *state.Tx, r Reservation) error {
-	if len(r.Addresses) > 0 {
+	if len(r.Addresses)+len(r.Last) > 0 {
 		return reservations.Put(tx, &r)
 	}
 	_, err := reservations.Delete(tx, r.Owner)
@@ -70,11 +86,12 @@ func putReservation(tx *state.Tx, r Reservation) error {
 // dropReservations ends those on a network.
 func dropReservations(tx *state.Tx, networkID string) error {
 	for _, r := range slices.Collect(reservations.All(tx)) {
-		left := slices.DeleteFunc(slices.Clone(r.Addresses), func(a Reserved) bool { return a.NetworkID == networkID })
-		if len(left) == len(r.Addresses) {
+		there := func(a Reserved) bool { return a.NetworkID == networkID }
+		left, last := slices.DeleteFunc(slices.Clone(r.Addresses), there), slices.DeleteFunc(slices.Clone(r.Last), there)
+		if len(left) == len(r.Addresses) && len(last) == len(r.Last) {
 			continue
 		}
-		if err := putReservation(tx, Reservation{r.Owner, left}); err != nil {
+		if err := putReservation(tx, Reservation{r.Owner, left, last}); err != nil {
 			return err
 		}
 	}

@@ -297,9 +297,17 @@ func (f fakeSandboxes) ReserveAddresses(_ context.Context, req *networkv1.Reserv
 	return &networkv1.ReserveAddressesResponse{}, f.h.step("reserve addresses")
 }
 
+// fixed tells whether a container asks for an address by number.
+func (h *host) fixed(uid string) bool {
+	c, err := h.store.GetContainer(uid)
+	return err == nil && c.Config.Network.Fixed()
+}
+
 func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest, _ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
 	if req.GetKeepAddresses() {
-		f.h.hold(req.GetOwner(), "addresses")
+		if f.h.fixed(req.GetOwner()) {
+			f.h.hold(req.GetOwner(), "addresses")
+		}
 	} else if err := f.h.drop(req.GetOwner(), "addresses"); err != nil {
 		return nil, err
 	}

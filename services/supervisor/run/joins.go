@@ -131,7 +131,8 @@ func (r *Runner) leave(ctx context.Context, uid string) error {
 	if r.joins.any(owner) || r.lives.of(owner) != nil {
 		return nil
 	}
-	_, err = r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner})
+	_, gone := r.Store.GetContainer(owner)
+	_, err = r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner, KeepAddresses: gone == nil})
 	_, nerr := r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: owner})
 	return errors.Join(err, nerr)
 }

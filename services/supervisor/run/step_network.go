@@ -32,10 +32,11 @@ func (l *launch) joinNetwork(after string) saga.Step {
 	}
 }
 
-// keepsAddresses tells whether the container goes on to be there: then the addresses that it asked for by number stay its own.
+// keepsAddresses tells whether the container goes on to be there: then the addresses that it asked for by number stay its
+// own, and it gets the others again if nobody has needed them meanwhile.
 func (l *launch) keepsAddresses() bool {
 	c, err := l.r.Store.GetContainer(l.id)
-	if err != nil || !c.Config.Network.Fixed() {
+	if err != nil {
 		return false
 	}
 	switch c.Status {
