@@ -21,7 +21,7 @@ import (
 
 // Group is `fairlead network`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newDisconnect(c), newList(c), newPrune(c), newRemove(c),
+	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newEdit(c), newDisconnect(c), newList(c), newPrune(c), newRemove(c),
 		c.InspectCommand("network", Document))
 }
 

@@ -46,6 +46,10 @@ func (fakeNetworks) Create(_ context.Context, w network.Wanted) (network.Network
 	return n, err
 }
 
+func (fakeNetworks) Edit(_ context.Context, ref string, e network.Edit) (network.Network, error) {
+	return e.Apply(network.Network{Name: ref, Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1")}}})
+}
+
 func (fakeNetworks) Delete(_ context.Context, ref string) (string, error) {
 	if ref != "n1" {
 		return "", fault.NotFoundf("network "+ref, "not found")

@@ -57,6 +57,30 @@ func (h *networkHandler) CreateNetwork(ctx context.Context, req *networkv1.Creat
 	return &networkv1.CreateNetworkResponse{Network: h.out(n)}, nil
 }
 
+// EditNetwork changes one.
+func (h *networkHandler) EditNetwork(ctx context.Context, req *networkv1.EditNetworkRequest) (*networkv1.EditNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	edit := network.Edit{Labels: req.GetLabels()}
+	if req.Mtu != nil {
+		mtu := int(req.GetMtu())
+		edit.MTU = &mtu
+	}
+	for _, text := range req.GetSubnets() {
+		subnet, err := prefixIn("network "+req.GetReference(), "subnet", text)
+		if err != nil {
+			return nil, err
+		}
+		edit.Subnets = append(edit.Subnets, subnet)
+	}
+	n, err := h.networks.Edit(ctx, req.GetReference(), edit)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.EditNetworkResponse{Network: h.out(n)}, nil
+}
+
 // DeleteNetwork deletes one.
 func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.DeleteNetworkRequest) (*networkv1.DeleteNetworkResponse, error) {
 	if req.GetReference() == "" {

@@ -15,6 +15,7 @@ import (
 // Networks makes and deletes networks, and tells which there are.
 type Networks interface {
 	Create(context.Context, network.Wanted) (network.Network, error)
+	Edit(ctx context.Context, ref string, edit network.Edit) (network.Network, error)
 	Delete(ctx context.Context, ref string) (networkID string, err error)
 	// Counts tells how full a network's pools are, in their order.
 	Counts(network.Network) []ipam.Count

@@ -121,16 +121,9 @@ func (h *Host) fixAddresses(l netlink.Link, want Bridge) (changes []string, err 
 func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip.Prefix, shared bool) (changes []string, err error) {
 	there := map[netip.Prefix]bool{}
 	for _, a := range have {
-		p := prefixOf(a.IPNet)
-		if there[p] = true; shared || slices.Contains(wanted, p) || p.Addr().IsLinkLocalUnicast() {
-			continue
-		}
-		if err := retry(func() error { return h.handle.AddrDel(l, &a) }); err != nil && !missing(err) {
-			return changes, fmt.Errorf("take address %s off: %w", p, err)
-		}
-		changes = append(changes, "without address "+p.String())
+		there[prefixOf(a.IPNet)] = true
 	}
-	for _, p := range wanted {
+	for _, p := range wanted { // first, so that an address whose length changes is there all the time
 		if there[p] {
 			continue
 		}
@@ -138,6 +131,16 @@ func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip
 			return changes, err
 		}
 		changes = append(changes, "address "+p.String())
+	}
+	for _, a := range have {
+		p := prefixOf(a.IPNet)
+		if shared || slices.Contains(wanted, p) || p.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		if err := retry(func() error { return h.handle.AddrDel(l, &a) }); err != nil && !missing(err) {
+			return changes, fmt.Errorf("take address %s off: %w", p, err)
+		}
+		changes = append(changes, "without address "+p.String())
 	}
 	return changes, nil
 }

@@ -54,6 +54,8 @@ type Config struct {
 	Ground Ground
 	// Parents is asked for networks that have one.
 	Parents Parents
+	// Refit has the containers on a network follow a change of it.
+	Refit func(network.Network) error
 	// Space is where subnets come from that nobody gives; nil means Docker's ranges, and IPv6 addresses of the host's own.
 	Space network.Space
 	// Nameservers are the host's, which no chosen subnet may hide.

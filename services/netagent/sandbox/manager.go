@@ -27,6 +27,8 @@ type Driver interface {
 	// Detach ends the endpoint's traffic, so that its addresses can be given to others. It needs neither the namespace nor
 	// the endpoint to be there.
 	Detach(network.Network, string, network.Endpoint) error
+	// Refit has an endpoint in its namespace follow a change of the network.
+	Refit(*kernel.Namespace, network.Network, network.Endpoint) error
 	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.
 	Remove(network.Network, network.Sandbox, network.Endpoint) error
 }

@@ -122,6 +122,15 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
 }
 
+// Refit has an endpoint follow a change of the network: its MTU and the length of its addresses.
+func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+	err := d.host.SetMTU(e.HostInterface, n.MTU)
+	if err == nil {
+		err = ns.Refit(e.Interface, e.Addresses(), n.MTU)
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot change "+e.Interface)
+}
+
 func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer}
 }

@@ -107,6 +107,11 @@ func unknown(n network.Network) error {
 			network.DriverMacvlan: "MACVLAN", network.DriverIPvlan: "IPVLAN"}[n.Driver]))
 }
 
+// Refit has an endpoint follow a change of the network: its MTU and the length of its addresses.
+func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+	return fault.Wrap(ns.Refit(e.Interface, e.Addresses(), n.MTU), fault.Internal, n.Subject(), "cannot change "+e.Interface)
+}
+
 // Detach ends the host's way to an endpoint. Its interface vanishes with its namespace. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, _ string, e network.Endpoint) error {
 	return fault.Wrap(d.forget(n, e), fault.Internal, n.Subject(), "cannot detach "+e.Interface)

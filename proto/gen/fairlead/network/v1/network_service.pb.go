@@ -260,6 +260,125 @@ func (x *CreateNetworkResponse) GetNetwork() *Network {
 	return nil
 }
 
+// EditNetworkRequest says what is to be different. What is not given stays.
+type EditNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, id, or unique id prefix.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The MTU in bytes of its links, those of running containers too.
+	Mtu *uint32 `protobuf:"varint,2,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
+	// Larger subnets in CIDR form, each in the place of one that lies in it.
+	Subnets []string `protobuf:"bytes,3,rep,name=subnets,proto3" json:"subnets,omitempty"`
+	// Labels to write on it; one with an empty value is taken off.
+	Labels        map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EditNetworkRequest) Reset() {
+	*x = EditNetworkRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EditNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EditNetworkRequest) ProtoMessage() {}
+
+func (x *EditNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EditNetworkRequest.ProtoReflect.Descriptor instead.
+func (*EditNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EditNetworkRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *EditNetworkRequest) GetMtu() uint32 {
+	if x != nil && x.Mtu != nil {
+		return *x.Mtu
+	}
+	return 0
+}
+
+func (x *EditNetworkRequest) GetSubnets() []string {
+	if x != nil {
+		return x.Subnets
+	}
+	return nil
+}
+
+func (x *EditNetworkRequest) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// EditNetworkResponse tells what has become of it.
+type EditNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network.
+	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EditNetworkResponse) Reset() {
+	*x = EditNetworkResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EditNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EditNetworkResponse) ProtoMessage() {}
+
+func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EditNetworkResponse.ProtoReflect.Descriptor instead.
+func (*EditNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EditNetworkResponse) GetNetwork() *Network {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
 // DeleteNetworkRequest names one network.
 type DeleteNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -271,7 +390,7 @@ type DeleteNetworkRequest struct {
 
 func (x *DeleteNetworkRequest) Reset() {
 	*x = DeleteNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +402,7 @@ func (x *DeleteNetworkRequest) String() string {
 func (*DeleteNetworkRequest) ProtoMessage() {}
 
 func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +415,7 @@ func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DeleteNetworkRequest) GetReference() string {
@@ -317,7 +436,7 @@ type DeleteNetworkResponse struct {
 
 func (x *DeleteNetworkResponse) Reset() {
 	*x = DeleteNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +448,7 @@ func (x *DeleteNetworkResponse) String() string {
 func (*DeleteNetworkResponse) ProtoMessage() {}
 
 func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +461,7 @@ func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteNetworkResponse) GetId() string {
@@ -361,7 +480,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +492,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +505,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
 }
 
 // ListNetworksResponse holds them.
@@ -400,7 +519,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -412,7 +531,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -425,7 +544,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -446,7 +565,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +577,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +590,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetNetworkRequest) GetReference() string {
@@ -492,7 +611,7 @@ type GetNetworkResponse struct {
 
 func (x *GetNetworkResponse) Reset() {
 	*x = GetNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +623,7 @@ func (x *GetNetworkResponse) String() string {
 func (*GetNetworkResponse) ProtoMessage() {}
 
 func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +636,7 @@ func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*GetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetNetworkResponse) GetNetwork() *Network {
@@ -536,7 +655,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +667,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +680,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{11}
 }
 
 // DiagnoseResponse holds what was found.
@@ -575,7 +694,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +706,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +719,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
@@ -642,6 +761,17 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateNetworkResponse\x126\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xf3\x01\n" +
+	"\x12EditNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x15\n" +
+	"\x03mtu\x18\x02 \x01(\rH\x00R\x03mtu\x88\x01\x01\x12\x18\n" +
+	"\asubnets\x18\x03 \x03(\tR\asubnets\x12K\n" +
+	"\x06labels\x18\x04 \x03(\v23.fairlead.network.v1.EditNetworkRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
+	"\x04_mtu\"M\n" +
+	"\x13EditNetworkResponse\x126\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"4\n" +
 	"\x14DeleteNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"'\n" +
@@ -656,10 +786,11 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xfd\x03\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xdf\x04\n" +
 	"\x0eNetworkService\x12W\n" +
 	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
-	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12f\n" +
+	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
+	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12f\n" +
 	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
 	"\n" +
@@ -677,49 +808,56 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*CreateNetworkRequest)(nil),  // 0: fairlead.network.v1.CreateNetworkRequest
 	(*PoolSpec)(nil),              // 1: fairlead.network.v1.PoolSpec
 	(*CreateNetworkResponse)(nil), // 2: fairlead.network.v1.CreateNetworkResponse
-	(*DeleteNetworkRequest)(nil),  // 3: fairlead.network.v1.DeleteNetworkRequest
-	(*DeleteNetworkResponse)(nil), // 4: fairlead.network.v1.DeleteNetworkResponse
-	(*ListNetworksRequest)(nil),   // 5: fairlead.network.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 6: fairlead.network.v1.ListNetworksResponse
-	(*GetNetworkRequest)(nil),     // 7: fairlead.network.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),    // 8: fairlead.network.v1.GetNetworkResponse
-	(*DiagnoseRequest)(nil),       // 9: fairlead.network.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 10: fairlead.network.v1.DiagnoseResponse
-	nil,                           // 11: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 12: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 13: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	(*Network)(nil),               // 14: fairlead.network.v1.Network
-	(*v1.Finding)(nil),            // 15: fairlead.host.v1.Finding
+	(*EditNetworkRequest)(nil),    // 3: fairlead.network.v1.EditNetworkRequest
+	(*EditNetworkResponse)(nil),   // 4: fairlead.network.v1.EditNetworkResponse
+	(*DeleteNetworkRequest)(nil),  // 5: fairlead.network.v1.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil), // 6: fairlead.network.v1.DeleteNetworkResponse
+	(*ListNetworksRequest)(nil),   // 7: fairlead.network.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 8: fairlead.network.v1.ListNetworksResponse
+	(*GetNetworkRequest)(nil),     // 9: fairlead.network.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),    // 10: fairlead.network.v1.GetNetworkResponse
+	(*DiagnoseRequest)(nil),       // 11: fairlead.network.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 12: fairlead.network.v1.DiagnoseResponse
+	nil,                           // 13: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 14: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 15: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 16: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	(*Network)(nil),               // 17: fairlead.network.v1.Network
+	(*v1.Finding)(nil),            // 18: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	11, // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	12, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	13, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	14, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	14, // 5: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	14, // 6: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	15, // 7: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	9,  // 8: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	0,  // 9: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	3,  // 10: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	5,  // 11: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	7,  // 12: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	10, // 13: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	2,  // 14: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	4,  // 15: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	6,  // 16: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	8,  // 17: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	13, // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	14, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	15, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	17, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	16, // 5: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	17, // 6: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	17, // 7: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	17, // 8: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	18, // 9: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	11, // 10: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	0,  // 11: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	3,  // 12: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
+	5,  // 13: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	7,  // 14: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	9,  // 15: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	12, // 16: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	2,  // 17: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	4,  // 18: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
+	6,  // 19: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	8,  // 20: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	10, // 21: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -729,13 +867,14 @@ func file_fairlead_network_v1_network_service_proto_init() {
 	}
 	file_fairlead_network_v1_network_proto_init()
 	file_fairlead_network_v1_network_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_fairlead_network_v1_network_service_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

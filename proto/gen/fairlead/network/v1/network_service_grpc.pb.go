@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	NetworkService_Diagnose_FullMethodName      = "/fairlead.network.v1.NetworkService/Diagnose"
 	NetworkService_CreateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/CreateNetwork"
+	NetworkService_EditNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/EditNetwork"
 	NetworkService_DeleteNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/DeleteNetwork"
 	NetworkService_ListNetworks_FullMethodName  = "/fairlead.network.v1.NetworkService/ListNetworks"
 	NetworkService_GetNetwork_FullMethodName    = "/fairlead.network.v1.NetworkService/GetNetwork"
@@ -38,6 +39,10 @@ type NetworkServiceClient interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
+	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost. If it fails, all is
+	// as before. PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap
+	// another network's.
+	EditNetwork(ctx context.Context, in *EditNetworkRequest, opts ...grpc.CallOption) (*EditNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
 	// ListNetworks answers all networks, by name.
@@ -68,6 +73,16 @@ func (c *networkServiceClient) CreateNetwork(ctx context.Context, in *CreateNetw
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateNetworkResponse)
 	err := c.cc.Invoke(ctx, NetworkService_CreateNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *networkServiceClient) EditNetwork(ctx context.Context, in *EditNetworkRequest, opts ...grpc.CallOption) (*EditNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EditNetworkResponse)
+	err := c.cc.Invoke(ctx, NetworkService_EditNetwork_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +131,10 @@ type NetworkServiceServer interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
+	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost. If it fails, all is
+	// as before. PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap
+	// another network's.
+	EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
 	// ListNetworks answers all networks, by name.
@@ -137,6 +156,9 @@ func (UnimplementedNetworkServiceServer) Diagnose(context.Context, *DiagnoseRequ
 }
 func (UnimplementedNetworkServiceServer) CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateNetwork not implemented")
+}
+func (UnimplementedNetworkServiceServer) EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EditNetwork not implemented")
 }
 func (UnimplementedNetworkServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
@@ -200,6 +222,24 @@ func _NetworkService_CreateNetwork_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NetworkServiceServer).CreateNetwork(ctx, req.(*CreateNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NetworkService_EditNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EditNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).EditNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_EditNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).EditNetwork(ctx, req.(*EditNetworkRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -272,6 +312,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateNetwork",
 			Handler:    _NetworkService_CreateNetwork_Handler,
+		},
+		{
+			MethodName: "EditNetwork",
+			Handler:    _NetworkService_EditNetwork_Handler,
 		},
 		{
 			MethodName: "DeleteNetwork",
