@@ -116,7 +116,8 @@ func TestInfoShowsTheHost(t *testing.T) {
 	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "1.2", KernelVersion: "6.1", Os: "linux", Architecture: "amd64",
 		CgroupVersion: "2", Runtime: "/usr/bin/crun", DataRoot: "/d", ExecRoot: "/e", NetworkDrivers: []string{"bridge", "host", "null"},
 		DefaultNetworkDriver: "bridge", Containers: map[string]uint32{"running": 2, "exited": 1}, Images: 4, Warnings: []string{"no sctp"}})},
-		"Diagnose": {clienttest.Answers(&natv1.DiagnoseResponse{Backend: "nftables"})}, "GetConfig": {clienttest.Answers(&agentv1.GetConfigResponse{})}}
+		"Diagnose": {clienttest.Answers(&natv1.DiagnoseResponse{Backend: "nftables"})}, "GetConfig": {clienttest.Answers(&agentv1.GetConfigResponse{})},
+		"ListNetworks": {clienttest.Answers(&networkv1.ListNetworksResponse{})}}
 	checkAll(t, []row{
 		{args: "info", script: info, stderr: "WARNING: no sctp\n", stdout: "Agent Version: 1.2\nContainers: 3\n Running: 2\n Created: 0\n Exited: 1\nImages: 4\n" +
 			"Network Drivers: bridge host null\nDefault Network Driver: bridge\nFirewall Backend: nftables\nDefault Address Pools: Docker's\nDefault Runtime: /usr/bin/crun\nCgroup Version: 2\n" +

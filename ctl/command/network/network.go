@@ -90,6 +90,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, fits func(*networkv1.
 		if !fits(n) {
 			continue
 		}
+		c.Warn(n.GetWarnings()...)
 		r := rowOf(n)
 		if !o.noTrunc {
 			r.ID = id.Short(r.ID)

@@ -14,6 +14,7 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
 // Commands are those that stand at the top level.
@@ -93,6 +94,13 @@ func more(ctx context.Context, cl *client.Client, i *info) {
 	guards, err := cl.Guards.Diagnose(ctx, &natv1.DiagnoseRequest{Brief: true})
 	if i.FirewallBackend = guards.GetBackend(); err != nil {
 		i.Warnings = append(i.Warnings, "natagent does not answer: "+err.Error())
+	}
+	networks, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
+	if err != nil {
+		i.Warnings = append(i.Warnings, "netagent does not answer: "+err.Error())
+	}
+	for _, n := range networks.GetNetworks() {
+		i.Warnings = append(i.Warnings, n.GetWarnings()...)
 	}
 	config, err := cl.Config.GetConfig(ctx, &agentv1.GetConfigRequest{})
 	if err != nil {

@@ -57,6 +57,10 @@ func (fakeNetworks) Delete(_ context.Context, ref string) (string, error) {
 	return "1d", nil
 }
 
+func (fakeNetworks) Warner() func(network.Network) []string {
+	return func(network.Network) []string { return nil }
+}
+
 func (fakeNetworks) Counts(n network.Network) []ipam.Count { return make([]ipam.Count, len(n.Pools)) }
 
 func defaultBridge() network.Network {

@@ -26,8 +26,11 @@ func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (
 // ListNetworks answers all networks, by name.
 func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
 	out := &networkv1.ListNetworksResponse{}
+	warnings := h.networks.Warner()
 	for _, n := range h.networks.List() {
-		out.Networks = append(out.Networks, h.out(n))
+		one := h.out(n)
+		one.Warnings = warnings(n)
+		out.Networks = append(out.Networks, one)
 	}
 	return out, nil
 }

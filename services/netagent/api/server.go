@@ -19,6 +19,8 @@ type Networks interface {
 	Delete(ctx context.Context, ref string) (networkID string, err error)
 	// Counts tells how full a network's pools are, in their order.
 	Counts(network.Network) []ipam.Count
+	// Warner answers what tells what an administrator should know of a network.
+	Warner() func(network.Network) []string
 	List() []network.Network
 	Find(ref string) (network.Network, error)
 }

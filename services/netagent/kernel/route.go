@@ -10,16 +10,30 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Routes answers where the host's routes of its main table lead to, but for default routes.
-func (h *Host) Routes() ([]netip.Prefix, error) {
+// Route is where a route of the host leads, and by which link; empty for one without a link.
+type Route struct {
+	To   netip.Prefix
+	Link string
+}
+
+// Routes answers the host's routes of its main table, but for default routes.
+func (h *Host) Routes() ([]Route, error) {
 	all, err := retried(func() ([]netlink.Route, error) { return h.handle.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	var out []netip.Prefix
+	links, err := h.Links()
+	if err != nil {
+		return nil, err
+	}
+	names := map[int]string{}
+	for _, l := range links {
+		names[l.Index] = l.Name
+	}
+	var out []Route
 	for _, r := range all {
 		if p := prefixOf(r.Dst); p.IsValid() && p.Bits() > 0 && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
-			out = append(out, p.Masked())
+			out = append(out, Route{p.Masked(), names[r.LinkIndex]})
 		}
 	}
 	return out, nil

@@ -23,7 +23,7 @@ import (
 // Host is what must be known of the host to choose bridges and subnets.
 type Host interface {
 	Link(name string) (kernel.Link, bool, error)
-	Routes() ([]netip.Prefix, error)
+	Routes() ([]kernel.Route, error)
 }
 
 // Guard asks natagent. When it acknowledges a network, that is put on the host before Put returns.

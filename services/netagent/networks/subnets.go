@@ -98,8 +98,8 @@ func (m *Manager) foreign() ([]netip.Prefix, error) {
 	}
 	out := []netip.Prefix{}
 	for _, r := range routes {
-		if r.Bits() >= shortestRoute {
-			out = append(out, r)
+		if r.To.Bits() >= shortestRoute {
+			out = append(out, r.To)
 		}
 	}
 	for _, a := range m.Nameservers() {
@@ -117,4 +117,27 @@ func clash(n network.Network, subnet netip.Prefix, ours map[netip.Prefix]string)
 		}
 	}
 	return nil
+}
+
+// Warner answers what tells of a network which routes of the host overlap its subnets, as one that came later may: what is sent there
+// goes one of two ways. A network on a link of the host shares its subnet with that on purpose. The routes are read once.
+func (m *Manager) Warner() func(network.Network) []string {
+	routes, err := m.Host.Routes()
+	if err != nil {
+		return func(network.Network) []string { return nil } // whoever makes a network is told
+	}
+	return func(n network.Network) (out []string) {
+		if n.Parented() {
+			return nil
+		}
+		for _, p := range n.Pools {
+			for _, r := range routes {
+				if r.Link != n.Bridge && r.To.Bits() >= shortestRoute && r.To.Overlaps(p.Subnet) {
+					out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+r.To.String()+" by "+r.Link+
+						": one of them is not reached; move the network or the route")
+				}
+			}
+		}
+		return out
+	}
 }

@@ -111,7 +111,10 @@ type Network struct {
 	// True if its containers get IPv6 addresses.
 	Ipv6 bool `protobuf:"varint,15,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	// The host address that ports are published on where none is given; empty means all of the host's.
-	HostBinding   string `protobuf:"bytes,16,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
+	HostBinding string `protobuf:"bytes,16,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
+	// What an administrator should know of it, one line each: a route of the host that overlaps a subnet, for example.
+	// Only in the answer of ListNetworks.
+	Warnings      []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +259,13 @@ func (x *Network) GetHostBinding() string {
 		return x.HostBinding
 	}
 	return ""
+}
+
+func (x *Network) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // Pool is one subnet of a network.
@@ -607,7 +617,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x05\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x05\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -630,7 +640,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\binternal\x18\r \x01(\bR\binternal\x12\x12\n" +
 	"\x04ipv4\x18\x0e \x01(\bR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x0f \x01(\bR\x04ipv6\x12!\n" +
-	"\fhost_binding\x18\x10 \x01(\tR\vhostBinding\x1a9\n" +
+	"\fhost_binding\x18\x10 \x01(\tR\vhostBinding\x12\x1a\n" +
+	"\bwarnings\x18\x11 \x03(\tR\bwarnings\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
