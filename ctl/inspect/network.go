@@ -232,11 +232,16 @@ type Network struct {
 	EnableIPv6 bool
 	IPAM       IPAM
 	Internal   bool
+	ConfigFrom ConfigFrom
+	ConfigOnly bool
 	Containers map[string]NetworkContainer
 	Options    map[string]string
 	Labels     map[string]string
 	Status     NetworkStatus
 }
+
+// ConfigFrom is where a network's configuration comes from.
+type ConfigFrom struct{ Network string }
 
 // IPAM is where a network's addresses come from.
 type IPAM struct {
@@ -278,7 +283,8 @@ type SubnetStatus struct {
 // given; for the default bridge, which nobody has made, those that it has.
 func OfNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
 	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
-		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(), IPAM: IPAM{Driver: "default", Config: []Pool{}},
+		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
+		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: "default", Config: []Pool{}},
 		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {

@@ -16,6 +16,8 @@ type createOptions struct {
 	subnets, ranges, gateways, aux []string
 	labels, options                []string
 	internal, ipv4, ipv6           bool
+	configOnly                     bool
+	configFrom                     string
 }
 
 func newCreate(c *cli.CLI) *cobra.Command {
@@ -61,13 +63,16 @@ ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to 
 	f.BoolVar(&o.internal, "internal", false, "Let nothing in or out")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Give containers IPv4 addresses")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Give containers IPv6 addresses")
+	f.BoolVar(&o.configOnly, "config-only", false, "Make no network, but a configuration for others")
+	f.StringVar(&o.configFrom, "config-from", "", "Take the configuration of `NETWORK`, which was made with --config-only")
 	f.StringArrayVar(&o.labels, "label", nil, "Label with a `KEY[=VALUE]`")
 	f.StringArrayVarP(&o.options, "opt", "o", nil, "Driver option `KEY=VALUE`")
 	return cmd
 }
 
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
-	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal}
+	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
+		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom}
 	pools, err := networkspec.Pools(o.subnets, o.ranges, o.gateways, o.aux)
 	if err != nil {
 		return nil, err

@@ -39,12 +39,27 @@ func (h *Host) AddChild(c Child, unique string, ns *Namespace) error {
 	return nil
 }
 
-// AddHostChild makes the interface on the host itself.
-func (h *Host) AddHostChild(c Child, alias string) error {
+// AddHostChild makes the interface on the host itself, with sysctls that are set before it is up. Those of IPv6 are left out where the
+// kernel has none.
+func (h *Host) AddHostChild(c Child, alias string, settings []Sysctl) error {
 	if err := retry(func() error { return h.handle.LinkAdd(c.link(nil)) }); err != nil {
 		return fmt.Errorf("make %s: %w", c.Name, err)
 	}
-	return h.markUp(c.Name, alias)
+	err := h.inside(func() error {
+		for _, s := range settings {
+			if err := s.write(); err != nil && !missing(err) {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		return h.markUp(c.Name, alias)
+	}
+	if link, lookErr := h.link(c.Name); lookErr == nil {
+		err = errors.Join(err, h.handle.LinkDel(link))
+	}
+	return err
 }
 
 func (c Child) link(namespace any) netlink.Link {

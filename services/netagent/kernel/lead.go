@@ -40,9 +40,18 @@ func (h *Host) SetUp(name string) error {
 	return wrap("set "+name+" up", err)
 }
 
-// PutHostRoute leads one address to a link, in place of any other route for it.
+// PutHostRoute leads one address to a link. A route for it that others have laid by another link stays.
 func (h *Host) PutHostRoute(link int, to netip.Addr, from Source) error {
 	route := &netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())), Src: from.Addr.AsSlice(), Scope: netlink.SCOPE_LINK}
+	have, err := retried(func() ([]netlink.Route, error) {
+		return h.handle.RouteListFiltered(familyOf(to), &netlink.Route{Dst: route.Dst}, netlink.RT_FILTER_DST)
+	})
+	if err != nil {
+		return fmt.Errorf("list routes to %s: %w", to, err)
+	}
+	if slices.ContainsFunc(have, func(r netlink.Route) bool { return r.LinkIndex != link }) {
+		return nil
+	}
 	return wrap("route to "+to.String(), retry(func() error { return h.handle.RouteReplace(route) }))
 }
 

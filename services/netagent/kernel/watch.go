@@ -16,13 +16,13 @@ type Change struct {
 	Unknown bool   // the kernel had more to tell than we could hear: anything may have changed
 }
 
-// Watch tells of each change of a link or an IPv4 address until ctx ends. It returns nil then, and an error if it cannot listen.
+// Watch tells of each change of a link or an address until ctx ends. It returns nil then, and an error if it cannot listen.
 func (h *Host) Watch(ctx context.Context, tell func(Change)) error {
 	at := netns.None()
 	if h.ns != nil {
 		at = netns.NsHandle(h.ns.Fd())
 	}
-	socket, err := nl.SubscribeAt(at, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR)
+	socket, err := nl.SubscribeAt(at, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
 	if err != nil {
 		return fmt.Errorf("listen for netlink events: %w", err)
 	}

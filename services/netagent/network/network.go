@@ -39,6 +39,9 @@ type Network struct {
 	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
 	ForeignBridge bool              // the bridge was there before, and stays
 
+	ConfigOnly bool   // it only holds a configuration for others
+	ConfigFrom string // the name of the network that its configuration was taken from
+
 	GatewayMode4      string // of a bridge: how others reach its containers over IPv4; empty means nat
 	GatewayMode6      string
 	TrustedInterfaces []string   // of a bridge: by these others reach its containers at their own addresses

@@ -22,6 +22,19 @@ type Wanted struct {
 	IPv6     *bool // nil: if a subnet of it is given
 	Labels   map[string]string
 	Options  map[string]string
+
+	ConfigOnly bool   // nothing but a configuration for others
+	ConfigFrom string // the name of the network whose configuration to take
+}
+
+// From is the wanted network with the configuration of another one, which was wanted so.
+func (w Wanted) From(config Wanted) (Wanted, error) {
+	if len(w.Pools)+len(w.Options)+len(w.Labels) > 0 || w.Internal || w.IPv4 != nil || w.IPv6 != nil || w.ConfigOnly {
+		return w, fault.New(fault.Invalid, "network "+w.Name, "user-specified configurations are not supported if the network depends on a configuration network",
+			fault.WithField("config_from"))
+	}
+	config.ID, config.Name, config.Driver, config.ConfigOnly, config.ConfigFrom = w.ID, w.Name, w.Driver, false, w.ConfigFrom
+	return config, nil
 }
 
 // maxName is how long a network's name can be.
@@ -38,6 +51,13 @@ func (w Wanted) Draft() (Network, error) {
 		n.Driver = DriverBridge
 	}
 	if err := w.identity(n); err != nil {
+		return n, err
+	}
+	if n.ConfigFrom = w.ConfigFrom; w.ConfigOnly {
+		n.Driver, n.ConfigOnly, n.MTU = DriverNull, true, 0
+		as := w
+		as.ConfigOnly = false
+		_, err := as.Draft() // what cannot be a network is no configuration of one
 		return n, err
 	}
 	options := maps.Clone(w.Options)

@@ -83,6 +83,11 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 	if want.ID == "" {
 		want.ID = id.New()
 	}
+	if want.ConfigFrom != "" {
+		if want, err = m.configured(want); err != nil {
+			return network.Network{}, err
+		}
+	}
 	n, err := m.add(want, string(asked))
 	if err != nil {
 		return network.Network{}, err
@@ -93,8 +98,25 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 	return n, nil
 }
 
+// configured is a wanted network with the configuration of the network that it names.
+func (m *Manager) configured(want network.Wanted) (network.Wanted, error) {
+	from, ok := m.Store.NetworkNamed(want.ConfigFrom)
+	if !ok || !from.ConfigOnly {
+		return want, fault.New(fault.NotFound, "network "+want.Name, `configuration network "`+want.ConfigFrom+`" does not exist`, fault.WithField("config_from"),
+			fault.WithHint("make one: fairlead network create --config-only %s", want.ConfigFrom))
+	}
+	var config network.Wanted
+	if err := json.Unmarshal([]byte(from.Asked), &config); err != nil {
+		return want, fault.Wrap(err, fault.Internal, from.Subject(), "cannot be read")
+	}
+	return want.From(config)
+}
+
 // open has a network guarded, if it needs that, and put on the host.
 func (m *Manager) open(ctx context.Context, n network.Network) error {
+	if n.ConfigOnly {
+		return nil
+	}
 	if n.Guarded() {
 		return m.Guard.Put(ctx, n)
 	}
@@ -112,6 +134,9 @@ func (m *Manager) add(want network.Wanted, asked string) (network.Network, error
 	defer m.choosing.Unlock()
 	if _, ok := m.Store.NetworkNamed(n.Name); ok {
 		return n, fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists", fault.WithField("name"))
+	}
+	if n.ConfigOnly {
+		return n, m.Store.AddNetwork(store.Network{Network: n, Asked: asked})
 	}
 	if err := m.check(&n); err != nil {
 		return n, err
@@ -174,6 +199,11 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 	}
 	if n.Predefined {
 		return "", fault.New(fault.Denied, n.Subject(), n.Name+" is a pre-defined network and cannot be removed")
+	}
+	for _, o := range m.Store.Networks() {
+		if n.ConfigOnly && o.ConfigFrom == n.Name && !o.Deleting {
+			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`, fault.WithHint("delete network %s first", o.Name))
+		}
 	}
 	on, err := m.Store.CloseNetwork(n.ID, false)
 	if err != nil {

@@ -59,6 +59,10 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 		if err != nil {
 			return nil, err
 		}
+		if n.ConfigOnly {
+			return nil, fault.New(fault.Invalid, n.Subject(), "cannot create endpoint on configuration-only network", fault.WithField("endpoints"),
+				fault.WithHint("make a network of it: fairlead network create --config-from %s NAME", n.Name))
+		}
 		if _, ok := m.drivers[n.Driver]; !ok {
 			return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("networks of driver %s take no endpoints", n.Driver),
 				fault.WithField("endpoints"), fault.WithHint("leave the endpoints out; host is a mode, none is private without endpoints"))

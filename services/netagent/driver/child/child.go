@@ -39,7 +39,7 @@ func (d *Driver) Bury(context.Context, func(error)) {}
 // Complete fills in what this driver decides of an endpoint: where the kernel gives a child its parent's hardware address, it has
 // that.
 func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
-	if n.Driver != network.DriverIPvlan && n.Mode != network.ModePassthru {
+	if !sharesMAC(n) {
 		return e
 	}
 	if parent, ok, err := d.parent(n); err == nil && ok {
@@ -48,7 +48,12 @@ func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoin
 	return e
 }
 
-// Attach makes an endpoint's interface in its namespace. If it fails, what there is of it ends with the namespace.
+// sharesMAC tells whether the kernel gives the network's children their parent's hardware address.
+func sharesMAC(n network.Network) bool {
+	return n.Driver == network.DriverIPvlan || n.Mode == network.ModePassthru
+}
+
+// Attach makes an endpoint's interface in its namespace. If it fails, there is none.
 func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
 	parent, ok, err := d.parent(n)
 	switch {
@@ -63,17 +68,25 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	if err := d.host.AddChild(d.childOf(n, parent, e), "child"+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
+	if err := d.plug(ns, n, parent, e); err != nil {
+		return fault.Wrap(errors.Join(err, ns.DeleteChild(e.Interface)), fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+	}
+	return nil
+}
+
+// plug gives an endpoint's new interface what it is to have.
+func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) (err error) {
 	inside := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+		return err
 	}
 	if err = ns.Configure(inside); err == nil && parent.Carrier {
 		err = ns.AwaitUp(e.Interface)
 	}
-	if err == nil {
-		err = d.lead(n, parent, e)
+	if err != nil {
+		return err
 	}
-	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+	return d.lead(n, parent, e)
 }
 
 func (d *Driver) childOf(n network.Network, parent kernel.Link, e network.Endpoint) kernel.Child {

@@ -37,8 +37,15 @@ func (d *Driver) Check(n network.Network) error {
 		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its parent interface "+n.Parent)
 	}
 	if !ok {
-		return d.checkMissing(n)
+		if link, err = d.baseOf(n); err != nil {
+			return err
+		}
 	}
+	return d.checkLink(n, link)
+}
+
+// checkLink refuses a link that can have no children, or of which those would not be heard.
+func (d *Driver) checkLink(n network.Network, link kernel.Link) error {
 	refuse := func(hint, format string, args ...any) error {
 		return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf(format, args...), fault.WithField("options"), fault.WithHint("%s", hint))
 	}
@@ -47,29 +54,30 @@ func (d *Driver) Check(n network.Network) error {
 		return refuse("name a link to the LAN", "loopback interface is not a valid %s parent link", n.Driver)
 	case link.Master != 0:
 		master, _, _ := d.host.LinkAt(link.Master)
-		return refuse("use "+master.Name+" itself as the parent", "parent interface %s is a port of %s, and a port can have no children", n.Parent, master.Name)
-	case n.Driver == network.DriverMacvlan && d.host.Wireless(n.Parent):
+		return refuse("use "+master.Name+" itself as the parent", "parent interface %s is a port of %s, and a port can have no children", link.Name, master.Name)
+	case n.Driver == network.DriverMacvlan && d.host.Wireless(link.Name):
 		return refuse("use the driver ipvlan, whose containers share the link's hardware address",
-			"parent interface %s is wireless, and an access point takes no frames from other hardware addresses than the link's own", n.Parent)
+			"parent interface %s is wireless, and an access point takes no frames from other hardware addresses than the link's own", link.Name)
 	}
 	return nil
 }
 
-// checkMissing refuses a parent that is not there, unless it is a VLAN of a link that is.
-func (d *Driver) checkMissing(n network.Network) error {
+// baseOf finds the link that a parent which is not there is to be a VLAN of.
+func (d *Driver) baseOf(n network.Network) (kernel.Link, error) {
 	p, err := network.ParseParent(n.Driver, n.Parent)
 	if err != nil {
-		return err
+		return kernel.Link{}, err
 	}
 	if p.VLAN == 0 {
-		return fault.New(fault.Invalid, n.Subject(), "parent interface "+n.Parent+" is not there", fault.WithField("options"),
+		return kernel.Link{}, fault.New(fault.Invalid, n.Subject(), "parent interface "+n.Parent+" is not there", fault.WithField("options"),
 			fault.WithHint("name a link of the host, or a VLAN of one as in eth0.10"))
 	}
-	if _, ok, err := d.host.Link(p.Link); err != nil || !ok {
-		return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("link %s, on which the VLAN %d is to be, is not there", p.Link, p.VLAN),
+	link, ok, err := d.host.Link(p.Link)
+	if err != nil || !ok {
+		return link, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("link %s, on which the VLAN %d is to be, is not there", p.Link, p.VLAN),
 			fault.WithCause(err), fault.WithField("options"))
 	}
-	return nil
+	return link, nil
 }
 
 // parent finds the network's parent: by its name, or if that is gone as the link that it was before it was renamed.

@@ -38,12 +38,12 @@ func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []st
 		return []string{link.Name + " up"}, d.host.SetUp(link.Name)
 	}
 	c := kernel.Child{Name: shimName(n), Parent: parent.Index, MTU: n.MTU, Mode: n.Mode, Flag: n.Flag, MAC: network.HostMAC(n.ID)}
-	if err := d.host.AddHostChild(c, shimAlias(n)); err != nil {
-		return nil, err
-	}
-	const never = "8" // answer for no address, see arp_ignore in the kernel's ip-sysctl.rst
-	done, err := d.host.ApplySysctls([]kernel.Sysctl{{Path: "net/ipv4/conf/" + c.Name + "/arp_ignore", Value: never}})
-	return append([]string{"made " + c.Name}, done...), err
+	// Answer for no address, and neither make one up nor take what routers advertise; see the kernel's ip-sysctl.rst.
+	return []string{"made " + c.Name}, d.host.AddHostChild(c, shimAlias(n), []kernel.Sysctl{
+		{Path: "net/ipv4/conf/" + c.Name + "/arp_ignore", Value: "8"},
+		{Path: "net/ipv6/conf/" + c.Name + "/addr_gen_mode", Value: "1"},
+		{Path: "net/ipv6/conf/" + c.Name + "/accept_ra", Value: "0"},
+	})
 }
 
 // hostNeighbours are the entries by which a container of the network finds the host.
@@ -77,6 +77,9 @@ func (d *Driver) lead(n network.Network, parent kernel.Link, e network.Endpoint)
 	addrs, err := d.host.Addresses(parent.Index)
 	if err != nil {
 		return err
+	}
+	if sharesMAC(n) {
+		e.MAC = parent.MAC // which may be another than when the endpoint was made
 	}
 	for _, to := range e.Addresses() {
 		var source kernel.Source

@@ -114,7 +114,11 @@ type Network struct {
 	HostBinding string `protobuf:"bytes,16,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
 	// What an administrator should know of it, one line each: a route of the host that overlaps a subnet, for example.
 	// Only in the answer of ListNetworks.
-	Warnings      []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// True for one that only holds a configuration for others.
+	ConfigOnly bool `protobuf:"varint,18,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
+	// The name of the network that its configuration was taken from; empty for most.
+	ConfigFrom    string `protobuf:"bytes,19,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +270,20 @@ func (x *Network) GetWarnings() []string {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *Network) GetConfigOnly() bool {
+	if x != nil {
+		return x.ConfigOnly
+	}
+	return false
+}
+
+func (x *Network) GetConfigFrom() string {
+	if x != nil {
+		return x.ConfigFrom
+	}
+	return ""
 }
 
 // Pool is one subnet of a network.
@@ -617,7 +635,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x05\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x06\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -641,7 +659,11 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x04ipv4\x18\x0e \x01(\bR\x04ipv4\x12\x12\n" +
 	"\x04ipv6\x18\x0f \x01(\bR\x04ipv6\x12!\n" +
 	"\fhost_binding\x18\x10 \x01(\tR\vhostBinding\x12\x1a\n" +
-	"\bwarnings\x18\x11 \x03(\tR\bwarnings\x1a9\n" +
+	"\bwarnings\x18\x11 \x03(\tR\bwarnings\x12\x1f\n" +
+	"\vconfig_only\x18\x12 \x01(\bR\n" +
+	"configOnly\x12\x1f\n" +
+	"\vconfig_from\x18\x13 \x01(\tR\n" +
+	"configFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

@@ -42,7 +42,11 @@ type CreateNetworkRequest struct {
 	// What to write on it.
 	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Driver options in Docker's keys, as "com.docker.network.bridge.enable_icc".
-	Options       map[string]string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Options map[string]string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True for one that only holds a configuration for others; no container can be on it.
+	ConfigOnly bool `protobuf:"varint,10,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
+	// The name of the network whose configuration to take; then nothing but name, id and driver may be given.
+	ConfigFrom    string `protobuf:"bytes,11,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -138,6 +142,20 @@ func (x *CreateNetworkRequest) GetOptions() map[string]string {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *CreateNetworkRequest) GetConfigOnly() bool {
+	if x != nil {
+		return x.ConfigOnly
+	}
+	return false
+}
+
+func (x *CreateNetworkRequest) GetConfigFrom() string {
+	if x != nil {
+		return x.ConfigFrom
+	}
+	return ""
 }
 
 // PoolSpec asks for one subnet.
@@ -733,7 +751,7 @@ var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\"\xff\x03\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\"\xc1\x04\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -743,7 +761,12 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x04ipv4\x18\x06 \x01(\bH\x00R\x04ipv4\x88\x01\x01\x12\x17\n" +
 	"\x04ipv6\x18\a \x01(\bH\x01R\x04ipv6\x88\x01\x01\x12M\n" +
 	"\x06labels\x18\b \x03(\v25.fairlead.network.v1.CreateNetworkRequest.LabelsEntryR\x06labels\x12P\n" +
-	"\aoptions\x18\t \x03(\v26.fairlead.network.v1.CreateNetworkRequest.OptionsEntryR\aoptions\x1a9\n" +
+	"\aoptions\x18\t \x03(\v26.fairlead.network.v1.CreateNetworkRequest.OptionsEntryR\aoptions\x12\x1f\n" +
+	"\vconfig_only\x18\n" +
+	" \x01(\bR\n" +
+	"configOnly\x12\x1f\n" +
+	"\vconfig_from\x18\v \x01(\tR\n" +
+	"configFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
