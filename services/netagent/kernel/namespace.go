@@ -89,6 +89,9 @@ type Interface struct {
 	Addresses  []netip.Prefix
 	Gateways   []netip.Addr // default routes, at most one a family
 	Neighbours []Neighbour
+	// Announce has the kernel tell the LAN of the addresses when the interface comes up: a gratuitous ARP and an unsolicited neighbour
+	// advertisement, so that nobody goes on with what it knew of them.
+	Announce bool
 }
 
 // Configure gives an interface its addresses, brings it up, and adds its routes and neighbours. Without an IPv6 address IPv6 is
@@ -108,6 +111,11 @@ func (n *Namespace) Configure(i Interface) error {
 	}
 	if !ipv6 {
 		if err := disableIPv6(i.Name); err != nil {
+			return err
+		}
+	}
+	if i.Announce {
+		if err := announce(i.Name); err != nil {
 			return err
 		}
 	}
@@ -138,6 +146,16 @@ func disableIPv6(name string) error {
 	s := Sysctl{"net/ipv6/conf/" + name + "/disable_ipv6", "1"}
 	if err := s.write(); err != nil && !missing(err) {
 		return err
+	}
+	return nil
+}
+
+// announce switches the announcements of an interface of the thread's namespace on.
+func announce(name string) error {
+	for _, s := range []Sysctl{{"net/ipv4/conf/" + name + "/arp_notify", "1"}, {"net/ipv6/conf/" + name + "/ndisc_notify", "1"}} {
+		if err := s.write(); err != nil && !missing(err) {
+			return err
+		}
 	}
 	return nil
 }

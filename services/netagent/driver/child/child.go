@@ -76,7 +76,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 
 // plug gives an endpoint's new interface what it is to have.
 func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) (err error) {
-	inside := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}
+	inside := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways(), Announce: true}
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
 		return err
 	}
