@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -16,25 +18,29 @@ func greeter() {
 		stopOn(err)
 		c, err := net.ListenPacket("udp", ":"+port)
 		stopOn(err)
-		go greetTCP(l, name)
-		go greetUDP(c, name)
+		go func() { stopOn(greetTCP(l, name)) }()
+		go func() { stopOn(greetUDP(c, name)) }()
 	}
 	select {}
 }
 
-func greetTCP(l net.Listener, name string) {
+func greetTCP(l net.Listener, name string) error {
 	for {
 		c, err := l.Accept()
-		stopOn(err)
+		if err != nil {
+			return err
+		}
 		_, _ = fmt.Fprintln(c, sees(name, c.RemoteAddr()))
 		_ = c.Close()
 	}
 }
 
-func greetUDP(c net.PacketConn, name string) {
+func greetUDP(c net.PacketConn, name string) error {
 	for {
 		_, from, err := c.ReadFrom(make([]byte, 16))
-		stopOn(err)
+		if err != nil {
+			return err
+		}
 		_, _ = c.WriteTo([]byte(sees(name, from)+"\n"), from)
 	}
 }
@@ -46,22 +52,51 @@ func sees(name string, from net.Addr) string {
 
 // greet is the program "greet tcp|udp ADDRESS:PORT", which asks a greeter and prints the answer.
 func greet() {
-	const within = 2 * time.Second
-	c, err := net.DialTimeout(os.Args[1], os.Args[2], within)
+	answer, err := askGreeter(os.Args[1], os.Args[2], 2*time.Second)
 	stopOn(err)
-	stopOn(c.SetDeadline(time.Now().Add(within)))
-	if os.Args[1] == "tcp" {
-		answer, err := io.ReadAll(c)
-		stopOn(err)
-		fmt.Print(string(answer))
-		return
+	fmt.Print(answer)
+}
+
+func askGreeter(network, address string, within time.Duration) (string, error) {
+	deadline := time.Now().Add(within)
+	c, err := net.DialTimeout(network, address, within)
+	if err != nil {
+		return "", err
 	}
-	_, err = c.Write([]byte("?"))
-	stopOn(err)
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(deadline); err != nil {
+		return "", err
+	}
+	if network == "tcp" {
+		answer, err := io.ReadAll(c)
+		return string(answer), err
+	}
+	if _, err := c.Write([]byte("?")); err != nil {
+		return "", err
+	}
 	answer := make([]byte, 200)
 	n, err := c.Read(answer)
-	stopOn(err)
-	fmt.Print(string(answer[:n]))
+	return string(answer[:n]), err
+}
+
+// greetMany is the program greet-many: of each line "tcp|udp ADDRESS:PORT TIME" of its input it asks a greeter at once, and prints the
+// answers in the order of the lines; an empty line where there is none.
+func greetMany() {
+	var answers []chan string
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		within, err := time.ParseDuration(f[2])
+		stopOn(err)
+		answer := make(chan string, 1)
+		answers = append(answers, answer)
+		go func() {
+			text, _ := askGreeter(f[0], f[1], within)
+			answer <- strings.TrimSpace(text)
+		}()
+	}
+	for _, answer := range answers {
+		fmt.Println(<-answer)
+	}
 }
 
 func stopOn(err error) {

@@ -33,15 +33,16 @@ const (
 func TestMain(m *testing.M) {
 	lab.Init()
 	testscript.Main(m, map[string]func(){
-		"fairlead":  runFairlead,
-		"host":      func() { runOn(host) },
-		"client":    func() { runOn(client) },
-		"inside":    func() { runOn(inside) },
-		"attack":    attackResolver,
-		"questions": askQuestions,
-		"flood":     floodQuestions,
-		"greeter":   greeter,
-		"greet":     greet,
+		"fairlead":   runFairlead,
+		"host":       func() { runOn(host) },
+		"client":     func() { runOn(client) },
+		"inside":     func() { runOn(inside) },
+		"attack":     attackResolver,
+		"questions":  askQuestions,
+		"flood":      floodQuestions,
+		"greeter":    greeter,
+		"greet":      greet,
+		"greet-many": greetMany,
 	})
 }
 

@@ -61,6 +61,16 @@ func (m *Machine) Listen(network, address string) (net.Listener, error) {
 	return l, err
 }
 
+// ListenPacket opens a socket for datagrams in the machine's network.
+func (m *Machine) ListenPacket(network, address string) (net.PacketConn, error) {
+	var c net.PacketConn
+	err := (&Machine{net: m.net}).onThread(func() (err error) {
+		c, err = net.ListenPacket(network, address)
+		return err
+	})
+	return c, err
+}
+
 // Dial connects from the machine's network.
 func (m *Machine) Dial(network, address string, limit time.Duration) (net.Conn, error) {
 	var conn net.Conn
