@@ -18,6 +18,8 @@ run   conntrack        conntrack       conntrack-tools
 run   ps               procps          procps
 test  busybox          busybox-static  busybox
 test  nsenter          util-linux      util-linux
+test  nc.openbsd       netcat-openbsd  netcat
+test  jq               jq              jq
 test  shellcheck       shellcheck      ShellCheck
 test  systemd-analyze  systemd         systemd
 test  runc             runc            runc

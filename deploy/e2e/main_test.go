@@ -73,7 +73,8 @@ func runFairlead() {
 	os.Exit(1)
 }
 
-// runOn runs a command on a machine and passes signals and the exit code on.
+// runOn runs a command on a machine and passes signals and the exit code on. Signals go to its children too, as a terminal's do: a
+// story that fails waits for what it left running.
 func runOn(find func() (*lab.Machine, error)) {
 	m, err := find()
 	if err != nil {
@@ -92,7 +93,7 @@ func runOn(find func() (*lab.Machine, error)) {
 	}
 	go func() {
 		for s := range signals {
-			_ = cmd.Process.Signal(s)
+			_ = syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal))
 		}
 	}()
 	err = cmd.Wait()
