@@ -29,13 +29,13 @@ var (
 
 	// domainRooms are where the rules of the domain are. They are pure.
 	domainRooms = []string{
-		"agent/config", "agent/fault", "agent/id",
+		"agent/config", "agent/fault", "agent/id", "agent/sources",
 		"services/*/ipam", "services/*/network",
 		"services/*/publication", "services/*/ruleset", "services/*/hostport",
 		"services/*/registration", "services/*/hostsfile", "services/*/resolvconf", "services/*/zone",
 		"services/*/container", "services/*/saga",
 	}
-	identifiers = []string{"agent/fault", "agent/id"}
+	identifiers = []string{"agent/fault", "agent/id", "agent/sources"}
 
 	// testRooms are what tests share, suites and fakes among them. Their names say so.
 	testRooms = []string{"agent/test*/...", "services/*/*test", "services/*/*/*test", "services/*/*/test*", "ctl/*/*test"}

@@ -50,6 +50,14 @@ func lastPort(b *natv1.Binding) uint32 {
 	return b.GetContainerPort() + b.GetHostPortEnd() - b.GetHostPort()
 }
 
+// From tells who may connect, with a space before it: " from 10.0.0.0/8 192.168.8.2/32"; nothing where everybody may.
+func From(sources []string) string {
+	if len(sources) == 0 {
+		return ""
+	}
+	return " from " + strings.Join(sources, " ")
+}
+
 // SortedBindings orders bindings by container port, protocol, host address and host port.
 func SortedBindings(bindings []*natv1.Binding) []*natv1.Binding {
 	return slices.SortedStableFunc(slices.Values(bindings), func(a, b *natv1.Binding) int {
@@ -70,15 +78,16 @@ type span struct {
 	host, first uint32
 	last        uint32
 	proto       string
+	from        string
 }
 
-// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp, 9000/udp". Runs of ports are drawn together. Whole addresses come first:
+// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp from 10.0.0.0/8, 9000/udp". Runs of ports are drawn together. Whole addresses come first:
 // "192.168.8.115->all".
 func Ports(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) string {
 	out := make([]string, 0, len(bindings))
 	for _, b := range bindings {
 		if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
-			out = append(out, b.GetHostIp()+"->"+ContainerPort(b))
+			out = append(out, b.GetHostIp()+"->"+ContainerPort(b)+From(b.GetSources()))
 		}
 	}
 	for _, s := range merge(spans(bindings, exposed)) {
@@ -99,12 +108,12 @@ func spans(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) []span
 			continue
 		}
 		bound[key{b.GetContainerPort(), lastPort(b), b.GetProtocol()}] = true
-		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), lastPort(b), Protocol(b.GetProtocol())})
+		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), lastPort(b), Protocol(b.GetProtocol()), From(b.GetSources())})
 	}
 	for _, e := range exposed {
 		first, last := e.GetPort(), max(e.GetPort(), e.GetPortEnd())
 		if !bound[key{first, last, e.GetProtocol()}] {
-			all = append(all, span{"", 0, first, last, Protocol(e.GetProtocol())})
+			all = append(all, span{"", 0, first, last, Protocol(e.GetProtocol()), ""})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b span) int {
@@ -128,7 +137,7 @@ func merge(all []span) []span {
 }
 
 func (s span) follows(next span) bool {
-	return s.hostIP == next.hostIP && s.proto == next.proto && next.first == s.last+1 &&
+	return s.hostIP == next.hostIP && s.proto == next.proto && s.from == next.from && next.first == s.last+1 &&
 		(s.host == 0) == (next.host == 0) && (s.host == 0 || next.host == s.host+next.first-s.first)
 }
 
@@ -141,7 +150,7 @@ func (s span) String() string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return fmt.Sprintf("%s:%s->%s", host, ports(s.host, s.host+s.last-s.first), ctr)
+	return fmt.Sprintf("%s:%s->%s%s", host, ports(s.host, s.host+s.last-s.first), ctr, s.from)
 }
 
 func ports(first, last uint32) string {

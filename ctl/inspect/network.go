@@ -16,6 +16,8 @@ import (
 type PortBinding struct {
 	HostIP   string `json:"HostIp"`
 	HostPort string
+	// Sources are the networks that others may connect from; empty means from everywhere.
+	Sources []string `json:",omitempty"`
 }
 
 // HostConfig is how the container is set up on its host.
@@ -116,6 +118,9 @@ func addresses(mappings []*natv1.AddressMapping) []string {
 		if m.GetIncomingOnly() {
 			s += ",outgoing=false"
 		}
+		for _, from := range m.GetSources() {
+			s += ",from=" + from
+		}
 		out = append(out, s)
 	}
 	return out
@@ -134,7 +139,7 @@ func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
 			if m.GetHostPort() != 0 {
 				host = fmt.Sprintf("%d-%d", m.GetHostPort(), m.GetHostPortEnd())
 			}
-			out[k] = append(out[k], PortBinding{m.GetHostIp(), host})
+			out[k] = append(out[k], PortBinding{m.GetHostIp(), host, m.GetSources()})
 			continue
 		}
 		for n := m.GetContainerPort(); n <= last; n++ {
@@ -147,7 +152,7 @@ func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
 				host = strconv.Itoa(int(m.GetHostPort() + n - m.GetContainerPort()))
 			}
 			k := key(n, m.GetProtocol())
-			out[k] = append(out[k], PortBinding{m.GetHostIp(), host})
+			out[k] = append(out[k], PortBinding{m.GetHostIp(), host, m.GetSources()})
 		}
 	}
 	return out
@@ -202,7 +207,7 @@ func portsOf(c *containerv1.Container) map[string][]PortBinding {
 	}
 	for _, b := range format.SortedBindings(c.GetBindings()) {
 		k := format.ContainerPort(b)
-		out[k] = append(out[k], PortBinding{b.GetHostIp(), format.HostPorts(b)})
+		out[k] = append(out[k], PortBinding{b.GetHostIp(), format.HostPorts(b), b.GetSources()})
 	}
 	return out
 }

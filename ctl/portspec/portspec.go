@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // The transports that have ports.
@@ -28,11 +29,15 @@ type Mapping struct {
 	HostPortEnd      uint16
 	ContainerPort    uint16
 	ContainerPortEnd uint16
+	Sources          sources.Set // who may connect
 }
 
 // String writes a mapping as Parse reads it.
 func (m Mapping) String() string {
 	ctr := span(m.ContainerPort, m.ContainerPortEnd) + "/" + m.Protocol
+	for _, from := range m.Sources.Texts() {
+		ctr += ",from=" + from
+	}
 	host := ""
 	if m.HostPort != 0 {
 		host = span(m.HostPort, m.HostPortEnd)
@@ -55,7 +60,7 @@ func span(first, last uint16) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// Parse reads [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL]. An IPv6 address may stand in brackets.
+// Parse reads [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK]…. An IPv6 address may stand in brackets.
 func Parse(spec string) (Mapping, error) {
 	m, err := parse(spec)
 	if err != nil {
@@ -65,6 +70,12 @@ func Parse(spec string) (Mapping, error) {
 }
 
 func parse(spec string) (m Mapping, err error) {
+	spec, options, limited := strings.Cut(spec, ",")
+	if limited {
+		if m.Sources, err = from(options); err != nil {
+			return m, err
+		}
+	}
 	ip, host, rest := split(spec)
 	ctr, proto, _ := strings.Cut(rest, "/")
 	if ctr == "" {
@@ -91,6 +102,19 @@ func parse(spec string) (m Mapping, err error) {
 		return m, fmt.Errorf("invalid ranges specified for container and host Ports: %s and %s", ctr, host)
 	}
 	return m, nil
+}
+
+// from reads what stands behind the first comma: from=NETWORK, as often as there are networks.
+func from(options string) (sources.Set, error) {
+	var texts []string
+	for option := range strings.SplitSeq(options, ",") {
+		network, ok := strings.CutPrefix(option, "from=")
+		if !ok {
+			return "", fmt.Errorf("unknown option %q: only from=NETWORK may stand behind a port", option)
+		}
+		texts = append(texts, network)
+	}
+	return sources.Parse(texts)
 }
 
 // split takes a specification apart from its end, as an IPv6 address has colons of its own.

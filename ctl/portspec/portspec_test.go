@@ -7,31 +7,34 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/ctl/portspec"
 )
 
 func TestEveryFormOfPublishIsRead(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("192.168.8.115"), netip.MustParseAddr("::1")
 	for spec, want := range map[string]portspec.Mapping{
-		"80":                      {Protocol: "tcp", ContainerPort: 80},
-		"80/":                     {Protocol: "tcp", ContainerPort: 80},
-		"53/UDP":                  {Protocol: "udp", ContainerPort: 53},
-		"8080:80":                 {Protocol: "tcp", HostPort: 8080, ContainerPort: 80},
-		":80":                     {Protocol: "tcp", ContainerPort: 80},
-		"0:80":                    {Protocol: "tcp", ContainerPort: 80},
-		"0:80-82":                 {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 82},
-		"192.168.8.115::80":       {Protocol: "tcp", HostIP: v4, ContainerPort: 80},
-		"192.168.8.115:8888:80":   {Protocol: "tcp", HostIP: v4, HostPort: 8888, ContainerPort: 80},
-		"[::1]:86:86/sctp":        {Protocol: "sctp", HostIP: v6, HostPort: 86, ContainerPort: 86},
-		"[::1]::86":               {Protocol: "tcp", HostIP: v6, ContainerPort: 86},
-		"::1:86:87":               {Protocol: "tcp", HostIP: v6, HostPort: 86, ContainerPort: 87},
-		"8083-8085:83-85/udp":     {Protocol: "udp", HostPort: 8083, HostPortEnd: 8085, ContainerPort: 83, ContainerPortEnd: 85},
-		"90-91:92":                {Protocol: "tcp", HostPort: 90, HostPortEnd: 91, ContainerPort: 92},
-		"80-85":                   {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 85},
-		"7000-7000:80-80":         {Protocol: "tcp", HostPort: 7000, ContainerPort: 80},
-		"1-65535:1-65535":         {Protocol: "tcp", HostPort: 1, HostPortEnd: 65535, ContainerPort: 1, ContainerPortEnd: 65535},
-		"192.168.8.115::80-81":    {Protocol: "tcp", HostIP: v4, ContainerPort: 80, ContainerPortEnd: 81},
-		"::ffff:192.168.8.115::1": {Protocol: "tcp", HostIP: v4, ContainerPort: 1},
+		"80":                    {Protocol: "tcp", ContainerPort: 80},
+		"80/":                   {Protocol: "tcp", ContainerPort: 80},
+		"53/UDP":                {Protocol: "udp", ContainerPort: 53},
+		"8080:80":               {Protocol: "tcp", HostPort: 8080, ContainerPort: 80},
+		":80":                   {Protocol: "tcp", ContainerPort: 80},
+		"0:80":                  {Protocol: "tcp", ContainerPort: 80},
+		"0:80-82":               {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 82},
+		"192.168.8.115::80":     {Protocol: "tcp", HostIP: v4, ContainerPort: 80},
+		"192.168.8.115:8888:80": {Protocol: "tcp", HostIP: v4, HostPort: 8888, ContainerPort: 80},
+		"[::1]:86:86/sctp":      {Protocol: "sctp", HostIP: v6, HostPort: 86, ContainerPort: 86},
+		"[::1]::86":             {Protocol: "tcp", HostIP: v6, ContainerPort: 86},
+		"::1:86:87":             {Protocol: "tcp", HostIP: v6, HostPort: 86, ContainerPort: 87},
+		"8083-8085:83-85/udp":   {Protocol: "udp", HostPort: 8083, HostPortEnd: 8085, ContainerPort: 83, ContainerPortEnd: 85},
+		"90-91:92":              {Protocol: "tcp", HostPort: 90, HostPortEnd: 91, ContainerPort: 92},
+		"80-85":                 {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 85},
+		"7000-7000:80-80":       {Protocol: "tcp", HostPort: 7000, ContainerPort: 80},
+		"1-65535:1-65535":       {Protocol: "tcp", HostPort: 1, HostPortEnd: 65535, ContainerPort: 1, ContainerPortEnd: 65535},
+		"192.168.8.115::80-81":  {Protocol: "tcp", HostIP: v4, ContainerPort: 80, ContainerPortEnd: 81},
+		"8080:80,from=10.1.0.0/16,from=10.0.0.0/8": {Protocol: "tcp", HostPort: 8080, ContainerPort: 80, Sources: "10.0.0.0/8"},
+		"[::1]::53/udp,from=fd00::1":               {Protocol: "udp", HostIP: v6, ContainerPort: 53, Sources: "fd00::1/128"},
+		"::ffff:192.168.8.115::1":                  {Protocol: "tcp", HostIP: v4, ContainerPort: 1},
 	} {
 		if got, err := portspec.Parse(spec); err != nil || got != want {
 			t.Errorf("Parse(%q) = %+v, %v; want %+v", spec, got, err, want)
@@ -58,6 +61,10 @@ func TestWhatIsNoPublishIsRefusedInDockersWords(t *testing.T) {
 		"[1.2.3.4]:80:80":     "invalid IP address: [1.2.3.4]",
 		"[fe80::1%eth0]:80:8": "invalid IP address: [fe80::1%eth0]",
 		"[::1]:80:80:80":      "invalid IP address: [::1]:80",
+		"80,":                 `unknown option "": only from=NETWORK may stand behind a port`,
+		"80,to=1.2.3.4":       `unknown option "to=1.2.3.4": only from=NETWORK may stand behind a port`,
+		"80,from=lan":         `invalid source "lan": it should be a network such as 10.0.0.0/8, or an address`,
+		"80,from=10.1.0.0/8":  `invalid source "10.1.0.0/8": it should be 10.0.0.0/8`,
 		"":                    "no port specified: <empty>",
 		"8080:":               "no port specified: 8080:<empty>",
 		"8080:/tcp":           "no port specified: 8080:/tcp<empty>",
@@ -106,6 +113,7 @@ func mapping(t *rapid.T) portspec.Mapping {
 	if ip := rapid.SampledFrom([]string{"", "0.0.0.0", "10.1.2.3", "::", "2001:db8::7"}).Draw(t, "ip"); ip != "" {
 		m.HostIP = netip.MustParseAddr(ip)
 	}
+	m.Sources = rapid.SampledFrom([]sources.Set{"", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"}).Draw(t, "sources")
 	n := rapid.Uint16Range(0, 100).Draw(t, "more")
 	m.ContainerPort = rapid.Uint16Range(1, 65000).Draw(t, "container")
 	if n > 0 && rapid.Bool().Draw(t, "range") {

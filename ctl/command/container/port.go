@@ -55,7 +55,7 @@ func printPorts(ctx context.Context, c *cli.CLI, reference, wanted string) error
 	found := false
 	for _, b := range format.SortedBindings(target.GetBindings()) {
 		if wanted == "" {
-			c.Printf("%s -> %s\n", format.ContainerPort(b), format.HostPort(b))
+			c.Printf("%s -> %s%s\n", format.ContainerPort(b), format.HostPort(b), format.From(b.GetSources()))
 			continue
 		}
 		if at, ok := leadsTo(b, uint32(port), strings.ToLower(proto)); ok {

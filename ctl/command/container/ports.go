@@ -58,7 +58,7 @@ const (
 
 func mapping(m portspec.Mapping) *natv1.PortMapping {
 	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort), HostPortEnd: uint32(m.HostPortEnd),
-		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd)}
+		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd), Sources: m.Sources.Texts()}
 	if m.HostIP.IsValid() {
 		out.HostIp = m.HostIP.String()
 	}

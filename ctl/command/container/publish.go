@@ -14,13 +14,15 @@ import (
 func newPublish(c *cli.CLI) *cobra.Command {
 	var addresses []string
 	cmd := &cobra.Command{
-		Use:   "publish [OPTIONS] CONTAINER [[IP:][HOST_PORT:]PORT[/PROTOCOL]...]",
+		Use:   "publish [OPTIONS] CONTAINER [[IP:][HOST_PORT:]PORT[/PROTOCOL][,from=NETWORK]...]",
 		Short: "Publish further ports of a container, also while it runs",
 		Long: `Publish further ports of a container: at once if it runs, and with each later start. Nothing is restarted, and no connection to what is
-published already is lost.`,
+published already is lost. With from=NETWORK, which may be given several times, only those networks reach a port, and the host itself.`,
 		Example: `  $ fairlead publish web 8443:443
   80/tcp -> 0.0.0.0:8080
-  443/tcp -> 0.0.0.0:8443`,
+  443/tcp -> 0.0.0.0:8443
+
+  $ fairlead publish web 9000:9000,from=192.168.8.0/24`,
 		Args: cli.From(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req := &containerv1.PublishPortsRequest{Reference: args[0]}
@@ -40,13 +42,13 @@ published already is lost.`,
 			}
 			resp, err := cl.Containers.PublishPorts(cmd.Context(), req)
 			for _, b := range format.SortedBindings(resp.GetBindings()) {
-				c.Printf("%s -> %s\n", format.ContainerPort(b), format.HostPort(b))
+				c.Printf("%s -> %s%s\n", format.ContainerPort(b), format.HostPort(b), format.From(b.GetSources()))
 			}
 			return err
 		},
 	}
 	cmd.Flags().StringArrayVar(&addresses, "publish-address", nil,
-		"Lead every protocol and port of the host's address `IP[,outgoing=false]` here, and have what is sent out leave as it")
+		"Lead every protocol and port of the host's address `IP[,outgoing=false][,from=NETWORK]` here, and have what is sent out leave as it")
 	return cmd
 }
 
@@ -103,7 +105,7 @@ func addressMappings(specs []string) (out []*natv1.AddressMapping, err error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming})
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming, Sources: a.Sources.Texts()})
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -48,16 +49,32 @@ func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) 
 		return nil, err
 	}
 	for _, m := range req.GetMappings() {
+		from, err := sourcesOf(req, "publish", m.GetSources())
+		if err != nil {
+			return nil, err
+		}
 		p.Mappings = append(p.Mappings, publication.Mapping{
 			Protocol: protocolOf(m.GetProtocol()), HostIP: m.GetHostIp(),
 			HostPort: m.GetHostPort(), HostPortEnd: m.GetHostPortEnd(),
-			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(),
+			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(), Sources: from,
 		})
 	}
 	for _, a := range req.GetAddresses() {
-		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), Incoming: a.GetIncomingOnly()})
+		from, err := sourcesOf(req, "publish_address", a.GetSources())
+		if err != nil {
+			return nil, err
+		}
+		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), Incoming: a.GetIncomingOnly(), Sources: from})
 	}
 	return p, nil
+}
+
+func sourcesOf(req *natv1.PublishRequest, field string, texts []string) (sources.Set, error) {
+	set, err := sources.Parse(texts)
+	if err != nil {
+		return "", fault.Invalidf("container "+req.GetOwnerName(), field, "%s", err)
+	}
+	return set, nil
 }
 
 // addressOf reads a container's address; none is given as an empty text.
@@ -78,7 +95,7 @@ func bindingsTo(all []publication.Binding) []*natv1.Binding {
 		out = append(out, &natv1.Binding{
 			Protocol: protocolTo(b.Protocol), HostIp: b.HostIP.String(), HostPort: uint32(b.HostPort),
 			ContainerIp: b.ContainerIP.String(), ContainerPort: uint32(b.ContainerPort),
-			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing,
+			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing, Sources: b.Sources.Texts(),
 		})
 	}
 	return out

@@ -4,12 +4,14 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // Address asks for a whole address of the host: every protocol and port of it.
 type Address struct {
 	HostIP   string
-	Incoming bool // only what comes in; what the container sends out leaves as the network has it
+	Incoming bool        // only what comes in; what the container sends out leaves as the network has it
+	Sources  sources.Set `json:",omitempty"`
 }
 
 func (a Address) invalid(format string, args ...any) error {
@@ -45,10 +47,23 @@ func wholes(p *Publication) ([]Want, error) {
 		case ip.Is6() && !p.IPv6.IsValid():
 			return nil, a.invalid("the container has no IPv6 address")
 		}
+		from, ok := a.Sources.For(ip)
+		if !ok {
+			return nil, a.invalid("%s", noSource(ip, a.Sources))
+		}
 		seen[ip] = true
 		outgoing := !a.Incoming && !leaves[ip.Is6()]
 		leaves[ip.Is6()] = leaves[ip.Is6()] || outgoing
-		out = append(out, Want{Protocol: All, HostIPs: []netip.Addr{ip}, Outgoing: outgoing})
+		out = append(out, Want{Protocol: All, HostIPs: []netip.Addr{ip}, Outgoing: outgoing, Sources: from})
 	}
 	return out, nil
+}
+
+// noSource says that nobody could reach what is published on an address.
+func noSource(ip netip.Addr, from sources.Set) string {
+	family := "IPv4"
+	if ip.Is6() {
+		family = "IPv6"
+	}
+	return "nobody could reach it: it is published on " + family + ", and none of its sources is (" + string(from) + ")"
 }

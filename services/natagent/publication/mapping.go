@@ -5,9 +5,10 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
-// Mapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL]. Zero means "not given".
+// Mapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK]. Zero means "not given".
 type Mapping struct {
 	Protocol         Protocol
 	HostIP           string
@@ -15,6 +16,7 @@ type Mapping struct {
 	HostPortEnd      uint32
 	ContainerPort    uint32
 	ContainerPortEnd uint32
+	Sources          sources.Set `json:",omitempty"`
 }
 
 // String is the mapping as a `-p` argument.

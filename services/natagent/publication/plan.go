@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // RunLength is how many ports a range must have to be led as one run. A shorter one is led port by port, each held by a socket
@@ -18,8 +19,9 @@ type Want struct {
 	HostIPs       []netip.Addr // one, or one of each family; all get the same port
 	First, Last   uint16       // the host ports that will do; both 0: any dynamic one
 	ContainerPort uint16
-	Run           bool // all of First to Last, each leads to the container's port of its number
-	Outgoing      bool // see Binding; only of a whole address
+	Run           bool        // all of First to Last, each leads to the container's port of its number
+	Outgoing      bool        // see Binding; only of a whole address
+	Sources       sources.Set // of all families of HostIPs
 }
 
 // Whole tells whether a whole address is wanted.
@@ -38,6 +40,7 @@ func (w Want) Bindings(p *Publication, hostPort uint16) []Binding {
 		}
 		b := Binding{Protocol: w.Protocol, HostIP: ip, HostPort: hostPort, ContainerIP: target, ContainerPort: w.ContainerPort,
 			Outgoing: w.Outgoing, OwnerName: p.OwnerName}
+		b.Sources, _ = w.Sources.For(ip) // there are some: else ip were not among HostIPs
 		if w.Run {
 			b.HostPortEnd = w.Last
 		}
@@ -87,15 +90,15 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
 	}
 	if good.ctrPorts.len() == 1 {
 		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first}}, nil
+			ContainerPort: good.ctrPorts.first, Sources: m.Sources}}, nil
 	}
 	if good.hostPorts == good.ctrPorts && good.ctrPorts.len() >= RunLength {
 		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first, Run: true}}, nil
+			ContainerPort: good.ctrPorts.first, Run: true, Sources: m.Sources}}, nil
 	}
 	wants := make([]Want, 0, good.ctrPorts.len())
 	for i := range good.ctrPorts.len() {
-		w := Want{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i)}
+		w := Want{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i), Sources: m.Sources}
 		if good.hostPorts.first != 0 {
 			w.First = good.hostPorts.first + uint16(i)
 			w.Last = w.First
@@ -105,7 +108,8 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
 	return wants, nil
 }
 
-// hostIPs says on which host addresses a mapping is published: the given one, or all of the families that the container has.
+// hostIPs says on which host addresses a mapping is published: the given one, or all of the families that the container has and that it may
+// be reached by.
 func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]netip.Addr, error) {
 	if given.IsValid() {
 		if given.Is4() && !p.IPv4.IsValid() {
@@ -113,6 +117,9 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 		}
 		if given.Is6() && !p.IPv6.IsValid() {
 			return nil, m.invalid("the container has no IPv6 address")
+		}
+		if _, ok := m.Sources.For(given); !ok {
+			return nil, m.invalid("%s", noSource(given, m.Sources))
 		}
 		return []netip.Addr{given}, nil
 	}
@@ -125,6 +132,14 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 	}
 	if len(ips) == 0 {
 		return nil, m.invalid("the container has no address that the host can reach it at")
+	}
+	first := ips[0]
+	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
+		_, ok := m.Sources.For(ip)
+		return !ok
+	})
+	if len(ips) == 0 {
+		return nil, m.invalid("%s", noSource(first, m.Sources))
 	}
 	return ips, nil
 }
@@ -169,7 +184,7 @@ func (w Want) clashes(o Want) bool {
 // same tells whether two wants say the same.
 func (w Want) same(o Want) bool {
 	return w.First == o.First && w.Last == o.Last && w.ContainerPort == o.ContainerPort && w.HostIPs[0] == o.HostIPs[0] &&
-		len(w.HostIPs) == len(o.HostIPs)
+		len(w.HostIPs) == len(o.HostIPs) && w.Sources == o.Sources
 }
 
 func anyOverlap(a, b []netip.Addr) bool {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // Protocol is a transport that has ports.
@@ -48,6 +50,9 @@ type Binding struct {
 	ContainerPort uint16 // 0 for a whole address
 	Outgoing      bool   `json:",omitempty"` // what the container sends out leaves as HostIP; only of a whole address
 	OwnerName     string `json:",omitempty"` // the container's name, for those who read rules
+
+	// Sources are the networks that others may connect from; the host itself always may.
+	Sources sources.Set `json:",omitempty"`
 }
 
 // Whole tells whether all protocols and ports of the host's address are led to the container.

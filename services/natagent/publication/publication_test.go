@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
@@ -22,6 +23,12 @@ func of(v4, v6 string, mappings ...publication.Mapping) *publication.Publication
 	p.IPv4, _ = netip.ParseAddr(v4)
 	p.IPv6, _ = netip.ParseAddr(v6)
 	return p
+}
+
+// from limits who may connect.
+func from(set sources.Set, m publication.Mapping) publication.Mapping {
+	m.Sources = set
+	return m
 }
 
 // text is a plan as one line: "HOST_IPS HOST_PORTS>CONTAINER_PORT/PROTOCOL" for each want.
@@ -60,6 +67,8 @@ func TestPlans(t *testing.T) {
 		{"the last ports", of("10.0.0.2", "", tcp("", 65534, 65535, 65534, 65535)), true,
 			"0.0.0.0 65534-65534>65534/tcp; 0.0.0.0 65535-65535>65535/tcp"},
 		{"nothing", of("10.0.0.2", ""), true, ""},
+		{"sources of one family", of("10.0.0.2", "fd00::2", from("10.0.0.0/8", tcp("", 1, 0, 80, 0))), true, "0.0.0.0 1-1>80/tcp"},
+		{"sources of both", of("10.0.0.2", "fd00::2", from("10.0.0.0/8,fd00::/8", tcp("", 1, 0, 80, 0))), true, "0.0.0.0,:: 1-1>80/tcp"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			plan, err := publication.Plan(row.p, row.hostIPv6)
@@ -94,6 +103,10 @@ func TestPlansThatCannotBe(t *testing.T) {
 		{of("", "", tcp("", 0, 0, 80, 0)), "publish 80/tcp: the container has no address that the host can reach it at"},
 		{of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("10.1.1.1", 81, 0, 80, 0)),
 			"publish 10.1.1.1:81:80/tcp: host port 81/tcp is asked for twice, by 81:80/tcp too"},
+		{of("10.0.0.2", "fd00::2", from("fd00::/8", tcp("10.1.1.1", 1, 0, 80, 0))),
+			"publish 10.1.1.1:1:80/tcp: nobody could reach it: it is published on IPv4, and none of its sources is (fd00::/8)"},
+		{of("10.0.0.2", "", tcp("", 1, 0, 80, 0), from("10.0.0.0/8", tcp("", 1, 0, 80, 0))),
+			"publish 1:80/tcp: host port 1/tcp is asked for twice, by 1:80/tcp too"},
 		{of("fd00::2", "", tcp("", 0, 0, 80, 0)), "container web: IPv4 address fd00::2 and IPv6 address invalid IP are not of these families"},
 	} {
 		_, err := publication.Plan(row.p, true)

@@ -5,6 +5,8 @@ package container
 import (
 	"net/netip"
 	"time"
+
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // Config is all that a user says of a container before it exists. See fairlead.container.v1.ContainerConfig for the flags.
@@ -73,12 +75,14 @@ type PortMapping struct {
 	HostPortEnd      uint16
 	ContainerPort    uint16
 	ContainerPortEnd uint16
+	Sources          sources.Set // who may connect
 }
 
 // PublishedAddress is what one --publish-address asks for. Unless it is Incoming only, what the container sends out leaves as it.
 type PublishedAddress struct {
 	HostIP   netip.Addr
 	Incoming bool
+	Sources  sources.Set // who may connect
 }
 
 // ExposedPort is a port, or a range, that a container says it listens on. An End of 0 means no range.
@@ -161,6 +165,7 @@ type Binding struct {
 	ContainerPort uint16
 	HostPortEnd   uint16 // the last port of a run; 0: there is just one
 	Outgoing      bool   // of a whole address: what the container sends out leaves as it
+	Sources       sources.Set
 }
 
 // NameFiles is where the container's name files are on the host, and the host name it was started with.

@@ -225,7 +225,7 @@ func (c *Container) Republished() []PortMapping {
 		if addr.IsUnspecified() && !asked {
 			addr = netip.Addr{}
 		}
-		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort}
+		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort, Sources: c.sourcesOf(b)}
 		if b.HostPortEnd != 0 {
 			m.HostPortEnd, m.ContainerPortEnd = b.HostPortEnd, b.ContainerPort+b.HostPortEnd-b.HostPort
 		}

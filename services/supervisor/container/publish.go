@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 )
 
 // Published gives a copy that asks for further ports and addresses of the host.
@@ -83,7 +84,8 @@ func (c *Container) liveMappings() []PortMapping {
 // selects tells whether a mapping is one that a selection means: the same container ports, and the host's address and port as far
 // as the selection gives them. A dynamic port is known by the number that it has got.
 func (p PortMapping) selects(m PortMapping, live []PortMapping) bool {
-	if p.Protocol != m.Protocol || p.ContainerPort != m.ContainerPort || p.lastPort() != m.lastPort() || p.HostIP.IsValid() && p.HostIP != m.HostIP {
+	if p.Protocol != m.Protocol || p.ContainerPort != m.ContainerPort || p.lastPort() != m.lastPort() ||
+		p.HostIP.IsValid() && p.HostIP != m.HostIP || p.Sources != "" && p.Sources != m.Sources {
 		return false
 	}
 	if p.HostPort == 0 || p.HostPort == m.HostPort && max(p.HostPort, p.HostPortEnd) == max(m.HostPort, m.HostPortEnd) {
@@ -94,10 +96,23 @@ func (p PortMapping) selects(m PortMapping, live []PortMapping) bool {
 
 // covers tells whether a mapping that is published may come from this one.
 func (p PortMapping) covers(live PortMapping) bool {
-	if p.Protocol != live.Protocol || live.ContainerPort < p.ContainerPort || live.lastPort() > p.lastPort() || p.HostIP != live.HostIP {
+	if p.Protocol != live.Protocol || live.ContainerPort < p.ContainerPort || live.lastPort() > p.lastPort() || p.HostIP != live.HostIP ||
+		p.Sources != live.Sources {
 		return false
 	}
 	return p.HostPort == 0 || p.HostPort <= live.HostPort && live.HostPort <= max(p.HostPort, p.HostPortEnd)
+}
+
+// sourcesOf are those that the mapping asked for which a binding comes from. The binding itself has only those of its family.
+func (c *Container) sourcesOf(b Binding) sources.Set {
+	addr, _ := netip.ParseAddr(b.HostIP)
+	for _, m := range c.Config.Network.Publish {
+		live := PortMapping{Protocol: b.Protocol, HostIP: m.HostIP, HostPort: b.HostPort, ContainerPort: b.ContainerPort, Sources: m.Sources}
+		if left, _ := m.Sources.For(addr); left == b.Sources && m.covers(live) && (!m.HostIP.IsValid() || m.HostIP == addr) {
+			return m.Sources
+		}
+	}
+	return b.Sources
 }
 
 func (p PortMapping) lastPort() uint16 { return max(p.ContainerPort, p.ContainerPortEnd) }
@@ -105,6 +120,9 @@ func (p PortMapping) lastPort() uint16 { return max(p.ContainerPort, p.Container
 // String is the mapping as a -p argument.
 func (p PortMapping) String() string {
 	s := span(p.ContainerPort, p.ContainerPortEnd) + "/" + string(p.Protocol)
+	for _, from := range p.Sources.Texts() {
+		s += ",from=" + from
+	}
 	if p.HostPort != 0 || p.HostIP.IsValid() {
 		s = ":" + s
 	}

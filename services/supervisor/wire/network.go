@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -58,6 +59,10 @@ func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 			}
 			p.HostIP = addr
 		}
+		var err error
+		if p.Sources, err = readSources("publish", m.GetSources()); err != nil {
+			return nil, err
+		}
 		out = append(out, p)
 	}
 	return out, nil
@@ -68,7 +73,8 @@ func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
 	var out []*natv1.PortMapping
 	for _, p := range in {
 		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort), HostPortEnd: uint32(p.HostPortEnd),
-			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd)}
+			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd),
+			Sources: p.Sources.Texts()}
 		if p.HostIP.IsValid() {
 			m.HostIp = p.HostIP.String()
 		}
@@ -85,16 +91,28 @@ func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error)
 		if err != nil {
 			return nil, fault.Invalidf("container", "publish_address", "invalid IP address: %s", a.GetHostIp())
 		}
-		out = append(out, container.PublishedAddress{HostIP: addr, Incoming: a.GetIncomingOnly()})
+		from, err := readSources("publish_address", a.GetSources())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, container.PublishedAddress{HostIP: addr, Incoming: a.GetIncomingOnly(), Sources: from})
 	}
 	return out, nil
+}
+
+func readSources(field string, texts []string) (sources.Set, error) {
+	set, err := sources.Parse(texts)
+	if err != nil {
+		return "", fault.Invalidf("container", field, "%s", err)
+	}
+	return set, nil
 }
 
 // ToAddresses writes --publish-address.
 func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
 	var out []*natv1.AddressMapping
 	for _, a := range in {
-		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming})
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), IncomingOnly: a.Incoming, Sources: a.Sources.Texts()})
 	}
 	return out
 }
@@ -105,7 +123,7 @@ func Bindings(in []*natv1.Binding) []container.Binding {
 	for _, b := range in {
 		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
 			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort()),
-			HostPortEnd: uint16(b.GetHostPortEnd()), Outgoing: b.GetOutgoing()})
+			HostPortEnd: uint16(b.GetHostPortEnd()), Outgoing: b.GetOutgoing(), Sources: sources.Set(strings.Join(b.GetSources(), ","))})
 	}
 	return out
 }
@@ -116,7 +134,7 @@ func ToBindings(in []container.Binding) []*natv1.Binding {
 	for _, b := range in {
 		out = append(out, &natv1.Binding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
 			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
-			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing})
+			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing, Sources: b.Sources.Texts()})
 	}
 	return out
 }

@@ -1,12 +1,14 @@
 package firewalltest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -36,7 +38,7 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases are all of them.
 func Cases() []Case {
-	return slices.Concat(published(), runs(), wholeAddresses(), open(), separation(), loopback())
+	return slices.Concat(published(), runs(), wholeAddresses(), limits(), open(), separation(), loopback())
 }
 
 func published() []Case {
@@ -104,6 +106,35 @@ func wholeAddresses() []Case {
 	}
 }
 
+// limits are bindings that only some may reach; the host itself always may. "ext3" is ext at its second address.
+func limits() []Case {
+	return []Case{
+		{"ext3", "tcp", "10.1.0.1:8301", "a sees 10.1.0.3", ""},
+		{"ext3", "tcp", "10.1.0.5:8301", "a sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.1:8301", blocked, ""},
+		{"c", "tcp", "10.1.0.1:8301", "a sees 10.10.2.2", ""},
+		{"b", "tcp", "10.1.0.1:8301", blocked, ""},
+		{"host", "tcp", "10.1.0.1:8301", "a sees 10.1.0.1", ""},
+		{"host", "tcp", "127.0.0.1:8301", "a sees 10.10.1.1", ""},
+		{"ext3", "tcp", "[fd01::1]:8301", "a sees fd01::3", ""},
+		{"ext", "tcp", "[fd01::1]:8301", blocked, ""},
+		{"host", "tcp", "[::1]:8301", "a sees fd10:1::1", ""},
+		{"ext", "tcp", "10.1.0.1:8302", "a sees 10.1.0.2", ""},
+		{"c", "tcp", "10.1.0.1:8302", blocked, ""},
+		{"ext3", "tcp", "10.1.0.7:8303", "a sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.7:8303", blocked, ""},
+		{"ext3", "udp", "10.1.0.1:15050", "a sees 10.1.0.3", ""},
+		{"ext", "udp", "10.1.0.1:15050", blocked, ""},
+		{"host", "tcp", "127.0.0.1:8304", "a sees 10.10.1.1", ""},
+		{"ext", "tcp", "127.0.0.1:8304", blocked, ""},
+		{"ext3", "tcp", "10.1.0.9:80", "b sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.9:80", blocked, ""},
+		{"ext3", "tcp", "10.1.0.9:8080", refused, ""},
+		{"ext", "tcp", "10.1.0.9:8080", blocked, ""}, // nor is it led on to what is published on all addresses
+		{"host", "tcp", "10.1.0.9:80", "b sees 10.1.0.1", ""},
+	}
+}
+
 // open are networks that are less closed than others.
 func open() []Case {
 	return []Case{
@@ -165,7 +196,7 @@ func loopback() []Case {
 
 // Try makes a case's connection and tells what came of it.
 func (tp *Topology) Try(c Case, timeout time.Duration) string {
-	conn, err := tp.nodes[c.From].Dial(c.Network, c.To, timeout)
+	conn, err := tp.dial(c, timeout)
 	if err != nil {
 		return outcome(err)
 	}
@@ -175,6 +206,26 @@ func (tp *Topology) Try(c Case, timeout time.Duration) string {
 		return outcome(err)
 	}
 	return answer
+}
+
+// dial connects, the machine outside from one of its two addresses.
+func (tp *Topology) dial(c Case, timeout time.Duration) (net.Conn, error) {
+	name, outside := strings.CutPrefix(c.From, "ext")
+	if !outside {
+		return tp.nodes[c.From].Dial(c.Network, c.To, timeout)
+	}
+	ip := net.ParseIP("10.1.0." + cmp.Or(name, "2"))
+	if strings.HasPrefix(c.To, "[") {
+		ip = net.ParseIP("fd01::" + cmp.Or(name, "2"))
+	}
+	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: ip}}
+	if c.Network == "udp" {
+		dialer.LocalAddr = &net.UDPAddr{IP: ip}
+	}
+	var conn net.Conn
+	var err error
+	tp.nodes["ext"].Do(func() { conn, err = dialer.Dial(c.Network, c.To) })
+	return conn, err
 }
 
 func exchange(conn net.Conn, timeout time.Duration) (string, error) {
@@ -197,7 +248,7 @@ func outcome(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused
-	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
+	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH): // the last: nobody answers ARP
 		return blocked
 	}
 	return err.Error()

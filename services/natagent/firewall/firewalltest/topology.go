@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
+	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/agent/testns"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
@@ -14,7 +16,8 @@ import (
 
 // Topology is a host with four networks, and a machine outside that has routes to the containers' subnets through the host.
 //
-//	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, fd01::1, fd01::7
+//	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, 10.1.0.9, fd01::1, fd01::7
+//	    10.1.0.3 fd01::3
 //	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which sends what it likes
 //	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
@@ -65,7 +68,7 @@ func bindings() []publication.Binding {
 	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
 	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
-	return append(out, wide()...)
+	return slices.Concat(out, wide(), limited())
 }
 
 // wide are bindings of runs of ports and of whole addresses.
@@ -84,6 +87,31 @@ func wide() []publication.Binding {
 		run(publication.UDP, "10.1.0.1", 10000, 10100, "10.10.1.2"),
 		whole("10.1.0.7", "10.10.1.3"),
 		whole("fd01::7", "fd10:1::3"),
+	}
+}
+
+// limited are bindings that only some may reach. A port of a whole address leads elsewhere than the address; a source that may not
+// reach the one must not be led to the other.
+func limited() []publication.Binding {
+	from := func(host, target string, end uint16, sources sources.Set) publication.Binding {
+		h, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
+		b := publication.Binding{Protocol: publication.UDP, HostIP: h.Addr(), HostPort: h.Port(), HostPortEnd: end,
+			ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: "some", Sources: sources}
+		if end == 0 {
+			b.Protocol = publication.TCP
+		}
+		return b
+	}
+	whole := from("10.1.0.9:0", "10.10.1.3:0", 0, "10.1.0.3/32,10.10.0.0/16")
+	whole.Protocol = publication.All
+	return []publication.Binding{
+		from("0.0.0.0:8301", "10.10.1.2:80", 0, "10.1.0.3/32,10.10.2.0/24"),
+		from("[::]:8301", "[fd10:1::2]:80", 0, "fd01::3/128"),
+		from("10.1.0.1:8302", "10.10.1.2:80", 0, "10.1.0.0/24"),
+		from("10.1.0.7:8303", "10.10.1.2:80", 0, "10.1.0.3/32"),
+		from("0.0.0.0:15000", "10.10.1.2:15000", 15100, "10.1.0.3/32"),
+		from("127.0.0.1:8304", "10.10.1.2:80", 0, "10.9.0.0/16"),
+		whole,
 	}
 }
 
@@ -124,7 +152,7 @@ func (tp *Topology) addOutside(t testing.TB) {
 	t.Helper()
 	ext := testns.New(t)
 	tp.nodes["ext"] = ext
-	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 10.1.0.7/24 fd01::7/64 fd01::1/64", ext, "eth0", "10.1.0.2/24 fd01::2/64")
+	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 10.1.0.7/24 10.1.0.9/24 fd01::7/64 fd01::1/64", ext, "eth0", "10.1.0.2/24 10.1.0.3/24 fd01::2/64 fd01::3/64")
 	script(ext, "ip route add 10.10.0.0/16 via 10.1.0.1; ip -6 route add fd10::/16 via fd01::1")
 }
 
@@ -178,7 +206,7 @@ func (tp *Topology) serve() {
 			}
 			tp.serveUDP(n.ListenPacket("udp"+family, any+":80"), name)
 			if name == "a" {
-				for _, port := range []string{"10000", "10050", "10100", "10101", "20000", "40000", "60000"} {
+				for _, port := range []string{"10000", "10050", "10100", "10101", "15050", "20000", "40000", "60000"} {
 					tp.serveUDP(n.ListenPacket("udp"+family, any+":"+port), name)
 				}
 			}

@@ -87,7 +87,7 @@ func (b *Backend) Exchange(ctx context.Context, gone, fresh []publication.Bindin
 		switch have, ok := b.bindings[keyOf(bind)]; {
 		case !ok || leaving[keyOf(bind)]:
 			added = append(added, bind)
-		case have.Target() != bind.Target():
+		case have.Target() != bind.Target() || have.Sources != bind.Sources:
 			return fault.New(fault.Internal, bind.Subject(), "already leads to "+have.Target().String())
 		}
 	}
@@ -181,7 +181,7 @@ func (b *Backend) narrow(f family, some []publication.Binding) (n int) {
 	}
 	for _, bind := range b.bindings {
 		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
-			n++
+			n += len(dnatRules(bind))
 		}
 	}
 	return n
@@ -190,7 +190,7 @@ func (b *Backend) narrow(f family, some []publication.Binding) (n int) {
 func narrowOf(f family, bindings []publication.Binding) (n int) {
 	for _, bind := range bindings {
 		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
-			n++
+			n += len(dnatRules(bind))
 		}
 	}
 	return n

@@ -96,8 +96,9 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
 			n.Open, n.Trusted, n.Source4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
 		})}},
-		"published_wide": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
-		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
+		"published_wide":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
+		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: limitedForms()},
+		"published_each":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachFlavour(t, func(t *testing.T, flavour string) {
@@ -142,6 +143,22 @@ func wideForms() []publication.Binding {
 	whole.Outgoing = true
 	whole6 := binding("mail", publication.All, "[fd01::7]:0", "[fd10:1::3]:0")
 	return []publication.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
+}
+
+func limitedForms() []publication.Binding {
+	some := []publication.Binding{
+		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
+		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
+		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
+		binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0"),
+	}
+	for i := range some {
+		some[i].Sources = "10.0.0.0/9,192.168.8.2/32"
+		if some[i].HostIP.Is6() {
+			some[i].Sources = "fd00::/8"
+		}
+	}
+	return some
 }
 
 func eachForm() []publication.Binding {

@@ -12,8 +12,10 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
-// bindingRule is the rule of a published port, run of ports or address, as iptables-save shows it.
-func bindingRule(b publication.Binding) string {
+// dnatRules are the rules of a published port, run of ports or address, as iptables-save shows them: one, or where only some may reach
+// it one for each of their networks, one for the host itself, which reaches its own addresses by lo, and one that keeps all others
+// from what comes later in the chain.
+func dnatRules(b publication.Binding) []string {
 	host, match, target := "", "", b.ContainerIP.String()
 	if !b.HostIP.IsUnspecified() {
 		host = "-d " + single(b.HostIP) + " "
@@ -25,7 +27,16 @@ func bindingRule(b publication.Binding) string {
 		match = fmt.Sprintf("-p %s -m %s --dport %d ", b.Protocol, b.Protocol, b.HostPort)
 		target = b.Target().String()
 	}
-	return fmt.Sprintf(`%s%s-m comment --comment "%s" -j DNAT --to-destination %s`, host, match, comment(b), target)
+	match += fmt.Sprintf(`-m comment --comment "%s" `, comment(b))
+	dnat := "-j DNAT --to-destination " + target
+	if b.Sources == "" {
+		return []string{host + match + dnat}
+	}
+	var rules []string
+	for _, from := range b.Sources.Texts() {
+		rules = append(rules, "-s "+from+" "+host+match+dnat)
+	}
+	return append(rules, host+"-o lo "+match+dnat, host+match+"-j ACCEPT")
 }
 
 // leavingRule is the rule of a container that leaves as an address of its own.
@@ -69,25 +80,33 @@ func place(b publication.Binding) int {
 
 // addRules put a binding into its place. narrow is how many rules of ports of one address there are.
 func addRules(b publication.Binding, narrow int) string {
-	switch place(b) {
-	case 0:
-		return "-I " + chainDNAT + " 1 " + bindingRule(b)
-	case 2:
-		return "-A " + chainDNAT + " " + bindingRule(b)
+	var lines []string
+	rules, at := dnatRules(b), 1
+	if b.Whole() {
+		at = narrow + 1
 	}
-	text := fmt.Sprintf("-I %s %d %s", chainDNAT, narrow+1, bindingRule(b))
+	for i := range rules {
+		if place(b) == 2 {
+			lines = append(lines, "-A "+chainDNAT+" "+rules[i])
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("-I %s %d %s", chainDNAT, at, rules[len(rules)-1-i]))
+	}
 	if b.Outgoing {
-		text += "\n-A " + chainGone + " " + leavingRule(b)
+		lines = append(lines, "-A "+chainGone+" "+leavingRule(b))
 	}
-	return text
+	return strings.Join(lines, "\n")
 }
 
 func removeRules(b publication.Binding) string {
-	text := "-D " + chainDNAT + " " + bindingRule(b)
-	if b.Outgoing {
-		text += "\n-D " + chainGone + " " + leavingRule(b)
+	var lines []string
+	for _, rule := range dnatRules(b) {
+		lines = append(lines, "-D "+chainDNAT+" "+rule)
 	}
-	return text
+	if b.Outgoing {
+		lines = append(lines, "-D "+chainGone+" "+leavingRule(b))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // bindingRules are the rules of all bindings of a family, in the order of the chain.
@@ -95,7 +114,7 @@ func bindingRules(f family, bindings []publication.Binding) []string {
 	var at [3][]string
 	for _, b := range bindings {
 		if b.HostIP.Is6() == f.v6 {
-			at[place(b)] = append(at[place(b)], bindingRule(b))
+			at[place(b)] = append(at[place(b)], dnatRules(b)...)
 		}
 	}
 	return slices.Concat(at[:]...)
@@ -114,17 +133,21 @@ func leavingRules(f family, bindings []publication.Binding) (rules []string) {
 // inOrder tells whether all rules are in their places.
 func inOrder(f family, rules []string) bool {
 	last := 0
+	ended := map[hostPort]bool{} // nobody else may reach it
 	for _, r := range rules {
+		end := target(r) == "ACCEPT"
 		b, ok := parseBinding(f, r)
-		if !ok || place(b) < last {
+		if !ok && !end || place(b) < last || ended[keyOf(b)] {
 			return false
 		}
 		last = place(b)
+		ended[keyOf(b)] = end
 	}
 	return true
 }
 
-// parseBinding reads a binding's rule back; ok is false for rules of another form. Of what goes out it tells nothing.
+// parseBinding reads a binding's rule back; ok is false for rules of another form, that which keeps others out among them. Of what
+// goes out, and of who may come in, it tells nothing.
 func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
 	b = publication.Binding{Protocol: publication.All, HostIP: netip.IPv4Unspecified()}
 	if f.v6 {

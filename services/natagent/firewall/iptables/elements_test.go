@@ -34,12 +34,13 @@ func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
 				return
 			}
 		}
-		got, ok := parseBinding(family{v6: v6}, bindingRule(b))
+		rule := dnatRules(b)[0]
+		got, ok := parseBinding(family{v6: v6}, rule)
 		if b.HostIP.Is4In6() || b.ContainerIP.Is4In6() {
 			return // no address that a host or a container has
 		}
 		if !ok || got != b {
-			t.Errorf("%s\nis read as %+v, %v; want %+v", bindingRule(b), got, ok, b)
+			t.Errorf("%s\nis read as %+v, %v; want %+v", rule, got, ok, b)
 		}
 	})
 }
@@ -48,6 +49,7 @@ func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
 	const (
 		one   = "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.2:80"
 		whole = "-d 10.0.0.1/32 -j DNAT --to-destination 10.0.0.2"
+		end   = "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j ACCEPT"
 		all   = "-p udp -m udp --dport 80:90 -j DNAT --to-destination 10.0.0.2"
 	)
 	for _, row := range []struct {
@@ -60,6 +62,9 @@ func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
 		{[]string{all, whole}, false},
 		{[]string{whole, one}, false},
 		{[]string{"-j RETURN"}, false},
+		{[]string{"-s 10.9.0.0/16 " + one, end, whole}, true},
+		{[]string{end, "-s 10.9.0.0/16 " + one, whole}, false},
+		{[]string{whole, end}, false},
 	} {
 		if got := inOrder(family{}, row.rules); got != row.want {
 			t.Errorf("%q: %v", row.rules, got)

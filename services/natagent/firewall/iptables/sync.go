@@ -118,7 +118,7 @@ func samePorts(f family, have, want []string, bindings []publication.Binding, ch
 func leadElsewhere(f family, rules []string, bindings []publication.Binding) (out []publication.Binding) {
 	right := make(map[publication.Binding]bool, len(bindings))
 	for _, b := range bindings {
-		b.OwnerName = ""
+		b.OwnerName, b.Sources = "", ""
 		right[b] = true
 	}
 	for _, rule := range rules {

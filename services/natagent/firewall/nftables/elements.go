@@ -118,9 +118,9 @@ func lastOf(p netip.Prefix) netip.Addr {
 // elementsOf are those of a binding.
 func elementsOf(b publication.Binding) []element {
 	if b.IsRun() || b.Whole() {
-		return wideElements(b)
+		return append(wideElements(b), limitElements(b)...)
 	}
-	return []element{bindingElement(b)}
+	return append([]element{bindingElement(b)}, limitElements(b)...)
 }
 
 // bindingElement is the one of a published port.

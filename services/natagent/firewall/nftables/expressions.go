@@ -123,15 +123,32 @@ func drop() []expr.Any   { return verdict(expr.VerdictDrop, "") }
 // of them would stall.
 func masquerade() []expr.Any { return one(&expr.Masq{FullyRandom: true}) }
 
+// key loads what a packet is addressed to, the address, protocol and port or one of these, from register 1 on. next is the number of
+// the first 32-bit register that is free then.
+func (f family) key(address, port bool) (out []expr.Any, next uint32) {
+	if address {
+		out, next = one(f.address(f.daddr, reg1)), f.length/4
+	}
+	if port {
+		out = append(out, load(expr.MetaKeyL4PROTO, word(next)),
+			&expr.Payload{DestRegister: word(next + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2})
+		next += 2
+	}
+	return out, next
+}
+
+// limit drops what came in by an interface for a key that is in the set limited, unless the key with the source is in from. What
+// the host itself sends has come in by none.
+func (f family) limit(limited, from string, address, port bool) []expr.Any {
+	key, next := f.key(address, port)
+	return rule(ifaceIsNot(expr.MetaKeyIIFNAME, ""), f.only(), key, in(limited),
+		key, one(f.address(f.saddr, word(next))), notIn(from), drop())
+}
+
 // dnat looks up protocol and port, and with exact the address too, and translates to what it finds.
 func (f family) dnat(set string, exact bool) []expr.Any {
-	next, load1 := uint32(0), []expr.Any(nil)
-	if exact {
-		load1, next = one(f.address(f.daddr, reg1)), f.length/4
-	}
-	return rule(f.only(), load1, []expr.Any{
-		load(expr.MetaKeyL4PROTO, word(next)),
-		&expr.Payload{DestRegister: word(next + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	key, _ := f.key(exact, true)
+	return rule(f.only(), key, []expr.Any{
 		&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: reg1, RegProtoMin: word(f.length / 4),
 			RegAddrMax: reg1, RegProtoMax: word(f.length / 4), Specified: true},
@@ -141,14 +158,8 @@ func (f family) dnat(set string, exact bool) []expr.Any {
 // dnatRun looks up protocol and port in a map of runs, with exact the address too, and translates to the address that it finds. The
 // port stays.
 func (f family) dnatRun(set string, exact bool) []expr.Any {
-	next, load1 := uint32(0), []expr.Any(nil)
-	if exact {
-		load1, next = one(f.address(f.daddr, reg1)), f.length/4
-	}
-	return rule(f.only(), load1, []expr.Any{
-		load(expr.MetaKeyL4PROTO, word(next)),
-		&expr.Payload{DestRegister: word(next + 1), Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-	}, f.translate(set, expr.NATTypeDestNAT))
+	key, _ := f.key(exact, true)
+	return rule(f.only(), key, f.translate(set, expr.NATTypeDestNAT))
 }
 
 // dnatAddress looks up the address and translates to the one that it finds, whatever the protocol.

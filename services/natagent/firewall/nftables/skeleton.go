@@ -36,6 +36,20 @@ const (
 	mapSource6  = "source6" //
 	setOpen4    = "open4"   // bridge . a subnet that anybody may reach
 	setOpen6    = "open6"   //
+
+	// What of the above only some may reach, and who: for each of the three kinds of key a set of such keys, and one of keys with sources.
+	setLimit4     = "limit4"     // address . protocol . ports
+	setLimit6     = "limit6"     //
+	setLimit4Any  = "limit4any"  // protocol . ports
+	setLimit6Any  = "limit6any"  //
+	setLimit4Full = "limit4full" // address
+	setLimit6Full = "limit6full" //
+	setFrom4      = "from4"      // address . protocol . ports . sources
+	setFrom6      = "from6"      //
+	setFrom4Any   = "from4any"   // protocol . ports . sources
+	setFrom6Any   = "from6any"   //
+	setFrom4Full  = "from4full"  // address . sources
+	setFrom6Full  = "from6full"  //
 )
 
 // chain is a chain and its rules.
@@ -89,6 +103,18 @@ func sets(t *nftables.Table) []*nftables.Set {
 		address(mapSource6, ip6, true, ip6),
 		interval(setOpen4, name, ip4),
 		interval(setOpen6, name, ip6),
+		interval(setLimit4, ip4, proto, port),
+		interval(setLimit6, ip6, proto, port),
+		interval(setLimit4Any, proto, port),
+		interval(setLimit6Any, proto, port),
+		{Table: t, Name: setLimit4Full, KeyType: ip4},
+		{Table: t, Name: setLimit6Full, KeyType: ip6},
+		interval(setFrom4, ip4, proto, port, ip4),
+		interval(setFrom6, ip6, proto, port, ip6),
+		interval(setFrom4Any, proto, port, ip4),
+		interval(setFrom6Any, proto, port, ip6),
+		interval(setFrom4Full, ip4, ip4),
+		interval(setFrom6Full, ip6, ip6),
 	}
 }
 
@@ -115,17 +141,24 @@ func chains() []chain {
 	}
 }
 
-// publishedRules translate. A port of one address is looked up before the whole address, and that before "all addresses".
+// publishedRules translate. A port of one address is looked up before the whole address, and that before "all addresses". Before each
+// of them, whoever may not reach what would be found is dropped: to let him go on would lead him to what is found later.
 func publishedRules() [][]expr.Any {
 	return [][]expr.Any{
+		ipv4().limit(setLimit4, setFrom4, true, true),
 		ipv4().dnat(mapPub4, true),
 		ipv4().dnatRun(mapRun4, true),
+		ipv4().limit(setLimit4Full, setFrom4Full, true, false),
 		ipv4().dnatAddress(mapFull4),
+		ipv4().limit(setLimit4Any, setFrom4Any, false, true),
 		ipv4().dnat(mapPub4Any, false),
 		ipv4().dnatRun(mapRun4Any, false),
+		ipv6().limit(setLimit6, setFrom6, true, true),
 		ipv6().dnat(mapPub6, true),
 		ipv6().dnatRun(mapRun6, true),
+		ipv6().limit(setLimit6Full, setFrom6Full, true, false),
 		ipv6().dnatAddress(mapFull6),
+		ipv6().limit(setLimit6Any, setFrom6Any, false, true),
 		ipv6().dnat(mapPub6Any, false),
 		ipv6().dnatRun(mapRun6Any, false),
 	}

@@ -84,7 +84,7 @@ func (Protocol) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{0}
 }
 
-// PortMapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL].
+// PortMapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK].
 type PortMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The transport.
@@ -100,8 +100,11 @@ type PortMapping struct {
 	ContainerPort uint32 `protobuf:"varint,5,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"`
 	// The last container port of a range; 0 means just `container_port`.
 	ContainerPortEnd uint32 `protobuf:"varint,6,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The networks in CIDR form, or addresses, that others may connect from; none means from everywhere. The host itself always may. Without
+	// `host_ip`, nothing is published on a family of which none is given.
+	Sources       []string `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PortMapping) Reset() {
@@ -176,6 +179,13 @@ func (x *PortMapping) GetContainerPortEnd() uint32 {
 	return 0
 }
 
+func (x *PortMapping) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
 // AddressMapping is what one `--publish-address` asks for: every protocol and port of a host's address leads to the container.
 type AddressMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -183,7 +193,9 @@ type AddressMapping struct {
 	HostIp string `protobuf:"bytes,1,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	// True to leave what the container sends out as its network has it. False: it leaves as this address, or, of several of one
 	// family, as the first.
-	IncomingOnly  bool `protobuf:"varint,2,opt,name=incoming_only,json=incomingOnly,proto3" json:"incoming_only,omitempty"`
+	IncomingOnly bool `protobuf:"varint,2,opt,name=incoming_only,json=incomingOnly,proto3" json:"incoming_only,omitempty"`
+	// The networks that others may connect from, as in PortMapping.
+	Sources       []string `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +244,13 @@ func (x *AddressMapping) GetIncomingOnly() bool {
 	return false
 }
 
+func (x *AddressMapping) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
 // Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
 // address.
 type Binding struct {
@@ -249,7 +268,9 @@ type Binding struct {
 	// The last host port of a run; 0 if there is one port only.
 	HostPortEnd uint32 `protobuf:"varint,6,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"`
 	// True if what the container sends out leaves as host_ip; only of a whole address.
-	Outgoing      bool `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
+	Outgoing bool `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
+	// The networks in CIDR form that others may connect from, sorted; none means from everywhere.
+	Sources       []string `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -331,6 +352,13 @@ func (x *Binding) GetOutgoing() bool {
 		return x.Outgoing
 	}
 	return false
+}
+
+func (x *Binding) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
 }
 
 // Publication is all that one owner has published.
@@ -528,17 +556,19 @@ var File_fairlead_nat_v1_publication_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/nat/v1/publication.proto\x12\x0ffairlead.nat.v1\"\xf3\x01\n" +
+	"!fairlead/nat/v1/publication.proto\x12\x0ffairlead.nat.v1\"\x8d\x02\n" +
 	"\vPortMapping\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\thost_port\x18\x03 \x01(\rR\bhostPort\x12\"\n" +
 	"\rhost_port_end\x18\x04 \x01(\rR\vhostPortEnd\x12%\n" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12,\n" +
-	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\"N\n" +
+	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\x12\x18\n" +
+	"\asources\x18\a \x03(\tR\asources\"h\n" +
 	"\x0eAddressMapping\x12\x17\n" +
 	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12#\n" +
-	"\rincoming_only\x18\x02 \x01(\bR\fincomingOnly\"\x80\x02\n" +
+	"\rincoming_only\x18\x02 \x01(\bR\fincomingOnly\x12\x18\n" +
+	"\asources\x18\x03 \x03(\tR\asources\"\x9a\x02\n" +
 	"\aBinding\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
@@ -546,7 +576,8 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\fcontainer_ip\x18\x04 \x01(\tR\vcontainerIp\x12%\n" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12\"\n" +
 	"\rhost_port_end\x18\x06 \x01(\rR\vhostPortEnd\x12\x1a\n" +
-	"\boutgoing\x18\a \x01(\bR\boutgoing\"x\n" +
+	"\boutgoing\x18\a \x01(\bR\boutgoing\x12\x18\n" +
+	"\asources\x18\b \x03(\tR\asources\"x\n" +
 	"\vPublication\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
