@@ -161,6 +161,7 @@ type Endpoint struct {
 	Gateway4      netip.Addr // not valid without a default route
 	Gateway6      netip.Addr
 	HostBinding   netip.Addr   // the network's; not valid means on all
+	Internal      bool         // the network is
 	Spec          EndpointSpec // what was asked for, the network by its id
 }
 

@@ -154,6 +154,7 @@ type Endpoint struct {
 	IPv6, IPv6Gateway          string
 	Bridge                     string
 	HostBinding                string // where the network publishes ports that name no host address
+	Internal                   bool   // on an internal network
 }
 
 // Binding is one host port that leads to one container port.

@@ -236,13 +236,13 @@ func (c *Container) Republished() []PortMapping {
 	return out
 }
 
-// Ways are the endpoints where published ports lead: of those on bridges, by which IPv4 and IPv6 leave; nil if there is none. Without a default
-// route it is the first interface with an address.
+// Ways are the endpoints where published ports lead: of those on bridges of networks that are not internal, by which IPv4 and IPv6 leave;
+// nil if there is none. Without a default route it is the first interface with an address.
 func (l *Live) Ways() (ipv4, ipv6 *Endpoint) {
 	for i := range l.Endpoints {
 		e := &l.Endpoints[i]
-		if e.Bridge == "" {
-			continue // it is on a LAN of others
+		if e.Bridge == "" || e.Internal {
+			continue // it is on a LAN of others, or nobody else may reach it
 		}
 		if e.IPv4 != "" && (ipv4 == nil || ipv4.IPv4Gateway == "" && e.IPv4Gateway != "") {
 			ipv4 = e

@@ -87,6 +87,14 @@ func TestPortsLeadWhereTheDefaultRouteIs(t *testing.T) {
 	if four, six := inside.Ways(); four != &inside.Endpoints[1] || six != nil {
 		t.Errorf("without a route %+v and %+v", four, six)
 	}
+	inside.Endpoints[1].Internal = true
+	if four, six := inside.Ways(); four != &inside.Endpoints[2] || six != nil {
+		t.Errorf("beside an internal network %+v and %+v", four, six)
+	}
+	inside.Endpoints[2].Internal = true
+	if four, six := inside.Ways(); four != nil || six != nil {
+		t.Errorf("on internal networks only %+v and %+v", four, six)
+	}
 	lan := container.Live{Endpoints: []container.Endpoint{{IPv4: "192.168.8.9/24", IPv4Gateway: "192.168.8.1"}, {Bridge: "br0", IPv4: "10.0.0.2/24"}}}
 	if four, six := lan.Ways(); four != &lan.Endpoints[1] || six != nil {
 		t.Errorf("beside a LAN %+v and %+v", four, six)

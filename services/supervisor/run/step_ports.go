@@ -20,6 +20,10 @@ func (l *launch) publishPorts() saga.Step {
 		Name: publishPorts, After: []string{joinNetwork},
 		Do: func(ctx context.Context) error {
 			w := ways(&l.live)
+			if w == (way{}) { // on internal networks only, until it is connected to another
+				l.r.logFor(l.id).Warn("its ports are not published: nobody reaches an internal network")
+				return nil
+			}
 			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
 				Mappings: bound(l.req.Config.Mappings(l.process.Exposed), w), Addresses: wire.ToAddresses(l.req.Config.Network.Addresses)}
 			if len(req.Mappings)+len(req.Addresses) == 0 {
