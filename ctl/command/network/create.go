@@ -55,7 +55,7 @@ ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to 
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.driver, "driver", "d", "bridge", "`DRIVER` that makes the network: bridge, macvlan or ipvlan")
+	f.StringVarP(&o.driver, "driver", "d", "bridge", "`DRIVER` that makes the network: bridge, macvlan or ipvlan (overlay needs a fleet)")
 	f.StringArrayVar(&o.subnets, "subnet", nil, "Subnet `CIDR`, for a bridge one a family; 0.0.0.0/25 is any of that length")
 	f.StringArrayVar(&o.ranges, "ip-range", nil, "Part `CIDR` of the subnet that containers' addresses come from")
 	f.StringArrayVar(&o.gateways, "gateway", nil, "`IP` address of the host in the subnet; the first unless given")

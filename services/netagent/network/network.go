@@ -16,6 +16,9 @@ const (
 	DriverBridge = "bridge"
 	DriverHost   = "host"
 	DriverNull   = "null"
+
+	// DriverOverlay makes networks that span the hosts of a fleet, and none on a host that is in no fleet.
+	DriverOverlay = "overlay"
 )
 
 // Network is something that containers can be attached to.

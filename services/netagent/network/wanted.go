@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 )
@@ -106,14 +107,25 @@ func (w Wanted) identity(n Network) error {
 	if w.ID != "" && !id.Valid(w.ID) {
 		return fault.Invalidf(n.Subject(), "id", "must be %d lower-case hexadecimal digits", id.Len)
 	}
+	return n.checkDriver()
+}
+
+// checkDriver refuses drivers that make no networks here.
+func (n Network) checkDriver() error {
 	switch n.Driver {
 	case DriverBridge, DriverMacvlan, DriverIPvlan:
 		return nil
 	case DriverHost, DriverNull:
 		return fault.New(fault.Denied, n.Subject(), `only one instance of "`+n.Driver+`" network is allowed`, fault.WithField("driver"))
+	case DriverOverlay:
+		return fault.New(fault.Unavailable, n.Subject(), "overlay networks span the hosts of a fleet, and this host is in none", fault.WithField("driver"),
+			fault.WithHint("use bridge for containers of this host, macvlan or ipvlan for containers on its LAN"))
 	}
-	return fault.New(fault.NotFound, n.Subject(), `plugin "`+n.Driver+`" not found`, fault.WithField("driver"),
-		fault.WithHint("networks are made by the drivers bridge, macvlan and ipvlan"))
+	hint := "networks are made by the drivers bridge, macvlan and ipvlan"
+	if near, ok := config.Nearest(n.Driver, []string{DriverBridge, DriverMacvlan, DriverIPvlan, DriverOverlay, DriverHost, DriverNull}); ok {
+		hint = "did you mean " + near + "? " + hint
+	}
+	return fault.New(fault.NotFound, n.Subject(), `plugin "`+n.Driver+`" not found`, fault.WithField("driver"), fault.WithHint("%s", hint))
 }
 
 // families tells which address families are wanted.

@@ -43,8 +43,8 @@ func (s *HostServer) Diagnose(context.Context, *hostv1.DiagnoseRequest) (*hostv1
 // Register adds the service to a server.
 func (s *HostServer) Register(r grpc.ServiceRegistrar) { hostv1.RegisterHostServiceServer(r, s) }
 
-// drivers are the network drivers there are, by name.
-var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
+// drivers are the network drivers there are, by name. That of networks which span hosts refuses to make one on a host that is in no fleet.
+var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null", "overlay"}
 
 // GetInfo implements the RPC of that name.
 func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
