@@ -53,7 +53,7 @@ func roles() map[string]role {
 		methods string
 	}{
 		{"fairlead.container.v1.ContainerService", adminRole, "RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
-			"StopContainer KillContainer RemoveContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
+			"StopContainer KillContainer RemoveContainer RenameContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
 			"WaitContainer ListContainers GetContainer ReadLogs"},
 		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},

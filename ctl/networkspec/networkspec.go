@@ -22,15 +22,21 @@ type Attachment struct {
 	MAC       string
 	Priority  int32
 	Interface string
+	LinkLocal []string
+	Sysctls   []string
 }
 
 // Plain tells whether nothing but the network is given.
 func (a Attachment) Plain() bool {
-	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && a.MAC == "" && a.Priority == 0 && a.Interface == ""
+	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && a.MAC == "" && a.Priority == 0 && a.Interface == "" &&
+		len(a.LinkLocal)+len(a.Sysctls) == 0
 }
 
-// optInterface is the endpoint option that names the interface inside.
-const optInterface = "com.docker.network.endpoint.ifname"
+// The endpoint options: what names the interface inside, and what sets its kernel parameters.
+const (
+	optInterface = "com.docker.network.endpoint.ifname"
+	optSysctls   = "com.docker.network.endpoint.sysctls"
+)
 
 // Parse reads NETWORK, or name=NETWORK and options, separated by commas.
 func Parse(spec string) (Attachment, error) {
@@ -78,15 +84,40 @@ func (a *Attachment) set(spec, key, value string) (err error) {
 			return invalid(spec, "invalid gw-priority: %s", value)
 		}
 	case "driver-opt":
-		name, text, _ := strings.Cut(value, "=")
-		if name != optInterface || text == "" {
-			return invalid(spec, "invalid driver-opt %s; known is %s=NAME", value, optInterface)
-		}
-		a.Interface = text
+		err = a.DriverOption("--network "+spec, value)
+	case "link-local-ip":
+		err = a.AddLinkLocal("--network "+spec, value)
 	default:
-		return invalid(spec, "unexpected key '%s'; known are name, alias, ip, ip6, mac-address, gw-priority and driver-opt", key)
+		return invalid(spec, "unexpected key '%s'; known are name, alias, ip, ip6, link-local-ip, mac-address, gw-priority and driver-opt", key)
 	}
 	return err
+}
+
+// DriverOption reads an endpoint option, KEY=VALUE.
+func (a *Attachment) DriverOption(subject, option string) error {
+	name, text, _ := strings.Cut(option, "=")
+	switch {
+	case name == optInterface && text != "":
+		a.Interface = text
+	case name == optSysctls && text != "":
+		for s := range strings.SplitSeq(text, ",") {
+			a.Sysctls = append(a.Sysctls, strings.TrimSpace(s))
+		}
+	default:
+		return fault.Invalidf(subject, "driver-opt", "invalid driver-opt %s; known are %s=NAME and %s=net.ipv4.conf.IFNAME.NAME=VALUE,…", option, optInterface, optSysctls)
+	}
+	return nil
+}
+
+// AddLinkLocal reads a link-local address.
+func (a *Attachment) AddLinkLocal(subject, text string) error {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" || !addr.IsLinkLocalUnicast() {
+		return fault.New(fault.Invalid, subject, "invalid link-local IP address: "+text, fault.WithField("link-local-ip"),
+			fault.WithHint("it is of 169.254.0.0/16 or of fe80::/10"))
+	}
+	a.LinkLocal = append(a.LinkLocal, addr.String())
+	return nil
 }
 
 func invalid(spec, format string, args ...any) error {

@@ -16,7 +16,7 @@ import (
 // Commands are those that also stand at the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c),
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c),
 		newAttach(c), newPort(c), newPublish(c), newUnpublish(c), newWait(c),
 	}
 }
@@ -24,7 +24,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 // Group is `fairlead container`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newPublish(c), newUnpublish(c), newWait(c), c.InspectCommand("container", Document))
 }
 

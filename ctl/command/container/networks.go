@@ -41,7 +41,8 @@ func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 	}
 	for _, a := range all {
 		cfg.Networks = append(cfg.Networks, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: a.IPv4, Ipv6Address: a.IPv6,
-			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: a.Priority, InterfaceName: a.Interface})
+			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: a.Priority, InterfaceName: a.Interface,
+			LinkLocalAddresses: a.LinkLocal, Sysctls: a.Sysctls})
 	}
 	return nil
 }
@@ -49,6 +50,11 @@ func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 // onFirst gives the first network what the flags beside --network say.
 func (o *options) onFirst(a *networkspec.Attachment) (err error) {
 	a.Aliases = append(a.Aliases, o.aliases...)
+	for _, text := range o.linkLocal {
+		if err := a.AddLinkLocal("--link-local-ip "+text, text); err != nil {
+			return err
+		}
+	}
 	for _, f := range []struct {
 		flag, value string
 		to          *string

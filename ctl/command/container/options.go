@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/envspec"
 	"github.com/fairlead/fairlead/ctl/mountspec"
+	"github.com/fairlead/fairlead/ctl/networkspec"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -27,6 +28,8 @@ type options struct {
 	stopTimeout                                           uint32
 	stdin, tty, remove, publishAll, quiet                 bool
 	publishAddress                                        []string
+	linkLocal, links, sysctls                             []string
+	keepNetwork                                           bool
 }
 
 // flags adds the options to a command. The entrypoint and the stop timeout mean something else when they are not given at all, which
@@ -74,11 +77,15 @@ func (o *options) processFlags(f *pflag.FlagSet) {
 }
 
 func (o *options) networkFlags(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.networks, "network", nil, "`NETWORK` to be on: a name, bridge (the default), none, host or container:CONTAINER;\nname=NETWORK[,ip=…][,ip6=…][,mac-address=…][,alias=…][,gw-priority=…] has options;\ngiven several times, the interfaces are in this order")
+	f.StringArrayVar(&o.networks, "network", nil, "`NETWORK` to be on: a name, bridge (the default), none, host or container:CONTAINER;\nname=NETWORK[,ip=…][,ip6=…][,link-local-ip=…][,mac-address=…][,alias=…][,gw-priority=…][,driver-opt=…] has options;\ngiven several times, the interfaces are in this order")
 	f.StringVar(&o.ip, "ip", "", "IPv4 `ADDRESS` on the first network")
 	f.StringVar(&o.ip6, "ip6", "", "IPv6 `ADDRESS` on the first network")
+	f.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "Further link-local `ADDRESS` on the first network")
 	f.StringVar(&o.mac, "mac-address", "", "Hardware `ADDRESS` on the first network")
 	f.StringArrayVar(&o.aliases, "network-alias", nil, "Further `NAME` on the first network")
+	f.StringArrayVar(&o.links, "link", nil, "Further name for another container on the same user network, for this one alone: `CONTAINER[:NAME]`")
+	f.StringArrayVar(&o.sysctls, "sysctl", nil, "Kernel parameter `NAME=VALUE` of the container's own namespaces, as net.ipv4.ip_forward=1")
+	f.BoolVar(&o.keepNetwork, "keep-network", true, "When it ends, keep its network for those who share it, and plug them in again when it is started\nagain; false leaves them behind with lo until they are started again themselves")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL][,from=NETWORK]`; ports may be ranges;\nwith from, only that network and the host itself reach it")
 	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
 		"Lead every protocol and port of the host's address `IP[,outgoing=false][,from=NETWORK]` here, and have what is sent out leave as it")
@@ -102,6 +109,10 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 	}
 	if f.Changed("entrypoint") {
 		cfg.Entrypoint = []string{o.entrypoint}
+	}
+	var err error
+	if cfg.Sysctls, err = networkspec.Map("sysctl", o.sysctls); err != nil {
+		return nil, err
 	}
 	if f.Changed("stop-timeout") {
 		cfg.StopTimeout = &o.stopTimeout

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"strings"
+
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/portspec"
@@ -10,6 +12,16 @@ import (
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
 	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll}
+	if !o.keepNetwork {
+		cfg.Network.KeepNetwork = &o.keepNetwork
+	}
+	for _, spec := range o.links {
+		l, err := link(spec)
+		if err != nil {
+			return err
+		}
+		cfg.Network.Links = append(cfg.Network.Links, l)
+	}
 	if err := o.addAttachments(cfg.Network); err != nil {
 		return err
 	}
@@ -32,6 +44,15 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 			Protocol: protocol(e.Protocol), Port: uint32(e.Port), PortEnd: uint32(e.End)})
 	}
 	return nil
+}
+
+// link reads CONTAINER[:NAME].
+func link(spec string) (*containerv1.Link, error) {
+	name, alias, given := strings.Cut(spec, ":")
+	if name == "" || given && alias == "" || strings.Contains(alias, ":") {
+		return nil, fault.Invalidf("--link "+spec, "link", "bad format for links: %s", spec)
+	}
+	return &containerv1.Link{Container: name, Alias: alias}, nil
 }
 
 // dropIgnored leaves out with a warning what host networking would ignore, if the user wants that; else the agent refuses it.

@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"net/netip"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +13,9 @@ import (
 )
 
 type connectOptions struct {
-	ip, ip6, mac, driverOption string
-	aliases                    []string
-	priority                   int32
+	ip, ip6, mac                      string
+	aliases, linkLocal, driverOptions []string
+	priority                          int32
 }
 
 func newConnect(c *cli.CLI) *cobra.Command {
@@ -45,7 +44,8 @@ func newConnect(c *cli.CLI) *cobra.Command {
 	f.StringVar(&o.mac, "mac-address", "", "Hardware `ADDRESS` to have")
 	f.StringArrayVar(&o.aliases, "alias", nil, "Further `NAME` of the container on this network")
 	f.Int32Var(&o.priority, "gw-priority", 0, "Of several networks that with the highest `NUMBER` has the default route")
-	f.StringVar(&o.driverOption, "driver-opt", "", "Endpoint option `KEY=VALUE`: com.docker.network.endpoint.ifname names the interface")
+	f.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "Further link-local `ADDRESS` to have")
+	f.StringArrayVar(&o.driverOptions, "driver-opt", nil, "Endpoint option `KEY=VALUE`: com.docker.network.endpoint.ifname names the interface,\ncom.docker.network.endpoint.sysctls sets kernel parameters of it, as net.ipv4.conf.IFNAME.log_martians=1,…")
 	return cmd
 }
 
@@ -62,10 +62,14 @@ func (o *connectOptions) attachment(network string) (*containerv1.NetworkAttachm
 	read(&out.Ipv4Address, o.ip, func() (string, error) { return networkspec.Address("--ip "+o.ip, "ip", o.ip, netip.Addr.Is4) })
 	read(&out.Ipv6Address, o.ip6, func() (string, error) { return networkspec.Address("--ip6 "+o.ip6, "ip6", o.ip6, netip.Addr.Is6) })
 	read(&out.MacAddress, o.mac, func() (string, error) { return networkspec.MAC("--mac-address "+o.mac, o.mac) })
-	read(&out.InterfaceName, o.driverOption, func() (string, error) {
-		a, err := networkspec.Parse("name=x,driver-opt=" + strings.ReplaceAll(o.driverOption, ",", ""))
-		return a.Interface, err
-	})
+	var a networkspec.Attachment
+	for _, option := range o.driverOptions {
+		errs = append(errs, a.DriverOption("--driver-opt "+option, option))
+	}
+	for _, text := range o.linkLocal {
+		errs = append(errs, a.AddLinkLocal("--link-local-ip "+text, text))
+	}
+	out.InterfaceName, out.Sysctls, out.LinkLocalAddresses = a.Interface, a.Sysctls, a.LinkLocal
 	return out, errors.Join(errs...)
 }
 

@@ -36,7 +36,16 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 		return nil, err
 	}
 	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(
-		conntrack.Withdrawn(without(had.Bindings, done.Bindings)), conntrack.Published(without(done.Bindings, had.Bindings))))
+		conntrack.Withdrawn(without(nameless(had), nameless(done))), conntrack.Published(without(nameless(done), nameless(had)))))
+}
+
+// nameless are a publication's bindings without the owner's name: another name is no reason to cut a connection.
+func nameless(p *publication.Publication) []publication.Binding {
+	out := slices.Clone(p.Bindings)
+	for i := range out {
+		out[i].OwnerName = ""
+	}
+	return out
 }
 
 // exchange puts a publication in the place of the one that its owner has.

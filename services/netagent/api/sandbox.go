@@ -110,7 +110,15 @@ func specsIn(owner string, all []*networkv1.EndpointSpec) ([]network.EndpointSpe
 }
 
 func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, error) {
-	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(), Priority: int(e.GetGatewayPriority())}
+	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(), Priority: int(e.GetGatewayPriority()),
+		Sysctls: e.GetSysctls()}
+	for _, text := range e.GetLinkLocalAddresses() {
+		addr, err := addrIn("sandbox of "+id.Short(owner), "link-local-ip", text)
+		if err != nil {
+			return out, err
+		}
+		out.LinkLocal = append(out.LinkLocal, addr)
+	}
 	var err error
 	if out.IPv4, err = addrIn("sandbox of "+id.Short(owner), "ip", e.GetIpv4Address()); err != nil {
 		return out, err

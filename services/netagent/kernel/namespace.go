@@ -92,6 +92,8 @@ type Interface struct {
 	// Announce has the kernel tell the LAN of the addresses when the interface comes up: a gratuitous ARP and an unsolicited neighbour
 	// advertisement, so that nobody goes on with what it knew of them.
 	Announce bool
+	// Sysctls are its own parameters. They are set before it comes up.
+	Sysctls []Sysctl
 }
 
 // Configure gives an interface its addresses, brings it up, and adds its routes and neighbours. Without an IPv6 address IPv6 is
@@ -118,6 +120,9 @@ func (n *Namespace) Configure(i Interface) error {
 		if err := announce(i.Name); err != nil {
 			return err
 		}
+	}
+	if err := n.Apply(i.Sysctls); err != nil {
+		return err
 	}
 	if err := n.setUp(index); err != nil {
 		return fmt.Errorf("set %s up: %w", i.Name, err)

@@ -15,9 +15,21 @@ type Sysctl struct {
 	Value string
 }
 
+// SysctlError tells of a parameter that could not be set.
+type SysctlError struct {
+	Sysctl
+	Err error
+}
+
+// Error names the parameter, the value and the kernel's error.
+func (e *SysctlError) Error() string { return fmt.Sprintf("sysctl %s=%s: %v", e.Path, e.Value, e.Err) }
+
+// Unwrap gives the kernel's error.
+func (e *SysctlError) Unwrap() error { return e.Err }
+
 func (s Sysctl) write() error {
 	if err := os.WriteFile(path.Join("/proc/sys", s.Path), []byte(s.Value), 0); err != nil {
-		return fmt.Errorf("sysctl %s=%s: %w", s.Path, s.Value, errnoOf(err))
+		return &SysctlError{s, errnoOf(err)}
 	}
 	return nil
 }

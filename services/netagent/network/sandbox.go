@@ -3,6 +3,7 @@ package network
 import (
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -41,7 +42,13 @@ type EndpointSpec struct {
 	MAC       string // as net.HardwareAddr writes it
 	Interface string // the name inside
 	Priority  int    // of several the highest has the default route
+
+	LinkLocal []netip.Addr `json:",omitempty"` // further addresses
+	Sysctls   []string     `json:",omitempty"` // of the interface, as sysctlForm
 }
+
+// Is tells whether two requests are the same.
+func (s EndpointSpec) Is(other EndpointSpec) bool { return reflect.DeepEqual(s, other) }
 
 // Fixed tells whether an address was asked for by number.
 func (s EndpointSpec) Fixed() bool { return s.IPv4.IsValid() || s.IPv6.IsValid() }
@@ -65,6 +72,20 @@ func (s EndpointSpec) Validate(subject string) error {
 		return fault.Invalidf(subject, "interface", "%q is no name for an interface: 1 to %d characters, no spaces, slashes or colons, not lo",
 			s.Interface, maxLinkLen)
 	}
+	for _, a := range s.LinkLocal {
+		if err := validateLinkLocal(subject, a); err != nil {
+			return err
+		}
+	}
+	for _, text := range s.Sysctls {
+		if err := validateSysctl(subject, text); err != nil {
+			return err
+		}
+	}
+	return s.validateMAC(subject)
+}
+
+func (s EndpointSpec) validateMAC(subject string) error {
 	if s.MAC == "" {
 		return nil
 	}
@@ -135,7 +156,7 @@ type Sandbox struct {
 
 // As tells whether the sandbox is what was asked for. The specs name networks by id.
 func (s Sandbox) As(mode Mode, specs []EndpointSpec) bool {
-	return s.Mode == mode && slices.EqualFunc(s.Endpoints, specs, func(e Endpoint, want EndpointSpec) bool { return e.Spec == want })
+	return s.Mode == mode && slices.EqualFunc(s.Endpoints, specs, func(e Endpoint, want EndpointSpec) bool { return e.Spec.Is(want) })
 }
 
 // Interfaces are the names of its interfaces.

@@ -35,7 +35,7 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 	}
 	n := nets[0].Network
 	if e, ok := on(sb, n); ok {
-		if e.Spec == spec.On(n.ID) {
+		if e.Spec.Is(spec.On(n.ID)) {
 			return sb, nil
 		}
 		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+nameOf(sb)+" already exists in network "+n.Name,

@@ -111,7 +111,11 @@ func (m *Manager) existing(req network.Request, nets []store.Network) (have netw
 		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner), "is there already, with other content",
 			fault.WithHint("release it first"))
 	}
-	return have, true, nil
+	if have.OwnerName == req.OwnerName {
+		return have, true, nil
+	}
+	have.OwnerName = req.OwnerName
+	return have, true, m.store.PutSandbox(have)
 }
 
 // clear frees the place where the owner's namespace is to be pinned, unless another owner's id starts the same.

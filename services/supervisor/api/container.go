@@ -29,6 +29,7 @@ type Containers interface {
 	Kill(ctx context.Context, ref, signal string) error
 	Signal(ctx context.Context, launched *run.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force bool) error
+	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
 	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) ([]container.Binding, error)
@@ -101,6 +102,11 @@ func (s *ContainerServer) StopContainer(ctx context.Context, req *containerv1.St
 		timeout = &t
 	}
 	return &containerv1.StopContainerResponse{}, s.containers.Stop(ctx, req.GetReference(), timeout, req.GetSignal())
+}
+
+// RenameContainer implements the RPC of that name.
+func (s *ContainerServer) RenameContainer(ctx context.Context, req *containerv1.RenameContainerRequest) (*containerv1.RenameContainerResponse, error) {
+	return &containerv1.RenameContainerResponse{}, s.containers.Rename(ctx, req.GetReference(), req.GetName())
 }
 
 // KillContainer implements the RPC of that name.

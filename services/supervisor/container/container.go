@@ -3,6 +3,7 @@
 package container
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -30,6 +31,7 @@ type Config struct {
 	Pull       PullPolicy
 	Network    Network
 	DNS        DNS
+	Sysctls    map[string]string // of the container's own namespaces
 }
 
 // DefaultStopTimeout is how long a container has between its stop signal and SIGKILL.
@@ -220,6 +222,21 @@ func (c *Container) Ended(e Exit) *Container {
 func (c *Container) InStatus(s Status) *Container {
 	n := *c
 	n.Status = s
+	return &n
+}
+
+// Named gives a copy with another name.
+func (c *Container) Named(name string) *Container {
+	n := *c
+	n.Config.Name = name
+	return &n
+}
+
+// LeftBehind gives a copy that goes on in a namespace which was another one's, and is nobody else's any more.
+func (c *Container) LeftBehind() *Container {
+	n, live := *c, *c.Live
+	live.NetnsPath, live.SharedWith = fmt.Sprintf("/proc/%d/ns/net", live.PID), ""
+	n.Live = &live
 	return &n
 }
 

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,21 +34,18 @@ type Network struct {
 	PublishAll  bool
 	Expose      []ExposedPort
 	Addresses   []PublishedAddress
+	Links       []Link
+	Abandons    bool // who shares the namespace is left behind in it when the container ends
+}
+
+// Link is a further name of another container, for this one alone.
+type Link struct {
+	Container string // its id, once that is known
+	Alias     string
 }
 
 // publishes tells whether any port or address of the host is asked for.
 func (n *Network) publishes() bool { return len(n.Publish) > 0 || n.PublishAll || len(n.Addresses) > 0 }
-
-// Attachment is a network with what a container wants of it. What is not valid, or empty, was not given.
-type Attachment struct {
-	Network   string // as the user wrote it
-	IPv4      netip.Addr
-	IPv6      netip.Addr
-	MAC       string
-	Aliases   []string
-	Priority  int // of several networks the one with the highest has the default route
-	Interface string
-}
 
 // Normal gives the same with mode and attachments both filled in: a network alone is attached to, and the first attachment is
 // the mode.
@@ -87,21 +83,16 @@ func (m Mode) alone() bool {
 	return joined || m == ModeNone || m == ModeHost
 }
 
-// Fixed tells whether an address is asked for by number.
-func (a Attachment) Fixed() bool { return a.IPv4.IsValid() || a.IPv6.IsValid() }
-
 // Fixed tells whether any attachment asks for an address by number.
 func (n Network) Fixed() bool { return slices.ContainsFunc(n.Attachments, Attachment.Fixed) }
-
-// asks tells whether anything but the network is given.
-func (a Attachment) asks() bool {
-	return a.Fixed() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != ""
-}
 
 func (c *Config) validateNetwork() error {
 	n := &c.Network
 	if ref, ok := n.Mode.Joined(); ok {
 		return c.validateJoin(ref)
+	}
+	if err := c.validateLinks(); err != nil {
+		return err
 	}
 	switch n.Mode {
 	case ModeNone, ModeHost:
@@ -151,37 +142,12 @@ func (c *Config) validateJoin(ref string) error {
 		{len(n.Expose) > 0, "expose", "port exposing and the container type network mode"},
 		{len(d.Servers)+len(d.Search)+len(d.Options) > 0, "dns", "dns and the network mode"},
 		{len(d.ExtraHosts) > 0, "add-host", "custom host-to-IP mapping and the network mode"},
+		{len(n.Links) > 0, "link", "container type network can't be used with links. This would result in undefined behavior"},
 	} {
 		if clash.given {
 			return fault.New(fault.Invalid, c.subject(), "conflicting options: "+clash.text, fault.WithField(clash.field),
 				fault.WithHint("give it to the container whose network is shared"))
 		}
-	}
-	return nil
-}
-
-// Validate tells what is wrong with an attachment by itself.
-func (a Attachment) Validate(subject string) error {
-	switch {
-	case a.Network == "":
-		return fault.Invalidf(subject, "network", "an attachment names no network")
-	case a.IPv4.IsValid() && !a.IPv4.Is4():
-		return fault.Invalidf(subject, "ip", "invalid IPv4 address: %s", a.IPv4)
-	case a.IPv6.IsValid() && !a.IPv6.Is6():
-		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", a.IPv6)
-	case a.Network == string(ModeBridge) && (a.IPv4.IsValid() || a.IPv6.IsValid()):
-		return fault.New(fault.Invalid, subject, "invalid config for network bridge: invalid endpoint settings: "+
-			"user-specified IP address is supported on user-defined networks only", fault.WithField("ip"))
-	case a.Network == string(ModeBridge) && len(a.Aliases) > 0:
-		return fault.New(fault.Invalid, subject, "network-scoped aliases are only supported for user-defined networks", fault.WithField("network-alias"))
-	}
-	for _, alias := range a.Aliases {
-		if alias == "" || strings.ContainsAny(alias, " \t\n\x00") {
-			return fault.Invalidf(subject, "network-alias", "%q is no name", alias)
-		}
-	}
-	if mac, err := net.ParseMAC(a.MAC); a.MAC != "" && (err != nil || len(mac) != 6) {
-		return fault.Invalidf(subject, "mac-address", "%s is not a valid mac address", a.MAC)
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 // Validate checks everything that can be known to be wrong without asking the kernel, the image or another service.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS,
+		c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS, c.validateSysctls,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -137,6 +137,41 @@ func (r *Runner) leave(ctx context.Context, uid string) error {
 	return errors.Join(err, nerr)
 }
 
+// of lists those who join an owner.
+func (j *joins) of(owner string) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var out []string
+	for uid, o := range j.owner {
+		if o == owner {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
+// abandon leaves those who share a container's namespace behind in it, with lo only: it is theirs from now on.
+func (r *Runner) abandon(ctx context.Context, owner string) error {
+	if !r.joins.any(owner) {
+		return nil
+	}
+	if _, err := r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner, KeepNamespace: true, KeepAddresses: true}); err != nil {
+		return err
+	}
+	var errs []error
+	for _, uid := range r.joins.of(owner) {
+		_, err := r.Store.UpdateContainer(uid, func(c *container.Container) *container.Container {
+			if !c.IsRunning() {
+				return nil // its launch finds the namespace gone
+			}
+			r.joins.drop(uid)
+			return c.LeftBehind()
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 // restoreJoins finds again who shares whose namespace.
 func (r *Runner) restoreJoins() {
 	for _, c := range r.Store.ListContainers() {

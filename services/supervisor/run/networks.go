@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -200,6 +201,9 @@ func (l *launch) settle(ctx context.Context) error {
 		}
 		n.Mode = container.ModeJoin(c.ID)
 	}
+	if err := l.settleLinks(&n); err != nil {
+		return err
+	}
 	var unpublishable *networkv1.Network
 	for i, a := range n.Attachments {
 		if a.Network == string(container.ModeBridge) {
@@ -224,6 +228,19 @@ func (l *launch) settle(ctx context.Context) error {
 			fault.WithHint("leave out -p and connect to the container's own address, or add a bridge network to publish on"))
 	}
 	return l.req.Config.Validate() // names may have become the same
+}
+
+// settleLinks finds the containers that links name.
+func (l *launch) settleLinks(n *container.Network) error {
+	n.Links = slices.Clone(n.Links)
+	for i, link := range n.Links {
+		c, err := l.r.Store.FindContainer(link.Container)
+		if err != nil {
+			return err
+		}
+		n.Links[i] = container.Link{Container: c.ID, Alias: cmp.Or(link.Alias, c.Config.Name)}
+	}
+	return nil
 }
 
 // publishableOn answers nil if ports can be published on a network, and otherwise the network.

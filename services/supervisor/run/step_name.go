@@ -28,9 +28,7 @@ func (l *launch) reserveName() saga.Step {
 				return err
 			}
 			if !l.r.names.take(want) {
-				return fault.New(fault.Exists, container.Subject(want),
-					"Conflict. The container name \"/"+want+"\" is already in use by a container that is being created",
-					fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"))
+				return nameTaken(want)
 			}
 			l.name = want
 			return nil
@@ -42,6 +40,12 @@ func (l *launch) reserveName() saga.Step {
 			return nil
 		},
 	}
+}
+
+func nameTaken(name string) error {
+	return fault.New(fault.Exists, container.Subject(name),
+		"Conflict. The container name \"/"+name+"\" is already in use by a container that is being created",
+		fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"))
 }
 
 // storeContainer makes the container known. It needs nothing of the later steps, so that they run beside the disk.

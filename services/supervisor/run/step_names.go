@@ -38,7 +38,7 @@ func (l *launch) registerNames() saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			if l.r.joins.any(l.id) {
+			if l.r.joins.any(l.id) && !l.abandons() {
 				return l.keepFiles(ctx)
 			}
 			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})
@@ -68,7 +68,8 @@ func (l *launch) registerAgain(ctx context.Context, req *dnsv1.RegisterRequest) 
 func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, error) {
 	dns := l.req.Config.DNS
 	req := &dnsv1.RegisterRequest{Owner: l.id, Source: dnsv1.Source_SOURCE_GENERATED, Hostname: dns.Hostname,
-		Domainname: dns.Domainname, Servers: dns.Servers, Search: dns.Search, Options: dns.Options}
+		Domainname: dns.Domainname, Servers: dns.Servers, Search: dns.Search, Options: dns.Options,
+		Ipv6Disabled: l.req.Config.HasNoIPv6(), PrivateAliases: privateAliases(&l.req.Config)}
 	if l.req.Config.Network.Mode == container.ModeHost {
 		req.Source = dnsv1.Source_SOURCE_HOST
 	}

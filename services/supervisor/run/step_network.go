@@ -26,11 +26,20 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id), KeepAddresses: l.keepsAddresses()})
+			if l.abandons() {
+				if err := l.r.abandon(ctx, l.id); err != nil {
+					return err
+				}
+			}
+			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id) && !l.abandons(),
+				KeepAddresses: l.keepsAddresses()})
 			return err
 		},
 	}
 }
+
+// abandons tells whether those who share the namespace are left behind in it.
+func (l *launch) abandons() bool { return l.req.Config.Network.Abandons }
 
 // keepsAddresses tells whether the container goes on to be there: then the addresses that it asked for by number stay its
 // own, and it gets the others again if nobody has needed them meanwhile.

@@ -33,6 +33,8 @@ type Options struct {
 	// CgroupPath is the container's cgroup.
 	CgroupPath string
 	Mounts     []Mount
+	// Sysctls are kernel parameters of the container's own namespaces.
+	Sysctls map[string]string
 	// The host's files to be seen as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be empty.
 	HostnameFile, HostsFile, ResolvConfFile string
 }
@@ -118,6 +120,7 @@ func (p Process) env(hostname string) []string {
 func (o *Options) linux() *specs.Linux {
 	return &specs.Linux{
 		Namespaces:        o.namespaces(),
+		Sysctl:            o.Sysctls,
 		CgroupsPath:       o.CgroupPath,
 		Resources:         &specs.LinuxResources{Devices: deviceRules()},
 		MaskedPaths:       slices.Concat(maskedPaths(), o.Host.ThermalThrottle),

@@ -38,7 +38,7 @@ func nameFree(r state.Reader, name string) error {
 		return fault.New(fault.Exists, container.Subject(name),
 			fmt.Sprintf("Conflict. The container name %q is already in use by container %q", "/"+name, c.ID),
 			fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"),
-			fault.WithHint("remove that container, or choose another name"))
+			fault.WithHint("remove or rename that container, or choose another name"))
 	}
 	return nil
 }
@@ -58,6 +58,20 @@ func (s *Store) UpdateContainer(uid string, change func(*container.Container) *c
 		return containers.Put(tx, after)
 	})
 	return after, err
+}
+
+// RenameContainer gives a container another name, which must be free.
+func (s *Store) RenameContainer(uid, name string) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		before, ok := containers.Get(tx, uid)
+		if !ok {
+			return noSuchContainer(id.Short(uid))
+		}
+		if err := nameFree(tx, name); err != nil {
+			return err
+		}
+		return containers.Put(tx, before.Named(name))
+	})
 }
 
 // DeleteContainer forgets a container. No error if it is not there.

@@ -12,7 +12,14 @@ import (
 // Attachment reads a network with its options.
 func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
 	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
-		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName()}
+		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls()}
+	for _, text := range in.GetLinkLocalAddresses() {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), "link-local-ip", "invalid link-local IP address: %s", text)
+		}
+		out.LinkLocal = append(out.LinkLocal, addr)
+	}
 	for _, a := range []struct {
 		field, text string
 		to          *netip.Addr
@@ -45,7 +52,8 @@ func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
 	var out []*containerv1.NetworkAttachment
 	for _, a := range in {
 		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
-			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface})
+			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls})
 	}
 	return out
 }
@@ -53,7 +61,16 @@ func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
 // ToEndpointSpec writes what netagent needs of it.
 func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
 	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6), MacAddress: a.MAC,
-		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority)}
+		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),
+		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls}
+}
+
+func addrs(in []netip.Addr) []string {
+	var out []string
+	for _, a := range in {
+		out = append(out, a.String())
+	}
+	return out
 }
 
 // addr writes an address, an invalid one as nothing.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/driver"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -95,7 +96,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	}
 	if err != nil {
 		_ = d.dropNeighbours(bridge.Index, e) // what failed first is what to tell
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+		return driver.Unattached(n, e, err)
 	}
 	return nil
 }
@@ -137,7 +138,7 @@ func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 
 // inside is how the endpoint's end in the container shall be.
 func inside(n network.Network, e network.Endpoint) kernel.Interface {
-	i := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways()}
+	i := driver.Inside(e)
 	for _, p := range n.Pools { // the host's own address; a foreign gateway's MAC is not ours to know
 		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) {
 			continue

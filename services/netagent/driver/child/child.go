@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/driver"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -69,14 +70,15 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 		return d.explain(n, e, err)
 	}
 	if err := d.plug(ns, n, parent, e); err != nil {
-		return fault.Wrap(errors.Join(err, ns.DeleteChild(e.Interface)), fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+		return driver.Unattached(n, e, errors.Join(err, ns.DeleteChild(e.Interface)))
 	}
 	return nil
 }
 
 // plug gives an endpoint's new interface what it is to have.
 func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) (err error) {
-	inside := kernel.Interface{Name: e.Interface, Addresses: e.Addresses(), Gateways: e.Gateways(), Announce: true}
+	inside := driver.Inside(e)
+	inside.Announce = true
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
 		return err
 	}

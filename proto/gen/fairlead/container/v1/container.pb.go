@@ -184,7 +184,10 @@ type ContainerConfig struct {
 	// --pull: when to fetch the image.
 	Pull PullPolicy `protobuf:"varint,18,opt,name=pull,proto3,enum=fairlead.container.v1.PullPolicy" json:"pull,omitempty"`
 	// --stop-timeout in seconds; absent means 10.
-	StopTimeout   *uint32 `protobuf:"varint,19,opt,name=stop_timeout,json=stopTimeout,proto3,oneof" json:"stop_timeout,omitempty"`
+	StopTimeout *uint32 `protobuf:"varint,19,opt,name=stop_timeout,json=stopTimeout,proto3,oneof" json:"stop_timeout,omitempty"`
+	// --sysctl: kernel parameters of the container's own namespaces by name, as "net.ipv4.ip_forward". Not those of one interface, which are
+	// given with its network.
+	Sysctls       map[string]string `protobuf:"bytes,20,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -352,6 +355,13 @@ func (x *ContainerConfig) GetStopTimeout() uint32 {
 	return 0
 }
 
+func (x *ContainerConfig) GetSysctls() map[string]string {
+	if x != nil {
+		return x.Sysctls
+	}
+	return nil
+}
+
 // BindMount shows a path of the host in the container.
 type BindMount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -451,8 +461,14 @@ type NetworkConfig struct {
 	Networks []*NetworkAttachment `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
 	// --publish-address: addresses of the host that lead to the container with every protocol and port.
 	PublishAddresses []*v1.AddressMapping `protobuf:"bytes,6,rep,name=publish_addresses,json=publishAddresses,proto3" json:"publish_addresses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// --link: further names of others on the same user networks, for this container alone.
+	Links []*Link `protobuf:"bytes,7,rep,name=links,proto3" json:"links,omitempty"`
+	// --keep-network: what becomes of those who share this container's network when it ends. Absent or true: the namespace is kept for
+	// them, and is plugged in again when this container is started again. False: they stay behind in it, with lo only, until they are
+	// started again themselves.
+	KeepNetwork   *bool `protobuf:"varint,8,opt,name=keep_network,json=keepNetwork,proto3,oneof" json:"keep_network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NetworkConfig) Reset() {
@@ -527,6 +543,75 @@ func (x *NetworkConfig) GetPublishAddresses() []*v1.AddressMapping {
 	return nil
 }
 
+func (x *NetworkConfig) GetLinks() []*Link {
+	if x != nil {
+		return x.Links
+	}
+	return nil
+}
+
+func (x *NetworkConfig) GetKeepNetwork() bool {
+	if x != nil && x.KeepNetwork != nil {
+		return *x.KeepNetwork
+	}
+	return false
+}
+
+// Link is a further name of another container.
+type Link struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The other container: a reference; answers have its full id.
+	Container string `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	// The name; empty means the other container's own.
+	Alias         string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Link) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *Link) GetAlias() string {
+	if x != nil {
+		return x.Alias
+	}
+	return ""
+}
+
 // NetworkAttachment is a network with what a container wants of it.
 type NetworkAttachment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -544,13 +629,18 @@ type NetworkAttachment struct {
 	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
 	// The interface's name inside; empty means the network's prefix and the next number.
 	InterfaceName string `protobuf:"bytes,7,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
+	// --link-local-ip: further addresses of the interface, of 169.254.0.0/16 or fe80::/10.
+	LinkLocalAddresses []string `protobuf:"bytes,8,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
+	// Kernel parameters of this interface, each as net.ipv4.conf.IFNAME.NAME=VALUE; IFNAME stands for the interface's name. They are in
+	// effect before the interface comes up.
+	Sysctls       []string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +652,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +665,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -627,6 +717,20 @@ func (x *NetworkAttachment) GetInterfaceName() string {
 	return ""
 }
 
+func (x *NetworkAttachment) GetLinkLocalAddresses() []string {
+	if x != nil {
+		return x.LinkLocalAddresses
+	}
+	return nil
+}
+
+func (x *NetworkAttachment) GetSysctls() []string {
+	if x != nil {
+		return x.Sysctls
+	}
+	return nil
+}
+
 // ExposedPort is a port or a range that a container says it listens on.
 type ExposedPort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -642,7 +746,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +758,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +771,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -712,7 +816,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +828,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +841,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -836,7 +940,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +952,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +965,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Container) GetId() string {
@@ -1022,7 +1126,7 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x06\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\a\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1049,8 +1153,12 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\anetwork\x18\x10 \x01(\v2$.fairlead.container.v1.NetworkConfigR\anetwork\x122\n" +
 	"\x03dns\x18\x11 \x01(\v2 .fairlead.container.v1.DnsConfigR\x03dns\x125\n" +
 	"\x04pull\x18\x12 \x01(\x0e2!.fairlead.container.v1.PullPolicyR\x04pull\x12&\n" +
-	"\fstop_timeout\x18\x13 \x01(\rH\x00R\vstopTimeout\x88\x01\x01\x1a9\n" +
+	"\fstop_timeout\x18\x13 \x01(\rH\x00R\vstopTimeout\x88\x01\x01\x12M\n" +
+	"\asysctls\x18\x14 \x03(\v23.fairlead.container.v1.ContainerConfig.SysctlsEntryR\asysctls\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSysctlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_stop_timeout\"\x9f\x01\n" +
@@ -1059,7 +1167,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
 	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12 \n" +
 	"\vpropagation\x18\x04 \x01(\tR\vpropagation\x12#\n" +
-	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xcc\x02\n" +
+	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xb8\x03\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -1067,7 +1175,13 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"publishAll\x12:\n" +
 	"\x06expose\x18\x04 \x03(\v2\".fairlead.container.v1.ExposedPortR\x06expose\x12D\n" +
 	"\bnetworks\x18\x05 \x03(\v2(.fairlead.container.v1.NetworkAttachmentR\bnetworks\x12L\n" +
-	"\x11publish_addresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\x10publishAddresses\"\x80\x02\n" +
+	"\x11publish_addresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\x10publishAddresses\x121\n" +
+	"\x05links\x18\a \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\x12&\n" +
+	"\fkeep_network\x18\b \x01(\bH\x00R\vkeepNetwork\x88\x01\x01B\x0f\n" +
+	"\r_keep_network\":\n" +
+	"\x04Link\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +
+	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xcc\x02\n" +
 	"\x11NetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1076,7 +1190,9 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"macAddress\x12\x18\n" +
 	"\aaliases\x18\x05 \x03(\tR\aaliases\x12)\n" +
 	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x12%\n" +
-	"\x0einterface_name\x18\a \x01(\tR\rinterfaceName\"s\n" +
+	"\x0einterface_name\x18\a \x01(\tR\rinterfaceName\x120\n" +
+	"\x14link_local_addresses\x18\b \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
+	"\asysctls\x18\t \x03(\tR\asysctls\"s\n" +
 	"\vExposedPort\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x19\n" +
@@ -1146,49 +1262,53 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(PullPolicy)(0),               // 0: fairlead.container.v1.PullPolicy
 	(ContainerStatus)(0),          // 1: fairlead.container.v1.ContainerStatus
 	(*ContainerConfig)(nil),       // 2: fairlead.container.v1.ContainerConfig
 	(*BindMount)(nil),             // 3: fairlead.container.v1.BindMount
 	(*NetworkConfig)(nil),         // 4: fairlead.container.v1.NetworkConfig
-	(*NetworkAttachment)(nil),     // 5: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 6: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 7: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 8: fairlead.container.v1.Container
-	nil,                           // 9: fairlead.container.v1.ContainerConfig.LabelsEntry
-	(*v1.PortMapping)(nil),        // 10: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 11: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 12: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 14: fairlead.network.v1.Sandbox
-	(*v1.Binding)(nil),            // 15: fairlead.nat.v1.Binding
+	(*Link)(nil),                  // 5: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 6: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 7: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 8: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 9: fairlead.container.v1.Container
+	nil,                           // 10: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 11: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	(*v1.PortMapping)(nil),        // 12: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 13: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 14: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 16: fairlead.network.v1.Sandbox
+	(*v1.Binding)(nil),            // 17: fairlead.nat.v1.Binding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
-	9,  // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	10, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
 	4,  // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	7,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	8,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	10, // 5: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	6,  // 6: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	5,  // 7: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	11, // 8: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	12, // 9: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 10: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 11: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	13, // 12: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	13, // 13: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	13, // 14: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	14, // 15: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	15, // 16: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
-	6,  // 17: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	11, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	12, // 6: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	7,  // 7: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	6,  // 8: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	13, // 9: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	5,  // 10: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	14, // 11: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 12: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 13: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	15, // 14: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	15, // 15: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	15, // 16: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 17: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	17, // 18: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
+	7,  // 19: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1197,13 +1317,14 @@ func file_fairlead_container_v1_container_proto_init() {
 		return
 	}
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -685,6 +685,98 @@ func (*DisconnectNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
 }
 
+// RenameContainerRequest says who is to be called what.
+type RenameContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The new name.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameContainerRequest) Reset() {
+	*x = RenameContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameContainerRequest) ProtoMessage() {}
+
+func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameContainerRequest.ProtoReflect.Descriptor instead.
+func (*RenameContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RenameContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *RenameContainerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RenameContainerResponse is empty.
+type RenameContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenameContainerResponse) Reset() {
+	*x = RenameContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenameContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenameContainerResponse) ProtoMessage() {}
+
+func (x *RenameContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenameContainerResponse.ProtoReflect.Descriptor instead.
+func (*RenameContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
+}
+
 // StartContainerRequest names a container.
 type StartContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -696,7 +788,7 @@ type StartContainerRequest struct {
 
 func (x *StartContainerRequest) Reset() {
 	*x = StartContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +800,7 @@ func (x *StartContainerRequest) String() string {
 func (*StartContainerRequest) ProtoMessage() {}
 
 func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +813,7 @@ func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerRequest.ProtoReflect.Descriptor instead.
 func (*StartContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartContainerRequest) GetReference() string {
@@ -740,7 +832,7 @@ type StartContainerResponse struct {
 
 func (x *StartContainerResponse) Reset() {
 	*x = StartContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +844,7 @@ func (x *StartContainerResponse) String() string {
 func (*StartContainerResponse) ProtoMessage() {}
 
 func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +857,7 @@ func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerResponse.ProtoReflect.Descriptor instead.
 func (*StartContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
 }
 
 // AttachContainerRequest is options, and then input.
@@ -784,7 +876,7 @@ type AttachContainerRequest struct {
 
 func (x *AttachContainerRequest) Reset() {
 	*x = AttachContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +888,7 @@ func (x *AttachContainerRequest) String() string {
 func (*AttachContainerRequest) ProtoMessage() {}
 
 func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +901,7 @@ func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerRequest.ProtoReflect.Descriptor instead.
 func (*AttachContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AttachContainerRequest) GetMessage() isAttachContainerRequest_Message {
@@ -870,7 +962,7 @@ type AttachOptions struct {
 
 func (x *AttachOptions) Reset() {
 	*x = AttachOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +974,7 @@ func (x *AttachOptions) String() string {
 func (*AttachOptions) ProtoMessage() {}
 
 func (x *AttachOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +987,7 @@ func (x *AttachOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachOptions.ProtoReflect.Descriptor instead.
 func (*AttachOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AttachOptions) GetReference() string {
@@ -936,7 +1028,7 @@ type AttachContainerResponse struct {
 
 func (x *AttachContainerResponse) Reset() {
 	*x = AttachContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1040,7 @@ func (x *AttachContainerResponse) String() string {
 func (*AttachContainerResponse) ProtoMessage() {}
 
 func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1053,7 @@ func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerResponse.ProtoReflect.Descriptor instead.
 func (*AttachContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttachContainerResponse) GetEvent() isAttachContainerResponse_Event {
@@ -1039,7 +1131,7 @@ type ExecContainerRequest struct {
 
 func (x *ExecContainerRequest) Reset() {
 	*x = ExecContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1143,7 @@ func (x *ExecContainerRequest) String() string {
 func (*ExecContainerRequest) ProtoMessage() {}
 
 func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1156,7 @@ func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerRequest.ProtoReflect.Descriptor instead.
 func (*ExecContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecContainerRequest) GetMessage() isExecContainerRequest_Message {
@@ -1137,7 +1229,7 @@ type ExecOptions struct {
 
 func (x *ExecOptions) Reset() {
 	*x = ExecOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1241,7 @@ func (x *ExecOptions) String() string {
 func (*ExecOptions) ProtoMessage() {}
 
 func (x *ExecOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1254,7 @@ func (x *ExecOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOptions.ProtoReflect.Descriptor instead.
 func (*ExecOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExecOptions) GetReference() string {
@@ -1245,7 +1337,7 @@ type ExecContainerResponse struct {
 
 func (x *ExecContainerResponse) Reset() {
 	*x = ExecContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1349,7 @@ func (x *ExecContainerResponse) String() string {
 func (*ExecContainerResponse) ProtoMessage() {}
 
 func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1362,7 @@ func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerResponse.ProtoReflect.Descriptor instead.
 func (*ExecContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExecContainerResponse) GetEvent() isExecContainerResponse_Event {
@@ -1347,7 +1439,7 @@ type StopContainerRequest struct {
 
 func (x *StopContainerRequest) Reset() {
 	*x = StopContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1451,7 @@ func (x *StopContainerRequest) String() string {
 func (*StopContainerRequest) ProtoMessage() {}
 
 func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1464,7 @@ func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerRequest.ProtoReflect.Descriptor instead.
 func (*StopContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopContainerRequest) GetReference() string {
@@ -1405,7 +1497,7 @@ type StopContainerResponse struct {
 
 func (x *StopContainerResponse) Reset() {
 	*x = StopContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1509,7 @@ func (x *StopContainerResponse) String() string {
 func (*StopContainerResponse) ProtoMessage() {}
 
 func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1522,7 @@ func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerResponse.ProtoReflect.Descriptor instead.
 func (*StopContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
 }
 
 // KillContainerRequest names a container.
@@ -1446,7 +1538,7 @@ type KillContainerRequest struct {
 
 func (x *KillContainerRequest) Reset() {
 	*x = KillContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1550,7 @@ func (x *KillContainerRequest) String() string {
 func (*KillContainerRequest) ProtoMessage() {}
 
 func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1563,7 @@ func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerRequest.ProtoReflect.Descriptor instead.
 func (*KillContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *KillContainerRequest) GetReference() string {
@@ -1497,7 +1589,7 @@ type KillContainerResponse struct {
 
 func (x *KillContainerResponse) Reset() {
 	*x = KillContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1601,7 @@ func (x *KillContainerResponse) String() string {
 func (*KillContainerResponse) ProtoMessage() {}
 
 func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1614,7 @@ func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerResponse.ProtoReflect.Descriptor instead.
 func (*KillContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
 }
 
 // RemoveContainerRequest names a container.
@@ -1538,7 +1630,7 @@ type RemoveContainerRequest struct {
 
 func (x *RemoveContainerRequest) Reset() {
 	*x = RemoveContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1642,7 @@ func (x *RemoveContainerRequest) String() string {
 func (*RemoveContainerRequest) ProtoMessage() {}
 
 func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1655,7 @@ func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RemoveContainerRequest) GetReference() string {
@@ -1589,7 +1681,7 @@ type RemoveContainerResponse struct {
 
 func (x *RemoveContainerResponse) Reset() {
 	*x = RemoveContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1693,7 @@ func (x *RemoveContainerResponse) String() string {
 func (*RemoveContainerResponse) ProtoMessage() {}
 
 func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1706,7 @@ func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
 }
 
 // PublishPortsRequest says what else to publish.
@@ -1632,7 +1724,7 @@ type PublishPortsRequest struct {
 
 func (x *PublishPortsRequest) Reset() {
 	*x = PublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1736,7 @@ func (x *PublishPortsRequest) String() string {
 func (*PublishPortsRequest) ProtoMessage() {}
 
 func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1749,7 @@ func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PublishPortsRequest) GetReference() string {
@@ -1692,7 +1784,7 @@ type PublishPortsResponse struct {
 
 func (x *PublishPortsResponse) Reset() {
 	*x = PublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1796,7 @@ func (x *PublishPortsResponse) String() string {
 func (*PublishPortsResponse) ProtoMessage() {}
 
 func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1809,7 @@ func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PublishPortsResponse) GetBindings() []*v1.Binding {
@@ -1744,7 +1836,7 @@ type UnpublishPortsRequest struct {
 
 func (x *UnpublishPortsRequest) Reset() {
 	*x = UnpublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1848,7 @@ func (x *UnpublishPortsRequest) String() string {
 func (*UnpublishPortsRequest) ProtoMessage() {}
 
 func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1861,7 @@ func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UnpublishPortsRequest) GetReference() string {
@@ -1809,7 +1901,7 @@ type UnpublishPortsResponse struct {
 
 func (x *UnpublishPortsResponse) Reset() {
 	*x = UnpublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1913,7 @@ func (x *UnpublishPortsResponse) String() string {
 func (*UnpublishPortsResponse) ProtoMessage() {}
 
 func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1926,7 @@ func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
 // WaitContainerRequest names a container.
@@ -1848,7 +1940,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1860,7 +1952,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1873,7 +1965,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -1894,7 +1986,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1998,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2011,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -1940,7 +2032,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2044,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2057,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -1986,7 +2078,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2090,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2103,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -2032,7 +2124,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2136,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2149,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -2078,7 +2170,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2182,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2195,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -2130,7 +2222,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2234,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2247,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -2199,7 +2291,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2303,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2316,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -2279,7 +2371,11 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x18DisconnectNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\"\x1b\n" +
-	"\x19DisconnectNetworkResponse\"5\n" +
+	"\x19DisconnectNetworkResponse\"J\n" +
+	"\x16RenameContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x19\n" +
+	"\x17RenameContainerResponse\"5\n" +
 	"\x15StartContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"\x18\n" +
 	"\x16StartContainerResponse\"\x99\x01\n" +
@@ -2365,7 +2461,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xf4\r\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xe6\x0e\n" +
 	"\x10ContainerService\x12k\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
@@ -2378,7 +2474,8 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\x12v\n" +
 	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\x12g\n" +
 	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\x12m\n" +
-	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\x12j\n" +
+	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\x12p\n" +
+	"\x0fRenameContainer\x12-.fairlead.container.v1.RenameContainerRequest\x1a..fairlead.container.v1.RenameContainerResponse\x12j\n" +
 	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\x12m\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\x12g\n" +
 	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\x12]\n" +
@@ -2396,7 +2493,7 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*RunContainerRequest)(nil),       // 0: fairlead.container.v1.RunContainerRequest
 	(*RunOptions)(nil),                // 1: fairlead.container.v1.RunOptions
@@ -2408,117 +2505,121 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*ConnectNetworkResponse)(nil),    // 7: fairlead.container.v1.ConnectNetworkResponse
 	(*DisconnectNetworkRequest)(nil),  // 8: fairlead.container.v1.DisconnectNetworkRequest
 	(*DisconnectNetworkResponse)(nil), // 9: fairlead.container.v1.DisconnectNetworkResponse
-	(*StartContainerRequest)(nil),     // 10: fairlead.container.v1.StartContainerRequest
-	(*StartContainerResponse)(nil),    // 11: fairlead.container.v1.StartContainerResponse
-	(*AttachContainerRequest)(nil),    // 12: fairlead.container.v1.AttachContainerRequest
-	(*AttachOptions)(nil),             // 13: fairlead.container.v1.AttachOptions
-	(*AttachContainerResponse)(nil),   // 14: fairlead.container.v1.AttachContainerResponse
-	(*ExecContainerRequest)(nil),      // 15: fairlead.container.v1.ExecContainerRequest
-	(*ExecOptions)(nil),               // 16: fairlead.container.v1.ExecOptions
-	(*ExecContainerResponse)(nil),     // 17: fairlead.container.v1.ExecContainerResponse
-	(*StopContainerRequest)(nil),      // 18: fairlead.container.v1.StopContainerRequest
-	(*StopContainerResponse)(nil),     // 19: fairlead.container.v1.StopContainerResponse
-	(*KillContainerRequest)(nil),      // 20: fairlead.container.v1.KillContainerRequest
-	(*KillContainerResponse)(nil),     // 21: fairlead.container.v1.KillContainerResponse
-	(*RemoveContainerRequest)(nil),    // 22: fairlead.container.v1.RemoveContainerRequest
-	(*RemoveContainerResponse)(nil),   // 23: fairlead.container.v1.RemoveContainerResponse
-	(*PublishPortsRequest)(nil),       // 24: fairlead.container.v1.PublishPortsRequest
-	(*PublishPortsResponse)(nil),      // 25: fairlead.container.v1.PublishPortsResponse
-	(*UnpublishPortsRequest)(nil),     // 26: fairlead.container.v1.UnpublishPortsRequest
-	(*UnpublishPortsResponse)(nil),    // 27: fairlead.container.v1.UnpublishPortsResponse
-	(*WaitContainerRequest)(nil),      // 28: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 29: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 30: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 31: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 32: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 33: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),           // 34: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 35: fairlead.container.v1.ReadLogsResponse
-	(*Input)(nil),                     // 36: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 37: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 38: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 39: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 40: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 41: fairlead.container.v1.Started
-	(*Output)(nil),                    // 42: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 43: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 44: fairlead.container.v1.NetworkAttachment
-	(*v1.PortMapping)(nil),            // 45: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),         // 46: fairlead.nat.v1.AddressMapping
-	(*v1.Binding)(nil),                // 47: fairlead.nat.v1.Binding
-	(*Container)(nil),                 // 48: fairlead.container.v1.Container
-	(*timestamppb.Timestamp)(nil),     // 49: google.protobuf.Timestamp
+	(*RenameContainerRequest)(nil),    // 10: fairlead.container.v1.RenameContainerRequest
+	(*RenameContainerResponse)(nil),   // 11: fairlead.container.v1.RenameContainerResponse
+	(*StartContainerRequest)(nil),     // 12: fairlead.container.v1.StartContainerRequest
+	(*StartContainerResponse)(nil),    // 13: fairlead.container.v1.StartContainerResponse
+	(*AttachContainerRequest)(nil),    // 14: fairlead.container.v1.AttachContainerRequest
+	(*AttachOptions)(nil),             // 15: fairlead.container.v1.AttachOptions
+	(*AttachContainerResponse)(nil),   // 16: fairlead.container.v1.AttachContainerResponse
+	(*ExecContainerRequest)(nil),      // 17: fairlead.container.v1.ExecContainerRequest
+	(*ExecOptions)(nil),               // 18: fairlead.container.v1.ExecOptions
+	(*ExecContainerResponse)(nil),     // 19: fairlead.container.v1.ExecContainerResponse
+	(*StopContainerRequest)(nil),      // 20: fairlead.container.v1.StopContainerRequest
+	(*StopContainerResponse)(nil),     // 21: fairlead.container.v1.StopContainerResponse
+	(*KillContainerRequest)(nil),      // 22: fairlead.container.v1.KillContainerRequest
+	(*KillContainerResponse)(nil),     // 23: fairlead.container.v1.KillContainerResponse
+	(*RemoveContainerRequest)(nil),    // 24: fairlead.container.v1.RemoveContainerRequest
+	(*RemoveContainerResponse)(nil),   // 25: fairlead.container.v1.RemoveContainerResponse
+	(*PublishPortsRequest)(nil),       // 26: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 27: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 28: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 29: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 30: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 31: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 32: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 33: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 34: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 35: fairlead.container.v1.GetContainerResponse
+	(*ReadLogsRequest)(nil),           // 36: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 37: fairlead.container.v1.ReadLogsResponse
+	(*Input)(nil),                     // 38: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 39: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 40: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 41: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 42: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 43: fairlead.container.v1.Started
+	(*Output)(nil),                    // 44: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 45: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 46: fairlead.container.v1.NetworkAttachment
+	(*v1.PortMapping)(nil),            // 47: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),         // 48: fairlead.nat.v1.AddressMapping
+	(*v1.Binding)(nil),                // 49: fairlead.nat.v1.Binding
+	(*Container)(nil),                 // 50: fairlead.container.v1.Container
+	(*timestamppb.Timestamp)(nil),     // 51: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	36, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	37, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	38, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	39, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	40, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	41, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	42, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	43, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	37, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	39, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	40, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	38, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	39, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	40, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	41, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	42, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	43, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	44, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	45, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	39, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	41, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	42, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	5,  // 12: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	44, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
-	13, // 14: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	36, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	38, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	41, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	42, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	43, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	16, // 20: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	36, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	38, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	41, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	42, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	43, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	45, // 26: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	46, // 27: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	47, // 28: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	45, // 29: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	48, // 30: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	48, // 31: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	49, // 32: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	42, // 33: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	49, // 34: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	46, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	15, // 14: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
+	38, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	40, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	43, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	44, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	45, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	18, // 20: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	38, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	40, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	43, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	44, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	45, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	47, // 26: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	48, // 27: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	49, // 28: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	47, // 29: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	50, // 30: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	50, // 31: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	51, // 32: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	44, // 33: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	51, // 34: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
 	0,  // 35: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
 	3,  // 36: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	10, // 37: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	12, // 38: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	15, // 39: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	18, // 40: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	20, // 41: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	22, // 42: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	12, // 37: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	14, // 38: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	17, // 39: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	20, // 40: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	22, // 41: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	24, // 42: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
 	6,  // 43: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
 	8,  // 44: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	24, // 45: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	26, // 46: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	28, // 47: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	30, // 48: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	32, // 49: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	34, // 50: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	2,  // 51: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	4,  // 52: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	11, // 53: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	14, // 54: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	17, // 55: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	19, // 56: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	21, // 57: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	23, // 58: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	7,  // 59: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	9,  // 60: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	25, // 61: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	27, // 62: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	29, // 63: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	31, // 64: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	33, // 65: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	35, // 66: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	51, // [51:67] is the sub-list for method output_type
-	35, // [35:51] is the sub-list for method input_type
+	26, // 45: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	28, // 46: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	10, // 47: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	30, // 48: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	32, // 49: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	34, // 50: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	36, // 51: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	2,  // 52: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	4,  // 53: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	13, // 54: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	16, // 55: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	19, // 56: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	21, // 57: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	23, // 58: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	25, // 59: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	7,  // 60: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	9,  // 61: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	27, // 62: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	29, // 63: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	11, // 64: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	31, // 65: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	33, // 66: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	35, // 67: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	37, // 68: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	52, // [52:69] is the sub-list for method output_type
+	35, // [35:52] is the sub-list for method input_type
 	35, // [35:35] is the sub-list for extension type_name
 	35, // [35:35] is the sub-list for extension extendee
 	0,  // [0:35] is the sub-list for field type_name
@@ -2546,33 +2647,33 @@ func file_fairlead_container_v1_container_service_proto_init() {
 		(*CreateContainerResponse_Progress)(nil),
 		(*CreateContainerResponse_Created)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[12].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*AttachContainerRequest_Attach)(nil),
 		(*AttachContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[14].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*AttachContainerResponse_Started)(nil),
 		(*AttachContainerResponse_Output)(nil),
 		(*AttachContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[17].OneofWrappers = []any{
 		(*ExecContainerRequest_Exec)(nil),
 		(*ExecContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*ExecContainerResponse_Started)(nil),
 		(*ExecContainerResponse_Output)(nil),
 		(*ExecContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[34].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[20].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

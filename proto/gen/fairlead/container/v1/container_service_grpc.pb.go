@@ -31,6 +31,7 @@ const (
 	ContainerService_DisconnectNetwork_FullMethodName = "/fairlead.container.v1.ContainerService/DisconnectNetwork"
 	ContainerService_PublishPorts_FullMethodName      = "/fairlead.container.v1.ContainerService/PublishPorts"
 	ContainerService_UnpublishPorts_FullMethodName    = "/fairlead.container.v1.ContainerService/UnpublishPorts"
+	ContainerService_RenameContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RenameContainer"
 	ContainerService_WaitContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/WaitContainer"
 	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
 	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
@@ -79,6 +80,9 @@ type ContainerServiceClient interface {
 	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
 	// something is not published.
 	UnpublishPorts(ctx context.Context, in *UnpublishPortsRequest, opts ...grpc.CallOption) (*UnpublishPortsResponse, error)
+	// RenameContainer gives a container another name, while it runs too: those on its networks find it by the new name at once, and no
+	// longer by the old one. ALREADY_EXISTS if another container has the name.
+	RenameContainer(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*RenameContainerResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -235,6 +239,16 @@ func (c *containerServiceClient) UnpublishPorts(ctx context.Context, in *Unpubli
 	return out, nil
 }
 
+func (c *containerServiceClient) RenameContainer(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*RenameContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenameContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_RenameContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(WaitContainerResponse)
@@ -326,6 +340,9 @@ type ContainerServiceServer interface {
 	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
 	// something is not published.
 	UnpublishPorts(context.Context, *UnpublishPortsRequest) (*UnpublishPortsResponse, error)
+	// RenameContainer gives a container another name, while it runs too: those on its networks find it by the new name at once, and no
+	// longer by the old one. ALREADY_EXISTS if another container has the name.
+	RenameContainer(context.Context, *RenameContainerRequest) (*RenameContainerResponse, error)
 	// WaitContainer answers when the container's process has ended, at once if it does not run.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
 	// ListContainers answers containers, newest first.
@@ -379,6 +396,9 @@ func (UnimplementedContainerServiceServer) PublishPorts(context.Context, *Publis
 }
 func (UnimplementedContainerServiceServer) UnpublishPorts(context.Context, *UnpublishPortsRequest) (*UnpublishPortsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UnpublishPorts not implemented")
+}
+func (UnimplementedContainerServiceServer) RenameContainer(context.Context, *RenameContainerRequest) (*RenameContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenameContainer not implemented")
 }
 func (UnimplementedContainerServiceServer) WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitContainer not implemented")
@@ -589,6 +609,24 @@ func _ContainerService_UnpublishPorts_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_RenameContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenameContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).RenameContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_RenameContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).RenameContainer(ctx, req.(*RenameContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_WaitContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(WaitContainerRequest)
 	if err := dec(in); err != nil {
@@ -692,6 +730,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UnpublishPorts",
 			Handler:    _ContainerService_UnpublishPorts_Handler,
+		},
+		{
+			MethodName: "RenameContainer",
+			Handler:    _ContainerService_RenameContainer_Handler,
 		},
 		{
 			MethodName: "WaitContainer",

@@ -109,8 +109,12 @@ type EndpointSpec struct {
 	InterfaceName string `protobuf:"bytes,5,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
 	// Of several endpoints the one with the highest has the default route.
 	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Further addresses of the interface, of 169.254.0.0/16 or fe80::/10.
+	LinkLocalAddresses []string `protobuf:"bytes,7,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
+	// Kernel parameters of the interface, each as net.ipv4.conf.IFNAME.NAME=VALUE, where IFNAME stands for its name.
+	Sysctls       []string `protobuf:"bytes,8,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointSpec) Reset() {
@@ -183,6 +187,20 @@ func (x *EndpointSpec) GetGatewayPriority() int32 {
 		return x.GatewayPriority
 	}
 	return 0
+}
+
+func (x *EndpointSpec) GetLinkLocalAddresses() []string {
+	if x != nil {
+		return x.LinkLocalAddresses
+	}
+	return nil
+}
+
+func (x *EndpointSpec) GetSysctls() []string {
+	if x != nil {
+		return x.Sysctls
+	}
+	return nil
 }
 
 // ConnectEndpointRequest says what to plug in where.
@@ -812,7 +830,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12?\n" +
 	"\tendpoints\x18\x03 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\x12\x1d\n" +
 	"\n" +
-	"owner_name\x18\x04 \x01(\tR\townerName\"\xe1\x01\n" +
+	"owner_name\x18\x04 \x01(\tR\townerName\"\xad\x02\n" +
 	"\fEndpointSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -820,7 +838,9 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\vmac_address\x18\x04 \x01(\tR\n" +
 	"macAddress\x12%\n" +
 	"\x0einterface_name\x18\x05 \x01(\tR\rinterfaceName\x12)\n" +
-	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\"m\n" +
+	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x120\n" +
+	"\x14link_local_addresses\x18\a \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
+	"\asysctls\x18\b \x03(\tR\asysctls\"m\n" +
 	"\x16ConnectEndpointRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
 	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +

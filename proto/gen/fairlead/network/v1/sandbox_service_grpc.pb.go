@@ -38,7 +38,8 @@ const (
 // the same time. All of it is on disk before the answer, and is made again after a reboot when it is asked for again.
 type SandboxServiceClient interface {
 	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
-	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS.
+	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS. Another name of
+	// the owner is no other content, and is taken over.
 	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
 	// A namespace that Release has kept is plugged in again, whatever was in it before.
 	CreateSandbox(ctx context.Context, in *CreateSandboxRequest, opts ...grpc.CallOption) (*CreateSandboxResponse, error)
@@ -147,7 +148,8 @@ func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 // the same time. All of it is on disk before the answer, and is made again after a reboot when it is asked for again.
 type SandboxServiceServer interface {
 	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
-	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS.
+	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS. Another name of
+	// the owner is no other content, and is taken over.
 	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
 	// A namespace that Release has kept is plugged in again, whatever was in it before.
 	CreateSandbox(context.Context, *CreateSandboxRequest) (*CreateSandboxResponse, error)

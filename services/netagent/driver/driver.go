@@ -1,0 +1,30 @@
+// Package driver is what the drivers of networks have in common.
+package driver
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// Inside is how an endpoint's interface in the container shall be, but for what its driver adds.
+func Inside(e network.Endpoint) kernel.Interface {
+	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()), Gateways: e.Gateways()}
+	for _, s := range e.InterfaceSysctls() {
+		i.Sysctls = append(i.Sysctls, kernel.Sysctl{Path: s.Path, Value: s.Value})
+	}
+	return i
+}
+
+// Unattached says why an endpoint could not be made: a kernel parameter that the kernel does not take is the asker's fault.
+func Unattached(n network.Network, e network.Endpoint, err error) error {
+	if bad := (*kernel.SysctlError)(nil); errors.As(err, &bad) {
+		return fault.New(fault.Invalid, n.Subject(), "sysctl "+strings.ReplaceAll(bad.Path, "/", ".")+"="+bad.Value+" cannot be set: "+bad.Err.Error(),
+			fault.WithField("driver-opt"), fault.WithHint("the kernel does not know it, or not this value"))
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
+}

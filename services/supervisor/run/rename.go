@@ -1,0 +1,61 @@
+package run
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+// Rename gives a container another name. If it runs, others find it by that at once. If anything fails, it keeps the old one.
+func (r *Runner) Rename(ctx context.Context, ref, name string) error {
+	if err := container.ValidateName(name); err != nil {
+		return err
+	}
+	c, unlock, err := r.locked(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	switch {
+	case c.Config.Name == name:
+		return fault.New(fault.Invalid, c.Subject(), "Renaming a container with the same name as its current name", fault.WithField("name"))
+	case c.Status == container.Removing:
+		return fault.New(fault.Conflict, c.Subject(), "is being removed")
+	case !r.names.take(name):
+		return nameTaken(name)
+	}
+	defer r.names.drop(name)
+	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
+	defer cancel()
+	if err := r.Store.RenameContainer(c.ID, name); err != nil {
+		return err
+	}
+	if !c.IsRunning() {
+		return nil
+	}
+	if err := r.tellName(ctx, c.Named(name)); err != nil {
+		return errors.Join(err, r.Store.RenameContainer(c.ID, c.Config.Name), r.tellName(ctx, c))
+	}
+	return nil
+}
+
+// tellName has the services know what a running container is called: those on its networks ask for it by that name, and messages and
+// rules name who holds what.
+func (r *Runner) tellName(ctx context.Context, c *container.Container) error {
+	if _, joined := c.Config.Network.Mode.Joined(); joined {
+		return nil // it has nothing of its own there
+	}
+	if err := r.tellNames(ctx, c, c.Live); err != nil {
+		return err
+	}
+	if _, err := r.Sandboxes.CreateSandbox(ctx, r.relaunch(c).sandboxRequest()); err != nil {
+		return err
+	}
+	if len(c.Live.Bindings) == 0 {
+		return nil
+	}
+	_, err := r.lead(ctx, c, c.Live, c.Republished())
+	return err
+}
