@@ -30,7 +30,7 @@ var (
 	// domainRooms are where the rules of the domain are. They are pure.
 	domainRooms = []string{
 		"agent/config", "agent/fault", "agent/id", "agent/sources",
-		"services/*/ipam", "services/*/network",
+		"services/*/ipam", "services/*/network", "services/*/frame", "services/*/lease",
 		"services/*/publication", "services/*/ruleset", "services/*/hostport",
 		"services/*/registration", "services/*/hostsfile", "services/*/resolvconf", "services/*/zone",
 		"services/*/container", "services/*/saga",

@@ -134,7 +134,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 		Nameservers: nameservers})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
-	s.networks.Refit = s.sandboxes.Refit
+	s.networks.Refit, s.sandboxes.LAN = s.sandboxes.Refit, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, func() []diagnosis.Finding { return diagnose.Run(host) })
 	return s

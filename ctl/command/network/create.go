@@ -36,7 +36,8 @@ isolated: with --internal, not even the host does), .bridge.trusted_host_interfa
 Containers of macvlan and ipvlan networks are on the LAN of a link of the host, their parent: parent=LINK, or LINK.VLAN, which
 is made if it is not there; without one they only have each other. Their default route is the --gateway, if one is given, and of
 ipvlan in mode l3 and l3s the link. Options: parent, macvlan_mode (bridge, private, vepa, passthru), ipvlan_mode (l2, l3, l3s),
-ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to them), .driver.mtu and .container_iface_prefix.`,
+ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to them), conflict_detection (false: addresses are
+taken without asking the LAN for 0.2 seconds whether somebody has them), .driver.mtu and .container_iface_prefix.`,
 		Example: `  $ fairlead network create --subnet 10.9.0.0/24 backend
   $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan`,
 		Args: cli.Exactly(1),

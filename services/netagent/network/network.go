@@ -55,6 +55,8 @@ type Network struct {
 	Mode   string // of macvlan and ipvlan
 	Flag   string // of ipvlan
 	NoShim bool   // of macvlan and ipvlan: the host itself has no way to its containers
+
+	NoProbe bool // of macvlan and ipvlan: addresses are taken without asking the LAN who has them
 }
 
 // Pool is one subnet of a network.

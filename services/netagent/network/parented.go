@@ -24,6 +24,7 @@ const (
 	OptIPvlanMode  = "ipvlan_mode"
 	OptIPvlanFlag  = "ipvlan_flag"
 	OptShim        = "host_access"
+	OptProbe       = "conflict_detection"
 )
 
 // The modes that mean something to others than the kernel.
@@ -45,6 +46,9 @@ func (n Network) Parented() bool { return n.Driver == DriverMacvlan || n.Driver 
 // Routes tells whether the kernel routes to the network's containers, so that they need no gateway to leave by.
 func (n Network) Routes() bool { return n.Driver == DriverIPvlan && n.Mode != ModeL2 }
 
+// OnLAN tells whether the network's containers are neighbours of whoever else is on the LAN of the parent.
+func (n Network) OnLAN() bool { return n.Parented() && !n.Routes() && !n.ParentIsOwn() }
+
 // parentedSetters are those of setters that macvlan or ipvlan has, and its own.
 func parentedSetters(driver string) map[string]func(*Network, string) error {
 	all := setters()
@@ -54,13 +58,8 @@ func parentedSetters(driver string) map[string]func(*Network, string) error {
 		_, err := ParseParent(driver, v)
 		return err
 	}
-	out[OptShim] = func(n *Network, v string) error {
-		on, err := strconv.ParseBool(v)
-		if n.NoShim = !on; err != nil {
-			return badOption(OptShim, v, "is neither true nor false")
-		}
-		return nil
-	}
+	out[OptShim] = unless(OptShim, func(n *Network) *bool { return &n.NoShim })
+	out[OptProbe] = unless(OptProbe, func(n *Network) *bool { return &n.NoProbe })
 	if driver == DriverMacvlan {
 		out[OptMacvlanMode] = choice(OptMacvlanMode, "requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default",
 			macvlanModes, func(n *Network) *string { return &n.Mode })
@@ -71,6 +70,17 @@ func parentedSetters(driver string) map[string]func(*Network, string) error {
 	out[OptIPvlanFlag] = choice(OptIPvlanFlag, "requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default",
 		ipvlanFlags, func(n *Network) *string { return &n.Flag })
 	return out
+}
+
+// unless reads a flag that switches something off by false.
+func unless(key string, where func(*Network) *bool) func(*Network, string) error {
+	return func(n *Network, v string) error {
+		on, err := strconv.ParseBool(v)
+		if *where(n) = !on; err != nil {
+			return badOption(key, v, "is neither true nor false")
+		}
+		return nil
+	}
 }
 
 func choice(key, refusal string, known []string, where func(*Network) *string) func(*Network, string) error {

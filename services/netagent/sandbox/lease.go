@@ -124,17 +124,17 @@ func (m *Manager) take(owner string, n network.Network, p network.Pool, spec net
 	pool := p.Addresses()
 	want := askedOf(p, spec)
 	if !want.IsValid() {
-		addr, ok := m.book.Take(n.ID, pool, owner)
-		if !ok {
-			return addr, exhausted(n, p)
-		}
-		return addr, nil
+		return m.takeUnclaimed(owner, n, p)
 	}
-	if m.store.Reservation(owner).Has(n.ID, want) {
-		return want, nil
-	}
-	if !pool.Usable(want) || !m.book.Hold(n.ID, want) {
+	reserved := m.store.Reservation(owner).Has(n.ID, want)
+	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.book.Hold(n.ID, want)) {
 		return want, inUse(n, want)
+	}
+	if err := m.checkClaim(n, want); err != nil {
+		if !reserved {
+			m.book.Return(n.ID, want)
+		}
+		return want, err
 	}
 	return want, nil
 }

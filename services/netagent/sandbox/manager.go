@@ -7,8 +7,10 @@ package sandbox
 
 import (
 	"context"
+	"net/netip"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
@@ -38,20 +40,31 @@ type Guard interface {
 	Require(context.Context, store.Network) error
 }
 
+// LAN knows who else has addresses on networks whose containers share a LAN with others.
+type LAN interface {
+	// Claimed tells in words who else has an address; nothing if nobody does.
+	Claimed(n network.Network, addr netip.Addr) (who string, err error)
+}
+
 // Manager knows all sandboxes. It is safe for concurrent use.
 type Manager struct {
+	// LAN is asked about addresses of networks that are on one. Nil: there are none.
+	LAN LAN
+
 	store   *store.Store
 	drivers map[string]Driver // by a network's driver; what is not in it takes no endpoints
 	guard   Guard
 	dir     string // where namespaces are pinned
 	book    *ipam.Book
 	owners  keyLock
+	foreign foreign
 	open    atomic.Bool
 }
 
 // New makes a manager that pins namespaces in a folder and leases addresses in a book. It refuses to change anything before Recover.
 func New(s *store.Store, drivers map[string]Driver, guard Guard, book *ipam.Book, dir string) *Manager {
-	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book, owners: keyLock{held: map[string]*keyHolder{}}}
+	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book, owners: keyLock{held: map[string]*keyHolder{}},
+		foreign: foreign{held: map[held]time.Time{}}}
 }
 
 // Get answers an owner's sandbox.

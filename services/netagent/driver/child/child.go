@@ -10,8 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/driver"
@@ -26,12 +29,13 @@ type Driver struct {
 	networks func() []network.Network
 
 	mu   sync.Mutex
-	seen map[string]sighting // by the parent's name
+	seen map[string]sighting   // by the parent's name
+	left map[netip.Addr]leaver // by the address that was theirs
 }
 
 // New makes the driver on a host.
 func New(host *kernel.Host, networks func() []network.Network) *Driver {
-	return &Driver{host: host, networks: networks, seen: map[string]sighting{}}
+	return &Driver{host: host, networks: networks, seen: map[string]sighting{}, left: map[netip.Addr]leaver{}}
 }
 
 // Bury has nothing to do: a child is gone with its namespace.
@@ -69,10 +73,26 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	if err := d.host.AddChild(d.childOf(n, parent, e), "child"+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
-	if err := d.plug(ns, n, parent, e); err != nil {
+	if err := d.plugAfter(ns, n, parent, e); err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return errors.Join(d.explain(n, e, err), ns.DeleteChild(e.Interface))
+		}
 		return driver.Unattached(n, e, errors.Join(err, ns.DeleteChild(e.Interface)))
 	}
 	return nil
+}
+
+// plugAfter is plug for an address whose interface of before may not be gone yet: the kernel takes namespaces away in its own time, and
+// until then nobody else's interface of that hardware address comes up.
+func (d *Driver) plugAfter(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) error {
+	const pause = 10 * time.Millisecond
+	for end := time.Now().Add(freshlyLeft); ; time.Sleep(pause) {
+		err := d.plug(ns, n, parent, e)
+		waits := errors.Is(err, syscall.EADDRINUSE) && slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return d.leftJustNow(p.Addr()) != nil })
+		if !waits || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // plug gives an endpoint's new interface what it is to have.
@@ -129,6 +149,7 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 
 // Detach ends the host's way to an endpoint. Its interface vanishes with its namespace. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, _ string, e network.Endpoint) error {
+	d.leave(e)
 	return fault.Wrap(d.forget(n, e), fault.Internal, n.Subject(), "cannot detach "+e.Interface)
 }
 

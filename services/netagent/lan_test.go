@@ -1,0 +1,202 @@
+package netagent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/services/netagent/frame"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// lan is a machine at the other end of a cable to the host's link lan0.
+type lan struct {
+	*testns.NS
+	t testing.TB
+}
+
+func (h *host) cable() *lan {
+	h.t.Helper()
+	l := &lan{testns.New(h.t), h.t}
+	h.ns.Run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "wire", "netns", l.Path())
+	h.ns.Run("ip", "link", "set", "lan0", "up")
+	l.Run("ip", "link", "set", "wire", "address", "02:00:00:00:00:77", "up")
+	return l
+}
+
+// has gives the machine addresses.
+func (l *lan) has(addrs ...string) {
+	l.t.Helper()
+	for _, a := range addrs {
+		args := []string{"addr", "add", a, "dev", "wire"}
+		if strings.Contains(a, ":") {
+			args = append(args, "nodad")
+		}
+		l.Run("ip", args...)
+	}
+}
+
+// on makes a network of a driver on the cable.
+func (a *agent) onLAN(driver string, options map[string]string, pools ...string) network.Network {
+	a.t.Helper()
+	want := network.Wanted{Name: "lan", Driver: driver, Options: map[string]string{network.OptParent: "lan0"}}
+	for k, v := range options {
+		want.Options[k] = v
+	}
+	for _, p := range pools {
+		want.Pools = append(want.Pools, network.WantedPool{Subnet: netip.MustParsePrefix(p)})
+	}
+	n, err := a.networks.Create(context.Background(), want)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+func onNetwork(name string, ip string) network.Request {
+	spec := network.EndpointSpec{Network: name}
+	if ip != "" {
+		spec.IPv4 = netip.MustParseAddr(ip)
+	}
+	return network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{spec}}
+}
+
+func TestAnAddressThatOthersOnTheLANHaveIsPassedBy(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	a.ns.Run("ip", "addr", "add", "10.9.0.3/24", "dev", "lan0")
+	lan.has("10.9.0.1/24", "10.9.0.2/24", "fd09::1/64")
+	a.onLAN("macvlan", nil, "10.9.0.0/24", "fd09::/64")
+
+	sb := a.create(onNetwork("lan", "")) // .3 is the host's own
+	if got := sb.Endpoints[0]; got.IPv4.String() != "10.9.0.4/24" || got.IPv6.String() != "fd09::2/64" {
+		t.Errorf("has %s and %s", got.IPv4, got.IPv6)
+	}
+	for ip, who := range map[string]string{"10.9.0.1": "02:00:00:00:00:77 on the LAN of lan0", "10.9.0.3": "this host itself, by lan0"} {
+		_, err := a.sandboxes.Create(context.Background(), onNetwork("lan", ip))
+		if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), ip+": Address already in use: "+who+" has it") {
+			t.Errorf("%s: %v", ip, err)
+		}
+	}
+	lan.Run("ip", "addr", "del", "10.9.0.2/24", "dev", "wire")
+	lan.has("10.9.0.9/32")
+	again := a.create(onNetwork("lan", "10.9.0.2")) // whoever asks for it by number has the LAN asked again
+	a.release(again)
+	a.release(sb)
+	start := time.Now()
+	sb = a.create(onNetwork("lan", "10.9.0.4")) // whose interface may still be there
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("took %s", took)
+	}
+	a.release(sb)
+}
+
+func TestNobodyIsAskedWhereTheNetworkSaysSo(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24")
+	a.onLAN("macvlan", map[string]string{network.OptProbe: "false"}, "10.9.0.0/24")
+	sb := a.create(onNetwork("lan", ""))
+	if got := sb.Endpoints[0].IPv4.String(); got != "10.9.0.1/24" {
+		t.Errorf("has %s", got)
+	}
+	a.release(sb)
+	bad := network.Wanted{Name: "bad", Driver: "macvlan", Options: map[string]string{network.OptProbe: "maybe"}}
+	if _, err := a.networks.Create(context.Background(), bad); !fault.Is(err, fault.Invalid) {
+		t.Errorf("maybe: %v", err)
+	}
+}
+
+func TestTheLANIsToldOfNewAddresses(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24", "fd09::1/64")
+	a.onLAN("macvlan", map[string]string{network.OptProbe: "false"}, "10.9.0.0/24", "fd09::/64")
+	four, six := lan.hear(kernel.HearARP()), lan.hear(kernel.HearDiscovery())
+	req := onNetwork("lan", "10.9.0.70")
+	req.Endpoints[0].IPv6 = netip.MustParseAddr("fd09::70")
+	sb := a.create(req)
+	mac := sb.Endpoints[0].MAC
+	for _, p := range sb.Endpoints[0].Addresses() {
+		from := four
+		if p.Addr().Is6() {
+			from = six
+		}
+		if !from.until(func(data []byte) bool {
+			who, ok := frame.Claimant(data, p.Addr())
+			return ok && bytes.Equal(who, mac)
+		}) {
+			t.Errorf("nobody told of %s", p.Addr())
+		}
+	}
+	a.release(sb)
+}
+
+// heard are the frames that come to the machine.
+type heard chan []byte
+
+func (l *lan) hear(what kernel.Hearing) heard {
+	l.t.Helper()
+	door, err := kernel.Open(l.Path())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	link, _, err := door.Link("wire")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	p, err := door.Packets(link.Index, what)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	out := make(heard, 1024)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := make([]byte, 2048)
+		for {
+			n, _, err := p.Read(buf)
+			if err != nil {
+				if !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
+					l.t.Log(err)
+				}
+				return
+			}
+			select {
+			case out <- bytes.Clone(buf[:n]):
+			default:
+			}
+		}
+	}()
+	l.t.Cleanup(func() {
+		_ = p.Close()
+		<-done
+		door.Close()
+	})
+	return out
+}
+
+// until waits for a frame, and tells whether it came.
+func (h heard) until(ok func([]byte) bool) bool {
+	end := time.After(patience)
+	for {
+		select {
+		case data := <-h:
+			if ok(data) {
+				return true
+			}
+		case <-end:
+			return false
+		}
+	}
+}
