@@ -48,7 +48,7 @@ func TestInterfacesAreNumberedInTheOrderGiven(t *testing.T) {
 	if s := strings.Join(got, " "); s != "zoo=eth1 bridge=eth0 ant=eth2" {
 		t.Errorf("interfaces %s", s)
 	}
-	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth2" {
+	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth2" {
 		t.Errorf("the first name has the route, but it is %q", s)
 	}
 	for _, e := range sb.Endpoints {
@@ -62,7 +62,7 @@ func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
 	a.named("n2")
 	a.network(network.Wanted{Name: "inside", Internal: true})
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
-	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth1" {
+	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
 		t.Errorf("route %q", s)
 	}
 	sb = a.disconnect(sb, "n2")
@@ -70,7 +70,7 @@ func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
 		t.Errorf("after it is gone %q", s)
 	}
 	sb = a.connect(sb, network.EndpointSpec{Network: "n2", Priority: 1})
-	if s := a.defaultRoute(sb); s != "default via 172.18.0.65 dev eth1" {
+	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
 		t.Errorf("after it is back %q", s)
 	}
 	a.disconnect(a.disconnect(a.disconnect(sb, "n1"), "n2"), "inside")

@@ -41,7 +41,7 @@ func on(owner string, specs ...network.EndpointSpec) network.Request {
 func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
 	a := newHost(t).run()
 	one, two := a.named("n1"), a.named("n2")
-	if got := one.Pools[0].HostPrefix().String() + " " + two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.0.65/26" {
+	if got := one.Pools[0].HostPrefix().String() + " " + two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
 		t.Errorf("subnets %s", got)
 	}
 	if one.Bridge != "br-"+one.ID[:12] {
@@ -52,15 +52,15 @@ func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
 		t.Errorf("forwarding %s", got)
 	}
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
-	if got := a.address(sb); got != "172.18.0.66" {
+	if got := a.address(sb); got != "172.18.8.2" {
 		t.Errorf("address %s", got)
 	}
-	a.mustReach(sb.NetnsPath, "172.18.0.65")
+	a.mustReach(sb.NetnsPath, "172.18.8.1")
 	if c := a.networks.Counts(two); c[0] != (ipam.Count{Used: 4, Free: 60}) {
 		t.Errorf("counts %+v", c)
 	}
 	puts := a.guard.Puts()
-	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.0.64/26" || !last.GetMasquerade() {
+	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.8.0/26" || !last.GetMasquerade() {
 		t.Errorf("guarded %v", last)
 	}
 }
@@ -73,13 +73,13 @@ func TestASubnetIsNotChosenThatTheHostNeeds(t *testing.T) {
 	h.ns.Run("ip", "route", "add", "172.18.0.0/24", "dev", "vpn")
 	h.ns.Run("ip", "route", "add", "128.0.0.0/1", "dev", "vpn") // what a private network lays over everything
 	a := h.run()
-	if got := a.named("n1").Pools[0].Subnet.String(); got != "172.18.1.0/26" {
+	if got := a.named("n1").Pools[0].Subnet.String(); got != "172.18.8.0/26" {
 		t.Errorf("chosen %s", got)
 	}
 	if got := a.network(given("n2", "172.18.0.0/25")).Pools[0].Subnet.String(); got != "172.18.0.0/25" {
 		t.Errorf("given %s", got)
 	}
-	if got := a.network(given("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.2.0/24" {
+	if got := a.network(given("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.16.0/24" {
 		t.Errorf("any /24: %s", got)
 	}
 }

@@ -134,7 +134,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 		Nameservers: nameservers})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
-	s.networks.Refit, s.sandboxes.LAN = s.sandboxes.Refit, children
+	s.networks.Refit, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes.Refit, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, func() []diagnosis.Finding { return diagnose.Run(host) })
 	return s
@@ -148,7 +148,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray))
-	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start()); err != nil {
+	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start(), s.sandboxes.RefitAll()); err != nil {
 		return err
 	}
 	handOver, err := fdpass.Listen(s.handOver)

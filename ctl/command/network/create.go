@@ -27,7 +27,8 @@ func newCreate(c *cli.CLI) *cobra.Command {
 		Short: "Create a network",
 		Long: `Create a network.
 
-A subnet that is not given is taken from the default pools, where nothing else of this host is. Options of bridge
+A subnet that is not given is taken from the default pools, where nothing else of this host is. One of Docker's ranges is a /26 that
+grows in its place when its addresses run out; one of configured default-address-pools stays as large as they say. Options of bridge
 networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
 .bridge.inhibit_ipv4, .bridge.gateway_mode_ipv4 and _ipv6 (nat; nat-unprotected: others reach containers at their own addresses;
 isolated: with --internal, not even the host does), .bridge.trusted_host_interfaces (by these others do, names with colons between),

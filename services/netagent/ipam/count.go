@@ -46,6 +46,17 @@ func (p Pool) unusable() []netip.Addr {
 	return slices.DeleteFunc(slices.Compact(all), func(a netip.Addr) bool { return !p.kept(a) || !p.Subnet.Contains(a) })
 }
 
+// Size is how many addresses there are to give out by themselves, free or not. Numbers that do not fit are the largest that does.
+func (p Pool) Size() uint64 {
+	kept := uint64(0)
+	for _, a := range p.unusable() {
+		if p.from().Contains(a) {
+			kept++
+		}
+	}
+	return size(p.from()) - kept
+}
+
 func size(p netip.Prefix) uint64 {
 	host := p.Addr().BitLen() - p.Bits()
 	if host >= 64 {

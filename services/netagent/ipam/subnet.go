@@ -8,7 +8,8 @@ import (
 // Base is a range of addresses that subnets are cut from.
 type Base struct {
 	Prefix netip.Prefix
-	Bits   int // the length of the subnets
+	Bits   int  // the length of the subnets
+	Grows  bool // a subnet may become larger, as far as what is beside it in the base is free
 }
 
 // FreeSubnet is the first subnet of some bases, in their order, that overlaps nothing that is taken; false if there is none.

@@ -63,6 +63,7 @@ type Network struct {
 type Pool struct {
 	Subnet           netip.Prefix // without host bits
 	Range            netip.Prefix // where automatic addresses come from; not valid means all of Subnet
+	Room             netip.Prefix // as far as this it grows when its addresses run out; not valid: it stays as it is
 	Gateway          netip.Addr   // the host's own address
 	ContainerGateway netip.Addr   // what containers are told; not valid means Gateway
 

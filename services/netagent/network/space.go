@@ -17,8 +17,8 @@ const (
 // Space is where subnets come from that nobody gave, in the order in which they are tried.
 type Space []ipam.Base
 
-// DefaultSpace is Docker's IPv4 ranges, cut into smaller subnets so that there are thousands, and unique local IPv6 addresses
-// whose prefix follows a seed, so that it is the host's own and stays.
+// DefaultSpace is Docker's IPv4 ranges, cut into smaller subnets so that there are thousands, each of which grows when its addresses run
+// out, and unique local IPv6 addresses whose prefix follows a seed, so that it is the host's own and stays.
 func DefaultSpace(seed string) Space {
 	ranges := []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, 0, 0}), 16)}
 	for i := byte(31); i >= 17; i-- {
@@ -26,7 +26,7 @@ func DefaultSpace(seed string) Space {
 	}
 	var out Space
 	for _, r := range ranges {
-		out = append(out, ipam.Base{Prefix: r, Bits: DefaultBits4})
+		out = append(out, ipam.Base{Prefix: r, Bits: DefaultBits4, Grows: true})
 	}
 	sum := sha256.Sum256([]byte(seed))
 	ula := [16]byte{0: 0xfd}
@@ -44,16 +44,27 @@ func (s Space) WithIPv6(of Space) Space {
 }
 
 // Choose finds a subnet of the wanted one's family and length that overlaps nothing that is taken. Of the length 0 it is as long as
-// the space says.
-func (s Space) Choose(want netip.Prefix, taken []netip.Prefix) (netip.Prefix, bool) {
-	var bases []ipam.Base
+// the space says, and if that lets it grow, room is where.
+func (s Space) Choose(want netip.Prefix, taken []netip.Prefix) (subnet, room netip.Prefix, ok bool) {
+	var fixed, growing []ipam.Base
 	for _, b := range s {
 		if want.Bits() != 0 {
 			b.Bits = want.Bits()
 		}
-		if b.Prefix.Addr().Is4() == want.Addr().Is4() && b.Prefix.Bits() <= b.Bits {
-			bases = append(bases, b)
+		switch {
+		case b.Prefix.Addr().Is4() != want.Addr().Is4() || b.Prefix.Bits() > b.Bits:
+		case b.Grows:
+			growing = append(growing, b)
+		default:
+			fixed = append(fixed, b)
 		}
 	}
-	return ipam.FreeSubnet(bases, taken)
+	subnet, of, ok := ipam.RoomySubnet(growing, taken) // others' room is left to them, even by one that does not grow
+	switch {
+	case !ok:
+		subnet, ok = ipam.FreeSubnet(fixed, taken)
+	case want.Bits() == 0:
+		room = of.Prefix
+	}
+	return subnet, room, ok
 }

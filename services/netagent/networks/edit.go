@@ -17,6 +17,11 @@ func (m *Manager) Edit(ctx context.Context, ref string, edit network.Edit) (netw
 	if err != nil {
 		return network.Network{}, err
 	}
+	return m.edit(ctx, have, edit)
+}
+
+// edit is Edit for who has the lock and the network.
+func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Edit) (network.Network, error) {
 	next, err := edit.Apply(have.Network)
 	if err != nil || reflect.DeepEqual(next, have.Network) {
 		return next, err

@@ -14,20 +14,21 @@ func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool,
 	var foreign []netip.Prefix
 	var out []network.Pool
 	for _, w := range append(slices.Clone(want.Pools), want.Missing()...) {
-		subnet := w.Subnet
+		subnet, room := w.Subnet, netip.Prefix{}
 		if w.Any() {
 			if foreign == nil {
 				if foreign, err = m.foreign(); err != nil {
 					return nil, err
 				}
 			}
-			if subnet, err = m.choose(n, w, slices.Concat(taken(ours), foreign)); err != nil {
+			if subnet, room, err = m.choose(n, w, slices.Concat(taken(ours), foreign)); err != nil {
 				return nil, err
 			}
 		} else if err := clash(n, subnet, ours); err != nil {
 			return nil, err
 		}
 		p := w.On(subnet, !n.Parented())
+		p.Room = room
 		if !p.Gateway.IsValid() && !n.Parented() {
 			return nil, fault.Invalidf(n.Subject(), "subnet", "no address of %s is left for the host", subnet)
 		}
@@ -37,18 +38,18 @@ func (m *Manager) pools(n network.Network, want network.Wanted) ([]network.Pool,
 	return out, nil
 }
 
-// choose finds a subnet that nobody uses.
-func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.Prefix) (netip.Prefix, error) {
+// choose finds a subnet that nobody uses, and room for it to grow in.
+func (m *Manager) choose(n network.Network, w network.WantedPool, taken []netip.Prefix) (subnet, room netip.Prefix, err error) {
 	want := w.Subnet
 	if !want.IsValid() {
 		want = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
-	subnet, ok := m.space().Choose(want, taken)
+	subnet, room, ok := m.space().Choose(want, taken)
 	if !ok {
-		return subnet, fault.New(fault.Exhausted, n.Subject(), "all predefined address pools have been fully subnetted",
+		return subnet, room, fault.New(fault.Exhausted, n.Subject(), "all predefined address pools have been fully subnetted",
 			fault.WithHint("delete networks that nobody needs, give a --subnet, or configure larger default-address-pools"))
 	}
-	return subnet, w.Within(n, subnet)
+	return subnet, room, w.Within(n, subnet)
 }
 
 // space is where subnets come from. The host's own IPv6 prefix follows an id that is random and stays.
@@ -102,10 +103,14 @@ func (m *Manager) foreign() ([]netip.Prefix, error) {
 			out = append(out, r.To)
 		}
 	}
+	return append(out, m.nameservers()...), nil
+}
+
+func (m *Manager) nameservers() (out []netip.Prefix) {
 	for _, a := range m.Nameservers() {
 		out = append(out, netip.PrefixFrom(a, a.BitLen()))
 	}
-	return out, nil
+	return out
 }
 
 // clash refuses a subnet of which another network has a part.

@@ -21,6 +21,15 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 	if err := errors.Join(network.ValidateOwner(owner), m.ready(), spec.Validate(subject(owner))); err != nil {
 		return network.Sandbox{}, err
 	}
+	var sb network.Sandbox
+	err := m.growing(ctx, func() (err error) {
+		sb, err = m.connectTo(ctx, owner, spec)
+		return err
+	})
+	return sb, err
+}
+
+func (m *Manager) connectTo(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
 	nets, err := m.resolve([]network.EndpointSpec{spec})
 	if err != nil {
 		return network.Sandbox{}, err
@@ -44,7 +53,16 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 	if sb.Interfaces()[spec.Interface] {
 		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
 	}
-	return m.connect(sb, n, spec)
+	after, err := m.connect(sb, n, spec)
+	if err != nil {
+		return sb, err
+	}
+	if after, err = m.follow(after, nets); err != nil {
+		e, _ := on(after, n)
+		_, undo := m.disconnect(after, n, e)
+		return sb, errors.Join(err, undo)
+	}
+	return after, nil
 }
 
 func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {

@@ -20,6 +20,16 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	if err := m.ready(); err != nil {
 		return none, err
 	}
+	var sb network.Sandbox
+	err := m.growing(ctx, func() (err error) {
+		sb, err = m.create(ctx, req)
+		return err
+	})
+	return sb, err
+}
+
+func (m *Manager) create(ctx context.Context, req network.Request) (network.Sandbox, error) {
+	var none network.Sandbox
 	nets, err := m.resolve(req.Endpoints)
 	if err != nil {
 		return none, err
@@ -46,6 +56,9 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	}
 	if err != nil {
 		return none, err
+	}
+	if sb, err = m.follow(sb, nets); err != nil {
+		return none, errors.Join(err, m.remove(sb))
 	}
 	return sb, nil
 }

@@ -112,9 +112,14 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 		for _, p := range n.Pools {
 			found = found || p.Subnet.Contains(want)
 		}
-		if !found {
-			return fault.New(fault.Invalid, n.Subject(), "no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
+		if found {
+			continue
 		}
+		outside := fault.New(fault.Invalid, n.Subject(), "no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
+		if short, ok := n.Short(want); ok {
+			return &shortage{short, outside}
+		}
+		return outside
 	}
 	return nil
 }
@@ -142,15 +147,6 @@ func (m *Manager) take(owner string, n network.Network, p network.Pool, spec net
 func inUse(n network.Network, addr netip.Addr) error {
 	return fault.New(fault.Exists, n.Subject(), addr.String()+": Address already in use", fault.WithField("ip"),
 		fault.WithHint("choose another address, or leave it to the network"))
-}
-
-func exhausted(n network.Network, p network.Pool) error {
-	family := "IPv4"
-	if p.Subnet.Addr().Is6() {
-		family = "IPv6"
-	}
-	return fault.New(fault.Exhausted, n.Subject(), "no available "+family+" addresses on this network's address pools: "+n.String(),
-		fault.WithHint("remove containers, or give the network a larger subnet"))
 }
 
 // giveBack ends the leases of a sandbox. What is reserved for its owner stays taken.

@@ -50,6 +50,8 @@ type LAN interface {
 type Manager struct {
 	// LAN is asked about addresses of networks that are on one. Nil: there are none.
 	LAN LAN
+	// Grow makes a network larger that had no address; an Exhausted fault tells why it cannot be. Nil: none grows.
+	Grow func(context.Context, network.Shortage) error
 
 	store   *store.Store
 	drivers map[string]Driver // by a network's driver; what is not in it takes no endpoints

@@ -12,7 +12,7 @@ import (
 
 // Reserve keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for it before.
 // If one cannot be had, nothing changes.
-func (m *Manager) Reserve(_ context.Context, owner string, specs []network.EndpointSpec) error {
+func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return err
 	}
@@ -21,6 +21,10 @@ func (m *Manager) Reserve(_ context.Context, owner string, specs []network.Endpo
 			return err
 		}
 	}
+	return m.growing(ctx, func() error { return m.reserveAll(owner, specs) })
+}
+
+func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
 	nets, err := m.resolve(specs)
 	if err != nil {
 		return err

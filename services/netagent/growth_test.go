@@ -1,0 +1,156 @@
+package netagent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// fill reserves addresses of a network, from 172.18.0.N on.
+func (a *agent) fill(name string, from, to int) {
+	a.t.Helper()
+	for i := from; i <= to; i++ {
+		spec := network.EndpointSpec{Network: name, IPv4: netip.AddrFrom4([4]byte{172, 18, 0, byte(i)})}
+		if err := a.sandboxes.Reserve(context.Background(), id.New(), []network.EndpointSpec{spec}); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+func TestANetworkGrowsInItsPlaceWhenItsAddressesRunOut(t *testing.T) {
+	a := newHost(t).run()
+	n := a.named("n1")
+	first := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	routes := a.in(first, "ip", "route", "show", "default")
+	a.fill("n1", 3, 62)
+	next := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	if got := next.Endpoints[0].IPv4.String(); got != "172.18.0.63/25" { // the last address of the smaller one is nothing special any more
+		t.Errorf("after the last address comes %s", got)
+	}
+	if now, _ := a.store.Network(n.ID); now.Pools[0].Subnet.String() != "172.18.0.0/25" || now.Pools[0].Gateway != n.Pools[0].Gateway {
+		t.Errorf("the pool is %+v", now.Pools[0])
+	}
+	if got, err := a.sandboxes.Get(first.Owner); err != nil || got.Endpoints[0].IPv4.String() != "172.18.0.2/25" {
+		t.Errorf("the first one is remembered as %+v, %v", got.Endpoints, err)
+	}
+	inside, bridge := a.in(first, "ip", "-4", "addr", "show", "eth0"), a.ns.Run("ip", "-4", "addr", "show", n.Bridge)
+	has(t, "the first one's eth0", inside, "172.18.0.2/25")
+	has(t, "the bridge", bridge, "172.18.0.1/25")
+	if strings.Contains(inside+bridge, "/26") {
+		t.Errorf("the smaller subnet is left:\n%s\n%s", inside, bridge)
+	}
+	if now := a.in(first, "ip", "route", "show", "default"); now != routes || now == "" {
+		t.Errorf("the default route was %q and is %q", routes, now)
+	}
+	a.mustReach(first.NetnsPath, "172.18.0.63")
+	a.mustReach(next.NetnsPath, "172.18.0.2")
+	if last := a.guard.Puts(); last[len(last)-1].GetSubnets()[0] != "172.18.0.0/25" {
+		t.Errorf("guarded %v", last[len(last)-1])
+	}
+}
+
+func TestANetworkGrowsToHoldAnAddressThatIsAskedFor(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.18.1.9")}))
+	if got := sb.Endpoints[0].IPv4.String(); got != "172.18.1.9/23" {
+		t.Errorf("address %s", got)
+	}
+	err := a.sandboxes.Reserve(context.Background(), id.New(), []network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("172.19.0.9")}})
+	if !fault.Is(err, fault.Invalid) || !strings.HasSuffix(err.Error(), "no configured subnet contains IP address 172.19.0.9") {
+		t.Errorf("outside of all that it can become: %v", err)
+	}
+}
+
+func TestANetworkThatCannotGrowSaysWhy(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	a.named("n1")
+	a.network(given("n2", "172.18.0.128/25"))
+	a.network(given("n3", "10.1.0.0/30"))
+	a.fill("n1", 2, 62)
+	a.fill("n1", 64, 126)
+	a.fill("n1", 63, 63)
+	a.create(on(id.New(), network.EndpointSpec{Network: "n3"}))
+	a.named("n4")
+	h.ns.Run("ip", "link", "add", "vpn", "type", "veth", "peer", "name", "vpn1")
+	h.ns.Run("ip", "link", "set", "vpn", "up")
+	h.ns.Run("ip", "route", "add", "172.18.8.128/25", "dev", "vpn")
+	for want, name := range map[string]string{
+		"all 125 of 172.18.0.0/25 are taken, and it cannot grow: of the larger 172.18.0.0/24 a part is network n2's: 172.18.0.128/25; make a second network": "n1",
+		"all 1 of 10.1.0.0/30 are taken, and it cannot grow: its size was given; remove containers, or make its subnet larger: fairlead network edit":        "n3",
+	} {
+		_, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: name}))
+		n, _ := a.store.NetworkNamed(name)
+		want = "network " + name + ": no available IPv4 addresses on this network's address pools: " + n.String() + ": " + want
+		if !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	_, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: "n4", IPv4: netip.MustParseAddr("172.18.8.200")}))
+	want := "no configured subnet contains IP address 172.18.8.200, and it cannot grow: of the larger 172.18.8.0/24 a part is where a route of the host by vpn leads: 172.18.8.128/25"
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+		t.Errorf("an address beyond: %v", err)
+	}
+	if all := len(a.pins()); all != 1 {
+		t.Errorf("%d pins", all)
+	}
+}
+
+func TestManyAtOnceMakeANetworkGrowAndAllReachIt(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	a.fill("n1", 2, 60)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[netip.Addr]string{}
+	var all []network.Sandbox
+	for i := range 24 {
+		wg.Go(func() {
+			sb, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: "n1"}))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			addr := sb.Endpoints[0].IPv4.Addr()
+			if seen[addr] != "" {
+				t.Errorf("%s was given out twice", addr)
+			}
+			seen[addr], all = fmt.Sprint(i), append(all, sb)
+		})
+	}
+	wg.Wait()
+	for _, sb := range all {
+		has(t, "eth0", a.in(sb, "ip", "-4", "-o", "addr", "show", "eth0"), sb.Endpoints[0].IPv4.Addr().String()+"/25")
+	}
+	a.mustReach(all[0].NetnsPath, "172.18.0.1")
+}
+
+func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	n := a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	grown, _ := a.store.Network(n.ID)
+	grown.Pools = []network.Pool{grown.Pools[0]}
+	grown.Pools[0].Subnet = netip.MustParsePrefix("172.18.0.0/25")
+	if err := a.store.PutNetworks(grown); err != nil { // this is as far as it came
+		t.Fatal(err)
+	}
+	a.stop()
+	b := h.run()
+	has(t, "eth0", b.in(sb, "ip", "-4", "addr", "show", "eth0"), "172.18.0.2/25")
+	has(t, "the bridge", b.ns.Run("ip", "-4", "addr", "show", n.Bridge), "172.18.0.1/25")
+	if got, err := b.sandboxes.Get(sb.Owner); err != nil || got.Endpoints[0].IPv4.String() != "172.18.0.2/25" {
+		t.Errorf("it is remembered as %+v, %v", got.Endpoints, err)
+	}
+}
