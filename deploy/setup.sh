@@ -26,6 +26,7 @@ test  runc             runc            runc
 test  dnsmasq          dnsmasq-base    dnsmasq
 test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
 test  depmod           kmod            kmod
+test  tcpdump          tcpdump         tcpdump
 '
 
 missing() { # debian|other: the names there of what is not here

@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$PATH:/usr/sbin:/sbin"
 dir=.cache/vm/kernel
-[ ! -e "$dir/release" ] || exit 0
+recipe=2 # what is kept of the package; another number has it fetched again
+[ "$(cat "$dir/recipe" 2>/dev/null)" != "$recipe" ] || exit 0
 
 fail() {
   echo "vm: $*" >&2
@@ -26,13 +27,14 @@ echo "vm: fetching $package" >&2
 # What drives hardware that the machine does not have is three quarters of the package.
 dpkg-deb --fsys-tarfile "$new/$package"_*.deb | tar -x -C "$new" --wildcards --exclude='*/kernel/sound' \
   --exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/drivers/scsi' --exclude='*/drivers/usb' \
-  --exclude='*/drivers/infiniband' --exclude='*/drivers/staging' --exclude='*/net/ethernet' --exclude='*/net/wireless' ./boot ./lib
+  --exclude='*/drivers/infiniband' --exclude='*/drivers/staging' --exclude='*/net/ethernet' --exclude='*/drivers/net/wireless/*/*/*' ./boot ./lib
 rm "$new"/*.deb
 release=${package#linux-image-}
 mv "$new/boot/vmlinuz-$release" "$new/vmlinuz"
 rm -r "${new:?}/boot"
 depmod -b "$new" "$release"
 echo "$release" >"$new/release"
+echo "$recipe" >"$new/recipe"
 chmod 755 "$new"
 rm -rf "$dir"
 mv "$new" "$dir"

@@ -25,6 +25,14 @@ type machine struct {
 	accel  string
 	cpus   int
 	memory int
+	plug   *plug // nil: it is on no wire
+}
+
+// plug is what a machine on a wire has more.
+type plug struct {
+	wire   *os.File // its end of the wire
+	remote *os.File // its end of what it is asked to do by
+	mac    string   // of its card
 }
 
 // accelerator is kvm where the processor says that it can do that: a /dev/kvm alone is no proof, as nested in some other machine it
@@ -47,6 +55,8 @@ const (
 	consoleFd
 	outputFd
 	statusFd
+	wireFd // of a machine on a wire
+	remoteFd
 )
 
 func (m machine) args() []string {
@@ -55,7 +65,7 @@ func (m machine) args() []string {
 		accel = "tcg,thread=multi"
 	}
 	args := []string{"-accel", accel, "-cpu", "max", "-smp", fmt.Sprint(m.cpus), "-m", fmt.Sprint(m.memory),
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", m.kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", firstFd),
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on rcupdate.rcu_expedited=1",
 		"-fsdev", "local,id=root,path=/,security_model=passthrough,multidevs=remap,readonly=on",
@@ -64,9 +74,16 @@ func (m machine) args() []string {
 	args = append(args, channel("console", consoleFd)...)
 	args = append(args, channel("output", outputFd)...)
 	args = append(args, channel("status", statusFd)...)
-	return append(args, "-serial", "chardev:console",
+	args = append(args, "-serial", "chardev:console",
 		"-device", fmt.Sprintf("virtserialport,chardev=output,nr=%d", job.OutputPort),
 		"-device", fmt.Sprintf("virtserialport,chardev=status,nr=%d", job.StatusPort))
+	if m.plug == nil {
+		return args
+	}
+	return append(args, "-netdev", fmt.Sprintf("socket,id=wire,fd=%d", wireFd),
+		"-device", "virtio-net-pci,netdev=wire,romfile=,mac="+m.plug.mac,
+		"-chardev", fmt.Sprintf("socket,id=remote,fd=%d", remoteFd),
+		"-device", fmt.Sprintf("virtserialport,chardev=remote,nr=%d", job.RemotePort))
 }
 
 // channel makes an inherited descriptor a place that the machine can write to.
@@ -97,6 +114,9 @@ func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
 			_, _ = io.Copy(w, r)
 			_ = r.Close()
 		})
+	}
+	if m.plug != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, m.plug.wire, m.plug.remote)
 	}
 	err := cmd.Start()
 	for _, end := range cmd.ExtraFiles[1:] {

@@ -20,17 +20,22 @@ type workshop struct{ root, cache string }
 
 func (w workshop) kernel() string { return filepath.Join(w.cache, "kernel") }
 
-// job is what the machine will be told.
-func (w workshop) job(ctx context.Context, o options) (job.Job, error) {
+// newJob is what every machine is told.
+func (w workshop) newJob(hostname string) (job.Job, error) {
 	release, err := os.ReadFile(filepath.Join(w.kernel(), "release"))
-	if err != nil {
-		return job.Job{}, err
-	}
-	j := job.Job{
-		Hostname:  "vm",
+	return job.Job{
+		Hostname:  hostname,
 		ModuleDir: filepath.Join(w.kernel(), "lib/modules", strings.TrimSpace(string(release))),
 		Checkout:  w.root,
 		Env:       environment(),
+	}, err
+}
+
+// job is what the machine that runs tests will be told.
+func (w workshop) job(ctx context.Context, o options) (job.Job, error) {
+	j, err := w.newJob("vm")
+	if err != nil {
+		return j, err
 	}
 	if o.shell != "" {
 		j.Commands = []job.Command{{Dir: w.root, Args: []string{"/bin/sh", "-c", o.shell}}}

@@ -125,7 +125,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 			}
 		}
 		return all
-	})
+	}, db.Sandboxes)
 	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)

@@ -164,8 +164,15 @@ func linkModules(j job.Job) error {
 // hostModules are loaded where Docker or a firewall runs. The kernel loads by itself what else is wanted.
 var hostModules = []string{"br_netfilter"}
 
-func loadModules(job.Job) error {
-	if out, err := exec.Command("/sbin/modprobe", append([]string{"--all"}, hostModules...)...).CombinedOutput(); err != nil {
+// wireModules drive the card of a machine on a wire.
+var wireModules = []string{"virtio_net", "af_packet"}
+
+func loadModules(j job.Job) error {
+	modules := append([]string{"--all"}, hostModules...)
+	if j.Remote {
+		modules = append(modules, wireModules...)
+	}
+	if out, err := exec.Command("/sbin/modprobe", modules...).CombinedOutput(); err != nil {
 		return fmt.Errorf("modprobe: %w: %s", err, out)
 	}
 	return nil

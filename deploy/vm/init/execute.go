@@ -14,23 +14,13 @@ import (
 // execute runs a command to its end and reaps meanwhile whatever loses its parent.
 func execute(c job.Command, env []string, out *os.File) (int, error) {
 	begin := time.Now()
-	pid, err := start(c, env, out)
+	pid, err := start(c, env, out, out)
 	if err != nil {
 		return 1, err
 	}
-	var status unix.WaitStatus
-	for {
-		ended, err := unix.Wait4(-1, &status, 0, nil)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return 1, err
-		}
-		if ended == pid {
-			break
-		}
-	}
-	code := status.ExitStatus()
-	if status.Signaled() {
-		code = 128 + int(status.Signal())
+	code, err := await(pid)
+	if err != nil {
+		return 1, err
 	}
 	if c.Title != "" {
 		word := "ok  "
@@ -42,8 +32,27 @@ func execute(c job.Command, env []string, out *os.File) (int, error) {
 	return code, nil
 }
 
-// start starts a command in its cgroup. Its process is not waited for through os: that would be in the way of waiting for all.
-func start(c job.Command, env []string, out *os.File) (int, error) {
+// await waits for the end of a process, and of whatever else ends before it.
+func await(pid int) (code int, err error) {
+	var status unix.WaitStatus
+	for {
+		ended, err := unix.Wait4(-1, &status, 0, nil)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 1, err
+		}
+		if ended == pid {
+			break
+		}
+	}
+	if status.Signaled() {
+		return 128 + int(status.Signal()), nil
+	}
+	return status.ExitStatus(), nil
+}
+
+// start starts a command in its cgroup, and a process group of its own. Its process is not waited for through os: that would be in the
+// way of waiting for all.
+func start(c job.Command, env []string, out, errs *os.File) (int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return 0, err
@@ -54,8 +63,8 @@ func start(c job.Command, env []string, out *os.File) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = cgroup.Close() }()
-	p, err := os.StartProcess(c.Args[0], c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, out},
-		Sys: &unix.SysProcAttr{UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}})
+	p, err := os.StartProcess(c.Args[0], c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, errs},
+		Sys: &unix.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}})
 	if err != nil {
 		return 0, err
 	}

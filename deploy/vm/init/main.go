@@ -39,11 +39,11 @@ func run() error {
 	if err := boot(j); err != nil {
 		return err
 	}
-	out, err := port(job.OutputPort)
+	out, err := port(job.OutputPort, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	status, err := port(job.StatusPort)
+	status, err := port(job.StatusPort, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
@@ -57,16 +57,21 @@ func run() error {
 			worst = code
 		}
 	}
+	if j.Remote {
+		if err := serve(j.Env); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprint(status, job.Status(worst))
 	return err
 }
 
 // port opens a serial port, whose file appears a little after its driver is loaded.
-func port(number int) (*os.File, error) {
+func port(number, flags int) (*os.File, error) {
 	pattern := fmt.Sprintf("/dev/vport*p%d", number)
 	for range 500 {
 		if found, _ := filepath.Glob(pattern); len(found) == 1 {
-			return os.OpenFile(found[0], os.O_WRONLY, 0)
+			return os.OpenFile(found[0], flags, 0)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -19,10 +19,12 @@ type Child struct {
 	MTU    int              // 0: the parent's
 	Mode   string           // of macvlan: bridge, private, vepa, passthru; of ipvlan: l2, l3, l3s
 	Flag   string           // of ipvlan: bridge, private, vepa; empty: macvlan
+	Alias  string           // tells whose it is
 }
 
 // AddChild makes the interface in the namespace, down. A parent that is a port of a bridge, or has children of the other kind, is
-// EBUSY. It is made under a name that nobody else has, as kernels before 6.14 look for its name among the host's links.
+// EBUSY. It is made under a name that nobody else has, as kernels before 6.14 look for its name among the host's links; it has its own
+// name last, so that whoever finds it knows whose it is.
 func (h *Host) AddChild(c Child, unique string, ns *Namespace) error {
 	name := c.Name
 	c.Name = unique
@@ -30,6 +32,9 @@ func (h *Host) AddChild(c Child, unique string, ns *Namespace) error {
 		return fmt.Errorf("make %s: %w", name, err)
 	}
 	link, err := retried(func() (netlink.Link, error) { return ns.handle.LinkByName(unique) })
+	if err == nil {
+		err = retry(func() error { return ns.handle.LinkSetAlias(link, c.Alias) })
+	}
 	if err == nil {
 		err = retry(func() error { return ns.handle.LinkSetName(link, name) })
 	}
@@ -41,7 +46,7 @@ func (h *Host) AddChild(c Child, unique string, ns *Namespace) error {
 
 // AddHostChild makes the interface on the host itself, with sysctls that are set before it is up. Those of IPv6 are left out where the
 // kernel has none.
-func (h *Host) AddHostChild(c Child, alias string, settings []Sysctl) error {
+func (h *Host) AddHostChild(c Child, settings []Sysctl) error {
 	if err := retry(func() error { return h.handle.LinkAdd(c.link(nil)) }); err != nil {
 		return fmt.Errorf("make %s: %w", c.Name, err)
 	}
@@ -54,7 +59,7 @@ func (h *Host) AddHostChild(c Child, alias string, settings []Sysctl) error {
 		return nil
 	})
 	if err == nil {
-		return h.markUp(c.Name, alias)
+		return h.markUp(c.Name, c.Alias)
 	}
 	if link, lookErr := h.link(c.Name); lookErr == nil {
 		err = errors.Join(err, h.handle.LinkDel(link))
@@ -76,15 +81,26 @@ func (c Child) link(namespace any) netlink.Link {
 			"vepa": netlink.IPVLAN_FLAG_VEPA}[c.Flag]}
 }
 
-// AddVLAN makes an 802.1Q sub-interface of a link, with an alias, and sets it up. The kernel may lack them: EOPNOTSUPP.
-func (h *Host) AddVLAN(name string, parent, vlan int, alias string) error {
+// AddVLAN makes an 802.1Q sub-interface of a link, with an alias, and sets it up. The kernel may lack them: EOPNOTSUPP. It has another
+// name until it has the alias, by which whoever was interrupted knows its own.
+func (h *Host) AddVLAN(name, until string, parent, vlan int, alias string) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.ParentIndex = name, parent
+	attrs.Name, attrs.ParentIndex = until, parent
 	link := &netlink.Vlan{LinkAttrs: attrs, VlanId: vlan, VlanProtocol: netlink.VLAN_PROTOCOL_8021Q}
 	if err := retry(func() error { return h.handle.LinkAdd(link) }); err != nil {
 		return fmt.Errorf("make %s: %w", name, err)
 	}
-	return h.markUp(name, alias)
+	made, err := h.link(until)
+	if err == nil {
+		err = retry(func() error { return h.handle.LinkSetAlias(made, alias) })
+	}
+	if err == nil {
+		err = retry(func() error { return h.handle.LinkSetName(made, name) })
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("name %s: %w", name, err), h.handle.LinkDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: until}}))
+	}
+	return h.SetUp(name)
 }
 
 // AddIsland makes a link that leads nowhere and has a carrier, for children that only talk to each other: a dummy, or where the kernel
@@ -156,6 +172,21 @@ func (n *Namespace) Child(name string) (parent int, mac net.HardwareAddr, ok boo
 		return 0, nil, false, fmt.Errorf("look up %s: %w", name, err)
 	}
 	return l.Attrs().ParentIndex, l.Attrs().HardwareAddr, true, nil
+}
+
+// Children are the macvlan and ipvlan interfaces of the namespace.
+func (n *Namespace) Children() ([]Link, error) {
+	all, err := retried(n.handle.LinkList)
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	var out []Link
+	for _, l := range all {
+		if l.Type() == "macvlan" || l.Type() == "ipvlan" {
+			out = append(out, linkOf(l))
+		}
+	}
+	return out, nil
 }
 
 // DeleteChild takes an interface out of the namespace. No error if it is not there.

@@ -58,12 +58,29 @@ func (h *Host) PutHostRoute(link int, to netip.Addr, from Source) error {
 // DeleteHostRoute takes it away. No error if it is not there.
 func (h *Host) DeleteHostRoute(link int, to netip.Addr) error {
 	err := retry(func() error {
-		return h.handle.RouteDel(&netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen()))})
+		return h.handle.RouteDel(&netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())), Scope: netlink.SCOPE_LINK})
 	})
 	if missing(err) {
 		return nil
 	}
 	return wrap("delete route to "+to.String(), err)
+}
+
+// HostRoutes are the single addresses that are led to a link.
+func (h *Host) HostRoutes(link int) ([]netip.Addr, error) {
+	all, err := retried(func() ([]netlink.Route, error) {
+		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: link}, netlink.RT_FILTER_OIF)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list routes of link %d: %w", link, err)
+	}
+	var out []netip.Addr
+	for _, r := range all {
+		if p := prefixOf(r.Dst); p.IsValid() && p.IsSingleIP() {
+			out = append(out, p.Addr())
+		}
+	}
+	return out, nil
 }
 
 // SetNeighbours makes these be the permanent entries of an interface.

@@ -124,6 +124,9 @@ type Link struct {
 	Carrier  bool // it passes packets on, as far as the kernel knows
 	Loopback bool
 	MAC      net.HardwareAddr
+	MTU      int
+	Parent   int // the index of the link that it is on; 0 without one
+	VLAN     int // its 802.1Q id; 0 without one
 }
 
 // Link answers one link; false if there is none of that name.
@@ -152,9 +155,13 @@ func (h *Host) Links() ([]Link, error) {
 }
 
 func linkOf(l netlink.Link) Link {
-	a := l.Attrs()
+	a, vlan := l.Attrs(), 0
+	if v, ok := l.(*netlink.Vlan); ok {
+		vlan = v.VlanId
+	}
 	return Link{Name: a.Name, Index: a.Index, Kind: l.Type(), Alias: a.Alias, Master: a.MasterIndex, Up: a.Flags&net.FlagUp != 0,
-		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Loopback: a.Flags&net.FlagLoopback != 0, MAC: a.HardwareAddr}
+		Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0, Loopback: a.Flags&net.FlagLoopback != 0, MAC: a.HardwareAddr,
+		MTU: a.MTU, Parent: a.ParentIndex, VLAN: vlan}
 }
 
 // DeleteLink takes a link away and waits for the kernel, which takes tens of milliseconds: not for a request's path. No error

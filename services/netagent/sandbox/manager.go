@@ -26,9 +26,9 @@ type Driver interface {
 	Complete(network.Network, network.Endpoint) network.Endpoint
 	// Attach makes the endpoint in a namespace. If it fails, nothing of it outlives the namespace.
 	Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error
-	// Detach ends the endpoint's traffic, so that its addresses can be given to others. It needs neither the namespace nor
-	// the endpoint to be there.
-	Detach(network.Network, string, network.Endpoint) error
+	// Detach ends the endpoint's traffic, so that its addresses can be given to others, even while a process holds the namespace. It
+	// needs neither that nor the endpoint to be there.
+	Detach(network.Network, network.Sandbox, network.Endpoint) error
 	// Refit has an endpoint in its namespace follow a change of the network.
 	Refit(*kernel.Namespace, network.Network, network.Endpoint) error
 	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.

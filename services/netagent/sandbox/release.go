@@ -61,7 +61,7 @@ func (m *Manager) unplug(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
 		if n, driver, ok := m.networkOf(e); ok { // else it is gone, and its bridge with it
-			errs = append(errs, driver.Detach(n, sb.Owner, e))
+			errs = append(errs, driver.Detach(n, sb, e))
 		}
 	}
 	if sb.Mode == network.Private {

@@ -16,6 +16,7 @@ const HostTag = "host"
 const (
 	OutputPort = 1 // carries what the commands print
 	StatusPort = 2 // carries one line at the end
+	RemotePort = 3 // carries what a machine on a wire is asked to do; see package remote
 )
 
 // Job is all that a machine has to do before it turns itself off.
@@ -26,6 +27,7 @@ type Job struct {
 	Checkout  string    // the project's folder on the outer machine, which stays in sight wherever it is
 	Env       []string  // of every command
 	Commands  []Command // to be run one after the other
+	Remote    bool      // the machine is on a wire, and runs then what it is asked to by the serial port
 }
 
 // Command is one thing to run.

@@ -103,19 +103,19 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 
 // Detach cuts an endpoint off, so that its address can be given out again at once. The pair itself vanishes with its namespace,
 // or is deleted soon if something holds that. No error if there is nothing.
-func (d *Driver) Detach(n network.Network, owner string, e network.Endpoint) error {
+func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
 	err := d.host.CutPort(e.HostInterface)
 	bridge, ok, lookErr := d.host.Link(e.Bridge)
 	if err = errors.Join(err, lookErr); ok {
 		err = errors.Join(err, d.dropNeighbours(bridge.Index, e))
 	}
-	d.dying.add(e.HostInterface, network.Alias(n.ID, owner))
+	d.dying.add(e.HostInterface, network.Alias(n.ID, sb.Owner))
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot detach "+e.HostInterface)
 }
 
 // Remove is Detach for an endpoint in a namespace that stays: the pair is gone when it returns.
 func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
-	err := d.Detach(n, sb.Owner, e)
+	err := d.Detach(n, sb, e)
 	link, ok, lookErr := d.host.Link(e.HostInterface)
 	if err = errors.Join(err, lookErr); ok && link.Alias == network.Alias(n.ID, sb.Owner) {
 		err = errors.Join(err, d.host.DeleteLink(link.Index))

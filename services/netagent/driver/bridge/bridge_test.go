@@ -87,7 +87,7 @@ func TestADetachedEndpointIsCutOffAtOnceAndDeletedWhenSomethingHoldsIt(t *testin
 		t.Fatal("it does not reach the host")
 	}
 	for range 2 { // asked again, it does no harm
-		if err := d.Detach(n, owner, e); err != nil {
+		if err := d.Detach(n, network.Sandbox{Owner: owner}, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestADetachedEndpointIsCutOffAtOnceAndDeletedWhenSomethingHoldsIt(t *testin
 func TestALinkThatOthersMadeUnderADeadOnesNameIsNotDeleted(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	ns.Run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
-	if err := d.Detach(n, owner, network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge}); err != nil {
+	if err := d.Detach(n, network.Sandbox{Owner: owner}, network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge}); err != nil {
 		t.Fatal(err)
 	}
 	bury(t, d)

@@ -25,8 +25,9 @@ import (
 // Driver makes macvlan and ipvlan networks be as told.
 type Driver struct {
 	host *kernel.Host
-	// networks answers all networks but those that are being deleted.
-	networks func() []network.Network
+	// networks answers all networks but those that are being deleted, and sandboxes all sandboxes.
+	networks  func() []network.Network
+	sandboxes func() []network.Sandbox
 
 	mu   sync.Mutex
 	seen map[string]sighting   // by the parent's name
@@ -34,8 +35,8 @@ type Driver struct {
 }
 
 // New makes the driver on a host.
-func New(host *kernel.Host, networks func() []network.Network) *Driver {
-	return &Driver{host: host, networks: networks, seen: map[string]sighting{}, left: map[netip.Addr]leaver{}}
+func New(host *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) *Driver {
+	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]sighting{}, left: map[netip.Addr]leaver{}}
 }
 
 // Bury has nothing to do: a child is gone with its namespace.
@@ -70,7 +71,10 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	case !parent.Up:
 		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is down", fault.WithHint("ip link set %s up", parent.Name))
 	}
-	if err := d.host.AddChild(d.childOf(n, parent, e), "child"+e.ID[:10], ns); err != nil {
+	if n.MTU > parent.MTU {
+		return tooLong(n, parent)
+	}
+	if err := d.host.AddChild(d.childOf(n, parent, owner, e), unnamed+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
 	if err := d.plugAfter(ns, n, parent, e); err != nil {
@@ -111,8 +115,11 @@ func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Lin
 	return d.lead(n, parent, e)
 }
 
-func (d *Driver) childOf(n network.Network, parent kernel.Link, e network.Endpoint) kernel.Child {
-	c := kernel.Child{Name: e.Interface, Parent: parent.Index, MAC: e.MAC, MTU: n.MTU, Mode: n.Mode, Flag: n.Flag}
+// unnamed begins the names of children that have no other name yet.
+const unnamed = "child"
+
+func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e network.Endpoint) kernel.Child {
+	c := kernel.Child{Name: e.Interface, Parent: parent.Index, MAC: e.MAC, MTU: n.MTU, Mode: n.Mode, Flag: n.Flag, Alias: network.Alias(n.ID, owner)}
 	if n.Mode == network.ModePassthru {
 		c.MAC = net.HardwareAddr(nil) // it has the parent's, which must not be changed
 	}
@@ -142,23 +149,32 @@ func unknown(n network.Network) error {
 			network.DriverMacvlan: "MACVLAN", network.DriverIPvlan: "IPVLAN"}[n.Driver]))
 }
 
+// tooLong says that a child cannot send longer packets than its parent.
+func tooLong(n network.Network, parent kernel.Link) error {
+	return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("its MTU %d is larger than the MTU %d of its parent interface %s", n.MTU, parent.MTU, parent.Name),
+		fault.WithField("mtu"), fault.WithHint("choose a smaller one, or ip link set %s mtu %d", parent.Name, n.MTU))
+}
+
 // Refit has an endpoint follow a change of the network: its MTU and the length of its addresses.
 func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+	if parent, ok, err := d.parent(n); err == nil && ok && n.MTU > parent.MTU {
+		return tooLong(n, parent)
+	}
 	return fault.Wrap(ns.Refit(e.Interface, e.Addresses(), n.MTU), fault.Internal, n.Subject(), "cannot change "+e.Interface)
 }
 
-// Detach ends the host's way to an endpoint. Its interface vanishes with its namespace. No error if there is nothing.
-func (d *Driver) Detach(n network.Network, _ string, e network.Endpoint) error {
+// Detach ends the host's way to an endpoint, and takes its interface away: it would be gone with its namespace, but that a process may
+// hold, and then two would answer for one address, or nobody else could have the hardware address. No error if there is nothing.
+func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
 	d.leave(e)
-	return fault.Wrap(d.forget(n, e), fault.Internal, n.Subject(), "cannot detach "+e.Interface)
+	err := d.forget(n, e)
+	if kernel.Pinned(sb.NetnsPath) {
+		err = errors.Join(err, kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return ns.DeleteChild(e.Interface) }))
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot detach "+e.Interface)
 }
 
-// Remove is Detach for an endpoint in a namespace that stays: the interface is gone when it returns.
+// Remove is Detach: nothing is left when that returns.
 func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
-	err := d.Detach(n, sb.Owner, e)
-	if !kernel.Pinned(sb.NetnsPath) {
-		return err
-	}
-	gone := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return ns.DeleteChild(e.Interface) })
-	return errors.Join(err, fault.Wrap(gone, fault.Internal, n.Subject(), "cannot remove "+e.Interface))
+	return d.Detach(n, sb, e)
 }

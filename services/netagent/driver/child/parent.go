@@ -55,6 +55,8 @@ func (d *Driver) checkLink(n network.Network, link kernel.Link) error {
 	case link.Master != 0:
 		master, _, _ := d.host.LinkAt(link.Master)
 		return refuse("use "+master.Name+" itself as the parent", "parent interface %s is a port of %s, and a port can have no children", link.Name, master.Name)
+	case n.MTU > link.MTU:
+		return tooLong(n, link)
 	case n.Driver == network.DriverMacvlan && d.host.Wireless(link.Name):
 		return refuse("use the driver ipvlan, whose containers share the link's hardware address",
 			"parent interface %s is wireless, and an access point takes no frames from other hardware addresses than the link's own", link.Name)
@@ -87,18 +89,51 @@ func (d *Driver) parent(n network.Network) (kernel.Link, bool, error) {
 		return link, ok, err
 	}
 	d.mu.Lock()
-	was, known := d.seen[n.Parent]
+	was := d.seen[n.Parent]
 	d.mu.Unlock()
-	if !known || was.index == 0 {
-		return kernel.Link{}, false, nil
+	if was.index != 0 {
+		if link, ok, err = d.host.LinkAt(was.index); err != nil || ok {
+			return link, ok, err
+		}
 	}
-	return d.host.LinkAt(was.index)
+	return d.sameVLAN(n)
 }
+
+// sameVLAN finds the VLAN that the network's parent names under another name: the kernel lets a link have one of each number.
+func (d *Driver) sameVLAN(n network.Network) (kernel.Link, bool, error) {
+	base, vlan, ok, err := d.vlanOf(n)
+	if err != nil || !ok {
+		return kernel.Link{}, false, err
+	}
+	links, err := d.host.Links()
+	for _, l := range links {
+		if l.Kind == "vlan" && l.Parent == base.Index && l.VLAN == vlan && l.Name != unmarked(base, vlan) {
+			return l, true, nil
+		}
+	}
+	return kernel.Link{}, false, err
+}
+
+// vlanOf reads the parent's name as a VLAN of a link that is there.
+func (d *Driver) vlanOf(n network.Network) (base kernel.Link, vlan int, ok bool, err error) {
+	p, err := network.ParseParent(n.Driver, n.Parent)
+	if err != nil || p.VLAN == 0 {
+		return base, 0, false, nil //nolint:nilerr // a name that says nothing of VLANs
+	}
+	base, ok, err = d.host.Link(p.Link)
+	return base, p.VLAN, ok, err
+}
+
+// unmarked is the name of a VLAN of ours that is not known as such yet. One that is found under it was left by a maker that was killed.
+func unmarked(base kernel.Link, vlan int) string { return fmt.Sprintf("fl%d.%d", base.Index, vlan) }
 
 // Ensure makes the parent if it is ours to make, and sets ours up. It is new if it is another link than at the last look, is up
 // where it was down, or has other addresses: then the endpoints must be looked at. One that is missing is waited for, and no error.
 func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bool, err error) {
 	link, ok, err := d.parent(n)
+	if ok && n.ParentIsOwn() && link.Alias != parentAlias {
+		err, ok = d.host.DeleteLink(link.Index), false // its maker was killed
+	}
 	if err == nil && !ok {
 		if err = d.make(n); err == nil {
 			link, ok, err = d.host.Link(n.Parent)
@@ -147,15 +182,14 @@ func (d *Driver) make(n network.Network) error {
 	if n.ParentIsOwn() {
 		return d.host.AddIsland(n.Parent, parentAlias)
 	}
-	p, err := network.ParseParent(n.Driver, n.Parent)
-	if err != nil || p.VLAN == 0 {
-		return nil //nolint:nilerr // a name that says nothing of VLANs
-	}
-	base, ok, err := d.host.Link(p.Link)
+	base, vlan, ok, err := d.vlanOf(n)
 	if err != nil || !ok {
 		return err
 	}
-	err = d.host.AddVLAN(n.Parent, base.Index, p.VLAN, parentAlias)
+	if err := d.deleteLink(unmarked(base, vlan)); err != nil {
+		return err
+	}
+	err = d.host.AddVLAN(n.Parent, unmarked(base, vlan), base.Index, vlan, parentAlias)
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		return fault.New(fault.Unavailable, n.Subject(), "the kernel has no VLANs", fault.WithField("options"),
 			fault.WithHint("load or build them: modprobe 8021q (CONFIG_VLAN_8021Q)"))
@@ -165,23 +199,37 @@ func (d *Driver) make(n network.Network) error {
 
 // Delete takes the network off the host: its way for the host, and the parent if we made it and no other network is on it.
 func (d *Driver) Delete(n network.Network) error {
-	err := d.deleteLink(shimName(n), shimAlias(n))
+	err := d.deleteLink(shimName(n))
 	for _, o := range d.networks() {
 		if o.ID != n.ID && o.Parented() && o.Parent == n.Parent {
 			return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be taken off the host")
 		}
 	}
+	err = errors.Join(err, d.deleteParent(n))
 	d.mu.Lock()
 	delete(d.seen, n.Parent)
 	d.mu.Unlock()
-	err = errors.Join(err, d.deleteLink(n.Parent, parentAlias))
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be taken off the host")
 }
 
-// deleteLink deletes a link if it is ours.
-func (d *Driver) deleteLink(name, alias string) error {
+// deleteParent deletes the parent if we made it, or began to.
+func (d *Driver) deleteParent(n network.Network) error {
+	link, ok, err := d.parent(n)
+	if ok && (link.Alias == parentAlias || n.ParentIsOwn()) {
+		err = d.host.DeleteLink(link.Index)
+	}
+	if base, vlan, ok, lookErr := d.vlanOf(n); ok {
+		err = errors.Join(err, d.deleteLink(unmarked(base, vlan)))
+	} else {
+		err = errors.Join(err, lookErr)
+	}
+	return err
+}
+
+// deleteLink deletes a link whose name nobody else would give. No error if there is none.
+func (d *Driver) deleteLink(name string) error {
 	link, ok, err := d.host.Link(name)
-	if err != nil || !ok || link.Alias != alias {
+	if err != nil || !ok {
 		return err
 	}
 	return d.host.DeleteLink(link.Index)

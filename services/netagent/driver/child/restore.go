@@ -9,9 +9,22 @@ import (
 )
 
 // Restore makes the interfaces again that vanished with their parent, with the addresses that they had, and puts the ways between host
-// and containers right.
-func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, _ bool) (changes []string, err error) {
+// and containers right. With sweep it also takes away what no container has. Sweep only while no sandbox is being made.
+func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error) {
+	if sweep {
+		if changes, err = d.sweep(n, sandboxes); err != nil {
+			return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot take leftovers away")
+		}
+	}
+	restored, err := d.plugIn(n, sandboxes)
+	return append(changes, restored...), err
+}
+
+func (d *Driver) plugIn(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
 	parent, ok, err := d.parent(n)
+	if err == nil && !ok {
+		parent, ok, err = d.recognise(n, sandboxes)
+	}
 	if err != nil || !ok || !parent.Up {
 		return nil, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its parent interface "+n.Parent)
 	}
@@ -28,6 +41,29 @@ func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, _ bool)
 		}
 	}
 	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot plug its containers in again")
+}
+
+// recognise finds a parent that was renamed while nobody looked, by the children that are on it.
+func (d *Driver) recognise(n network.Network, sandboxes []network.Sandbox) (parent kernel.Link, ok bool, err error) {
+	for _, sb := range sandboxes {
+		for _, e := range sb.Endpoints {
+			if ok || e.NetworkID != n.ID || !kernel.Pinned(sb.NetnsPath) {
+				continue
+			}
+			err = errors.Join(err, kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+				index, _, there, err := ns.Child(e.Interface)
+				if err != nil || !there {
+					return err
+				}
+				parent, ok, err = d.host.LinkAt(index)
+				return err
+			}))
+		}
+	}
+	if ok {
+		d.note(n, sighting{index: parent.Index})
+	}
+	return parent, ok, err
 }
 
 // restore puts one endpoint right, and tells whether its interface had to be made.

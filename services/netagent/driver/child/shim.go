@@ -25,21 +25,28 @@ func shimName(n network.Network) string { return "shim-" + id.Short(n.ID)[:10] }
 
 func shimAlias(n network.Network) string { return network.Alias(n.ID, "shim") }
 
-// ensureShim makes the network's shim, or takes away one that it shall not have.
+// ensureShim makes the network's shim, or takes away one that it shall not have, or that was being made when its maker was killed.
 func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []string, err error) {
 	if !shimmed(n) {
-		return nil, d.deleteLink(shimName(n), shimAlias(n))
+		return nil, d.deleteLink(shimName(n))
 	}
 	link, ok, err := d.host.Link(shimName(n))
+	if ok && link.Alias != shimAlias(n) {
+		err, ok = d.deleteLink(shimName(n)), false
+	}
+	mtu := min(n.MTU, parent.MTU)
+	if err == nil && ok && mtu != 0 && link.MTU != mtu {
+		err = d.host.SetMTU(link.Name, mtu)
+	}
 	if err != nil || ok && link.Up || !parent.Up {
 		return nil, err
 	}
 	if ok {
 		return []string{link.Name + " up"}, d.host.SetUp(link.Name)
 	}
-	c := kernel.Child{Name: shimName(n), Parent: parent.Index, MTU: n.MTU, Mode: n.Mode, Flag: n.Flag, MAC: network.HostMAC(n.ID)}
+	c := kernel.Child{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Mode, Flag: n.Flag, MAC: network.HostMAC(n.ID), Alias: shimAlias(n)}
 	// Answer for no address, and neither make one up nor take what routers advertise; see the kernel's ip-sysctl.rst.
-	return []string{"made " + c.Name}, d.host.AddHostChild(c, shimAlias(n), []kernel.Sysctl{
+	return []string{"made " + c.Name}, d.host.AddHostChild(c, []kernel.Sysctl{
 		{Path: "net/ipv4/conf/" + c.Name + "/arp_ignore", Value: "8"},
 		{Path: "net/ipv6/conf/" + c.Name + "/addr_gen_mode", Value: "1"},
 		{Path: "net/ipv6/conf/" + c.Name + "/accept_ra", Value: "0"},

@@ -1,0 +1,6 @@
+#!/bin/sh
+# Gives an interface what a DHCP server leased it; busybox's udhcpc calls it.
+set -eu
+[ "$1" = bound ] || exit 0
+ip addr replace "$ip/$mask" dev "$interface"
+ip route replace default via "$router" dev "$interface"
