@@ -141,3 +141,46 @@ func (s *story) crashLaunch(bin string, moment time.Duration) error {
 	}
 	return s.agent.Clean(ctx)
 }
+
+// crash-networks N PARENT makes two macvlan networks on a VLAN and removes them again, N times, and ends the agent with SIGKILL at a
+// random moment of that. Started again and with the networks removed it must leave no VLAN.
+func crashNetworks(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	n, err := strconv.Atoi(args[0])
+	must(ts, err)
+	for i := range n {
+		moment := time.Duration(rand.IntN(150)) * time.Millisecond
+		ts.Logf("crash %d after %s", i, moment)
+		must(ts, s.crashNetwork(ts.Getenv(binVar), args[1], moment))
+	}
+}
+
+func (s *story) crashNetwork(bin, parent string, moment time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	busy := exec.CommandContext(ctx, "sh", "-c", `f="$0 -H $1"; for n in v1 v2; do $f network create -d macvlan -o parent=$2 $n; done; $f network rm v1; $f network rm v2`,
+		bin+"/fairlead", s.agent.Socket(), parent)
+	if err := busy.Start(); err != nil {
+		return err
+	}
+	time.Sleep(moment)
+	if err := s.agent.Stop(syscall.SIGKILL); err != nil {
+		return err
+	}
+	_ = busy.Wait() // it may have come through, or not
+	if err := s.agent.Start(ctx); err != nil {
+		return err
+	}
+	if out, err := s.agent.CLI(ctx, "network", "rm", "-f", "v1", "v2"); err != nil {
+		return fmt.Errorf("remove what came through: %w\n%s", err, out)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		out, err := s.Host.Output(ctx, "sh", "-c", "ip -o link | grep 'shim-\\|@eth0' || true")
+		if err != nil || out == "" {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("left behind: %s", out)
+		}
+	}
+}

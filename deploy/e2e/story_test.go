@@ -148,6 +148,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, condition fun
 			"tty":            tty,
 			"leftovers":      leftovers,
 			"crash-launches": crashLaunches,
+			"crash-networks": crashNetworks,
 		},
 	})
 }

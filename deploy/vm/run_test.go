@@ -89,8 +89,16 @@ func TestContainersRunWithCgroupsInVersion2Only(t *testing.T) {
 	}
 }
 
+// TestEveryDriverPassesTheSuiteOnAStockKernel runs the suite of drivers, and what else of them other machines' kernels may be unable to do.
+func TestEveryDriverPassesTheSuiteOnAStockKernel(t *testing.T) {
+	out, err := lab(t, "-v", "./services/netagent/driver/...").CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("--- SKIP")) || !bytes.Contains(out, []byte("--- PASS: TestIPvlanPassesTheSuite")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // stories are what other machines' kernels may be unable to tell, and a few that show that all else is the same there.
-const stories = "TestStories/stories/one/(ipvlan|macvlan|s16_|user_networks|nginx_main_job)"
+const stories = "TestStories/stories/one/(ipvlan|macvlan|vlan_parents|s16_|user_networks|nginx_main_job)"
 
 func TestStoriesHoldOnAStockKernel(t *testing.T) {
 	out, err := lab(t, "-v", "-run", stories, "./deploy/e2e").CombinedOutput()

@@ -68,6 +68,8 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	case !ok:
 		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is not there",
 			fault.WithHint("bring it back; running containers of the network are plugged in again by themselves"))
+	case parent.Master != 0:
+		return d.checkLink(n, parent)
 	case !parent.Up:
 		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is down", fault.WithHint("ip link set %s up", parent.Name))
 	}
