@@ -17,6 +17,8 @@ func TestBridgePassesTheSuite(t *testing.T) {
 		n := network.Settings{BridgeName: "br0", FixedCIDRv6: netip.MustParsePrefix("fd00:7::/64")}.WithDefaults().Predefined()[0]
 		n.ID = id.New()
 		return drivertest.Subject{Host: testns.New(t), Network: n, Others: []netip.Addr{n.Pools[0].Gateway, n.Pools[1].Gateway},
-			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) drivertest.Driver { return bridge.New(h) }}
+			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) drivertest.Driver {
+				return bridge.New(h)
+			}}
 	})
 }
