@@ -10,11 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/driver"
@@ -30,13 +27,12 @@ type Driver struct {
 	sandboxes func() []network.Sandbox
 
 	mu   sync.Mutex
-	seen map[string]sighting   // by the parent's name
-	left map[netip.Addr]leaver // by the address that was theirs
+	seen map[string]sighting // by the parent's name
 }
 
 // New makes the driver on a host.
 func New(host *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) *Driver {
-	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]sighting{}, left: map[netip.Addr]leaver{}}
+	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]sighting{}}
 }
 
 // Bury has nothing to do: a child is gone with its namespace.
@@ -79,26 +75,13 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	if err := d.host.AddChild(d.childOf(n, parent, owner, e), unnamed+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
-	if err := d.plugAfter(ns, n, parent, e); err != nil {
+	if err := d.plug(ns, n, parent, e); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return errors.Join(d.explain(n, e, err), ns.DeleteChild(e.Interface))
 		}
 		return driver.Unattached(n, e, errors.Join(err, ns.DeleteChild(e.Interface)))
 	}
 	return nil
-}
-
-// plugAfter is plug for an address whose interface of before may not be gone yet: the kernel takes namespaces away in its own time, and
-// until then nobody else's interface of that hardware address comes up.
-func (d *Driver) plugAfter(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) error {
-	const pause = 10 * time.Millisecond
-	for end := time.Now().Add(freshlyLeft); ; time.Sleep(pause) {
-		err := d.plug(ns, n, parent, e)
-		waits := errors.Is(err, syscall.EADDRINUSE) && slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return d.leftJustNow(p.Addr()) != nil })
-		if !waits || time.Now().After(end) {
-			return err
-		}
-	}
 }
 
 // plug gives an endpoint's new interface what it is to have.
@@ -168,7 +151,6 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 // Detach ends the host's way to an endpoint, and takes its interface away: it would be gone with its namespace, but that a process may
 // hold, and then two would answer for one address, or nobody else could have the hardware address. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
-	d.leave(e)
 	err := d.forget(n, e)
 	if kernel.Pinned(sb.NetnsPath) {
 		err = errors.Join(err, kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return ns.DeleteChild(e.Interface) }))

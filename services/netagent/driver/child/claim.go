@@ -24,9 +24,6 @@ const (
 	maxFrame    = 2048
 )
 
-// freshlyLeft is how long a container's interface may still answer that is being taken away.
-const freshlyLeft = 5 * time.Second
-
 // Claimed asks the network's LAN whether somebody else has an address, and answers in words who it is; nothing if nobody has it.
 // Nobody is asked where there is no LAN, or where the network's maker does not want it.
 //
@@ -61,9 +58,6 @@ func (d *Driver) Claimed(n network.Network, addr netip.Addr) (who string, err er
 // ask sends probes and hears who answers.
 func (d *Driver) ask(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
 	own := []net.HardwareAddr{parent.MAC}
-	if mac := d.leftJustNow(addr); mac != nil {
-		own = append(own, mac)
-	}
 	from, links := parent, []int{parent.Index}
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil {
@@ -143,34 +137,4 @@ func closeAll(sockets []*kernel.Packets) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// leaver is an interface that is being taken away.
-type leaver struct {
-	mac   net.HardwareAddr
-	since time.Time
-}
-
-// leave notes addresses whose interface is being taken away.
-func (d *Driver) leave(e network.Endpoint) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for a, l := range d.left {
-		if time.Since(l.since) > freshlyLeft {
-			delete(d.left, a)
-		}
-	}
-	for _, p := range e.Addresses() {
-		d.left[p.Addr()] = leaver{e.MAC, time.Now()}
-	}
-}
-
-// leftJustNow answers the hardware address of an interface that may still answer for an address; nil if there is none.
-func (d *Driver) leftJustNow(addr netip.Addr) net.HardwareAddr {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if l := d.left[addr]; time.Since(l.since) < freshlyLeft {
-		return l.mac
-	}
-	return nil
 }
