@@ -85,6 +85,10 @@ func laws(services []string) []law {
 				"lead to the sockets it opens in a container's namespace, where natagent has none",
 			caught: [2]string{"services/natagent/firewall", "github.com/google/nftables/expr"},
 		}, {
+			name: "D-Bus only in the room that speaks to firewalld", in: []string{"..."}, ban: []string{"github.com/godbus/dbus/..."}, but: []string{"services/natagent/firewalld"},
+			reason: "a bus may be another machine's, and a careless call starts services; that room knows whom it speaks to",
+			caught: [2]string{"services/natagent/guard", "github.com/godbus/dbus/v5"},
+		}, {
 			name: "memdb and bbolt only in the state room", in: []string{"..."}, ban: storeLibraries, but: []string{"agent/state"}, tests: true,
 			reason: "that disk and memory commit in one order, before the answer, is proved there once for all",
 			caught: [2]string{"services/netagent/store", "go.etcd.io/bbolt/errors"},

@@ -24,6 +24,9 @@ import (
 // registryAddress is where the host's registry listens.
 const registryAddress = "127.0.0.1:5000"
 
+// cacheDir has packages, and what is made of them.
+const cacheDir = "../../.cache"
+
 // patience bounds everything that a story waits for.
 const patience = 20 * time.Second
 
@@ -104,7 +107,7 @@ func images(t *testing.T) map[string]v1.Image {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cache := debimage.Cache{Dir: "../../.cache"}
+	cache := debimage.Cache{Dir: cacheDir}
 	busybox, err := cache.Busybox(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +150,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, condition fun
 			"eventually":     eventually,
 			"tty":            tty,
 			"leftovers":      leftovers,
+			"programs":       programs,
 			"crash-launches": crashLaunches,
 			"crash-networks": crashNetworks,
 		},

@@ -23,6 +23,7 @@ import (
 type unprotected struct {
 	host     *testns.NS
 	complete func() bool
+	meddling func() reconcile.Meddling
 }
 
 func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unprotected {
@@ -64,17 +65,21 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 	case <-time.After(patience):
 		t.Fatal("not ready in time")
 	}
-	return &unprotected{host: n, complete: func() bool {
+	return &unprotected{host: n, meddling: rec.Meddling, complete: func() bool {
 		out := n.Run("sh", "-c", "nft list ruleset 2>/dev/null; iptables-nft-save -t nat; iptables-legacy-save -t nat")
 		return strings.Contains(out, "8099") && (strings.Contains(out, "chain to_bridge") || strings.Contains(out, "-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT"))
 	}}
 }
 
-// foreign are ways in which others lose our rules, by the backend that loses them.
-func foreign() map[string]struct {
-	open  func(hostns.NS) (firewall.Firewall, error)
-	flush string
-} {
+// loss is a way in which others lose our rules.
+type loss struct {
+	open    func(hostns.NS) (firewall.Firewall, error)
+	flush   string
+	culprit string // what is known of the program
+}
+
+// foreign are the losses, by the backend that has them.
+func foreign() map[string]loss {
 	ipt := func(flavour string) func(hostns.NS) (firewall.Firewall, error) {
 		return func(ns hostns.NS) (firewall.Firewall, error) {
 			f, err := iptables.Probe(context.Background(), ns, flavour)
@@ -84,13 +89,10 @@ func foreign() map[string]struct {
 			return iptables.Open(ns, f)
 		}
 	}
-	return map[string]struct {
-		open  func(hostns.NS) (firewall.Firewall, error)
-		flush string
-	}{
-		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall, error) { return nftables.Open(ns, nftables.Features{}) }, "nft flush ruleset"},
-		"iptables nft":               {ipt(iptables.NFT), "iptables-nft -t nat -F; nft flush ruleset"},
-		"iptables legacy":            {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F"},
+	return map[string]loss{
+		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall, error) { return nftables.Open(ns, nftables.Features{}) }, "nft flush ruleset", "nft (pid "},
+		"iptables nft":               {ipt(iptables.NFT), "nft flush ruleset", "nft (pid "},
+		"iptables legacy":            {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F", "an unknown program"},
 	}
 }
 
@@ -110,9 +112,20 @@ func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 func TestRulesThatOthersFlushAreHealed(t *testing.T) {
 	for name, row := range foreign() {
 		t.Run(name, func(t *testing.T) {
+			const within = 200 * time.Millisecond // to be reached at least once, as the machine may have other things to do
 			u := keep(t, row.open)
-			for range 3 {
-				t.Logf("healed in %v", u.heal(t, row.flush))
+			best := u.heal(t, row.flush)
+			for range 9 {
+				if best <= within {
+					break
+				}
+				best = min(best, u.heal(t, row.flush))
+			}
+			if t.Logf("healed in %v", best); best > within {
+				t.Errorf("healed in %v at best", best)
+			}
+			if m := u.meddling(); m.Times == 0 || !strings.HasPrefix(m.Last.String(), row.culprit) {
+				t.Errorf("%d times, the last by %s; want it by %s", m.Times, m.Last, row.culprit)
 			}
 		})
 	}

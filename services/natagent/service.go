@@ -3,7 +3,7 @@
 //
 // It needs CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, and CAP_NET_RAW only where it has to run iptables. It knows no links, no
 // namespaces of containers and no processes. The rooms: api speaks gRPC; publish and guard do what is asked; publication and
-// hostport are the domain; firewall, conntrack, hostport/hold, portowner and forwardpolicy are the doors to the kernel; store
+// hostport are the domain; firewall, conntrack, hostport/hold, portowner, forwardpolicy and firewalld are the doors to the host; store
 // remembers, and reconcile keeps the kernel as the store says.
 package natagent
 
@@ -13,10 +13,12 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 
 	"github.com/fairlead/fairlead/services/natagent/api"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/diagnose"
+	"github.com/fairlead/fairlead/services/natagent/firewalld"
 	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/guard"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
@@ -52,6 +54,8 @@ type Service struct {
 	publisher  *publish.Publisher
 	guard      *guard.Guard
 	reconciler *reconcile.Reconciler
+	zones      *firewalld.Zones
+	policy     *forwardpolicy.Policy
 }
 
 // New opens the state and tries out the kernel. It changes nothing.
@@ -67,18 +71,32 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 	flows := conntrack.New(ns)
 	r := reconcile.New(st, fw, flows, cfg.Log)
+	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
 	s := &Service{
-		store: st, firewall: fw, reconciler: r,
+		store: st, firewall: fw, reconciler: r, zones: zones, policy: policy,
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
-		guard:     guard.New(st, fw, r, forwardpolicy.New(ns, fw, fw.flavour, cfg.Log), cfg.Log),
+		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
-	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name()))
+	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r))
 	return s, nil
 }
 
 // Run makes the kernel be as the store says, the guards first of all, calls ready, and keeps it so until ctx ends.
 func (s *Service) Run(ctx context.Context, ready func()) error {
-	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.aside}
+	wake := make(chan struct{}, 1)
+	nudge := func() {
+		select {
+		case wake <- struct{}{}:
+		default: // one is waiting to be read already
+		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	defer stop()
+	watchers.Go(func() { s.zones.Watch(ctx, nudge) })
+	watchers.Go(func() { s.policy.Watch(ctx, nudge) })
+	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.aside, Wake: wake}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
 }
 
@@ -91,7 +109,26 @@ func (s *Service) aside(ctx context.Context) error {
 
 // Close lets go of host ports, sockets and state. What is published stays published.
 func (s *Service) Close() error {
-	return errors.Join(s.publisher.Close(), s.firewall.Close(), s.store.Close())
+	return errors.Join(s.publisher.Close(), s.zones.Close(), s.firewall.Close(), s.store.Close())
+}
+
+// others are the ways to get a bridge past other firewalls of the host.
+type others []guard.Forwarding
+
+// Allow asks each.
+func (o others) Allow(ctx context.Context, bridge string) (err error) {
+	for _, f := range o {
+		err = errors.Join(err, f.Allow(ctx, bridge))
+	}
+	return err
+}
+
+// Forget asks each.
+func (o others) Forget(ctx context.Context, bridge string) (err error) {
+	for _, f := range o {
+		err = errors.Join(err, f.Forget(ctx, bridge))
+	}
+	return err
 }
 
 // ports joins what publish needs to know of host ports.

@@ -4,12 +4,14 @@ package diagnose
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
 	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/reconcile"
 )
 
 const area = "firewall"
@@ -19,15 +21,23 @@ type Chains interface {
 	ForwardChains(ctx context.Context) ([]firewall.ForwardChain, error)
 }
 
+// History knows what others have done to our rules.
+type History interface {
+	Meddling() reconcile.Meddling
+}
+
 // Doctor finds out.
 type Doctor struct {
-	ns     hostns.NS
-	chains Chains
-	inUse  string
+	ns      hostns.NS
+	chains  Chains
+	inUse   string
+	history History
 }
 
 // New makes a doctor. inUse names the backend that runs.
-func New(ns hostns.NS, chains Chains, inUse string) *Doctor { return &Doctor{ns, chains, inUse} }
+func New(ns hostns.NS, chains Chains, inUse string, history History) *Doctor {
+	return &Doctor{ns, chains, inUse, history}
+}
 
 // Backend is the name of the backend that runs.
 func (d *Doctor) Backend() string { return d.inUse }
@@ -49,7 +59,18 @@ func (d *Doctor) Run(ctx context.Context) []diagnosis.Finding {
 		_, err := iptables.Probe(ctx, d.ns, flavour)
 		out = append(out, diagnosis.Of(area, "iptables-"+flavour, "works", err, diagnosis.Note, "needed for firewall-backend iptables only"))
 	}
-	return append(out, d.others(ctx)...)
+	return append(append(out, d.meddling()), d.others(ctx)...)
+}
+
+// meddling tells how often others have changed our rules.
+func (d *Doctor) meddling() diagnosis.Finding {
+	f := diagnosis.Finding{Area: area, Name: "changes by others", Text: "nobody has changed our rules since the agent started"}
+	if m := d.history.Meddling(); m.Times > 0 {
+		f.Severity = diagnosis.Note
+		f.Text = fmt.Sprintf("our rules were changed and put right again, %d times since the agent started, the last time by %s at %s", m.Times, m.Last, m.At.Format(time.DateTime))
+		f.Hint = "have that program leave the tables of others alone"
+	}
+	return f
 }
 
 // worse is what it means that a backend does not work: nothing much, unless it is the one in use.

@@ -13,6 +13,7 @@ package firewall
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -59,13 +60,26 @@ type Firewall interface {
 	Exchange(ctx context.Context, gone, fresh []publication.Binding) error
 	// Replace puts a network in the place of an older version of it. old is nil for a new one; now is nil to take it out.
 	Replace(ctx context.Context, old, now *Network) error
-	// Watch signals that somebody else may have changed what is ours, until ctx ends. Signals may be lost if they are not
-	// read, but not the last one.
-	Watch(ctx context.Context) (<-chan struct{}, error)
+	// Watch signals that somebody else may have changed what is ours, until ctx ends. Signals may be lost while one waits to be read.
+	Watch(ctx context.Context) (<-chan Stranger, error)
 	// ForwardChains lists the chains of others that decide on forwarded packets too.
 	ForwardChains(ctx context.Context) ([]ForwardChain, error)
 	// Close lets go of the kernel. What is in it stays.
 	Close() error
+}
+
+// Stranger is a program that changes rules, as the kernel tells of it.
+type Stranger struct {
+	Name string // empty: not known
+	PID  uint32 // in the kernel's own count
+}
+
+// String is the program as messages name it.
+func (s Stranger) String() string {
+	if s.Name == "" {
+		return "an unknown program"
+	}
+	return fmt.Sprintf("%s (pid %d)", s.Name, s.PID)
 }
 
 // ForwardChain is somebody else's say on forwarded packets.

@@ -2,8 +2,8 @@
 //
 // A packet that our firewall accepts still passes the others. Where iptables' FORWARD chain has the policy DROP, as Docker
 // and ufw set it, one pair of rules a bridge is added there: in DOCKER-USER if Docker has made it, else in FORWARD itself.
-// What must not pass is still dropped by our own. It is the only thing that natagent changes outside its own tables and
-// chains. Chains of nft with a DROP policy are not touched, only named in the log.
+// What must not pass is still dropped by our own. Beside firewalld's zones it is the only thing that natagent changes outside its own
+// tables and chains. Chains of nft with a DROP policy are not touched, only named in the log.
 package forwardpolicy
 
 import (

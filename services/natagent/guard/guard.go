@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
@@ -48,6 +49,8 @@ type Guard struct {
 	gate     Gate
 	others   Forwarding
 	log      *slog.Logger
+
+	asking sync.Mutex // one asks others at a time, so that what is forgotten is not allowed again
 }
 
 // New makes a guard.
@@ -73,10 +76,25 @@ func (g *Guard) Put(ctx context.Context, n *firewall.Network) error {
 		return err
 	}
 	if old != nil && old.Bridge != n.Bridge {
-		g.warn(g.others.Forget(ctx, old.Bridge), old.Bridge)
+		g.forget(ctx, old.Bridge)
 	}
-	g.warn(g.others.Allow(ctx, n.Bridge), n.Bridge)
+	g.allow(ctx, n.ID)
 	return nil
+}
+
+// allow asks other firewalls to let a network's bridge through, if it is still there.
+func (g *Guard) allow(ctx context.Context, network string) {
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	if n, ok := g.store.Network(network); ok {
+		g.warn(g.others.Allow(ctx, n.Bridge), n.Bridge)
+	}
+}
+
+func (g *Guard) forget(ctx context.Context, bridge string) {
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	g.warn(g.others.Forget(ctx, bridge), bridge)
 }
 
 func (g *Guard) put(ctx context.Context, n *firewall.Network) (*firewall.Network, error) {
@@ -113,7 +131,7 @@ func (g *Guard) Delete(ctx context.Context, network string) error {
 	if err != nil || old == nil {
 		return err
 	}
-	g.warn(g.others.Forget(ctx, old.Bridge), old.Bridge)
+	g.forget(ctx, old.Bridge)
 	return nil
 }
 
@@ -143,7 +161,7 @@ func (g *Guard) replace(ctx context.Context, old, now *firewall.Network) error {
 // AllowAll asks other firewalls again for all networks, as they may have been restarted.
 func (g *Guard) AllowAll(ctx context.Context) error {
 	for _, n := range g.store.Networks() {
-		g.warn(g.others.Allow(ctx, n.Bridge), n.Bridge)
+		g.allow(ctx, n.ID)
 	}
 	return nil
 }

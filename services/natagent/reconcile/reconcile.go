@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -32,6 +33,9 @@ type Reconciler struct {
 
 	turn  chan struct{} // holds one token: whoever has it may change things
 	ready chan struct{} // closed after the first reconcile
+
+	mu       sync.Mutex
+	meddling Meddling
 }
 
 // New makes a reconciler.
@@ -62,18 +66,49 @@ func (r *Reconciler) take(ctx context.Context) (end func(), err error) {
 }
 
 // Mend makes the firewall be as the store says. It is for those who are between Begin and end.
-func (r *Reconciler) Mend(ctx context.Context) error {
+func (r *Reconciler) Mend(ctx context.Context) error { return r.mend(ctx, nil) }
+
+// mend is Mend after a stranger may have changed something; nil if nothing speaks for that.
+func (r *Reconciler) mend(ctx context.Context, after *firewall.Stranger) error {
 	change, err := r.firewall.Sync(ctx, r.store.State())
 	if err != nil {
 		return err
 	}
 	if change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
-		r.log.Info("firewall reconciled", "rules", change.Rebuilt, "added", change.Added, "withdrawn", len(change.Removed))
+		r.tell(change, after)
 	}
 	if err := r.flows.Cut(ctx, conntrack.Withdrawn(change.Removed)); err != nil {
 		r.log.Warn("flows to ports that are published no more were not cut", "error", err)
 	}
 	return nil
+}
+
+// tell logs what was put right, and counts it if somebody else had done the wrong.
+func (r *Reconciler) tell(change firewall.Change, after *firewall.Stranger) {
+	what := []any{"rules", change.Rebuilt, "added", change.Added, "withdrawn", len(change.Removed)}
+	if after == nil {
+		r.log.Info("firewall reconciled", what...)
+		return
+	}
+	r.mu.Lock()
+	r.meddling = Meddling{Times: r.meddling.Times + 1, Last: *after, At: time.Now()}
+	times := r.meddling.Times
+	r.mu.Unlock()
+	r.log.Warn("another program has changed our rules; they are put right", append(what, "program", after.String(), "times", times)...)
+}
+
+// Meddling is how often others have changed our rules, and who did so last.
+type Meddling struct {
+	Times int
+	Last  firewall.Stranger
+	At    time.Time
+}
+
+// Meddling tells what others have done since natagent started.
+func (r *Reconciler) Meddling() Meddling {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.meddling
 }
 
 // Pace is how often to look.
@@ -92,6 +127,7 @@ func DefaultPace() Pace {
 type Also struct {
 	InTurn func(ctx context.Context) error
 	Aside  func(ctx context.Context) error
+	Wake   <-chan struct{} // a reason to do what is aside at once; nil: there is none
 }
 
 // Run reconciles, calls ready, and goes on until ctx ends. An error at the start is answered; later ones are logged and what
@@ -101,43 +137,58 @@ func (r *Reconciler) Run(ctx context.Context, pace Pace, also Also, ready func()
 	if err != nil {
 		return err
 	}
-	if err := r.once(ctx, also); err != nil {
+	if err := r.once(ctx, also, nil); err != nil {
 		return err
 	}
 	close(r.ready)
 	ready()
 	for wait := pace.Tick; ; {
-		if !pause(ctx, wait, changed) {
+		reason := pause(ctx, wait, changed, also.Wake)
+		if ctx.Err() != nil {
 			return nil
 		}
 		wait = pace.Tick
-		if err := r.once(ctx, also); err != nil && ctx.Err() == nil {
+		if err := r.look(ctx, also, reason); err != nil && ctx.Err() == nil {
 			r.log.Error("firewall not reconciled; will try again", "error", err)
 			wait = pace.Retry
 		}
-		if !pause(ctx, pace.Rest, nil) {
-			return nil
-		}
+		pause(ctx, pace.Rest, nil, nil)
 	}
 }
 
-func (r *Reconciler) once(ctx context.Context, also Also) error {
+// look does what there is a reason for.
+func (r *Reconciler) look(ctx context.Context, also Also, why reason) error {
+	if why.aside {
+		return also.Aside(ctx)
+	}
+	return r.once(ctx, also, why.stranger)
+}
+
+func (r *Reconciler) once(ctx context.Context, also Also, after *firewall.Stranger) error {
 	end, err := r.take(ctx)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(r.Mend(ctx), also.InTurn(ctx))
+	err = errors.Join(r.mend(ctx, after), also.InTurn(ctx))
 	end()
 	return errors.Join(err, also.Aside(ctx))
 }
 
-// pause waits for a time or a signal. It answers false if ctx ended.
-func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
+// reason is why to look: for a stranger's doing, at what is aside only, or, the zero one, because it is time to.
+type reason struct {
+	stranger *firewall.Stranger
+	aside    bool
+}
+
+// pause waits for a reason, or for ctx to end.
+func pause(ctx context.Context, d time.Duration, changed <-chan firewall.Stranger, wake <-chan struct{}) (why reason) {
 	select {
 	case <-ctx.Done():
-		return false
 	case <-time.After(d):
-	case <-signal:
+	case <-wake:
+		why.aside = true
+	case who := <-changed:
+		why.stranger = &who
 	}
-	return ctx.Err() == nil
+	return why
 }

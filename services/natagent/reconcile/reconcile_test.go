@@ -19,19 +19,19 @@ const patience = 10 * time.Second
 // fake is store, firewall and flows at once. Each Sync answers what is next in answers, nil when there is no more.
 type fake struct {
 	firewall.Firewall
-	changed chan struct{}
+	changed chan firewall.Stranger
 	synced  chan struct{}
 	answers chan error
 	cut     chan int
 }
 
 func newFake() *fake {
-	return &fake{changed: make(chan struct{}, 1), synced: make(chan struct{}, 100), answers: make(chan error, 10), cut: make(chan int, 100)}
+	return &fake{changed: make(chan firewall.Stranger, 1), synced: make(chan struct{}, 100), answers: make(chan error, 10), cut: make(chan int, 100)}
 }
 
 func (f *fake) State() firewall.State { return firewall.State{} }
 
-func (f *fake) Watch(context.Context) (<-chan struct{}, error) { return f.changed, nil }
+func (f *fake) Watch(context.Context) (<-chan firewall.Stranger, error) { return f.changed, nil }
 
 func (f *fake) Sync(context.Context, firewall.State) (firewall.Change, error) {
 	f.synced <- struct{}{}
@@ -80,16 +80,29 @@ func run(t *testing.T, f *fake, pace reconcile.Pace) (*reconcile.Reconciler, <-c
 
 func TestItReconcilesAtStartOnSignalsAndAfterFailures(t *testing.T) {
 	f := newFake()
-	_, ready := run(t, f, reconcile.Pace{Tick: time.Hour, Retry: time.Millisecond})
+	r, ready := run(t, f, reconcile.Pace{Tick: time.Hour, Retry: time.Millisecond})
 	await(t, "ready", ready)
 	await(t, "the first", f.synced)
 	if n := await(t, "flows of what was withdrawn", f.cut); n != 1 {
 		t.Errorf("%d cuts", n)
 	}
 	f.answers <- errors.New("busy")
-	f.changed <- struct{}{}
+	f.changed <- firewall.Stranger{}
 	await(t, "after a signal", f.synced)
 	await(t, "after a failure", f.synced)
+	if m := r.Meddling(); m.Times != 0 {
+		t.Errorf("%+v, but what failed put nothing right", m)
+	}
+	f.changed <- firewall.Stranger{Name: "nft", PID: 7}
+	await(t, "after another signal", f.synced)
+	for m := r.Meddling(); m.Times != 1 || m.Last.String() != "nft (pid 7)"; m = r.Meddling() {
+		select {
+		case <-t.Context().Done():
+		case <-time.After(patience):
+			t.Fatalf("%+v, want one time by nft", m)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func TestItReconcilesNowAndThen(t *testing.T) {

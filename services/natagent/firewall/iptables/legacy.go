@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -80,3 +81,6 @@ func (l *legacy) now() ([]uint64, error) {
 }
 
 func (l *legacy) after([]uint64, int) []uint64 { return nil }
+
+// who cannot be told: ip_tables does not say.
+func (l *legacy) who() firewall.Stranger { return firewall.Stranger{} }

@@ -9,25 +9,37 @@ import (
 )
 
 // nfTables looks into nf_tables, and changes nothing there. Its stamp is the number of the last transaction.
-type nfTables struct{ conn *nftables.Conn }
+type nfTables struct {
+	conn    *nftables.Conn
+	last    uint32 // that number
+	authors *authors
+}
 
 func openNFTables(ns hostns.NS) (*nfTables, error) {
 	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
 	if err != nil {
 		return nil, err
 	}
-	return &nfTables{conn}, nil
+	return &nfTables{conn: conn}, nil
 }
 
-func (n *nfTables) close() error { return n.conn.CloseLasting() }
+func (n *nfTables) close() error {
+	if n.authors != nil {
+		n.authors.close()
+	}
+	return n.conn.CloseLasting()
+}
 
 func (n *nfTables) now() ([]uint64, error) {
 	gen, err := n.conn.GetGen()
 	if err != nil {
 		return nil, err
 	}
+	n.last = gen.ID
 	return []uint64{uint64(gen.ID)}, nil
 }
+
+func (n *nfTables) who() firewall.Stranger { return n.authors.of(n.last) }
 
 func (n *nfTables) after(before []uint64, transactions int) []uint64 {
 	if len(before) != 1 {

@@ -2,11 +2,13 @@ package iptables
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -20,6 +22,8 @@ type stamp interface {
 	now() ([]uint64, error)
 	// after is what the stamp must be after a number of transactions of ours; nil if that cannot be told.
 	after(before []uint64, transactions int) []uint64
+	// who made the change that now saw last, as far as that is known.
+	who() firewall.Stranger
 	close() error
 }
 
@@ -32,6 +36,7 @@ type watcher struct {
 	seen    []uint64
 	written int  // transactions of the change that is being made
 	changed bool // by somebody else, and not signalled yet
+	by      firewall.Stranger
 }
 
 func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
@@ -45,6 +50,9 @@ func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
 			return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 		}
 		w.stamp = nft
+		if nft.authors, err = listen(ns); err != nil {
+			return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot be watched"), nft.close())
+		}
 		return w, nil
 	}
 	if w.stamp, err = openLegacy(ns, f.IPv6); err != nil {
@@ -85,26 +93,26 @@ func (w *watcher) wrote(transactions int) { w.written += transactions }
 func (w *watcher) look() []uint64 {
 	now, err := w.stamp.now()
 	if err != nil || !slices.Equal(now, w.seen) {
-		w.changed = true
+		w.changed, w.by = true, w.stamp.who()
 	}
 	w.seen = now
 	return now
 }
 
-// take tells whether somebody else has changed something since it was last asked.
-func (w *watcher) take() bool {
+// take tells whether somebody else has changed something since it was last asked, and who.
+func (w *watcher) take() (by firewall.Stranger, changed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.look()
-	changed := w.changed
-	w.changed = false
-	return changed
+	by, changed = w.by, w.changed
+	w.by, w.changed = firewall.Stranger{}, false
+	return by, changed
 }
 
 // Watch signals changes that others made to tables that our chains are in.
-func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
+func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Stranger, error) {
 	b.watcher.take() // what was before
-	out := make(chan struct{}, 1)
+	out := make(chan firewall.Stranger, 1)
 	go func() {
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
@@ -114,11 +122,12 @@ func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
 				return
 			case <-tick.C:
 			}
-			if !b.watcher.take() {
+			by, changed := b.watcher.take()
+			if !changed {
 				continue
 			}
 			select {
-			case out <- struct{}{}:
+			case out <- by:
 			default: // one is waiting to be read already
 			}
 		}

@@ -7,21 +7,22 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 )
 
 // watchPause is how long to wait before listening again after the kernel had more events than the socket could hold.
 const watchPause = 100 * time.Millisecond
 
 // Watch signals changes that others made and that may be to our table.
-func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
+func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Stranger, error) {
 	events, stop, err := b.monitor()
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan struct{}, 1)
-	signal := func() {
+	out := make(chan firewall.Stranger, 1)
+	signal := func(who firewall.Stranger) {
 		select {
-		case out <- struct{}{}:
+		case out <- who:
 		default: // one is waiting to be read already
 		}
 	}
@@ -32,7 +33,7 @@ func (b *Backend) Watch(ctx context.Context) (<-chan struct{}, error) {
 				return
 			}
 			stop()
-			signal() // what was missed is not known
+			signal(firewall.Stranger{}) // what was missed is not known
 			for events = nil; events == nil; {
 				select {
 				case <-ctx.Done():
@@ -67,7 +68,7 @@ func (b *Backend) monitor() (events <-chan *nftables.MonitorEvents, stop func(),
 }
 
 // listen signals until events end or ctx does.
-func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEvents, signal func()) {
+func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEvents, signal func(firewall.Stranger)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -77,10 +78,19 @@ func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEve
 				return
 			}
 			if e.GeneratedBy.Header.PID != b.pid && b.concerns(e.Changes) {
-				signal()
+				signal(author(e))
 			}
 		}
 	}
+}
+
+// author is who made a transaction.
+func author(e *nftables.MonitorEvents) firewall.Stranger {
+	gen, ok := e.GeneratedBy.Data.(*nftables.Gen)
+	if !ok || gen == nil {
+		return firewall.Stranger{}
+	}
+	return firewall.Stranger{Name: gen.ProcComm, PID: gen.ProcPID}
 }
 
 // concerns tells whether a transaction may have touched our table. Changes of sets and elements do not say whose they are;

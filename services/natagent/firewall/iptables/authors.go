@@ -1,0 +1,74 @@
+package iptables
+
+import (
+	"sync"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/hostns"
+)
+
+const (
+	authorsKept = 64 // transactions
+	authorLate  = 50 * time.Millisecond
+)
+
+// authors remembers who made the last transactions of nf_tables. The kernel tells with each, and never again.
+type authors struct {
+	close func()
+
+	mu   sync.Mutex
+	by   map[uint32]firewall.Stranger // by the transaction's number
+	news chan struct{}                // closed and made anew with each
+}
+
+// listen begins to hear the kernel on a socket of its own.
+func listen(ns hostns.NS) (*authors, error) {
+	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	monitor := nftables.NewMonitor()
+	events, err := conn.AddGenerationalMonitor(monitor)
+	if err != nil {
+		return nil, err
+	}
+	a := &authors{by: map[uint32]firewall.Stranger{}, news: make(chan struct{}), close: func() { _ = monitor.Close() }}
+	go func() {
+		for e := range events {
+			if gen, ok := e.GeneratedBy.Data.(*nftables.Gen); ok && gen != nil {
+				a.note(gen)
+			}
+		}
+	}()
+	return a, nil
+}
+
+func (a *authors) note(gen *nftables.Gen) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.by, gen.ID-authorsKept)
+	a.by[gen.ID] = firewall.Stranger{Name: gen.ProcComm, PID: gen.ProcPID}
+	close(a.news)
+	a.news = make(chan struct{})
+}
+
+// of is who made a transaction. Word of it may come a little later than it can be seen.
+func (a *authors) of(transaction uint32) firewall.Stranger {
+	for late := time.After(authorLate); ; {
+		a.mu.Lock()
+		who, known := a.by[transaction]
+		news := a.news
+		a.mu.Unlock()
+		if known {
+			return who
+		}
+		select {
+		case <-news:
+		case <-late:
+			return firewall.Stranger{}
+		}
+	}
+}
