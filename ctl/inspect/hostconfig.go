@@ -34,6 +34,7 @@ type HostConfig struct {
 	Sysctls          map[string]string `json:",omitempty"`
 	// KeepNetwork is whether those who share the container's network are plugged in again when it ends and is started again.
 	KeepNetwork bool
+	UTSMode     string
 	Runtime     string
 }
 
@@ -56,7 +57,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		DNSOptions: list(dns.GetOptions()),
 		DNSSearch:  list(dns.GetSearch()),
 		ExtraHosts: list(dns.GetExtraHosts()),
-		Links:      links(cfg), Sysctls: cfg.GetSysctls(), KeepNetwork: net == nil || net.KeepNetwork == nil || net.GetKeepNetwork(),
+		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil || net.KeepNetwork == nil || net.GetKeepNetwork(),
 		Runtime: cfg.GetRuntime(),
 	}
 }

@@ -29,6 +29,7 @@ type options struct {
 	stdin, tty, remove, publishAll, quiet                 bool
 	publishAddress                                        []string
 	linkLocal, links, sysctls                             []string
+	uts                                                   string
 	keepNetwork                                           bool
 }
 
@@ -93,6 +94,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
 	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "Host `NAME` in the container")
+	f.StringVar(&o.uts, "uts", "", "`MODE` of the host name: host for the host's own")
 	f.StringVar(&o.domainname, "domainname", "", "Domain `NAME` in the container")
 	f.StringArrayVar(&o.dns, "dns", nil, "`IP` address of a DNS server")
 	f.StringArrayVar(&o.dnsSearch, "dns-search", nil, "`DOMAIN` to search names in; \".\" for none")
@@ -104,7 +106,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containerv1.ContainerConfig, error) {
 	cfg := &containerv1.ContainerConfig{
 		Name: o.name, Image: args[0], Command: args[1:], WorkingDir: o.workdir, User: o.user, Tty: o.tty, OpenStdin: o.stdin,
-		AutoRemove: o.remove, Runtime: o.runtime, Platform: o.platform, StopSignal: o.stopSignal,
+		AutoRemove: o.remove, Uts: o.uts, Runtime: o.runtime, Platform: o.platform, StopSignal: o.stopSignal,
 		Dns: &containerv1.DnsConfig{Hostname: o.hostname, Domainname: o.domainname, Search: o.dnsSearch, Options: o.dnsOptions},
 	}
 	if f.Changed("entrypoint") {

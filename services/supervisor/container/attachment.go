@@ -31,6 +31,26 @@ func (a Attachment) asks() bool {
 		len(a.LinkLocal)+len(a.Sysctls) > 0
 }
 
+// optionless refuses what somebody wants of a network that gives nothing: host or none.
+func (a Attachment) optionless(subject string) error {
+	switch {
+	case a.Fixed():
+		return fixedOn(subject, a.Network)
+	case len(a.Aliases) > 0:
+		return aliased(subject)
+	}
+	return fault.New(fault.Invalid, subject, "network "+a.Network+" takes no options: it has no interface of the container's own", fault.WithField("network"))
+}
+
+func fixedOn(subject, network string) error {
+	return fault.New(fault.Invalid, subject, "invalid config for network "+network+": invalid endpoint settings: "+
+		"user-specified IP address is supported on user-defined networks only", fault.WithField("ip"))
+}
+
+func aliased(subject string) error {
+	return fault.New(fault.Invalid, subject, "network-scoped aliases are only supported for user-defined networks", fault.WithField("network-alias"))
+}
+
 // interfaceSysctl is how a kernel parameter of one interface is written.
 var interfaceSysctl = regexp.MustCompile(`^net\.(ipv4|ipv6|mpls)\.[a-z0-9_]+\.IFNAME\.[a-zA-Z0-9_]+=[^\n\x00]+$`)
 
@@ -44,10 +64,9 @@ func (a Attachment) Validate(subject string) error {
 	case a.IPv6.IsValid() && !a.IPv6.Is6():
 		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", a.IPv6)
 	case a.Network == string(ModeBridge) && (a.IPv4.IsValid() || a.IPv6.IsValid()):
-		return fault.New(fault.Invalid, subject, "invalid config for network bridge: invalid endpoint settings: "+
-			"user-specified IP address is supported on user-defined networks only", fault.WithField("ip"))
+		return fixedOn(subject, a.Network)
 	case a.Network == string(ModeBridge) && len(a.Aliases) > 0:
-		return fault.New(fault.Invalid, subject, "network-scoped aliases are only supported for user-defined networks", fault.WithField("network-alias"))
+		return aliased(subject)
 	}
 	for _, alias := range a.Aliases {
 		if alias == "" || strings.ContainsAny(alias, " \t\n\x00") {

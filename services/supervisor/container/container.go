@@ -32,7 +32,11 @@ type Config struct {
 	Network    Network
 	DNS        DNS
 	Sysctls    map[string]string // of the container's own namespaces
+	UTS        string            // UTSHost, or empty for a host name of its own
 }
+
+// UTSHost is the mode of a container that has the host's own host name.
+const UTSHost = "host"
 
 // DefaultStopTimeout is how long a container has between its stop signal and SIGKILL.
 const DefaultStopTimeout = 10 * time.Second

@@ -96,6 +96,9 @@ func (c *Config) validateNetwork() error {
 	}
 	switch n.Mode {
 	case ModeNone, ModeHost:
+		if len(n.Attachments) == 1 && n.Attachments[0].Network == string(n.Mode) {
+			return n.Attachments[0].optionless(c.subject())
+		}
 		if len(n.Attachments) > 0 {
 			return c.mixed()
 		}

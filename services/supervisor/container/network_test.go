@@ -57,7 +57,17 @@ func TestNetworkOptionsThatConflictAreRefused(t *testing.T) {
 		{[]func(*container.Config){attach(container.Attachment{Network: "container:x"}, container.Attachment{Network: "n1"})}, "cannot be combined with other networks"},
 		{[]func(*container.Config){attach(container.Attachment{Network: "n1"}, container.Attachment{Network: "container:x"})}, "cannot attach both"},
 		{[]func(*container.Config){attach(container.Attachment{Network: "host"}, container.Attachment{Network: "n1"})}, "cannot attach both user-defined and non-user-defined network-modes"},
-		{[]func(*container.Config){attach(container.Attachment{Network: "none", IPv4: ip})}, "cannot attach both"},
+		{[]func(*container.Config){attach(container.Attachment{Network: "none", IPv4: ip})}, "invalid config for network none: invalid endpoint settings: user-specified IP address"},
+		{[]func(*container.Config){attach(container.Attachment{Network: "host", MAC: "02:00:00:00:00:01"})}, "network host takes no options"},
+		{[]func(*container.Config){attach(container.Attachment{Network: "n1", LinkLocal: []netip.Addr{ip}})}, "invalid link-local IP address: 10.0.0.5"},
+		{[]func(*container.Config){attach(container.Attachment{Network: "n1", Sysctls: []string{"net.ipv4.conf.IFNAME.x"}})}, "unrecognised network interface sysctl"},
+		{[]func(*container.Config){attach(container.Attachment{Network: "n1", Sysctls: []string{"net.ipv4.conf.IFNAME./../x=1"}})}, "unrecognised network interface sysctl"},
+		{[]func(*container.Config){join, func(c *container.Config) { c.Sysctls = map[string]string{"net.core.somaxconn": "1"} }}, `sysctl "net.core.somaxconn" and the network mode`},
+		{[]func(*container.Config){func(c *container.Config) { c.Sysctls = map[string]string{"net.ipv6.neigh.eth0.x": "1"} }}, "driver-opt=com.docker.network.endpoint.sysctls=net.ipv6.neigh.IFNAME.x=1"},
+		{[]func(*container.Config){func(c *container.Config) { c.Sysctls = map[string]string{"kernel.panic": "1"} }}, `sysctl "kernel.panic" is not in a separate kernel namespace`},
+		{[]func(*container.Config){func(c *container.Config) {
+			c.UTS, c.Sysctls = container.UTSHost, map[string]string{"kernel.domainname": "x"}
+		}}, "not allowed in host UTS namespace"},
 		{[]func(*container.Config){attach(container.Attachment{Network: "n1"}, container.Attachment{Network: "n1"})}, `network "n1" is specified multiple times`},
 		{[]func(*container.Config){attach(container.Attachment{Network: "bridge", IPv4: ip})}, "user-specified IP address is supported on user-defined networks only"},
 		{[]func(*container.Config){attach(container.Attachment{Network: "bridge", Aliases: []string{"a"}})}, "network-scoped aliases are only supported for user-defined networks"},

@@ -49,6 +49,8 @@ func (c *Config) validateSysctl(name string) error {
 	case ofNetwork && ofOneInterface(part):
 		return refuse(`interface specific sysctl setting "`+name+`" must be supplied using driver option 'com.docker.network.endpoint.sysctls'`,
 			`--network 'name=NETWORK,driver-opt=com.docker.network.endpoint.sysctls=`+ifnamed(part)+"="+c.Sysctls[name]+"'")
+	case name == SysctlDomainname && c.UTS == UTSHost:
+		return refuse(`sysctl "`+name+`" not allowed in host UTS namespace`, "set it on the host")
 	case !ofNetwork && !strings.HasPrefix(name, "fs.mqueue.") && !slices.Contains(privateKernel, name) && name != SysctlDomainname:
 		return refuse(`sysctl "`+name+`" is not in a separate kernel namespace`, "set it on the host, for all")
 	}

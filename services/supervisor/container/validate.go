@@ -149,6 +149,12 @@ func validProtocol(p Protocol) bool { return p == TCP || p == UDP || p == SCTP }
 const maxHostname = 64
 
 func (c *Config) validateDNS() error {
+	switch {
+	case c.UTS != "" && c.UTS != UTSHost:
+		return fault.Invalidf(c.subject(), "uts", "invalid UTS mode: %s; it is %s, or not given", c.UTS, UTSHost)
+	case c.UTS == UTSHost && (c.DNS.Hostname != "" || c.DNS.Domainname != ""):
+		return fault.Invalidf(c.subject(), "hostname", "conflicting options: hostname and the UTS mode")
+	}
 	if h := c.DNS.Hostname; len(h) > maxHostname {
 		return fault.Invalidf(c.subject(), "hostname", "hostname %q is too long (maximum %d bytes)", h, maxHostname)
 	}

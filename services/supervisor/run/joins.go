@@ -99,14 +99,17 @@ func (r *Runner) join(ctx context.Context, uid, with string) (container.Live, er
 func (r *Runner) joinable(uid string) (*container.Container, error) {
 	c, err := r.Store.GetContainer(uid)
 	if err != nil {
-		return nil, fault.New(fault.NotFound, container.Subject(id.Short(uid)), "joining network namespace of container: No such container: "+id.Short(uid),
-			fault.WithField("network"))
+		return nil, noneToJoin(id.Short(uid))
 	}
 	if !c.IsRunning() {
 		return nil, fault.New(fault.Busy, c.Subject(), "cannot join network namespace of a non running container: container "+c.Config.Name+
 			" is "+string(c.Status), fault.WithField("network"), fault.WithHint("start it first"))
 	}
 	return c, nil
+}
+
+func noneToJoin(ref string) error {
+	return fault.New(fault.NotFound, container.Subject(ref), "joining network namespace of container: No such container: "+ref, fault.WithField("network"))
 }
 
 // ownerOf is for whom the namespace was made that a running container is in.

@@ -196,6 +196,9 @@ func (l *launch) settle(ctx context.Context) error {
 	n := l.req.Config.Network
 	if ref, ok := n.Mode.Joined(); ok {
 		c, err := l.r.Store.FindContainer(ref)
+		if fault.Is(err, fault.NotFound) {
+			return noneToJoin(ref)
+		}
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"os"
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -72,6 +73,12 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 		Ipv6Disabled: l.req.Config.HasNoIPv6(), PrivateAliases: privateAliases(&l.req.Config)}
 	if l.req.Config.Network.Mode == container.ModeHost {
 		req.Source = dnsv1.Source_SOURCE_HOST
+	}
+	if l.req.Config.UTS == container.UTSHost {
+		var err error
+		if req.Hostname, err = os.Hostname(); err != nil {
+			return nil, fault.Wrap(err, fault.Internal, "the host's name", "cannot be read")
+		}
 	}
 	for _, e := range l.live.Endpoints {
 		req.Addresses = append(req.Addresses, addresses(e)...)

@@ -68,7 +68,7 @@ func (l *launch) specOptions() (spec.Options, error) {
 	}
 	f := l.live.Files
 	opts := spec.Options{
-		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
+		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost, NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: who, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols},

@@ -28,6 +28,7 @@ type Options struct {
 	Process  Process
 	Rootfs   string
 	Hostname string
+	HostUTS  bool // the host name is the host's own
 	// NetNS is the network namespace's path; empty means that the container shares the host's.
 	NetNS string
 	// CgroupPath is the container's cgroup.
@@ -65,6 +66,9 @@ func Build(o Options) (*specs.Spec, error) {
 		Hostname: o.Hostname,
 		Mounts:   o.mounts(),
 		Linux:    o.linux(),
+	}
+	if o.HostUTS {
+		s.Hostname = ""
 	}
 	profile, err := seccomp.GetDefaultProfile(s)
 	if err != nil {
@@ -131,7 +135,10 @@ func (o *Options) linux() *specs.Linux {
 
 // namespaces are private ones, but for the network's when the host's is shared. A cgroup namespace is the way of cgroup v2.
 func (o *Options) namespaces() []specs.LinuxNamespace {
-	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}}
+	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}}
+	if !o.HostUTS {
+		out = append(out, specs.LinuxNamespace{Type: specs.UTSNamespace})
+	}
 	if o.NetNS != "" {
 		out = append(out, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: o.NetNS})
 	}

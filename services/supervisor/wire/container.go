@@ -24,7 +24,7 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
 		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(), Abandons: n.KeepNetwork != nil && !n.GetKeepNetwork()},
-		Sysctls: in.GetSysctls(),
+		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
 	}
 	for _, l := range n.GetLinks() {
 		c.Network.Links = append(c.Network.Links, container.Link{Container: l.GetContainer(), Alias: l.GetAlias()})
@@ -88,7 +88,7 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
 			PublishAddresses: ToAddresses(c.Network.Addresses),
 			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments)},
-		Sysctls: c.Sysctls,
+		Sysctls: c.Sysctls, Uts: c.UTS,
 	}
 	if keep := !c.Network.Abandons; !keep {
 		out.Network.KeepNetwork = &keep

@@ -187,7 +187,9 @@ type ContainerConfig struct {
 	StopTimeout *uint32 `protobuf:"varint,19,opt,name=stop_timeout,json=stopTimeout,proto3,oneof" json:"stop_timeout,omitempty"`
 	// --sysctl: kernel parameters of the container's own namespaces by name, as "net.ipv4.ip_forward". Not those of one interface, which are
 	// given with its network.
-	Sysctls       map[string]string `protobuf:"bytes,20,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Sysctls map[string]string `protobuf:"bytes,20,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// --uts: "host" for the host's own host name; empty means one of its own.
+	Uts           string `protobuf:"bytes,21,opt,name=uts,proto3" json:"uts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,6 +362,13 @@ func (x *ContainerConfig) GetSysctls() map[string]string {
 		return x.Sysctls
 	}
 	return nil
+}
+
+func (x *ContainerConfig) GetUts() string {
+	if x != nil {
+		return x.Uts
+	}
+	return ""
 }
 
 // BindMount shows a path of the host in the container.
@@ -1126,7 +1135,7 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\a\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\a\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1154,7 +1163,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x03dns\x18\x11 \x01(\v2 .fairlead.container.v1.DnsConfigR\x03dns\x125\n" +
 	"\x04pull\x18\x12 \x01(\x0e2!.fairlead.container.v1.PullPolicyR\x04pull\x12&\n" +
 	"\fstop_timeout\x18\x13 \x01(\rH\x00R\vstopTimeout\x88\x01\x01\x12M\n" +
-	"\asysctls\x18\x14 \x03(\v23.fairlead.container.v1.ContainerConfig.SysctlsEntryR\asysctls\x1a9\n" +
+	"\asysctls\x18\x14 \x03(\v23.fairlead.container.v1.ContainerConfig.SysctlsEntryR\asysctls\x12\x10\n" +
+	"\x03uts\x18\x15 \x01(\tR\x03uts\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
