@@ -54,11 +54,11 @@ func roles() map[string]role {
 	}{
 		{"fairlead.container.v1.ContainerService", adminRole, "RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
 			"StopContainer KillContainer RemoveContainer RenameContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
-			"WaitContainer ListContainers GetContainer ReadLogs"},
+			"WaitContainer ListContainers GetContainer ReadLogs WatchEvents"},
 		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo Diagnose"},
-		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork DeleteNetwork Diagnose"},
+		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork DeleteNetwork Diagnose WatchEvents"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
 		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses Release"},
 		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications"},

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -70,6 +71,7 @@ type Service struct {
 	handOver   string // the unix socket at which dnsagent gets sockets
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
+	events     events.Broker
 }
 
 // settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
@@ -131,12 +133,12 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	book := ipam.NewBook()
 	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Space: cfg.AddressSpace,
-		Nameservers: nameservers})
+		Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.networks.Refit, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes.Refit, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, func() []diagnosis.Finding { return diagnose.Run(host) })
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host) })
 	return s
 }
 
@@ -163,6 +165,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	all.Go(func() { s.names.Serve(ctx, handOver) })
 	all.Go(func() { s.reconciler.Watch(ctx) })
 	all.Go(func() { s.networks.Finish(ctx) })
+	all.Go(func() { s.networks.WatchOverlaps(ctx) })
 	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
 		return nil // told to stop while waiting, which is the only way that it fails
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/events"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -50,6 +51,7 @@ type Service struct {
 	driver *runtime.Driver
 	store  *store.Store
 	images *image.Images
+	events events.Broker
 }
 
 // New opens the stores and tries conmon, the OCI runtime and the cgroups. It touches no container before Run.
@@ -81,7 +83,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, Processes: processes{s.driver},
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
 }
@@ -91,7 +93,7 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	if err != nil {
 		return err
 	}
-	s.Server = api.NewServer(api.NewContainerServer(s.runner), api.NewImageServer(s.images),
+	s.Server = api.NewServer(api.NewContainerServer(s.runner, &s.events), api.NewImageServer(s.images),
 		api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
 			CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }, func() []diagnosis.Finding {
 			return diagnose.Run(diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})

@@ -53,29 +53,13 @@ func (o *logsOptions) request(now time.Time, reference string) (*containerv1.Rea
 		req.Tail = &lines
 	}
 	if o.since != "" {
-		since, err := moment(o.since, now)
+		since, err := cli.Moment("--since", o.since, now)
 		if err != nil {
 			return nil, err
 		}
 		req.Since = timestamppb.New(since)
 	}
 	return req, nil
-}
-
-// moment reads a time: how long ago, seconds since 1970, or a date in the forms that Docker takes.
-func moment(s string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d), nil
-	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil {
-		return time.Unix(0, int64(f*float64(time.Second))), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02Z07:00", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("--since %s: not a time", s)
 }
 
 func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest) error {

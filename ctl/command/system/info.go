@@ -19,7 +19,7 @@ import (
 
 // Commands are those that stand at the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{newInfo(c), newDoctor(c), newVersion(c), newInspect(c)}
+	return []*cobra.Command{newInfo(c), newEvents(c), newDoctor(c), newVersion(c), newInspect(c)}
 }
 
 // info is what `info` knows. The fields may be used in a template.

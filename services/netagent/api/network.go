@@ -4,10 +4,13 @@ import (
 	"context"
 	"net/netip"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -15,7 +18,15 @@ import (
 type networkHandler struct {
 	networkv1.UnimplementedNetworkServiceServer
 	networks Networks
+	events   *events.Broker
 	diagnose func() []diagnosis.Finding
+}
+
+// WatchEvents answers what happens to networks.
+func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest, stream grpc.ServerStreamingServer[networkv1.WatchEventsResponse]) error {
+	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
+		return stream.Send(&networkv1.WatchEventsResponse{Event: e})
+	})
 }
 
 // Diagnose tries which networks can be made.

@@ -137,7 +137,7 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
 			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
-			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Internal: e.Internal})
+			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal})
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/events"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -40,16 +41,17 @@ type Sandboxes interface {
 type Server struct {
 	networks  Networks
 	sandboxes Sandboxes
+	events    *events.Broker
 	diagnose  func() []diagnosis.Finding
 }
 
 // New makes a server.
-func New(n Networks, s Sandboxes, diagnose func() []diagnosis.Finding) *Server {
-	return &Server{networks: n, sandboxes: s, diagnose: diagnose}
+func New(n Networks, s Sandboxes, events *events.Broker, diagnose func() []diagnosis.Finding) *Server {
+	return &Server{networks: n, sandboxes: s, events: events, diagnose: diagnose}
 }
 
 // Register adds the handlers to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, diagnose: s.diagnose})
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
 }

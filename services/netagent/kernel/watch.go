@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
@@ -18,11 +20,32 @@ type Change struct {
 
 // Watch tells of each change of a link or an address until ctx ends. It returns nil then, and an error if it cannot listen.
 func (h *Host) Watch(ctx context.Context, tell func(Change)) error {
+	return h.listen(ctx, func() { tell(Change{Unknown: true}) }, func(m syscall.NetlinkMessage) {
+		if m.Header.Type == unix.RTM_NEWADDR || m.Header.Type == unix.RTM_DELADDR {
+			tell(Change{})
+		} else if name := linkName(m.Data); name != "" {
+			tell(Change{Link: name})
+		}
+	}, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+}
+
+// WatchRoutes tells that routes of the main table have come or gone, but for those to link-local addresses and to
+// everything, until ctx ends. It returns as Watch does.
+func (h *Host) WatchRoutes(ctx context.Context, tell func()) error {
+	return h.listen(ctx, tell, func(m syscall.NetlinkMessage) {
+		if leadsToNetwork(m.Data) {
+			tell()
+		}
+	}, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+}
+
+// listen hands on what the kernel tells some groups until ctx ends. missed is called when it had more to tell than we could hear.
+func (h *Host) listen(ctx context.Context, missed func(), heard func(syscall.NetlinkMessage), groups ...uint) error {
 	at := netns.None()
 	if h.ns != nil {
 		at = netns.NsHandle(h.ns.Fd())
 	}
-	socket, err := nl.SubscribeAt(at, netns.None(), unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR)
+	socket, err := nl.SubscribeAt(at, netns.None(), unix.NETLINK_ROUTE, groups...)
 	if err != nil {
 		return fmt.Errorf("listen for netlink events: %w", err)
 	}
@@ -38,19 +61,36 @@ func (h *Host) Watch(ctx context.Context, tell func(Change)) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, unix.ENOBUFS):
-			tell(Change{Unknown: true})
+			missed()
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return fmt.Errorf("listen for netlink events: %w", err)
 		}
 		for _, m := range messages {
-			if m.Header.Type == unix.RTM_NEWADDR || m.Header.Type == unix.RTM_DELADDR {
-				tell(Change{})
-			} else if name := linkName(m.Data); name != "" {
-				tell(Change{Link: name})
-			}
+			heard(m)
 		}
 	}
+}
+
+// leadsToNetwork tells whether a message is of a route that may lead to a network of others.
+func leadsToNetwork(data []byte) bool {
+	if len(data) < unix.SizeofRtMsg {
+		return false
+	}
+	r := nl.DeserializeRtMsg(data)
+	if r.Table != unix.RT_TABLE_MAIN || r.Type != unix.RTN_UNICAST || r.Dst_len == 0 {
+		return false
+	}
+	attrs, err := nl.ParseRouteAttr(data[unix.SizeofRtMsg:])
+	if err != nil {
+		return false
+	}
+	for _, a := range attrs {
+		if to, ok := netip.AddrFromSlice(a.Value); a.Attr.Type == unix.RTA_DST && ok {
+			return !to.IsLinkLocalUnicast() && !to.IsMulticast()
+		}
+	}
+	return false
 }
 
 // linkName reads the name from a link message.

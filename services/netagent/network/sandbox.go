@@ -173,6 +173,7 @@ type Endpoint struct {
 	ID            string
 	NetworkID     string
 	NetworkName   string
+	Driver        string // the network's
 	Interface     string // inside: eth0
 	HostInterface string // outside: veth1c0ffee
 	Bridge        string

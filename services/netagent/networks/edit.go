@@ -38,6 +38,7 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Edi
 	if err := m.make(ctx, have, next); err != nil {
 		return have.Network, errors.Join(err, m.make(context.WithoutCancel(ctx), have, have.Network))
 	}
+	m.tell(next, "update")
 	return next, nil
 }
 

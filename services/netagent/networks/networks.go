@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
@@ -24,6 +26,8 @@ import (
 type Host interface {
 	Link(name string) (kernel.Link, bool, error)
 	Routes() ([]kernel.Route, error)
+	// WatchRoutes tells that routes have come or gone until ctx ends.
+	WatchRoutes(ctx context.Context, tell func()) error
 }
 
 // Guard asks natagent. When it acknowledges a network, that is put on the host before Put returns.
@@ -60,6 +64,9 @@ type Config struct {
 	Space network.Space
 	// Nameservers are the host's, which no chosen subnet may hide.
 	Nameservers func() []netip.Addr
+	// Events are for those who want to know what happens to networks.
+	Events *events.Broker
+	Log    *slog.Logger
 }
 
 // Manager makes and deletes networks. It is safe for concurrent use.
@@ -95,6 +102,7 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 	if err := m.open(ctx, n); err != nil {
 		return network.Network{}, errors.Join(err, m.undo(n))
 	}
+	m.tell(n, "create")
 	return n, nil
 }
 
@@ -152,6 +160,7 @@ func (m *Manager) undo(n network.Network) error {
 	if _, err := m.Store.CloseNetwork(n.ID, true); err != nil {
 		return err
 	}
+	n.Name = ""
 	_ = m.takeDown(context.Background(), n) // Finish goes on with it
 	return nil
 }
@@ -226,7 +235,13 @@ func (m *Manager) takeDown(ctx context.Context, n network.Network) error {
 		}
 	}
 	m.Book.Forget(n.ID)
-	return m.Store.DeleteNetwork(n.ID)
+	if err := m.Store.DeleteNetwork(n.ID); err != nil {
+		return err
+	}
+	if n.Name != "" { // else it never came to be
+		m.tell(n, "destroy")
+	}
+	return nil
 }
 
 // finishEvery is how often deletions are gone on with.

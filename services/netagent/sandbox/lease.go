@@ -38,7 +38,7 @@ func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandb
 // lease makes an endpoint with an address from each of the network's pools. The MAC follows the first address unless one was
 // asked for. Its interface's name is added to those that are taken.
 func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
-	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Interface: spec.Interface,
+	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver, Interface: spec.Interface,
 		HostBinding: n.HostBinding, Internal: n.Internal, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
 		e.Interface = network.FreeInterface(n.Prefix, names)

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -46,11 +47,12 @@ type Containers interface {
 type ContainerServer struct {
 	containerv1.UnimplementedContainerServiceServer
 	containers Containers
+	events     *events.Broker
 }
 
 // NewContainerServer makes one.
-func NewContainerServer(containers Containers) *ContainerServer {
-	return &ContainerServer{containers: containers}
+func NewContainerServer(containers Containers, events *events.Broker) *ContainerServer {
+	return &ContainerServer{containers: containers, events: events}
 }
 
 // Register adds the service to a server.

@@ -159,6 +159,7 @@ type Endpoint struct {
 	IPv4, IPv4Gateway          string
 	IPv6, IPv6Gateway          string
 	Bridge                     string
+	Driver                     string
 	HostBinding                string // where the network publishes ports that name no host address
 	Internal                   bool   // on an internal network
 }

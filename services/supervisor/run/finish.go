@@ -58,10 +58,14 @@ func (r *Runner) finish(uid string, l *life, exit container.Exit) {
 	}
 	stored.Wait()
 	log.Info("exited", "name", c.Config.Name, "exit_code", exit.Code, "unseen", exit.Unseen, "removed", c.Config.AutoRemove)
+	r.tellEnded(c, l, exit)
 	l.exit = exit
 	close(l.exited)
 	if err := back.clear(ctx); err != nil {
 		log.Warn("not everything could be cleared; the next sweep tries again", "error", err)
+	}
+	if c.Config.AutoRemove {
+		r.tell(c, "destroy")
 	}
 	r.lives.end(uid, l)
 	close(l.cleaned)

@@ -143,6 +143,7 @@ func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
 	if err := saga.Run(ctx, steps, l.observe()); err != nil {
 		return nil, err
 	}
+	r.tell(l.c, "create")
 	return &Launched{Container: l.c}, nil
 }
 
@@ -212,7 +213,9 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 	l.life = l.r.lives.begin(l.id)
 	began := time.Now()
 	err := saga.Run(ctx, steps, l.observe())
-	l.life.failed = err != nil
+	if l.life.failed = err != nil; err == nil {
+		l.tellLaunched()
+	}
 	close(l.life.launched)
 	if err != nil {
 		l.r.lives.end(l.id, l.life)

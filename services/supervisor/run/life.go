@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fairlead/fairlead/services/supervisor/container"
 )
@@ -14,6 +15,7 @@ type life struct {
 	exited   chan struct{} // closed when the process has ended and its name, address and ports are free again
 	exit     container.Exit
 	cleaned  chan struct{} // closed when nothing of the run is left
+	stopped  atomic.Bool   // somebody asked for its end
 }
 
 func newLife() *life {

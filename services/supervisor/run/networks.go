@@ -104,8 +104,11 @@ func (r *Runner) replug(ctx context.Context, c *container.Container, change func
 	if live.Bindings, err = r.movePorts(ctx, c, &live); err != nil {
 		return errors.Join(err, back(ctx), r.tellNames(ctx, c, c.Live))
 	}
-	_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return store(c, &live) })
-	return err
+	if _, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return store(c, &live) }); err != nil {
+		return err
+	}
+	r.tellChanged(c.ID, c.Live.Endpoints, live.Endpoints)
+	return nil
 }
 
 // movePorts leads published ports to where the default routes are now, on the same host ports.

@@ -55,7 +55,13 @@ func (r *Runner) remove(ctx context.Context, c *container.Container) error {
 	if err := errors.Join(back.release(ctx), saga.Undo(ctx, saga.UndoTimeout, back.body("")), back.forget()); err != nil {
 		return err
 	}
-	return r.Store.DeleteContainer(c.ID)
+	if err := r.Store.DeleteContainer(c.ID); err != nil {
+		return err
+	}
+	if c.Status != container.Launching { // nobody was told of that
+		r.tell(c, "destroy")
+	}
+	return nil
 }
 
 // stuck is the answer when SIGKILL does not end a process.

@@ -32,12 +32,12 @@ func (r *Runner) Rename(ctx context.Context, ref, name string) error {
 	if err := r.Store.RenameContainer(c.ID, name); err != nil {
 		return err
 	}
-	if !c.IsRunning() {
-		return nil
+	if c.IsRunning() {
+		if err := r.tellName(ctx, c.Named(name)); err != nil {
+			return errors.Join(err, r.Store.RenameContainer(c.ID, c.Config.Name), r.tellName(ctx, c))
+		}
 	}
-	if err := r.tellName(ctx, c.Named(name)); err != nil {
-		return errors.Join(err, r.Store.RenameContainer(c.ID, c.Config.Name), r.tellName(ctx, c))
-	}
+	r.tell(c.Named(name), "rename", "oldName", c.Config.Name)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
@@ -78,6 +79,8 @@ type Config struct {
 	Host     spec.Host
 	Cgroup   cgroup.Layout
 
+	Events *events.Broker // who wants to know what happens
+
 	HostGateways []string // what host-gateway means; empty: the host's addresses on the default bridge
 
 	Processes Processes
@@ -98,6 +101,9 @@ type Runner struct {
 
 // New makes a Runner. It does nothing until Restore.
 func New(cfg Config) *Runner {
+	if cfg.Events == nil {
+		cfg.Events = &events.Broker{}
+	}
 	return &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins()}
 }
 

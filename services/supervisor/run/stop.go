@@ -29,6 +29,7 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 	if timeout != nil {
 		grace = *timeout
 	}
+	l.stopped.Store(true)
 	if grace > 0 {
 		if err := r.signal(ctx, c.ID, l, sig); err != nil {
 			return err
@@ -88,6 +89,7 @@ func (r *Runner) signal(ctx context.Context, uid string, l *life, sig syscall.Si
 	case <-l.exited:
 		return nil
 	default:
+		r.tellSignal(uid, sig) // before it can end by it
 		return r.Processes.Signal(ctx, uid, sig)
 	}
 }

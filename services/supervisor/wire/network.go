@@ -146,7 +146,7 @@ func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
 			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
 			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
-			HostBinding: e.GetHostBinding(), Internal: e.GetInternal()})
+			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal()})
 	}
 	return out
 }
@@ -157,7 +157,7 @@ func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 	for _, e := range in {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
-			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, HostBinding: e.HostBinding, Internal: e.Internal})
+			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal})
 	}
 	return out
 }

@@ -7,7 +7,8 @@
 package containerv1
 
 import (
-	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -22,6 +23,107 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// WatchEventsRequest says from when to when.
+type WatchEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From when on, as far as it is remembered, which is the last 256 events of each service; absent means from now on.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Until when; the stream ends then. Absent means until the client goes away.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchEventsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// WatchEventsResponse is one event.
+type WatchEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	Event         *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsResponse) Reset() {
+	*x = WatchEventsResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsResponse) ProtoMessage() {}
+
+func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchEventsResponse) GetEvent() *v1.Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
 
 // RunContainerRequest is the configuration, and then input.
 type RunContainerRequest struct {
@@ -39,7 +141,7 @@ type RunContainerRequest struct {
 
 func (x *RunContainerRequest) Reset() {
 	*x = RunContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[0]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +153,7 @@ func (x *RunContainerRequest) String() string {
 func (*RunContainerRequest) ProtoMessage() {}
 
 func (x *RunContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[0]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +166,7 @@ func (x *RunContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunContainerRequest.ProtoReflect.Descriptor instead.
 func (*RunContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RunContainerRequest) GetMessage() isRunContainerRequest_Message {
@@ -127,7 +229,7 @@ type RunOptions struct {
 
 func (x *RunOptions) Reset() {
 	*x = RunOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -139,7 +241,7 @@ func (x *RunOptions) String() string {
 func (*RunOptions) ProtoMessage() {}
 
 func (x *RunOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -152,7 +254,7 @@ func (x *RunOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunOptions.ProtoReflect.Descriptor instead.
 func (*RunOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RunOptions) GetConfig() *ContainerConfig {
@@ -201,7 +303,7 @@ type RunContainerResponse struct {
 
 func (x *RunContainerResponse) Reset() {
 	*x = RunContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +315,7 @@ func (x *RunContainerResponse) String() string {
 func (*RunContainerResponse) ProtoMessage() {}
 
 func (x *RunContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +328,7 @@ func (x *RunContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunContainerResponse.ProtoReflect.Descriptor instead.
 func (*RunContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RunContainerResponse) GetEvent() isRunContainerResponse_Event {
@@ -317,7 +419,7 @@ type CreateContainerRequest struct {
 
 func (x *CreateContainerRequest) Reset() {
 	*x = CreateContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +431,7 @@ func (x *CreateContainerRequest) String() string {
 func (*CreateContainerRequest) ProtoMessage() {}
 
 func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +444,7 @@ func (x *CreateContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerRequest.ProtoReflect.Descriptor instead.
 func (*CreateContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateContainerRequest) GetConfig() *ContainerConfig {
@@ -375,7 +477,7 @@ type CreateContainerResponse struct {
 
 func (x *CreateContainerResponse) Reset() {
 	*x = CreateContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -387,7 +489,7 @@ func (x *CreateContainerResponse) String() string {
 func (*CreateContainerResponse) ProtoMessage() {}
 
 func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -400,7 +502,7 @@ func (x *CreateContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateContainerResponse.ProtoReflect.Descriptor instead.
 func (*CreateContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateContainerResponse) GetEvent() isCreateContainerResponse_Event {
@@ -459,7 +561,7 @@ type Created struct {
 
 func (x *Created) Reset() {
 	*x = Created{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +573,7 @@ func (x *Created) String() string {
 func (*Created) ProtoMessage() {}
 
 func (x *Created) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +586,7 @@ func (x *Created) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Created.ProtoReflect.Descriptor instead.
 func (*Created) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Created) GetId() string {
@@ -514,7 +616,7 @@ type ConnectNetworkRequest struct {
 
 func (x *ConnectNetworkRequest) Reset() {
 	*x = ConnectNetworkRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +628,7 @@ func (x *ConnectNetworkRequest) String() string {
 func (*ConnectNetworkRequest) ProtoMessage() {}
 
 func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +641,7 @@ func (x *ConnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ConnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConnectNetworkRequest) GetReference() string {
@@ -565,7 +667,7 @@ type ConnectNetworkResponse struct {
 
 func (x *ConnectNetworkResponse) Reset() {
 	*x = ConnectNetworkResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +679,7 @@ func (x *ConnectNetworkResponse) String() string {
 func (*ConnectNetworkResponse) ProtoMessage() {}
 
 func (x *ConnectNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +692,7 @@ func (x *ConnectNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectNetworkResponse.ProtoReflect.Descriptor instead.
 func (*ConnectNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
 }
 
 // DisconnectNetworkRequest says who leaves what.
@@ -606,7 +708,7 @@ type DisconnectNetworkRequest struct {
 
 func (x *DisconnectNetworkRequest) Reset() {
 	*x = DisconnectNetworkRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +720,7 @@ func (x *DisconnectNetworkRequest) String() string {
 func (*DisconnectNetworkRequest) ProtoMessage() {}
 
 func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +733,7 @@ func (x *DisconnectNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DisconnectNetworkRequest) GetReference() string {
@@ -657,7 +759,7 @@ type DisconnectNetworkResponse struct {
 
 func (x *DisconnectNetworkResponse) Reset() {
 	*x = DisconnectNetworkResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +771,7 @@ func (x *DisconnectNetworkResponse) String() string {
 func (*DisconnectNetworkResponse) ProtoMessage() {}
 
 func (x *DisconnectNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +784,7 @@ func (x *DisconnectNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
 }
 
 // RenameContainerRequest says who is to be called what.
@@ -698,7 +800,7 @@ type RenameContainerRequest struct {
 
 func (x *RenameContainerRequest) Reset() {
 	*x = RenameContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +812,7 @@ func (x *RenameContainerRequest) String() string {
 func (*RenameContainerRequest) ProtoMessage() {}
 
 func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +825,7 @@ func (x *RenameContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameContainerRequest.ProtoReflect.Descriptor instead.
 func (*RenameContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RenameContainerRequest) GetReference() string {
@@ -749,7 +851,7 @@ type RenameContainerResponse struct {
 
 func (x *RenameContainerResponse) Reset() {
 	*x = RenameContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +863,7 @@ func (x *RenameContainerResponse) String() string {
 func (*RenameContainerResponse) ProtoMessage() {}
 
 func (x *RenameContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +876,7 @@ func (x *RenameContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameContainerResponse.ProtoReflect.Descriptor instead.
 func (*RenameContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
 }
 
 // StartContainerRequest names a container.
@@ -788,7 +890,7 @@ type StartContainerRequest struct {
 
 func (x *StartContainerRequest) Reset() {
 	*x = StartContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +902,7 @@ func (x *StartContainerRequest) String() string {
 func (*StartContainerRequest) ProtoMessage() {}
 
 func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +915,7 @@ func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerRequest.ProtoReflect.Descriptor instead.
 func (*StartContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StartContainerRequest) GetReference() string {
@@ -832,7 +934,7 @@ type StartContainerResponse struct {
 
 func (x *StartContainerResponse) Reset() {
 	*x = StartContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +946,7 @@ func (x *StartContainerResponse) String() string {
 func (*StartContainerResponse) ProtoMessage() {}
 
 func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +959,7 @@ func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartContainerResponse.ProtoReflect.Descriptor instead.
 func (*StartContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
 }
 
 // AttachContainerRequest is options, and then input.
@@ -876,7 +978,7 @@ type AttachContainerRequest struct {
 
 func (x *AttachContainerRequest) Reset() {
 	*x = AttachContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +990,7 @@ func (x *AttachContainerRequest) String() string {
 func (*AttachContainerRequest) ProtoMessage() {}
 
 func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1003,7 @@ func (x *AttachContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerRequest.ProtoReflect.Descriptor instead.
 func (*AttachContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AttachContainerRequest) GetMessage() isAttachContainerRequest_Message {
@@ -962,7 +1064,7 @@ type AttachOptions struct {
 
 func (x *AttachOptions) Reset() {
 	*x = AttachOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1076,7 @@ func (x *AttachOptions) String() string {
 func (*AttachOptions) ProtoMessage() {}
 
 func (x *AttachOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1089,7 @@ func (x *AttachOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachOptions.ProtoReflect.Descriptor instead.
 func (*AttachOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AttachOptions) GetReference() string {
@@ -1028,7 +1130,7 @@ type AttachContainerResponse struct {
 
 func (x *AttachContainerResponse) Reset() {
 	*x = AttachContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +1142,7 @@ func (x *AttachContainerResponse) String() string {
 func (*AttachContainerResponse) ProtoMessage() {}
 
 func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +1155,7 @@ func (x *AttachContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachContainerResponse.ProtoReflect.Descriptor instead.
 func (*AttachContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AttachContainerResponse) GetEvent() isAttachContainerResponse_Event {
@@ -1131,7 +1233,7 @@ type ExecContainerRequest struct {
 
 func (x *ExecContainerRequest) Reset() {
 	*x = ExecContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1245,7 @@ func (x *ExecContainerRequest) String() string {
 func (*ExecContainerRequest) ProtoMessage() {}
 
 func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1258,7 @@ func (x *ExecContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerRequest.ProtoReflect.Descriptor instead.
 func (*ExecContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExecContainerRequest) GetMessage() isExecContainerRequest_Message {
@@ -1229,7 +1331,7 @@ type ExecOptions struct {
 
 func (x *ExecOptions) Reset() {
 	*x = ExecOptions{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1343,7 @@ func (x *ExecOptions) String() string {
 func (*ExecOptions) ProtoMessage() {}
 
 func (x *ExecOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1356,7 @@ func (x *ExecOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecOptions.ProtoReflect.Descriptor instead.
 func (*ExecOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExecOptions) GetReference() string {
@@ -1337,7 +1439,7 @@ type ExecContainerResponse struct {
 
 func (x *ExecContainerResponse) Reset() {
 	*x = ExecContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1451,7 @@ func (x *ExecContainerResponse) String() string {
 func (*ExecContainerResponse) ProtoMessage() {}
 
 func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1464,7 @@ func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerResponse.ProtoReflect.Descriptor instead.
 func (*ExecContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExecContainerResponse) GetEvent() isExecContainerResponse_Event {
@@ -1439,7 +1541,7 @@ type StopContainerRequest struct {
 
 func (x *StopContainerRequest) Reset() {
 	*x = StopContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1553,7 @@ func (x *StopContainerRequest) String() string {
 func (*StopContainerRequest) ProtoMessage() {}
 
 func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1566,7 @@ func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerRequest.ProtoReflect.Descriptor instead.
 func (*StopContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopContainerRequest) GetReference() string {
@@ -1497,7 +1599,7 @@ type StopContainerResponse struct {
 
 func (x *StopContainerResponse) Reset() {
 	*x = StopContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1611,7 @@ func (x *StopContainerResponse) String() string {
 func (*StopContainerResponse) ProtoMessage() {}
 
 func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1624,7 @@ func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerResponse.ProtoReflect.Descriptor instead.
 func (*StopContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
 }
 
 // KillContainerRequest names a container.
@@ -1538,7 +1640,7 @@ type KillContainerRequest struct {
 
 func (x *KillContainerRequest) Reset() {
 	*x = KillContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1652,7 @@ func (x *KillContainerRequest) String() string {
 func (*KillContainerRequest) ProtoMessage() {}
 
 func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1665,7 @@ func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerRequest.ProtoReflect.Descriptor instead.
 func (*KillContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *KillContainerRequest) GetReference() string {
@@ -1589,7 +1691,7 @@ type KillContainerResponse struct {
 
 func (x *KillContainerResponse) Reset() {
 	*x = KillContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1703,7 @@ func (x *KillContainerResponse) String() string {
 func (*KillContainerResponse) ProtoMessage() {}
 
 func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1716,7 @@ func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerResponse.ProtoReflect.Descriptor instead.
 func (*KillContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
 }
 
 // RemoveContainerRequest names a container.
@@ -1630,7 +1732,7 @@ type RemoveContainerRequest struct {
 
 func (x *RemoveContainerRequest) Reset() {
 	*x = RemoveContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1744,7 @@ func (x *RemoveContainerRequest) String() string {
 func (*RemoveContainerRequest) ProtoMessage() {}
 
 func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1757,7 @@ func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveContainerRequest) GetReference() string {
@@ -1681,7 +1783,7 @@ type RemoveContainerResponse struct {
 
 func (x *RemoveContainerResponse) Reset() {
 	*x = RemoveContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1795,7 @@ func (x *RemoveContainerResponse) String() string {
 func (*RemoveContainerResponse) ProtoMessage() {}
 
 func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1808,7 @@ func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
 }
 
 // PublishPortsRequest says what else to publish.
@@ -1715,16 +1817,16 @@ type PublishPortsRequest struct {
 	// Name, id, or unique id prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// Ports, as -p.
-	Ports []*v1.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	Ports []*v11.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
 	// Addresses, as --publish-address.
-	Addresses     []*v1.AddressMapping `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Addresses     []*v11.AddressMapping `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishPortsRequest) Reset() {
 	*x = PublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1838,7 @@ func (x *PublishPortsRequest) String() string {
 func (*PublishPortsRequest) ProtoMessage() {}
 
 func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1851,7 @@ func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PublishPortsRequest) GetReference() string {
@@ -1759,14 +1861,14 @@ func (x *PublishPortsRequest) GetReference() string {
 	return ""
 }
 
-func (x *PublishPortsRequest) GetPorts() []*v1.PortMapping {
+func (x *PublishPortsRequest) GetPorts() []*v11.PortMapping {
 	if x != nil {
 		return x.Ports
 	}
 	return nil
 }
 
-func (x *PublishPortsRequest) GetAddresses() []*v1.AddressMapping {
+func (x *PublishPortsRequest) GetAddresses() []*v11.AddressMapping {
 	if x != nil {
 		return x.Addresses
 	}
@@ -1777,14 +1879,14 @@ func (x *PublishPortsRequest) GetAddresses() []*v1.AddressMapping {
 type PublishPortsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty if the container does not run.
-	Bindings      []*v1.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings      []*v11.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishPortsResponse) Reset() {
 	*x = PublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1898,7 @@ func (x *PublishPortsResponse) String() string {
 func (*PublishPortsResponse) ProtoMessage() {}
 
 func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,10 +1911,10 @@ func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
-func (x *PublishPortsResponse) GetBindings() []*v1.Binding {
+func (x *PublishPortsResponse) GetBindings() []*v11.Binding {
 	if x != nil {
 		return x.Bindings
 	}
@@ -1825,7 +1927,7 @@ type UnpublishPortsRequest struct {
 	// Name, id, or unique id prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// Each chooses what leads to these very container ports, and if given, from this host address and these host ports.
-	Ports []*v1.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	Ports []*v11.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
 	// Addresses of the host that are published whole.
 	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// True for everything.
@@ -1836,7 +1938,7 @@ type UnpublishPortsRequest struct {
 
 func (x *UnpublishPortsRequest) Reset() {
 	*x = UnpublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1950,7 @@ func (x *UnpublishPortsRequest) String() string {
 func (*UnpublishPortsRequest) ProtoMessage() {}
 
 func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1963,7 @@ func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UnpublishPortsRequest) GetReference() string {
@@ -1871,7 +1973,7 @@ func (x *UnpublishPortsRequest) GetReference() string {
 	return ""
 }
 
-func (x *UnpublishPortsRequest) GetPorts() []*v1.PortMapping {
+func (x *UnpublishPortsRequest) GetPorts() []*v11.PortMapping {
 	if x != nil {
 		return x.Ports
 	}
@@ -1901,7 +2003,7 @@ type UnpublishPortsResponse struct {
 
 func (x *UnpublishPortsResponse) Reset() {
 	*x = UnpublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2015,7 @@ func (x *UnpublishPortsResponse) String() string {
 func (*UnpublishPortsResponse) ProtoMessage() {}
 
 func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2028,7 @@ func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 // WaitContainerRequest names a container.
@@ -1940,7 +2042,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2054,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2067,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -1986,7 +2088,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2100,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2113,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -2032,7 +2134,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2146,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2159,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -2078,7 +2180,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2192,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2205,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -2124,7 +2226,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2238,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2251,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -2170,7 +2272,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2284,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2297,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -2222,7 +2324,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2234,7 +2336,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2247,7 +2349,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -2291,7 +2393,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2405,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2418,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -2337,7 +2439,12 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"\x12WatchEventsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
+	"\x13WatchEventsResponse\x12.\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\x8d\x01\n" +
 	"\x13RunContainerRequest\x125\n" +
 	"\x03run\x18\x01 \x01(\v2!.fairlead.container.v1.RunOptionsH\x00R\x03run\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
@@ -2461,7 +2568,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xe6\x0e\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xce\x0f\n" +
 	"\x10ContainerService\x12k\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
@@ -2479,7 +2586,8 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\x12m\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\x12g\n" +
 	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\x12]\n" +
-	"\bReadLogs\x12&.fairlead.container.v1.ReadLogsRequest\x1a'.fairlead.container.v1.ReadLogsResponse0\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\bReadLogs\x12&.fairlead.container.v1.ReadLogsRequest\x1a'.fairlead.container.v1.ReadLogsResponse0\x01\x12f\n" +
+	"\vWatchEvents\x12).fairlead.container.v1.WatchEventsRequest\x1a*.fairlead.container.v1.WatchEventsResponse0\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_container_service_proto_rawDescOnce sync.Once
@@ -2493,136 +2601,144 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
-	(*RunContainerRequest)(nil),       // 0: fairlead.container.v1.RunContainerRequest
-	(*RunOptions)(nil),                // 1: fairlead.container.v1.RunOptions
-	(*RunContainerResponse)(nil),      // 2: fairlead.container.v1.RunContainerResponse
-	(*CreateContainerRequest)(nil),    // 3: fairlead.container.v1.CreateContainerRequest
-	(*CreateContainerResponse)(nil),   // 4: fairlead.container.v1.CreateContainerResponse
-	(*Created)(nil),                   // 5: fairlead.container.v1.Created
-	(*ConnectNetworkRequest)(nil),     // 6: fairlead.container.v1.ConnectNetworkRequest
-	(*ConnectNetworkResponse)(nil),    // 7: fairlead.container.v1.ConnectNetworkResponse
-	(*DisconnectNetworkRequest)(nil),  // 8: fairlead.container.v1.DisconnectNetworkRequest
-	(*DisconnectNetworkResponse)(nil), // 9: fairlead.container.v1.DisconnectNetworkResponse
-	(*RenameContainerRequest)(nil),    // 10: fairlead.container.v1.RenameContainerRequest
-	(*RenameContainerResponse)(nil),   // 11: fairlead.container.v1.RenameContainerResponse
-	(*StartContainerRequest)(nil),     // 12: fairlead.container.v1.StartContainerRequest
-	(*StartContainerResponse)(nil),    // 13: fairlead.container.v1.StartContainerResponse
-	(*AttachContainerRequest)(nil),    // 14: fairlead.container.v1.AttachContainerRequest
-	(*AttachOptions)(nil),             // 15: fairlead.container.v1.AttachOptions
-	(*AttachContainerResponse)(nil),   // 16: fairlead.container.v1.AttachContainerResponse
-	(*ExecContainerRequest)(nil),      // 17: fairlead.container.v1.ExecContainerRequest
-	(*ExecOptions)(nil),               // 18: fairlead.container.v1.ExecOptions
-	(*ExecContainerResponse)(nil),     // 19: fairlead.container.v1.ExecContainerResponse
-	(*StopContainerRequest)(nil),      // 20: fairlead.container.v1.StopContainerRequest
-	(*StopContainerResponse)(nil),     // 21: fairlead.container.v1.StopContainerResponse
-	(*KillContainerRequest)(nil),      // 22: fairlead.container.v1.KillContainerRequest
-	(*KillContainerResponse)(nil),     // 23: fairlead.container.v1.KillContainerResponse
-	(*RemoveContainerRequest)(nil),    // 24: fairlead.container.v1.RemoveContainerRequest
-	(*RemoveContainerResponse)(nil),   // 25: fairlead.container.v1.RemoveContainerResponse
-	(*PublishPortsRequest)(nil),       // 26: fairlead.container.v1.PublishPortsRequest
-	(*PublishPortsResponse)(nil),      // 27: fairlead.container.v1.PublishPortsResponse
-	(*UnpublishPortsRequest)(nil),     // 28: fairlead.container.v1.UnpublishPortsRequest
-	(*UnpublishPortsResponse)(nil),    // 29: fairlead.container.v1.UnpublishPortsResponse
-	(*WaitContainerRequest)(nil),      // 30: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 31: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 32: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 33: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 34: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 35: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),           // 36: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 37: fairlead.container.v1.ReadLogsResponse
-	(*Input)(nil),                     // 38: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 39: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 40: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 41: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 42: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 43: fairlead.container.v1.Started
-	(*Output)(nil),                    // 44: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 45: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 46: fairlead.container.v1.NetworkAttachment
-	(*v1.PortMapping)(nil),            // 47: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),         // 48: fairlead.nat.v1.AddressMapping
-	(*v1.Binding)(nil),                // 49: fairlead.nat.v1.Binding
-	(*Container)(nil),                 // 50: fairlead.container.v1.Container
-	(*timestamppb.Timestamp)(nil),     // 51: google.protobuf.Timestamp
+	(*WatchEventsRequest)(nil),        // 0: fairlead.container.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),       // 1: fairlead.container.v1.WatchEventsResponse
+	(*RunContainerRequest)(nil),       // 2: fairlead.container.v1.RunContainerRequest
+	(*RunOptions)(nil),                // 3: fairlead.container.v1.RunOptions
+	(*RunContainerResponse)(nil),      // 4: fairlead.container.v1.RunContainerResponse
+	(*CreateContainerRequest)(nil),    // 5: fairlead.container.v1.CreateContainerRequest
+	(*CreateContainerResponse)(nil),   // 6: fairlead.container.v1.CreateContainerResponse
+	(*Created)(nil),                   // 7: fairlead.container.v1.Created
+	(*ConnectNetworkRequest)(nil),     // 8: fairlead.container.v1.ConnectNetworkRequest
+	(*ConnectNetworkResponse)(nil),    // 9: fairlead.container.v1.ConnectNetworkResponse
+	(*DisconnectNetworkRequest)(nil),  // 10: fairlead.container.v1.DisconnectNetworkRequest
+	(*DisconnectNetworkResponse)(nil), // 11: fairlead.container.v1.DisconnectNetworkResponse
+	(*RenameContainerRequest)(nil),    // 12: fairlead.container.v1.RenameContainerRequest
+	(*RenameContainerResponse)(nil),   // 13: fairlead.container.v1.RenameContainerResponse
+	(*StartContainerRequest)(nil),     // 14: fairlead.container.v1.StartContainerRequest
+	(*StartContainerResponse)(nil),    // 15: fairlead.container.v1.StartContainerResponse
+	(*AttachContainerRequest)(nil),    // 16: fairlead.container.v1.AttachContainerRequest
+	(*AttachOptions)(nil),             // 17: fairlead.container.v1.AttachOptions
+	(*AttachContainerResponse)(nil),   // 18: fairlead.container.v1.AttachContainerResponse
+	(*ExecContainerRequest)(nil),      // 19: fairlead.container.v1.ExecContainerRequest
+	(*ExecOptions)(nil),               // 20: fairlead.container.v1.ExecOptions
+	(*ExecContainerResponse)(nil),     // 21: fairlead.container.v1.ExecContainerResponse
+	(*StopContainerRequest)(nil),      // 22: fairlead.container.v1.StopContainerRequest
+	(*StopContainerResponse)(nil),     // 23: fairlead.container.v1.StopContainerResponse
+	(*KillContainerRequest)(nil),      // 24: fairlead.container.v1.KillContainerRequest
+	(*KillContainerResponse)(nil),     // 25: fairlead.container.v1.KillContainerResponse
+	(*RemoveContainerRequest)(nil),    // 26: fairlead.container.v1.RemoveContainerRequest
+	(*RemoveContainerResponse)(nil),   // 27: fairlead.container.v1.RemoveContainerResponse
+	(*PublishPortsRequest)(nil),       // 28: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 29: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 30: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 31: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 32: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 33: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 34: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 35: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 36: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 37: fairlead.container.v1.GetContainerResponse
+	(*ReadLogsRequest)(nil),           // 38: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 39: fairlead.container.v1.ReadLogsResponse
+	(*timestamppb.Timestamp)(nil),     // 40: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 41: fairlead.event.v1.Event
+	(*Input)(nil),                     // 42: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 43: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 44: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 45: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 46: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 47: fairlead.container.v1.Started
+	(*Output)(nil),                    // 48: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 49: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 50: fairlead.container.v1.NetworkAttachment
+	(*v11.PortMapping)(nil),           // 51: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 52: fairlead.nat.v1.AddressMapping
+	(*v11.Binding)(nil),               // 53: fairlead.nat.v1.Binding
+	(*Container)(nil),                 // 54: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
-	1,  // 0: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	38, // 1: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	39, // 2: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	40, // 3: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	41, // 4: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	42, // 5: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	43, // 6: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	44, // 7: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	45, // 8: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	39, // 9: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	41, // 10: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	42, // 11: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	5,  // 12: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	46, // 13: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
-	15, // 14: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	38, // 15: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	40, // 16: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	43, // 17: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	44, // 18: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	45, // 19: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	18, // 20: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	38, // 21: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	40, // 22: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	43, // 23: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	44, // 24: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	45, // 25: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	47, // 26: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	48, // 27: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	49, // 28: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	47, // 29: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	50, // 30: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	50, // 31: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	51, // 32: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	44, // 33: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	51, // 34: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	0,  // 35: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	3,  // 36: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	12, // 37: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	14, // 38: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	17, // 39: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	20, // 40: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	22, // 41: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	24, // 42: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	6,  // 43: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	8,  // 44: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	26, // 45: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	28, // 46: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	10, // 47: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	30, // 48: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	32, // 49: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	34, // 50: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	36, // 51: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	2,  // 52: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	4,  // 53: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	13, // 54: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	16, // 55: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	19, // 56: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	21, // 57: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	23, // 58: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	25, // 59: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	7,  // 60: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	9,  // 61: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	27, // 62: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	29, // 63: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	11, // 64: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	31, // 65: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	33, // 66: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	35, // 67: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	37, // 68: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	52, // [52:69] is the sub-list for method output_type
-	35, // [35:52] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	40, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	40, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	41, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	3,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
+	42, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	43, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	44, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	45, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	46, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	47, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	48, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	49, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	43, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	45, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	46, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	7,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
+	50, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	17, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
+	42, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	44, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	47, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	48, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	49, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	20, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	42, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	44, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	47, // 26: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	48, // 27: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	49, // 28: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	51, // 29: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	52, // 30: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	53, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	51, // 32: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	54, // 33: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	54, // 34: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	40, // 35: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	48, // 36: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	40, // 37: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	2,  // 38: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	5,  // 39: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	14, // 40: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	16, // 41: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	19, // 42: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 43: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	24, // 44: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	26, // 45: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	8,  // 46: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	10, // 47: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	28, // 48: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	30, // 49: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	12, // 50: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	32, // 51: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	34, // 52: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	36, // 53: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	38, // 54: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	0,  // 55: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	4,  // 56: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	6,  // 57: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	15, // 58: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	18, // 59: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	21, // 60: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 61: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	25, // 62: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	27, // 63: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	9,  // 64: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	11, // 65: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	29, // 66: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	31, // 67: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	13, // 68: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	33, // 69: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	35, // 70: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	37, // 71: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	39, // 72: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	1,  // 73: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	56, // [56:74] is the sub-list for method output_type
+	38, // [38:56] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -2633,47 +2749,47 @@ func file_fairlead_container_v1_container_service_proto_init() {
 	file_fairlead_container_v1_container_proto_init()
 	file_fairlead_container_v1_image_service_proto_init()
 	file_fairlead_container_v1_stream_proto_init()
-	file_fairlead_container_v1_container_service_proto_msgTypes[0].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*RunContainerRequest_Run)(nil),
 		(*RunContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[2].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*RunContainerResponse_Progress)(nil),
 		(*RunContainerResponse_Started)(nil),
 		(*RunContainerResponse_Output)(nil),
 		(*RunContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[4].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[6].OneofWrappers = []any{
 		(*CreateContainerResponse_Progress)(nil),
 		(*CreateContainerResponse_Created)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[14].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[16].OneofWrappers = []any{
 		(*AttachContainerRequest_Attach)(nil),
 		(*AttachContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[16].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[18].OneofWrappers = []any{
 		(*AttachContainerResponse_Started)(nil),
 		(*AttachContainerResponse_Output)(nil),
 		(*AttachContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*ExecContainerRequest_Exec)(nil),
 		(*ExecContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[19].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[21].OneofWrappers = []any{
 		(*ExecContainerResponse_Started)(nil),
 		(*ExecContainerResponse_Output)(nil),
 		(*ExecContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[20].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[36].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[22].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
 	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
 	ContainerService_ReadLogs_FullMethodName          = "/fairlead.container.v1.ContainerService/ReadLogs"
+	ContainerService_WatchEvents_FullMethodName       = "/fairlead.container.v1.ContainerService/WatchEvents"
 )
 
 // ContainerServiceClient is the client API for ContainerService service.
@@ -91,6 +92,9 @@ type ContainerServiceClient interface {
 	GetContainer(ctx context.Context, in *GetContainerRequest, opts ...grpc.CallOption) (*GetContainerResponse, error)
 	// ReadLogs answers what a container has written, and with `follow` what it goes on to write until it ends.
 	ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error)
+	// WatchEvents answers what happens to containers, in order. A reader that is slower than what happens is cut off with
+	// RESOURCE_EXHAUSTED.
+	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
 type containerServiceClient struct {
@@ -298,6 +302,25 @@ func (c *containerServiceClient) ReadLogs(ctx context.Context, in *ReadLogsReque
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_ReadLogsClient = grpc.ServerStreamingClient[ReadLogsResponse]
 
+func (c *containerServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[5], ContainerService_WatchEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEventsRequest, WatchEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
+
 // ContainerServiceServer is the server API for ContainerService service.
 // All implementations must embed UnimplementedContainerServiceServer
 // for forward compatibility.
@@ -351,6 +374,9 @@ type ContainerServiceServer interface {
 	GetContainer(context.Context, *GetContainerRequest) (*GetContainerResponse, error)
 	// ReadLogs answers what a container has written, and with `follow` what it goes on to write until it ends.
 	ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error
+	// WatchEvents answers what happens to containers, in order. A reader that is slower than what happens is cut off with
+	// RESOURCE_EXHAUSTED.
+	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedContainerServiceServer()
 }
 
@@ -411,6 +437,9 @@ func (UnimplementedContainerServiceServer) GetContainer(context.Context, *GetCon
 }
 func (UnimplementedContainerServiceServer) ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadLogs not implemented")
+}
+func (UnimplementedContainerServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
 }
 func (UnimplementedContainerServiceServer) mustEmbedUnimplementedContainerServiceServer() {}
 func (UnimplementedContainerServiceServer) testEmbeddedByValue()                          {}
@@ -692,6 +721,17 @@ func _ContainerService_ReadLogs_Handler(srv interface{}, stream grpc.ServerStrea
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_ReadLogsServer = grpc.ServerStreamingServer[ReadLogsResponse]
 
+func _ContainerService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainerServiceServer).WatchEvents(m, &grpc.GenericServerStream[WatchEventsRequest, WatchEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
+
 // ContainerService_ServiceDesc is the grpc.ServiceDesc for ContainerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -775,6 +815,11 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "ReadLogs",
 			Handler:       _ContainerService_ReadLogs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEvents",
+			Handler:       _ContainerService_WatchEvents_Handler,
 			ServerStreams: true,
 		},
 	},

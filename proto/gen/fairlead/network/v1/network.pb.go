@@ -500,7 +500,9 @@ type Endpoint struct {
 	// The host address that the network publishes ports on where none is given; empty means all of the host's.
 	HostBinding string `protobuf:"bytes,14,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
 	// True on an internal network: nothing can be published there.
-	Internal      bool `protobuf:"varint,15,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,15,opt,name=internal,proto3" json:"internal,omitempty"`
+	// The network's driver.
+	Driver        string `protobuf:"bytes,16,opt,name=driver,proto3" json:"driver,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -640,6 +642,13 @@ func (x *Endpoint) GetInternal() bool {
 	return false
 }
 
+func (x *Endpoint) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
 var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
@@ -696,7 +705,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
-	"\x04kept\x18\x05 \x01(\bR\x04kept\"\xfe\x03\n" +
+	"\x04kept\x18\x05 \x01(\bR\x04kept\"\x96\x04\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -715,7 +724,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x10gateway_priority\x18\f \x01(\x05R\x0fgatewayPriority\x12#\n" +
 	"\rfixed_address\x18\r \x01(\bR\ffixedAddress\x12!\n" +
 	"\fhost_binding\x18\x0e \x01(\tR\vhostBinding\x12\x1a\n" +
-	"\binternal\x18\x0f \x01(\bR\binternal*\\\n" +
+	"\binternal\x18\x0f \x01(\bR\binternal\x12\x16\n" +
+	"\x06driver\x18\x10 \x01(\tR\x06driver*\\\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +

@@ -7,9 +7,11 @@
 package networkv1
 
 import (
-	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -21,6 +23,107 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// WatchEventsRequest says from when to when.
+type WatchEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From when on, as far as it is remembered, which is the last 256 events of each service; absent means from now on.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// Until when; the stream ends then. Absent means until the client goes away.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchEventsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// WatchEventsResponse is one event.
+type WatchEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	Event         *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsResponse) Reset() {
+	*x = WatchEventsResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsResponse) ProtoMessage() {}
+
+func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchEventsResponse) GetEvent() *v1.Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
 
 // CreateNetworkRequest says what the network shall be.
 type CreateNetworkRequest struct {
@@ -53,7 +156,7 @@ type CreateNetworkRequest struct {
 
 func (x *CreateNetworkRequest) Reset() {
 	*x = CreateNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -65,7 +168,7 @@ func (x *CreateNetworkRequest) String() string {
 func (*CreateNetworkRequest) ProtoMessage() {}
 
 func (x *CreateNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[0]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -78,7 +181,7 @@ func (x *CreateNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNetworkRequest.ProtoReflect.Descriptor instead.
 func (*CreateNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateNetworkRequest) GetId() string {
@@ -176,7 +279,7 @@ type PoolSpec struct {
 
 func (x *PoolSpec) Reset() {
 	*x = PoolSpec{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -188,7 +291,7 @@ func (x *PoolSpec) String() string {
 func (*PoolSpec) ProtoMessage() {}
 
 func (x *PoolSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -201,7 +304,7 @@ func (x *PoolSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolSpec.ProtoReflect.Descriptor instead.
 func (*PoolSpec) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PoolSpec) GetSubnet() string {
@@ -243,7 +346,7 @@ type CreateNetworkResponse struct {
 
 func (x *CreateNetworkResponse) Reset() {
 	*x = CreateNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -255,7 +358,7 @@ func (x *CreateNetworkResponse) String() string {
 func (*CreateNetworkResponse) ProtoMessage() {}
 
 func (x *CreateNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -268,7 +371,7 @@ func (x *CreateNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNetworkResponse.ProtoReflect.Descriptor instead.
 func (*CreateNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateNetworkResponse) GetNetwork() *Network {
@@ -295,7 +398,7 @@ type EditNetworkRequest struct {
 
 func (x *EditNetworkRequest) Reset() {
 	*x = EditNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +410,7 @@ func (x *EditNetworkRequest) String() string {
 func (*EditNetworkRequest) ProtoMessage() {}
 
 func (x *EditNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +423,7 @@ func (x *EditNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditNetworkRequest.ProtoReflect.Descriptor instead.
 func (*EditNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EditNetworkRequest) GetReference() string {
@@ -362,7 +465,7 @@ type EditNetworkResponse struct {
 
 func (x *EditNetworkResponse) Reset() {
 	*x = EditNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +477,7 @@ func (x *EditNetworkResponse) String() string {
 func (*EditNetworkResponse) ProtoMessage() {}
 
 func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +490,7 @@ func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditNetworkResponse.ProtoReflect.Descriptor instead.
 func (*EditNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EditNetworkResponse) GetNetwork() *Network {
@@ -408,7 +511,7 @@ type DeleteNetworkRequest struct {
 
 func (x *DeleteNetworkRequest) Reset() {
 	*x = DeleteNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +523,7 @@ func (x *DeleteNetworkRequest) String() string {
 func (*DeleteNetworkRequest) ProtoMessage() {}
 
 func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +536,7 @@ func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteNetworkRequest) GetReference() string {
@@ -454,7 +557,7 @@ type DeleteNetworkResponse struct {
 
 func (x *DeleteNetworkResponse) Reset() {
 	*x = DeleteNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +569,7 @@ func (x *DeleteNetworkResponse) String() string {
 func (*DeleteNetworkResponse) ProtoMessage() {}
 
 func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +582,7 @@ func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteNetworkResponse) GetId() string {
@@ -498,7 +601,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -510,7 +613,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -523,7 +626,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
 }
 
 // ListNetworksResponse holds them.
@@ -537,7 +640,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +652,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +665,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -583,7 +686,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +698,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +711,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetNetworkRequest) GetReference() string {
@@ -629,7 +732,7 @@ type GetNetworkResponse struct {
 
 func (x *GetNetworkResponse) Reset() {
 	*x = GetNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +744,7 @@ func (x *GetNetworkResponse) String() string {
 func (*GetNetworkResponse) ProtoMessage() {}
 
 func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +757,7 @@ func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*GetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetNetworkResponse) GetNetwork() *Network {
@@ -673,7 +776,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +788,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,21 +801,21 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{13}
 }
 
 // DiagnoseResponse holds what was found.
 type DiagnoseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order of areas.
-	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	Findings      []*v11.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +827,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,10 +840,10 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
+func (x *DiagnoseResponse) GetFindings() []*v11.Finding {
 	if x != nil {
 		return x.Findings
 	}
@@ -751,7 +854,12 @@ var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\"\xc1\x04\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1dfairlead/event/v1/event.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"\x12WatchEventsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
+	"\x13WatchEventsResponse\x12.\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xc1\x04\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -809,7 +917,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xdf\x04\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xc3\x05\n" +
 	"\x0eNetworkService\x12W\n" +
 	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
 	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
@@ -817,7 +925,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
 	"\n" +
-	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
+	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponse\x12b\n" +
+	"\vWatchEvents\x12'.fairlead.network.v1.WatchEventsRequest\x1a(.fairlead.network.v1.WatchEventsResponse0\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
 	file_fairlead_network_v1_network_service_proto_rawDescOnce sync.Once
@@ -831,56 +940,65 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
-	(*CreateNetworkRequest)(nil),  // 0: fairlead.network.v1.CreateNetworkRequest
-	(*PoolSpec)(nil),              // 1: fairlead.network.v1.PoolSpec
-	(*CreateNetworkResponse)(nil), // 2: fairlead.network.v1.CreateNetworkResponse
-	(*EditNetworkRequest)(nil),    // 3: fairlead.network.v1.EditNetworkRequest
-	(*EditNetworkResponse)(nil),   // 4: fairlead.network.v1.EditNetworkResponse
-	(*DeleteNetworkRequest)(nil),  // 5: fairlead.network.v1.DeleteNetworkRequest
-	(*DeleteNetworkResponse)(nil), // 6: fairlead.network.v1.DeleteNetworkResponse
-	(*ListNetworksRequest)(nil),   // 7: fairlead.network.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 8: fairlead.network.v1.ListNetworksResponse
-	(*GetNetworkRequest)(nil),     // 9: fairlead.network.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),    // 10: fairlead.network.v1.GetNetworkResponse
-	(*DiagnoseRequest)(nil),       // 11: fairlead.network.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 12: fairlead.network.v1.DiagnoseResponse
-	nil,                           // 13: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 14: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 15: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 16: fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	(*Network)(nil),               // 17: fairlead.network.v1.Network
-	(*v1.Finding)(nil),            // 18: fairlead.host.v1.Finding
+	(*WatchEventsRequest)(nil),    // 0: fairlead.network.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),   // 1: fairlead.network.v1.WatchEventsResponse
+	(*CreateNetworkRequest)(nil),  // 2: fairlead.network.v1.CreateNetworkRequest
+	(*PoolSpec)(nil),              // 3: fairlead.network.v1.PoolSpec
+	(*CreateNetworkResponse)(nil), // 4: fairlead.network.v1.CreateNetworkResponse
+	(*EditNetworkRequest)(nil),    // 5: fairlead.network.v1.EditNetworkRequest
+	(*EditNetworkResponse)(nil),   // 6: fairlead.network.v1.EditNetworkResponse
+	(*DeleteNetworkRequest)(nil),  // 7: fairlead.network.v1.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil), // 8: fairlead.network.v1.DeleteNetworkResponse
+	(*ListNetworksRequest)(nil),   // 9: fairlead.network.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 10: fairlead.network.v1.ListNetworksResponse
+	(*GetNetworkRequest)(nil),     // 11: fairlead.network.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),    // 12: fairlead.network.v1.GetNetworkResponse
+	(*DiagnoseRequest)(nil),       // 13: fairlead.network.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 14: fairlead.network.v1.DiagnoseResponse
+	nil,                           // 15: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 16: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 17: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 18: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 20: fairlead.event.v1.Event
+	(*Network)(nil),               // 21: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 22: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	1,  // 0: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	13, // 1: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	14, // 2: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	15, // 3: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	17, // 4: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	16, // 5: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	17, // 6: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	17, // 7: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	17, // 8: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	18, // 9: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	11, // 10: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	0,  // 11: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	3,  // 12: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
-	5,  // 13: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	7,  // 14: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	9,  // 15: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	12, // 16: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	2,  // 17: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	4,  // 18: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
-	6,  // 19: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	8,  // 20: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	10, // 21: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	19, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	19, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	20, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	3,  // 3: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
+	15, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	16, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	17, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	21, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	18, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	21, // 9: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	21, // 10: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	21, // 11: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	22, // 12: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	13, // 13: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	2,  // 14: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 15: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
+	7,  // 16: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	9,  // 17: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	11, // 18: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 19: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	14, // 20: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	4,  // 21: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	6,  // 22: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
+	8,  // 23: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	10, // 24: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	12, // 25: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 26: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -889,15 +1007,15 @@ func file_fairlead_network_v1_network_service_proto_init() {
 		return
 	}
 	file_fairlead_network_v1_network_proto_init()
-	file_fairlead_network_v1_network_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_fairlead_network_v1_network_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_fairlead_network_v1_network_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_fairlead_network_v1_network_service_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

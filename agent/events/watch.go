@@ -1,0 +1,46 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+)
+
+// Watch sends events on, of a span of time whose ends may be absent, until that is over, ctx ends or send fails.
+func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp, send func(*eventv1.Event) error) error {
+	l := b.Listen(moment(since))
+	defer l.Close()
+	span := ctx
+	if until != nil {
+		var cancel context.CancelFunc
+		span, cancel = context.WithDeadline(ctx, until.AsTime())
+		defer cancel()
+	}
+	for {
+		e, err := l.Next(span)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil // the end of the span
+		case err != nil:
+			return err
+		case until != nil && e.Time.After(until.AsTime()):
+			continue // of those that were there already
+		}
+		if err := send(&eventv1.Event{Time: timestamppb.New(e.Time), Type: e.Type, Action: e.Action, Id: e.ID, Attributes: e.Attributes}); err != nil {
+			return err
+		}
+	}
+}
+
+func moment(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}

@@ -1,0 +1,200 @@
+package system
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/format"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+type eventsOptions struct {
+	since, until, format string
+	filters              []string
+}
+
+func newEvents(c *cli.CLI) *cobra.Command {
+	var o eventsOptions
+	cmd := &cobra.Command{
+		Use:   "events [OPTIONS]",
+		Short: "Show what happens to containers and networks, as it happens",
+		Long: `Show what happens to containers and networks, as it happens: create, start, kill, stop, die, oom, rename and destroy of containers,
+create, connect, disconnect, update and destroy of networks, and overlap where a route of the host comes to overlap a network.
+
+Only the last few hundred are remembered for --since, and none when the agent starts anew.
+
+Filters of one kind are alternatives, of several kinds all must fit: type=container|network, event=ACTION, container=NAME or ID,
+network=NAME or ID, image=NAME, label=KEY or label=KEY=VALUE (all of them must fit).
+
+A template for --format has .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes and .Scope.`,
+		Example: `  $ fairlead events --since 10m --filter type=network
+  2026-11-26T17:00:00.000000000Z network create 3f2a… (name=backend, type=bridge)`,
+		Args: cli.Exactly(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fits, err := parseEventFilter(o.filters)
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
+			}
+			return o.run(cmd.Context(), c, fits)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.since, "since", "", "Also what has happened since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
+	f.StringVar(&o.until, "until", "", "Only until `TIME`, and end then")
+	f.StringVar(&o.format, "format", "", "json, or a Go `TEMPLATE`")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	return cmd
+}
+
+// span reads --since and --until.
+func (o *eventsOptions) span(now time.Time) (since, until *timestamppb.Timestamp, err error) {
+	read := func(flag, text string) *timestamppb.Timestamp {
+		if text == "" || err != nil {
+			return nil
+		}
+		var t time.Time
+		t, err = cli.Moment(flag, text, now)
+		return timestamppb.New(t)
+	}
+	return read("--since", o.since), read("--until", o.until), err
+}
+
+func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.Event) bool) error {
+	since, until, err := o.span(c.Now())
+	if err != nil {
+		return err
+	}
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	return watch(ctx, cl, since, until, func(e *eventv1.Event) error {
+		if !fits(e) {
+			return nil
+		}
+		return o.print(c, e)
+	})
+}
+
+// together is how long an event waits for those that another service tells of at the same time, so that they are in order.
+const together = 30 * time.Millisecond
+
+// heard is an event, or the end of a stream of them.
+type heard struct {
+	event *eventv1.Event
+	err   error
+}
+
+// watch hands on the events of all services in the order of their times.
+func watch(ctx context.Context, cl *client.Client, since, until *timestamppb.Timestamp, show func(*eventv1.Event) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	all := make(chan heard)
+	receive := func(next func() (*eventv1.Event, error)) {
+		for {
+			e, err := next()
+			select {
+			case all <- heard{e, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	containers, err := cl.Containers.WatchEvents(ctx, &containerv1.WatchEventsRequest{Since: since, Until: until})
+	if err != nil {
+		return err
+	}
+	networks, err := cl.Networks.WatchEvents(ctx, &networkv1.WatchEventsRequest{Since: since, Until: until})
+	if err != nil {
+		return err
+	}
+	go receive(func() (*eventv1.Event, error) { m, err := containers.Recv(); return m.GetEvent(), err })
+	go receive(func() (*eventv1.Event, error) { m, err := networks.Recv(); return m.GetEvent(), err })
+	return merge(all, 2, show)
+}
+
+// merge hands on what some streams tell of, sorted by time as far as it comes together, until all have ended or one has failed.
+func merge(all <-chan heard, streams int, show func(*eventv1.Event) error) error {
+	var batch []*eventv1.Event
+	var due <-chan time.Time
+	flush := func() error {
+		slices.SortStableFunc(batch, func(a, b *eventv1.Event) int { return a.GetTime().AsTime().Compare(b.GetTime().AsTime()) })
+		for _, e := range batch {
+			if err := show(e); err != nil {
+				return err
+			}
+		}
+		batch, due = nil, nil
+		return nil
+	}
+	for streams > 0 {
+		select {
+		case h := <-all:
+			switch {
+			case h.err == io.EOF:
+				streams--
+			case h.err != nil:
+				if err := flush(); err != nil {
+					return err
+				}
+				return h.err
+			default:
+				if batch = append(batch, h.event); due == nil {
+					due = time.After(together)
+				}
+			}
+		case <-due:
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// event is one as a template sees it. The fields and their order are Docker's.
+type event struct {
+	Type     string
+	Action   string
+	Actor    actor
+	Scope    string `json:"scope"`
+	Time     int64  `json:"time"`
+	TimeNano int64  `json:"timeNano"`
+}
+
+type actor struct {
+	ID         string
+	Attributes map[string]string
+}
+
+func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event) error {
+	at := e.GetTime().AsTime()
+	if o.format != "" {
+		return format.Print(c.Out, o.format, "", event{}, []event{{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
+			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano()}})
+	}
+	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), e.GetType(), e.GetAction(), e.GetId(), attributesOf(e))
+	return nil
+}
+
+func attributesOf(e *eventv1.Event) string {
+	var out []string
+	for key, value := range e.GetAttributes() {
+		out = append(out, key+"="+value)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,81 @@
+package run
+
+import (
+	"maps"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+)
+
+// tell tells of something that has happened to a container; more are further attributes, names and values by turns.
+func (r *Runner) tell(c *container.Container, action string, more ...string) {
+	attributes := maps.Clone(c.Process.Labels)
+	if attributes == nil {
+		attributes = map[string]string{}
+	}
+	attributes["name"], attributes["image"] = c.Config.Name, c.Config.Image
+	for i := 0; i+1 < len(more); i += 2 {
+		attributes[more[i]] = more[i+1]
+	}
+	r.Events.Tell(events.Container, action, c.ID, attributes)
+}
+
+// tellOfNetworks tells that a container has come onto networks, or has left them.
+func (r *Runner) tellOfNetworks(action, uid string, endpoints []container.Endpoint) {
+	for _, e := range endpoints {
+		r.Events.Tell(events.Network, action, e.NetworkID, map[string]string{"container": uid, "name": e.NetworkName, "type": e.Driver})
+	}
+}
+
+// tellChanged tells which networks a container has left, and which it has come onto.
+func (r *Runner) tellChanged(uid string, before, after []container.Endpoint) {
+	r.tellOfNetworks("disconnect", uid, without(before, after))
+	r.tellOfNetworks("connect", uid, without(after, before))
+}
+
+func without(all, some []container.Endpoint) (out []container.Endpoint) {
+	in := map[string]bool{}
+	for _, e := range some {
+		in[e.NetworkID] = true
+	}
+	for _, e := range all {
+		if !in[e.NetworkID] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// tellLaunched tells of a launch that has succeeded, in Docker's order. One that fails leaves nothing to tell of.
+func (l *launch) tellLaunched() {
+	if l.initial == container.Launching {
+		l.r.tell(l.c, "create")
+	}
+	l.r.tellOfNetworks("connect", l.id, l.live.Endpoints)
+	l.r.tell(l.c, "start")
+}
+
+// tellSignal tells that a process gets a signal.
+func (r *Runner) tellSignal(uid string, sig syscall.Signal) {
+	if c, err := r.Store.GetContainer(uid); err == nil {
+		r.tell(c, "kill", "signal", strconv.Itoa(int(sig)))
+	}
+}
+
+// tellEnded tells of the end of a run, in Docker's order.
+func (r *Runner) tellEnded(c *container.Container, l *life, exit container.Exit) {
+	if c.Live != nil {
+		r.tellOfNetworks("disconnect", c.ID, c.Live.Endpoints)
+	}
+	if l.stopped.Load() {
+		r.tell(c, "stop")
+	}
+	if exit.OOM {
+		r.tell(c, "oom")
+	}
+	took := exit.At.Sub(c.StartedAt).Truncate(time.Second)
+	r.tell(c, "die", "exitCode", strconv.Itoa(exit.Code), "execDuration", strconv.Itoa(int(max(took, 0).Seconds())))
+}
