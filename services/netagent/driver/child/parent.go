@@ -71,8 +71,8 @@ func (d *Driver) baseOf(n network.Network) (kernel.Link, error) {
 		return kernel.Link{}, err
 	}
 	if p.VLAN == 0 {
-		return kernel.Link{}, fault.New(fault.Invalid, n.Subject(), "parent interface "+n.Parent+" is not there", fault.WithField("options"),
-			fault.WithHint("name a link of the host, or a VLAN of one as in eth0.10"))
+		return kernel.Link{}, fault.New(fault.Invalid, n.Subject(), "parent interface "+n.Parent+" is not there, and no VLAN either: invalid subinterface vlan name "+n.Parent+
+			", example formatting is eth0.10", fault.WithField("options"), fault.WithHint("name a link of the host, or a VLAN of one"))
 	}
 	link, ok, err := d.host.Link(p.Link)
 	if err != nil || !ok {

@@ -2,10 +2,18 @@
 package drivertest
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/testns"
@@ -93,12 +101,22 @@ func (b *bench) begin() []string {
 	return append(changes, restored...)
 }
 
-// state is what there is on the host that a driver may make, without what the kernel counts.
+// state is what there is on the host that a driver may make.
 func (b *bench) state() string {
 	b.Helper()
-	return b.Host.Run("sh", "-c", `ip -o link | sed 's/^[0-9]*: //; s/@.*//; s/:.*//' | sort; ip -o addr | grep -v fe80: | sed 's/^[0-9]*: //; s/valid_lft.*//' | sort
-ip route; ip -6 route | grep -v '^fe80\|^multicast'; ip neigh show nud permanent`)
+	shown := b.Host.Run("sh", "-c", "printf 'link\\naddr\\nroute\\nneigh show nud permanent\\n' | ip -o -batch - && ip -6 route")
+	var lines []string
+	for line := range strings.SplitSeq(shown, "\n") {
+		if line = uncounted.ReplaceAllString(line, ""); !strings.Contains(line, "fe80:") { // those come when the kernel is done
+			lines = append(lines, line)
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
+
+// uncounted is what the kernel numbers, counts, and finds out by itself.
+var uncounted = regexp.MustCompile(`^\d+: |(@\S+)?: <.*|\\.*|valid_lft.*| tentative| linkdown`)
 
 // endpoint is one that is asked for by the last numbers of its addresses.
 func (b *bench) endpoint(number int) network.Endpoint {
@@ -155,22 +173,33 @@ func (b *bench) inside(sb network.Sandbox, args ...string) string {
 	return b.Host.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
 }
 
-// says is an answer of a peer, or a failure in so many seconds.
-const says = `for i in $(seq 100); do
-  out=$(timeout 2 bash -c "</dev/tcp/$1/9" 2>&1)
-  case "$out" in *refused*) exit 0;; esac
-  sleep 0.05
-done
-echo "$1: $out"; exit 1`
-
 // reaches fails the test unless all these addresses answer in the sandbox.
 func (b *bench) reaches(sb network.Sandbox, addrs ...netip.Addr) {
 	b.Helper()
 	for _, a := range addrs {
-		if out, err := b.Host.Try("nsenter", "--net="+sb.NetnsPath, "--", "bash", "-c", says, "bash", a.String()); err != nil {
-			b.Errorf("%s does not reach %s: %v\n%s", sb.Endpoints[0].Interface, a, err, out)
+		var err error
+		for range patience { // an address may be tentative yet
+			if err = knock(sb, a, 2*time.Second); errors.Is(err, unix.ECONNREFUSED) {
+				break
+			}
+			time.Sleep(pause)
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			b.Errorf("%s does not reach %s: %v", sb.Endpoints[0].Interface, a, err)
 		}
 	}
+}
+
+// knock connects from a sandbox to a port that nobody listens on, which is refused by whoever is there.
+func knock(sb network.Sandbox, a netip.Addr, limit time.Duration) (err error) {
+	entered := kernel.InPinned(sb.NetnsPath, func(*kernel.Namespace) error {
+		var conn net.Conn
+		if conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(a, 9).String(), limit); err == nil {
+			_ = conn.Close()
+		}
+		return nil
+	})
+	return errors.Join(err, entered)
 }
 
 func addresses(sb network.Sandbox) []netip.Addr {
@@ -213,10 +242,13 @@ func (b *bench) asBefore(before string) {
 		if now = b.state(); now == before {
 			return
 		}
-		b.Host.Run("sleep", "0.05")
+		time.Sleep(pause)
 	}
 	b.Error(fmt.Sprintf("the host is now\n%s\nand was\n%s", now, before))
 }
 
-// patience is how often is looked for what the kernel does later.
-const patience = 100
+// How often is looked for what the kernel does later, and what is between.
+const (
+	patience = 100
+	pause    = 50 * time.Millisecond
+)
