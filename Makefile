@@ -17,9 +17,10 @@ UNITS   := $(wildcard deploy/systemd/fairlead*)
 # One package after the other: many start containers, and two at once would wait for each other.
 TEST_FLAGS ?= -p 1 -timeout 12m
 
-# What a virtual machine is to run, and the tests of it; without an expression, all.
+# What a virtual machine is to run, and the tests of it; without an expression, all. With another runtime, the founding stories.
 VM_TESTS ?= ./services/netagent/... ./services/natagent/... ./services/supervisor/... ./deploy/e2e
 VM_RUN   ?=
+VM_OTHER ?= TestStories/stories/one/s[0-9]
 
 .PHONY: help setup build install uninstall demo test vmtest bench lint proto proto-check fuzz clean
 
@@ -54,7 +55,10 @@ test: setup ## Runs every test, and ends with what passed, failed and was skippe
 	@$(GO) test -json $(TEST_FLAGS) ./... | .cache/report
 
 vmtest: setup ## Runs the tests that need a kernel on Debian's stock one, in a virtual machine with cgroups v2 (VM_RUN, VM_TESTS)
-	@deploy/vm/run -limit 60m -run '$(VM_RUN)' $(VM_TESTS)
+	@deploy/vm/run -limit 90m -run '$(VM_RUN)' $(VM_TESTS)
+	@FAIRLEAD_RUNTIME=runc deploy/vm/run -limit 30m -run '$(VM_OTHER)' ./deploy/e2e
+	@deploy/vm/run -limit 30m -sh 'make demo'
+	@$(GO) test -count=1 ./deploy/vm
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
