@@ -87,6 +87,8 @@ func (r *Resolver) local(q *query) []byte {
 		want = netip.Addr.Is4
 	case dns.TypeAAAA:
 		want = netip.Addr.Is6
+	case dns.TypeANY:
+		want = netip.Addr.IsValid
 	}
 	found, known := r.cfg.Names.Lookup(r.cfg.Owner, question.Name, want)
 	if !known {
@@ -100,8 +102,9 @@ func (r *Resolver) local(q *query) []byte {
 }
 
 func addressRecord(question dns.Question, a netip.Addr) dns.RR {
-	header := dns.RR_Header{Name: question.Name, Rrtype: question.Qtype, Class: dns.ClassINET, Ttl: ttl}
+	header := dns.RR_Header{Name: question.Name, Rrtype: dns.TypeAAAA, Class: dns.ClassINET, Ttl: ttl}
 	if a.Is4() {
+		header.Rrtype = dns.TypeA
 		return &dns.A{Hdr: header, A: a.AsSlice()}
 	}
 	return &dns.AAAA{Hdr: header, AAAA: a.AsSlice()}

@@ -33,7 +33,8 @@ func TestNamesOfOursAreAnsweredAndNeverPassedOn(t *testing.T) {
 		{"web", dns.TypeMX, ""},
 		{"web", dns.TypeSRV, ""},
 		{"web", dns.TypeTXT, ""},
-		{"web", dns.TypeANY, ""},
+		{"web", dns.TypeANY, "172.18.0.2"},
+		{"six", dns.TypeANY, "fd00::6"},
 		{"web", dns.TypeHTTPS, ""},
 	} {
 		for _, network := range []string{"udp", "tcp"} {
