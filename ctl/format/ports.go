@@ -26,9 +26,13 @@ func HostPort(b *natv1.Binding) string {
 	return net.JoinHostPort(b.GetHostIp(), HostPorts(b))
 }
 
-// HostPorts is a binding's host port, or run of ports: "8080", "10000-60000"; empty for a whole address.
+// HostPorts is a binding's host port, or run of ports: "8080", "10000-60000"; empty for a whole address, and for a port that is open at
+// the container's own.
 func HostPorts(b *natv1.Binding) string {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+		return ""
+	}
+	if b.GetHostPort() == 0 {
 		return ""
 	}
 	return ports(b.GetHostPort(), max(b.GetHostPort(), b.GetHostPortEnd()))
@@ -39,13 +43,13 @@ func ContainerPort(b *natv1.Binding) string {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 		return Protocol(b.GetProtocol())
 	}
-	return ports(b.GetContainerPort(), lastPort(b)) + "/" + Protocol(b.GetProtocol())
+	return ports(b.GetContainerPort(), LastPort(b)) + "/" + Protocol(b.GetProtocol())
 }
 
-// lastPort is the last container port of a binding.
-func lastPort(b *natv1.Binding) uint32 {
+// LastPort is the last container port of a binding.
+func LastPort(b *natv1.Binding) uint32 {
 	if b.GetHostPortEnd() == 0 {
-		return b.GetContainerPort()
+		return max(b.GetContainerPort(), b.GetContainerPortEnd())
 	}
 	return b.GetContainerPort() + b.GetHostPortEnd() - b.GetHostPort()
 }
@@ -107,8 +111,16 @@ func spans(bindings []*natv1.Binding, exposed []*containerv1.ExposedPort) []span
 		if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 			continue
 		}
-		bound[key{b.GetContainerPort(), lastPort(b), b.GetProtocol()}] = true
-		all = append(all, span{b.GetHostIp(), b.GetHostPort(), b.GetContainerPort(), lastPort(b), Protocol(b.GetProtocol()), From(b.GetSources())})
+		if k := (key{b.GetContainerPort(), LastPort(b), b.GetProtocol()}); b.GetHostPort() != 0 || !bound[k] {
+			bound[k] = true
+		} else {
+			continue // open over both families, which is told once
+		}
+		host := b.GetHostIp()
+		if b.GetHostPort() == 0 {
+			host = ""
+		}
+		all = append(all, span{host, b.GetHostPort(), b.GetContainerPort(), LastPort(b), Protocol(b.GetProtocol()), From(b.GetSources())})
 	}
 	for _, e := range exposed {
 		first, last := e.GetPort(), max(e.GetPort(), e.GetPortEnd())

@@ -74,9 +74,11 @@ func leadsTo(b *natv1.Binding, port uint32, proto string) (at string, ok bool) {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 		return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(port))), true
 	}
-	offset := port - b.GetContainerPort()
-	if format.Protocol(b.GetProtocol()) != proto || port < b.GetContainerPort() || offset > max(b.GetHostPortEnd(), b.GetHostPort())-b.GetHostPort() {
+	if format.Protocol(b.GetProtocol()) != proto || port < b.GetContainerPort() || port > format.LastPort(b) {
 		return "", false
 	}
-	return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(b.GetHostPort()+offset))), true
+	if b.GetHostPort() == 0 {
+		return format.HostPort(b), true
+	}
+	return net.JoinHostPort(b.GetHostIp(), strconv.Itoa(int(b.GetHostPort()+port-b.GetContainerPort()))), true
 }

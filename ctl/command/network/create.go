@@ -31,7 +31,7 @@ A subnet that is not given is taken from the default pools, where nothing else o
 grows in its place when its addresses run out; one of configured default-address-pools stays as large as they say. Options of bridge
 networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
 .bridge.inhibit_ipv4, .bridge.gateway_mode_ipv4 and _ipv6 (nat; nat-unprotected: others reach containers at their own addresses;
-isolated: with --internal, not even the host does), .bridge.trusted_host_interfaces (by these others do, names with colons between),
+routed: so too, but only by published ports and ICMP, and what leaves keeps its address; isolated: with --internal, not even the host does), .bridge.trusted_host_interfaces (by these others do, names with colons between),
 .host_ipv4 and .host_ipv6 (the address that what leaves takes), .driver.mtu and .container_iface_prefix.
 
 Containers of macvlan and ipvlan networks are on the LAN of a link of the host, their parent: parent=LINK, or LINK.VLAN, which

@@ -92,6 +92,10 @@ func addressOf(req *natv1.PublishRequest, field, s string) (netip.Addr, error) {
 func bindingsTo(all []publication.Binding) []*natv1.Binding {
 	out := make([]*natv1.Binding, 0, len(all))
 	for _, b := range all {
+		if b.Direct() {
+			out = append(out, directTo(b))
+			continue
+		}
 		out = append(out, &natv1.Binding{
 			Protocol: protocolTo(b.Protocol), HostIp: b.HostIP.String(), HostPort: uint32(b.HostPort),
 			ContainerIp: b.ContainerIP.String(), ContainerPort: uint32(b.ContainerPort),
@@ -99,6 +103,16 @@ func bindingsTo(all []publication.Binding) []*natv1.Binding {
 		})
 	}
 	return out
+}
+
+// directTo writes a port that is open at the container's own address: it has no host port.
+func directTo(b publication.Binding) *natv1.Binding {
+	all := netip.IPv4Unspecified()
+	if b.HostIP.Is6() {
+		all = netip.IPv6Unspecified()
+	}
+	return &natv1.Binding{Protocol: protocolTo(b.Protocol), HostIp: all.String(), ContainerIp: b.ContainerIP.String(),
+		ContainerPort: uint32(b.ContainerPort), ContainerPortEnd: uint32(b.HostPortEnd), Sources: b.Sources.Texts()}
 }
 
 func networkOf(n *natv1.GuardedNetwork) (*firewall.Network, error) {
@@ -112,18 +126,25 @@ func networkOf(n *natv1.GuardedNetwork) (*firewall.Network, error) {
 		out.Subnets = append(out.Subnets, p)
 	}
 	slices.SortFunc(out.Subnets, netip.Prefix.Compare)
-	for _, s := range n.GetOpenSubnets() {
-		p, err := netip.ParsePrefix(s)
-		if err != nil || !slices.Contains(out.Subnets, p) {
-			return nil, fault.Invalidf("network "+n.GetId(), "open_subnets", "%q is none of the network's subnets", s)
-		}
-		out.Open = append(out.Open, p)
-	}
+	var errOpen, errRouted, err4, err6 error
+	out.Open, errOpen = amongSubnets(out, "open_subnets", n.GetOpenSubnets())
+	out.Routed, errRouted = amongSubnets(out, "routed_subnets", n.GetRoutedSubnets())
 	out.Trusted = n.GetTrustedInterfaces()
-	var err4, err6 error
 	out.Source4, err4 = sourceOf(n, "source_ipv4", n.GetSourceIpv4(), netip.Addr.Is4)
 	out.Source6, err6 = sourceOf(n, "source_ipv6", n.GetSourceIpv6(), netip.Addr.Is6)
-	return out, errors.Join(err4, err6)
+	return out, errors.Join(errOpen, errRouted, err4, err6)
+}
+
+// amongSubnets reads some of a network's subnets.
+func amongSubnets(n *firewall.Network, field string, texts []string) (out []netip.Prefix, err error) {
+	for _, s := range texts {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || !slices.Contains(n.Subnets, p) {
+			return nil, fault.Invalidf("network "+n.ID, field, "%q is none of the network's subnets", s)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 func sourceOf(n *natv1.GuardedNetwork, field, s string, is func(netip.Addr) bool) (netip.Addr, error) {
@@ -145,6 +166,9 @@ func networkTo(n *firewall.Network) *natv1.GuardedNetwork {
 	}
 	for _, p := range n.Open {
 		out.OpenSubnets = append(out.OpenSubnets, p.String())
+	}
+	for _, p := range n.Routed {
+		out.RoutedSubnets = append(out.RoutedSubnets, p.String())
 	}
 	out.TrustedInterfaces = n.Trusted
 	if n.Source4.IsValid() {

@@ -5,7 +5,7 @@
 //   - guards, from the first Sync on: nothing from outside may speak to or from 127.0.0.0/8, nothing reaches a managed bridge
 //     but answers, traffic of the same bridge and what was published, nothing enters or leaves an internal network;
 //   - for each Network: masquerading of what leaves the host, and of hairpin connections;
-//   - for each Binding: the translation of the host's port to the container's.
+//   - for each Binding: the translation of the host's port to the container's, or the opening of the container's own.
 //
 // What a backend has put into the kernel stays when natagent ends. Package firewall/firewalltest has the suite that every
 // backend must pass. Host ports, sockets and the store are not a backend's business.
@@ -30,6 +30,7 @@ type Network struct {
 
 	Open    []netip.Prefix `json:",omitempty"` // those of Subnets whose containers anybody may reach at their own addresses
 	Trusted []string       `json:",omitempty"` // interfaces by which others may reach the containers so
+	Routed  []netip.Prefix `json:",omitempty"` // those that are not translated: bindings are direct, what leaves keeps its address, and ICMP enters
 	Source4 netip.Addr     // what leaves takes it; not valid: the address of the interface it leaves by
 	Source6 netip.Addr
 }

@@ -47,6 +47,9 @@ func wholes(p *Publication) ([]Want, error) {
 		case ip.Is6() && !p.IPv6.IsValid():
 			return nil, a.invalid("the container has no IPv6 address")
 		}
+		if routed, at := p.ownOf(ip); routed {
+			return nil, a.invalid("the container's network is routed, not translated: it is reached at %s, never at an address of the host", at)
+		}
 		from, ok := a.Sources.For(ip)
 		if !ok {
 			return nil, a.invalid("%s", noSource(ip, a.Sources))

@@ -22,6 +22,7 @@ type Want struct {
 	Run           bool        // all of First to Last, each leads to the container's port of its number
 	Outgoing      bool        // see Binding; only of a whole address
 	Sources       sources.Set // of all families of HostIPs
+	Direct        bool        // the host's address is the container's own; see Binding
 }
 
 // Whole tells whether a whole address is wanted.
@@ -57,26 +58,32 @@ func Plan(p *Publication, hostIPv6 bool) ([]Want, error) {
 		return nil, fault.Invalidf("container "+p.OwnerName, "ipv4_address",
 			"IPv4 address %s and IPv6 address %s are not of these families", p.IPv4, p.IPv6)
 	}
-	var fixed, open []Want
+	var fixed, open, direct []Want
 	for _, m := range p.Mappings {
 		wants, err := expand(p, m, hostIPv6)
 		if err != nil {
 			return nil, err
 		}
 		for _, w := range wants {
-			if !w.Fixed() {
+			switch {
+			case w.Direct:
+				direct = append(direct, w)
+			case !w.Fixed():
 				open = append(open, w)
-				continue
+			default:
+				fixed = append(fixed, w)
 			}
-			fixed = append(fixed, w)
 		}
 	}
 	fixed, err := withoutTwins(fixed)
 	if err != nil {
 		return nil, err
 	}
+	if direct, err = withoutCovered(direct); err != nil {
+		return nil, err
+	}
 	addresses, err := wholes(p)
-	return slices.Concat(fixed, open, addresses), err
+	return slices.Concat(fixed, direct, open, addresses), err
 }
 
 func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
@@ -88,15 +95,20 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return !p.isOwn(ip) })
+	ips = slices.DeleteFunc(ips, p.isOwn)
+	wants := directs(m, good.ctrPorts, own)
+	if len(ips) == 0 {
+		return wants, nil
+	}
 	if good.ctrPorts.len() == 1 {
-		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first, Sources: m.Sources}}, nil
+		return append(wants, Want{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+			ContainerPort: good.ctrPorts.first, Sources: m.Sources}), nil
 	}
 	if good.hostPorts == good.ctrPorts && good.ctrPorts.len() >= RunLength {
-		return []Want{{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first, Run: true, Sources: m.Sources}}, nil
+		return append(wants, Want{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+			ContainerPort: good.ctrPorts.first, Run: true, Sources: m.Sources}), nil
 	}
-	wants := make([]Want, 0, good.ctrPorts.len())
 	for i := range good.ctrPorts.len() {
 		w := Want{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i), Sources: m.Sources}
 		if good.hostPorts.first != 0 {
@@ -112,6 +124,12 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]Want, error) {
 // be reached by.
 func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]netip.Addr, error) {
 	if given.IsValid() {
+		if routed, at := p.ownOf(given); routed {
+			if !given.IsUnspecified() {
+				return nil, m.invalid("the container's network is routed, not translated: its ports are open at %s, not at an address of the host; leave that out", at)
+			}
+			given = at
+		}
 		if given.Is4() && !p.IPv4.IsValid() {
 			return nil, m.invalid("the container has no IPv4 address")
 		}
@@ -125,10 +143,10 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 	}
 	var ips []netip.Addr
 	if p.IPv4.IsValid() {
-		ips = append(ips, netip.IPv4Unspecified())
+		ips = append(ips, p.hostAll(netip.IPv4Unspecified()))
 	}
-	if p.IPv6.IsValid() && hostIPv6 {
-		ips = append(ips, netip.IPv6Unspecified())
+	if p.IPv6.IsValid() && (hostIPv6 || p.Routed6) {
+		ips = append(ips, p.hostAll(netip.IPv6Unspecified()))
 	}
 	if len(ips) == 0 {
 		return nil, m.invalid("the container has no address that the host can reach it at")

@@ -40,7 +40,7 @@ func (p Protocol) Number() uint8 {
 }
 
 // Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
-// address.
+// address; or a port, or a run of them, that is open at the container's own address.
 type Binding struct {
 	Protocol      Protocol
 	HostIP        netip.Addr // unspecified: all addresses of its family
@@ -54,6 +54,9 @@ type Binding struct {
 	// Sources are the networks that others may connect from; the host itself always may.
 	Sources sources.Set `json:",omitempty"`
 }
+
+// Direct tells whether the port is the container's own: clients connect to that, and nothing is translated.
+func (b Binding) Direct() bool { return b.HostIP == b.ContainerIP }
 
 // Whole tells whether all protocols and ports of the host's address are led to the container.
 func (b Binding) Whole() bool { return b.Protocol == All }
@@ -87,6 +90,8 @@ type Publication struct {
 	OwnerName string // for messages
 	IPv4      netip.Addr
 	IPv6      netip.Addr
+	Routed4   bool      `json:",omitempty"` // the address's network is not translated
+	Routed6   bool      `json:",omitempty"`
 	Mappings  []Mapping // as asked for
 	Addresses []Address `json:",omitempty"` // as asked for
 	Bindings  []Binding // as given, sorted

@@ -44,6 +44,56 @@ func text(plan []publication.Want) string {
 	return strings.Join(out, "; ")
 }
 
+// routed is a publication of a container whose network is not translated over some families.
+func routed(v4, v6 bool, mappings ...publication.Mapping) *publication.Publication {
+	p := of("10.0.0.2", "fd00::2", mappings...)
+	p.Routed4, p.Routed6 = v4, v6
+	return p
+}
+
+func TestPortsOfARoutedNetworkAreTheContainersOwn(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		p        *publication.Publication
+		hostIPv6 bool
+		want     string
+	}{
+		{"whatever the host's port", routed(true, true, tcp("", 8080, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
+		{"a host that listens on no IPv6", routed(true, true, tcp("", 0, 0, 80, 0)), false, "10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
+		{"one family", routed(false, true, tcp("", 8080, 0, 80, 0)), true, "0.0.0.0 8080-8080>80/tcp; fd00::2 80-80>80/tcp"},
+		{"one family, dynamic", routed(true, false, tcp("", 0, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp; :: 0-0>80/tcp"},
+		{"all of a family", routed(true, true, tcp("::", 0, 0, 80, 0)), true, "fd00::2 80-80>80/tcp"},
+		{"an address of the other family", routed(false, true, tcp("192.168.8.115", 0, 0, 80, 0)), true, "192.168.8.115 0-0>80/tcp"},
+		{"twice", routed(true, false, tcp("0.0.0.0", 1, 0, 80, 0), tcp("0.0.0.0", 2, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp"},
+		{"a short range", routed(true, false, tcp("0.0.0.0", 0, 0, 80, 81)), true, "10.0.0.2 80-80>80/tcp; 10.0.0.2 81-81>81/tcp"},
+		{"a long range and one of it", routed(true, false, tcp("0.0.0.0", 7, 0, 1050, 0), tcp("0.0.0.0", 0, 0, 1000, 1100)), true, "10.0.0.2 1000-1100>1000/tcp"},
+		{"the container's own address that is translated", of("10.0.0.2", "", tcp("10.0.0.2", 80, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp"},
+	} {
+		plan, err := publication.Plan(row.p, row.hostIPv6)
+		if got := text(plan); err != nil || got != row.want {
+			t.Errorf("%s: %q, %v; want %q", row.name, got, err, row.want)
+		}
+		for _, w := range plan {
+			for _, b := range w.Bindings(row.p, w.First) {
+				if w.Direct != (row.p.Routed4 && b.HostIP == row.p.IPv4 || row.p.Routed6 && b.HostIP == row.p.IPv6) || w.Direct && !b.Direct() {
+					t.Errorf("%s: %+v of %+v", row.name, b, w)
+				}
+			}
+		}
+	}
+	whole := routed(true, false)
+	whole.Addresses = []publication.Address{{HostIP: "192.168.8.115"}}
+	for want, p := range map[string]*publication.Publication{
+		"publish 127.0.0.1:8080:80/tcp: the container's network is routed, not translated: its ports are open at 10.0.0.2": routed(true, true, tcp("127.0.0.1", 8080, 0, 80, 0)),
+		"1010/tcp of the container is opened twice": routed(true, false, from("10.1.0.0/16", tcp("0.0.0.0", 0, 0, 1010, 0)), tcp("0.0.0.0", 0, 0, 1000, 1100)),
+		"it is reached at 10.0.0.2":                 whole,
+	} {
+		if _, err := publication.Plan(p, true); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
 func TestPlans(t *testing.T) {
 	for _, row := range []struct {
 		name     string

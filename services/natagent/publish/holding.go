@@ -17,7 +17,7 @@ type publicationOfPort struct {
 func (p *Publisher) remember(known *publication.Publication) {
 	p.enter(known)
 	for _, b := range known.Bindings {
-		if b.IsRun() || b.Whole() {
+		if b.IsRun() || b.Whole() || b.Direct() {
 			continue
 		}
 		p.unheld[holdKey{b.Protocol, b.Host()}] = publicationOfPort{owner: known.Owner, name: nameOf(known)}

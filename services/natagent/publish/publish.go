@@ -23,6 +23,8 @@ type Store interface {
 	Publications() []*publication.Publication
 	PutPublication(p *publication.Publication) error
 	DeletePublication(owner string) error
+	// Routed tells whether an address is in a network that is not translated.
+	Routed(addr netip.Addr) bool
 }
 
 // Firewall translates.
@@ -130,6 +132,7 @@ func (p *Publisher) plan(want *publication.Publication) ([]publication.Want, err
 	if !id.Valid(want.Owner) {
 		return nil, fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", want.Owner, id.Len)
 	}
+	want.Routed4, want.Routed6 = p.store.Routed(want.IPv4), p.store.Routed(want.IPv6)
 	return publication.Plan(want, want.IPv6.IsValid() && p.ports.IPv6())
 }
 

@@ -139,6 +139,9 @@ func (p *Publisher) forget(known *publication.Publication) {
 // enter puts what is published into the ledger.
 func (p *Publisher) enter(known *publication.Publication) {
 	for _, b := range known.Bindings {
+		if b.Direct() {
+			continue // no port of the host's
+		}
 		if b.IsRun() || b.Whole() {
 			p.ledger.TakeWide(known.Owner, nameOf(known), b)
 			continue

@@ -38,6 +38,10 @@ type reservation struct {
 func (p *Publisher) reserve(want *publication.Publication, plan []publication.Want, own map[holdKey]io.Closer) (*reservation, error) {
 	r := &reservation{p: p, want: want, own: own}
 	for _, w := range plan {
+		if w.Direct {
+			r.bindings = append(r.bindings, w.Bindings(want, w.First)...)
+			continue
+		}
 		if w.Run || w.Whole() {
 			if err := r.takeWide(w); err != nil {
 				return nil, errors.Join(err, r.undo())

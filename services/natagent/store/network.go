@@ -1,6 +1,9 @@
 package store
 
 import (
+	"net/netip"
+	"slices"
+
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 )
@@ -19,6 +22,16 @@ func (s *Store) Network(id string) (*firewall.Network, bool) {
 
 // Networks are all of them, by id. They must not be changed.
 func (s *Store) Networks() []*firewall.Network { return collect(s.networks, s.db) }
+
+// Routed tells whether an address is in a subnet that is not translated.
+func (s *Store) Routed(addr netip.Addr) bool {
+	for n := range s.networks.All(s.db.View()) {
+		if slices.ContainsFunc(n.Routed, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+			return true
+		}
+	}
+	return false
+}
 
 // PutNetwork stores a network.
 func (s *Store) PutNetwork(n *firewall.Network) error {

@@ -49,6 +49,9 @@ func content(n network.Network) string {
 	if w.GetInternal() {
 		text += " internal"
 	}
+	if w.GetRoutedSubnets() != nil {
+		text += " routed " + strings.Join(w.GetRoutedSubnets(), ",")
+	}
 	for _, more := range [][]string{w.GetOpenSubnets(), w.GetTrustedInterfaces(), {w.GetSourceIpv4() + w.GetSourceIpv6()}} {
 		if strings.Join(more, "") != "" {
 			text += " " + strings.Join(more, ",")
@@ -64,6 +67,9 @@ func wanted(n network.Network) *natv1.GuardedNetwork {
 	}
 	for _, p := range n.Open() {
 		g.OpenSubnets = append(g.OpenSubnets, p.String())
+	}
+	for _, p := range n.Untranslated() {
+		g.RoutedSubnets = append(g.RoutedSubnets, p.String())
 	}
 	g.TrustedInterfaces = n.TrustedInterfaces
 	if n.Source4.IsValid() {

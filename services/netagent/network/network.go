@@ -115,10 +115,14 @@ func (n Network) gatewayMode(p Pool) string {
 }
 
 // Open are the subnets whose containers anybody may reach at their own addresses.
-func (n Network) Open() []netip.Prefix {
-	var out []netip.Prefix
+func (n Network) Open() []netip.Prefix { return n.inMode(ModeUnprotected) }
+
+// Untranslated are the subnets whose containers are reached at their own addresses by their published ports, and leave with them.
+func (n Network) Untranslated() []netip.Prefix { return n.inMode(ModeRouted) }
+
+func (n Network) inMode(mode string) (out []netip.Prefix) {
 	for _, p := range n.Pools {
-		if n.gatewayMode(p) == ModeUnprotected {
+		if n.gatewayMode(p) == mode {
 			out = append(out, p.Subnet)
 		}
 	}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
 	"slices"
@@ -78,20 +79,19 @@ func setters() map[string]func(*Network, string) error {
 const (
 	ModeNAT         = "nat"
 	ModeUnprotected = "nat-unprotected" // also at their own addresses
+	ModeRouted      = "routed"          // only at their own addresses, by published ports: nothing is translated
 	ModeIsolated    = "isolated"        // the host neither: it has no address on the bridge
 )
 
 func gatewayMode(key string, where func(*Network) *string) func(*Network, string) error {
 	return func(n *Network, v string) error {
 		switch v {
-		case ModeNAT, ModeUnprotected, ModeIsolated:
+		case ModeNAT, ModeUnprotected, ModeRouted, ModeIsolated:
 			*where(n) = v
 			return nil
-		case "routed":
-			return badOption(key, v, "gateway mode routed is not to be had: use nat-unprotected, which reaches containers at their own addresses too")
 		}
 		return fault.New(fault.Invalid, "option "+key+"="+v, "failed to parse "+key+" value: "+v+" (unknown gateway mode "+v+")",
-			fault.WithField("options"), fault.WithHint("there are nat, nat-unprotected and isolated"))
+			fault.WithField("options"), fault.WithHint("there are nat, nat-unprotected, routed and isolated"))
 	}
 }
 
@@ -101,7 +101,18 @@ func (n Network) checkModes() error {
 		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network", fault.WithField("options"),
 			fault.WithHint("add --internal"))
 	}
-	return nil
+	untranslated := func(key string, value netip.Addr, mode string) error {
+		if !value.IsValid() || mode != ModeRouted || value.IsUnspecified() {
+			return nil
+		}
+		return badOption(key, value.String(), "nothing is translated in gateway mode 'routed', so no address of the host is used")
+	}
+	binding := n.GatewayMode4
+	if n.HostBinding.Is6() {
+		binding = n.GatewayMode6
+	}
+	return errors.Join(untranslated(OptSource4, n.Source4, n.GatewayMode4), untranslated(OptSource6, n.Source6, n.GatewayMode6),
+		untranslated(OptHostBinding, n.HostBinding, binding))
 }
 
 func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {

@@ -164,7 +164,7 @@ type Endpoint struct {
 	Internal                   bool   // on an internal network
 }
 
-// Binding is one host port that leads to one container port.
+// Binding is one host port that leads to one container port, or with the host port 0 one that is open at the container's own address.
 type Binding struct {
 	Protocol      Protocol
 	HostIP        string
@@ -172,8 +172,11 @@ type Binding struct {
 	ContainerIP   string
 	ContainerPort uint16
 	HostPortEnd   uint16 // the last port of a run; 0: there is just one
-	Outgoing      bool   // of a whole address: what the container sends out leaves as it
-	Sources       sources.Set
+
+	ContainerPortEnd uint16 // the last of a run that is open at the container's own address
+
+	Outgoing bool // of a whole address: what the container sends out leaves as it
+	Sources  sources.Set
 }
 
 // NameFiles is where the container's name files are on the host, and the host name it was started with.

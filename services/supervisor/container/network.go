@@ -189,6 +189,12 @@ func (c *Container) Republished() []PortMapping {
 		if b.Protocol == AllProtocols {
 			continue // it comes from the configuration
 		}
+		if b.HostPort == 0 {
+			if m, ok := c.opened(b); ok && !slices.Contains(out, m) {
+				out = append(out, m)
+			}
+			continue
+		}
 		addr, _ := netip.ParseAddr(b.HostIP) // natagent wrote it; what is not valid means all addresses
 		asked := slices.ContainsFunc(c.Config.Network.Publish, func(m PortMapping) bool { return m.HostIP == addr })
 		if addr.IsUnspecified() && !asked {
@@ -203,6 +209,25 @@ func (c *Container) Republished() []PortMapping {
 		}
 	}
 	return out
+}
+
+// opened is the mapping that a port which is open at the container's own address was asked for by; false if that is led to over the other
+// family too, as then its host port is known.
+func (c *Container) opened(b Binding) (PortMapping, bool) {
+	covers := func(proto Protocol, first, last uint16) bool {
+		return proto == b.Protocol && first <= b.ContainerPort && b.ContainerPort <= max(first, last)
+	}
+	if slices.ContainsFunc(c.Live.Bindings, func(o Binding) bool {
+		return o.HostPort != 0 && covers(o.Protocol, o.ContainerPort, o.ContainerPort+max(o.HostPort, o.HostPortEnd)-o.HostPort)
+	}) {
+		return PortMapping{}, false
+	}
+	for _, m := range c.Config.Network.Publish {
+		if covers(m.Protocol, m.ContainerPort, m.ContainerPortEnd) {
+			return m, true
+		}
+	}
+	return PortMapping{Protocol: b.Protocol, ContainerPort: b.ContainerPort, ContainerPortEnd: b.ContainerPortEnd}, true
 }
 
 // Ways are the endpoints where published ports lead: of those on bridges of networks that are not internal, by which IPv4 and IPv6 leave;

@@ -129,4 +129,14 @@ func TestPortsAreRepublishedOnTheSameHostPorts(t *testing.T) {
 	check("one that was asked for stays", container.PortMapping{Protocol: container.TCP, HostIP: all4, HostPort: 32768, ContainerPort: 80})
 	c.Live.Bindings = nil
 	check("nothing was published", c.Config.Network.Publish...)
+
+	asked := container.PortMapping{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}
+	c.Config.Network.Publish = []container.PortMapping{asked}
+	c.Live.Bindings = []container.Binding{{Protocol: container.TCP, HostIP: "0.0.0.0", HostPort: 8080, ContainerPort: 80}, {Protocol: container.TCP, HostIP: "::", ContainerPort: 80}}
+	check("one family is translated", asked)
+	c.Live.Bindings = c.Live.Bindings[1:]
+	check("none is translated", asked)
+	c.Config.Network.Publish = nil
+	c.Live.Bindings = []container.Binding{{Protocol: container.UDP, HostIP: "::", ContainerPort: 5000, ContainerPortEnd: 5100}}
+	check("nor asked for by number", container.PortMapping{Protocol: container.UDP, ContainerPort: 5000, ContainerPortEnd: 5100})
 }

@@ -123,7 +123,7 @@ func Bindings(in []*natv1.Binding) []container.Binding {
 	for _, b := range in {
 		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
 			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort()),
-			HostPortEnd: uint16(b.GetHostPortEnd()), Outgoing: b.GetOutgoing(), Sources: sources.Set(strings.Join(b.GetSources(), ","))})
+			HostPortEnd: uint16(b.GetHostPortEnd()), ContainerPortEnd: uint16(b.GetContainerPortEnd()), Outgoing: b.GetOutgoing(), Sources: sources.Set(strings.Join(b.GetSources(), ","))})
 	}
 	return out
 }
@@ -134,7 +134,7 @@ func ToBindings(in []container.Binding) []*natv1.Binding {
 	for _, b := range in {
 		out = append(out, &natv1.Binding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
 			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
-			HostPortEnd: uint32(b.HostPortEnd), Outgoing: b.Outgoing, Sources: b.Sources.Texts()})
+			HostPortEnd: uint32(b.HostPortEnd), ContainerPortEnd: uint32(b.ContainerPortEnd), Outgoing: b.Outgoing, Sources: b.Sources.Texts()})
 	}
 	return out
 }

@@ -34,6 +34,7 @@ func Run(t *testing.T, open Open) {
 	fw = open(t, tp.HostNS())
 	defer func() { _ = fw.Close() }()
 	restart(t, tp, fw)
+	withdrawDirect(t, tp, fw)
 	replace(t, tp, fw)
 	withdraw(t, tp, fw)
 	withdrawWide(t, tp, fw)
@@ -55,6 +56,7 @@ func bare(t *testing.T, tp *Topology) {
 func all(t *testing.T, tp *Topology) {
 	together(t, tp, Cases())
 	spoofs(t, tp, false)
+	pings(t, tp)
 }
 
 // together tries cases at the same time, as most of the time goes into waiting for what must not come.

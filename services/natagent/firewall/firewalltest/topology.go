@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
-// Topology is a host with four networks, and a machine outside that has routes to the containers' subnets through the host.
+// Topology is a host with several networks, and a machine outside that has routes to the containers' subnets through the host.
 //
 //	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, 10.1.0.9, fd01::1, fd01::7
 //	    10.1.0.3 fd01::3
@@ -22,6 +22,8 @@ import (
 //	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
 //	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (anybody may reach it; it leaves as 10.1.0.5)
+//	                         ├─ brR 10.10.6.1 fd10:6::1   j .2, k .3 (not translated)
+//	                         ├─ brM 10.10.7.1 fd10:7::1   m .2 (translated over IPv4 only)
 //	                         └─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no traffic between them)
 type Topology struct {
 	Host  *testns.NS
@@ -45,7 +47,9 @@ func State() firewall.State {
 	i.Internal, x.InterContainer = true, false
 	o.Open, o.Source4 = o.Subnets, netip.MustParseAddr("10.1.0.5")
 	x.Trusted = []string{"ext0"}
-	return firewall.State{Networks: []firewall.Network{a, b, i, x, o}, Bindings: bindings()}
+	r, m := network("R", "10.10.6.0/24", "fd10:6::/64"), network("M", "10.10.7.0/24", "fd10:7::/64")
+	r.Routed, m.Routed = r.Subnets, m.Subnets[1:]
+	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m}, Bindings: bindings()}
 }
 
 func bindings() []publication.Binding {
@@ -68,7 +72,7 @@ func bindings() []publication.Binding {
 	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
 	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
-	return slices.Concat(out, wide(), limited())
+	return slices.Concat(out, wide(), limited(), direct())
 }
 
 // wide are bindings of runs of ports and of whole addresses.
@@ -126,7 +130,7 @@ func NewTopology(t testing.TB) *Topology {
 		sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1
 		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done`)
 	tp.addOutside(t)
-	for i, name := range []string{"A", "B", "I", "X", "O"} {
+	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M"} {
 		script(tp.Host, fmt.Sprintf(`
 			ip link add br%[1]s type bridge
 			ip addr add 10.10.%[2]d.1/24 dev br%[1]s
@@ -138,7 +142,7 @@ func NewTopology(t testing.TB) *Topology {
 		name, bridge string
 		network, ip  int
 	}{{"a", "A", 1, 2}, {"b", "A", 1, 3}, {"rogue", "A", 1, 66}, {"c", "B", 2, 2}, {"g", "B", 2, 3},
-		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}} {
+		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}, {"j", "R", 6, 2}, {"k", "R", 6, 3}, {"m", "M", 7, 2}} {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
 	script(tp.nodes["g"], "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
@@ -205,7 +209,7 @@ func (tp *Topology) serve() {
 				tp.serveTCP(n.Listen("tcp"+family, fmt.Sprintf("%s:%d", any, port)), name)
 			}
 			tp.serveUDP(n.ListenPacket("udp"+family, any+":80"), name)
-			if name == "a" {
+			if name == "a" || name == "j" || name == "k" {
 				for _, port := range []string{"10000", "10050", "10100", "10101", "15050", "20000", "40000", "60000"} {
 					tp.serveUDP(n.ListenPacket("udp"+family, any+":"+port), name)
 				}

@@ -170,7 +170,7 @@ func (b *Backend) exchange(ctx context.Context, gone, fresh []publication.Bindin
 	return b.each(ctx, func(f family) (string, string) {
 		before := b.narrow(f, slices.Concat(gone, fresh))
 		after := before + narrowOf(f, fresh) - narrowOf(f, gone)
-		return natBatch(f, gone, fresh, after), natBatch(f, fresh, gone, before)
+		return natBatch(f, gone, fresh, after) + ownBatch(f, gone, fresh), natBatch(f, fresh, gone, before) + ownBatch(f, fresh, gone)
 	})
 }
 
@@ -180,7 +180,7 @@ func (b *Backend) narrow(f family, some []publication.Binding) (n int) {
 		return 0
 	}
 	for _, bind := range b.bindings {
-		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
+		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 && !bind.Direct() {
 			n += len(dnatRules(bind))
 		}
 	}
@@ -188,7 +188,7 @@ func (b *Backend) narrow(f family, some []publication.Binding) (n int) {
 }
 
 func narrowOf(f family, bindings []publication.Binding) (n int) {
-	for _, bind := range bindings {
+	for _, bind := range translated(bindings) {
 		if bind.HostIP.Is6() == f.v6 && place(bind) == 0 {
 			n += len(dnatRules(bind))
 		}
@@ -229,12 +229,12 @@ func (b *Backend) restore(ctx context.Context, f family, text string) error {
 // with all others in theirs: narrow is how many ports of one address there are then.
 func natBatch(f family, gone, fresh []publication.Binding, narrow int) string {
 	var text, wholes strings.Builder
-	for _, bind := range gone {
+	for _, bind := range translated(gone) {
 		if bind.HostIP.Is6() == f.v6 {
 			fmt.Fprintln(&text, removeRules(bind))
 		}
 	}
-	for _, bind := range fresh {
+	for _, bind := range translated(fresh) {
 		to := &text
 		if bind.Whole() {
 			to = &wholes

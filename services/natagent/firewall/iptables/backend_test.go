@@ -98,7 +98,10 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		})}},
 		"published_wide":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
 		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: limitedForms()},
-		"published_each":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
+		"routed":            {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })}, Bindings: ownForms()},
+		"routed_ipv6": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets[1:] })},
+			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
+		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachFlavour(t, func(t *testing.T, flavour string) {
@@ -120,6 +123,16 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// ownForms are ports that are open at containers' own addresses.
+func ownForms() []publication.Binding {
+	run := binding("web", "udp", "10.10.1.2:10000", "10.10.1.2:10000")
+	run.HostPortEnd = 10100
+	some := binding("db", "tcp", "10.10.1.3:5432", "10.10.1.3:5432")
+	some.Sources = "10.1.0.3/32,10.9.0.0/16"
+	return []publication.Binding{binding("web", "tcp", "10.10.1.2:80", "10.10.1.2:80"), run,
+		binding("web", "tcp", "[fd10:1::2]:80", "[fd10:1::2]:80"), some}
 }
 
 // withoutEmptyTables leaves out tables without rules, and chains of the kernel's, of which one flavour has more.

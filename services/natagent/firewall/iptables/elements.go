@@ -112,7 +112,7 @@ func removeRules(b publication.Binding) string {
 // bindingRules are the rules of all bindings of a family, in the order of the chain.
 func bindingRules(f family, bindings []publication.Binding) []string {
 	var at [3][]string
-	for _, b := range bindings {
+	for _, b := range translated(bindings) {
 		if b.HostIP.Is6() == f.v6 {
 			at[place(b)] = append(at[place(b)], dnatRules(b)...)
 		}

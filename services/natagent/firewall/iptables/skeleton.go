@@ -18,6 +18,7 @@ const (
 	chainUser = "FAIRLEAD-USER" // the user's own
 	chainFwd  = "FAIRLEAD-FWD"  // which bridges' packets are looked at
 	chainTo   = "FAIRLEAD-TO"   // what reaches containers
+	chainOwn  = "FAIRLEAD-OWN"  // a rule for each port that is open at a container's own address
 	chainFrom = "FAIRLEAD-FROM" // what leaves them
 )
 
@@ -46,7 +47,7 @@ func skeleton(f family, networks []firewall.Network) []table {
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
 		jumps:  []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
-		chains: []chain{{chainTo, toRules(f, networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
+		chains: []chain{{chainOwn, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
@@ -72,7 +73,7 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 }
 
 // toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
-// is new, direct access to container addresses above all, is dropped.
+// is new, direct access to container addresses above all, is dropped, but for what is open where nothing is translated.
 func toRules(f family, networks []firewall.Network) []string {
 	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
 	for _, n := range networks {
@@ -98,7 +99,15 @@ func toRules(f family, networks []firewall.Network) []string {
 			}
 		}
 	}
-	return append(rules, "-m conntrack --ctstate DNAT -j ACCEPT", "-j DROP")
+	rules = append(rules, "-m conntrack --ctstate DNAT -j ACCEPT")
+	for _, n := range networks {
+		for _, p := range n.Routed {
+			if p.Addr().Is6() == f.v6 && !n.Internal {
+				rules = append(rules, "-d "+p.String()+" -o "+n.Bridge+" -p "+f.icmp()+" -j ACCEPT")
+			}
+		}
+	}
+	return append(rules, "-j "+chainOwn, "-j DROP")
 }
 
 func fromRules(networks []firewall.Network) []string {
@@ -123,7 +132,7 @@ func postRules(f family, networks []firewall.Network) []string {
 		local = append(local, "-s "+loopback+" -o "+n.Bridge+f.masquerade())
 		bridges = append(bridges, "-o "+n.Bridge+" -j RETURN")
 		for _, p := range n.Subnets {
-			if p.Addr().Is6() != f.v6 || n.Internal {
+			if p.Addr().Is6() != f.v6 || n.Internal || slices.Contains(n.Routed, p) {
 				continue
 			}
 			hairpin = append(hairpin, "-s "+p.String()+" -o "+n.Bridge+" -m conntrack --ctstate DNAT"+f.masquerade())
@@ -153,7 +162,9 @@ func networkBatch(f family, networks []firewall.Network) string {
 }
 
 // ofBindings tells whether the chain's rules are those of published ports and addresses.
-func (c chain) ofBindings() bool { return c.name == chainDNAT || c.name == chainGone }
+func (c chain) ofBindings() bool {
+	return c.name == chainDNAT || c.name == chainGone || c.name == chainOwn
+}
 
 // write writes the chains of a table anew.
 func (t table) write(text *strings.Builder) {
@@ -174,6 +185,14 @@ func (c chain) fill(text *strings.Builder) {
 	for _, r := range c.rules {
 		text.WriteString("-A " + c.name + " " + r + "\n")
 	}
+}
+
+// icmp is the protocol of pings, as iptables-save shows it.
+func (f family) icmp() string {
+	if f.v6 {
+		return "ipv6-icmp"
+	}
+	return "icmp"
 }
 
 // source is the address that a network's traffic of the family leaves as; not valid without one.

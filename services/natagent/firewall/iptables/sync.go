@@ -55,7 +55,10 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 			switch c.name {
 			case chainDNAT:
 				c.rules = bindingRules(f, bindings)
-				same = samePorts(f, present[c.name], c.rules, bindings, change)
+				same = samePorts(f, present[c.name], c.rules, bindings, parseBinding, change) && inOrder(f, present[c.name])
+			case chainOwn:
+				c.rules = ownRulesOf(f, bindings)
+				same = samePorts(f, present[c.name], c.rules, bindings, parseOwn, change)
 			case chainGone:
 				c.rules = leavingRules(f, bindings)
 				same = len(lacking(c.rules, present[c.name])) == 0 && len(present[c.name]) == len(c.rules)
@@ -101,28 +104,30 @@ func letThroughIn(t table) []string {
 	return []string{"FORWARD", "DOCKER-USER"}
 }
 
-// samePorts tells whether the rules of ports need not be written, and notes what is missing and what is too much. Their
-// order does not matter but that one address comes before all.
-func samePorts(f family, have, want []string, bindings []publication.Binding, change *firewall.Change) bool {
+// samePorts tells whether the rules of ports need not be written but for their order, and notes what is missing and what is too much.
+func samePorts(f family, have, want []string, bindings []publication.Binding, parse parser, change *firewall.Change) bool {
 	missing, extra := lacking(want, have), lacking(have, want)
 	change.Added += len(missing)
 	if len(extra) > 0 {
-		change.Removed = append(change.Removed, leadElsewhere(f, extra, bindings)...)
+		change.Removed = append(change.Removed, leadElsewhere(f, extra, bindings, parse)...)
 	}
-	return len(missing) == 0 && len(extra) == 0 && inOrder(f, have)
+	return len(missing) == 0 && len(extra) == 0
 }
+
+// parser reads a binding's rule back; ok is false for rules of another form.
+type parser func(f family, rule string) (b publication.Binding, ok bool)
 
 // leadElsewhere are the ports of some rules that do not lead where they should. A port that does, though its rule is written
 // in another way, with another name or as another version of iptables prints it, is not among them: its connections must
 // not be cut.
-func leadElsewhere(f family, rules []string, bindings []publication.Binding) (out []publication.Binding) {
+func leadElsewhere(f family, rules []string, bindings []publication.Binding, parse parser) (out []publication.Binding) {
 	right := make(map[publication.Binding]bool, len(bindings))
 	for _, b := range bindings {
 		b.OwnerName, b.Sources = "", ""
 		right[b] = true
 	}
 	for _, rule := range rules {
-		bind, ok := parseBinding(f, rule)
+		bind, ok := parse(f, rule)
 		nameless := bind
 		nameless.OwnerName = ""
 		if ok && !right[nameless] {

@@ -83,10 +83,14 @@ func networkElements(n *firewall.Network) []element {
 // subnetElements are those of a subnet of a network that is not internal.
 func subnetElements(n *firewall.Network, name string, p netip.Prefix) []element {
 	hair, open, masq, source, as := setHair4, setOpen4, setMasq4, mapSource4, n.Source4
+	ping := setPing4
 	if p.Addr().Is6() {
-		hair, open, masq, source, as = setHair6, setOpen6, setMasq6, mapSource6, n.Source6
+		hair, open, masq, source, as, ping = setHair6, setOpen6, setMasq6, mapSource6, n.Source6, setPing6
 	}
 	first, last := string(p.Addr().AsSlice()), lastOf(p)
+	if slices.Contains(n.Routed, p) {
+		return []element{{set: ping, key: name + first, keyEnd: name + string(last.AsSlice())}}
+	}
 	out := []element{{set: hair, key: name + first, keyEnd: name + string(last.AsSlice())}}
 	if slices.Contains(n.Open, p) {
 		out = append(out, element{set: open, key: name + first, keyEnd: name + string(last.AsSlice())})
@@ -117,6 +121,9 @@ func lastOf(p netip.Prefix) netip.Addr {
 
 // elementsOf are those of a binding.
 func elementsOf(b publication.Binding) []element {
+	if b.Direct() {
+		return append([]element{ownElement(b)}, limitElements(b)...)
+	}
 	if b.IsRun() || b.Whole() {
 		return append(wideElements(b), limitElements(b)...)
 	}
@@ -143,6 +150,9 @@ func bindingElement(b publication.Binding) element {
 // binding reads a published port's element back; ok is false for elements of other sets.
 func (e element) binding() (b publication.Binding, ok bool) {
 	if b, ok = e.wideBinding(); ok {
+		return b, true
+	}
+	if b, ok = e.ownBinding(); ok {
 		return b, true
 	}
 	addr := map[string]int{mapPub4: 4, mapPub6: 16, mapPub4Any: 0, mapPub6Any: 0}

@@ -35,7 +35,12 @@ func TestEveryBindingIsReadBackFromItsElement(t *testing.T) {
 				b.HostIP = netip.IPv4Unspecified()
 			}
 		}
-		switch rapid.SampledFrom([]string{"port", "run", "address"}).Draw(t, "form") {
+		switch rapid.SampledFrom([]string{"port", "run", "address", "own port", "own run"}).Draw(t, "form") {
+		case "own run":
+			b.HostPortEnd = rapid.Uint16Range(max(b.HostPort, 1), 65535).Draw(t, "end")
+			fallthrough
+		case "own port":
+			b.HostIP, b.ContainerPort = b.ContainerIP, b.HostPort
 		case "run":
 			b.HostPort = max(b.HostPort, 1)
 			b.HostPortEnd, b.ContainerPort = rapid.Uint16Range(b.HostPort, 65535).Draw(t, "end"), b.HostPort

@@ -145,6 +145,18 @@ func (f family) limit(limited, from string, address, port bool) []expr.Any {
 		key, one(f.address(f.saddr, word(next))), notIn(from), drop())
 }
 
+// opened lets through what is addressed to an address, protocol and port in a set.
+func (f family) opened(set string) []expr.Any {
+	key, _ := f.key(true, true)
+	return rule(f.only(), key, in(set), accept())
+}
+
+// pings lets ICMP through to what is in a set of bridges with subnets.
+func (f family) pings(set string, proto byte) []expr.Any {
+	return rule(f.only(), one(load(expr.MetaKeyL4PROTO, reg1)), one(equal([]byte{proto})),
+		one(load(expr.MetaKeyOIFNAME, reg1)), one(f.address(f.daddr, reg2)), in(set), accept())
+}
+
 // dnat looks up protocol and port, and with exact the address too, and translates to what it finds.
 func (f family) dnat(set string, exact bool) []expr.Any {
 	key, _ := f.key(exact, true)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // TableName is the name of the table, family inet, that is ours.
@@ -36,6 +37,12 @@ const (
 	mapSource6  = "source6" //
 	setOpen4    = "open4"   // bridge . a subnet that anybody may reach
 	setOpen6    = "open6"   //
+	setPing4    = "ping4"   // bridge . a subnet that is not translated, which ICMP reaches
+	setPing6    = "ping6"   //
+	setOwn4     = "own4"    // address . protocol . port of a container in such a subnet, open
+	setOwn6     = "own6"    //
+	setOwnRun4  = "ownrun4" // address . protocol . ports
+	setOwnRun6  = "ownrun6" //
 
 	// What of the above only some may reach, and who: for each of the three kinds of key a set of such keys, and one of keys with sources.
 	setLimit4     = "limit4"     // address . protocol . ports
@@ -103,6 +110,12 @@ func sets(t *nftables.Table) []*nftables.Set {
 		address(mapSource6, ip6, true, ip6),
 		interval(setOpen4, name, ip4),
 		interval(setOpen6, name, ip6),
+		interval(setPing4, name, ip4),
+		interval(setPing6, name, ip6),
+		{Table: t, Name: setOwn4, KeyType: concat(ip4, proto, port), Concatenation: true},
+		{Table: t, Name: setOwn6, KeyType: concat(ip6, proto, port), Concatenation: true},
+		interval(setOwnRun4, ip4, proto, port),
+		interval(setOwnRun6, ip6, proto, port),
 		interval(setLimit4, ip4, proto, port),
 		interval(setLimit6, ip6, proto, port),
 		interval(setLimit4Any, proto, port),
@@ -211,7 +224,8 @@ func toBridgeSNATRules() [][]expr.Any {
 }
 
 // toBridgeRules decide what reaches containers. That a connection was translated shows that its port is published, so no
-// rule for single ports is needed; all else that is new, direct access to container addresses above all, is dropped.
+// rule for single ports is needed, but where nothing is translated; all else that is new, direct access to container addresses
+// above all, is dropped.
 func toBridgeRules() [][]expr.Any {
 	return append(knownConnections(),
 		rule([]expr.Any{load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg2)}, in(setICC), accept()),
@@ -220,6 +234,14 @@ func toBridgeRules() [][]expr.Any {
 		rule(ipv4().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv4().address(ipv4().daddr, reg2)), in(setOpen4), accept()),
 		rule(ipv6().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv6().address(ipv6().daddr, reg2)), in(setOpen6), accept()),
 		rule(ct(expr.CtKeySTATUS, statusDNAT), accept()),
+		ipv4().pings(setPing4, unix.IPPROTO_ICMP),
+		ipv6().pings(setPing6, unix.IPPROTO_ICMPV6),
+		ipv4().limit(setLimit4, setFrom4, true, true),
+		ipv6().limit(setLimit6, setFrom6, true, true),
+		ipv4().opened(setOwn4),
+		ipv6().opened(setOwn6),
+		ipv4().opened(setOwnRun4),
+		ipv6().opened(setOwnRun6),
 		drop(),
 	)
 }

@@ -257,9 +257,9 @@ type Binding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The transport.
 	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
-	// The host address, "0.0.0.0" or "::" when it is all of that family's.
+	// The host address, "0.0.0.0" or "::" when it is all of that family's, and when nothing is translated (see host_port).
 	HostIp string `protobuf:"bytes,2,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	// The host port; 0 for a whole address.
+	// The host port; 0 for a whole address, and for a port that is open at the container's own address (gateway mode routed).
 	HostPort uint32 `protobuf:"varint,3,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
 	// The container's address.
 	ContainerIp string `protobuf:"bytes,4,opt,name=container_ip,json=containerIp,proto3" json:"container_ip,omitempty"`
@@ -270,9 +270,11 @@ type Binding struct {
 	// True if what the container sends out leaves as host_ip; only of a whole address.
 	Outgoing bool `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
 	// The networks in CIDR form that others may connect from, sorted; none means from everywhere.
-	Sources       []string `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sources []string `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
+	// The last of a run of ports that are open at the container's own address; 0 if there is one only.
+	ContainerPortEnd uint32 `protobuf:"varint,9,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Binding) Reset() {
@@ -361,6 +363,13 @@ func (x *Binding) GetSources() []string {
 	return nil
 }
 
+func (x *Binding) GetContainerPortEnd() uint32 {
+	if x != nil {
+		return x.ContainerPortEnd
+	}
+	return 0
+}
+
 // Publication is all that one owner has published.
 type Publication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -447,7 +456,10 @@ type GuardedNetwork struct {
 	// The host address that what leaves over IPv4 takes; empty means that of the interface it leaves by. Only with masquerade.
 	SourceIpv4 string `protobuf:"bytes,9,opt,name=source_ipv4,json=sourceIpv4,proto3" json:"source_ipv4,omitempty"`
 	// The same over IPv6.
-	SourceIpv6    string `protobuf:"bytes,10,opt,name=source_ipv6,json=sourceIpv6,proto3" json:"source_ipv6,omitempty"`
+	SourceIpv6 string `protobuf:"bytes,10,opt,name=source_ipv6,json=sourceIpv6,proto3" json:"source_ipv6,omitempty"`
+	// Those of the subnets that are not translated: what leaves keeps its address, published ports are open at the containers' own
+	// addresses, and so is ICMP (gateway mode routed).
+	RoutedSubnets []string `protobuf:"bytes,11,rep,name=routed_subnets,json=routedSubnets,proto3" json:"routed_subnets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,6 +564,13 @@ func (x *GuardedNetwork) GetSourceIpv6() string {
 	return ""
 }
 
+func (x *GuardedNetwork) GetRoutedSubnets() []string {
+	if x != nil {
+		return x.RoutedSubnets
+	}
+	return nil
+}
+
 var File_fairlead_nat_v1_publication_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
@@ -568,7 +587,7 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\x0eAddressMapping\x12\x17\n" +
 	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12#\n" +
 	"\rincoming_only\x18\x02 \x01(\bR\fincomingOnly\x12\x18\n" +
-	"\asources\x18\x03 \x03(\tR\asources\"\x9a\x02\n" +
+	"\asources\x18\x03 \x03(\tR\asources\"\xc8\x02\n" +
 	"\aBinding\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
@@ -577,12 +596,13 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12\"\n" +
 	"\rhost_port_end\x18\x06 \x01(\rR\vhostPortEnd\x12\x1a\n" +
 	"\boutgoing\x18\a \x01(\bR\boutgoing\x12\x18\n" +
-	"\asources\x18\b \x03(\tR\asources\"x\n" +
+	"\asources\x18\b \x03(\tR\asources\x12,\n" +
+	"\x12container_port_end\x18\t \x01(\rR\x10containerPortEnd\"x\n" +
 	"\vPublication\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x124\n" +
-	"\bbindings\x18\x03 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xcb\x02\n" +
+	"\bbindings\x18\x03 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xf2\x02\n" +
 	"\x0eGuardedNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +
@@ -598,7 +618,8 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"sourceIpv4\x12\x1f\n" +
 	"\vsource_ipv6\x18\n" +
 	" \x01(\tR\n" +
-	"sourceIpv6*m\n" +
+	"sourceIpv6\x12%\n" +
+	"\x0erouted_subnets\x18\v \x03(\tR\rroutedSubnets*m\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +

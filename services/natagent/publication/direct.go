@@ -1,0 +1,67 @@
+package publication
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// ownOf tells whether the container's network of an address's family is not translated, and the container's own address of it.
+func (p *Publication) ownOf(family netip.Addr) (routed bool, at netip.Addr) {
+	if family.Is6() {
+		return p.Routed6 && p.IPv6.IsValid(), p.IPv6
+	}
+	return p.Routed4 && p.IPv4.IsValid(), p.IPv4
+}
+
+// isOwn tells whether an address is one of the container's own that others connect to.
+func (p *Publication) isOwn(ip netip.Addr) bool {
+	routed, at := p.ownOf(ip)
+	return routed && ip == at
+}
+
+// hostAll is where others connect to the container over a family: at all of the host's addresses, or at the container's own.
+func (p *Publication) hostAll(unspecified netip.Addr) netip.Addr {
+	if routed, at := p.ownOf(unspecified); routed {
+		return at
+	}
+	return unspecified
+}
+
+// directs are the wants of a mapping at the container's own addresses. What it says of the host's ports means nothing there.
+func directs(m Mapping, ports span, own []netip.Addr) (wants []Want) {
+	for _, ip := range own {
+		w := Want{Mapping: m, Protocol: m.Protocol, HostIPs: []netip.Addr{ip}, Sources: m.Sources, Direct: true}
+		if ports.len() >= RunLength {
+			w.First, w.Last, w.ContainerPort, w.Run = ports.first, ports.last, ports.first, true
+			wants = append(wants, w)
+			continue
+		}
+		for i := range ports.len() {
+			w.First = ports.first + uint16(i)
+			w.Last, w.ContainerPort = w.First, w.First
+			wants = append(wants, w)
+		}
+	}
+	return wants
+}
+
+// withoutCovered drops wants at the container's own addresses that others say too: two host ports of one container port are one there.
+func withoutCovered(direct []Want) ([]Want, error) {
+	slices.SortStableFunc(direct, func(a, b Want) int { return cmp.Compare(b.Last-b.First, a.Last-a.First) })
+	var out []Want
+next:
+	for _, w := range direct {
+		for _, o := range out {
+			switch {
+			case !w.clashes(o):
+			case o.First <= w.First && w.Last <= o.Last && o.Sources == w.Sources:
+				continue next
+			default:
+				return nil, w.Mapping.invalid("port %d/%s of the container is opened twice, by %s too", max(w.First, o.First), w.Protocol, o.Mapping)
+			}
+		}
+		out = append(out, w)
+	}
+	return out, nil
+}
