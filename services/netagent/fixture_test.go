@@ -250,6 +250,9 @@ func (a *agent) nothingLeft() {
 var pinned = regexp.MustCompile(regexp.QuoteMeta(os.TempDir()) + `/Test\S*/netns/`)
 
 func TestMain(m *testing.M) {
+	if roots := os.Getenv(agentVariable); roots != "" {
+		beAgent(roots)
+	}
 	code := m.Run()
 	if data, err := os.ReadFile("/proc/self/mountinfo"); err == nil && pinned.Match(data) {
 		fmt.Fprintln(os.Stderr, "a test has left a mount")

@@ -38,10 +38,8 @@ func (b *Book) Take(network string, pool Pool, owner string) (netip.Addr, bool) 
 		}
 	}
 	addr, ok := pool.Lowest(func(a netip.Addr) bool { return b.has(network, a) || m.byAddr[a] != "" })
-	if !ok {
-		if addr, ok = pool.Lowest(func(a netip.Addr) bool { return b.has(network, a) }); ok {
-			m.forget(addr)
-		}
+	if !ok { // who had it last may have it again when it is free again
+		addr, ok = pool.Lowest(func(a netip.Addr) bool { return b.has(network, a) })
 	}
 	if ok {
 		b.put(network, addr)
