@@ -71,7 +71,7 @@ func (c *crowd) bustle() {
 		})
 	}
 	before := c.count()
-	c.eventually("many addresses are given out", func() bool { return c.count() > before+30 })
+	c.eventually("many addresses are given out", func() bool { return c.count() > before+60 })
 }
 
 func (c *crowd) count() int {
@@ -85,23 +85,23 @@ func (c *crowd) step(owner string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	spec := &networkv1.EndpointSpec{Network: "tight"}
-	if rand.IntN(3) == 0 {
+	if rand.IntN(5) == 0 {
 		spec.Ipv4Address = fmt.Sprintf("10.9.0.%d", 2+rand.IntN(14))
 	}
 	var err error
-	switch rand.IntN(6) {
+	switch rand.IntN(10) {
 	case 0:
 		_, err = c.sandboxes.ReserveAddresses(ctx, &networkv1.ReserveAddressesRequest{Owner: owner, Endpoints: []*networkv1.EndpointSpec{spec}})
-	case 1:
+	case 1, 2, 3:
 		c.drop(owner)
-		_, err = c.sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner, KeepAddresses: rand.IntN(2) == 0, KeepNamespace: rand.IntN(2) == 0})
-	case 2:
+		_, err = c.sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner, KeepAddresses: rand.IntN(3) == 0, KeepNamespace: rand.IntN(3) == 0})
+	case 4:
 		c.drop(owner)
 		var now *networkv1.DisconnectEndpointResponse
 		if now, err = c.sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: owner, Network: "tight"}); err == nil {
 			c.note(now.GetSandbox())
 		}
-	case 3:
+	case 5:
 		var now *networkv1.ConnectEndpointResponse
 		if now, err = c.sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: owner, Endpoint: spec}); err == nil {
 			c.note(now.GetSandbox())

@@ -221,7 +221,7 @@ func (s *steps) Attach(*kernel.Namespace, network.Network, string, network.Endpo
 	return s.step()
 }
 
-func (s *steps) Detach(network.Network, string, network.Endpoint) error {
+func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error {
 	if s.dead { // what an error has the caller undo is nothing to a dead process
 		return nil
 	}
@@ -233,7 +233,7 @@ func (s *steps) Detach(network.Network, string, network.Endpoint) error {
 }
 
 func (s *steps) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
-	return s.Detach(n, sb.Owner, e)
+	return s.Detach(n, sb, e)
 }
 
 func (s *steps) Refit(*kernel.Namespace, network.Network, network.Endpoint) error { return nil }
