@@ -40,7 +40,8 @@ install: build ## Puts binaries, units and configuration in place (DESTDIR, PREF
 	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
-uninstall: ## Takes away what install put there, but for the configuration
+uninstall: ## Takes away what install put there, but for the configuration, and what the agent put into the host's network
+	test -n "$(DESTDIR)" || ! test -x $(PREFIX)/bin/fairlead-agent || $(PREFIX)/bin/fairlead-agent cleanup
 	rm -f $(DESTDIR)$(PREFIX)/bin/fairlead $(DESTDIR)$(PREFIX)/bin/fairlead-agent
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 

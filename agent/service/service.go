@@ -28,3 +28,11 @@ type Reloader[C any] interface {
 	// Run's ready and before its end, beside calls, and never twice at once.
 	Reload(ctx context.Context, cfg C) error
 }
+
+// Cleaner is a service that keeps something in the kernel, or knows who uses what others keep there.
+type Cleaner interface {
+	// Users names what uses it, for messages: "container web".
+	Users() []string
+	// Clean takes it away, and puts back what was changed of others'. It is called in place of Run.
+	Clean(ctx context.Context) error
+}

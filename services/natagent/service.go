@@ -49,6 +49,7 @@ type Config struct {
 // Service is natagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
+	ns         hostns.NS
 	store      *store.Store
 	firewall   *backend
 	publisher  *publish.Publisher
@@ -73,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	r := reconcile.New(st, fw, flows, cfg.Log)
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
 	s := &Service{
-		store: st, firewall: fw, reconciler: r, zones: zones, policy: policy,
+		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy,
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}

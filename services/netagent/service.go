@@ -72,6 +72,7 @@ type Service struct {
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
 	events     events.Broker
+	cleaned    map[string]bool // the networks that Clean has taken off the host
 }
 
 // settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
@@ -118,11 +119,11 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 
 // assemble is where a driver is added: one line each for what sandboxes and what the reconciler need of it.
 func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *store.Store) *Service {
-	s := &Service{settings: settings, store: db, host: host, log: cfg.Log}
+	s := &Service{settings: settings, store: db, host: host, log: cfg.Log, cleaned: map[string]bool{}}
 	bridges := bridge.New(host)
 	children := child.New(host, func() (all []network.Network) {
 		for _, n := range db.Networks() {
-			if !n.Deleting {
+			if !n.Deleting && !s.cleaned[n.ID] {
 				all = append(all, n.Network)
 			}
 		}

@@ -40,6 +40,7 @@ func newCommand(all []carry.Carried) *cobra.Command {
 	for _, s := range all {
 		root.AddCommand(newShape(s.Name, "Carry only the service "+s.Name, []carry.Carried{s}, &o))
 	}
+	root.AddCommand(newCleanup(all, &o))
 	return root
 }
 
@@ -57,7 +58,7 @@ func refuseArguments(cmd *cobra.Command, args []string) error {
 	}
 	var names []string
 	for _, sub := range cmd.Commands() {
-		if sub.RunE != nil {
+		if sub.RunE != nil && sub.Name() != cleanupName {
 			names = append(names, sub.Name())
 		}
 	}

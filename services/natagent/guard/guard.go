@@ -166,6 +166,15 @@ func (g *Guard) AllowAll(ctx context.Context) error {
 	return nil
 }
 
+// ForgetAll takes the bridges of all networks out of other firewalls.
+func (g *Guard) ForgetAll(ctx context.Context) error {
+	var errs []error
+	for _, n := range g.store.Networks() {
+		errs = append(errs, g.others.Forget(ctx, n.Bridge))
+	}
+	return errors.Join(errs...)
+}
+
 // warn logs that another firewall was not dealt with. The network works but for it, and may do so all the same.
 func (g *Guard) warn(err error, bridge string) {
 	if err != nil {

@@ -181,6 +181,24 @@ func (h *Host) LocalRoutes(bridge string, ipv6 bool) (changes []string, err erro
 	return append(changes, "route local ::1"), nil
 }
 
+// WithoutLocalRoutes closes a bridge to the host's loopback again. No error if it is closed, or gone.
+func (h *Host) WithoutLocalRoutes(bridge string) error {
+	link, err := h.link(bridge)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", bridge, err)
+	}
+	_, err = h.ApplySysctls([]Sysctl{{"net/ipv4/conf/" + bridge + "/route_localnet", "0"}})
+	loopback := netip.PrefixFrom(netip.IPv6Loopback(), 128)
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(loopback), Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL}
+	if rerr := retry(func() error { return h.handle.RouteDel(route) }); rerr != nil && !errors.Is(rerr, unix.ESRCH) {
+		err = errors.Join(err, fmt.Errorf("route ::1 over %s: %w", bridge, rerr))
+	}
+	return err
+}
+
 func wrap(what string, err error) error {
 	if err == nil {
 		return nil

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -61,6 +62,20 @@ func (m *Manager) clearStrays() (strays []string, err error) {
 		errs = append(errs, fault.Wrap(kernel.Unpin(path), fault.Internal, "network namespace "+path, "cannot be removed"))
 	}
 	return strays, errors.Join(errs...)
+}
+
+// Unpin lets go of all namespaces, in place of Recover. Those that a process is in go on until it ends, and the next Recover finds none of
+// them.
+func (m *Manager) Unpin() error {
+	entries, err := os.ReadDir(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err}
+	for _, entry := range entries {
+		errs = append(errs, kernel.Unpin(filepath.Join(m.dir, entry.Name())))
+	}
+	return errors.Join(errs...)
 }
 
 // Open lets sandboxes be made and released from now on.

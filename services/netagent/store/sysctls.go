@@ -21,6 +21,18 @@ func (s *Store) Sysctls() []Sysctl {
 	return out
 }
 
+// ForgetSysctls forgets all of them.
+func (s *Store) ForgetSysctls() error {
+	return s.db.Update(func(tx *state.Tx) error {
+		for _, c := range s.Sysctls() {
+			if _, err := sysctls.Delete(tx, c.Path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // NoteSysctls remembers changes that are about to be made. What is noted already keeps its first value.
 func (s *Store) NoteSysctls(all ...Sysctl) error {
 	return s.db.Update(func(tx *state.Tx) error {

@@ -56,7 +56,7 @@ func (d *Driver) Delete(n network.Network) error {
 	switch {
 	case err != nil || !ok || link.Kind != "bridge":
 	case n.ForeignBridge:
-		err = d.host.RemoveAddresses(n.Bridge, n.HostAddresses())
+		err = errors.Join(d.host.RemoveAddresses(n.Bridge, n.HostAddresses()), d.host.WithoutLocalRoutes(n.Bridge))
 	default:
 		err = d.host.DeleteLink(link.Index)
 	}

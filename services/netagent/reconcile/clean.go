@@ -1,0 +1,64 @@
+package reconcile
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+// Clean takes all networks off the host, with what their sandboxes are plugged in by, and puts back what was changed of the host. They
+// stay in the store; leaving is told of each.
+func (r *Reconciler) Clean(leaving func(networkID string)) error {
+	var errs []error
+	for _, n := range r.store.Networks() {
+		driver, ok := r.drivers[n.Driver]
+		if !ok {
+			continue
+		}
+		leaving(n.ID)
+		_, err := driver.Restore(n.Network, nil, true)
+		if gone := driver.Delete(n.Network); gone != nil { // a network that is not there cannot be swept, which is as well
+			errs = append(errs, err, gone)
+		}
+		r.log.Info("network taken off the host", "network", n.Name, "bridge", n.Bridge)
+	}
+	return errors.Join(append(errs, r.putBack())...)
+}
+
+// putBack gives the host's parameters the values again that they had. What somebody else has changed meanwhile is left as that one wants
+// it, and so is forwarding on single interfaces of a host that forwards altogether by now.
+func (r *Reconciler) putBack() error {
+	var todo []kernel.Sysctl
+	for _, s := range r.store.Sysctls() {
+		now, err := r.host.ReadSysctl(s.Path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // its interface is gone
+		}
+		if err != nil {
+			return err
+		}
+		if now == s.Now && !r.forwardsAnyway(s) {
+			todo = append(todo, kernel.Sysctl{Path: s.Path, Value: s.Before})
+		}
+	}
+	changes, err := r.host.ApplySysctls(todo)
+	if len(changes) > 0 {
+		r.log.Info("host parameters put back", "changes", changes)
+	}
+	if err != nil {
+		return err
+	}
+	return r.store.ForgetSysctls()
+}
+
+// forwardsAnyway tells whether a parameter lets one interface forward, of a host that does so on all.
+func (r *Reconciler) forwardsAnyway(s store.Sysctl) bool {
+	if strings.HasPrefix(s.Path, "net/ipv4/conf/") && strings.HasSuffix(s.Path, "/forwarding") {
+		on, _ := r.host.ReadSysctl("net/ipv4/ip_forward")
+		return on == "1"
+	}
+	return false
+}

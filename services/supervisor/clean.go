@@ -1,0 +1,21 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Users are the containers whose processes run.
+func (s *Service) Users() (all []string) {
+	for _, c := range s.store.ListContainers() {
+		if c.IsRunning() && c.Live.PID > 0 && !errors.Is(unix.Kill(c.Live.PID, 0), unix.ESRCH) {
+			all = append(all, c.Subject())
+		}
+	}
+	return all
+}
+
+// Clean has nothing to do: containers that do not run are on disk only.
+func (s *Service) Clean(context.Context) error { return nil }
