@@ -138,6 +138,20 @@ func Connect(t testing.TB, a *NS, aName, aAddrs string, b *NS, bName, bAddrs str
 	a.Run("ip", "link", "add", aName, "type", "veth", "peer", "name", bName, "netns", b.Path())
 	a.setUp(aName, aAddrs)
 	b.setUp(bName, bAddrs)
+	a.awaitUp(aName)
+	b.awaitUp(bName)
+}
+
+// awaitUp waits until a link passes packets on: the kernel drops what is sent before it has looked at the carrier, which it does in its
+// own time.
+func (n *NS) awaitUp(link string) {
+	n.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.Run("ip", "link", "show", link), " state UP "); {
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s does not come up", link)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func (n *NS) setUp(link, addrs string) {

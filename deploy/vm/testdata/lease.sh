@@ -1,5 +1,6 @@
 #!/bin/sh
 # Gives an interface what a DHCP server leased it; busybox's udhcpc calls it.
+# shellcheck disable=SC2154 # udhcpc sets them
 set -eu
 [ "$1" = bound ] || exit 0
 ip addr replace "$ip/$mask" dev "$interface"
