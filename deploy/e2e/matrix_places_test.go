@@ -41,6 +41,7 @@ func kinds() []kind {
 		{"internal", "an internal network", []string{"--internal"}},
 		{"masq-off", "a network that is not masqueraded", []string{"-o", driver + "enable_ip_masquerade=false"}},
 		{"unprotected", "a network in the gateway mode nat-unprotected", mode("nat-unprotected")},
+		{"routed", "a network in the gateway mode routed", mode("routed")},
 		{"isolated", "an internal network in the gateway mode isolated", append(mode("isolated"), "--internal", "-o", driver+"name="+isolated)},
 	}
 }
@@ -81,13 +82,14 @@ func servers() []server {
 	for _, k := range kinds() {
 		add(k.name, k.what, k.name, lab.HostIPv4, lab.HostIPv6, everywhere)
 	}
+	nowhere := func(int) []string { return nil }
+	add("closed", "on a network in the gateway mode routed, with nothing published", "routed", lab.HostIPv4, lab.HostIPv6, nowhere)
 	add("one-address", "on a network of one's own, published on one address of the host", "user", lab.HostIPv4, lab.HostIPv6,
 		func(port int) []string { return publishAt(port, lab.HostIPv4+":", "["+lab.HostIPv6+"]:") })
 	add("loopback", "on a network of one's own, published on 127.0.0.1 and ::1", "user", lab.HostIPv4, lab.HostIPv6,
 		func(port int) []string { return publishAt(port, "127.0.0.1:", "[::1]:") })
 	add("whole", "on a network of one's own, with a whole address of the host", "user", wholeIPv4, wholeIPv6,
 		func(int) []string { return []string{"--publish-address", wholeIPv4, "--publish-address", wholeIPv6} })
-	nowhere := func(int) []string { return nil }
 	add("host", "no container, but what listens on the host", "", lab.HostIPv4, lab.HostIPv6, nowhere)
 	add("outside", "no container, but what listens on the neighbour host", "", lab.ClientIPv4, lab.ClientIPv6, nowhere)
 	return all
