@@ -43,9 +43,11 @@ func TestStories(t *testing.T) {
 	before := cgroups()
 	t.Run("stories", func(t *testing.T) { // all of them have ended when this returns
 		for _, shape := range []lab.Shape{lab.AllInOne, lab.Split} {
-			t.Run(string(shape), func(t *testing.T) { e.tell(t, shape, "testdata", condition) })
+			t.Run(string(shape), func(t *testing.T) { e.tell(t, shape, "testdata", family{}) })
 			for name, kinds := range families() {
-				t.Run(string(shape)+"-"+name, func(t *testing.T) { e.tell(t, shape, "testdata/families", kinds.condition) })
+				if shape == lab.AllInOne || name == "dual" { // how services are spread is nothing to a family of its own
+					t.Run(string(shape)+"-"+name, func(t *testing.T) { e.tell(t, shape, "testdata/families", kinds) })
+				}
 			}
 		}
 	})
@@ -119,28 +121,13 @@ func images(t *testing.T) map[string]v1.Image {
 	return map[string]v1.Image{"library/busybox:latest": busybox, "library/nginx:latest": nginx, "library/nginx:1": nginx}
 }
 
-// family is which kinds of addresses the networks of a story have. Stories of testdata/families are told for each.
-type family map[string]bool
-
-func families() map[string]family {
-	return map[string]family{"v4": {"v4": true}, "v6": {"v6": true}, "dual": {"v4": true, "v6": true}}
-}
-
-// condition has [v4] and [v6] be true where networks have such addresses, both on those that have both.
-func (f family) condition(name string) (bool, error) {
-	if name == "v4" || name == "v6" {
-		return f[name], nil
-	}
-	return condition(name)
-}
-
 // tell tells every story of a folder to agents of one shape.
-func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, condition func(string) (bool, error)) {
+func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, kinds family) {
 	testscript.Run(t, testscript.Params{
 		Dir:                dir,
 		RequireUniqueNames: true,
 		Setup:              func(env *testscript.Env) error { return e.begin(env, shape) },
-		Condition:          condition,
+		Condition:          kinds.condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
 			"kill-agent":     killAgent,
@@ -148,6 +135,8 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, condition fun
 			"reboot":         reboot,
 			"registry":       setRegistry,
 			"eventually":     eventually,
+			"family-network": kinds.network,
+			"fetch":          kinds.fetch,
 			"tty":            tty,
 			"leftovers":      leftovers,
 			"programs":       programs,
