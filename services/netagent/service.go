@@ -45,7 +45,7 @@ type Config struct {
 	FixedCIDRv6      netip.Prefix
 	DefaultGatewayV6 netip.Addr
 	MTU              int    // 1500
-	BridgeName       string // docker0
+	BridgeName       string // docker0, or fairlead0 where that is another engine's
 
 	IPv6         bool       // the default bridge has IPv6, with a subnet of the host's own if none is given
 	Isolated     bool       // containers on it do not reach each other
@@ -76,7 +76,7 @@ type Service struct {
 }
 
 // settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
-func (c Config) settings(host *kernel.Host) (network.Settings, error) {
+func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, error) {
 	s := network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
 		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
 		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge}
@@ -86,6 +86,13 @@ func (c Config) settings(host *kernel.Host) (network.Settings, error) {
 			return s, fault.Wrap(err, fault.Internal, "bridge "+c.BridgeName, "cannot be looked at")
 		}
 		s = s.Adopt(has)
+	}
+	s, err := beside(s, host, db)
+	if err != nil {
+		return s, fault.Wrap(err, fault.Internal, "default bridge", "cannot be chosen")
+	}
+	if s.BridgeName == besideBridge && c.BridgeName == "" {
+		c.Log.Warn("the bridge "+network.DefaultBridgeName+" is another container engine's; the default network is on another", "bridge", s.BridgeName, "bip", s.Bip)
 	}
 	s = s.WithDefaults()
 	return s, s.Validate()
@@ -104,15 +111,15 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "cannot be talked to")
 	}
-	settings, err := cfg.settings(host)
-	if err != nil {
-		host.Close()
-		return nil, err
-	}
 	db, err := store.Open(cfg.DataRoot)
 	if err != nil {
 		host.Close()
 		return nil, err
+	}
+	settings, err := cfg.settings(host, db)
+	if err != nil {
+		host.Close()
+		return nil, errors.Join(err, db.Close())
 	}
 	return assemble(cfg, settings, host, db), nil
 }

@@ -37,13 +37,29 @@ func ofNAT(h carry.Host) natagent.Config {
 func ofNet(h carry.Host) netagent.Config {
 	return netagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
-		BridgeName: h.Config.Bridge, Bip: h.Config.BIP, Bip6: h.Config.BIP6, MTU: h.Config.MTU,
+		BridgeName: given(h.Config, "bridge", h.Config.Bridge), Bip: givenBip(h.Config), Bip6: h.Config.BIP6, MTU: h.Config.MTU,
 		FixedCIDR: h.Config.FixedCIDR, FixedCIDRv6: h.Config.FixedCIDRv6,
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
 		IPv6: h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
 		NoBridge: h.Config.Bridge == config.NoBridge, AddressSpace: addressSpace(h.Config.Pools),
 		Guard: natv1.NewGuardServiceClient(h.Peer("nat")),
 	}
+}
+
+// given is the value of a key that somebody has given, and the zero one of a default, which the service finds itself.
+func given[T any](c *config.Config, key string, value T) (out T) {
+	if c.From(key).Rank != config.Default {
+		out = value
+	}
+	return out
+}
+
+// givenBip is the default bridge's address if it is given, or what follows from a range that is.
+func givenBip(c *config.Config) netip.Prefix {
+	if c.FixedCIDR.IsValid() {
+		return c.BIP
+	}
+	return given(c, "bip", c.BIP)
 }
 
 // hostBinding is the zero address for every address.
