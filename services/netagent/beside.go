@@ -14,7 +14,8 @@ import (
 // besideBridge is the default bridge on a host where the usual one is another engine's.
 const besideBridge = "fairlead0"
 
-// beside keeps the default bridge away from that of another engine, Docker's as a rule, that has the same name. Unless the configuration
+// beside keeps the default bridge away from that of another engine, Docker's as a rule, that has the same name and is up; one that is down
+// is nobody's, and ours to put right. Unless the configuration
 // names it, it gets another name, and a subnet that the host has no route to; and keeps both, as the other engine may be started later
 // next time, and would take a bridge of its name for its own.
 func beside(s network.Settings, host *kernel.Host, db *store.Store) (network.Settings, error) {
@@ -30,7 +31,7 @@ func beside(s network.Settings, host *kernel.Host, db *store.Store) (network.Set
 		return s, nil
 	}
 	link, there, err := host.Link(network.DefaultBridgeName)
-	if err != nil || !there || link.Kind != "bridge" || isOurs(link, s, have) {
+	if err != nil || !there || link.Kind != "bridge" || !link.Up || isOurs(link, s, have) {
 		return s, err
 	}
 	if s.BridgeName != "" {
