@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/ctl/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -37,6 +39,8 @@ type Endpoint struct {
 	// The rest is what was asked for.
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
 	Aliases    []string
+	// DNSNames is how the container is known on the network; nothing on the default one, where nobody is.
+	DNSNames   []string
 	DriverOpts map[string]string `json:",omitempty"`
 	GwPriority int32
 }
@@ -53,6 +57,9 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 	for _, e := range c.GetSandbox().GetEndpoints() {
 		s.Networks[e.GetNetworkName()] = endpointOf(e)
 	}
+	for name, e := range s.Networks {
+		e.DNSNames = dnsNames(c, name)
+	}
 	for _, a := range c.GetConfig().GetNetwork().GetNetworks() {
 		if e := s.Networks[a.GetNetwork()]; e != nil {
 			e.ask(a)
@@ -67,6 +74,27 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 		s.GlobalIPv6Address, s.GlobalIPv6PrefixLen, s.IPv6Gateway = e.GlobalIPv6Address, e.GlobalIPv6PrefixLen, e.IPv6Gateway
 	}
 	return s
+}
+
+// dnsNames are a running container's names on a network: its name, its aliases, its short id and its host name, each once.
+func dnsNames(c *containerv1.Container, network string) []string {
+	if network == defaultMode {
+		return nil
+	}
+	all := []string{c.GetConfig().GetName()}
+	for _, a := range c.GetConfig().GetNetwork().GetNetworks() {
+		if a.GetNetwork() == network {
+			all = append(all, a.GetAliases()...)
+		}
+	}
+	all = append(all, id.Short(c.GetId()), c.GetConfig().GetDns().GetHostname())
+	var out []string
+	for _, n := range all {
+		if n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // ask notes what was asked for of a network.

@@ -17,6 +17,8 @@ func TestANetworkIsReadWithItsOptions(t *testing.T) {
 		"name=n1,ip=10.0.0.5,ip6=fd00:0::5,mac-address=02-42-AC-11-00-02,alias=a,alias=b,gw-priority=-7": {Network: "n1", IPv4: "10.0.0.5", IPv6: "fd00::5",
 			MAC: "02:42:ac:11:00:02", Aliases: []string{"a", "b"}, Priority: -7},
 		"name=n1,driver-opt=com.docker.network.endpoint.ifname=lan0": {Network: "n1", Interface: "lan0"},
+		`name=n1,link-local-ip=169.254.7.7,link-local-ip=fe80:0::7,"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.a=1,net.ipv6.conf.IFNAME.b=2"`: {
+			Network: "n1", LinkLocal: []string{"169.254.7.7", "fe80::7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.a=1", "net.ipv6.conf.IFNAME.b=2"}},
 	} {
 		got, err := networkspec.Parse(spec)
 		if d := cmp.Diff(want, got); d != "" || err != nil {
@@ -40,6 +42,7 @@ func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
 		"name=n1,mac-address=xx":         "xx is not a valid mac address",
 		"name=n1,gw-priority=9999999999": "invalid gw-priority",
 		"name=n1,driver-opt=a=b":         "invalid driver-opt a=b",
+		"name=n1,link-local-ip=10.0.0.5": "invalid link-local IP address: 10.0.0.5",
 		"name=n1,nosuch=1":               "unexpected key 'nosuch'",
 		`name="n1`:                       "cannot be read",
 	} {

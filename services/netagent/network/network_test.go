@@ -1,6 +1,7 @@
 package network_test
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -108,5 +109,46 @@ func TestThePredefinedNetworksAreDockers(t *testing.T) {
 	dual := network.Settings{FixedCIDRv6: prefix("fd00:17::/64")}.WithDefaults().Predefined()[0]
 	if !dual.HasIPv6() || dual.Pools[1].HostPrefix().String() != "fd00:17::1/64" {
 		t.Errorf("bridge with IPv6 %+v", dual)
+	}
+}
+
+func TestSysctlsOfAnInterfaceStayInItsFolder(t *testing.T) {
+	e := network.Endpoint{Interface: "eth1", Spec: network.EndpointSpec{Network: "n1", Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.neigh.IFNAME.x=a b"}}}
+	if err := e.Spec.Validate("s"); err != nil {
+		t.Fatal(err)
+	}
+	got := e.InterfaceSysctls()
+	if len(got) != 2 || got[0] != (network.Sysctl{Path: "net/ipv4/conf/eth1/log_martians", Value: "1"}) || got[1] != (network.Sysctl{Path: "net/ipv6/neigh/eth1/x", Value: "a b"}) {
+		t.Errorf("got %+v", got)
+	}
+	for _, s := range []string{"", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x", "net.ipv4.conf.IFNAME.x=", "net.core.conf.IFNAME.x=1", "net.ipv4.conf.IFNAME.../../x=1",
+		"net.ipv4.../..IFNAME.x=1", "net.ipv4.conf.IFNAME.x=1\n2", " net.ipv4.conf.IFNAME.x=1"} {
+		if err := (network.EndpointSpec{Network: "n1", Sysctls: []string{s}}).Validate("s"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
+func TestLinkLocalAddressesHaveTheirSubnetsLengthAndAreNoOthers(t *testing.T) {
+	spec := network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr("169.254.7.7"), addr("fe80::7")}}
+	if err := spec.Validate("s"); err != nil {
+		t.Fatal(err)
+	}
+	if got := (network.Endpoint{Spec: spec}).LinkLocals(); len(got) != 2 || got[0] != prefix("169.254.7.7/16") || got[1] != prefix("fe80::7/64") {
+		t.Errorf("got %v", got)
+	}
+	for _, a := range []string{"10.0.0.1", "fd00::1", "::ffff:169.254.1.1", "fe80::1%eth0"} {
+		if err := (network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr(a)}}).Validate("s"); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: %v", a, err)
+		}
+	}
+}
+
+func TestDriversThatMakeNoNetworksHereAreRefusedWithWhatDoes(t *testing.T) {
+	for driver, want := range map[string]string{"overlay": "this host is in none", "host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
+		_, err := (network.Wanted{Name: "n1", Driver: driver}).Draft()
+		if f := (*fault.Fault)(nil); !errors.As(err, &f) || !strings.Contains(f.Message+f.Hint, want) {
+			t.Errorf("%s: %v", driver, err)
+		}
 	}
 }
