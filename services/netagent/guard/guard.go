@@ -106,6 +106,17 @@ func (g *Guard) Put(ctx context.Context, n network.Network) error {
 	return g.opened(n.ID)
 }
 
+// Remind tells natagent of a network that it may have forgotten. It asks as Put does if natagent has not acknowledged it as it is.
+func (g *Guard) Remind(ctx context.Context, n store.Network) error {
+	if !Acknowledged(n) {
+		return g.Put(ctx, n.Network)
+	}
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	_, err := g.client.PutNetwork(call, &natv1.PutNetworkRequest{Network: wanted(n.Network)})
+	return err
+}
+
 // Delete has natagent forget a network. No error if it does not know it.
 func (g *Guard) Delete(ctx context.Context, n network.Network) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)

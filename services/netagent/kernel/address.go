@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 )
@@ -14,26 +15,21 @@ func (h *Host) AddressedLinks(ipv6 bool) ([]string, error) {
 	if ipv6 {
 		family = netlink.FAMILY_V6
 	}
-	addrs, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(nil, family) })
+	all, err := h.addressesBy(0, family)
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
-	seen := map[int]bool{}
-	var names []string
-	for _, a := range addrs {
-		if seen[a.LinkIndex] || !reachable(prefixOf(a.IPNet).Addr()) {
-			continue
-		}
-		seen[a.LinkIndex] = true
-		link, err := retried(func() (netlink.Link, error) { return h.handle.LinkByIndex(a.LinkIndex) })
-		if missing(err) {
-			continue // gone meanwhile
-		}
-		if err != nil {
-			return nil, fmt.Errorf("look up link %d: %w", a.LinkIndex, err)
-		}
-		names = append(names, link.Attrs().Name)
+	links, err := h.names()
+	if err != nil {
+		return nil, err
 	}
+	var names []string
+	for index, addrs := range all {
+		if name := links[index]; name != "" && slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return reachable(p.Addr()) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
 	return names, nil
 }
 
@@ -46,15 +42,7 @@ func (h *Host) BridgeAddresses(name string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", name, err)
 	}
-	addrs, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses of %s: %w", name, err)
-	}
-	var out []netip.Prefix
-	for _, a := range addrs {
-		out = append(out, prefixOf(a.IPNet))
-	}
-	return out, nil
+	return h.addresses(link.Attrs().Index, netlink.FAMILY_ALL)
 }
 
 func reachable(a netip.Addr) bool {

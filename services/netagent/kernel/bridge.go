@@ -105,9 +105,9 @@ func (h *Host) fixAddresses(l netlink.Link, want Bridge) (changes []string, err 
 		if len(wanted) == 0 {
 			continue
 		}
-		have, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(l, family) })
+		have, err := h.addresses(l.Attrs().Index, family)
 		if err != nil {
-			return changes, fmt.Errorf("list addresses: %w", err)
+			return changes, err
 		}
 		done, err := h.moveAddresses(l, have, wanted, want.Shared)
 		changes = append(changes, done...)
@@ -118,13 +118,9 @@ func (h *Host) fixAddresses(l netlink.Link, want Bridge) (changes []string, err 
 	return changes, nil
 }
 
-func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip.Prefix, shared bool) (changes []string, err error) {
-	there := map[netip.Prefix]bool{}
-	for _, a := range have {
-		there[prefixOf(a.IPNet)] = true
-	}
+func (h *Host) moveAddresses(l netlink.Link, have, wanted []netip.Prefix, shared bool) (changes []string, err error) {
 	for _, p := range wanted { // first, so that an address whose length changes is there all the time
-		if there[p] {
+		if slices.Contains(have, p) {
 			continue
 		}
 		if err := addAddress(h.handle, l.Attrs().Index, p); err != nil {
@@ -132,12 +128,11 @@ func (h *Host) moveAddresses(l netlink.Link, have []netlink.Addr, wanted []netip
 		}
 		changes = append(changes, "address "+p.String())
 	}
-	for _, a := range have {
-		p := prefixOf(a.IPNet)
+	for _, p := range have {
 		if shared || slices.Contains(wanted, p) || p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		if err := retry(func() error { return h.handle.AddrDel(l, &a) }); err != nil && !missing(err) {
+		if err := retry(func() error { return h.handle.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)}) }); err != nil && !missing(err) {
 			return changes, fmt.Errorf("take address %s off: %w", p, err)
 		}
 		changes = append(changes, "without address "+p.String())

@@ -24,6 +24,7 @@ type Host struct {
 	ns      *os.File // nil: the process's own
 	handle  *netlink.Handle
 	sockets map[int]*nl.SocketHandle // for the messages that netlink.Handle has no words for
+	strict  map[int]*nl.SocketHandle // for lists
 }
 
 // Open opens the door to the namespace that a file is; an empty path means the process's own.
@@ -42,12 +43,16 @@ func Open(nsPath string) (*Host, error) {
 		return nil, fmt.Errorf("netlink socket: %w", err)
 	}
 	h.handle = handle
-	socket, err := nl.GetNetlinkSocketAt(at, netns.None(), unix.NETLINK_ROUTE)
-	if err != nil {
-		h.Close()
-		return nil, fmt.Errorf("netlink socket: %w", err)
+	for _, sockets := range []*map[int]*nl.SocketHandle{&h.sockets, &h.strict} {
+		socket, err := nl.GetNetlinkSocketAt(at, netns.None(), unix.NETLINK_ROUTE)
+		if err != nil {
+			h.Close()
+			return nil, fmt.Errorf("netlink socket: %w", err)
+		}
+		*sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	}
-	h.sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
+	// A kernel that does not know this sends more than was asked for, which is left out here.
+	_ = unix.SetsockoptInt(h.strict[unix.NETLINK_ROUTE].Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return h, nil
 }
 
@@ -56,8 +61,10 @@ func (h *Host) Close() {
 	if h.handle != nil {
 		h.handle.Close()
 	}
-	for _, s := range h.sockets {
-		s.Close()
+	for _, sockets := range []map[int]*nl.SocketHandle{h.sockets, h.strict} {
+		for _, s := range sockets {
+			s.Close()
+		}
 	}
 	if h.ns != nil {
 		_ = h.ns.Close()

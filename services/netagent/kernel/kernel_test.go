@@ -86,7 +86,11 @@ func TestAWatcherHearsOfLinksAndAddressesAndEndsWithItsContext(t *testing.T) {
 		}
 	}
 	expect(kernel.Change{Link: "br0"}, "sh", "-c", "ip link delete br0; ip link add br0 type bridge")
-	expect(kernel.Change{}, "ip", "addr", "replace", "10.0.0.1/24", "dev", "br0")
+	br0, _, err := h.Link("br0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(kernel.Change{Index: br0.Index}, "ip", "addr", "replace", "10.0.0.1/24", "dev", "br0")
 	cancel()
 	select {
 	case err := <-ended:

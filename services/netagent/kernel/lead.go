@@ -16,14 +16,13 @@ type Source struct{ Addr netip.Addr }
 
 // Addresses are those of a link that others can reach.
 func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
-	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	all, err := retried(func() ([]netlink.Addr, error) { return h.handle.AddrList(link, netlink.FAMILY_ALL) })
+	all, err := h.addresses(index, netlink.FAMILY_ALL)
 	if err != nil {
-		return nil, fmt.Errorf("list addresses of link %d: %w", index, err)
+		return nil, err
 	}
 	var out []netip.Prefix
-	for _, a := range all {
-		if p := prefixOf(a.IPNet); reachable(p.Addr()) {
+	for _, p := range all {
+		if reachable(p.Addr()) {
 			out = append(out, p)
 		}
 	}

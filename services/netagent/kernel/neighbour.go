@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -39,16 +38,6 @@ func (h *Host) DeleteNeighbour(link int, addr netip.Addr) error {
 
 // Neighbours answers the permanent unicast entries of a link.
 func (h *Host) Neighbours(link int) ([]Neighbour, error) {
-	all, err := retried(func() ([]netlink.Neigh, error) { return h.handle.NeighList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list neighbours: %w", err)
-	}
-	var out []Neighbour
-	for _, n := range all {
-		addr, ok := netip.AddrFromSlice(n.IP)
-		if ok && n.State == netlink.NUD_PERMANENT && n.Flags == 0 && (n.Family == netlink.FAMILY_V4 || n.Family == netlink.FAMILY_V6) {
-			out = append(out, Neighbour{Addr: addr.Unmap(), MAC: n.HardwareAddr})
-		}
-	}
-	return out, nil
+	all, err := h.neighbours(link)
+	return all, wrap("list neighbours", err)
 }

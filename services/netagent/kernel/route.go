@@ -18,23 +18,30 @@ type Route struct {
 
 // Routes answers the host's routes of its main table, but for default routes.
 func (h *Host) Routes() ([]Route, error) {
-	all, err := retried(func() ([]netlink.Route, error) { return h.handle.RouteList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	links, err := h.Links()
+	all, err := h.mainRoutes()
 	if err != nil {
 		return nil, err
 	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Index] = l.Name
+	names, err := h.names()
+	if err != nil {
+		return nil, err
 	}
-	var out []Route
-	for _, r := range all {
-		if p := prefixOf(r.Dst); p.IsValid() && p.Bits() > 0 && !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
-			out = append(out, Route{p.Masked(), names[r.LinkIndex]})
-		}
+	out := make([]Route, len(all))
+	for i, r := range all {
+		out[i] = Route{r.to, names[r.link]}
+	}
+	return out, nil
+}
+
+// Routed are the prefixes of Routes.
+func (h *Host) Routed() ([]netip.Prefix, error) {
+	all, err := h.mainRoutes()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]netip.Prefix, len(all))
+	for i, r := range all {
+		out[i] = r.to
 	}
 	return out, nil
 }

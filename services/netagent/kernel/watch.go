@@ -14,7 +14,8 @@ import (
 
 // Change is something that happened to the host's links or addresses.
 type Change struct {
-	Link    string // the link's name; empty for changes of addresses
+	Link    string // the name of a link that has changed; empty for changes of addresses
+	Index   int    // of the link whose addresses have changed; 0 for changes of links
 	Unknown bool   // the kernel had more to tell than we could hear: anything may have changed
 }
 
@@ -22,7 +23,9 @@ type Change struct {
 func (h *Host) Watch(ctx context.Context, tell func(Change)) error {
 	return h.listen(ctx, func() { tell(Change{Unknown: true}) }, func(m syscall.NetlinkMessage) {
 		if m.Header.Type == unix.RTM_NEWADDR || m.Header.Type == unix.RTM_DELADDR {
-			tell(Change{})
+			if len(m.Data) >= unix.SizeofIfAddrmsg {
+				tell(Change{Index: int(nl.DeserializeIfAddrmsg(m.Data).Index)})
+			}
 		} else if name := linkName(m.Data); name != "" {
 			tell(Change{Link: name})
 		}

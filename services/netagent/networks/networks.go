@@ -26,6 +26,7 @@ import (
 type Host interface {
 	Link(name string) (kernel.Link, bool, error)
 	Routes() ([]kernel.Route, error)
+	Routed() ([]netip.Prefix, error)
 	// WatchRoutes tells that routes have come or gone until ctx ends.
 	WatchRoutes(ctx context.Context, tell func()) error
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
@@ -93,14 +94,14 @@ const shortestRoute = 8
 
 // foreign are subnets that the host needs for something else: where its routes lead and where its name servers are.
 func (m *Manager) foreign() ([]netip.Prefix, error) {
-	routes, err := m.Host.Routes()
+	routes, err := m.Host.Routed()
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the host's routes", "cannot be read")
 	}
 	out := []netip.Prefix{}
-	for _, r := range routes {
-		if r.To.Bits() >= shortestRoute {
-			out = append(out, r.To)
+	for _, to := range routes {
+		if to.Bits() >= shortestRoute {
+			out = append(out, to)
 		}
 	}
 	return append(out, m.nameservers()...), nil
@@ -131,13 +132,14 @@ func (m *Manager) Warner() func(network.Network) []string {
 	if err != nil {
 		return func(network.Network) []string { return nil } // whoever makes a network is told
 	}
+	routes = m.foreignRoutes(routes)
 	return func(n network.Network) (out []string) {
 		if n.Parented() {
 			return nil
 		}
 		for _, p := range n.Pools {
 			for _, r := range routes {
-				if r.Link != n.Bridge && r.To.Bits() >= shortestRoute && r.To.Overlaps(p.Subnet) {
+				if r.Link != n.Bridge && r.To.Overlaps(p.Subnet) {
 					out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+r.To.String()+" by "+r.Link+
 						": one of them is not reached; move the network or the route")
 				}
@@ -145,4 +147,21 @@ func (m *Manager) Warner() func(network.Network) []string {
 		}
 		return out
 	}
+}
+
+// foreignRoutes are those of some routes that are not just the way to a network of ours by its own bridge, which are nearly all of them where there
+// are thousands.
+func (m *Manager) foreignRoutes(routes []kernel.Route) (out []kernel.Route) {
+	own := map[kernel.Route]bool{}
+	for _, n := range m.Store.Networks() {
+		for _, p := range n.Pools {
+			own[kernel.Route{To: p.Subnet, Link: n.Bridge}] = true
+		}
+	}
+	for _, r := range routes {
+		if r.To.Bits() >= shortestRoute && !own[r] {
+			out = append(out, r)
+		}
+	}
+	return out
 }

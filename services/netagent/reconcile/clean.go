@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/store"
@@ -13,13 +14,14 @@ import (
 // stay in the store; leaving is told of each.
 func (r *Reconciler) Clean(leaving func(networkID string)) error {
 	var errs []error
+	links := sync.OnceValues(r.host.Links)
 	for _, n := range r.store.Networks() {
 		driver, ok := r.drivers[n.Driver]
 		if !ok {
 			continue
 		}
 		leaving(n.ID)
-		_, err := driver.Restore(n.Network, nil, true)
+		_, err := driver.Restore(n.Network, nil, links)
 		if gone := driver.Delete(n.Network); gone != nil { // a network that is not there cannot be swept, which is as well
 			errs = append(errs, err, gone)
 		}

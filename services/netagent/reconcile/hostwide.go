@@ -20,21 +20,66 @@ import (
 // already, its interfaces are its owner's decision and none is touched but the bridges. What is changed is stored with what it
 // was before.
 func (r *Reconciler) forward() error {
-	var bridges []string
+	var bridges, others []string // others' that networks are on stay, and what they were is remembered
 	ipv6 := false
 	for _, n := range r.store.Networks() {
-		if n.Bridge != "" && standing(n) {
-			bridges, ipv6 = append(bridges, n.Bridge), ipv6 || n.HasIPv6()
+		if n.Bridge == "" || !standing(n) {
+			continue
+		}
+		if ipv6 = ipv6 || n.HasIPv6(); n.ForeignBridge {
+			others = append(others, n.Bridge)
+		} else {
+			bridges = append(bridges, n.Bridge)
 		}
 	}
-	err := r.forwardFamily(bridges, false, "net/ipv4/ip_forward", func(link string) string { return "net/ipv4/conf/" + link + "/forwarding" })
+	err := r.forwardFamily(bridges, others, false, "net/ipv4/ip_forward", forwarding)
 	if err == nil && ipv6 {
-		err = r.forwardIPv6(bridges)
+		err = r.forwardIPv6(bridges, others)
 	}
 	return fault.Wrap(err, fault.Internal, "forwarding", "cannot be switched on")
 }
 
-func (r *Reconciler) forwardFamily(bridges []string, ipv6 bool, global string, perLink func(link string) string) error {
+// forwardNew is forward for a network that has come to others: the host's own interfaces forward since the first one came.
+func (r *Reconciler) forwardNew(n store.Network) error {
+	if n.Bridge == "" || !standing(n) {
+		return nil
+	}
+	others := func(ipv6 bool) bool {
+		return r.store.AnyNetwork(func(o *store.Network) bool {
+			return o.ID != n.ID && o.Bridge != "" && standing(*o) && (!ipv6 || o.HasIPv6())
+		})
+	}
+	if !others(false) || n.HasIPv6() && !others(true) {
+		return r.forward()
+	}
+	if n.ForeignBridge {
+		return r.forward() // which remembers how that was
+	}
+	all := []kernel.Sysctl{{Path: forwarding(n.Bridge), Value: "1"}}
+	if n.HasIPv6() {
+		if _, err := r.host.ReadSysctl(forwarding6(n.Bridge)); err == nil { // else the whole host forwards
+			all = append(all, kernel.Sysctl{Path: forwarding6(n.Bridge), Value: "1"})
+		}
+	}
+	return fault.Wrap(r.forwardBridges(all), fault.Internal, "forwarding", "cannot be switched on")
+}
+
+// forwardBridges lets our own bridges forward. That ends with them, so it is not remembered as what the host's parameters are.
+func (r *Reconciler) forwardBridges(all []kernel.Sysctl) error {
+	var errs []error
+	for _, s := range all {
+		if _, err := r.host.ApplySysctls([]kernel.Sysctl{s}); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is made again at once
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forwarding and forwarding6 are the switches of one interface.
+func forwarding(link string) string  { return "net/ipv4/conf/" + link + "/forwarding" }
+func forwarding6(link string) string { return "net/ipv6/conf/" + link + "/force_forwarding" }
+
+func (r *Reconciler) forwardFamily(bridges, others []string, ipv6 bool, global string, perLink func(link string) string) error {
 	on, err := r.host.ReadSysctl(global)
 	if err != nil {
 		return err
@@ -43,15 +88,15 @@ func (r *Reconciler) forwardFamily(bridges []string, ipv6 bool, global string, p
 	for _, b := range bridges {
 		all = append(all, kernel.Sysctl{Path: perLink(b), Value: "1"})
 	}
-	if on == "1" {
-		_, err := r.host.ApplySysctls(all)
+	if err := r.forwardBridges(all); err != nil || on == "1" {
 		return err
 	}
 	links, err := r.host.AddressedLinks(ipv6)
 	if err != nil {
 		return err
 	}
-	for _, l := range links {
+	all = nil
+	for _, l := range slices.Concat(others, links) {
 		if !slices.Contains(bridges, l) {
 			all = append(all, kernel.Sysctl{Path: perLink(l), Value: "1"})
 		}
@@ -61,11 +106,10 @@ func (r *Reconciler) forwardFamily(bridges []string, ipv6 bool, global string, p
 
 // forwardIPv6 is forward's other family. Before Linux 6.17 IPv6 knows no forwarding by interface: the whole host forwards or does not.
 // Then interfaces that take router advertisements must be told to go on with it, or the host loses its own default route.
-func (r *Reconciler) forwardIPv6(bridges []string) error {
+func (r *Reconciler) forwardIPv6(bridges, others []string) error {
 	const global = "net/ipv6/conf/all/forwarding"
-	perLink := func(link string) string { return "net/ipv6/conf/" + link + "/force_forwarding" }
-	if _, err := r.host.ReadSysctl(perLink("all")); err == nil {
-		return r.forwardFamily(bridges, true, global, perLink)
+	if _, err := r.host.ReadSysctl(forwarding6("all")); err == nil {
+		return r.forwardFamily(bridges, others, true, global, forwarding6)
 	}
 	links, err := r.host.Links()
 	if err != nil {
@@ -115,6 +159,9 @@ var callNetfilter = [...]string{"net/bridge/bridge-nf-call-iptables", "net/bridg
 // spareNetfilter turns these off when a network's new bridge is the only one of the host, as then nobody relies on them. With
 // other bridges about they stay as they are. It happens when a bridge is made and never again: whoever turns them on later wins.
 func (r *Reconciler) spareNetfilter(n network.Network) error {
+	if r.store.AnyNetwork(func(o *store.Network) bool { return o.ID != n.ID && o.Bridge != "" && standing(*o) }) {
+		return nil // its bridge is not the only one
+	}
 	links, err := r.host.Links()
 	if err != nil {
 		return err

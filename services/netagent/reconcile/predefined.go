@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"reflect"
 	"time"
 
@@ -89,5 +90,5 @@ func (r *Reconciler) Renew(settings network.Settings) error {
 	if err := r.Predefine(settings); err != nil {
 		return err
 	}
-	return r.again(false)
+	return r.again(context.Background())
 }

@@ -20,8 +20,9 @@ type Driver interface {
 	// Ensure makes what the network needs on the host, and tells whether it is new. Before it is guarded, the host's loopback
 	// stays closed to it.
 	Ensure(n network.Network, guarded bool) (changes []string, created bool, err error)
-	// Restore plugs the sandboxes in again that have come off. With sweep it removes what no sandbox has.
-	Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error)
+	// Restore plugs the sandboxes in again that have come off. Unless sweep is nil it removes what no sandbox has; sweep answers the
+	// links that the host has, as they were before anything was removed.
+	Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error)) (changes []string, err error)
 	// Delete takes the network off the host. It may be there in part or not at all.
 	Delete(n network.Network) error
 	// Bury deletes, until ctx ends, what detached endpoints left.
@@ -31,6 +32,7 @@ type Driver interface {
 // Guard asks natagent.
 type Guard interface {
 	Put(context.Context, network.Network) error
+	Remind(context.Context, store.Network) error
 	Insist(context.Context, network.Network) error
 }
 
@@ -53,23 +55,24 @@ func New(s *store.Store, host *kernel.Host, drivers map[string]Driver, g Guard, 
 // Start makes everything right and removes leftovers. No sandbox may be made meanwhile.
 func (r *Reconciler) Start() error {
 	var errs []error
+	links := sync.OnceValues(r.host.Links)
 	for _, n := range r.store.Networks() {
 		if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
-			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, true))
+			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, links))
 		}
 	}
 	return errors.Join(append(errs, r.forward())...)
 }
 
-// again makes right what is wrong. Ports and neighbours are looked at when all is to be, or when their bridge is new.
-func (r *Reconciler) again(all bool) error {
+// again makes right what is wrong, with all ports and neighbours, until ctx ends.
+func (r *Reconciler) again(ctx context.Context) error {
 	var errs []error
 	for _, n := range r.store.Networks() {
+		if ctx.Err() != nil {
+			return nil
+		}
 		if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
-			errs = append(errs, r.network(driver, n, false))
-			if all {
-				errs = append(errs, r.restore(driver, n, false))
-			}
+			errs = append(errs, r.network(driver, n, false), r.restore(driver, n, nil))
 		}
 	}
 	return errors.Join(append(errs, r.forward())...)
@@ -97,7 +100,7 @@ func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 	if err != nil || first {
 		return err
 	}
-	return r.restore(driver, n, false)
+	return r.restore(driver, n, nil)
 }
 
 // Delete takes a network that is being deleted off the host.
@@ -111,7 +114,7 @@ func (r *Reconciler) Delete(n network.Network) error {
 	return driver.Delete(n)
 }
 
-func (r *Reconciler) restore(driver Driver, n store.Network, sweep bool) error {
+func (r *Reconciler) restore(driver Driver, n store.Network, sweep func() ([]kernel.Link, error)) error {
 	changes, err := driver.Restore(n.Network, r.store.SandboxesOn(n.ID), sweep)
 	r.tell(n.Network, changes)
 	return err

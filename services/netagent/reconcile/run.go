@@ -2,12 +2,10 @@ package reconcile
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/guard"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
 )
 
 const (
@@ -28,7 +26,7 @@ func (r *Reconciler) Opened(networkID string) error {
 	if err := r.network(driver, n, false); err != nil || n.Predefined {
 		return err
 	}
-	return r.forward()
+	return r.forwardNew(n)
 }
 
 // AwaitGuards waits until natagent has acknowledged each network at least once. Those that it has acknowledged before are pushed
@@ -55,8 +53,8 @@ func (r *Reconciler) Watch(ctx context.Context) {
 	for _, d := range r.drivers {
 		all.Go(func() { d.Bury(ctx, func(err error) { r.log.Error("leftover", "error", err) }) })
 	}
-	changed := make(chan struct{}, 1)
-	all.Go(func() { r.listen(ctx, changed) })
+	heard := &heard{wake: make(chan struct{}, 1)}
+	all.Go(func() { r.listen(ctx, heard) })
 	tick := time.NewTicker(slowTick)
 	defer tick.Stop()
 	for last := ""; ; {
@@ -64,12 +62,12 @@ func (r *Reconciler) Watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-changed:
+		case <-heard.wake:
 			time.Sleep(settle)
-			err = r.again(false)
+			err = r.after(ctx, heard.take())
 		case <-tick.C:
 			r.push(ctx)
-			err = r.again(true)
+			err = r.again(ctx)
 		}
 		last = r.logOnce(last, err)
 	}
@@ -92,42 +90,11 @@ func (r *Reconciler) push(ctx context.Context) {
 		if !guard.Needed(n.Network) || n.Deleting {
 			continue
 		}
-		if err := r.guard.Put(ctx, n.Network); err != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := r.guard.Remind(ctx, n); err != nil {
 			r.log.Debug("natagent does not answer", "network", n.Name, "error", err)
 		}
 	}
-}
-
-// listen passes the kernel's changes on that may concern us: of our bridges, and of addresses.
-func (r *Reconciler) listen(ctx context.Context, changed chan<- struct{}) {
-	nudge := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	for ctx.Err() == nil {
-		err := r.host.Watch(ctx, func(c kernel.Change) {
-			if c.Link == "" || r.concerns(c.Link) {
-				nudge()
-			}
-		})
-		if err != nil {
-			r.log.Warn("cannot hear the kernel; looking on a slow tick only", "error", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(listenAgain):
-			}
-		}
-	}
-}
-
-// concerns tells whether a link is what a network is on.
-func (r *Reconciler) concerns(link string) bool {
-	for _, n := range r.store.Networks() {
-		if n.Bridge == link || n.Parented() && (n.Parent == link || strings.HasPrefix(n.Parent, link+".")) {
-			return true
-		}
-	}
-	return false
 }

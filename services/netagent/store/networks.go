@@ -10,9 +10,24 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
-// networks: id -> Network, found by name too
+// networks: id -> Network, found by name and by the link that it is on too
 var networks = state.NewTable("networks", func(n *Network) string { return n.ID },
-	state.Index[Network]{Name: "name", Of: func(n *Network) []string { return []string{n.Name} }})
+	state.Index[Network]{Name: "name", Of: func(n *Network) []string { return []string{n.Name} }},
+	state.Index[Network]{Name: "link", Of: func(n *Network) []string { return linksOf(n.Network) }})
+
+// linksOf are the links of the host that a network is on: its bridge, or its parent and what that may be a VLAN of.
+func linksOf(n network.Network) []string {
+	if !n.Parented() {
+		return []string{n.Bridge}
+	}
+	out := []string{n.Parent}
+	for i, c := range n.Parent {
+		if c == '.' {
+			out = append(out, n.Parent[:i])
+		}
+	}
+	return out
+}
 
 // Network is a network and what was agreed about it.
 type Network struct {
@@ -24,12 +39,31 @@ type Network struct {
 
 // Networks answers all networks, by name.
 func (s *Store) Networks() []Network {
+	all := slices.SortedFunc(networks.All(s.db.View()), func(a, b *Network) int { return strings.Compare(a.Name, b.Name) })
+	out := make([]Network, len(all))
+	for i, n := range all {
+		out[i] = *n
+	}
+	return out
+}
+
+// NetworksAt answers those that are on a link of the host.
+func (s *Store) NetworksAt(link string) []Network {
 	var out []Network
-	for n := range networks.All(s.db.View()) {
+	for n := range networks.By(s.db.View(), "link", link) {
 		out = append(out, *n)
 	}
-	slices.SortFunc(out, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 	return out
+}
+
+// AnyNetwork tells whether a network fits.
+func (s *Store) AnyNetwork(fits func(*Network) bool) bool {
+	for n := range networks.All(s.db.View()) {
+		if fits(n) {
+			return true
+		}
+	}
+	return false
 }
 
 // Network answers the network with that id.

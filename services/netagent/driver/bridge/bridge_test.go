@@ -131,7 +131,7 @@ func TestRestoringPlugsInAgainWhatHasComeOff(t *testing.T) {
 	ns.Run("ip", "link", "set", e.HostInterface, "nomaster")
 	ns.Run("ip", "link", "set", e.HostInterface, "down")
 	ns.Run("ip", "neigh", "flush", "dev", "br0", "nud", "permanent")
-	changes, err := d.Restore(n, all, false)
+	changes, err := d.Restore(n, all, nil)
 	if err != nil || len(changes) != 2 {
 		t.Errorf("restored %v, %v", changes, err)
 	}
@@ -141,7 +141,7 @@ func TestRestoringPlugsInAgainWhatHasComeOff(t *testing.T) {
 	if !reaches(t, ns, pin, "172.17.0.1") {
 		t.Error("it does not reach the host")
 	}
-	if changes, err := d.Restore(n, all, true); err != nil || len(changes) != 0 {
+	if changes, err := d.Restore(n, all, func() ([]kernel.Link, error) { return nil, nil }); err != nil || len(changes) != 0 {
 		t.Errorf("nothing was wrong, but it did %v, %v", changes, err)
 	}
 }

@@ -10,23 +10,26 @@ import (
 )
 
 // Restore compares the ports and neighbours of the network's bridge with the sandboxes that are plugged into it, and applies
-// the difference. With sweep it also removes what no sandbox has: links that this network made, and neighbour entries in its
-// subnets. Sweep only while no sandbox is being made.
-func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error) {
+// the difference. Unless sweep is nil it also removes what no sandbox has: links that this network made, of those that sweep
+// answers, and neighbour entries in its subnets. Sweep only while no sandbox is being made.
+func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error)) (changes []string, err error) {
 	bridge, ok, err := d.host.Link(n.Bridge)
 	if err != nil || !ok {
 		return nil, fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err))
 	}
-	links, err := d.host.Links()
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look at its ports")
-	}
 	wanted := endpointsOn(n, sandboxes)
-	ports, err := d.restorePorts(n, bridge, links, wanted)
+	if len(wanted) == 0 && sweep == nil {
+		return nil, nil
+	}
+	ports, err := d.restorePorts(n, bridge, wanted)
 	changes = append(changes, ports...)
-	neighbours, nerr := d.restoreNeighbours(n, bridge, wanted, sweep)
+	neighbours, nerr := d.restoreNeighbours(n, bridge, wanted, sweep != nil)
 	changes = append(changes, neighbours...)
-	if err = errors.Join(err, nerr); sweep {
+	if err = errors.Join(err, nerr); sweep != nil {
+		links, lerr := sweep()
+		if lerr != nil {
+			return changes, fault.Wrap(errors.Join(err, lerr), fault.Internal, n.Subject(), "cannot look for leftovers")
+		}
 		swept, serr := d.sweepLinks(n, links, wanted)
 		changes, err = append(changes, swept...), errors.Join(err, serr)
 	}
@@ -52,10 +55,10 @@ func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]want
 }
 
 // restorePorts plugs host ends in again that have lost their bridge.
-func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
-	for _, l := range links {
-		e, ours := wanted[l.Name]
-		if !ours || l.Master == bridge.Index && l.Up {
+func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+	for name, e := range wanted {
+		l, there, lerr := d.host.Link(name)
+		if err = errors.Join(err, lerr); !there || l.Master == bridge.Index && l.Up {
 			continue
 		}
 		if l.Master != bridge.Index {

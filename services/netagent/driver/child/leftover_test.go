@@ -86,7 +86,7 @@ func TestAnInterfaceThatHasNoNameYetIsSweptOutOfAContainer(t *testing.T) {
 		ns.Run("ip", "link", "add", link, "link", "p0", "type", "macvlan", "mode", "bridge")
 		ns.Run("ip", "link", "set", link, "netns", pin)
 	}
-	if _, err := d.Restore(network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge", Parent: "p0"}, nil, true); err != nil {
+	if _, err := d.Restore(network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge", Parent: "p0"}, nil, func() ([]kernel.Link, error) { return nil, nil }); err != nil {
 		t.Error(err)
 	}
 	if out := ns.Run("nsenter", "--net="+pin, "--", "ip", "-o", "link"); strings.Contains(out, "child") || !strings.Contains(out, "users") {

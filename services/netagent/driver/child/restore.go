@@ -9,9 +9,9 @@ import (
 )
 
 // Restore makes the interfaces again that vanished with their parent, with the addresses that they had, and puts the ways between host
-// and containers right. With sweep it also takes away what no container has. Sweep only while no sandbox is being made.
-func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep bool) (changes []string, err error) {
-	if sweep {
+// and containers right. Unless sweep is nil it also takes away what no container has. Sweep only while no sandbox is being made.
+func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error)) (changes []string, err error) {
+	if sweep != nil {
 		if changes, err = d.sweep(n, sandboxes); err != nil {
 			return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot take leftovers away")
 		}

@@ -94,7 +94,7 @@ func (b *bench) begin() []string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	restored, err := b.driver.Restore(b.Network, b.sandboxes, true)
+	restored, err := b.driver.Restore(b.Network, b.sandboxes, b.host.Links)
 	if err != nil {
 		b.Fatal(err)
 	}

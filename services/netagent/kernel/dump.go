@@ -1,0 +1,183 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// What is listed here is asked for and read by hand: a host may have thousands of links, addresses and routes, and the netlink library
+// gets them all to find those of one link.
+
+// dump asks for a list and hands each message of it on: its fixed part and its attributes. begin is called before each attempt. Where the
+// kernel can (4.20 and later) it only sends what the request's parts name.
+func (h *Host) dump(ask, answer uint16, begin func(), each func(data []byte), parts ...nl.NetlinkRequestData) error {
+	return retry(func() error {
+		begin()
+		req := &nl.NetlinkRequest{Sockets: h.strict, NlMsghdr: unix.NlMsghdr{
+			Len: unix.SizeofNlMsghdr, Type: ask, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP}}
+		for _, p := range parts {
+			req.AddData(p)
+		}
+		return req.ExecuteIter(unix.NETLINK_ROUTE, answer, func(data []byte) bool {
+			each(data)
+			return true
+		})
+	})
+}
+
+// attributes hands each attribute on that follows a message's fixed part.
+func attributes(data []byte, fixed int, each func(kind uint16, value []byte)) {
+	for fixed < len(data) {
+		rest := data[fixed:]
+		if len(rest) < unix.SizeofRtAttr {
+			return
+		}
+		length, kind := int(binary.NativeEndian.Uint16(rest)), binary.NativeEndian.Uint16(rest[2:])
+		if length < unix.SizeofRtAttr || length > len(rest) {
+			return
+		}
+		each(kind, rest[unix.SizeofRtAttr:length])
+		fixed += (length + 3) &^ 3
+	}
+}
+
+// addresses are those of a link and a family; FAMILY_ALL is both.
+func (h *Host) addresses(link, family int) ([]netip.Prefix, error) {
+	all, err := h.addressesBy(link, family)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of link %d: %w", link, err)
+	}
+	return all[link], nil
+}
+
+// addressesBy are those of a link, or for 0 of all links, by the link's index.
+func (h *Host) addressesBy(link, family int) (map[int][]netip.Prefix, error) {
+	out := map[int][]netip.Prefix{}
+	header := nl.NewIfAddrmsg(family)
+	header.Index = uint32(link)
+	err := h.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, func() { clear(out) }, func(data []byte) {
+		if len(data) < unix.SizeofIfAddrmsg {
+			return
+		}
+		m := nl.DeserializeIfAddrmsg(data)
+		index, a := int(m.Index), addressIn(data)
+		if a.IsValid() && (link == 0 || index == link) && (family == netlink.FAMILY_ALL || int(m.Family) == family) {
+			out[index] = append(out[index], netip.PrefixFrom(a, int(m.Prefixlen)))
+		}
+	}, header)
+	return out, err
+}
+
+// addressIn reads an address message: the link's own address, or where it names none, the one address that there is.
+func addressIn(data []byte) (found netip.Addr) {
+	attributes(data, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+		if a, ok := netip.AddrFromSlice(value); ok && (kind == unix.IFA_LOCAL || kind == unix.IFA_ADDRESS && !found.IsValid()) {
+			found = a
+		}
+	})
+	return found
+}
+
+// names are those of all links.
+func (h *Host) names() (map[int]string, error) {
+	out := map[int]string{}
+	err := h.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, func() { clear(out) }, func(data []byte) {
+		if len(data) < unix.SizeofIfInfomsg {
+			return
+		}
+		index := int(nl.DeserializeIfInfomsg(data).Index)
+		attributes(data, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+			if kind == unix.IFLA_IFNAME {
+				out[index] = nl.BytesToString(value)
+			}
+		})
+	}, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	if err != nil {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	return out, nil
+}
+
+// foundRoute is a route and the index of its link.
+type foundRoute struct {
+	to   netip.Prefix
+	link int
+}
+
+// mainRoutes are the routes of the main table to networks: no default routes, and none to link-local or multicast addresses.
+func (h *Host) mainRoutes() ([]foundRoute, error) {
+	var all []foundRoute
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		var some []foundRoute
+		header := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Table: unix.RT_TABLE_MAIN}}
+		err := h.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, func() { some = nil }, func(data []byte) {
+			if r, ok := routeIn(data); ok {
+				some = append(some, r)
+			}
+		}, header)
+		if err != nil && !missing(err) && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) { // no such table, or no IPv6
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+func routeIn(data []byte) (r foundRoute, ok bool) {
+	if len(data) < unix.SizeofRtMsg {
+		return r, false
+	}
+	m := nl.DeserializeRtMsg(data)
+	if m.Table != unix.RT_TABLE_MAIN || m.Flags&unix.RTM_F_CLONED != 0 || m.Dst_len == 0 {
+		return r, false
+	}
+	attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) {
+		switch kind {
+		case unix.RTA_DST:
+			if a, is := netip.AddrFromSlice(value); is {
+				r.to, ok = netip.PrefixFrom(a, int(m.Dst_len)).Masked(), !a.IsLinkLocalUnicast() && !a.IsMulticast()
+			}
+		case unix.RTA_OIF:
+			if len(value) == 4 {
+				r.link = int(binary.NativeEndian.Uint32(value))
+			}
+		}
+	})
+	return r, ok
+}
+
+// neighbours are the entries of a link that are permanent and nothing else.
+func (h *Host) neighbours(link int) ([]Neighbour, error) {
+	var out []Neighbour
+	header := &netlink.Ndmsg{}
+	err := h.dump(unix.RTM_GETNEIGH, unix.RTM_NEWNEIGH, func() { out = nil }, func(data []byte) {
+		if len(data) < header.Len() {
+			return
+		}
+		var m netlink.Ndmsg
+		m.Family, m.Index, m.State, m.Flags = data[0], binary.NativeEndian.Uint32(data[4:]), binary.NativeEndian.Uint16(data[8:]), data[10]
+		if int(m.Index) != link || m.State != netlink.NUD_PERMANENT || m.Flags != 0 || m.Family != unix.AF_INET && m.Family != unix.AF_INET6 {
+			return
+		}
+		var n Neighbour
+		attributes(data, header.Len(), func(kind uint16, value []byte) {
+			switch kind {
+			case unix.NDA_DST:
+				n.Addr, _ = netip.AddrFromSlice(value)
+			case unix.NDA_LLADDR:
+				n.MAC = slices.Clone(value)
+			}
+		})
+		if n.Addr = n.Addr.Unmap(); n.Addr.IsValid() {
+			out = append(out, n)
+		}
+	}, header, nl.NewRtAttr(unix.NDA_IFINDEX, nl.Uint32Attr(uint32(link))))
+	return out, err
+}

@@ -1,0 +1,121 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+)
+
+// heard is what the kernel has told since it was last looked at.
+type heard struct {
+	mu   sync.Mutex
+	said hearsay
+	wake chan struct{} // has something when there is anything
+}
+
+// hearsay is what may have changed.
+type hearsay struct {
+	links   map[string]bool // those that networks are on
+	indexes map[int]bool    // links whose addresses have changed
+	unknown bool            // anything
+}
+
+func (h *heard) note(add func(*hearsay)) {
+	h.mu.Lock()
+	if h.said.links == nil {
+		h.said = hearsay{links: map[string]bool{}, indexes: map[int]bool{}}
+	}
+	add(&h.said)
+	h.mu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *heard) take() hearsay {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	said := h.said
+	h.said = hearsay{}
+	return said
+}
+
+// listen notes the kernel's changes that may concern us: of links that networks are on, and of addresses.
+func (r *Reconciler) listen(ctx context.Context, to *heard) {
+	for ctx.Err() == nil {
+		err := r.host.Watch(ctx, func(c kernel.Change) {
+			switch {
+			case c.Unknown:
+				to.note(func(h *hearsay) { h.unknown = true })
+			case c.Index != 0:
+				to.note(func(h *hearsay) { h.indexes[c.Index] = true })
+			case len(r.store.NetworksAt(c.Link)) > 0:
+				to.note(func(h *hearsay) { h.links[c.Link] = true })
+			}
+		})
+		if err != nil {
+			r.log.Warn("cannot hear the kernel; looking on a slow tick only", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(listenAgain):
+			}
+		}
+	}
+}
+
+// after puts right what may have changed, and nothing else: a host may have thousands of networks. Ports and neighbours are looked at
+// when their bridge is new.
+func (r *Reconciler) after(ctx context.Context, h hearsay) error {
+	if h.unknown {
+		return r.again(ctx)
+	}
+	links := maps.Clone(h.links)
+	others := false // addresses of links that are no network's
+	for index := range h.indexes {
+		link, ok, err := r.host.LinkAt(index)
+		if err != nil {
+			return err
+		}
+		if ok && len(r.store.NetworksAt(link.Name)) > 0 {
+			links[link.Name] = true
+		} else if ok {
+			others = true
+		}
+	}
+	var errs []error
+	parents := others
+	for name := range links {
+		for _, n := range r.store.NetworksAt(name) {
+			if n.Parented() {
+				parents = true
+				continue
+			}
+			if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
+				errs = append(errs, r.network(driver, n, false), r.forwardNew(n))
+			}
+		}
+	}
+	if parents {
+		errs = append(errs, r.parented())
+	}
+	if others || parents {
+		errs = append(errs, r.forward())
+	}
+	return errors.Join(errs...)
+}
+
+// parented makes all networks right that are on links of others: what happens to those can mean any of them.
+func (r *Reconciler) parented() error {
+	var errs []error
+	for _, n := range r.store.Networks() {
+		if driver, ok := r.drivers[n.Driver]; ok && n.Parented() && standing(n) {
+			errs = append(errs, r.network(driver, n, false))
+		}
+	}
+	return errors.Join(errs...)
+}
