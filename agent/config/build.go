@@ -111,6 +111,9 @@ func unknown(s Setting) error {
 	if IsGroup(s.Key) {
 		return subjected(bad("", "it must be an object with the members net, nat, dns and supervisor"), s.Key, s.Origin)
 	}
+	if why, known := notHere()[s.Key]; known {
+		return subjected(bad(why, "it is Docker's, and not to be had"), s.Key, s.Origin)
+	}
 	if near, ok := Nearest(s.Key, append(names, "services")); ok {
 		return subjected(bad("did you mean "+near+"?", "there is no such key"), s.Key, s.Origin)
 	}

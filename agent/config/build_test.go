@@ -165,6 +165,12 @@ func TestWhatIsWrongIsSaidWithKeyPlaceAndRemedy(t *testing.T) {
 		{flags("dns-search=a b", "dns-opts=a b"), `dns-search (flag --dns-search): "a b" is not a domain; write letters, digits, dashes and dots | dns-opts (flag --dns-opts): "a b" is not one option; write one option each, as in ndots:2`},
 		{flags("registry-mirrors=mirror", "insecure-registries=http://r"), `registry-mirrors (flag --registry-mirrors): "mirror" is not a mirror's URL; write https://HOST[:PORT] | insecure-registries (flag --insecure-registries): "http://r" is not a registry; write HOST[:PORT] without http://, or a subnet`},
 		{flags("default-runtime=bin/crun"), `default-runtime (flag --default-runtime): "bin/crun" is neither a name nor an absolute path; write a name such as crun, or a path from / on`},
+		{flags("iptables=false", "live-restore=no"), `iptables (flag --iptables): "false" is not to be had; leave it out: published ports are rules of the firewall; firewall-backend says which kind` +
+			` | live-restore (flag --live-restore): "no" is not to be had; leave it out: containers always outlive the agent`},
+		{file("userland-proxy-path=/p"), "userland-proxy-path (/etc/d.json:1): it is Docker's, and not to be had; there is no proxy process here: the kernel does it"},
+		{flags("default-network-opts=bridge", "default-network-opts=overlay=a=b"), `default-network-opts (flag --default-network-opts): "bridge" is no option of a network driver; write DRIVER=OPTION=VALUE, as in bridge=com.docker.network.driver.mtu=1400` +
+			` | default-network-opts (flag --default-network-opts): networks of driver "overlay" have no options; the drivers are bridge, macvlan and ipvlan`},
+		{flags("default-gateway-v6=fd00::1"), "default-gateway-v6 (flag --default-gateway-v6): no subnet is given that it could be in; give bip6 or fixed-cidr-v6 as well, or leave it out"},
 		{flags("bridge=a-name-much-too-long"), `bridge (flag --bridge): "a-name-much-too-long" cannot be a device's name; use at most 15 letters, digits and dashes`},
 	} {
 		_, err := config.Build(c.layer)
@@ -213,6 +219,14 @@ func TestKeysAreUniqueAndDescribed(t *testing.T) {
 		if k.Usage == "" {
 			t.Errorf("key %s says nothing of its use", k.Name)
 		}
+	}
+}
+
+func TestOfOneNetworkOptionTheHigherLayerCounts(t *testing.T) {
+	c := build(t, file("default-network-opts=bridge=mtu=1400", "default-network-opts=bridge=name=a=b"), flags("default-network-opts=bridge=mtu=1300", "default-network-opts=macvlan=parent=eth0"))
+	want := map[string]map[string]string{"bridge": {"mtu": "1300", "name": "a=b"}, "macvlan": {"parent": "eth0"}}
+	if !reflect.DeepEqual(c.NetworkOptions, want) {
+		t.Errorf("%v, want %v", c.NetworkOptions, want)
 	}
 }
 

@@ -91,6 +91,10 @@ func (c *Config) checkIPv4() error {
 }
 
 func (c *Config) checkIPv6() error {
+	if unused := c.set("default-gateway-v6"); len(unused) > 0 && c.DefaultGatewayV6.IsValid() && !c.BIP6.IsValid() {
+		return fault.New(fault.Invalid, c.subject(unused...), "no subnet is given that it could be in", fault.WithField(unused[0]),
+			fault.WithHint("give bip6 or fixed-cidr-v6 as well, or leave it out"))
+	}
 	return c.checkFamily(c.BIP6, c.FixedCIDRv6, c.DefaultGatewayV6, "bip6", "fixed-cidr-v6", "default-gateway-v6")
 }
 

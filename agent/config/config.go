@@ -31,6 +31,9 @@ type Config struct {
 	IP               netip.Addr // where its ports are published that name no address; 0.0.0.0 is everywhere
 	HostGateways     []netip.Addr
 	Pools            []Pool // where the subnets of networks come from; empty: Docker's ranges
+	IPForward        bool   // forwarding is switched on where containers' traffic goes
+
+	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
 
 	FirewallBackend string // auto, nftables or iptables
 

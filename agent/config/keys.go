@@ -14,19 +14,21 @@ const (
 	Number
 	Bool
 	List
-	Pools // a list of objects; as text each is base=SUBNET,size=LENGTH
+	Pools   // a list of objects; as text each is base=SUBNET,size=LENGTH
+	Options // options of networks by driver; as text each is DRIVER=OPTION=VALUE
 )
 
 func (k Kind) String() string {
-	return [...]string{"a string", "a number", "true or false", "a list of strings", `a list of objects as {"base": "10.0.0.0/8", "size": 24}`}[k]
+	return [...]string{"a string", "a number", "true or false", "a list of strings", `a list of objects as {"base": "10.0.0.0/8", "size": 24}`,
+		`an object as {"bridge": {"com.docker.network.driver.mtu": "1400"}}`}[k]
 }
 
 // Many tells whether a key of that kind can have several values.
-func (k Kind) Many() bool { return k == List || k == Pools }
+func (k Kind) Many() bool { return k == List || k == Pools || k == Options }
 
 // accepts tells whether a value of that shape may stand in a file.
 func (k Kind) accepts(s Shape) bool {
-	return s == Words || s == Array && k == Pools || s == [...]Shape{Text, Numeral, Truth, Array, Objects}[k]
+	return s == Words || s == Array && k == Pools || s == [...]Shape{Text, Numeral, Truth, Array, Objects, Nested}[k]
 }
 
 // Key describes one key. Keys with a dot stand in an object of the file: "services.net" is {"services": {"net": …}}.
@@ -52,7 +54,7 @@ func IsGroup(name string) bool { return name == "services" }
 // Keys is every key there is, in the order in which they are shown.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{placeKeys(), networkKeys(), nameKeys(), containerKeys(), logKeys(), accessKeys(), serviceKeys()} {
+	for _, group := range [][]Key{placeKeys(), networkKeys(), dockerKeys(), nameKeys(), containerKeys(), logKeys(), accessKeys(), serviceKeys()} {
 		all = append(all, group...)
 	}
 	return all
@@ -90,6 +92,10 @@ func networkKeys() []Key {
 		{Name: "host-gateway-ips", Kind: List, Flag: "host-gateway-ip", Usage: "Address that host-gateway means (default the bridge's)", set: addHostGateway},
 		{Name: "default-address-pools", Live: true, Kind: Pools, Flag: "default-address-pool",
 			Usage: "Where the subnets of new networks come from, as base=10.0.0.0/8,size=24", set: addPool},
+		{Name: "default-network-opts", Live: true, Kind: Options, Flag: "default-network-opt",
+			Usage: "Option of new networks of a driver, as bridge=com.docker.network.driver.mtu=1400", set: addNetworkOption},
+		{Name: "ip-forward", Kind: Bool, Flag: "ip-forward", Default: "true", Usage: "Switch forwarding on where containers' traffic goes",
+			set: truth(func(c *Config) *bool { return &c.IPForward })},
 	}
 }
 

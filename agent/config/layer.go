@@ -47,7 +47,8 @@ const (
 	Truth
 	Array   // of strings
 	Objects // an array of flat objects, each as text: base=10.0.0.0/8,size=24
-	Other   // null, an object, or another array
+	Nested  // an object of flat objects, each member as text: bridge=com.docker.network.driver.mtu=1400
+	Other   // null, or another object or array
 )
 
 // Setting is one key as one layer gives it.
@@ -65,7 +66,7 @@ type Layer struct {
 }
 
 // FromEnvironment picks the agent's variables out of an environment: FAIRLEAD_ and the key in capitals, lists separated by
-// commas, and pools by blanks. Empty ones count as not set. The warnings name variables that look like misspelt ones.
+// commas, and pools and options by blanks. Empty ones count as not set. The warnings name variables that look like misspelt ones.
 func FromEnvironment(environ []string) (Layer, []string) {
 	byVariable, names := map[string]Key{}, []string{}
 	for _, k := range Keys() {
@@ -96,7 +97,7 @@ const (
 
 func (k Key) split(text string) []string {
 	switch k.Kind {
-	case Pools:
+	case Pools, Options:
 		return strings.Fields(text)
 	case String, Number, Bool:
 		return []string{text}

@@ -53,6 +53,9 @@ type Config struct {
 	HostBinding  netip.Addr // where their ports are published that name no address; on all
 	NoBridge     bool       // there is no default bridge
 
+	NoForwarding   bool                         // forwarding is not switched on, as somebody else does
+	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
+
 	AddressSpace network.Space // where subnets come from that nobody gives; Docker's ranges, and IPv6 addresses of the host's own
 
 	Guard     natv1.GuardServiceClient // natagent
@@ -98,6 +101,18 @@ func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, 
 	return s, s.Validate()
 }
 
+// checkOptions finds options with which no network could be made.
+func (c Config) checkOptions() error {
+	var errs []error
+	for driver := range c.NetworkOptions {
+		if _, err := (network.Wanted{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Draft(); err != nil {
+			errs = append(errs, fault.New(fault.Invalid, "default-network-opts", "no network of driver "+driver+" could be made with them: "+err.Error(),
+				fault.WithHint("correct them")))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // New opens the state and tries the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.Guard == nil || cfg.Log == nil {
@@ -117,7 +132,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	settings, err := cfg.settings(host, db)
-	if err != nil {
+	if err = errors.Join(err, cfg.checkOptions()); err != nil {
 		host.Close()
 		return nil, errors.Join(err, db.Close())
 	}
@@ -139,9 +154,10 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
+	s.reconciler.NoForwarding = cfg.NoForwarding
 	book := ipam.NewBook()
 	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Space: cfg.AddressSpace,
-		Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
+		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.networks.Refit, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes.Refit, s.networks.Grow, children
@@ -188,14 +204,14 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	settings := s.settings
 	settings.MTU = cfg.MTU
 	settings = settings.WithDefaults()
-	if err := settings.Validate(); err != nil {
+	if err := errors.Join(settings.Validate(), cfg.checkOptions()); err != nil {
 		return err
 	}
 	if err := s.reconciler.Renew(settings); err != nil {
 		return err
 	}
 	s.settings = settings
-	s.networks.UseSpace(cfg.AddressSpace)
+	s.networks.UseSpace(cfg.AddressSpace, cfg.NetworkOptions)
 	return nil
 }
 

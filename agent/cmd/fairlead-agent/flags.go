@@ -28,7 +28,7 @@ func (t *text) Set(s string) error {
 
 // Type is what help writes behind the flag.
 func (t *text) Type() string {
-	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool", config.List: "list", config.Pools: "pool"}[t.kind]
+	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool", config.List: "list", config.Pools: "pool", config.Options: "option"}[t.kind]
 }
 
 // addKeys makes a flag for every key that has one.

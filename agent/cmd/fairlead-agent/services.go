@@ -42,6 +42,7 @@ func ofNet(h carry.Host) netagent.Config {
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
 		IPv6: h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
 		NoBridge: h.Config.Bridge == config.NoBridge, AddressSpace: addressSpace(h.Config.Pools),
+		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
 		Guard: natv1.NewGuardServiceClient(h.Peer("nat")),
 	}
 }

@@ -153,8 +153,29 @@ func read(v hujson.ValueTrimmed) (config.Shape, []string) {
 			texts = append(texts, l.String())
 		}
 		return config.Array, texts
+	case *hujson.Object:
+		return readNested(v)
 	}
 	return config.Other, nil
+}
+
+// readNested reads {"bridge": {"com.docker.network.driver.mtu": "1400"}}.
+func readNested(o *hujson.Object) (config.Shape, []string) {
+	texts := []string{}
+	for _, outer := range o.Members {
+		inner, ok := outer.Value.Value.(*hujson.Object)
+		if !ok {
+			return config.Other, nil
+		}
+		for _, m := range inner.Members {
+			value, ok := m.Value.Value.(hujson.Literal)
+			if !ok {
+				return config.Other, nil
+			}
+			texts = append(texts, outer.Name.Value.(hujson.Literal).String()+"="+m.Name.Value.(hujson.Literal).String()+"="+value.String())
+		}
+	}
+	return config.Nested, texts
 }
 
 // readObjects reads [{"base": "10.0.0.0/8", "size": 24}].

@@ -110,6 +110,19 @@ func TestAMisspeltFileBesideItIsWarnedOf(t *testing.T) {
 	}
 }
 
+func TestObjectsInAnObjectBecomeText(t *testing.T) {
+	for content, want := range map[string]config.Setting{
+		`{"default-network-opts": {"bridge": {"a": "1", "b": "2"}, "macvlan": {"c": 3}}}`: {Shape: config.Nested, Texts: []string{"bridge=a=1", "bridge=b=2", "macvlan=c=3"}},
+		`{"default-network-opts": {"bridge": "a"}}`:                                       {Shape: config.Other},
+		`{"default-network-opts": {"bridge": {"a": []}}}`:                                 {Shape: config.Other},
+	} {
+		layer, err := file.Parse("f", []byte(content))
+		if err != nil || layer.Settings[0].Shape != want.Shape || !slices.Equal(layer.Settings[0].Texts, want.Texts) {
+			t.Errorf("%s: %+v, %v", content, layer.Settings, err)
+		}
+	}
+}
+
 func TestObjectsInAListBecomeText(t *testing.T) {
 	for content, want := range map[string]config.Setting{
 		`{"default-address-pools": [{"base": "10.0.0.0/8", "size": 24}, {"size": 64, "base": "fd00::/48"}]}`: {Shape: config.Objects,

@@ -38,6 +38,21 @@ func (w Wanted) From(config Wanted) (Wanted, error) {
 	return config, nil
 }
 
+// WithOptions is the wanted network with the options of its driver that are not given for it.
+func (w Wanted) WithOptions(byDriver map[string]map[string]string) Wanted {
+	driver := w.Driver
+	if driver == "" {
+		driver = DriverBridge
+	}
+	options := maps.Clone(byDriver[driver])
+	if options == nil {
+		return w
+	}
+	maps.Copy(options, w.Options)
+	w.Options = options
+	return w
+}
+
 // maxName is how long a network's name can be.
 const maxName = 128
 

@@ -63,6 +63,8 @@ type Config struct {
 	Refit func(network.Network) error
 	// Space is where subnets come from that nobody gives; nil means Docker's ranges, and IPv6 addresses of the host's own.
 	Space network.Space
+	// Options are those that networks of a driver have where their maker says nothing else.
+	Options map[string]map[string]string
 	// Nameservers are the host's, which no chosen subnet may hide.
 	Nameservers func() []netip.Addr
 	// Events are for those who want to know what happens to networks.
@@ -96,7 +98,7 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 			return network.Network{}, err
 		}
 	}
-	n, err := m.add(want, string(asked))
+	n, err := m.add(m.withOptions(want), string(asked))
 	if err != nil {
 		return network.Network{}, err
 	}
@@ -105,6 +107,16 @@ func (m *Manager) Create(ctx context.Context, want network.Wanted) (network.Netw
 	}
 	m.tell(n, "create")
 	return n, nil
+}
+
+// withOptions is a wanted network with the options that those of its driver have where nothing else is said.
+func (m *Manager) withOptions(want network.Wanted) network.Wanted {
+	m.choosing.Lock()
+	defer m.choosing.Unlock()
+	if want.ConfigOnly {
+		return want
+	}
+	return want.WithOptions(m.Options)
 }
 
 // configured is a wanted network with the configuration of the network that it names.

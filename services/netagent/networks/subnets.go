@@ -63,11 +63,11 @@ func (m *Manager) space() network.Space {
 	return m.Space.WithIPv6(usual)
 }
 
-// UseSpace changes where the subnets of networks come from that are made from now on.
-func (m *Manager) UseSpace(space network.Space) {
+// UseSpace changes where the subnets of networks come from that are made from now on, and which options they have that are not given.
+func (m *Manager) UseSpace(space network.Space, options map[string]map[string]string) {
 	m.choosing.Lock()
 	defer m.choosing.Unlock()
-	m.Space = space
+	m.Space, m.Options = space, options
 }
 
 // ours are the subnets of all networks, by whose they are.

@@ -20,6 +20,9 @@ import (
 // already, its interfaces are its owner's decision and none is touched but the bridges. What is changed is stored with what it
 // was before.
 func (r *Reconciler) forward() error {
+	if r.NoForwarding {
+		return nil
+	}
 	var bridges, others []string // others' that networks are on stay, and what they were is remembered
 	ipv6 := false
 	for _, n := range r.store.Networks() {

@@ -44,6 +44,8 @@ type Reconciler struct {
 	guard   Guard
 	log     *slog.Logger
 
+	NoForwarding bool // forwarding is somebody else's to switch on
+
 	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
 }
 

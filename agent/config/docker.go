@@ -1,0 +1,64 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+)
+
+// dockerKeys are Docker's that have just one meaning here. They are taken where they say so, so that a file of Docker's can be used.
+func dockerKeys() []Key {
+	return []Key{
+		{Name: "iptables", Kind: Bool, Flag: "iptables", Usage: "Only true is taken: published ports are rules", set: only(true, "published ports are rules of the firewall; firewall-backend says which kind")},
+		{Name: "ip6tables", Kind: Bool, Flag: "ip6tables", Usage: "Only true is taken: see iptables", set: only(true, "published ports are rules of the firewall; firewall-backend says which kind")},
+		{Name: "live-restore", Kind: Bool, Flag: "live-restore", Usage: "Only true is taken: containers outlive the agent", set: only(true, "containers always outlive the agent")},
+		{Name: "userland-proxy", Kind: Bool, Flag: "userland-proxy", Usage: "Taken for Docker's sake: the kernel does without a proxy", set: truth(func(*Config) *bool { return new(bool) })},
+		{Name: "ip-forward-no-drop", Kind: Bool, Flag: "ip-forward-no-drop", Usage: "Taken for Docker's sake: no policy of others is ever changed", set: truth(func(*Config) *bool { return new(bool) })},
+	}
+}
+
+// only takes one of two values.
+func only(want bool, why string) func(*Config, string) error {
+	return func(_ *Config, text string) error {
+		if b, err := strconv.ParseBool(text); err != nil || b != want {
+			return bad("leave it out: "+why, "%q is not to be had", text)
+		}
+		return nil
+	}
+}
+
+// notHere are keys of Docker's for things that are not here, and why.
+func notHere() map[string]string {
+	const swarm, proxy = "there is no swarm here", "there is no proxy process here: the kernel does it"
+	return map[string]string{
+		"userland-proxy-path":          proxy,
+		"network-control-plane-mtu":    swarm,
+		"network-diagnostic-port":      swarm,
+		"swarm-default-advertise-addr": swarm,
+		"allow-direct-routing":         "make networks with -o com.docker.network.bridge.gateway_mode_ipv4=routed, or name trusted_host_interfaces, instead",
+		"bridge-accept-fwmark":         "accept marked packets in the chain FAIRLEAD-USER, or name a network's trusted_host_interfaces, instead",
+	}
+}
+
+// addNetworkOption reads bridge=com.docker.network.driver.mtu=1400. The first that is given counts, as that is the strongest layer's.
+func addNetworkOption(c *Config, text string) error {
+	driver, option, _ := strings.Cut(text, "=")
+	key, value, ok := strings.Cut(option, "=")
+	if driver == "" || key == "" || !ok {
+		return bad("write DRIVER=OPTION=VALUE, as in bridge=com.docker.network.driver.mtu=1400", "%q is no option of a network driver", text)
+	}
+	switch driver {
+	case "bridge", "macvlan", "ipvlan":
+	default:
+		return bad("the drivers are bridge, macvlan and ipvlan", "networks of driver %q have no options", driver)
+	}
+	if c.NetworkOptions == nil {
+		c.NetworkOptions = map[string]map[string]string{}
+	}
+	if c.NetworkOptions[driver] == nil {
+		c.NetworkOptions[driver] = map[string]string{}
+	}
+	if _, stronger := c.NetworkOptions[driver][key]; !stronger {
+		c.NetworkOptions[driver][key] = value
+	}
+	return nil
+}
