@@ -44,7 +44,7 @@ func (r *Reconciler) forward() error {
 
 // forwardNew is forward for a network that has come to others: the host's own interfaces forward since the first one came.
 func (r *Reconciler) forwardNew(n store.Network) error {
-	if n.Bridge == "" || !standing(n) {
+	if r.NoForwarding || n.Bridge == "" || !standing(n) {
 		return nil
 	}
 	others := func(ipv6 bool) bool {
