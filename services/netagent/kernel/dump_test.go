@@ -2,6 +2,7 @@ package kernel_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -45,6 +46,12 @@ func TestWhatIsListedIsThereAndNothingElse(t *testing.T) {
 		got = append(got, r.To.String()+" "+r.Link)
 	}
 	same("routes", got, err, "10.1.0.0/16 one", "10.2.0.0/16 two", "10.8.0.0/16 ", "10.9.0.0/24 two", "fd00:1::/64 one", "fd09::/16 one")
+	beside, err := h.RoutesBeside(map[netip.Prefix]bool{netip.MustParsePrefix("10.1.0.0/16"): true, netip.MustParsePrefix("fd09::/16"): true})
+	got = nil
+	for _, r := range beside {
+		got = append(got, r.To.String()+" "+r.Link)
+	}
+	same("routes beside known ones", got, err, "10.2.0.0/16 two", "10.8.0.0/16 ", "10.9.0.0/24 two", "fd00:1::/64 one")
 	addrs, err := h.BridgeAddresses("one")
 	got = nil
 	for _, a := range addrs {

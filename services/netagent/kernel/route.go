@@ -33,6 +33,32 @@ func (h *Host) Routes() ([]Route, error) {
 	return out, nil
 }
 
+// RoutesBeside are Routes without those to prefixes that are known to have one. A prefix that has more keeps all of them.
+func (h *Host) RoutesBeside(known map[netip.Prefix]bool) ([]Route, error) {
+	all, err := h.mainRoutes()
+	if err != nil {
+		return nil, err
+	}
+	count := map[netip.Prefix]int{}
+	for _, r := range all {
+		count[r.to]++
+	}
+	var out []Route
+	for _, r := range all {
+		if known[r.to] && count[r.to] == 1 {
+			continue
+		}
+		var link Link // empty for one without a link, or whose link is gone
+		if r.link != 0 {
+			if link, _, err = h.LinkAt(r.link); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, Route{r.to, link.Name})
+	}
+	return out, nil
+}
+
 // Routed are the prefixes of Routes.
 func (h *Host) Routed() ([]netip.Prefix, error) {
 	all, err := h.mainRoutes()

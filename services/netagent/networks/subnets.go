@@ -128,11 +128,10 @@ func clash(n network.Network, subnet netip.Prefix, ours map[netip.Prefix]string)
 // Warner answers what tells of a network which routes of the host overlap its subnets, as one that came later may: what is sent there
 // goes one of two ways. A network on a link of the host shares its subnet with that on purpose. The routes are read once.
 func (m *Manager) Warner() func(network.Network) []string {
-	routes, err := m.Host.Routes()
+	routes, err := m.foreignRoutes()
 	if err != nil {
 		return func(network.Network) []string { return nil } // whoever makes a network is told
 	}
-	routes = m.foreignRoutes(routes)
 	return func(n network.Network) (out []string) {
 		if n.Parented() {
 			return nil
@@ -149,19 +148,20 @@ func (m *Manager) Warner() func(network.Network) []string {
 	}
 }
 
-// foreignRoutes are those of some routes that are not just the way to a network of ours by its own bridge, which are nearly all of them where there
-// are thousands.
-func (m *Manager) foreignRoutes(routes []kernel.Route) (out []kernel.Route) {
-	own := map[kernel.Route]bool{}
+// foreignRoutes are the host's routes but for the ways to our networks by their own bridges, which are nearly all of them where there are
+// thousands.
+func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
+	own, known := map[kernel.Route]bool{}, map[netip.Prefix]bool{}
 	for _, n := range m.Store.Networks() {
-		for _, p := range n.Pools {
-			own[kernel.Route{To: p.Subnet, Link: n.Bridge}] = true
+		for _, p := range n.HostAddresses() {
+			own[kernel.Route{To: p.Masked(), Link: n.Bridge}], known[p.Masked()] = true, true
 		}
 	}
+	routes, err := m.Host.RoutesBeside(known)
 	for _, r := range routes {
 		if r.To.Bits() >= shortestRoute && !own[r] {
 			out = append(out, r)
 		}
 	}
-	return out
+	return out, err
 }
