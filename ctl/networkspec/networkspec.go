@@ -88,6 +88,9 @@ func (a *Attachment) set(spec, key, value string) (err error) {
 	case "link-local-ip":
 		err = a.AddLinkLocal("--network "+spec, value)
 	default:
+		if strings.HasPrefix(key, "net.") {
+			return invalid(spec, "unexpected key '%s'; an option that has commas stands in double quotes, as in 'name=N,\"driver-opt=K=A,B\"'", key)
+		}
 		return invalid(spec, "unexpected key '%s'; known are name, alias, ip, ip6, link-local-ip, mac-address, gw-priority and driver-opt", key)
 	}
 	return err

@@ -43,8 +43,9 @@ func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
 		"name=n1,gw-priority=9999999999": "invalid gw-priority",
 		"name=n1,driver-opt=a=b":         "invalid driver-opt a=b",
 		"name=n1,link-local-ip=10.0.0.5": "invalid link-local IP address: 10.0.0.5",
-		"name=n1,nosuch=1":               "unexpected key 'nosuch'",
-		`name="n1`:                       "cannot be read",
+		"name=n1,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.a=1,net.ipv4.conf.IFNAME.b=2": "in double quotes",
+		"name=n1,nosuch=1": "unexpected key 'nosuch'",
+		`name="n1`:         "cannot be read",
 	} {
 		if _, err := networkspec.Parse(spec); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", spec, err, want)

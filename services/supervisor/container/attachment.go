@@ -31,13 +31,15 @@ func (a Attachment) asks() bool {
 		len(a.LinkLocal)+len(a.Sysctls) > 0
 }
 
-// optionless refuses what somebody wants of a network that gives nothing: host or none.
+// optionless refuses what somebody wants of a network that gives nothing: host, none, or that of another container.
 func (a Attachment) optionless(subject string) error {
 	switch {
 	case a.Fixed():
 		return fixedOn(subject, a.Network)
 	case len(a.Aliases) > 0:
 		return aliased(subject)
+	case a.MAC != "":
+		return fault.New(fault.Invalid, subject, "conflicting options: mac-address and the network mode", fault.WithField("mac-address"))
 	}
 	return fault.New(fault.Invalid, subject, "network "+a.Network+" takes no options: it has no interface of the container's own", fault.WithField("network"))
 }

@@ -135,6 +135,9 @@ func (c *Config) validateJoin(ref string) error {
 		return fault.Invalidf(c.subject(), "network", "invalid network mode: invalid container format container:<name|id>")
 	}
 	n, d := &c.Network, &c.DNS
+	if len(n.Attachments) == 1 && n.Attachments[0].Network == string(n.Mode) {
+		return n.Attachments[0].optionless(c.subject())
+	}
 	for _, clash := range []struct {
 		given       bool
 		field, text string
