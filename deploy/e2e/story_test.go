@@ -28,7 +28,7 @@ const registryAddress = "127.0.0.1:5000"
 const cacheDir = "../../.cache"
 
 // patience bounds everything that a story waits for.
-const patience = 20 * time.Second
+const patience = 40 * time.Second
 
 // equipment is what all stories share.
 type equipment struct {
@@ -162,7 +162,7 @@ func of(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story)
 
 // begin makes a story's lab, with its registry and its agent running.
 func (e equipment) begin(env *testscript.Env, shape lab.Shape) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx)
 	if err != nil {

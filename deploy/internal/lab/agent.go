@@ -33,7 +33,7 @@ const (
 )
 
 // ready bounds how long an agent may take to start, and to stop.
-const ready = 30 * time.Second
+const ready = time.Minute
 
 // services of a shape, in the order in which they are started. The empty name is all of them.
 func (s Shape) services() []string {
