@@ -81,7 +81,7 @@ func FromEnvironment(environ []string) (Layer, []string) {
 		case known && text == "":
 		case known:
 			layer.Settings = append(layer.Settings, Setting{Key: k.Name, Texts: k.split(text), Origin: Origin{Rank: Environment, Name: name}})
-		case strings.HasPrefix(name, prefix) && name != clientVariable:
+		case strings.HasPrefix(name, prefix) && !isClients(name):
 			if near, ok := Nearest(name, names); ok {
 				warnings = append(warnings, fmt.Sprintf("environment %s: means nothing to the agent; did you mean %s?", name, near))
 			}
@@ -90,10 +90,12 @@ func FromEnvironment(environ []string) (Layer, []string) {
 	return layer, warnings
 }
 
-const (
-	prefix         = "FAIRLEAD_"
-	clientVariable = "FAIRLEAD_HOST" // the client's, not a misspelt FAIRLEAD_HOSTS
-)
+const prefix = "FAIRLEAD_"
+
+// isClients tells whether a variable is the command line's, and no misspelt one of the agent's.
+func isClients(name string) bool {
+	return name == "FAIRLEAD_HOST" || name == "FAIRLEAD_TLS_VERIFY" || name == "FAIRLEAD_CERT_PATH"
+}
 
 func (k Key) split(text string) []string {
 	switch k.Kind {

@@ -12,7 +12,9 @@
 package client
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -55,16 +57,38 @@ type Client struct {
 	conn *grpc.ClientConn
 }
 
+// Option is how an agent is to be talked to.
+type Option func(*link)
+
+// WithTLS has tcp:// agents be talked to by TLS. Without a name in it, the agent's certificate must be one for the host's. Sockets of
+// this machine need none.
+func WithTLS(cfg *tls.Config) Option {
+	return func(l *link) {
+		if l.network != "tcp" {
+			return
+		}
+		l.tls = cfg.Clone()
+		l.tls.NextProtos = []string{"h2"}
+		if l.tls.ServerName == "" {
+			l.tls.ServerName, _, _ = net.SplitHostPort(l.address) // which newLink has read
+		}
+	}
+}
+
 // Dial prepares a connection to the agent at host: unix:///PATH or tcp://ADDRESS:PORT. It does no I/O; the first call connects.
-func Dial(host string) (*Client, error) {
+func Dial(host string, options ...Option) (*Client, error) {
 	l, err := newLink(host)
 	if err != nil {
 		return nil, err
+	}
+	for _, option := range options {
+		option(l)
 	}
 	// The passthrough scheme and the dialer keep name look-ups, proxies and service configuration out of the way.
 	conn, err := grpc.NewClient("passthrough:///agent",
 		grpc.WithContextDialer(l.dial),
 		grpc.WithAuthority("localhost"),
+		// TLS is the dialer's, too, so that it can say what is wrong with a certificate.
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),

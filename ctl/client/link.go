@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"io/fs"
@@ -22,6 +23,7 @@ import (
 type link struct {
 	host             string
 	network, address string
+	tls              *tls.Config           // nil: none
 	lastDial         atomic.Pointer[error] // nil: it succeeded, or there was none
 }
 
@@ -54,11 +56,25 @@ func newLink(host string) (*link, error) {
 
 func (l *link) dial(ctx context.Context, _ string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, l.network, l.address)
+	if err == nil && l.tls != nil {
+		conn, err = l.secure(ctx, conn)
+	}
 	if err != nil {
 		l.lastDial.Store(&err)
 		return nil, err
 	}
 	l.lastDial.Store(nil)
+	return conn, nil
+}
+
+// secure is a connection by TLS over another.
+func (l *link) secure(ctx context.Context, plain net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn := tls.Client(plain, l.tls)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
 	return conn, nil
 }
 
@@ -76,8 +92,11 @@ func (l *link) explain(ctx context.Context, err error) error {
 	if dialErr := l.lastDial.Load(); dialErr != nil {
 		return l.unreachable(*dialErr)
 	}
-	return fault.New(fault.Unavailable, "agent "+l.host, "the connection was lost: "+f.Message,
-		fault.WithHint("containers run on without the agent"))
+	hint := "containers run on without the agent"
+	if l.network == "tcp" {
+		hint = "if it asks for TLS, give --tlsverify and a certificate that its CA has signed; containers run on without the agent"
+	}
+	return fault.New(fault.Unavailable, "agent "+l.host, "the connection was lost: "+f.Message, fault.WithHint("%s", hint))
 }
 
 // almostOver tells whether the deadline is so near that the agent, which counts the time too, may have ended the call for it.
@@ -95,6 +114,9 @@ func (l *link) unreachable(err error) error {
 		cause = errno
 	}
 	hint := "is fairlead-agent running? Start it, or say where it is with -H or FAIRLEAD_HOST"
+	if errno := syscall.Errno(0); l.tls != nil && !errors.As(err, &errno) {
+		return fault.New(fault.Unavailable, "agent "+l.host, "no TLS with it: "+err.Error(), fault.WithHint("see to the certificates of both ends"))
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		hint = "become root, or a member of the socket's group"
 	}

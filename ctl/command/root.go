@@ -44,6 +44,10 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&c.Host, "host", "H", "", "Address of the agent: unix:///`PATH` or tcp://ADDRESS:PORT")
+	f.BoolVar(&c.TLS.Verify, "tlsverify", false, "Talk TLS to a tcp:// agent, and be sure who it is")
+	f.StringVar(&c.TLS.CA, "tlscacert", "", "`File` with the CA's certificate (default ca.pem in "+cli.CertificatesVariable+", or ~/.fairlead)")
+	f.StringVar(&c.TLS.Cert, "tlscert", "", "`File` with a certificate to show to the agent (default cert.pem, there)")
+	f.StringVar(&c.TLS.Key, "tlskey", "", "`File` with its key (default key.pem, there)")
 	f.BoolVarP(&c.Debug, "debug", "D", false, "Name each step of a launch as it is taken")
 	f.Bool("help", false, "Show this help") // without a short form: -h is a host name
 	root.SetFlagErrorFunc(cli.FlagError)

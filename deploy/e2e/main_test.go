@@ -3,7 +3,7 @@
 //
 // Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
 // they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines, inside runs one in a container's network, questions, flood and attack ask the resolver there, greeter and greet are a server and a client that tell which address the server sees.
+// on one of the two machines, inside runs one in a container's network, questions, flood and attack ask the resolver there, certify makes certificates, greeter and greet are a server and a client that tell which address the server sees.
 // Those of testdata/families are told for networks with IPv4, with IPv6 and with both, and have the words of family_test.go, too.
 package e2e
 
@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 		"flood":      floodQuestions,
 		"greeter":    greeter,
 		"greet":      greet,
+		"certify":    certify,
 		"greet-many": greetMany,
 	})
 }

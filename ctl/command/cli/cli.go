@@ -25,6 +25,8 @@ type CLI struct {
 
 	// Host is the value of -H; empty if it is not given.
 	Host string
+	// TLS is what is said of certificates.
+	TLS TLS
 	// Debug is -D: name each step of a launch.
 	Debug bool
 
@@ -43,7 +45,11 @@ func (c *CLI) Client() (*client.Client, error) {
 	if host == "" {
 		host = client.DefaultHost
 	}
-	cl, err := client.Dial(host)
+	options, err := c.tls(host)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := client.Dial(host, options...)
 	c.client = cl
 	return cl, err
 }
