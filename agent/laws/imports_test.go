@@ -97,6 +97,10 @@ func laws(services []string) []law {
 			reason: "a zone is data; the wire format is the resolver's business, and that of who tries it",
 			caught: [2]string{"services/dnsagent/zone", "github.com/miekg/dns"},
 		}, {
+			name: "the DHCP library only in its room", in: []string{"..."}, ban: []string{"github.com/insomniacslk/dhcp/..."}, but: []string{"services/netagent/dhcp", "deploy/..."},
+			reason: "what is said when is package lease's, and proved there; the wire format is nobody else's business",
+			caught: [2]string{"services/netagent/lease", "github.com/insomniacslk/dhcp/dhcpv4"},
+		}, {
 			name: "gRPC only at the edges", in: []string{"..."}, ban: []string{"google.golang.org/grpc/..."},
 			but:    []string{"services/*/api/...", "agent/...", "ctl/client/...", "ctl/cmd/...", "proto/gen/...", "deploy/..."},
 			reason: "rooms speak in faults and the domain's words; agent/faultrpc is the one translator",

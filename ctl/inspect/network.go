@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"maps"
 	"strconv"
 
@@ -71,7 +72,7 @@ type SubnetStatus struct {
 func OfNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
 	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
 		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
-		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: "default", Config: []Pool{}},
+		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Config: []Pool{}},
 		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/ctl/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -36,6 +38,7 @@ type Endpoint struct {
 	GlobalIPv6Address   string
 	GlobalIPv6PrefixLen int
 	MacAddress          string
+	Leases              []Lease `json:",omitempty"`
 	// The rest is what was asked for.
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
 	Aliases    []string
@@ -43,6 +46,17 @@ type Endpoint struct {
 	DNSNames   []string
 	DriverOpts map[string]string `json:",omitempty"`
 	GwPriority int32
+}
+
+// Lease is an address that the network's LAN has granted for a time. The times are RFC 3339; without one there is none.
+type Lease struct {
+	By      string
+	Address string
+	Server  string `json:",omitempty"`
+	Granted string
+	Renew   string `json:",omitempty"`
+	Rebind  string `json:",omitempty"`
+	Expire  string `json:",omitempty"`
 }
 
 // EndpointIPAM are the addresses that were asked for by number.
@@ -123,7 +137,23 @@ func endpointOf(e *networkv1.Endpoint) *Endpoint {
 		GlobalIPv6Address:   bare(e.GetIpv6Address()),
 		GlobalIPv6PrefixLen: mask(e.GetIpv6Address()),
 		MacAddress:          e.GetMacAddress(),
+		Leases:              leasesOf(e.GetLeases()),
 	}
+}
+
+func leasesOf(all []*networkv1.Lease) []Lease {
+	moment := func(t *timestamppb.Timestamp) string {
+		if t == nil {
+			return ""
+		}
+		return stamp(t)
+	}
+	var out []Lease
+	for _, l := range all {
+		out = append(out, Lease{l.GetBy(), l.GetAddress(), l.GetServer(), moment(l.GetGrantedAt()), moment(l.GetRenewAt()), moment(l.GetRebindAt()),
+			moment(l.GetExpireAt())})
+	}
+	return out
 }
 
 // portsOf is what is published now, with null for a port that is only exposed; nothing when the container does not run.

@@ -30,6 +30,7 @@ func (h *host) cable() *lan {
 	l := &lan{testns.New(h.t), h.t}
 	h.ns.Run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "wire", "netns", l.Path())
 	h.ns.Run("ip", "link", "set", "lan0", "up")
+	l.Run("sysctl", "-qw", "net.ipv6.conf.wire.accept_dad=0") // a router has no address of its own to advertise from until that is over
 	l.Run("ip", "link", "set", "wire", "address", "02:00:00:00:00:77", "up")
 	return l
 }

@@ -190,6 +190,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	all.Go(func() { s.reconciler.Watch(ctx) })
 	all.Go(func() { s.networks.Finish(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
+	all.Go(func() { s.sandboxes.KeepLeases(ctx, s.log) })
 	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
 		return nil // told to stop while waiting, which is the only way that it fails
 	}

@@ -18,6 +18,7 @@ type createOptions struct {
 	internal, ipv4, ipv6           bool
 	configOnly                     bool
 	configFrom                     string
+	ipam                           string
 }
 
 func newCreate(c *cli.CLI) *cobra.Command {
@@ -38,9 +39,16 @@ Containers of macvlan and ipvlan networks are on the LAN of a link of the host, 
 is made if it is not there; without one they only have each other. Their default route is the --gateway, if one is given, and of
 ipvlan in mode l3 and l3s the link. Options: parent, macvlan_mode (bridge, private, vepa, passthru), ipvlan_mode (l2, l3, l3s),
 ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to them), conflict_detection (false: addresses are
-taken without asking the LAN for 0.2 seconds whether somebody has them), .driver.mtu and .container_iface_prefix.`,
+taken without asking the LAN for 0.2 seconds whether somebody has them), .driver.mtu and .container_iface_prefix.
+
+With --ipam-driver dhcp their addresses, gateway, name servers and MTU come from the LAN: by DHCP, and with --ipv6 by DHCPv6, or as
+the router advertises where it does not say that addresses are managed (SLAAC). The server knows a container by its name and by a
+client id and hardware address that stay while there is the container. Leases are renewed by the agent and held while the container is
+stopped; rm gives them back. One that nobody prolongs ends on time: the address is taken off, and another is asked for. --ip asks for
+a certain address, and fails if the server gives another.`,
 		Example: `  $ fairlead network create --subnet 10.9.0.0/24 backend
-  $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan`,
+  $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan
+  $ fairlead network create -d macvlan --ipam-driver dhcp -o parent=eth0 lan`,
 		Args: cli.Exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(args[0])
@@ -62,6 +70,8 @@ taken without asking the LAN for 0.2 seconds whether somebody has them), .driver
 	f.StringArrayVar(&o.ranges, "ip-range", nil, "Part `CIDR` of the subnet that containers' addresses come from")
 	f.StringArrayVar(&o.gateways, "gateway", nil, "`IP` address of the host in the subnet; the first unless given")
 	f.StringArrayVar(&o.aux, "aux-address", nil, "Address `NAME=IP` that no container gets")
+	f.StringVar(&o.ipam, "ipam-driver", "default", "Who gives addresses, `DRIVER`: default, or dhcp for the LAN's DHCP server")
+	f.StringVar(&o.ipam, "ipam", "default", "Short for --ipam-driver, `DRIVER`")
 	f.BoolVar(&o.internal, "internal", false, "Let nothing in or out")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Give containers IPv4 addresses")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Give containers IPv6 addresses")
@@ -75,6 +85,9 @@ taken without asking the LAN for 0.2 seconds whether somebody has them), .driver
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
 	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
 		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom}
+	if o.ipam != "default" {
+		req.IpamDriver = o.ipam
+	}
 	pools, err := networkspec.Pools(o.subnets, o.ranges, o.gateways, o.aux)
 	if err != nil {
 		return nil, err

@@ -207,7 +207,7 @@ func TestSandboxesAreListedFetchedAndReleased(t *testing.T) {
 
 func TestNetworksAreListedAndFetched(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
-	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, InterContainer: true, Ipv4: true,
+	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, InterContainer: true, Ipv4: true, IpamDriver: "default",
 		CreatedAt: timestamppb.New(created), Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1", ContainerGateway: "172.17.0.254"}}}
 	list, err := client.ListNetworks(t.Context(), &networkv1.ListNetworksRequest{})
 	if err != nil {
@@ -264,7 +264,7 @@ func TestNetworksAreMadeAndDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Internal: true, Ipv4: true, Ipv6: true, Mtu: 1400, Masquerade: true,
-		InterContainer: true, Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1", CreatedAt: timestamppb.New(created),
+		InterContainer: true, IpamDriver: "default", Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1", CreatedAt: timestamppb.New(created),
 		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"x": "10.1.0.5"}},
 			{Subnet: "fd00:1::/64", Gateway: "fd00:1::1"}}})
 	for _, p := range []*networkv1.PoolSpec{{Subnet: "x"}, {Subnet: "10.1.0.0"}, {IpRange: "1/2"}, {Gateway: "x"}, {AuxAddresses: map[string]string{"x": "y"}}} {

@@ -110,7 +110,7 @@ func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.Delet
 func wantedIn(req *networkv1.CreateNetworkRequest) (network.Wanted, error) {
 	out := network.Wanted{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(), IPv4: req.Ipv4,
 		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(),
-		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom()}
+		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver()}
 	for _, p := range req.GetPools() {
 		pool, err := poolIn("network "+req.GetName(), p)
 		if err != nil {
@@ -181,7 +181,7 @@ func networkOut(n network.Network) *networkv1.Network {
 	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Predefined: n.Predefined, Bridge: n.Bridge,
 		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, InterContainer: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt),
 		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), HostBinding: addrOut(n.HostBinding),
-		ConfigOnly: n.ConfigOnly, ConfigFrom: n.ConfigFrom}
+		ConfigOnly: n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
 	for _, p := range n.Pools {
 		pool := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range),
 			Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}

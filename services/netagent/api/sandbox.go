@@ -2,9 +2,13 @@ package api
 
 import (
 	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/id"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/lease"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
 
@@ -137,7 +141,25 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
 			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
-			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal})
+			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
+			Leases: leasesOut(e.Leases())})
 	}
 	return out
+}
+
+func leasesOut(all []lease.Terms) []*networkv1.Lease {
+	var out []*networkv1.Lease
+	for _, t := range all {
+		out = append(out, &networkv1.Lease{By: t.By, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
+			RenewAt: timeOut(t.Renew), RebindAt: timeOut(t.Rebind), ExpireAt: timeOut(t.Expire)})
+	}
+	return out
+}
+
+// timeOut writes a time, no time as nothing.
+func timeOut(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
 }

@@ -92,6 +92,8 @@ type Interface struct {
 	// Announce has the kernel tell the LAN of the addresses when the interface comes up: a gratuitous ARP and an unsolicited neighbour
 	// advertisement, so that nobody goes on with what it knew of them.
 	Announce bool
+	// IPv6 leaves IPv6 switched on although there is no address of it.
+	IPv6 bool
 	// Sysctls are its own parameters. They are set before it comes up.
 	Sysctls []Sysctl
 }
@@ -104,7 +106,7 @@ func (n *Namespace) Configure(i Interface) error {
 		return fmt.Errorf("look up %s: %w", i.Name, err)
 	}
 	index := link.Attrs().Index
-	ipv6 := false
+	ipv6 := i.IPv6
 	for _, p := range i.Addresses {
 		ipv6 = ipv6 || p.Addr().Is6()
 		if err := addAddress(n.handle, index, p); err != nil {

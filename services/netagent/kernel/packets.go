@@ -73,12 +73,16 @@ type Packets struct {
 	link int
 }
 
-// Packets opens one on a link of the host.
+// Packets opens one on a link of the host, also for who is on the thread of another namespace.
 func (h *Host) Packets(link int, hear Hearing) (p *Packets, err error) {
-	err = h.inside(func() error {
-		p, err = openPackets(link, hear)
-		return err
-	})
+	done := make(chan error, 1)
+	go func() { // on any thread that is nobody's
+		done <- h.inside(func() (err error) {
+			p, err = openPackets(link, hear)
+			return err
+		})
+	}()
+	err = <-done
 	return p, err
 }
 

@@ -40,6 +40,11 @@ func leads(n Network, e Endpoint) []netip.Addr {
 		return nil
 	}
 	var out []netip.Addr
+	for _, t := range e.Leases() {
+		if t.Router.IsValid() {
+			out = append(out, t.Router)
+		}
+	}
 	for _, p := range n.Pools {
 		if at := e.addressOf(p.Subnet.Addr().Is6()); at.IsValid() && !p.Subnet.Contains(at.Addr()) {
 			continue

@@ -57,6 +57,9 @@ type Network struct {
 	NoShim bool   // of macvlan and ipvlan: the host itself has no way to its containers
 
 	NoProbe bool // of macvlan and ipvlan: addresses are taken without asking the LAN who has them
+
+	DHCP4 bool `json:",omitempty"` // IPv4 addresses come from the LAN's DHCP server
+	DHCP6 bool `json:",omitempty"` // IPv6 addresses come from the LAN's DHCPv6 server, or are made up of what its router advertises
 }
 
 // Pool is one subnet of a network.
@@ -82,10 +85,10 @@ func (p Pool) RouteVia() netip.Addr {
 func (p Pool) HostPrefix() netip.Prefix { return netip.PrefixFrom(p.Gateway, p.Subnet.Bits()) }
 
 // HasIPv4 tells whether containers get an IPv4 address.
-func (n Network) HasIPv4() bool { return n.hasFamily(netip.Addr.Is4) }
+func (n Network) HasIPv4() bool { return n.DHCP4 || n.hasFamily(netip.Addr.Is4) }
 
 // HasIPv6 tells whether containers get an IPv6 address.
-func (n Network) HasIPv6() bool { return n.hasFamily(netip.Addr.Is6) }
+func (n Network) HasIPv6() bool { return n.DHCP6 || n.hasFamily(netip.Addr.Is6) }
 
 func (n Network) hasFamily(is func(netip.Addr) bool) bool {
 	return slices.ContainsFunc(n.Pools, func(p Pool) bool { return is(p.Subnet.Addr()) })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/lease"
 )
 
 // Mode says what network namespace a container gets.
@@ -185,6 +186,9 @@ type Endpoint struct {
 	HostBinding   netip.Addr   // the network's; not valid means on all
 	Internal      bool         // the network is
 	Spec          EndpointSpec // what was asked for, the network by its id
+
+	Lease4 *lease.Terms `json:",omitempty"` // where addresses come from the LAN: what it has granted, nil while there is nothing
+	Lease6 *lease.Terms `json:",omitempty"`
 }
 
 // Gateways are where the endpoint's default routes lead, IPv4 first.

@@ -23,6 +23,7 @@ type Wanted struct {
 	IPv6     *bool // nil: if a subnet of it is given
 	Labels   map[string]string
 	Options  map[string]string
+	IPAM     string // who gives addresses: default, which is also the empty one, or dhcp
 
 	ConfigOnly bool   // nothing but a configuration for others
 	ConfigFrom string // the name of the network whose configuration to take
@@ -30,7 +31,7 @@ type Wanted struct {
 
 // From is the wanted network with the configuration of another one, which was wanted so.
 func (w Wanted) From(config Wanted) (Wanted, error) {
-	if len(w.Pools)+len(w.Options)+len(w.Labels) > 0 || w.Internal || w.IPv4 != nil || w.IPv6 != nil || w.ConfigOnly {
+	if len(w.Pools)+len(w.Options)+len(w.Labels) > 0 || w.IPAM != "" || w.Internal || w.IPv4 != nil || w.IPv6 != nil || w.ConfigOnly {
 		return w, fault.New(fault.Invalid, "network "+w.Name, "user-specified configurations are not supported if the network depends on a configuration network",
 			fault.WithField("config_from"))
 	}
@@ -96,7 +97,7 @@ func (w Wanted) Draft() (Network, error) {
 	if n.Bridge == "" && n.ID != "" && n.Driver == DriverBridge {
 		n.Bridge = DefaultBridge(n.ID)
 	}
-	errs = append(errs, n.checkModes())
+	errs = append(errs, n.checkModes(), w.leased(&n, ipv4, ipv6))
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
 }
 
@@ -187,7 +188,7 @@ func (w Wanted) checkPools(n Network, ipv4, ipv6 bool) []error {
 // Missing are the families that are wanted and have no subnet yet, IPv4 first, each as a pool to be chosen.
 func (w Wanted) Missing() []WantedPool {
 	ipv4, ipv6, err := w.families()
-	if err != nil {
+	if err != nil || w.IPAM == IPAMDHCP {
 		return nil
 	}
 	var out []WantedPool

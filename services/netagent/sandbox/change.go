@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -53,7 +54,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	if sb.Interfaces()[spec.Interface] {
 		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
 	}
-	after, err := m.connect(sb, n, spec)
+	after, err := m.connect(ctx, sb, n, spec)
 	if err != nil {
 		return sb, err
 	}
@@ -65,7 +66,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	return after, nil
 }
 
-func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
+func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
 	e, err := m.lease(sb.Owner, n, spec, sb.Interfaces())
 	if err != nil {
 		return sb, err
@@ -73,17 +74,23 @@ func (m *Manager) connect(sb network.Sandbox, n network.Network, spec network.En
 	driver := m.drivers[n.Driver]
 	e = driver.Complete(n, e)
 	after := m.routed(sb, append(slices.Clone(sb.Endpoints), e))
-	err = kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+	err = kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		if after, err = m.obtain(ctx, ns, after, e); err != nil {
+			return err
+		}
+		e, _ = on(after, n)
+		e.Gateway4, e.Gateway6 = netip.Addr{}, netip.Addr{} // which may be another's still
 		if err := driver.Attach(ns, n, sb.Owner, e); err != nil {
 			return err
 		}
 		return reroute(ns, sb, after)
 	})
 	if err == nil {
-		err = m.store.PutSandbox(after)
+		err = errors.Join(m.store.PutSandbox(after), m.forgetHeld(after))
 	}
 	if err != nil {
 		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb, e), m.rerouteBack(sb, after))
+		m.leave(sb, e)
 		m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
@@ -119,6 +126,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil {
 		return sb, errors.Join(err, m.store.PutSandbox(sb))
 	}
+	m.leave(sb, e)
 	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, sb, after) })
 	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
@@ -139,17 +147,21 @@ func (m *Manager) keep(sb network.Sandbox) error {
 }
 
 // replug plugs a sandbox into the namespace that was kept for it.
-func (m *Manager) replug(kept, sb network.Sandbox, nets []store.Network) error {
+func (m *Manager) replug(ctx context.Context, kept, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
 	sb.CreatedAt = kept.CreatedAt
-	err := kernel.InPinned(kept.NetnsPath, func(ns *kernel.Namespace) error { return m.attach(ns, sb, nets) })
+	err := kernel.InPinned(kept.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		sb, err = m.attach(ctx, ns, sb, nets)
+		return err
+	})
 	if err == nil {
-		err = m.store.PutSandbox(sb)
+		err = errors.Join(m.store.PutSandbox(sb), m.forgetHeld(sb))
 	}
 	if err != nil {
 		err = errors.Join(m.asFault(err, sb), m.removeEndpoints(sb))
+		m.leave(sb)
 		m.giveBack(sb)
 	}
-	return err
+	return sb, err
 }
 
 func (m *Manager) removeEndpoints(sb network.Sandbox) error {

@@ -50,9 +50,9 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 		return none, err
 	}
 	if have.Kept {
-		err = m.replug(have, sb, nets)
+		sb, err = m.replug(ctx, have, sb, nets)
 	} else {
-		err = m.make(sb, nets)
+		sb, err = m.make(ctx, sb, nets)
 	}
 	if err != nil {
 		return none, err
@@ -145,42 +145,51 @@ func (m *Manager) clear(req network.Request) error {
 func alive(sb network.Sandbox) bool { return sb.Mode == network.Host || kernel.Pinned(sb.NetnsPath) }
 
 // make remembers the sandbox and makes it, side by side, as both take about as long.
-func (m *Manager) make(sb network.Sandbox, nets []store.Network) error {
+func (m *Manager) make(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
 	remembered := make(chan error, 1)
 	go func() { remembered <- m.store.PutSandbox(sb) }()
 	var err error
+	made := sb
 	if sb.Mode == network.Private {
-		err = m.plug(sb, nets)
+		made, err = m.plug(ctx, sb, nets)
 	}
-	if err = errors.Join(err, <-remembered); err != nil {
-		return errors.Join(err, m.remove(sb))
+	if err = errors.Join(err, <-remembered); err == nil && leased(made) {
+		err = errors.Join(m.store.PutSandbox(made), m.forgetHeld(made))
 	}
-	return nil
+	if err != nil {
+		m.leave(made)
+		return made, errors.Join(err, m.remove(made))
+	}
+	return made, nil
 }
 
 // plug makes the namespace with all endpoints in it, and pins it.
-func (m *Manager) plug(sb network.Sandbox, nets []store.Network) error {
-	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
+func (m *Manager) plug(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	err := kernel.NewNamespace(func(ns *kernel.Namespace) (err error) {
 		if err := ns.Apply(dockerSysctls()); err != nil {
 			return err
 		}
-		if err := m.attach(ns, sb, nets); err != nil {
+		if sb, err = m.attach(ctx, ns, sb, nets); err != nil {
 			return err
 		}
 		return ns.Pin(sb.NetnsPath)
 	})
-	return m.asFault(err, sb)
+	return sb, m.asFault(err, sb)
 }
 
-// attach plugs all endpoints of a sandbox in.
-func (m *Manager) attach(ns *kernel.Namespace, sb network.Sandbox, nets []store.Network) error {
+// attach plugs all endpoints of a sandbox in, and answers it with the addresses that it has got by that.
+func (m *Manager) attach(ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	sb, err := m.obtain(ctx, ns, sb, sb.Endpoints...)
+	if err != nil {
+		return sb, err
+	}
 	for i, e := range sb.Endpoints {
 		n := nets[i].Network
 		if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
-			return err
+			return sb, err
 		}
 	}
-	return nil
+	return sb, nil
 }
 
 // asFault makes a fault of an error of the kernel's.

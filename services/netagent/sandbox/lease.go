@@ -47,6 +47,9 @@ func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSp
 	if err := covered(n, spec); err != nil {
 		return e, err
 	}
+	if n.Leased() {
+		e.MAC = network.LeasedMAC(n.ID, owner)
+	}
 	for _, pools := range byFamily(n.Pools) {
 		p, addr, err := m.takeFrom(owner, n, pools, spec)
 		if err != nil {
@@ -108,7 +111,7 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 		if !want.IsValid() {
 			continue
 		}
-		found := false
+		found := n.Leases(want)
 		for _, p := range n.Pools {
 			found = found || p.Subnet.Contains(want)
 		}

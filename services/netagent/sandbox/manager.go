@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/lease"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/netagent/store"
 )
@@ -40,10 +41,20 @@ type Guard interface {
 	Require(context.Context, store.Network) error
 }
 
-// LAN knows who else has addresses on networks whose containers share a LAN with others.
+// LAN is what networks' containers are on that share a LAN with others: somebody else may have an address, and servers give some.
 type LAN interface {
 	// Claimed tells in words who else has an address; nothing if nobody does.
 	Claimed(n network.Network, addr netip.Addr) (who string, err error)
+	// Obtain makes an endpoint's interface in its namespace and has the LAN grant it addresses, those of had if it still can. If it fails,
+	// there is no interface and nothing is granted.
+	Obtain(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e, had network.Endpoint) (network.Endpoint, error)
+	// Converse goes on with the lease of one family for a while.
+	Converse(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool,
+		m *lease.Machine, while time.Duration) (lease.Event, error)
+	// Relet has an endpoint in its namespace be as it is after what is granted to it has changed.
+	Relet(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error
+	// Leave gives back what the LAN has granted an endpoint, which need not be there any more.
+	Leave(n network.Network, sb network.Sandbox, e network.Endpoint)
 }
 
 // Manager knows all sandboxes. It is safe for concurrent use.

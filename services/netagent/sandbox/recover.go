@@ -33,7 +33,7 @@ func (m *Manager) Recover() (Recovered, error) {
 			found.Kept++
 			continue
 		}
-		errs = append(errs, m.reserveFixed(sb, false), m.unplug(sb)) // who has its owner also knows whether that goes on to be
+		errs = append(errs, m.reserveFixed(sb, false), m.holdLeases(sb), m.unplug(sb)) // who has its owner also knows whether that goes on to be
 		gone, found.Gone = append(gone, sb.Owner), append(found.Gone, sb)
 	}
 	errs = append(errs, m.store.DeleteSandboxes(gone...))

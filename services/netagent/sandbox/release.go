@@ -24,10 +24,16 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Kept) 
 			return err
 		}
 	}
+	if keep.Addresses {
+		if err := m.holdLeases(sb); err != nil {
+			return err
+		}
+	}
 	if err := m.release(sb, ok, keep.Namespace); err != nil || keep.Addresses {
 		return err
 	}
-	return m.unreserve(owner, "")
+	m.leave(sb)
+	return errors.Join(m.leaveHeld(owner), m.unreserve(owner, ""))
 }
 
 func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {

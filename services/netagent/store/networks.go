@@ -161,6 +161,9 @@ func (s *Store) DeleteNetwork(networkID string) error {
 		if err := dropReservations(tx, networkID); err != nil {
 			return err
 		}
+		if err := unhold(tx, "network", networkID, ""); err != nil {
+			return err
+		}
 		_, err := networks.Delete(tx, networkID)
 		return err
 	})

@@ -13,7 +13,7 @@ type Store struct{ db *state.DB }
 
 // Open opens net.db in a folder.
 func Open(dir string) (*Store, error) {
-	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, sysctls)
+	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
 	if err != nil {
 		return nil, err
 	}

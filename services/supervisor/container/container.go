@@ -162,6 +162,14 @@ type Endpoint struct {
 	Driver                     string
 	HostBinding                string // where the network publishes ports that name no host address
 	Internal                   bool   // on an internal network
+
+	Leases []Lease `json:",omitempty"` // what the network's LAN has granted
+}
+
+// Lease is an address that a LAN has granted for a time. Times that there are not are zero.
+type Lease struct {
+	By, Address, Server            string
+	Granted, Renew, Rebind, Expire time.Time
 }
 
 // Binding is one host port that leads to one container port, or with the host port 0 one that is open at the container's own address.

@@ -4,6 +4,9 @@ package wire
 import (
 	"net/netip"
 	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/sources"
@@ -146,7 +149,7 @@ func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
 			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
 			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
-			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal()})
+			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases())})
 	}
 	return out
 }
@@ -157,9 +160,43 @@ func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 	for _, e := range in {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
-			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal})
+			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
+			Leases: toLeases(e.Leases)})
 	}
 	return out
+}
+
+func leases(in []*networkv1.Lease) []container.Lease {
+	var out []container.Lease
+	for _, l := range in {
+		out = append(out, container.Lease{By: l.GetBy(), Address: l.GetAddress(), Server: l.GetServer(), Granted: moment(l.GetGrantedAt()),
+			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt())})
+	}
+	return out
+}
+
+func toLeases(in []container.Lease) []*networkv1.Lease {
+	var out []*networkv1.Lease
+	for _, l := range in {
+		out = append(out, &networkv1.Lease{By: l.By, Address: l.Address, Server: l.Server, GrantedAt: toMoment(l.Granted),
+			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire)})
+	}
+	return out
+}
+
+// moment reads a time; none is the zero one.
+func moment(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func toMoment(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
 }
 
 // Address takes the prefix length off an address in CIDR form.

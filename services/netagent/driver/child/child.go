@@ -55,25 +55,39 @@ func sharesMAC(n network.Network) bool {
 	return n.Driver == network.DriverIPvlan || n.Mode == network.ModePassthru
 }
 
-// Attach makes an endpoint's interface in its namespace. If it fails, there is none.
-func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
+// upParent is the network's parent, or why there can be no children of it now.
+func (d *Driver) upParent(n network.Network) (kernel.Link, error) {
 	parent, ok, err := d.parent(n)
 	switch {
 	case err != nil:
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its parent interface "+n.Parent)
+		return parent, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its parent interface "+n.Parent)
 	case !ok:
-		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is not there",
+		return parent, fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is not there",
 			fault.WithHint("bring it back; running containers of the network are plugged in again by themselves"))
 	case parent.Master != 0:
-		return d.checkLink(n, parent)
+		return parent, d.checkLink(n, parent)
 	case !parent.Up:
-		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is down", fault.WithHint("ip link set %s up", parent.Name))
+		return parent, fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is down", fault.WithHint("ip link set %s up", parent.Name))
 	}
 	if n.MTU > parent.MTU {
-		return tooLong(n, parent)
+		return parent, tooLong(n, parent)
 	}
-	if err := d.host.AddChild(d.childOf(n, parent, owner, e), unnamed+e.ID[:10], ns); err != nil {
-		return d.explain(n, e, err)
+	return parent, nil
+}
+
+// Attach makes an endpoint's interface in its namespace, if that has not been made to ask for addresses by it. If it fails, there is none.
+func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
+	parent, err := d.upParent(n)
+	if err != nil {
+		return err
+	}
+	if n.Leased() {
+		err = d.bare(ns, n, parent, owner, e)
+	} else {
+		err = d.add(ns, n, parent, owner, e)
+	}
+	if err != nil {
+		return err
 	}
 	if err := d.plug(ns, n, parent, e); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
@@ -84,15 +98,25 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	return nil
 }
 
+func (d *Driver) add(ns *kernel.Namespace, n network.Network, parent kernel.Link, owner string, e network.Endpoint) error {
+	if err := d.host.AddChild(d.childOf(n, parent, owner, e), unnamed+e.ID[:10], ns); err != nil {
+		return d.explain(n, e, err)
+	}
+	return nil
+}
+
 // plug gives an endpoint's new interface what it is to have.
 func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) (err error) {
 	inside := driver.Inside(e)
-	inside.Announce = true
+	inside.Announce, inside.IPv6 = true, n.DHCP6
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
 		return err
 	}
 	if err = ns.Configure(inside); err == nil && parent.Carrier {
 		err = ns.AwaitUp(e.Interface)
+	}
+	if err == nil && n.Leased() {
+		err = d.settle(ns, n, e)
 	}
 	if err != nil {
 		return err

@@ -118,7 +118,9 @@ type Network struct {
 	// True for one that only holds a configuration for others.
 	ConfigOnly bool `protobuf:"varint,18,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
 	// The name of the network that its configuration was taken from; empty for most.
-	ConfigFrom    string `protobuf:"bytes,19,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
+	ConfigFrom string `protobuf:"bytes,19,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
+	// Who gives its containers addresses: "default", out of its pools, or "dhcp", the servers of the LAN that they are on.
+	IpamDriver    string `protobuf:"bytes,22,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,6 +284,13 @@ func (x *Network) GetConfigOnly() bool {
 func (x *Network) GetConfigFrom() string {
 	if x != nil {
 		return x.ConfigFrom
+	}
+	return ""
+}
+
+func (x *Network) GetIpamDriver() string {
+	if x != nil {
+		return x.IpamDriver
 	}
 	return ""
 }
@@ -502,7 +511,9 @@ type Endpoint struct {
 	// True on an internal network: nothing can be published there.
 	Internal bool `protobuf:"varint,15,opt,name=internal,proto3" json:"internal,omitempty"`
 	// The network's driver.
-	Driver        string `protobuf:"bytes,16,opt,name=driver,proto3" json:"driver,omitempty"`
+	Driver string `protobuf:"bytes,16,opt,name=driver,proto3" json:"driver,omitempty"`
+	// What the LAN has granted, where addresses come from there; none for a family that it has granted nothing of at the moment.
+	Leases        []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -649,11 +660,118 @@ func (x *Endpoint) GetDriver() string {
 	return ""
 }
 
+func (x *Endpoint) GetLeases() []*Lease {
+	if x != nil {
+		return x.Leases
+	}
+	return nil
+}
+
+// Lease is an address that the LAN has granted for a time.
+type Lease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How: "dhcp", "dhcpv6" or "slaac".
+	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	// The address in CIDR form.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// The server's address; empty where it is not known by one.
+	Server string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
+	// When it was granted, or prolonged last.
+	GrantedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
+	// When the server is asked for more time; absent for a lease that does not end.
+	RenewAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=renew_at,json=renewAt,proto3" json:"renew_at,omitempty"`
+	// When any server is asked.
+	RebindAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=rebind_at,json=rebindAt,proto3" json:"rebind_at,omitempty"`
+	// When the address is given up if nobody has answered.
+	ExpireAt      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Lease) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Lease) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Lease) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *Lease) GetGrantedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GrantedAt
+	}
+	return nil
+}
+
+func (x *Lease) GetRenewAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewAt
+	}
+	return nil
+}
+
+func (x *Lease) GetRebindAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RebindAt
+	}
+	return nil
+}
+
+func (x *Lease) GetExpireAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireAt
+	}
+	return nil
+}
+
 var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x06\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x06\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -681,7 +799,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\vconfig_only\x18\x12 \x01(\bR\n" +
 	"configOnly\x12\x1f\n" +
 	"\vconfig_from\x18\x13 \x01(\tR\n" +
-	"configFrom\x1a9\n" +
+	"configFrom\x12\x1f\n" +
+	"\vipam_driver\x18\x16 \x01(\tR\n" +
+	"ipamDriver\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -705,7 +825,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
-	"\x04kept\x18\x05 \x01(\bR\x04kept\"\x96\x04\n" +
+	"\x04kept\x18\x05 \x01(\bR\x04kept\"\xca\x04\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -725,7 +845,17 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\rfixed_address\x18\r \x01(\bR\ffixedAddress\x12!\n" +
 	"\fhost_binding\x18\x0e \x01(\tR\vhostBinding\x12\x1a\n" +
 	"\binternal\x18\x0f \x01(\bR\binternal\x12\x16\n" +
-	"\x06driver\x18\x10 \x01(\tR\x06driver*\\\n" +
+	"\x06driver\x18\x10 \x01(\tR\x06driver\x122\n" +
+	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\"\xad\x02\n" +
+	"\x05Lease\x12\x0e\n" +
+	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06server\x18\x03 \x01(\tR\x06server\x129\n" +
+	"\n" +
+	"granted_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\x125\n" +
+	"\brenew_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\arenewAt\x127\n" +
+	"\trebind_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\brebindAt\x127\n" +
+	"\texpire_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt*\\\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +
@@ -744,31 +874,37 @@ func file_fairlead_network_v1_network_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_network_v1_network_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(SandboxMode)(0),              // 0: fairlead.network.v1.SandboxMode
 	(*Network)(nil),               // 1: fairlead.network.v1.Network
 	(*Pool)(nil),                  // 2: fairlead.network.v1.Pool
 	(*Sandbox)(nil),               // 3: fairlead.network.v1.Sandbox
 	(*Endpoint)(nil),              // 4: fairlead.network.v1.Endpoint
-	nil,                           // 5: fairlead.network.v1.Network.LabelsEntry
-	nil,                           // 6: fairlead.network.v1.Network.OptionsEntry
-	nil,                           // 7: fairlead.network.v1.Pool.AuxAddressesEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Lease)(nil),                 // 5: fairlead.network.v1.Lease
+	nil,                           // 6: fairlead.network.v1.Network.LabelsEntry
+	nil,                           // 7: fairlead.network.v1.Network.OptionsEntry
+	nil,                           // 8: fairlead.network.v1.Pool.AuxAddressesEntry
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_fairlead_network_v1_network_proto_depIdxs = []int32{
-	2, // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
-	8, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
-	5, // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
-	6, // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
-	7, // 4: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
-	0, // 5: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
-	4, // 6: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	2,  // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
+	9,  // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
+	7,  // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
+	8,  // 4: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
+	0,  // 5: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
+	4,  // 6: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
+	5,  // 7: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
+	9,  // 8: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
+	9,  // 9: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
+	9,  // 11: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }
@@ -782,7 +918,7 @@ func file_fairlead_network_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_proto_rawDesc), len(file_fairlead_network_v1_network_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -149,7 +149,9 @@ type CreateNetworkRequest struct {
 	// True for one that only holds a configuration for others; no container can be on it.
 	ConfigOnly bool `protobuf:"varint,10,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
 	// The name of the network whose configuration to take; then nothing but name, id and driver may be given.
-	ConfigFrom    string `protobuf:"bytes,11,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
+	ConfigFrom string `protobuf:"bytes,11,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
+	// Who gives containers addresses: empty or "default" for netagent, "dhcp" for the servers of the LAN that they are on.
+	IpamDriver    string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +259,13 @@ func (x *CreateNetworkRequest) GetConfigOnly() bool {
 func (x *CreateNetworkRequest) GetConfigFrom() string {
 	if x != nil {
 		return x.ConfigFrom
+	}
+	return ""
+}
+
+func (x *CreateNetworkRequest) GetIpamDriver() string {
+	if x != nil {
+		return x.IpamDriver
 	}
 	return ""
 }
@@ -859,7 +868,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xc1\x04\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xe2\x04\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -874,7 +883,9 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	" \x01(\bR\n" +
 	"configOnly\x12\x1f\n" +
 	"\vconfig_from\x18\v \x01(\tR\n" +
-	"configFrom\x1a9\n" +
+	"configFrom\x12\x1f\n" +
+	"\vipam_driver\x18\x0f \x01(\tR\n" +
+	"ipamDriver\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

@@ -1,0 +1,190 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/dhcp"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/lease"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// conversation is an endpoint's with the servers of its LAN, of one family, by its own interface: whatever they answer to its hardware
+// address and to its addresses comes there and nowhere else.
+type conversation struct {
+	d         *Driver
+	n         network.Network
+	e         network.Endpoint
+	who       lease.Identity
+	ipv6      bool
+	linkLocal netip.Addr
+	servers   *kernel.Packets
+	routers   *kernel.Packets // of IPv6
+}
+
+// open makes the sockets of a conversation. It is to be called on the namespace's own thread; what follows need not be.
+func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool) (c *conversation, err error) {
+	c = &conversation{d: d, n: n, e: e, who: lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC), ipv6: ipv6}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if !ipv6 {
+		c.servers, err = ns.Packets(e.Interface, kernel.HearUDP(false, dhcp.ClientPort4))
+		return c, err
+	}
+	if c.linkLocal, err = ns.LinkLocal(e.Interface); err != nil {
+		return c, err
+	}
+	if c.routers, err = ns.Packets(e.Interface, kernel.HearDiscovery()); err != nil {
+		return c, err
+	}
+	c.servers, err = ns.Packets(e.Interface, kernel.HearUDP(true, dhcp.ClientPort6))
+	return c, err
+}
+
+func (c *conversation) close() {
+	for _, s := range []*kernel.Packets{c.servers, c.routers} {
+		if s != nil {
+			_ = s.Close()
+		}
+	}
+}
+
+// talk goes on with a machine until something has happened or the limit is reached.
+func (c *conversation) talk(ctx context.Context, m *lease.Machine, limit time.Time) (lease.Event, error) {
+	if !c.ipv6 {
+		return dhcp.Four(ctx, c.servers, c.who, m, limit)
+	}
+	if m.Has() && m.Terms.By == lease.BySLAAC {
+		return dhcp.Self(ctx, c.routers, c.who, c.linkLocal, m, limit)
+	}
+	router, err := dhcp.Router(ctx, c.routers, c.who, c.linkLocal)
+	if err != nil {
+		return lease.Nothing, err
+	}
+	if t, ok := dhcp.Autonomous(router, c.linkLocal); ok && !m.Has() {
+		m.At(time.Now())
+		return m.Heard(lease.Answer{Kind: lease.Ack, Terms: t}, time.Now()), nil
+	}
+	return dhcp.Six(ctx, c.servers, c.who, c.linkLocal, router, m, limit)
+}
+
+// claimed tells whether somebody else has the address that was just granted. Then it is declined, and the machine begins anew.
+func (c *conversation) claimed(m *lease.Machine) (bool, error) {
+	who, err := c.d.Claimed(c.n, m.Terms.Address.Addr())
+	if err != nil || who == "" {
+		return false, err
+	}
+	switch m.Terms.By {
+	case lease.ByDHCP:
+		err = c.servers.Write(dhcp.Decline4(c.who, m.Terms))
+	case lease.ByDHCPv6:
+		err = c.servers.Write(dhcp.Decline6(c.who, m.Terms))
+	}
+	m.Declined(time.Now())
+	return true, err
+}
+
+// jitter makes a wait up to a tenth longer.
+func jitter(d time.Duration) time.Duration { return d + time.Duration(rand.Int64N(int64(d)/10+1)) }
+
+// Converse goes on with the lease of one family of an endpoint in its namespace, for a while at most.
+func (d *Driver) Converse(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool,
+	m *lease.Machine, while time.Duration) (lease.Event, error) {
+	c, err := d.open(ns, n, sb, e, ipv6)
+	if err != nil {
+		return lease.Nothing, err
+	}
+	defer c.close()
+	m.Jitter = jitter
+	event, err := c.talk(ctx, m, time.Now().Add(while))
+	if err != nil || event != lease.Granted || hasAddress(e, m.Terms.Address.Addr()) {
+		return event, err
+	}
+	if claimed, err := c.claimed(m); claimed || err != nil {
+		return lease.Nothing, err
+	}
+	return event, nil
+}
+
+func hasAddress(e network.Endpoint, a netip.Addr) bool {
+	for _, p := range e.Addresses() {
+		if p.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// Leave gives back what the LAN has granted an endpoint. The host says so in its name, by the shim if there is one: the endpoint's own
+// interface may be gone. Nobody answers for sure, and whatever is not heard ends by itself.
+func (d *Driver) Leave(n network.Network, sb network.Sandbox, e network.Endpoint) {
+	link, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok || !link.Up {
+		if link, ok, err = d.parent(n); err != nil || !ok || !link.Up {
+			return
+		}
+	}
+	s, err := d.host.Packets(link.Index, kernel.HearARP())
+	if err != nil {
+		return
+	}
+	who := lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC)
+	for _, t := range e.Leases() {
+		switch t.By {
+		case lease.ByDHCP:
+			err = errors.Join(err, s.Write(dhcp.Release4(who, t)))
+		case lease.ByDHCPv6:
+			err = errors.Join(err, s.Write(dhcp.Release6(who, t)))
+		}
+	}
+	_ = errors.Join(err, s.Close())
+}
+
+// Relet has an endpoint in its namespace be as it is to be after what the LAN has granted it has changed: its addresses and its MTU. The
+// default routes are not its business.
+func (d *Driver) Relet(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error {
+	parent, err := d.upParent(n)
+	if err != nil {
+		return err
+	}
+	var fresh, gone network.Endpoint
+	for _, p := range after.Addresses() {
+		if !hasAddress(before, p.Addr()) {
+			fresh = with(fresh, p)
+		}
+	}
+	for _, p := range before.Addresses() {
+		if !hasAddress(after, p.Addr()) {
+			gone = with(gone, p)
+		}
+	}
+	mtu := 0
+	if n.MTU == 0 && after.MTU() != before.MTU() {
+		mtu = after.MTU()
+	}
+	if err := ns.Refit(after.Interface, after.Addresses(), mtu); err != nil {
+		return err
+	}
+	for _, p := range fresh.Addresses() {
+		err = errors.Join(err, announce(ns, after, p.Addr()))
+	}
+	err = errors.Join(err, ns.RemoveAddresses(after.Interface, gone.Addresses()))
+	// Once more, as one of the same subnet goes with the one that was there before it.
+	return errors.Join(err, ns.Refit(after.Interface, after.Addresses(), 0), d.forget(n, gone), d.lead(n, parent, after))
+}
+
+func with(e network.Endpoint, p netip.Prefix) network.Endpoint {
+	if p.Addr().Is6() {
+		e.IPv6 = p
+	} else {
+		e.IPv4 = p
+	}
+	return e
+}

@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"context"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// obtain has the LAN grant addresses to those among some endpoints of a sandbox that get theirs there, and answers the sandbox with them
+// and with the default routes that follow. What the owner had before it asks for again. If it fails, nothing is granted.
+func (m *Manager) obtain(ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, some ...network.Endpoint) (network.Sandbox, error) {
+	before := sb
+	for _, e := range some {
+		n, _, ok := m.networkOf(e)
+		if !ok || !n.Leased() {
+			continue
+		}
+		got, err := m.LAN.Obtain(ctx, ns, n, sb, e, m.had(sb.Owner, n.ID))
+		if err != nil {
+			m.leave(sb)
+			return before, err
+		}
+		sb = m.routed(sb, replaced(sb.Endpoints, got))
+	}
+	return sb, nil
+}
+
+// forgetHeld forgets what was held for an owner until it came back, now that it has.
+func (m *Manager) forgetHeld(sb network.Sandbox) error {
+	for _, h := range m.store.Held(sb.Owner) {
+		if _, ok := on(sb, network.Network{ID: h.NetworkID}); ok {
+			if err := m.store.Unhold(sb.Owner, h.NetworkID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// holdLeases holds for an owner who goes what the LAN has granted it, until it comes back.
+func (m *Manager) holdLeases(sb network.Sandbox) error {
+	if !leased(sb) {
+		return nil
+	}
+	return m.store.Hold(sb)
+}
+
+// replaced is a copy of endpoints with one of them as it is now.
+func replaced(all []network.Endpoint, now network.Endpoint) []network.Endpoint {
+	out := slices.Clone(all)
+	for i := range out {
+		if out[i].ID == now.ID {
+			out[i] = now
+		}
+	}
+	return out
+}
+
+// had is what the LAN has granted an owner on a network when it was there last.
+func (m *Manager) had(owner, networkID string) network.Endpoint {
+	for _, h := range m.store.Held(owner) {
+		if h.NetworkID == networkID {
+			return h.Endpoint()
+		}
+	}
+	return network.Endpoint{}
+}
+
+// leased tells whether anything of a sandbox is granted by a LAN.
+func leased(sb network.Sandbox) bool {
+	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return len(e.Leases()) > 0 })
+}
+
+// leave gives back to the LAN what it has granted a sandbox, or some endpoints of it.
+func (m *Manager) leave(sb network.Sandbox, some ...network.Endpoint) {
+	if some == nil {
+		some = sb.Endpoints
+	}
+	for _, e := range some {
+		if n, _, ok := m.networkOf(e); ok && len(e.Leases()) > 0 {
+			m.LAN.Leave(n, sb, e)
+		}
+	}
+}
+
+// leaveHeld gives back what is held for an owner who will not come back.
+func (m *Manager) leaveHeld(owner string) error {
+	held := m.store.Held(owner)
+	if len(held) == 0 {
+		return nil
+	}
+	for _, h := range held {
+		m.leave(network.Sandbox{Owner: owner}, h.Endpoint())
+	}
+	return m.store.Unhold(owner, "")
+}

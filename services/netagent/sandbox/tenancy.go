@@ -1,0 +1,220 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/lease"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+const (
+	// tenancyTick is how exactly the times of leases are kept.
+	tenancyTick = time.Second
+	// tenancyWhile bounds how long it is listened for an answer at a time.
+	tenancyWhile = 4 * time.Second
+	// tenancyAgain is how long to wait before trying again what could not even be asked.
+	tenancyAgain = 5 * time.Second
+	// tenancyAtOnce bounds how many leases are talked about at the same time. Each has a thread in its namespace.
+	tenancyAtOnce = 16
+)
+
+// tenant is one address that the LAN gives for a time: of one family, of one endpoint.
+type tenant struct {
+	endpoint string
+	ipv6     bool
+}
+
+// tenancy is where it stands.
+type tenancy struct {
+	*lease.Machine
+	owner string
+	due   time.Time // zero: never
+	busy  bool
+}
+
+// tenancies keeps the addresses that LANs give for a time: asks for more time when it is due, gives up what has ended, and asks for
+// another one then. What was granted is in the store, so a process that comes after goes on where this one has ended.
+type tenancies struct {
+	m   *Manager
+	log *slog.Logger
+
+	mu  sync.Mutex
+	all map[tenant]*tenancy
+	run sync.WaitGroup
+}
+
+// KeepLeases keeps what LANs grant for a time until ctx ends.
+func (m *Manager) KeepLeases(ctx context.Context, log *slog.Logger) {
+	t := &tenancies{m: m, log: log, all: map[tenant]*tenancy{}}
+	defer t.run.Wait()
+	tick := time.NewTicker(tenancyTick)
+	defer tick.Stop()
+	for {
+		t.look(ctx, time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look begins what is due, takes on who is new and forgets who is gone.
+func (t *tenancies) look(ctx context.Context, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	there, busy := map[tenant]bool{}, 0
+	for _, n := range t.m.store.Networks() {
+		if !n.Leased() || n.Deleting {
+			continue
+		}
+		for _, sb := range t.m.store.SandboxesOn(n.ID) {
+			if e, ok := on(sb, n.Network); ok && !sb.Kept && kernel.Pinned(sb.NetnsPath) {
+				t.takeOn(n.Network, sb.Owner, e, there, now)
+			}
+		}
+	}
+	for who, is := range t.all {
+		if is.busy {
+			busy++
+		} else if !there[who] {
+			delete(t.all, who)
+		}
+	}
+	for who, is := range t.all {
+		if !is.busy && !is.due.IsZero() && !now.Before(is.due) && busy < tenancyAtOnce {
+			is.busy = true
+			busy++
+			t.run.Go(func() { t.serve(ctx, who, is) })
+		}
+	}
+}
+
+// takeOn notes an endpoint's tenancies.
+func (t *tenancies) takeOn(n network.Network, owner string, e network.Endpoint, there map[tenant]bool, now time.Time) {
+	for _, f := range []struct {
+		wanted, ipv6 bool
+		has          *lease.Terms
+		must         netip.Addr
+	}{{n.DHCP4, false, e.Lease4, e.Spec.IPv4}, {n.DHCP6, true, e.Lease6, e.Spec.IPv6}} {
+		if !f.wanted {
+			continue
+		}
+		who := tenant{e.ID, f.ipv6}
+		there[who] = true
+		if t.all[who] != nil {
+			continue
+		}
+		is := &tenancy{Machine: lease.Seek(now, f.must, netip.Addr{}), owner: owner}
+		if f.has != nil {
+			is.Machine = lease.Resume(*f.has, f.must)
+		}
+		is.due = is.Wake()
+		t.all[who] = is
+	}
+}
+
+// serve goes on with one tenancy for a while.
+func (t *tenancies) serve(ctx context.Context, who tenant, is *tenancy) {
+	had := is.Has()
+	event, err := t.m.converse(ctx, is.owner, who, is.Machine)
+	again := is.Wake()
+	if err != nil {
+		if event, _, _ = is.At(time.Now()); event == lease.Nothing { // time goes on although nobody could be asked
+			again = time.Now().Add(tenancyAgain)
+		}
+		t.log.Debug("lease cannot be talked about", "endpoint", who.endpoint, "error", err)
+	}
+	switch {
+	case event == lease.Granted:
+		err = t.m.relet(is.owner, who, &is.Terms, t.log)
+	case event == lease.Lost, event == lease.Refused && had:
+		err = t.m.relet(is.owner, who, nil, t.log)
+	}
+	if event == lease.Refused {
+		again = time.Now().Add(tenancyAgain)
+	}
+	if err != nil && ctx.Err() == nil && event != lease.Nothing {
+		t.log.Error("lease cannot be applied", "endpoint", who.endpoint, "error", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	is.due, is.busy = again, false
+}
+
+// find is an owner's sandbox with one of its endpoints and that one's network; false if that is gone.
+func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
+	if sb, ok = m.store.Sandbox(owner); !ok {
+		return sb, n, e, false
+	}
+	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.ID == endpoint })
+	if i < 0 {
+		return sb, n, e, false
+	}
+	n, _, ok = m.networkOf(sb.Endpoints[i])
+	return sb, n, sb.Endpoints[i], ok
+}
+
+// converse goes on with a lease for a while.
+func (m *Manager) converse(ctx context.Context, owner string, who tenant, machine *lease.Machine) (event lease.Event, err error) {
+	sb, n, e, ok := m.find(owner, who.endpoint)
+	if !ok {
+		return lease.Nothing, nil
+	}
+	err = kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		event, err = m.LAN.Converse(ctx, ns, n, sb, e, who.ipv6, machine, tenancyWhile)
+		return err
+	})
+	return event, err
+}
+
+// relet stores what has become of a lease, nil for nothing, and has the endpoint follow.
+func (m *Manager) relet(owner string, who tenant, terms *lease.Terms, log *slog.Logger) error {
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, n, before, ok := m.find(owner, who.endpoint)
+	if !ok {
+		return nil // it has ended meanwhile, and what was granted goes by itself
+	}
+	if terms != nil {
+		copied := *terms
+		terms = &copied
+	}
+	had, e := before.Lease4, before.Granted(terms, before.Lease6)
+	if who.ipv6 {
+		had, e = before.Lease6, before.Granted(before.Lease4, terms)
+	}
+	after := m.routed(sb, replaced(sb.Endpoints, e))
+	if err := m.store.PutSandbox(after); err != nil {
+		return err
+	}
+	tell(log.With("network", n.Name, "container", nameOf(sb), "interface", e.Interface), had, terms)
+	if had != nil && terms != nil && had.SameUse(*terms) {
+		return nil
+	}
+	e, _ = on(after, n)
+	return kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+		return errors.Join(m.LAN.Relet(ns, n, before, e), ns.SetDefaultRoutes(routes(after)))
+	})
+}
+
+// tell tells what has become of a lease.
+func tell(log *slog.Logger, had, has *lease.Terms) {
+	switch {
+	case has == nil && had != nil:
+		log.Warn("lease has ended, and the address with it; asking for another", "address", had.Address, "expired", had.Expire)
+	case has == nil:
+	case had == nil:
+		log.Info("lease got", "by", has.By, "address", has.Address, "expires", has.Expire)
+	case had.Address != has.Address:
+		log.Warn("lease is for another address now", "address", has.Address, "before", had.Address, "expires", has.Expire)
+	default:
+		log.Info("lease renewed", "by", has.By, "address", has.Address, "expires", has.Expire)
+	}
+}
