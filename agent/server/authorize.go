@@ -61,7 +61,7 @@ func roles() map[string]role {
 		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork DeleteNetwork Diagnose WatchEvents"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
 		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses Release"},
-		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications"},
+		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications Explain"},
 		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Republish Release"},
 		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks Diagnose"},
 		{"fairlead.nat.v1.GuardService", peerRole, "PutNetwork DeleteNetwork"},

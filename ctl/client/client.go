@@ -48,6 +48,8 @@ type Client struct {
 	Networks networkv1.NetworkServiceClient
 	// Guards tells how networks are guarded.
 	Guards natv1.GuardServiceClient
+	// Publications tells what becomes of connections to published ports.
+	Publications natv1.PublicationServiceClient
 	// Host tells about the machine and the agent.
 	Host hostv1.HostServiceClient
 	// Config shows and renews the agent's configuration.
@@ -100,14 +102,15 @@ func Dial(host string, options ...Option) (*Client, error) {
 		return nil, fmt.Errorf("agent %s: %w", host, err)
 	}
 	return &Client{
-		Containers: containerv1.NewContainerServiceClient(conn),
-		Images:     containerv1.NewImageServiceClient(conn),
-		Networks:   networkv1.NewNetworkServiceClient(conn),
-		Guards:     natv1.NewGuardServiceClient(conn),
-		Host:       hostv1.NewHostServiceClient(conn),
-		Config:     agentv1.NewConfigServiceClient(conn),
-		link:       l,
-		conn:       conn,
+		Containers:   containerv1.NewContainerServiceClient(conn),
+		Images:       containerv1.NewImageServiceClient(conn),
+		Networks:     networkv1.NewNetworkServiceClient(conn),
+		Guards:       natv1.NewGuardServiceClient(conn),
+		Publications: natv1.NewPublicationServiceClient(conn),
+		Host:         hostv1.NewHostServiceClient(conn),
+		Config:       agentv1.NewConfigServiceClient(conn),
+		link:         l,
+		conn:         conn,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package natagent_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -149,5 +150,37 @@ func TestAHeldXtablesLockDoesNotKeepAPublishWaiting(t *testing.T) {
 	release(t, r, "a")
 	if took := time.Since(start); took > 3*time.Second { // natagent itself would wait five for the lock
 		t.Errorf("it took %v", took)
+	}
+}
+
+func TestPublishingAPortAtWhichTheHostsOwnFirewallIsClosedIsTold(t *testing.T) {
+	s := newSite(t)
+	s.host.Run("sh", "-ec", "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 8080 -j ACCEPT")
+	log, entries := io.Pipe()
+	defer func() { _ = entries.Close() }()
+	told := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(log)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "firewall is closed") {
+				told <- lines.Text()
+			}
+		}
+	}()
+	r := startWith(t, s.host, t.TempDir(), natagent.BackendNFTables, entries)
+	s.guard(t, r)
+	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80", "8081:80", "127.0.0.1@8082:80"))
+	select {
+	case line := <-told:
+		if !strings.Contains(line, "port 0.0.0.0:8081/tcp") || !strings.Contains(line, "ip filter INPUT") {
+			t.Errorf("told: %s", line)
+		}
+	case <-time.After(patience):
+		t.Error("nothing was told")
+	}
+	select {
+	case line := <-told:
+		t.Errorf("told too: %s", line)
+	case <-time.After(500 * time.Millisecond):
 	}
 }

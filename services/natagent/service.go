@@ -18,12 +18,14 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/api"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/diagnose"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/firewalld"
 	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/guard"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 	"github.com/fairlead/fairlead/services/natagent/hostport"
 	"github.com/fairlead/fairlead/services/natagent/hostport/hold"
+	"github.com/fairlead/fairlead/services/natagent/inputpolicy"
 	"github.com/fairlead/fairlead/services/natagent/portowner"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 	"github.com/fairlead/fairlead/services/natagent/publish"
@@ -57,6 +59,7 @@ type Service struct {
 	reconciler *reconcile.Reconciler
 	zones      *firewalld.Zones
 	policy     *forwardpolicy.Policy
+	teller     *inputpolicy.Teller
 }
 
 // New opens the state and tries out the kernel. It changes nothing.
@@ -73,12 +76,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	flows := conntrack.New(ns)
 	r := reconcile.New(st, fw, flows, cfg.Log)
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
+	input := inputpolicy.New(ns, nftables.TableName)
 	s := &Service{
-		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy,
+		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, teller: inputpolicy.NewTeller(input, cfg.Log),
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
-	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r))
+	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r), explainer{ns, st, fw, input})
+	s.publisher.Told = s.teller.Published
 	return s, nil
 }
 
@@ -97,6 +102,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 	watchers.Go(func() { s.zones.Watch(ctx, nudge) })
 	watchers.Go(func() { s.policy.Watch(ctx, nudge) })
+	watchers.Go(func() { s.teller.Run(ctx) })
 	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.aside, Wake: wake}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
 }

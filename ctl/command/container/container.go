@@ -17,7 +17,7 @@ import (
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{
 		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c),
-		newAttach(c), newPort(c), newPublish(c), newUnpublish(c), newWait(c),
+		newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 	}
 }
 
@@ -25,7 +25,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
 		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
-		newLogs(c), newExec(c), newAttach(c), newPort(c), newPublish(c), newUnpublish(c), newWait(c), c.InspectCommand("container", Document))
+		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c), c.InspectCommand("container", Document))
 }
 
 // get asks the agent for one container.

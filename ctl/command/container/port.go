@@ -15,23 +15,32 @@ import (
 )
 
 func newPort(c *cli.CLI) *cobra.Command {
-	return &cobra.Command{
-		Use:   "port CONTAINER [PRIVATE_PORT[/PROTOCOL]]",
+	reach := false
+	cmd := &cobra.Command{
+		Use:   "port [OPTIONS] CONTAINER [PRIVATE_PORT[/PROTOCOL]]",
 		Short: "Show which host ports lead to a container's ports, or to one of them",
 		Example: `  $ fairlead port web
   80/tcp -> 0.0.0.0:8080
 
   $ fairlead port web 80
-  0.0.0.0:8080`,
+  0.0.0.0:8080
+
+  $ fairlead port --reach web
+  80/tcp -> 0.0.0.0:8080: everybody, and the host itself (table inet fairlead, chain to_bridge)`,
 		Args: cli.From(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wanted := ""
 			if len(args) == 2 {
 				wanted = args[1]
 			}
+			if reach {
+				return printReach(cmd.Context(), c, args)
+			}
 			return printPorts(cmd.Context(), c, args[0], wanted)
 		},
 	}
+	cmd.Flags().BoolVar(&reach, "reach", false, "Tell of each port who reaches it, and which rule says so")
+	return cmd
 }
 
 // printPorts prints all bindings, or those of the one port that is wanted.

@@ -10,6 +10,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/publication"
+	"github.com/fairlead/fairlead/services/natagent/reach"
 )
 
 // Publications is what PublicationService needs.
@@ -27,6 +28,13 @@ type Networks interface {
 	Delete(ctx context.Context, id string) error
 }
 
+// Explainer tells what becomes of connections.
+type Explainer interface {
+	Explain(ctx context.Context, p reach.Packet) (reach.Verdict, []string, error)
+	// Rule is where rules stand that do something.
+	Rule(reach.Place) string
+}
+
 // Doctor finds out which firewalls work.
 type Doctor interface {
 	Backend() string
@@ -40,11 +48,12 @@ type Server struct {
 	publications Publications
 	networks     Networks
 	doctor       Doctor
+	explainer    Explainer
 }
 
 // New makes a server.
-func New(publications Publications, networks Networks, doctor Doctor) *Server {
-	return &Server{publications: publications, networks: networks, doctor: doctor}
+func New(publications Publications, networks Networks, doctor Doctor, explainer Explainer) *Server {
+	return &Server{publications: publications, networks: networks, doctor: doctor, explainer: explainer}
 }
 
 // Register adds both services to a gRPC server.
@@ -89,6 +98,26 @@ func (s *Server) ListPublications(ctx context.Context, _ *natv1.ListPublications
 	for _, p := range all {
 		resp.Publications = append(resp.Publications,
 			&natv1.Publication{Owner: p.Owner, OwnerName: p.OwnerName, Bindings: bindingsTo(p.Bindings)})
+	}
+	return resp, nil
+}
+
+// Explain tells what becomes of a connection.
+func (s *Server) Explain(ctx context.Context, req *natv1.ExplainRequest) (*natv1.ExplainResponse, error) {
+	p, err := packetOf(req)
+	if err != nil {
+		return nil, err
+	}
+	v, others, err := s.explainer.Explain(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	resp := &natv1.ExplainResponse{Reached: v.Reached, Others: others}
+	if v.Binding != nil {
+		resp.Binding, resp.Container = bindingsTo([]publication.Binding{*v.Binding})[0], v.Binding.OwnerName
+	}
+	for _, step := range v.Steps {
+		resp.Steps = append(resp.Steps, &natv1.Step{Rule: s.explainer.Rule(step.Place), Text: step.Text})
 	}
 	return resp, nil
 }

@@ -61,6 +61,9 @@ type Ports interface {
 
 // Publisher publishes.
 type Publisher struct {
+	// Told is told of what was newly published, if it is not nil. It must not wait.
+	Told func([]publication.Binding)
+
 	store    Store
 	firewall Firewall
 	gate     Gate
@@ -152,7 +155,14 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 	}
 	p.held[done.Owner] = r.held
 	p.cutStale(ctx, done.Bindings)
+	p.tell(done.Bindings)
 	return done.Bindings, nil
+}
+
+func (p *Publisher) tell(fresh []publication.Binding) {
+	if p.Told != nil && len(fresh) > 0 {
+		p.Told(fresh)
+	}
 }
 
 // lead brings bindings that are stored into the firewall. If that fails, they are not in it.

@@ -35,6 +35,7 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 	if err != nil {
 		return nil, err
 	}
+	p.tell(without(done.Bindings, had.Bindings))
 	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(
 		conntrack.Withdrawn(without(nameless(had), nameless(done))), conntrack.Published(without(nameless(done), nameless(had)))))
 }

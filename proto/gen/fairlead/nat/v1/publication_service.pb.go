@@ -250,6 +250,225 @@ func (x *RepublishResponse) GetBindings() []*Binding {
 	return nil
 }
 
+// ExplainRequest is the first packet of a connection.
+type ExplainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose it is, an address; empty: the host's own.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The interface that it comes in by, if it comes from outside; empty: any that no network trusts.
+	Interface string `protobuf:"bytes,2,opt,name=interface,proto3" json:"interface,omitempty"`
+	// Where it goes, an address of the host or of a container; 0.0.0.0 and :: are any of the host's that nothing is published on by itself.
+	Destination string `protobuf:"bytes,3,opt,name=destination,proto3" json:"destination,omitempty"`
+	// The port there.
+	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
+	// The transport.
+	Protocol      Protocol `protobuf:"varint,5,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExplainRequest) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *ExplainRequest) GetProtocol() Protocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return Protocol_PROTOCOL_UNSPECIFIED
+}
+
+// ExplainResponse tells what becomes of it.
+type ExplainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if it reaches a container, or leaves one, as far as our rules decide.
+	Reached bool `protobuf:"varint,1,opt,name=reached,proto3" json:"reached,omitempty"`
+	// What leads it on, or keeps it out; absent if nothing is published there.
+	Binding *Binding `protobuf:"bytes,2,opt,name=binding,proto3" json:"binding,omitempty"`
+	// The name of the container that the binding is of.
+	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
+	// What the rules that look at it do, one after the other.
+	Steps []*Step `protobuf:"bytes,4,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Rules of others that may drop it all the same, or would drop it if nothing were published.
+	Others        []string `protobuf:"bytes,5,rep,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExplainResponse) GetReached() bool {
+	if x != nil {
+		return x.Reached
+	}
+	return false
+}
+
+func (x *ExplainResponse) GetBinding() *Binding {
+	if x != nil {
+		return x.Binding
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetOthers() []string {
+	if x != nil {
+		return x.Others
+	}
+	return nil
+}
+
+// Step is what one rule does.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it stands: "table inet fairlead, chain to_bridge", "iptables -t filter, chain FAIRLEAD-TO"; empty if it is none of ours.
+	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	// What it does, without a full stop.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Step) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Step) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // ListPublicationsRequest asks for all publications.
 type ListPublicationsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -259,7 +478,7 @@ type ListPublicationsRequest struct {
 
 func (x *ListPublicationsRequest) Reset() {
 	*x = ListPublicationsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +490,7 @@ func (x *ListPublicationsRequest) String() string {
 func (*ListPublicationsRequest) ProtoMessage() {}
 
 func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +503,7 @@ func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsRequest.ProtoReflect.Descriptor instead.
 func (*ListPublicationsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
 }
 
 // ListPublicationsResponse holds them.
@@ -298,7 +517,7 @@ type ListPublicationsResponse struct {
 
 func (x *ListPublicationsResponse) Reset() {
 	*x = ListPublicationsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +529,7 @@ func (x *ListPublicationsResponse) String() string {
 func (*ListPublicationsResponse) ProtoMessage() {}
 
 func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +542,7 @@ func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsResponse.ProtoReflect.Descriptor instead.
 func (*ListPublicationsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListPublicationsResponse) GetPublications() []*Publication {
@@ -344,7 +563,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +575,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +588,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -388,7 +607,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +619,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +632,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
 }
 
 var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
@@ -434,16 +653,32 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x10RepublishRequest\x12A\n" +
 	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\"I\n" +
 	"\x11RepublishResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x19\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xb3\x01\n" +
+	"\x0eExplainRequest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
+	"\tinterface\x18\x02 \x01(\tR\tinterface\x12 \n" +
+	"\vdestination\x18\x03 \x01(\tR\vdestination\x12\x12\n" +
+	"\x04port\x18\x04 \x01(\rR\x04port\x125\n" +
+	"\bprotocol\x18\x05 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\"\xc2\x01\n" +
+	"\x0fExplainResponse\x12\x18\n" +
+	"\areached\x18\x01 \x01(\bR\areached\x122\n" +
+	"\abinding\x18\x02 \x01(\v2\x18.fairlead.nat.v1.BindingR\abinding\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12+\n" +
+	"\x05steps\x18\x04 \x03(\v2\x15.fairlead.nat.v1.StepR\x05steps\x12\x16\n" +
+	"\x06others\x18\x05 \x03(\tR\x06others\".\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x19\n" +
 	"\x17ListPublicationsRequest\"\\\n" +
 	"\x18ListPublicationsResponse\x12@\n" +
 	"\fpublications\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PublicationR\fpublications\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\xed\x02\n" +
+	"\x0fReleaseResponse2\xbb\x03\n" +
 	"\x12PublicationService\x12L\n" +
 	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
-	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12g\n" +
+	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12L\n" +
+	"\aExplain\x12\x1f.fairlead.nat.v1.ExplainRequest\x1a .fairlead.nat.v1.ExplainResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
 	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
@@ -459,41 +694,50 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
 	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
 	(*RepublishRequest)(nil),         // 2: fairlead.nat.v1.RepublishRequest
 	(*RepublishResponse)(nil),        // 3: fairlead.nat.v1.RepublishResponse
-	(*ListPublicationsRequest)(nil),  // 4: fairlead.nat.v1.ListPublicationsRequest
-	(*ListPublicationsResponse)(nil), // 5: fairlead.nat.v1.ListPublicationsResponse
-	(*ReleaseRequest)(nil),           // 6: fairlead.nat.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),          // 7: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 8: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 9: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 10: fairlead.nat.v1.Binding
-	(*Publication)(nil),              // 11: fairlead.nat.v1.Publication
+	(*ExplainRequest)(nil),           // 4: fairlead.nat.v1.ExplainRequest
+	(*ExplainResponse)(nil),          // 5: fairlead.nat.v1.ExplainResponse
+	(*Step)(nil),                     // 6: fairlead.nat.v1.Step
+	(*ListPublicationsRequest)(nil),  // 7: fairlead.nat.v1.ListPublicationsRequest
+	(*ListPublicationsResponse)(nil), // 8: fairlead.nat.v1.ListPublicationsResponse
+	(*ReleaseRequest)(nil),           // 9: fairlead.nat.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),          // 10: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),              // 11: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),           // 12: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 13: fairlead.nat.v1.Binding
+	(Protocol)(0),                    // 14: fairlead.nat.v1.Protocol
+	(*Publication)(nil),              // 15: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
-	8,  // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	9,  // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	10, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	11, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
+	12, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	13, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
 	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
-	10, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	11, // 5: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
-	0,  // 6: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
-	2,  // 7: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
-	4,  // 8: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
-	6,  // 9: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	1,  // 10: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3,  // 11: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
-	5,  // 12: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	7,  // 13: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	13, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	14, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
+	13, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
+	6,  // 7: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
+	15, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	0,  // 9: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
+	2,  // 10: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
+	4,  // 11: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
+	7,  // 12: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
+	9,  // 13: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
+	1,  // 14: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3,  // 15: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
+	5,  // 16: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
+	8,  // 17: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	10, // 18: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_service_proto_init() }
@@ -508,7 +752,7 @@ func file_fairlead_nat_v1_publication_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_service_proto_rawDesc), len(file_fairlead_nat_v1_publication_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

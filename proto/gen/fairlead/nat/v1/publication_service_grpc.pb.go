@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PublicationService_Publish_FullMethodName          = "/fairlead.nat.v1.PublicationService/Publish"
 	PublicationService_Republish_FullMethodName        = "/fairlead.nat.v1.PublicationService/Republish"
+	PublicationService_Explain_FullMethodName          = "/fairlead.nat.v1.PublicationService/Explain"
 	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
 	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
 )
@@ -40,6 +41,8 @@ type PublicationServiceClient interface {
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
 	Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error)
+	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
@@ -68,6 +71,16 @@ func (c *publicationServiceClient) Republish(ctx context.Context, in *RepublishR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RepublishResponse)
 	err := c.cc.Invoke(ctx, PublicationService_Republish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *publicationServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, PublicationService_Explain_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +122,8 @@ type PublicationServiceServer interface {
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
 	Republish(context.Context, *RepublishRequest) (*RepublishResponse, error)
+	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
@@ -128,6 +143,9 @@ func (UnimplementedPublicationServiceServer) Publish(context.Context, *PublishRe
 }
 func (UnimplementedPublicationServiceServer) Republish(context.Context, *RepublishRequest) (*RepublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Republish not implemented")
+}
+func (UnimplementedPublicationServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPublications not implemented")
@@ -192,6 +210,24 @@ func _PublicationService_Republish_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PublicationService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PublicationService_ListPublications_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListPublicationsRequest)
 	if err := dec(in); err != nil {
@@ -242,6 +278,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Republish",
 			Handler:    _PublicationService_Republish_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _PublicationService_Explain_Handler,
 		},
 		{
 			MethodName: "ListPublications",
