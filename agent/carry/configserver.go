@@ -15,7 +15,7 @@ import (
 )
 
 // reloadPatience is how long another process of the host may take to reload.
-const reloadPatience = 3 * time.Second
+const reloadPatience = 10 * time.Second
 
 // configServer serves fairlead.agent.v1.ConfigService.
 type configServer struct {

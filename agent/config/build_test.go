@@ -283,3 +283,19 @@ func FuzzBuild(f *testing.F) {
 		}
 	})
 }
+
+func FuzzFromEnvironment(f *testing.F) {
+	for _, k := range config.Keys() {
+		f.Add(k.Variable(), "a,b c=d")
+	}
+	f.Add("FAIRLEAD_HSOTS", "x")
+	f.Fuzz(func(t *testing.T, name, text string) {
+		layer, warnings := config.FromEnvironment([]string{name + "=" + text})
+		if len(layer.Settings) > 0 && len(warnings) > 0 {
+			t.Errorf("%s=%q is taken, and warned of: %q", name, text, warnings)
+		}
+		if _, err := config.Build(layer); err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v is no Invalid fault", err)
+		}
+	})
+}

@@ -1,6 +1,9 @@
 package networkspec_test
 
 import (
+	"maps"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +100,48 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, spec string) {
 		if a, err := networkspec.Parse(spec); err == nil && a.Network == "" {
 			t.Errorf("%q names no network", spec)
+		}
+	})
+}
+
+func FuzzPools(f *testing.F) {
+	f.Add("10.0.0.0/24", "fd00::/64", "10.0.0.0/25", "10.0.0.1", "x=10.0.0.2")
+	f.Add("0.0.0.0/24", "::/64", "fd00::/80", "fd00::1", "=::")
+	f.Add("10.0.0.0/8", "10.0.0.0/9", "", "", "")
+	f.Fuzz(func(t *testing.T, one, two, part, gateway, aux string) {
+		pools, err := networkspec.Pools([]string{one, two}, []string{part}, []string{gateway}, []string{aux})
+		if err != nil {
+			return
+		}
+		placed := 0
+		for _, p := range pools {
+			s, err := netip.ParsePrefix(p.Subnet)
+			if err != nil {
+				t.Fatalf("%q is taken for a subnet: %v", p.Subnet, err)
+			}
+			for _, text := range append(slices.Collect(maps.Values(p.Aux)), p.Gateway) {
+				if text == "" {
+					continue
+				}
+				placed++
+				if a, err := netip.ParseAddr(text); err != nil || !s.Contains(a) && !s.Addr().IsUnspecified() {
+					t.Errorf("%q is put into %s: %v", text, s, err)
+				}
+			}
+		}
+		if len(pools) != 2 || placed != 2 {
+			t.Errorf("%d pools with %d addresses came of two subnets and two addresses: %+v", len(pools), placed, pools)
+		}
+	})
+}
+
+func FuzzMap(f *testing.F) {
+	f.Add("a=b", "c")
+	f.Add("=", "a=b=c")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		m, err := networkspec.Map("label", []string{one, two})
+		if _, empty := m[""]; err == nil && (len(m) != 2 || empty) {
+			t.Errorf("%q and %q gave %q", one, two, m)
 		}
 	})
 }

@@ -148,3 +148,29 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseAddress(f *testing.F) {
+	for _, s := range []string{"192.168.8.116", "[fd00::1],outgoing=false", "10.0.0.1,from=10.0.0.0/8,from=::/0", "1.2.3.4,", ",from="} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if a, err := portspec.ParseAddress(s); err == nil && (!a.HostIP.IsValid() || a.HostIP.Is4In6() || a.HostIP.Zone() != "") {
+			t.Fatalf("%q gave the address %q", s, a.HostIP)
+		}
+	})
+}
+
+func FuzzParseExposed(f *testing.F) {
+	for _, s := range []string{"80", "80-90/udp", "0", "90-80", "80/", "1-65535/sctp"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		e, err := portspec.ParseExposed(s)
+		if err != nil {
+			return
+		}
+		if e.Port == 0 || e.End != 0 && e.End <= e.Port || e.Protocol != "tcp" && e.Protocol != "udp" && e.Protocol != "sctp" {
+			t.Fatalf("%q gave %+v", s, e)
+		}
+	})
+}

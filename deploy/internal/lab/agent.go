@@ -131,6 +131,8 @@ func (a *Agent) start(service string, extra []string) error {
 	}
 	p := &process{cmd: exec.Command(filepath.Join(a.bin, "fairlead-agent"), append(args, extra...)...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	// What the tests are told by the environment is not for the agent.
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "FAIRLEAD_") })
 	if m := a.managers[service]; m != nil {
 		started, err := m.Prepare(p.cmd)
 		if err != nil {

@@ -189,3 +189,36 @@ func TestTheDefaultRouteIsChosen(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDraft asks for networks with any name, options and subnet: they can be made as they are described, or are refused.
+func FuzzDraft(f *testing.F) {
+	for _, option := range []string{network.OptMTU, network.OptHostBinding, network.OptMode4, network.OptIPv6, "com.docker.network.bridge.name",
+		"com.docker.network.bridge.trusted_host_interfaces", "com.docker.network.host_ipv4", "com.docker.network.container_iface_prefix", "parent", "macvlan_mode"} {
+		f.Add("n1", "bridge", option, "1500", "10.0.0.0/24", "10.0.0.0/25", "10.0.0.1", true)
+		f.Add("n1", "macvlan", option, "eth0", "fd00::/64", "", "", false)
+		f.Add("a/b", "ipvlan", option, "routed", "0.0.0.0/25", "", "", true)
+	}
+	f.Fuzz(func(t *testing.T, name, driver, option, value, subnet, part, gateway string, internal bool) {
+		pool := network.WantedPool{}
+		pool.Subnet, _ = netip.ParsePrefix(subnet)
+		pool.Range, _ = netip.ParsePrefix(part)
+		pool.Gateway, _ = netip.ParseAddr(gateway)
+		n, err := network.Wanted{ID: strings.Repeat("a", 64), Name: name, Driver: driver, Internal: internal,
+			Options: map[string]string{option: value}, Pools: []network.WantedPool{pool}}.Draft()
+		if err != nil {
+			if !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.Busy) && !fault.Is(err, fault.Exists) {
+				t.Errorf("%v is no fault of who asks", err)
+			}
+			return
+		}
+		if n.Name == "" || strings.ContainsAny(n.Name, "/: \n\x00") || len(n.Bridge) > 15 || strings.ContainsAny(n.Bridge+n.Prefix, "/ \n\x00") {
+			t.Errorf("a network can have the name %q, the bridge %q and the prefix %q", n.Name, n.Bridge, n.Prefix)
+		}
+		if n.MTU < 0 || n.MTU > 65535 || n.Driver == network.DriverBridge && n.MTU < 68 {
+			t.Errorf("its MTU can be %d", n.MTU)
+		}
+		if s := pool.Subnet; s.IsValid() && s != s.Masked() {
+			t.Errorf("its subnet can be %s", s)
+		}
+	})
+}
