@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -146,19 +147,21 @@ func TestTheLANIsToldOfNewAddresses(t *testing.T) {
 // heard are the frames that come to the machine.
 type heard chan []byte
 
-func (l *lan) hear(what kernel.Hearing) heard {
-	l.t.Helper()
-	door, err := kernel.Open(l.Path())
+func (l *lan) hear(what kernel.Hearing) heard { return hearAt(l.t, l.Path(), "wire", what) }
+
+func hearAt(t testing.TB, nsPath, name string, what kernel.Hearing) heard {
+	t.Helper()
+	door, err := kernel.Open(nsPath)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
-	link, _, err := door.Link("wire")
+	link, _, err := door.Link(name)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
 	p, err := door.Packets(link.Index, what)
 	if err != nil {
-		l.t.Fatal(err)
+		t.Fatal(err)
 	}
 	out := make(heard, 1024)
 	done := make(chan struct{})
@@ -169,7 +172,7 @@ func (l *lan) hear(what kernel.Hearing) heard {
 			n, _, err := p.Read(buf)
 			if err != nil {
 				if !errors.Is(err, os.ErrClosed) && !errors.Is(err, net.ErrClosed) {
-					l.t.Log(err)
+					t.Log(err)
 				}
 				return
 			}
@@ -179,7 +182,7 @@ func (l *lan) hear(what kernel.Hearing) heard {
 			}
 		}
 	}()
-	l.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = p.Close()
 		<-done
 		door.Close()
@@ -198,6 +201,64 @@ func (h heard) until(ok func([]byte) bool) bool {
 			}
 		case <-end:
 			return false
+		}
+	}
+}
+
+func TestTheLANIsToldAsOftenAsTheNetworkSays(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24", "fd09::1/64")
+	for i, c := range []struct {
+		options map[string]string
+		want    int
+	}{
+		{map[string]string{network.OptAnnounceTimes: "2", network.OptAnnounceEvery: "100"}, 2},
+		{map[string]string{network.OptAnnounceEvery: "100"}, 3},
+		{map[string]string{network.OptAnnounceTimes: "0"}, 0},
+	} {
+		c.options[network.OptProbe] = "false"
+		a.onLAN("macvlan", c.options, "10.9.0.0/24", "fd09::/64")
+		four, six := lan.hear(kernel.HearARP()), lan.hear(kernel.HearDiscovery())
+		req := onNetwork("lan", fmt.Sprintf("10.9.0.7%d", i))
+		req.Endpoints[0].IPv6 = netip.MustParseAddr(fmt.Sprintf("fd09::7%d", i))
+		sb := a.create(req)
+		time.Sleep(700 * time.Millisecond)
+		e := sb.Endpoints[0]
+		if got4, got6 := four.tell(e.IPv4.Addr()), six.tell(e.IPv6.Addr()); got4 != c.want || got6 != c.want {
+			t.Errorf("%v: told %d times of %s and %d times of %s", c.options, got4, e.IPv4, got6, e.IPv6)
+		}
+		a.release(sb)
+		if _, err := a.networks.Delete(context.Background(), "lan"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestContainersOfABridgeAreToldOfNewOnes(t *testing.T) {
+	a := newHost(t).run()
+	a.named("n1")
+	first := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	four := hearAt(t, first.NetnsPath, "eth0", kernel.HearARP())
+	second := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	a.release(second) // the rest is not told, and nothing keeps its namespace
+	time.Sleep(1500 * time.Millisecond)
+	if got := four.tell(second.Endpoints[0].IPv4.Addr()); got != 1 {
+		t.Errorf("told %d times", got)
+	}
+	a.eventually("the pair is gone", func() bool { return len(a.ports(first.Endpoints[0].Bridge)) == 1 })
+}
+
+// tell counts the frames that have come and announce an address.
+func (h heard) tell(addr netip.Addr) (times int) {
+	for {
+		select {
+		case data := <-h:
+			if _, ok := frame.Claimant(data, addr); ok {
+				times++
+			}
+		default:
+			return times
 		}
 	}
 }

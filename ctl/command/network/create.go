@@ -32,14 +32,17 @@ A subnet that is not given is taken from the default pools, where nothing else o
 grows in its place when its addresses run out; one of configured default-address-pools stays as large as they say. Options of bridge
 networks: com.docker.network.bridge.name, .bridge.enable_icc, .bridge.enable_ip_masquerade, .bridge.host_binding_ipv4,
 .bridge.inhibit_ipv4, .bridge.gateway_mode_ipv4 and _ipv6 (nat; nat-unprotected: others reach containers at their own addresses;
-routed: so too, but only by published ports and ICMP, and what leaves keeps its address; isolated: with --internal, not even the host does), .bridge.trusted_host_interfaces (by these others do, names with colons between),
-.host_ipv4 and .host_ipv6 (the address that what leaves takes), .driver.mtu and .container_iface_prefix.
+routed: so too, but only by published ports and ICMP, and what leaves keeps its address; isolated: with --internal, not even the
+host does), .bridge.trusted_host_interfaces (by these others do, names with colons between), .host_ipv4 and .host_ipv6 (the address
+that what leaves takes), .advertise_addr_nmsgs and .advertise_addr_ms (how often neighbours are told of a new container's addresses,
+0 to 3 times, and the time between, 100 to 2000), .driver.mtu and .container_iface_prefix.
 
 Containers of macvlan and ipvlan networks are on the LAN of a link of the host, their parent: parent=LINK, or LINK.VLAN, which
 is made if it is not there; without one they only have each other. Their default route is the --gateway, if one is given, and of
 ipvlan in mode l3 and l3s the link. Options: parent, macvlan_mode (bridge, private, vepa, passthru), ipvlan_mode (l2, l3, l3s),
 ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to them), conflict_detection (false: addresses are
-taken without asking the LAN for 0.2 seconds whether somebody has them), .driver.mtu and .container_iface_prefix.
+taken without asking the LAN for 0.2 seconds whether somebody has them), and of the above .advertise_addr_nmsgs, .advertise_addr_ms,
+.driver.mtu and .container_iface_prefix.
 
 With --ipam-driver dhcp their addresses, gateway, name servers and MTU come from the LAN: by DHCP, and with --ipv6 by DHCPv6, or as
 the router advertises where it does not say that addresses are managed (SLAAC). The server knows a container by its name and by a

@@ -89,9 +89,6 @@ type Interface struct {
 	Addresses  []netip.Prefix
 	Gateways   []netip.Addr // default routes, at most one a family
 	Neighbours []Neighbour
-	// Announce has the kernel tell the LAN of the addresses when the interface comes up: a gratuitous ARP and an unsolicited neighbour
-	// advertisement, so that nobody goes on with what it knew of them.
-	Announce bool
 	// IPv6 leaves IPv6 switched on although there is no address of it.
 	IPv6 bool
 	// Sysctls are its own parameters. They are set before it comes up.
@@ -117,14 +114,6 @@ func (n *Namespace) Configure(i Interface) error {
 		if err := disableIPv6(i.Name); err != nil {
 			return err
 		}
-	}
-	if i.Announce {
-		if err := announce(i.Name); err != nil {
-			return err
-		}
-	}
-	if err := n.Apply(i.Sysctls); err != nil {
-		return err
 	}
 	if err := n.setUp(index); err != nil {
 		return fmt.Errorf("set %s up: %w", i.Name, err)
@@ -153,16 +142,6 @@ func disableIPv6(name string) error {
 	s := Sysctl{"net/ipv6/conf/" + name + "/disable_ipv6", "1"}
 	if err := s.write(); err != nil && !missing(err) {
 		return err
-	}
-	return nil
-}
-
-// announce switches the announcements of an interface of the thread's namespace on.
-func announce(name string) error {
-	for _, s := range []Sysctl{{"net/ipv4/conf/" + name + "/arp_notify", "1"}, {"net/ipv6/conf/" + name + "/ndisc_notify", "1"}} {
-		if err := s.write(); err != nil && !missing(err) {
-			return err
-		}
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ const (
 	auxdataLen = 20      // of struct tpacket_auxdata
 )
 
+// HearNothing is for a socket that only sends.
+func HearNothing() Hearing { return Hearing{program: []bpf.Instruction{bpf.RetConstant{Val: 0}}} }
+
 // HearARP hears ARP.
 func HearARP() Hearing {
 	return Hearing{kind: unix.ETH_P_ARP, program: []bpf.Instruction{bpf.RetConstant{Val: allOf}}}

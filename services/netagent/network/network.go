@@ -51,6 +51,9 @@ type Network struct {
 	Source4           netip.Addr // what leaves a bridge takes it; not valid: the address of the interface it leaves by
 	Source6           netip.Addr
 
+	AnnounceTimes *int `json:",omitempty"` // how often neighbours are told of an endpoint's addresses; nil: the default
+	AnnounceEvery *int `json:",omitempty"` // the time between in milliseconds
+
 	Parent string // of macvlan and ipvlan: the host's link that its interfaces are on
 	Mode   string // of macvlan and ipvlan
 	Flag   string // of ipvlan

@@ -25,13 +25,14 @@ const (
 	OptSource6     = "com.docker.network.host_ipv6"
 	OptMTU         = "com.docker.network.driver.mtu"
 	OptPrefix      = "com.docker.network.container_iface_prefix"
+	OptNoProxy     = "com.docker.network.driver.private.no_proxy_6to4"
 	OptIPv4        = "com.docker.network.enable_ipv4"
 	OptIPv6        = "com.docker.network.enable_ipv6"
 )
 
 // setters read one option each into a network.
 func setters() map[string]func(*Network, string) error {
-	return map[string]func(*Network, string) error{
+	out := map[string]func(*Network, string) error{
 		OptBridgeName: func(n *Network, v string) error {
 			if n.Bridge = v; !validLinkName(v) {
 				return badOption(OptBridgeName, v, "is no name for a device: 1 to 15 characters, no spaces, slashes or colons")
@@ -47,6 +48,7 @@ func setters() map[string]func(*Network, string) error {
 			}
 			return nil
 		},
+		OptNoProxy: flag(OptNoProxy, func(*Network) *bool { return new(bool) }), // there is no proxy, whatever it says
 		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.GatewayMode4 }),
 		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.GatewayMode6 }),
 		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Source4 }, netip.Addr.Is4),
@@ -73,6 +75,8 @@ func setters() map[string]func(*Network, string) error {
 			return nil
 		},
 	}
+	maps.Copy(out, announceSetters())
+	return out
 }
 
 // The gateway modes: how others reach a network's containers. In mode nat, which is also the empty one, only by published ports.

@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -53,6 +54,7 @@ func (n Network) OnLAN() bool { return n.Parented() && !n.Routes() && !n.ParentI
 func parentedSetters(driver string) map[string]func(*Network, string) error {
 	all := setters()
 	out := map[string]func(*Network, string) error{OptMTU: all[OptMTU], OptPrefix: all[OptPrefix]}
+	maps.Copy(out, announceSetters())
 	out[OptParent] = func(n *Network, v string) error {
 		n.Parent = v
 		_, err := ParseParent(driver, v)

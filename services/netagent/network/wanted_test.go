@@ -56,6 +56,13 @@ func TestNetworksThatCannotWorkAreRefused(t *testing.T) {
 		"too small for IPv6":      {network.Wanted{Name: "n", IPv6: &on, Options: map[string]string{network.OptMTU: "1000"}}, fault.Invalid, "at least 1280"},
 		"a long bridge name":      {opt(network.OptBridgeName, "a23456789012345b"), fault.Invalid, "no name for a device"},
 		"a binding that is no IP": {opt(network.OptHostBinding, "x"), fault.Invalid, "no IP address"},
+		"announced too often":     {opt(network.OptAnnounceTimes, "4"), fault.Invalid, "com.docker.network.advertise_addr_nmsgs must be in the range 0 to 3"},
+		"announced less than not": {opt(network.OptAnnounceTimes, "-1"), fault.Invalid, "must be in the range 0 to 3"},
+		"announced too fast":      {opt(network.OptAnnounceEvery, "99"), fault.Invalid, "com.docker.network.advertise_addr_ms must be in the range 100 to 2000"},
+		"announced too slowly":    {opt(network.OptAnnounceEvery, "2s"), fault.Invalid, "must be in the range 100 to 2000"},
+		"isolated but open":       {opt(network.OptMode6, "isolated"), fault.Invalid, "gateway mode 'isolated' can only be used for an internal network"},
+		"no such mode":            {opt(network.OptMode4, "foo"), fault.Invalid, "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: foo (unknown gateway mode foo)"},
+		"no such 6to4":            {opt(network.OptNoProxy, "x"), fault.Invalid, "neither true nor false"},
 		"a bad prefix":            {opt(network.OptPrefix, "a/b"), fault.Invalid, "cannot start a device's name"},
 	} {
 		_, err := c.want.Draft()

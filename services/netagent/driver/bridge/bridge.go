@@ -20,13 +20,14 @@ const MaxPorts = 1023
 
 // Driver makes bridge networks be as told.
 type Driver struct {
-	host  *kernel.Host
-	dying graveyard
+	host      *kernel.Host
+	dying     graveyard
+	announcer *driver.Announcer
 }
 
 // New makes the driver on a host.
 func New(host *kernel.Host) *Driver {
-	return &Driver{host: host, dying: graveyard{wake: make(chan struct{}, 1)}}
+	return &Driver{host: host, dying: graveyard{wake: make(chan struct{}, 1)}, announcer: driver.NewAnnouncer()}
 }
 
 // Ensure makes the network's bridge, or puts right what is wrong with it, and tells what it did and whether the bridge is new.
@@ -98,12 +99,14 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 		_ = d.dropNeighbours(bridge.Index, e) // what failed first is what to tell
 		return driver.Unattached(n, e, err)
 	}
+	d.announcer.Announce(ns, n, e)
 	return nil
 }
 
 // Detach cuts an endpoint off, so that its address can be given out again at once. The pair itself vanishes with its namespace,
 // or is deleted soon if something holds that. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+	d.announcer.Silence(e.ID)
 	err := d.host.CutPort(e.HostInterface)
 	bridge, ok, lookErr := d.host.Link(e.Bridge)
 	if err = errors.Join(err, lookErr); ok {

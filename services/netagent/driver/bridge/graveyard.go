@@ -56,6 +56,7 @@ func (d *Driver) Bury(ctx context.Context, failed func(error)) {
 			d.bury(due, failed)
 		}
 	}
+	d.announcer.Close()
 	due, _ := d.dying.take(time.Now().Add(time.Hour))
 	d.bury(due, failed)
 }

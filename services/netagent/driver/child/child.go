@@ -26,17 +26,22 @@ type Driver struct {
 	networks  func() []network.Network
 	sandboxes func() []network.Sandbox
 
+	announcer *driver.Announcer
+
 	mu   sync.Mutex
 	seen map[string]sighting // by the parent's name
 }
 
 // New makes the driver on a host.
 func New(host *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) *Driver {
-	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]sighting{}}
+	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]sighting{}, announcer: driver.NewAnnouncer()}
 }
 
-// Bury has nothing to do: a child is gone with its namespace.
-func (d *Driver) Bury(context.Context, func(error)) {}
+// Bury has little to do: a child is gone with its namespace. What is told of addresses ends with it.
+func (d *Driver) Bury(ctx context.Context, _ func(error)) {
+	<-ctx.Done()
+	d.announcer.Close()
+}
 
 // Complete fills in what this driver decides of an endpoint: where the kernel gives a child its parent's hardware address, it has
 // that.
@@ -108,7 +113,7 @@ func (d *Driver) add(ns *kernel.Namespace, n network.Network, parent kernel.Link
 // plug gives an endpoint's new interface what it is to have.
 func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint) (err error) {
 	inside := driver.Inside(e)
-	inside.Announce, inside.IPv6 = true, n.DHCP6
+	inside.IPv6 = n.DHCP6
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
 		return err
 	}
@@ -121,6 +126,7 @@ func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Lin
 	if err != nil {
 		return err
 	}
+	d.announcer.Announce(ns, n, e)
 	return d.lead(n, parent, e)
 }
 
@@ -175,6 +181,7 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 // Detach ends the host's way to an endpoint, and takes its interface away: it would be gone with its namespace, but that a process may
 // hold, and then two would answer for one address, or nobody else could have the hardware address. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+	d.announcer.Silence(e.ID)
 	err := d.forget(n, e)
 	if kernel.Pinned(sb.NetnsPath) {
 		err = errors.Join(err, kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return ns.DeleteChild(e.Interface) }))
