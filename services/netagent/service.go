@@ -101,8 +101,8 @@ func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, 
 	return s, s.Validate()
 }
 
-// checkOptions finds options with which no network could be made.
-func (c Config) checkOptions() error {
+// CheckOptions finds options of networks with which no network could be made.
+func (c Config) CheckOptions() error {
 	var errs []error
 	for driver := range c.NetworkOptions {
 		if _, err := (network.Wanted{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Draft(); err != nil {
@@ -132,7 +132,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	settings, err := cfg.settings(host, db)
-	if err = errors.Join(err, cfg.checkOptions()); err != nil {
+	if err = errors.Join(err, cfg.CheckOptions()); err != nil {
 		host.Close()
 		return nil, errors.Join(err, db.Close())
 	}
@@ -205,7 +205,7 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	settings := s.settings
 	settings.MTU = cfg.MTU
 	settings = settings.WithDefaults()
-	if err := errors.Join(settings.Validate(), cfg.checkOptions()); err != nil {
+	if err := errors.Join(settings.Validate(), cfg.CheckOptions()); err != nil {
 		return err
 	}
 	if err := s.reconciler.Renew(settings); err != nil {

@@ -180,6 +180,14 @@ func TestValidateChecksAndExits(t *testing.T) {
 	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": nothing reads it; did you mean to name it ") {
 		t.Errorf("%d, %q, %q", code, stdout, stderr)
 	}
+	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca", "--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
+		t.Errorf("what an agent could not start with is valid: %d, %q, %q", code, stdout, stderr)
+	}
+	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt", "bridge=com.docker.network.driver.mtu=no")
+	if code != 1 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "default-network-opts: no network of driver bridge") {
+		t.Errorf("not all is told at once: %d, %q", code, stderr)
+	}
 	if code, stdout, _ := h.run("--version"); code != 0 || !strings.HasPrefix(stdout, "fairlead-agent version ") {
 		t.Errorf("--version: %d, %q", code, stdout)
 	}

@@ -14,9 +14,11 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/config/file"
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/listen"
 	"github.com/fairlead/fairlead/agent/logging"
 	"github.com/fairlead/fairlead/agent/process"
 	"github.com/fairlead/fairlead/agent/version"
+	"github.com/fairlead/fairlead/services/netagent"
 )
 
 const defaultFile = "/etc/fairlead/daemon.json"
@@ -104,6 +106,11 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 		log.Warn(w)
 	}
 	if o.validate {
+		_, noTLS := listen.TLS(cfg)
+		_, noGroup := listen.Public(cfg.Group)
+		if err := errors.Join(noTLS, noGroup); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration OK")
 		return err
 	}
@@ -128,7 +135,7 @@ func load(flags *pflag.FlagSet, path string) (*config.Config, []string, error) {
 	fromFile, warnings, unreadable := file.Read(path, flags.Changed("config-file"))
 	fromEnvironment, more := config.FromEnvironment(os.Environ())
 	cfg, wrong := config.Build(fromFile, fromEnvironment, fromFlags(flags))
-	if err := errors.Join(unreadable, wrong); err != nil {
+	if err := errors.Join(unreadable, wrong, netagent.Config{NetworkOptions: cfg.NetworkOptions}.CheckOptions()); err != nil {
 		return nil, nil, err
 	}
 	return cfg, append(warnings, more...), nil
