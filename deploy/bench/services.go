@@ -42,6 +42,8 @@ func firewalls(ctx context.Context, t *table) error {
 		wanted = map[string]string{"nftables": "at most 1.15"}[backend]
 		t.add(row{"new connection, last of 10,000 ports, " + backend, connect["NewConnection/"+backend+"/10000"], "of 10 ports",
 			connect["NewConnection/"+backend+"/10"], wanted})
+		t.add(row{"new connection, last of 1,000 ports, " + backend, connect["NewConnection/"+backend+"/1000"], "of 10 ports",
+			connect["NewConnection/"+backend+"/10"], wanted})
 	}
 	t.add(row{"start with 10,000 ports and no rules, nftables", few["Rebuild/nftables/10000"], "iptables", few["Rebuild/iptables/10000"], ""})
 	t.add(row{"publish 50,001 ports as a range", got["PublishRange"], "one port", got["Publish/nftables/10"], "under 10 ms"})

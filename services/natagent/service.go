@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
-	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r), explainer{ns, st, fw, input})
+	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
 	s.publisher.Told = s.teller.Published
 	return s, nil
 }

@@ -26,17 +26,23 @@ type History interface {
 	Meddling() reconcile.Meddling
 }
 
+// Tools names programs that have rules of their own on the host.
+type Tools interface {
+	Tools(ctx context.Context) []string
+}
+
 // Doctor finds out.
 type Doctor struct {
 	ns      hostns.NS
 	chains  Chains
 	inUse   string
 	history History
+	tools   Tools
 }
 
 // New makes a doctor. inUse names the backend that runs.
-func New(ns hostns.NS, chains Chains, inUse string, history History) *Doctor {
-	return &Doctor{ns, chains, inUse, history}
+func New(ns hostns.NS, chains Chains, inUse string, history History, tools Tools) *Doctor {
+	return &Doctor{ns, chains, inUse, history, tools}
 }
 
 // Backend is the name of the backend that runs.
@@ -59,7 +65,22 @@ func (d *Doctor) Run(ctx context.Context) []diagnosis.Finding {
 		_, err := iptables.Probe(ctx, d.ns, flavour)
 		out = append(out, diagnosis.Of(area, "iptables-"+flavour, "works", err, diagnosis.Note, "needed for firewall-backend iptables only"))
 	}
-	return append(append(out, d.meddling()), d.others(ctx)...)
+	return append(append(append(out, d.meddling()), d.others(ctx)...), d.beside(ctx)...)
+}
+
+// beside tells how we live with programs that have rules of their own.
+func (d *Doctor) beside(ctx context.Context) (out []diagnosis.Finding) {
+	const through = "its rules for the host do not apply to published ports: fairlead port --reach CONTAINER tells who reaches them"
+	texts := map[string]string{
+		"firewalld": "our bridges are in its zone trusted; " + through,
+		"ufw":       "a pair of rules in FORWARD lets our bridges through; " + through,
+		"Docker":    "its FORWARD rules let our bridges through; ports that it publishes are refused to our containers, and the other way round",
+		"libvirt":   "its bridges and rules are left alone",
+	}
+	for _, name := range d.tools.Tools(ctx) {
+		out = append(out, diagnosis.Finding{Area: "other programs", Name: name, Text: texts[name]})
+	}
+	return out
 }
 
 // meddling tells how often others have changed our rules.

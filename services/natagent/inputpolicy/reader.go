@@ -107,3 +107,23 @@ func (r *Reader) interfaceTo(a netip.Addr) (name string) {
 	})
 	return name
 }
+
+// Tools names the programs whose tables and chains are there: firewalld, ufw, Docker, libvirt.
+func (r *Reader) Tools(ctx context.Context) (found []string) {
+	marks := []struct{ tool, table, chain string }{
+		{"firewalld", "firewalld", ""}, {"ufw", "", "ufw-"}, {"Docker", "", "DOCKER-USER"}, {"libvirt", "", "LIBVIRT_"}, {"libvirt", "libvirt_network", ""},
+	}
+	tables := append(r.tables(ctx, true), r.tables(ctx, false)...)
+	for _, m := range marks {
+		for _, t := range tables {
+			there := m.table != "" && t.name == m.table
+			for name := range t.chains {
+				there = there || m.chain != "" && strings.HasPrefix(name, m.chain)
+			}
+			if there && !slices.Contains(found, m.tool) {
+				found = append(found, m.tool)
+			}
+		}
+	}
+	return found
+}

@@ -374,3 +374,33 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	}
 }
+
+// TestWhatCannotBeGuardedIsRefused: where a table or a match is missing, the backend is refused, as it would leave a hole.
+func TestWhatCannotBeGuardedIsRefused(t *testing.T) {
+	for name, row := range map[string]struct{ mask, want string }{
+		"no raw table":  {`case "$*" in *raw*) echo "can't initialize iptables table raw: Table does not exist" >&2; exit 3;; esac`, "kernel: has no iptables table raw"},
+		"no nat table":  {`case "$*" in *nat*) echo "can't initialize iptables table nat: Table does not exist" >&2; exit 3;; esac`, "kernel: has no iptables table nat"},
+		"no conntrack":  {`case "$0" in *restore) echo "unknown option --ctstate" >&2; exit 2;; esac`, "--ctstate"},
+		"no permission": {`case "$*" in *-S*) echo "Permission denied (you must be root)" >&2; exit 4;; esac`, "CAP_NET_ADMIN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for _, tool := range []string{"iptables-legacy", "iptables-legacy-restore", "ip6tables-legacy", "ip6tables-legacy-restore"} {
+				real, err := exec.LookPath(tool)
+				if err != nil {
+					t.Skip(err)
+				}
+				script := "#!/bin/sh\n" + row.mask + "\nexec " + real + " \"$@\"\n"
+				if err := os.WriteFile(filepath.Join(dir, tool), []byte(script), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+			n := testns.New(t)
+			_, err := iptables.Probe(context.Background(), at(n), iptables.Legacy)
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("%v; want it to say %q", err, row.want)
+			}
+		})
+	}
+}
