@@ -27,14 +27,19 @@ func (r *Reconciler) Clean(leaving func(networkID string)) error {
 		}
 		r.log.Info("network taken off the host", "network", n.Name, "bridge", n.Bridge)
 	}
-	return errors.Join(append(errs, r.putBack())...)
+	return errors.Join(append(errs, r.putBack(func(store.Sysctl) bool { return true }))...)
 }
 
-// putBack gives the host's parameters the values again that they had. What somebody else has changed meanwhile is left as that one wants
+// putBack gives some of the host's parameters the values again that they had. What somebody else has changed meanwhile is left as that one wants
 // it, and so is forwarding on single interfaces of a host that forwards altogether by now.
-func (r *Reconciler) putBack() error {
+func (r *Reconciler) putBack(which func(store.Sysctl) bool) error {
 	var todo []kernel.Sysctl
+	var paths []string
 	for _, s := range r.store.Sysctls() {
+		if !which(s) {
+			continue
+		}
+		paths = append(paths, s.Path)
 		now, err := r.host.ReadSysctl(s.Path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // its interface is gone
@@ -53,7 +58,12 @@ func (r *Reconciler) putBack() error {
 	if err != nil {
 		return err
 	}
-	return r.store.ForgetSysctls()
+	return r.store.ForgetSysctls(paths)
+}
+
+// ofForwarding tells whether a parameter was changed for forwarding's sake.
+func ofForwarding(s store.Sysctl) bool {
+	return strings.HasSuffix(s.Path, "forwarding") || strings.HasSuffix(s.Path, "/accept_ra")
 }
 
 // forwardsAnyway tells whether a parameter lets one interface forward, of a host that does so on all.

@@ -63,6 +63,9 @@ func (r *Reconciler) Start() error {
 			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, links))
 		}
 	}
+	if r.NoForwarding {
+		errs = append(errs, r.putBack(ofForwarding))
+	}
 	return errors.Join(append(errs, r.forward())...)
 }
 

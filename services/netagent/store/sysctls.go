@@ -21,11 +21,11 @@ func (s *Store) Sysctls() []Sysctl {
 	return out
 }
 
-// ForgetSysctls forgets all of them.
-func (s *Store) ForgetSysctls() error {
+// ForgetSysctls forgets some of them.
+func (s *Store) ForgetSysctls(paths []string) error {
 	return s.db.Update(func(tx *state.Tx) error {
-		for _, c := range s.Sysctls() {
-			if _, err := sysctls.Delete(tx, c.Path); err != nil {
+		for _, path := range paths {
+			if _, err := sysctls.Delete(tx, path); err != nil {
 				return err
 			}
 		}
