@@ -169,7 +169,10 @@ func (p *Packets) Read(buf []byte) (n int, unsummed bool, err error) {
 			return !errors.Is(got, unix.EAGAIN) && !errors.Is(got, unix.EINTR)
 		}
 	})
-	return n, unsummed, errors.Join(err, got)
+	if err != nil {
+		return 0, false, err // the time is over, or the socket is closed
+	}
+	return n, unsummed, got
 }
 
 func notSummed(control []byte) bool {

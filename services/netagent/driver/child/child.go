@@ -121,7 +121,7 @@ func (d *Driver) plug(ns *kernel.Namespace, n network.Network, parent kernel.Lin
 		err = ns.AwaitUp(e.Interface)
 	}
 	if err == nil && n.Leased() {
-		err = d.settle(ns, n, e)
+		err = fit(ns, n, e)
 	}
 	if err != nil {
 		return err

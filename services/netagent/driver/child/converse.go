@@ -131,7 +131,7 @@ func (d *Driver) Leave(n network.Network, sb network.Sandbox, e network.Endpoint
 			return
 		}
 	}
-	s, err := d.host.Packets(link.Index, kernel.HearARP())
+	s, err := d.host.Packets(link.Index, kernel.HearNothing())
 	if err != nil {
 		return
 	}
@@ -172,12 +172,17 @@ func (d *Driver) Relet(ns *kernel.Namespace, n network.Network, before, after ne
 	if err := ns.Refit(after.Interface, after.Addresses(), mtu); err != nil {
 		return err
 	}
-	for _, p := range fresh.Addresses() {
-		err = errors.Join(err, announce(ns, after, p.Addr()))
+	if len(fresh.Addresses()) > 0 {
+		d.announcer.Announce(ns, n, after)
 	}
 	err = errors.Join(err, ns.RemoveAddresses(after.Interface, gone.Addresses()))
 	// Once more, as one of the same subnet goes with the one that was there before it.
-	return errors.Join(err, ns.Refit(after.Interface, after.Addresses(), 0), d.forget(n, gone), d.lead(n, parent, after))
+	err = errors.Join(err, ns.Refit(after.Interface, after.Addresses(), 0), d.forget(n, gone), d.lead(n, parent, after))
+	neighbours, nerr := d.hostNeighbours(n, parent) // which the kernel forgets with the last address
+	if err = errors.Join(err, nerr); err != nil {
+		return err
+	}
+	return ns.SetNeighbours(after.Interface, neighbours)
 }
 
 func with(e network.Endpoint, p netip.Prefix) network.Endpoint {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/driver"
-	"github.com/fairlead/fairlead/services/netagent/frame"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/lease"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -137,26 +136,14 @@ func (c *conversation) nobody() error {
 		fault.WithHint("see that there is one, or make the network with --subnet and without --ipam-driver dhcp"))
 }
 
-// settle finishes an interface whose addresses come from the LAN: it was up before it had them, so the kernel tells nobody of them.
-func (d *Driver) settle(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	if mtu := e.MTU(); mtu > 0 && n.MTU == 0 {
-		if err := ns.Refit(e.Interface, nil, mtu); err != nil && !errors.Is(err, syscall.EINVAL) { // more than the parent's is not to be had
-			return err
-		}
+// fit gives an interface the MTU that the LAN tells.
+func fit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+	mtu := e.MTU()
+	if mtu == 0 || n.MTU != 0 {
+		return nil
 	}
-	for _, p := range e.Addresses() {
-		if err := announce(ns, e, p.Addr()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// announce tells the LAN that an address is at an endpoint now.
-func announce(ns *kernel.Namespace, e network.Endpoint, addr netip.Addr) error {
-	s, err := ns.Packets(e.Interface, kernel.HearARP())
-	if err != nil {
+	if err := ns.Refit(e.Interface, nil, mtu); err != nil && !errors.Is(err, syscall.EINVAL) { // more than the parent's is not to be had
 		return err
 	}
-	return errors.Join(s.Write(frame.Announce(e.MAC, addr)), s.Close())
+	return nil
 }
