@@ -162,7 +162,11 @@ var callNetfilter = [...]string{"net/bridge/bridge-nf-call-iptables", "net/bridg
 // spareNetfilter turns these off when a network's new bridge is the only one of the host, as then nobody relies on them. With
 // other bridges about they stay as they are. It happens when a bridge is made and never again: whoever turns them on later wins.
 func (r *Reconciler) spareNetfilter(n network.Network) error {
-	if r.store.AnyNetwork(func(o *store.Network) bool { return o.ID != n.ID && o.Bridge != "" && standing(*o) }) {
+	there := func(name string) bool { // after a boot those that are remembered are not there yet
+		_, ok, err := r.host.Link(name)
+		return ok && err == nil
+	}
+	if r.store.AnyNetwork(func(o *store.Network) bool { return o.ID != n.ID && o.Bridge != "" && standing(*o) && there(o.Bridge) }) {
 		return nil // its bridge is not the only one
 	}
 	links, err := r.host.Links()
