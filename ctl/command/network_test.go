@@ -59,21 +59,39 @@ func TestANetworkIsMadeAsTheFlagsSay(t *testing.T) {
 			stderr: "fairlead: --subnet: every ip-range or gateway must have a corresponding subnet\n"},
 		{args: "network create --subnet 10.1.0.0/16 --gateway 10.2.0.1 n1", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: --gateway 10.2.0.1: no matching subnet for gateway 10.2.0.1\n"},
+		{args: "network create --scope swarm n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --scope swarm: networks of this host have the scope local; those that span hosts are made by a fleet; leave --scope out\n"},
+		{args: "network create --attachable n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --attachable: says that containers beside a swarm's services may join, and there is no swarm; leave it out; any container can be put on the network\n"},
+		{args: "network create --ingress n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --ingress: is the network of a swarm's published ports, and there is no swarm; leave it out; publish ports with -p\n"},
+		{args: "network create --ipam-opt a=b n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: --ipam-opt a=b: the IPAM drivers default and dhcp have no options; leave it out\n"},
 		{args: "network create", code: 1, stderr: "fairlead: 'fairlead network create' requires exactly 1 argument; see 'fairlead network create --help'\n"},
 	})
 }
 
 func TestNetworksAreFilteredAndFormatted(t *testing.T) {
 	list := clienttest.Script{"ListNetworks": {someNetworks()}}
+	use := clienttest.Script{"ListNetworks": {someNetworks()}, "ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{
+		{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{NetworkId: strings.Repeat("a", 64)}}}}}})}}
 	checkAll(t, []row{
-		{args: "network ls", script: list, stdout: "NETWORK ID     NAME      DRIVER    SCOPE\naaaaaaaaaaaa   neta      bridge    local\n" +
-			"bbbbbbbbbbbb   netb      bridge    local\neeeeeeeeeeee   bridge    bridge    local\n"},
+		{args: "network ls", script: list, stdout: "NETWORK ID     NAME      DRIVER    SCOPE\neeeeeeeeeeee   bridge    bridge    local\n" +
+			"aaaaaaaaaaaa   neta      bridge    local\nbbbbbbbbbbbb   netb      bridge    local\n"},
 		{args: "network ls -f type=custom -f name=^net -q", script: list, stdout: "aaaaaaaaaaaa\nbbbbbbbbbbbb\n"},
 		{args: "network ls -f label=env=test -f label=a --format '{{.Name}} {{.Labels}} {{.Internal}} {{.IPv4}} {{.IPv6}}'", script: list,
 			stdout: "neta a=,env=test true true false\n"},
-		{args: "network ls -f id=bbb -f id=eee --format {{.Name}}", script: list, stdout: "netb\nbridge\n"},
+		{args: "network ls -f id=bbb -f id=eee --format {{.Name}}", script: list, stdout: "bridge\nnetb\n"},
+		{args: "network ls -f dangling=true -q", script: use, stdout: "bbbbbbbbbbbb\n"},
+		{args: "network ls -f dangling=0 --format {{.Name}}", script: use, stdout: "bridge\nneta\n"},
+		{args: "network ls -f dangling=maybe", code: 1, stderr: "fairlead: --filter dangling=maybe: invalid filter 'dangling=maybe'; it is true or false; see 'fairlead network ls --help'\n"},
+		{args: "network ls -f scope=world", code: 1,
+			stderr: "fairlead: --filter scope=world: invalid filter 'scope=world'; it is local, as all networks of this host are, or global or swarm; see 'fairlead network ls --help'\n"},
+		{args: "network ls -f scope=swarm -q", script: list},
+		{args: "network ls -f name=netb --format json", script: list, stdout: `{"CreatedAt":"` + ago(time.Minute).AsTime().String() +
+			`","Driver":"bridge","ID":"bbbbbbbbbbbb","IPv4":"true","IPv6":"true","Internal":"false","Labels":"","Name":"netb","Scope":"local"}` + "\n"},
 		{args: "network ls -f driver=nosuch -q", script: list},
-		{args: "network ls -f nosuch=x", code: 1, stderr: "fairlead: --filter nosuch=x: invalid filter 'nosuch'; known are name, id, driver, scope, type and label; see 'fairlead network ls --help'\n"},
+		{args: "network ls -f nosuch=x", code: 1, stderr: "fairlead: --filter nosuch=x: invalid filter 'nosuch'; known are name, id, driver, scope, type, label and dangling; see 'fairlead network ls --help'\n"},
 		{args: "network ls -f x", code: 1, stderr: "fairlead: --filter x: bad format of filter (expected name=value); see 'fairlead network ls --help'\n"},
 		{args: "network ls -f type=x", code: 1, stderr: "fairlead: --filter type=x: invalid filter 'type=x'; it is builtin or custom; see 'fairlead network ls --help'\n"},
 	})

@@ -20,6 +20,8 @@ type Network struct {
 	EnableIPv6 bool
 	IPAM       IPAM
 	Internal   bool
+	Attachable bool // of Docker's swarms, as Ingress is: never
+	Ingress    bool
 	ConfigFrom ConfigFrom
 	ConfigOnly bool
 	Containers map[string]NetworkContainer
@@ -33,8 +35,9 @@ type ConfigFrom struct{ Network string }
 
 // IPAM is where a network's addresses come from.
 type IPAM struct {
-	Driver string
-	Config []Pool
+	Driver  string
+	Options map[string]string // none has any
+	Config  []Pool
 }
 
 // Pool is one subnet.
@@ -72,7 +75,7 @@ type SubnetStatus struct {
 func OfNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
 	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
 		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
-		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Config: []Pool{}},
+		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
 		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/networkspec"
@@ -18,6 +19,9 @@ type createOptions struct {
 	internal, ipv4, ipv6           bool
 	configOnly                     bool
 	configFrom                     string
+	scope                          string
+	attachable, ingress            bool
+	ipamOptions                    []string
 	ipam                           string
 }
 
@@ -80,6 +84,10 @@ a certain address, and fails if the server gives another.`,
 	f.BoolVar(&o.ipv6, "ipv6", false, "Give containers IPv6 addresses")
 	f.BoolVar(&o.configOnly, "config-only", false, "Make no network, but a configuration for others")
 	f.StringVar(&o.configFrom, "config-from", "", "Take the configuration of `NETWORK`, which was made with --config-only")
+	f.StringVar(&o.scope, "scope", "local", "Where the network is, `SCOPE`: local, on this host")
+	f.BoolVar(&o.attachable, "attachable", false, "Of Docker's swarms: not to be had")
+	f.BoolVar(&o.ingress, "ingress", false, "Of Docker's swarms: not to be had")
+	f.StringArrayVar(&o.ipamOptions, "ipam-opt", nil, "Option `KEY=VALUE` of the IPAM driver: there is none")
 	f.StringArrayVar(&o.labels, "label", nil, "Label with a `KEY[=VALUE]`")
 	f.StringArrayVarP(&o.options, "opt", "o", nil, "Driver option `KEY=VALUE`")
 	return cmd
@@ -88,6 +96,9 @@ a certain address, and fails if the server gives another.`,
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
 	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
 		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom}
+	if err := o.elsewhere(); err != nil {
+		return nil, err
+	}
 	if o.ipam != "default" {
 		req.IpamDriver = o.ipam
 	}
@@ -103,6 +114,25 @@ func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, e
 	}
 	req.Options, err = networkspec.Map("opt", o.options)
 	return req, err
+}
+
+// elsewhere refuses what only means something in a swarm of Docker's, or to IPAM drivers that are not ours.
+func (o *createOptions) elsewhere() error {
+	switch {
+	case o.scope != "local" && o.scope != "":
+		return fault.New(fault.Invalid, "--scope "+o.scope, "networks of this host have the scope local", fault.WithField("scope"),
+			fault.WithHint("those that span hosts are made by a fleet; leave --scope out"))
+	case o.attachable:
+		return fault.New(fault.Invalid, "--attachable", "says that containers beside a swarm's services may join, and there is no swarm",
+			fault.WithField("attachable"), fault.WithHint("leave it out; any container can be put on the network"))
+	case o.ingress:
+		return fault.New(fault.Invalid, "--ingress", "is the network of a swarm's published ports, and there is no swarm", fault.WithField("ingress"),
+			fault.WithHint("leave it out; publish ports with -p"))
+	case len(o.ipamOptions) > 0:
+		return fault.New(fault.Invalid, "--ipam-opt "+o.ipamOptions[0], "the IPAM drivers default and dhcp have no options", fault.WithField("ipam_opt"),
+			fault.WithHint("leave it out"))
+	}
+	return nil
 }
 
 func create(ctx context.Context, c *cli.CLI, req *networkv1.CreateNetworkRequest) error {

@@ -58,14 +58,14 @@ A template for --format has .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labe
 "table TEMPLATE" makes a table of it.
 
 Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, driver=NAME, scope=local,
-type=builtin|custom, label=KEY or label=KEY=VALUE (all of them must fit).`,
+type=builtin|custom, dangling=true|false (no running container is on it), label=KEY or label=KEY=VALUE (all of them must fit).`,
 		Args: cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fits, err := parseFilter(o.filters)
+			wanted, err := parseFilter(o.filters)
 			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
 			}
-			return o.run(cmd.Context(), c, fits)
+			return o.run(cmd.Context(), c, wanted)
 		},
 	}
 	f := cmd.Flags()
@@ -76,7 +76,7 @@ type=builtin|custom, label=KEY or label=KEY=VALUE (all of them must fit).`,
 	return cmd
 }
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, fits func(*networkv1.Network) bool) error {
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -85,9 +85,14 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, fits func(*networkv1.
 	if err != nil {
 		return err
 	}
+	used, err := wanted.used(ctx, cl)
+	if err != nil {
+		return err
+	}
 	rows := []row{}
+	slices.SortStableFunc(res.GetNetworks(), func(a, b *networkv1.Network) int { return format.Naturally(a.GetName(), b.GetName()) })
 	for _, n := range res.GetNetworks() {
-		if !fits(n) {
+		if !wanted.fits(listed{n, used[n.GetId()]}) {
 			continue
 		}
 		c.Warn(n.GetWarnings()...)

@@ -105,7 +105,7 @@ func (s *Store) FindAnyNetwork(ref string) (Network, error) {
 	case 0:
 		return Network{}, fault.New(fault.NotFound, "network "+ref, "not found", fault.WithHint("fairlead network ls shows those that are there"))
 	}
-	return Network{}, fault.Invalidf("network "+ref, "network", "is ambiguous: %d networks' ids start so", found)
+	return Network{}, fault.Invalidf("network "+ref, "network", "is ambiguous (%d matches found based on ID prefix); write more of the id, or the name", found)
 }
 
 // PutNetworks stores networks, all or none.
