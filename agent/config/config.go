@@ -36,6 +36,7 @@ type Config struct {
 	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
 
 	FirewallBackend string // auto, nftables or iptables
+	PublishClosed   string // warn, refuse or allow, where the host's own firewall is closed
 
 	DNS        []netip.Addr
 	DNSSearch  []string

@@ -83,6 +83,8 @@ func networkKeys() []Key {
 		{Name: "default-gateway", Flag: "default-gateway", Usage: "IPv4 gateway of containers (default the bridge)", set: address(4, func(c *Config) *netip.Addr { return &c.DefaultGateway })},
 		{Name: "default-gateway-v6", Flag: "default-gateway-v6", Usage: "IPv6 gateway of containers (default the bridge)", set: address(6, func(c *Config) *netip.Addr { return &c.DefaultGatewayV6 })},
 		{Name: "firewall-backend", Flag: "firewall-backend", Default: "auto", Usage: "auto, nftables or iptables", set: setFirewallBackend},
+		{Name: "publish-closed", Flag: "publish-closed", Default: "warn", Usage: "What to do when a port is published at which the host's own firewall is closed: warn, refuse or allow",
+			set: setPublishClosed},
 		{Name: "mtu", Live: true, Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
 		{Name: "ipv6", Kind: Bool, Flag: "ipv6", Usage: "IPv6 on the default network", set: truth(func(c *Config) *bool { return &c.IPv6 })},
 		{Name: "icc", Kind: Bool, Flag: "icc", Default: "true", Usage: "Containers of the default network reach each other", set: truth(func(c *Config) *bool { return &c.ICC })},

@@ -158,6 +158,14 @@ func setFirewallBackend(c *Config, text string) error {
 	return nil
 }
 
+func setPublishClosed(c *Config, text string) error {
+	if text != "warn" && text != "refuse" && text != "allow" {
+		return bad("write warn, refuse or allow", "%q is nothing to do", text)
+	}
+	c.PublishClosed = text
+	return nil
+}
+
 func setRuntime(c *Config, text string) error {
 	if strings.Contains(text, "/") && !filepath.IsAbs(text) || strings.ContainsAny(text, " \n\x00") {
 		return bad("write a name such as crun, or a path from / on", "%q is neither a name nor an absolute path", text)

@@ -43,6 +43,10 @@ type Config struct {
 	// out once the rules of this one are in.
 	FirewallBackend string
 
+	// PublishClosed is warn, refuse or allow: what to do when a port is published at which the host's own firewall is closed. Empty is
+	// warn.
+	PublishClosed string
+
 	// NetNS is an open descriptor of the host's network namespace; 0 means that of the process. It must stay open until
 	// Close.
 	NetNS int
@@ -83,7 +87,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
 	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
-	s.publisher.Told = s.teller.Published
+	switch cfg.PublishClosed {
+	case "refuse":
+		s.publisher.Permit = s.teller.Permit
+	case "warn", "":
+		s.publisher.Told = s.teller.Published
+	}
 	return s, nil
 }
 

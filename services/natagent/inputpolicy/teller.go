@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
@@ -61,6 +62,26 @@ func (t *Teller) Run(ctx context.Context) {
 }
 
 func (t *Teller) tell(ctx context.Context, some []publication.Binding) {
+	t.each(ctx, some, func(b publication.Binding, c Closed) bool {
+		t.log.Warn("a port is published at which the host's own firewall is closed; ,from=NETWORK limits who reaches it",
+			"port", b.Subject(), "container", b.OwnerName, "closed_by", c.Family+" "+c.Table+" "+c.Chain)
+		return true
+	})
+}
+
+// Permit refuses to publish what the host's own firewall is closed at.
+func (t *Teller) Permit(ctx context.Context, some []publication.Binding) (err error) {
+	t.each(ctx, some, func(b publication.Binding, c Closed) bool {
+		err = fault.New(fault.Denied, b.Subject(), c.String(), fault.WithField("publish"),
+			fault.WithHint("open it there, publish it for a network that may pass with ,from=NETWORK, or set publish-closed to warn"))
+		return false
+	})
+	return err
+}
+
+// each calls found for those that a firewall is closed at, until it answers false. Whole addresses, and what is not led by the host, are
+// left out.
+func (t *Teller) each(ctx context.Context, some []publication.Binding, found func(publication.Binding, Closed) bool) {
 	tables := map[bool][]table{}
 	for _, b := range some {
 		v4 := b.HostIP.Is4()
@@ -77,8 +98,9 @@ func (t *Teller) tell(ctx context.Context, some []publication.Binding) {
 		p := Packet{Protocol: b.Protocol, Source: source, Target: b.Host(), Interface: t.reader.interfaceTo(source)}
 		for _, other := range tables[v4] {
 			if c, closed := other.closed(p); closed {
-				t.log.Warn("a port is published at which the host's own firewall is closed; ,from=NETWORK limits who reaches it",
-					"port", b.Subject(), "container", b.OwnerName, "closed_by", c.Family+" "+c.Table+" "+c.Chain)
+				if !found(b, c) {
+					return
+				}
 				break
 			}
 		}

@@ -63,6 +63,8 @@ type Ports interface {
 type Publisher struct {
 	// Told is told of what was newly published, if it is not nil. It must not wait.
 	Told func([]publication.Binding)
+	// Permit may refuse what is to be newly published, if it is not nil.
+	Permit func(context.Context, []publication.Binding) error
 
 	store    Store
 	firewall Firewall
@@ -144,6 +146,9 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 	if err != nil {
 		return nil, err
 	}
+	if err := p.permitted(ctx, r.bindings); err != nil {
+		return nil, errors.Join(err, r.undo())
+	}
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
@@ -157,6 +162,13 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 	p.cutStale(ctx, done.Bindings)
 	p.tell(done.Bindings)
 	return done.Bindings, nil
+}
+
+func (p *Publisher) permitted(ctx context.Context, fresh []publication.Binding) error {
+	if p.Permit == nil || len(fresh) == 0 {
+		return nil
+	}
+	return p.Permit(ctx, fresh)
 }
 
 func (p *Publisher) tell(fresh []publication.Binding) {

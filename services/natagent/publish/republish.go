@@ -64,7 +64,10 @@ func (p *Publisher) exchange(ctx context.Context, had, want *publication.Publica
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
-	if err := p.swap(ctx, had, &done); err != nil {
+	if err = p.permitted(ctx, without(done.Bindings, had.Bindings)); err == nil {
+		err = p.swap(ctx, had, &done)
+	}
+	if err != nil {
 		err = errors.Join(err, r.undo())
 		p.enter(had)
 		return nil, err
