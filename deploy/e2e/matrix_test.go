@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,7 +17,8 @@ var update = flag.Bool("update", false, "write the table of who reaches whom ane
 const reachTable = "testdata/matrix/reach.txt"
 
 // TestWhoReachesWhom has containers of every kind of network, the host and its neighbour ask containers of every kind of network, at
-// every address that they can be asked at, and compares who is answered, and as whom the server sees it, with a table.
+// every address that they can be asked at, and compares who is answered, and as whom the server sees it, with a table. It is so without
+// an agent, too, after that was killed, and with the next one.
 //
 // That nobody answers proves little by itself. So each such cell needs a witness, see witnesses; one of them is the same question without
 // any firewall, to which all of what only the firewall keeps out must be answered.
@@ -51,6 +53,15 @@ func (e equipment) whoReachesWhom(t *testing.T, backend string, want table) {
 		want = parseTable(got.print())
 	}
 	compare(t, want, got)
+	if err := m.agent.Stop(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("the same without an agent, and with the next one")
+	compare(t, want, m.ask(t, everything(want)))
+	if err := m.agent.Start(m.ctx); err != nil {
+		t.Fatal(err)
+	}
+	compare(t, want, m.ask(t, everything(want)))
 	m.dropFirewall(t)
 	m.witnesses(t, want, m.ask(t, want.behindFirewall()))
 }
