@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/testns"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
 )
 
 // TestNoAddressIsEverLeasedTwice does what supervisors may do with addresses, in any order, on networks so small that they are often full,
@@ -24,6 +26,8 @@ func TestNoAddressIsEverLeasedTwice(t *testing.T) {
 		defer w.end()
 		rt.Repeat(map[string]func(*rapid.T){
 			"create":     w.create,
+			"create one": w.create, // more often than others, so that there is something for them
+			"create two": w.create,
 			"stop":       func(t *rapid.T) { w.release(t, network.Kept{Addresses: true}) },
 			"restart":    func(t *rapid.T) { w.release(t, network.Kept{Addresses: true, Namespace: true}) },
 			"remove":     func(t *rapid.T) { w.release(t, network.Kept{}) },
@@ -42,7 +46,7 @@ func TestNoAddressIsEverLeasedTwice(t *testing.T) {
 // spec draws a network to be on, with an address there by number or without.
 func (w *world) spec(t *rapid.T, n string) network.EndpointSpec {
 	spec := network.EndpointSpec{Network: n}
-	if rapid.Bool().Draw(t, "by number") {
+	if rapid.IntRange(0, 2).Draw(t, "by number") == 0 {
 		spec.IPv4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 8).Draw(t, "address"))})
 	}
 	return spec
@@ -99,7 +103,7 @@ func (w *world) reserveFor(owner string, specs []network.EndpointSpec) {
 }
 
 func (w *world) connect(t *rapid.T) {
-	owner, spec := w.owner(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
+	owner, spec := w.plugged(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
 	var sb network.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Connect(w.ctx, owner, spec)
@@ -108,7 +112,7 @@ func (w *world) connect(t *rapid.T) {
 }
 
 func (w *world) disconnect(t *rapid.T) {
-	owner, n := w.owner(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
+	owner, n := w.plugged(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
 	var sb network.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Disconnect(w.ctx, owner, n)
@@ -119,13 +123,27 @@ func (w *world) disconnect(t *rapid.T) {
 	})
 }
 
-// grow doubles a network.
+// grow doubles a network, as somebody who edits it does.
 func (w *world) grow(t *rapid.T) {
 	n, _ := w.store.NetworkNamed(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
-	subnet := n.Pools[0].Subnet
-	if subnet.Bits() <= 28 {
+	if n.Pools[0].Subnet.Bits() <= 28 {
 		t.Skip("it is large enough")
 	}
+	w.double(n)
+}
+
+// growFor doubles a network that has no address left, if it is one of the smallest.
+func (w *world) growFor(_ context.Context, short network.Shortage) error {
+	n, _ := w.store.Network(short.NetworkID)
+	if n.Pools[0].Subnet != short.Subnet || n.Pools[0].Subnet.Bits() < 30 {
+		return fault.New(fault.Exhausted, n.Subject(), "it is large enough")
+	}
+	w.double(n)
+	return nil
+}
+
+func (w *world) double(n store.Network) {
+	subnet := n.Pools[0].Subnet
 	n.Pools = slices.Clone(n.Pools)
 	n.Pools[0].Subnet = netip.PrefixFrom(subnet.Addr(), subnet.Bits()-1)
 	if err := w.store.PutNetworks(n); err != nil {

@@ -3,9 +3,11 @@ package sandbox_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,7 +54,7 @@ func newWorld(root string, rt *rapid.T) *world {
 	w.start("")
 	for _, name := range []string{"a", "b"} {
 		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge, Internal: true, Bridge: "br" + name,
-			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/29"), Gateway: netip.MustParseAddr("10.0.0.1")}}}
+			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"), Gateway: netip.MustParseAddr("10.0.0.1")}}}
 		w.ids[name] = n.ID
 		if err := w.store.AddNetwork(store.Network{Network: n}); err != nil {
 			rt.Fatal(err)
@@ -87,6 +89,7 @@ func (w *world) start(file string) {
 	w.book = ipam.NewBook()
 	w.steps = &steps{}
 	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book, w.pins())
+	w.manager.Grow = w.growFor
 	if _, err := w.manager.Recover(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -166,6 +169,15 @@ func (w *world) survive(operation func() error) (err error) {
 
 func (w *world) owner(t *rapid.T) string {
 	return strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner"), 64)
+}
+
+// plugged draws one who has a sandbox, as far as is known.
+func (w *world) plugged(t *rapid.T) string {
+	some := slices.Sorted(maps.Keys(w.promised))
+	if len(some) == 0 {
+		t.Skip("nobody has one")
+	}
+	return rapid.SampledFrom(some).Draw(t, "owner")
 }
 
 func (w *world) promise(owner string, sb network.Sandbox) { w.promised[owner] = claims(sb) }
