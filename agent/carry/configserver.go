@@ -44,7 +44,7 @@ func (s configServer) GetConfig(context.Context, *agentv1.GetConfigRequest) (*ag
 
 // ReloadConfig implements the RPC of that name.
 func (s configServer) ReloadConfig(ctx context.Context, req *agentv1.ReloadConfigRequest) (*agentv1.ReloadConfigResponse, error) {
-	changes, warnings, err := s.reload(ctx, req.GetDryRun())
+	changes, warnings, err := s.reload(ctx, req.GetDryRun(), req.GetRenumber())
 	if err != nil {
 		return nil, err
 	}

@@ -53,15 +53,16 @@ func (c *configuration) heed(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-c.options.Hangups:
-			if _, _, err := c.reload(ctx, false); err != nil {
+			if _, _, err := c.reload(ctx, false, false); err != nil {
 				c.options.Log.Error("configuration not read again; what was in effect still is", "error", err)
 			}
 		}
 	}
 }
 
-// reload reads the configuration again and applies what can be. With dry it only tells what that is.
-func (c *configuration) reload(ctx context.Context, dry bool) (changes []config.Change, warnings []string, err error) {
+// reload reads the configuration again and applies what can be. With dry it only tells what that is. With renumber the key of that name
+// counts as true, this once.
+func (c *configuration) reload(ctx context.Context, dry, renumber bool) (changes []config.Change, warnings []string, err error) {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
 	if c.options.Reread == nil || c.work == nil {
@@ -79,7 +80,9 @@ func (c *configuration) reload(ctx context.Context, dry bool) (changes []config.
 	if dry {
 		return changes, warnings, nil
 	}
-	if err := c.apply(ctx, next); err != nil {
+	given := *next
+	given.Renumber = given.Renumber || renumber
+	if err := c.apply(ctx, &given); err != nil {
 		return nil, nil, err
 	}
 	c.now.Store(next)

@@ -67,7 +67,7 @@ func TestAReloadReachesServicesAndListeners(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = kept.Close() }()
-	r.write(flag("hosts", public), flag("hosts", "tcp://"+fresh), flag("mtu", "1400"), flag("bip", "10.0.0.1/24"))
+	r.write(flag("hosts", public), flag("hosts", "tcp://"+fresh), flag("mtu", "1400"), flag("icc", "false"))
 
 	ask := &agentv1.ReloadConfigRequest{DryRun: true}
 	dry, err := agentv1.NewConfigServiceClient(r.dial("nat")).ReloadConfig(r.ctx, ask)
@@ -75,13 +75,13 @@ func TestAReloadReachesServicesAndListeners(t *testing.T) {
 		t.Errorf("a dry run: %v, %v; MTUs %v", dry, err, mtus)
 	}
 	done, err := r.reload("nat")
-	if err != nil || len(done.GetWarnings()) != 1 || done.GetChanges()[0].GetKey() != "bip" || done.GetChanges()[0].GetApplied() || !done.GetChanges()[1].GetApplied() {
+	if err != nil || len(done.GetWarnings()) != 1 || done.GetChanges()[1].GetKey() != "icc" || done.GetChanges()[1].GetApplied() || !done.GetChanges()[0].GetApplied() {
 		t.Errorf("%v, %v", done, err)
 	}
 	if !slices.Equal(mtus, []int{1400}) {
 		t.Errorf("the service got MTUs %v", mtus)
 	}
-	if got := r.shown("nat", "mtu") + " " + r.shown("nat", "bip"); got != "mtu=1400 (flag --mtu) bip=172.17.0.1/16 (default)" {
+	if got := r.shown("nat", "mtu") + " " + r.shown("nat", "icc"); got != "mtu=1400 (flag --mtu) icc=true (default)" {
 		t.Errorf("in effect: %s", got)
 	}
 	if _, err := net.Dial("tcp", old); err == nil {

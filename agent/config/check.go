@@ -164,7 +164,7 @@ func (c *Config) set(keys ...string) []string {
 
 // checkNoBridge finds what is said of a bridge that is not to be.
 func (c *Config) checkNoBridge() error {
-	unused := c.set("bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "mtu", "ipv6", "icc", "ip-masq", "ip")
+	unused := c.set("bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "default-gateway-v6", "renumber", "mtu", "ipv6", "icc", "ip-masq", "ip")
 	if c.Bridge != NoBridge || len(unused) == 0 {
 		return nil
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	FixedCIDRv6      netip.Prefix
 	DefaultGateway   netip.Addr
 	DefaultGatewayV6 netip.Addr
+	Renumber         bool // running containers follow to another subnet of the default network
 	MTU              int
 	IPv6             bool       // the default network has it, with a subnet of the host's own if none is given
 	ICC              bool       // containers of the default network reach each other

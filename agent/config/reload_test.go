@@ -10,17 +10,17 @@ import (
 )
 
 func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
-	running := build(t, file("mtu=1400", "bip=10.0.0.1/24", "dns=1.1.1.1", "data-root=/d"), flags("hosts=unix:///a"))
-	next := build(t, file("bip=10.0.1.1/24", "data-root=/d", "dns=1.1.1.1", "dns=::1", "log-level=debug"), flags("hosts=unix:///a", "hosts=unix:///b"))
+	running := build(t, file("mtu=1400", "pidfile=/a", "dns=1.1.1.1", "data-root=/d"), flags("hosts=unix:///a"))
+	next := build(t, file("pidfile=/b", "data-root=/d", "dns=1.1.1.1", "dns=::1", "log-level=debug"), flags("hosts=unix:///a", "hosts=unix:///b"))
 	merged, changes, err := running.Reload(next)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if merged.MTU != 1500 || merged.BIP.String() != "10.0.0.1/24" || len(merged.DNS) != 2 || merged.LogLevel != slog.LevelDebug || len(merged.Hosts) != 2 {
+	if merged.MTU != 1500 || merged.Pidfile != "/a" || len(merged.DNS) != 2 || merged.LogLevel != slog.LevelDebug || len(merged.Hosts) != 2 {
 		t.Errorf("in effect: %+v", merged)
 	}
 	want := []config.Change{
-		{Key: "bip", Before: []string{"10.0.0.1/24"}, After: []string{"10.0.1.1/24"}},
+		{Key: "pidfile", Before: []string{"/a"}, After: []string{"/b"}},
 		{Key: "mtu", Before: []string{"1400"}, After: []string{"1500"}, Live: true},
 		{Key: "dns", Before: []string{"1.1.1.1"}, After: []string{"1.1.1.1", "::1"}, Live: true},
 		{Key: "log-level", Before: []string{"info"}, After: []string{"debug"}, Live: true},
@@ -29,10 +29,10 @@ func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
 	if !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes %+v\nwant %+v", changes, want)
 	}
-	if from := merged.From("bip").String() + ", " + merged.From("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
-		t.Errorf("bip and data-root are from %s", from) // bip as it runs, data-root where it stands now
+	if from := merged.From("pidfile").String() + ", " + merged.From("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
+		t.Errorf("pidfile and data-root are from %s", from) // the one as it runs, the other where it stands now
 	}
-	if _, changes, err := merged.Reload(next); err != nil || len(changes) != 1 || changes[0].Key != "bip" {
+	if _, changes, err := merged.Reload(next); err != nil || len(changes) != 1 || changes[0].Key != "pidfile" {
 		t.Errorf("once more: %+v, %v", changes, err)
 	}
 }
@@ -49,8 +49,8 @@ func TestWhatIsComputedIsNoChange(t *testing.T) {
 }
 
 func TestAReloadThatWouldNotFitTogetherIsRefused(t *testing.T) {
-	running := build(t, flags("ipv6=true"))
-	if _, _, err := running.Reload(build(t, flags("mtu=1000"))); err == nil || !strings.HasPrefix(err.Error(), "mtu (flag --mtu): 1000 is too small for IPv6") {
+	running := build(t, flags("bridge=none"))
+	if _, _, err := running.Reload(build(t, flags("bip=10.0.0.1/24"))); err == nil || !strings.HasPrefix(err.Error(), "bip (flag --bip): nothing uses it without a default network") {
 		t.Errorf("%v", err)
 	}
 }

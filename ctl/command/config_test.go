@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client/clienttest"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
 func TestTheConfigurationIsShownWithItsOrigins(t *testing.T) {
@@ -40,6 +41,14 @@ func TestAReloadTellsWhatHasChanged(t *testing.T) {
 		{args: "config reload --dry-run", script: clienttest.Script{"ReloadConfig": {answer}}, requests: []proto.Message{&agentv1.ReloadConfigRequest{DryRun: true}},
 			stdout: "mtu: 1500 -> 1400 (a reload applies it)\ndns: not set -> 1.1.1.1 ::1 (a reload applies it)\n" + restart, stderr: "WARNING: beware\n"},
 		{args: "config reload", script: clienttest.Script{"ReloadConfig": {clienttest.Answers(&agentv1.ReloadConfigResponse{})}}, stdout: "nothing has changed\n"},
+		{args: "config reload --renumber", script: clienttest.Script{"ReloadConfig": {clienttest.Answers(&agentv1.ReloadConfigResponse{})},
+			"AwaitNetwork": {clienttest.Answers(&networkv1.AwaitNetworkResponse{})}, "ListNetworks": {clienttest.Answers(&networkv1.ListNetworksResponse{
+				Networks: []*networkv1.Network{{Name: "bridge", Warnings: []string{"look"}}, {Name: "n1", Warnings: []string{"away"}}}})}},
+			requests: []proto.Message{&agentv1.ReloadConfigRequest{Renumber: true}, &networkv1.AwaitNetworkRequest{Reference: "bridge"}, &networkv1.ListNetworksRequest{}},
+			stdout:   "nothing has changed\n", stderr: "WARNING: look\n"},
+		{args: "config reload", script: clienttest.Script{"ReloadConfig": {clienttest.Answers(&agentv1.ReloadConfigResponse{Changes: []*agentv1.Change{
+			{Key: "bip", After: []string{"10.0.0.1/24"}, Applied: true}}})}, "AwaitNetwork": {clienttest.Fails(fault.NotFoundf("network bridge", "not found"))}},
+			stdout: "bip: not set -> 10.0.0.1/24\n"},
 		{args: "config reload", script: clienttest.Script{"ReloadConfig": {clienttest.Fails(errors.Join(
 			fault.New(fault.Invalid, "bip (/d:1)", "is wrong"), fault.New(fault.Invalid, "mtu (/d:2)", "is wrong, too")))}},
 			stderr: "fairlead: bip (/d:1): is wrong\nfairlead: mtu (/d:2): is wrong, too\n", code: 1},

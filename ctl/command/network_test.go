@@ -97,6 +97,32 @@ func TestNetworksAreFilteredAndFormatted(t *testing.T) {
 	})
 }
 
+func TestAnEditSaysWhatChangesAndWaitsForContainers(t *testing.T) {
+	mtu := uint32(1400)
+	done := clienttest.Script{"EditNetwork": {clienttest.Answers(&networkv1.EditNetworkResponse{Network: &networkv1.Network{Id: "1d"}})},
+		"AwaitNetwork": {clienttest.Answers(&networkv1.AwaitNetworkResponse{Network: &networkv1.Network{Name: "n1"}})}}
+	var rows []row
+	for args, want := range map[string]*networkv1.EditNetworkRequest{
+		"--mtu 1400 --label a=b --label-rm c":            {Mtu: &mtu, Labels: map[string]string{"a": "b", "c": ""}},
+		"--subnet 10.2.0.0/24 --renumber":                {Subnets: []string{"10.2.0.0/24"}, Renumber: true},
+		"--renumber":                                     {Renumber: true},
+		"--ipv6 --dns 9.9.9.9,1.1.1.1 --dns 2620:fe::fe": {Ipv6: true, Dns: &networkv1.NameServers{Addresses: []string{"9.9.9.9", "1.1.1.1", "2620:fe::fe"}}},
+		"--dns ''": {Dns: &networkv1.NameServers{}},
+	} {
+		want.Reference = "n1"
+		rows = append(rows, row{args: "network edit " + args + " n1", script: done, stdout: "n1\n",
+			requests: []proto.Message{want, &networkv1.AwaitNetworkRequest{Reference: "1d"}}})
+	}
+	checkAll(t, append(rows,
+		row{args: "network edit n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: network edit: nothing to change is given: --mtu, --subnet, --dns, --ipv6, --renumber, --label or --label-rm\n"},
+		row{args: "network edit --ipv6=false n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: network n1: IPv6 cannot be taken off a network; make a new network, and connect its containers to that\n"},
+		row{args: "network edit --dns 1.1.1.1 n1", code: 1, stderr: "fairlead: network n1: containers have not followed yet: web\n", script: clienttest.Script{
+			"EditNetwork": done["EditNetwork"], "AwaitNetwork": {clienttest.Fails(fault.New(fault.Unavailable, "network n1", "containers have not followed yet: web"))}}},
+	))
+}
+
 func TestNetworksAreRemoved(t *testing.T) {
 	ok := clienttest.Answers(&networkv1.DeleteNetworkResponse{Id: "x"})
 	gone := clienttest.Fails(fault.NotFoundf("network n2", "not found"))

@@ -27,6 +27,7 @@ type Network struct {
 	Containers map[string]NetworkContainer
 	Options    map[string]string
 	Labels     map[string]string
+	DNS        []string `json:",omitempty"`
 	Status     NetworkStatus
 }
 
@@ -76,7 +77,7 @@ func OfNetwork(n *networkv1.Network, containers []*containerv1.Container) *Netwo
 	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
 		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
 		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
-		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}}
+		Containers: on(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns()}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {
 		doc.IPAM.Config = append(doc.IPAM.Config, Pool{p.GetSubnet(), p.GetIpRange(), p.GetGateway(), p.GetAuxAddresses()})

@@ -117,6 +117,26 @@ func crashLaunches(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// crash-while COMMAND ARGUMENTS… gives the agent a command that may fail, ends it, or one of its processes, with SIGKILL at a random
+// moment of that, and starts it again.
+func crashWhile(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	moment := time.Duration(rand.IntN(60)) * time.Millisecond
+	names := s.agent.Services()
+	victim := names[rand.IntN(len(names))]
+	ts.Logf("crash of %s after %s", victim, moment)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	run := exec.CommandContext(ctx, ts.Getenv(binVar)+"/fairlead", append([]string{"-H", s.agent.Socket()}, args...)...)
+	must(ts, run.Start())
+	time.Sleep(moment)
+	must(ts, s.agent.Stop(syscall.SIGKILL, victim))
+	must(ts, s.agent.Start(ctx))
+	if err := run.Wait(); err != nil {
+		ts.Logf("%v ended with %v", args, err)
+	}
+}
+
 func (s *story) crashLaunch(bin string, moment time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

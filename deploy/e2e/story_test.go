@@ -142,6 +142,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, kinds family)
 			"programs":       programs,
 			"crash-launches": crashLaunches,
 			"crash-networks": crashNetworks,
+			"crash-while":    crashWhile,
 		},
 	})
 }

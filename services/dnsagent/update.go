@@ -45,6 +45,9 @@ func unknown(owner string) error {
 func updated(known *store.Registration, u api.Update) (*store.Registration, error) {
 	next := *known
 	next.Addresses, next.Networks, next.Aliases = u.Addresses, u.Networks, u.Aliases
+	if len(u.HostGateways) > 0 {
+		next.HostGateways = u.HostGateways
+	}
 	if next.Source == registration.Generated && len(u.Networks) > 0 {
 		next.Source = registration.Resolver
 	}
@@ -84,7 +87,7 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 func (n *names) exchange(from, to *store.Registration, host registration.HostFiles) error {
 	paths := n.files.Paths(to.Owner)
 	err := n.files.Edit(to.Owner, paths.Hosts, func(data []byte) []byte {
-		return hostsfile.Edit(data, from.OwnRecords(from.StartName), to.OwnRecords(to.StartName))
+		return hostsfile.Edit(data, from.Records(from.StartName), to.Records(to.StartName))
 	})
 	if err != nil || from.Source == to.Source {
 		return err

@@ -49,7 +49,10 @@ func beside(s network.Settings, host *kernel.Host, db *store.Store) (network.Set
 func isOurs(link kernel.Link, s network.Settings, have store.Network) bool {
 	gateways := []netip.Addr{s.WithDefaults().Bip.Addr()}
 	if have.Bridge == link.Name {
-		for _, p := range have.Pools {
+		if bytes.Equal(link.MAC, have.BridgeMAC()) {
+			return true
+		}
+		for _, p := range have.AllPools() {
 			gateways = append(gateways, p.Gateway)
 		}
 	}

@@ -142,7 +142,7 @@ func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	grown, _ := a.store.Network(n.ID)
 	grown.Pools = []network.Pool{grown.Pools[0]}
-	grown.Pools[0].Subnet = netip.MustParsePrefix("172.18.0.0/25")
+	grown.Pools[0].Subnet, grown.Refit = netip.MustParsePrefix("172.18.0.0/25"), true
 	if err := a.store.PutNetworks(grown); err != nil { // this is as far as it came
 		t.Fatal(err)
 	}

@@ -55,6 +55,7 @@ type Config struct {
 
 	NoForwarding   bool                         // forwarding is not switched on, as somebody else does
 	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
+	Renumber       bool                         // running containers follow when the default bridge has another subnet
 
 	AddressSpace network.Space // where subnets come from that nobody gives; Docker's ranges, and IPv6 addresses of the host's own
 
@@ -82,7 +83,7 @@ type Service struct {
 func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, error) {
 	s := network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
 		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
-		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge}
+		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge, Renumber: c.Renumber}
 	if c.BridgeName != "" && c.BridgeName != network.DefaultBridgeName && !c.NoBridge {
 		has, err := host.BridgeAddresses(c.BridgeName)
 		if err != nil {
@@ -160,7 +161,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
-	s.networks.Refit, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes.Refit, s.networks.Grow, children
+	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host) })
 	return s
@@ -174,7 +175,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray))
-	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start(), s.sandboxes.RefitAll()); err != nil {
+	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
 		return err
 	}
 	handOver, err := fdpass.Listen(s.handOver)
@@ -199,21 +200,33 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Reload takes the default bridge's MTU, for endpoints that are made from now on, and the address space. What else the configuration
-// says waits for the next start.
-func (s *Service) Reload(_ context.Context, cfg Config) error {
-	settings := s.settings
-	settings.MTU = cfg.MTU
-	settings = settings.WithDefaults()
-	if err := errors.Join(settings.Validate(), cfg.CheckOptions()); err != nil {
+// Reload takes the default bridge's MTU, for endpoints that are made from now on, its subnets, and the address space. What else the
+// configuration says waits for the next start.
+func (s *Service) Reload(ctx context.Context, cfg Config) error {
+	next, err := cfg.settings(s.host, s.store)
+	if err != nil {
 		return err
 	}
-	if err := s.reconciler.Renew(settings); err != nil {
+	settings := s.settings.WithPools(next)
+	if err := errors.Join(settings.Validate(), s.reconciler.Movable(settings), cfg.CheckOptions()); err != nil {
 		return err
+	}
+	if err := s.predefine(ctx, settings); err != nil {
+		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
 	}
 	s.settings = settings
 	s.networks.UseSpace(cfg.AddressSpace, cfg.NetworkOptions)
+	s.sandboxes.Changed()
 	return nil
+}
+
+// predefine stores the predefined networks while everything runs, and has guards, host and containers follow.
+func (s *Service) predefine(ctx context.Context, settings network.Settings) error {
+	have, _ := s.store.NetworkNamed(network.NameBridge) // of the others there is nothing that can change
+	if err := s.sandboxes.Change(have.ID, func() error { return s.reconciler.Predefine(settings) }); err != nil {
+		return err
+	}
+	return errors.Join(s.networks.Reopen(ctx), s.reconciler.Again(ctx), s.networks.Resume())
 }
 
 // Close lets go of the state file and the sockets.

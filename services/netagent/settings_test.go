@@ -59,13 +59,13 @@ func TestANewMTUIsForNewEndpoints(t *testing.T) {
 	a := h.run()
 	before := a.container()
 	cfg := h.cfg
-	cfg.MTU, cfg.Bip = 1400, netip.MustParsePrefix("192.168.10.1/24")
+	cfg.MTU = 1400
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	has(t, "the old one", a.in(before, "ip", "link", "show", "eth0"), "mtu 1500")
 	after := a.container()
-	has(t, "the new one", a.in(after, "ip", "addr", "show", "eth0"), "mtu 1400", "172.17.0.3/16") // bip waits for a restart
+	has(t, "the new one", a.in(after, "ip", "addr", "show", "eth0"), "mtu 1400", "172.17.0.3/16")
 	has(t, "the bridge", h.ns.Run("ip", "link", "show", "docker0"), "mtu 1400")
 	a.mustReach(before.NetnsPath, "172.17.0.3")
 	cfg.MTU = 1

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
@@ -112,7 +113,10 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	var all sync.WaitGroup
+	all.Go(func() { s.runner.Follow(ctx) })
 	s.runner.KeepSwept(ctx)
+	all.Wait()
 	return nil
 }
 

@@ -17,6 +17,7 @@ type createOptions struct {
 	subnets, ranges, gateways, aux []string
 	labels, options                []string
 	internal, ipv4, ipv6           bool
+	dns                            []string
 	configOnly                     bool
 	configFrom                     string
 	scope                          string
@@ -82,6 +83,7 @@ a certain address, and fails if the server gives another.`,
 	f.BoolVar(&o.internal, "internal", false, "Let nothing in or out")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Give containers IPv4 addresses")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Give containers IPv6 addresses")
+	f.StringSliceVar(&o.dns, "dns", nil, "DNS server `IP` for its containers' questions, unless they have their own")
 	f.BoolVar(&o.configOnly, "config-only", false, "Make no network, but a configuration for others")
 	f.StringVar(&o.configFrom, "config-from", "", "Take the configuration of `NETWORK`, which was made with --config-only")
 	f.StringVar(&o.scope, "scope", "local", "Where the network is, `SCOPE`: local, on this host")
@@ -95,7 +97,7 @@ a certain address, and fails if the server gives another.`,
 
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
 	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
-		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom}
+		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom, Dns: o.dns}
 	if err := o.elsewhere(); err != nil {
 		return nil, err
 	}

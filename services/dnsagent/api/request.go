@@ -56,6 +56,9 @@ func updateOf(req *dnsv1.UpdateRequest) (u Update, err error) {
 	if u.Addresses, err = addressesOf(req.GetOwner(), "addresses", req.GetAddresses()); err != nil {
 		return u, err
 	}
+	if u.HostGateways, err = addressesOf(req.GetOwner(), "host_gateways", req.GetHostGateways()); err != nil {
+		return u, err
+	}
 	u.Networks, err = networksOf(req.GetOwner(), req.GetNetworks())
 	u.Aliases = aliasesOf(req.GetPrivateAliases())
 	return u, err
@@ -68,7 +71,12 @@ func networksOf(owner string, in []*dnsv1.NetworkNames) ([]registration.Network,
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(), Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal()})
+		servers, err := addressesOf(owner, "networks", n.GetServers())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(), Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal(),
+			Servers: servers})
 	}
 	return out, nil
 }

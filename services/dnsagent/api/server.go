@@ -32,6 +32,8 @@ type Update struct {
 	Addresses []netip.Addr
 	Networks  []registration.Network
 	Aliases   []registration.Alias
+
+	HostGateways []netip.Addr // none: as they were
 }
 
 // Server serves NameService. The handlers are a type of their own, as one of the calls is named Register too.

@@ -48,8 +48,9 @@ type Network struct {
 	ID        string
 	Name      string
 	Addresses []netip.Addr
-	Names     []string // the first is what its addresses are translated to
-	Internal  bool     // it does not lead out of the host
+	Names     []string     // the first is what its addresses are translated to
+	Internal  bool         // it does not lead out of the host
+	Servers   []netip.Addr // its own name servers
 }
 
 // Alias is a name for another container that only this one has.
@@ -104,6 +105,11 @@ func (r *Registration) Contents(host HostFiles, configured resolvconf.Conf) Cont
 }
 
 func (r *Registration) hosts(hostName string) []byte {
+	return hostsfile.Render(r.Records(hostName), !r.IPv6Disabled)
+}
+
+// Records are the lines of the hosts file beside those that are always there.
+func (r *Registration) Records(hostName string) []hostsfile.Record {
 	var records []hostsfile.Record
 	for _, e := range r.ExtraHosts {
 		addrs := []netip.Addr{e.Addr}
@@ -114,7 +120,7 @@ func (r *Registration) hosts(hostName string) []byte {
 			records = append(records, hostsfile.Record{Addr: a, Names: []string{e.Name}})
 		}
 	}
-	return hostsfile.Render(append(records, r.OwnRecords(hostName)...), !r.IPv6Disabled)
+	return append(records, r.OwnRecords(hostName)...)
 }
 
 // OwnRecords are the container's own lines in its hosts file.

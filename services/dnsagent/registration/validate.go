@@ -3,6 +3,7 @@ package registration
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -96,7 +97,7 @@ func (r *Registration) validateNetworks() error {
 				return r.invalid("network-alias", "%q is no name that can be asked for", name)
 			}
 		}
-		if err := r.validateAddresses("networks", n.Addresses); err != nil {
+		if err := r.validateAddresses("networks", slices.Concat(n.Addresses, n.Servers)); err != nil {
 			return err
 		}
 	}

@@ -29,12 +29,30 @@ type Upstream struct {
 	Host    bool         // in place of them those that the host uses, asked from the host's network
 }
 
-// Upstream is the container's. Its own servers win over the configured ones, and these over the host's. The host's are of no use to
-// one that must not reach out of the host.
+// Upstream is the container's. Its own servers win over those of its networks, these over the configured ones, and these over the host's.
+// The host's are of no use to one that must not reach out of the host.
 func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
-	u := Upstream{Servers: resolvconf.NotResolver(r.Names.Or(configured).Servers)}
-	u.Host = len(r.Names.Or(configured).Servers) == 0 && r.leadsOut()
-	return u
+	servers := r.Names.Servers
+	if len(servers) == 0 {
+		servers = r.networkServers()
+	}
+	if len(servers) == 0 {
+		servers = configured.Servers
+	}
+	return Upstream{Servers: resolvconf.NotResolver(servers), Host: len(servers) == 0 && r.leadsOut()}
+}
+
+// networkServers are the name servers of all its networks, each once.
+func (r *Registration) networkServers() []netip.Addr {
+	var out []netip.Addr
+	for _, n := range r.Networks {
+		for _, s := range n.Servers {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }
 
 // leadsOut tells whether the container is on a network that leads out of the host. One of its addresses that is on none of the user

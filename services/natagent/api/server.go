@@ -3,10 +3,12 @@ package api
 
 import (
 	"context"
+	"net/netip"
 
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -19,6 +21,7 @@ type Publications interface {
 	Republish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
 	List(ctx context.Context) ([]*publication.Publication, error)
 	Release(ctx context.Context, owner string) error
+	CutFlows(ctx context.Context, addresses []netip.Addr) error
 }
 
 // Networks is what GuardService needs.
@@ -128,6 +131,22 @@ func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1
 		return nil, err
 	}
 	return &natv1.ReleaseResponse{}, nil
+}
+
+// CutFlows cuts the flows of addresses that nobody has any more.
+func (s *Server) CutFlows(ctx context.Context, req *natv1.CutFlowsRequest) (*natv1.CutFlowsResponse, error) {
+	var addresses []netip.Addr
+	for _, text := range req.GetAddresses() {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.IsUnspecified() {
+			return nil, fault.Invalidf("flows", "addresses", "%q is no address that a container has had", text)
+		}
+		addresses = append(addresses, a.Unmap())
+	}
+	if err := s.publications.CutFlows(ctx, addresses); err != nil {
+		return nil, err
+	}
+	return &natv1.CutFlowsResponse{}, nil
 }
 
 // Diagnose tries which firewalls work.

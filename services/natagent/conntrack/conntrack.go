@@ -24,6 +24,17 @@ type Cut struct {
 	// Stale cuts the flows that go anywhere but to the target, those to the host itself among them. Otherwise those that go
 	// to the target are cut.
 	Stale bool
+	// End cuts all flows that come from the target's address, or go there. Nothing else counts then.
+	End bool
+}
+
+// Ended are the cuts for addresses that nobody has any more.
+func Ended(addresses []netip.Addr) []Cut {
+	var out []Cut
+	for _, a := range addresses {
+		out = append(out, Cut{Target: netip.AddrPortFrom(a, 0), End: true})
+	}
+	return out
 }
 
 // Withdrawn are the cuts for bindings that are no more.
@@ -115,7 +126,7 @@ func (c *Cutter) work() {
 func (c *Cutter) cut(cuts []Cut) error {
 	byFamily := map[bool][]Cut{}
 	for _, one := range cuts {
-		v6 := one.Host.Addr().Is6()
+		v6 := one.Host.Addr().Is6() || one.End && one.Target.Addr().Is6()
 		byFamily[v6] = append(byFamily[v6], one)
 	}
 	var errs []error

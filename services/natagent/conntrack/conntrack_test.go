@@ -76,6 +76,8 @@ func TestOnlyTheFlowsMeantAreCut(t *testing.T) {
 			[]conntrack.Cut{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")}}, []string{"10.1.0.1:53"}},
 		"withdrawn from one address": {
 			[]conntrack.Cut{{Protocol: "udp", Host: at("10.1.0.1:53"), Target: at("10.2.0.2:5000")}}, []string{"10.1.0.1:53"}},
+		"an end of it, the client":    {conntrack.Ended([]netip.Addr{netip.MustParseAddr("fd01::2")}), []string{"[fd01::1]:53"}},
+		"an end of it, the container": {conntrack.Ended([]netip.Addr{netip.MustParseAddr("10.2.0.2")}), []string{"10.1.0.1:53", "10.2.0.2:53"}},
 		"withdrawn from another address": {
 			[]conntrack.Cut{{Protocol: "udp", Host: at("10.2.0.1:53"), Target: at("10.2.0.2:5000")}}, nil},
 		"withdrawn from another container": {

@@ -12,6 +12,7 @@ type flow struct {
 	proto  uint8
 	dst    netip.AddrPort // original destination
 	answer netip.AddrPort // source of the replies: where the flow was led
+	from   netip.Addr     // original source
 }
 
 type protoPort struct {
@@ -22,14 +23,19 @@ type protoPort struct {
 // matcher finds the flows that are to be cut.
 type matcher struct {
 	cuts  map[protoPort][]Cut
-	wide  []Cut // of runs of ports and of whole addresses
+	ends  map[netip.Addr]bool // flows that one of these is at an end of
+	wide  []Cut               // of runs of ports and of whole addresses
 	local func() map[netip.Addr]bool
 	known map[netip.Addr]bool // what local gave, once it was needed
 }
 
 func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
-	m := &matcher{cuts: map[protoPort][]Cut{}, local: local}
+	m := &matcher{cuts: map[protoPort][]Cut{}, ends: map[netip.Addr]bool{}, local: local}
 	for _, c := range cuts {
+		if c.End {
+			m.ends[c.Target.Addr()] = true
+			continue
+		}
 		if c.wide() {
 			m.wide = append(m.wide, c)
 			continue
@@ -42,7 +48,7 @@ func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
 
 // only gives the protocol and port that all cuts have in common; ok is false if there are several.
 func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
-	if len(m.cuts) != 1 || len(m.wide) > 0 {
+	if len(m.cuts) != 1 || len(m.wide)+len(m.ends) > 0 {
 		return "", 0, false
 	}
 	for k, c := range m.cuts {
@@ -52,6 +58,9 @@ func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
 }
 
 func (m *matcher) match(f flow) bool {
+	if m.ends[f.from] || m.ends[f.answer.Addr()] {
+		return true
+	}
 	for _, c := range m.cuts[protoPort{f.proto, f.dst.Port()}] {
 		if m.cut(c, f) {
 			return true

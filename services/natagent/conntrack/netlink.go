@@ -119,7 +119,7 @@ func parse(data []byte) (f flow, key []byte, err error) {
 		case attrTupleOrig:
 			var orig tuple
 			ad.Nested(orig.decode)
-			f.proto, f.dst = orig.proto, orig.dst()
+			f.proto, f.dst, f.from = orig.proto, orig.dst(), orig.srcIP
 			ae.Bytes(unix.NLA_F_NESTED|attrTupleOrig, ad.Bytes())
 		case attrTupleReply:
 			ad.Nested(reply.decode)

@@ -236,6 +236,11 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 	return gone, p.letGo(gone)
 }
 
+// CutFlows cuts all flows from and to addresses that no container has any more.
+func (p *Publisher) CutFlows(ctx context.Context, addresses []netip.Addr) error {
+	return p.flows.Cut(ctx, conntrack.Ended(addresses))
+}
+
 func nameOf(p *publication.Publication) string {
 	if p.OwnerName != "" {
 		return p.OwnerName

@@ -50,6 +50,13 @@ func (fakeNetworks) Edit(_ context.Context, ref string, e network.Edit) (network
 	return e.Apply(network.Network{Name: ref, Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1")}}})
 }
 
+func (fakeNetworks) Await(_ context.Context, ref string) (network.Network, error) {
+	if ref != "bridge" {
+		return network.Network{}, fault.New(fault.Unavailable, "network "+ref, "containers have not followed yet: web")
+	}
+	return defaultBridge(), nil
+}
+
 func (fakeNetworks) Delete(_ context.Context, ref string) (string, error) {
 	if ref != "n1" {
 		return "", fault.NotFoundf("network "+ref, "not found")
@@ -97,6 +104,28 @@ func (f *fakeSandboxes) Reserve(_ context.Context, owner string, specs []network
 func (f *fakeSandboxes) Release(_ context.Context, owner string, _ network.Kept) error {
 	f.gone = append(f.gone, owner)
 	return nil
+}
+
+func (f *fakeSandboxes) Behind(sb network.Sandbox) bool {
+	return len(sb.Endpoints) > 0 && sb.Endpoints[0].Renewing
+}
+
+// Watch has changed once, and never again.
+func (f *fakeSandboxes) Watch() (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	c <- struct{}{}
+	return c, func() { f.gone = append(f.gone, "watch") }
+}
+
+func (f *fakeSandboxes) Renew(_ context.Context, owner string) (network.Sandbox, error) {
+	sb, err := f.get(owner)
+	sb.Endpoints[0].Renewing = true
+	return sb, err
+}
+
+func (f *fakeSandboxes) Settle(_ context.Context, owner string) ([]netip.Addr, error) {
+	sb, err := f.get(owner)
+	return []netip.Addr{sb.Endpoints[0].IPv4.Addr()}, err
 }
 
 func sandbox() network.Sandbox {

@@ -76,7 +76,7 @@ func (h *networkHandler) EditNetwork(ctx context.Context, req *networkv1.EditNet
 	if req.GetReference() == "" {
 		return nil, fault.Invalidf("network", "reference", "none was given")
 	}
-	edit := network.Edit{Labels: req.GetLabels()}
+	edit := network.Edit{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber()}
 	if req.Mtu != nil {
 		mtu := int(req.GetMtu())
 		edit.MTU = &mtu
@@ -88,11 +88,30 @@ func (h *networkHandler) EditNetwork(ctx context.Context, req *networkv1.EditNet
 		}
 		edit.Subnets = append(edit.Subnets, subnet)
 	}
+	if req.Dns != nil {
+		servers, err := addrsIn("network "+req.GetReference(), "dns", req.GetDns().GetAddresses())
+		if err != nil {
+			return nil, err
+		}
+		edit.DNS = &servers
+	}
 	n, err := h.networks.Edit(ctx, req.GetReference(), edit)
 	if err != nil {
 		return nil, err
 	}
 	return &networkv1.EditNetworkResponse{Network: h.out(n)}, nil
+}
+
+// AwaitNetwork waits until all containers on one have followed.
+func (h *networkHandler) AwaitNetwork(ctx context.Context, req *networkv1.AwaitNetworkRequest) (*networkv1.AwaitNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	n, err := h.networks.Await(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.AwaitNetworkResponse{Network: h.out(n)}, nil
 }
 
 // DeleteNetwork deletes one.
@@ -118,7 +137,9 @@ func wantedIn(req *networkv1.CreateNetworkRequest) (network.Wanted, error) {
 		}
 		out.Pools = append(out.Pools, pool)
 	}
-	return out, nil
+	var err error
+	out.DNS, err = addrsIn("network "+req.GetName(), "dns", req.GetDns())
+	return out, err
 }
 
 func poolIn(subject string, p *networkv1.PoolSpec) (out network.WantedPool, err error) {
@@ -156,6 +177,19 @@ func addrIn(subject, field, text string) (netip.Addr, error) {
 	return addr, nil
 }
 
+// addrsIn reads addresses.
+func addrsIn(subject, field string, texts []string) ([]netip.Addr, error) {
+	var out []netip.Addr
+	for _, text := range texts {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fault.Invalidf(subject, field, "IP address is not correctly formatted: %s", text)
+		}
+		out = append(out, addr.Unmap())
+	}
+	return out, nil
+}
+
 // prefixIn reads a prefix; nothing is an invalid one.
 func prefixIn(subject, field, text string) (netip.Prefix, error) {
 	if text == "" {
@@ -183,15 +217,30 @@ func networkOut(n network.Network) *networkv1.Network {
 		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), HostBinding: addrOut(n.HostBinding),
 		ConfigOnly: n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
 	for _, p := range n.Pools {
-		pool := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range),
-			Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}
-		for name, a := range p.Aux {
-			if pool.AuxAddresses == nil {
-				pool.AuxAddresses = map[string]string{}
-			}
-			pool.AuxAddresses[name] = a.String()
+		out.Pools = append(out.Pools, poolOut(p))
+	}
+	for _, p := range n.Former {
+		out.FormerPools = append(out.FormerPools, poolOut(p))
+	}
+	out.Dns = addrsOut(n.DNS)
+	return out
+}
+
+func poolOut(p network.Pool) *networkv1.Pool {
+	out := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range), Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}
+	for name, a := range p.Aux {
+		if out.AuxAddresses == nil {
+			out.AuxAddresses = map[string]string{}
 		}
-		out.Pools = append(out.Pools, pool)
+		out.AuxAddresses[name] = a.String()
+	}
+	return out
+}
+
+func addrsOut(all []netip.Addr) []string {
+	var out []string
+	for _, a := range all {
+		out = append(out, a.String())
 	}
 	return out
 }

@@ -27,7 +27,7 @@ func (h *sandboxHandler) CreateSandbox(ctx context.Context, req *networkv1.Creat
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.CreateSandboxResponse{Sandbox: sandboxOut(sb)}, nil
+	return &networkv1.CreateSandboxResponse{Sandbox: h.out(sb)}, nil
 }
 
 // ConnectEndpoint plugs one more network in.
@@ -40,7 +40,7 @@ func (h *sandboxHandler) ConnectEndpoint(ctx context.Context, req *networkv1.Con
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.ConnectEndpointResponse{Sandbox: sandboxOut(sb)}, nil
+	return &networkv1.ConnectEndpointResponse{Sandbox: h.out(sb)}, nil
 }
 
 // DisconnectEndpoint takes one network out.
@@ -49,7 +49,7 @@ func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context, req *networkv1.
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.DisconnectEndpointResponse{Sandbox: sandboxOut(sb)}, nil
+	return &networkv1.DisconnectEndpointResponse{Sandbox: h.out(sb)}, nil
 }
 
 // GetSandbox answers an owner's.
@@ -58,14 +58,14 @@ func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandbox
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.GetSandboxResponse{Sandbox: sandboxOut(sb)}, nil
+	return &networkv1.GetSandboxResponse{Sandbox: h.out(sb)}, nil
 }
 
 // ListSandboxes answers all of them.
 func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxesRequest) (*networkv1.ListSandboxesResponse, error) {
 	out := &networkv1.ListSandboxesResponse{}
 	for _, sb := range h.sandboxes.List() {
-		out.Sandboxes = append(out.Sandboxes, sandboxOut(sb))
+		out.Sandboxes = append(out.Sandboxes, h.out(sb))
 	}
 	return out, nil
 }
@@ -77,6 +77,40 @@ func (h *sandboxHandler) ReserveAddresses(ctx context.Context, req *networkv1.Re
 		return nil, err
 	}
 	return &networkv1.ReserveAddressesResponse{}, h.sandboxes.Reserve(ctx, req.GetOwner(), specs)
+}
+
+// WatchSandboxes tells when to look at them.
+func (h *sandboxHandler) WatchSandboxes(_ *networkv1.WatchSandboxesRequest, to networkv1.SandboxService_WatchSandboxesServer) error {
+	changed, stop := h.sandboxes.Watch()
+	defer stop()
+	for {
+		select {
+		case <-to.Context().Done():
+			return to.Context().Err()
+		case <-changed:
+			if err := to.Send(&networkv1.WatchSandboxesResponse{}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// RenewSandbox gives an owner's sandbox the addresses that it is to have.
+func (h *sandboxHandler) RenewSandbox(ctx context.Context, req *networkv1.RenewSandboxRequest) (*networkv1.RenewSandboxResponse, error) {
+	sb, err := h.sandboxes.Renew(ctx, req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.RenewSandboxResponse{Sandbox: h.out(sb)}, nil
+}
+
+// SettleSandbox takes away what was replaced.
+func (h *sandboxHandler) SettleSandbox(ctx context.Context, req *networkv1.SettleSandboxRequest) (*networkv1.SettleSandboxResponse, error) {
+	gone, err := h.sandboxes.Settle(ctx, req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.SettleSandboxResponse{Gone: addrsOut(gone)}, nil
 }
 
 // Release gives back everything that an owner has.
@@ -131,6 +165,13 @@ func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, erro
 	return out, err
 }
 
+// out writes a sandbox with whether it is to follow its networks.
+func (h *sandboxHandler) out(sb network.Sandbox) *networkv1.Sandbox {
+	out := sandboxOut(sb)
+	out.Behind = h.sandboxes.Behind(sb)
+	return out
+}
+
 func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 	out := &networkv1.Sandbox{Owner: sb.Owner, Kept: sb.Kept, NetnsPath: sb.NetnsPath, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 	if sb.Mode == network.Host {
@@ -142,7 +183,7 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
 			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
 			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
-			Leases: leasesOut(e.Leases())})
+			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS)})
 	}
 	return out
 }

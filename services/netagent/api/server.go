@@ -3,6 +3,7 @@ package api
 
 import (
 	"context"
+	"net/netip"
 
 	"google.golang.org/grpc"
 
@@ -17,6 +18,8 @@ import (
 type Networks interface {
 	Create(context.Context, network.Wanted) (network.Network, error)
 	Edit(ctx context.Context, ref string, edit network.Edit) (network.Network, error)
+	// Await answers when all containers on a network have followed.
+	Await(ctx context.Context, ref string) (network.Network, error)
 	Delete(ctx context.Context, ref string) (networkID string, err error)
 	// Counts tells how full a network's pools are, in their order.
 	Counts(network.Network) []ipam.Count
@@ -35,6 +38,12 @@ type Sandboxes interface {
 	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
 	Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error
 	Release(ctx context.Context, owner string, keep network.Kept) error
+	// Behind tells whether a sandbox is to have other addresses, or has not settled with them.
+	Behind(network.Sandbox) bool
+	// Watch answers a channel that has something in it whenever one may be.
+	Watch() (changed <-chan struct{}, stop func())
+	Renew(ctx context.Context, owner string) (network.Sandbox, error)
+	Settle(ctx context.Context, owner string) (gone []netip.Addr, err error)
 }
 
 // Server serves both of netagent's services.

@@ -38,7 +38,7 @@ func (a *Announcer) Announce(ns *kernel.Namespace, n network.Network, e network.
 		return
 	}
 	var frames [][]byte
-	for _, p := range e.Addresses() {
+	for _, p := range e.All() { // of those that it is about to give up, too, as they are elsewhere if its hardware address is another one
 		frames = append(frames, frame.Announce(mac, p.Addr()))
 	}
 	if send(packets, frames) && times > 1 {

@@ -62,7 +62,7 @@ func content(n network.Network) string {
 
 func wanted(n network.Network) *natv1.GuardedNetwork {
 	g := &natv1.GuardedNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, InterContainer: n.InterContainer, Internal: n.Internal}
-	for _, p := range n.Pools {
+	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}
 	for _, p := range n.Open() {

@@ -112,6 +112,7 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 		return fmt.Errorf("list routes: %w", err)
 	}
 	there := map[DefaultRoute]bool{}
+	var gone []netlink.Route
 	for _, r := range have {
 		if r.Dst != nil && prefixOf(r.Dst).Bits() != 0 {
 			continue
@@ -123,16 +124,19 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 		if there[d] = true; slices.Contains(want, d) {
 			continue
 		}
-		if err := retry(func() error { return n.handle.RouteDel(&r) }); err != nil && !missing(err) {
-			return fmt.Errorf("delete default route via %s: %w", d.Gateway, err)
-		}
+		gone = append(gone, r)
 	}
-	for _, w := range want {
+	for _, w := range want { // in the place of what is to go, so that there is a way all the time
 		if there[w] {
 			continue
 		}
-		if err := n.addDefault(w); err != nil {
+		if err := n.putDefault(w); err != nil {
 			return err
+		}
+	}
+	for _, r := range gone {
+		if err := retry(func() error { return n.handle.RouteDel(&r) }); err != nil && !missing(err) {
+			return fmt.Errorf("delete default route via %s: %w", r.Gw, err)
 		}
 	}
 	return nil
@@ -155,11 +159,11 @@ func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
 	return DefaultRoute{link.Attrs().Name, gw.Unmap()}, nil
 }
 
-func (n *Namespace) addDefault(w DefaultRoute) error {
+func (n *Namespace) putDefault(w DefaultRoute) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(w.Interface) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", w.Interface, err)
 	}
 	route := defaultVia(link.Attrs().Index, w.Gateway)
-	return wrap("default route via "+w.Gateway.String(), retry(func() error { return n.handle.RouteAdd(route) }))
+	return wrap("default route via "+w.Gateway.String(), retry(func() error { return n.handle.RouteReplace(route) }))
 }

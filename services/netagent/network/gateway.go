@@ -34,6 +34,27 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 	return out
 }
 
+// KeepGateways leaves the default route of each family with the endpoint that had it, in a copy of endpoints that were chosen anew: what
+// has begun to leave by one network goes on to. The endpoints are the same, with other addresses; nets are their networks.
+func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
+	out := slices.Clone(chosen)
+	for i, e := range before {
+		for _, gw := range leads(nets[i], out[i]) {
+			for j := range out {
+				switch {
+				case gw.Is4() && e.Gateway4.IsValid():
+					out[j].Gateway4 = netip.Addr{}
+					out[i].Gateway4 = gw
+				case gw.Is6() && e.Gateway6.IsValid():
+					out[j].Gateway6 = netip.Addr{}
+					out[i].Gateway6 = gw
+				}
+			}
+		}
+	}
+	return out
+}
+
 // leads are the gateways out of a network for an endpoint: those of the subnets that its addresses are in.
 func leads(n Network, e Endpoint) []netip.Addr {
 	if n.Internal {
@@ -45,9 +66,10 @@ func leads(n Network, e Endpoint) []netip.Addr {
 			out = append(out, t.Router)
 		}
 	}
-	for _, p := range n.Pools {
-		if at := e.addressOf(p.Subnet.Addr().Is6()); at.IsValid() && !p.Subnet.Contains(at.Addr()) {
-			continue
+	for _, p := range n.AllPools() {
+		at := e.addressOf(p.Subnet.Addr().Is6())
+		if at.IsValid() && !p.Subnet.Contains(at.Addr()) || !at.IsValid() && len(e.Addresses()) > 0 {
+			continue // in another one, or of a family that it has not got yet
 		}
 		switch {
 		case n.Routes():

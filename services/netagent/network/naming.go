@@ -23,6 +23,9 @@ func MACOf(addr netip.Addr) net.HardwareAddr {
 	return append(net.HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)
 }
 
+// macLen is how many bytes a hardware address has.
+const macLen = 6
+
 // HostMAC is the hardware address of an endpoint's end on the host. It is given to the kernel, not left to it, so that no
 // network manager replaces it, and starts with fe so that no bridge ever takes it for its own.
 func HostMAC(endpointID string) net.HardwareAddr {

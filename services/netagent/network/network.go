@@ -3,6 +3,7 @@
 package network
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -41,6 +42,13 @@ type Network struct {
 	Prefix        string            // of interfaces' names inside; empty means DefaultPrefix
 	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
 	ForeignBridge bool              // the bridge was there before, and stays
+
+	DNS []netip.Addr // what its containers' questions are passed on to; none: what is configured
+
+	Former []Pool           // pools of before, of which containers still have addresses
+	Once   []netip.Prefix   // all subnets that it has had: who asks for an address there by number means its place in the pool of today
+	Moving bool             // containers that have addresses of former pools are to get new ones
+	MAC    net.HardwareAddr // of its bridge since it was renumbered, as neighbours know it; nil: the gateway's
 
 	ConfigOnly bool   // it only holds a configuration for others
 	ConfigFrom string // the name of the network that its configuration was taken from
@@ -100,7 +108,7 @@ func (n Network) hasFamily(is func(netip.Addr) bool) bool {
 // HostAddresses are what the network's bridge has.
 func (n Network) HostAddresses() []netip.Prefix {
 	var out []netip.Prefix
-	for _, p := range n.Pools {
+	for _, p := range n.AllPools() {
 		if n.hostIsIn(p) {
 			out = append(out, p.HostPrefix())
 		}
@@ -120,6 +128,18 @@ func (n Network) gatewayMode(p Pool) string {
 	return n.GatewayMode4
 }
 
+// AllPools are those that it has, and those that containers still have addresses of.
+func (n Network) AllPools() []Pool { return slices.Concat(n.Pools, n.Former) }
+
+// BridgeMAC is the hardware address of its bridge: it follows the first gateway, IPv4 where there is any, and stays when the network
+// is renumbered, as containers know it by permanent entries.
+func (n Network) BridgeMAC() net.HardwareAddr {
+	if n.MAC != nil || len(n.Pools) == 0 {
+		return n.MAC
+	}
+	return MACOf(n.Pools[0].Gateway)
+}
+
 // Open are the subnets whose containers anybody may reach at their own addresses.
 func (n Network) Open() []netip.Prefix { return n.inMode(ModeUnprotected) }
 
@@ -127,7 +147,7 @@ func (n Network) Open() []netip.Prefix { return n.inMode(ModeUnprotected) }
 func (n Network) Untranslated() []netip.Prefix { return n.inMode(ModeRouted) }
 
 func (n Network) inMode(mode string) (out []netip.Prefix) {
-	for _, p := range n.Pools {
+	for _, p := range n.AllPools() {
 		if n.gatewayMode(p) == mode {
 			out = append(out, p.Subnet)
 		}
@@ -144,9 +164,12 @@ func (n Network) String() string { return n.Name + " (" + id.Short(n.ID) + ")" }
 // Subject is how faults name the network.
 func (n Network) Subject() string { return "network " + n.Name }
 
-// Addresses is the pool as package ipam knows it.
-func (p Pool) Addresses() ipam.Pool {
+// Addresses is one of the network's pools as package ipam knows it.
+func (n Network) Addresses(p Pool) ipam.Pool {
 	reserved := []netip.Addr{p.Gateway, p.RouteVia()}
+	if len(n.MAC) == macLen { // whoever had the address that it follows would have it too
+		reserved = append(reserved, netip.AddrFrom4([4]byte(n.MAC[2:])))
+	}
 	for _, a := range p.Aux {
 		reserved = append(reserved, a)
 	}

@@ -189,6 +189,12 @@ type Endpoint struct {
 
 	Lease4 *lease.Terms `json:",omitempty"` // where addresses come from the LAN: what it has granted, nil while there is nothing
 	Lease6 *lease.Terms `json:",omitempty"`
+
+	DNS []netip.Addr // the network's
+
+	// Renewing is true while names and ports do not lead to all of its addresses yet, and Former are those that it had before.
+	Renewing bool
+	Former   []netip.Prefix
 }
 
 // Gateways are where the endpoint's default routes lead, IPv4 first.
@@ -213,10 +219,21 @@ func (e Endpoint) Addresses() []netip.Prefix {
 	return out
 }
 
+// All are the endpoint's addresses, and those that it had before and still holds.
+func (e Endpoint) All() []netip.Prefix { return append(e.Addresses(), e.Former...) }
+
 // addressOf is the endpoint's address of a family; not valid without one.
 func (e Endpoint) addressOf(ipv6 bool) netip.Prefix {
 	if ipv6 {
 		return e.IPv6
 	}
 	return e.IPv4
+}
+
+// Called is how a sandbox's container is called in messages.
+func (s Sandbox) Called() string {
+	if s.OwnerName != "" {
+		return s.OwnerName
+	}
+	return id.Short(s.Owner)
 }

@@ -37,6 +37,7 @@ type Settings struct {
 	NoMasquerade bool       // containers leave with their own addresses
 	HostBinding  netip.Addr // where ports are published without an address; not valid means on all
 	NoBridge     bool       // there is no default bridge
+	Renumber     bool       // containers follow to another subnet while they run
 
 	adopted bool // Bip is what others have given the bridge, and it is theirs to take away
 }
@@ -85,6 +86,14 @@ func (s Settings) WithIPv6(seed string) Settings {
 	own := space[len(space)-1].Prefix.Addr().As16()
 	own[6], own[7], own[15] = 0xff, 0xff, 1
 	s.Bip6 = netip.PrefixFrom(netip.AddrFrom16(own), DefaultBits6)
+	return s
+}
+
+// WithPools is s with what other settings say of subnets and of the MTU, which can change while the bridge is in use.
+func (s Settings) WithPools(of Settings) Settings {
+	s.Bip, s.FixedCIDR, s.DefaultGateway = of.Bip, of.FixedCIDR, of.DefaultGateway
+	s.Bip6, s.FixedCIDRv6, s.DefaultGatewayV6, s.IPv6 = of.Bip6, of.FixedCIDRv6, of.DefaultGatewayV6, of.IPv6
+	s.MTU, s.Renumber, s.adopted = of.MTU, of.Renumber, of.adopted
 	return s
 }
 

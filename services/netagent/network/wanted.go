@@ -25,13 +25,15 @@ type Wanted struct {
 	Options  map[string]string
 	IPAM     string // who gives addresses: default, which is also the empty one, or dhcp
 
+	DNS []netip.Addr // the name servers for its containers; none: those that are configured
+
 	ConfigOnly bool   // nothing but a configuration for others
 	ConfigFrom string // the name of the network whose configuration to take
 }
 
 // From is the wanted network with the configuration of another one, which was wanted so.
 func (w Wanted) From(config Wanted) (Wanted, error) {
-	if len(w.Pools)+len(w.Options)+len(w.Labels) > 0 || w.IPAM != "" || w.Internal || w.IPv4 != nil || w.IPv6 != nil || w.ConfigOnly {
+	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS) > 0 || w.IPAM != "" || w.Internal || w.IPv4 != nil || w.IPv6 != nil || w.ConfigOnly {
 		return w, fault.New(fault.Invalid, "network "+w.Name, "user-specified configurations are not supported if the network depends on a configuration network",
 			fault.WithField("config_from"))
 	}
@@ -98,6 +100,8 @@ func (w Wanted) Draft() (Network, error) {
 		n.Bridge = DefaultBridge(n.ID)
 	}
 	errs = append(errs, n.checkModes(), w.leased(&n, ipv4, ipv6))
+	n.DNS, err = nameServers(n, w.DNS)
+	errs = append(errs, err)
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
 }
 

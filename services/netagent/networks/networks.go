@@ -43,6 +43,8 @@ type Ground interface {
 	// Opened puts a network on the host that needs no guard.
 	Opened(networkID string) error
 	Delete(network.Network) error
+	// Bare takes addresses off a network's bridge.
+	Bare(n network.Network, addresses []netip.Prefix) error
 }
 
 // Parents knows what networks of macvlan and ipvlan can be on.
@@ -60,8 +62,8 @@ type Config struct {
 	Ground Ground
 	// Parents is asked for networks that have one.
 	Parents Parents
-	// Refit has the containers on a network follow a change of it.
-	Refit func(network.Network) error
+	// Sandboxes follow changes of their networks.
+	Sandboxes Sandboxes
 	// Space is where subnets come from that nobody gives; nil means Docker's ranges, and IPv6 addresses of the host's own.
 	Space network.Space
 	// Options are those that networks of a driver have where their maker says nothing else.
@@ -271,6 +273,7 @@ func (m *Manager) Finish(ctx context.Context) {
 				_ = m.takeDown(ctx, n.Network) // if it cannot be done now, then with the next tick
 			}
 		}
+		_ = m.Tidy(ctx) // so is this
 		select {
 		case <-ctx.Done():
 			return
@@ -316,7 +319,7 @@ func (m *Manager) Find(ref string) (network.Network, error) {
 func (m *Manager) Counts(n network.Network) []ipam.Count {
 	var out []ipam.Count
 	for _, p := range n.Pools {
-		out = append(out, m.Book.Count(n.ID, p.Addresses()))
+		out = append(out, m.Book.Count(n.ID, n.Addresses(p)))
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func (m *Manager) WatchOverlaps(ctx context.Context) {
 // tellOverlaps tells of what is not known, and answers what is from now on.
 func (m *Manager) tellOverlaps(known map[string]bool) map[string]bool {
 	now := map[string]bool{}
-	warnings := m.Warner()
+	warnings := m.overlapped()
 	for _, n := range m.List() {
 		for _, w := range warnings(n) {
 			if now[w] = true; !known[w] {

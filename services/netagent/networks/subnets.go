@@ -1,8 +1,10 @@
 package networks
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
@@ -74,7 +76,7 @@ func (m *Manager) UseSpace(space network.Space, options map[string]map[string]st
 func (m *Manager) ours() map[netip.Prefix]string {
 	out := map[netip.Prefix]string{}
 	for _, n := range m.Store.Networks() {
-		for _, p := range n.Pools {
+		for _, p := range n.AllPools() {
 			out[p.Subnet] = n.Name
 		}
 	}
@@ -126,8 +128,14 @@ func clash(n network.Network, subnet netip.Prefix, ours map[netip.Prefix]string)
 }
 
 // Warner answers what tells of a network which routes of the host overlap its subnets, as one that came later may: what is sent there
-// goes one of two ways. A network on a link of the host shares its subnet with that on purpose. The routes are read once.
+// goes one of two ways, and which containers have not gone along with it. The routes are read once.
 func (m *Manager) Warner() func(network.Network) []string {
+	overlapped := m.overlapped()
+	return func(n network.Network) []string { return append(overlapped(n), m.keepers(n)...) }
+}
+
+// overlapped tells of routes that overlap. A network on a link of the host shares its subnet with that on purpose.
+func (m *Manager) overlapped() func(network.Network) []string {
 	routes, err := m.foreignRoutes()
 	if err != nil {
 		return func(network.Network) []string { return nil } // whoever makes a network is told
@@ -136,12 +144,14 @@ func (m *Manager) Warner() func(network.Network) []string {
 		if n.Parented() {
 			return nil
 		}
-		for _, p := range n.Pools {
-			for _, r := range routes {
-				if r.Link != n.Bridge && r.To.Overlaps(p.Subnet) {
-					out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+r.To.String()+" by "+r.Link+
-						": one of them is not reached; move the network or the route")
+		for _, p := range n.AllPools() {
+			for _, r := range overlaps(n, p, routes) {
+				how := "fairlead network edit --renumber " + n.Name
+				if n.Predefined {
+					how = "another bip in the configuration and fairlead config reload --renumber"
 				}
+				out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+r.To.String()+" by "+r.Link+
+					": one of them is not reached; move the route, or the network: "+how)
 			}
 		}
 		return out
@@ -164,4 +174,31 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 		}
 	}
 	return out, err
+}
+
+// overlaps are the routes by other links than the network's that overlap a pool of it.
+func overlaps(n network.Network, p network.Pool, routes []kernel.Route) []kernel.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(r kernel.Route) bool {
+		return n.Parented() || r.Link == n.Bridge || !r.To.Overlaps(p.Subnet)
+	})
+}
+
+// keepers tells of containers that have addresses of former subnets, and are not on their way to others.
+func (m *Manager) keepers(n network.Network) []string {
+	if len(n.Former) == 0 || n.Moving {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, sb := range m.Store.SandboxesOn(n.ID) {
+		for _, e := range sb.Endpoints {
+			if e.NetworkID == n.ID && slices.ContainsFunc(e.Addresses(), n.IsFormer) {
+				names[sb.Called()] = true
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return []string{"containers " + strings.Join(slices.Sorted(maps.Keys(names)), ", ") + " keep addresses that network " + n.Name +
+		" had before, and are reached there: restart them, or have them renumbered while they run: fairlead config reload --renumber"}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/store"
 )
 
-// Predefine stores the networks that the configuration says are always there. Their ids are made once and stay. A network whose
-// subnet or bridge has changed keeps the old ones while sandboxes are on it, and so does the default bridge if there is to be none.
+// Predefine stores the networks that the configuration says are always there. Their ids are made once and stay. Sandboxes on a network
+// whose subnet has changed keep their addresses, unless they are to be renumbered. A network whose bridge has changed, or whose subnet
+// overlaps the one before, keeps the old ones while sandboxes are on it, and so does the default bridge if there is to be none.
 func (r *Reconciler) Predefine(settings network.Settings) error {
 	host := r.named(network.NameHost)
 	var changed []store.Network
@@ -21,11 +22,12 @@ func (r *Reconciler) Predefine(settings network.Settings) error {
 		if want.Name != network.NameHost {
 			have = r.named(want.Name)
 		}
-		want, err := r.settle(have.Network, want)
+		want, err := r.settle(have.Network, want, settings.Renumber)
 		if err != nil {
 			return err
 		}
 		if !reflect.DeepEqual(have.Network, want) {
+			have.Refit = have.Refit || !reflect.DeepEqual(have.Pools, want.Pools)
 			have.Network = want
 			changed = append(changed, have)
 		}
@@ -50,12 +52,10 @@ func (r *Reconciler) named(name string) store.Network {
 }
 
 // settle makes of the wanted network what can be had now.
-func (r *Reconciler) settle(have, want network.Network) (network.Network, error) {
+func (r *Reconciler) settle(have, want network.Network, renumber bool) (network.Network, error) {
 	want.ID, want.CreatedAt, want.ForeignBridge = have.ID, have.CreatedAt, have.ForeignBridge
-	if moved(have, want) && len(r.store.SandboxesOn(have.ID)) > 0 {
-		r.log.Warn("network keeps its subnet and bridge while containers are on it; stop them and start again",
-			"network", have.Name, "bridge", have.Bridge, "pools", have.Pools, "configured_bridge", want.Bridge, "configured_pools", want.Pools)
-		want.Pools, want.Bridge = have.Pools, have.Bridge
+	if on := r.store.SandboxesOn(have.ID); len(on) > 0 {
+		want = r.occupied(have, want, on, renumber)
 	}
 	if want.Bridge != have.Bridge {
 		_, there, err := r.host.Link(want.Bridge)
@@ -68,8 +68,29 @@ func (r *Reconciler) settle(have, want network.Network) (network.Network, error)
 	return want, nil
 }
 
-func moved(have, want network.Network) bool {
-	return have.Bridge != want.Bridge || !reflect.DeepEqual(have.Pools, want.Pools)
+// occupied makes of the wanted network what can be had while sandboxes are on it.
+func (r *Reconciler) occupied(have, want network.Network, on []network.Sandbox, renumber bool) network.Network {
+	names := make([]string, len(on))
+	for i, sb := range on {
+		names[i] = sb.Called()
+	}
+	pools := want.Pools
+	if want.Bridge != have.Bridge {
+		pools = have.Pools
+	}
+	moved, err := have.Moved(pools)
+	if err != nil || want.Bridge != have.Bridge {
+		r.log.Warn("network keeps its subnet and bridge while containers are on it; stop them and start again", "network", have.Name, "containers", names,
+			"bridge", have.Bridge, "pools", have.Pools, "configured_bridge", want.Bridge, "configured_pools", want.Pools, "error", err)
+		moved = have
+	}
+	want.Bridge, want.Pools, want.Former, want.Once, want.MAC = moved.Bridge, moved.Pools, moved.Former, moved.Once, moved.MAC
+	want.Moving = len(want.Former) > 0 && (renumber || have.Moving)
+	if len(want.Former) > 0 && !want.Moving {
+		r.log.Warn("network has another subnet, and containers keep addresses of the one before; restart them, or: fairlead config reload --renumber",
+			"network", have.Name, "containers", names, "pools", want.Pools, "former_pools", want.Former)
+	}
+	return want
 }
 
 // dropBridge begins to delete the default network. Who finishes that is package networks.
@@ -85,10 +106,41 @@ func (r *Reconciler) dropBridge() error {
 	return err
 }
 
-// Renew is Predefine for a host on which everything runs: what has changed is applied at once.
-func (r *Reconciler) Renew(settings network.Settings) error {
-	if err := r.Predefine(settings); err != nil {
-		return err
+// Movable refuses settings that the default network cannot have now: for others have its subnet, or containers are on it.
+func (r *Reconciler) Movable(settings network.Settings) error {
+	have, ok := r.store.NetworkNamed(network.NameBridge)
+	if !ok {
+		return nil
 	}
-	return r.again(context.Background())
+	for _, want := range settings.WithIPv6(r.named(network.NameHost).ID).Predefined() {
+		if want.Name != have.Name {
+			continue
+		}
+		if err := r.clash(want); err != nil {
+			return err
+		}
+		if len(r.store.SandboxesOn(have.ID)) > 0 {
+			_, err := have.Moved(want.Pools)
+			return err
+		}
+	}
+	return nil
 }
+
+// clash refuses a subnet of which another network has a part.
+func (r *Reconciler) clash(want network.Network) error {
+	for _, other := range r.store.Networks() {
+		for _, theirs := range other.AllPools() {
+			for _, p := range want.Pools {
+				if other.Name != want.Name && theirs.Subnet.Overlaps(p.Subnet) {
+					return fault.New(fault.Exists, want.Subject(), "cannot have "+p.HostPrefix().String()+", as network "+other.Name+" has "+theirs.Subnet.String(),
+						fault.WithField("bip"), fault.WithHint("choose another bip, or move that network: fairlead network edit --subnet CIDR --renumber %s", other.Name))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Again makes right what is wrong with networks and their bridges now that they are stored as they shall be.
+func (r *Reconciler) Again(ctx context.Context) error { return r.again(ctx) }

@@ -7,8 +7,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -91,7 +94,8 @@ func standing(n store.Network) bool { return !n.Deleting && (n.Predefined || gua
 func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 	r.bridges.Lock()
 	defer r.bridges.Unlock()
-	if now, ok := r.store.Network(n.ID); !ok || now.Deleting {
+	n, ok := r.store.Network(n.ID) // as it is by now
+	if !ok || n.Deleting {
 		return nil // it is being deleted; the lock is held for that too
 	}
 	changes, created, err := driver.Ensure(n.Network, guard.Acknowledged(n))
@@ -119,10 +123,42 @@ func (r *Reconciler) Delete(n network.Network) error {
 	return driver.Delete(n)
 }
 
+// Bare takes addresses off a network's bridge that the network no longer has.
+func (r *Reconciler) Bare(n network.Network, addresses []netip.Prefix) error {
+	if n.Bridge == "" {
+		return nil
+	}
+	return fault.Wrap(r.host.RemoveAddresses(n.Bridge, addresses), fault.Internal, n.Subject(), "cannot take former addresses off its bridge")
+}
+
 func (r *Reconciler) restore(driver Driver, n store.Network, sweep func() ([]kernel.Link, error)) error {
-	changes, err := driver.Restore(n.Network, r.store.SandboxesOn(n.ID), sweep)
-	r.tell(n.Network, changes)
-	return err
+	for {
+		on := r.store.SandboxesOn(n.ID)
+		changes, err := driver.Restore(n.Network, on, sweep)
+		r.tell(n.Network, changes)
+		if err != nil || !r.readdressed(n.ID, on) {
+			return err
+		}
+	}
+}
+
+// readdressed tells whether one of some sandboxes has other addresses on a network by now: then what was restored may have been written
+// over what was right. Whoever gives them others stores that first.
+func (r *Reconciler) readdressed(networkID string, then []network.Sandbox) bool {
+	has := func(sb network.Sandbox) (addresses []netip.Prefix, mac string) {
+		for _, e := range sb.Endpoints {
+			if e.NetworkID == networkID {
+				return e.All(), e.MAC.String()
+			}
+		}
+		return nil, ""
+	}
+	return slices.ContainsFunc(then, func(sb network.Sandbox) bool {
+		now, ok := r.store.Sandbox(sb.Owner)
+		before, mac := has(sb)
+		after, other := has(now)
+		return ok && len(after) > 0 && (mac != other || !slices.Equal(before, after))
+	})
 }
 
 func (r *Reconciler) tell(n network.Network, changes []string) {

@@ -162,7 +162,7 @@ func (w *world) check(*rapid.T) {
 			w.t.Fatalf("%s is %s of %s, and is %s's", c.address, how, owner[:1], other[:1])
 		}
 		n, _ := w.store.Network(c.network)
-		if !n.Pools[0].Addresses().Usable(c.address) {
+		if !n.Addresses(n.Pools[0]).Usable(c.address) {
 			w.t.Fatalf("%s is %s of %s, but nobody's to have", c.address, how, owner[:1])
 		}
 		owners[c] = owner
@@ -200,7 +200,7 @@ func (w *world) checkBook(owners map[claim]string) {
 	}
 	for _, n := range w.store.Networks() {
 		const kept = 3 // the subnet's first and last address, and the gateway
-		if got := w.book.Count(n.ID, n.Pools[0].Addresses()).Used; got != taken[n.ID]+kept {
+		if got := w.book.Count(n.ID, n.Addresses(n.Pools[0])).Used; got != taken[n.ID]+kept {
 			w.t.Fatalf("of network %s the book has %d addresses taken, and the store %d", n.Name, got-kept, taken[n.ID])
 		}
 	}

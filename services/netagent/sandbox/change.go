@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/netagent/store"
@@ -39,6 +38,13 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 		return network.Sandbox{}, err
 	}
 	defer m.owners.lock(m.pinOf(owner))()
+	defer m.gates.pass(idsOf(nets))()
+	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // it may have changed while this waited
+		err = m.require(ctx, nets)
+	}
+	if err != nil {
+		return network.Sandbox{}, err
+	}
 	sb, err := m.pluggable(owner)
 	if err != nil {
 		return sb, err
@@ -48,22 +54,13 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 		if e.Spec.Is(spec.On(n.ID)) {
 			return sb, nil
 		}
-		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+nameOf(sb)+" already exists in network "+n.Name,
+		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+sb.Called()+" already exists in network "+n.Name,
 			fault.WithHint("disconnect it first"))
 	}
 	if sb.Interfaces()[spec.Interface] {
 		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
 	}
-	after, err := m.connect(ctx, sb, n, spec)
-	if err != nil {
-		return sb, err
-	}
-	if after, err = m.follow(after, nets); err != nil {
-		e, _ := on(after, n)
-		_, undo := m.disconnect(after, n, e)
-		return sb, errors.Join(err, undo)
-	}
-	return after, nil
+	return m.connect(ctx, sb, n, spec)
 }
 
 func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
@@ -113,7 +110,7 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 	}
 	e, ok := on(sb, n.Network)
 	if !ok {
-		return sb, fault.New(fault.NotFound, n.Subject(), "container "+nameOf(sb)+" is not connected to network "+n.Name)
+		return sb, fault.New(fault.NotFound, n.Subject(), "container "+sb.Called()+" is not connected to network "+n.Name)
 	}
 	return m.disconnect(sb, n.Network, e)
 }
@@ -195,12 +192,18 @@ func (m *Manager) networkOf(e network.Endpoint) (network.Network, Driver, bool) 
 
 // routed is the sandbox with these endpoints and the default routes that follow from them.
 func (m *Manager) routed(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
-	nets := make([]network.Network, len(endpoints))
-	for i, e := range endpoints {
+	sb.Endpoints = endpoints
+	sb.Endpoints = network.ChooseGateways(endpoints, m.networksOf(sb))
+	return sb
+}
+
+// networksOf are the networks of a sandbox's endpoints, in the same order.
+func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
+	nets := make([]network.Network, len(sb.Endpoints))
+	for i, e := range sb.Endpoints {
 		nets[i], _, _ = m.networkOf(e)
 	}
-	sb.Endpoints = network.ChooseGateways(endpoints, nets)
-	return sb
+	return nets
 }
 
 // reroute moves the default routes if they are other ones now. Those that a container has laid itself stay else.
@@ -234,12 +237,4 @@ func on(sb network.Sandbox, n network.Network) (network.Endpoint, bool) {
 		return network.Endpoint{}, false
 	}
 	return sb.Endpoints[i], true
-}
-
-// nameOf is how a sandbox's container is called in messages.
-func nameOf(sb network.Sandbox) string {
-	if sb.OwnerName != "" {
-		return sb.OwnerName
-	}
-	return id.Short(sb.Owner)
 }

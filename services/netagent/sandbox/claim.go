@@ -63,7 +63,7 @@ func (m *Manager) takeUnclaimed(owner string, n network.Network, p network.Pool)
 		m.book.Return(h.networkID, h.addr)
 	}
 	for range maxForeign {
-		addr, ok := m.book.Take(n.ID, p.Addresses(), owner)
+		addr, ok := m.book.Take(n.ID, n.Addresses(p), owner)
 		if !ok {
 			return addr, exhausted(n, p)
 		}

@@ -38,6 +38,13 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 		return none, err
 	}
 	defer m.owners.lock(m.pinOf(req.Owner))()
+	defer m.gates.pass(idsOf(nets))()
+	if nets, err = m.resolve(req.Endpoints); err == nil { // a network may have changed while this waited
+		err = m.require(ctx, nets)
+	}
+	if err != nil {
+		return none, err
+	}
 	have, ok, err := m.existing(req, nets)
 	if err != nil || ok {
 		return have, err
@@ -56,9 +63,6 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 	}
 	if err != nil {
 		return none, err
-	}
-	if sb, err = m.follow(sb, nets); err != nil {
-		return none, errors.Join(err, m.remove(sb))
 	}
 	return sb, nil
 }
@@ -91,6 +95,14 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 		out = append(out, n)
 	}
 	return out, nil
+}
+
+func idsOf(nets []store.Network) []string {
+	var out []string
+	for _, n := range nets {
+		out = append(out, n.ID)
+	}
+	return out
 }
 
 // require waits until natagent has acknowledged the networks.

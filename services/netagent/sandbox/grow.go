@@ -62,6 +62,6 @@ func exhausted(n network.Network, p network.Pool) error {
 		hint = "remove containers, or configure a larger bip or fixed-cidr"
 	}
 	return &shortage{network.Shortage{NetworkID: n.ID, Subnet: p.Subnet}, fault.New(fault.Exhausted, n.Subject(),
-		fmt.Sprintf("no available %s addresses on this network's address pools: %s: all %d of %s are taken", family, n.String(), p.Addresses().Size(), from),
+		fmt.Sprintf("no available %s addresses on this network's address pools: %s: all %d of %s are taken", family, n.String(), n.Addresses(p).Size(), from),
 		fault.WithHint("%s", hint))}
 }

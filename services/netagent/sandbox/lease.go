@@ -39,11 +39,12 @@ func (m *Manager) plan(req network.Request, nets []store.Network) (network.Sandb
 // asked for. Its interface's name is added to those that are taken.
 func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
 	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver, Interface: spec.Interface,
-		HostBinding: n.HostBinding, Internal: n.Internal, Spec: spec.On(n.ID)}
+		HostBinding: n.HostBinding, Internal: n.Internal, DNS: n.DNS, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
 		e.Interface = network.FreeInterface(n.Prefix, names)
 		names[e.Interface] = true
 	}
+	spec = spec.Today(n)
 	if err := covered(n, spec); err != nil {
 		return e, err
 	}
@@ -129,7 +130,7 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 
 // take leases the address that is asked for, or else the one that the owner had last, or the lowest free one.
 func (m *Manager) take(owner string, n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
-	pool := p.Addresses()
+	pool := n.Addresses(p)
 	want := askedOf(p, spec)
 	if !want.IsValid() {
 		return m.takeUnclaimed(owner, n, p)
@@ -156,7 +157,7 @@ func inUse(n network.Network, addr netip.Addr) error {
 func (m *Manager) giveBack(sb network.Sandbox) {
 	reserved := m.store.Reservation(sb.Owner)
 	for _, e := range sb.Endpoints {
-		for _, p := range e.Addresses() {
+		for _, p := range e.All() {
 			if !reserved.Has(e.NetworkID, p.Addr()) {
 				m.book.Return(e.NetworkID, p.Addr())
 			}
@@ -167,7 +168,7 @@ func (m *Manager) giveBack(sb network.Sandbox) {
 // hold marks the leases of a remembered sandbox as taken.
 func (m *Manager) hold(sb network.Sandbox) {
 	for _, e := range sb.Endpoints {
-		for _, p := range e.Addresses() {
+		for _, p := range e.All() {
 			m.book.Hold(e.NetworkID, p.Addr())
 		}
 	}

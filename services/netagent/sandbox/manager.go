@@ -32,6 +32,8 @@ type Driver interface {
 	Detach(network.Network, network.Sandbox, network.Endpoint) error
 	// Refit has an endpoint in its namespace follow a change of the network.
 	Refit(*kernel.Namespace, network.Network, network.Endpoint) error
+	// Renew gives an endpoint in its namespace the addresses that it is to have, old ones among them, and takes others off.
+	Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error
 	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.
 	Remove(network.Network, network.Sandbox, network.Endpoint) error
 }
@@ -72,12 +74,15 @@ type Manager struct {
 	owners  keyLock
 	foreign foreign
 	open    atomic.Bool
+
+	gates  gates
+	behind *bell
 }
 
 // New makes a manager that pins namespaces in a folder and leases addresses in a book. It refuses to change anything before Recover.
 func New(s *store.Store, drivers map[string]Driver, guard Guard, book *ipam.Book, dir string) *Manager {
 	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book, owners: keyLock{held: map[string]*keyHolder{}},
-		foreign: foreign{held: map[held]time.Time{}}}
+		foreign: foreign{held: map[held]time.Time{}}, behind: newBell()}
 }
 
 // Get answers an owner's sandbox.

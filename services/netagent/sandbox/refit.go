@@ -6,7 +6,6 @@ import (
 
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
-	"github.com/fairlead/fairlead/services/netagent/store"
 )
 
 // Refit has the sandboxes on a network follow a change of its subnets or its MTU. They keep their addresses.
@@ -47,33 +46,4 @@ func (m *Manager) refitted(sb network.Sandbox, n network.Network) (network.Sandb
 		}
 	}
 	return sb, m.store.PutSandbox(sb)
-}
-
-// follow has a sandbox that was just plugged in follow those of its networks that were changed meanwhile: a change looks only for
-// those that it finds. The owner is locked.
-func (m *Manager) follow(sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
-	for _, as := range nets {
-		now, ok := m.store.Network(as.ID)
-		if !ok || now.MTU == as.MTU && slices.EqualFunc(now.Pools, as.Pools, func(a, b network.Pool) bool { return a.Subnet == b.Subnet }) {
-			continue
-		}
-		var err error
-		if sb, err = m.refitted(sb, now.Network); err != nil {
-			return sb, err
-		}
-	}
-	return sb, nil
-}
-
-// RefitAll has all sandboxes follow their networks, as an agent that ended in the middle of a change has left some behind.
-func (m *Manager) RefitAll() error {
-	var errs []error
-	for _, sb := range m.store.Sandboxes() {
-		for _, e := range sb.Endpoints {
-			if n, _, ok := m.networkOf(e); ok && !slices.Equal(e.Addresses(), e.Refitted(n).Addresses()) {
-				errs = append(errs, m.refit(sb.Owner, n))
-			}
-		}
-	}
-	return errors.Join(errs...)
 }

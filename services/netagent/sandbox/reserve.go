@@ -52,6 +52,7 @@ func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
 
 // reserve takes the addresses that a spec asks for on a network. Fresh are those that the owner has not had before.
 func (m *Manager) reserve(owner string, n network.Network, spec network.EndpointSpec) (wanted, fresh []store.Reserved, err error) {
+	spec = spec.Today(n)
 	if err := covered(n, spec); err != nil {
 		return nil, nil, err
 	}
@@ -65,7 +66,7 @@ func (m *Manager) reserve(owner string, n network.Network, spec network.Endpoint
 		if m.mine(owner, r) {
 			continue
 		}
-		if !p.Addresses().Usable(addr) || !m.book.Hold(n.ID, addr) {
+		if !n.Addresses(p).Usable(addr) || !m.book.Hold(n.ID, addr) {
 			return wanted, fresh, inUse(n, addr)
 		}
 		fresh = append(fresh, r)
@@ -92,7 +93,7 @@ func (m *Manager) mine(owner string, r store.Reserved) bool {
 func (m *Manager) leased(owner string, r store.Reserved) bool {
 	sb, _ := m.store.Sandbox(owner)
 	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
-		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return p.Addr() == r.Address })
+		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.All(), func(p netip.Prefix) bool { return p.Addr() == r.Address })
 	})
 }
 
@@ -102,6 +103,13 @@ func (m *Manager) holdReserved() {
 		for _, a := range r.Addresses {
 			m.book.Hold(a.NetworkID, a.Address)
 		}
+	}
+	m.rememberLast()
+}
+
+// rememberLast notes who had what last.
+func (m *Manager) rememberLast() {
+	for _, r := range m.store.Reservations() {
 		for _, a := range r.Last {
 			m.book.Remember(a.NetworkID, a.Address, r.Owner)
 		}

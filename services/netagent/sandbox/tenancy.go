@@ -194,10 +194,11 @@ func (m *Manager) relet(owner string, who tenant, terms *lease.Terms, log *slog.
 	if err := m.store.PutSandbox(after); err != nil {
 		return err
 	}
-	tell(log.With("network", n.Name, "container", nameOf(sb), "interface", e.Interface), had, terms)
+	tell(log.With("network", n.Name, "container", sb.Called(), "interface", e.Interface), had, terms)
 	if had != nil && terms != nil && had.SameUse(*terms) {
 		return nil
 	}
+	defer m.Changed() // names follow
 	e, _ = on(after, n)
 	return kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		return errors.Join(m.LAN.Relet(ns, n, before, e), ns.SetDefaultRoutes(routes(after)))

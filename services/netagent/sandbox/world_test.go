@@ -249,3 +249,7 @@ func (s *steps) Remove(n network.Network, sb network.Sandbox, e network.Endpoint
 }
 
 func (s *steps) Refit(*kernel.Namespace, network.Network, network.Endpoint) error { return nil }
+
+func (s *steps) Renew(*kernel.Namespace, network.Network, network.Endpoint, []netip.Prefix) error {
+	return nil
+}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,6 +35,7 @@ type Network struct {
 	network.Network
 	Guarded  string // the guard's content that natagent has acknowledged; empty if none
 	Asked    string // what was asked for, to know the same request again; empty for predefined ones
+	Refit    bool   // its sandboxes have still to follow a change of it
 	Deleting bool   // it is being deleted, and nobody can come onto it any more
 }
 
@@ -118,6 +120,38 @@ func (s *Store) PutNetworks(all ...Network) error {
 		}
 		return nil
 	})
+}
+
+// MoveNetwork stores a network together with what is reserved on it.
+func (s *Store) MoveNetwork(n Network, reserved []Reservation) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		for _, r := range reserved {
+			if err := putReservation(tx, r); err != nil {
+				return err
+			}
+		}
+		return networks.Put(tx, &n)
+	})
+}
+
+// ChangeNetwork changes what is stored of a network, which is told who is on it. Without a difference nothing is written; false then.
+func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []network.Sandbox) Network) (next Network, changed bool, err error) {
+	err = s.db.Update(func(tx *state.Tx) error {
+		n, ok := networks.Get(tx, networkID)
+		if !ok || n.Deleting {
+			return nil
+		}
+		var on []network.Sandbox
+		for sb := range sandboxes.By(tx, "network", networkID) {
+			on = append(on, *sb)
+		}
+		if next = change(*n, on); reflect.DeepEqual(next, *n) {
+			return nil
+		}
+		changed = true
+		return networks.Put(tx, &next)
+	})
+	return next, changed, err
 }
 
 // AddNetwork stores a new network, for which nothing else may stand under its id or its name.

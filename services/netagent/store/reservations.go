@@ -102,9 +102,9 @@ func dropReservations(tx *state.Tx, networkID string) error {
 func FixedOf(sb network.Sandbox) []Reserved {
 	var out []Reserved
 	for _, e := range sb.Endpoints {
-		for _, addr := range []netip.Addr{e.Spec.IPv4, e.Spec.IPv6} {
-			if addr.IsValid() {
-				out = append(out, Reserved{e.NetworkID, addr})
+		for _, a := range []struct{ asked, has netip.Addr }{{e.Spec.IPv4, e.IPv4.Addr()}, {e.Spec.IPv6, e.IPv6.Addr()}} {
+			if a.asked.IsValid() && a.has.IsValid() { // at another number meanwhile, if the network was renumbered
+				out = append(out, Reserved{e.NetworkID, a.has})
 			}
 		}
 	}

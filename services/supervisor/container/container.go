@@ -149,6 +149,8 @@ type Live struct {
 	Endpoints  []Endpoint
 	Bindings   []Binding
 	Files      NameFiles
+	// HostGateways are what host-gateway stands for in the hosts file, if it stands there.
+	HostGateways []string
 }
 
 // Endpoint is one network interface. Addresses are in CIDR form; what there is not is empty.
@@ -160,8 +162,9 @@ type Endpoint struct {
 	IPv6, IPv6Gateway          string
 	Bridge                     string
 	Driver                     string
-	HostBinding                string // where the network publishes ports that name no host address
-	Internal                   bool   // on an internal network
+	HostBinding                string   // where the network publishes ports that name no host address
+	Internal                   bool     // on an internal network
+	Servers                    []string // the network's name servers
 
 	Leases []Lease `json:",omitempty"` // what the network's LAN has granted
 }

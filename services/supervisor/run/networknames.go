@@ -28,7 +28,7 @@ func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *contai
 			known = append(known, cfg.DNS.Hostname)
 		}
 		all = append(all, &dnsv1.NetworkNames{NetworkId: e.NetworkID, NetworkName: e.NetworkName, Addresses: addresses(e),
-			Names: known, Internal: resp.GetNetwork().GetInternal()})
+			Names: known, Internal: resp.GetNetwork().GetInternal(), Servers: e.Servers})
 	}
 	return all, nil
 }
@@ -56,7 +56,7 @@ func (r *Runner) tellNames(ctx context.Context, c *container.Container, live *co
 	if err != nil {
 		return err
 	}
-	req := &dnsv1.UpdateRequest{Owner: c.ID, Networks: networks, PrivateAliases: privateAliases(&c.Config)}
+	req := &dnsv1.UpdateRequest{Owner: c.ID, Networks: networks, HostGateways: live.HostGateways, PrivateAliases: privateAliases(&c.Config)}
 	for _, e := range live.Endpoints {
 		req.Addresses = append(req.Addresses, addresses(e)...)
 	}

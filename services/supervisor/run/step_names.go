@@ -97,7 +97,8 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 		req.Source = dnsv1.Source_SOURCE_RESOLVER
 	}
 	if wantsGateway {
-		req.HostGateways, err = l.hostGateways(ctx)
+		req.HostGateways, err = l.r.hostGateways(ctx)
+		l.live.HostGateways = req.HostGateways
 	}
 	return req, err
 }
@@ -114,11 +115,11 @@ func addresses(e container.Endpoint) []string {
 }
 
 // hostGateways are the host's addresses on the default bridge, whatever network the container is on, if none are configured.
-func (l *launch) hostGateways(ctx context.Context) ([]string, error) {
-	if len(l.r.HostGateways) > 0 {
-		return l.r.HostGateways, nil
+func (r *Runner) hostGateways(ctx context.Context) ([]string, error) {
+	if len(r.HostGateways) > 0 {
+		return r.HostGateways, nil
 	}
-	resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: string(container.ModeBridge)})
+	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: string(container.ModeBridge)})
 	if err != nil {
 		return nil, err
 	}

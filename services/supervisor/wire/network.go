@@ -149,7 +149,8 @@ func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
 			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
 			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
-			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases())})
+			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases()),
+			Servers: e.GetDnsServers()})
 	}
 	return out
 }
@@ -161,7 +162,7 @@ func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
 			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
-			Leases: toLeases(e.Leases)})
+			Leases: toLeases(e.Leases), DnsServers: e.Servers})
 	}
 	return out
 }

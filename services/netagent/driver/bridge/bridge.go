@@ -6,6 +6,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"syscall"
 
@@ -36,7 +37,7 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU, Addresses: n.HostAddresses()}
 	want.Shared = n.ForeignBridge && n.Bridge != network.DefaultBridgeName // that name is only ever a container bridge's
 	if len(n.Pools) > 0 && (!want.Shared || len(want.Addresses) > 0) {     // the first pool's: IPv4 where there is any
-		want.MAC = network.MACOf(n.Pools[0].Gateway)
+		want.MAC = n.BridgeMAC()
 	}
 	changes, created, err = d.host.EnsureBridge(want)
 	if errors.Is(err, kernel.ErrNotBridge) {
@@ -135,6 +136,25 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot change "+e.Interface)
 }
 
+// Renew gives an endpoint's interface the addresses that it is to have, those of before among them, and takes others off.
+func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
+	bridge, ok, err := d.host.Link(n.Bridge)
+	if err != nil || !ok {
+		return fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err))
+	}
+	want := inside(n, e)
+	want.Addresses = append(want.Addresses, e.Former...)
+	if err = ns.Readdress(want, e.MAC); err == nil {
+		d.announcer.Silence(e.ID)
+		d.announcer.Announce(ns, n, e)
+		err = d.putNeighbours(bridge.Index, e)
+	}
+	for _, p := range gone {
+		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))
+	}
+	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot renew "+e.Interface)
+}
+
 func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer}
 }
@@ -142,17 +162,17 @@ func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 // inside is how the endpoint's end in the container shall be.
 func inside(n network.Network, e network.Endpoint) kernel.Interface {
 	i := driver.Inside(e)
-	for _, p := range n.Pools { // the host's own address; a foreign gateway's MAC is not ours to know
+	for _, p := range n.AllPools() { // the host's own address; a foreign gateway's MAC is not ours to know
 		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) {
 			continue
 		}
-		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: network.MACOf(n.Pools[0].Gateway)})
+		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: n.BridgeMAC()})
 	}
 	return i
 }
 
 func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {
-	for _, p := range e.Addresses() {
+	for _, p := range e.All() {
 		if err := d.host.PutNeighbour(bridge, kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}); err != nil {
 			return err
 		}
@@ -162,7 +182,7 @@ func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {
 
 func (d *Driver) dropNeighbours(bridge int, e network.Endpoint) error {
 	var errs []error
-	for _, p := range e.Addresses() {
+	for _, p := range e.All() {
 		errs = append(errs, d.host.DeleteNeighbour(bridge, p.Addr()))
 	}
 	return errors.Join(errs...)

@@ -77,7 +77,7 @@ func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted
 	}
 	missing := map[string]kernel.Neighbour{}
 	for _, e := range wanted {
-		for _, p := range e.Addresses() {
+		for _, p := range e.All() {
 			missing[p.Addr().String()] = kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}
 		}
 	}
@@ -99,7 +99,7 @@ func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted
 }
 
 func inPools(n network.Network, h kernel.Neighbour) bool {
-	for _, p := range n.Pools {
+	for _, p := range n.AllPools() {
 		if p.Subnet.Contains(h.Addr) {
 			return true
 		}

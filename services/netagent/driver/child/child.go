@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 
@@ -176,6 +177,31 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 		return tooLong(n, parent)
 	}
 	return fault.Wrap(ns.Refit(e.Interface, e.Addresses(), n.MTU), fault.Internal, n.Subject(), "cannot change "+e.Interface)
+}
+
+// Renew gives an endpoint's interface the addresses that it is to have, those of before among them, and takes others off.
+func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
+	parent, ok, err := d.parent(n)
+	if err != nil || !ok {
+		return fault.New(fault.Unavailable, n.Subject(), "its parent interface "+n.Parent+" is not there", fault.WithCause(err))
+	}
+	want := driver.Inside(e)
+	want.Addresses = append(want.Addresses, e.Former...)
+	if want.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot renew "+e.Interface)
+	}
+	mac := e.MAC
+	if sharesMAC(n) {
+		mac = nil
+	}
+	if err = ns.Readdress(want, mac); err == nil {
+		d.announcer.Silence(e.ID)
+		d.announcer.Announce(ns, n, e)
+		err = d.lead(n, parent, e)
+	}
+	past := e
+	past.IPv4, past.IPv6, past.Former = netip.Prefix{}, netip.Prefix{}, gone
+	return fault.Wrap(errors.Join(err, d.forget(n, past)), fault.Internal, n.Subject(), "cannot renew "+e.Interface)
 }
 
 // Detach ends the host's way to an endpoint, and takes its interface away: it would be gone with its namespace, but that a process may

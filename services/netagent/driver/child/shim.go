@@ -88,7 +88,7 @@ func (d *Driver) lead(n network.Network, parent kernel.Link, e network.Endpoint)
 	if sharesMAC(n) {
 		e.MAC = parent.MAC // which may be another than when the endpoint was made
 	}
-	for _, to := range e.Addresses() {
+	for _, to := range e.All() {
 		var source kernel.Source
 		for _, a := range addrs {
 			if a.Addr().Is4() != to.Addr().Is4() {
@@ -113,7 +113,7 @@ func (d *Driver) forget(n network.Network, e network.Endpoint) error {
 	if err != nil || !ok {
 		return err
 	}
-	for _, to := range e.Addresses() {
+	for _, to := range e.All() {
 		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to.Addr()), d.host.DeleteNeighbour(shim.Index, to.Addr()))
 	}
 	return err

@@ -96,6 +96,39 @@ func (b *bench) refit() {
 	b.reaches(sb, addresses(peer)...)
 }
 
+// renew: an endpoint gets another address, beside the one that it has at first.
+func (b *bench) renew() {
+	peer, sb := b.container(10), b.container(11)
+	old, next := sb.Endpoints[0], b.endpoint(12)
+	next.ID, next.HostInterface, next.Former = old.ID, old.HostInterface, old.Addresses()
+	for _, e := range []network.Endpoint{next, next, old, next} { // asked again, and back
+		gone := old.Addresses()
+		if e.Former == nil {
+			gone = next.Addresses()
+		} else {
+			gone = nil
+		}
+		b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, e, gone) })
+		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
+	}
+	next.Former = nil
+	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, next, old.Addresses()) })
+	sb.Endpoints = []network.Endpoint{next}
+	b.sandboxes = []network.Sandbox{peer, sb}
+	b.reaches(peer, addresses(sb)...)
+	b.reaches(sb, append(addresses(peer), b.Others...)...)
+	if out := b.inside(sb, "ip", "addr"); strings.Contains(out, old.Addresses()[0].String()) {
+		b.Errorf("the old address is left: %s", out)
+	}
+	before := b.state()
+	if changes := b.begin(); len(changes) > 0 {
+		b.Errorf("the next start changes %v", changes)
+	}
+	if now := b.state(); now != before {
+		b.Errorf("after the start there is\n%s\nand was\n%s", now, before)
+	}
+}
+
 func (b *bench) restart() {
 	one, two := b.container(10), b.container(11)
 	before := b.state()

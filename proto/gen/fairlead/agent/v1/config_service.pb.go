@@ -238,7 +238,10 @@ func (x *Value) GetOrigin() string {
 type ReloadConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only tell what would change.
-	DryRun        bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// Give running containers of the default network new addresses if its subnet is another one, this once, whatever the key "renumber"
+	// says.
+	Renumber      bool `protobuf:"varint,2,opt,name=renumber,proto3" json:"renumber,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +279,13 @@ func (*ReloadConfigRequest) Descriptor() ([]byte, []int) {
 func (x *ReloadConfigRequest) GetDryRun() bool {
 	if x != nil {
 		return x.DryRun
+	}
+	return false
+}
+
+func (x *ReloadConfigRequest) GetRenumber() bool {
+	if x != nil {
+		return x.Renumber
 	}
 	return false
 }
@@ -425,9 +435,10 @@ const file_fairlead_agent_v1_config_service_proto_rawDesc = "" +
 	"reloadable\"3\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
-	"\x06origin\x18\x02 \x01(\tR\x06origin\".\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\"J\n" +
 	"\x13ReloadConfigRequest\x12\x17\n" +
-	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"g\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\x12\x1a\n" +
+	"\brenumber\x18\x02 \x01(\bR\brenumber\"g\n" +
 	"\x14ReloadConfigResponse\x123\n" +
 	"\achanges\x18\x01 \x03(\v2\x19.fairlead.agent.v1.ChangeR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"b\n" +

@@ -150,7 +150,9 @@ type NetworkNames struct {
 	// Case does not matter, and repeated ones count once.
 	Names []string `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty"`
 	// True if the network does not lead out of the host. A container that has no other is not served by the host's name servers.
-	Internal      bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
+	Internal bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
+	// The network's name servers, which are asked for a container that has none of its own, in place of the configured ones.
+	Servers       []string `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +220,13 @@ func (x *NetworkNames) GetInternal() bool {
 		return x.Internal
 	}
 	return false
+}
+
+func (x *NetworkNames) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
 }
 
 // PrivateAlias is a further name of another container, for this one alone (--link).
@@ -365,14 +374,15 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
 	"HostRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xa0\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xba\x01\n" +
 	"\fNetworkNames\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12!\n" +
 	"\fnetwork_name\x18\x02 \x01(\tR\vnetworkName\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x14\n" +
 	"\x05names\x18\x04 \x03(\tR\x05names\x12\x1a\n" +
-	"\binternal\x18\x05 \x01(\bR\binternal\"8\n" +
+	"\binternal\x18\x05 \x01(\bR\binternal\x12\x18\n" +
+	"\aservers\x18\x06 \x03(\tR\aservers\"8\n" +
 	"\fPrivateAlias\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xab\x01\n" +

@@ -234,8 +234,10 @@ type UpdateRequest struct {
 	Networks []*NetworkNames `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
 	// As in RegisterRequest.
 	PrivateAliases []*PrivateAlias `protobuf:"bytes,4,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// As in RegisterRequest; empty means that they are as they were.
+	HostGateways  []string `protobuf:"bytes,5,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateRequest) Reset() {
@@ -292,6 +294,13 @@ func (x *UpdateRequest) GetNetworks() []*NetworkNames {
 func (x *UpdateRequest) GetPrivateAliases() []*PrivateAlias {
 	if x != nil {
 		return x.PrivateAliases
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetHostGateways() []string {
+	if x != nil {
+		return x.HostGateways
 	}
 	return nil
 }
@@ -523,12 +532,13 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\bnetworks\x18\f \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
 	"\x0fprivate_aliases\x18\r \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\"D\n" +
 	"\x10RegisterResponse\x120\n" +
-	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xc6\x01\n" +
+	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xeb\x01\n" +
 	"\rUpdateRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x129\n" +
 	"\bnetworks\x18\x03 \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
-	"\x0fprivate_aliases\x18\x04 \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\"\x10\n" +
+	"\x0fprivate_aliases\x18\x04 \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\x12#\n" +
+	"\rhost_gateways\x18\x05 \x03(\tR\fhostGateways\"\x10\n" +
 	"\x0eUpdateResponse\"\x13\n" +
 	"\x11ListOwnersRequest\",\n" +
 	"\x12ListOwnersResponse\x12\x16\n" +

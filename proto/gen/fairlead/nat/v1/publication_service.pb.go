@@ -598,6 +598,89 @@ func (x *ReleaseRequest) GetOwner() string {
 	return ""
 }
 
+// CutFlowsRequest names addresses.
+type CutFlowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without prefix length.
+	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutFlowsRequest) Reset() {
+	*x = CutFlowsRequest{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutFlowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutFlowsRequest) ProtoMessage() {}
+
+func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutFlowsRequest.ProtoReflect.Descriptor instead.
+func (*CutFlowsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CutFlowsRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// CutFlowsResponse is empty.
+type CutFlowsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CutFlowsResponse) Reset() {
+	*x = CutFlowsResponse{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CutFlowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CutFlowsResponse) ProtoMessage() {}
+
+func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CutFlowsResponse.ProtoReflect.Descriptor instead.
+func (*CutFlowsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{11}
+}
+
 // ReleaseResponse is empty.
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -607,7 +690,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -619,7 +702,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -632,7 +715,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
 }
 
 var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
@@ -673,14 +756,18 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x18ListPublicationsResponse\x12@\n" +
 	"\fpublications\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PublicationR\fpublications\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\xbb\x03\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"/\n" +
+	"\x0fCutFlowsRequest\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x12\n" +
+	"\x10CutFlowsResponse\"\x11\n" +
+	"\x0fReleaseResponse2\x8c\x04\n" +
 	"\x12PublicationService\x12L\n" +
 	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
 	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12L\n" +
 	"\aExplain\x12\x1f.fairlead.nat.v1.ExplainRequest\x1a .fairlead.nat.v1.ExplainResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
-	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12O\n" +
+	"\bCutFlows\x12 .fairlead.nat.v1.CutFlowsRequest\x1a!.fairlead.nat.v1.CutFlowsResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_publication_service_proto_rawDescOnce sync.Once
@@ -694,7 +781,7 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
 	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
@@ -706,35 +793,39 @@ var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*ListPublicationsRequest)(nil),  // 7: fairlead.nat.v1.ListPublicationsRequest
 	(*ListPublicationsResponse)(nil), // 8: fairlead.nat.v1.ListPublicationsResponse
 	(*ReleaseRequest)(nil),           // 9: fairlead.nat.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),          // 10: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 11: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 12: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 13: fairlead.nat.v1.Binding
-	(Protocol)(0),                    // 14: fairlead.nat.v1.Protocol
-	(*Publication)(nil),              // 15: fairlead.nat.v1.Publication
+	(*CutFlowsRequest)(nil),          // 10: fairlead.nat.v1.CutFlowsRequest
+	(*CutFlowsResponse)(nil),         // 11: fairlead.nat.v1.CutFlowsResponse
+	(*ReleaseResponse)(nil),          // 12: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),              // 13: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),           // 14: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 15: fairlead.nat.v1.Binding
+	(Protocol)(0),                    // 16: fairlead.nat.v1.Protocol
+	(*Publication)(nil),              // 17: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
-	11, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	12, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	13, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	13, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
+	14, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	15, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
 	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
-	13, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	14, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
-	13, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
+	15, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	16, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
+	15, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
 	6,  // 7: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
-	15, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	17, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
 	0,  // 9: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
 	2,  // 10: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
 	4,  // 11: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
 	7,  // 12: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
 	9,  // 13: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	1,  // 14: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3,  // 15: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
-	5,  // 16: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
-	8,  // 17: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	10, // 18: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
+	10, // 14: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
+	1,  // 15: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3,  // 16: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
+	5,  // 17: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
+	8,  // 18: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	12, // 19: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	11, // 20: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
+	15, // [15:21] is the sub-list for method output_type
+	9,  // [9:15] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -752,7 +843,7 @@ func file_fairlead_nat_v1_publication_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_service_proto_rawDesc), len(file_fairlead_nat_v1_publication_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

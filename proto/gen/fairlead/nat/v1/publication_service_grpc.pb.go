@@ -24,6 +24,7 @@ const (
 	PublicationService_Explain_FullMethodName          = "/fairlead.nat.v1.PublicationService/Explain"
 	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
 	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
+	PublicationService_CutFlows_FullMethodName         = "/fairlead.nat.v1.PublicationService/CutFlows"
 )
 
 // PublicationServiceClient is the client API for PublicationService service.
@@ -47,6 +48,8 @@ type PublicationServiceClient interface {
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
+	CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error)
 }
 
 type publicationServiceClient struct {
@@ -107,6 +110,16 @@ func (c *publicationServiceClient) Release(ctx context.Context, in *ReleaseReque
 	return out, nil
 }
 
+func (c *publicationServiceClient) CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CutFlowsResponse)
+	err := c.cc.Invoke(ctx, PublicationService_CutFlows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PublicationServiceServer is the server API for PublicationService service.
 // All implementations must embed UnimplementedPublicationServiceServer
 // for forward compatibility.
@@ -128,6 +141,8 @@ type PublicationServiceServer interface {
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
+	CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error)
 	mustEmbedUnimplementedPublicationServiceServer()
 }
 
@@ -152,6 +167,9 @@ func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *
 }
 func (UnimplementedPublicationServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedPublicationServiceServer) CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CutFlows not implemented")
 }
 func (UnimplementedPublicationServiceServer) mustEmbedUnimplementedPublicationServiceServer() {}
 func (UnimplementedPublicationServiceServer) testEmbeddedByValue()                            {}
@@ -264,6 +282,24 @@ func _PublicationService_Release_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PublicationService_CutFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CutFlowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).CutFlows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_CutFlows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).CutFlows(ctx, req.(*CutFlowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PublicationService_ServiceDesc is the grpc.ServiceDesc for PublicationService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -290,6 +326,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _PublicationService_Release_Handler,
+		},
+		{
+			MethodName: "CutFlows",
+			Handler:    _PublicationService_CutFlows_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -120,7 +120,11 @@ type Network struct {
 	// The name of the network that its configuration was taken from; empty for most.
 	ConfigFrom string `protobuf:"bytes,19,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
 	// Who gives its containers addresses: "default", out of its pools, or "dhcp", the servers of the LAN that they are on.
-	IpamDriver    string `protobuf:"bytes,22,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
+	IpamDriver string `protobuf:"bytes,22,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
+	// The name servers that its containers' questions are passed on to, unless those have their own; empty means the configured ones.
+	Dns []string `protobuf:"bytes,20,rep,name=dns,proto3" json:"dns,omitempty"`
+	// Pools that it had before and that containers still have addresses of.
+	FormerPools   []*Pool `protobuf:"bytes,21,rep,name=former_pools,json=formerPools,proto3" json:"former_pools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,6 +299,20 @@ func (x *Network) GetIpamDriver() string {
 	return ""
 }
 
+func (x *Network) GetDns() []string {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
+}
+
+func (x *Network) GetFormerPools() []*Pool {
+	if x != nil {
+		return x.FormerPools
+	}
+	return nil
+}
+
 // Pool is one subnet of a network.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -407,7 +425,9 @@ type Sandbox struct {
 	// Its interfaces, in the order they were asked for: eth0, eth1, …
 	Endpoints []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// True after a Release that kept the namespace: there is lo only, until CreateSandbox plugs it in again.
-	Kept          bool `protobuf:"varint,5,opt,name=kept,proto3" json:"kept,omitempty"`
+	Kept bool `protobuf:"varint,5,opt,name=kept,proto3" json:"kept,omitempty"`
+	// True if a network was changed so that it is to have other addresses, and it has not followed yet: RenewSandbox, then SettleSandbox.
+	Behind        bool `protobuf:"varint,6,opt,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -477,6 +497,13 @@ func (x *Sandbox) GetKept() bool {
 	return false
 }
 
+func (x *Sandbox) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
+}
+
 // Endpoint is one attachment of a sandbox to a network.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -512,6 +539,8 @@ type Endpoint struct {
 	Internal bool `protobuf:"varint,15,opt,name=internal,proto3" json:"internal,omitempty"`
 	// The network's driver.
 	Driver string `protobuf:"bytes,16,opt,name=driver,proto3" json:"driver,omitempty"`
+	// The network's name servers.
+	DnsServers []string `protobuf:"bytes,17,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// What the LAN has granted, where addresses come from there; none for a family that it has granted nothing of at the moment.
 	Leases        []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -660,6 +689,13 @@ func (x *Endpoint) GetDriver() string {
 	return ""
 }
 
+func (x *Endpoint) GetDnsServers() []string {
+	if x != nil {
+		return x.DnsServers
+	}
+	return nil
+}
+
 func (x *Endpoint) GetLeases() []*Lease {
 	if x != nil {
 		return x.Leases
@@ -771,7 +807,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x06\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x06\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -801,7 +837,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\vconfig_from\x18\x13 \x01(\tR\n" +
 	"configFrom\x12\x1f\n" +
 	"\vipam_driver\x18\x16 \x01(\tR\n" +
-	"ipamDriver\x1a9\n" +
+	"ipamDriver\x12\x10\n" +
+	"\x03dns\x18\x14 \x03(\tR\x03dns\x12<\n" +
+	"\fformer_pools\x18\x15 \x03(\v2\x19.fairlead.network.v1.PoolR\vformerPools\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -818,14 +856,15 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x04free\x18\a \x01(\x04R\x04free\x1a?\n" +
 	"\x11AuxAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x01\n" +
 	"\aSandbox\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12\x1d\n" +
 	"\n" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
-	"\x04kept\x18\x05 \x01(\bR\x04kept\"\xca\x04\n" +
+	"\x04kept\x18\x05 \x01(\bR\x04kept\x12\x16\n" +
+	"\x06behind\x18\x06 \x01(\bR\x06behind\"\xeb\x04\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -845,7 +884,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\rfixed_address\x18\r \x01(\bR\ffixedAddress\x12!\n" +
 	"\fhost_binding\x18\x0e \x01(\tR\vhostBinding\x12\x1a\n" +
 	"\binternal\x18\x0f \x01(\bR\binternal\x12\x16\n" +
-	"\x06driver\x18\x10 \x01(\tR\x06driver\x122\n" +
+	"\x06driver\x18\x10 \x01(\tR\x06driver\x12\x1f\n" +
+	"\vdns_servers\x18\x11 \x03(\tR\n" +
+	"dnsServers\x122\n" +
 	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\"\xad\x02\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
@@ -892,19 +933,20 @@ var file_fairlead_network_v1_network_proto_depIdxs = []int32{
 	9,  // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
 	6,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
 	7,  // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
-	8,  // 4: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
-	0,  // 5: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
-	4,  // 6: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
-	5,  // 7: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
-	9,  // 8: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
-	9,  // 9: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
-	9,  // 10: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
-	9,  // 11: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	2,  // 4: fairlead.network.v1.Network.former_pools:type_name -> fairlead.network.v1.Pool
+	8,  // 5: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
+	0,  // 6: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
+	4,  // 7: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
+	5,  // 8: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
+	9,  // 9: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
+	9,  // 10: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
+	9,  // 11: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
+	9,  // 12: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }

@@ -151,7 +151,9 @@ type CreateNetworkRequest struct {
 	// The name of the network whose configuration to take; then nothing but name, id and driver may be given.
 	ConfigFrom string `protobuf:"bytes,11,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
 	// Who gives containers addresses: empty or "default" for netagent, "dhcp" for the servers of the LAN that they are on.
-	IpamDriver    string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
+	IpamDriver string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
+	// The name servers that its containers' questions are passed on to, in place of the configured ones.
+	Dns           []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,6 +270,13 @@ func (x *CreateNetworkRequest) GetIpamDriver() string {
 		return x.IpamDriver
 	}
 	return ""
+}
+
+func (x *CreateNetworkRequest) GetDns() []string {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
 }
 
 // PoolSpec asks for one subnet.
@@ -397,10 +406,17 @@ type EditNetworkRequest struct {
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// The MTU in bytes of its links, those of running containers too.
 	Mtu *uint32 `protobuf:"varint,2,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
-	// Larger subnets in CIDR form, each in the place of one that lies in it.
+	// Subnets in CIDR form: each in the place of one that lies in it; with `ipv6` the one to add; with `renumber` any other.
 	Subnets []string `protobuf:"bytes,3,rep,name=subnets,proto3" json:"subnets,omitempty"`
 	// Labels to write on it; one with an empty value is taken off.
-	Labels        map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Other name servers.
+	Dns *NameServers `protobuf:"bytes,5,opt,name=dns,proto3" json:"dns,omitempty"`
+	// True to add IPv6: running containers get an address each. Without a subnet of that family in `subnets` one is chosen.
+	Ipv6 bool `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
+	// True to let `subnets` be other ones than those that are there: running containers get new addresses, one after the other. Without
+	// `subnets` new ones are chosen in the place of those that a route of the host overlaps.
+	Renumber      bool `protobuf:"varint,7,opt,name=renumber,proto3" json:"renumber,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -463,6 +479,165 @@ func (x *EditNetworkRequest) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *EditNetworkRequest) GetDns() *NameServers {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
+}
+
+func (x *EditNetworkRequest) GetIpv6() bool {
+	if x != nil {
+		return x.Ipv6
+	}
+	return false
+}
+
+func (x *EditNetworkRequest) GetRenumber() bool {
+	if x != nil {
+		return x.Renumber
+	}
+	return false
+}
+
+// NameServers are addresses of name servers.
+type NameServers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which they are asked; empty takes them off.
+	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameServers) Reset() {
+	*x = NameServers{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameServers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameServers) ProtoMessage() {}
+
+func (x *NameServers) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameServers.ProtoReflect.Descriptor instead.
+func (*NameServers) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NameServers) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// AwaitNetworkRequest names one network.
+type AwaitNetworkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in GetNetworkRequest.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitNetworkRequest) Reset() {
+	*x = AwaitNetworkRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitNetworkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitNetworkRequest) ProtoMessage() {}
+
+func (x *AwaitNetworkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitNetworkRequest.ProtoReflect.Descriptor instead.
+func (*AwaitNetworkRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AwaitNetworkRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// AwaitNetworkResponse tells what has become of it.
+type AwaitNetworkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The network.
+	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitNetworkResponse) Reset() {
+	*x = AwaitNetworkResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitNetworkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitNetworkResponse) ProtoMessage() {}
+
+func (x *AwaitNetworkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitNetworkResponse.ProtoReflect.Descriptor instead.
+func (*AwaitNetworkResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AwaitNetworkResponse) GetNetwork() *Network {
+	if x != nil {
+		return x.Network
+	}
+	return nil
+}
+
 // EditNetworkResponse tells what has become of it.
 type EditNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -474,7 +649,7 @@ type EditNetworkResponse struct {
 
 func (x *EditNetworkResponse) Reset() {
 	*x = EditNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +661,7 @@ func (x *EditNetworkResponse) String() string {
 func (*EditNetworkResponse) ProtoMessage() {}
 
 func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +674,7 @@ func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditNetworkResponse.ProtoReflect.Descriptor instead.
 func (*EditNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EditNetworkResponse) GetNetwork() *Network {
@@ -520,7 +695,7 @@ type DeleteNetworkRequest struct {
 
 func (x *DeleteNetworkRequest) Reset() {
 	*x = DeleteNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +707,7 @@ func (x *DeleteNetworkRequest) String() string {
 func (*DeleteNetworkRequest) ProtoMessage() {}
 
 func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +720,7 @@ func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteNetworkRequest) GetReference() string {
@@ -566,7 +741,7 @@ type DeleteNetworkResponse struct {
 
 func (x *DeleteNetworkResponse) Reset() {
 	*x = DeleteNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +753,7 @@ func (x *DeleteNetworkResponse) String() string {
 func (*DeleteNetworkResponse) ProtoMessage() {}
 
 func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +766,7 @@ func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteNetworkResponse) GetId() string {
@@ -610,7 +785,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +797,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +810,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ListNetworksResponse holds them.
@@ -649,7 +824,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +836,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +849,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -695,7 +870,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +882,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +895,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetNetworkRequest) GetReference() string {
@@ -741,7 +916,7 @@ type GetNetworkResponse struct {
 
 func (x *GetNetworkResponse) Reset() {
 	*x = GetNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +928,7 @@ func (x *GetNetworkResponse) String() string {
 func (*GetNetworkResponse) ProtoMessage() {}
 
 func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +941,7 @@ func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*GetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetNetworkResponse) GetNetwork() *Network {
@@ -785,7 +960,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +972,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +985,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{16}
 }
 
 // DiagnoseResponse holds what was found.
@@ -824,7 +999,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +1011,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +1024,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*v11.Finding {
@@ -868,7 +1043,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xe2\x04\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xf4\x04\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -885,7 +1060,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\vconfig_from\x18\v \x01(\tR\n" +
 	"configFrom\x12\x1f\n" +
 	"\vipam_driver\x18\x0f \x01(\tR\n" +
-	"ipamDriver\x1a9\n" +
+	"ipamDriver\x12\x10\n" +
+	"\x03dns\x18\f \x03(\tR\x03dns\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -903,16 +1079,25 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xf3\x01\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xd7\x02\n" +
 	"\x12EditNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x15\n" +
 	"\x03mtu\x18\x02 \x01(\rH\x00R\x03mtu\x88\x01\x01\x12\x18\n" +
 	"\asubnets\x18\x03 \x03(\tR\asubnets\x12K\n" +
-	"\x06labels\x18\x04 \x03(\v23.fairlead.network.v1.EditNetworkRequest.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x04 \x03(\v23.fairlead.network.v1.EditNetworkRequest.LabelsEntryR\x06labels\x122\n" +
+	"\x03dns\x18\x05 \x01(\v2 .fairlead.network.v1.NameServersR\x03dns\x12\x12\n" +
+	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x12\x1a\n" +
+	"\brenumber\x18\a \x01(\bR\brenumber\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04_mtu\"M\n" +
+	"\x04_mtu\"+\n" +
+	"\vNameServers\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"3\n" +
+	"\x13AwaitNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"N\n" +
+	"\x14AwaitNetworkResponse\x126\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"M\n" +
 	"\x13EditNetworkResponse\x126\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"4\n" +
 	"\x14DeleteNetworkRequest\x12\x1c\n" +
@@ -928,11 +1113,12 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xc3\x05\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xa8\x06\n" +
 	"\x0eNetworkService\x12W\n" +
 	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
 	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
-	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12f\n" +
+	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12c\n" +
+	"\fAwaitNetwork\x12(.fairlead.network.v1.AwaitNetworkRequest\x1a).fairlead.network.v1.AwaitNetworkResponse\x12f\n" +
 	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
 	"\n" +
@@ -951,7 +1137,7 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),    // 0: fairlead.network.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 1: fairlead.network.v1.WatchEventsResponse
@@ -959,57 +1145,64 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*PoolSpec)(nil),              // 3: fairlead.network.v1.PoolSpec
 	(*CreateNetworkResponse)(nil), // 4: fairlead.network.v1.CreateNetworkResponse
 	(*EditNetworkRequest)(nil),    // 5: fairlead.network.v1.EditNetworkRequest
-	(*EditNetworkResponse)(nil),   // 6: fairlead.network.v1.EditNetworkResponse
-	(*DeleteNetworkRequest)(nil),  // 7: fairlead.network.v1.DeleteNetworkRequest
-	(*DeleteNetworkResponse)(nil), // 8: fairlead.network.v1.DeleteNetworkResponse
-	(*ListNetworksRequest)(nil),   // 9: fairlead.network.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 10: fairlead.network.v1.ListNetworksResponse
-	(*GetNetworkRequest)(nil),     // 11: fairlead.network.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),    // 12: fairlead.network.v1.GetNetworkResponse
-	(*DiagnoseRequest)(nil),       // 13: fairlead.network.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 14: fairlead.network.v1.DiagnoseResponse
-	nil,                           // 15: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 16: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 17: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 18: fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 20: fairlead.event.v1.Event
-	(*Network)(nil),               // 21: fairlead.network.v1.Network
-	(*v11.Finding)(nil),           // 22: fairlead.host.v1.Finding
+	(*NameServers)(nil),           // 6: fairlead.network.v1.NameServers
+	(*AwaitNetworkRequest)(nil),   // 7: fairlead.network.v1.AwaitNetworkRequest
+	(*AwaitNetworkResponse)(nil),  // 8: fairlead.network.v1.AwaitNetworkResponse
+	(*EditNetworkResponse)(nil),   // 9: fairlead.network.v1.EditNetworkResponse
+	(*DeleteNetworkRequest)(nil),  // 10: fairlead.network.v1.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil), // 11: fairlead.network.v1.DeleteNetworkResponse
+	(*ListNetworksRequest)(nil),   // 12: fairlead.network.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 13: fairlead.network.v1.ListNetworksResponse
+	(*GetNetworkRequest)(nil),     // 14: fairlead.network.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),    // 15: fairlead.network.v1.GetNetworkResponse
+	(*DiagnoseRequest)(nil),       // 16: fairlead.network.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 17: fairlead.network.v1.DiagnoseResponse
+	nil,                           // 18: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 19: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 20: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 21: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 23: fairlead.event.v1.Event
+	(*Network)(nil),               // 24: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 25: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	19, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	19, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	20, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	22, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	22, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	23, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	3,  // 3: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	15, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	16, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	17, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	21, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	18, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	21, // 9: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	21, // 10: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	21, // 11: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	22, // 12: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	13, // 13: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	2,  // 14: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 15: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
-	7,  // 16: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	9,  // 17: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	11, // 18: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	0,  // 19: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
-	14, // 20: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	4,  // 21: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	6,  // 22: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
-	8,  // 23: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	10, // 24: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	12, // 25: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	1,  // 26: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
-	20, // [20:27] is the sub-list for method output_type
-	13, // [13:20] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	18, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	19, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	20, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	24, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	21, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	6,  // 9: fairlead.network.v1.EditNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
+	24, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	24, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	24, // 12: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	24, // 13: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	25, // 14: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	16, // 15: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	2,  // 16: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 17: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
+	7,  // 18: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
+	10, // 19: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	12, // 20: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	14, // 21: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 22: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	17, // 23: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	4,  // 24: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	9,  // 25: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
+	8,  // 26: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
+	11, // 27: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	13, // 28: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	15, // 29: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 30: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -1026,7 +1219,7 @@ func file_fairlead_network_v1_network_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const (
 	NetworkService_Diagnose_FullMethodName      = "/fairlead.network.v1.NetworkService/Diagnose"
 	NetworkService_CreateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/CreateNetwork"
 	NetworkService_EditNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/EditNetwork"
+	NetworkService_AwaitNetwork_FullMethodName  = "/fairlead.network.v1.NetworkService/AwaitNetwork"
 	NetworkService_DeleteNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/DeleteNetwork"
 	NetworkService_ListNetworks_FullMethodName  = "/fairlead.network.v1.NetworkService/ListNetworks"
 	NetworkService_GetNetwork_FullMethodName    = "/fairlead.network.v1.NetworkService/GetNetwork"
@@ -40,10 +41,13 @@ type NetworkServiceClient interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
-	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost. If it fails, all is
-	// as before. PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap
-	// another network's.
+	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
+	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; AwaitNetwork tells when all have.
+	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
 	EditNetwork(ctx context.Context, in *EditNetworkRequest, opts ...grpc.CallOption) (*EditNetworkResponse, error)
+	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
+	// if some have not within half a minute; they go on to.
+	AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
 	// ListNetworks answers all networks, by name.
@@ -87,6 +91,16 @@ func (c *networkServiceClient) EditNetwork(ctx context.Context, in *EditNetworkR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(EditNetworkResponse)
 	err := c.cc.Invoke(ctx, NetworkService_EditNetwork_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *networkServiceClient) AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitNetworkResponse)
+	err := c.cc.Invoke(ctx, NetworkService_AwaitNetwork_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -154,10 +168,13 @@ type NetworkServiceServer interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
-	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost. If it fails, all is
-	// as before. PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap
-	// another network's.
+	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
+	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; AwaitNetwork tells when all have.
+	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
 	EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error)
+	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
+	// if some have not within half a minute; they go on to.
+	AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
 	// ListNetworks answers all networks, by name.
@@ -185,6 +202,9 @@ func (UnimplementedNetworkServiceServer) CreateNetwork(context.Context, *CreateN
 }
 func (UnimplementedNetworkServiceServer) EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method EditNetwork not implemented")
+}
+func (UnimplementedNetworkServiceServer) AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitNetwork not implemented")
 }
 func (UnimplementedNetworkServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
@@ -273,6 +293,24 @@ func _NetworkService_EditNetwork_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NetworkService_AwaitNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitNetworkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).AwaitNetwork(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_AwaitNetwork_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).AwaitNetwork(ctx, req.(*AwaitNetworkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NetworkService_DeleteNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteNetworkRequest)
 	if err := dec(in); err != nil {
@@ -356,6 +394,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "EditNetwork",
 			Handler:    _NetworkService_EditNetwork_Handler,
+		},
+		{
+			MethodName: "AwaitNetwork",
+			Handler:    _NetworkService_AwaitNetwork_Handler,
 		},
 		{
 			MethodName: "DeleteNetwork",

@@ -626,6 +626,264 @@ func (x *ListSandboxesResponse) GetSandboxes() []*Sandbox {
 	return nil
 }
 
+// WatchSandboxesRequest is empty.
+type WatchSandboxesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSandboxesRequest) Reset() {
+	*x = WatchSandboxesRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSandboxesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSandboxesRequest) ProtoMessage() {}
+
+func (x *WatchSandboxesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSandboxesRequest.ProtoReflect.Descriptor instead.
+func (*WatchSandboxesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
+}
+
+// WatchSandboxesResponse is empty: look again.
+type WatchSandboxesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchSandboxesResponse) Reset() {
+	*x = WatchSandboxesResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchSandboxesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchSandboxesResponse) ProtoMessage() {}
+
+func (x *WatchSandboxesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchSandboxesResponse.ProtoReflect.Descriptor instead.
+func (*WatchSandboxesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
+}
+
+// RenewSandboxRequest names an owner.
+type RenewSandboxRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSandboxRequest) Reset() {
+	*x = RenewSandboxRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSandboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSandboxRequest) ProtoMessage() {}
+
+func (x *RenewSandboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSandboxRequest.ProtoReflect.Descriptor instead.
+func (*RenewSandboxRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RenewSandboxRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// RenewSandboxResponse holds the whole sandbox.
+type RenewSandboxResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewSandboxResponse) Reset() {
+	*x = RenewSandboxResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewSandboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewSandboxResponse) ProtoMessage() {}
+
+func (x *RenewSandboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewSandboxResponse.ProtoReflect.Descriptor instead.
+func (*RenewSandboxResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RenewSandboxResponse) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+// SettleSandboxRequest names an owner.
+type SettleSandboxRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container's UID.
+	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleSandboxRequest) Reset() {
+	*x = SettleSandboxRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleSandboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleSandboxRequest) ProtoMessage() {}
+
+func (x *SettleSandboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleSandboxRequest.ProtoReflect.Descriptor instead.
+func (*SettleSandboxRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SettleSandboxRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// SettleSandboxResponse tells what was taken away.
+type SettleSandboxResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The addresses, without prefix length, that nobody has any more.
+	Gone          []string `protobuf:"bytes,1,rep,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleSandboxResponse) Reset() {
+	*x = SettleSandboxResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleSandboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleSandboxResponse) ProtoMessage() {}
+
+func (x *SettleSandboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleSandboxResponse.ProtoReflect.Descriptor instead.
+func (*SettleSandboxResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SettleSandboxResponse) GetGone() []string {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
 // ReleaseRequest names the owner to forget.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -642,7 +900,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +912,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +925,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -704,7 +962,7 @@ type ReserveAddressesRequest struct {
 
 func (x *ReserveAddressesRequest) Reset() {
 	*x = ReserveAddressesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +974,7 @@ func (x *ReserveAddressesRequest) String() string {
 func (*ReserveAddressesRequest) ProtoMessage() {}
 
 func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +987,7 @@ func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReserveAddressesRequest) GetOwner() string {
@@ -755,7 +1013,7 @@ type ReserveAddressesResponse struct {
 
 func (x *ReserveAddressesResponse) Reset() {
 	*x = ReserveAddressesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +1025,7 @@ func (x *ReserveAddressesResponse) String() string {
 func (*ReserveAddressesResponse) ProtoMessage() {}
 
 func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +1038,7 @@ func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{19}
 }
 
 // ReleaseResponse is empty.
@@ -792,7 +1050,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +1062,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +1075,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{20}
 }
 
 var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
@@ -859,7 +1117,17 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"\x16\n" +
 	"\x14ListSandboxesRequest\"S\n" +
 	"\x15ListSandboxesResponse\x12:\n" +
-	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"t\n" +
+	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"\x17\n" +
+	"\x15WatchSandboxesRequest\"\x18\n" +
+	"\x16WatchSandboxesResponse\"+\n" +
+	"\x13RenewSandboxRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"N\n" +
+	"\x14RenewSandboxResponse\x126\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\",\n" +
+	"\x14SettleSandboxRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"+\n" +
+	"\x15SettleSandboxResponse\x12\x12\n" +
+	"\x04gone\x18\x01 \x03(\tR\x04gone\"t\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12%\n" +
 	"\x0ekeep_namespace\x18\x02 \x01(\bR\rkeepNamespace\x12%\n" +
@@ -868,7 +1136,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
 	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
 	"\x18ReserveAddressesResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xeb\x05\n" +
+	"\x0fReleaseResponse2\xa5\b\n" +
 	"\x0eSandboxService\x12f\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\x12]\n" +
 	"\n" +
@@ -876,7 +1144,10 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\x12l\n" +
 	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\x12u\n" +
 	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12o\n" +
-	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\x12T\n" +
+	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\x12k\n" +
+	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse0\x01\x12c\n" +
+	"\fRenewSandbox\x12(.fairlead.network.v1.RenewSandboxRequest\x1a).fairlead.network.v1.RenewSandboxResponse\x12f\n" +
+	"\rSettleSandbox\x12).fairlead.network.v1.SettleSandboxRequest\x1a*.fairlead.network.v1.SettleSandboxResponse\x12T\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -891,7 +1162,7 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*CreateSandboxRequest)(nil),       // 0: fairlead.network.v1.CreateSandboxRequest
 	(*EndpointSpec)(nil),               // 1: fairlead.network.v1.EndpointSpec
@@ -904,42 +1175,55 @@ var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*GetSandboxResponse)(nil),         // 8: fairlead.network.v1.GetSandboxResponse
 	(*ListSandboxesRequest)(nil),       // 9: fairlead.network.v1.ListSandboxesRequest
 	(*ListSandboxesResponse)(nil),      // 10: fairlead.network.v1.ListSandboxesResponse
-	(*ReleaseRequest)(nil),             // 11: fairlead.network.v1.ReleaseRequest
-	(*ReserveAddressesRequest)(nil),    // 12: fairlead.network.v1.ReserveAddressesRequest
-	(*ReserveAddressesResponse)(nil),   // 13: fairlead.network.v1.ReserveAddressesResponse
-	(*ReleaseResponse)(nil),            // 14: fairlead.network.v1.ReleaseResponse
-	(SandboxMode)(0),                   // 15: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),                    // 16: fairlead.network.v1.Sandbox
+	(*WatchSandboxesRequest)(nil),      // 11: fairlead.network.v1.WatchSandboxesRequest
+	(*WatchSandboxesResponse)(nil),     // 12: fairlead.network.v1.WatchSandboxesResponse
+	(*RenewSandboxRequest)(nil),        // 13: fairlead.network.v1.RenewSandboxRequest
+	(*RenewSandboxResponse)(nil),       // 14: fairlead.network.v1.RenewSandboxResponse
+	(*SettleSandboxRequest)(nil),       // 15: fairlead.network.v1.SettleSandboxRequest
+	(*SettleSandboxResponse)(nil),      // 16: fairlead.network.v1.SettleSandboxResponse
+	(*ReleaseRequest)(nil),             // 17: fairlead.network.v1.ReleaseRequest
+	(*ReserveAddressesRequest)(nil),    // 18: fairlead.network.v1.ReserveAddressesRequest
+	(*ReserveAddressesResponse)(nil),   // 19: fairlead.network.v1.ReserveAddressesResponse
+	(*ReleaseResponse)(nil),            // 20: fairlead.network.v1.ReleaseResponse
+	(SandboxMode)(0),                   // 21: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                    // 22: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
-	15, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
+	21, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
 	1,  // 1: fairlead.network.v1.CreateSandboxRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
 	1,  // 2: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
-	16, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	16, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	16, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	16, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	16, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	1,  // 8: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
-	0,  // 9: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
-	7,  // 10: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
-	9,  // 11: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
-	2,  // 12: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
-	4,  // 13: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
-	12, // 14: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
-	11, // 15: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
-	6,  // 16: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
-	8,  // 17: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
-	10, // 18: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
-	3,  // 19: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
-	5,  // 20: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
-	13, // 21: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
-	14, // 22: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	22, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	22, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	22, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	22, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	22, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
+	22, // 8: fairlead.network.v1.RenewSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	1,  // 9: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
+	0,  // 10: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
+	7,  // 11: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
+	9,  // 12: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
+	2,  // 13: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
+	4,  // 14: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
+	18, // 15: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
+	11, // 16: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
+	13, // 17: fairlead.network.v1.SandboxService.RenewSandbox:input_type -> fairlead.network.v1.RenewSandboxRequest
+	15, // 18: fairlead.network.v1.SandboxService.SettleSandbox:input_type -> fairlead.network.v1.SettleSandboxRequest
+	17, // 19: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
+	6,  // 20: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
+	8,  // 21: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
+	10, // 22: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
+	3,  // 23: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
+	5,  // 24: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
+	19, // 25: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
+	12, // 26: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
+	14, // 27: fairlead.network.v1.SandboxService.RenewSandbox:output_type -> fairlead.network.v1.RenewSandboxResponse
+	16, // 28: fairlead.network.v1.SandboxService.SettleSandbox:output_type -> fairlead.network.v1.SettleSandboxResponse
+	20, // 29: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
+	20, // [20:30] is the sub-list for method output_type
+	10, // [10:20] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_sandbox_service_proto_init() }
@@ -954,7 +1238,7 @@ func file_fairlead_network_v1_sandbox_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_sandbox_service_proto_rawDesc), len(file_fairlead_network_v1_sandbox_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,9 @@ const (
 	SandboxService_ConnectEndpoint_FullMethodName    = "/fairlead.network.v1.SandboxService/ConnectEndpoint"
 	SandboxService_DisconnectEndpoint_FullMethodName = "/fairlead.network.v1.SandboxService/DisconnectEndpoint"
 	SandboxService_ReserveAddresses_FullMethodName   = "/fairlead.network.v1.SandboxService/ReserveAddresses"
+	SandboxService_WatchSandboxes_FullMethodName     = "/fairlead.network.v1.SandboxService/WatchSandboxes"
+	SandboxService_RenewSandbox_FullMethodName       = "/fairlead.network.v1.SandboxService/RenewSandbox"
+	SandboxService_SettleSandbox_FullMethodName      = "/fairlead.network.v1.SandboxService/SettleSandbox"
 	SandboxService_Release_FullMethodName            = "/fairlead.network.v1.SandboxService/Release"
 )
 
@@ -55,6 +58,13 @@ type SandboxServiceClient interface {
 	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
 	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
 	ReserveAddresses(ctx context.Context, in *ReserveAddressesRequest, opts ...grpc.CallOption) (*ReserveAddressesResponse, error)
+	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
+	WatchSandboxes(ctx context.Context, in *WatchSandboxesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSandboxesResponse], error)
+	// RenewSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
+	// SettleSandbox, and packets to them still arrive. Asked again it answers the same.
+	RenewSandbox(ctx context.Context, in *RenewSandboxRequest, opts ...grpc.CallOption) (*RenewSandboxResponse, error)
+	// SettleSandbox takes the addresses away that RenewSandbox has replaced. No error if there are none.
+	SettleSandbox(ctx context.Context, in *SettleSandboxRequest, opts ...grpc.CallOption) (*SettleSandboxResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -128,6 +138,45 @@ func (c *sandboxServiceClient) ReserveAddresses(ctx context.Context, in *Reserve
 	return out, nil
 }
 
+func (c *sandboxServiceClient) WatchSandboxes(ctx context.Context, in *WatchSandboxesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSandboxesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SandboxService_ServiceDesc.Streams[0], SandboxService_WatchSandboxes_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchSandboxesRequest, WatchSandboxesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SandboxService_WatchSandboxesClient = grpc.ServerStreamingClient[WatchSandboxesResponse]
+
+func (c *sandboxServiceClient) RenewSandbox(ctx context.Context, in *RenewSandboxRequest, opts ...grpc.CallOption) (*RenewSandboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewSandboxResponse)
+	err := c.cc.Invoke(ctx, SandboxService_RenewSandbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sandboxServiceClient) SettleSandbox(ctx context.Context, in *SettleSandboxRequest, opts ...grpc.CallOption) (*SettleSandboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SettleSandboxResponse)
+	err := c.cc.Invoke(ctx, SandboxService_SettleSandbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -165,6 +214,13 @@ type SandboxServiceServer interface {
 	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
 	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
 	ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error)
+	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
+	WatchSandboxes(*WatchSandboxesRequest, grpc.ServerStreamingServer[WatchSandboxesResponse]) error
+	// RenewSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
+	// SettleSandbox, and packets to them still arrive. Asked again it answers the same.
+	RenewSandbox(context.Context, *RenewSandboxRequest) (*RenewSandboxResponse, error)
+	// SettleSandbox takes the addresses away that RenewSandbox has replaced. No error if there are none.
+	SettleSandbox(context.Context, *SettleSandboxRequest) (*SettleSandboxResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -195,6 +251,15 @@ func (UnimplementedSandboxServiceServer) DisconnectEndpoint(context.Context, *Di
 }
 func (UnimplementedSandboxServiceServer) ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReserveAddresses not implemented")
+}
+func (UnimplementedSandboxServiceServer) WatchSandboxes(*WatchSandboxesRequest, grpc.ServerStreamingServer[WatchSandboxesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchSandboxes not implemented")
+}
+func (UnimplementedSandboxServiceServer) RenewSandbox(context.Context, *RenewSandboxRequest) (*RenewSandboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewSandbox not implemented")
+}
+func (UnimplementedSandboxServiceServer) SettleSandbox(context.Context, *SettleSandboxRequest) (*SettleSandboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SettleSandbox not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -328,6 +393,53 @@ func _SandboxService_ReserveAddresses_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SandboxService_WatchSandboxes_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchSandboxesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SandboxServiceServer).WatchSandboxes(m, &grpc.GenericServerStream[WatchSandboxesRequest, WatchSandboxesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SandboxService_WatchSandboxesServer = grpc.ServerStreamingServer[WatchSandboxesResponse]
+
+func _SandboxService_RenewSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewSandboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).RenewSandbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_RenewSandbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).RenewSandbox(ctx, req.(*RenewSandboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SandboxService_SettleSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SettleSandboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).SettleSandbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_SettleSandbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).SettleSandbox(ctx, req.(*SettleSandboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SandboxService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -378,10 +490,24 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SandboxService_ReserveAddresses_Handler,
 		},
 		{
+			MethodName: "RenewSandbox",
+			Handler:    _SandboxService_RenewSandbox_Handler,
+		},
+		{
+			MethodName: "SettleSandbox",
+			Handler:    _SandboxService_SettleSandbox_Handler,
+		},
+		{
 			MethodName: "Release",
 			Handler:    _SandboxService_Release_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchSandboxes",
+			Handler:       _SandboxService_WatchSandboxes_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "fairlead/network/v1/sandbox_service.proto",
 }

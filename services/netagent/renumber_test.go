@@ -1,0 +1,342 @@
+package netagent
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+func (a *agent) edit(ref string, e network.Edit) network.Network {
+	a.t.Helper()
+	n, err := a.networks.Edit(context.Background(), ref, e)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+// moveTo is an edit that renumbers.
+func moveTo(subnet string) network.Edit {
+	return network.Edit{Renumber: true, Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}
+}
+
+func (a *agent) renew(sb network.Sandbox) network.Sandbox {
+	a.t.Helper()
+	after, err := a.sandboxes.Renew(context.Background(), sb.Owner)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return after
+}
+
+func (a *agent) settle(sb network.Sandbox) string {
+	a.t.Helper()
+	gone, err := a.sandboxes.Settle(context.Background(), sb.Owner)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	var out []string
+	for _, g := range gone {
+		out = append(out, g.String())
+	}
+	return strings.Join(out, " ")
+}
+
+func (a *agent) hasNot(what, text, part string) {
+	a.t.Helper()
+	if strings.Contains(text, part) {
+		a.t.Errorf("%s still has %q:\n%s", what, part, text)
+	}
+}
+
+func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
+	a := newHost(t).run()
+	want := given("n1", "10.1.0.0/24")
+	want.Pools[0].Aux = map[string]netip.Addr{"printer": netip.MustParseAddr("10.1.0.9")}
+	n := a.network(want)
+	fixed := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}))
+	plain := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	rests := id.New() // it has asked for an address, and does not run
+	if err := a.sandboxes.Reserve(context.Background(), rests, []network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}}); err != nil {
+		t.Fatal(err)
+	}
+	a.edit("n1", moveTo("10.2.0.0/25"))
+
+	// Nobody has moved yet, and all works.
+	a.mustReach(plain.NetnsPath, "10.1.0.77")
+	a.mustReach(plain.NetnsPath, "10.2.0.1")
+	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/24", "10.2.0.1/25", "02:42:0a:01:00:01")
+	puts := a.guard.Puts()
+	if last := puts[len(puts)-1].GetSubnets(); strings.Join(last, " ") != "10.2.0.0/25 10.1.0.0/24" {
+		t.Errorf("guarded %v", last)
+	}
+	if fresh := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(fresh) != "10.2.0.3" && a.address(fresh) != "10.2.0.2" {
+		t.Errorf("a new one has %s", a.address(fresh))
+	} else {
+		a.mustReach(fresh.NetnsPath, "10.1.0.77")
+		a.release(fresh)
+	}
+
+	// One moves: it has both addresses until it settles.
+	now := a.renew(fixed)
+	if got := a.address(now); got != "10.2.0.77" {
+		t.Fatalf("renewed %s", got)
+	}
+	has(t, "eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.2.0.77/25", "10.1.0.77/24", "02:42:0a:02:00:4d")
+	if r := a.defaultRoute(fixed); r != "default via 10.2.0.1 dev eth0" {
+		t.Errorf("route %q", r)
+	}
+	a.mustReach(a.ns.Path(), "10.1.0.77")
+	a.mustReach(a.ns.Path(), "10.2.0.77")
+	a.mustReach(plain.NetnsPath, "10.2.0.77")
+	if again := a.renew(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.Behind(again) {
+		t.Errorf("renewed again %+v", again)
+	}
+	if gone := a.settle(fixed); gone != "10.1.0.77" {
+		t.Errorf("settled, without %s", gone)
+	}
+	a.hasNot("eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.1.0.77")
+	a.hasNot("the host", a.ns.Run("ip", "neigh", "show", "dev", n.Bridge), "10.1.0.77")
+	a.mustReach(fixed.NetnsPath, "10.1.0.2") // by way of the host
+	if got := a.store.Reservation(rests); len(got.Addresses) != 1 || got.Addresses[0].Address.String() != "10.2.0.5" {
+		t.Errorf("reserved %+v", got)
+	}
+	if sb := a.create(on(rests, network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")})); a.address(sb) != "10.2.0.5" {
+		t.Errorf("who asks for the old number has %s", a.address(sb))
+	}
+
+	// The other one moves too, and nothing of the old subnet is left.
+	plain = a.renew(plain)
+	a.settle(plain)
+	if after, err := a.networks.Await(context.Background(), "n1"); err != nil || len(after.Former) > 0 || after.Moving {
+		t.Errorf("in the end %+v, %v", after, err)
+	}
+	a.hasNot("the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1")
+	a.mustReach(plain.NetnsPath, "10.2.0.77")
+	a.mustReach(a.ns.Path(), "10.2.0.2")
+	puts = a.guard.Puts()
+	if last := puts[len(puts)-1].GetSubnets(); strings.Join(last, " ") != "10.2.0.0/25" {
+		t.Errorf("guarded %v", last)
+	}
+	got, _ := a.networks.Find("n1")
+	if p := got.Pools[0]; p.Aux["printer"].String() != "10.2.0.9" {
+		t.Errorf("pool %+v", p)
+	}
+	if c := a.networks.Counts(got)[0]; c.Used != 4+3 { // the ends, the gateway, the printer and the three containers
+		t.Errorf("counted %+v", c)
+	}
+}
+
+func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	a.network(given("n1", "10.1.0.0/24"))
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	a.edit("n1", moveTo("10.2.0.0/24"))
+	a.renew(sb)
+	a.stop()
+	// Killed after it was remembered, before the kernel heard of it.
+	h.in(sb, "ip", "addr", "del", "10.2.0.2/24", "dev", "eth0")
+	h.in(sb, "ip", "link", "set", "eth0", "address", "02:42:0a:01:00:02")
+	h.in(sb, "ip", "route", "replace", "default", "via", "10.1.0.1")
+	b := h.run()
+	if all := b.sandboxes.List(); len(all) != 1 || !b.sandboxes.Behind(all[0]) {
+		t.Fatalf("after the crash %+v", all)
+	}
+	b.mustReach(b.ns.Path(), "10.1.0.2")
+	b.renew(sb)
+	b.mustReach(b.ns.Path(), "10.2.0.2")
+	has(t, "eth0", b.in(sb, "ip", "addr", "show", "eth0"), "10.2.0.2/24", "02:42:0a:02:00:02")
+	if r := b.defaultRoute(sb); r != "default via 10.2.0.1 dev eth0" {
+		t.Errorf("route %q", r)
+	}
+	b.settle(sb)
+	// Killed before the former subnet was taken off.
+	b.stop()
+	c := h.run()
+	if n, err := c.networks.Await(context.Background(), "n1"); err != nil || len(n.Former) > 0 {
+		t.Errorf("in the end %+v, %v", n, err)
+	}
+	if used := c.store.Networks(); len(used) != 4 {
+		t.Errorf("networks %v", used)
+	}
+	// Killed after it was changed, before anybody on it followed.
+	n, _ := c.store.NetworkNamed("n1")
+	n.Pools[0].Subnet, n.MTU, n.Refit = netip.MustParsePrefix("10.2.0.0/16"), 1400, true
+	if err := c.store.PutNetworks(n); err != nil {
+		t.Fatal(err)
+	}
+	c.stop()
+	d := h.run()
+	has(t, "eth0", d.in(sb, "ip", "addr", "show", "eth0"), "10.2.0.2/16", "mtu 1400")
+	d.release(sb)
+	if _, err := d.networks.Delete(context.Background(), "n1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIPv6ComesToContainersThatRun(t *testing.T) {
+	a := newHost(t).run()
+	n := a.named("n1")
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	n = a.edit("n1", network.Edit{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
+	if !n.HasIPv6() || len(n.Former) > 0 {
+		t.Fatalf("network %+v", n)
+	}
+	after := a.connect(sb, network.EndpointSpec{Network: "bridge"}) // meanwhile
+	if after.Endpoints[0].Gateway6.IsValid() {
+		t.Errorf("a way without an address: %+v", after.Endpoints)
+	}
+	before := a.in(sb, "ip", "-4", "addr", "show", "eth0") + a.in(sb, "ip", "-4", "route")
+	for _, s := range []network.Sandbox{sb, other} {
+		s = a.renew(s)
+		if gone := a.settle(s); gone != "" {
+			t.Errorf("gone is %s", gone)
+		}
+		a.mustReach(s.NetnsPath, "fd00:7::1")
+		a.mustReach(a.ns.Path(), s.Endpoints[0].IPv6.Addr().String())
+		has(t, "routes", a.in(s, "ip", "-6", "route"), "default via fd00:7::1 dev eth0")
+		a.hasNot("eth0", a.in(s, "ip", "-6", "addr", "show", "dev", "eth0", "scope", "global"), "tentative")
+	}
+	if now := a.in(sb, "ip", "-4", "addr", "show", "eth0") + a.in(sb, "ip", "-4", "route"); now != before {
+		t.Errorf("IPv4 was\n%s\nand is\n%s", before, now)
+	}
+	a.mustReach(other.NetnsPath, "fd00:7::2")
+	if _, err := a.networks.Await(context.Background(), "n1"); err != nil {
+		t.Error(err)
+	}
+	a.release(sb)
+	a.release(other)
+}
+
+func TestTheDefaultBridgeMovesWhileContainersAreOnIt(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	old := a.container()
+	cfg := h.cfg
+	cfg.Bip = netip.MustParsePrefix("192.168.10.1/24")
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	fresh := a.container()
+	if a.address(fresh) != "192.168.10.2" || fresh.Endpoints[0].MAC.String() != "02:42:c0:a8:0a:02" {
+		t.Errorf("a new one has %+v", fresh.Endpoints[0])
+	}
+	a.mustReach(fresh.NetnsPath, "172.17.0.2")
+	a.mustReach(old.NetnsPath, "172.17.0.1")
+	if a.sandboxes.Behind(old) {
+		t.Error("it is to move though nobody has said so")
+	}
+	if w := a.networks.Warner()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) || !strings.Contains(w[0], "fairlead config reload --renumber") {
+		t.Errorf("warnings %q", w)
+	}
+	// A restart keeps it so; then it is to move.
+	a.stop()
+	h.cfg = cfg
+	a = h.run()
+	a.mustReach(h.ns.Path(), "172.17.0.2")
+	cfg.Renumber = true
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	moved := a.renew(old)
+	a.settle(old)
+	if a.address(moved) != "192.168.10.3" { // .2 is another one's
+		t.Errorf("moved to %s", a.address(moved))
+	}
+	if n, err := a.networks.Await(t.Context(), "bridge"); err != nil || len(n.Former) > 0 {
+		t.Errorf("in the end %+v, %v", n, err)
+	}
+	a.mustReach(old.NetnsPath, "192.168.10.2")
+	a.hasNot("docker0", h.ns.Run("ip", "addr", "show", "docker0"), "172.17")
+
+	// What overlaps cannot be had together, and what is another network's not at all.
+	a.network(given("n1", "10.1.0.0/24"))
+	for bip, text := range map[string]string{"192.168.10.9/24": "as they overlap", "10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
+		cfg.Bip = netip.MustParsePrefix(bip)
+		if err := a.Reload(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", bip, err)
+		}
+	}
+	a.mustReach(old.NetnsPath, "192.168.10.1")
+	// Without containers it is simply another one, with its own hardware address.
+	a.release(old)
+	a.release(fresh)
+	cfg.Bip = netip.MustParsePrefix("192.168.10.9/24")
+	if err := a.Reload(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	has(t, "docker0", h.ns.Run("ip", "addr", "show", "docker0"), "192.168.10.9/24", "02:42:c0:a8:0a:09")
+}
+
+func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
+	a := newHost(t).run()
+	a.network(given("n1", "10.1.0.0/24"))
+	a.network(given("n2", "10.3.0.0/24"))
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
+	before, _ := a.store.NetworkNamed("n1")
+	v6 := network.Edit{Subnets: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}}
+	still := network.Edit{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}}
+	loop := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	for name, c := range map[string]struct {
+		edit network.Edit
+		kind fault.Kind
+		text string
+	}{
+		"elsewhere, but not to be moved":  {still, fault.Invalid, "add --renumber"},
+		"IPv6, but not to be added":       {v6, fault.Invalid, "add IPv6 with --ipv6"},
+		"another's":                       {moveTo("10.3.0.0/25"), fault.Exists, "of network n2"},
+		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "as they overlap"},
+		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `asks for 10.1.0.200 by number, which has no place in the new subnet`},
+		"nothing overlaps":                {network.Edit{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
+		"loopback is no name server":      {network.Edit{DNS: &loop}, fault.Invalid, "no name server can be at 127.0.0.1"},
+		"IPv6 with too small an MTU":      {network.Edit{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
+		"an address, not a subnet's ends": {moveTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
+	} {
+		if _, err := a.networks.Edit(context.Background(), "n1", c.edit); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// So is all that was begun when natagent does not answer.
+	a.guard.SetDown(true)
+	if _, err := a.networks.Edit(context.Background(), "n1", moveTo("10.9.0.0/24")); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("without natagent: %v", err)
+	}
+	a.guard.SetDown(false)
+	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet || len(now.Former)+len(now.Once) > 0 || now.Moving {
+		t.Errorf("it was %+v and is %+v", before.Network, now.Network)
+	}
+	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.Behind(sb) {
+		t.Error("the sandbox is to move")
+	}
+	a.mustReach(sb.NetnsPath, "10.1.0.1")
+	a.edit("n1", moveTo("10.9.0.0/24"))
+	if got := a.address(a.renew(sb)); got != "10.9.0.200" {
+		t.Errorf("moved to %s", got)
+	}
+}
+
+func TestANetworkMovesOutOfTheWayOfARoute(t *testing.T) {
+	a := newHost(t).run()
+	a.ns.Run("ip", "link", "add", "tun0", "type", "veth", "peer", "name", "tun1")
+	a.ns.Run("ip", "link", "set", "tun0", "up")
+	n := a.named("n1")
+	a.ns.Run("ip", "route", "add", n.Pools[0].Subnet.Addr().String()+"/16", "dev", "tun0")
+	now := a.edit("n1", network.Edit{Renumber: true})
+	if p := now.Pools[0].Subnet; p.Bits() != n.Pools[0].Subnet.Bits() || p.Overlaps(netip.PrefixFrom(n.Pools[0].Subnet.Addr(), 16)) {
+		t.Errorf("from %s to %s", n.Pools[0].Subnet, p)
+	}
+	if _, err := a.networks.Await(t.Context(), "n1"); err != nil {
+		t.Error(err)
+	}
+	found, _ := a.networks.Find("n1")
+	if w := a.networks.Warner()(found); len(w) > 0 {
+		t.Errorf("warnings %q", w)
+	}
+}

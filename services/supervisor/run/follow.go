@@ -1,0 +1,171 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/wire"
+)
+
+// followAgain is how long to wait before networks are followed again when that has failed.
+const followAgain = 250 * time.Millisecond
+
+// Follow has running containers follow their networks until ctx ends: when one is renumbered, or gets IPv6 or other name servers,
+// their addresses, names and ports go along, one container at a time. What netagent says is compared with what is stored here, so
+// whatever came in between, and whoever ended in the middle of it, each container gets there.
+func (r *Runner) Follow(ctx context.Context) {
+	for last := ""; ctx.Err() == nil; {
+		err := r.watch(ctx)
+		if err != nil && ctx.Err() == nil && err.Error() != last && !fault.Is(err, fault.Unavailable) {
+			last = err.Error()
+			r.Log.Warn("networks cannot be followed; trying again", "error", err)
+		}
+		pause(ctx, followAgain)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// watch looks at all containers whenever netagent says so.
+func (r *Runner) watch(ctx context.Context) error {
+	changes, err := r.Sandboxes.WatchSandboxes(ctx, &networkv1.WatchSandboxesRequest{})
+	if err != nil {
+		return err
+	}
+	for {
+		if _, err := changes.Recv(); err != nil {
+			return err
+		}
+		for last := ""; ; {
+			err := r.catchUp(ctx)
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+			if err.Error() != last {
+				last = err.Error()
+				r.Log.Warn("a container does not follow its networks; trying again", "error", err)
+			}
+			pause(ctx, followAgain)
+		}
+	}
+}
+
+// catchUp has each container follow that is not where its networks are.
+func (r *Runner) catchUp(ctx context.Context) error {
+	all, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
+	if err != nil {
+		return err
+	}
+	gateways, err := r.hostGateways(ctx)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	var errs []error
+	for _, sb := range all.GetSandboxes() {
+		c, err := r.Store.GetContainer(sb.GetOwner())
+		if err == nil && astray(c, sb, gateways) {
+			errs = append(errs, r.follow(ctx, c.ID, gateways))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// astray tells whether a running container is known, or published, otherwise than its sandbox is or shall be.
+func astray(c *container.Container, sb *networkv1.Sandbox, gateways []string) bool {
+	if !c.IsRunning() || c.Live.SharedWith != "" || sb.GetKept() {
+		return false
+	}
+	return sb.GetBehind() || !reflect.DeepEqual(c.Live.Endpoints, wire.Endpoints(sb.GetEndpoints())) ||
+		namesHost(c) && len(gateways) > 0 && !slices.Equal(c.Live.HostGateways, gateways)
+}
+
+// namesHost tells whether the container's hosts file has a name for the host.
+func namesHost(c *container.Container) bool {
+	return slices.ContainsFunc(c.Config.DNS.ExtraHosts, func(h string) bool { return strings.HasSuffix(h, ":"+hostGateway) })
+}
+
+// follow has one container follow: it gets its new addresses beside those that it has, names and ports are led to them, and only then
+// the old ones go.
+func (r *Runner) follow(ctx context.Context, uid string, gateways []string) error {
+	c, unlock, err := r.locked(ctx, uid)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, cancel := inTime(context.WithoutCancel(ctx)) // half of it would have to be mended
+	defer cancel()
+	got, err := r.Sandboxes.GetSandbox(ctx, &networkv1.GetSandboxRequest{Owner: uid})
+	if fault.Is(err, fault.NotFound) {
+		return nil // it is just ending
+	}
+	if err != nil {
+		return err
+	}
+	sb := got.GetSandbox()
+	if !astray(c, sb, gateways) {
+		return nil
+	}
+	if sb.GetBehind() {
+		renewed, err := r.Sandboxes.RenewSandbox(ctx, &networkv1.RenewSandboxRequest{Owner: uid})
+		if err != nil {
+			return err
+		}
+		sb = renewed.GetSandbox()
+	}
+	if err := r.goAlong(ctx, c, sb, gateways); err != nil || !sb.GetBehind() {
+		return err
+	}
+	return r.settleSandbox(ctx, c, sb)
+}
+
+// goAlong leads names and ports to where a sandbox is now, and stores that.
+func (r *Runner) goAlong(ctx context.Context, c *container.Container, sb *networkv1.Sandbox, gateways []string) error {
+	live := *c.Live
+	live.Endpoints = wire.Endpoints(sb.GetEndpoints())
+	if namesHost(c) && len(gateways) > 0 {
+		live.HostGateways = gateways
+	}
+	err := r.tellNames(ctx, c, &live)
+	if err == nil {
+		live.Bindings, err = r.movePorts(ctx, c, &live)
+	}
+	if err == nil {
+		_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
+			moved := *c
+			moved.Live = &live
+			return &moved
+		})
+	}
+	return err
+}
+
+// settleSandbox gives up what a sandbox had before, and ends the connections there.
+func (r *Runner) settleSandbox(ctx context.Context, c *container.Container, sb *networkv1.Sandbox) error {
+	settled, err := r.Sandboxes.SettleSandbox(ctx, &networkv1.SettleSandboxRequest{Owner: c.ID})
+	if err != nil {
+		return err
+	}
+	var now []string
+	for _, e := range wire.Endpoints(sb.GetEndpoints()) {
+		now = append(now, addresses(e)...)
+	}
+	r.logFor(c.ID).Info("has followed its networks", "name", c.Config.Name, "addresses", now, "before", settled.GetGone())
+	if len(settled.GetGone()) == 0 {
+		return nil
+	}
+	_, err = r.Publications.CutFlows(ctx, &natv1.CutFlowsRequest{Addresses: settled.GetGone()})
+	return err
+}
