@@ -16,7 +16,7 @@ import (
 )
 
 // patience is for a machine that is emulated on processors that have other work too.
-const patience = 4 * time.Minute
+const patience = 6 * time.Minute
 
 // needLab skips a test where there can be no machine; under CI it fails it.
 func needLab(t *testing.T) {
