@@ -137,7 +137,8 @@ func (all *wired) must(t *testing.T, name string, args ...string) string {
 	return string(r.Out)
 }
 
-// equip gives each machine its addresses, those with an agent by DHCP, and the agents their images.
+// equip gives each machine its addresses, those with an agent by DHCP, and the agents their images. The server knows machines by their
+// client ids: containers of ipvlan networks have their machine's hardware address, and are not to be given its own address.
 func (all *wired) equip(t *testing.T, images map[string]string) {
 	t.Helper()
 	all.must(t, "lan", "sh", "-ec", `
@@ -145,7 +146,7 @@ ip link set eth0 up
 ip addr add 192.168.50.1/24 dev eth0
 ip addr add fd50::1/64 dev eth0 nodad
 dnsmasq --conf-file=/dev/null --interface=eth0 --bind-interfaces --port=0 --leasefile-ro --no-ping \
-  --dhcp-range=192.168.50.100,192.168.50.150,1h --dhcp-host=`+wiredMAC("one")+`,192.168.50.11 --dhcp-host=`+wiredMAC("two")+`,192.168.50.12`)
+  --dhcp-range=192.168.50.100,192.168.50.150,1h --dhcp-host=id:01:`+wiredMAC("one")+`,192.168.50.11 --dhcp-host=id:01:`+wiredMAC("two")+`,192.168.50.12`)
 	var work sync.WaitGroup
 	for i, name := range []string{"one", "two"} {
 		work.Go(func() {
