@@ -48,8 +48,11 @@ func whoReaches(ctx context.Context, cl *client.Client, b *natv1.Binding) (who s
 	if at.Is6() {
 		req.Source = "2001:db8::1"
 	}
-	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
+	switch {
+	case b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL:
 		req.Protocol = natv1.Protocol_PROTOCOL_TCP
+	case b.GetHostPort() == 0: // open at the container's own address
+		req.Destination, req.Port = b.GetContainerIp(), b.GetContainerPort()
 	}
 	who = "everybody"
 	if len(b.GetSources()) > 0 {
