@@ -168,6 +168,8 @@ func TestWhatIsWrongIsSaidWithKeyPlaceAndRemedy(t *testing.T) {
 		{flags("default-runtime=bin/crun"), `default-runtime (flag --default-runtime): "bin/crun" is neither a name nor an absolute path; write a name such as crun, or a path from / on`},
 		{flags("iptables=false", "live-restore=no"), `iptables (flag --iptables): "false" is not to be had; leave it out: published ports are rules of the firewall; firewall-backend says which kind` +
 			` | live-restore (flag --live-restore): "no" is not to be had; leave it out: containers always outlive the agent`},
+		{flags("bridge-accept-fwmark=0x10/0x0f"), `bridge-accept-fwmark (flag --bridge-accept-fwmark): "0x10/0x0f" is no mark of packets; write MARK or MARK/MASK, as in 0x10/0xf0`},
+		{flags("bridge-accept-fwmark=ten"), `bridge-accept-fwmark (flag --bridge-accept-fwmark): "ten" is no mark of packets; write MARK or MARK/MASK, as in 0x10/0xf0`},
 		{file("userland-proxy-path=/p"), "userland-proxy-path (/etc/d.json:1): it is Docker's, and not to be had; there is no proxy process here: the kernel does it"},
 		{flags("default-network-opts=bridge", "default-network-opts=overlay=a=b"), `default-network-opts (flag --default-network-opts): "bridge" is no option of a network driver; write DRIVER=OPTION=VALUE, as in bridge=com.docker.network.driver.mtu=1400` +
 			` | default-network-opts (flag --default-network-opts): networks of driver "overlay" have no options; the drivers are bridge, macvlan and ipvlan`},

@@ -37,6 +37,8 @@ type Config struct {
 	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
 
 	FirewallBackend string // auto, nftables or iptables
+	AcceptMark      uint32 // packets with it pass between containers and others
+	AcceptMask      uint32 // what of it counts; 0: there is none
 	PublishClosed   string // warn, refuse or allow, where the host's own firewall is closed
 
 	DNS        []netip.Addr

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strconv"
 	"strings"
 )
@@ -35,8 +36,22 @@ func notHere() map[string]string {
 		"network-diagnostic-port":      swarm,
 		"swarm-default-advertise-addr": swarm,
 		"allow-direct-routing":         "make networks with -o com.docker.network.bridge.gateway_mode_ipv4=routed, or name trusted_host_interfaces, instead",
-		"bridge-accept-fwmark":         "accept marked packets in the chain FAIRLEAD-USER, or name a network's trusted_host_interfaces, instead",
 	}
+}
+
+// setAcceptMark reads 1, 0x10 or 0x10/0xf0. A mark that no packet can have under its mask would never be met.
+func setAcceptMark(c *Config, text string) error {
+	mark, mask, masked := strings.Cut(text, "/")
+	value, err := strconv.ParseUint(mark, 0, 32)
+	under := uint64(math.MaxUint32)
+	if masked && err == nil {
+		under, err = strconv.ParseUint(mask, 0, 32)
+	}
+	if err != nil || under == 0 || value&^under != 0 {
+		return bad("write MARK or MARK/MASK, as in 0x10/0xf0", "%q is no mark of packets", text)
+	}
+	c.AcceptMark, c.AcceptMask = uint32(value), uint32(under)
+	return nil
 }
 
 // addNetworkOption reads bridge=com.docker.network.driver.mtu=1400. The first that is given counts, as that is the strongest layer's.

@@ -35,15 +35,15 @@ type backend struct {
 func openBackend(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
 	switch cfg.FirewallBackend {
 	case BackendNFTables:
-		return openNFTables(ctx, ns, cfg.Log)
+		return openNFTables(ctx, ns, cfg)
 	case BackendIPTables:
-		return openIPTables(ctx, ns, cfg.Log)
+		return openIPTables(ctx, ns, cfg)
 	case BackendAuto, "":
-		b, err := openNFTables(ctx, ns, cfg.Log)
+		b, err := openNFTables(ctx, ns, cfg)
 		if err == nil || fault.Is(err, fault.Denied) {
 			return b, err
 		}
-		second, also := openIPTables(ctx, ns, cfg.Log)
+		second, also := openIPTables(ctx, ns, cfg)
 		if also != nil {
 			return nil, errors.Join(err, also)
 		}
@@ -54,7 +54,8 @@ func openBackend(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error
 		cfg.FirewallBackend, BackendAuto, BackendNFTables, BackendIPTables)
 }
 
-func openNFTables(ctx context.Context, ns hostns.NS, log *slog.Logger) (*backend, error) {
+func openNFTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
+	log := cfg.Log
 	features, err := nftables.Probe(ctx, ns)
 	if err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func openNFTables(ctx context.Context, ns hostns.NS, log *slog.Logger) (*backend
 	if !features.Owner {
 		log.Warn("this kernel (before 6.9) cannot keep others from changing the firewall; changes will be mended")
 	}
+	features.Accept = firewall.Mark{Value: cfg.AcceptMark, Mask: cfg.AcceptMask}
 	fw, err := nftables.Open(ns, features)
 	if err != nil {
 		return nil, err
@@ -69,11 +71,13 @@ func openNFTables(ctx context.Context, ns hostns.NS, log *slog.Logger) (*backend
 	return &backend{Firewall: fw, log: log, others: func(ctx context.Context) error { return iptables.Remove(ctx, ns, "") }}, nil
 }
 
-func openIPTables(ctx context.Context, ns hostns.NS, log *slog.Logger) (*backend, error) {
+func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
+	log := cfg.Log
 	features, err := iptables.Probe(ctx, ns, "")
 	if err != nil {
 		return nil, err
 	}
+	features.Accept = firewall.Mark{Value: cfg.AcceptMark, Mask: cfg.AcceptMask}
 	fw, err := iptables.Open(ns, features)
 	if err != nil {
 		return nil, err

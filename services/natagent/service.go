@@ -43,6 +43,9 @@ type Config struct {
 	// out once the rules of this one are in.
 	FirewallBackend string
 
+	// AcceptMark is what others mark packets with that shall pass between containers and others, under AcceptMask, which is 0 if none shall.
+	AcceptMark, AcceptMask uint32
+
 	// PublishClosed is warn, refuse or allow: what to do when a port is published at which the host's own firewall is closed. Empty is
 	// warn.
 	PublishClosed string

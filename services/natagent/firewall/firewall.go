@@ -41,6 +41,11 @@ type State struct {
 	Bindings []publication.Binding
 }
 
+// Mark is what somebody else writes on packets to let them pass. The zero Mark is none.
+type Mark struct {
+	Value, Mask uint32
+}
+
 // Change is what a Sync had to do.
 type Change struct {
 	Rebuilt bool                  // rules, not only elements, had to be written

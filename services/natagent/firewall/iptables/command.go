@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -25,10 +26,11 @@ type family struct {
 	v6      bool
 	command string // iptables, ip6tables-legacy …
 	fully   bool   // MASQUERADE knows --random-fully
+	accept  firewall.Mark
 }
 
 func newFamily(ns hostns.NS, f Features, v6 bool) family {
-	fam := family{ns: ns, command: f.command, v6: v6, fully: f.randomFully}
+	fam := family{ns: ns, command: f.command, v6: v6, fully: f.randomFully, accept: f.Accept}
 	if v6 {
 		fam.command = "ip6" + strings.TrimPrefix(f.command, "ip")
 	}

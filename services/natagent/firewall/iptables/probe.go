@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -20,8 +21,9 @@ const (
 
 // Features is what Probe found out.
 type Features struct {
-	Flavour     string // NFT or Legacy
-	IPv6        bool   // the host has it
+	Flavour     string        // NFT or Legacy
+	IPv6        bool          // the host has it
+	Accept      firewall.Mark // packets with it pass
 	command     string
 	randomFully bool
 }

@@ -1,6 +1,8 @@
 package iptables
 
 import (
+	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,7 +49,7 @@ func skeleton(f family, networks []firewall.Network) []table {
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
 		jumps:  []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
-		chains: []chain{{chainOwn, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(networks)}, {chainFwd, forwardRules(networks)}}}
+		chains: []chain{{chainOwn, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(f, networks)}, {chainFwd, forwardRules(networks)}}}
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
@@ -75,7 +77,7 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 // toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
 // is new, direct access to container addresses above all, is dropped, but for what is open where nothing is translated.
 func toRules(f family, networks []firewall.Network) []string {
-	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
+	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
 	for _, n := range networks {
 		if n.InterContainer {
 			rules = append(rules, "-i "+n.Bridge+" -o "+n.Bridge+" -j ACCEPT")
@@ -110,14 +112,26 @@ func toRules(f family, networks []firewall.Network) []string {
 	return append(rules, "-j "+chainOwn, "-j DROP")
 }
 
-func fromRules(networks []firewall.Network) []string {
-	rules := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
+func fromRules(f family, networks []firewall.Network) []string {
+	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
 	for _, n := range networks {
 		if n.Internal {
 			rules = append(rules, "-i "+n.Bridge+" -j DROP")
 		}
 	}
 	return append(rules, "-j ACCEPT")
+}
+
+// marked lets packets with a mark pass, whatever they are.
+func (f family) marked() []string {
+	switch m := f.accept; m.Mask {
+	case 0:
+		return nil
+	case math.MaxUint32:
+		return []string{fmt.Sprintf("-m mark --mark %#x -j ACCEPT", m.Value)}
+	default:
+		return []string{fmt.Sprintf("-m mark --mark %#x/%#x -j ACCEPT", m.Value, m.Mask)}
+	}
 }
 
 // postRules give the bridge's address to connections whose answers would else not come back through the host, and the

@@ -29,6 +29,8 @@ import (
 // Features is what Probe found out about the kernel beyond what is needed.
 type Features struct {
 	Owner bool // tables can be owned and persist
+
+	Accept firewall.Mark // packets with it shall pass
 }
 
 const subject = "table inet " + TableName
@@ -38,6 +40,8 @@ type Backend struct {
 	ns    hostns.NS
 	flags nftables.TableFlags
 	pid   uint32 // the socket's netlink port: who owns the table
+
+	accept firewall.Mark // packets with it pass
 
 	mu   sync.Mutex // one transaction at a time
 	conn *nftables.Conn
@@ -50,7 +54,7 @@ func Open(ns hostns.NS, f Features) (*Backend, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 	}
-	b := &Backend{ns: ns, conn: conn, sets: map[string]*nftables.Set{}}
+	b := &Backend{ns: ns, conn: conn, accept: f.Accept, sets: map[string]*nftables.Set{}}
 	if f.Owner {
 		b.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
 	}

@@ -1,12 +1,15 @@
 package nftables
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/natagent/firewall"
 )
 
 // TableName is the name of the table, family inet, that is ours.
@@ -132,12 +135,12 @@ func sets(t *nftables.Table) []*nftables.Set {
 }
 
 // chains are the chains of the skeleton. Those that are jumped to come first.
-func chains() []chain {
+func chains(accepted firewall.Mark) []chain {
 	return []chain{
 		{name: "to_published", rules: publishedRules()},
 		{name: "to_bridge_snat", rules: toBridgeSNATRules()},
-		{name: "to_bridge", rules: toBridgeRules()},
-		{name: "from_bridge", rules: fromBridgeRules()},
+		{name: "to_bridge", rules: append(marked(accepted), toBridgeRules()...)},
+		{name: "from_bridge", rules: append(marked(accepted), fromBridgeRules()...)},
 		{name: "raw_prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
 			priority: nftables.ChainPriorityRaw, rules: loopbackGuards()},
 		{name: "nat_prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
@@ -244,6 +247,19 @@ func toBridgeRules() [][]expr.Any {
 		ipv6().opened(setOwnRun6),
 		drop(),
 	)
+}
+
+// marked lets packets with a mark pass, whatever they are.
+func marked(m firewall.Mark) [][]expr.Any {
+	if m.Mask == 0 {
+		return nil
+	}
+	native := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+	return [][]expr.Any{rule([]expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native(m.Mask), Xor: native(0)},
+		equal(native(m.Value)),
+	}, accept())}
 }
 
 func fromBridgeRules() [][]expr.Any {

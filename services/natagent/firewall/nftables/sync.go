@@ -76,7 +76,7 @@ func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 			_ = b.conn.AddSet(s, nil)
 		}
 	}
-	if slices.Equal(have.rules, skeletonRules()) {
+	if slices.Equal(have.rules, b.skeletonRules()) {
 		return rebuilt
 	}
 	b.queueRules(t, have.table != nil)
@@ -86,7 +86,7 @@ func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 // fits tells whether the table's own form is right, so that its rules and elements can be put right without making it anew.
 func (b *Backend) fits(have *contents) bool {
 	persists := have.table.Flags&nftables.TableFlagPersist != 0
-	if persists != (b.flags&nftables.TableFlagPersist != 0) || !slices.Equal(have.chains, skeletonChains()) {
+	if persists != (b.flags&nftables.TableFlagPersist != 0) || !slices.Equal(have.chains, b.skeletonChains()) {
 		return false
 	}
 	if len(have.sets) != len(b.sets) {
@@ -104,7 +104,7 @@ func (b *Backend) fits(have *contents) bool {
 
 // queueRules writes all rules, in place of those that are there.
 func (b *Backend) queueRules(t *nftables.Table, replace bool) {
-	all := chains()
+	all := chains(b.accept)
 	if replace {
 		b.conn.FlushTable(t)
 	}
@@ -130,9 +130,9 @@ func (c chain) kernel(t *nftables.Table) *nftables.Chain {
 }
 
 // skeletonChains are the chains as text, to compare.
-func skeletonChains() []string {
+func (b *Backend) skeletonChains() []string {
 	var out []string
-	for _, c := range chains() {
+	for _, c := range chains(b.accept) {
 		out = append(out, chainText(c.kernel(nil)))
 	}
 	slices.Sort(out)
@@ -147,9 +147,9 @@ func chainText(c *nftables.Chain) string {
 }
 
 // skeletonRules are the rules as text, to compare.
-func skeletonRules() []string {
+func (b *Backend) skeletonRules() []string {
 	var out []string
-	for _, c := range chains() {
+	for _, c := range chains(b.accept) {
 		for i, exprs := range c.rules {
 			out = append(out, ruleText(c.name, i, exprs))
 		}
