@@ -115,6 +115,9 @@ func (n *Namespace) Configure(i Interface) error {
 			return err
 		}
 	}
+	if err := n.Apply(i.Sysctls); err != nil {
+		return err
+	}
 	if err := n.setUp(index); err != nil {
 		return fmt.Errorf("set %s up: %w", i.Name, err)
 	}

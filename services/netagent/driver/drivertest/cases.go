@@ -34,10 +34,13 @@ func (b *bench) attach() {
 	b.reaches(two, append(addresses(one), b.Others...)...)
 	e := one.Endpoints[0]
 	shown := b.inside(one, "ip", "addr", "show", "eth0")
-	for _, want := range []string{e.MAC.String(), e.IPv4.String(), e.IPv6.String()} {
+	for _, want := range []string{e.MAC.String(), e.IPv4.String(), e.IPv6.String(), e.LinkLocals()[0].String()} {
 		if !strings.Contains(shown, want) {
 			b.Errorf("no %s in:\n%s", want, shown)
 		}
+	}
+	if out := b.inside(one, "sysctl", "-n", "net.ipv4.conf.eth0.log_martians"); strings.TrimSpace(out) != "1" {
+		b.Errorf("its kernel parameter is %s", out)
 	}
 	if changes, created, err := b.driver.Ensure(b.Network, true); err != nil || created || len(changes) > 0 {
 		b.Errorf("asked again it changes %v, made %v, %v", changes, created, err)

@@ -121,7 +121,8 @@ var uncounted = regexp.MustCompile(`^\d+: |(@\S+)?: <.*|\\.*|valid_lft.*| tentat
 
 // endpoint is one that is asked for by the last numbers of its addresses.
 func (b *bench) endpoint(number int) network.Endpoint {
-	e := network.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0"}
+	e := network.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0",
+		Spec: network.EndpointSpec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}
 	for _, p := range b.Network.Pools {
 		addr := p.Subnet.Addr()
 		for range number {
