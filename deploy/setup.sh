@@ -17,6 +17,7 @@ run   curl             curl            curl
 run   conntrack        conntrack       conntrack-tools
 run   ps               procps          procps
 test  busybox          busybox-static  busybox
+test  /usr/bin/python3 python3         python3
 test  nsenter          util-linux      util-linux
 test  nc.openbsd       netcat-openbsd  netcat
 test  jq               jq              jq

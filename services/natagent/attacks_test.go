@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,8 +16,9 @@ func TestEachAttackOfTheListHasItsTest(t *testing.T) {
 	}
 	files, _ := filepath.Glob("*_test.go")
 	deeper, _ := filepath.Glob("*/*/*_test.go")
+	rooms, _ := filepath.Glob("*/*_test.go")
 	var tests strings.Builder
-	for _, f := range append(files, deeper...) {
+	for _, f := range slices.Concat(files, rooms, deeper) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
