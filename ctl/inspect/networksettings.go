@@ -57,6 +57,8 @@ type Lease struct {
 	Renew   string `json:",omitempty"`
 	Rebind  string `json:",omitempty"`
 	Expire  string `json:",omitempty"`
+
+	NameServers []string `json:",omitempty"`
 }
 
 // EndpointIPAM are the addresses that were asked for by number.
@@ -151,7 +153,7 @@ func leasesOf(all []*networkv1.Lease) []Lease {
 	var out []Lease
 	for _, l := range all {
 		out = append(out, Lease{l.GetBy(), l.GetAddress(), l.GetServer(), moment(l.GetGrantedAt()), moment(l.GetRenewAt()), moment(l.GetRebindAt()),
-			moment(l.GetExpireAt())})
+			moment(l.GetExpireAt()), l.GetNameServers()})
 	}
 	return out
 }

@@ -103,7 +103,7 @@ func TestTheLANGivesAddresses(t *testing.T) {
 	t.Logf("took %s", time.Since(start))
 	e := sb.Endpoints[0]
 	if !netip.MustParsePrefix("10.9.0.48/28").Contains(e.IPv4.Addr()) || !strings.HasPrefix(e.IPv6.String(), "fd09::1") || e.IPv6.Bits() != 64 || e.Gateway4.String() != "10.9.0.1" ||
-		!e.Gateway6.IsLinkLocalUnicast() || len(e.Servers()) == 0 || e.Servers()[0].String() != "10.9.0.53" {
+		!e.Gateway6.IsLinkLocalUnicast() || len(e.DNS) == 0 || e.DNS[0].String() != "10.9.0.53" {
 		t.Errorf("has %+v", e)
 	}
 	a.mustReach(sb.NetnsPath, "10.9.0.1")

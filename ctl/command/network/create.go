@@ -52,7 +52,7 @@ taken without asking the LAN for 0.2 seconds whether somebody has them), and of 
 With --ipam-driver dhcp their addresses, gateway, name servers and MTU come from the LAN: by DHCP, and with --ipv6 by DHCPv6, or as
 the router advertises where it does not say that addresses are managed (SLAAC). The server knows a container by its name and by a
 client id and hardware address that stay while there is the container. Leases are renewed by the agent and held while the container is
-stopped; rm gives them back. One that nobody prolongs ends on time: the address is taken off, and another is asked for. --ip asks for
+stopped; rm gives them back. One that nobody prolongs ends on time: the address is taken off, and another is asked for; names and ports follow it. --ip asks for
 a certain address, and fails if the server gives another.`,
 		Example: `  $ fairlead network create --subnet 10.9.0.0/24 backend
   $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan

@@ -191,7 +191,11 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 func leasesOut(all []lease.Terms) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, t := range all {
-		out = append(out, &networkv1.Lease{By: t.By, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
+		var servers []string
+		for _, a := range t.Servers {
+			servers = append(servers, a.String())
+		}
+		out = append(out, &networkv1.Lease{NameServers: servers, By: t.By, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
 			RenewAt: timeOut(t.Renew), RebindAt: timeOut(t.Rebind), ExpireAt: timeOut(t.Expire)})
 	}
 	return out

@@ -130,8 +130,8 @@ func nameServers(n Network, all []netip.Addr) ([]netip.Addr, error) {
 // Refitted is the endpoint on a network that was edited: its addresses have the length of the subnet that they are in now. Other name
 // servers are passed on as other addresses are.
 func (e Endpoint) Refitted(n Network) Endpoint {
-	if !slices.Equal(e.DNS, n.DNS) {
-		e.DNS, e.Renewing = n.DNS, true
+	if servers := n.ServersOf(e); !slices.Equal(e.DNS, servers) {
+		e.DNS, e.Renewing = servers, true
 	}
 	for _, p := range n.Pools {
 		if e.IPv4.IsValid() && p.Subnet.Contains(e.IPv4.Addr()) {

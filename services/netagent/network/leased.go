@@ -90,8 +90,11 @@ func (e Endpoint) MTU() int {
 	return least
 }
 
-// Servers are the name servers that the LAN has told.
-func (e Endpoint) Servers() []netip.Addr {
+// ServersOf are the name servers of an endpoint on the network: those that its maker names, or else those that the LAN has told.
+func (n Network) ServersOf(e Endpoint) []netip.Addr {
+	if len(n.DNS) > 0 {
+		return n.DNS
+	}
 	var out []netip.Addr
 	for _, t := range e.Leases() {
 		out = append(out, t.Servers...)

@@ -22,6 +22,7 @@ func (m *Manager) obtain(ctx context.Context, ns *kernel.Namespace, sb network.S
 			m.leave(sb)
 			return before, err
 		}
+		got.DNS = n.ServersOf(got)
 		sb = m.routed(sb, replaced(sb.Endpoints, got))
 	}
 	return sb, nil

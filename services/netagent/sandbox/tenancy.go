@@ -190,10 +190,12 @@ func (m *Manager) relet(owner string, who tenant, terms *lease.Terms, log *slog.
 	if who.ipv6 {
 		had, e = before.Lease6, before.Granted(before.Lease4, terms)
 	}
+	e.DNS = n.ServersOf(e)
 	after := m.routed(sb, replaced(sb.Endpoints, e))
 	if err := m.store.PutSandbox(after); err != nil {
 		return err
 	}
+	defer m.Changed() // names and ports follow
 	tell(log.With("network", n.Name, "container", sb.Called(), "interface", e.Interface), had, terms)
 	if had != nil && terms != nil && had.SameUse(*terms) {
 		return nil

@@ -173,6 +173,7 @@ type Endpoint struct {
 type Lease struct {
 	By, Address, Server            string
 	Granted, Renew, Rebind, Expire time.Time
+	NameServers                    []string
 }
 
 // Binding is one host port that leads to one container port, or with the host port 0 one that is open at the container's own address.

@@ -171,7 +171,7 @@ func leases(in []*networkv1.Lease) []container.Lease {
 	var out []container.Lease
 	for _, l := range in {
 		out = append(out, container.Lease{By: l.GetBy(), Address: l.GetAddress(), Server: l.GetServer(), Granted: moment(l.GetGrantedAt()),
-			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt())})
+			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()), NameServers: l.GetNameServers()})
 	}
 	return out
 }
@@ -180,7 +180,7 @@ func toLeases(in []container.Lease) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, l := range in {
 		out = append(out, &networkv1.Lease{By: l.By, Address: l.Address, Server: l.Server, GrantedAt: toMoment(l.Granted),
-			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire)})
+			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire), NameServers: l.NameServers})
 	}
 	return out
 }

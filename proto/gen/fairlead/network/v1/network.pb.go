@@ -719,7 +719,9 @@ type Lease struct {
 	// When any server is asked.
 	RebindAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=rebind_at,json=rebindAt,proto3" json:"rebind_at,omitempty"`
 	// When the address is given up if nobody has answered.
-	ExpireAt      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
+	ExpireAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
+	// The name servers that the LAN tells, without ports.
+	NameServers   []string `protobuf:"bytes,8,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -799,6 +801,13 @@ func (x *Lease) GetRebindAt() *timestamppb.Timestamp {
 func (x *Lease) GetExpireAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireAt
+	}
+	return nil
+}
+
+func (x *Lease) GetNameServers() []string {
+	if x != nil {
+		return x.NameServers
 	}
 	return nil
 }
@@ -887,7 +896,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x06driver\x18\x10 \x01(\tR\x06driver\x12\x1f\n" +
 	"\vdns_servers\x18\x11 \x03(\tR\n" +
 	"dnsServers\x122\n" +
-	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\"\xad\x02\n" +
+	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\"\xd0\x02\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -896,7 +905,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"granted_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tgrantedAt\x125\n" +
 	"\brenew_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\arenewAt\x127\n" +
 	"\trebind_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\brebindAt\x127\n" +
-	"\texpire_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt*\\\n" +
+	"\texpire_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt\x12!\n" +
+	"\fname_servers\x18\b \x03(\tR\vnameServers*\\\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +
