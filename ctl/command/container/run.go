@@ -37,6 +37,9 @@ command cannot be executed, 127 if it has no such command.`,
   # A file of the host, read-only, and a variable taken from here
   fairlead run --rm -v ./app.conf:/etc/app.conf:ro -e TOKEN app
 
+  # An interface's name and kernel parameters on one network
+  fairlead run -d --network 'name=lan,driver-opt=com.docker.network.endpoint.ifname=lan0,"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.rp_filter=1"' app
+
   # Names of its own, and a line in /etc/hosts that leads to the host
   fairlead run --rm -h db.example.com --dns 1.1.1.1 --add-host host:host-gateway app`,
 		Args: cli.AtLeast(1),
