@@ -55,9 +55,10 @@ test: setup ## Runs every test, and ends with what passed, failed and was skippe
 	@$(GO) build -o .cache/report ./deploy/report
 	@$(GO) test -json $(TEST_FLAGS) ./... | .cache/report
 
-vmtest: setup ## Runs the tests that need a kernel on Debian's stock one, in a virtual machine with cgroups v2 (VM_RUN, VM_TESTS)
+vmtest: setup build ## Runs the tests that need a kernel on Debian's stock one, in a virtual machine with cgroups v2 (VM_RUN, VM_TESTS)
 	@deploy/vm/run -limit 90m -run '$(VM_RUN)' $(VM_TESTS)
 	@FAIRLEAD_RUNTIME=runc deploy/vm/run -limit 30m -run '$(VM_OTHER)' ./deploy/e2e
+	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo # all that is compiled is in the cache then
 	@deploy/vm/run -limit 30m -sh 'make demo'
 	@$(GO) test -count=1 ./deploy/vm
 
