@@ -47,6 +47,9 @@ type Reconciler struct {
 	guard   Guard
 	log     *slog.Logger
 
+	// Leaving tells whether an owner's sandbox is about to be gone.
+	Leaving func(owner string) bool
+
 	NoForwarding bool // forwarding is somebody else's to switch on
 
 	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
@@ -133,32 +136,70 @@ func (r *Reconciler) Bare(n network.Network, addresses []netip.Prefix) error {
 
 func (r *Reconciler) restore(driver Driver, n store.Network, sweep func() ([]kernel.Link, error)) error {
 	for {
-		on := r.store.SandboxesOn(n.ID)
-		changes, err := driver.Restore(n.Network, on, sweep)
+		then := r.store.SandboxesOn(n.ID)
+		changes, err := driver.Restore(n.Network, then, sweep)
 		r.tell(n.Network, changes)
-		if err != nil || !r.readdressed(n.ID, on) {
+		if err == nil {
+			err = r.unwrite(n.Network, then)
+		}
+		if err != nil || !r.readdressed(n.ID, then) {
 			return err
 		}
 	}
 }
 
+// What is restored is that of sandboxes that may have gone on meanwhile, to other addresses or to their end. They store that, or say that
+// they leave, before they touch the host: so who looks again afterwards sees it, or comes before them.
+
 // readdressed tells whether one of some sandboxes has other addresses on a network by now: then what was restored may have been written
-// over what was right. Whoever gives them others stores that first.
+// over what was right.
 func (r *Reconciler) readdressed(networkID string, then []network.Sandbox) bool {
-	has := func(sb network.Sandbox) (addresses []netip.Prefix, mac string) {
-		for _, e := range sb.Endpoints {
-			if e.NetworkID == networkID {
-				return e.All(), e.MAC.String()
+	return slices.ContainsFunc(then, func(sb network.Sandbox) bool {
+		now, _ := r.store.Sandbox(sb.Owner)
+		before, after := on(networkID, sb), on(networkID, now)
+		return len(after.All()) > 0 && (before.MAC.String() != after.MAC.String() || !slices.Equal(before.All(), after.All()))
+	})
+}
+
+// unwrite takes what was restored for sandboxes off a bridge again that are gone by now, or about to be.
+func (r *Reconciler) unwrite(n network.Network, then []network.Sandbox) error {
+	if n.Bridge == "" {
+		return nil
+	}
+	stay := map[netip.Addr]bool{}
+	for _, sb := range r.store.SandboxesOn(n.ID) {
+		for _, p := range on(n.ID, sb).All() {
+			stay[p.Addr()] = !r.Leaving(sb.Owner)
+		}
+	}
+	var gone []netip.Addr
+	for _, sb := range then {
+		for _, p := range on(n.ID, sb).All() {
+			if !stay[p.Addr()] {
+				gone = append(gone, p.Addr())
 			}
 		}
-		return nil, ""
 	}
-	return slices.ContainsFunc(then, func(sb network.Sandbox) bool {
-		now, ok := r.store.Sandbox(sb.Owner)
-		before, mac := has(sb)
-		after, other := has(now)
-		return ok && len(after) > 0 && (mac != other || !slices.Equal(before, after))
-	})
+	if len(gone) == 0 {
+		return nil
+	}
+	bridge, ok, err := r.host.Link(n.Bridge)
+	errs := []error{err}
+	for _, a := range gone {
+		if ok {
+			errs = append(errs, r.host.DeleteNeighbour(bridge.Index, a))
+		}
+	}
+	return fault.Wrap(errors.Join(errs...), fault.Internal, n.Subject(), "cannot restore its bridge")
+}
+
+// on is a sandbox's endpoint on a network; an empty one if it is not there.
+func on(networkID string, sb network.Sandbox) network.Endpoint {
+	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == networkID })
+	if i < 0 {
+		return network.Endpoint{}
+	}
+	return sb.Endpoints[i]
 }
 
 func (r *Reconciler) tell(n network.Network, changes []string) {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,8 +76,9 @@ type Manager struct {
 	foreign foreign
 	open    atomic.Bool
 
-	gates  gates
-	behind *bell
+	gates   gates
+	leaving sync.Map // owners whose sandbox is being removed
+	behind  *bell
 }
 
 // New makes a manager that pins namespaces in a folder and leases addresses in a book. It refuses to change anything before Recover.

@@ -49,6 +49,8 @@ func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {
 // remove ends a sandbox, made whole or in part, and forgets it, side by side. Its addresses are free when both are done. If the
 // kernel refuses, the sandbox is remembered again, so that it can be released again.
 func (m *Manager) remove(sb network.Sandbox) error {
+	m.leaving.Store(sb.Owner, true)
+	defer m.leaving.Delete(sb.Owner)
 	forgotten := make(chan error, 1)
 	go func() { forgotten <- m.store.DeleteSandboxes(sb.Owner) }()
 	err := m.unplug(sb)
@@ -60,6 +62,12 @@ func (m *Manager) remove(sb network.Sandbox) error {
 	}
 	m.giveBack(sb)
 	return nil
+}
+
+// Leaving tells whether an owner's sandbox is being removed.
+func (m *Manager) Leaving(owner string) bool {
+	_, leaving := m.leaving.Load(owner)
+	return leaving
 }
 
 // unplug detaches the endpoints and lets go of the namespace. All of it is tried.
