@@ -102,7 +102,7 @@ func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 	u.host.Run("sh", "-ec", flush)
 	start := time.Now()
 	for !u.complete() {
-		if time.Since(start) > 5*time.Second {
+		if time.Since(start) > patience {
 			t.Fatalf("not healed:\n%s", u.host.Run("sh", "-c", "nft list ruleset"))
 		}
 	}
@@ -112,8 +112,11 @@ func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 func TestRulesThatOthersFlushAreHealed(t *testing.T) {
 	for name, row := range foreign() {
 		t.Run(name, func(t *testing.T) {
-			const within = 200 * time.Millisecond // to be reached at least once, as the machine may have other things to do
+			const wanted = 200 * time.Millisecond // to be reached at least once, as the machine may have other things to do
 			u := keep(t, row.open)
+			start := time.Now()
+			u.complete()
+			within := max(wanted, 5*time.Since(start)) // where only to look takes long, as in emulated machines
 			best := u.heal(t, row.flush)
 			for range 9 {
 				if best <= within {
@@ -124,7 +127,8 @@ func TestRulesThatOthersFlushAreHealed(t *testing.T) {
 			if t.Logf("healed in %v", best); best > within {
 				t.Errorf("healed in %v at best", best)
 			}
-			if m := u.meddling(); m.Times == 0 || !strings.HasPrefix(m.Last.String(), row.culprit) {
+			m := u.meddling()
+			if late := within > wanted && m.Last.Name == ""; m.Times == 0 || !strings.HasPrefix(m.Last.String(), row.culprit) && !late {
 				t.Errorf("%d times, the last by %s; want it by %s", m.Times, m.Last, row.culprit)
 			}
 		})

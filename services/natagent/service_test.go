@@ -119,8 +119,12 @@ func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
 				t.Fatalf("at first %q answered", got)
 			}
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
+			const wanted = 100 * time.Millisecond // to be reached at least once, as the machine may have other things to do
+			start := time.Now()
+			release(t, r, "tcp")
+			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
+			within := max(wanted, 5*time.Since(start)) // where all takes long, as in emulated machines
 			other := established(t, s, 81, "[fd01::1]:8080")
-			const within = 100 * time.Millisecond // to be reached at least once, as the machine may have other things to do
 			best := time.Hour
 			for from, now := "a", "b"; best > within; from, now = now, from {
 				release(t, r, from)
@@ -185,7 +189,9 @@ func TestALongRangeCostsNextToNothing(t *testing.T) {
 	}
 	mustPublish(t, r, req) // for what is opened once
 	release(t, r, "phone")
-	const within = 10 * time.Millisecond
+	start := time.Now()
+	mustPublish(t, r, request("one", "10.0.0.4", "", "9999:80"))
+	within := max(10*time.Millisecond, 3*time.Since(start)) // where all takes long, as in emulated machines
 	best := time.Hour
 	for range 20 {
 		heap, files, children := cost()
