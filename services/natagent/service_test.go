@@ -199,8 +199,12 @@ func TestALongRangeCostsNextToNothing(t *testing.T) {
 		mustPublish(t, r, req)
 		best = min(best, time.Since(start))
 		after, open, kids := cost()
-		if grown := int64(after) - int64(heap); grown > 1<<20 || open > files+2 || kids > children {
-			t.Errorf("it costs %d bytes, %d files, %d processes", grown, open-files, kids-children) // a file or two are open while flows are cut
+		for deadline := time.Now().Add(2 * time.Second); (open > files || kids > children) && time.Now().Before(deadline); {
+			time.Sleep(20 * time.Millisecond) // while flows are cut, and other firewalls looked at
+			after, open, kids = cost()
+		}
+		if grown := int64(after) - int64(heap); grown > 1<<20 || open > files || kids > children {
+			t.Errorf("it costs %d bytes, %d files, %d processes", grown, open-files, kids-children)
 		}
 		release(t, r, "phone")
 		if best < within {

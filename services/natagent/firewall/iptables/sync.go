@@ -35,6 +35,9 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 		if err := b.restore(ctx, f, text); err != nil {
 			return change, err
 		}
+		if text != "" && b.flavour == Legacy {
+			b.watcher.doubt() // whoever flushed one table may have flushed the next one meanwhile
+		}
 	}
 	publication.Sort(change.Removed)
 	b.networks, b.bindings = networks, make(map[hostPort]publication.Binding, len(want.Bindings))

@@ -89,6 +89,9 @@ func (w *watcher) own() (end func()) {
 // wrote counts transactions between own and its end.
 func (w *watcher) wrote(transactions int) { w.written += transactions }
 
+// doubt has Watch signal once more, between own and its end, where a change of others among our own cannot be told.
+func (w *watcher) doubt() { w.changed = true }
+
 // look notes whether the stamp has changed.
 func (w *watcher) look() []uint64 {
 	now, err := w.stamp.now()
