@@ -29,7 +29,7 @@ func TestTheThousandthNetworkIsMadeAsFastAsTheFirst(t *testing.T) {
 		took = append(took, time.Since(start))
 		subnets = append(subnets, n.Pools[0].Subnet)
 	}
-	first, last := middle(took[:part]), middle(took[many-part:])
+	first, last := tenth(took[:part]), tenth(took[many-part:])
 	t.Logf("%d networks in %s; one of the first took %s, one of the last %s", many, time.Since(begin).Round(time.Millisecond), first, last)
 	slices.SortFunc(subnets, func(x, y netip.Prefix) int { return x.Addr().Compare(y.Addr()) })
 	for i := range subnets[1:] {
@@ -37,7 +37,7 @@ func TestTheThousandthNetworkIsMadeAsFastAsTheFirst(t *testing.T) {
 			t.Fatalf("%s and %s overlap", subnets[i], subnets[i+1])
 		}
 	}
-	if last > 3*first+5*time.Millisecond { // what grows with their number would do so further
+	if last > 3*first+10*time.Millisecond { // what grows with their number would do so further
 		t.Errorf("one of the last took %s, one of the first %s", last, first)
 	}
 	start := time.Now()
@@ -46,9 +46,9 @@ func TestTheThousandthNetworkIsMadeAsFastAsTheFirst(t *testing.T) {
 	a.mustReach(sb.NetnsPath, sb.Endpoints[0].Gateway4.String())
 }
 
-// middle is the median.
-func middle(all []time.Duration) time.Duration {
+// tenth is what nearly all need at least, so that what else runs on the machine counts little.
+func tenth(all []time.Duration) time.Duration {
 	sorted := slices.Clone(all)
 	slices.Sort(sorted)
-	return sorted[len(sorted)/2]
+	return sorted[len(sorted)/10]
 }
