@@ -60,7 +60,7 @@ vmtest: setup build ## Runs the tests that need a kernel on Debian's stock one, 
 	@FAIRLEAD_RUNTIME=runc deploy/vm/run -limit 30m -run '$(VM_OTHER)' ./deploy/e2e
 	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo # all that is compiled is in the cache then
 	@deploy/vm/run -limit 30m -sh 'make demo'
-	@$(GO) test -count=1 ./deploy/vm
+	@$(GO) test -count=1 -timeout 20m ./deploy/vm
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
