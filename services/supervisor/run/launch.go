@@ -42,7 +42,8 @@ type Request struct {
 // Launched is what a launch gives.
 type Launched struct {
 	Container *container.Container
-	Output    Output // with Request.Attach
+	Output    Output   // with Request.Attach
+	Warnings  []string // what the user should know, one line each
 
 	life *life
 }
@@ -64,6 +65,8 @@ type launch struct {
 	rootfs  string
 	live    container.Live
 	output  Output
+
+	warnings []string // of publishPorts
 }
 
 // creation is what makes a container be there.
@@ -223,7 +226,7 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 		return nil, err
 	}
 	l.r.logFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
-	return &Launched{Container: l.c, Output: l.output, life: l.life}, nil
+	return &Launched{Container: l.c, Output: l.output, Warnings: l.warnings, life: l.life}, nil
 }
 
 // observe reports steps to the client and, in detail, to the log.

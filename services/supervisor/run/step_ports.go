@@ -21,7 +21,8 @@ func (l *launch) publishPorts() saga.Step {
 		Do: func(ctx context.Context) error {
 			w := ways(&l.live)
 			if w == (way{}) { // on internal networks only, until it is connected to another
-				l.r.logFor(l.id).Warn("its ports are not published: nobody reaches an internal network")
+				l.warnings = append(l.warnings, "container "+l.name+": its ports are not published, since nobody reaches an internal network; "+
+					"they are as soon as it is connected to another one: fairlead network connect NETWORK "+l.name)
 				return nil
 			}
 			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
