@@ -15,7 +15,7 @@ BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 UNITS   := $(wildcard deploy/systemd/fairlead*)
 
 # One package after the other: many start containers, and two at once would wait for each other.
-TEST_FLAGS ?= -p 1 -timeout 12m
+TEST_FLAGS ?= -p 1 -timeout 25m
 
 # What a virtual machine is to run, and the tests of it; without an expression, all. With another runtime, the founding stories.
 VM_TESTS ?= ./services/netagent/... ./services/natagent/... ./services/supervisor/... ./deploy/e2e
