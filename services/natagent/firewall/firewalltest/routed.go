@@ -1,7 +1,9 @@
 package firewalltest
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"testing"
@@ -81,13 +83,15 @@ func pings(t *testing.T, tp *Topology) {
 	}
 }
 
-// ping sends an echo request from a node and waits for the answer.
+// ping sends an echo request from a node and waits for the answer to it: a socket hears those to others, too, before it is connected.
 func (tp *Topology) ping(from, to string, timeout time.Duration) error {
-	network, request := "ip4:icmp", []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0} // the checksum of zeros but for the type
-	at, answer := 20, byte(0)                                            // after an IP header
-	if netip.MustParseAddr(to).Is6() {
-		network, request[0] = "ip6:ipv6-icmp", 128 // the kernel writes the checksum, and shows no header
-		at, answer = 0, 129
+	target := netip.MustParseAddr(to).AsSlice()
+	own := []byte{target[len(target)-2] ^ target[3], target[len(target)-1]}
+	network, request := "ip6:ipv6-icmp", []byte{128, 0, 0, 0, own[0], own[1], 0, 0} // the kernel writes the checksum, and shows no header
+	at, answer := 0, byte(129)
+	if len(target) == 4 {
+		network, at, answer, request[0] = "ip4:icmp", 20, 0, 8 // after an IP header
+		binary.BigEndian.PutUint16(request[2:], ^(8<<8 + binary.BigEndian.Uint16(own)))
 	}
 	conn, err := tp.nodes[from].Dial(network, to, timeout)
 	if err != nil {
@@ -105,7 +109,7 @@ func (tp *Topology) ping(from, to string, timeout time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if n > at && got[at] == answer {
+		if n >= at+len(request) && got[at] == answer && bytes.Equal(got[at+4:at+6], own) {
 			return nil
 		}
 	}
