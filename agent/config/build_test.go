@@ -131,6 +131,7 @@ func TestWhatIsWrongIsSaidWithKeyPlaceAndRemedy(t *testing.T) {
 		{flags("default-gateway=10.8.0.1"),
 			"default-gateway (flag --default-gateway): 10.8.0.1 is not a part of 172.17.0.0/16, the network of bip (default); move it into 172.17.0.0/16, or change bip"},
 		{flags("fixed-cidr=10.0.0.0/31"), "fixed-cidr (flag --fixed-cidr): the network of 10.0.0.0/31 has no room for containers; give bip as well, or a larger range"},
+		{flags("allow-direct-routing=some"), `allow-direct-routing (flag --allow-direct-routing): "some" is neither true nor false; write true or false`},
 		{flags("publish-closed=no"), `publish-closed (flag --publish-closed): "no" is nothing to do; write warn, refuse or allow`},
 		{flags("firewall-backend=pf"), `firewall-backend (flag --firewall-backend): "pf" is not a firewall backend; write auto, nftables or iptables`},
 		{flags("mtu=1000", "ipv6=true"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or leave ipv6, bip6 and fixed-cidr-v6 out"},
@@ -222,6 +223,12 @@ func TestKeysAreUniqueAndDescribed(t *testing.T) {
 		if k.Usage == "" {
 			t.Errorf("key %s says nothing of its use", k.Name)
 		}
+	}
+}
+
+func TestDirectRoutingIsDockersKey(t *testing.T) {
+	if build(t).DirectRouting || !build(t, file("allow-direct-routing=true")).DirectRouting || build(t, file("allow-direct-routing=true"), flags("allow-direct-routing=false")).DirectRouting {
+		t.Error("it is not as it was given last, and off where it was not")
 	}
 }
 

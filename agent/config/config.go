@@ -40,6 +40,7 @@ type Config struct {
 	AcceptMark      uint32 // packets with it pass between containers and others
 	AcceptMask      uint32 // what of it counts; 0: there is none
 	PublishClosed   string // warn, refuse or allow, where the host's own firewall is closed
+	DirectRouting   bool   // published ports are open at the containers' own addresses, too
 
 	DNS        []netip.Addr
 	DNSSearch  []string

@@ -35,7 +35,6 @@ func notHere() map[string]string {
 		"network-control-plane-mtu":    swarm,
 		"network-diagnostic-port":      swarm,
 		"swarm-default-advertise-addr": swarm,
-		"allow-direct-routing":         "make networks with -o com.docker.network.bridge.gateway_mode_ipv4=routed, or name trusted_host_interfaces, instead",
 	}
 }
 

@@ -88,6 +88,8 @@ func networkKeys() []Key {
 		{Name: "publish-closed", Flag: "publish-closed", Default: "warn", Usage: "What to do when a port is published at which the host's own firewall is closed: warn, refuse or allow",
 			set: setPublishClosed},
 		{Name: "bridge-accept-fwmark", Flag: "bridge-accept-fwmark", Usage: "Let packets to and from containers pass that somebody has marked so: MARK or MARK/MASK", set: setAcceptMark},
+		{Name: "allow-direct-routing", Kind: Bool, Flag: "allow-direct-routing", Usage: "Published ports are reached at the containers' own addresses, too, by machines with a route there",
+			set: truth(func(c *Config) *bool { return &c.DirectRouting })},
 		{Name: "mtu", Live: true, Kind: Number, Flag: "mtu", Default: "1500", Usage: "MTU of the default network", set: setMTU},
 		{Name: "ipv6", Live: true, Kind: Bool, Flag: "ipv6", Usage: "IPv6 on the default network", set: truth(func(c *Config) *bool { return &c.IPv6 })},
 		{Name: "icc", Kind: Bool, Flag: "icc", Default: "true", Usage: "Containers of the default network reach each other", set: truth(func(c *Config) *bool { return &c.ICC })},

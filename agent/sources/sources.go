@@ -62,6 +62,14 @@ func (s Set) Texts() []string {
 	return strings.Split(string(s), ",")
 }
 
+// Or is the set of what is in either.
+func (s Set) Or(o Set) Set {
+	if s == "" || o == "" {
+		return ""
+	}
+	return of(append(s.Prefixes(), o.Prefixes()...))
+}
+
 // Prefixes are the networks.
 func (s Set) Prefixes() []netip.Prefix {
 	var out []netip.Prefix

@@ -54,6 +54,19 @@ func TestASetIsSplitByFamily(t *testing.T) {
 	}
 }
 
+func TestEitherOfTwoSets(t *testing.T) {
+	for _, row := range [][3]sources.Set{
+		{"", "10.0.0.0/8", ""},
+		{"10.0.0.0/8", "", ""},
+		{"10.1.0.0/16,fd00::/8", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"},
+		{"10.2.0.0/16", "10.1.0.0/16", "10.1.0.0/16,10.2.0.0/16"},
+	} {
+		if got := row[0].Or(row[1]); got != row[2] {
+			t.Errorf("%q or %q is %q, want %q", row[0], row[1], got, row[2])
+		}
+	}
+}
+
 // TestASetHasTheAddressesOfItsNetworks: however they overlap, and read back it is the same.
 func TestASetHasTheAddressesOfItsNetworks(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

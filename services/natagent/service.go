@@ -50,6 +50,9 @@ type Config struct {
 	// warn.
 	PublishClosed string
 
+	// DirectRouting lets machines that have a route to a container reach its published ports at its own address, too.
+	DirectRouting bool
+
 	// NetNS is an open descriptor of the host's network namespace; 0 means that of the process. It must stay open until
 	// Close.
 	NetNS int
@@ -80,6 +83,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, fw.Close())
 	}
+	st.DirectRouting = cfg.DirectRouting
 	flows := conntrack.New(ns)
 	r := reconcile.New(st, fw, flows, cfg.Log)
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)

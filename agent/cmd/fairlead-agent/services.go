@@ -32,7 +32,7 @@ func ofNAT(h carry.Host) natagent.Config {
 	return natagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, FirewallBackend: h.Config.FirewallBackend,
 		AcceptMark: h.Config.AcceptMark, AcceptMask: h.Config.AcceptMask,
-		PublishClosed: h.Config.PublishClosed,
+		PublishClosed: h.Config.PublishClosed, DirectRouting: h.Config.DirectRouting,
 	}
 }
 

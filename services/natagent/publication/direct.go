@@ -65,3 +65,70 @@ next:
 	}
 	return out, nil
 }
+
+// Reachable are the bindings, and those of the ports that they lead to as the container's own, for machines that have a route there. What
+// is published on the host's loopback is for the host itself, and a whole address names no port.
+func (p *Publication) Reachable() []Binding {
+	type at struct {
+		proto Protocol
+		ip    netip.Addr
+	}
+	var order []at
+	led := map[at][]Binding{}
+	for _, b := range p.Bindings {
+		if b.Direct() || b.Whole() || b.HostIP.IsLoopback() {
+			continue
+		}
+		k := at{b.Protocol, b.ContainerIP}
+		if led[k] == nil {
+			order = append(order, k)
+		}
+		led[k] = append(led[k], b)
+	}
+	out := slices.Clone(p.Bindings)
+	for _, k := range order {
+		out = append(out, apart(led[k])...)
+	}
+	return out
+}
+
+// lastContainerPort is the last port that a binding leads to.
+func (b Binding) lastContainerPort() int { return int(b.ContainerPort) + int(b.LastPort()-b.HostPort) }
+
+// apart are the ports of a container that some bindings of one protocol lead to, as its own, none of them twice: one to which several
+// lead may be reached by whoever may reach any of those.
+func apart(led []Binding) (out []Binding) {
+	var edges []int // where something begins, or has ended
+	for _, b := range led {
+		edges = append(edges, int(b.ContainerPort), b.lastContainerPort()+1)
+	}
+	slices.Sort(edges)
+	edges = slices.Compact(edges)
+	for i, first := range edges[:len(edges)-1] {
+		last := edges[i+1] - 1
+		var own Binding
+		for _, b := range led {
+			switch {
+			case first < int(b.ContainerPort) || b.lastContainerPort() < last:
+			case own.Protocol == "":
+				own = b.at(uint16(first), uint16(last))
+			default:
+				own.Sources = own.Sources.Or(b.Sources)
+			}
+		}
+		if own.Protocol != "" {
+			out = append(out, own)
+		}
+	}
+	return out
+}
+
+// at is a binding of some ports that a binding leads to, as the container's own.
+func (b Binding) at(first, last uint16) Binding {
+	own := Binding{Protocol: b.Protocol, HostIP: b.ContainerIP, HostPort: first, ContainerIP: b.ContainerIP, ContainerPort: first,
+		OwnerName: b.OwnerName, Sources: b.Sources}
+	if last > first {
+		own.HostPortEnd = last
+	}
+	return own
+}

@@ -23,6 +23,8 @@ type Store interface {
 	Publications() []*publication.Publication
 	PutPublication(p *publication.Publication) error
 	DeletePublication(owner string) error
+	// Led is what the firewall has of a publication.
+	Led(p *publication.Publication) []publication.Binding
 	// Routed tells whether an address is in a network that is not translated.
 	Routed(addr netip.Addr) bool
 }
@@ -179,7 +181,7 @@ func (p *Publisher) tell(fresh []publication.Binding) {
 
 // lead brings bindings that are stored into the firewall. If that fails, they are not in it.
 func (p *Publisher) lead(ctx context.Context, done *publication.Publication) error {
-	err := p.firewall.Publish(ctx, done.Bindings)
+	err := p.firewall.Publish(ctx, p.store.Led(done))
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -215,7 +217,7 @@ func (p *Publisher) Release(ctx context.Context, owner string) error {
 	if err != nil || gone == nil {
 		return err
 	}
-	return p.flows.Cut(ctx, conntrack.Withdrawn(gone.Bindings))
+	return p.flows.Cut(ctx, conntrack.Withdrawn(p.store.Led(gone)))
 }
 
 func (p *Publisher) release(ctx context.Context, owner string) (*publication.Publication, error) {
@@ -227,7 +229,7 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx) // half a release helps nobody
-	if err := p.firewall.Withdraw(ctx, gone.Bindings); err != nil {
+	if err := p.firewall.Withdraw(ctx, p.store.Led(gone)); err != nil {
 		p.log.Warn("firewall is not as it should be; reconciling", "error", err)
 		if err := p.gate.Mend(ctx); err != nil {
 			return nil, errors.Join(err, p.store.PutPublication(gone)) // to be asked for again

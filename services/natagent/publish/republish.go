@@ -36,13 +36,14 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 		return nil, err
 	}
 	p.tell(without(done.Bindings, had.Bindings))
+	was, is := nameless(p.store.Led(had)), nameless(p.store.Led(done))
 	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(
-		conntrack.Withdrawn(without(nameless(had), nameless(done))), conntrack.Published(without(nameless(done), nameless(had)))))
+		conntrack.Withdrawn(without(was, is)), conntrack.Published(without(is, was))))
 }
 
-// nameless are a publication's bindings without the owner's name: another name is no reason to cut a connection.
-func nameless(p *publication.Publication) []publication.Binding {
-	out := slices.Clone(p.Bindings)
+// nameless are bindings without the owner's name: another name is no reason to cut a connection.
+func nameless(all []publication.Binding) []publication.Binding {
+	out := slices.Clone(all)
 	for i := range out {
 		out[i].OwnerName = ""
 	}
@@ -87,7 +88,8 @@ func (p *Publisher) swap(ctx context.Context, had, done *publication.Publication
 		return err
 	}
 	ctx = context.WithoutCancel(ctx) // half an exchange helps nobody
-	err := p.firewall.Exchange(ctx, without(had.Bindings, done.Bindings), without(done.Bindings, had.Bindings))
+	was, is := p.store.Led(had), p.store.Led(done)
+	err := p.firewall.Exchange(ctx, without(was, is), without(is, was))
 	if err == nil {
 		return nil
 	}

@@ -60,6 +60,45 @@ func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
 	nothing(t, k, st)
 }
 
+func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *testing.T) {
+	ctx := context.Background()
+	p, k, st := setUp(t)
+	st.DirectRouting = true
+	got, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081), fixed("127.0.0.1", 8082)}))
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	const own = "port 10.0.0.2:80/tcp to 10.0.0.2:80"
+	for i, step := range []struct {
+		mappings []publication.Mapping
+		open     bool
+		cuts     int32
+	}{
+		{[]publication.Mapping{fixed("", 8081), fixed("127.0.0.1", 8082)}, true, 1},
+		{[]publication.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // those of the host's port, and of the container's
+		{[]publication.Mapping{fixed("", 8081)}, true, 1},
+	} {
+		cuts := k.cuts.Load()
+		got, err := p.Republish(ctx, asks(1, "web", step.mappings))
+		if err != nil || len(got) != len(step.mappings) {
+			t.Fatalf("step %d: %v, %v", i, got, err)
+		}
+		if open := slices.Contains(snapshot(k), own); open != step.open || len(k.elements) != len(st.State().Bindings) {
+			t.Errorf("step %d: %v, the store has %v", i, snapshot(k), st.State().Bindings)
+		}
+		if n := int32(k.cuts.Load() - cuts); n != step.cuts {
+			t.Errorf("step %d: %d cuts, want %d", i, n, step.cuts)
+		}
+	}
+	if slices.Contains(slices.Collect(maps.Keys(k.bound)), "10.0.0.2:80/tcp") {
+		t.Error("a port of the host was taken for it")
+	}
+	if err := p.Release(ctx, fmt.Sprintf("%064x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	nothing(t, k, st)
+}
+
 func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
 	ctx := context.Background()
 	for name, breaks := range map[string]func(k *kernel){

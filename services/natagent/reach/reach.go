@@ -156,6 +156,9 @@ func (h host) arrives(v Verdict, p Packet, from firewall.Network, inside bool, t
 	case v.Binding != nil:
 		return v.accept(ToBridge, "what was led on by a published port may enter "+to.Bridge)
 	}
+	if inside && !slices.ContainsFunc(to.Routed, func(r netip.Prefix) bool { return r.Contains(v.Target.Addr()) }) {
+		return v.drop(ToBridge, "what comes from "+from.Bridge+" is kept apart from "+to.Bridge+", but for ports that are published at the host")
+	}
 	return h.opened(v, p)
 }
 

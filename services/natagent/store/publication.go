@@ -20,6 +20,14 @@ func (s *Store) Publication(owner string) (*publication.Publication, bool) {
 // Publications are all of them, by owner. They must not be changed.
 func (s *Store) Publications() []*publication.Publication { return collect(s.publications, s.db) }
 
+// Led is what the firewall has of a publication.
+func (s *Store) Led(p *publication.Publication) []publication.Binding {
+	if s.DirectRouting {
+		return p.Reachable()
+	}
+	return p.Bindings
+}
+
 // PutPublication stores what an owner has published.
 func (s *Store) PutPublication(p *publication.Publication) error {
 	return s.db.Update(func(tx *state.Tx) error { return s.publications.Put(tx, p) })

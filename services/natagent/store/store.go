@@ -12,6 +12,9 @@ import (
 
 // Store holds natagent's tables.
 type Store struct {
+	// DirectRouting opens published ports at the containers' own addresses, too. It must not change once anything is asked.
+	DirectRouting bool
+
 	db           *state.DB
 	publications *state.Table[publication.Publication]
 	networks     *state.Table[firewall.Network]
@@ -39,7 +42,7 @@ func (s *Store) State() firewall.State {
 		st.Networks = append(st.Networks, *n)
 	}
 	for p := range s.publications.All(view) {
-		st.Bindings = append(st.Bindings, p.Bindings...)
+		st.Bindings = append(st.Bindings, s.Led(p)...)
 	}
 	return st
 }

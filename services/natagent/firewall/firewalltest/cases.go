@@ -38,7 +38,7 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases are all of them.
 func Cases() []Case {
-	return slices.Concat(published(), runs(), wholeAddresses(), limits(), open(), routed(), separation(), loopback())
+	return slices.Concat(published(), runs(), wholeAddresses(), limits(), open(), routed(), directlyRouted(), separation(), loopback())
 }
 
 func published() []Case {

@@ -66,6 +66,35 @@ func direct() []publication.Binding {
 	}
 }
 
+// led are ports of a translated network that are open at the containers' own addresses, too, as direct routing has it.
+func led() []publication.Binding {
+	p := publication.Publication{Bindings: []publication.Binding{
+		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8501, ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8501, ContainerIP: netip.MustParseAddr("fd10:2::2"), ContainerPort: 80},
+		{Protocol: publication.UDP, HostIP: netip.IPv4Unspecified(), HostPort: 8502, ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80, Sources: "10.1.0.3/32,10.10.0.0/16"},
+		{Protocol: publication.TCP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8503, ContainerIP: netip.MustParseAddr("10.10.2.3"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8504, ContainerIP: netip.MustParseAddr("10.10.3.2"), ContainerPort: 80},
+	}}
+	return p.Reachable()
+}
+
+// directlyRouted are the cases of those. Those of the internal network are among the others.
+func directlyRouted() []Case {
+	return []Case{
+		{"ext", "tcp", "10.10.2.2:80", "c sees 10.1.0.2", "c sees 10.1.0.2"},
+		{"ext", "tcp", "[fd10:2::2]:80", "c sees fd01::2", "c sees fd01::2"},
+		{"ext3", "udp", "10.10.2.2:80", "c sees 10.1.0.3", ""},
+		{"ext", "udp", "10.10.2.2:80", blocked, "c sees 10.1.0.2"}, // which lets one of ext's addresses in only
+		{"ext", "udp", "[fd10:2::2]:80", blocked, "c sees fd01::2"},
+		{"ext", "tcp", "10.10.2.3:80", blocked, "g sees 10.1.0.2"}, // published on the loopback only
+		{"b", "tcp", "10.10.2.2:80", blocked, "c sees 10.10.1.3"},  // another network's
+		{"b", "udp", "10.10.2.2:80", blocked, "c sees 10.10.1.3"},
+		{"j", "tcp", "[fd10:2::2]:80", blocked, "c sees fd10:6::2"},
+		{"b", "tcp", "10.1.0.1:8501", "c sees 10.10.1.3", ""},
+		{"g", "tcp", "10.10.2.2:80", "c sees 10.10.2.3", ""},
+	}
+}
+
 // pings checks whom ICMP reaches.
 func pings(t *testing.T, tp *Topology) {
 	for to, want := range map[string]bool{"10.10.6.2": true, "fd10:6::2": true, "10.10.6.3": true, "fd10:7::2": true,

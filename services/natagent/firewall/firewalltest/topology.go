@@ -72,7 +72,7 @@ func bindings() []publication.Binding {
 	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
 	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
-	return slices.Concat(out, wide(), limited(), direct())
+	return slices.Concat(out, wide(), limited(), direct(), led())
 }
 
 // wide are bindings of runs of ports and of whole addresses.

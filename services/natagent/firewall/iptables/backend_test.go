@@ -101,6 +101,8 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		"routed":            {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })}, Bindings: ownForms()},
 		"routed_ipv6": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets[1:] })},
 			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
+		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"), asRouted(network("B", "10.10.2.0/24"))},
+			Bindings: slices.Concat(ownForms(), []publication.Binding{binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80")})},
 		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,6 +125,12 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// asRouted is a network that is not translated.
+func asRouted(n firewall.Network) firewall.Network {
+	n.Routed = n.Subnets
+	return n
 }
 
 // ownForms are ports that are open at containers' own addresses.

@@ -75,7 +75,7 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 }
 
 // toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
-// is new, direct access to container addresses above all, is dropped, but for what is open where nothing is translated.
+// is new, direct access to container addresses above all, is dropped, but for what is open at their own addresses.
 func toRules(f family, networks []firewall.Network) []string {
 	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
 	for _, n := range networks {
@@ -102,14 +102,26 @@ func toRules(f family, networks []firewall.Network) []string {
 		}
 	}
 	rules = append(rules, "-m conntrack --ctstate DNAT -j ACCEPT")
+	return append(rules, ownAddressRules(f, networks)...)
+}
+
+// ownAddressRules decide what reaches containers at their own addresses: everybody what is open where nothing is translated, and only those
+// that come from none of our bridges what is open elsewhere.
+func ownAddressRules(f family, networks []firewall.Network) (rules []string) {
+	var open, apart []string
 	for _, n := range networks {
 		for _, p := range n.Routed {
 			if p.Addr().Is6() == f.v6 && !n.Internal {
-				rules = append(rules, "-d "+p.String()+" -o "+n.Bridge+" -p "+f.icmp()+" -j ACCEPT")
+				to := "-d " + p.String() + " -o " + n.Bridge
+				rules = append(rules, to+" -p "+f.icmp()+" -j ACCEPT")
+				open = append(open, to+" -j "+chainOwn)
 			}
 		}
+		if !n.Internal { // else it is dropped already
+			apart = append(apart, "-i "+n.Bridge+" -j DROP")
+		}
 	}
-	return append(rules, "-j "+chainOwn, "-j DROP")
+	return slices.Concat(rules, open, apart, []string{"-j " + chainOwn, "-j DROP"})
 }
 
 func fromRules(f family, networks []firewall.Network) []string {

@@ -151,6 +151,12 @@ func (f family) opened(set string) []expr.Any {
 	return rule(f.only(), key, in(set), accept())
 }
 
+// bridgesApart drops what comes from one of our bridges, unless it is for what is in a set of bridges with subnets.
+func (f family) bridgesApart(set string) []expr.Any {
+	return rule(ifaceIn(expr.MetaKeyIIFNAME, setBridge), f.only(), one(load(expr.MetaKeyOIFNAME, reg1)),
+		one(f.address(f.daddr, reg2)), notIn(set), drop())
+}
+
 // pings lets ICMP through to what is in a set of bridges with subnets.
 func (f family) pings(set string, proto byte) []expr.Any {
 	return rule(f.only(), one(load(expr.MetaKeyL4PROTO, reg1)), one(equal([]byte{proto})),

@@ -42,7 +42,7 @@ const (
 	setOpen6    = "open6"   //
 	setPing4    = "ping4"   // bridge . a subnet that is not translated, which ICMP reaches
 	setPing6    = "ping6"   //
-	setOwn4     = "own4"    // address . protocol . port of a container in such a subnet, open
+	setOwn4     = "own4"    // address . protocol . port of a container, open at its own address
 	setOwn6     = "own6"    //
 	setOwnRun4  = "ownrun4" // address . protocol . ports
 	setOwnRun6  = "ownrun6" //
@@ -227,8 +227,8 @@ func toBridgeSNATRules() [][]expr.Any {
 }
 
 // toBridgeRules decide what reaches containers. That a connection was translated shows that its port is published, so no
-// rule for single ports is needed, but where nothing is translated; all else that is new, direct access to container addresses
-// above all, is dropped.
+// rule for single ports is needed, but for those that are open at the containers' own addresses; all else that is new, direct
+// access to container addresses above all, is dropped.
 func toBridgeRules() [][]expr.Any {
 	return append(knownConnections(),
 		rule([]expr.Any{load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg2)}, in(setICC), accept()),
@@ -239,6 +239,8 @@ func toBridgeRules() [][]expr.Any {
 		rule(ct(expr.CtKeySTATUS, statusDNAT), accept()),
 		ipv4().pings(setPing4, unix.IPPROTO_ICMP),
 		ipv6().pings(setPing6, unix.IPPROTO_ICMPV6),
+		ipv4().bridgesApart(setPing4),
+		ipv6().bridgesApart(setPing6),
 		ipv4().limit(setLimit4, setFrom4, true, true),
 		ipv6().limit(setLimit6, setFrom6, true, true),
 		ipv4().opened(setOwn4),
