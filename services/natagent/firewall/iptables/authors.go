@@ -12,7 +12,7 @@ import (
 
 const (
 	authorsKept = 64 // transactions
-	authorLate  = 50 * time.Millisecond
+	authorLate  = 150 * time.Millisecond
 )
 
 // authors remembers who made the last transactions of nf_tables. The kernel tells with each, and never again.

@@ -80,6 +80,9 @@ func (w *watcher) own() (end func()) {
 		now, err := w.stamp.now()
 		if want := w.stamp.after(before, w.written); err != nil || want != nil && !slices.Equal(now, want) {
 			w.changed = true
+			if w.written == 0 { // all of it is somebody else's
+				w.by = w.stamp.who()
+			}
 		}
 		w.seen = now
 		w.mu.Unlock()
