@@ -52,7 +52,7 @@ func running() *containerv1.Container {
 				{Protocol: udp, HostIp: "127.0.0.1", HostPort: 53, HostPortEnd: 54, ContainerPort: 1053, ContainerPortEnd: 1054},
 				{Protocol: tcp, ContainerPort: 443},
 			}, Networks: []*containerv1.NetworkAttachment{{Network: "bridge", GatewayPriority: 5, InterfaceName: "lan", LinkLocalAddresses: []string{"169.254.7.7"},
-				Aliases: []string{"www"}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}, Links: []*containerv1.Link{{Container: "c9", Alias: "db"}},
+				Aliases: []string{"www"}, Links: []*containerv1.Link{{Container: "c8", Alias: "cache"}}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}, Links: []*containerv1.Link{{Container: "c9", Alias: "db"}},
 				KeepNetwork: proto.Bool(false)},
 			Sysctls: map[string]string{"net.ipv4.ip_forward": "1"},
 			Dns:     &containerv1.DnsConfig{Hostname: "web.example", Servers: []string{"1.1.1.1"}, ExtraHosts: []string{"qq.com:2.2.2.2"}},

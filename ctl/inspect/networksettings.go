@@ -41,6 +41,7 @@ type Endpoint struct {
 	Leases              []Lease `json:",omitempty"`
 	// The rest is what was asked for.
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
+	Links      []string      `json:",omitempty"` // OTHER:NAME; the other is its id
 	Aliases    []string
 	// DNSNames is how the container is known on the network; nothing on the default one, where nobody is.
 	DNSNames   []string
@@ -116,6 +117,9 @@ func dnsNames(c *containerv1.Container, network string) []string {
 // ask notes what was asked for of a network.
 func (e *Endpoint) ask(a *containerv1.NetworkAttachment) {
 	e.Aliases, e.GwPriority = a.GetAliases(), a.GetGatewayPriority()
+	for _, l := range a.GetLinks() {
+		e.Links = append(e.Links, l.GetContainer()+":"+l.GetAlias())
+	}
 	if a.GetIpv4Address() != "" || a.GetIpv6Address() != "" || len(a.GetLinkLocalAddresses()) > 0 {
 		e.IPAMConfig = &EndpointIPAM{a.GetIpv4Address(), a.GetIpv6Address(), a.GetLinkLocalAddresses()}
 	}

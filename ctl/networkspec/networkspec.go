@@ -136,6 +136,15 @@ func Address(subject, field, text string, is func(netip.Addr) bool) (string, err
 	return addr.String(), nil
 }
 
+// Link reads CONTAINER[:NAME] of --link.
+func Link(spec string) (container, alias string, err error) {
+	container, alias, given := strings.Cut(spec, ":")
+	if container == "" || given && alias == "" || strings.Contains(alias, ":") {
+		return "", "", fault.Invalidf("--link "+spec, "link", "bad format for links: %s", spec)
+	}
+	return container, alias, nil
+}
+
 // MAC reads a hardware address, and writes it as everybody does.
 func MAC(subject, text string) (string, error) {
 	mac, err := net.ParseMAC(text)

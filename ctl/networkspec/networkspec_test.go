@@ -56,6 +56,15 @@ func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
 	}
 }
 
+func TestLinksAreRead(t *testing.T) {
+	for spec, want := range map[string][2]string{"web": {"web"}, "web:site": {"web", "site"}, "": {}, ":site": {}, "web:": {}, "a:b:c": {}} {
+		to, alias, err := networkspec.Link(spec)
+		if to != want[0] || alias != want[1] || (err == nil) != (want[0] != "") {
+			t.Errorf("%q: %q, %q, %v", spec, to, alias, err)
+		}
+	}
+}
+
 func TestSubnetsGetWhatLiesInThem(t *testing.T) {
 	got, err := networkspec.Pools([]string{"10.1.0.0/16", "fd00::/64"}, []string{"10.1.2.0/24"}, []string{"fd00::9", "10.1.0.9"}, []string{"a=10.1.0.5", "b=10.1.0.6"})
 	want := []networkspec.Pool{{Subnet: "10.1.0.0/16", Range: "10.1.2.0/24", Gateway: "10.1.0.9", Aux: map[string]string{"a": "10.1.0.5", "b": "10.1.0.6"}},

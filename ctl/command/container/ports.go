@@ -1,10 +1,9 @@
 package container
 
 import (
-	"strings"
-
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/networkspec"
 	"github.com/fairlead/fairlead/ctl/portspec"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -16,11 +15,11 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 		cfg.Network.KeepNetwork = &o.keepNetwork
 	}
 	for _, spec := range o.links {
-		l, err := link(spec)
+		to, alias, err := networkspec.Link(spec)
 		if err != nil {
 			return err
 		}
-		cfg.Network.Links = append(cfg.Network.Links, l)
+		cfg.Network.Links = append(cfg.Network.Links, &containerv1.Link{Container: to, Alias: alias})
 	}
 	if err := o.addAttachments(cfg.Network); err != nil {
 		return err
@@ -44,15 +43,6 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 			Protocol: protocol(e.Protocol), Port: uint32(e.Port), PortEnd: uint32(e.End)})
 	}
 	return nil
-}
-
-// link reads CONTAINER[:NAME].
-func link(spec string) (*containerv1.Link, error) {
-	name, alias, given := strings.Cut(spec, ":")
-	if name == "" || given && alias == "" || strings.Contains(alias, ":") {
-		return nil, fault.Invalidf("--link "+spec, "link", "bad format for links: %s", spec)
-	}
-	return &containerv1.Link{Container: name, Alias: alias}, nil
 }
 
 // dropIgnored leaves out with a warning what host networking would ignore, if the user wants that; else the agent refuses it.

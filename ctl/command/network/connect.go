@@ -15,6 +15,7 @@ import (
 type connectOptions struct {
 	ip, ip6, mac                      string
 	aliases, linkLocal, driverOptions []string
+	links                             []string
 	priority                          int32
 }
 
@@ -45,6 +46,7 @@ func newConnect(c *cli.CLI) *cobra.Command {
 	f.StringArrayVar(&o.aliases, "alias", nil, "Further `NAME` of the container on this network")
 	f.Int32Var(&o.priority, "gw-priority", 0, "Of several networks that with the highest `NUMBER` has the default route")
 	f.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "Further link-local `ADDRESS` to have")
+	f.StringArrayVar(&o.links, "link", nil, "Further name of another container on this network, for this one alone, `CONTAINER[:NAME]`")
 	f.StringArrayVar(&o.driverOptions, "driver-opt", nil, "Endpoint option `KEY=VALUE`: com.docker.network.endpoint.ifname names the interface,\ncom.docker.network.endpoint.sysctls sets kernel parameters of it, as net.ipv4.conf.IFNAME.log_martians=1,…")
 	return cmd
 }
@@ -68,6 +70,10 @@ func (o *connectOptions) attachment(network string) (*containerv1.NetworkAttachm
 	}
 	for _, text := range o.linkLocal {
 		errs = append(errs, a.AddLinkLocal("--link-local-ip "+text, text))
+	}
+	for _, spec := range o.links {
+		to, alias, err := networkspec.Link(spec)
+		out.Links, errs = append(out.Links, &containerv1.Link{Container: to, Alias: alias}), append(errs, err)
 	}
 	out.InterfaceName, out.Sysctls, out.LinkLocalAddresses = a.Interface, a.Sysctls, a.LinkLocal
 	return out, errors.Join(errs...)

@@ -15,10 +15,10 @@ func (r *Registration) Known() zone.Container {
 		c.Members = append(c.Members, zone.Member{Network: n.ID, NetworkName: n.Name, Addresses: n.Addresses, Names: n.Names})
 	}
 	if len(r.Aliases) > 0 {
-		c.Aliases = map[string]string{}
+		c.Aliases = map[string][]string{}
 	}
 	for _, a := range r.Aliases {
-		c.Aliases[a.Alias] = a.Name
+		c.Aliases[a.Alias] = append(c.Aliases[a.Alias], a.Name)
 	}
 	return c
 }

@@ -50,7 +50,7 @@ func TestTheZoneIsToldAllNetworksAndAliases(t *testing.T) {
 	r := registration.Registration{Owner: owner, Source: registration.Resolver,
 		Networks: []registration.Network{{ID: "1", Name: "front", Addresses: addrs("10.1.0.2"), Names: []string{"web", "www"}}},
 		Aliases:  []registration.Alias{{Alias: "store", Name: "db"}}}
-	want := zone.Container{Owner: owner, Aliases: map[string]string{"store": "db"},
+	want := zone.Container{Owner: owner, Aliases: map[string][]string{"store": {"db"}},
 		Members: []zone.Member{{Network: "1", NetworkName: "front", Addresses: addrs("10.1.0.2"), Names: []string{"web", "www"}}}}
 	if got := r.Known(); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -24,9 +24,9 @@ type Member struct {
 
 // Container is all that the zone knows of one.
 type Container struct {
-	Owner   string            // its UID
-	Members []Member          // in the order in which names are looked for
-	Aliases map[string]string // names for others that this container alone has, and what they stand for
+	Owner   string              // its UID
+	Members []Member            // in the order in which names are looked for
+	Aliases map[string][]string // names for others that this container alone has, and what they stand for: the first that is found
 }
 
 // Zone answers. The zero value knows nobody.
@@ -148,9 +148,20 @@ func (z *Zone) Lookup(asker, name string, want func(netip.Addr) bool) (found []n
 		return nil, false
 	}
 	name = fold(name)
-	if stands, ok := c.Aliases[name]; ok {
-		name = stands
+	stands, private := c.Aliases[name]
+	if !private {
+		return s.lookup(c, name, want)
 	}
+	for _, name := range stands {
+		if found, ok = s.lookup(c, name, want); ok {
+			return found, true
+		}
+	}
+	return nil, false
+}
+
+// lookup finds a name, alone or with that of one of the container's networks behind it.
+func (s *snapshot) lookup(c *Container, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
 	if found, ok = s.find(c, name, "", want); ok {
 		return found, true
 	}
@@ -209,10 +220,11 @@ func (z *Zone) Reverse(asker string, address netip.Addr) (name string, ok bool) 
 
 // folded gives a copy in which all that is compared is in lower case, and counts once.
 func folded(c Container) *Container {
-	out := Container{Owner: c.Owner, Aliases: maps.Clone(c.Aliases)}
-	for alias, name := range c.Aliases {
-		delete(out.Aliases, alias)
-		out.Aliases[fold(alias)] = fold(name)
+	out := Container{Owner: c.Owner, Aliases: map[string][]string{}}
+	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) { // which may be the same but for their case
+		for _, name := range c.Aliases[alias] {
+			out.Aliases[fold(alias)] = append(out.Aliases[fold(alias)], fold(name))
+		}
 	}
 	for _, m := range c.Members {
 		m.Addresses = distinct(m.Addresses, netip.Addr.Unmap)

@@ -33,7 +33,7 @@ func town() *zone.Zone {
 		{Owner: "db2", Members: []zone.Member{member("back", "10.2.0.4", "db2 store")}},
 		{Owner: "six", Members: []zone.Member{member("back", "fd02::6", "six")}},
 		{Owner: "both", Members: []zone.Member{member("front", "10.1.0.9", "both"), member("back", "10.2.0.9 fd02::9", "both alias.with.dots")},
-			Aliases: map[string]string{"MyDB": "DB"}},
+			Aliases: map[string][]string{"MyDB": {"DB"}, "here": {"both.FRONT"}, "any": {"nobody", "web.back", "six.back", "db"}, "none": {"nobody"}}},
 		{Owner: "nowhere"},
 	} {
 		z.Put(c)
@@ -67,6 +67,9 @@ func TestNamesAreFoundOnTheNetworksThatTheAskerShares(t *testing.T) {
 		{"db", "alias.with.dots.back", "10.2.0.9", "fd02::9", true},
 		{"db", "mydb", "", "", false},
 		{"both", "mydb", "10.2.0.3", "", true},
+		{"both", "here", "10.1.0.9", "", true},
+		{"both", "any", "", "fd02::6", true},
+		{"both", "none", "", "", false},
 		{"both", "both", "10.1.0.9", "fd02::9", true}, // the first network has no IPv6 address
 		{"both", "both.back", "10.2.0.9", "fd02::9", true},
 		{"nowhere", "web", "", "", false},

@@ -20,6 +20,7 @@ type Attachment struct {
 	Interface string
 	LinkLocal []netip.Addr // further addresses of the interface
 	Sysctls   []string     // of the interface, as net.ipv4.conf.IFNAME.NAME=VALUE
+	Links     []Link       // to others on this network
 }
 
 // Fixed tells whether an address is asked for by number.
@@ -28,7 +29,7 @@ func (a Attachment) Fixed() bool { return a.IPv4.IsValid() || a.IPv6.IsValid() }
 // asks tells whether anything but the network is given.
 func (a Attachment) asks() bool {
 	return a.Fixed() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != "" ||
-		len(a.LinkLocal)+len(a.Sysctls) > 0
+		len(a.LinkLocal)+len(a.Sysctls)+len(a.Links) > 0
 }
 
 // optionless refuses what somebody wants of a network that gives nothing: host, none, or that of another container.
@@ -69,6 +70,11 @@ func (a Attachment) Validate(subject string) error {
 		return fixedOn(subject, a.Network)
 	case a.Network == string(ModeBridge) && len(a.Aliases) > 0:
 		return aliased(subject)
+	case a.Network == string(ModeBridge) && len(a.Links) > 0:
+		return nowhereToLink(subject)
+	}
+	if err := validLinks(subject, a.Links); err != nil {
+		return err
 	}
 	for _, alias := range a.Aliases {
 		if alias == "" || strings.ContainsAny(alias, " \t\n\x00") {

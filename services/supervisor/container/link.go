@@ -18,12 +18,20 @@ func (c *Config) validateLinks() error {
 			fault.WithField("link"))
 	}
 	if !slices.ContainsFunc(n.Attachments, func(a Attachment) bool { return a.Network != string(ModeBridge) }) {
-		return fault.New(fault.Invalid, c.subject(), "links are further names on user networks, and it is on none", fault.WithField("link"),
-			fault.WithHint("put both containers on a network made by 'fairlead network create'; there they find each other by name without a link too"))
+		return nowhereToLink(c.subject())
 	}
-	for _, l := range n.Links {
+	return validLinks(c.subject(), n.Links)
+}
+
+func nowhereToLink(subject string) error {
+	return fault.New(fault.Invalid, subject, "links are further names on user networks, and it is on none", fault.WithField("link"),
+		fault.WithHint("put both containers on a network made by 'fairlead network create'; there they find each other by name without a link too"))
+}
+
+func validLinks(subject string, links []Link) error {
+	for _, l := range links {
 		if l.Container == "" || strings.ContainsAny(l.Alias, " \t\n\x00:/") {
-			return fault.Invalidf(c.subject(), "link", "bad format for links: %s:%s", l.Container, l.Alias)
+			return fault.Invalidf(subject, "link", "bad format for links: %s:%s", l.Container, l.Alias)
 		}
 	}
 	return nil

@@ -33,15 +33,6 @@ func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *contai
 	return all, nil
 }
 
-// privateAliases are the names that a container alone has for others. They are known by their short ids, which no rename changes.
-func privateAliases(cfg *container.Config) []*dnsv1.PrivateAlias {
-	var out []*dnsv1.PrivateAlias
-	for _, l := range cfg.Network.Links {
-		out = append(out, &dnsv1.PrivateAlias{Alias: l.Alias, Name: id.Short(l.Container)})
-	}
-	return out
-}
-
 func aliasesOn(n container.Network, network string) []string {
 	i := slices.IndexFunc(n.Attachments, func(a container.Attachment) bool { return a.Network == network })
 	if i < 0 {

@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -24,6 +23,9 @@ func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Att
 		return err
 	}
 	if err := a.Validate(c.Subject()); err != nil {
+		return err
+	}
+	if a.Links, err = r.settledLinks(a.Links); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == a.Network }) {
@@ -207,7 +209,8 @@ func (l *launch) settle(ctx context.Context) error {
 		}
 		n.Mode = container.ModeJoin(c.ID)
 	}
-	if err := l.settleLinks(&n); err != nil {
+	var err error
+	if n.Links, err = l.r.settledLinks(n.Links); err != nil {
 		return err
 	}
 	var unpublishable *networkv1.Network
@@ -223,6 +226,9 @@ func (l *launch) settle(ctx context.Context) error {
 		if i == 0 || unpublishable != nil {
 			unpublishable = publishableOn(resp.GetNetwork())
 		}
+		if n.Attachments[i].Links, err = l.r.settledLinks(a.Links); err != nil {
+			return err
+		}
 		if n.Attachments[i].Network = resp.GetNetwork().GetName(); i == 0 {
 			n.Mode = container.Mode(n.Attachments[0].Network)
 		}
@@ -234,19 +240,6 @@ func (l *launch) settle(ctx context.Context) error {
 			fault.WithHint("leave out -p and connect to the container's own address, or add a bridge network to publish on"))
 	}
 	return l.req.Config.Validate() // names may have become the same
-}
-
-// settleLinks finds the containers that links name.
-func (l *launch) settleLinks(n *container.Network) error {
-	n.Links = slices.Clone(n.Links)
-	for i, link := range n.Links {
-		c, err := l.r.Store.FindContainer(link.Container)
-		if err != nil {
-			return err
-		}
-		n.Links[i] = container.Link{Container: c.ID, Alias: cmp.Or(link.Alias, c.Config.Name)}
-	}
-	return nil
 }
 
 // publishableOn answers nil if ports can be published on a network, and otherwise the network.

@@ -12,7 +12,7 @@ import (
 // Attachment reads a network with its options.
 func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
 	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
-		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls()}
+		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls(), Links: links(in.GetLinks())}
 	for _, text := range in.GetLinkLocalAddresses() {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
@@ -53,7 +53,23 @@ func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
 	for _, a := range in {
 		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
 			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
-			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls})
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links)})
+	}
+	return out
+}
+
+func links(in []*containerv1.Link) []container.Link {
+	var out []container.Link
+	for _, l := range in {
+		out = append(out, container.Link{Container: l.GetContainer(), Alias: l.GetAlias()})
+	}
+	return out
+}
+
+func toLinks(in []container.Link) []*containerv1.Link {
+	var out []*containerv1.Link
+	for _, l := range in {
+		out = append(out, &containerv1.Link{Container: l.Container, Alias: l.Alias})
 	}
 	return out
 }

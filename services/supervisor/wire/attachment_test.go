@@ -17,7 +17,8 @@ func TestAttachmentsAreReadAndWrittenWhole(t *testing.T) {
 	keep := false
 	in := &containerv1.NetworkConfig{Mode: "n1", KeepNetwork: &keep, Links: []*containerv1.Link{{Container: "db", Alias: "base"}}, Networks: []*containerv1.NetworkAttachment{{Network: "n1", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
 		MacAddress: "02:00:00:00:00:01", Aliases: []string{"a"}, GatewayPriority: -2, InterfaceName: "lan",
-		LinkLocalAddresses: []string{"169.254.7.7", "fe80::7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}, {Network: "n2"}}}
+		LinkLocalAddresses: []string{"169.254.7.7", "fe80::7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"},
+		Links: []*containerv1.Link{{Container: "cache", Alias: "fast"}}}, {Network: "n2"}}}
 	cfg, err := wire.Config(&containerv1.ContainerConfig{Image: "x", Network: in})
 	if err != nil {
 		t.Fatal(err)

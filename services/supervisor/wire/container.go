@@ -23,11 +23,9 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		Platform: in.GetPlatform(), StopSignal: in.GetStopSignal(), Pull: pullPolicies[in.GetPull()],
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
-		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(), Abandons: n.KeepNetwork != nil && !n.GetKeepNetwork()},
+		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(), Links: links(n.GetLinks()),
+			Abandons: n.KeepNetwork != nil && !n.GetKeepNetwork()},
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
-	}
-	for _, l := range n.GetLinks() {
-		c.Network.Links = append(c.Network.Links, container.Link{Container: l.GetContainer(), Alias: l.GetAlias()})
 	}
 	if in.StopTimeout != nil {
 		after := time.Duration(in.GetStopTimeout()) * time.Second
@@ -87,14 +85,11 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
 		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
 			PublishAddresses: ToAddresses(c.Network.Addresses),
-			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments)},
+			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments), Links: toLinks(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS,
 	}
 	if keep := !c.Network.Abandons; !keep {
 		out.Network.KeepNetwork = &keep
-	}
-	for _, l := range c.Network.Links {
-		out.Network.Links = append(out.Network.Links, &containerv1.Link{Container: l.Container, Alias: l.Alias})
 	}
 	for wire, policy := range pullPolicies {
 		if policy == c.Pull {

@@ -642,7 +642,9 @@ type NetworkAttachment struct {
 	LinkLocalAddresses []string `protobuf:"bytes,8,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
 	// Kernel parameters of this interface, each as net.ipv4.conf.IFNAME.NAME=VALUE; IFNAME stands for the interface's name. They are in
 	// effect before the interface comes up.
-	Sysctls       []string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
+	Sysctls []string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
+	// --link of `network connect`: further names of others on this network, for this container alone. They end with the attachment.
+	Links         []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -736,6 +738,13 @@ func (x *NetworkAttachment) GetLinkLocalAddresses() []string {
 func (x *NetworkAttachment) GetSysctls() []string {
 	if x != nil {
 		return x.Sysctls
+	}
+	return nil
+}
+
+func (x *NetworkAttachment) GetLinks() []*Link {
+	if x != nil {
+		return x.Links
 	}
 	return nil
 }
@@ -1191,7 +1200,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\r_keep_network\":\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +
-	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xcc\x02\n" +
+	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xff\x02\n" +
 	"\x11NetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1202,7 +1211,9 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x12%\n" +
 	"\x0einterface_name\x18\a \x01(\tR\rinterfaceName\x120\n" +
 	"\x14link_local_addresses\x18\b \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
-	"\asysctls\x18\t \x03(\tR\asysctls\"s\n" +
+	"\asysctls\x18\t \x03(\tR\asysctls\x121\n" +
+	"\x05links\x18\n" +
+	" \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\"s\n" +
 	"\vExposedPort\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x19\n" +
@@ -1305,20 +1316,21 @@ var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	6,  // 8: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
 	13, // 9: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
 	5,  // 10: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	14, // 11: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 12: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 13: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	15, // 14: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	15, // 15: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	15, // 16: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	16, // 17: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	17, // 18: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
-	7,  // 19: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	5,  // 11: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	14, // 12: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 13: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 14: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	15, // 15: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	15, // 16: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	15, // 17: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	16, // 18: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	17, // 19: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
+	7,  // 20: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }

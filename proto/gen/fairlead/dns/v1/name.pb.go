@@ -229,12 +229,13 @@ func (x *NetworkNames) GetServers() []string {
 	return nil
 }
 
-// PrivateAlias is a further name of another container, for this one alone (--link).
+// PrivateAlias is a further name of another container, for this one alone (--link). Of several that are alike the first counts that
+// somebody has the name of.
 type PrivateAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The further name.
 	Alias string `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
-	// A name that the other container has on a network that both are on.
+	// A name that the other container has on a network that both are on; with "." and a network's name behind it, on that one.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
