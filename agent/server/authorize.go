@@ -53,12 +53,13 @@ func roles() map[string]role {
 		methods string
 	}{
 		{"fairlead.container.v1.ContainerService", adminRole, "RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
-			"StopContainer KillContainer RemoveContainer RenameContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
+			"StopContainer RestartContainer KillContainer RemoveContainer RenameContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
 			"WaitContainer ListContainers GetContainer ReadLogs WatchEvents"},
 		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo Diagnose"},
-		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork AwaitNetwork DeleteNetwork Diagnose WatchEvents"},
+		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork AwaitNetwork DeleteNetwork PruneNetworks " +
+			"Diagnose WatchEvents"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
 		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses WatchSandboxes " +
 			"RenewSandbox SettleSandbox Release"},

@@ -27,6 +27,7 @@ func someEvents() clienttest.Script {
 			for _, e := range []*eventv1.Event{
 				event("container", "create", "c1c1", 0, map[string]string{"name": "web", "image": "nginx", "tier": "front"}),
 				event("container", "start", "c1c1", 2, map[string]string{"name": "web", "image": "nginx", "tier": "front"}),
+				event("container", "exec_start: sh -c true", "c2c2", 3, map[string]string{"name": "db", "image": "pg2"}),
 				event("container", "start", "c2c2", 3, map[string]string{"name": "db", "image": "pg"}),
 			} {
 				if err := s.Send(&containerv1.WatchEventsResponse{Event: e}); err != nil {
@@ -44,11 +45,14 @@ func TestEventsOfAllServicesAreShownInOrder(t *testing.T) {
 		return now.Add(second - 10*time.Second).Local().Format("2006-01-02T15:04:05.000000000Z07:00")
 	}
 	checkAll(t, []row{
-		{args: "events" + short, script: someEvents(), stdout: "create:web\ncreate:back\nstart:web\nstart:db\n"},
+		{args: "events" + short, script: someEvents(), stdout: "create:web\ncreate:back\nstart:web\nexec_start: sh -c true:db\nstart:db\n"},
 		{args: "events -f type=network", script: someEvents(), stdout: stamp(1) + " network create n1n1 (name=back, type=bridge)\n"},
 		{args: "events -f container=c1 -f event=start", script: someEvents(), stdout: stamp(2) + " container start c1c1 (image=nginx, name=web, tier=front)\n"},
 		{args: "events -f container=web -f container=db -f event=start" + short, script: someEvents(), stdout: "start:web\nstart:db\n"},
 		{args: "events -f network=back" + short, script: someEvents(), stdout: "create:back\n"},
+		{args: "events -f event=exec_start" + short, script: someEvents(), stdout: "exec_start: sh -c true:db\n"},
+		{args: "events -f 'event=exec_start: sh -c true'" + short, script: someEvents(), stdout: "exec_start: sh -c true:db\n"},
+		{args: "events -f event=exec_start:", script: someEvents()},
 		{args: "events -f image=pg" + short, script: someEvents(), stdout: "start:db\n"},
 		{args: "events -f label=tier -f event=create" + short, script: someEvents(), stdout: "create:web\n"},
 		{args: "events -f label=tier=back", script: someEvents()},

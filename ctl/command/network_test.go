@@ -137,23 +137,26 @@ func TestNetworksAreRemoved(t *testing.T) {
 }
 
 func TestUnusedNetworksArePruned(t *testing.T) {
-	ok := clienttest.Answers(&networkv1.DeleteNetworkResponse{})
-	busy := clienttest.Fails(fault.New(fault.Busy, "network neta", "has active endpoints"))
-	script := func(calls ...clienttest.Call) clienttest.Script {
-		return clienttest.Script{"ListNetworks": {someNetworks()}, "DeleteNetwork": calls}
-	}
+	script := clienttest.Script{"PruneNetworks": {clienttest.Answers(&networkv1.PruneNetworksResponse{Deleted: []string{"neta", "netb"}})}}
 	const question = "WARNING! This will remove all custom networks not used by at least one running container.\nAre you sure you want to continue? [y/N] "
+	const gone = "Deleted Networks:\nneta\nnetb\n\n"
+	asked := func(req *networkv1.PruneNetworksRequest) []proto.Message { return []proto.Message{req} }
 	checkAll(t, []row{
-		{args: "network prune -f", script: script(ok), stdout: "Deleted Networks:\nneta\nnetb\n\n"},
-		{args: "network prune -f", script: script(busy, ok), stdout: "Deleted Networks:\nnetb\n\n"},
-		{args: "network prune -f", script: script(busy)},
-		{args: "network prune -f --filter until=30m", script: script(ok), stdout: "Deleted Networks:\nneta\n\n"},
-		{args: "network prune -f --filter label!=env", script: script(ok), stdout: "Deleted Networks:\nnetb\n\n"},
-		{args: "network prune -f --filter label=env=test", script: script(ok), stdout: "Deleted Networks:\nneta\n\n"},
-		{args: "network prune", stdin: "y\n", script: script(ok), stdout: question + "Deleted Networks:\nneta\nnetb\n\n"},
+		{args: "network prune -f", script: script, stdout: gone, requests: asked(&networkv1.PruneNetworksRequest{})},
+		{args: "network prune -f", script: clienttest.Script{"PruneNetworks": {clienttest.Answers(&networkv1.PruneNetworksResponse{})}}},
+		{args: "network prune -f --filter until=30m", script: script, stdout: gone, requests: asked(&networkv1.PruneNetworksRequest{Until: ago(30 * time.Minute)})},
+		{args: "network prune -f --filter until=2h --filter until=30m", script: script, stdout: gone,
+			requests: asked(&networkv1.PruneNetworksRequest{Until: ago(2 * time.Hour)})},
+		{args: "network prune -f --filter label!=env --filter label=a --filter label=b=1", script: script, stdout: gone,
+			requests: asked(&networkv1.PruneNetworksRequest{Labels: []string{"a", "b=1"}, WithoutLabels: []string{"env"}})},
+		{args: "network prune", stdin: "y\n", script: script, stdout: question + gone},
 		{args: "network prune", stdin: "\n", stdout: question, stderr: "operation canceled\n", code: 1, requests: []proto.Message{}},
+		{args: "network prune -f", script: clienttest.Script{"PruneNetworks": {clienttest.Fails(fault.New(fault.Unavailable, "network neta", "cannot be deleted"))}}, code: 1,
+			stderr: "fairlead: network neta: cannot be deleted\n"},
 		{args: "network prune -f --filter until=x", code: 1,
 			stderr: "fairlead: --filter until=x: \"x\" is neither a duration nor a time as in RFC 3339; see 'fairlead network prune --help'\n"},
+		{args: "network prune -f --filter foo=1", code: 1,
+			stderr: "fairlead: --filter foo=1: invalid filter 'foo'; known are until, label and label!; see 'fairlead network prune --help'\n"},
 	})
 }
 

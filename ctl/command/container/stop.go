@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -40,18 +39,8 @@ func newRestart(c *cli.CLI) *cobra.Command {
 	}
 	o.flags(cmd.Flags())
 	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
-		target, err := get(ctx, cl, reference)
-		if err != nil {
-			return reference, err
-		}
-		if target.GetConfig().GetAutoRemove() {
-			return reference, fault.New(fault.Busy, "container "+target.GetConfig().GetName(), "is removed when it stops, so it cannot be restarted",
-				fault.WithHint("run it without --rm"))
-		}
-		if err := o.stop(ctx, cl, cmd.Flags(), target.GetId()); err != nil {
-			return reference, err
-		}
-		_, err = start(ctx, cl, target.GetId())
+		req := &containerv1.RestartContainerRequest{Reference: reference, Signal: o.signal, TimeoutSeconds: o.given(cmd.Flags())}
+		_, err := cl.Containers.RestartContainer(ctx, req)
 		return reference, err
 	})
 	return cmd
@@ -69,10 +58,15 @@ func (o *stopOptions) flags(f *pflag.FlagSet) {
 }
 
 func (o *stopOptions) stop(ctx context.Context, cl *client.Client, f *pflag.FlagSet, reference string) error {
-	req := &containerv1.StopContainerRequest{Reference: reference, Signal: o.signal}
-	if f.Changed("timeout") {
-		req.TimeoutSeconds = &o.timeout
-	}
+	req := &containerv1.StopContainerRequest{Reference: reference, Signal: o.signal, TimeoutSeconds: o.given(f)}
 	_, err := cl.Containers.StopContainer(ctx, req)
 	return err
+}
+
+// given is the time limit, if there is one.
+func (o *stopOptions) given(f *pflag.FlagSet) *uint32 {
+	if !f.Changed("timeout") {
+		return nil
+	}
+	return &o.timeout
 }

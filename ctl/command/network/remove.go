@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
@@ -54,14 +54,14 @@ func newPrune(c *cli.CLI) *cobra.Command {
 Filters: until=DURATION (made longer ago) or a time as in RFC 3339, label=KEY[=VALUE] and label!=KEY[=VALUE]; all must fit.`,
 		Args: cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := parsePruneFilter(o.filters, c.Now())
+			req, err := parsePruneFilter(o.filters, c.Now())
 			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
 			}
 			if !o.force && !sure(c) {
 				return &cli.ExitError{Code: cli.Failed, Err: cli.Verbatim("operation canceled")}
 			}
-			return prune(cmd.Context(), c, f)
+			return prune(cmd.Context(), c, req)
 		},
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask")
@@ -76,73 +76,46 @@ func sure(c *cli.CLI) bool {
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
-func prune(ctx context.Context, c *cli.CLI, fits func(*networkv1.Network) bool) error {
+func prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
-	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
+	res, err := cl.Networks.PruneNetworks(ctx, req)
 	if err != nil {
 		return err
 	}
-	var gone []string
-	for _, n := range res.GetNetworks() {
-		if n.GetPredefined() || !fits(n) {
-			continue
-		}
-		deleted, err := deleteUnused(ctx, cl, n.GetId())
-		if err != nil {
-			return err
-		}
-		if deleted {
-			gone = append(gone, n.GetName())
-		}
-	}
-	if len(gone) > 0 {
+	if gone := res.GetDeleted(); len(gone) > 0 {
 		c.Println("Deleted Networks:\n" + strings.Join(gone, "\n") + "\n")
 	}
 	return nil
 }
 
-// deleteUnused deletes a network, unless somebody is on it or it has gone meanwhile.
-func deleteUnused(ctx context.Context, cl *client.Client, networkID string) (bool, error) {
-	_, err := cl.Networks.DeleteNetwork(ctx, &networkv1.DeleteNetworkRequest{Reference: networkID})
-	if fault.Is(err, fault.Busy) || fault.Is(err, fault.NotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// parsePruneFilter reads until=, label= and label!=.
-func parsePruneFilter(specs []string, now time.Time) (func(*networkv1.Network) bool, error) {
-	var all []func(*networkv1.Network) bool
+// parsePruneFilter reads until=, label= and label!=. Of several times the earliest counts, as all must fit.
+func parsePruneFilter(specs []string, now time.Time) (*networkv1.PruneNetworksRequest, error) {
+	req := &networkv1.PruneNetworksRequest{}
 	for _, spec := range specs {
 		kind, value, ok := strings.Cut(spec, "=")
 		switch {
 		case !ok:
 			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
 		case kind == "label":
-			all = append(all, func(n *networkv1.Network) bool { return hasLabel(n, value) })
+			req.Labels = append(req.Labels, value)
 		case kind == "label!":
-			all = append(all, func(n *networkv1.Network) bool { return !hasLabel(n, value) })
+			req.WithoutLabels = append(req.WithoutLabels, value)
 		case kind == "until":
 			until, err := moment(value, now)
 			if err != nil {
 				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is neither a duration nor a time as in RFC 3339", value)
 			}
-			all = append(all, func(n *networkv1.Network) bool { return n.GetCreatedAt().AsTime().Before(until) })
+			if req.Until == nil || until.Before(req.GetUntil().AsTime()) {
+				req.Until = timestamppb.New(until)
+			}
 		default:
 			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are until, label and label!", kind)
 		}
 	}
-	return func(n *networkv1.Network) bool {
-		for _, fits := range all {
-			if !fits(n) {
-				return false
-			}
-		}
-		return true
-	}, nil
+	return req, nil
 }
 
 func moment(text string, now time.Time) (time.Time, error) {

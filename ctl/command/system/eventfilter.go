@@ -16,8 +16,11 @@ func eventFilters() map[string]func(e *eventv1.Event, value string) bool {
 		}
 	}
 	return map[string]func(*eventv1.Event, string) bool{
-		"type":      func(e *eventv1.Event, value string) bool { return e.GetType() == value },
-		"event":     func(e *eventv1.Event, value string) bool { return e.GetAction() == value },
+		"type": func(e *eventv1.Event, value string) bool { return e.GetType() == value },
+		"event": func(e *eventv1.Event, value string) bool {
+			bare, _, _ := strings.Cut(e.GetAction(), ":") // of "exec_start: COMMAND"
+			return value == e.GetAction() || value == bare
+		},
 		"container": named("container"),
 		"network":   named("network"),
 		"image":     func(e *eventv1.Event, value string) bool { return e.GetAttributes()["image"] == value },

@@ -28,8 +28,11 @@ func newEvents(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events [OPTIONS]",
 		Short: "Show what happens to containers and networks, as it happens",
-		Long: `Show what happens to containers and networks, as it happens: create, start, kill, stop, die, oom, rename and destroy of containers,
-create, connect, disconnect, update and destroy of networks, and overlap where a route of the host comes to overlap a network.
+		Long: `Show what happens to containers and networks, as it happens: create, start, kill, stop, restart, die, oom, rename and destroy of
+containers, exec_create, exec_start and exec_die of further processes in them, create, connect, disconnect, update, destroy and prune of networks,
+and overlap where a route of the host comes to overlap a network.
+
+The exitCode of a detached exec is known where the kernel is Linux 6.15 or later.
 
 Only the last few hundred are remembered for --since, and none when the agent starts anew.
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,6 +63,13 @@ func (fakeNetworks) Delete(_ context.Context, ref string) (string, error) {
 		return "", fault.NotFoundf("network "+ref, "not found")
 	}
 	return "1d", nil
+}
+
+func (fakeNetworks) Prune(_ context.Context, s network.Selection) ([]string, error) {
+	if len(s.Labels) == 0 {
+		return nil, fault.New(fault.Unavailable, "network n1", "its link cannot be deleted")
+	}
+	return append(append(s.Labels, s.Without...), s.Before.UTC().String()), nil
 }
 
 func (fakeNetworks) Warner() func(network.Network) []string {
@@ -278,6 +286,19 @@ func TestEndpointsAreConnectedAndDisconnected(t *testing.T) {
 		if _, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: e}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v: %v", e, err)
 		}
+	}
+}
+
+func TestNetworksArePruned(t *testing.T) {
+	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
+	for until, want := range map[*timestamppb.Timestamp]string{nil: time.Time{}.String(), timestamppb.New(created): created.UTC().String()} {
+		resp, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{Until: until, Labels: []string{"a", "b=1"}, WithoutLabels: []string{"c"}})
+		if err != nil || !slices.Equal(resp.GetDeleted(), []string{"a", "b=1", "c", want}) {
+			t.Errorf("until %v: %v, %v", until, resp, err)
+		}
+	}
+	if _, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("one cannot be deleted: %v", err)
 	}
 }
 

@@ -21,6 +21,8 @@ type Networks interface {
 	// Await answers when all containers on a network have followed.
 	Await(ctx context.Context, ref string) (network.Network, error)
 	Delete(ctx context.Context, ref string) (networkID string, err error)
+	// Prune deletes those of a selection that nobody is on.
+	Prune(ctx context.Context, s network.Selection) (names []string, err error)
 	// Counts tells how full a network's pools are, in their order.
 	Counts(network.Network) []ipam.Count
 	// Warner answers what tells what an administrator should know of a network.

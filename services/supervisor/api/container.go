@@ -27,6 +27,7 @@ type Containers interface {
 	Attach(ctx context.Context, ref string, rows, cols uint16) (*run.Launched, error)
 	Exec(ctx context.Context, req run.ExecRequest) (*container.Container, run.Session, error)
 	Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error
+	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error
 	Kill(ctx context.Context, ref, signal string) error
 	Signal(ctx context.Context, launched *run.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force bool) error
@@ -98,12 +99,22 @@ func (s *ContainerServer) StartContainer(ctx context.Context, req *containerv1.S
 
 // StopContainer implements the RPC of that name.
 func (s *ContainerServer) StopContainer(ctx context.Context, req *containerv1.StopContainerRequest) (*containerv1.StopContainerResponse, error) {
-	var timeout *time.Duration
-	if req.TimeoutSeconds != nil {
-		t := time.Duration(req.GetTimeoutSeconds()) * time.Second
-		timeout = &t
+	return &containerv1.StopContainerResponse{}, s.containers.Stop(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
+}
+
+// RestartContainer implements the RPC of that name.
+func (s *ContainerServer) RestartContainer(ctx context.Context, req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
+	// A client that goes away does not leave it stopped.
+	err := s.containers.Restart(context.WithoutCancel(ctx), req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
+	return &containerv1.RestartContainerResponse{}, err
+}
+
+func seconds(n *uint32) *time.Duration {
+	if n == nil {
+		return nil
 	}
-	return &containerv1.StopContainerResponse{}, s.containers.Stop(ctx, req.GetReference(), timeout, req.GetSignal())
+	d := time.Duration(*n) * time.Second
+	return &d
 }
 
 // RenameContainer implements the RPC of that name.

@@ -1,12 +1,15 @@
 package run
 
 import (
+	"context"
 	"maps"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/supervisor/container"
 )
 
@@ -63,6 +66,27 @@ func (r *Runner) tellSignal(uid string, sig syscall.Signal) {
 	if c, err := r.Store.GetContainer(uid); err == nil {
 		r.tell(c, "kill", "signal", strconv.Itoa(int(sig)))
 	}
+}
+
+// tellExec tells of one more process, in Docker's words, and of its end; then the channel is closed. One that cannot be started is not
+// told of.
+func (r *Runner) tellExec(c *container.Container, args []string, session Session) <-chan struct{} {
+	line, uid := strings.Join(args, " "), id.New()
+	r.tell(c, "exec_create: "+line, "execID", uid)
+	r.tell(c, "exec_start: "+line, "execID", uid)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		attributes := []string{"execID", uid}
+		if code, err := session.Wait(context.Background()); err == nil { // else nobody saw how it ended
+			attributes = append(attributes, "exitCode", strconv.Itoa(code))
+		}
+		if now, err := r.Store.GetContainer(c.ID); err == nil { // it may have another name
+			c = now
+		}
+		r.tell(c, "exec_die", attributes...)
+	}()
+	return told
 }
 
 // tellEnded tells of the end of a run, in Docker's order.

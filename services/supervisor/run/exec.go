@@ -49,7 +49,29 @@ func (r *Runner) Exec(ctx context.Context, req ExecRequest) (*container.Containe
 	process := spec.ExecProcess(r.Host, spec.Process{Args: req.Args, Env: slices.Concat(c.Process.Env, req.Env), User: who,
 		WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols}, c.Live.Files.HostName)
 	session, err := r.Processes.Exec(ctx, runtime.ExecRequest{ID: c.ID, Process: process, OpenStdin: req.OpenStdin, Detach: req.Detach})
-	return c, session, err
+	if err != nil {
+		return nil, nil, err
+	}
+	told := r.tellExec(c, req.Args, session)
+	if req.Detach {
+		return c, nil, nil
+	}
+	return c, toldSession{session, told}, nil
+}
+
+// toldSession is a session of whose end is told before it is answered.
+type toldSession struct {
+	Session
+	told <-chan struct{}
+}
+
+func (s toldSession) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-s.told:
+		return s.Session.Wait(ctx)
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 func (req *ExecRequest) validate(c *container.Container) error {

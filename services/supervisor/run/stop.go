@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/supervisor/container"
 )
 
@@ -39,6 +40,26 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 		return err
 	}
 	return r.killAndWait(ctx, c, l)
+}
+
+// Restart stops a container if it runs, and starts it.
+func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return err
+	}
+	if c.Config.AutoRemove {
+		return fault.New(fault.Busy, c.Subject(), "is removed when it stops, so it cannot be restarted", fault.WithHint("run it without --rm"))
+	}
+	if err := r.Stop(ctx, c.ID, timeout, signal); err != nil {
+		return err
+	}
+	launched, err := r.Start(ctx, c.ID, false, 0, 0)
+	if err != nil {
+		return err
+	}
+	r.tell(launched.Container, "restart")
+	return nil
 }
 
 // Kill sends a signal; empty means KILL.

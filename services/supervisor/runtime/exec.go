@@ -25,7 +25,7 @@ type ExecRequest struct {
 }
 
 // Exec runs one more process in a running container: in its namespaces and its cgroup, under its seccomp profile. A program that cannot be
-// found or executed is a fault with a reason, as with Create. A detached exec has no session.
+// found or executed is a fault with a reason, as with Create. Of a detached process the session tells the end, and no more.
 func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error) {
 	c, err := d.running(req.ID)
 	if err != nil {
@@ -40,7 +40,10 @@ func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error
 	if err == nil && !req.Detach {
 		return e.session, nil
 	}
-	e.close(err)
+	if err == nil {
+		return e.letGo(), nil
+	}
+	e.close()
 	if _, ok := errors.AsType[*fault.Fault](err); err != nil && !ok && ctx.Err() == nil {
 		err = fault.New(fault.Internal, subject(req.ID), "the process cannot be started", fault.WithCause(err))
 	}
@@ -190,15 +193,28 @@ func (e *execution) started(ctx context.Context) error {
 
 // afterEnd tells a process that ended at once from one that never was.
 func (e *execution) afterEnd() error {
-	if _, err := os.Stat(filepath.Join(e.dir, pidFile)); err == nil {
+	if pid, err := readPid(filepath.Join(e.dir, pidFile)); err == nil {
+		if e.req.Detach { // else it has ended with the runtime
+			e.session.process, _ = openProcess(pid)
+		}
 		return nil
 	}
 	said := fmt.Sprintf("exit status %d", e.session.code)
 	return startFault(subject(e.c.id), &e.spec, runtimeMessage(readRuntimeLog(filepath.Join(e.dir, runtimeLog)), said))
 }
 
-// close lets go of what an exec without a session has. One that failed is ended.
-func (e *execution) close(failure error) {
+// letGo gives a session of nothing but the end of a process that runs on by itself.
+func (e *execution) letGo() *ExecSession {
+	s := newSession()
+	s.process, s.detached, e.session.process = e.session.process, true, nil
+	close(s.frames)
+	go s.seeEnd()
+	e.close()
+	return s
+}
+
+// close lets go of what an exec has, and ends the process if it is the exec's still.
+func (e *execution) close() {
 	if e.console != nil {
 		e.console.close()
 	}
@@ -206,10 +222,6 @@ func (e *execution) close(failure error) {
 		_ = f.Close()
 	}
 	if e.session != nil {
-		if p := e.session.process; p != nil && failure == nil {
-			p.close()
-			e.session.process = nil
-		}
 		_ = e.session.Close()
 	}
 }

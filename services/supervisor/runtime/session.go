@@ -21,12 +21,14 @@ type ExecSession struct {
 	input    *os.File // nil if it is not open
 	terminal *os.File
 	process  *process // nil if it ended at once
+	detached bool     // it is not ended with the session
 
 	frames chan Frame
 	closed chan struct{}
 	once   sync.Once
-	exited chan struct{} // closed when the runtime, which waits for the process, has ended
+	exited chan struct{} // closed when the runtime, which waits for the process, has ended, or a process that runs by itself
 	code   int           // readable once exited is closed
+	unseen bool          // as code: nobody could see it
 }
 
 type output struct {
@@ -157,22 +159,31 @@ func (s *ExecSession) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Wait answers the exit code when the process has ended.
+// ErrUnseen tells that a process has ended, and nobody could see how. See ExecSession.Wait.
+var ErrUnseen = errors.New("nobody saw how the process ended")
+
+// Wait answers the exit code when the process has ended. Of a detached process the kernel tells it since Linux 6.15; before, and where the
+// process was too quick, ErrUnseen stands for it.
 func (s *ExecSession) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-s.exited:
+		if s.unseen {
+			return s.code, ErrUnseen
+		}
 		return s.code, nil
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
 }
 
-// Close ends the process if it still runs, and lets go of it.
+// Close ends the process if it still runs and is not detached, and lets go of it.
 func (s *ExecSession) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
 		if s.process != nil {
-			_ = s.process.signal(syscall.SIGKILL)
+			if !s.detached {
+				_ = s.process.signal(syscall.SIGKILL)
+			}
 			s.process.close()
 		}
 		if s.input != nil {

@@ -1627,6 +1627,107 @@ func (*StopContainerResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
 }
 
+// RestartContainerRequest names a container.
+type RestartContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// As in StopContainerRequest.
+	TimeoutSeconds *uint32 `protobuf:"varint,2,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
+	// As in StopContainerRequest.
+	Signal        string `protobuf:"bytes,3,opt,name=signal,proto3" json:"signal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartContainerRequest) Reset() {
+	*x = RestartContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartContainerRequest) ProtoMessage() {}
+
+func (x *RestartContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartContainerRequest.ProtoReflect.Descriptor instead.
+func (*RestartContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RestartContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *RestartContainerRequest) GetTimeoutSeconds() uint32 {
+	if x != nil && x.TimeoutSeconds != nil {
+		return *x.TimeoutSeconds
+	}
+	return 0
+}
+
+func (x *RestartContainerRequest) GetSignal() string {
+	if x != nil {
+		return x.Signal
+	}
+	return ""
+}
+
+// RestartContainerResponse is empty.
+type RestartContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartContainerResponse) Reset() {
+	*x = RestartContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartContainerResponse) ProtoMessage() {}
+
+func (x *RestartContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartContainerResponse.ProtoReflect.Descriptor instead.
+func (*RestartContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+}
+
 // KillContainerRequest names a container.
 type KillContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1640,7 +1741,7 @@ type KillContainerRequest struct {
 
 func (x *KillContainerRequest) Reset() {
 	*x = KillContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1753,7 @@ func (x *KillContainerRequest) String() string {
 func (*KillContainerRequest) ProtoMessage() {}
 
 func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1766,7 @@ func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerRequest.ProtoReflect.Descriptor instead.
 func (*KillContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KillContainerRequest) GetReference() string {
@@ -1691,7 +1792,7 @@ type KillContainerResponse struct {
 
 func (x *KillContainerResponse) Reset() {
 	*x = KillContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1804,7 @@ func (x *KillContainerResponse) String() string {
 func (*KillContainerResponse) ProtoMessage() {}
 
 func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1817,7 @@ func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerResponse.ProtoReflect.Descriptor instead.
 func (*KillContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
 }
 
 // RemoveContainerRequest names a container.
@@ -1732,7 +1833,7 @@ type RemoveContainerRequest struct {
 
 func (x *RemoveContainerRequest) Reset() {
 	*x = RemoveContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1845,7 @@ func (x *RemoveContainerRequest) String() string {
 func (*RemoveContainerRequest) ProtoMessage() {}
 
 func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1858,7 @@ func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveContainerRequest) GetReference() string {
@@ -1783,7 +1884,7 @@ type RemoveContainerResponse struct {
 
 func (x *RemoveContainerResponse) Reset() {
 	*x = RemoveContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1896,7 @@ func (x *RemoveContainerResponse) String() string {
 func (*RemoveContainerResponse) ProtoMessage() {}
 
 func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +1909,7 @@ func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
 // PublishPortsRequest says what else to publish.
@@ -1826,7 +1927,7 @@ type PublishPortsRequest struct {
 
 func (x *PublishPortsRequest) Reset() {
 	*x = PublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +1939,7 @@ func (x *PublishPortsRequest) String() string {
 func (*PublishPortsRequest) ProtoMessage() {}
 
 func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +1952,7 @@ func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PublishPortsRequest) GetReference() string {
@@ -1886,7 +1987,7 @@ type PublishPortsResponse struct {
 
 func (x *PublishPortsResponse) Reset() {
 	*x = PublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1999,7 @@ func (x *PublishPortsResponse) String() string {
 func (*PublishPortsResponse) ProtoMessage() {}
 
 func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2012,7 @@ func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PublishPortsResponse) GetBindings() []*v11.Binding {
@@ -1938,7 +2039,7 @@ type UnpublishPortsRequest struct {
 
 func (x *UnpublishPortsRequest) Reset() {
 	*x = UnpublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2051,7 @@ func (x *UnpublishPortsRequest) String() string {
 func (*UnpublishPortsRequest) ProtoMessage() {}
 
 func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2064,7 @@ func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UnpublishPortsRequest) GetReference() string {
@@ -2003,7 +2104,7 @@ type UnpublishPortsResponse struct {
 
 func (x *UnpublishPortsResponse) Reset() {
 	*x = UnpublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2116,7 @@ func (x *UnpublishPortsResponse) String() string {
 func (*UnpublishPortsResponse) ProtoMessage() {}
 
 func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2129,7 @@ func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
 }
 
 // WaitContainerRequest names a container.
@@ -2042,7 +2143,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2054,7 +2155,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2067,7 +2168,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -2088,7 +2189,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2100,7 +2201,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2113,7 +2214,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -2134,7 +2235,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2247,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2260,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -2180,7 +2281,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2293,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2306,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -2226,7 +2327,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2339,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2352,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -2272,7 +2373,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2385,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2398,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -2324,7 +2425,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2437,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2450,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{38}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -2393,7 +2494,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2506,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2519,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{39}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -2525,7 +2626,13 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x0ftimeout_seconds\x18\x02 \x01(\rH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x16\n" +
 	"\x06signal\x18\x03 \x01(\tR\x06signalB\x12\n" +
 	"\x10_timeout_seconds\"\x17\n" +
-	"\x15StopContainerResponse\"L\n" +
+	"\x15StopContainerResponse\"\x91\x01\n" +
+	"\x17RestartContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12,\n" +
+	"\x0ftimeout_seconds\x18\x02 \x01(\rH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x16\n" +
+	"\x06signal\x18\x03 \x01(\tR\x06signalB\x12\n" +
+	"\x10_timeout_seconds\"\x1a\n" +
+	"\x18RestartContainerResponse\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\"\x17\n" +
@@ -2568,14 +2675,15 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xce\x0f\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xc3\x10\n" +
 	"\x10ContainerService\x12k\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
 	"\x0eStartContainer\x12,.fairlead.container.v1.StartContainerRequest\x1a-.fairlead.container.v1.StartContainerResponse\x12t\n" +
 	"\x0fAttachContainer\x12-.fairlead.container.v1.AttachContainerRequest\x1a..fairlead.container.v1.AttachContainerResponse(\x010\x01\x12n\n" +
 	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse(\x010\x01\x12j\n" +
-	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\x12j\n" +
+	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\x12s\n" +
+	"\x10RestartContainer\x12..fairlead.container.v1.RestartContainerRequest\x1a/.fairlead.container.v1.RestartContainerResponse\x12j\n" +
 	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\x12p\n" +
 	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\x12m\n" +
 	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\x12v\n" +
@@ -2601,7 +2709,7 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),        // 0: fairlead.container.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),       // 1: fairlead.container.v1.WatchEventsResponse
@@ -2627,115 +2735,119 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*ExecContainerResponse)(nil),     // 21: fairlead.container.v1.ExecContainerResponse
 	(*StopContainerRequest)(nil),      // 22: fairlead.container.v1.StopContainerRequest
 	(*StopContainerResponse)(nil),     // 23: fairlead.container.v1.StopContainerResponse
-	(*KillContainerRequest)(nil),      // 24: fairlead.container.v1.KillContainerRequest
-	(*KillContainerResponse)(nil),     // 25: fairlead.container.v1.KillContainerResponse
-	(*RemoveContainerRequest)(nil),    // 26: fairlead.container.v1.RemoveContainerRequest
-	(*RemoveContainerResponse)(nil),   // 27: fairlead.container.v1.RemoveContainerResponse
-	(*PublishPortsRequest)(nil),       // 28: fairlead.container.v1.PublishPortsRequest
-	(*PublishPortsResponse)(nil),      // 29: fairlead.container.v1.PublishPortsResponse
-	(*UnpublishPortsRequest)(nil),     // 30: fairlead.container.v1.UnpublishPortsRequest
-	(*UnpublishPortsResponse)(nil),    // 31: fairlead.container.v1.UnpublishPortsResponse
-	(*WaitContainerRequest)(nil),      // 32: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 33: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 34: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 35: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 36: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 37: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),           // 38: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 39: fairlead.container.v1.ReadLogsResponse
-	(*timestamppb.Timestamp)(nil),     // 40: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 41: fairlead.event.v1.Event
-	(*Input)(nil),                     // 42: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 43: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 44: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 45: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 46: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 47: fairlead.container.v1.Started
-	(*Output)(nil),                    // 48: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 49: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 50: fairlead.container.v1.NetworkAttachment
-	(*v11.PortMapping)(nil),           // 51: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 52: fairlead.nat.v1.AddressMapping
-	(*v11.Binding)(nil),               // 53: fairlead.nat.v1.Binding
-	(*Container)(nil),                 // 54: fairlead.container.v1.Container
+	(*RestartContainerRequest)(nil),   // 24: fairlead.container.v1.RestartContainerRequest
+	(*RestartContainerResponse)(nil),  // 25: fairlead.container.v1.RestartContainerResponse
+	(*KillContainerRequest)(nil),      // 26: fairlead.container.v1.KillContainerRequest
+	(*KillContainerResponse)(nil),     // 27: fairlead.container.v1.KillContainerResponse
+	(*RemoveContainerRequest)(nil),    // 28: fairlead.container.v1.RemoveContainerRequest
+	(*RemoveContainerResponse)(nil),   // 29: fairlead.container.v1.RemoveContainerResponse
+	(*PublishPortsRequest)(nil),       // 30: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 31: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 32: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 33: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 34: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 35: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 36: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 37: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 38: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 39: fairlead.container.v1.GetContainerResponse
+	(*ReadLogsRequest)(nil),           // 40: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 41: fairlead.container.v1.ReadLogsResponse
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 43: fairlead.event.v1.Event
+	(*Input)(nil),                     // 44: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 45: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 46: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 47: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 48: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 49: fairlead.container.v1.Started
+	(*Output)(nil),                    // 50: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 51: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 52: fairlead.container.v1.NetworkAttachment
+	(*v11.PortMapping)(nil),           // 53: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 54: fairlead.nat.v1.AddressMapping
+	(*v11.Binding)(nil),               // 55: fairlead.nat.v1.Binding
+	(*Container)(nil),                 // 56: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
-	40, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	40, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	41, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	42, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	42, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	43, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	3,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	42, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	43, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	44, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	45, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	46, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	47, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	48, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	49, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	43, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	45, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	46, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	44, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	45, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	46, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	47, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	48, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	49, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	50, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	51, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	45, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	47, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	48, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	7,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	50, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	52, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
 	17, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	42, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	44, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	47, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	48, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	49, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	44, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	46, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	49, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	50, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	51, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	20, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	42, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	44, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	47, // 26: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	48, // 27: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	49, // 28: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	51, // 29: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	52, // 30: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	53, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	51, // 32: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	54, // 33: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	54, // 34: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	40, // 35: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	48, // 36: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	40, // 37: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	44, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	46, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	49, // 26: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	50, // 27: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	51, // 28: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	53, // 29: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	54, // 30: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	55, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	53, // 32: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	56, // 33: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	56, // 34: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	42, // 35: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	50, // 36: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	42, // 37: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
 	2,  // 38: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
 	5,  // 39: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
 	14, // 40: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
 	16, // 41: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
 	19, // 42: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
 	22, // 43: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	24, // 44: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	26, // 45: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	8,  // 46: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	10, // 47: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	28, // 48: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	30, // 49: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	12, // 50: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	32, // 51: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	34, // 52: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	36, // 53: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	38, // 54: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	0,  // 55: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	4,  // 56: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	6,  // 57: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	15, // 58: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	18, // 59: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	21, // 60: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 61: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	25, // 62: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	27, // 63: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	9,  // 64: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	11, // 65: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	29, // 66: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	31, // 67: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	13, // 68: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	33, // 69: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	35, // 70: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	37, // 71: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	39, // 72: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	1,  // 73: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	56, // [56:74] is the sub-list for method output_type
-	38, // [38:56] is the sub-list for method input_type
+	24, // 44: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	26, // 45: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	28, // 46: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	8,  // 47: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	10, // 48: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	30, // 49: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	32, // 50: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	12, // 51: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	34, // 52: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	36, // 53: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	38, // 54: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	40, // 55: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	0,  // 56: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	4,  // 57: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	6,  // 58: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	15, // 59: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	18, // 60: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	21, // 61: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 62: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	25, // 63: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	27, // 64: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	29, // 65: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	9,  // 66: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	11, // 67: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	31, // 68: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	33, // 69: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	13, // 70: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	35, // 71: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	37, // 72: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	39, // 73: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	41, // 74: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	1,  // 75: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	57, // [57:76] is the sub-list for method output_type
+	38, // [38:57] is the sub-list for method input_type
 	38, // [38:38] is the sub-list for extension type_name
 	38, // [38:38] is the sub-list for extension extendee
 	0,  // [0:38] is the sub-list for field type_name
@@ -2782,14 +2894,15 @@ func file_fairlead_container_v1_container_service_proto_init() {
 		(*ExecContainerResponse_Exited)(nil),
 	}
 	file_fairlead_container_v1_container_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[38].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[40].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	ContainerService_AttachContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/AttachContainer"
 	ContainerService_ExecContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/ExecContainer"
 	ContainerService_StopContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/StopContainer"
+	ContainerService_RestartContainer_FullMethodName  = "/fairlead.container.v1.ContainerService/RestartContainer"
 	ContainerService_KillContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/KillContainer"
 	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
 	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
@@ -65,6 +66,9 @@ type ContainerServiceClient interface {
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
 	// Stopping one that does not run is no error.
 	StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error)
+	// RestartContainer stops a container if it runs, and starts it. It goes on though the client goes away. FAILED_PRECONDITION for one
+	// that is removed when it stops.
+	RestartContainer(ctx context.Context, in *RestartContainerRequest, opts ...grpc.CallOption) (*RestartContainerResponse, error)
 	// KillContainer sends a signal. FAILED_PRECONDITION if the container does not run.
 	KillContainer(ctx context.Context, in *KillContainerRequest, opts ...grpc.CallOption) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
@@ -177,6 +181,16 @@ func (c *containerServiceClient) StopContainer(ctx context.Context, in *StopCont
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StopContainerResponse)
 	err := c.cc.Invoke(ctx, ContainerService_StopContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) RestartContainer(ctx context.Context, in *RestartContainerRequest, opts ...grpc.CallOption) (*RestartContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestartContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_RestartContainer_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -347,6 +361,9 @@ type ContainerServiceServer interface {
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
 	// Stopping one that does not run is no error.
 	StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error)
+	// RestartContainer stops a container if it runs, and starts it. It goes on though the client goes away. FAILED_PRECONDITION for one
+	// that is removed when it stops.
+	RestartContainer(context.Context, *RestartContainerRequest) (*RestartContainerResponse, error)
 	// KillContainer sends a signal. FAILED_PRECONDITION if the container does not run.
 	KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
@@ -404,6 +421,9 @@ func (UnimplementedContainerServiceServer) ExecContainer(grpc.BidiStreamingServe
 }
 func (UnimplementedContainerServiceServer) StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) RestartContainer(context.Context, *RestartContainerRequest) (*RestartContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RestartContainer not implemented")
 }
 func (UnimplementedContainerServiceServer) KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method KillContainer not implemented")
@@ -526,6 +546,24 @@ func _ContainerService_StopContainer_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ContainerServiceServer).StopContainer(ctx, req.(*StopContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_RestartContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestartContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).RestartContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_RestartContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).RestartContainer(ctx, req.(*RestartContainerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -746,6 +784,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "StopContainer",
 			Handler:    _ContainerService_StopContainer_Handler,
+		},
+		{
+			MethodName: "RestartContainer",
+			Handler:    _ContainerService_RestartContainer_Handler,
 		},
 		{
 			MethodName: "KillContainer",

@@ -31,12 +31,12 @@ type Event struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// To what kind of thing: "container" or "network".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// What: "create", "start", "kill", "stop", "die", "destroy", "rename", "oom", "connect", "disconnect", "update", or "overlap" for a
-	// network whose subnet a route of the host overlaps.
+	// What: "create", "start", "kill", "stop", "restart", "die", "destroy", "rename", "oom", "connect", "disconnect", "update", "prune",
+	// "exec_create: COMMAND", "exec_start: COMMAND", "exec_die", or "overlap" for a network whose subnet a route of the host overlaps.
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// The id of the thing that it happened to.
+	// The id of the thing that it happened to; empty for "prune", which is of all networks.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
-	// What else is known of it: "name" always; of a container its image and labels, and of a network its driver as "type".
+	// What else is known of it: of a container its name, image and labels, and of a network its name, and its driver as "type".
 	Attributes    map[string]string `protobuf:"bytes,5,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

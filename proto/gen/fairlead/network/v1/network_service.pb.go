@@ -776,6 +776,116 @@ func (x *DeleteNetworkResponse) GetId() string {
 	return ""
 }
 
+// PruneNetworksRequest says which: all that fit everything that is given.
+type PruneNetworksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Made before this time; absent means whenever.
+	Until *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
+	// With all of these labels, each KEY or KEY=VALUE.
+	Labels []string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
+	// With none of these labels.
+	WithoutLabels []string `protobuf:"bytes,3,rep,name=without_labels,json=withoutLabels,proto3" json:"without_labels,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneNetworksRequest) Reset() {
+	*x = PruneNetworksRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneNetworksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneNetworksRequest) ProtoMessage() {}
+
+func (x *PruneNetworksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneNetworksRequest.ProtoReflect.Descriptor instead.
+func (*PruneNetworksRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PruneNetworksRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *PruneNetworksRequest) GetLabels() []string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *PruneNetworksRequest) GetWithoutLabels() []string {
+	if x != nil {
+		return x.WithoutLabels
+	}
+	return nil
+}
+
+// PruneNetworksResponse tells what is gone.
+type PruneNetworksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The names, in order.
+	Deleted       []string `protobuf:"bytes,1,rep,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneNetworksResponse) Reset() {
+	*x = PruneNetworksResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneNetworksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneNetworksResponse) ProtoMessage() {}
+
+func (x *PruneNetworksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneNetworksResponse.ProtoReflect.Descriptor instead.
+func (*PruneNetworksResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PruneNetworksResponse) GetDeleted() []string {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
 // ListNetworksRequest asks for all networks.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -785,7 +895,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +907,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +920,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
 }
 
 // ListNetworksResponse holds them.
@@ -824,7 +934,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +946,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +959,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*Network {
@@ -870,7 +980,7 @@ type GetNetworkRequest struct {
 
 func (x *GetNetworkRequest) Reset() {
 	*x = GetNetworkRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +992,7 @@ func (x *GetNetworkRequest) String() string {
 func (*GetNetworkRequest) ProtoMessage() {}
 
 func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1005,7 @@ func (x *GetNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkRequest.ProtoReflect.Descriptor instead.
 func (*GetNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetNetworkRequest) GetReference() string {
@@ -916,7 +1026,7 @@ type GetNetworkResponse struct {
 
 func (x *GetNetworkResponse) Reset() {
 	*x = GetNetworkResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1038,7 @@ func (x *GetNetworkResponse) String() string {
 func (*GetNetworkResponse) ProtoMessage() {}
 
 func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1051,7 @@ func (x *GetNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNetworkResponse.ProtoReflect.Descriptor instead.
 func (*GetNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetNetworkResponse) GetNetwork() *Network {
@@ -960,7 +1070,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1082,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1095,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{18}
 }
 
 // DiagnoseResponse holds what was found.
@@ -999,7 +1109,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1121,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1134,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*v11.Finding {
@@ -1103,7 +1213,13 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x14DeleteNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"'\n" +
 	"\x15DeleteNetworkResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x15\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x87\x01\n" +
+	"\x14PruneNetworksRequest\x120\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
+	"\x06labels\x18\x02 \x03(\tR\x06labels\x12%\n" +
+	"\x0ewithout_labels\x18\x03 \x03(\tR\rwithoutLabels\"1\n" +
+	"\x15PruneNetworksResponse\x12\x18\n" +
+	"\adeleted\x18\x01 \x03(\tR\adeleted\"\x15\n" +
 	"\x13ListNetworksRequest\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x1c.fairlead.network.v1.NetworkR\bnetworks\"1\n" +
@@ -1113,13 +1229,14 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xa8\x06\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x90\a\n" +
 	"\x0eNetworkService\x12W\n" +
 	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
 	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
 	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12c\n" +
 	"\fAwaitNetwork\x12(.fairlead.network.v1.AwaitNetworkRequest\x1a).fairlead.network.v1.AwaitNetworkResponse\x12f\n" +
-	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12c\n" +
+	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12f\n" +
+	"\rPruneNetworks\x12).fairlead.network.v1.PruneNetworksRequest\x1a*.fairlead.network.v1.PruneNetworksResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
 	"\n" +
 	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponse\x12b\n" +
@@ -1137,7 +1254,7 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),    // 0: fairlead.network.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 1: fairlead.network.v1.WatchEventsResponse
@@ -1151,58 +1268,63 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*EditNetworkResponse)(nil),   // 9: fairlead.network.v1.EditNetworkResponse
 	(*DeleteNetworkRequest)(nil),  // 10: fairlead.network.v1.DeleteNetworkRequest
 	(*DeleteNetworkResponse)(nil), // 11: fairlead.network.v1.DeleteNetworkResponse
-	(*ListNetworksRequest)(nil),   // 12: fairlead.network.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 13: fairlead.network.v1.ListNetworksResponse
-	(*GetNetworkRequest)(nil),     // 14: fairlead.network.v1.GetNetworkRequest
-	(*GetNetworkResponse)(nil),    // 15: fairlead.network.v1.GetNetworkResponse
-	(*DiagnoseRequest)(nil),       // 16: fairlead.network.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 17: fairlead.network.v1.DiagnoseResponse
-	nil,                           // 18: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 19: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 20: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 21: fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 23: fairlead.event.v1.Event
-	(*Network)(nil),               // 24: fairlead.network.v1.Network
-	(*v11.Finding)(nil),           // 25: fairlead.host.v1.Finding
+	(*PruneNetworksRequest)(nil),  // 12: fairlead.network.v1.PruneNetworksRequest
+	(*PruneNetworksResponse)(nil), // 13: fairlead.network.v1.PruneNetworksResponse
+	(*ListNetworksRequest)(nil),   // 14: fairlead.network.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 15: fairlead.network.v1.ListNetworksResponse
+	(*GetNetworkRequest)(nil),     // 16: fairlead.network.v1.GetNetworkRequest
+	(*GetNetworkResponse)(nil),    // 17: fairlead.network.v1.GetNetworkResponse
+	(*DiagnoseRequest)(nil),       // 18: fairlead.network.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 19: fairlead.network.v1.DiagnoseResponse
+	nil,                           // 20: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 21: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 22: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 23: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 25: fairlead.event.v1.Event
+	(*Network)(nil),               // 26: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 27: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	22, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	22, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	23, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	24, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	24, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	25, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	3,  // 3: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	18, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	19, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	20, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	24, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	21, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	20, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	21, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	22, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	26, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	23, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
 	6,  // 9: fairlead.network.v1.EditNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
-	24, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	24, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	24, // 12: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	24, // 13: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	25, // 14: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	16, // 15: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	2,  // 16: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 17: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
-	7,  // 18: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
-	10, // 19: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	12, // 20: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	14, // 21: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	0,  // 22: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
-	17, // 23: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	4,  // 24: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	9,  // 25: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
-	8,  // 26: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
-	11, // 27: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	13, // 28: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	15, // 29: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	1,  // 30: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	26, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	26, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	24, // 12: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
+	26, // 13: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	26, // 14: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	27, // 15: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	18, // 16: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	2,  // 17: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 18: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
+	7,  // 19: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
+	10, // 20: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	12, // 21: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
+	14, // 22: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	16, // 23: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 24: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	19, // 25: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	4,  // 26: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	9,  // 27: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
+	8,  // 28: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
+	11, // 29: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	13, // 30: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
+	15, // 31: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	17, // 32: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 33: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	25, // [25:34] is the sub-list for method output_type
+	16, // [16:25] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -1219,7 +1341,7 @@ func file_fairlead_network_v1_network_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const (
 	NetworkService_EditNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/EditNetwork"
 	NetworkService_AwaitNetwork_FullMethodName  = "/fairlead.network.v1.NetworkService/AwaitNetwork"
 	NetworkService_DeleteNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/DeleteNetwork"
+	NetworkService_PruneNetworks_FullMethodName = "/fairlead.network.v1.NetworkService/PruneNetworks"
 	NetworkService_ListNetworks_FullMethodName  = "/fairlead.network.v1.NetworkService/ListNetworks"
 	NetworkService_GetNetwork_FullMethodName    = "/fairlead.network.v1.NetworkService/GetNetwork"
 	NetworkService_WatchEvents_FullMethodName   = "/fairlead.network.v1.NetworkService/WatchEvents"
@@ -50,6 +51,8 @@ type NetworkServiceClient interface {
 	AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
+	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
+	PruneNetworks(ctx context.Context, in *PruneNetworksRequest, opts ...grpc.CallOption) (*PruneNetworksResponse, error)
 	// ListNetworks answers all networks, by name.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
 	// GetNetwork answers one. NOT_FOUND if none matches.
@@ -117,6 +120,16 @@ func (c *networkServiceClient) DeleteNetwork(ctx context.Context, in *DeleteNetw
 	return out, nil
 }
 
+func (c *networkServiceClient) PruneNetworks(ctx context.Context, in *PruneNetworksRequest, opts ...grpc.CallOption) (*PruneNetworksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PruneNetworksResponse)
+	err := c.cc.Invoke(ctx, NetworkService_PruneNetworks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *networkServiceClient) ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNetworksResponse)
@@ -177,6 +190,8 @@ type NetworkServiceServer interface {
 	AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error)
 	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
+	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
+	PruneNetworks(context.Context, *PruneNetworksRequest) (*PruneNetworksResponse, error)
 	// ListNetworks answers all networks, by name.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
 	// GetNetwork answers one. NOT_FOUND if none matches.
@@ -208,6 +223,9 @@ func (UnimplementedNetworkServiceServer) AwaitNetwork(context.Context, *AwaitNet
 }
 func (UnimplementedNetworkServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
+}
+func (UnimplementedNetworkServiceServer) PruneNetworks(context.Context, *PruneNetworksRequest) (*PruneNetworksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PruneNetworks not implemented")
 }
 func (UnimplementedNetworkServiceServer) ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNetworks not implemented")
@@ -329,6 +347,24 @@ func _NetworkService_DeleteNetwork_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NetworkService_PruneNetworks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PruneNetworksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).PruneNetworks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_PruneNetworks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).PruneNetworks(ctx, req.(*PruneNetworksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NetworkService_ListNetworks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListNetworksRequest)
 	if err := dec(in); err != nil {
@@ -402,6 +438,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteNetwork",
 			Handler:    _NetworkService_DeleteNetwork_Handler,
+		},
+		{
+			MethodName: "PruneNetworks",
+			Handler:    _NetworkService_PruneNetworks_Handler,
 		},
 		{
 			MethodName: "ListNetworks",
