@@ -29,7 +29,8 @@ ports follow.
 
 With --renumber the subnet can be any other one, or one that is chosen, if a route of the host has come to overlap it. Containers go
 there one by one: each gets the address at the same place in the new subnet, if that is free, and is reached at the old one, too, until
-its names and ports lead to the new one. Connections to the old address end then. Who asks for an address by number keeps its place.`,
+its names and ports lead to the new one. Connections to the old address have three seconds to end then. Who asks for an address by number
+keeps its place.`,
 		Example: `  $ fairlead network edit --mtu 1400 backend
   $ fairlead network edit --subnet 10.9.0.0/16 backend
   $ fairlead network edit --ipv6 --dns 9.9.9.9 backend

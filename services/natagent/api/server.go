@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
-	"github.com/fairlead/fairlead/agent/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -18,9 +17,10 @@ import (
 // Publications is what PublicationService needs.
 type Publications interface {
 	Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
-	Republish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
+	Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error)
 	List(ctx context.Context) ([]*publication.Publication, error)
 	Release(ctx context.Context, owner string) error
+	DrainFlows(ctx context.Context, addresses []netip.Addr) (open int, err error)
 	CutFlows(ctx context.Context, addresses []netip.Addr) error
 }
 
@@ -84,7 +84,7 @@ func (s *Server) Republish(ctx context.Context, req *natv1.RepublishRequest) (*n
 	if err != nil {
 		return nil, err
 	}
-	bindings, err := s.publications.Republish(ctx, want)
+	bindings, err := s.publications.Republish(ctx, want, req.GetKeepConnections())
 	if err != nil {
 		return nil, err
 	}
@@ -131,22 +131,6 @@ func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1
 		return nil, err
 	}
 	return &natv1.ReleaseResponse{}, nil
-}
-
-// CutFlows cuts the flows of addresses that nobody has any more.
-func (s *Server) CutFlows(ctx context.Context, req *natv1.CutFlowsRequest) (*natv1.CutFlowsResponse, error) {
-	var addresses []netip.Addr
-	for _, text := range req.GetAddresses() {
-		a, err := netip.ParseAddr(text)
-		if err != nil || a.IsUnspecified() {
-			return nil, fault.Invalidf("flows", "addresses", "%q is no address that a container has had", text)
-		}
-		addresses = append(addresses, a.Unmap())
-	}
-	if err := s.publications.CutFlows(ctx, addresses); err != nil {
-		return nil, err
-	}
-	return &natv1.CutFlowsResponse{}, nil
 }
 
 // Diagnose tries which firewalls work.

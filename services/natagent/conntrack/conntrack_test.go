@@ -16,8 +16,13 @@ import (
 // world has a host whose port 53 leads to a:5000 (udp, both families), and where port 54 is the host's own.
 func world(t *testing.T) (client, host *testns.NS) {
 	t.Helper()
-	client, host = testns.New(t), testns.New(t)
-	a := testns.New(t)
+	client, host, _ = worldOf(t)
+	return client, host
+}
+
+func worldOf(t *testing.T) (client, host, a *testns.NS) {
+	t.Helper()
+	client, host, a = testns.New(t), testns.New(t), testns.New(t)
 	testns.Connect(t, host, "out", "10.1.0.1/24 fd01::1/64", client, "eth0", "10.1.0.2/24 fd01::2/64")
 	testns.Connect(t, host, "in", "10.2.0.1/24 fd02::1/64", a, "eth0", "10.2.0.2/24 fd02::2/64")
 	host.Run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
@@ -26,7 +31,7 @@ func world(t *testing.T) (client, host *testns.NS) {
 	host.Run("nft", `add table inet t; add chain inet t pre { type nat hook prerouting priority -100; };
 		add rule inet t pre ip daddr 10.1.0.1 udp dport 53 dnat ip to 10.2.0.2:5000;
 		add rule inet t pre ip6 daddr fd01::1 udp dport 53 dnat ip6 to [fd02::2]:5000`)
-	return client, host
+	return client, host, a
 }
 
 // send opens a flow and leaves it in the host's table.

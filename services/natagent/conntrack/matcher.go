@@ -13,6 +13,7 @@ type flow struct {
 	dst    netip.AddrPort // original destination
 	answer netip.AddrPort // source of the replies: where the flow was led
 	from   netip.Addr     // original source
+	state  uint8          // of a TCP connection
 }
 
 type protoPort struct {

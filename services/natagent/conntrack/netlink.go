@@ -17,6 +17,7 @@ const (
 
 	attrTupleOrig  = 1
 	attrTupleReply = 2
+	attrProtoInfo  = 4
 	attrID         = 12
 	attrZone       = 18
 	attrFilter     = 25
@@ -31,46 +32,66 @@ const (
 	attrSrcPort    = 2
 	attrDstPort    = 3
 
+	attrInfoTCP  = 1
+	attrTCPState = 1
+
 	attrFilterOrig  = 1
 	attrFilterReply = 2
+	filterSource    = 1 << 0
 	filterProtoNum  = 1 << 3
 	filterDstPort   = 1 << 5
 )
 
+// States of linux/netfilter/nf_conntrack_tcp.h, from a first SYN to the answer to a last FIN.
+const (
+	stateSynSent = 1
+	stateLastAck = 6
+)
+
 // cutFamily walks the entries of a family and deletes those that match.
 func (c *Cutter) cutFamily(v6 bool, m *matcher) error {
+	filter, err := dumpFilter(m)
+	if err != nil {
+		return err
+	}
+	return c.walk(v6, filter, func(conn *netlink.Conn, f flow, key []byte) error {
+		if !m.match(f) {
+			return nil
+		}
+		if _, err := request(conn, msgDelete, netlink.Acknowledge, familyOf(v6), key); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cut the flow to %s: %w", f.dst, err)
+		}
+		return nil
+	})
+}
+
+// walk hands on the entries of a family, those that a filter of the kernel lets through.
+func (c *Cutter) walk(v6 bool, filter []byte, each func(conn *netlink.Conn, f flow, key []byte) error) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
 	if err != nil {
 		return fmt.Errorf("connection tracker: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	family := byte(unix.AF_INET)
-	if v6 {
-		family = unix.AF_INET6
-	}
-	filter, err := dumpFilter(m)
-	if err != nil {
-		return err
-	}
-	entries, err := request(conn, msgGet, netlink.Dump, family, filter)
+	entries, err := request(conn, msgGet, netlink.Dump, familyOf(v6), filter)
 	if err != nil {
 		return fmt.Errorf("list tracked connections: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
 		f, key, err := parse(e.Data)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+		if err == nil {
+			err = each(conn, f, key)
 		}
-		if !m.match(f) {
-			continue
-		}
-		if _, err := request(conn, msgDelete, netlink.Acknowledge, family, key); err != nil && !errors.Is(err, unix.ENOENT) {
-			errs = append(errs, fmt.Errorf("cut the flow to %s: %w", f.dst, err))
-		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+func familyOf(v6 bool) byte {
+	if v6 {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
 }
 
 func request(conn *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, family byte, attrs []byte) ([]netlink.Message, error) {
@@ -124,6 +145,8 @@ func parse(data []byte) (f flow, key []byte, err error) {
 		case attrTupleReply:
 			ad.Nested(reply.decode)
 			f.answer = reply.src()
+		case attrProtoInfo:
+			ad.Nested(f.decodeState)
 		case attrID, attrZone:
 			ae.Bytes(ad.Type(), ad.Bytes())
 		}
@@ -133,6 +156,23 @@ func parse(data []byte) (f flow, key []byte, err error) {
 	}
 	key, err = ae.Encode()
 	return f, key, err
+}
+
+// decodeState reads the state of a TCP connection.
+func (f *flow) decodeState(ad *netlink.AttributeDecoder) error {
+	for ad.Next() {
+		if ad.Type() == attrInfoTCP {
+			ad.Nested(func(ad *netlink.AttributeDecoder) error {
+				for ad.Next() {
+					if ad.Type() == attrTCPState {
+						f.state = ad.Uint8()
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return nil
 }
 
 // tuple is one direction of an entry.

@@ -45,6 +45,7 @@ type Gate interface {
 // Flows can be cut.
 type Flows interface {
 	Cut(ctx context.Context, cuts []conntrack.Cut) error
+	Drain(ctx context.Context, addresses []netip.Addr) (open int, err error)
 }
 
 // Ports asks the kernel for host ports.
@@ -236,6 +237,11 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 		}
 	}
 	return gone, p.letGo(gone)
+}
+
+// DrainFlows waits until no connection from or to addresses is open any more, or ctx ends, and answers how many still are.
+func (p *Publisher) DrainFlows(ctx context.Context, addresses []netip.Addr) (open int, err error) {
+	return p.flows.Drain(ctx, addresses)
 }
 
 // CutFlows cuts all flows from and to addresses that no container has any more.

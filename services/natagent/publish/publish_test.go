@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -24,6 +25,8 @@ type kernel struct {
 	elements map[publication.Binding]bool
 	bound    map[string]bool
 	cuts     atomic.Int64
+	mu       sync.Mutex
+	asked    []conntrack.Cut
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
@@ -67,8 +70,22 @@ func (k *kernel) Mend(context.Context) error            { return k.failMend }
 
 func (k *kernel) Cut(_ context.Context, cuts []conntrack.Cut) error {
 	k.cuts.Add(int64(len(cuts)))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = append(k.asked, cuts...)
 	return k.failCut
 }
+
+// forget answers what it was asked to cut, and forgets it.
+func (k *kernel) forget() []conntrack.Cut {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	asked := k.asked
+	k.asked = nil
+	return asked
+}
+
+func (k *kernel) Drain(context.Context, []netip.Addr) (int, error) { return 0, nil }
 
 type port struct {
 	k   *kernel

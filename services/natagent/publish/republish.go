@@ -11,8 +11,9 @@ import (
 )
 
 // Republish makes what an owner has published be as asked, in one step: ports that stay keep their flows, those that lead elsewhere
-// are never closed between, and if anything fails all is as before.
-func (p *Publisher) Republish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
+// are never closed between, and if anything fails all is as before. With keepOpen the connections that go where a port has led before
+// stay too, all but UDP's, whose clients could not tell.
+func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error) {
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
@@ -37,8 +38,11 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 	}
 	p.tell(without(done.Bindings, had.Bindings))
 	was, is := nameless(p.store.Led(had)), nameless(p.store.Led(done))
-	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(
-		conntrack.Withdrawn(without(was, is)), conntrack.Published(without(is, was))))
+	gone := without(was, is)
+	if keepOpen {
+		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
+	}
+	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(conntrack.Withdrawn(gone), conntrack.Published(without(is, was))))
 }
 
 // nameless are bindings without the owner's name: another name is no reason to cut a connection.

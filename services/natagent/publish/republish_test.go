@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,7 +39,7 @@ func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
 	}
 	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the port that stays was bound anew")
 	cuts := k.cuts.Load()
-	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}))
+	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}), false)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -51,7 +53,7 @@ func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
 	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8081)})); err != nil {
 		t.Errorf("the port that was given back: %v", err)
 	}
-	if _, err := p.Republish(ctx, asks(1, "web", nil)); err != nil {
+	if _, err := p.Republish(ctx, asks(1, "web", nil), false); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Release(ctx, fmt.Sprintf("%064x", 2)); err != nil {
@@ -79,7 +81,7 @@ func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *t
 		{[]publication.Mapping{fixed("", 8081)}, true, 1},
 	} {
 		cuts := k.cuts.Load()
-		got, err := p.Republish(ctx, asks(1, "web", step.mappings))
+		got, err := p.Republish(ctx, asks(1, "web", step.mappings), false)
 		if err != nil || len(got) != len(step.mappings) {
 			t.Fatalf("step %d: %v, %v", i, got, err)
 		}
@@ -115,7 +117,7 @@ func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
 			}
 			before := snapshot(k)
 			breaks(k)
-			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082), fixed("", 8083))))
+			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082), fixed("", 8083))), false)
 			if err == nil {
 				t.Fatal("it did not fail")
 			}
@@ -145,11 +147,48 @@ func TestAPortMovesFromAllAddressesToOneThoughItsSocketIsInTheWay(t *testing.T) 
 		t.Fatal(err)
 	}
 	k.exclusive = true
-	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)})); err != nil {
+	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"10.1.0.1:8080/tcp", "port 10.1.0.1:8080/tcp to 10.0.0.2:80"}
 	if d := cmp.Diff(want, snapshot(k)); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
+	for keepOpen, want := range map[bool][]string{
+		false: {"tcp 10.0.0.2:80", "udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
+		true:  {"udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
+	} {
+		ctx := context.Background()
+		p, k, _ := setUp(t)
+		udp := fixed("10.1.0.1", 8080)
+		udp.Protocol = publication.UDP
+		ask := asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080), udp})
+		if _, err := p.Publish(ctx, ask); err != nil {
+			t.Fatal(err)
+		}
+		moved := *ask
+		moved.IPv4 = netip.MustParseAddr("10.0.0.9")
+		for until := time.Now().Add(10 * time.Second); len(k.forget()) == 0; time.Sleep(time.Millisecond) { // what is published anew cuts in its own time
+			if time.Now().After(until) {
+				t.Fatal("the new port has cut nothing")
+			}
+		}
+		if _, err := p.Republish(ctx, &moved, keepOpen); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range k.forget() {
+			text := string(c.Protocol) + " " + c.Target.String()
+			if c.Stale {
+				text = "stale " + text
+			}
+			got = append(got, text)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("cut when connections are kept (%t):\n%s", keepOpen, d)
+		}
 	}
 }

@@ -183,7 +183,15 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
 			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
 			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
-			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS)})
+			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), FormerAddresses: formerOut(e)})
+	}
+	return out
+}
+
+func formerOut(e network.Endpoint) []string {
+	var out []string
+	for _, p := range e.Former {
+		out = append(out, p.Addr().String())
 	}
 	return out
 }

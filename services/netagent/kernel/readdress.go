@@ -11,9 +11,9 @@ import (
 )
 
 // Readdress makes an interface that is up have exactly the wanted addresses, beside link-local ones, a hardware address, nil for the one
-// that it has, and neighbours. New addresses are there before others go. Default routes are not its business, and i.Gateways does not
-// count.
-func (n *Namespace) Readdress(i Interface, mac net.HardwareAddr) error {
+// that it has, and neighbours. New addresses are there before others go. moved is called when the hardware address has just changed: what
+// is sent to the one of before is lost until others know. Default routes are not its business, and i.Gateways does not count.
+func (n *Namespace) Readdress(i Interface, mac net.HardwareAddr, moved func() error) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(i.Name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", i.Name, err)
@@ -32,6 +32,9 @@ func (n *Namespace) Readdress(i Interface, mac net.HardwareAddr) error {
 	if mac != nil && !bytes.Equal(link.Attrs().HardwareAddr, mac) {
 		if err := retry(func() error { return n.handle.LinkSetHardwareAddr(link, mac) }); err != nil {
 			return fmt.Errorf("set MAC of %s: %w", i.Name, err)
+		}
+		if err := moved(); err != nil {
+			return err
 		}
 	}
 	for _, neighbour := range i.Neighbours {

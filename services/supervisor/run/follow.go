@@ -18,6 +18,10 @@ import (
 // followAgain is how long to wait before networks are followed again when that has failed.
 const followAgain = 250 * time.Millisecond
 
+// drainTime is how long a container that has moved still answers at its old addresses for connections that are open there. A first packet
+// that is lost is sent again after one second.
+const drainTime = 3 * time.Second
+
 // Follow has running containers follow their networks until ctx ends: when one is renumbered, or gets IPv6 or other name servers,
 // their addresses, names and ports go along, one container at a time. What netagent says is compared with what is stored here, so
 // whatever came in between, and whoever ended in the middle of it, each container gets there.
@@ -128,7 +132,27 @@ func (r *Runner) follow(ctx context.Context, uid string, gateways []string) erro
 	if err := r.goAlong(ctx, c, sb, gateways); err != nil || !sb.GetBehind() {
 		return err
 	}
+	if err := r.drain(ctx, sb); err != nil {
+		return err
+	}
 	return r.settleSandbox(ctx, c, sb)
+}
+
+// drain lets the connections end that use addresses which a sandbox is about to lose. Those that take longer are cut, now, since a crash
+// may come between giving the addresses up and cutting what has come there in the meantime.
+func (r *Runner) drain(ctx context.Context, sb *networkv1.Sandbox) error {
+	var former []string
+	for _, e := range sb.GetEndpoints() {
+		former = append(former, e.GetFormerAddresses()...)
+	}
+	if len(former) == 0 {
+		return nil
+	}
+	_, err := r.Publications.DrainFlows(ctx, &natv1.DrainFlowsRequest{Addresses: former, AtMostMs: uint32(drainTime.Milliseconds())})
+	if err == nil {
+		_, err = r.Publications.CutFlows(ctx, &natv1.CutFlowsRequest{Addresses: former})
+	}
+	return err
 }
 
 // goAlong leads names and ports to where a sandbox is now, and stores that.
@@ -140,7 +164,7 @@ func (r *Runner) goAlong(ctx context.Context, c *container.Container, sb *networ
 	}
 	err := r.tellNames(ctx, c, &live)
 	if err == nil {
-		live.Bindings, err = r.movePorts(ctx, c, &live)
+		live.Bindings, err = r.takePorts(ctx, c, &live)
 	}
 	if err == nil {
 		_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
@@ -150,6 +174,16 @@ func (r *Runner) goAlong(ctx context.Context, c *container.Container, sb *networ
 		})
 	}
 	return err
+}
+
+// takePorts leads published ports to where a container is now, whatever is stored of where they lead: a crash may have come between
+// leading them and storing it. Open connections stay, as the container still answers where it was.
+func (r *Runner) takePorts(ctx context.Context, c *container.Container, now *container.Live) ([]container.Binding, error) {
+	mappings := c.Republished()
+	if len(mappings)+len(c.Config.Network.Addresses) == 0 {
+		return c.Live.Bindings, nil
+	}
+	return r.lead(ctx, c, now, mappings, true)
 }
 
 // settleSandbox gives up what a sandbox had before, and ends the connections there.

@@ -41,6 +41,7 @@ type host struct {
 	asked   []*networkv1.CreateSandboxRequest
 	led     []string // where ports were led to
 	known   []*dnsv1.UpdateRequest
+	moving  *moving // the sandboxes of a network that is renumbered
 	store   *store.Store
 }
 
@@ -332,8 +333,16 @@ func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest,
 	return &networkv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "sandbox")
 }
 
-func (f fakeSandboxes) ListSandboxes(context.Context, *networkv1.ListSandboxesRequest, ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
+func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandboxesRequest, _ ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
 	resp := &networkv1.ListSandboxesResponse{}
+	f.h.mu.Lock()
+	moving := f.h.moving
+	f.h.mu.Unlock()
+	if moving != nil {
+		sb, err := f.GetSandbox(ctx, nil)
+		resp.Sandboxes = append(resp.Sandboxes, sb.GetSandbox())
+		return resp, err
+	}
 	for _, uid := range f.h.holders("sandbox") {
 		resp.Sandboxes = append(resp.Sandboxes, &networkv1.Sandbox{Owner: uid})
 	}
@@ -349,6 +358,7 @@ func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, 
 	f.h.hold(req.GetOwner(), "ports")
 	f.h.mu.Lock()
 	f.h.led = append(f.h.led, req.GetIpv4Address())
+	f.h.note("lead to " + req.GetIpv4Address())
 	f.h.mu.Unlock()
 	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}}, f.h.step("publish ports")
 }

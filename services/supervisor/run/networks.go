@@ -119,7 +119,7 @@ func (r *Runner) movePorts(ctx context.Context, c *container.Container, now *con
 	if len(mappings)+len(c.Config.Network.Addresses) == 0 || ways(c.Live) == ways(now) {
 		return c.Live.Bindings, nil
 	}
-	return r.lead(ctx, c, now, mappings)
+	return r.lead(ctx, c, now, mappings, false)
 }
 
 // bound writes mappings, those that name no host address with the one that their network binds to.

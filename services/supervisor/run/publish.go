@@ -56,7 +56,7 @@ func (r *Runner) republish(ctx context.Context, c, next *container.Container, ma
 	if c.IsRunning() {
 		live := *c.Live
 		var err error
-		if live.Bindings, err = r.lead(ctx, next, &live, mappings); err != nil {
+		if live.Bindings, err = r.lead(ctx, next, &live, mappings, false); err != nil {
 			return nil, err
 		}
 		next.Live = &live
@@ -69,19 +69,20 @@ func (r *Runner) republish(ctx context.Context, c, next *container.Container, ma
 		return next.Live.Bindings, nil
 	}
 	if c.IsRunning() {
-		_, back := r.lead(ctx, c, c.Live, c.Republished())
+		_, back := r.lead(ctx, c, c.Live, c.Republished(), false)
 		err = errors.Join(err, back)
 	}
 	return nil, err
 }
 
 // lead has natagent publish some mappings, and the addresses that a container asks for, and nothing else.
-func (r *Runner) lead(ctx context.Context, c *container.Container, live *container.Live, mappings []container.PortMapping) ([]container.Binding, error) {
+func (r *Runner) lead(ctx context.Context, c *container.Container, live *container.Live, mappings []container.PortMapping,
+	keepOpen bool) ([]container.Binding, error) {
 	w := ways(live)
 	req := &natv1.PublishRequest{Owner: c.ID, OwnerName: c.Config.Name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6}
 	if w != (way{}) { // else nothing leads to it
 		req.Mappings, req.Addresses = bound(mappings, w), wire.ToAddresses(c.Config.Network.Addresses)
 	}
-	resp, err := r.Publications.Republish(ctx, &natv1.RepublishRequest{Publication: req})
+	resp, err := r.Publications.Republish(ctx, &natv1.RepublishRequest{Publication: req, KeepConnections: keepOpen})
 	return wire.Bindings(resp.GetBindings()), err
 }

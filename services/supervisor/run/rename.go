@@ -56,6 +56,6 @@ func (r *Runner) tellName(ctx context.Context, c *container.Container) error {
 	if len(c.Live.Bindings) == 0 {
 		return nil
 	}
-	_, err := r.lead(ctx, c, c.Live, c.Republished())
+	_, err := r.lead(ctx, c, c.Live, c.Republished(), false)
 	return err
 }

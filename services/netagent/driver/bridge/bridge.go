@@ -144,10 +144,11 @@ func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	}
 	want := inside(n, e)
 	want.Addresses = append(want.Addresses, e.Former...)
-	if err = ns.Readdress(want, e.MAC); err == nil {
+	lead := func() error { return d.putNeighbours(bridge.Index, e) }
+	if err = ns.Readdress(want, e.MAC, lead); err == nil {
 		d.announcer.Silence(e.ID)
 		d.announcer.Announce(ns, n, e)
-		err = d.putNeighbours(bridge.Index, e)
+		err = lead()
 	}
 	for _, p := range gone {
 		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))

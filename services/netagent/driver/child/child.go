@@ -194,10 +194,11 @@ func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	if sharesMAC(n) {
 		mac = nil
 	}
-	if err = ns.Readdress(want, mac); err == nil {
+	lead := func() error { return d.lead(n, parent, e) }
+	if err = ns.Readdress(want, mac, lead); err == nil {
 		d.announcer.Silence(e.ID)
 		d.announcer.Announce(ns, n, e)
-		err = d.lead(n, parent, e)
+		err = lead()
 	}
 	past := e
 	past.IPv4, past.IPv6, past.Former = netip.Prefix{}, netip.Prefix{}, gone

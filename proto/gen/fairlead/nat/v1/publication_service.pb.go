@@ -162,9 +162,12 @@ func (x *PublishResponse) GetBindings() []*Binding {
 type RepublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All of it; a host port of 0 is a new dynamic one.
-	Publication   *PublishRequest `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Publication *PublishRequest `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
+	// True if TCP and SCTP connections that go on to where a port has led before are to be kept, as the container still answers there: for
+	// whoever moves it to DrainFlows and CutFlows later. Else they are cut.
+	KeepConnections bool `protobuf:"varint,2,opt,name=keep_connections,json=keepConnections,proto3" json:"keep_connections,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *RepublishRequest) Reset() {
@@ -202,6 +205,13 @@ func (x *RepublishRequest) GetPublication() *PublishRequest {
 		return x.Publication
 	}
 	return nil
+}
+
+func (x *RepublishRequest) GetKeepConnections() bool {
+	if x != nil {
+		return x.KeepConnections
+	}
+	return false
 }
 
 // RepublishResponse tells what is published now.
@@ -598,6 +608,107 @@ func (x *ReleaseRequest) GetOwner() string {
 	return ""
 }
 
+// DrainFlowsRequest names addresses.
+type DrainFlowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without prefix length.
+	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// How long to wait at most, in milliseconds; no more than 60,000.
+	AtMostMs      uint32 `protobuf:"varint,2,opt,name=at_most_ms,json=atMostMs,proto3" json:"at_most_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainFlowsRequest) Reset() {
+	*x = DrainFlowsRequest{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainFlowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainFlowsRequest) ProtoMessage() {}
+
+func (x *DrainFlowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainFlowsRequest.ProtoReflect.Descriptor instead.
+func (*DrainFlowsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DrainFlowsRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *DrainFlowsRequest) GetAtMostMs() uint32 {
+	if x != nil {
+		return x.AtMostMs
+	}
+	return 0
+}
+
+// DrainFlowsResponse tells how it ended.
+type DrainFlowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many connections are open still.
+	Open          uint32 `protobuf:"varint,1,opt,name=open,proto3" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainFlowsResponse) Reset() {
+	*x = DrainFlowsResponse{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainFlowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainFlowsResponse) ProtoMessage() {}
+
+func (x *DrainFlowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainFlowsResponse.ProtoReflect.Descriptor instead.
+func (*DrainFlowsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DrainFlowsResponse) GetOpen() uint32 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
 // CutFlowsRequest names addresses.
 type CutFlowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -609,7 +720,7 @@ type CutFlowsRequest struct {
 
 func (x *CutFlowsRequest) Reset() {
 	*x = CutFlowsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +732,7 @@ func (x *CutFlowsRequest) String() string {
 func (*CutFlowsRequest) ProtoMessage() {}
 
 func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +745,7 @@ func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CutFlowsRequest.ProtoReflect.Descriptor instead.
 func (*CutFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CutFlowsRequest) GetAddresses() []string {
@@ -653,7 +764,7 @@ type CutFlowsResponse struct {
 
 func (x *CutFlowsResponse) Reset() {
 	*x = CutFlowsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +776,7 @@ func (x *CutFlowsResponse) String() string {
 func (*CutFlowsResponse) ProtoMessage() {}
 
 func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +789,7 @@ func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CutFlowsResponse.ProtoReflect.Descriptor instead.
 func (*CutFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{13}
 }
 
 // ReleaseResponse is empty.
@@ -690,7 +801,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +813,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +826,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{14}
 }
 
 var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
@@ -732,9 +843,10 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\bmappings\x18\x05 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\bmappings\x12=\n" +
 	"\taddresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"G\n" +
 	"\x0fPublishResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"U\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x80\x01\n" +
 	"\x10RepublishRequest\x12A\n" +
-	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\"I\n" +
+	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\x12)\n" +
+	"\x10keep_connections\x18\x02 \x01(\bR\x0fkeepConnections\"I\n" +
 	"\x11RepublishResponse\x124\n" +
 	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xb3\x01\n" +
 	"\x0eExplainRequest\x12\x16\n" +
@@ -756,17 +868,25 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x18ListPublicationsResponse\x12@\n" +
 	"\fpublications\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PublicationR\fpublications\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"/\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"O\n" +
+	"\x11DrainFlowsRequest\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x1c\n" +
+	"\n" +
+	"at_most_ms\x18\x02 \x01(\rR\batMostMs\"(\n" +
+	"\x12DrainFlowsResponse\x12\x12\n" +
+	"\x04open\x18\x01 \x01(\rR\x04open\"/\n" +
 	"\x0fCutFlowsRequest\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x12\n" +
 	"\x10CutFlowsResponse\"\x11\n" +
-	"\x0fReleaseResponse2\x8c\x04\n" +
+	"\x0fReleaseResponse2\xe3\x04\n" +
 	"\x12PublicationService\x12L\n" +
 	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
 	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12L\n" +
 	"\aExplain\x12\x1f.fairlead.nat.v1.ExplainRequest\x1a .fairlead.nat.v1.ExplainResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
-	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12O\n" +
+	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12U\n" +
+	"\n" +
+	"DrainFlows\x12\".fairlead.nat.v1.DrainFlowsRequest\x1a#.fairlead.nat.v1.DrainFlowsResponse\x12O\n" +
 	"\bCutFlows\x12 .fairlead.nat.v1.CutFlowsRequest\x1a!.fairlead.nat.v1.CutFlowsResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
@@ -781,7 +901,7 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
 	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
@@ -793,39 +913,43 @@ var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*ListPublicationsRequest)(nil),  // 7: fairlead.nat.v1.ListPublicationsRequest
 	(*ListPublicationsResponse)(nil), // 8: fairlead.nat.v1.ListPublicationsResponse
 	(*ReleaseRequest)(nil),           // 9: fairlead.nat.v1.ReleaseRequest
-	(*CutFlowsRequest)(nil),          // 10: fairlead.nat.v1.CutFlowsRequest
-	(*CutFlowsResponse)(nil),         // 11: fairlead.nat.v1.CutFlowsResponse
-	(*ReleaseResponse)(nil),          // 12: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 13: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 14: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 15: fairlead.nat.v1.Binding
-	(Protocol)(0),                    // 16: fairlead.nat.v1.Protocol
-	(*Publication)(nil),              // 17: fairlead.nat.v1.Publication
+	(*DrainFlowsRequest)(nil),        // 10: fairlead.nat.v1.DrainFlowsRequest
+	(*DrainFlowsResponse)(nil),       // 11: fairlead.nat.v1.DrainFlowsResponse
+	(*CutFlowsRequest)(nil),          // 12: fairlead.nat.v1.CutFlowsRequest
+	(*CutFlowsResponse)(nil),         // 13: fairlead.nat.v1.CutFlowsResponse
+	(*ReleaseResponse)(nil),          // 14: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),              // 15: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),           // 16: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 17: fairlead.nat.v1.Binding
+	(Protocol)(0),                    // 18: fairlead.nat.v1.Protocol
+	(*Publication)(nil),              // 19: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
-	13, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	14, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	15, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	15, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
+	16, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	17, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
 	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
-	15, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	16, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
-	15, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
+	17, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	18, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
+	17, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
 	6,  // 7: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
-	17, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	19, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
 	0,  // 9: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
 	2,  // 10: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
 	4,  // 11: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
 	7,  // 12: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
 	9,  // 13: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	10, // 14: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
-	1,  // 15: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3,  // 16: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
-	5,  // 17: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
-	8,  // 18: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	12, // 19: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	11, // 20: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
+	10, // 14: fairlead.nat.v1.PublicationService.DrainFlows:input_type -> fairlead.nat.v1.DrainFlowsRequest
+	12, // 15: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
+	1,  // 16: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3,  // 17: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
+	5,  // 18: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
+	8,  // 19: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	14, // 20: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	11, // 21: fairlead.nat.v1.PublicationService.DrainFlows:output_type -> fairlead.nat.v1.DrainFlowsResponse
+	13, // 22: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -843,7 +967,7 @@ func file_fairlead_nat_v1_publication_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_service_proto_rawDesc), len(file_fairlead_nat_v1_publication_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

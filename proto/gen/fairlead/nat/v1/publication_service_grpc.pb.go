@@ -24,6 +24,7 @@ const (
 	PublicationService_Explain_FullMethodName          = "/fairlead.nat.v1.PublicationService/Explain"
 	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
 	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
+	PublicationService_DrainFlows_FullMethodName       = "/fairlead.nat.v1.PublicationService/DrainFlows"
 	PublicationService_CutFlows_FullMethodName         = "/fairlead.nat.v1.PublicationService/CutFlows"
 )
 
@@ -48,6 +49,8 @@ type PublicationServiceClient interface {
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
+	// DrainFlows waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	DrainFlows(ctx context.Context, in *DrainFlowsRequest, opts ...grpc.CallOption) (*DrainFlowsResponse, error)
 	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
 	CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error)
 }
@@ -110,6 +113,16 @@ func (c *publicationServiceClient) Release(ctx context.Context, in *ReleaseReque
 	return out, nil
 }
 
+func (c *publicationServiceClient) DrainFlows(ctx context.Context, in *DrainFlowsRequest, opts ...grpc.CallOption) (*DrainFlowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainFlowsResponse)
+	err := c.cc.Invoke(ctx, PublicationService_DrainFlows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *publicationServiceClient) CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CutFlowsResponse)
@@ -141,6 +154,8 @@ type PublicationServiceServer interface {
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
+	// DrainFlows waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	DrainFlows(context.Context, *DrainFlowsRequest) (*DrainFlowsResponse, error)
 	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
 	CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error)
 	mustEmbedUnimplementedPublicationServiceServer()
@@ -167,6 +182,9 @@ func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *
 }
 func (UnimplementedPublicationServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
+}
+func (UnimplementedPublicationServiceServer) DrainFlows(context.Context, *DrainFlowsRequest) (*DrainFlowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainFlows not implemented")
 }
 func (UnimplementedPublicationServiceServer) CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CutFlows not implemented")
@@ -282,6 +300,24 @@ func _PublicationService_Release_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PublicationService_DrainFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainFlowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).DrainFlows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_DrainFlows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).DrainFlows(ctx, req.(*DrainFlowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PublicationService_CutFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CutFlowsRequest)
 	if err := dec(in); err != nil {
@@ -326,6 +362,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Release",
 			Handler:    _PublicationService_Release_Handler,
+		},
+		{
+			MethodName: "DrainFlows",
+			Handler:    _PublicationService_DrainFlows_Handler,
 		},
 		{
 			MethodName: "CutFlows",

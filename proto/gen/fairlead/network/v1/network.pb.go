@@ -542,9 +542,11 @@ type Endpoint struct {
 	// The network's name servers.
 	DnsServers []string `protobuf:"bytes,17,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// What the LAN has granted, where addresses come from there; none for a family that it has granted nothing of at the moment.
-	Leases        []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Leases []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
+	// Addresses that it had before, without prefix length, and has still until SettleSandbox.
+	FormerAddresses []string `protobuf:"bytes,19,rep,name=former_addresses,json=formerAddresses,proto3" json:"former_addresses,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Endpoint) Reset() {
@@ -699,6 +701,13 @@ func (x *Endpoint) GetDnsServers() []string {
 func (x *Endpoint) GetLeases() []*Lease {
 	if x != nil {
 		return x.Leases
+	}
+	return nil
+}
+
+func (x *Endpoint) GetFormerAddresses() []string {
+	if x != nil {
+		return x.FormerAddresses
 	}
 	return nil
 }
@@ -873,7 +882,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
 	"\x04kept\x18\x05 \x01(\bR\x04kept\x12\x16\n" +
-	"\x06behind\x18\x06 \x01(\bR\x06behind\"\xeb\x04\n" +
+	"\x06behind\x18\x06 \x01(\bR\x06behind\"\x96\x05\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -896,7 +905,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x06driver\x18\x10 \x01(\tR\x06driver\x12\x1f\n" +
 	"\vdns_servers\x18\x11 \x03(\tR\n" +
 	"dnsServers\x122\n" +
-	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\"\xd0\x02\n" +
+	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\x12)\n" +
+	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\"\xd0\x02\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
