@@ -100,10 +100,10 @@ func TestAnExecWithATerminalHasItsSizeAndIsResized(t *testing.T) {
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
 		s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{Args: []string{"sh"}, TTY: true, Rows: 25, Cols: 90})
-		if err := s.Resize(50, 132); err != nil {
+		if err := s.Resize(50, 132); err != nil { // which runc hands on when it comes to that
 			t.Fatal(err)
 		}
-		if _, err := s.Write([]byte("tty; stty size; exit 9\n")); err != nil {
+		if _, err := s.Write([]byte("tty; until stty size | grep 132; do sleep 0.05; done; exit 9\n")); err != nil {
 			t.Fatal(err)
 		}
 		if stdout, _ := readAll(t, s); !strings.Contains(stdout, "/dev/pts/") || !strings.Contains(stdout, "50 132\r\n") {
