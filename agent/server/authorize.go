@@ -64,7 +64,7 @@ func roles() map[string]role {
 		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses WatchSandboxes " +
 			"RenewSandbox SettleSandbox Release"},
 		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications Explain"},
-		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Republish Release DrainFlows CutFlows"},
+		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Republish Review Release DrainFlows CutFlows"},
 		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks Diagnose"},
 		{"fairlead.nat.v1.GuardService", peerRole, "PutNetwork DeleteNetwork"},
 		{"fairlead.dns.v1.NameService", adminRole, "ListOwners"},

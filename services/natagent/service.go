@@ -98,7 +98,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	case "refuse":
 		s.publisher.Permit = s.teller.Permit
 	case "warn", "":
-		s.publisher.Told = s.teller.Published
+		s.publisher.Told, s.Reviewer = s.teller.Published, s.teller
 	}
 	return s, nil
 }

@@ -3,12 +3,18 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 // Tolerated is an error of Each that is printed and does not make the exit code 1.
 type Tolerated struct{ Err error }
 
 func (e *Tolerated) Error() string { return e.Err.Error() }
+
+// Warned is what an object of Each has given beside its output: warnings, and no error.
+type Warned []string
+
+func (w Warned) Error() string { return strings.Join(w, "; ") }
 
 // parallel is how many objects of one command line are worked on at once.
 const parallel = 16
@@ -28,6 +34,10 @@ func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Cont
 		return result{output, err}
 	}) {
 		got := <-r
+		if w, ok := errors.AsType[Warned](got.err); ok {
+			c.Warn(w...)
+			got.err = nil
+		}
 		if got.err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()

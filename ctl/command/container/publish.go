@@ -41,6 +41,7 @@ published already is lost. With from=NETWORK, which may be given several times, 
 				return err
 			}
 			resp, err := cl.Containers.PublishPorts(cmd.Context(), req)
+			c.Warn(resp.GetWarnings()...)
 			for _, b := range format.SortedBindings(resp.GetBindings()) {
 				c.Printf("%s -> %s%s\n", format.ContainerPort(b), format.HostPort(b), format.From(b.GetSources()))
 			}

@@ -41,7 +41,10 @@ func newStart(c *cli.CLI) *cobra.Command {
 }
 
 func start(ctx context.Context, cl *client.Client, reference string) (string, error) {
-	_, err := cl.Containers.StartContainer(ctx, &containerv1.StartContainerRequest{Reference: reference})
+	res, err := cl.Containers.StartContainer(ctx, &containerv1.StartContainerRequest{Reference: reference})
+	if err == nil && len(res.GetWarnings()) > 0 {
+		err = cli.Warned(res.GetWarnings())
+	}
 	return reference, err
 }
 

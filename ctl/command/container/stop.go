@@ -40,7 +40,10 @@ func newRestart(c *cli.CLI) *cobra.Command {
 	o.flags(cmd.Flags())
 	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
 		req := &containerv1.RestartContainerRequest{Reference: reference, Signal: o.signal, TimeoutSeconds: o.given(cmd.Flags())}
-		_, err := cl.Containers.RestartContainer(ctx, req)
+		res, err := cl.Containers.RestartContainer(ctx, req)
+		if err == nil && len(res.GetWarnings()) > 0 {
+			err = cli.Warned(res.GetWarnings())
+		}
 		return reference, err
 	})
 	return cmd

@@ -52,6 +52,9 @@ type Server struct {
 	networks     Networks
 	doctor       Doctor
 	explainer    Explainer
+
+	// Reviewer is asked what should be known of ports that are published, if it is not nil.
+	Reviewer Reviewer
 }
 
 // New makes a server.

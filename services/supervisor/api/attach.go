@@ -113,7 +113,7 @@ func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attache
 	if l.Output != nil {
 		defer func() { _ = l.Output.Close() }()
 	}
-	if err := a.started(&containerv1.Started{Id: l.Container.ID, Warnings: l.Warnings}); err != nil || l.Output == nil {
+	if err := a.started(&containerv1.Started{Id: l.Container.ID, Warnings: l.Warnings(ctx)}); err != nil || l.Output == nil {
 		return err
 	}
 	a.signal = func(ctx context.Context, sig syscall.Signal) error { return s.containers.Signal(ctx, l, sig) }

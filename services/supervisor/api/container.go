@@ -27,14 +27,14 @@ type Containers interface {
 	Attach(ctx context.Context, ref string, rows, cols uint16) (*run.Launched, error)
 	Exec(ctx context.Context, req run.ExecRequest) (*container.Container, run.Session, error)
 	Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error
-	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error
+	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*run.Launched, error)
 	Kill(ctx context.Context, ref, signal string) error
 	Signal(ctx context.Context, launched *run.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force bool) error
 	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
-	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) ([]container.Binding, error)
+	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error)
 	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr, all bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
@@ -77,7 +77,7 @@ func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerReques
 		return err
 	}
 	return stream.Send(&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Created{
-		Created: &containerv1.Created{Id: created.Container.ID}}})
+		Created: &containerv1.Created{Id: created.Container.ID, Warnings: created.Warnings(stream.Context())}}})
 }
 
 // request reads what RunContainer and CreateContainer have in common.
@@ -93,8 +93,11 @@ func request(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials, pr
 // StartContainer implements the RPC of that name.
 func (s *ContainerServer) StartContainer(ctx context.Context, req *containerv1.StartContainerRequest) (*containerv1.StartContainerResponse, error) {
 	// A client that goes away in the middle of a start does not undo it.
-	_, err := s.containers.Start(context.WithoutCancel(ctx), req.GetReference(), false, 0, 0)
-	return &containerv1.StartContainerResponse{}, err
+	started, err := s.containers.Start(context.WithoutCancel(ctx), req.GetReference(), false, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.StartContainerResponse{Warnings: started.Warnings(ctx)}, nil
 }
 
 // StopContainer implements the RPC of that name.
@@ -105,8 +108,11 @@ func (s *ContainerServer) StopContainer(ctx context.Context, req *containerv1.St
 // RestartContainer implements the RPC of that name.
 func (s *ContainerServer) RestartContainer(ctx context.Context, req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
 	// A client that goes away does not leave it stopped.
-	err := s.containers.Restart(context.WithoutCancel(ctx), req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
-	return &containerv1.RestartContainerResponse{}, err
+	started, err := s.containers.Restart(context.WithoutCancel(ctx), req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.RestartContainerResponse{Warnings: started.Warnings(ctx)}, nil
 }
 
 func seconds(n *uint32) *time.Duration {

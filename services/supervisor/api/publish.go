@@ -19,11 +19,11 @@ func (s *ContainerServer) PublishPorts(ctx context.Context, req *containerv1.Pub
 	if err != nil {
 		return nil, err
 	}
-	bindings, err := s.containers.PublishPorts(ctx, req.GetReference(), ports, addresses)
+	bindings, warnings, err := s.containers.PublishPorts(ctx, req.GetReference(), ports, addresses)
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.PublishPortsResponse{Bindings: wire.ToBindings(bindings)}, nil
+	return &containerv1.PublishPortsResponse{Bindings: wire.ToBindings(bindings), Warnings: warnings}, nil
 }
 
 // UnpublishPorts implements the RPC of that name.

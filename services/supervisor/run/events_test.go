@@ -108,14 +108,14 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 	h.mustRun(t, once)
 	l := h.runner.Events.Listen(time.Time{})
 	defer l.Close()
-	if err := h.runner.Restart(t.Context(), "once", nil, ""); !fault.Is(err, fault.Busy) {
+	if _, err := h.runner.Restart(t.Context(), "once", nil, ""); !fault.Is(err, fault.Busy) {
 		t.Errorf("of one that is removed when it stops: %v", err)
 	}
-	if err := h.runner.Restart(t.Context(), "nosuch", nil, ""); !fault.Is(err, fault.NotFound) {
+	if _, err := h.runner.Restart(t.Context(), "nosuch", nil, ""); !fault.Is(err, fault.NotFound) {
 		t.Errorf("of nobody: %v", err)
 	}
 	for range 2 {
-		if err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
+		if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{"kill", "disconnect", "stop", "die", "connect", "start", "restart"}
@@ -127,14 +127,14 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 		t.Fatal(err)
 	}
 	told(t, l, 4)
-	if err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
+	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := told(t, l, 3); !slices.Equal(got, []string{"connect", "start", "restart"}) {
 		t.Errorf("of one that did not run: told %v", got)
 	}
 	h.fail = "join network"
-	if err := h.runner.Restart(t.Context(), "web", nil, ""); err == nil {
+	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err == nil {
 		t.Error("it worked")
 	}
 	told(t, l, 4)

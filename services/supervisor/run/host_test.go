@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -43,6 +44,7 @@ type host struct {
 	known   []*dnsv1.UpdateRequest
 	moving  *moving // the sandboxes of a network that is renumbered
 	store   *store.Store
+	slow    chan struct{} // unless it is nil, a review waits for it to be closed
 }
 
 func newHost(t *testing.T) *host {
@@ -276,7 +278,7 @@ func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkReque
 	case "n":
 		name = "n1"
 	}
-	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name, Bridge: "br0"}}, nil
+	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name, Bridge: "br0", Internal: name == "inside"}}, nil
 }
 
 type fakeSandboxes struct {
@@ -288,6 +290,9 @@ func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSan
 	f.h.hold(req.GetOwner(), "sandbox")
 	f.h.hold(req.GetOwner(), "endpoints")
 	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net", Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
+	for _, e := range req.GetEndpoints() {
+		sb.Endpoints[0].Internal = e.GetNetwork() == "inside"
+	}
 	f.h.mu.Lock()
 	f.h.asked = append(f.h.asked, req)
 	f.h.mu.Unlock()
@@ -360,7 +365,11 @@ func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, 
 	f.h.led = append(f.h.led, req.GetIpv4Address())
 	f.h.note("lead to " + req.GetIpv4Address())
 	f.h.mu.Unlock()
-	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}}, f.h.step("publish ports")
+	port := uint32(8080)
+	for _, m := range req.GetMappings() {
+		port = m.GetHostPort()
+	}
+	return &natv1.PublishResponse{Bindings: []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: port, ContainerPort: 80}}}, f.h.step("publish ports")
 }
 
 func (f fakePublications) Republish(ctx context.Context, req *natv1.RepublishRequest, _ ...grpc.CallOption) (*natv1.RepublishResponse, error) {
@@ -373,6 +382,20 @@ func (f fakePublications) Republish(ctx context.Context, req *natv1.RepublishReq
 			ContainerPort: m.GetContainerPort()})
 	}
 	return &natv1.RepublishResponse{Bindings: resp.GetBindings()}, err
+}
+
+// Review finds every port from 9000 on closed.
+func (f fakePublications) Review(_ context.Context, req *natv1.ReviewRequest, _ ...grpc.CallOption) (*natv1.ReviewResponse, error) {
+	if f.h.slow != nil {
+		<-f.h.slow
+	}
+	resp := &natv1.ReviewResponse{}
+	for _, b := range req.GetBindings() {
+		if b.GetHostPort() >= 9000 {
+			resp.Warnings = append(resp.Warnings, fmt.Sprintf("port %d is closed", b.GetHostPort()))
+		}
+	}
+	return resp, f.h.step("review ports")
 }
 
 func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest, _ ...grpc.CallOption) (*natv1.ReleaseResponse, error) {

@@ -42,10 +42,11 @@ type Request struct {
 // Launched is what a launch gives.
 type Launched struct {
 	Container *container.Container
-	Output    Output   // with Request.Attach
-	Warnings  []string // what the user should know, one line each
+	Output    Output // with Request.Attach
 
-	life *life
+	life     *life
+	warnings []string
+	reviewed <-chan []string // more warnings; nil if no more are to come
 }
 
 // launch is one launch on its way. Each field is set by one step and read by steps that come after it.
@@ -66,7 +67,9 @@ type launch struct {
 	live    container.Live
 	output  Output
 
-	warnings []string // of publishPorts
+	warnings []string        // of publishPorts
+	reviewed <-chan []string // as in Launched
+	internal bool            // it is on internal networks only
 }
 
 // creation is what makes a container be there.
@@ -147,7 +150,11 @@ func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
 		return nil, err
 	}
 	r.tell(l.c, "create")
-	return &Launched{Container: l.c}, nil
+	created := &Launched{Container: l.c}
+	if l.internal && l.publishes() {
+		created.warnings = append(created.warnings, l.unpublished())
+	}
+	return created, nil
 }
 
 // Start starts a container that does not run. Starting one that runs is no error, unless its output is wanted.
@@ -226,7 +233,7 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 		return nil, err
 	}
 	l.r.logFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
-	return &Launched{Container: l.c, Output: l.output, Warnings: l.warnings, life: l.life}, nil
+	return &Launched{Container: l.c, Output: l.output, life: l.life, warnings: l.warnings, reviewed: l.reviewed}, nil
 }
 
 // observe reports steps to the client and, in detail, to the log.

@@ -214,15 +214,17 @@ func (l *launch) settle(ctx context.Context) error {
 		return err
 	}
 	var unpublishable *networkv1.Network
+	l.internal = len(n.Attachments) > 0
 	for i, a := range n.Attachments {
 		if a.Network == string(container.ModeBridge) {
-			unpublishable = nil
+			unpublishable, l.internal = nil, false
 			continue // which is always there, or is missed by the launch
 		}
 		resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: a.Network})
 		if err != nil {
 			return err
 		}
+		l.internal = l.internal && resp.GetNetwork().GetInternal()
 		if i == 0 || unpublishable != nil {
 			unpublishable = publishableOn(resp.GetNetwork())
 		}

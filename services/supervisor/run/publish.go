@@ -12,26 +12,35 @@ import (
 )
 
 // PublishPorts publishes further ports and addresses of a container, at once if it runs, and with each later start. What is published
-// already is not touched, and if anything fails all is as before.
-func (r *Runner) PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) ([]container.Binding, error) {
+// already is not touched, and if anything fails all is as before. Of what is new it tells what the user should know, a line each.
+func (r *Runner) PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error) {
+	now, before, err := r.publishMore(ctx, ref, ports, addresses)
+	if more := fresh(now, before); err == nil && len(more) > 0 {
+		warnings = r.review(ctx, more)
+	}
+	return now, warnings, err
+}
+
+func (r *Runner) publishMore(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) (now, before []container.Binding, err error) {
 	c, unlock, err := r.locked(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer unlock()
 	next, err := c.Published(ports, addresses)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var mappings []container.PortMapping
 	if c.IsRunning() {
 		if ways(c.Live) == (way{}) {
-			return nil, fault.New(fault.Invalid, c.Subject(), "has no network on which ports can be published", fault.WithField("publish"),
+			return nil, nil, fault.New(fault.Invalid, c.Subject(), "has no network on which ports can be published", fault.WithField("publish"),
 				fault.WithHint("connect it to a bridge network first"))
 		}
-		mappings = append(c.Republished(), ports...)
+		mappings, before = append(c.Republished(), ports...), c.Live.Bindings
 	}
-	return r.republish(ctx, c, next, mappings)
+	now, err = r.republish(ctx, c, next, mappings)
+	return now, before, err
 }
 
 // UnpublishPorts withdraws some of what a container publishes, or all of it. What stays is not touched.

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -15,16 +16,19 @@ func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.fail = "publish ports"
-	if _, err := h.runner.PublishPorts(t.Context(), "web", more, nil); err == nil {
+	if _, _, err := h.runner.PublishPorts(t.Context(), "web", more, nil); err == nil {
 		t.Fatal("it did not fail")
 	}
 	if after, _ := h.runner.Find("web"); len(after.Config.Network.Publish) != len(before.Config.Network.Publish) {
 		t.Errorf("after a failure %+v", after.Config.Network.Publish)
 	}
 	h.fail = ""
-	bindings, err := h.runner.PublishPorts(t.Context(), "web", more, nil)
+	bindings, warnings, err := h.runner.PublishPorts(t.Context(), "web", more, nil)
 	if err != nil || len(bindings) != 2 || bindings[1].HostPort != 9000 {
 		t.Fatalf("got %+v, %v", bindings, err)
+	}
+	if !slices.Equal(warnings, []string{"port 9000 is closed"}) {
+		t.Errorf("warned %q; want of the new one only", warnings)
 	}
 	if err := h.runner.UnpublishPorts(t.Context(), "web", []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80}}, nil, false); err != nil {
 		t.Fatal(err)

@@ -21,8 +21,7 @@ func (l *launch) publishPorts() saga.Step {
 		Do: func(ctx context.Context) error {
 			w := ways(&l.live)
 			if w == (way{}) { // on internal networks only, until it is connected to another
-				l.warnings = append(l.warnings, "container "+l.name+": its ports are not published, since nobody reaches an internal network; "+
-					"they are as soon as it is connected to another one: fairlead network connect NETWORK "+l.name)
+				l.warnings = append(l.warnings, l.unpublished())
 				return nil
 			}
 			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
@@ -37,6 +36,7 @@ func (l *launch) publishPorts() saga.Step {
 				return err
 			}
 			l.live.Bindings = wire.Bindings(resp.GetBindings())
+			l.reviewed = l.r.reviewing(ctx, l.live.Bindings)
 			return nil
 		},
 		Undo: func(ctx context.Context) error {

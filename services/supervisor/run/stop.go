@@ -43,23 +43,23 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 }
 
 // Restart stops a container if it runs, and starts it.
-func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*Launched, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.Config.AutoRemove {
-		return fault.New(fault.Busy, c.Subject(), "is removed when it stops, so it cannot be restarted", fault.WithHint("run it without --rm"))
+		return nil, fault.New(fault.Busy, c.Subject(), "is removed when it stops, so it cannot be restarted", fault.WithHint("run it without --rm"))
 	}
 	if err := r.Stop(ctx, c.ID, timeout, signal); err != nil {
-		return err
+		return nil, err
 	}
 	launched, err := r.Start(ctx, c.ID, false, 0, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.tell(launched.Container, "restart")
-	return nil
+	return launched, nil
 }
 
 // Kill sends a signal; empty means KILL.

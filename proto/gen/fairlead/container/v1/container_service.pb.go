@@ -925,9 +925,11 @@ func (x *StartContainerRequest) GetReference() string {
 	return ""
 }
 
-// StartContainerResponse is empty.
+// StartContainerResponse tells what came of it.
 type StartContainerResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the user should know, one line each.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -960,6 +962,13 @@ func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StartContainerResponse.ProtoReflect.Descriptor instead.
 func (*StartContainerResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StartContainerResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // AttachContainerRequest is options, and then input.
@@ -1691,9 +1700,11 @@ func (x *RestartContainerRequest) GetSignal() string {
 	return ""
 }
 
-// RestartContainerResponse is empty.
+// RestartContainerResponse tells what came of it.
 type RestartContainerResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the user should know, one line each.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1726,6 +1737,13 @@ func (x *RestartContainerResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use RestartContainerResponse.ProtoReflect.Descriptor instead.
 func (*RestartContainerResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RestartContainerResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // KillContainerRequest names a container.
@@ -1980,7 +1998,9 @@ func (x *PublishPortsRequest) GetAddresses() []*v11.AddressMapping {
 type PublishPortsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty if the container does not run.
-	Bindings      []*v11.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings []*v11.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	// What the user should know, one line each.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2018,6 +2038,13 @@ func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
 func (x *PublishPortsResponse) GetBindings() []*v11.Binding {
 	if x != nil {
 		return x.Bindings
+	}
+	return nil
+}
+
+func (x *PublishPortsResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -2585,8 +2612,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x19\n" +
 	"\x17RenameContainerResponse\"5\n" +
 	"\x15StartContainerRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"\x18\n" +
-	"\x16StartContainerResponse\"\x99\x01\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"4\n" +
+	"\x16StartContainerResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\x99\x01\n" +
 	"\x16AttachContainerRequest\x12>\n" +
 	"\x06attach\x18\x01 \x01(\v2$.fairlead.container.v1.AttachOptionsH\x00R\x06attach\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
@@ -2631,8 +2659,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12,\n" +
 	"\x0ftimeout_seconds\x18\x02 \x01(\rH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x16\n" +
 	"\x06signal\x18\x03 \x01(\tR\x06signalB\x12\n" +
-	"\x10_timeout_seconds\"\x1a\n" +
-	"\x18RestartContainerResponse\"L\n" +
+	"\x10_timeout_seconds\"6\n" +
+	"\x18RestartContainerResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\"\x17\n" +
@@ -2644,9 +2673,10 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x13PublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
 	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12=\n" +
-	"\taddresses\x18\x03 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"L\n" +
+	"\taddresses\x18\x03 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"h\n" +
 	"\x14PublishPortsResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x99\x01\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x99\x01\n" +
 	"\x15UnpublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
 	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12\x1c\n" +

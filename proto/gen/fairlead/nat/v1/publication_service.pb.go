@@ -260,6 +260,98 @@ func (x *RepublishResponse) GetBindings() []*Binding {
 	return nil
 }
 
+// ReviewRequest names what is published.
+type ReviewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Publish has answered it.
+	Bindings      []*Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewRequest) Reset() {
+	*x = ReviewRequest{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewRequest) ProtoMessage() {}
+
+func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
+func (*ReviewRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReviewRequest) GetBindings() []*Binding {
+	if x != nil {
+		return x.Bindings
+	}
+	return nil
+}
+
+// ReviewResponse tells what is to be known.
+type ReviewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One line each.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewResponse) Reset() {
+	*x = ReviewResponse{}
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewResponse) ProtoMessage() {}
+
+func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
+func (*ReviewResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReviewResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 // ExplainRequest is the first packet of a connection.
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -279,7 +371,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +383,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +396,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExplainRequest) GetSource() string {
@@ -361,7 +453,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +465,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +478,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExplainResponse) GetReached() bool {
@@ -437,7 +529,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +541,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +554,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Step) GetRule() string {
@@ -488,7 +580,7 @@ type ListPublicationsRequest struct {
 
 func (x *ListPublicationsRequest) Reset() {
 	*x = ListPublicationsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -500,7 +592,7 @@ func (x *ListPublicationsRequest) String() string {
 func (*ListPublicationsRequest) ProtoMessage() {}
 
 func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -513,7 +605,7 @@ func (x *ListPublicationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsRequest.ProtoReflect.Descriptor instead.
 func (*ListPublicationsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{9}
 }
 
 // ListPublicationsResponse holds them.
@@ -527,7 +619,7 @@ type ListPublicationsResponse struct {
 
 func (x *ListPublicationsResponse) Reset() {
 	*x = ListPublicationsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +631,7 @@ func (x *ListPublicationsResponse) String() string {
 func (*ListPublicationsResponse) ProtoMessage() {}
 
 func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +644,7 @@ func (x *ListPublicationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPublicationsResponse.ProtoReflect.Descriptor instead.
 func (*ListPublicationsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListPublicationsResponse) GetPublications() []*Publication {
@@ -573,7 +665,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +677,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +690,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -621,7 +713,7 @@ type DrainFlowsRequest struct {
 
 func (x *DrainFlowsRequest) Reset() {
 	*x = DrainFlowsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +725,7 @@ func (x *DrainFlowsRequest) String() string {
 func (*DrainFlowsRequest) ProtoMessage() {}
 
 func (x *DrainFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +738,7 @@ func (x *DrainFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainFlowsRequest.ProtoReflect.Descriptor instead.
 func (*DrainFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DrainFlowsRequest) GetAddresses() []string {
@@ -674,7 +766,7 @@ type DrainFlowsResponse struct {
 
 func (x *DrainFlowsResponse) Reset() {
 	*x = DrainFlowsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +778,7 @@ func (x *DrainFlowsResponse) String() string {
 func (*DrainFlowsResponse) ProtoMessage() {}
 
 func (x *DrainFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +791,7 @@ func (x *DrainFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainFlowsResponse.ProtoReflect.Descriptor instead.
 func (*DrainFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DrainFlowsResponse) GetOpen() uint32 {
@@ -720,7 +812,7 @@ type CutFlowsRequest struct {
 
 func (x *CutFlowsRequest) Reset() {
 	*x = CutFlowsRequest{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +824,7 @@ func (x *CutFlowsRequest) String() string {
 func (*CutFlowsRequest) ProtoMessage() {}
 
 func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +837,7 @@ func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CutFlowsRequest.ProtoReflect.Descriptor instead.
 func (*CutFlowsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CutFlowsRequest) GetAddresses() []string {
@@ -764,7 +856,7 @@ type CutFlowsResponse struct {
 
 func (x *CutFlowsResponse) Reset() {
 	*x = CutFlowsResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +868,7 @@ func (x *CutFlowsResponse) String() string {
 func (*CutFlowsResponse) ProtoMessage() {}
 
 func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +881,7 @@ func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CutFlowsResponse.ProtoReflect.Descriptor instead.
 func (*CutFlowsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{15}
 }
 
 // ReleaseResponse is empty.
@@ -801,7 +893,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +905,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +918,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{16}
 }
 
 var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
@@ -848,7 +940,11 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\x12)\n" +
 	"\x10keep_connections\x18\x02 \x01(\bR\x0fkeepConnections\"I\n" +
 	"\x11RepublishResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xb3\x01\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"E\n" +
+	"\rReviewRequest\x124\n" +
+	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\",\n" +
+	"\x0eReviewResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\xb3\x01\n" +
 	"\x0eExplainRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12 \n" +
@@ -878,10 +974,11 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x0fCutFlowsRequest\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x12\n" +
 	"\x10CutFlowsResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xe3\x04\n" +
+	"\x0fReleaseResponse2\xae\x05\n" +
 	"\x12PublicationService\x12L\n" +
 	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
-	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12L\n" +
+	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12I\n" +
+	"\x06Review\x12\x1e.fairlead.nat.v1.ReviewRequest\x1a\x1f.fairlead.nat.v1.ReviewResponse\x12L\n" +
 	"\aExplain\x12\x1f.fairlead.nat.v1.ExplainRequest\x1a .fairlead.nat.v1.ExplainResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
 	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12U\n" +
@@ -901,58 +998,63 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
 	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
 	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
 	(*RepublishRequest)(nil),         // 2: fairlead.nat.v1.RepublishRequest
 	(*RepublishResponse)(nil),        // 3: fairlead.nat.v1.RepublishResponse
-	(*ExplainRequest)(nil),           // 4: fairlead.nat.v1.ExplainRequest
-	(*ExplainResponse)(nil),          // 5: fairlead.nat.v1.ExplainResponse
-	(*Step)(nil),                     // 6: fairlead.nat.v1.Step
-	(*ListPublicationsRequest)(nil),  // 7: fairlead.nat.v1.ListPublicationsRequest
-	(*ListPublicationsResponse)(nil), // 8: fairlead.nat.v1.ListPublicationsResponse
-	(*ReleaseRequest)(nil),           // 9: fairlead.nat.v1.ReleaseRequest
-	(*DrainFlowsRequest)(nil),        // 10: fairlead.nat.v1.DrainFlowsRequest
-	(*DrainFlowsResponse)(nil),       // 11: fairlead.nat.v1.DrainFlowsResponse
-	(*CutFlowsRequest)(nil),          // 12: fairlead.nat.v1.CutFlowsRequest
-	(*CutFlowsResponse)(nil),         // 13: fairlead.nat.v1.CutFlowsResponse
-	(*ReleaseResponse)(nil),          // 14: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 15: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 16: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 17: fairlead.nat.v1.Binding
-	(Protocol)(0),                    // 18: fairlead.nat.v1.Protocol
-	(*Publication)(nil),              // 19: fairlead.nat.v1.Publication
+	(*ReviewRequest)(nil),            // 4: fairlead.nat.v1.ReviewRequest
+	(*ReviewResponse)(nil),           // 5: fairlead.nat.v1.ReviewResponse
+	(*ExplainRequest)(nil),           // 6: fairlead.nat.v1.ExplainRequest
+	(*ExplainResponse)(nil),          // 7: fairlead.nat.v1.ExplainResponse
+	(*Step)(nil),                     // 8: fairlead.nat.v1.Step
+	(*ListPublicationsRequest)(nil),  // 9: fairlead.nat.v1.ListPublicationsRequest
+	(*ListPublicationsResponse)(nil), // 10: fairlead.nat.v1.ListPublicationsResponse
+	(*ReleaseRequest)(nil),           // 11: fairlead.nat.v1.ReleaseRequest
+	(*DrainFlowsRequest)(nil),        // 12: fairlead.nat.v1.DrainFlowsRequest
+	(*DrainFlowsResponse)(nil),       // 13: fairlead.nat.v1.DrainFlowsResponse
+	(*CutFlowsRequest)(nil),          // 14: fairlead.nat.v1.CutFlowsRequest
+	(*CutFlowsResponse)(nil),         // 15: fairlead.nat.v1.CutFlowsResponse
+	(*ReleaseResponse)(nil),          // 16: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),              // 17: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),           // 18: fairlead.nat.v1.AddressMapping
+	(*Binding)(nil),                  // 19: fairlead.nat.v1.Binding
+	(Protocol)(0),                    // 20: fairlead.nat.v1.Protocol
+	(*Publication)(nil),              // 21: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
-	15, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
-	16, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	17, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	17, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
+	18, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	19, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
 	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
-	17, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	18, // 5: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
-	17, // 6: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
-	6,  // 7: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
-	19, // 8: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
-	0,  // 9: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
-	2,  // 10: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
-	4,  // 11: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
-	7,  // 12: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
-	9,  // 13: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	10, // 14: fairlead.nat.v1.PublicationService.DrainFlows:input_type -> fairlead.nat.v1.DrainFlowsRequest
-	12, // 15: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
-	1,  // 16: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3,  // 17: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
-	5,  // 18: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
-	8,  // 19: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
-	14, // 20: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	11, // 21: fairlead.nat.v1.PublicationService.DrainFlows:output_type -> fairlead.nat.v1.DrainFlowsResponse
-	13, // 22: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
-	16, // [16:23] is the sub-list for method output_type
-	9,  // [9:16] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	19, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	19, // 5: fairlead.nat.v1.ReviewRequest.bindings:type_name -> fairlead.nat.v1.Binding
+	20, // 6: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
+	19, // 7: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
+	8,  // 8: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
+	21, // 9: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
+	0,  // 10: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
+	2,  // 11: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
+	4,  // 12: fairlead.nat.v1.PublicationService.Review:input_type -> fairlead.nat.v1.ReviewRequest
+	6,  // 13: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
+	9,  // 14: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
+	11, // 15: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
+	12, // 16: fairlead.nat.v1.PublicationService.DrainFlows:input_type -> fairlead.nat.v1.DrainFlowsRequest
+	14, // 17: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
+	1,  // 18: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
+	3,  // 19: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
+	5,  // 20: fairlead.nat.v1.PublicationService.Review:output_type -> fairlead.nat.v1.ReviewResponse
+	7,  // 21: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
+	10, // 22: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
+	16, // 23: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
+	13, // 24: fairlead.nat.v1.PublicationService.DrainFlows:output_type -> fairlead.nat.v1.DrainFlowsResponse
+	15, // 25: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_service_proto_init() }
@@ -967,7 +1069,7 @@ func file_fairlead_nat_v1_publication_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_service_proto_rawDesc), len(file_fairlead_nat_v1_publication_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PublicationService_Publish_FullMethodName          = "/fairlead.nat.v1.PublicationService/Publish"
 	PublicationService_Republish_FullMethodName        = "/fairlead.nat.v1.PublicationService/Republish"
+	PublicationService_Review_FullMethodName           = "/fairlead.nat.v1.PublicationService/Review"
 	PublicationService_Explain_FullMethodName          = "/fairlead.nat.v1.PublicationService/Explain"
 	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
 	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
@@ -43,6 +44,9 @@ type PublicationServiceClient interface {
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
 	Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error)
+	// Review tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
+	// configuration says to warn of them. It reads that firewall, which takes a moment.
+	Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (*ReviewResponse, error)
 	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// ListPublications answers all of them, by owner.
@@ -77,6 +81,16 @@ func (c *publicationServiceClient) Republish(ctx context.Context, in *RepublishR
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RepublishResponse)
 	err := c.cc.Invoke(ctx, PublicationService_Republish_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *publicationServiceClient) Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (*ReviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReviewResponse)
+	err := c.cc.Invoke(ctx, PublicationService_Review_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -148,6 +162,9 @@ type PublicationServiceServer interface {
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
 	Republish(context.Context, *RepublishRequest) (*RepublishResponse, error)
+	// Review tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
+	// configuration says to warn of them. It reads that firewall, which takes a moment.
+	Review(context.Context, *ReviewRequest) (*ReviewResponse, error)
 	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// ListPublications answers all of them, by owner.
@@ -173,6 +190,9 @@ func (UnimplementedPublicationServiceServer) Publish(context.Context, *PublishRe
 }
 func (UnimplementedPublicationServiceServer) Republish(context.Context, *RepublishRequest) (*RepublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Republish not implemented")
+}
+func (UnimplementedPublicationServiceServer) Review(context.Context, *ReviewRequest) (*ReviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Review not implemented")
 }
 func (UnimplementedPublicationServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
@@ -242,6 +262,24 @@ func _PublicationService_Republish_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PublicationServiceServer).Republish(ctx, req.(*RepublishRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PublicationService_Review_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PublicationServiceServer).Review(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PublicationService_Review_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PublicationServiceServer).Review(ctx, req.(*ReviewRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -350,6 +388,10 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Republish",
 			Handler:    _PublicationService_Republish_Handler,
+		},
+		{
+			MethodName: "Review",
+			Handler:    _PublicationService_Review_Handler,
 		},
 		{
 			MethodName: "Explain",
