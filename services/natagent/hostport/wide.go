@@ -2,18 +2,35 @@ package hostport
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
-// HolderOfRun tells who has any port of a range on an address, or on one that excludes it.
+// HolderOfRun tells who has the lowest port of a range that is taken on an address, or on one that excludes it. It looks at what is
+// handed out, as a range may be of all the ports that there are.
 func (l *Ledger) HolderOfRun(proto publication.Protocol, ip netip.Addr, ports Range) (Holding, uint16, bool) {
-	for port := int(ports.First); port <= int(ports.Last); port++ {
-		if h, taken := l.Holder(proto, ip, uint16(port)); taken {
-			return h, uint16(port), true
+	lowest, taken := ports.Last, false
+	found := func(port uint16) { lowest, taken = min(lowest, port), true }
+	if _, whole := l.wholes[ip]; whole {
+		found(ports.First)
+	}
+	for at, some := range l.held {
+		if at.proto == proto && ports.Contains(at.port) && slices.ContainsFunc(some, func(h Holding) bool { return publication.Overlap(h.IP, ip) }) {
+			found(at.port)
 		}
 	}
-	return Holding{}, 0, false
+	for _, r := range l.runs {
+		first, last := max(r.ports.First, ports.First), min(r.ports.Last, ports.Last)
+		if r.proto == proto && first <= last && publication.Overlap(r.by.IP, ip) {
+			found(first)
+		}
+	}
+	if !taken {
+		return Holding{}, 0, false
+	}
+	h, _ := l.Holder(proto, ip, lowest)
+	return h, lowest, true
 }
 
 // HolderOfAddress tells who has an address, or anything that is published on just it. What is published on all addresses does not
