@@ -15,8 +15,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/wire"
 )
 
-// followAgain is how long to wait before networks are followed again when that has failed.
-const followAgain = 250 * time.Millisecond
+// followAgain is how long to wait before networks are followed again when that has failed, and slowestFollow how long at most when it
+// fails again and again.
+const (
+	followAgain   = 250 * time.Millisecond
+	slowestFollow = 8 * time.Second
+)
 
 // drainTime is how long a container that has moved still answers at its old addresses for connections that are open there. A first packet
 // that is lost is sent again after one second.
@@ -53,7 +57,7 @@ func (r *Runner) watch(ctx context.Context) error {
 		if _, err := changes.Recv(); err != nil {
 			return err
 		}
-		for last := ""; ; {
+		for last, wait := "", followAgain; ; wait = min(2*wait, slowestFollow) {
 			err := r.catchUp(ctx)
 			if err == nil || ctx.Err() != nil {
 				break
@@ -62,12 +66,12 @@ func (r *Runner) watch(ctx context.Context) error {
 				last = err.Error()
 				r.Log.Warn("a container does not follow its networks; trying again", "error", err)
 			}
-			pause(ctx, followAgain)
+			pause(ctx, wait)
 		}
 	}
 }
 
-// catchUp has each container follow that is not where its networks are.
+// catchUp has each container follow that is not where its networks are, or whose ports are not published as is stored of them.
 func (r *Runner) catchUp(ctx context.Context) error {
 	all, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
 	if err != nil {
@@ -77,21 +81,44 @@ func (r *Runner) catchUp(ctx context.Context) error {
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return err
 	}
+	published, err := r.published(ctx)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, sb := range all.GetSandboxes() {
 		c, err := r.Store.GetContainer(sb.GetOwner())
-		if err == nil && astray(c, sb, gateways) {
-			errs = append(errs, r.follow(ctx, c.ID, gateways))
+		if err != nil || !follows(c, sb) {
+			continue
+		}
+		if misled := !samePorts(c.Live.Bindings, published[c.ID]); misled || astray(c, sb, gateways) {
+			errs = append(errs, r.follow(ctx, c.ID, gateways, misled))
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// published answers what natagent publishes, by owner.
+func (r *Runner) published(ctx context.Context) (map[string][]container.Binding, error) {
+	resp, err := r.Publications.ListPublications(ctx, &natv1.ListPublicationsRequest{})
+	out := map[string][]container.Binding{}
+	for _, p := range resp.GetPublications() {
+		out[p.GetOwner()] = wire.Bindings(p.GetBindings())
+	}
+	return out, err
+}
+
+func samePorts(a, b []container.Binding) bool {
+	return slices.EqualFunc(a, b, func(x, y container.Binding) bool { return reflect.DeepEqual(x, y) })
+}
+
+// follows tells whether a container has a sandbox of its own that is plugged in.
+func follows(c *container.Container, sb *networkv1.Sandbox) bool {
+	return c.IsRunning() && c.Live.SharedWith == "" && !sb.GetKept()
+}
+
 // astray tells whether a running container is known, or published, otherwise than its sandbox is or shall be.
 func astray(c *container.Container, sb *networkv1.Sandbox, gateways []string) bool {
-	if !c.IsRunning() || c.Live.SharedWith != "" || sb.GetKept() {
-		return false
-	}
 	return sb.GetBehind() || !reflect.DeepEqual(c.Live.Endpoints, wire.Endpoints(sb.GetEndpoints())) ||
 		namesHost(c) && len(gateways) > 0 && !slices.Equal(c.Live.HostGateways, gateways)
 }
@@ -102,8 +129,8 @@ func namesHost(c *container.Container) bool {
 }
 
 // follow has one container follow: it gets its new addresses beside those that it has, names and ports are led to them, and only then
-// the old ones go.
-func (r *Runner) follow(ctx context.Context, uid string, gateways []string) error {
+// the old ones go. With misled, its ports are not published as is stored, as after a crash that came between the two.
+func (r *Runner) follow(ctx context.Context, uid string, gateways []string, misled bool) error {
 	c, unlock, err := r.locked(ctx, uid)
 	if err != nil {
 		return err
@@ -119,7 +146,7 @@ func (r *Runner) follow(ctx context.Context, uid string, gateways []string) erro
 		return err
 	}
 	sb := got.GetSandbox()
-	if !astray(c, sb, gateways) {
+	if !follows(c, sb) || !misled && !astray(c, sb, gateways) {
 		return nil
 	}
 	if sb.GetBehind() {
@@ -128,6 +155,9 @@ func (r *Runner) follow(ctx context.Context, uid string, gateways []string) erro
 			return err
 		}
 		sb = renewed.GetSandbox()
+	}
+	if misled {
+		r.logFor(c.ID).Info("publishes again what is stored of its ports", "name", c.Config.Name)
 	}
 	if err := r.goAlong(ctx, c, sb, gateways); err != nil || !sb.GetBehind() {
 		return err

@@ -142,3 +142,19 @@ func TestPortsFollowThoughItIsNotStoredWhereTheyLead(t *testing.T) {
 		t.Errorf("did %q", did)
 	}
 }
+
+// A crash came after natagent had published ports, or withdrawn them, and before that was stored.
+func TestWhatIsPublishedOtherwiseThanIsStoredIsPutRight(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	h.moving = &moving{settled: make(chan struct{}), sandbox: &networkv1.Sandbox{Owner: c.ID,
+		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}}
+	h.published = []*natv1.Binding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 9999, ContainerPort: 80}}
+	h.ledAgain = func() { close(h.moving.settled) }
+	if did := h.followed(t); !slices.Equal(did, []string{"lead to 172.17.0.2"}) {
+		t.Errorf("did %q", did)
+	}
+	if got := h.published; len(got) != 1 || got[0].GetHostPort() != 8080 {
+		t.Errorf("published is %v", got)
+	}
+}
