@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,17 +18,27 @@ import (
 // Lock says that a process uses something of a folder. The kernel lets go of it when the process ends, however it ends.
 type Lock struct{ f *os.File }
 
+// ghostTime is how long a lock may be held by what a process that is gone was just about to start: until it executes its program, it has
+// whatever the other one had open.
+const ghostTime = 2 * time.Second
+
 // Acquire takes the lock NAME.lock in a folder, or says who has it. Root is what the folder is called in messages, such as "exec-root".
 func Acquire(root, dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name+".lock")
-	for range 100 { // each round, the holder let go and removed the file between our open and our lock
+	ghosts := time.Now().Add(ghostTime)
+	for range 1000 { // each round, the holder let go and removed the file between our open and our lock, or is gone
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, root+" "+dir, "cannot be locked")
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			holder := readHolder(f)
-			return nil, errors.Join(refused(err, root, dir, name, holder), f.Close())
+			pid := readHolder(f)
+			refusal := errors.Join(refused(err, root, dir, name, pid), f.Close())
+			if !errors.Is(err, unix.EWOULDBLOCK) || pid == "" || nameOf(pid) != "" || time.Now().After(ghosts) {
+				return nil, refusal
+			}
+			time.Sleep(5 * time.Millisecond)
+			continue
 		}
 		if isCurrent(f, path) {
 			return &Lock{f}, sign(f)
@@ -39,9 +50,13 @@ func Acquire(root, dir, name string) (*Lock, error) {
 	return nil, fault.New(fault.Busy, root+" "+dir, "others lock and unlock it all the time")
 }
 
-func refused(err error, root, dir, name, holder string) error {
+func refused(err error, root, dir, name, pid string) error {
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return fault.Wrap(err, fault.Unavailable, root+" "+dir, "cannot be locked")
+	}
+	holder := "a process that has not said its id"
+	if pid != "" {
+		holder = "process " + pid + nameOf(pid)
 	}
 	return fault.New(fault.Busy, root+" "+dir, fmt.Sprintf("another agent runs service %s there (%s)", name, holder),
 		fault.WithHint("stop it, or give this one its own --data-root and --exec-root"))
@@ -66,12 +81,13 @@ func sign(f *os.File) error {
 	return err
 }
 
+// readHolder is the id of the process that has signed a lock, empty if none has.
 func readHolder(f *os.File) string {
 	text, err := io.ReadAll(io.LimitReader(f, 32))
-	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
-		return "process " + pid + nameOf(pid)
+	if err != nil {
+		return ""
 	}
-	return "a process that has not said its id"
+	return strings.TrimSpace(string(text))
 }
 
 // nameOf is a process's name in brackets, with a space before it; empty if there is no such process to be seen.

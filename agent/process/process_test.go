@@ -50,6 +50,28 @@ func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
 	_ = again.Release()
 }
 
+// A process that is killed may have been about to start another one, which has its lock for a moment longer.
+func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	gone := exec.CommandContext(t.Context(), "true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := process.Acquire("exec-root", dir, "net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "net.lock"), fmt.Appendf(nil, "%d\n", gone.Process.Pid), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(100*time.Millisecond, func() { _ = first.Release() })
+	second, err := process.Acquire("exec-root", dir, "net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Release()
+}
+
 func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
 	if _, err := process.Acquire("data-root", filepath.Join(t.TempDir(), "no"), "net"); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)

@@ -144,10 +144,15 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 	return c, nil
 }
 
-// undo removes what a failed creation left, whether or not the caller still waits.
+// undo removes what a failed creation left, whether or not the caller still waits. By its closed gate the monitor has gone into the
+// background by now, or is about to: killed before that, it might leave a child that nobody knows the id of.
 func (p *Prepared) undo(ctx context.Context) {
-	_ = p.cmd.Process.Kill()
-	<-p.exited
+	select {
+	case <-p.exited:
+	case <-time.After(killTime):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+	}
 	if err := p.d.Delete(context.WithoutCancel(ctx), p.launch.ID); err != nil {
 		p.d.cfg.Log.Warn("a failed creation left something", "container", p.launch.ID, "error", err)
 	}

@@ -1,13 +1,10 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -64,28 +61,6 @@ func (d *Driver) end(ctx context.Context, c *container) {
 			c.hangUp()
 		}
 	}
-}
-
-// endMonitor kills the monitor of a container whose process is gone, or never was. Most have ended by themselves.
-func (d *Driver) endMonitor(uid string) {
-	pid, err := readPid(filepath.Join(d.bundle(uid), monitorPidFile))
-	if err != nil {
-		return
-	}
-	p, err := openProcess(pid)
-	if err != nil {
-		return
-	}
-	defer p.close()
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !bytes.Contains(args, []byte("\x00"+uid+"\x00")) {
-		return // the number means another process now
-	}
-	if d.exitKnown(uid) && p.waitFor(killTime) {
-		return // it has done its work and is about to leave
-	}
-	_ = p.signal(syscall.SIGKILL)
-	p.waitFor(killTime)
 }
 
 func (d *Driver) exitKnown(uid string) bool {

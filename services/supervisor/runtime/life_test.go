@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -170,6 +171,34 @@ func monitors(t *testing.T, uid string) (pids []string) {
 		}
 	}
 	return pids
+}
+
+// A launch is given up while the runtime is at work, or about to be, as when a port turns out to be taken.
+func TestACreationThatIsGivenUpLeavesNothing(t *testing.T) {
+	h := newHost(t)
+	var all []*ctr
+	for i := range 60 {
+		c := h.container("sleep", "1000")
+		all = append(all, c)
+		ctx, cancel := context.WithCancel(h.ctx)
+		p, err := h.driver.Prepare(ctx, c.l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := time.AfterFunc(time.Duration(i)*200*time.Microsecond, cancel)
+		if _, err = p.Create(ctx, c.spec()); err == nil {
+			c.remove()
+		}
+		stop.Stop()
+		cancel()
+	}
+	time.Sleep(300 * time.Millisecond) // for whoever would go on
+	for _, c := range all {
+		c.nothingLeft()
+		if left := monitors(t, c.id); len(left) > 0 {
+			t.Errorf("processes of it are left: %v", left)
+		}
+	}
 }
 
 func TestACreatedContainerCanBeDeletedAndItsLaunchRepeated(t *testing.T) {

@@ -173,9 +173,9 @@ func (p *Prepared) Abort() {
 	if !p.claim() {
 		return
 	}
-	p.close()
-	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Process.Kill() // while its gate is closed, so that it has started nothing
 	<-p.exited
+	p.close()
 	p.removeBundle()
 }
 

@@ -1,0 +1,78 @@
+package runtime
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// endMonitor kills the monitor of a container whose process is gone, or never was, and whatever that has started: a runtime that is still
+// creating the container would go on, and leave what nobody knows of. Most monitors have ended by themselves.
+func (d *Driver) endMonitor(uid string) {
+	pid, err := readPid(filepath.Join(d.bundle(uid), monitorPidFile))
+	if err != nil {
+		return
+	}
+	p, err := openProcess(pid)
+	if err != nil {
+		return
+	}
+	defer p.close()
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !bytes.Contains(args, []byte("\x00"+uid+"\x00")) {
+		return // the number means another process now
+	}
+	if d.exitKnown(uid) && p.waitFor(killTime) {
+		return // it has done its work and is about to leave
+	}
+	deadline := time.Now().Add(killTime)
+	_ = p.signal(syscall.SIGSTOP) // what stands still starts nothing
+	for p.alive() && !stopped(pid) && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	for endChildren(pid) && time.Now().Before(deadline) { // those of whom it has killed come to it
+		continue
+	}
+	_ = p.signal(syscall.SIGKILL)
+	p.waitFor(killTime)
+}
+
+// endChildren kills a process's children, and tells whether there was one that lived.
+func endChildren(pid int) (some bool) {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return false // it is gone, and they are nobody's
+	}
+	for _, text := range strings.Fields(string(list)) {
+		child, err := strconv.Atoi(text)
+		if err != nil {
+			continue
+		}
+		p, err := openProcess(child)
+		if err != nil {
+			continue
+		}
+		if p.alive() {
+			some = true
+			_ = p.signal(syscall.SIGKILL)
+			p.waitFor(killTime)
+		}
+		p.close()
+	}
+	return some
+}
+
+// stopped tells whether a process stands still.
+func stopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
+	return strings.HasPrefix(rest, "T")
+}
