@@ -3,6 +3,7 @@ package sandbox
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -51,25 +52,52 @@ func (m *Manager) lease(owner string, n network.Network, spec network.EndpointSp
 	if n.Leased() {
 		e.MAC = network.LeasedMAC(n.ID, owner)
 	}
-	for _, pools := range byFamily(n.Pools) {
-		p, addr, err := m.takeFrom(owner, n, pools, spec)
-		if err != nil {
-			m.giveBack(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
-			return e, err
+	taken := m.takeEach(owner, n, spec)
+	for _, t := range taken {
+		switch {
+		case t.err != nil:
+			continue
+		case t.addr.Addr().Is6():
+			e.IPv6 = t.addr
+		default:
+			e.IPv4 = t.addr
 		}
 		if e.MAC == nil {
-			e.MAC = network.MACOf(addr)
+			e.MAC = network.MACOf(t.addr.Addr())
 		}
-		if prefix := netip.PrefixFrom(addr, p.Subnet.Bits()); addr.Is6() {
-			e.IPv6 = prefix
-		} else {
-			e.IPv4 = prefix
+	}
+	for _, t := range taken {
+		if t.err != nil {
+			m.giveBack(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
+			return e, t.err
 		}
 	}
 	if spec.MAC != "" {
 		e.MAC, _ = net.ParseMAC(spec.MAC) // the request was validated
 	}
 	return e, nil
+}
+
+// taken is what has become of leasing an address of one family.
+type taken struct {
+	addr netip.Prefix
+	err  error
+}
+
+// takeEach leases an address of each family that a network has, IPv4 first. The families go side by side, as the LAN may have to be asked
+// for each.
+func (m *Manager) takeEach(owner string, n network.Network, spec network.EndpointSpec) []taken {
+	families := byFamily(n.Pools)
+	out := make([]taken, len(families))
+	var all sync.WaitGroup
+	for i, pools := range families {
+		all.Go(func() {
+			p, addr, err := m.takeFrom(owner, n, pools, spec)
+			out[i] = taken{netip.PrefixFrom(addr, p.Subnet.Bits()), err}
+		})
+	}
+	all.Wait()
+	return out
 }
 
 // byFamily are the pools of each family that there are any of, IPv4 first.

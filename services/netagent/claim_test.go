@@ -1,0 +1,42 @@
+package netagent
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/sandbox"
+)
+
+// meeting is a LAN that says who has an address when it has been asked for one of each family.
+type meeting struct {
+	sandbox.LAN
+	four, six chan struct{}
+}
+
+func (m meeting) Claimed(_ network.Network, addr netip.Addr) (string, error) {
+	mine, other := m.four, m.six
+	if addr.Is6() {
+		mine, other = m.six, m.four
+	}
+	close(mine)
+	select {
+	case <-other:
+		return "", nil
+	case <-time.After(patience):
+		return "", fault.New(fault.Internal, "the LAN", "is asked for one family after the other")
+	}
+}
+
+func TestTheLANIsAskedForBothFamiliesAtOnce(t *testing.T) {
+	a := newHost(t).run()
+	a.cable()
+	a.onLAN("macvlan", nil, "10.9.0.0/24", "fd09::/64")
+	a.sandboxes.LAN = meeting{a.sandboxes.LAN, make(chan struct{}), make(chan struct{})}
+	sb := a.create(onNetwork("lan", ""))
+	if e := sb.Endpoints[0]; e.IPv4.String() != "10.9.0.1/24" || e.IPv6.String() != "fd09::1/64" || e.MAC.String() != "02:42:0a:09:00:01" {
+		t.Errorf("has %+v", e)
+	}
+}
