@@ -60,6 +60,8 @@ type Lease struct {
 	Expire  string `json:",omitempty"`
 
 	NameServers []string `json:",omitempty"`
+	Search      []string `json:",omitempty"`
+	Routes      []string `json:",omitempty"` // beside the default route
 }
 
 // EndpointIPAM are the addresses that were asked for by number.
@@ -157,7 +159,7 @@ func leasesOf(all []*networkv1.Lease) []Lease {
 	var out []Lease
 	for _, l := range all {
 		out = append(out, Lease{l.GetBy(), l.GetAddress(), l.GetServer(), moment(l.GetGrantedAt()), moment(l.GetRenewAt()), moment(l.GetRebindAt()),
-			moment(l.GetExpireAt()), l.GetNameServers()})
+			moment(l.GetExpireAt()), l.GetNameServers(), l.GetSearch(), l.GetRoutes()})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
@@ -89,7 +90,7 @@ func (n *names) exchange(from, to *store.Registration, host registration.HostFil
 	err := n.files.Edit(to.Owner, paths.Hosts, func(data []byte) []byte {
 		return hostsfile.Edit(data, from.Records(from.StartName), to.Records(to.StartName))
 	})
-	if err != nil || from.Source == to.Source {
+	if err != nil || from.Source == to.Source && slices.Equal(from.NetworkSearch(), to.NetworkSearch()) {
 		return err
 	}
 	after := to.Contents(host, n.configured).ResolvConf

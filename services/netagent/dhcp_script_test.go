@@ -24,6 +24,7 @@ type script struct {
 	seconds uint32
 	naks    bool // it denies whatever is not its address of the moment
 	asked   []dhcpv4.MessageType
+	tells   []dhcpv4.Modifier // further options
 }
 
 func (s *script) set(change func(*script)) {
@@ -95,8 +96,10 @@ func (s *script) answer(u frame.UDP, mac net.HardwareAddr) []byte {
 	if s.naks && kind == dhcpv4.MessageTypeAck && wants.String() != s.gives {
 		kind = dhcpv4.MessageTypeNak
 	}
-	reply, err := dhcpv4.NewReplyFromRequest(msg, dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP(s.gives)), dhcpv4.WithLeaseTime(s.seconds),
-		dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(net.IPv4(10, 9, 0, 1)), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 9, 0, 1))))
+	with := append([]dhcpv4.Modifier{dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP(s.gives)), dhcpv4.WithLeaseTime(s.seconds),
+		dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(net.IPv4(10, 9, 0, 1)), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 9, 0, 1)))},
+		s.tells...)
+	reply, err := dhcpv4.NewReplyFromRequest(msg, with...)
 	if err != nil {
 		return nil
 	}

@@ -162,6 +162,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.reconciler.Leaving = s.sandboxes.Leaving
+	s.sandboxes.Log = cfg.Log
 	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host) })

@@ -49,11 +49,13 @@ ipvlan_flag (bridge, private, vepa), host_access (false: the host has no way to 
 taken without asking the LAN for 0.2 seconds whether somebody has them), and of the above .advertise_addr_nmsgs, .advertise_addr_ms,
 .driver.mtu and .container_iface_prefix.
 
-With --ipam-driver dhcp their addresses, gateway, name servers and MTU come from the LAN: by DHCP, and with --ipv6 by DHCPv6, or as
-the router advertises where it does not say that addresses are managed (SLAAC). The server knows a container by its name and by a
-client id and hardware address that stay while there is the container. Leases are renewed by the agent and held while the container is
-stopped; rm gives them back. One that nobody prolongs ends on time: the address is taken off, and another is asked for; names and ports follow it. --ip asks for
-a certain address, and fails if the server gives another.`,
+With --ipam-driver dhcp their addresses, routes, name servers, search domains and MTU come from the LAN: by DHCP, and with --ipv6 by
+DHCPv6, or as the router advertises where it does not say that addresses are managed (SLAAC). The server knows a container by its name
+and by a client id and hardware address that stay while there is the container. Leases are renewed by the agent, and what changes with
+that is followed. They are held while the container is stopped; rm, network disconnect and network rm give them back. One that nobody
+prolongs ends on time: the address is taken off, and another is asked for; names and ports follow it. --ip asks for a certain address,
+and fails if the server gives another. --dns and --dns-search win over what the LAN tells, and so do routes that a container has laid
+itself; routes into a subnet of another network of the container are left out.`,
 		Example: `  $ fairlead network create --subnet 10.9.0.0/24 backend
   $ fairlead network create -d macvlan --subnet 192.168.8.0/24 --ip-range 192.168.8.64/26 --gateway 192.168.8.1 -o parent=eth0 lan
   $ fairlead network create -d macvlan --ipam-driver dhcp -o parent=eth0 lan`,

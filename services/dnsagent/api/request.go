@@ -76,7 +76,7 @@ func networksOf(owner string, in []*dnsv1.NetworkNames) ([]registration.Network,
 			return nil, err
 		}
 		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(), Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal(),
-			Servers: servers})
+			Servers: servers, Search: n.GetSearch()})
 	}
 	return out, nil
 }

@@ -51,6 +51,7 @@ type Network struct {
 	Names     []string     // the first is what its addresses are translated to
 	Internal  bool         // it does not lead out of the host
 	Servers   []netip.Addr // its own name servers
+	Search    []string     // its own search domains
 }
 
 // Alias is a name for another container that only this one has.
@@ -155,7 +156,7 @@ func (r *Registration) resolvConf(host HostFiles, configured resolvconf.Conf) []
 		return r.Names.OrHost(conf).Render()
 	}
 	if r.Source == Resolver {
-		return r.Names.Or(configured).OrHost(conf).ForResolver().Render()
+		return r.Names.Or(resolvconf.Conf{Search: r.NetworkSearch()}).Or(configured).OrHost(conf).ForResolver().Render()
 	}
 	if conf.IsStub() && host.ResolvedConf != nil {
 		conf = resolvconf.Parse(host.ResolvedConf)

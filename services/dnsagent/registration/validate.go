@@ -100,6 +100,9 @@ func (r *Registration) validateNetworks() error {
 		if err := r.validateAddresses("networks", slices.Concat(n.Addresses, n.Servers)); err != nil {
 			return err
 		}
+		if err := ValidateNames(Subject(r.Owner), resolvconf.Conf{Search: n.Search}); err != nil {
+			return err
+		}
 	}
 	for _, a := range r.Aliases {
 		if !askable(a.Alias) || !askable(a.Name) {

@@ -55,6 +55,19 @@ func (r *Registration) networkServers() []netip.Addr {
 	return out
 }
 
+// NetworkSearch are the search domains of all its networks, each once. The container has them unless it has its own.
+func (r *Registration) NetworkSearch() []string {
+	var out []string
+	for _, n := range r.Networks {
+		for _, s := range n.Search {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
 // leadsOut tells whether the container is on a network that leads out of the host. One of its addresses that is on none of the user
 // networks is on the default network, which does.
 func (r *Registration) leadsOut() bool {

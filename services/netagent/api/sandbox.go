@@ -183,7 +183,7 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
 			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
 			GatewayPriority: int32(e.Spec.Priority), FixedAddress: e.Spec.Fixed(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
-			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), FormerAddresses: formerOut(e)})
+			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(), FormerAddresses: formerOut(e)})
 	}
 	return out
 }
@@ -199,11 +199,11 @@ func formerOut(e network.Endpoint) []string {
 func leasesOut(all []lease.Terms) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, t := range all {
-		var servers []string
-		for _, a := range t.Servers {
-			servers = append(servers, a.String())
+		var routes []string
+		for _, r := range t.Routes {
+			routes = append(routes, r.String())
 		}
-		out = append(out, &networkv1.Lease{NameServers: servers, By: t.By, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
+		out = append(out, &networkv1.Lease{NameServers: addrsOut(t.Servers), Search: t.Search, Routes: routes, By: t.By, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
 			RenewAt: timeOut(t.Renew), RebindAt: timeOut(t.Rebind), ExpireAt: timeOut(t.Expire)})
 	}
 	return out

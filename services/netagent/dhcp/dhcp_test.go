@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -301,6 +302,9 @@ func FuzzAnswers(f *testing.F) {
 	offer, _ := frame.ReadUDP(reply4(f, w.written[0], dhcpv4.MessageTypeOffer), false)
 	advertise, _ := frame.ReadUDP(reply6(f, w.written[1], dhcpv6.MessageTypeAdvertise, iana.StatusSuccess, "fd00::10"), false)
 	f.Add(offer.Payload, advertise.Payload)
+	told, _ := frame.ReadUDP(reply4(f, w.written[0], dhcpv4.MessageTypeOffer, raw4(121, 12, 172, 16, 10, 0, 0, 3, 24, 192, 168, 7, 0, 0, 0, 0),
+		raw4(119, 3, 'e', 'n', 'g', 3, 'l', 'a', 'n', 0, 1, 'x', 0xc0, 4), raw4(15, 'a', '\n', 'b')), false)
+	f.Add(told.Payload, advertise.Payload)
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		if len(a) > 1400 || len(b) > 1400 {
 			return
@@ -308,8 +312,29 @@ func FuzzAnswers(f *testing.F) {
 		u4 := frame.UDP{FromMAC: serverMAC, From: offer.From, To: offer.To, Payload: a}
 		if got, ok := four.answer(u4.Frame(), false, nil); ok && got.Kind != lease.Nak && (!got.Terms.Address.Addr().Is4() || got.Terms.Granted.IsZero()) {
 			t.Errorf("%+v", got)
+		} else {
+			harmless(t, got.Terms)
 		}
 		u6 := frame.UDP{FromMAC: serverMAC, From: advertise.From, To: advertise.To, Payload: b}
-		six.answer(u6.Frame(), false, &lease.Machine{State: lease.Selecting})
+		got, _ := six.answer(u6.Frame(), false, &lease.Machine{State: lease.Selecting})
+		harmless(t, got.Terms)
 	})
+}
+
+// harmless tells whether what was taken can be written into files and laid as routes.
+func harmless(t *testing.T, got lease.Terms) {
+	t.Helper()
+	for _, s := range got.Search {
+		if s == "" || len(s) > 253 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != "" || strings.Contains(s, "..") {
+			t.Errorf("search domain %q", s)
+		}
+	}
+	for _, r := range got.Routes {
+		if r.To != r.To.Masked() || r.To.Bits() == 0 || r.To.Addr().IsLoopback() || r.To.Addr().IsMulticast() || r.Via == got.Address.Addr() {
+			t.Errorf("route to %s", r)
+		}
+	}
+	if len(got.Search) > 16 || len(got.Routes) > 64 {
+		t.Errorf("%d search domains and %d routes", len(got.Search), len(got.Routes))
+	}
 }

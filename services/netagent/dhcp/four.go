@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -33,12 +34,6 @@ func Four(ctx context.Context, w Wire, who lease.Identity, m *lease.Machine, lim
 func Decline4(who lease.Identity, t lease.Terms) []byte {
 	f := &four{who: who, xid: rand.Uint32()}
 	return f.broadcast(f.message(dhcpv4.MessageTypeDecline, requested(t.Address.Addr()), server(t.Server)))
-}
-
-// Release4 gives the address back.
-func Release4(who lease.Identity, t lease.Terms) []byte {
-	f := &four{who: who, xid: rand.Uint32()}
-	return f.unicast(t, f.message(dhcpv4.MessageTypeRelease, from(t.Address.Addr()), server(t.Server)))
 }
 
 // four is one conversation.
@@ -97,8 +92,8 @@ func (f *four) wishes() dhcpv4.Modifier {
 	const most = 1472 // what a datagram on Ethernet can hold
 	return func(m *dhcpv4.DHCPv4) {
 		m.UpdateOption(dhcpv4.OptParameterRequestList(dhcpv4.OptionSubnetMask, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionRouter,
-			dhcpv4.OptionDomainNameServer, dhcpv4.OptionInterfaceMTU, dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionServerIdentifier,
-			dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue))
+			routesOfBefore, dhcpv4.OptionDomainNameServer, dhcpv4.OptionDomainName, dhcpv4.OptionDNSDomainSearchList, dhcpv4.OptionInterfaceMTU,
+			dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionServerIdentifier, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue))
 		m.UpdateOption(dhcpv4.OptMaxMessageSize(most))
 		if f.who.Hostname != "" {
 			m.UpdateOption(dhcpv4.OptHostName(f.who.Hostname))
@@ -164,9 +159,8 @@ func terms4(msg *dhcpv4.DHCPv4, mac net.HardwareAddr) (lease.Terms, bool) {
 		return lease.Terms{}, false
 	}
 	t := lease.Terms{By: lease.ByDHCP, Address: netip.PrefixFrom(addr, bits), Server: by.AsSlice(), ServerMAC: mac}
-	if t.Router = router4(msg); !t.Address.Contains(t.Router) || t.Router == addr {
-		t.Router = netip.Addr{} // nobody there could be asked
-	}
+	t = t.Led(routes4(msg))
+	t.Search = search4(msg)
 	for _, ip := range msg.DNS() {
 		if a, ok := unicast4(ip); ok {
 			t.Servers = append(t.Servers, a)
@@ -178,23 +172,50 @@ func terms4(msg *dhcpv4.DHCPv4, mac net.HardwareAddr) (lease.Terms, bool) {
 	return t.For(time.Now(), seconds, number(msg, dhcpv4.OptionRenewTimeValue), number(msg, dhcpv4.OptionRebindingTimeValue)), true
 }
 
-// router4 is the default route's: of the routes, if there are any, and only else of the routers (RFC 3442).
-func router4(msg *dhcpv4.DHCPv4) netip.Addr {
-	if routes := msg.ClasslessStaticRoute(); len(routes) > 0 {
-		for _, r := range routes {
-			if ones, _ := r.Dest.Mask.Size(); ones == 0 {
-				a, _ := unicast4(r.Router)
-				return a
+// routesOfBefore is where servers told routes before there was option 121, in the same form, and some still do.
+const routesOfBefore = dhcpv4.GenericOptionCode(249)
+
+// routes4 are the routes that a server tells. Where it tells any, the routers are none of them (RFC 3442).
+func routes4(msg *dhcpv4.DHCPv4) (out []lease.Route) {
+	for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClasslessStaticRoute, routesOfBefore} {
+		var all dhcpv4.Routes
+		if b := msg.Options.Get(code); len(b) == 0 || all.FromBytes(b) != nil {
+			continue
+		}
+		for _, r := range all {
+			if route, ok := route4(r); ok {
+				out = append(out, route)
 			}
 		}
-		return netip.Addr{}
+		return out
 	}
 	for _, ip := range msg.Router() {
 		if a, ok := unicast4(ip); ok {
-			return a
+			out = append(out, lease.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: a})
 		}
 	}
-	return netip.Addr{}
+	return out
+}
+
+// route4 is one of them. Without a router it is on the link itself.
+func route4(r *dhcpv4.Route) (lease.Route, bool) {
+	to, ok := netip.AddrFromSlice(r.Dest.IP)
+	bits, _ := r.Dest.Mask.Size()
+	out := lease.Route{To: netip.PrefixFrom(to, bits).Masked()}
+	if r.Router.IsUnspecified() {
+		return out, ok
+	}
+	via, unicast := unicast4(r.Router)
+	out.Via = via
+	return out, ok && unicast
+}
+
+// search4 are the search domains: those of the list, and without one the domain that the client is in.
+func search4(msg *dhcpv4.DHCPv4) []string {
+	if list := lease.Search(lease.Names(msg.Options.Get(dhcpv4.OptionDNSDomainSearchList))); len(list) > 0 {
+		return list
+	}
+	return lease.Search([]string{strings.TrimRight(string(msg.Options.Get(dhcpv4.OptionDomainName)), "\x00")})
 }
 
 func number(msg *dhcpv4.DHCPv4, code dhcpv4.OptionCode) uint32 {

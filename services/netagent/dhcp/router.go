@@ -69,6 +69,9 @@ func heardOf(r *frame.Router, t lease.Terms) lease.Terms {
 	if len(t.Servers) == 0 {
 		t.Servers = r.Servers
 	}
+	if len(t.Search) == 0 {
+		t.Search = lease.Search(r.Search)
+	}
 	return t
 }
 

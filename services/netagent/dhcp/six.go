@@ -33,11 +33,6 @@ func Decline6(who lease.Identity, t lease.Terms) []byte {
 	return newSix(who, t.Client, nil).message(dhcpv6.MessageTypeDecline, t.Address.Addr(), t.Server)
 }
 
-// Release6 gives the address back.
-func Release6(who lease.Identity, t lease.Terms) []byte {
-	return newSix(who, t.Client, nil).message(dhcpv6.MessageTypeRelease, t.Address.Addr(), t.Server)
-}
-
 // six is one conversation.
 type six struct {
 	who    lease.Identity
@@ -84,7 +79,7 @@ func (s *six) message(kind dhcpv6.MessageType, addr netip.Addr, server []byte) [
 	}
 	m.AddOption(ia)
 	m.AddOption(dhcpv6.OptElapsedTime(min(time.Since(s.began), 0xffff*10*time.Millisecond)))
-	m.AddOption(dhcpv6.OptRequestedOption(dhcpv6.OptionDNSRecursiveNameServer))
+	m.AddOption(dhcpv6.OptRequestedOption(dhcpv6.OptionDNSRecursiveNameServer, dhcpv6.OptionDomainSearchList))
 	if s.who.Hostname != "" && kind != dhcpv6.MessageTypeRelease && kind != dhcpv6.MessageTypeDecline {
 		const serverUpdates = 1
 		dhcpv6.WithFQDN(serverUpdates, s.who.Hostname)(m)
@@ -160,6 +155,9 @@ func (s *six) terms(msg *dhcpv6.Message, was lease.Terms) (lease.Terms, bool) {
 					t.Servers = append(t.Servers, a)
 				}
 			}
+			if t.Search = search6(msg); s.router == nil && was.Address.Addr() == addr {
+				t.Servers, t.Search = either(t.Servers, was.Servers), either(t.Search, was.Search)
+			}
 			t1, t2 := seconds(ia.T1), seconds(ia.T2)
 			if t1 == 0 {
 				t1 = seconds(a.PreferredLifetime) / 2
@@ -172,6 +170,23 @@ func (s *six) terms(msg *dhcpv6.Message, was lease.Terms) (lease.Terms, bool) {
 		}
 	}
 	return lease.Terms{}, false
+}
+
+// either is what was told, or else what was known before.
+func either[T any](told, known []T) []T {
+	if len(told) > 0 {
+		return told
+	}
+	return known
+}
+
+// search6 are the search domains that a server tells.
+func search6(msg *dhcpv6.Message) []string {
+	list := msg.Options.GetOne(dhcpv6.OptionDomainSearchList)
+	if list == nil {
+		return nil
+	}
+	return lease.Search(lease.Names(list.ToBytes()))
 }
 
 // seconds is a time as it was on the wire.

@@ -14,6 +14,9 @@ import (
 // Inside is how an endpoint's interface in the container shall be, but for what its driver adds.
 func Inside(e network.Endpoint) kernel.Interface {
 	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()), Gateways: e.Gateways()}
+	for _, r := range e.Routes {
+		i.Routes = append(i.Routes, kernel.LinkRoute{Interface: e.Interface, To: r.To, Via: r.Via})
+	}
 	for _, s := range e.InterfaceSysctls() {
 		i.Sysctls = append(i.Sysctls, kernel.Sysctl{Path: s.Path, Value: s.Value})
 	}

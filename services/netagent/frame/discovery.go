@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/lease"
 )
 
 // The messages of IPv6 neighbour discovery (RFC 4861, 4).
@@ -20,6 +22,7 @@ const (
 	optPrefix    = 3
 	optMTU       = 5
 	optServers   = 25 // RFC 8106
+	optSearch    = 31 // RFC 8106
 )
 
 var (
@@ -91,6 +94,7 @@ type Router struct {
 	MTU      int           // 0: not told
 	Prefixes []Prefix
 	Servers  []netip.Addr // of names
+	Search   []string     // domains in which names are looked for, as they were on the wire
 }
 
 // Prefix is one that a router advertises.
@@ -132,5 +136,7 @@ func (r *Router) option(b []byte) {
 		for at := 8; at+16 <= len(b); at += 16 {
 			r.Servers = append(r.Servers, netip.AddrFrom16([16]byte(b[at:at+16])))
 		}
+	case b[0] == optSearch && len(b) >= 16 && seconds(4) > 0:
+		r.Search = append(r.Search, lease.Names(b[8:])...)
 	}
 }

@@ -91,7 +91,7 @@ func TestWhoClaimsAnAddressIsHeard(t *testing.T) {
 	}
 }
 
-// advert is a router's: managed, 1800 s, with MTU 1400, fd00:8::/64 on link and autonomous, and a name server. Its sum is made here.
+// advert is a router's: managed, 1800 s, with MTU 1400, fd00:8::/64 on link and autonomous, a name server and a search domain. Its sum is made here.
 func advert(t *testing.T, message string) []byte {
 	t.Helper()
 	m := wire(message)
@@ -117,10 +117,11 @@ const (
 )
 
 func TestARouterIsRead(t *testing.T) {
-	got, ok := frame.ReadRouter(advert(t, raHead+"0501 0000 00000578"+raPrefix+"1903 0000 00000e10 fd000008000000000000000000000001"))
+	got, ok := frame.ReadRouter(advert(t, raHead+"0501 0000 00000578"+raPrefix+"1903 0000 00000e10 fd000008000000000000000000000001"+
+		"1f02 0000 00000e10 036c616e 00000000"+"1f02 0000 00000000 04676f6e 65000000"))
 	want := frame.Router{Addr: netip.MustParseAddr("fe80::1"), Lifetime: 1800 * time.Second, Managed: true, MTU: 1400,
 		Prefixes: []frame.Prefix{{Prefix: netip.MustParsePrefix("fd00:8::/64"), OnLink: true, Autonomous: true, Valid: time.Hour, Preferred: 30 * time.Minute}},
-		Servers:  []netip.Addr{netip.MustParseAddr("fd00:8::1")}}
+		Servers:  []netip.Addr{netip.MustParseAddr("fd00:8::1")}, Search: []string{"lan"}}
 	if !ok || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %+v", ok, got)
 	}

@@ -14,6 +14,17 @@ import (
 // Source is the address that the host uses on a route.
 type Source struct{ Addr netip.Addr }
 
+// LinkLocal is the link-local IPv6 address of a link; not valid without one.
+func (h *Host) LinkLocal(index int) (netip.Addr, error) {
+	all, err := h.addresses(index, netlink.FAMILY_V6)
+	for _, p := range all {
+		if p.Addr().IsLinkLocalUnicast() {
+			return p.Addr(), err
+		}
+	}
+	return netip.Addr{}, err
+}
+
 // Addresses are those of a link that others can reach.
 func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
 	all, err := h.addresses(index, netlink.FAMILY_ALL)

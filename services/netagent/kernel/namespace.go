@@ -88,6 +88,7 @@ type Interface struct {
 	Name       string
 	Addresses  []netip.Prefix
 	Gateways   []netip.Addr // default routes, at most one a family
+	Routes     []LinkRoute  // others, by it
 	Neighbours []Neighbour
 	// IPv6 leaves IPv6 switched on although there is no address of it.
 	IPv6 bool
@@ -126,6 +127,11 @@ func (n *Namespace) Configure(i Interface) error {
 
 // connect adds what needs the interface to be up.
 func (n *Namespace) connect(index int, i Interface) error {
+	for _, r := range i.Routes { // first, as the gateways may be where they lead
+		if err := n.lay(index, r, false); err != nil {
+			return err
+		}
+	}
 	for _, gw := range i.Gateways {
 		route := defaultVia(index, gw)
 		if err := retry(func() error { return n.handle.RouteAdd(route) }); err != nil {

@@ -27,6 +27,8 @@ type Terms struct {
 	Router  netip.Addr   // where the default route leads; not valid without one
 	Servers []netip.Addr // of names
 	MTU     int          // 0: not told
+	Search  []string     `json:",omitempty"` // domains in which names are looked for
+	Routes  []Route      `json:",omitempty"` // beside the default route
 
 	Server    []byte           `json:",omitempty"` // how the server is called: its address, or of DHCPv6 its DUID
 	ServerMAC net.HardwareAddr `json:",omitempty"` // where its answers come from
@@ -73,7 +75,8 @@ func (t Terms) ServerAddr() netip.Addr {
 
 // SameUse tells whether two terms mean the same for whoever has the address: only the times, and the server, may differ.
 func (t Terms) SameUse(o Terms) bool {
-	return t.Address == o.Address && t.Router == o.Router && t.MTU == o.MTU && slices.Equal(t.Servers, o.Servers)
+	return t.Address == o.Address && t.Router == o.Router && t.MTU == o.MTU && slices.Equal(t.Servers, o.Servers) &&
+		slices.Equal(t.Search, o.Search) && slices.Equal(t.Routes, o.Routes)
 }
 
 // Identity is how a container is known to servers. It stays, as long as there is the container and the network.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/fairlead/fairlead/services/netagent/lease"
 )
 
 // ChooseGateways gives each family's default route to one endpoint of a sandbox and takes it from the others, in a copy. nets
@@ -11,17 +13,11 @@ import (
 // of both families, and then the first network by name. An internal network leads nowhere.
 func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 	out := slices.Clone(endpoints)
-	order := make([]int, len(out))
 	for i := range out {
 		out[i].Gateway4, out[i].Gateway6 = netip.Addr{}, netip.Addr{}
-		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(out[b].Spec.Priority, out[a].Spec.Priority),
-			cmp.Compare(len(leads(nets[b], out[b])), len(leads(nets[a], out[a]))), cmp.Compare(nets[a].Name, nets[b].Name))
-	})
 	has4, has6 := false, false
-	for _, i := range order {
+	for _, i := range inOrder(out, nets) {
 		for _, gw := range leads(nets[i], out[i]) {
 			switch {
 			case gw.Is4() && !has4:
@@ -32,6 +28,58 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 		}
 	}
 	return out
+}
+
+// inOrder are the places of endpoints, whose default route counts most first.
+func inOrder(endpoints []Endpoint, nets []Network) []int {
+	order := make([]int, len(endpoints))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		x, y := endpoints[a], endpoints[b]
+		return cmp.Or(cmp.Compare(y.Spec.Priority, x.Spec.Priority), cmp.Compare(len(leads(nets[b], y)), len(leads(nets[a], x))),
+			cmp.Compare(nets[a].Name, nets[b].Name))
+	})
+	return order
+}
+
+// ChooseRoutes gives endpoints the routes that their LANs tell, in a copy. Of several to one place the one counts whose endpoint has the
+// default route before the others. None leads away what is in a subnet of another endpoint, nor by a router that is not on the link.
+func ChooseRoutes(endpoints []Endpoint, nets []Network) []Endpoint {
+	out, led := slices.Clone(endpoints), map[netip.Prefix]bool{}
+	for i := range out {
+		out[i].Routes = nil
+	}
+	for _, i := range inOrder(out, nets) {
+		for _, t := range out[i].Leases() {
+			for _, r := range t.Routes {
+				if nets[i].Internal || led[r.To] || elsewhere(r.To, out, i) || !out[i].onLink(r.Via) {
+					continue
+				}
+				led[r.To], out[i].Routes = true, append(out[i].Routes, r)
+			}
+		}
+	}
+	return out
+}
+
+// elsewhere tells whether a place is in a subnet that another endpoint than this one is in.
+func elsewhere(to netip.Prefix, all []Endpoint, this int) bool {
+	for i, e := range all {
+		for _, p := range e.All() {
+			if i != this && p.Masked().Contains(to.Addr()) && p.Bits() <= to.Bits() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// onLink tells whether the endpoint reaches a router by its interface alone. Not valid is the link itself.
+func (e Endpoint) onLink(via netip.Addr) bool {
+	return !via.IsValid() || slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return p.Contains(via) }) ||
+		slices.ContainsFunc(e.Routes, func(r lease.Route) bool { return !r.Via.IsValid() && r.To.Contains(via) })
 }
 
 // KeepGateways leaves the default route of each family with the endpoint that had it, in a copy of endpoints that were chosen anew: what

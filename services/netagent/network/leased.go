@@ -90,6 +90,15 @@ func (e Endpoint) MTU() int {
 	return least
 }
 
+// Search are the search domains that the LAN has told.
+func (e Endpoint) Search() []string {
+	var told []string
+	for _, t := range e.Leases() {
+		told = append(told, t.Search...)
+	}
+	return lease.Search(told)
+}
+
 // ServersOf are the name servers of an endpoint on the network: those that its maker names, or else those that the LAN has told.
 func (n Network) ServersOf(e Endpoint) []netip.Addr {
 	if len(n.DNS) > 0 {

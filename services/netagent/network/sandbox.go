@@ -190,7 +190,10 @@ type Endpoint struct {
 	Lease4 *lease.Terms `json:",omitempty"` // where addresses come from the LAN: what it has granted, nil while there is nothing
 	Lease6 *lease.Terms `json:",omitempty"`
 
-	DNS []netip.Addr // the network's
+	DNS    []netip.Addr  // the network's
+	Routes []lease.Route `json:",omitempty"` // that the LAN tells, beside the default route
+	// Following is true while its interface is not yet as it is to be after what the LAN grants has changed.
+	Following bool `json:",omitempty"`
 
 	// Renewing is true while names and ports do not lead to all of its addresses yet, and Former are those that it had before.
 	Renewing bool

@@ -22,6 +22,8 @@ type Sandboxes interface {
 	Refit(network.Network) error
 	// Changed has containers asked whether they are to get new addresses.
 	Changed()
+	// LeaveNetwork gives back what the LAN of a network holds for those who are not on it.
+	LeaveNetwork(networkID string) error
 	// Behind tells whether one has not got there yet.
 	Behind(network.Sandbox) bool
 }

@@ -240,9 +240,9 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 	return n.ID, m.takeDown(ctx, n.Network)
 }
 
-// takeDown ends a network that is marked as being deleted. Its guards go last.
+// takeDown ends a network that is marked as being deleted. Leases are given back while there is a way to the LAN; its guards go last.
 func (m *Manager) takeDown(ctx context.Context, n network.Network) error {
-	if err := m.Ground.Delete(n); err != nil {
+	if err := errors.Join(m.Sandboxes.LeaveNetwork(n.ID), m.Ground.Delete(n)); err != nil {
 		return err
 	}
 	if n.Guarded() {

@@ -76,11 +76,11 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 			return err
 		}
 		e, _ = on(after, n)
-		e.Gateway4, e.Gateway6 = netip.Addr{}, netip.Addr{} // which may be another's still
+		e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil // which may be another's still
 		if err := driver.Attach(ns, n, sb.Owner, e); err != nil {
 			return err
 		}
-		return reroute(ns, sb, after)
+		return m.reroute(ns, sb, after)
 	})
 	if err == nil {
 		err = errors.Join(m.store.PutSandbox(after), m.forgetHeld(after))
@@ -94,7 +94,7 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 	return after, nil
 }
 
-// Disconnect takes a sandbox off a network.
+// Disconnect takes a sandbox off a network. Of an owner that has none what is held there until it comes back is given back.
 func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return network.Sandbox{}, err
@@ -106,7 +106,7 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 	defer m.owners.lock(m.pinOf(owner))()
 	sb, err := m.pluggable(owner)
 	if err != nil {
-		return sb, err
+		return sb, errors.Join(err, m.leaveHeld(owner, n.ID))
 	}
 	e, ok := on(sb, n.Network)
 	if !ok {
@@ -125,7 +125,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	}
 	m.leave(sb, e)
 	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
-	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, sb, after) })
+	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.reroute(ns, sb, after) })
 	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
 }
 
@@ -190,13 +190,6 @@ func (m *Manager) networkOf(e network.Endpoint) (network.Network, Driver, bool) 
 	return n.Network, driver, ok && known
 }
 
-// routed is the sandbox with these endpoints and the default routes that follow from them.
-func (m *Manager) routed(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
-	sb.Endpoints = endpoints
-	sb.Endpoints = network.ChooseGateways(endpoints, m.networksOf(sb))
-	return sb
-}
-
 // networksOf are the networks of a sandbox's endpoints, in the same order.
 func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
 	nets := make([]network.Network, len(sb.Endpoints))
@@ -204,30 +197,6 @@ func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
 		nets[i], _, _ = m.networkOf(e)
 	}
 	return nets
-}
-
-// reroute moves the default routes if they are other ones now. Those that a container has laid itself stay else.
-func reroute(ns *kernel.Namespace, before, after network.Sandbox) error {
-	want := routes(after)
-	if slices.Equal(routes(before), want) {
-		return nil
-	}
-	return ns.SetDefaultRoutes(want)
-}
-
-func (m *Manager) rerouteBack(before, after network.Sandbox) error {
-	err := kernel.InPinned(before.NetnsPath, func(ns *kernel.Namespace) error { return reroute(ns, after, before) })
-	return m.asFault(err, before)
-}
-
-func routes(sb network.Sandbox) []kernel.DefaultRoute {
-	var out []kernel.DefaultRoute
-	for _, e := range sb.Endpoints {
-		for _, gw := range e.Gateways() {
-			out = append(out, kernel.DefaultRoute{Interface: e.Interface, Gateway: gw})
-		}
-	}
-	return out
 }
 
 // on answers the sandbox's endpoint on a network.

@@ -7,6 +7,7 @@ package sandbox
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -56,14 +57,17 @@ type LAN interface {
 		m *lease.Machine, while time.Duration) (lease.Event, error)
 	// Relet has an endpoint in its namespace be as it is after what is granted to it has changed.
 	Relet(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error
-	// Leave gives back what the LAN has granted an endpoint, which need not be there any more.
-	Leave(n network.Network, sb network.Sandbox, e network.Endpoint)
+	// Leave gives back what the LAN has granted an endpoint, which need not be there any more. It does not wait for long; an error tells
+	// that the LAN may not know of it, and then it ends by itself.
+	Leave(n network.Network, sb network.Sandbox, e network.Endpoint) error
 }
 
 // Manager knows all sandboxes. It is safe for concurrent use.
 type Manager struct {
 	// LAN is asked about addresses of networks that are on one. Nil: there are none.
 	LAN LAN
+	// Log is told what no caller has to know. Nil: it is not told.
+	Log *slog.Logger
 	// Grow makes a network larger that had no address; an Exhausted fault tells why it cannot be. Nil: none grows.
 	Grow func(context.Context, network.Shortage) error
 

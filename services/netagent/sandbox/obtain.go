@@ -73,27 +73,3 @@ func (m *Manager) had(owner, networkID string) network.Endpoint {
 func leased(sb network.Sandbox) bool {
 	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return len(e.Leases()) > 0 })
 }
-
-// leave gives back to the LAN what it has granted a sandbox, or some endpoints of it.
-func (m *Manager) leave(sb network.Sandbox, some ...network.Endpoint) {
-	if some == nil {
-		some = sb.Endpoints
-	}
-	for _, e := range some {
-		if n, _, ok := m.networkOf(e); ok && len(e.Leases()) > 0 {
-			m.LAN.Leave(n, sb, e)
-		}
-	}
-}
-
-// leaveHeld gives back what is held for an owner who will not come back.
-func (m *Manager) leaveHeld(owner string) error {
-	held := m.store.Held(owner)
-	if len(held) == 0 {
-		return nil
-	}
-	for _, h := range held {
-		m.leave(network.Sandbox{Owner: owner}, h.Endpoint())
-	}
-	return m.store.Unhold(owner, "")
-}

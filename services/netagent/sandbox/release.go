@@ -33,7 +33,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Kept) 
 		return err
 	}
 	m.leave(sb)
-	return errors.Join(m.leaveHeld(owner), m.unreserve(owner, ""))
+	return errors.Join(m.leaveHeld(owner, ""), m.unreserve(owner, ""))
 }
 
 func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {

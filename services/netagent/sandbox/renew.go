@@ -137,7 +137,7 @@ func (m *Manager) readdress(before, after network.Sandbox, ways bool) error {
 		if !ways {
 			return nil
 		}
-		return ns.SetDefaultRoutes(routes(after))
+		return m.lay(ns, after)
 	})
 	return m.asFault(err, after)
 }

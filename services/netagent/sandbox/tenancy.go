@@ -2,10 +2,8 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +50,7 @@ type tenancies struct {
 
 // KeepLeases keeps what LANs grant for a time until ctx ends.
 func (m *Manager) KeepLeases(ctx context.Context, log *slog.Logger) {
+	m.refollow(log)
 	t := &tenancies{m: m, log: log, all: map[tenant]*tenancy{}}
 	defer t.run.Wait()
 	tick := time.NewTicker(tenancyTick)
@@ -149,19 +148,6 @@ func (t *tenancies) serve(ctx context.Context, who tenant, is *tenancy) {
 	is.due, is.busy = again, false
 }
 
-// find is an owner's sandbox with one of its endpoints and that one's network; false if that is gone.
-func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
-	if sb, ok = m.store.Sandbox(owner); !ok {
-		return sb, n, e, false
-	}
-	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.ID == endpoint })
-	if i < 0 {
-		return sb, n, e, false
-	}
-	n, _, ok = m.networkOf(sb.Endpoints[i])
-	return sb, n, sb.Endpoints[i], ok
-}
-
 // converse goes on with a lease for a while.
 func (m *Manager) converse(ctx context.Context, owner string, who tenant, machine *lease.Machine) (event lease.Event, err error) {
 	sb, n, e, ok := m.find(owner, who.endpoint)
@@ -173,51 +159,4 @@ func (m *Manager) converse(ctx context.Context, owner string, who tenant, machin
 		return err
 	})
 	return event, err
-}
-
-// relet stores what has become of a lease, nil for nothing, and has the endpoint follow.
-func (m *Manager) relet(owner string, who tenant, terms *lease.Terms, log *slog.Logger) error {
-	defer m.owners.lock(m.pinOf(owner))()
-	sb, n, before, ok := m.find(owner, who.endpoint)
-	if !ok {
-		return nil // it has ended meanwhile, and what was granted goes by itself
-	}
-	if terms != nil {
-		copied := *terms
-		terms = &copied
-	}
-	had, e := before.Lease4, before.Granted(terms, before.Lease6)
-	if who.ipv6 {
-		had, e = before.Lease6, before.Granted(before.Lease4, terms)
-	}
-	e.DNS = n.ServersOf(e)
-	after := m.routed(sb, replaced(sb.Endpoints, e))
-	if err := m.store.PutSandbox(after); err != nil {
-		return err
-	}
-	defer m.Changed() // names and ports follow
-	tell(log.With("network", n.Name, "container", sb.Called(), "interface", e.Interface), had, terms)
-	if had != nil && terms != nil && had.SameUse(*terms) {
-		return nil
-	}
-	defer m.Changed() // names follow
-	e, _ = on(after, n)
-	return kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
-		return errors.Join(m.LAN.Relet(ns, n, before, e), ns.SetDefaultRoutes(routes(after)))
-	})
-}
-
-// tell tells what has become of a lease.
-func tell(log *slog.Logger, had, has *lease.Terms) {
-	switch {
-	case has == nil && had != nil:
-		log.Warn("lease has ended, and the address with it; asking for another", "address", had.Address, "expired", had.Expire)
-	case has == nil:
-	case had == nil:
-		log.Info("lease got", "by", has.By, "address", has.Address, "expires", has.Expire)
-	case had.Address != has.Address:
-		log.Warn("lease is for another address now", "address", has.Address, "before", had.Address, "expires", has.Expire)
-	default:
-		log.Info("lease renewed", "by", has.By, "address", has.Address, "expires", has.Expire)
-	}
 }

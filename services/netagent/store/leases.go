@@ -35,6 +35,20 @@ func (s *Store) Held(owner string) []Held {
 	return out
 }
 
+// HeldOn answers all that is held on a network.
+func (s *Store) HeldOn(networkID string) []Held {
+	var out []Held
+	for h := range leases.By(s.db.View(), "network", networkID) {
+		out = append(out, *h)
+	}
+	return out
+}
+
+// UnholdOn forgets what is held on a network.
+func (s *Store) UnholdOn(networkID string) error {
+	return s.db.Update(func(tx *state.Tx) error { return unhold(tx, "network", networkID, "") })
+}
+
 // Hold holds what a sandbox has been granted for its owner.
 func (s *Store) Hold(sb network.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {

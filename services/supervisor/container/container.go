@@ -165,6 +165,7 @@ type Endpoint struct {
 	HostBinding                string   // where the network publishes ports that name no host address
 	Internal                   bool     // on an internal network
 	Servers                    []string // the network's name servers
+	Search                     []string `json:",omitempty"` // the network's search domains
 
 	Leases []Lease `json:",omitempty"` // what the network's LAN has granted
 }
@@ -174,6 +175,8 @@ type Lease struct {
 	By, Address, Server            string
 	Granted, Renew, Rebind, Expire time.Time
 	NameServers                    []string
+	Search                         []string `json:",omitempty"`
+	Routes                         []string `json:",omitempty"`
 }
 
 // Binding is one host port that leads to one container port, or with the host port 0 one that is open at the container's own address.

@@ -28,7 +28,7 @@ func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *contai
 			known = append(known, cfg.DNS.Hostname)
 		}
 		all = append(all, &dnsv1.NetworkNames{NetworkId: e.NetworkID, NetworkName: e.NetworkName, Addresses: addresses(e),
-			Names: known, Internal: resp.GetNetwork().GetInternal(), Servers: e.Servers})
+			Names: known, Internal: resp.GetNetwork().GetInternal(), Servers: e.Servers, Search: e.Search})
 	}
 	return all, nil
 }

@@ -61,7 +61,11 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
 	}
 	if !c.IsRunning() {
-		return r.plan(ctx, c, c.Disconnected(network, c.Live))
+		if err := r.plan(ctx, c, c.Disconnected(network, c.Live)); err != nil {
+			return err
+		}
+		r.giveBack(ctx, c, network)
+		return nil
 	}
 	pull := func(ctx context.Context) (*networkv1.Sandbox, error) {
 		resp, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
@@ -86,6 +90,16 @@ func (r *Runner) plan(ctx context.Context, before, after *container.Container) e
 	}
 	_, err := r.Store.UpdateContainer(after.ID, func(*container.Container) *container.Container { return after })
 	return err
+}
+
+// giveBack gives back what the LAN of a network holds for a container until it is started again.
+func (r *Runner) giveBack(ctx context.Context, c *container.Container, network string) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	_, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		r.logFor(c.ID).Warn("what its network's LAN has granted goes back later", "network", network, "error", err)
+	}
 }
 
 // replug changes the sandbox of a running container, has its names and ports follow and stores what has become of it. If that fails, back

@@ -150,7 +150,7 @@ func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
 			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
 			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases()),
-			Servers: e.GetDnsServers()})
+			Servers: e.GetDnsServers(), Search: e.GetDnsSearch()})
 	}
 	return out
 }
@@ -162,7 +162,7 @@ func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
 			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
-			Leases: toLeases(e.Leases), DnsServers: e.Servers})
+			Leases: toLeases(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
 	}
 	return out
 }
@@ -171,7 +171,8 @@ func leases(in []*networkv1.Lease) []container.Lease {
 	var out []container.Lease
 	for _, l := range in {
 		out = append(out, container.Lease{By: l.GetBy(), Address: l.GetAddress(), Server: l.GetServer(), Granted: moment(l.GetGrantedAt()),
-			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()), NameServers: l.GetNameServers()})
+			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()), NameServers: l.GetNameServers(),
+			Search: l.GetSearch(), Routes: l.GetRoutes()})
 	}
 	return out
 }
@@ -180,7 +181,8 @@ func toLeases(in []container.Lease) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, l := range in {
 		out = append(out, &networkv1.Lease{By: l.By, Address: l.Address, Server: l.Server, GrantedAt: toMoment(l.Granted),
-			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire), NameServers: l.NameServers})
+			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire), NameServers: l.NameServers,
+			Search: l.Search, Routes: l.Routes})
 	}
 	return out
 }

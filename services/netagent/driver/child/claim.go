@@ -1,12 +1,9 @@
 package child
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -21,7 +18,6 @@ const (
 	claimProbes = 2
 	claimPause  = 70 * time.Millisecond
 	claimLimit  = 200 * time.Millisecond
-	maxFrame    = 2048
 )
 
 // Claimed asks the network's LAN whether somebody else has an address, and answers in words who it is; nothing if nobody has it.
@@ -55,86 +51,20 @@ func (d *Driver) Claimed(n network.Network, addr netip.Addr) (who string, err er
 	return "", fault.Wrap(err, fault.Internal, n.Subject(), fmt.Sprintf("cannot ask the LAN of %s who has %s", n.Parent, addr))
 }
 
-// ask sends probes and hears who answers.
+// ask has the LAN asked by the host who has an address; nil if nobody says so.
 func (d *Driver) ask(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
-	own := []net.HardwareAddr{parent.MAC}
-	from, links := parent, []int{parent.Index}
-	shim, ok, err := d.host.Link(shimName(n))
+	voices, err := d.voices(n, parent)
 	if err != nil {
 		return nil, err
 	}
-	if ok && shim.Up {
-		from, links, own = shim, append(links, shim.Index), append(own, shim.MAC)
+	own, hear := []net.HardwareAddr{}, kernel.HearARP()
+	for _, link := range voices {
+		own = append(own, link.MAC)
 	}
-	hear := kernel.HearARP()
 	if addr.Is6() {
 		hear = kernel.HearDiscovery()
 	}
-	end := time.Now().Add(claimLimit)
-	var sockets []*kernel.Packets
-	for _, link := range links {
-		s, err := d.host.Packets(link, hear)
-		if err != nil {
-			return nil, errors.Join(err, closeAll(sockets))
-		}
-		sockets = append(sockets, s)
-		_ = s.Until(end) // a socket has deadlines
-	}
-	found := make(chan net.HardwareAddr, len(sockets))
-	var all sync.WaitGroup
-	for _, s := range sockets {
-		all.Go(func() { hearClaim(s, addr, own, found) })
-	}
-	who, err := probe(sockets[len(sockets)-1], frame.Probe(from.MAC, addr), end, found)
-	err = errors.Join(err, closeAll(sockets))
-	all.Wait()
+	who, _, err := ask(d.host, inquiry{voices, hear, frame.Probe(voices[len(voices)-1].MAC, addr), claimProbes, claimPause, claimLimit},
+		func(data []byte, _ bool) (net.HardwareAddr, bool) { return frame.Claimant(data, addr, own...) })
 	return who, err
-}
-
-// probe sends a probe some times, and waits until somebody answers or it is over.
-func probe(on *kernel.Packets, question []byte, end time.Time, found <-chan net.HardwareAddr) (net.HardwareAddr, error) {
-	for sent := 0; ; {
-		wait := time.Until(end)
-		if sent < claimProbes {
-			if err := on.Write(question); err != nil {
-				return nil, err
-			}
-			if sent++; sent < claimProbes {
-				wait = min(wait, claimPause)
-			}
-		}
-		select {
-		case who := <-found:
-			return who, nil
-		case <-time.After(wait):
-			if !time.Now().Before(end) {
-				return nil, nil
-			}
-		}
-	}
-}
-
-// hearClaim reads until somebody claims the address or the socket's time is over.
-func hearClaim(s *kernel.Packets, addr netip.Addr, own []net.HardwareAddr, found chan<- net.HardwareAddr) {
-	buf := make([]byte, maxFrame)
-	for {
-		size, _, err := s.Read(buf)
-		if err != nil {
-			return // over: os.ErrDeadlineExceeded or closed
-		}
-		if who, ok := frame.Claimant(buf[:size], addr, own...); ok {
-			found <- who
-			return
-		}
-	}
-}
-
-func closeAll(sockets []*kernel.Packets) error {
-	var errs []error
-	for _, s := range sockets {
-		if err := s.Close(); !errors.Is(err, os.ErrClosed) {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -122,31 +122,6 @@ func hasAddress(e network.Endpoint, a netip.Addr) bool {
 	return false
 }
 
-// Leave gives back what the LAN has granted an endpoint. The host says so in its name, by the shim if there is one: the endpoint's own
-// interface may be gone. Nobody answers for sure, and whatever is not heard ends by itself.
-func (d *Driver) Leave(n network.Network, sb network.Sandbox, e network.Endpoint) {
-	link, ok, err := d.host.Link(shimName(n))
-	if err != nil || !ok || !link.Up {
-		if link, ok, err = d.parent(n); err != nil || !ok || !link.Up {
-			return
-		}
-	}
-	s, err := d.host.Packets(link.Index, kernel.HearNothing())
-	if err != nil {
-		return
-	}
-	who := lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC)
-	for _, t := range e.Leases() {
-		switch t.By {
-		case lease.ByDHCP:
-			err = errors.Join(err, s.Write(dhcp.Release4(who, t)))
-		case lease.ByDHCPv6:
-			err = errors.Join(err, s.Write(dhcp.Release6(who, t)))
-		}
-	}
-	_ = errors.Join(err, s.Close())
-}
-
 // Relet has an endpoint in its namespace be as it is to be after what the LAN has granted it has changed: its addresses and its MTU. The
 // default routes are not its business.
 func (d *Driver) Relet(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error {

@@ -40,7 +40,7 @@ func (d *Driver) Obtain(ctx context.Context, ns *kernel.Namespace, n network.Net
 	got4, got6 := <-four, <-six
 	e = e.Granted(got4.terms, got6.terms)
 	if err := errors.Join(got4.err, got6.err); err != nil {
-		d.Leave(n, sb, e)
+		_ = d.Leave(n, sb, e) // which ends by itself
 		return e, errors.Join(err, ns.DeleteChild(e.Interface))
 	}
 	return e, nil

@@ -152,7 +152,9 @@ type NetworkNames struct {
 	// True if the network does not lead out of the host. A container that has no other is not served by the host's name servers.
 	Internal bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
 	// The network's name servers, which are asked for a container that has none of its own, in place of the configured ones.
-	Servers       []string `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
+	Servers []string `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
+	// The network's search domains, which a container has that has none of its own, in place of the configured ones.
+	Search        []string `protobuf:"bytes,7,rep,name=search,proto3" json:"search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +227,13 @@ func (x *NetworkNames) GetInternal() bool {
 func (x *NetworkNames) GetServers() []string {
 	if x != nil {
 		return x.Servers
+	}
+	return nil
+}
+
+func (x *NetworkNames) GetSearch() []string {
+	if x != nil {
+		return x.Search
 	}
 	return nil
 }
@@ -375,7 +384,7 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
 	"HostRecord\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xba\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xd2\x01\n" +
 	"\fNetworkNames\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12!\n" +
@@ -383,7 +392,8 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x14\n" +
 	"\x05names\x18\x04 \x03(\tR\x05names\x12\x1a\n" +
 	"\binternal\x18\x05 \x01(\bR\binternal\x12\x18\n" +
-	"\aservers\x18\x06 \x03(\tR\aservers\"8\n" +
+	"\aservers\x18\x06 \x03(\tR\aservers\x12\x16\n" +
+	"\x06search\x18\a \x03(\tR\x06search\"8\n" +
 	"\fPrivateAlias\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xab\x01\n" +

@@ -38,7 +38,7 @@ type RegisterRequest struct {
 	ExtraHosts []*HostRecord `protobuf:"bytes,6,rep,name=extra_hosts,json=extraHosts,proto3" json:"extra_hosts,omitempty"`
 	// --dns; empty means the configured ones, and then the host's.
 	Servers []string `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
-	// --dns-search; "." alone means none; empty means the configured ones, and then the host's.
+	// --dns-search; "." alone means none; empty means those of its networks, then the configured ones, and then the host's.
 	Search []string `protobuf:"bytes,8,rep,name=search,proto3" json:"search,omitempty"`
 	// --dns-option; empty means the configured ones, and then the host's.
 	Options []string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty"`

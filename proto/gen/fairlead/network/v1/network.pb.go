@@ -545,8 +545,10 @@ type Endpoint struct {
 	Leases []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
 	// Addresses that it had before, without prefix length, and has still until SettleSandbox.
 	FormerAddresses []string `protobuf:"bytes,19,rep,name=former_addresses,json=formerAddresses,proto3" json:"former_addresses,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The network's search domains: those that the LAN tells.
+	DnsSearch     []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Endpoint) Reset() {
@@ -712,6 +714,13 @@ func (x *Endpoint) GetFormerAddresses() []string {
 	return nil
 }
 
+func (x *Endpoint) GetDnsSearch() []string {
+	if x != nil {
+		return x.DnsSearch
+	}
+	return nil
+}
+
 // Lease is an address that the LAN has granted for a time.
 type Lease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -730,7 +739,12 @@ type Lease struct {
 	// When the address is given up if nobody has answered.
 	ExpireAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
 	// The name servers that the LAN tells, without ports.
-	NameServers   []string `protobuf:"bytes,8,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
+	NameServers []string `protobuf:"bytes,8,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
+	// The search domains that the LAN tells.
+	Search []string `protobuf:"bytes,9,rep,name=search,proto3" json:"search,omitempty"`
+	// The routes that the LAN tells beside the default route, each as "10.0.0.0/8 via 192.168.8.3", or its destination alone where that is
+	// on the link.
+	Routes        []string `protobuf:"bytes,10,rep,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -821,6 +835,20 @@ func (x *Lease) GetNameServers() []string {
 	return nil
 }
 
+func (x *Lease) GetSearch() []string {
+	if x != nil {
+		return x.Search
+	}
+	return nil
+}
+
+func (x *Lease) GetRoutes() []string {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
 var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
@@ -882,7 +910,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
 	"\x04kept\x18\x05 \x01(\bR\x04kept\x12\x16\n" +
-	"\x06behind\x18\x06 \x01(\bR\x06behind\"\x96\x05\n" +
+	"\x06behind\x18\x06 \x01(\bR\x06behind\"\xb5\x05\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -906,7 +934,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\vdns_servers\x18\x11 \x03(\tR\n" +
 	"dnsServers\x122\n" +
 	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\x12)\n" +
-	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\"\xd0\x02\n" +
+	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\x12\x1d\n" +
+	"\n" +
+	"dns_search\x18\x14 \x03(\tR\tdnsSearch\"\x80\x03\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -916,7 +946,10 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\brenew_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\arenewAt\x127\n" +
 	"\trebind_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\brebindAt\x127\n" +
 	"\texpire_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt\x12!\n" +
-	"\fname_servers\x18\b \x03(\tR\vnameServers*\\\n" +
+	"\fname_servers\x18\b \x03(\tR\vnameServers\x12\x16\n" +
+	"\x06search\x18\t \x03(\tR\x06search\x12\x16\n" +
+	"\x06routes\x18\n" +
+	" \x03(\tR\x06routes*\\\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +

@@ -49,7 +49,7 @@ type NetworkServiceClient interface {
 	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
 	// if some have not within half a minute; they go on to.
 	AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error)
-	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
+	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
 	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
 	PruneNetworks(ctx context.Context, in *PruneNetworksRequest, opts ...grpc.CallOption) (*PruneNetworksResponse, error)
@@ -188,7 +188,7 @@ type NetworkServiceServer interface {
 	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
 	// if some have not within half a minute; they go on to.
 	AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error)
-	// DeleteNetwork deletes one. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
+	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
 	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
 	PruneNetworks(context.Context, *PruneNetworksRequest) (*PruneNetworksResponse, error)

@@ -892,7 +892,7 @@ type ReleaseRequest struct {
 	// True to give back the endpoints only. The namespace stays for those who share it, with lo, until it is released for good
 	// or plugged in again by CreateSandbox.
 	KeepNamespace bool `protobuf:"varint,2,opt,name=keep_namespace,json=keepNamespace,proto3" json:"keep_namespace,omitempty"`
-	// True to keep addresses that were asked for by number reserved for the owner.
+	// True to keep addresses that were asked for by number reserved for the owner, and to hold what the LAN has granted it.
 	KeepAddresses bool `protobuf:"varint,3,opt,name=keep_addresses,json=keepAddresses,proto3" json:"keep_addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

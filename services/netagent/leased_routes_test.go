@@ -1,0 +1,138 @@
+package netagent
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/rfc1035label"
+
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// leads is an option that tells routes, each as "DESTINATION ROUTER".
+func leads(t *testing.T, routes ...string) dhcpv4.Modifier {
+	t.Helper()
+	var out []*dhcpv4.Route
+	for _, text := range routes {
+		to, via, _ := strings.Cut(text, " ")
+		_, dest, err := net.ParseCIDR(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, &dhcpv4.Route{Dest: dest, Router: net.ParseIP(via)})
+	}
+	return dhcpv4.WithOption(dhcpv4.OptClasslessStaticRoute(out...))
+}
+
+func searches(domains ...string) dhcpv4.Modifier {
+	return dhcpv4.WithOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: domains}))
+}
+
+// told are the routes of a sandbox that its LAN has told of.
+func (a *agent) told(sb network.Sandbox) string {
+	var out []string
+	for line := range strings.Lines(a.in(sb, "ip", "route", "show", "proto", "dhcp")) {
+		out = append(out, strings.TrimSpace(line))
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24", "10.9.0.254/24", "172.30.0.1/16")
+	s := &script{gives: "10.9.0.40", seconds: 6, tells: []dhcpv4.Modifier{
+		leads(t, "0.0.0.0/0 10.9.0.254", "172.30.0.0/16 10.9.0.2", "192.168.7.0/24 0.0.0.0", "10.8.0.0/16 192.168.7.1"), searches("lan.test", "a\nb")}}
+	lan.play(s)
+	leasedLAN(t, a, false)
+	sb := a.create(onNetwork("lan", ""))
+	const first = "10.8.0.0/16 via 192.168.7.1 dev eth0, 172.30.0.0/16 via 10.9.0.2 dev eth0, 192.168.7.0/24 dev eth0 scope link"
+	if got := a.told(sb); got != first {
+		t.Errorf("routes: %s", got)
+	}
+	if r := a.defaultRoute(sb); r != "default via 10.9.0.254 dev eth0" {
+		t.Errorf("route %q", r)
+	}
+	if got := sb.Endpoints[0].Search(); strings.Join(got, " ") != "lan.test" {
+		t.Errorf("search domains %q", got)
+	}
+
+	// What the server says later is followed, and what the container has laid itself stays.
+	a.in(sb, "ip", "route", "add", "10.77.0.0/16", "via", "10.9.0.1")
+	a.in(sb, "ip", "route", "add", "10.78.0.0/16", "via", "10.9.0.1")
+	s.set(func(s *script) {
+		s.tells = []dhcpv4.Modifier{leads(t, "172.30.0.0/16 10.9.0.1", "10.78.0.0/16 10.9.0.3", "10.9.0.99/32 10.9.0.1"), searches("other.test")}
+	})
+	const second = "10.9.0.99 via 10.9.0.1 dev eth0, 172.30.0.0/16 via 10.9.0.1 dev eth0"
+	a.eventually("other routes are there", func() bool { return a.told(sb) == second })
+	a.eventually("there is no default route", func() bool { return a.in(sb, "ip", "route", "show", "default") == "" })
+	has(t, "routes", a.in(sb, "ip", "route"), "10.77.0.0/16 via 10.9.0.1 dev eth0", "10.78.0.0/16 via 10.9.0.1 dev eth0")
+	a.eventually("it is stored", func() bool {
+		now, _ := a.sandboxes.Get(sb.Owner)
+		return strings.Join(now.Endpoints[0].Search(), " ") == "other.test" && !now.Endpoints[0].Following
+	})
+	a.mustReach(sb.NetnsPath, "172.30.0.1")
+
+	// An agent that was killed after it had stored what is to be, and before the kernel knew.
+	s.set(func(s *script) { s.seconds = 3600 })
+	a.eventually("it is not about to be renewed", func() bool {
+		now, _ := a.sandboxes.Get(sb.Owner)
+		return now.Endpoints[0].Lease4.Renew.Sub(now.Endpoints[0].Lease4.Granted).Minutes() > 1
+	})
+	now, _ := a.sandboxes.Get(sb.Owner)
+	now.Endpoints[0].Following = true
+	if err := a.store.PutSandbox(now); err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	h.in(sb, "ip", "route", "del", "172.30.0.0/16")
+	h.in(sb, "ip", "addr", "add", "10.9.0.39/24", "dev", "eth0")
+	a = h.run()
+	a.eventually("the routes are there again", func() bool { return a.told(sb) == second })
+	a.eventually("it is settled", func() bool {
+		now, _ := a.sandboxes.Get(sb.Owner)
+		return !now.Endpoints[0].Following
+	})
+	a.hasNot("the interface", a.addresses(sb), "10.9.0.39")
+
+	// An interface that vanishes with its parent comes back with its routes, but not with the container's own in their place.
+	a.ns.Run("ip", "link", "del", "lan0")
+	a.eventually("the interface is gone", func() bool { return a.told(sb) == "" })
+	a.ns.Run("ip", "link", "add", "lan0", "type", "veth", "peer", "name", "wire", "netns", lan.Path())
+	lan.Run("ip", "link", "set", "wire", "up")
+	a.ns.Run("ip", "link", "set", "lan0", "up")
+	a.eventually("the interface is there again, with its routes", func() bool {
+		return a.told(sb) == "10.9.0.99 via 10.9.0.1 dev eth0, 10.78.0.0/16 via 10.9.0.3 dev eth0, 172.30.0.0/16 via 10.9.0.1 dev eth0"
+	})
+	a.release(sb)
+}
+
+func TestRoutesComeAndGoWithANetwork(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24")
+	a.network(given("n1", "10.1.0.0/24"))
+	s := &script{gives: "10.9.0.40", seconds: 3600, tells: []dhcpv4.Modifier{leads(t, "10.1.0.7/32 10.9.0.1", "10.0.0.0/8 10.9.0.1", "0.0.0.0/0 10.9.0.1")}}
+	lan.play(s)
+	leasedLAN(t, a, false)
+	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", Priority: 7}))
+	sb = a.connect(sb, network.EndpointSpec{Network: "lan"})
+	if got := a.told(sb); got != "10.0.0.0/8 via 10.9.0.1 dev eth1" { // what is on another network of the container is not the LAN's to lead
+		t.Errorf("connected: %s", got)
+	}
+	if r := a.defaultRoute(sb); r != "default via 10.1.0.1 dev eth0" {
+		t.Errorf("route %q", r)
+	}
+	if _, err := a.sandboxes.Disconnect(context.Background(), sb.Owner, "lan"); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.told(sb); got != "" {
+		t.Errorf("disconnected: %s", got)
+	}
+	a.release(sb)
+}
