@@ -154,3 +154,25 @@ func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
 		t.Errorf("it is remembered as %+v, %v", got.Endpoints, err)
 	}
 }
+
+func TestIPv6SubnetsGrowUnderTheirContainers(t *testing.T) {
+	a := newHost(t).run()
+	on6 := true
+	n := a.network(network.Wanted{Name: "n1", IPv6: &on6, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
+	one, two := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})), a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	a.edit("n1", larger("10.1.0.0/16", "fd00:1::/48"))
+	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/16", "fd00:1::1/48")
+	far := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv6: netip.MustParseAddr("fd00:1:0:7::9")}))
+	for _, sb := range []network.Sandbox{one, two} {
+		now, _ := a.sandboxes.Get(sb.Owner)
+		has(t, "eth0", a.in(sb, "ip", "addr", "show", "eth0"), now.Endpoints[0].IPv4.String(), now.Endpoints[0].IPv6.String())
+		if now.Endpoints[0].IPv6.Bits() != 48 {
+			t.Errorf("is remembered as %s", now.Endpoints[0].IPv6)
+		}
+		has(t, "routes", a.in(sb, "ip", "-6", "route"), "default via fd00:1::1 dev eth0")
+		a.mustReach(sb.NetnsPath, "fd00:1::1")
+		a.mustReach(sb.NetnsPath, "fd00:1:0:7::9")
+		a.mustReach(a.ns.Path(), sb.Endpoints[0].IPv6.Addr().String())
+		a.mustReach(far.NetnsPath, sb.Endpoints[0].IPv6.Addr().String())
+	}
+}

@@ -140,19 +140,6 @@ func (h *Host) moveAddresses(l netlink.Link, have, wanted []netip.Prefix, shared
 	return changes, nil
 }
 
-// addAddress gives a link an address, usable at once: nobody else can have it, so there is no duplicate address detection.
-func addAddress(handle *netlink.Handle, index int, p netip.Prefix) error {
-	addr := &netlink.Addr{IPNet: ipNet(p), LinkIndex: index}
-	if p.Addr().Is6() {
-		addr.Flags = unix.IFA_F_NODAD
-	}
-	err := retry(func() error { return handle.AddrAdd(nil, addr) })
-	if errors.Is(err, unix.EEXIST) {
-		return nil
-	}
-	return wrap("add address "+p.String(), err)
-}
-
 // LocalRoutes lets the host's loopback connections be translated to containers behind the bridge: packets from 127.0.0.0/8
 // may leave by it, and answers to ::1 are found again. The loopback guards of natagent must be in place before.
 func (h *Host) LocalRoutes(bridge string, ipv6 bool) (changes []string, err error) {

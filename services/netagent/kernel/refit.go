@@ -25,8 +25,8 @@ func setMTU(handle *netlink.Handle, link netlink.Link, mtu int) error {
 	return retry(func() error { return handle.LinkSetMTU(link, mtu) })
 }
 
-// Refit gives an interface an MTU, 0 for the one that it has, and its addresses other lengths. Each address is there all the time, so
-// that no connection and no route is lost.
+// Refit gives an interface an MTU, 0 for the one that it has, and its addresses other lengths. Each IPv4 address is there all the time,
+// and each IPv6 address all but a moment, so that no connection and no route is lost.
 func (n *Namespace) Refit(name string, addresses []netip.Prefix, mtu int) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
@@ -47,7 +47,9 @@ func (n *Namespace) Refit(name string, addresses []netip.Prefix, mtu int) error 
 		old := prefixOf(a.IPNet)
 		again := slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == old.Addr() && p != old })
 		if again {
-			errs = append(errs, retry(func() error { return n.handle.AddrDel(link, &a) }))
+			if err := retry(func() error { return n.handle.AddrDel(link, &a) }); !missing(err) { // as one of IPv6 is by now
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -79,7 +80,12 @@ func (m *Manager) Regain() error {
 	var errs []error
 	for _, sb := range m.store.Sandboxes() {
 		if slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.Renewing }) {
-			errs = append(errs, m.readdress(sb, sb, true))
+			err := m.readdress(sb, sb, true)
+			if fault.Is(err, fault.Unavailable) && m.Log != nil { // a parent that is away; who follows tries again until it is back
+				m.Log.Warn("a container cannot go on to its new addresses yet", "container", sb.Called(), "error", err)
+				err = nil
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -111,12 +117,20 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 	return m.drivers[n.Driver].Complete(n, next.Without(n)), nil
 }
 
-// takeAgain is takeFrom for an endpoint that had an address in another pool: it gets the one at the same place if that is free.
+// takeAgain is takeFrom for an endpoint that had an address in another pool: it gets the one at the same place if nobody has that.
 func (m *Manager) takeAgain(owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec, had netip.Addr) (network.Pool, netip.Addr, error) {
 	want := n.Today(had)
 	for _, p := range pools {
-		if !askedOf(p, spec).IsValid() && n.Addresses(p).Automatic(want) && m.book.Hold(n.ID, want) {
+		if askedOf(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.book.Hold(n.ID, want) {
+			continue
+		}
+		who, err := m.claimed(n, want)
+		if err == nil && who == "" {
 			return p, want, nil
+		}
+		m.book.Return(n.ID, want)
+		if err != nil {
+			return p, want, err
 		}
 	}
 	return m.takeFrom(owner, n, pools, spec)

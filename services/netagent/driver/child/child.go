@@ -171,10 +171,17 @@ func tooLong(n network.Network, parent kernel.Link) error {
 		fault.WithField("mtu"), fault.WithHint("choose a smaller one, or ip link set %s mtu %d", parent.Name, n.MTU))
 }
 
-// Refit has an endpoint follow a change of the network: its MTU and the length of its addresses.
+// Refit has an endpoint follow a change of the network: its MTU and the length of its addresses. One that is gone with its parent comes
+// back as it is to be.
 func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	if parent, ok, err := d.parent(n); err == nil && ok && n.MTU > parent.MTU {
+	parent, ok, err := d.parent(n)
+	if err == nil && ok && n.MTU > parent.MTU {
 		return tooLong(n, parent)
+	}
+	if err == nil && !ok {
+		if _, _, there, err := ns.Child(e.Interface); err == nil && !there {
+			return nil
+		}
 	}
 	return fault.Wrap(ns.Refit(e.Interface, e.Addresses(), n.MTU), fault.Internal, n.Subject(), "cannot change "+e.Interface)
 }

@@ -59,7 +59,7 @@ func (d *Driver) sweepWays(n network.Network, sandboxes []network.Sandbox) (chan
 	wanted := map[netip.Addr]bool{}
 	for _, sb := range sandboxes {
 		for _, e := range sb.Endpoints {
-			for _, p := range e.Addresses() {
+			for _, p := range e.All() {
 				wanted[p.Addr()] = wanted[p.Addr()] || e.NetworkID == n.ID
 			}
 		}
