@@ -27,10 +27,12 @@ type Carried struct {
 	New func(ctx context.Context, host Host) (service.Service, error)
 	// Reload hands the service a configuration while it runs; nil if it takes none.
 	Reload func(ctx context.Context, s service.Service, host Host) error
+	// Check tells beforehand why Reload would fail; nil if that cannot be told.
+	Check func(ctx context.Context, s service.Service, host Host) error
 }
 
 // Configured is a service whose package has a Config: configure makes that of the agent's, and construct the service of it. What
-// implements service.Reloader gets each new one, too.
+// implements service.Reloader gets each new one, too, and service.Checker is asked before.
 func Configured[C any, S service.Service](name string, configure func(Host) C, construct func(context.Context, C) (S, error)) Carried {
 	return Carried{
 		Name: name,
@@ -38,6 +40,12 @@ func Configured[C any, S service.Service](name string, configure func(Host) C, c
 		Reload: func(ctx context.Context, s service.Service, h Host) error {
 			if r, ok := s.(service.Reloader[C]); ok {
 				return r.Reload(ctx, configure(h))
+			}
+			return nil
+		},
+		Check: func(ctx context.Context, s service.Service, h Host) error {
+			if r, ok := s.(service.Checker[C]); ok {
+				return r.Check(ctx, configure(h))
 			}
 			return nil
 		},

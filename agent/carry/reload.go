@@ -22,7 +22,8 @@ type configuration struct {
 
 	now       atomic.Pointer[config.Config]
 	reloading sync.Mutex
-	work      *work // nil until the agent is ready; under reloading
+	work      *work          // nil until the agent is ready; under reloading
+	before    *config.Config // the last reload, if there was one; under reloading
 }
 
 func newConfiguration(o Options, p *peers, a *agent) *configuration {
@@ -53,16 +54,22 @@ func (c *configuration) heed(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-c.options.Hangups:
-			if _, _, err := c.reload(ctx, false, false); err != nil {
+			if _, _, err := c.reload(ctx, order{}); err != nil {
 				c.options.Log.Error("configuration not read again; what was in effect still is", "error", err)
 			}
 		}
 	}
 }
 
-// reload reads the configuration again and applies what can be. With dry it only tells what that is. With renumber the key of that name
-// counts as true, this once.
-func (c *configuration) reload(ctx context.Context, dry, renumber bool) (changes []config.Change, warnings []string, err error) {
+// order says how to reload.
+type order struct {
+	dry      bool // only tell what would change, or why it would be refused
+	renumber bool // the key of that name counts as true, this once
+	others   *others
+}
+
+// reload reads the configuration again and applies what can be, in this process and in others that the order names, or nothing.
+func (c *configuration) reload(ctx context.Context, o order) (changes []config.Change, warnings []string, err error) {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
 	if c.options.Reread == nil || c.work == nil {
@@ -77,33 +84,70 @@ func (c *configuration) reload(ctx context.Context, dry, renumber bool) (changes
 		return nil, nil, errors.Join(err, fault.New(fault.Conflict, "configuration", "cannot be applied in part, which would leave what does not fit together",
 			fault.WithHint("restart the agent to apply all of it")))
 	}
-	if dry {
-		return changes, warnings, nil
-	}
 	given := *next
-	given.Renumber = given.Renumber || renumber
-	if err := c.apply(ctx, &given); err != nil {
+	given.Renumber = given.Renumber || o.renumber
+	if err := errors.Join(c.check(ctx, &given), o.others.check(ctx)); err != nil || o.dry {
+		return changes, warnings, err
+	}
+	if err := c.apply(ctx, &given, o.others.take); err != nil {
 		return nil, nil, err
 	}
-	c.now.Store(next)
+	c.before = c.now.Swap(next)
 	c.tell(changes, warnings)
 	return changes, warnings, nil
 }
 
-// apply gives the configuration to all that takes it, or to nothing.
-func (c *configuration) apply(ctx context.Context, next *config.Config) error {
+// revert puts into effect what was before the last reload, once.
+func (c *configuration) revert(ctx context.Context, renumber bool) error {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	if c.before == nil {
+		return nil
+	}
+	given := *c.before
+	given.Renumber = given.Renumber || renumber
+	if err := c.apply(ctx, &given, func(context.Context) error { return nil }); err != nil {
+		return err
+	}
+	c.now.Store(c.before)
+	c.before = nil
+	c.options.Log.Warn("what was in effect before the last reload is again, as another service has refused the new configuration")
+	return nil
+}
+
+// check asks the services of this process whether they would take a configuration.
+func (c *configuration) check(ctx context.Context, next *config.Config) error {
+	var errs []error
+	for _, m := range c.agent.members {
+		if m.Check != nil {
+			errs = append(errs, m.Check(ctx, m.service, c.host(m.Name, next)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// apply gives the configuration to all that takes it, and to others by also, or to nothing.
+func (c *configuration) apply(ctx context.Context, next *config.Config, also func(context.Context) error) error {
 	commit, undo, err := c.sockets(ctx, next)
 	if err != nil {
 		return err
 	}
-	before := c.now.Load()
-	for i, m := range c.agent.members {
-		if err := c.give(ctx, m, next); err != nil {
-			for _, done := range c.agent.members[:i] {
-				err = errors.Join(err, c.give(context.WithoutCancel(ctx), done, before))
-			}
-			return errors.Join(err, undo())
+	taken := 0
+	for _, m := range c.agent.members {
+		if err = c.give(ctx, m, next); err != nil {
+			break
 		}
+		taken++
+	}
+	if err == nil {
+		err = also(ctx)
+	}
+	if err != nil {
+		before := c.now.Load()
+		for _, done := range c.agent.members[:taken] {
+			err = errors.Join(err, c.give(context.WithoutCancel(ctx), done, before))
+		}
+		return errors.Join(err, undo())
 	}
 	commit()
 	if c.options.Level != nil {

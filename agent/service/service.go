@@ -29,6 +29,12 @@ type Reloader[C any] interface {
 	Reload(ctx context.Context, cfg C) error
 }
 
+// Checker is a Reloader that can tell beforehand.
+type Checker[C any] interface {
+	// Check answers why Reload would fail, as far as that can be known without trying. It changes nothing.
+	Check(ctx context.Context, cfg C) error
+}
+
 // Cleaner is a service that keeps something in the kernel, or knows who uses what others keep there.
 type Cleaner interface {
 	// Users names what uses it, for messages: "container web".

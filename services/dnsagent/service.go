@@ -97,6 +97,12 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	return nil
 }
 
+// Check tells why Reload would fail.
+func (s *Service) Check(_ context.Context, cfg Config) error {
+	_, err := cfg.forContainers()
+	return err
+}
+
 // Run brings files and state together, and then only waits: nothing but requests changes them. Resolvers start beside that, as they
 // need netagent.
 func (s *Service) Run(ctx context.Context, ready func()) error {

@@ -202,35 +202,6 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Reload takes the default bridge's MTU, for endpoints that are made from now on, its subnets, and the address space. What else the
-// configuration says waits for the next start.
-func (s *Service) Reload(ctx context.Context, cfg Config) error {
-	next, err := cfg.settings(s.host, s.store)
-	if err != nil {
-		return err
-	}
-	settings := s.settings.WithPools(next)
-	if err := errors.Join(settings.Validate(), s.reconciler.Movable(settings), cfg.CheckOptions()); err != nil {
-		return err
-	}
-	if err := s.predefine(ctx, settings); err != nil {
-		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
-	}
-	s.settings = settings
-	s.networks.UseSpace(cfg.AddressSpace, cfg.NetworkOptions)
-	s.sandboxes.Changed()
-	return nil
-}
-
-// predefine stores the predefined networks while everything runs, and has guards, host and containers follow.
-func (s *Service) predefine(ctx context.Context, settings network.Settings) error {
-	have, _ := s.store.NetworkNamed(network.NameBridge) // of the others there is nothing that can change
-	if err := s.sandboxes.Change(have.ID, func() error { return s.reconciler.Predefine(settings) }); err != nil {
-		return err
-	}
-	return errors.Join(s.networks.Reopen(ctx), s.reconciler.Again(ctx), s.networks.Resume())
-}
-
 // Close lets go of the state file and the sockets.
 func (s *Service) Close() error {
 	s.host.Close()

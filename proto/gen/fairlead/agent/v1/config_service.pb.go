@@ -237,11 +237,14 @@ func (x *Value) GetOrigin() string {
 // ReloadConfigRequest asks for the configuration to be read again.
 type ReloadConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only tell what would change.
+	// Only tell what would change, or why it would be refused.
 	DryRun bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// Give running containers of the default network new addresses if its subnet is another one, this once, whatever the key "renumber"
 	// says.
-	Renumber      bool `protobuf:"varint,2,opt,name=renumber,proto3" json:"renumber,omitempty"`
+	Renumber bool `protobuf:"varint,2,opt,name=renumber,proto3" json:"renumber,omitempty"`
+	// Put back into effect what was before the last reload, whatever is written, as another service of the host has refused it. Nothing
+	// if there was none.
+	Revert        bool `protobuf:"varint,3,opt,name=revert,proto3" json:"revert,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +289,13 @@ func (x *ReloadConfigRequest) GetDryRun() bool {
 func (x *ReloadConfigRequest) GetRenumber() bool {
 	if x != nil {
 		return x.Renumber
+	}
+	return false
+}
+
+func (x *ReloadConfigRequest) GetRevert() bool {
+	if x != nil {
+		return x.Revert
 	}
 	return false
 }
@@ -435,10 +445,11 @@ const file_fairlead_agent_v1_config_service_proto_rawDesc = "" +
 	"reloadable\"3\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
-	"\x06origin\x18\x02 \x01(\tR\x06origin\"J\n" +
+	"\x06origin\x18\x02 \x01(\tR\x06origin\"b\n" +
 	"\x13ReloadConfigRequest\x12\x17\n" +
 	"\adry_run\x18\x01 \x01(\bR\x06dryRun\x12\x1a\n" +
-	"\brenumber\x18\x02 \x01(\bR\brenumber\"g\n" +
+	"\brenumber\x18\x02 \x01(\bR\brenumber\x12\x16\n" +
+	"\x06revert\x18\x03 \x01(\bR\x06revert\"g\n" +
 	"\x14ReloadConfigResponse\x123\n" +
 	"\achanges\x18\x01 \x03(\v2\x19.fairlead.agent.v1.ChangeR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"b\n" +

@@ -36,7 +36,7 @@ type ConfigServiceClient interface {
 	GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (*GetConfigResponse, error)
 	// ReloadConfig reads the configuration again and applies what can be applied to a running agent; SIGHUP does the same. A configuration
 	// with anything wrong in it is refused whole, and nothing changes. On a public socket it also asks those services of the host that have
-	// a process of their own.
+	// a process of their own: all take it or none. One that does not answer is warned of; it reads the configuration when it is there again.
 	ReloadConfig(ctx context.Context, in *ReloadConfigRequest, opts ...grpc.CallOption) (*ReloadConfigResponse, error)
 }
 
@@ -79,7 +79,7 @@ type ConfigServiceServer interface {
 	GetConfig(context.Context, *GetConfigRequest) (*GetConfigResponse, error)
 	// ReloadConfig reads the configuration again and applies what can be applied to a running agent; SIGHUP does the same. A configuration
 	// with anything wrong in it is refused whole, and nothing changes. On a public socket it also asks those services of the host that have
-	// a process of their own.
+	// a process of their own: all take it or none. One that does not answer is warned of; it reads the configuration when it is there again.
 	ReloadConfig(context.Context, *ReloadConfigRequest) (*ReloadConfigResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }

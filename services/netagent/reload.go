@@ -1,0 +1,49 @@
+package netagent
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// Reload takes the default bridge's MTU, for endpoints that are made from now on, its subnets, and the address space. What else the
+// configuration says waits for the next start.
+func (s *Service) Reload(ctx context.Context, cfg Config) error {
+	settings, err := s.wanted(cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.predefine(ctx, settings); err != nil {
+		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
+	}
+	s.settings = settings
+	s.networks.UseSpace(cfg.AddressSpace, cfg.NetworkOptions)
+	s.sandboxes.Changed()
+	return nil
+}
+
+// Check tells why Reload would fail: with the default network as it is then, networks that others have made, and containers.
+func (s *Service) Check(_ context.Context, cfg Config) error {
+	_, err := s.wanted(cfg)
+	return err
+}
+
+// wanted are the settings that a configuration gives to a service that runs, if it can take them.
+func (s *Service) wanted(cfg Config) (network.Settings, error) {
+	next, err := cfg.settings(s.host, s.store)
+	if err != nil {
+		return next, err
+	}
+	settings := s.settings.WithPools(next)
+	return settings, errors.Join(settings.Validate(), s.reconciler.Movable(settings), cfg.CheckOptions())
+}
+
+// predefine stores the predefined networks while everything runs, and has guards, host and containers follow.
+func (s *Service) predefine(ctx context.Context, settings network.Settings) error {
+	have, _ := s.store.NetworkNamed(network.NameBridge) // of the others there is nothing that can change
+	if err := s.sandboxes.Change(have.ID, func() error { return s.reconciler.Predefine(settings) }); err != nil {
+		return err
+	}
+	return errors.Join(s.networks.Reopen(ctx), s.reconciler.Again(ctx), s.networks.Resume())
+}
