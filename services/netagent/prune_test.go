@@ -24,20 +24,50 @@ func TestWhatNobodyIsOnIsPrunedAndTheRestStays(t *testing.T) {
 	if err != nil || !slices.Equal(gone, []string{"n1"}) {
 		t.Errorf("pruned %v, %v", gone, err)
 	}
-	var left, told []string
+	var left []string
 	for _, n := range a.networks.List() {
 		left = append(left, n.Name)
 	}
 	if !slices.Equal(left, []string{"bridge", "host", "kept", "n2", "none"}) {
 		t.Errorf("left: %v", left)
 	}
+	if told := toldSoFar(t, l); !slices.Equal(told, []string{"destroy n1", "prune 0"}) {
+		t.Errorf("told %v", told)
+	}
+}
+
+// toldSoFar is what a listener has been told so far.
+func toldSoFar(t *testing.T, l *events.Listener) (out []string) {
+	t.Helper()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	var e events.Event
-	for e, err = l.Next(ended); err == nil; e, err = l.Next(ended) {
-		told = append(told, e.Action+" "+e.Attributes["name"]+e.Attributes["reclaimed"])
+	for {
+		e, err := l.Next(ended)
+		if errors.Is(err, context.Canceled) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e.Action+" "+e.Attributes["name"]+e.Attributes["reclaimed"])
 	}
-	if !errors.Is(err, context.Canceled) || !slices.Equal(told, []string{"destroy n1", "prune 0"}) {
-		t.Errorf("told %v, %v", told, err)
+}
+
+func TestADeletionThatTheTickGoesOnWithIsToldOnce(t *testing.T) {
+	a := newHost(t).run()
+	a.network(network.Wanted{Name: "n1"})
+	l := a.networks.Events.Listen(time.Time{})
+	defer l.Close()
+	a.guard.Deleting = func() {
+		a.guard.Deleting = nil
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		a.networks.Finish(ended) // one round of it
+	}
+	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
+		t.Fatal(err)
+	}
+	if told := toldSoFar(t, l); !slices.Equal(told, []string{"destroy n1"}) {
+		t.Errorf("told %v", told)
 	}
 }

@@ -251,10 +251,11 @@ func (m *Manager) takeDown(ctx context.Context, n network.Network) error {
 		}
 	}
 	m.Book.Forget(n.ID)
-	if err := m.Store.DeleteNetwork(n.ID); err != nil {
+	was, err := m.Store.DeleteNetwork(n.ID)
+	if err != nil {
 		return err
 	}
-	if n.Name != "" { // else it never came to be
+	if was && n.Name != "" { // else another one was faster, or it never came to be
 		m.tell(n, "destroy")
 	}
 	return nil

@@ -189,18 +189,19 @@ func (s *Store) CloseNetwork(networkID string, nameless bool) (on []network.Sand
 	return on, err
 }
 
-// DeleteNetwork forgets a network, and what is reserved on it. No error if it is not there.
-func (s *Store) DeleteNetwork(networkID string) error {
-	return s.db.Update(func(tx *state.Tx) error {
+// DeleteNetwork forgets a network, and what is reserved on it, and tells whether it was there.
+func (s *Store) DeleteNetwork(networkID string) (was bool, err error) {
+	err = s.db.Update(func(tx *state.Tx) (err error) {
 		if err := dropReservations(tx, networkID); err != nil {
 			return err
 		}
 		if err := unhold(tx, "network", networkID, ""); err != nil {
 			return err
 		}
-		_, err := networks.Delete(tx, networkID)
+		was, err = networks.Delete(tx, networkID)
 		return err
 	})
+	return was, err
 }
 
 // SetGuarded notes the guard's content that natagent has acknowledged. It does nothing if that is noted already.

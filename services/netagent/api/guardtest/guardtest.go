@@ -18,6 +18,9 @@ var ErrDown = errors.New("connection refused")
 type Guard struct {
 	natv1.GuardServiceClient // nil: only PutNetwork and DeleteNetwork are there
 
+	// Deleting is called before a network is taken out, unless it is nil.
+	Deleting func()
+
 	mu   sync.Mutex
 	down bool
 	puts []*natv1.GuardedNetwork
@@ -47,6 +50,9 @@ func (g *Guard) Deleted() []string {
 
 // DeleteNetwork acknowledges.
 func (g *Guard) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkRequest, _ ...grpc.CallOption) (*natv1.DeleteNetworkResponse, error) {
+	if g.Deleting != nil {
+		g.Deleting()
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.down {
