@@ -89,11 +89,20 @@ func (t *tally) note(got, want string, err error, took time.Duration) {
 }
 
 // askOnce asks until there is an answer or a refusal. A connection that ends before the answer is made anew.
+//
+// One that could not be made is too, once: if all that have the resolver's socket are killed between the kernel's answer to the
+// connection's first packet and its asker's word on that answer, which are microseconds, the kernel resets it whatever the socket's
+// options are.
 func askOnce(m *lab.Machine, network, name string) (got string, err error) {
+	torn := false
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
 	for deadline := time.Now().Add(askUntil); time.Now().Before(deadline); {
 		var conn net.Conn
 		if conn, err = m.Dial(network, resolverAddress, askUntil); err != nil {
+			if errors.Is(err, syscall.ECONNRESET) && !torn {
+				torn = true
+				continue
+			}
 			return "", err
 		}
 		_ = conn.SetDeadline(time.Now().Add(askAgain))

@@ -16,6 +16,8 @@ const (
 	// receiveBuffer holds what is asked while dnsagent restarts: about two thousand questions.
 	receiveBuffer = 1 << 20
 	backlog       = 128
+	// questionTime is how many seconds a connection may be without a question before it is one to accept.
+	questionTime = 5
 )
 
 // pair is a resolver's sockets, as this process keeps them. They keep the namespace, so they must be closed for it to go.
@@ -40,8 +42,8 @@ func open(path string) (*pair, error) {
 		if p.tcp, tcpPort, err = bound(unix.SOCK_STREAM); err != nil {
 			return err
 		}
-		if err := unix.Listen(p.tcp, backlog); err != nil {
-			return fmt.Errorf("listen: %w", err)
+		if err := listen(p.tcp); err != nil {
+			return err
 		}
 		return redirect.Apply(int(ns.Fd()), resolver(), udpPort, tcpPort)
 	})
@@ -50,6 +52,19 @@ func open(path string) (*pair, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// listen has the kernel accept connections with their first question only. What waits to be accepted is reset when the last process
+// that has the socket ends, and a program whose connect fails so does not ask again, as all do that have asked. It also leaves a
+// question with the kernel, for the next dnsagent, until this one can read it.
+func listen(tcp int) error {
+	if err := unix.SetsockoptInt(tcp, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, questionTime); err != nil {
+		return fmt.Errorf("accept with a question only: %w", err)
+	}
+	if err := unix.Listen(tcp, backlog); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return nil
 }
 
 // bound opens a socket at a port of the kernel's choice.
