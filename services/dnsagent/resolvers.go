@@ -2,16 +2,12 @@ package dnsagent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -58,6 +54,7 @@ type resolvers struct {
 	running map[string]running
 	rules   map[string]rule // whom to ask for whom; an owner without a line is not to be served
 	changes uint64          // how often that changed
+	ended   bool            // nobody is served from now on
 }
 
 // rule says whom to ask for a container, and from where.
@@ -79,58 +76,6 @@ type running struct {
 	socket uint64 // the inode of the one for UDP, which tells whether netagent has others now
 }
 
-// sockets are a container's, not served yet.
-type sockets struct {
-	udp    *net.UDPConn
-	tcp    net.Listener
-	socket uint64
-	left   bool // by the process before, with the service manager, and not from netagent
-}
-
-func (s *sockets) close() {
-	if s != nil {
-		_ = errors.Join(s.udp.Close(), s.tcp.Close()) // netagent has them still
-	}
-}
-
-// open asks netagent for a container's sockets.
-func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
-	files, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		for _, f := range files {
-			_ = f.Close() // what is made of them has descriptors of its own
-		}
-	}()
-	on, err := socketsOf(files)
-	return on, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "did not hand over a resolver's two sockets")
-}
-
-func socketsOf(files []*os.File) (*sockets, error) {
-	if len(files) != 2 {
-		return nil, fmt.Errorf("got %d files", len(files))
-	}
-	info, err := files[0].Stat()
-	if err != nil {
-		return nil, err
-	}
-	packets, err := net.FilePacketConn(files[0])
-	if err != nil {
-		return nil, err
-	}
-	udp, ok := packets.(*net.UDPConn)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("got %T for UDP", packets), packets.Close())
-	}
-	tcp, err := net.FileListener(files[1])
-	if err != nil {
-		return nil, errors.Join(err, udp.Close())
-	}
-	return &sockets{udp: udp, tcp: tcp, socket: info.Sys().(*syscall.Stat_t).Ino}, nil
-}
-
 func (s *resolvers) serves(owner string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,7 +86,7 @@ func (s *resolvers) wanted(owner string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.rules[owner]
-	return known
+	return known && !s.ended
 }
 
 // know makes what a registration says be true for everybody, at once.
@@ -186,7 +131,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	s.mu.Lock()
 	_, known := s.rules[owner]
 	before := s.running[owner]
-	if !known || before.Resolver != nil && before.socket == on.socket {
+	if !known || s.ended || before.Resolver != nil && before.socket == on.socket {
 		s.mu.Unlock()
 		on.close()
 		return
@@ -292,14 +237,16 @@ func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
 	return nil
 }
 
-// close stops all of them. The sockets stay with netagent.
+// close has all of them finish. The sockets stay with netagent.
 func (s *resolvers) close() {
 	s.mu.Lock()
 	ending := slices.Collect(maps.Values(s.running))
 	clear(s.running)
-	clear(s.rules) // nobody is served from now on
+	s.ended = true
 	s.mu.Unlock()
+	var all sync.WaitGroup
 	for _, r := range ending {
-		r.Close()
+		all.Go(r.Finish)
 	}
+	all.Wait()
 }

@@ -26,22 +26,30 @@ type bench struct {
 	t        testing.TB
 	zone     *zone.Zone
 	resolver *resolver.Resolver
-	routes   []resolver.Route
+	routes   atomic.Pointer[[]resolver.Route]
 	address  string // by UDP and by TCP
 	tcp      string
 }
 
 func start(t testing.TB, routes ...resolver.Route) *bench {
 	t.Helper()
-	b := &bench{t: t, zone: &zone.Zone{}, routes: routes}
+	return startWith(t, func(*resolver.Config) {}, routes...)
+}
+
+func startWith(t testing.TB, change func(*resolver.Config), routes ...resolver.Route) *bench {
+	t.Helper()
+	b := &bench{t: t, zone: &zone.Zone{}}
+	b.routes.Store(&routes)
 	b.zone.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "front", Names: []string{"me"}}}})
 	b.put("web", "172.18.0.2")
 	b.put("six", "fd00::6")
 	b.put("two", "172.18.0.3", "fd00::3")
-	b.resolver = resolver.New(resolver.Config{
+	cfg := resolver.Config{
 		Owner: owner, Names: b.zone, Turns: resolver.NewTurns(4096), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
-		Routes: func() []resolver.Route { return b.routes },
-	})
+		Routes: func() []resolver.Route { return *b.routes.Load() },
+	}
+	change(&cfg)
+	b.resolver = resolver.New(cfg)
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -44,9 +44,9 @@ func from(routes []Route) string {
 func (r *Resolver) forward(q *query, routes []Route) []byte {
 	var last []byte
 	for _, route := range r.memory.order(routes, time.Now()) {
-		answer, err := ask(r.ctx, route, q)
-		if r.ctx.Err() != nil {
-			break
+		answer, err := ask(r.late, route, q)
+		if r.late.Err() != nil {
+			return nil
 		}
 		r.memory.note(route.Server, err == nil, time.Now())
 		if err != nil {

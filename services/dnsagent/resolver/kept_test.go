@@ -35,13 +35,13 @@ func TestWhatIsKeptIsOfTheServersThatAreToBeAsked(t *testing.T) {
 		return strings.Join(addressesOf(b.ask("udp", question("example.org", dns.TypeA))), " ")
 	}
 	get()
-	b.routes = []resolver.Route{home.route} // as when the host leaves a VPN
+	b.routes.Store(&[]resolver.Route{home.route}) // as when the host leaves a VPN
 	if got := get(); got != "1.2.3.4" {
 		t.Errorf("after a change of servers: %s", got)
 	}
 	elsewhere := home.route
 	elsewhere.From = "another network"
-	b.routes = []resolver.Route{elsewhere}
+	b.routes.Store(&[]resolver.Route{elsewhere})
 	if get(); home.asked.Load() != 2 {
 		t.Error("what was answered in one network is believed in another")
 	}

@@ -9,7 +9,6 @@ package resolver
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -21,10 +20,12 @@ import (
 
 // Limits.
 const (
-	maxForwards    = 1024                 // of one container, on their way at the same time; Docker's number
-	maxConnections = 256                  // of one container by TCP
-	idleTime       = 10 * time.Second     // after which a TCP connection is closed
-	pause          = 5 * time.Millisecond // after an error of a socket
+	maxForwards    = 1024                   // of one container, on their way at the same time; Docker's number
+	maxConnections = 256                    // of one container by TCP
+	idleTime       = 10 * time.Second       // after which a TCP connection is closed
+	pause          = 5 * time.Millisecond   // after an error of a socket
+	lastTime       = 100 * time.Millisecond // for what is under way at the end
+	lastWrite      = time.Second            // and for an asker to take it
 )
 
 // Names finds what is known here. Package zone does.
@@ -49,62 +50,48 @@ type Resolver struct {
 	forwards    *Turns
 	connections *Turns
 	memory      memory
-	ctx         context.Context // ends with Close
+	ctx         context.Context // ends when nothing is read any more
 	stop        context.CancelFunc
+	late        context.Context // ends when what was read is not answered any more either
+	giveUp      context.CancelFunc
 	all         sync.WaitGroup
-
-	mu      sync.Mutex
-	closers map[io.Closer]bool // what Close closes; nil after it
 }
 
 // New makes a resolver that answers nobody yet.
 func New(cfg Config) *Resolver {
-	ctx, stop := context.WithCancel(context.Background())
-	return &Resolver{cfg: cfg, forwards: NewTurns(maxForwards), connections: NewTurns(maxConnections), ctx: ctx, stop: stop, closers: map[io.Closer]bool{}}
+	r := &Resolver{cfg: cfg, forwards: NewTurns(maxForwards), connections: NewTurns(maxConnections)}
+	r.late, r.giveUp = context.WithCancel(context.Background())
+	r.ctx, r.stop = context.WithCancel(r.late)
+	return r
 }
 
 // Serve answers on two sockets from now on, and closes them in the end.
 func (r *Resolver) Serve(udp *net.UDPConn, tcp net.Listener) {
-	if r.keep(udp) {
-		r.all.Go(func() { r.serveUDP(udp) })
-	}
-	if r.keep(tcp) {
-		r.all.Go(func() { r.serveTCP(tcp) })
-	}
+	r.all.Go(func() { r.serveUDP(udp) })
+	r.all.Go(func() { r.serveTCP(tcp) })
 }
 
-// Close stops answering, and waits until nothing is under way. The sockets live on if somebody else has them too.
-func (r *Resolver) Close() {
+// Finish is Close for when the asker will go on. It reads nothing new, and gives what was asked a moment to be answered: what waits
+// in the sockets is left for the process after this one, if somebody else has them too.
+func (r *Resolver) Finish() {
 	r.stop()
-	r.mu.Lock()
-	for c := range r.closers {
-		_ = c.Close()
-	}
-	r.closers = nil
-	r.mu.Unlock()
+	defer time.AfterFunc(lastTime, r.giveUp).Stop()
+	r.all.Wait()
+	r.giveUp()
+}
+
+// Close stops answering, and waits until nothing is under way.
+func (r *Resolver) Close() {
+	r.giveUp()
 	r.all.Wait()
 }
 
-// keep remembers what is to be closed, and closes it at once where it is too late for that.
-func (r *Resolver) keep(c io.Closer) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closers == nil {
-		_ = c.Close()
-		return false
-	}
-	r.closers[c] = true
-	return true
-}
-
-func (r *Resolver) drop(c io.Closer) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.closers, c)
-	_ = c.Close()
-}
-
+// serveUDP leaves in the socket what comes too late.
 func (r *Resolver) serveUDP(conn *net.UDPConn) {
+	defer conn.Close()
+	defer context.AfterFunc(r.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	var forwards sync.WaitGroup
+	defer forwards.Wait()
 	buf := make([]byte, maxQuestion)
 	for {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
@@ -114,11 +101,11 @@ func (r *Resolver) serveUDP(conn *net.UDPConn) {
 		if err != nil {
 			continue
 		}
-		r.handle(buf[:n], false, func(answer []byte) { _, _ = conn.WriteToUDPAddrPort(answer, from) })
+		r.handle(buf[:n], false, &forwards, func(answer []byte) { _, _ = conn.WriteToUDPAddrPort(answer, from) })
 	}
 }
 
-// ended tells whether a socket was closed; after another error it waits for a moment, so that a lasting one does no harm.
+// ended tells whether a socket is not to be read any more; after another error it waits for a moment, so that a lasting one does no harm.
 func (r *Resolver) ended(err error) bool {
 	if err == nil {
 		return false
@@ -130,50 +117,8 @@ func (r *Resolver) ended(err error) bool {
 	return false
 }
 
-func (r *Resolver) serveTCP(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if r.ended(err) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		if !r.connections.take() {
-			_ = conn.Close()
-			continue
-		}
-		if !r.keep(conn) {
-			return
-		}
-		r.all.Go(func() {
-			defer r.connections.giveBack()
-			defer r.drop(conn)
-			r.serveConn(conn)
-		})
-	}
-}
-
-// serveConn answers on one connection. Answers may overtake each other, as they may by UDP.
-func (r *Resolver) serveConn(conn net.Conn) {
-	var write sync.Mutex
-	for {
-		_ = conn.SetReadDeadline(time.Now().Add(idleTime))
-		message, err := readMessage(conn, maxQuestion)
-		if err != nil {
-			return
-		}
-		r.handle(message, true, func(answer []byte) {
-			write.Lock()
-			defer write.Unlock()
-			_ = conn.SetWriteDeadline(time.Now().Add(idleTime))
-			_ = writeMessage(conn, answer)
-		})
-	}
-}
-
 // handle answers a message, at once or later.
-func (r *Resolver) handle(message []byte, tcp bool, reply func([]byte)) {
+func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, reply func([]byte)) {
 	q, refusal := parse(message, tcp)
 	if q == nil {
 		if refusal != nil {
@@ -193,24 +138,38 @@ func (r *Resolver) handle(message []byte, tcp bool, reply func([]byte)) {
 			return
 		}
 	}
-	if !r.forwards.take() {
+	if !r.take() {
 		reply(q.refused())
 		return
 	}
-	if !r.cfg.Turns.take() {
-		r.forwards.giveBack()
-		reply(q.refused())
-		return
-	}
-	r.all.Go(func() {
-		defer r.forwards.giveBack()
-		defer r.cfg.Turns.giveBack()
+	later.Go(func() {
+		defer r.giveBack()
 		answer := r.forward(q, routes)
+		if answer == nil && r.late.Err() != nil {
+			return // no answer makes the asker ask again, and a failure does not
+		}
 		if keeps && answer != nil {
 			r.cfg.Kept.Put(key, answer, time.Now())
 		}
 		reply(q.passedOn(answer))
 	})
+}
+
+// take has a turn for a question that is passed on. The caller gives it back.
+func (r *Resolver) take() bool {
+	if !r.forwards.take() {
+		return false
+	}
+	if !r.cfg.Turns.take() {
+		r.forwards.giveBack()
+		return false
+	}
+	return true
+}
+
+func (r *Resolver) giveBack() {
+	r.cfg.Turns.giveBack()
+	r.forwards.giveBack()
 }
 
 // Turns bounds how much goes on at the same time.

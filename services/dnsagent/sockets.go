@@ -1,0 +1,65 @@
+package dnsagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/fdpass"
+)
+
+// sockets are a container's, not served yet.
+type sockets struct {
+	udp    *net.UDPConn
+	tcp    net.Listener
+	socket uint64
+	left   bool // by the process before, with the service manager, and not from netagent
+}
+
+func (s *sockets) close() {
+	if s != nil {
+		_ = errors.Join(s.udp.Close(), s.tcp.Close()) // netagent has them still
+	}
+}
+
+// open asks netagent for a container's sockets.
+func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
+	files, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range files {
+			_ = f.Close() // what is made of them has descriptors of its own
+		}
+	}()
+	on, err := socketsOf(files)
+	return on, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "did not hand over a resolver's two sockets")
+}
+
+func socketsOf(files []*os.File) (*sockets, error) {
+	if len(files) != 2 {
+		return nil, fmt.Errorf("got %d files", len(files))
+	}
+	info, err := files[0].Stat()
+	if err != nil {
+		return nil, err
+	}
+	packets, err := net.FilePacketConn(files[0])
+	if err != nil {
+		return nil, err
+	}
+	udp, ok := packets.(*net.UDPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("got %T for UDP", packets), packets.Close())
+	}
+	tcp, err := net.FileListener(files[1])
+	if err != nil {
+		return nil, errors.Join(err, udp.Close())
+	}
+	return &sockets{udp: udp, tcp: tcp, socket: info.Sys().(*syscall.Stat_t).Ino}, nil
+}
