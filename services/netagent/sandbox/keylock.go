@@ -24,6 +24,23 @@ func (k *keyLock) lock(key string) (unlock func()) {
 	h.users++
 	k.mu.Unlock()
 	h.Lock()
+	return k.unlocker(key, h)
+}
+
+// tryLock is lock if nobody has the key's lock, nor waits for it.
+func (k *keyLock) tryLock(key string) (unlock func(), ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.held[key] != nil {
+		return nil, false
+	}
+	h := &keyHolder{users: 1}
+	h.Lock()
+	k.held[key] = h
+	return k.unlocker(key, h), true
+}
+
+func (k *keyLock) unlocker(key string, h *keyHolder) func() {
 	return func() {
 		h.Unlock()
 		k.mu.Lock()

@@ -111,6 +111,12 @@ func (t *tenancies) takeOn(n network.Network, owner string, e network.Endpoint, 
 		if t.all[who] != nil {
 			continue
 		}
+		if f.has == nil { // it may be granted at this very moment
+			var settled bool
+			if f.has, settled = t.m.grantedTo(owner, who); !settled {
+				continue
+			}
+		}
 		is := &tenancy{Machine: lease.Seek(now, f.must, netip.Addr{}), owner: owner}
 		if f.has != nil {
 			is.Machine = lease.Resume(*f.has, f.must)
@@ -118,6 +124,21 @@ func (t *tenancies) takeOn(n network.Network, owner string, e network.Endpoint, 
 		is.due = is.Wake()
 		t.all[who] = is
 	}
+}
+
+// grantedTo answers what is granted to a tenant, nil if it has nothing; false while somebody works on its owner, who may just be asking for
+// it: two who ask for one endpoint would each find the address taken, by the other.
+func (m *Manager) grantedTo(owner string, who tenant) (has *lease.Terms, settled bool) {
+	unlock, free := m.owners.tryLock(m.pinOf(owner))
+	if !free {
+		return nil, false
+	}
+	defer unlock()
+	_, _, e, ok := m.find(owner, who.endpoint)
+	if who.ipv6 {
+		return e.Lease6, ok
+	}
+	return e.Lease4, ok
 }
 
 // serve goes on with one tenancy for a while.
