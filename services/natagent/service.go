@@ -79,6 +79,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := conntrack.Probe(ns); err != nil {
+		return nil, errors.Join(err, fw.Close())
+	}
 	st, err := store.Open(cfg.DataRoot)
 	if err != nil {
 		return nil, errors.Join(err, fw.Close())

@@ -61,6 +61,8 @@ type Config struct {
 
 	Guard     natv1.GuardServiceClient // natagent
 	Namespace string                   // a file that is the host's network namespace; the process's own
+
+	isolates func() error // tells why ports of a bridge cannot be kept apart; tests have their own
 }
 
 // Service is netagent.
@@ -133,6 +135,12 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	settings, err := cfg.settings(host, db)
+	if cfg.isolates == nil {
+		cfg.isolates = kernel.TryIsolated
+	}
+	if settings.Isolated && !settings.NoBridge && err == nil {
+		err = networks.Inseparable("network "+network.NameBridge, "icc", cfg.isolates())
+	}
 	if err = errors.Join(err, cfg.CheckOptions()); err != nil {
 		host.Close()
 		return nil, errors.Join(err, db.Close())
@@ -157,7 +165,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *stor
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding = cfg.NoForwarding
 	book := ipam.NewBook()
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Space: cfg.AddressSpace,
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.isolates, Space: cfg.AddressSpace,
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
 	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
 	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
@@ -65,6 +66,7 @@ func (d *Doctor) Run(ctx context.Context) []diagnosis.Finding {
 		_, err := iptables.Probe(ctx, d.ns, flavour)
 		out = append(out, diagnosis.Of(area, "iptables-"+flavour, "works", err, diagnosis.Note, "needed for firewall-backend iptables only"))
 	}
+	out = append(out, diagnosis.Of(area, "connection tracker", "flows to withdrawn ports can be cut", conntrack.Probe(d.ns), diagnosis.Problem, ""))
 	return append(append(append(out, d.meddling()), d.others(ctx)...), d.beside(ctx)...)
 }
 

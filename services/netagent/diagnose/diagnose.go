@@ -37,6 +37,15 @@ func linkTexts() map[string]linkText {
 // Run tries everything.
 func Run(h *kernel.Host) []diagnosis.Finding {
 	tries, err := kernel.TryLinks()
+	read := func(path string) string {
+		value, _ := h.ReadSysctl(path)
+		return value
+	}
+	return findings(tries, err, read)
+}
+
+// findings says what tries, of which there are none with an error, and the host's switches mean.
+func findings(tries []kernel.Try, err error, read func(sysctl string) string) []diagnosis.Finding {
 	if err != nil {
 		return []diagnosis.Finding{diagnosis.Of(drivers, "bridge", "", err, diagnosis.Problem,
 			"netagent needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and a kernel with network namespaces, bridge and veth")}
@@ -47,15 +56,11 @@ func Run(h *kernel.Host) []diagnosis.Finding {
 		text := texts[t.What]
 		out = append(out, diagnosis.Of(text.area, text.name, text.works, t.Err, text.worst, text.hint))
 	}
-	return append(out, sysctls(h)...)
+	return append(out, sysctls(read)...)
 }
 
 // sysctls looks at switches of the host that decide about containers' traffic.
-func sysctls(h *kernel.Host) []diagnosis.Finding {
-	read := func(path string) string {
-		value, _ := h.ReadSysctl(path)
-		return value
-	}
+func sysctls(read func(path string) string) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	ipv6 := diagnosis.Finding{Area: host, Name: "IPv6", Text: "containers can have IPv6 addresses"}
 	if off := read("net/ipv6/conf/all/disable_ipv6"); off != "0" {

@@ -54,6 +54,22 @@ func TryLinks() ([]Try, error) {
 	return all, err
 }
 
+// TryIsolated tries whether ports of a bridge can be kept apart.
+func TryIsolated() error {
+	return NewNamespace(func(ns *Namespace) error {
+		attrs := func(name string) netlink.LinkAttrs {
+			a := netlink.NewLinkAttrs()
+			a.Name = name
+			return a
+		}
+		port := &netlink.Veth{LinkAttrs: attrs("outer"), PeerName: "inner"}
+		if err := errors.Join(ns.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("bridge")}), ns.handle.LinkAdd(port)); err != nil {
+			return fmt.Errorf("make a bridge and a veth pair: %w", err)
+		}
+		return known(ns.tryIsolated(port))
+	})
+}
+
 func (n *Namespace) tryIsolated(port netlink.Link) error {
 	bridge, err := n.handle.LinkByName("bridge")
 	if err == nil {
@@ -61,6 +77,13 @@ func (n *Namespace) tryIsolated(port netlink.Link) error {
 	}
 	if err == nil {
 		err = n.handle.LinkSetIsolated(port, true)
+	}
+	if err != nil {
+		return err
+	}
+	is, err := n.handle.LinkGetProtinfo(port)
+	if err == nil && !is.Isolated { // a kernel may take what it does not know without a word
+		return ErrUnknown
 	}
 	return err
 }

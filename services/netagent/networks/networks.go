@@ -60,6 +60,8 @@ type Config struct {
 	Host   Host
 	Guard  Guard
 	Ground Ground
+	// Isolates tells why ports of a bridge cannot be kept apart; nil if they can.
+	Isolates func() error
 	// Parents is asked for networks that have one.
 	Parents Parents
 	// Sandboxes follow changes of their networks.
@@ -213,7 +215,7 @@ func (m *Manager) checkBridge(n *network.Network) error {
 			fault.WithHint("choose another %s", network.OptBridgeName))
 	}
 	n.ForeignBridge = ok
-	return nil
+	return m.checkApart(n)
 }
 
 // Delete deletes a network that no sandbox is on.

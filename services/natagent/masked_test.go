@@ -1,0 +1,36 @@
+package natagent_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/testmask"
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/services/natagent"
+)
+
+func TestAKernelThatCannotDoWhatIsNeededIsNotServed(t *testing.T) {
+	if !testmask.NoNetfilter(t) {
+		return
+	}
+	n := testns.New(t)
+	open := func(backend string) error {
+		s, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), Log: slog.New(slog.DiscardHandler), NetNS: n.Fd(), FirewallBackend: backend})
+		if err == nil {
+			err = errors.Join(errors.New("it is served"), s.Close())
+		}
+		return err
+	}
+	wantFault(t, open(natagent.BackendNFTables), fault.Unavailable, "", "kernel: has no nf_tables", "load or build it (CONFIG_NF_TABLES, module nf_tables)")
+	for _, backend := range []string{natagent.BackendIPTables, natagent.BackendAuto} { // the older iptables can do without netlink
+		wantFault(t, open(backend), fault.Unavailable, "", "kernel: has no connection tracker that can be asked", "module nf_conntrack_netlink")
+	}
+	t.Setenv("PATH", t.TempDir())
+	if err := open(natagent.BackendAuto); !strings.Contains(err.Error(), "has no nf_tables") || !strings.Contains(err.Error(), "install the package iptables") {
+		t.Errorf("without iptables, too: %v", err)
+	}
+}

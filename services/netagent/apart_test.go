@@ -1,0 +1,65 @@
+package netagent
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+)
+
+// masked is a kernel without isolated ports of bridges.
+func masked() error { return kernel.ErrUnknown }
+
+func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testing.T) {
+	h := newHost(t)
+	h.cfg.isolates = masked
+	a := h.run()
+	before, told := a.ns.Run("ip", "-o", "link"), len(a.guard.Puts())
+	apart := map[string]string{network.OptICC: "false"}
+	_, err := a.networks.Create(context.Background(), network.Wanted{Name: "apart", Options: apart})
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("created: %v", err)
+	}
+	has(t, "the error", err.Error(), "network apart: its containers cannot be kept apart: the kernel does not have it; a kernel of 4.18 or later")
+	a.network(network.Wanted{Name: "config", ConfigOnly: true, Options: apart})
+	if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "from", ConfigFrom: "config"}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("created with the options of another: %v", err)
+	}
+	var left []string
+	for _, n := range a.networks.List() {
+		left = append(left, n.Name)
+	}
+	if now := a.ns.Run("ip", "-o", "link"); !slices.Equal(left, []string{"bridge", "config", "host", "none"}) || now != before || len(a.guard.Puts()) != told {
+		t.Errorf("left are %v, and links\n%s", left, now)
+	}
+	a.named("together") // which asks for nothing of the kind
+}
+
+func TestADefaultNetworkThatCannotKeepContainersApartIsNotServed(t *testing.T) {
+	h := newHost(t)
+	h.cfg.isolates, h.cfg.Isolated = masked, true
+	_, err := New(context.Background(), h.cfg)
+	if !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("New: %v", err)
+	}
+	has(t, "the error", err.Error(), "network bridge: its containers cannot be kept apart: the kernel does not have it")
+	for name, change := range map[string]func(*Config){
+		"there is no such network": func(c *Config) { c.NoBridge = true },
+		"they reach each other":    func(c *Config) { c.Isolated = false },
+		"the kernel can":           func(c *Config) { c.isolates = nil },
+	} {
+		cfg := h.cfg
+		change(&cfg)
+		s, err := New(context.Background(), cfg)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
