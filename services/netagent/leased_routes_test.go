@@ -136,3 +136,20 @@ func TestRoutesComeAndGoWithANetwork(t *testing.T) {
 	}
 	a.release(sb)
 }
+
+func TestARouterOutsideTheSubnetIsReachedByARouteOnTheLink(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.cable()
+	lan.has("10.9.0.1/24", "10.4.0.1/32")
+	s := &script{gives: "10.9.0.40", seconds: 3600, tells: []dhcpv4.Modifier{dhcpv4.WithNetmask(net.CIDRMask(32, 32)),
+		leads(t, "10.9.0.1/32 0.0.0.0", "0.0.0.0/0 10.9.0.1")}}
+	lan.play(s)
+	leasedLAN(t, a, false)
+	sb := a.create(onNetwork("lan", ""))
+	has(t, "eth0", a.addresses(sb), "10.9.0.40/32")
+	if r := a.defaultRoute(sb); r != "default via 10.9.0.1 dev eth0" || a.told(sb) != "10.9.0.1 dev eth0 scope link" {
+		t.Errorf("routes %q and %q", r, a.told(sb))
+	}
+	a.mustReach(sb.NetnsPath, "10.4.0.1")
+	a.release(sb)
+}

@@ -58,8 +58,8 @@ func addAddress(handle *netlink.Handle, index int, p netip.Prefix) error {
 		addr.Flags = unix.IFA_F_NODAD
 	}
 	err := retry(func() error { return handle.AddrAdd(nil, addr) })
-	if errors.Is(err, unix.EEXIST) && p.Addr().Is6() {
-		err = lengthen(handle, addr)
+	if errors.Is(err, unix.EEXIST) && p.Addr().Is6() || errors.Is(err, unix.EADDRINUSE) {
+		err = lengthen(handle, addr, err)
 	}
 	if errors.Is(err, unix.EEXIST) {
 		return nil
@@ -67,23 +67,41 @@ func addAddress(handle *netlink.Handle, index int, p netip.Prefix) error {
 	return wrap("add address "+p.String(), err)
 }
 
-// lengthen gives an IPv6 address that a link has another length. A link has it with one length only, other than an IPv4 address, so that
-// it is away for a moment.
-func lengthen(handle *netlink.Handle, addr *netlink.Addr) error {
+// lengthen gives an address that a link has another length, where a link can have it with one length only: of IPv6, and on ipvlan. So it
+// is away for a moment. If the link does not have it with another length, refused is why it cannot be added.
+func lengthen(handle *netlink.Handle, addr *netlink.Addr, refused error) error {
+	want := prefixOf(addr.IPNet)
 	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: addr.LinkIndex}}
-	have, err := retried(func() ([]netlink.Addr, error) { return handle.AddrList(link, netlink.FAMILY_V6) })
+	have, err := retried(func() ([]netlink.Addr, error) { return handle.AddrList(link, familyOf(want.Addr())) })
 	if err != nil {
 		return err
 	}
-	want := prefixOf(addr.IPNet)
-	for _, a := range have {
-		if has := prefixOf(a.IPNet); has.Addr() != want.Addr() || has == want {
-			continue
-		}
-		if err := retry(func() error { return handle.AddrDel(link, &a) }); err != nil && !missing(err) {
+	i := slices.IndexFunc(have, func(a netlink.Addr) bool { return prefixOf(a.IPNet).Addr() == want.Addr() && prefixOf(a.IPNet) != want })
+	if i < 0 {
+		return refused
+	}
+	change := func() error {
+		if err := retry(func() error { return handle.AddrDel(link, &have[i]) }); err != nil && !missing(err) {
 			return err
 		}
 		return retry(func() error { return handle.AddrAdd(nil, addr) })
 	}
-	return nil
+	if want.Addr().Is6() {
+		return change()
+	}
+	return keepingIPv4(handle, link, want.Addr(), change)
+}
+
+// keepingIPv4 changes a link's only IPv4 address, after which the kernel would forget its routes and neighbours: it has another one
+// meanwhile, that nobody can have, and that is another one for each address.
+func keepingIPv4(handle *netlink.Handle, link netlink.Link, addr netip.Addr, change func() error) error {
+	const nobodys = 0xf0
+	other := addr.As4()
+	other[0] |= nobodys
+	stay := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(netip.AddrFrom4(other), addr.BitLen()))}
+	err := retry(func() error { return handle.AddrAdd(link, stay) })
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return errors.Join(change(), retry(func() error { return handle.AddrDel(link, stay) }))
 }
