@@ -3,7 +3,6 @@ package rootfs_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -65,32 +64,6 @@ func TestAHigherLayerHidesALowerOne(t *testing.T) {
 			t.Errorf("the root folder is %v, %v; want mode 0755", fi.Mode(), err)
 		}
 	})
-}
-
-func TestAnyNumberOfLayersCanBeMounted(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 51, 120, 400} {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			testmnt.Do(t, func() {
-				dir := t.TempDir()
-				var lowers []string
-				for i := range n {
-					path := filepath.Join(dir, "layers", fmt.Sprintf("%064d", i), "fs")
-					lowers = append(lowers, layer(t, path, map[string]string{fmt.Sprint(i): "x", "last": fmt.Sprint(i)}))
-				}
-				at := mount(t, rootfs.New(filepath.Join(dir, "containers")), id.New(), lowers)
-				entries, err := os.ReadDir(at)
-				if want := n + min(n, 1); err != nil || len(entries) != want {
-					t.Fatalf("%d files, %v; want %d", len(entries), err, want)
-				}
-				if n > 0 && read(t, filepath.Join(at, "last")) != fmt.Sprint(n-1) {
-					t.Errorf("the topmost layer is %s, want %d", read(t, filepath.Join(at, "last")), n-1)
-				}
-				if err := os.WriteFile(filepath.Join(at, "new"), nil, 0o644); err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
 }
 
 func TestALayerThatStandsTwiceCountsWhereItIsHigher(t *testing.T) {
