@@ -60,19 +60,25 @@ func (h *Host) addresses(link, family int) ([]netip.Prefix, error) {
 // addressesBy are those of a link, or for 0 of all links, by the link's index.
 func (h *Host) addressesBy(link, family int) (map[int][]netip.Prefix, error) {
 	out := map[int][]netip.Prefix{}
+	err := h.eachAddress(link, family, func() { clear(out) }, func(index int, a netip.Prefix, _ uint8) { out[index] = append(out[index], a) })
+	return out, err
+}
+
+// eachAddress tells of the addresses of a link, or for 0 of all links, with their flags. When the kernel has to be asked again, it calls
+// anew first.
+func (h *Host) eachAddress(link, family int, anew func(), each func(index int, a netip.Prefix, flags uint8)) error {
 	header := nl.NewIfAddrmsg(family)
 	header.Index = uint32(link)
-	err := h.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, func() { clear(out) }, func(data []byte) {
+	return h.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, anew, func(data []byte) {
 		if len(data) < unix.SizeofIfAddrmsg {
 			return
 		}
 		m := nl.DeserializeIfAddrmsg(data)
 		index, a := int(m.Index), addressIn(data)
 		if a.IsValid() && (link == 0 || index == link) && (family == netlink.FAMILY_ALL || int(m.Family) == family) {
-			out[index] = append(out[index], netip.PrefixFrom(a, int(m.Prefixlen)))
+			each(index, netip.PrefixFrom(a, int(m.Prefixlen)), m.Flags)
 		}
 	}, header)
-	return out, err
 }
 
 // addressIn reads an address message: the link's own address, or where it names none, the one address that there is.

@@ -41,6 +41,19 @@ func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
 	return out, nil
 }
 
+// Settled are those of a link that others can reach, without the IPv6 addresses that it may have to give up again, as it is still asking
+// whether somebody else has them or has heard that somebody has: the kernel does not take these for a route's source.
+func (h *Host) Settled(index int) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	err := h.eachAddress(index, netlink.FAMILY_ALL, func() { out = nil }, func(_ int, p netip.Prefix, flags uint8) {
+		if reachable(p.Addr()) && flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_OPTIMISTIC) != unix.IFA_F_TENTATIVE {
+			out = append(out, p)
+		}
+	})
+	slices.SortFunc(out, netip.Prefix.Compare)
+	return out, wrap(fmt.Sprintf("list addresses of link %d", index), err)
+}
+
 // SetUp sets a link up.
 func (h *Host) SetUp(name string) error {
 	link, err := h.link(name)

@@ -162,7 +162,7 @@ func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bo
 		changes = append(changes, n.Parent+" up")
 	}
 	now := sighting{index: link.Index, up: link.Up}
-	if now.addresses, err = d.host.Addresses(link.Index); err != nil {
+	if now.addresses, err = d.host.Settled(link.Index); err != nil {
 		return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look at its parent interface")
 	}
 	d.note(n, now)

@@ -62,7 +62,7 @@ func (d *Driver) hostNeighbours(n network.Network, parent kernel.Link) ([]kernel
 	if err != nil || !ok {
 		return nil, err
 	}
-	addrs, err := d.host.Addresses(parent.Index)
+	addrs, err := d.host.Settled(parent.Index)
 	var out []kernel.Neighbour
 	for _, a := range addrs {
 		if a.Addr().Is4() && n.HasIPv4() || a.Addr().Is6() && n.HasIPv6() {
@@ -81,7 +81,7 @@ func (d *Driver) lead(n network.Network, parent kernel.Link, e network.Endpoint)
 	if err != nil || !ok {
 		return err
 	}
-	addrs, err := d.host.Addresses(parent.Index)
+	addrs, err := d.host.Settled(parent.Index)
 	if err != nil {
 		return err
 	}
