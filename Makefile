@@ -17,9 +17,12 @@ UNITS   := $(wildcard deploy/systemd/fairlead*)
 # One package after the other: many start containers, and two at once would wait for each other.
 TEST_FLAGS ?= -p 1 -timeout 25m
 
-# What a virtual machine is to run, and the tests of it; without an expression, all. With another runtime, the founding stories.
-VM_TESTS ?= ./services/netagent/... ./services/natagent/... ./services/supervisor/... ./deploy/e2e
-VM_RUN   ?=
+TEST_PACKAGES ?= ./...
+
+# What make test is to test in a virtual machine: all but what starts such machines itself. It waits longer there, where all is slower.
+VM_TESTS ?= $(shell $(GO) list ./... | grep -v '/deploy/vm$$')
+VM_FLAGS ?= -p 1 -count=1 -timeout 2h
+# The founding stories, which are told there with the other runtime, too.
 VM_OTHER ?= TestStories/stories/one/s[0-9]
 
 .PHONY: help setup build install uninstall demo test vmtest bench lint proto proto-check fuzz clean
@@ -53,14 +56,21 @@ demo: ## Runs nginx in a container before your eyes, on machines of namespaces
 
 test: setup ## Runs every test, and ends with what passed, failed and was skipped, and why
 	@$(GO) build -o .cache/report ./deploy/report
-	@$(GO) test -json $(TEST_FLAGS) ./... | .cache/report
+	@$(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
 
-vmtest: setup build ## Runs the tests that need a kernel on Debian's stock one, in a virtual machine with cgroups v2 (VM_RUN, VM_TESTS)
-	@deploy/vm/run -limit 90m -run '$(VM_RUN)' $(VM_TESTS)
-	@FAIRLEAD_RUNTIME=runc deploy/vm/run -limit 30m -run '$(VM_OTHER)' ./deploy/e2e
-	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo # all that is compiled is in the cache then
-	@deploy/vm/run -limit 30m -sh 'make demo'
-	@$(GO) test -count=1 -timeout 20m ./deploy/vm
+vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtual machine with cgroups v2; hours without KVM (VM_TESTS, VM_FLAGS)
+	@echo 'vmtest: compiling here all that would take long there'
+	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo
+	@$(GO) build -o .cache/report ./deploy/report
+	@$(GO) test -exec true $(VM_TESTS) >/dev/null
+	@echo 'vmtest: make demo, in a virtual machine'
+	@deploy/vm/run -limit 20m -sh 'make demo'
+	@echo 'vmtest: the founding stories with runc, in a virtual machine'
+	@FAIRLEAD_RUNTIME=runc deploy/vm/run -limit 40m -run '$(VM_OTHER)' ./deploy/e2e
+	@echo 'vmtest: make test, in a virtual machine'
+	@deploy/vm/run -limit 6h -sh 'FAIRLEAD_BIN=$$PWD/bin make test TEST_FLAGS="$(VM_FLAGS)" TEST_PACKAGES="$(VM_TESTS)"'
+	@echo 'vmtest: several virtual machines on one wire'
+	@$(GO) test -count=1 -timeout 30m ./deploy/vm
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
