@@ -28,7 +28,7 @@ const patience = 10 * time.Second
 type behind struct {
 	dnsv1.UnimplementedNameServiceServer
 	containerv1.UnimplementedImageServiceServer
-	gone chan struct{}
+	begun, gone chan struct{}
 }
 
 func (b *behind) Register(ctx context.Context, r *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
@@ -43,6 +43,7 @@ func (b *behind) Release(context.Context, *dnsv1.ReleaseRequest) (*dnsv1.Release
 }
 
 func (b *behind) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {
+	close(b.begun)
 	<-ctx.Done()
 	close(b.gone)
 	return nil, ctx.Err()
@@ -149,17 +150,24 @@ func TestStreamsGoThroughInBothDirections(t *testing.T) {
 }
 
 func TestACancelReachesTheOtherSide(t *testing.T) {
-	b := &behind{gone: make(chan struct{})}
+	b := &behind{begun: make(chan struct{}), gone: make(chan struct{})}
 	ctx, conn := through(t, b)
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	short, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(short, &dnsv1.ListOwnersRequest{}); err == nil {
-		t.Error("a call that never answers answered")
+	go func() {
+		select {
+		case <-b.begun:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(short, &dnsv1.ListOwnersRequest{}); status.Code(err) != codes.Canceled {
+		t.Errorf("a call that never answers ended with %v, want it cancelled", err)
 	}
 	select {
 	case <-b.gone:
 	case <-ctx.Done():
-		t.Error("the other side still works on it")
+		t.Error("the other side still works on it, or was never asked")
 	}
 }
 
