@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +99,34 @@ func (b *bench) refit() {
 		}
 	}
 	b.reaches(sb, addresses(peer)...)
+}
+
+// grow: subnets are larger, and addresses are longer in them. Routes and permanent neighbours stay.
+func (b *bench) grow() {
+	peer, sb := b.container(10), b.container(11)
+	ways := func(s network.Sandbox) string {
+		return b.inside(s, "sh", "-c", "ip route show default; ip -6 route show default; ip neigh show nud permanent | sort")
+	}
+	for _, s := range []network.Sandbox{peer, sb} {
+		b.inside(s, "ip", "addr", "del", s.Endpoints[0].LinkLocals()[0].String(), "dev", "eth0") // so that it has one address of each family only
+		before, e := ways(s), s.Endpoints[0]
+		e.IPv4, e.IPv6 = netip.PrefixFrom(e.IPv4.Addr(), e.IPv4.Bits()-4), netip.PrefixFrom(e.IPv6.Addr(), e.IPv6.Bits()-4)
+		for range 2 { // asked again, it does no harm
+			b.in(s, func(ns *kernel.Namespace) error { return b.driver.Refit(ns, b.Network, e) })
+		}
+		var have []string
+		for line := range strings.Lines(b.inside(s, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")) {
+			have = append(have, strings.Fields(line)[3])
+		}
+		if want := []string{e.IPv4.String(), e.IPv6.String()}; !slices.Equal(have, want) {
+			b.Errorf("has %v, want %v", have, want)
+		}
+		if now := ways(s); now != before {
+			b.Errorf("its ways were\n%s\nand are\n%s", before, now)
+		}
+	}
+	b.reaches(sb, append(addresses(peer), b.Others...)...)
+	b.reaches(peer, addresses(sb)...)
 }
 
 // renew: an endpoint gets another address, beside the one that it has at first.

@@ -45,6 +45,7 @@ func Run(t *testing.T, subject func(*testing.T) Subject) {
 		"an address moves to another container at once":              (*bench).move,
 		"a container can be unplugged and plugged in while it runs":  (*bench).remove,
 		"a change of the MTU reaches containers":                     (*bench).refit,
+		"larger subnets reach containers":                            (*bench).grow,
 		"an endpoint gets another address while it runs":             (*bench).renew,
 		"a restart finds everything right":                           (*bench).restart,
 		"what was made and not remembered is swept after a crash":    (*bench).crashInAttach,
