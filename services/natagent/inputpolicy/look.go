@@ -3,6 +3,7 @@ package inputpolicy
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
@@ -10,10 +11,20 @@ import (
 // look is one look at the host's firewalls: what of them is needed is read once.
 type look struct {
 	reader *Reader
+	names  func(context.Context) []tableName
 	tables map[bool][]table // of IPv4, or not
 }
 
-func (t *Teller) look() look { return look{t.reader, map[bool][]table{}} }
+func (t *Teller) look() look {
+	l := look{reader: t.reader, tables: map[bool][]table{}}
+	var names []tableName
+	var once sync.Once
+	l.names = func(ctx context.Context) []tableName {
+		once.Do(func() { names = t.reader.names(ctx) })
+		return names
+	}
+	return l
+}
 
 // each calls found for those that a firewall is closed at, until it answers false. Whole addresses, and what is not led by the host, are
 // left out.
@@ -24,7 +35,7 @@ func (l look) each(ctx context.Context, some []publication.Binding, found func(p
 			continue
 		}
 		if _, read := l.tables[v4]; !read {
-			l.tables[v4] = l.reader.tables(ctx, v4)
+			l.tables[v4] = l.reader.tables(ctx, l.names(ctx), v4)
 		}
 		source := FarAway(v4)
 		if from := b.Sources.Prefixes(); len(from) > 0 {

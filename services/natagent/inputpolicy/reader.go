@@ -29,7 +29,7 @@ func New(ns hostns.NS, own string) *Reader { return &Reader{ns, own} }
 // Closed tells which chain drops connections to the host for sure; ok is false if none does, or nothing is certain.
 func (r *Reader) Closed(ctx context.Context, proto publication.Protocol, target netip.AddrPort, source netip.Addr) (Closed, bool) {
 	p := Packet{Protocol: proto, Source: source, Target: target, Interface: r.interfaceTo(source)}
-	for _, t := range r.tables(ctx, target.Addr().Is4()) {
+	for _, t := range r.tables(ctx, r.names(ctx), target.Addr().Is4()) {
 		if c, closed := t.closed(p); closed {
 			return c, true
 		}
@@ -37,26 +37,40 @@ func (r *Reader) Closed(ctx context.Context, proto publication.Protocol, target 
 	return Closed{}, false
 }
 
-// tables are those of others that see IPv4 or IPv6. What cannot be read says nothing.
-func (r *Reader) tables(ctx context.Context, ipv4 bool) (all []table) {
+// tableName is what nf_tables knows a table by.
+type tableName struct{ family, name string }
+
+// names are the tables of nf_tables that are of others.
+func (r *Reader) names(ctx context.Context) (out []tableName) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for line := range strings.Lines(string(r.run(ctx, "nft", "list", "tables"))) {
+		if f := strings.Fields(line); len(f) == 3 && f[2] != r.own { // table FAMILY NAME
+			out = append(out, tableName{f[1], f[2]})
+		}
+	}
+	return out
+}
+
+// tables are those of others that see IPv4 or IPv6, of nf_tables those among the named. What cannot be read says nothing.
+func (r *Reader) tables(ctx context.Context, named []tableName, ipv4 bool) (all []table) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	family, command, names := "ip", "iptables", "ip_tables_names"
 	if !ipv4 {
 		family, command, names = "ip6", "ip6tables", "ip6_tables_names"
 	}
-	for line := range strings.Lines(string(r.run(ctx, "nft", "list", "tables"))) {
-		f := strings.Fields(line) // table FAMILY NAME
-		if len(f) != 3 || f[2] == r.own || f[1] != family && f[1] != "inet" {
+	for _, t := range named {
+		if t.family != family && t.family != "inet" {
 			continue
 		}
-		if f[1] == family && f[2] == "filter" { // of iptables, as a rule, which nft does not show in full
+		if t.family == family && t.name == "filter" { // of iptables, as a rule, which nft does not show in full
 			if saved := r.run(ctx, command+"-nft-save", "-t", "filter"); len(saved) > 0 {
 				all = append(all, parseSave(family, string(saved)))
 				continue
 			}
 		}
-		if some, err := parseRuleset(r.run(ctx, "nft", "-j", "list", "table", f[1], f[2])); err == nil {
+		if some, err := parseRuleset(r.run(ctx, "nft", "-j", "list", "table", t.family, t.name)); err == nil {
 			all = append(all, some...)
 		}
 	}
@@ -113,7 +127,8 @@ func (r *Reader) Tools(ctx context.Context) (found []string) {
 	marks := []struct{ tool, table, chain string }{
 		{"firewalld", "firewalld", ""}, {"ufw", "", "ufw-"}, {"Docker", "", "DOCKER-USER"}, {"libvirt", "", "LIBVIRT_"}, {"libvirt", "libvirt_network", ""},
 	}
-	tables := append(r.tables(ctx, true), r.tables(ctx, false)...)
+	names := r.names(ctx)
+	tables := append(r.tables(ctx, names, true), r.tables(ctx, names, false)...)
 	for _, m := range marks {
 		for _, t := range tables {
 			there := m.table != "" && t.name == m.table
