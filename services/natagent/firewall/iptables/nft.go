@@ -5,18 +5,19 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
 // nfTables looks into nf_tables, and changes nothing there. Its stamp is the number of the last transaction.
 type nfTables struct {
-	conn    *nftables.Conn
+	conn    *nflink.Link
 	last    uint32 // that number
 	authors *authors
 }
 
 func openNFTables(ns hostns.NS) (*nfTables, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
+	conn, err := nflink.Open(ns)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +28,7 @@ func (n *nfTables) close() error {
 	if n.authors != nil {
 		n.authors.close()
 	}
-	return n.conn.CloseLasting()
+	return n.conn.Close()
 }
 
 func (n *nfTables) now() ([]uint64, error) {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
@@ -44,22 +45,19 @@ type Backend struct {
 	accept firewall.Mark // packets with it pass
 
 	mu   sync.Mutex // one transaction at a time
-	conn *nftables.Conn
+	conn *nflink.Link
 	sets map[string]*nftables.Set
 }
 
 // Open opens the socket. The kernel is not changed before the first Sync.
 func Open(ns hostns.NS, f Features) (*Backend, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
+	conn, err := nflink.Open(ns)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 	}
-	b := &Backend{ns: ns, conn: conn, accept: f.Accept, sets: map[string]*nftables.Set{}}
+	b := &Backend{ns: ns, conn: conn, pid: conn.Port(), accept: f.Accept, sets: map[string]*nftables.Set{}}
 	if f.Owner {
 		b.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
-	}
-	if b.pid, err = conn.GetPortID(); err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Internal, "nf_tables", "socket without a port"), conn.CloseLasting())
 	}
 	for _, s := range sets(b.table()) {
 		b.sets[s.Name] = s
@@ -68,7 +66,7 @@ func Open(ns hostns.NS, f Features) (*Backend, error) {
 }
 
 // Close closes the socket. The table stays.
-func (b *Backend) Close() error { return b.conn.CloseLasting() }
+func (b *Backend) Close() error { return b.conn.Close() }
 
 func (b *Backend) table() *nftables.Table {
 	return &nftables.Table{Name: TableName, Family: nftables.TableFamilyINet, Flags: b.flags}

@@ -10,26 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
 // Probe finds out by trying whether the kernel can do all that the table needs. Nothing is left behind, not even for a
 // moment: each try is a transaction that ends with a mistake made on purpose, so that the kernel checks it and drops it.
 func Probe(ctx context.Context, ns hostns.NS) (Features, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
+	conn, err := nflink.Open(ns)
 	if err != nil {
 		return Features{}, missing("nf_tables", "CONFIG_NF_TABLES, module nf_tables", err)
 	}
-	defer func() { _ = conn.CloseLasting() }()
+	defer func() { _ = conn.Close() }()
 	for _, n := range needs() {
 		if err := ctx.Err(); err != nil {
 			return Features{}, err
 		}
-		if err := try(conn, 0, n.ask); err != nil {
+		if err := try(conn.Conn, 0, n.ask); err != nil {
 			return Features{}, missing(n.what, n.config, err)
 		}
 	}
-	owner := try(conn, nftables.TableFlagOwner|nftables.TableFlagPersist, func(*nftables.Conn, *nftables.Table) {})
+	owner := try(conn.Conn, nftables.TableFlagOwner|nftables.TableFlagPersist, func(*nftables.Conn, *nftables.Table) {})
 	return Features{Owner: owner == nil}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/natagent/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -16,11 +17,11 @@ func Remove(ctx context.Context, ns hostns.NS) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()), nftables.AsLasting())
+	conn, err := nflink.Open(ns)
 	if err != nil {
 		return nil // the kernel has no nf_tables, or no netfilter at all
 	}
-	defer func() { _ = conn.CloseLasting() }()
+	defer func() { _ = conn.Close() }()
 	t, err := conn.ListTableOfFamily(TableName, nftables.TableFamilyINet)
 	if err != nil {
 		return nil
