@@ -24,6 +24,12 @@ type Bind struct {
 // propagations are the ways in which mounts below a bind mount are shared.
 var propagations = []string{"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
+// isHint reports whether a mode is accepted and has no effect: SELinux labels, which are not set, and Docker's consistency
+// modes, which have no effect on Linux.
+func isHint(mode string) bool {
+	return slices.Contains([]string{"z", "Z", "cached", "delegated", "consistent", "default"}, mode)
+}
+
 // ParseVolume reads -v HOST:CONTAINER[:OPTIONS]. A HOST that begins with "." is taken from the folder wd.
 func ParseVolume(spec, wd string) (Bind, error) {
 	subject := "-v " + spec
@@ -56,6 +62,7 @@ func (b *Bind) options(subject, list string) error {
 			access, b.ReadOnly = o, o == "ro"
 		case slices.Contains(propagations, o) && b.Propagation == "":
 			b.Propagation = o
+		case isHint(o):
 		default:
 			return fault.New(fault.Invalid, subject, "invalid mode: "+list, fault.WithField("volume"),
 				fault.WithHint("ro or rw, and one of %s", strings.Join(propagations, ", ")))
@@ -133,6 +140,10 @@ func (b *Bind) set(subject, field, wd string) (err error) {
 				return invalid(subject, "invalid value for %s: %s", key, value)
 			}
 		}
+	case "consistency":
+		if !isHint(value) || strings.EqualFold(value, "z") {
+			return invalid(subject, "invalid consistency %q; one of consistent, cached, delegated, default", value)
+		}
 	case "bind-propagation":
 		if !slices.Contains(propagations, value) {
 			return invalid(subject, "invalid propagation mode %q; one of %s", value, strings.Join(propagations, ", "))
@@ -140,7 +151,7 @@ func (b *Bind) set(subject, field, wd string) (err error) {
 		b.Propagation = value
 	default:
 		return fault.New(fault.Invalid, subject, "unexpected key '"+key+"' in '"+field+"'", fault.WithField("mount"),
-			fault.WithHint("known are type, source, target, readonly and bind-propagation"))
+			fault.WithHint("known are type, source, target, readonly, bind-propagation and consistency"))
 	}
 	return nil
 }

@@ -20,6 +20,11 @@ func TestVolumesAreRead(t *testing.T) {
 		"/:/host:ro,rshared": {Source: "/", Target: "/host", ReadOnly: true, Propagation: "rshared"},
 		"/a:/b:rw":           {Source: "/a", Target: "/b"},
 		"/a:/b:slave":        {Source: "/a", Target: "/b", Propagation: "slave"},
+		"/a:/b:z":            {Source: "/a", Target: "/b"},
+		"/a:/b:ro,Z":         {Source: "/a", Target: "/b", ReadOnly: true},
+		"/a:/b:cached":       {Source: "/a", Target: "/b"},
+		"/a:/b:delegated,ro": {Source: "/a", Target: "/b", ReadOnly: true},
+		"/a:/b:consistent,z": {Source: "/a", Target: "/b"},
 	} {
 		want.CreateSource = true
 		if got, err := mountspec.ParseVolume(spec, wd); err != nil || got != want {
@@ -38,7 +43,7 @@ func TestWhatIsNoBindMountIsRefusedWithWhatToWrite(t *testing.T) {
 		"/a:b":        "invalid mount path: 'b' mount path must be absolute",
 		"/a:/":        "destination can't be '/'",
 		"/a:/b:ro,rw": "invalid mode: ro,rw",
-		"/a:/b:z":     "invalid mode: z; ro or rw, and one of private",
+		"/a:/b:y":     "invalid mode: y; ro or rw, and one of private",
 	} {
 		if _, err := mountspec.ParseVolume(spec, wd); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseVolume(%q): %v; want %q", spec, err, want)
@@ -52,6 +57,7 @@ func TestMountsAreRead(t *testing.T) {
 		"type=bind,source=./a,target=/b,readonly":              {Source: "/home/me/a", Target: "/b", ReadOnly: true},
 		"readonly=false,type=BIND,src=/a,destination=/b":       {Source: "/a", Target: "/b"},
 		"type=bind,src=/a,dst=/b,ro=1,bind-propagation=rslave": {Source: "/a", Target: "/b", ReadOnly: true, Propagation: "rslave"},
+		"type=bind,src=/a,dst=/b,consistency=cached":           {Source: "/a", Target: "/b"},
 		`type=bind,"src=/a,with comma",dst=/b`:                 {Source: "/a,with comma", Target: "/b"},
 	} {
 		if got, err := mountspec.ParseMount(spec, wd); err != nil || got != want {

@@ -35,6 +35,9 @@ func makeSources(mounts []container.Mount) (folders, error) {
 		if !m.CreateSource {
 			continue
 		}
+		if _, err := os.Stat(m.Source); err == nil {
+			continue // a directory, file, socket, device or FIFO
+		}
 		missing := missingParents(m.Source)
 		if err := os.MkdirAll(m.Source, 0o755); err != nil {
 			made.remove()
@@ -43,6 +46,12 @@ func makeSources(mounts []container.Mount) (folders, error) {
 		made = append(made, missing...)
 	}
 	return made, nil
+}
+
+// isDirectory reports whether a bind source is a directory. It follows symlinks, as the mount does.
+func isDirectory(source string) bool {
+	info, err := os.Stat(source)
+	return err == nil && info.IsDir()
 }
 
 // missingParents are the folders that MkdirAll would make, parents first.

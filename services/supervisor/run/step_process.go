@@ -35,25 +35,31 @@ func (l *launch) createProcess() saga.Step {
 	return saga.Step{
 		Name: createProcess, After: []string{startMonitor, prepareRootfs, registerNames},
 		Do: func(ctx context.Context) error {
-			opts, err := l.specOptions()
-			if err != nil {
-				return err
-			}
-			s, err := spec.Build(opts)
-			if err != nil {
-				return err
-			}
 			made, err := makeSources(l.req.Config.Mounts)
-			if err == nil {
-				l.live.PID, err = l.monitor.Create(ctx, s)
-			}
 			if err != nil {
+				return err
+			}
+			if err = l.create(ctx); err != nil {
 				made.remove()
 			}
 			return err
 		},
 		Undo: l.deleteProcess,
 	}
+}
+
+// create builds the specification and asks the runtime to create the container. The sources of all mounts exist.
+func (l *launch) create(ctx context.Context) error {
+	opts, err := l.specOptions()
+	if err != nil {
+		return err
+	}
+	s, err := spec.Build(opts)
+	if err != nil {
+		return err
+	}
+	l.live.PID, err = l.monitor.Create(ctx, s)
+	return err
 }
 
 // deleteProcess ends whatever is left of the container's processes. Deleting what is not there costs nothing, so that the two
@@ -74,7 +80,8 @@ func (l *launch) specOptions() (spec.Options, error) {
 			Rows: l.req.Rows, Cols: l.req.Cols},
 	}
 	for _, m := range l.req.Config.Mounts {
-		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Propagation: m.Propagation})
+		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
+			Propagation: m.Propagation, File: !isDirectory(m.Source)})
 	}
 	return opts, nil
 }

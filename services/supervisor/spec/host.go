@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/moby/sys/capability"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
@@ -16,6 +18,7 @@ import (
 type Host struct {
 	CgroupV2           bool
 	LackedCapabilities []string // those that the agent has not and so cannot give, as CAP_MKNOD
+	RecursiveReadOnly  bool     // the kernel has mount_setattr (Linux 5.12), which makes a mount read-only with all mounts below it
 	OOMScoreAdj        int      // 0, or what the agent has if it is more and cannot be lowered
 	ThermalThrottle    []string // folders of the processors' throttle counters, by which a container could spy
 }
@@ -31,6 +34,8 @@ func DetectHost(cgroupV2 bool) (Host, error) {
 		return h, fault.New(fault.Internal, "agent", "its capabilities cannot be read", fault.WithCause(err), fault.WithHint("mount /proc"))
 	}
 	h.LackedCapabilities = lacked(caps)
+	// A descriptor that is not open gives EBADF, and a kernel without the call ENOSYS.
+	h.RecursiveReadOnly = !errors.Is(unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}), unix.ENOSYS)
 	if !caps.Get(capability.PERMITTED, capability.CAP_SYS_RESOURCE) {
 		h.OOMScoreAdj = max(0, oomScoreAdj())
 	}

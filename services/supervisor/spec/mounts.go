@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -10,7 +11,7 @@ import (
 func (o *Options) mounts() []specs.Mount {
 	out := standardMounts()
 	for _, m := range o.Mounts {
-		out = append(out, m.build())
+		out = append(out, m.build(o.Host))
 	}
 	for _, f := range []Mount{
 		{Source: o.ResolvConfFile, Target: "/etc/resolv.conf"},
@@ -18,7 +19,7 @@ func (o *Options) mounts() []specs.Mount {
 		{Source: o.HostsFile, Target: "/etc/hosts"},
 	} {
 		if f.Source != "" && !o.mounted(f.Target) {
-			out = append(out, f.build())
+			out = append(out, f.build(o.Host))
 		}
 	}
 	return out
@@ -44,16 +45,18 @@ func standardMounts() []specs.Mount {
 	}
 }
 
-// build makes a bind mount. A read-only one is so with all that is mounted below it.
-func (m Mount) build() specs.Mount {
-	propagation, access := m.Propagation, "rw"
-	if propagation == "" {
-		propagation = "rprivate"
-	}
+// build returns a bind mount. A read-only directory is read-only with everything mounted below it, where the kernel supports
+// that. A file has nothing below it, and crun before 1.9 cannot apply the recursive option to one.
+func (m Mount) build(h Host) specs.Mount {
+	options := []string{"rbind", "rw"}
 	if m.ReadOnly {
-		access = "rro"
+		options[1] = "ro"
+		if !m.File && h.RecursiveReadOnly {
+			options = append(options, "rro")
+		}
 	}
-	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access, propagation}}
+	options = append(options, cmp.Or(m.Propagation, "rprivate"))
+	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options}
 }
 
 // rootfsPropagation is as weak as the mounts allow: a shared or slave mount works only if the root is at least that.

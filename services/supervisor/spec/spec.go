@@ -55,6 +55,7 @@ type Mount struct {
 	Source, Target string
 	ReadOnly       bool
 	Propagation    string // of mount_namespaces(7), as "rslave"; empty means rprivate
+	File           bool   // Source is not a directory
 }
 
 // Build makes the specification.

@@ -40,7 +40,8 @@ func TestSpecificationsAreAsTheGoldenFilesSay(t *testing.T) {
 		},
 		"mounts": func(o *Options) {
 			o.HostsFile, o.ResolvConfFile = "/run/n/hosts", "/run/n/resolv.conf"
-			o.Mounts = []Mount{{Source: "/srv", Target: "/srv", ReadOnly: true}, {Source: "/mnt", Target: "/mnt", Propagation: "rslave"},
+			o.Host.RecursiveReadOnly = true
+			o.Mounts = []Mount{{Source: "/srv", Target: "/srv", ReadOnly: true}, {Source: "/srv/f", Target: "/f", ReadOnly: true, File: true}, {Source: "/mnt", Target: "/mnt", Propagation: "rslave"},
 				{Source: "/my/hosts", Target: "/etc/hosts"}}
 		},
 	} {
