@@ -73,7 +73,7 @@ func (o *options) processFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of environment variables, one a line")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Working `FOLDER` in the container")
 	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` of the process, names or numbers")
-	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount `HOST:CONTAINER[:OPTIONS]`; a missing HOST is made as a folder;\nOPTIONS are ro and a propagation")
+	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount `HOST:CONTAINER[:OPTIONS]`; a missing HOST is made as a folder;\nOPTIONS are ro and a propagation; z, Z, cached, delegated are ignored")
 	f.StringArrayVar(&o.mounts, "mount", nil, "Bind mount `SPEC`: type=bind,source=HOST,target=CONTAINER[,readonly]\n[,bind-propagation=MODE]; HOST must exist")
 }
 
