@@ -34,6 +34,7 @@ const (
 	ReasonCommandNotExecutable = "COMMAND_NOT_EXECUTABLE" // exit code 126
 	ReasonNoSuchImage          = "NO_SUCH_IMAGE"
 	ReasonNameInUse            = "NAME_IN_USE"
+	ReasonConnectionLost       = "CONNECTION_LOST" // the agent, or the way to it, went away during a call
 )
 
 // Fault is an error with a class, a subject and a remedy.

@@ -43,7 +43,8 @@ func newCalls(cfg Config) *calls {
 func (c *calls) open() { c.opening.Do(func() { close(c.ready) }) }
 
 func (c *calls) cancelStreams() {
-	c.end(fault.New(fault.Unavailable, "agent", "is stopping", fault.WithHint("ask again when it is back")))
+	c.end(fault.New(fault.Unavailable, "agent", "is stopping", fault.WithHint("ask again when it is back"),
+		fault.WithReason(fault.ReasonConnectionLost)))
 }
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {

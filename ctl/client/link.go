@@ -78,6 +78,30 @@ func (l *link) secure(ctx context.Context, plain net.Conn) (net.Conn, error) {
 	return conn, nil
 }
 
+func (l *link) refused(alert error) error {
+	return fault.New(fault.Denied, "agent "+l.host, "certificate refused by the agent", fault.WithCause(alert),
+		fault.WithHint("use a certificate that the agent's CA has signed (--tlscert, --tlskey)"))
+}
+
+// refusal returns the alert with which the agent refuses the client's certificate, nil if it accepts it. In TLS 1.3 the agent judges the
+// certificate after the client's handshake is complete; what the client has sent by then resets the connection, and the alert is lost.
+// So refusal connects once more and sends nothing.
+func (l *link) refusal(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := l.dial(ctx, "")
+	if err == nil {
+		defer func() { _ = conn.Close() }()
+		deadline, _ := ctx.Deadline()
+		_ = conn.SetReadDeadline(deadline)
+		_, err = conn.Read(make([]byte, 1)) // an agent that accepts the certificate sends its settings at once
+	}
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return alert
+	}
+	return nil
+}
+
 // explain turns what gRPC says of a broken connection into one clear line. Other errors stay as they are.
 func (l *link) explain(ctx context.Context, err error) error {
 	f, ok := errors.AsType[*fault.Fault](err)
@@ -92,11 +116,22 @@ func (l *link) explain(ctx context.Context, err error) error {
 	if dialErr := l.lastDial.Load(); dialErr != nil {
 		return l.unreachable(*dialErr)
 	}
-	hint := "containers run on without the agent"
-	if l.network == "tcp" {
-		hint = "if it asks for TLS, give --tlsverify and a certificate that its CA has signed; containers run on without the agent"
+	return l.lost(ctx, f.Message)
+}
+
+// lost describes a connection that ended during a call.
+func (l *link) lost(ctx context.Context, message string) error {
+	subject, hint := "agent "+l.host, "containers keep running without the agent"
+	if l.tls != nil {
+		if refusal := l.refusal(ctx); refusal != nil {
+			return l.refused(refusal)
+		}
 	}
-	return fault.New(fault.Unavailable, "agent "+l.host, "the connection was lost: "+f.Message, fault.WithHint("%s", hint))
+	if l.network == "tcp" && l.tls == nil {
+		hint = "if it asks for TLS, give --tlsverify and a certificate that its CA has signed; containers keep running without the agent"
+	}
+	return fault.New(fault.Unavailable, subject, "the connection was lost: "+message, fault.WithHint("%s", hint),
+		fault.WithReason(fault.ReasonConnectionLost))
 }
 
 // almostOver tells whether the deadline is so near that the agent, which counts the time too, may have ended the call for it.
@@ -114,6 +149,9 @@ func (l *link) unreachable(err error) error {
 		cause = errno
 	}
 	hint := "is fairlead-agent running? Start it, or say where it is with -H or FAIRLEAD_HOST"
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return l.refused(alert)
+	}
 	if errno := syscall.Errno(0); l.tls != nil && !errors.As(err, &errno) {
 		return fault.New(fault.Unavailable, "agent "+l.host, "no TLS with it: "+err.Error(), fault.WithHint("see to the certificates of both ends"))
 	}
@@ -136,13 +174,14 @@ func (l *link) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Clien
 	if err != nil {
 		return nil, l.explain(ctx, err)
 	}
-	return explained{s, l}, nil
+	return explained{s, ctx, l}, nil
 }
 
 // explained is a stream whose errors are explained.
 type explained struct {
 	grpc.ClientStream
-	link *link
+	caller context.Context // the stream's own context ends with the stream, whatever ended that
+	link   *link
 }
 
 func (s explained) RecvMsg(m any) error {
@@ -150,5 +189,5 @@ func (s explained) RecvMsg(m any) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return s.link.explain(s.Context(), err)
+	return s.link.explain(s.caller, err)
 }

@@ -3,8 +3,10 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/fairlead/fairlead/agent/version"
 	"github.com/fairlead/fairlead/ctl/client"
@@ -24,7 +26,23 @@ func Run(ctx context.Context, c *cli.CLI, args []string) int {
 	root.SetIn(c.In)
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
-	return c.End(ctx, root.ExecuteContext(ctx))
+	cmd, err := root.ExecuteContextC(ctx)
+	switch {
+	case errors.Is(err, pflag.ErrHelp): // of -h, where it is no flag of its own
+		err = cmd.Help()
+	case isFlagError(err): // of a flag before the command, which cobra does not give to the flag error function
+		err = cli.FlagError(cmd, err)
+	}
+	return c.End(ctx, err)
+}
+
+// isFlagError reports whether pflag itself refused a flag.
+func isFlagError(err error) bool {
+	switch err.(type) {
+	case *pflag.NotExistError, *pflag.ValueRequiredError, *pflag.InvalidValueError, *pflag.InvalidSyntaxError:
+		return true
+	}
+	return false
 }
 
 func newRoot(c *cli.CLI) *cobra.Command {
@@ -43,7 +61,7 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 		TraverseChildren: true, // -H may stand before the command
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&c.Host, "host", "H", "", "Address of the agent: unix:///`PATH` or tcp://ADDRESS:PORT")
+	f.StringVarP(&c.Host, "host", "H", "", "`URL` of the agent: unix:///PATH or tcp://ADDRESS:PORT")
 	f.BoolVar(&c.TLS.Verify, "tlsverify", false, "Talk TLS to a tcp:// agent, and be sure who it is")
 	f.StringVar(&c.TLS.CA, "tlscacert", "", "`File` with the CA's certificate (default ca.pem in "+cli.CertificatesVariable+", or ~/.fairlead)")
 	f.StringVar(&c.TLS.Cert, "tlscert", "", "`File` with a certificate to show to the agent (default cert.pem, there)")
@@ -51,6 +69,7 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 	f.BoolVarP(&c.Debug, "debug", "D", false, "Name each step of a launch as it is taken")
 	f.Bool("help", false, "Show this help") // without a short form: -h is a host name
 	root.SetFlagErrorFunc(cli.FlagError)
+	root.Flags().SetInterspersed(false) // flags behind an unknown command are its own
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(newHelp())

@@ -2,10 +2,12 @@ package command_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
@@ -165,23 +167,50 @@ func TestCtrlPCtrlQLeavesTheContainerRunning(t *testing.T) {
 
 func TestSignalsOfAForegroundRunAreTheContainers(t *testing.T) {
 	s := onTerminal(t, "run -i x")
-	eventually(t, "the container runs", func() bool { return s.interruptReaches(syscall.SIGINT) })
-	s.interrupt(syscall.SIGTERM)
-	if got := await(t, "a signal", s.kills); got != "c1 15" {
-		t.Errorf("the container was sent %q", got)
+	s.awaitSignals(t)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		s.interrupt(sig)
+		if got, want := s.killed(t), fmt.Sprintf("c1 %d", sig); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 	s.types(t, "exit\r")
 	s.ended(t, 5)
 }
 
-// interruptReaches tells whether a signal that is sent now comes to the container.
-func (s *session) interruptReaches(sig syscall.Signal) bool {
-	s.interrupt(sig)
-	select {
-	case got := <-s.kills:
-		return got == "c1 2"
-	default:
-		return false
+func TestThirdInterruptEndsTheClient(t *testing.T) {
+	s := onTerminal(t, "run -i x")
+	s.awaitSignals(t)
+	for range 3 {
+		s.interrupt(syscall.SIGINT)
+	}
+	s.ended(t, 130)
+	if want := "fairlead: container c1: still running after 3 signals; to end it: fairlead rm -f c1\n"; s.stderr.String() != want {
+		t.Errorf("got %q, want %q", s.stderr.String(), want)
+	}
+}
+
+// awaitSignals waits until signals are passed on to the container. It sends one that counts for nothing.
+func (s *session) awaitSignals(t *testing.T) {
+	t.Helper()
+	eventually(t, "signals are passed on", func() bool {
+		s.interrupt(syscall.SIGUSR1)
+		select {
+		case <-s.kills:
+			return true
+		case <-time.After(20 * time.Millisecond):
+			return false
+		}
+	})
+}
+
+// killed returns the next signal that the container is sent, but for those of awaitSignals.
+func (s *session) killed(t *testing.T) string {
+	t.Helper()
+	for {
+		if got := await(t, "a signal", s.kills); got != "c1 10" {
+			return got
+		}
 	}
 }
 

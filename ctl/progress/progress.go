@@ -129,7 +129,7 @@ func (b *bars) erase() string {
 	if b.drawn == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\x1b[%dA\x1b[J", b.drawn)
+	return fmt.Sprintf("\r\x1b[%dA\x1b[J", b.drawn) // the cursor need not be in the first column: the terminal shows ^C
 }
 
 func (b *bars) Finish() {

@@ -59,6 +59,7 @@ type Script map[string][]Call
 // Agent is a running fake.
 type Agent struct {
 	script Script
+	server *grpc.Server
 
 	mu       sync.Mutex
 	served   map[string]int
@@ -79,6 +80,7 @@ func Serve(t testing.TB, script Script) (*Agent, string) {
 	}
 	a := &Agent{script: script, served: map[string]int{}}
 	srv := grpc.NewServer(grpc.UnknownServiceHandler(a.handle))
+	a.server = srv
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -102,6 +104,9 @@ func Dial(t testing.TB, script Script) (*Agent, *client.Client) {
 	t.Cleanup(func() { _ = c.Close() })
 	return a, c
 }
+
+// Kill ends the agent in the middle of its calls, as SIGKILL does.
+func (a *Agent) Kill() { a.server.Stop() }
 
 // Requests are all first requests so far, in the order in which they came.
 func (a *Agent) Requests() []proto.Message {

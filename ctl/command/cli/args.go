@@ -8,6 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/fairlead/fairlead/ctl/missing"
 )
 
 // AtLeast wants n arguments or more.
@@ -40,15 +42,60 @@ func between(low, high int) cobra.PositionalArgs {
 	}
 }
 
-// FlagError turns what is wrong with a flag into a usage error, with the flag that was likely meant.
+// FlagError turns what is wrong with a flag into a usage error: that Fairlead lacks a flag of docker's and what to do instead, or the
+// flag that was likely meant. A request for help stays one.
 func FlagError(cmd *cobra.Command, err error) error {
+	if errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
 	message := err.Error()
-	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		if near := nearestFlag(cmd, missing.GetSpecifiedName()); near != "" {
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		name := unknown.GetSpecifiedName()
+		if instead, ok := insteadOfFlag(cmd, name); ok {
+			return &UsageError{Code: FailedToRun, Err: unsupported(dockerName(cmd)+" "+dashed(name), instead)}
+		} else if near := nearestFlag(cmd, name); near != "" && len(name) > 1 {
 			message += "; did you mean --" + near + "?"
 		}
 	}
 	return &UsageError{cmd.CommandPath(), FailedToRun, errors.New(message)}
+}
+
+// insteadOfFlag looks a flag of docker's up under every name of its command.
+func insteadOfFlag(cmd *cobra.Command, flag string) (instead string, ok bool) {
+	if !cmd.HasParent() {
+		return missing.Flag("", flag)
+	}
+	names := append([]string{cmd.Name()}, cmd.Aliases...)
+	if cmd.Parent().Name() == "image" {
+		names = []string{map[string]string{"ls": "images", "rm": "rmi"}[cmd.Name()], cmd.Name()}
+	}
+	for _, name := range names {
+		if instead, ok = missing.Flag(name, flag); ok {
+			return instead, true
+		}
+	}
+	return "", false
+}
+
+func dashed(flag string) string {
+	if len(flag) == 1 {
+		return "-" + flag
+	}
+	return "--" + flag
+}
+
+// dockerName is the docker command that a command stands for.
+func dockerName(cmd *cobra.Command) string {
+	_, below, _ := strings.Cut(cmd.CommandPath(), " ")
+	return strings.TrimSpace("docker " + below)
+}
+
+// unsupported says that Fairlead lacks something of docker's.
+func unsupported(what, instead string) error {
+	if strings.HasPrefix(instead, "Fairlead ") {
+		return errors.New(what + " is not supported; " + instead)
+	}
+	return errors.New(what + " is not supported; instead: " + instead)
 }
 
 func nearestFlag(cmd *cobra.Command, name string) string {
@@ -64,11 +111,13 @@ func nearestFlag(cmd *cobra.Command, name string) string {
 // Group makes a command that only holds others.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Args: cobra.ArbitraryArgs, RunE: UnknownCommand}
+	cmd.Flags().SetInterspersed(false) // those of an unknown command are its own
 	cmd.AddCommand(commands...)
 	return cmd
 }
 
-// UnknownCommand is what a group does itself: it shows its help, or says that it has no such command and which one was likely meant.
+// UnknownCommand is what a group does itself: it shows its help, or says that it has no such command and what to do instead of docker's,
+// or which one was likely meant.
 func UnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
@@ -80,6 +129,10 @@ func UnknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	message := fmt.Sprintf("unknown command: %s %s", cmd.CommandPath(), args[0])
+	_, group, _ := strings.Cut(cmd.CommandPath(), " ")
+	if name, instead, ok := missing.Verb(append(strings.Fields(group), args...)...); ok {
+		return &UsageError{Code: Failed, Err: unsupported("docker "+name, instead)}
+	}
 	if near := nearest(args[0], names); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	}

@@ -15,7 +15,7 @@ const (
 	FailedToRun   = 125 // no container came to run, or a flag is wrong
 	NotExecutable = 126 // the command in the container cannot be executed
 	NoSuchCommand = 127 // the command is not in the container
-	bySignal      = 128 // and the signal's number
+	BySignal      = 128 // and the signal's number
 )
 
 // ExitError ends the program with a code.
@@ -59,9 +59,9 @@ func RunError(err error, otherwise int) error {
 	return &ExitError{otherwise, err}
 }
 
-// UsageError is a command line that cannot be understood. Its second line says where to read on.
+// UsageError is a command line that cannot be understood. Its end says where to read on.
 type UsageError struct {
-	Command string // "fairlead run"
+	Command string // "fairlead run"; empty if the error itself says what to do
 	Code    int
 	Err     error
 }
@@ -79,13 +79,17 @@ func (e Verbatim) Error() string { return string(e) }
 // End prints what err has to say and gives the program's exit code.
 func (c *CLI) End(ctx context.Context, err error) int {
 	if sig, ok := errors.AsType[*Interrupted](context.Cause(ctx)); ok {
-		return bySignal + int(sig.Signal)
+		return BySignal + int(sig.Signal)
 	}
 	if err == nil {
 		return 0
 	}
 	if u, ok := errors.AsType[*UsageError](err); ok {
-		_, _ = fmt.Fprintf(c.Err, "fairlead: %s; see '%s --help'\n", oneLine(u.Err), u.Command)
+		if u.Command == "" {
+			c.Fail(u.Err)
+		} else {
+			c.Fail(fmt.Errorf("%w; see '%s --help'", u.Err, u.Command))
+		}
 		return u.Code
 	}
 	code := Failed

@@ -44,5 +44,5 @@ func (o *attachOptions) run(ctx context.Context, c *cli.CLI, reference string) e
 		return fault.New(fault.Busy, "container "+reference, "cannot attach to a stopped container", fault.WithHint("start it first"))
 	}
 	o.tty, o.stdin = target.GetConfig().GetTty(), !o.noStdin && target.GetConfig().GetOpenStdin()
-	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId()})
+	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId()}, reference)
 }

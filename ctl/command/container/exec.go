@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -78,5 +79,5 @@ func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.Exe
 	if o.detach {
 		return nil
 	}
-	return o.join(c, s, nil)
+	return o.join(c, s, nil, fmt.Sprintf("container %[1]s keeps running; for another process in it: fairlead exec -it %[1]s sh", opts.GetReference()))
 }

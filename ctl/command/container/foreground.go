@@ -1,16 +1,15 @@
 package container
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"syscall"
 
 	"github.com/spf13/pflag"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/detachkeys"
@@ -57,17 +56,29 @@ func (f *foreground) size(c *cli.CLI) *containerv1.TerminalSize {
 }
 
 // join connects the streams until the process ends, and makes its exit code the program's. kill passes a signal on; nil if signals are
-// to end the program.
-func (f *foreground) join(c *cli.CLI, s *client.Session, kill func(syscall.Signal)) error {
+// to end the program. back is what to do if the agent goes away meanwhile.
+func (f *foreground) join(c *cli.CLI, s *client.Session, kill func(syscall.Signal), back string) error {
+	impatient := &impatience{kill: kill, leave: s.Close}
+	if kill != nil {
+		kill = impatient.signal
+	}
 	code, err := f.pipe(c, s, kill)
 	switch {
+	case impatient.left.Load():
+		return &cli.ExitError{Code: cli.BySignal + int(impatient.last), Err: fault.New(fault.Busy, "container "+s.ID,
+			fmt.Sprintf("still running after %d signals", enoughSignals), fault.WithHint("to end it: fairlead rm -f %s", id.Short(s.ID)))}
 	case errors.Is(err, client.ErrDetached):
 		_, _ = fmt.Fprintln(c.Err, "read escape sequence")
 		return nil
 	case err != nil:
-		return err
+		return cli.Lost(err, "%s", back)
 	}
 	return cli.Silently(code)
+}
+
+// backTo says that a container outlives the agent, and how to return to it.
+func backTo(name string) string {
+	return fmt.Sprintf("container %[1]s keeps running; to return to it: fairlead attach %[1]s", name)
 }
 
 func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signal)) (int, error) {
@@ -91,13 +102,6 @@ func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signa
 		defer c.Interrupts.Handle(kill)()
 	}
 	return s.Pipe(stdio)
-}
-
-// killer passes signals on to a container. Errors are dropped: a container that has just ended needs no signal.
-func killer(ctx context.Context, cl *client.Client, id string) func(syscall.Signal) {
-	return func(sig syscall.Signal) {
-		_, _ = cl.Containers.KillContainer(ctx, &containerv1.KillContainerRequest{Reference: id, Signal: strconv.Itoa(int(sig))})
-	}
 }
 
 // keyReader reads what is typed and asks to be detached when it finds the keys for that.

@@ -74,13 +74,17 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 		return err
 	}
 	out, errs := &stamped{w: c.Out, begin: true}, &stamped{w: c.Err, begin: true}
+	since := ""
 	for {
 		piece, err := stream.Recv()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return err
+			return cli.Lost(err, "container %[1]s is not affected; to read on: fairlead logs -f%[2]s %[1]s", req.GetReference(), since)
+		}
+		if piece.GetTime() != nil {
+			since = " --since " + piece.GetTime().AsTime().Format(time.RFC3339Nano)
 		}
 		to := out
 		if piece.GetOutput().GetStream() == containerv1.StreamKind_STREAM_KIND_STDERR {

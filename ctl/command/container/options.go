@@ -90,7 +90,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish `[IP:][HOST_PORT:]PORT[/PROTOCOL][,from=NETWORK]`; ports may be ranges;\nwith from, only that network and the host itself reach it")
 	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
 		"Lead every protocol and port of the host's address `IP[,outgoing=false][,from=NETWORK]` here, and have what is sent out leave as it")
-	f.StringVar(&o.publishIgnored, "publish-ignored", ignoredRefused, "What to do with -p where --network host would ignore it: refuse, or `warn`")
+	f.StringVar(&o.publishIgnored, "publish-ignored", ignoredRefused, "`ACTION` for -p where --network host ignores it: refuse or warn")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish every exposed port on a host port that is free")
 	f.StringArrayVar(&o.expose, "expose", nil, "Say that the container listens on `PORT[-END][/PROTOCOL]`")
 	f.StringVarP(&o.hostname, "hostname", "h", "", "Host `NAME` in the container")

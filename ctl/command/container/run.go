@@ -1,10 +1,12 @@
 package container
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -91,7 +93,7 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	}
 	progress.Finish()
 	c.Warn(s.Warnings...)
-	return o.join(c, s, killer(ctx, cl, s.ID))
+	return o.join(c, s, killer(ctx, cl, s.ID), backTo(cmp.Or(cfg.GetName(), id.Short(s.ID))))
 }
 
 // credentials finds those for a configuration's image. A helper is not asked if the image is there and is not to be fetched.

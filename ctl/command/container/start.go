@@ -58,11 +58,11 @@ func (o *startOptions) run(ctx context.Context, c *cli.CLI, reference string) er
 		return err
 	}
 	o.tty, o.stdin = target.GetConfig().GetTty(), o.interactive && target.GetConfig().GetOpenStdin()
-	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId(), Start: true})
+	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId(), Start: true}, reference)
 }
 
-// attachTo joins the user's streams to a container's process.
-func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client, opts *containerv1.AttachOptions) error {
+// attachTo joins the user's streams to the process of a container, which the user calls name.
+func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client, opts *containerv1.AttachOptions, name string) error {
 	if err := f.check(c); err != nil {
 		return err
 	}
@@ -72,5 +72,5 @@ func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client
 		return err
 	}
 	c.Warn(s.Warnings...)
-	return f.join(c, s, killer(ctx, cl, opts.GetReference()))
+	return f.join(c, s, killer(ctx, cl, opts.GetReference()), backTo(name))
 }

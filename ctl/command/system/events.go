@@ -81,12 +81,14 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 	if err != nil {
 		return err
 	}
-	return watch(ctx, cl, since, until, func(e *eventv1.Event) error {
+	began := c.Now()
+	err = watch(ctx, cl, since, until, func(e *eventv1.Event) error {
 		if !fits(e) {
 			return nil
 		}
 		return o.print(c, e)
 	})
+	return cli.Lost(err, "events of an agent that is not there are not recorded; to read on: fairlead events --since %s", began.UTC().Format(time.RFC3339))
 }
 
 // together is how long an event waits for those that another service tells of at the same time, so that they are in order.
