@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -15,7 +16,7 @@ import (
 // RunContainer implements the RPC of that name.
 func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest, containerv1.RunContainerResponse]) error {
 	first, err := stream.Recv()
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	opts := first.GetRun()
@@ -61,7 +62,7 @@ func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[container
 // AttachContainer implements the RPC of that name.
 func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest, containerv1.AttachContainerResponse]) error {
 	first, err := stream.Recv()
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	opts := first.GetAttach()
@@ -133,7 +134,7 @@ func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attache
 // ExecContainer implements the RPC of that name.
 func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse]) error {
 	first, err := stream.Recv()
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	opts := first.GetExec()

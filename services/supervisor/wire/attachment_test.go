@@ -41,3 +41,14 @@ func TestAddressesThatAreNoneAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestConfigWithoutNetworkGetsDefaults(t *testing.T) {
+	for name, in := range map[string]*containerv1.ContainerConfig{
+		"no network": {Image: "busybox"}, "empty network": {Image: "busybox", Network: &containerv1.NetworkConfig{}}, "nothing": {},
+	} {
+		c, err := wire.Config(in)
+		if err != nil || c.Network.Mode != container.ModeBridge || c.Network.Abandons || len(c.Network.Attachments) != 1 {
+			t.Errorf("%s: got %+v, %v, want the default bridge", name, c.Network, err)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
 		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(), Links: links(n.GetLinks()),
-			Abandons: n.KeepNetwork != nil && !n.GetKeepNetwork()},
+			Abandons: n != nil && n.KeepNetwork != nil && !n.GetKeepNetwork()},
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
 	}
 	if in.StopTimeout != nil {
