@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
@@ -16,16 +17,22 @@ import (
 )
 
 // names keeps the files and the state in step.
+//
+// No lock is held over an access to a file that a container has: it could delay it. The owner's lock is, which only that
+// container's own calls wait for.
 type names struct {
-	store      *store.Store
-	files      files.Folder
-	configured resolvconf.Conf
-	hostRoot   string
-	hostname   func() (string, error)
-	resolvers  *resolvers
-	log        *slog.Logger
+	store     *store.Store
+	files     files.Folder
+	publisher *publisher
+	hostRoot  string
+	hostname  func() (string, error)
+	resolvers *resolvers
+	log       *slog.Logger
 
-	mu sync.Mutex // one change at a time: files and state of an owner change together, and commits queue up anyway
+	owners ownerLock // one change of a container at a time
+
+	mu         sync.Mutex // what is stored and what resolvers are told change together; after the owner's lock
+	configured resolvconf.Conf
 }
 
 // configure takes other settings. Files of containers stay as they are; their resolvers pass questions on as the new settings say.
@@ -63,29 +70,52 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 }
 
 func (n *names) register(ctx context.Context, r registration.Registration) (api.Registered, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	unlock, err := n.owners.lock(ctx, r.Owner)
+	if err != nil {
 		return api.Registered{}, err // the caller has gone while others were served
 	}
+	defer unlock()
 	host, err := n.host(r.Source)
 	if err != nil {
 		return api.Registered{}, err
 	}
-	contents := r.Contents(host, n.configured)
+	contents := r.Contents(host, n.settings())
 	if known, ok := n.store.Registration(r.Owner); ok {
 		if !same(known.Registration, r) {
 			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
 				fault.WithHint("release the owner first"))
 		}
-		return n.registered(known), n.files.Restore(r.Owner, contents)
+		return n.registered(known), inTime(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
 	}
-	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name), ResolvConf: digest(contents.ResolvConf)}
+	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
 	if err := n.create(entry, contents); err != nil {
-		return api.Registered{}, errors.Join(err, n.files.Remove(r.Owner))
+		return api.Registered{}, errors.Join(err, inTime(r.Owner, func() error { return n.files.Remove(r.Owner) }))
 	}
-	n.know(entry)
 	return n.registered(entry), nil
+}
+
+// fileTime bounds how long a container's own calls wait for its files.
+const fileTime = 2 * time.Second
+
+// inTime bounds an access to files that a container may have. What is late goes on alone.
+func inTime(owner string, access func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- access() }()
+	late := time.NewTimer(fileTime)
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+		return fault.New(fault.Unavailable, registration.Subject(owner), "cannot access its name files in "+fileTime.String())
+	}
+}
+
+// settings returns the configured settings.
+func (n *names) settings() resolvconf.Conf {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.configured
 }
 
 // same tells whether a request is for what there is. Who has got the resolver keeps it, on no user network too.
@@ -104,10 +134,22 @@ func (n *names) know(r *store.Registration) {
 }
 
 func (n *names) create(r *store.Registration, c registration.Contents) error {
-	if err := n.files.Write(r.Owner, c); err != nil {
+	n.publisher.forget(r.Owner)
+	if err := inTime(r.Owner, func() error { return n.files.Write(r.Owner, c) }); err != nil {
 		return err
 	}
-	return n.store.Put(r)
+	return n.commit(r)
+}
+
+// commit stores a registration and makes it known.
+func (n *names) commit(r *store.Registration) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.store.Put(r); err != nil {
+		return err
+	}
+	n.know(r)
+	return nil
 }
 
 func (n *names) registered(r *store.Registration) api.Registered {
@@ -139,11 +181,17 @@ func (n *names) Release(ctx context.Context, owner string) error {
 		return err
 	}
 	n.resolvers.forget(ctx, owner)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.files.Remove(owner); err != nil {
+	unlock, err := n.owners.lock(ctx, owner)
+	if err != nil {
 		return err
 	}
+	defer unlock()
+	n.publisher.forget(owner)
+	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return n.store.Delete(owner)
 }
 
@@ -194,10 +242,15 @@ func (n *names) resolved() []string {
 	return owners
 }
 
+// restore writes what is missing, and what a process before this one has not written any more.
 func (n *names) restore(r *store.Registration) error {
 	host, err := n.host(r.Source)
 	if err != nil {
 		return err
 	}
-	return n.files.Restore(r.Owner, r.Contents(host, n.configured))
+	contents := r.Contents(host, n.settings())
+	if n.files.Stale(r.Owner) {
+		n.publisher.republish(r.Owner, contents)
+	}
+	return inTime(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
 }

@@ -1,7 +1,6 @@
 package dnsagent_test
 
 import (
-	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -94,8 +93,8 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 	req := scenario7(web) // on the default bridge, with its own server
 	f := register(t, client, req)
 	register(t, client, onNetworks(db, "back 10.2.0.3 db"))
-	edited := m.read(f.GetHostsPath()) + "9.9.9.9\tmine"
-	m.write(strings.TrimPrefix(f.GetHostsPath(), m.root), edited)
+	published := m.read(f.GetHostsPath())
+	m.write(strings.TrimPrefix(f.GetHostsPath(), m.root), published+"9.9.9.9\tmine") // stays until the next change
 
 	update := func(networks ...string) {
 		t.Helper()
@@ -108,7 +107,7 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 		}
 	}
 	update("back 10.2.0.2 web")
-	if got, want := m.read(f.GetHostsPath()), edited+"\n10.2.0.2\tdocker.test.com docker\n"; got != want {
+	if got, want := m.read(f.GetHostsPath()), published+"10.2.0.2\tdocker.test.com docker\n"; got != want {
 		t.Errorf("hosts after the connect:\n%q\nwant\n%q", got, want)
 	}
 	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 127.0.0.11\noptions ndots:0\n" {
@@ -123,7 +122,7 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 		t.Errorf("after a restart: %s", got)
 	}
 	update()
-	if got, want := m.read(f.GetHostsPath()), edited+"\n"; got != want {
+	if got, want := m.read(f.GetHostsPath()), published; got != want {
 		t.Errorf("hosts after the disconnect:\n%q\nwant\n%q", got, want)
 	}
 	if got := k.ask("udp", db, "web"); got == "10.2.0.2" {
@@ -134,23 +133,27 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 	}
 }
 
-func TestAConnectLeavesAnEditedResolvConfButNoOtherAsItIs(t *testing.T) {
+func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	client, _ := m.start()
-	for _, edit := range []string{"", "nameserver 6.6.6.6\n"} {
-		owner := id.New()
-		f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
-		want := "nameserver 127.0.0.11\noptions ndots:0\n"
-		if edit != "" {
-			want = edit
-			m.write(strings.TrimPrefix(f.GetResolvConfPath(), m.root), edit)
-		}
-		m.write("host/etc/resolv.conf", "nameserver 10.8.0."+fmt.Sprint(1+len(edit))+"\n") // the host has others by now
-		update(t, client, owner, "front 10.1.0.2 web")
-		if got := m.read(f.GetResolvConfPath()); got != want {
-			t.Errorf("edited %q: %q, want %q", edit, got, want)
-		}
+	owner := id.New()
+	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
+	m.write("host/etc/resolv.conf", "nameserver 10.8.0.1\n") // the host has another by now
+	edit := func(path, content string) { m.write(strings.TrimPrefix(path, m.root), content) }
+	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
+	edit(f.GetHostnamePath(), "mine\n")
+	update(t, client, owner, "front 10.1.0.2 web")
+	if got := m.read(f.GetResolvConfPath()); got != "nameserver 127.0.0.11\noptions ndots:0\n" {
+		t.Errorf("resolv.conf with the first user network: got %q", got)
+	}
+	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
+	update(t, client, owner, "back 10.2.0.2 web")
+	if got := m.read(f.GetResolvConfPath()) + m.read(f.GetHostnamePath()); got != "nameserver 6.6.6.6\nmine\n" {
+		t.Errorf("edited files that did not change: got %q", got)
+	}
+	if got := m.read(f.GetHostsPath()); !strings.Contains(got, "10.2.0.2\t") {
+		t.Errorf("hosts: got %q", got)
 	}
 }
 

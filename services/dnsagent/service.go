@@ -44,7 +44,8 @@ type Config struct {
 // Service is dnsagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
-	names *names
+	names  *names
+	closed context.CancelFunc
 }
 
 // New checks the configuration and opens the state. It changes no container's file.
@@ -70,13 +71,15 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	folder := files.In(filepath.Join(root, "dns"))
+	closing, closed := context.WithCancel(context.Background())
 	n := &names{
-		store: st, files: files.In(filepath.Join(root, "dns")), configured: configured,
+		store: st, files: folder, publisher: newPublisher(closing.Done(), folder, cfg.Log), configured: configured,
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
 		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
 	}
 	n.resolvers.keep(!cfg.NoCache)
-	return &Service{Server: api.New(n), names: n}, nil
+	return &Service{Server: api.New(n), names: n, closed: closed}, nil
 }
 
 // forContainers is what containers get that name nothing themselves.
@@ -120,6 +123,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 
 // Close ends the resolvers and closes the state.
 func (s *Service) Close() error {
+	s.closed()
+	s.names.publisher.close()
 	s.names.resolvers.close()
 	return s.names.store.Close()
 }

@@ -1,20 +1,18 @@
 package dnsagent
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
-	"github.com/fairlead/fairlead/services/dnsagent/hostsfile"
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
 	"github.com/fairlead/fairlead/services/dnsagent/store"
 )
 
-// Update changes the networks that a container is on. What the container has written into its files itself stays.
+// Update changes the networks that a container is on. What the container wrote into a file stays until that file changes.
 func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
 	known, ok := n.store.Registration(owner)
 	if !ok {
@@ -55,12 +53,13 @@ func updated(known *store.Registration, u api.Update) (*store.Registration, erro
 	return &next, next.Validate()
 }
 
+// update stores the change, and then has the files follow: they can neither fail nor delay it.
 func (n *names) update(ctx context.Context, owner string, u api.Update) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	unlock, err := n.owners.lock(ctx, owner)
+	if err != nil {
 		return err // the caller has gone while others were served
 	}
+	defer unlock()
 	known, ok := n.store.Registration(owner)
 	if !ok {
 		return unknown(owner) // released in the meantime
@@ -73,37 +72,27 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 	if err != nil {
 		return err
 	}
-	if err := n.exchange(known, next, host); err != nil {
+	changed := changes(known, next, host, n.settings())
+	intent := n.publisher.intend(owner)
+	if err := n.commit(next); err != nil {
+		n.publisher.withdraw(owner, intent)
 		return err
 	}
-	if err := n.store.Put(next); err != nil {
-		before := *known
-		return errors.Join(err, n.exchange(next, &before, host))
-	}
-	n.know(next)
+	n.publisher.publish(owner, intent, changed)
 	return nil
 }
 
-// exchange changes the files from what they are for one registration to what they are for another.
-func (n *names) exchange(from, to *store.Registration, host registration.HostFiles) error {
-	paths := n.files.Paths(to.Owner)
-	err := n.files.Edit(to.Owner, paths.Hosts, func(data []byte) []byte {
-		return hostsfile.Edit(data, from.Records(from.StartName), to.Records(to.StartName))
-	})
-	if err != nil || from.Source == to.Source && slices.Equal(from.NetworkSearch(), to.NetworkSearch()) {
-		return err
+// changes are the contents of the files that differ for two registrations of a container. What the container wrote into others
+// stays.
+func changes(from, to *store.Registration, host registration.HostFiles, configured resolvconf.Conf) (c registration.Contents) {
+	before, after := from.Registration, to.Registration
+	before.Hostname, after.Hostname = from.StartName, to.StartName // which a change of the host's name does not change
+	was, is := before.Contents(host, configured), after.Contents(host, configured)
+	if !bytes.Equal(was.Hosts, is.Hosts) {
+		c.Hosts = is.Hosts
 	}
-	after := to.Contents(host, n.configured).ResolvConf
-	return n.files.Edit(to.Owner, paths.ResolvConf, func(data []byte) []byte {
-		if digest(data) != from.ResolvConf {
-			return data // the container has its own mind
-		}
-		to.ResolvConf = digest(after)
-		return after
-	})
-}
-
-func digest(data []byte) string {
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:])
+	if from.Source != to.Source || !slices.Equal(from.NetworkSearch(), to.NetworkSearch()) {
+		c.ResolvConf = is.ResolvConf
+	}
+	return c
 }

@@ -1,18 +1,17 @@
-// Package files keeps containers' name files in a folder of the run-time root, and reads the host's own.
+// Package files publishes containers' name files in a directory of the run-time root, and reads the host's own.
 //
 // A container's files are bind-mounted into it, and a mount stays with the file that it was made from. So an existing file is
-// written in place and never replaced. What they hold is decided elsewhere.
+// written in place and never replaced. The container can change size, mode and lease of its files; they are written without
+// waiting for it and never read. What they hold is decided elsewhere.
 package files
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
@@ -22,6 +21,13 @@ import (
 const (
 	fileMode = 0o644 // every user of a container reads them
 	dirMode  = 0o711 // mapped users must pass; nobody needs a list of containers
+)
+
+// The files of one owner, in its directory.
+const (
+	hostnameFile   = "hostname"
+	hostsFile      = "hosts"
+	resolvConfFile = "resolv.conf"
 )
 
 // Folder holds one folder an owner, with three files in each.
@@ -36,99 +42,82 @@ type Paths struct{ Hostname, Hosts, ResolvConf string }
 // Paths of an owner, whether they exist or not.
 func (f Folder) Paths(owner string) Paths {
 	dir := filepath.Join(f.root, owner)
-	return Paths{filepath.Join(dir, "hostname"), filepath.Join(dir, "hosts"), filepath.Join(dir, "resolv.conf")}
+	return Paths{filepath.Join(dir, hostnameFile), filepath.Join(dir, hostsFile), filepath.Join(dir, resolvConfFile)}
 }
 
-// Write writes all three files, in place where they exist.
+// Write creates an owner's directory with all three files, in place where they exist: a running container may have them mounted.
 func (f Folder) Write(owner string, c registration.Contents) error {
-	return f.each(owner, c, writeInPlace)
-}
-
-// Restore writes those of the files that are missing, and leaves the others as they are: a container may have edited them.
-func (f Folder) Restore(owner string, c registration.Contents) error {
-	return f.each(owner, c, func(path string, data []byte) error {
-		if _, err := os.Lstat(path); err == nil {
-			return nil
-		}
-		return writeInPlace(path, data)
+	return f.each(owner, func(dir *Dir) error {
+		return errors.Join(dir.create(hostnameFile, c.Hostname), dir.create(hostsFile, c.Hosts), dir.create(resolvConfFile, c.ResolvConf))
 	})
 }
 
-func (f Folder) each(owner string, c registration.Contents, write func(path string, data []byte) error) error {
-	p := f.Paths(owner)
+// Restore writes those of the files that are missing. Existing files keep what a container wrote into them.
+func (f Folder) Restore(owner string, c registration.Contents) error {
+	return f.each(owner, func(dir *Dir) error {
+		return errors.Join(dir.restore(hostnameFile, c.Hostname), dir.restore(hostsFile, c.Hosts), dir.restore(resolvConfFile, c.ResolvConf))
+	})
+}
+
+func (f Folder) each(owner string, write func(*Dir) error) error {
 	err := os.MkdirAll(filepath.Join(f.root, owner), dirMode)
 	if err == nil {
-		err = errors.Join(write(p.Hostname, c.Hostname), write(p.Hosts, c.Hosts), write(p.ResolvConf, c.ResolvConf))
+		var dir *Dir
+		if dir, err = f.Open(owner); err == nil {
+			err = errors.Join(write(dir), dir.Close())
+		}
 	}
 	if err != nil {
-		return fault.New(fault.Unavailable, registration.Subject(owner), "its name files cannot be written", fault.WithCause(err),
-			fault.WithHint("look for a full or read-only file system at %s", f.root))
+		return fault.New(fault.Unavailable, registration.Subject(owner), "cannot write its name files", fault.WithCause(err),
+			fault.WithHint("check for a full or read-only file system at %s", f.root))
 	}
 	return nil
 }
 
-// writeInPlace keeps the file's inode, and does not reach it through a symbolic link.
-func writeInPlace(path string, data []byte) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, fileMode)
-	if err != nil {
-		return err
-	}
-	return errors.Join(fill(file, data), file.Close())
+// staleMark follows the owner in the name of the file that marks its name files as older than the store.
+const staleMark = ".stale"
+
+// MarkStale notes that an owner's files are to be written again, also by the next process.
+func (f Folder) MarkStale(owner string) error {
+	return os.WriteFile(filepath.Join(f.root, owner+staleMark), nil, 0o600)
 }
 
-// fill cuts the file only after the writing, so that it is never seen empty, and only if there is something to cut.
-func fill(file *os.File, data []byte) error {
-	before, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	if before.Size() > int64(len(data)) {
-		if err := file.Truncate(int64(len(data))); err != nil {
-			return err
-		}
-	}
-	if before.Mode() == fileMode {
+// Stale reports whether an owner's files are older than the store.
+func (f Folder) Stale(owner string) bool {
+	_, err := os.Lstat(filepath.Join(f.root, owner+staleMark))
+	return err == nil
+}
+
+// MarkFresh removes the mark. It does nothing if there is none.
+func (f Folder) MarkFresh(owner string) error {
+	err := os.Remove(filepath.Join(f.root, owner+staleMark))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return file.Chmod(fileMode) // whatever the umask is, and whatever the container made of it
+	return err
 }
 
-// maxEdit is how long a file may be for us to edit it. A container can make its own as long as it likes.
-const maxEdit = 1 << 20
-
-// Edit changes one of an owner's files in place: it is written as change makes it of what is there.
-func (f Folder) Edit(owner, path string, change func([]byte) []byte) error {
-	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
-	if err == nil {
-		err = errors.Join(edit(file, change), file.Close())
-	}
-	return fault.Wrap(err, fault.Unavailable, registration.Subject(owner), "its file "+filepath.Base(path)+" cannot be changed")
-}
-
-func edit(file *os.File, change func([]byte) []byte) error {
-	before, err := io.ReadAll(io.LimitReader(file, maxEdit+1))
-	if err != nil {
-		return err
-	}
-	if len(before) > maxEdit {
-		return fmt.Errorf("it has more than %d bytes", maxEdit)
-	}
-	after := change(before)
-	if bytes.Equal(before, after) {
-		return nil
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return fill(file, after)
-}
-
-// Remove removes an owner's folder. No error if there is none.
+// Remove removes an owner's files and directory. It does nothing if there is no such directory. One that is a mount point stays
+// for the supervisor, whose mount it is, and with it what cannot be removed there.
 func (f Folder) Remove(owner string) error {
-	return fault.Wrap(os.RemoveAll(filepath.Join(f.root, owner)), fault.Unavailable, registration.Subject(owner), "its name files cannot be removed")
+	path := filepath.Join(f.root, owner)
+	dir, err := f.Open(owner)
+	if err == nil {
+		err = errors.Join(dir.clear(), dir.Close())
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		err = os.RemoveAll(path)
+	}
+	if errors.Is(err, unix.EBUSY) || f.mounted(path) || errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return fault.Wrap(errors.Join(err, f.MarkFresh(owner)), fault.Unavailable, registration.Subject(owner), "cannot remove its name files")
+}
+
+// mounted reports whether a directory below the root is a mount point.
+func (f Folder) mounted(path string) bool {
+	var root, dir unix.Stat_t
+	return unix.Stat(f.root, &root) == nil && unix.Lstat(path, &dir) == nil && root.Dev != dir.Dev
 }
 
 // Owners gives the UIDs that have a folder, sorted. It makes the root if it is not there. What is not named by a UID is not ours.

@@ -83,8 +83,9 @@ func TestALinkIsNotFollowed(t *testing.T) {
 	if err := os.Symlink(victim, path); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Write(owner, contents("y")); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
+	write(t, f, "y")
+	if got := read(t, path); got != "y" {
+		t.Errorf("hosts: got %q", got)
 	}
 	if got := read(t, victim); got != "precious" {
 		t.Errorf("the link's target now holds %q", got)
@@ -159,34 +160,5 @@ func TestOfTheHostsFilesThoseAreReadThatAreNeeded(t *testing.T) {
 	}
 	if _, err := files.Host(root, registration.Generated); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("an unreadable resolv.conf: %v, want an Unavailable fault", err)
-	}
-}
-
-func TestAnEditKeepsTheFileAndLeavesOneThatIsTooLong(t *testing.T) {
-	f := files.In(t.TempDir())
-	write(t, f, "one\n")
-	path := f.Paths(owner).Hosts
-	before, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"one\ntwo\n", "two\n", ""} {
-		if err := f.Edit(owner, path, func([]byte) []byte { return []byte(want) }); err != nil {
-			t.Fatal(err)
-		}
-		after, err := os.Stat(path)
-		if data, rerr := os.ReadFile(path); err != nil || rerr != nil || string(data) != want || !os.SameFile(before, after) {
-			t.Errorf("%q, %v, %v; want %q in the same file", data, err, rerr, want)
-		}
-	}
-	if err := os.Truncate(path, 1<<30); err != nil {
-		t.Fatal(err)
-	}
-	err = f.Edit(owner, path, func([]byte) []byte { t.Error("it was read"); return nil })
-	if info, serr := os.Stat(path); !fault.Is(err, fault.Unavailable) || serr != nil || info.Size() != 1<<30 {
-		t.Errorf("err = %v, want an Unavailable fault; %v, %v", err, info, serr)
-	}
-	if err := f.Edit(owner, path+"-gone", func(b []byte) []byte { return b }); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
 	}
 }

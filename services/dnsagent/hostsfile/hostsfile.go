@@ -45,36 +45,6 @@ func Render(records []Record, ipv6 bool) []byte {
 
 func (r Record) line() string { return r.Addr.String() + "\t" + strings.Join(r.Names, " ") + "\n" }
 
-// Edit takes records out of a file, and puts others at its end. Only lines that are exactly as Render writes them are taken out, one
-// a record: whatever else somebody has written there stays. Records that are in both lists stay where they are.
-func Edit(data []byte, remove, add []Record) []byte {
-	gone := map[string]int{}
-	for _, r := range remove {
-		gone[r.line()]++
-	}
-	var end []string
-	for _, r := range add {
-		if gone[r.line()] > 0 {
-			gone[r.line()]--
-			continue
-		}
-		end = append(end, r.line())
-	}
-	var b bytes.Buffer
-	for line := range bytes.Lines(data) {
-		if gone[string(line)] > 0 {
-			gone[string(line)]--
-			continue
-		}
-		b.Write(line)
-	}
-	if n := b.Len(); n > 0 && len(end) > 0 && b.Bytes()[n-1] != '\n' {
-		b.WriteByte('\n')
-	}
-	b.WriteString(strings.Join(end, ""))
-	return b.Bytes()
-}
-
 // NamesOf gives the names of a host's own line: the fully qualified one, and the bare one if that is another. The host name may
 // hold the domain already, in whole or in part.
 func NamesOf(hostname, domainname string) []string {

@@ -10,8 +10,7 @@ import (
 //	registrations: owner -> Registration
 type Registration struct {
 	registration.Registration
-	StartName  string // the name the container was started with, which a host's change of name must not change
-	ResolvConf string // a digest of its resolv.conf as it was written, which tells whether the container has changed it
+	StartName string // the name the container was started with, which a host's change of name must not change
 }
 
 func newRegistrations() *state.Table[Registration] {
