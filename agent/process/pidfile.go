@@ -38,9 +38,22 @@ func WritePidfile(path string) (*Pidfile, error) {
 	return &Pidfile{filepath.Clean(path)}, nil
 }
 
+// lives reports whether a process runs. A zombie has ended; only its parent has not asked for its exit status yet.
 func lives(pid int) bool {
-	err := unix.Kill(pid, 0)
-	return err == nil || errors.Is(err, unix.EPERM)
+	if err := unix.Kill(pid, 0); err != nil && !errors.Is(err, unix.EPERM) {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH)
+	}
+	return !ended(string(stat))
+}
+
+// ended reads the state, field 3 of /proc/PID/stat; see proc_pid_stat(5). The process's name before it may hold anything.
+func ended(stat string) bool {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	return len(fields) > 0 && (fields[0] == "Z" || fields[0] == "X")
 }
 
 // Remove removes it.

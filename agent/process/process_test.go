@@ -78,6 +78,17 @@ func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
 	}
 }
 
+// awaitZombie waits until a process has ended that nobody has waited for.
+func awaitZombie(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+			return
+		}
+	}
+	t.Fatalf("process %d is no zombie", pid)
+}
+
 func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pid")
 	child := exec.CommandContext(t.Context(), "sleep", "60")
@@ -92,11 +103,12 @@ func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
 		t.Errorf("%v; want %s", err, want)
 	}
 	_ = child.Process.Kill()
-	_ = child.Wait()
+	awaitZombie(t, child.Process.Pid)
 	p, err := process.WritePidfile(path)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("beside a zombie: %v", err)
 	}
+	_ = child.Wait()
 	if text, _ := os.ReadFile(path); string(text) != fmt.Sprintf("%d\n", os.Getpid()) {
 		t.Errorf("it holds %q", text)
 	}
