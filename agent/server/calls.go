@@ -156,8 +156,19 @@ func levelOf(method string, code codes.Code) slog.Level {
 		return slog.LevelError
 	case code == codes.PermissionDenied || code == codes.Unavailable:
 		return slog.LevelWarn
-	case isTool(method):
+	case isTool(method) || reads(method):
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
+}
+
+// reads reports whether a call changes nothing, as its name says.
+func reads(method string) bool {
+	name := method[strings.LastIndexByte(method, '/')+1:]
+	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "Await", "Explain", "Diagnose", "Review"} {
+		if rest, ok := strings.CutPrefix(name, verb); ok && (rest == "" || rest[0] >= 'A' && rest[0] <= 'Z') {
+			return true
+		}
+	}
+	return false
 }

@@ -140,8 +140,8 @@ func TestACallIsOneLineThatSaysWhoAskedWhat(t *testing.T) {
 	}
 	who := fmt.Sprintf("uid=%d gid=%d pid=%d", os.Getuid(), os.Getgid(), os.Getpid())
 	for i, want := range []map[string]any{
-		{"level": "INFO", "server": "test", "peer": who, "code": "OK", "subject": nil},
-		{"level": "INFO", "server": "test", "peer": who, "code": "NotFound", "subject": "owner 1234", "error": "owner 1234: is not there"},
+		{"level": "DEBUG", "server": "test", "peer": who, "code": "OK", "subject": nil},
+		{"level": "DEBUG", "server": "test", "peer": who, "code": "NotFound", "subject": "owner 1234", "error": "owner 1234: is not there"},
 	} {
 		for key, value := range want {
 			if calls[i][key] != value {
