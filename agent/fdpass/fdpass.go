@@ -65,6 +65,27 @@ func Ask(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	return files, nil
 }
 
+// retryEvery is how often AskAgain asks.
+const retryEvery = 50 * time.Millisecond
+
+// AskAgain is Ask that survives a restart of the giver: while nobody answers it asks again, until ctx ends, at most for 10 seconds. The
+// giver must answer a repeated request as it did the first one.
+func AskAgain(ctx context.Context, path string, r Request) ([]*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeLimit)
+	defer cancel()
+	for {
+		files, err := Ask(ctx, path, r)
+		if err == nil || !fault.Is(err, fault.Unavailable) {
+			return files, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
 func receive(conn *net.UnixConn) ([]*os.File, answer, error) {
 	var a answer
 	data, control := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(maxFiles*4))

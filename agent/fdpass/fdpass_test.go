@@ -96,6 +96,44 @@ func TestAskingNobodyIsUnavailable(t *testing.T) {
 	}
 }
 
+// A giver that restarts is away for a moment, and may end with a request unanswered.
+func TestAskingAgainOutlivesARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fd.sock")
+	dying, err := fdpass.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() {
+		files, err := fdpass.AskAgain(t.Context(), path, fdpass.Request{What: "pipe", Owner: "me"})
+		if err == nil && len(files) == 1 {
+			err = files[0].Close()
+		}
+		asked <- err
+	}()
+	conn, err := dying.AcceptUnix() // it ends with the request in its hands
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = conn.Close(), dying.Close()
+	next, err := fdpass.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() {
+		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int, error) { return []int{note(t, r.What)}, nil })
+	}()
+	if err := <-asked; err != nil {
+		t.Errorf("AskAgain: %v", err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAGiverThatHangsHoldsNobodyLongerThanTheyWant(t *testing.T) {
 	release := make(chan struct{})
 	path := serve(t, func(context.Context, fdpass.Request) ([]int, error) { <-release; return nil, nil })

@@ -229,7 +229,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 }
 
 func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
-	on, err := s.open(ctx, owner)
+	on, err := s.openBy(ctx, fdpass.Ask, owner) // resume repeats it
 	if err != nil {
 		return err
 	}

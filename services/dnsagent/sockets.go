@@ -26,9 +26,13 @@ func (s *sockets) close() {
 	}
 }
 
-// open asks netagent for a container's sockets.
+// open requests a container's sockets from netagent, which may be restarting.
 func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
-	files, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
+	return s.openBy(ctx, fdpass.AskAgain, owner)
+}
+
+func (s *resolvers) openBy(ctx context.Context, ask func(context.Context, string, fdpass.Request) ([]*os.File, error), owner string) (*sockets, error) {
+	files, err := ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
 	if err != nil {
 		return nil, err
 	}
