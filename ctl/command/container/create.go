@@ -34,7 +34,7 @@ func (o *options) create(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	}
 	progress := c.Progress(o.quiet)
 	defer progress.Finish()
-	req := &containerv1.CreateContainerRequest{Config: cfg, Credentials: credentials(ctx, c, cl, cfg)}
+	req := &containerv1.CreateContainerRequest{Config: cfg, Credentials: credentials(ctx, c, cl, cfg), Steps: c.Debug}
 	created, err := cl.Create(ctx, req, progress.Show)
 	if err != nil {
 		return err

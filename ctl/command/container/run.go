@@ -75,7 +75,7 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
-	opts := &containerv1.RunOptions{Config: cfg, Size: o.size(c), Credentials: credentials(ctx, c, cl, cfg)}
+	opts := &containerv1.RunOptions{Config: cfg, Size: o.size(c), Credentials: credentials(ctx, c, cl, cfg), Steps: c.Debug}
 	progress := c.Progress(o.quiet)
 	defer progress.Finish()
 	if o.detach {

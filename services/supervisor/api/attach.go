@@ -23,7 +23,7 @@ func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[container
 	if opts == nil {
 		return fault.Invalidf("run", "message", "the first message must hold the options")
 	}
-	progress := newProgress(func(p *containerv1.Progress) error {
+	progress := newProgress(opts.GetSteps(), func(p *containerv1.Progress) error {
 		return stream.Send(&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Progress{Progress: p}})
 	})
 	defer progress.stop()

@@ -63,7 +63,7 @@ func (s *ContainerServer) Register(r grpc.ServiceRegistrar) {
 
 // CreateContainer implements the RPC of that name.
 func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerRequest, stream grpc.ServerStreamingServer[containerv1.CreateContainerResponse]) error {
-	progress := newProgress(func(p *containerv1.Progress) error {
+	progress := newProgress(req.GetSteps(), func(p *containerv1.Progress) error {
 		return stream.Send(&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Progress{Progress: p}})
 	})
 	defer progress.stop()

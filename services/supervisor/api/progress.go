@@ -11,7 +11,7 @@ import (
 // quietFor is how long a launch says nothing: most are over by then, and every message costs them time.
 const quietFor = 150 * time.Millisecond
 
-// progress sends what a launch or a pull reports, one message at a time, and nothing at all if it is over soon.
+// progress sends what a launch or a pull reports, one message at a time.
 type progress struct {
 	mu    sync.Mutex
 	send  func(*containerv1.Progress) error
@@ -22,8 +22,9 @@ type progress struct {
 	ended bool
 }
 
-func newProgress(send func(*containerv1.Progress) error) *progress {
-	p := &progress{send: send, held: map[string]*containerv1.Progress{}}
+// newProgress sends each report at once if the client wants to see the steps; otherwise none of a call that is over soon.
+func newProgress(steps bool, send func(*containerv1.Progress) error) *progress {
+	p := &progress{send: send, held: map[string]*containerv1.Progress{}, loud: steps}
 	p.timer = time.AfterFunc(quietFor, p.speakUp)
 	return p
 }
@@ -48,7 +49,7 @@ func (p *progress) report(in image.Progress) {
 func (p *progress) speakUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ended {
+	if p.ended || p.loud {
 		return
 	}
 	p.loud = true

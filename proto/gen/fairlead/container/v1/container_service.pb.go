@@ -222,7 +222,9 @@ type RunOptions struct {
 	// The terminal's size; only with config.tty.
 	Size *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
 	// For pulling the image; absent means none.
-	Credentials   *Credentials `protobuf:"bytes,4,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	Credentials *Credentials `protobuf:"bytes,4,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// True to report each step of the launch when it begins. Otherwise a quick launch reports nothing.
+	Steps         bool `protobuf:"varint,5,opt,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +285,13 @@ func (x *RunOptions) GetCredentials() *Credentials {
 		return x.Credentials
 	}
 	return nil
+}
+
+func (x *RunOptions) GetSteps() bool {
+	if x != nil {
+		return x.Steps
+	}
+	return false
 }
 
 // RunContainerResponse is one event of a run.
@@ -412,7 +421,9 @@ type CreateContainerRequest struct {
 	// The container.
 	Config *ContainerConfig `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
 	// For pulling the image; absent means none.
-	Credentials   *Credentials `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	Credentials *Credentials `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// True to report each step when it begins. Otherwise a quick creation reports nothing.
+	Steps         bool `protobuf:"varint,3,opt,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -459,6 +470,13 @@ func (x *CreateContainerRequest) GetCredentials() *Credentials {
 		return x.Credentials
 	}
 	return nil
+}
+
+func (x *CreateContainerRequest) GetSteps() bool {
+	if x != nil {
+		return x.Steps
+	}
+	return false
 }
 
 // CreateContainerResponse is progress or the result.
@@ -2576,22 +2594,24 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x13RunContainerRequest\x125\n" +
 	"\x03run\x18\x01 \x01(\v2!.fairlead.container.v1.RunOptionsH\x00R\x03run\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
-	"\amessage\"\xe3\x01\n" +
+	"\amessage\"\xf9\x01\n" +
 	"\n" +
 	"RunOptions\x12>\n" +
 	"\x06config\x18\x01 \x01(\v2&.fairlead.container.v1.ContainerConfigR\x06config\x12\x16\n" +
 	"\x06attach\x18\x02 \x01(\bR\x06attach\x127\n" +
 	"\x04size\x18\x03 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\x12D\n" +
-	"\vcredentials\x18\x04 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x8c\x02\n" +
+	"\vcredentials\x18\x04 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\x12\x14\n" +
+	"\x05steps\x18\x05 \x01(\bR\x05steps\"\x8c\x02\n" +
 	"\x14RunContainerResponse\x12=\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1f.fairlead.container.v1.ProgressH\x00R\bprogress\x12:\n" +
 	"\astarted\x18\x02 \x01(\v2\x1e.fairlead.container.v1.StartedH\x00R\astarted\x127\n" +
 	"\x06output\x18\x03 \x01(\v2\x1d.fairlead.container.v1.OutputH\x00R\x06output\x127\n" +
 	"\x06exited\x18\x04 \x01(\v2\x1d.fairlead.container.v1.ExitedH\x00R\x06exitedB\a\n" +
-	"\x05event\"\x9e\x01\n" +
+	"\x05event\"\xb4\x01\n" +
 	"\x16CreateContainerRequest\x12>\n" +
 	"\x06config\x18\x01 \x01(\v2&.fairlead.container.v1.ContainerConfigR\x06config\x12D\n" +
-	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x9d\x01\n" +
+	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\x12\x14\n" +
+	"\x05steps\x18\x03 \x01(\bR\x05steps\"\x9d\x01\n" +
 	"\x17CreateContainerResponse\x12=\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1f.fairlead.container.v1.ProgressH\x00R\bprogress\x12:\n" +
 	"\acreated\x18\x02 \x01(\v2\x1e.fairlead.container.v1.CreatedH\x00R\acreatedB\a\n" +

@@ -61,7 +61,7 @@ type ContainerServiceClient interface {
 	// AttachContainer connects to the output, and the input, of a running container's process. The first request says to
 	// which one. With `start` set, it is attached first and started then, so that no output is missed.
 	AttachContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachContainerRequest, AttachContainerResponse], error)
-	// ExecContainer runs one more process in a running container. It ends when the client goes away.
+	// ExecContainer runs one more process in a running container. The process keeps running when the client detaches or goes away.
 	ExecContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecContainerRequest, ExecContainerResponse], error)
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
 	// Stopping one that does not run is no error.
@@ -356,7 +356,7 @@ type ContainerServiceServer interface {
 	// AttachContainer connects to the output, and the input, of a running container's process. The first request says to
 	// which one. With `start` set, it is attached first and started then, so that no output is missed.
 	AttachContainer(grpc.BidiStreamingServer[AttachContainerRequest, AttachContainerResponse]) error
-	// ExecContainer runs one more process in a running container. It ends when the client goes away.
+	// ExecContainer runs one more process in a running container. The process keeps running when the client detaches or goes away.
 	ExecContainer(grpc.BidiStreamingServer[ExecContainerRequest, ExecContainerResponse]) error
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
 	// Stopping one that does not run is no error.
