@@ -20,6 +20,7 @@ func (s *ExecSession) seeEnd() {
 		if code, ok := p.exitCode(reapTime); ok {
 			s.code, s.unseen = code, false
 		}
+		p.close()
 	}
 	close(s.exited)
 }

@@ -206,14 +206,14 @@ func (e *execution) afterEnd() error {
 // letGo gives a session of nothing but the end of a process that runs on by itself.
 func (e *execution) letGo() *ExecSession {
 	s := newSession()
-	s.process, s.detached, e.session.process = e.session.process, true, nil
+	s.process, e.session.process = e.session.process, nil
 	close(s.frames)
 	go s.seeEnd()
 	e.close()
 	return s
 }
 
-// close lets go of what an exec has, and ends the process if it is the exec's still.
+// close lets go of what an exec has. No session reads its output.
 func (e *execution) close() {
 	if e.console != nil {
 		e.console.close()
@@ -222,6 +222,6 @@ func (e *execution) close() {
 		_ = f.Close()
 	}
 	if e.session != nil {
-		_ = e.session.Close()
+		e.session.release()
 	}
 }

@@ -131,7 +131,7 @@ func TestAnExecThatCannotBeRunIsToldInDockersWords(t *testing.T) {
 	}
 }
 
-func TestAnExecIsSignalledAndEndsWithItsSession(t *testing.T) {
+func TestAnExecIsSignalled(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sleep", "1000"}})
@@ -139,11 +139,43 @@ func TestAnExecIsSignalledAndEndsWithItsSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.wantCode(s, 128+15)
-	s = c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sleep", "1000"}})
+}
+
+// A client that detaches or dies takes nothing from the process: not its terminal, and nobody to read its output.
+func TestAnExecOutlivesItsSession(t *testing.T) {
+	h := newHost(t)
+	for _, name := range runtimes(t, h) {
+		c := h.sleeper(name)
+		for _, tty := range []bool{false, true} {
+			s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{TTY: tty, Args: []string{"sh", "-c",
+				"until [ -e /tmp/go ]; do sleep 0.05; done; seq 100000; seq 10000 >&2; touch /tmp/wrote; exit 7"}})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Read(); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("Read after Close: %v", err)
+			}
+			if err := os.WriteFile(filepath.Join(h.rootfs, "tmp/go"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			c.wantCode(s, 7)
+			for _, mark := range []string{"tmp/wrote", "tmp/go"} {
+				if err := os.Remove(filepath.Join(h.rootfs, mark)); err != nil {
+					t.Errorf("%s with terminal %v: %v", name, tty, err)
+				}
+			}
+		}
+	}
+}
+
+func TestAnExecsInputEndsWithItsSession(t *testing.T) {
+	h := newHost(t)
+	c := h.sleeper("")
+	s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{Args: []string{"cat"}})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c.wantCode(s, 137)
+	c.wantCode(s, 0)
 }
 
 func TestADetachedExecRunsOnAndItsEndIsSeen(t *testing.T) {

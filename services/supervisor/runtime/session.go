@@ -21,7 +21,6 @@ type ExecSession struct {
 	input    *os.File // nil if it is not open
 	terminal *os.File
 	process  *process // nil if it ended at once
-	detached bool     // it is not ended with the session
 
 	frames chan Frame
 	closed chan struct{}
@@ -63,7 +62,8 @@ func (s *ExecSession) reap(cmd *exec.Cmd) {
 // linger is how long output is waited for after the process's end, if others that it started hold the pipe or the terminal open.
 const linger = 100 * time.Millisecond
 
-// begin starts to read the output.
+// begin starts to read the output. The session's files are closed when the process has ended and all output was read, by the client or,
+// after Close, by nobody.
 func (s *ExecSession) begin() {
 	var wg sync.WaitGroup
 	for _, o := range s.outputs {
@@ -76,12 +76,27 @@ func (s *ExecSession) begin() {
 		}
 		wg.Wait()
 		close(s.frames)
+		s.release()
 	}()
+}
+
+// release closes all files.
+func (s *ExecSession) release() {
+	if s.process != nil {
+		s.process.close()
+	}
+	if s.input != nil {
+		_ = s.input.Close()
+	}
+	for _, o := range s.outputs {
+		_ = o.f.Close()
+	}
 }
 
 const frameSize = 32 << 10
 
-// pump reads one output until its end, or until nothing is left of it after the process's end.
+// pump reads one output until its end, or until nothing is left of it after the process's end. After Close it discards what it reads: a
+// process that writes must not wait, or get SIGPIPE or SIGHUP, because its client has left.
 func (s *ExecSession) pump(o output) {
 	for {
 		buf := make([]byte, frameSize)
@@ -95,7 +110,6 @@ func (s *ExecSession) pump(o output) {
 		select {
 		case s.frames <- Frame{o.stream, buf[:n]}:
 		case <-s.closed:
-			return
 		}
 	}
 }
@@ -110,13 +124,17 @@ func readNow(f *os.File, buf []byte) int {
 	return n
 }
 
-// Read waits for output. io.EOF tells that all of it was read.
+// Read waits for output. io.EOF means that all of it was read, os.ErrClosed that the session was closed.
 func (s *ExecSession) Read() (Frame, error) {
-	f, ok := <-s.frames
-	if !ok {
-		return Frame{}, io.EOF
+	select {
+	case f, ok := <-s.frames:
+		if !ok {
+			return Frame{}, io.EOF
+		}
+		return f, nil
+	case <-s.closed:
+		return Frame{}, os.ErrClosed
 	}
-	return f, nil
 }
 
 // Write sends input. It waits while the process does not read.
@@ -176,21 +194,16 @@ func (s *ExecSession) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// Close ends the process if it still runs and is not detached, and lets go of it.
+// Close leaves the session. The process keeps running: what it writes is discarded, and its input ends unless it is a terminal.
 func (s *ExecSession) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
-		if s.process != nil {
-			if !s.detached {
-				_ = s.process.signal(syscall.SIGKILL)
-			}
-			s.process.close()
-		}
-		if s.input != nil {
+		switch {
+		case s.input == nil:
+		case s.input == s.terminal:
+			_ = s.input.SetWriteDeadline(time.Unix(1, 0)) // ends a Write that waits
+		default:
 			_ = s.input.Close()
-		}
-		for _, o := range s.outputs {
-			_ = o.f.Close()
 		}
 	})
 	return nil
