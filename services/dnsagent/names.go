@@ -126,11 +126,13 @@ func same(known, r registration.Registration) bool {
 	return reflect.DeepEqual(known, r)
 }
 
-// know makes a container that has a resolver known to those on its networks.
+// know makes a container that has a resolver known to those on its networks. Of others, the resolvers know the addresses only.
 func (n *names) know(r *store.Registration) {
 	if r.Source == registration.Resolver {
 		n.resolvers.know(&r.Registration, r.Upstream(n.configured))
+		return
 	}
+	n.resolvers.note(&r.Registration)
 }
 
 func (n *names) create(r *store.Registration, c registration.Contents) error {

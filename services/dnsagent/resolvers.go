@@ -97,6 +97,9 @@ func (s *resolvers) know(r *registration.Registration, up registration.Upstream)
 	s.zone.Put(r.Known())
 }
 
+// note registers the addresses of a container that has no resolver.
+func (s *resolvers) note(r *registration.Registration) { s.zone.Put(r.Known()) }
+
 // redirect has a container's questions passed on to others from now on, if it is served.
 func (s *resolvers) redirect(owner string, up registration.Upstream) {
 	s.mu.Lock()

@@ -114,7 +114,12 @@ func (d *Dir) clearFlags(name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, 0), unix.Close(fd))
+	const immutable, appendOnly = 0x10, 0x20 // FS_IMMUTABLE_FL, FS_APPEND_FL
+	flags, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags&^(immutable|appendOnly)))
+	}
+	return errors.Join(err, unix.Close(fd))
 }
 
 // fill truncates the file only after the writing, so that it is never seen empty, and only if it is longer.

@@ -36,42 +36,27 @@ func publish(t *testing.T, f files.Folder, hosts string) error {
 	}
 }
 
-// attacks are what a container's root can do to a file that is mounted into it. Each returns its undo.
-func attacks(t *testing.T) map[string]func(path string) func() {
-	setFlags := func(path string, flags int) {
+// attacks are what a container's root can do to a file that is mounted into it.
+func attacks(t *testing.T) map[string]func(path string) {
+	setFlag := func(path string, flag uint32) {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		before, err := unix.IoctlGetUint32(fd, unix.FS_IOC_GETFLAGS)
 		if err == nil {
-			err = errors.Join(unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, flags), unix.Close(fd))
+			err = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(before|flag))
 		}
 		if err != nil {
 			t.Skipf("file flags: %v", err)
 		}
 	}
-	replace := func(path string, create func() error) func() {
-		if err := errors.Join(os.Remove(path), create()); err != nil {
-			t.Fatal(err)
-		}
-		return func() {}
-	}
-	return map[string]func(path string) func(){
-		"mode 0": func(path string) func() {
-			must(t, os.Chmod(path, 0))
-			return func() {}
-		},
-		"2 MiB appended": func(path string) func() {
-			must(t, os.Truncate(path, 2<<20))
-			return func() {}
-		},
-		"immutable": func(path string) func() {
-			setFlags(path, 0x10)
-			return func() { setFlags(path, 0) }
-		},
-		"append only": func(path string) func() {
-			setFlags(path, 0x20)
-			return func() { setFlags(path, 0) }
-		},
-		"FIFO":    func(path string) func() { return replace(path, func() error { return unix.Mkfifo(path, 0o644) }) },
-		"symlink": func(path string) func() { return replace(path, func() error { return os.Symlink("/dev/full", path) }) },
+	return map[string]func(path string){
+		"mode 0":         func(path string) { must(t, os.Chmod(path, 0)) },
+		"2 MiB appended": func(path string) { must(t, os.Truncate(path, 2<<20)) },
+		"immutable":      func(path string) { setFlag(path, 0x10) },
+		"append only":    func(path string) { setFlag(path, 0x20) },
+		"FIFO":           func(path string) { must(t, errors.Join(os.Remove(path), unix.Mkfifo(path, 0o644))) },
+		"symlink":        func(path string) { must(t, errors.Join(os.Remove(path), os.Symlink("/dev/full", path))) },
 	}
 }
 
@@ -88,7 +73,7 @@ func TestPublishResistsContainers(t *testing.T) {
 			f := files.In(filepath.Join(t.TempDir(), "dns"))
 			write(t, f, "before\n")
 			path := f.Paths(owner).Hosts
-			defer attacks(t)[name](path)()
+			attacks(t)[name](path)
 			if err := publish(t, f, "after\n"); err != nil {
 				t.Fatal(err)
 			}

@@ -10,7 +10,7 @@ import (
 
 // Known is what others on its networks may know of the container.
 func (r *Registration) Known() zone.Container {
-	c := zone.Container{Owner: r.Owner}
+	c := zone.Container{Owner: r.Owner, Addresses: r.Addresses}
 	for _, n := range r.Networks {
 		c.Members = append(c.Members, zone.Member{Network: n.ID, NetworkName: n.Name, Addresses: n.Addresses, Names: n.Names})
 	}

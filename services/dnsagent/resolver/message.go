@@ -72,7 +72,7 @@ func bare(message []byte, code int) []byte {
 }
 
 // local answers for names of ours, nil for others. Of a name that is known everything is known: what there is no record of does not
-// exist anywhere.
+// exist anywhere. A name without dots, or an address, of a network that is not the asker's does not exist for it.
 func (r *Resolver) local(q *query) []byte {
 	question := q.msg.Question[0]
 	if question.Qclass != dns.ClassINET {
@@ -91,7 +91,10 @@ func (r *Resolver) local(q *query) []byte {
 		want = netip.Addr.IsValid
 	}
 	found, known := r.cfg.Names.Lookup(r.cfg.Owner, question.Name, want)
-	if !known {
+	switch {
+	case !known && r.cfg.Names.Registered(question.Name):
+		return q.answer(dns.RcodeNameError) // on a network that is not the asker's. Servers outside are not told of it
+	case !known:
 		return nil
 	}
 	var records []dns.RR
@@ -116,7 +119,10 @@ func (r *Resolver) reverse(q *query, question dns.Question) []byte {
 		return nil
 	}
 	name, ok := r.cfg.Names.Reverse(r.cfg.Owner, address)
-	if !ok {
+	switch {
+	case !ok && r.cfg.Names.Assigned(address):
+		return q.answer(dns.RcodeNameError)
+	case !ok:
 		return nil
 	}
 	return q.answer(dns.RcodeSuccess, &dns.PTR{Ptr: dns.Fqdn(name),

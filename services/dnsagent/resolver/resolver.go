@@ -32,6 +32,8 @@ const (
 type Names interface {
 	Lookup(asker, name string, want func(netip.Addr) bool) ([]netip.Addr, bool)
 	Reverse(asker string, address netip.Addr) (string, bool)
+	Registered(name string) bool      // of a name without dots: on any network
+	Assigned(address netip.Addr) bool // to a container on any network
 }
 
 // Config is what a resolver must be told.

@@ -27,6 +27,8 @@ type Container struct {
 	Owner   string              // its UID
 	Members []Member            // in the order in which names are looked for
 	Aliases map[string][]string // names for others that this container alone has, and what they stand for: the first that is found
+
+	Addresses []netip.Addr // all of its addresses, on networks without names too
 }
 
 // Zone answers. The zero value knows nobody.
@@ -40,6 +42,8 @@ type snapshot struct {
 	containers table[string, *Container]
 	names      table[nameKey, []known]
 	addresses  table[addressKey, []pointer]
+	labels     table[string, int]     // in how many places a name without dots is registered, on any network
+	assigned   table[netip.Addr, int] // how many containers have an address, on any network
 }
 
 type nameKey struct{ network, name string }
@@ -79,14 +83,14 @@ func (z *Zone) replace(owner string, c *Container) {
 	if c == nil && !there {
 		return
 	}
-	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit()}
+	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit(), next.labels.edit(), next.assigned.edit()}
 	if there {
 		e.withdraw(before)
 	}
 	if c != nil {
 		e.announce(c)
 	}
-	z.now.Store(&snapshot{e.containers.done(), e.names.done(), e.addresses.done()})
+	z.now.Store(&snapshot{e.containers.done(), e.names.done(), e.addresses.done(), e.labels.done(), e.assigned.done()})
 }
 
 // edits are the tables of a snapshot in the making.
@@ -94,10 +98,13 @@ type edits struct {
 	containers *edit[string, *Container]
 	names      *edit[nameKey, []known]
 	addresses  *edit[addressKey, []pointer]
+	labels     *edit[string, int]
+	assigned   *edit[netip.Addr, int]
 }
 
 func (e edits) announce(c *Container) {
 	e.containers.put(c.Owner, c)
+	e.count(c, 1)
 	for _, m := range c.Members {
 		for _, n := range m.Names {
 			add(e.names, nameKey{m.Network, n}, known{c.Owner, m.Addresses})
@@ -113,6 +120,7 @@ func (e edits) announce(c *Container) {
 
 func (e edits) withdraw(c *Container) {
 	e.containers.delete(c.Owner)
+	e.count(c, -1)
 	for _, m := range c.Members {
 		for _, n := range m.Names {
 			drop(e.names, nameKey{m.Network, n}, func(k known) bool { return k.owner == c.Owner })
@@ -121,6 +129,29 @@ func (e edits) withdraw(c *Container) {
 			drop(e.addresses, addressKey{m.Network, a}, func(p pointer) bool { return p.owner == c.Owner })
 		}
 	}
+}
+
+// count adds to how often the container's names and addresses are registered.
+func (e edits) count(c *Container, by int) {
+	for _, a := range c.Addresses {
+		tally(e.assigned, a, by)
+	}
+	for _, m := range c.Members {
+		for _, n := range m.Names {
+			if !strings.Contains(n, ".") {
+				tally(e.labels, n, by)
+			}
+		}
+	}
+}
+
+func tally[K comparable](e *edit[K, int], key K, by int) {
+	before, _ := e.get(key)
+	if before+by == 0 {
+		e.delete(key)
+		return
+	}
+	e.put(key, before+by)
 }
 
 // add and drop make new slices, as the old ones belong to the old snapshot.
@@ -218,9 +249,22 @@ func (z *Zone) Reverse(asker string, address netip.Addr) (name string, ok bool) 
 	return "", false
 }
 
+// Registered reports whether a name without dots is registered on any network, also one that the asker may not know of.
+func (z *Zone) Registered(name string) bool {
+	_, ok := z.snapshot().labels.get(fold(name))
+	return ok
+}
+
+// Assigned reports whether a container on any network has an address.
+func (z *Zone) Assigned(address netip.Addr) bool {
+	_, ok := z.snapshot().assigned.get(address)
+	return ok
+}
+
 // folded gives a copy in which all that is compared is in lower case, and counts once.
 func folded(c Container) *Container {
 	out := Container{Owner: c.Owner, Aliases: map[string][]string{}}
+	all := c.Addresses
 	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) { // which may be the same but for their case
 		for _, name := range c.Aliases[alias] {
 			out.Aliases[fold(alias)] = append(out.Aliases[fold(alias)], fold(name))
@@ -230,7 +274,9 @@ func folded(c Container) *Container {
 		m.Addresses = distinct(m.Addresses, netip.Addr.Unmap)
 		m.Names = distinct(m.Names, fold)
 		out.Members = append(out.Members, m)
+		all = append(all[:len(all):len(all)], m.Addresses...)
 	}
+	out.Addresses = distinct(all, netip.Addr.Unmap)
 	return &out
 }
 

@@ -97,6 +97,38 @@ func TestAddressesAreTranslatedToTheFirstNameOnASharedNetwork(t *testing.T) {
 	}
 }
 
+func TestOtherNetworksNamesAreRegistered(t *testing.T) {
+	z := town()
+	z.Put(zone.Container{Owner: "plain", Addresses: addrs("172.17.0.2")})
+	registered := func() (found []string) {
+		for _, name := range []string{"db", "STORE.", "0123456789ab", "alias.with.dots", "web.front", "front", "mydb", "nobody", "", "."} {
+			if z.Registered(name) {
+				found = append(found, name)
+			}
+		}
+		for _, a := range addrs("10.2.0.3", "fd02::6", "172.17.0.2", "10.1.0.1", "127.0.0.1") {
+			if z.Assigned(a) {
+				found = append(found, a.String())
+			}
+		}
+		return found
+	}
+	if got, want := strings.Join(registered(), " "), "db STORE. 0123456789ab 10.2.0.3 fd02::6 172.17.0.2"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	z.Remove("db")
+	z.Remove("plain")
+	if got, want := strings.Join(registered(), " "), "STORE. 0123456789ab fd02::6"; got != want {
+		t.Errorf("after removals: got %s, want %s", got, want)
+	}
+	for _, owner := range []string{"web", "db2", "six", "both", "nowhere"} {
+		z.Remove(owner)
+	}
+	if got := registered(); len(got) > 0 {
+		t.Errorf("in an empty zone: got %s", got)
+	}
+}
+
 func TestSeveralAddressesComeInChangingOrder(t *testing.T) {
 	z := town()
 	first := map[netip.Addr]bool{}
