@@ -20,8 +20,10 @@ import (
 )
 
 const (
-	// maxForwards bounds the questions of all containers that are on their way to other servers. Each has a socket.
-	maxForwards = 4096
+	// maxForwards bounds the queries of all containers that are on their way to other servers, maxForwardsToOne those to one of
+	// them. Each has a socket.
+	maxForwards      = 4096
+	maxForwardsToOne = 2048
 	// maxKept bounds the answers of other servers that are kept for all containers. They have two kilobytes at most.
 	maxKept = 4096
 	// retry is how long to wait before netagent is asked again for sockets that it could not hand over.
@@ -40,13 +42,13 @@ const (
 
 // resolvers runs one resolver for each container that has one.
 type resolvers struct {
-	zone   *zone.Zone
-	keeper string // the socket at which netagent hands sockets over
-	host   *upstream.Host
-	turns  *resolver.Turns
-	kept   *answers.Cache
-	store  Store
-	log    *slog.Logger
+	zone    *zone.Zone
+	keeper  string // the socket at which netagent hands sockets over
+	host    *upstream.Host
+	budgets *resolver.Budgets
+	kept    *answers.Cache
+	store   Store
+	log     *slog.Logger
 
 	leaving sync.Mutex // held, before mu, while what runs and what is left with the manager change together
 
@@ -65,7 +67,7 @@ type rule struct {
 
 func newResolvers(keeper string, host *upstream.Host, store Store, log *slog.Logger) *resolvers {
 	return &resolvers{
-		zone: &zone.Zone{}, keeper: keeper, host: host, turns: resolver.NewTurns(maxForwards), kept: answers.New(0), store: store, log: log,
+		zone: &zone.Zone{}, keeper: keeper, host: host, budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), kept: answers.New(0), store: store, log: log,
 		running: map[string]running{}, rules: map[string]rule{},
 	}
 }
@@ -139,7 +141,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 		on.close()
 		return
 	}
-	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Turns: s.turns, Kept: s.kept, Log: s.log,
+	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Kept: s.kept, Log: s.log,
 		Routes: func() []resolver.Route { return s.routes(owner) }})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}

@@ -45,7 +45,7 @@ func startWith(t testing.TB, change func(*resolver.Config), routes ...resolver.R
 	b.put("six", "fd00::6")
 	b.put("two", "172.18.0.3", "fd00::3")
 	cfg := resolver.Config{
-		Owner: owner, Names: b.zone, Turns: resolver.NewTurns(4096), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
+		Owner: owner, Names: b.zone, Budgets: resolver.NewBudgets(4096, 2048), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
 		Routes: func() []resolver.Route { return *b.routes.Load() },
 	}
 	change(&cfg)

@@ -44,7 +44,13 @@ func from(routes []Route) string {
 func (r *Resolver) forward(q *query, routes []Route) []byte {
 	var last []byte
 	for _, route := range r.memory.order(routes, time.Now()) {
+		leave := r.cfg.Budgets.enter(route, r.cfg.Owner)
+		if leave == nil {
+			r.cfg.Log.Debug("too many queries wait for a name server", "server", route.Server, "owner", r.cfg.Owner)
+			continue
+		}
 		answer, err := ask(r.late, route, q)
+		leave()
 		if r.late.Err() != nil {
 			return nil
 		}

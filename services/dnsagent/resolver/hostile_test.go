@@ -126,7 +126,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(good)
 	z := &zone.Zone{}
 	z.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "n", Names: []string{"web"}}}})
-	r := resolver.New(resolver.Config{Owner: owner, Names: z, Turns: resolver.NewTurns(1), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
+	r := resolver.New(resolver.Config{Owner: owner, Names: z, Budgets: resolver.NewBudgets(1, 1), Log: slog.New(slog.DiscardHandler), Kept: answers.New(256),
 		Routes: func() []resolver.Route { return nil }})
 	f.Cleanup(r.Close)
 	f.Fuzz(func(t *testing.T, message []byte) {

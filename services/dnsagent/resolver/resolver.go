@@ -38,12 +38,12 @@ type Names interface {
 
 // Config is what a resolver must be told.
 type Config struct {
-	Owner  string
-	Names  Names
-	Routes func() []Route // whom to ask for other names, in this order; called for each question
-	Turns  *Turns         // shared by all resolvers of the process
-	Kept   *answers.Cache // what others have said, shared likewise
-	Log    *slog.Logger
+	Owner   string
+	Names   Names
+	Routes  func() []Route // whom to ask for other names, in this order; called for each question
+	Budgets *Budgets       // shared by all resolvers of the process
+	Kept    *answers.Cache // what others have said, shared likewise
+	Log     *slog.Logger
 }
 
 // Resolver is one container's.
@@ -162,7 +162,7 @@ func (r *Resolver) take() bool {
 	if !r.forwards.take() {
 		return false
 	}
-	if !r.cfg.Turns.take() {
+	if !r.cfg.Budgets.all.take(r.cfg.Owner) {
 		r.forwards.giveBack()
 		return false
 	}
@@ -170,7 +170,7 @@ func (r *Resolver) take() bool {
 }
 
 func (r *Resolver) giveBack() {
-	r.cfg.Turns.giveBack()
+	r.cfg.Budgets.all.giveBack(r.cfg.Owner)
 	r.forwards.giveBack()
 }
 
