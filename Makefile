@@ -72,9 +72,9 @@ vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtua
 	@echo 'vmtest: several virtual machines on one wire'
 	@$(GO) test -count=1 -timeout 30m ./deploy/vm
 
-bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed
+bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed (BENCH: only some of launches, many, busy, names, services)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
-	@exec .cache/bench
+	@exec .cache/bench $(BENCH)
 
 lint: ## Checks formatting, go vet and the shell scripts
 	@deploy/lint.sh

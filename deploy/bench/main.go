@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -30,14 +31,24 @@ func main() {
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := measure(ctx); err != nil {
+	if err := measure(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// measure takes all measurements and prints the table.
-func measure(ctx context.Context) (err error) {
+// step is some measurements.
+type step struct {
+	name string
+	take func(context.Context, *table) error
+}
+
+func (b *bench) steps() []step {
+	return []step{{"launches", b.launches}, {"many", b.many}, {"busy", b.busy}, {"names", b.names}, {"services", services}}
+}
+
+// measure takes all measurements, or only those of some steps, and prints the table.
+func measure(ctx context.Context, only []string) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("run this as root: it makes namespaces and starts containers in them")
 	}
@@ -47,9 +58,12 @@ func measure(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
 	var t table
-	for _, step := range []func(context.Context, *table) error{b.launches, b.many, b.names, services} {
-		if err := step(ctx, &t); err != nil {
-			return err
+	for _, s := range b.steps() {
+		if len(only) > 0 && !slices.Contains(only, s.name) {
+			continue
+		}
+		if err := s.take(ctx, &t); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
 	t.print(os.Stdout)

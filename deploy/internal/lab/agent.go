@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -215,4 +216,29 @@ func (a *Agent) Log() string {
 		}
 	}
 	return b.String()
+}
+
+// CPU is the time that the running processes have been on a processor.
+func (a *Agent) CPU() (time.Duration, error) {
+	const ticks = 100 // a second: USER_HZ, which is so on every Linux
+	var all time.Duration
+	for _, p := range a.processes {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			return 0, err
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ") // behind the name, which may have spaces
+		f := strings.Fields(rest)
+		if len(f) < 13 {
+			return 0, fmt.Errorf("/proc/%d/stat: %q", p.cmd.Process.Pid, stat)
+		}
+		for _, field := range f[11:13] { // utime and stime
+			n, err := strconv.ParseInt(field, 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			all += time.Duration(n) * time.Second / ticks
+		}
+	}
+	return all, nil
 }
