@@ -80,7 +80,7 @@ func laws(services []string) []law {
 				"writes rules into containers' namespaces sends its transaction itself: it has no dumps, and the firewall library fails for descriptors above 1023; nflink is that library's socket without this fault",
 			caught: [2]string{"services/netagent/driver/bridge", "github.com/vishvananda/netlink"},
 		}, {
-			name: "firewall libraries only in their rooms", in: []string{"..."}, ban: firewallLibraries, but: []string{"services/natagent/firewall/nflink", "services/natagent/firewall/nftables", "services/natagent/firewall/iptables", "services/natagent/forwardpolicy", "services/netagent/dnssockets/redirect"},
+			name: "firewall libraries only in their rooms", in: []string{"..."}, ban: firewallLibraries, but: []string{"services/natagent/firewall/nflink", "services/natagent/firewall/nftables", "services/natagent/firewall/iptables", "services/natagent/forwardpolicy", "services/natagent/inputpolicy", "services/netagent/dnssockets/redirect"},
 			reason: "the backends can be exchanged only while nobody else knows how rules are written; netagent has one room for the rules that " +
 				"lead to the sockets it opens in a container's namespace, where natagent has none",
 			caught: [2]string{"services/natagent/firewall", "github.com/google/nftables/expr"},

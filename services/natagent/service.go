@@ -69,6 +69,7 @@ type Service struct {
 	reconciler *reconcile.Reconciler
 	zones      *firewalld.Zones
 	policy     *forwardpolicy.Policy
+	input      *inputpolicy.Reader
 	teller     *inputpolicy.Teller
 }
 
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
 	input := inputpolicy.New(ns, nftables.TableName)
 	s := &Service{
-		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, teller: inputpolicy.NewTeller(input, cfg.Log),
+		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, teller: inputpolicy.NewTeller(input, cfg.Log),
 		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
@@ -135,7 +136,7 @@ func (s *Service) aside(ctx context.Context) error {
 
 // Close lets go of host ports, sockets and state. What is published stays published.
 func (s *Service) Close() error {
-	return errors.Join(s.publisher.Close(), s.zones.Close(), s.firewall.Close(), s.store.Close())
+	return errors.Join(s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
 }
 
 // others are the ways to get a bridge past other firewalls of the host.

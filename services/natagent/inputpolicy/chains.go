@@ -5,20 +5,7 @@
 // It says that something is closed only where that is certain. A rule whose conditions it does not understand may match or not.
 package inputpolicy
 
-import (
-	"fmt"
-	"net/netip"
-
-	"github.com/fairlead/fairlead/services/natagent/publication"
-)
-
-// Packet is the first one of a connection to the host.
-type Packet struct {
-	Protocol  publication.Protocol
-	Source    netip.Addr
-	Target    netip.AddrPort
-	Interface string // by which it comes in; empty: not known
-}
+import "fmt"
 
 // Closed is a chain that drops a packet for sure.
 type Closed struct {
@@ -58,7 +45,7 @@ func (a answer) not() answer { return yes - a }
 // condition is one part of a rule.
 type condition func(p Packet) answer
 
-// The verdicts of rules. Any other only watches.
+// The verdicts of rules.
 const (
 	accept = "accept"
 	drop   = "drop"
@@ -67,7 +54,7 @@ const (
 	leap   = "goto"
 )
 
-// rule is a rule that has a verdict.
+// rule is a rule that has a verdict. Those that only watch are left out.
 type rule struct {
 	conditions []condition
 	verdict    string

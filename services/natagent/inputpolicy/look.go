@@ -3,46 +3,36 @@ package inputpolicy
 import (
 	"context"
 	"net/netip"
-	"sync"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
-// look is one look at the host's firewalls: what of them is needed is read once.
+// look is one look at the host's firewalls: what of them is needed is asked for once.
 type look struct {
 	reader *Reader
-	names  func(context.Context) []tableName
 	tables map[bool][]table // of IPv4, or not
+	ways   map[netip.Addr]way
+}
+
+// way is the interface that an address comes in by.
+type way struct {
+	name  string
+	index int
 }
 
 func (t *Teller) look() look {
-	l := look{reader: t.reader, tables: map[bool][]table{}}
-	var names []tableName
-	var once sync.Once
-	l.names = func(ctx context.Context) []tableName {
-		once.Do(func() { names = t.reader.names(ctx) })
-		return names
-	}
-	return l
+	return look{reader: t.reader, tables: map[bool][]table{}, ways: map[netip.Addr]way{}}
 }
 
 // each calls found for those that a firewall is closed at, until it answers false. Whole addresses, and what is not led by the host, are
 // left out.
 func (l look) each(ctx context.Context, some []publication.Binding, found func(publication.Binding, Closed) bool) {
 	for _, b := range some {
-		v4 := b.HostIP.Is4()
 		if b.Whole() || b.Direct() || b.HostIP.IsLoopback() {
 			continue
 		}
-		if _, read := l.tables[v4]; !read {
-			l.tables[v4] = l.reader.tables(ctx, l.names(ctx), v4)
-		}
-		source := FarAway(v4)
-		if from := b.Sources.Prefixes(); len(from) > 0 {
-			source = from[0].Addr()
-		}
-		p := Packet{Protocol: b.Protocol, Source: source, Target: b.Host(), Interface: l.reader.interfaceTo(source)}
-		for _, other := range l.tables[v4] {
+		p := l.packet(b)
+		for _, other := range l.seeing(ctx, b.HostIP.Is4()) {
 			if c, closed := other.closed(p); closed {
 				if !found(b, c) {
 					return
@@ -51,6 +41,30 @@ func (l look) each(ctx context.Context, some []publication.Binding, found func(p
 			}
 		}
 	}
+}
+
+// packet is one from somebody who may reach what is published.
+func (l look) packet(b publication.Binding) Packet {
+	source := FarAway(b.HostIP.Is4())
+	if from := b.Sources.Prefixes(); len(from) > 0 {
+		source = from[0].Addr()
+	}
+	w, known := l.ways[source]
+	if !known {
+		w.name, w.index = interfaceTo(l.reader.ns, source)
+		l.ways[source] = w
+	}
+	return Packet{Protocol: b.Protocol, Source: source, Target: b.Host(), Interface: w.name, Index: w.index}
+}
+
+// seeing are the tables that see IPv4, or IPv6.
+func (l look) seeing(ctx context.Context, v4 bool) []table {
+	some, asked := l.tables[v4]
+	if !asked {
+		some = l.reader.tables(ctx, v4)
+		l.tables[v4] = some
+	}
+	return some
 }
 
 // FarAway is an address that stands for somebody in the internet; documentation is written with it.

@@ -24,8 +24,8 @@ func parseSave(family, text string) table {
 			}
 		case strings.HasPrefix(line, "-A "):
 			words := split(line[len("-A "):])
-			if c := t.chains[words[0]]; c != nil {
-				c.rules = append(c.rules, parseRule(words[1:]))
+			if c, r := t.chains[words[0]], parseRule(words[1:]); c != nil && r.verdict != "" {
+				c.rules = append(c.rules, r)
 			}
 		}
 	}

@@ -44,6 +44,7 @@ func (t *Teller) Published(bindings []publication.Binding) {
 func (t *Teller) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.answer(ctx) })
+	wg.Go(func() { t.reader.Watch(ctx) })
 	defer wg.Wait()
 	for {
 		select {
