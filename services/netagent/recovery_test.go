@@ -291,3 +291,27 @@ func TestAnotherSubnetComesWithTheNextStartWithoutContainers(t *testing.T) {
 		t.Errorf("natagent guards %s", got)
 	}
 }
+
+// A kill came between the creation of a pair and its alias: the pair is in a container's way to each later network.
+func TestPairWithoutAliasIsSwept(t *testing.T) {
+	h := newHost(t)
+	a := h.run()
+	n := a.named("n1")
+	sb := a.container()
+	uid := id.New()
+	name, mac := network.HostInterface(uid), network.HostMAC(uid).String()
+	h.ns.Run("ip", "link", "add", name, "address", mac, "type", "veth", "peer", "name", "eth1", "netns", sb.NetnsPath)
+	h.ns.Run("ip", "link", "set", name, "master", n.Bridge)
+	h.ns.Run("ip", "link", "add", "veth1234567", "type", "veth", "peer", "name", "other") // somebody else's
+	h.ns.Run("ip", "link", "set", "veth1234567", "master", n.Bridge)
+	a.stop()
+
+	b := h.run()
+	if out, err := h.ns.Try("ip", "link", "show", name); err == nil {
+		t.Errorf("the pair is left: %s", out)
+	}
+	h.ns.Run("ip", "link", "show", "veth1234567")
+	if after := b.connect(sb, network.EndpointSpec{Network: "n1"}); after.Endpoints[1].Interface != "eth1" {
+		t.Errorf("connected as %+v", after.Endpoints[1])
+	}
+}

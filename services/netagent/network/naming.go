@@ -36,6 +36,13 @@ func HostMAC(endpointID string) net.HardwareAddr {
 	return append(net.HardwareAddr{0xfe}, b...)
 }
 
+// IsHostEnd reports whether a link without an alias is an endpoint's end on the host whose creation was interrupted: its hardware
+// address is the one that belongs to its name. The kernel takes name and address with the creation, and an alias only afterwards.
+func IsHostEnd(name string, mac net.HardwareAddr) bool {
+	digits, ok := strings.CutPrefix(name, vethPrefix)
+	return ok && len(digits) == vethDigits && len(mac) == macLen && mac[0] == 0xfe && strings.HasPrefix(hex.EncodeToString(mac[1:]), digits)
+}
+
 // HostInterface names an endpoint's end on the host: veth and seven digits of its id.
 func HostInterface(endpointID string) string { return vethPrefix + endpointID[:vethDigits] }
 

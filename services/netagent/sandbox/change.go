@@ -94,7 +94,8 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 	return after, nil
 }
 
-// Disconnect takes a sandbox off a network. Of an owner that has none what is held there until it comes back is given back.
+// Disconnect takes a sandbox off a network. It is idempotent: a sandbox that is not on it stays as it is. For an owner without a
+// sandbox it releases what is held there until the owner comes back.
 func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return network.Sandbox{}, err
@@ -109,8 +110,8 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 		return sb, errors.Join(err, m.leaveHeld(owner, n.ID))
 	}
 	e, ok := on(sb, n.Network)
-	if !ok {
-		return sb, fault.New(fault.NotFound, n.Subject(), "container "+sb.Called()+" is not connected to network "+n.Name)
+	if !ok { // what an interrupted call has left is done here
+		return sb, errors.Join(m.unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
 	}
 	return m.disconnect(sb, n.Network, e)
 }

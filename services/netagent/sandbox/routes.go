@@ -57,6 +57,11 @@ func linkRoutes(sb network.Sandbox) []kernel.LinkRoute {
 	return out
 }
 
+// rerouteAll sets the routes of a sandbox as its record says.
+func (m *Manager) rerouteAll(sb network.Sandbox) error {
+	return m.asFault(kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.lay(ns, sb) }), sb)
+}
+
 func (m *Manager) rerouteBack(before, after network.Sandbox) error {
 	err := kernel.InPinned(before.NetnsPath, func(ns *kernel.Namespace) error { return m.reroute(ns, after, before) })
 	return m.asFault(err, before)

@@ -121,7 +121,7 @@ func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoin
 func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
 	err := d.Detach(n, sb, e)
 	link, ok, lookErr := d.host.Link(e.HostInterface)
-	if err = errors.Join(err, lookErr); ok && link.Alias == network.Alias(n.ID, sb.Owner) {
+	if err = errors.Join(err, lookErr); ok && (link.Alias == network.Alias(n.ID, sb.Owner) || unfinished(link)) {
 		err = errors.Join(err, d.host.DeleteLink(link.Index))
 	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)

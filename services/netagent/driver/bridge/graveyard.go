@@ -78,7 +78,7 @@ func waitAtMost(ctx context.Context, token <-chan struct{}, most time.Duration) 
 func (d *Driver) bury(due []deadLink, failed func(error)) {
 	for _, dead := range due {
 		link, ok, err := d.host.Link(dead.name)
-		if ok && link.Alias == dead.alias {
+		if ok && (link.Alias == dead.alias || unfinished(link)) {
 			err = errors.Join(err, d.host.DeleteLink(link.Index))
 		}
 		if err != nil {

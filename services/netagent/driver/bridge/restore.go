@@ -30,7 +30,7 @@ func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep f
 		if lerr != nil {
 			return changes, fault.Wrap(errors.Join(err, lerr), fault.Internal, n.Subject(), "cannot look for leftovers")
 		}
-		swept, serr := d.sweepLinks(n, links, wanted)
+		swept, serr := d.sweepLinks(n, bridge, links, wanted)
 		changes, err = append(changes, swept...), errors.Join(err, serr)
 	}
 	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot restore its bridge")
@@ -107,14 +107,19 @@ func inPools(n network.Network, h kernel.Neighbour) bool {
 	return false
 }
 
-// sweepLinks deletes host ends that this network made and no sandbox has.
-func (d *Driver) sweepLinks(n network.Network, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+// sweepLinks deletes host ends that this network made and no sandbox has, those among them whose creation was interrupted.
+func (d *Driver) sweepLinks(n network.Network, bridge kernel.Link, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
 	for _, l := range links {
-		if _, ours := wanted[l.Name]; ours || !network.AliasIsOf(l.Alias, n.ID) {
+		if _, ours := wanted[l.Name]; ours || !network.AliasIsOf(l.Alias, n.ID) && !(unfinished(l) && l.Master == bridge.Index) {
 			continue
 		}
 		err = errors.Join(err, d.host.DeleteLink(l.Index))
 		changes = append(changes, fmt.Sprintf("without link %s (%s)", l.Name, l.Alias))
 	}
 	return changes, err
+}
+
+// unfinished reports whether a link is a host end that has no alias yet.
+func unfinished(l kernel.Link) bool {
+	return l.Alias == "" && l.Kind == "veth" && network.IsHostEnd(l.Name, l.MAC)
 }
