@@ -115,3 +115,22 @@ func TestTheImagesCommandStaysWithItsEntrypoint(t *testing.T) {
 		}
 	}
 }
+
+func TestContainerWithoutNetworksListsNone(t *testing.T) {
+	on := func(mode string, networks ...*containerv1.NetworkAttachment) *containerv1.Container {
+		return &containerv1.Container{Config: &containerv1.ContainerConfig{Network: &containerv1.NetworkConfig{Mode: mode, Networks: networks}}}
+	}
+	for name, c := range map[string]struct {
+		container *containerv1.Container
+		want      int
+	}{
+		"disconnected from its only network": {on("n1"), 0},
+		"not started yet":                    {on("n1", &containerv1.NetworkAttachment{Network: "n1"}), 1},
+		"none":                               {on("none"), 1},
+		"host":                               {on("host"), 1},
+	} {
+		if got := inspect.Of(c.container, nil).NetworkSettings.Networks; len(got) != c.want {
+			t.Errorf("%s: got %v, want %d networks", name, got, c.want)
+		}
+	}
+}

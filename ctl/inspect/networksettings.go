@@ -85,7 +85,7 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 		}
 	}
 	name := mode(c.GetConfig().GetNetwork())
-	if len(s.Networks) == 0 && !strings.HasPrefix(name, joinPrefix) {
+	if len(s.Networks) == 0 && listed(c, name) {
 		s.Networks[name] = &Endpoint{}
 	}
 	if e := s.Networks[name]; e != nil {
@@ -93,6 +93,15 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 		s.GlobalIPv6Address, s.GlobalIPv6PrefixLen, s.IPv6Gateway = e.GlobalIPv6Address, e.GlobalIPv6PrefixLen, e.IPv6Gateway
 	}
 	return s
+}
+
+// listed reports whether a container without interfaces is shown on the network that it was made for: on host and none always, on others
+// while it is configured to be on them.
+func listed(c *containerv1.Container, name string) bool {
+	if strings.HasPrefix(name, joinPrefix) {
+		return false
+	}
+	return name == "host" || name == "none" || len(c.GetConfig().GetNetwork().GetNetworks()) > 0
 }
 
 // dnsNames are a running container's names on a network: its name, its aliases, its short id and its host name, each once.

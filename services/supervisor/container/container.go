@@ -137,7 +137,15 @@ type Container struct {
 	Error      string // why the last start failed
 
 	RuntimePath string
-	Live        *Live // only while it runs
+	Live        *Live   // only while it runs
+	Change      *Change `json:",omitempty"` // a change of its networks that is not complete
+}
+
+// Change is a change of a container's networks that has begun. It is stored before any other service is asked, and until all of them and
+// the configuration agree again.
+type Change struct {
+	Network string
+	Connect *Attachment `json:",omitempty"` // nil: it is disconnected
 }
 
 // Live is what a running container has.
@@ -245,6 +253,13 @@ func (c *Container) Ended(e Exit) *Container {
 func (c *Container) InStatus(s Status) *Container {
 	n := *c
 	n.Status = s
+	return &n
+}
+
+// Changing returns a copy that is about to be changed; nil means that the change is complete.
+func (c *Container) Changing(change *Change) *Container {
+	n := *c
+	n.Change = change
 	return &n
 }
 

@@ -167,7 +167,7 @@ var publishHint = map[Mode]string{
 func (c *Container) Connected(a Attachment, live *Live) *Container {
 	n := *c
 	n.Config.Network.Attachments = append(slices.Clone(c.Config.Network.Attachments), a)
-	n.Live = live
+	n.Live, n.Change = live, nil
 	return &n
 }
 
@@ -176,7 +176,7 @@ func (c *Container) Disconnected(network string, live *Live) *Container {
 	n := *c
 	n.Config.Network.Attachments = slices.DeleteFunc(slices.Clone(c.Config.Network.Attachments),
 		func(a Attachment) bool { return a.Network == network })
-	n.Live = live
+	n.Live, n.Change = live, nil
 	return &n
 }
 

@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -94,9 +95,19 @@ func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandb
 		return resp, err
 	}
 	for _, uid := range f.h.holders("sandbox") {
-		resp.Sandboxes = append(resp.Sandboxes, &networkv1.Sandbox{Owner: uid})
+		resp.Sandboxes = append(resp.Sandboxes, f.h.sandboxOf(uid))
 	}
 	return resp, nil
+}
+
+// sandboxOf is the sandbox of an owner that has been connected to n1, or not.
+func (h *host) sandboxOf(uid string) *networkv1.Sandbox {
+	sb := &networkv1.Sandbox{Owner: uid, Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
+	if slices.Contains(h.heldBy(uid), "endpoint on n1") {
+		sb.Endpoints = append(sb.Endpoints, &networkv1.Endpoint{NetworkName: "n1", NetworkId: "n1", Bridge: "br1",
+			Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"})
+	}
+	return sb
 }
 
 type fakePublications struct {
@@ -174,6 +185,9 @@ func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc
 	f.h.mu.Lock()
 	f.h.known = append(f.h.known, req)
 	f.h.mu.Unlock()
+	if f.h.toldNames != nil {
+		f.h.toldNames()
+	}
 	return &dnsv1.UpdateResponse{}, f.h.step("update names")
 }
 

@@ -20,6 +20,9 @@ import (
 const (
 	followAgain   = 250 * time.Millisecond
 	slowestFollow = 8 * time.Second
+
+	// followEvery is the slow tick on which everything is compared though nothing tells of a change.
+	followEvery = 10 * time.Second
 )
 
 // drainTime is how long a container that has moved still answers at its old addresses for connections that are open there. A first packet
@@ -47,32 +50,82 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// watch looks at all containers whenever netagent says so.
+// watch catches up whenever netagent says so, when a change was left incomplete, and on a slow tick: natagent or this service may have
+// been restored to an earlier state, and nothing tells of that.
 func (r *Runner) watch(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	changes, err := r.Sandboxes.WatchSandboxes(ctx, &networkv1.WatchSandboxesRequest{})
 	if err != nil {
 		return err
 	}
-	for {
-		if _, err := changes.Recv(); err != nil {
-			return err
+	lost := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := changes.Recv(); err != nil {
+				lost <- err
+				return
+			}
+			r.hurry()
 		}
-		for last, wait := "", followAgain; ; wait = min(2*wait, slowestFollow) {
-			err := r.catchUp(ctx)
-			if err == nil || ctx.Err() != nil {
-				break
-			}
-			if err.Error() != last {
-				last = err.Error()
-				r.Log.Warn("a container does not follow its networks; trying again", "error", err)
-			}
-			pause(ctx, wait)
+	}()
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-lost:
+			return err
+		case <-tick.C:
+		case <-r.wake:
+		}
+		r.catchUpAgain(ctx)
+	}
+}
+
+// hurry makes Follow catch up soon.
+func (r *Runner) hurry() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// catchUpAgain catches up until that succeeds, more and more slowly.
+func (r *Runner) catchUpAgain(ctx context.Context) {
+	for last, wait := "", followAgain; ; wait = min(2*wait, slowestFollow) {
+		err := r.catchUp(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if err.Error() != last {
+			last = err.Error()
+			r.Log.Warn("a container does not follow its networks; trying again", "error", err)
+		}
+		pause(ctx, wait)
+	}
+}
+
+// completeAll completes the changes of networks that were interrupted.
+func (r *Runner) completeAll(ctx context.Context) error {
+	var errs []error
+	for _, c := range r.Store.ListContainers() {
+		if c.Change == nil {
+			continue
+		}
+		_, unlock, err := r.locked(ctx, c.ID)
+		if err == nil {
+			unlock()
+		}
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			errs = append(errs, err)
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // catchUp has each container follow that is not where its networks are, or whose ports are not published as is stored of them.
 func (r *Runner) catchUp(ctx context.Context) error {
+	incomplete := r.completeAll(ctx)
 	all, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
 	if err != nil {
 		return err
@@ -85,7 +138,7 @@ func (r *Runner) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{incomplete}
 	for _, sb := range all.GetSandboxes() {
 		c, err := r.Store.GetContainer(sb.GetOwner())
 		if err != nil || !follows(c, sb) {

@@ -54,9 +54,14 @@ func (f fakeSandboxes) WatchSandboxes(ctx context.Context, _ *networkv1.WatchSan
 	return &changes{ctx: ctx}, nil
 }
 
-func (f fakeSandboxes) GetSandbox(context.Context, *networkv1.GetSandboxRequest, ...grpc.CallOption) (*networkv1.GetSandboxResponse, error) {
+func (f fakeSandboxes) GetSandbox(_ context.Context, req *networkv1.GetSandboxRequest, _ ...grpc.CallOption) (*networkv1.GetSandboxResponse, error) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
+	if f.h.moving == nil {
+		f.h.mu.Unlock()
+		defer f.h.mu.Lock()
+		return &networkv1.GetSandboxResponse{Sandbox: f.h.sandboxOf(req.GetOwner())}, nil
+	}
 	return &networkv1.GetSandboxResponse{Sandbox: f.h.moving.sandbox}, nil
 }
 

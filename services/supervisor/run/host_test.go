@@ -46,6 +46,7 @@ type host struct {
 
 	published []*natv1.Binding // what natagent says of everybody's ports
 	ledAgain  func()           // is called when ports were published anew
+	toldNames func()           // is called when names were updated
 }
 
 func newHost(t *testing.T) *host {

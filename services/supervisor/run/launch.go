@@ -171,6 +171,9 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 	if c, err = r.Store.GetContainer(c.ID); err != nil {
 		return nil, err
 	}
+	if c, err = r.completed(ctx, c); err != nil {
+		return nil, err
+	}
 	if c.IsRunning() {
 		if !attach {
 			return &Launched{Container: c}, nil

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -32,17 +31,9 @@ func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Att
 		return fault.New(fault.Exists, c.Subject(), "endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
 	}
 	if !c.IsRunning() {
-		return r.plan(ctx, c, c.Connected(a, c.Live))
+		return r.plan(ctx, c, c.Connected(a, c.Live), &container.Change{Network: a.Network, Connect: &a})
 	}
-	plug := func(ctx context.Context) (*networkv1.Sandbox, error) {
-		resp, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: c.ID, Endpoint: wire.ToEndpointSpec(a)})
-		return resp.GetSandbox(), err
-	}
-	back := func(ctx context.Context) error {
-		_, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: a.Network})
-		return err
-	}
-	return r.replug(ctx, c, plug, back, func(c *container.Container, live *container.Live) *container.Container { return c.Connected(a, live) })
+	return r.connect(context.WithoutCancel(ctx), c, a) // a client that goes away does not leave it half done
 }
 
 // DisconnectNetwork takes a container off a network, at once if it runs.
@@ -61,70 +52,9 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
 	}
 	if !c.IsRunning() {
-		if err := r.plan(ctx, c, c.Disconnected(network, c.Live)); err != nil {
-			return err
-		}
-		r.giveBack(ctx, c, network)
-		return nil
+		return r.plan(ctx, c, c.Disconnected(network, c.Live), &container.Change{Network: network})
 	}
-	pull := func(ctx context.Context) (*networkv1.Sandbox, error) {
-		resp, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
-		return resp.GetSandbox(), err
-	}
-	back := func(ctx context.Context) error {
-		_, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: c.ID,
-			Endpoint: wire.ToEndpointSpec(c.Config.Network.Attachments[i])})
-		return err
-	}
-	return r.replug(ctx, c, pull, back, func(c *container.Container, live *container.Live) *container.Container {
-		return c.Disconnected(network, live)
-	})
-}
-
-// plan stores on which networks a container is to be with its next start, with the addresses that it asks for reserved.
-func (r *Runner) plan(ctx context.Context, before, after *container.Container) error {
-	if before.Config.Network.Fixed() || after.Config.Network.Fixed() {
-		if err := r.reserve(ctx, after); err != nil {
-			return err
-		}
-	}
-	_, err := r.Store.UpdateContainer(after.ID, func(*container.Container) *container.Container { return after })
-	return err
-}
-
-// giveBack gives back what the LAN of a network holds for a container until it is started again.
-func (r *Runner) giveBack(ctx context.Context, c *container.Container, network string) {
-	ctx, cancel := inTime(ctx)
-	defer cancel()
-	_, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		r.logFor(c.ID).Warn("what its network's LAN has granted goes back later", "network", network, "error", err)
-	}
-}
-
-// replug changes the sandbox of a running container, has its names and ports follow and stores what has become of it. If that fails, back
-// undoes the change.
-func (r *Runner) replug(ctx context.Context, c *container.Container, change func(context.Context) (*networkv1.Sandbox, error),
-	back func(context.Context) error, store func(*container.Container, *container.Live) *container.Container) error {
-	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
-	defer cancel()
-	sandbox, err := change(ctx)
-	if err != nil {
-		return err
-	}
-	live := *c.Live
-	live.Endpoints = wire.Endpoints(sandbox.GetEndpoints())
-	if err := r.tellNames(ctx, store(c, &live), &live); err != nil {
-		return errors.Join(err, back(ctx))
-	}
-	if live.Bindings, err = r.movePorts(ctx, c, &live); err != nil {
-		return errors.Join(err, back(ctx), r.tellNames(ctx, c, c.Live))
-	}
-	if _, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return store(c, &live) }); err != nil {
-		return err
-	}
-	r.tellChanged(c.ID, c.Live.Endpoints, live.Endpoints)
-	return nil
+	return r.disconnect(context.WithoutCancel(ctx), c, c.Config.Network.Attachments[i])
 }
 
 // movePorts leads published ports to where the default routes are now, on the same host ports.
@@ -172,7 +102,10 @@ func (r *Runner) locked(ctx context.Context, ref string) (*container.Container, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if c, err = r.Store.GetContainer(c.ID); err != nil {
+	if c, err = r.Store.GetContainer(c.ID); err == nil {
+		c, err = r.completed(ctx, c)
+	}
+	if err != nil {
 		unlock()
 		return nil, nil, err
 	}

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/fault"
@@ -58,30 +57,44 @@ func (r *Runner) UnpublishPorts(ctx context.Context, ref string, selections []co
 	return err
 }
 
-// republish stores what a container publishes from now on, and has natagent do so if it runs.
+// republish stores what a container publishes from now on, and has natagent do so if it runs. If that fails, all is as before: what
+// natagent may have done is taken back, at the latest when the container is compared with natagent again.
 func (r *Runner) republish(ctx context.Context, c, next *container.Container, mappings []container.PortMapping) ([]container.Binding, error) {
-	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
-	defer cancel()
+	ctx = context.WithoutCancel(ctx) // a client that goes away does not leave it half done
 	if c.IsRunning() {
 		live := *c.Live
+		asked, cancel := inTime(ctx)
+		defer cancel()
 		var err error
-		if live.Bindings, err = r.lead(ctx, next, &live, mappings, false); err != nil {
+		if live.Bindings, err = r.lead(asked, next, &live, mappings, false); err != nil {
+			if passing(err) { // it may be in force all the same
+				r.unpublish(ctx, c)
+			}
 			return nil, err
 		}
 		next.Live = &live
 	}
 	_, err := r.Store.UpdateContainer(c.ID, func(*container.Container) *container.Container { return next })
-	if err == nil {
-		if next.Live == nil {
-			return nil, nil
+	if err != nil {
+		if c.IsRunning() {
+			r.unpublish(ctx, c)
 		}
-		return next.Live.Bindings, nil
+		return nil, err
 	}
-	if c.IsRunning() {
-		_, back := r.lead(ctx, c, c.Live, c.Republished(), false)
-		err = errors.Join(err, back)
+	if next.Live == nil {
+		return nil, nil
 	}
-	return nil, err
+	return next.Live.Bindings, nil
+}
+
+// unpublish takes back what a publish or unpublish that has failed may have changed.
+func (r *Runner) unpublish(ctx context.Context, c *container.Container) {
+	ctx, cancel := inTime(ctx)
+	defer cancel()
+	if _, err := r.lead(ctx, c, c.Live, c.Republished(), false); err != nil {
+		r.logFor(c.ID).Warn("published ports not restored, trying again", "error", err)
+		r.hurry()
+	}
 }
 
 // lead has natagent publish some mappings, and the addresses that a container asks for, and nothing else.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -97,6 +98,9 @@ type Runner struct {
 	lives *lives
 	names *reservations
 	joins *joins
+
+	intents sync.Map      // *container.Change by container, in place of stored ones that could not be replaced
+	wake    chan struct{} // has a token while Follow is to catch up soon
 }
 
 // New makes a Runner. It does nothing until Restore.
@@ -104,7 +108,7 @@ func New(cfg Config) *Runner {
 	if cfg.Events == nil {
 		cfg.Events = &events.Broker{}
 	}
-	return &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins()}
+	return &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins(), wake: make(chan struct{}, 1)}
 }
 
 // callTimeout bounds each call to another service.

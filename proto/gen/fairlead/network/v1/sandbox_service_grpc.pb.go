@@ -53,7 +53,7 @@ type SandboxServiceClient interface {
 	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
 	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
 	ConnectEndpoint(ctx context.Context, in *ConnectEndpointRequest, opts ...grpc.CallOption) (*ConnectEndpointResponse, error)
-	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move. What the network's LAN
+	// DisconnectEndpoint takes a sandbox off a network. A sandbox that is not on it stays as it is. The default routes may move. What the network's LAN
 	// holds for an owner who has no sandbox at the moment is given back to it all the same.
 	DisconnectEndpoint(ctx context.Context, in *DisconnectEndpointRequest, opts ...grpc.CallOption) (*DisconnectEndpointResponse, error)
 	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
@@ -210,7 +210,7 @@ type SandboxServiceServer interface {
 	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
 	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
 	ConnectEndpoint(context.Context, *ConnectEndpointRequest) (*ConnectEndpointResponse, error)
-	// DisconnectEndpoint takes a sandbox off a network. NOT_FOUND if it is not on it. The default routes may move. What the network's LAN
+	// DisconnectEndpoint takes a sandbox off a network. A sandbox that is not on it stays as it is. The default routes may move. What the network's LAN
 	// holds for an owner who has no sandbox at the moment is given back to it all the same.
 	DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error)
 	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
