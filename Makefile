@@ -25,7 +25,7 @@ VM_FLAGS ?= -p 1 -count=1 -timeout 2h
 # The founding stories, which are told there with the other runtime, too.
 VM_OTHER ?= TestStories/stories/one/s[0-9]
 
-.PHONY: help setup build install uninstall demo test vmtest bench lint proto proto-check fuzz clean
+.PHONY: help setup build install uninstall demo test vmtest bench lint check proto proto-check fuzz clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -76,8 +76,15 @@ bench: setup build ## Measures against bare crun, raw netlink and the peers that
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
 	@exec .cache/bench $(BENCH)
 
-lint: ## Checks formatting, go vet and the shell scripts
+lint: ## Checks formatting, go vet, staticcheck, dead code and the shell scripts
 	@deploy/lint.sh
+
+# Packages whose tests need neither root nor a kernel.
+PURE ?= ./agent/config/... ./agent/events ./agent/fault ./agent/faultrpc ./agent/id ./agent/laws ./agent/sources ./ctl/... \
+	$(shell $(GO) list -f '{{.ImportPath}}' ./services/... | grep -E '/(container|hostport|hostsfile|frame|ipam|lease|network|publication|registration|resolvconf|saga|zone)$$')
+
+check: lint ## Runs lint and the tests of pure packages, before each commit
+	@$(GO) test $(PURE)
 
 proto: ## Makes proto/gen again from the .proto files
 	@deploy/proto.sh generate

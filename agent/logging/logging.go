@@ -18,7 +18,7 @@ func New(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	case format == "json":
 		return slog.New(slog.NewJSONHandler(w, options))
 	case isTerminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000"}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }

@@ -20,7 +20,6 @@ type server struct {
 	*lan
 	dir string
 	cmd *exec.Cmd
-	log *strings.Builder
 }
 
 // serve starts one. It is stopped when the test ends.

@@ -182,10 +182,10 @@ func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
 
 func TestIPv6ComesToContainersThatRun(t *testing.T) {
 	a := newHost(t).run()
-	n := a.named("n1")
+	a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
-	n = a.edit("n1", network.Edit{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
+	n := a.edit("n1", network.Edit{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
 	if !n.HasIPv6() || len(n.Former) > 0 {
 		t.Fatalf("network %+v", n)
 	}

@@ -35,7 +35,7 @@ const drainTime = 3 * time.Second
 func (r *Runner) Follow(ctx context.Context) {
 	for last := ""; ctx.Err() == nil; {
 		err := r.watch(ctx)
-		if err != nil && ctx.Err() == nil && err.Error() != last && !fault.Is(err, fault.Unavailable) {
+		if ctx.Err() == nil && err.Error() != last && !fault.Is(err, fault.Unavailable) {
 			last = err.Error()
 			r.Log.Warn("networks cannot be followed; trying again", "error", err)
 		}

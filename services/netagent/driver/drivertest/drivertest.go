@@ -3,7 +3,6 @@ package drivertest
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -247,7 +246,7 @@ func (b *bench) asBefore(before string) {
 		}
 		time.Sleep(pause)
 	}
-	b.Error(fmt.Sprintf("the host is now\n%s\nand was\n%s", now, before))
+	b.Errorf("the host is now\n%s\nand was\n%s", now, before)
 }
 
 // How often is looked for what the kernel does later, and what is between.
