@@ -139,21 +139,21 @@ func (s *Service) Close() error {
 	return errors.Join(s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
 }
 
-// others are the ways to get a bridge past other firewalls of the host.
+// others are the ways to get bridges past other firewalls of the host.
 type others []guard.Forwarding
 
 // Allow asks each.
-func (o others) Allow(ctx context.Context, bridge string) (err error) {
+func (o others) Allow(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
-		err = errors.Join(err, f.Allow(ctx, bridge))
+		err = errors.Join(err, f.Allow(ctx, bridges...))
 	}
 	return err
 }
 
 // Forget asks each.
-func (o others) Forget(ctx context.Context, bridge string) (err error) {
+func (o others) Forget(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
-		err = errors.Join(err, f.Forget(ctx, bridge))
+		err = errors.Join(err, f.Forget(ctx, bridges...))
 	}
 	return err
 }

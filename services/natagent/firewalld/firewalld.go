@@ -54,29 +54,53 @@ func New(ns hostns.NS, chains Chains, log *slog.Logger) *Zones {
 	return &Zones{ns: ns, chains: chains, log: log}
 }
 
-// Allow puts a bridge into the zone, unless it is in one already: that is its administrator's will. Without firewalld nothing happens.
-func (z *Zones) Allow(ctx context.Context, bridge string) error {
+// Allow puts bridges into the zone, unless they are in one already: that is its administrator's will. Without firewalld nothing happens.
+func (z *Zones) Allow(ctx context.Context, bridges ...string) error {
 	return z.with(ctx, func(ctx context.Context, fw dbus.BusObject) error {
-		var zone string
-		if err := call(ctx, fw, "getZoneOfInterface", bridge).Store(&zone); err != nil || zone != "" {
+		var in []string
+		if err := call(ctx, fw, "getInterfaces", trusted).Store(&in); err != nil {
 			return err
 		}
-		if err := call(ctx, fw, "addInterface", trusted, bridge).Err; err != nil {
-			return err
+		for _, bridge := range bridges {
+			if slices.Contains(in, bridge) {
+				continue
+			}
+			if err := z.allow(ctx, fw, bridge); err != nil {
+				return err
+			}
 		}
-		z.log.Info("bridge put into a zone of firewalld", "bridge", bridge, "zone", trusted)
 		return nil
 	})
 }
 
-// Forget takes a bridge out of the zone.
-func (z *Zones) Forget(ctx context.Context, bridge string) error {
+func (z *Zones) allow(ctx context.Context, fw dbus.BusObject, bridge string) error {
+	var zone string
+	if err := call(ctx, fw, "getZoneOfInterface", bridge).Store(&zone); err != nil || zone != "" {
+		return err
+	}
+	if err := call(ctx, fw, "addInterface", trusted, bridge).Err; err != nil {
+		return err
+	}
+	z.log.Info("bridge put into a zone of firewalld", "bridge", bridge, "zone", trusted)
+	return nil
+}
+
+// Forget takes bridges out of the zone.
+func (z *Zones) Forget(ctx context.Context, bridges ...string) error {
 	return z.with(ctx, func(ctx context.Context, fw dbus.BusObject) error {
-		var in bool
-		if err := call(ctx, fw, "queryInterface", trusted, bridge).Store(&in); err != nil || !in {
+		var in []string
+		if err := call(ctx, fw, "getInterfaces", trusted).Store(&in); err != nil {
 			return err
 		}
-		return call(ctx, fw, "removeInterface", trusted, bridge).Err
+		for _, bridge := range bridges {
+			if !slices.Contains(in, bridge) {
+				continue
+			}
+			if err := call(ctx, fw, "removeInterface", trusted, bridge).Err; err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

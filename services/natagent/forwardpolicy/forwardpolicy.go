@@ -51,8 +51,8 @@ func New(ns hostns.NS, chains Chains, own string, log *slog.Logger) *Policy {
 	return &Policy{ns: ns, chains: chains, own: own, log: log, told: map[firewall.ForwardChain]bool{}}
 }
 
-// Allow sees to it that iptables lets a bridge's traffic through. Asking again changes nothing.
-func (p *Policy) Allow(ctx context.Context, bridge string) error {
+// Allow sees to it that iptables lets bridges' traffic through. Asking again changes nothing.
+func (p *Policy) Allow(ctx context.Context, bridges ...string) error {
 	return p.each(ctx, func(f filter) error {
 		if drops, err := f.drops(); err != nil || !drops {
 			return err
@@ -61,17 +61,42 @@ func (p *Policy) Allow(ctx context.Context, bridge string) error {
 		if err != nil {
 			return err
 		}
-		for _, rule := range rules(bridge) {
-			if err := f.ipt.InsertUnique(table, chain, 1, rule...); err != nil {
-				return fmt.Errorf("allow bridge %s in %s: %w", bridge, chain, err)
+		there, err := f.has(chain, len(bridges))
+		if err != nil {
+			return err
+		}
+		for _, bridge := range bridges {
+			for _, rule := range rules(bridge) {
+				if there[strings.Join(append([]string{"-A", chain}, rule...), " ")] {
+					continue
+				}
+				if err := f.ipt.InsertUnique(table, chain, 1, rule...); err != nil {
+					return fmt.Errorf("allow bridge %s in %s: %w", bridge, chain, err)
+				}
 			}
 		}
 		return nil
 	})
 }
 
-// Forget takes a bridge's rules out again.
-func (p *Policy) Forget(ctx context.Context, bridge string) error {
+// has lists the rules of a chain, where that is less work than to ask for each of those that many bridges need.
+func (f filter) has(chain string, bridges int) (map[string]bool, error) {
+	if bridges < 2 {
+		return nil, nil
+	}
+	list, err := f.ipt.List(table, chain)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", chain, err)
+	}
+	there := make(map[string]bool, len(list))
+	for _, rule := range list {
+		there[rule] = true
+	}
+	return there, nil
+}
+
+// Forget takes bridges' rules out again.
+func (p *Policy) Forget(ctx context.Context, bridges ...string) error {
 	return p.each(ctx, func(f filter) error {
 		chains, err := f.ipt.ListChains(table)
 		if err != nil {
@@ -81,9 +106,11 @@ func (p *Policy) Forget(ctx context.Context, bridge string) error {
 			if !slices.Contains(chains, chain) {
 				continue
 			}
-			for _, rule := range rules(bridge) {
-				if err := f.ipt.DeleteIfExists(table, chain, rule...); err != nil {
-					return fmt.Errorf("forget bridge %s in %s: %w", bridge, chain, err)
+			for _, bridge := range bridges {
+				for _, rule := range rules(bridge) {
+					if err := f.ipt.DeleteIfExists(table, chain, rule...); err != nil {
+						return fmt.Errorf("forget bridge %s in %s: %w", bridge, chain, err)
+					}
 				}
 			}
 		}

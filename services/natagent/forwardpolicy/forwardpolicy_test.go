@@ -49,11 +49,13 @@ func TestADropPolicyGetsOnePairOfRulesPerBridge(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := p.Allow(ctx, "brB"); err != nil {
-					t.Fatal(err)
+				for _, some := range [][]string{{"brB"}, {"brA", "brB", "brC"}, {"brC", "brB", "brA"}} {
+					if err := p.Allow(ctx, some...); err != nil {
+						t.Fatal(err)
+					}
 				}
 				rules := n.Run(command, "-S", chain)
-				for _, want := range []string{"-i brA", "-o brA", "-i brB", "-o brB"} {
+				for _, want := range []string{"-i brA", "-o brA", "-i brB", "-o brB", "-i brC", "-o brC"} {
 					if strings.Count(rules, "-A "+chain+" "+want+" ") != 1 {
 						t.Errorf("%s is not there once:\n%s", want, rules)
 					}
@@ -61,8 +63,8 @@ func TestADropPolicyGetsOnePairOfRulesPerBridge(t *testing.T) {
 				if docker && !strings.HasSuffix(rules, "-j RETURN") {
 					t.Errorf("the rules come after Docker's RETURN:\n%s", rules)
 				}
-				for _, bridge := range []string{"brA", "brB", "brA"} {
-					if err := p.Forget(ctx, bridge); err != nil {
+				for _, some := range [][]string{{"brA"}, {"brB", "brC"}, {"brA"}} {
+					if err := p.Forget(ctx, some...); err != nil {
 						t.Fatal(err)
 					}
 				}

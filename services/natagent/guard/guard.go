@@ -36,10 +36,10 @@ type Gate interface {
 	Mend(ctx context.Context) error
 }
 
-// Forwarding asks other firewalls of the host to let a bridge's traffic through.
+// Forwarding asks other firewalls of the host to let bridges' traffic through. They are looked at once for all bridges.
 type Forwarding interface {
-	Allow(ctx context.Context, bridge string) error
-	Forget(ctx context.Context, bridge string) error
+	Allow(ctx context.Context, bridges ...string) error
+	Forget(ctx context.Context, bridges ...string) error
 }
 
 // Guard guards networks.
@@ -160,19 +160,28 @@ func (g *Guard) replace(ctx context.Context, old, now *firewall.Network) error {
 
 // AllowAll asks other firewalls again for all networks, as they may have been restarted.
 func (g *Guard) AllowAll(ctx context.Context) error {
-	for _, n := range g.store.Networks() {
-		g.allow(ctx, n.ID)
+	g.asking.Lock()
+	defer g.asking.Unlock()
+	if all := g.bridges(); len(all) > 0 {
+		g.warn(g.others.Allow(ctx, all...), strings.Join(all, " "))
 	}
 	return nil
 }
 
+func (g *Guard) bridges() (all []string) {
+	for _, n := range g.store.Networks() {
+		all = append(all, n.Bridge)
+	}
+	return all
+}
+
 // ForgetAll takes the bridges of all networks out of other firewalls.
 func (g *Guard) ForgetAll(ctx context.Context) error {
-	var errs []error
-	for _, n := range g.store.Networks() {
-		errs = append(errs, g.others.Forget(ctx, n.Bridge))
+	all := g.bridges()
+	if len(all) == 0 {
+		return nil
 	}
-	return errors.Join(errs...)
+	return g.others.Forget(ctx, all...)
 }
 
 // warn logs that another firewall was not dealt with. The network works but for it, and may do so all the same.

@@ -17,6 +17,7 @@ import (
 type kernel struct {
 	bridges map[string]bool
 	allowed map[string]bool
+	asked   int // how often Allow was
 	fail    error
 	deaf    error
 }
@@ -37,13 +38,18 @@ func (k *kernel) Replace(_ context.Context, old, now *firewall.Network) error {
 func (k *kernel) Begin(context.Context) (func(), error) { return func() {}, nil }
 func (k *kernel) Mend(context.Context) error            { return k.fail }
 
-func (k *kernel) Allow(_ context.Context, bridge string) error {
-	k.allowed[bridge] = true
+func (k *kernel) Allow(_ context.Context, bridges ...string) error {
+	k.asked++
+	for _, b := range bridges {
+		k.allowed[b] = true
+	}
 	return k.deaf
 }
 
-func (k *kernel) Forget(_ context.Context, bridge string) error {
-	delete(k.allowed, bridge)
+func (k *kernel) Forget(_ context.Context, bridges ...string) error {
+	for _, b := range bridges {
+		delete(k.allowed, b)
+	}
 	return k.deaf
 }
 
@@ -100,5 +106,24 @@ func TestOtherFirewallsAreAskedAndMayFail(t *testing.T) {
 	}
 	if err := g.Delete(ctx, network("").ID); err != nil || len(k.allowed) != 0 {
 		t.Errorf("Delete: %v, allowed %v", err, k.allowed)
+	}
+}
+
+func TestOtherFirewallsAreLookedAtOnceForAllNetworks(t *testing.T) {
+	g, k, _ := setUp(t)
+	ctx := context.Background()
+	if err := g.AllowAll(ctx); err != nil || k.asked != 0 {
+		t.Errorf("without networks: asked %d times, %v", k.asked, err)
+	}
+	const many = 50
+	for i := range many {
+		n := &firewall.Network{ID: fmt.Sprintf("%064x", i+1), Bridge: fmt.Sprintf("br%d", i)}
+		if err := g.Put(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k.asked, k.allowed = 0, map[string]bool{}
+	if err := g.AllowAll(ctx); err != nil || k.asked != 1 || len(k.allowed) != many {
+		t.Errorf("asked %d times for %d bridges, %v", k.asked, len(k.allowed), err)
 	}
 }
