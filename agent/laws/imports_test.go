@@ -111,6 +111,13 @@ func laws(services []string) []law {
 			reason: "a test's shortcuts must not be within reach of production code",
 			caught: [2]string{"services/netagent/kernel", "agent/testns"},
 		}, {
+			name: "untrusted content only through package beneath", in: []string{"services/supervisor/users", "services/supervisor/mountpoint",
+				"services/supervisor/image/unpack"},
+			ban: []string{"os", "os/...", "io/ioutil", "path/filepath", "syscall", "golang.org/x/sys/..."},
+			reason: "images and containers choose what a path below their files leads to: os.Open and its like follow a symlink to the host, " +
+				"wait for a FIFO or a lease, and open devices",
+			caught: [2]string{"services/supervisor/users", "os"},
+		}, {
 			name: "no C", in: []string{"..."}, ban: []string{"C"}, tests: true,
 			reason: "the binaries are static and build anywhere with CGO_ENABLED=0",
 			caught: [2]string{"services/supervisor/cgroup", "C"},

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 		"greet":      greet,
 		"certify":    certify,
 		"greet-many": greetMany,
+		"untouched":  untouched,
 	})
 }
 

@@ -154,6 +154,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, kinds family)
 			"crash-launches": crashLaunches,
 			"crash-networks": crashNetworks,
 			"crash-while":    crashWhile,
+			"hostile-image":  e.hostileImage,
 		},
 	})
 }

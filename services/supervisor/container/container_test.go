@@ -31,6 +31,9 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 		{"a name that starts with a dot", func(c *container.Config) { c.Name = ".ab" }, "Invalid container name"},
 		{"a variable without a value", func(c *container.Config) { c.Env = []string{"A"} }, `"A" is not KEY=VALUE`},
 		{"a relative working folder", func(c *container.Config) { c.WorkingDir = "srv" }, "'srv' is invalid"},
+		{"a descriptor as working directory", func(c *container.Config) { c.WorkingDir = "/proc/self/fd/7" }, "descriptor of a process"},
+		{"a descriptor below /dev", func(c *container.Config) { c.WorkingDir = "/dev/fd/7" }, "descriptor of a process"},
+		{"/dev as working directory", func(c *container.Config) { c.WorkingDir = "/dev" }, ""},
 		{"a zero byte", func(c *container.Config) { c.Command = []string{"a\x00b"} }, "zero byte"},
 		{"an unknown stop signal", func(c *container.Config) { c.StopSignal = "SIGNOPE" }, "Invalid signal: SIGNOPE"},
 		{"a relative bind", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "a", Target: "/a"}} }, "must be absolute"},
@@ -174,4 +177,23 @@ func FuzzParseImageConfig(f *testing.F) {
 			t.Error("a process without arguments")
 		}
 	})
+}
+
+func TestInvalidImageConfigurationIsRefused(t *testing.T) {
+	for want, img := range map[string]container.ImageConfig{
+		"'srv' is invalid":        {WorkingDir: "srv"},
+		"descriptor of a process": {WorkingDir: "/proc/self/fd/7"},
+		`"A" is not KEY=VALUE`:    {Env: []string{"A"}},
+		"zero byte":               {Env: []string{"A=\x00"}},
+		"has a zero byte":         {Cmd: []string{"sh", "-c\x00"}},
+	} {
+		c := valid()
+		c.Entrypoint = []string{"sh"}
+		if len(img.Cmd) > 0 {
+			c.Entrypoint = nil
+		}
+		if _, err := container.ProcessOf(&c, &img); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
 }

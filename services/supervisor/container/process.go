@@ -66,6 +66,9 @@ func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 		return nil, fault.New(fault.Invalid, c.subject(), "no command specified", fault.WithField("command"),
 			fault.WithHint("image %s has none of its own", c.Image))
 	}
+	if err := ValidateProcess("image "+c.Image, p.Args, img.Env, img.WorkingDir); err != nil {
+		return nil, err
+	}
 	if p.Labels == nil {
 		p.Labels = map[string]string{}
 	}

@@ -61,12 +61,30 @@ func ValidateProcess(subject string, args, env []string, workingDir string) erro
 			return fault.Invalidf(subject, "env", "%q is not KEY=VALUE", e)
 		}
 	}
-	if workingDir != "" && !path.IsAbs(workingDir) {
-		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", workingDir)
+	if err := ValidateWorkingDir(subject, workingDir); err != nil {
+		return err
 	}
 	all := slices.Concat(args, env, []string{workingDir})
 	if i := slices.IndexFunc(all, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {
 		return fault.Invalidf(subject, "command", "%q has a zero byte in it", all[i])
+	}
+	return nil
+}
+
+// ValidateWorkingDir refuses a relative path, and one that names a descriptor: with that, a process of a vulnerable runtime starts
+// in a directory of the host (CVE-2024-21626). Empty means the default.
+func ValidateWorkingDir(subject, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if !path.IsAbs(dir) {
+		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", dir)
+	}
+	isLink := func(s string) bool { return s == "fd" || s == "root" || s == "cwd" || s == "exe" }
+	parts := append(strings.Split(path.Clean(dir)[1:], "/"), "")
+	if parts[0] == "proc" && slices.ContainsFunc(parts[1:], isLink) ||
+		parts[0] == "dev" && slices.Contains([]string{"fd", "stdin", "stdout", "stderr"}, parts[1]) {
+		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it is a descriptor of a process", dir)
 	}
 	return nil
 }

@@ -64,6 +64,7 @@ type launch struct {
 
 	monitor Monitor
 	rootfs  string
+	targets []string // of the mounts, without symlinks
 	live    container.Live
 	output  Output
 

@@ -48,10 +48,10 @@ func makeSources(mounts []container.Mount) (folders, error) {
 	return made, nil
 }
 
-// isDirectory reports whether a bind source is a directory. It follows symlinks, as the mount does.
-func isDirectory(source string) bool {
+// isFile reports whether a bind source exists and is not a directory. It follows symlinks, as the mount does.
+func isFile(source string) bool {
 	info, err := os.Stat(source)
-	return err == nil && info.IsDir()
+	return err == nil && !info.IsDir()
 }
 
 // missingParents are the folders that MkdirAll would make, parents first.

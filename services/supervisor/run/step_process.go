@@ -79,9 +79,9 @@ func (l *launch) specOptions() (spec.Options, error) {
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: who, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols},
 	}
-	for _, m := range l.req.Config.Mounts {
-		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
-			Propagation: m.Propagation, File: !isDirectory(m.Source)})
+	for i, m := range l.req.Config.Mounts {
+		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: l.targets[i], ReadOnly: m.ReadOnly,
+			Propagation: m.Propagation, File: isFile(m.Source)})
 	}
 	return opts, nil
 }

@@ -1,56 +1,74 @@
-// Package users finds out which ids USER[:GROUP] means inside a root file system, by its own /etc/passwd and /etc/group.
+// Package users finds the IDs that USER[:GROUP] means inside a root file system, from its own /etc/passwd and /etc/group.
 //
-// A root file system is written by strangers: its files are opened as if it were the root, so no link in it leads to the host's files,
-// and only plain files of a sane size are read. The package knows nothing of images or processes.
+// Both files are written by the author of an image, or by the container. They are read through package beneath, up to a size, and
+// lines with IDs that are not valid are ignored: an ID of 2^32-1 means "unchanged" to the kernel, which is root.
 package users
 
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
+	"math"
+	"strconv"
 
 	"github.com/moby/sys/user"
-	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/beneath"
 )
 
-// maxFileSize is more than any user database that is not an attack.
-const maxFileSize = 16 << 20
+const (
+	maxFileSize = 4 << 20            // of passwd and of group
+	maxGroups   = 1024               // supplementary ones; the kernel's limit is 65536
+	maxID       = math.MaxUint32 - 1 // 2^32-1 is not an ID
+)
 
-// User is who a process runs as.
+// User is the identity of a process.
 type User struct {
 	UID, GID uint32
-	Groups   []uint32 // supplementary, without GID
-	Home     string   // "/" if the root file system does not say
+	Groups   []uint32 // supplementary groups, of which GID is the first: without it, permissions that exclude the group do not apply
+	Home     string   // "/" if the root file system has none
 }
 
-// Resolve gives the ids that spec means: "", "1000", "nginx", "nginx:www", "1000:1000". The empty one is root.
+// Resolve returns the IDs that spec means: "", "1000", "nginx", "nginx:www", "1000:1000". The empty one is root.
 func Resolve(rootfs, spec string) (User, error) {
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := beneath.Open(rootfs)
 	if err != nil {
 		return User{}, fault.New(fault.Internal, "root file system "+rootfs, "cannot be opened", fault.WithCause(err))
 	}
-	defer func() { _ = unix.Close(root) }()
-	passwd, perr := readIn(root, "etc/passwd")
-	group, gerr := readIn(root, "etc/group")
+	defer func() { _ = root.Close() }()
+	passwd, perr := read(root, "/etc/passwd")
+	group, gerr := read(root, "/etc/group")
 	if err := errors.Join(perr, gerr); err != nil {
 		return User{}, err
 	}
 	return resolve(spec, passwd, group)
 }
 
+// read returns a file's content; nothing if it does not exist.
+func read(root *beneath.Root, name string) ([]byte, error) {
+	data, err := root.ReadFile(name, maxFileSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fault.New(fault.Invalid, name, "cannot be read in the root file system", fault.WithField("user"), fault.WithCause(err),
+			fault.WithHint("it must be a regular file of at most %d MiB", maxFileSize>>20))
+	}
+	return data, nil
+}
+
 // resolve is Resolve on the files' contents.
 func resolve(spec string, passwd, group []byte) (User, error) {
-	defaults := &user.ExecUser{Home: "/"}
-	found, err := user.GetExecUser(spec, defaults, bytes.NewReader(passwd), bytes.NewReader(group))
+	found, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, bytes.NewReader(valid(passwd, 2, 3)), bytes.NewReader(valid(group, 2)))
 	if err != nil {
 		return User{}, fault.New(fault.Invalid, "user "+spec, "the image does not have it", fault.WithField("user"),
 			fault.WithCause(err), fault.WithHint("give a name of the image's /etc/passwd and /etc/group, or numbers"))
 	}
-	u := User{UID: uint32(found.Uid), GID: uint32(found.Gid), Home: found.Home}
+	if len(found.Sgids) > maxGroups {
+		return User{}, fault.Invalidf("user "+spec, "user", "is in %d groups of the image's /etc/group, at most %d are allowed", len(found.Sgids), maxGroups)
+	}
+	u := User{UID: uint32(found.Uid), GID: uint32(found.Gid), Groups: []uint32{uint32(found.Gid)}, Home: found.Home}
 	for _, g := range found.Sgids {
 		if g != found.Gid {
 			u.Groups = append(u.Groups, uint32(g))
@@ -62,26 +80,22 @@ func resolve(spec string, passwd, group []byte) (User, error) {
 	return u, nil
 }
 
-// readIn reads a plain file below root. A missing one is empty.
-func readIn(root int, name string) ([]byte, error) {
-	fd, err := unix.Openat2(root, name, &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// valid returns the lines of which the given fields are IDs.
+func valid(file []byte, fields ...int) []byte {
+	var out []byte
+	for line := range bytes.Lines(file) {
+		parts, ok := bytes.Split(bytes.TrimSpace(line), []byte{':'}), true
+		for _, n := range fields {
+			ok = ok && n < len(parts) && isID(parts[n])
+		}
+		if ok {
+			out = append(out, line...)
+		}
 	}
-	if err != nil {
-		return nil, fault.New(fault.Invalid, "/"+name, "cannot be read in the root file system", fault.WithCause(err))
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxFileSize) {
-		return nil, fault.New(fault.Invalid, "/"+name, "it is no plain file of a sane size in the root file system")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(f, maxFileSize))
+	return out
+}
+
+func isID(text []byte) bool {
+	n, err := strconv.ParseUint(string(text), 10, 32)
+	return err == nil && n <= maxID
 }

@@ -34,15 +34,15 @@ func rootWith(t *testing.T, passwd, group string) string {
 func TestNamesAndNumbersBecomeIDs(t *testing.T) {
 	root := rootWith(t, passwd, group)
 	for spec, want := range map[string]User{
-		"":          {Groups: []uint32{10}, Home: "/root"},
-		"root":      {Groups: []uint32{10}, Home: "/root"},
-		"web":       {UID: 33, GID: 34, Groups: []uint32{50}, Home: "/var/www"},
-		"33":        {UID: 33, GID: 34, Groups: []uint32{50}, Home: "/var/www"},
-		"web:logs":  {UID: 33, GID: 50, Home: "/var/www"},
-		"web:99":    {UID: 33, GID: 99, Home: "/var/www"},
-		"1000":      {UID: 1000, Home: "/"},
-		"1000:1000": {UID: 1000, GID: 1000, Home: "/"},
-		"bare":      {UID: 7, GID: 7, Groups: []uint32{50}, Home: "/"},
+		"":          {Groups: []uint32{0, 10}, Home: "/root"},
+		"root":      {Groups: []uint32{0, 10}, Home: "/root"},
+		"web":       {UID: 33, GID: 34, Groups: []uint32{34, 50}, Home: "/var/www"},
+		"33":        {UID: 33, GID: 34, Groups: []uint32{34, 50}, Home: "/var/www"},
+		"web:logs":  {UID: 33, GID: 50, Groups: []uint32{50}, Home: "/var/www"},
+		"web:99":    {UID: 33, GID: 99, Groups: []uint32{99}, Home: "/var/www"},
+		"1000":      {UID: 1000, Groups: []uint32{0}, Home: "/"},
+		"1000:1000": {UID: 1000, GID: 1000, Groups: []uint32{1000}, Home: "/"},
+		"bare":      {UID: 7, GID: 7, Groups: []uint32{7, 50}, Home: "/"},
 	} {
 		if got, err := Resolve(root, spec); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("Resolve(%q) = %+v, %v; want %+v", spec, got, err, want)
@@ -98,6 +98,27 @@ func TestLinksStayInsideTheRootFileSystem(t *testing.T) {
 	relink("/users")
 	if u, err := Resolve(root, "kim"); err != nil || u.UID != 5 {
 		t.Errorf("an absolute link is relative to the root file system: %+v, %v", u, err)
+	}
+}
+
+func TestInvalidIDsAreNoUsers(t *testing.T) {
+	const ids = "minus:x:4294967295:1::/:\nwrap:x:4294967296:1::/:\nnegative:x:-1:1::/:\nword:x:root:1::/:\nnone:x::1::/:\n" +
+		"group:x:1:4294967295::/:\nshort:x:1\nlast:x:4294967294:4294967294::/:\n"
+	root := rootWith(t, ids, "all:x:4294967295:last\nbad:x:a:last\n")
+	for _, spec := range []string{"minus", "wrap", "negative", "word", "none", "group", "short", "last:all", "last:bad", "4294967295"} {
+		if got, err := Resolve(root, spec); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: got %+v, %v, want an invalid fault", spec, got, err)
+		}
+	}
+	if got, err := Resolve(root, "last"); err != nil || got.UID != maxID || !reflect.DeepEqual(got.Groups, []uint32{maxID}) {
+		t.Errorf("last: got %+v, %v", got, err)
+	}
+}
+
+func TestTooManyGroupsAreRefused(t *testing.T) {
+	root := rootWith(t, passwd, strings.Repeat("g:x:1:web\n", maxGroups+1))
+	if got, err := Resolve(root, "web"); !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %d groups, %v, want an invalid fault", len(got.Groups), err)
 	}
 }
 

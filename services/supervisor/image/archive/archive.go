@@ -17,6 +17,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/supervisor/image/layers"
+	"github.com/fairlead/fairlead/services/supervisor/image/unpack"
 )
 
 // maxDocument bounds the JSON documents in an archive.
@@ -80,7 +81,7 @@ func (a *Archive) take(ctx context.Context, in io.Reader) error {
 func (a *Archive) Close() error { return a.file.Close() }
 
 func (a *Archive) spool(ctx context.Context, in io.Reader) error {
-	plain, err := layers.Decompress(in)
+	plain, err := unpack.Decompress(in)
 	if err != nil {
 		return unreadable(ctx, err)
 	}

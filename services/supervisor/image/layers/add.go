@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/image/unpack"
 )
 
 // Phase is how far a layer is.
@@ -104,18 +105,18 @@ func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (
 	}
 	defer rc.Close()
 	blob := newBlobReader(rc, b, report)
-	m, diffID, err := unpack(ctx, blob, filepath.Join(tmp, fsName))
+	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
 	if err != nil {
 		return unpackFault(ctx, b, blob, err)
 	}
 	if err := blob.verify(); err != nil {
 		return err
 	}
-	if diffID != b.DiffID {
-		return fault.New(fault.Invalid, subject(b), "its archive has the digest "+diffID+", and the image says "+b.DiffID)
+	if layer.DiffID != b.DiffID {
+		return fault.New(fault.Invalid, subject(b), "its archive has the digest "+layer.DiffID+", and the image says "+b.DiffID)
 	}
 	report(Progress{Phase: Unpacking, Done: blob.n, Total: blob.total()})
-	if err := s.publish(tmp, b.DiffID, m); err != nil {
+	if err := s.publish(tmp, b.DiffID, metaOf(layer)); err != nil {
 		return DiskFault(subject(b), err)
 	}
 	report(Progress{Phase: Done, Done: blob.n, Total: blob.total()})
@@ -134,12 +135,13 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 		}
 	}()
 	blob := newBlobReader(r, Blob{}, func(Progress) {})
-	m, diffID, err := unpack(ctx, blob, filepath.Join(tmp, fsName))
+	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
 	if err != nil {
 		return "", unpackFault(ctx, Blob{}, blob, err)
 	}
+	diffID = layer.DiffID
 	s.Hold(diffID)
-	if err := s.publish(tmp, diffID, m); err != nil {
+	if err := s.publish(tmp, diffID, metaOf(layer)); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.held[diffID]--; s.held[diffID] == 0 {
@@ -149,3 +151,16 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 	}
 	return diffID, nil
 }
+
+// fill creates a directory and unpacks an archive into it.
+func fill(ctx context.Context, in io.Reader, dir string) (*unpack.Layer, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask is
+		return nil, err
+	}
+	return unpack.Into(ctx, in, dir)
+}
+
+func metaOf(l *unpack.Layer) meta { return meta{Size: l.Size, Implied: l.Implied} }

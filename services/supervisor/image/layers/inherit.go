@@ -2,12 +2,9 @@ package layers
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
+	"slices"
 
-	"golang.org/x/sys/unix"
+	"github.com/fairlead/fairlead/services/supervisor/beneath"
 )
 
 // Inherit gives folders that a layer only implies (it has /tmp/x and no entry for /tmp) the owner, mode and time that they
@@ -38,48 +35,35 @@ func (s *Store) Inherit(diffIDs []string) error {
 }
 
 func (s *Store) inherit(diffID, path string, below []string) error {
-	own := filepath.Join(s.Path(diffID), path)
-	if fi := lstatUnder(s.Path(diffID), path); fi == nil || !fi.IsDir() {
+	own, err := beneath.Open(s.Path(diffID))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = own.Close() }()
+	if a, ok := own.Lookup(path); !ok || !a.IsDir() {
 		return nil // reached through a symlink, whose target has its own entry
 	}
-	for i := len(below) - 1; i >= 0; i-- {
-		fi := lstatUnder(s.Path(below[i]), path)
-		if fi == nil {
+	for _, d := range slices.Backward(below) {
+		a, ok, err := s.lookup(d, path)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
 			continue
-		}
-		if !fi.IsDir() {
+		case !a.IsDir():
 			return nil // it hides what is further below
 		}
-		return copyAttributes(own, fi)
+		return own.SetDirAttributes(path, a)
 	}
 	return nil
 }
 
-// lstatUnder looks at a path without ever following a symlink.
-func lstatUnder(root, path string) os.FileInfo {
-	at := root
-	var fi os.FileInfo
-	for part := range strings.SplitSeq(path, "/") {
-		if fi != nil && !fi.IsDir() {
-			return nil
-		}
-		at = filepath.Join(at, part)
-		var err error
-		if fi, err = os.Lstat(at); err != nil {
-			return nil
-		}
+// lookup returns the attributes of a path in a layer.
+func (s *Store) lookup(diffID, path string) (a beneath.Attributes, ok bool, err error) {
+	layer, err := beneath.Open(s.Path(diffID))
+	if err != nil {
+		return a, false, err
 	}
-	return fi
-}
-
-func copyAttributes(path string, from os.FileInfo) error {
-	st := from.Sys().(*syscall.Stat_t)
-	if err := os.Lchown(path, int(st.Uid), int(st.Gid)); err != nil {
-		return err
-	}
-	if err := os.Chmod(path, from.Mode()); err != nil {
-		return err
-	}
-	ts := []unix.Timespec{{Sec: st.Atim.Sec, Nsec: st.Atim.Nsec}, {Sec: st.Mtim.Sec, Nsec: st.Mtim.Nsec}}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, path, ts, unix.AT_SYMLINK_NOFOLLOW)
+	a, ok = layer.Lookup(path)
+	return a, ok, layer.Close()
 }

@@ -1,0 +1,110 @@
+// Package beneath opens, creates and inspects files below a directory whose content is not trusted: an image's layer, or the
+// root file system of a container, which its processes may change at the same time. It is the only package that does so.
+//
+// Every path is resolved by the kernel or component by component from a descriptor of the directory, as if that were the root. No
+// symlink in it leads out. A file is first opened with O_PATH, which has no effect on it; only a regular file is then opened for
+// reading. Nothing here blocks on a FIFO, a device, a terminal or a lease.
+package beneath
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Root is an open directory with untrusted content.
+type Root struct{ fd int }
+
+// ErrNotRegular is returned for a file that is not a regular one.
+var ErrNotRegular = errors.New("not a regular file")
+
+// ErrTooLarge is returned for a file that is larger than the caller accepts.
+var ErrTooLarge = errors.New("file too large")
+
+// Open opens a directory. The path to it is trusted; a symlink at its end is refused.
+func Open(path string) (*Root, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return &Root{fd: fd}, nil
+}
+
+// Close closes the directory.
+func (r *Root) Close() error { return unix.Close(r.fd) }
+
+// attempts bounds how often a path is resolved again after a concurrent rename.
+const attempts = 16
+
+// path opens a name with O_PATH, which reads nothing and cannot block.
+func (r *Root) path(name string, flags, resolve uint64) (int, error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_NO_MAGICLINKS | resolve}
+	for range attempts {
+		fd, err := unix.Openat2(r.fd, relative(name), how)
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+	return -1, unix.EAGAIN
+}
+
+// relative returns a name without leading slashes; the root itself is ".".
+func relative(name string) string {
+	if name = strings.TrimLeft(name, "/"); name == "" {
+		return "."
+	}
+	return name
+}
+
+// ReadFile returns the content of a regular file of at most limit bytes. Symlinks are resolved below the root.
+func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
+	at, err := r.path(name, 0, unix.RESOLVE_IN_ROOT)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer func() { _ = unix.Close(at) }()
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if err := readable(st, limit); err != nil {
+		return nil, &os.PathError{Op: "read", Path: name, Err: err}
+	}
+
+	f, err := reopen(at, name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit { // it has grown since
+		err = &os.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+	}
+	return data, err
+}
+
+func readable(st unix.Stat_t, limit int64) error {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return ErrNotRegular
+	case st.Size > limit:
+		return ErrTooLarge
+	}
+	return nil
+}
+
+// reopen opens a regular file for reading by its O_PATH descriptor. O_NONBLOCK makes a lease that a container holds an error.
+func reopen(at int, name string) (*os.File, error) {
+	fd, err := unix.Open(descriptor(at), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// descriptor is a path to the file of a descriptor, for calls that take no descriptor opened with O_PATH.
+func descriptor(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
