@@ -25,10 +25,16 @@ const (
 	adminRole             // an administrator of this host, too
 )
 
-// refusal is all that somebody without a right is told.
+// refusal is all that a caller without a right is told.
 func refusal() error {
-	return fault.New(fault.Denied, "request", "you may not do this",
-		fault.WithHint("ask as root or as a member of the socket's group"))
+	return fault.New(fault.Denied, "request", "permission denied",
+		fault.WithHint("run as root or as a member of the socket's group"))
+}
+
+// internal refuses a caller who may administer the host: whoever it is, the method is not for this socket.
+func internal(method string) error {
+	return fault.New(fault.Denied, "method "+strings.TrimPrefix(method, "/"), "only other services of the agent may call it",
+		fault.WithHint("call what the fairlead command calls; the README names the services"))
 }
 
 // authorize tells whether a caller may call a method. A method that is in no line of the table is nobody's.
@@ -40,6 +46,8 @@ func authorize(table map[string]role, audience Audience, who identity, method st
 		return nil
 	case audience == Admins && least == adminRole && who.trusted():
 		return nil
+	case audience == Admins && who.trusted():
+		return internal(method)
 	}
 	return refusal()
 }

@@ -113,17 +113,19 @@ func TestArchivesAreLoadedAndImported(t *testing.T) {
 }
 
 func TestInfoShowsTheHost(t *testing.T) {
-	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "1.2", KernelVersion: "6.1", Os: "linux", Architecture: "amd64",
+	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "1.2", ApiVersion: "1.1", KernelVersion: "6.1", Os: "linux", Architecture: "amd64",
 		CgroupVersion: "2", Runtime: "/usr/bin/crun", DataRoot: "/d", ExecRoot: "/e", NetworkDrivers: []string{"bridge", "host", "null"},
 		DefaultNetworkDriver: "bridge", Containers: map[string]uint32{"running": 2, "exited": 1}, Images: 4, Warnings: []string{"no sctp"}})},
 		"Diagnose": {clienttest.Answers(&natv1.DiagnoseResponse{Backend: "nftables"})}, "GetConfig": {clienttest.Answers(&agentv1.GetConfigResponse{})},
 		"ListNetworks": {clienttest.Answers(&networkv1.ListNetworksResponse{})}}
 	checkAll(t, []row{
-		{args: "info", script: info, stderr: "WARNING: no sctp\n", stdout: "Agent Version: 1.2\nContainers: 3\n Running: 2\n Created: 0\n Exited: 1\nImages: 4\n" +
+		{args: "info", script: info, stderr: "WARNING: no sctp\n", stdout: "Agent Version: 1.2\nAPI Version: 1.1\nContainers: 3\n Running: 2\n Created: 0\n Exited: 1\nImages: 4\n" +
 			"Network Drivers: bridge host null\nDefault Network Driver: bridge\nFirewall Backend: nftables\nDefault Address Pools: Docker's\nDefault Runtime: /usr/bin/crun\nCgroup Version: 2\n" +
 			"Kernel Version: 6.1\nOS/Arch: linux/amd64\nData Root: /d\nExec Root: /e\n"},
 		{args: "info -f '{{.ContainersRunning}} {{join .NetworkDrivers \",\"}}'", script: info, stdout: "2 bridge,host,null\n"},
+		{args: "info -f '{{.ServerVersion}} {{.APIVersion}}'", script: info, stdout: "1.2 1.1\n"},
 		{args: "version -f '{{.Client.Version}} {{.Server.Version}}'", script: info, stdout: version.Version + " 1.2\n"},
+		{args: "version -f '{{.Client.APIVersion}} {{.Server.APIVersion}}'", script: info, stdout: version.API + " 1.1\n"},
 		{args: "version --client --format '{{.Client.Os}}'", stdout: "linux\n", requests: []proto.Message{}},
 	})
 }

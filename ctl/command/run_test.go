@@ -153,7 +153,7 @@ func TestAWrongFlagOfRunIsSaidBeforeTheAgentIsAsked(t *testing.T) {
 		"-v data:/d x":         "-v data:/d: only bind mounts are known, not named volumes; if you intended to pass a host directory, use an absolute path or ./data",
 		"--mount type=bind x":  "--mount type=bind: source is required",
 		"--pull sometimes x":   `invalid pull option: 'sometimes': must be one of "always", "missing" or "never"`,
-		"--stop-timeout x x":   `invalid argument "x" for "--stop-timeout" flag: strconv.ParseUint: parsing "x": invalid syntax`,
+		"--stop-timeout x x":   `invalid argument "x" for "--stop-timeout" flag: it is a number of seconds, or -1 for no limit`,
 	} {
 		got := execute(t, row{args: "run " + args})
 		if stderr := "fairlead: " + want + "; see 'fairlead run --help'\n"; got.stderr != stderr || got.code != 125 || len(got.requests) != 0 {

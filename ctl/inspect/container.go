@@ -5,6 +5,7 @@ package inspect
 import (
 	"cmp"
 	"encoding/json"
+	"math"
 	"net/netip"
 	"time"
 
@@ -26,24 +27,53 @@ type Container struct {
 	HostsPath       string
 	LogPath         string
 	Name            string
+	RestartCount    int // always 0: the agent restarts nothing by itself
 	Driver          string
 	Platform        string
+	MountLabel      string // always empty, as are the next three: there are no labels, profiles and exec ids
+	ProcessLabel    string
+	AppArmorProfile string
+	ExecIDs         []string
 	HostConfig      HostConfig
+	GraphDriver     GraphDriver
 	Mounts          []Mount
 	Config          Config
 	NetworkSettings NetworkSettings
+}
+
+// GraphDriver is how the root file system is put together. Where its directories are is not told.
+type GraphDriver struct {
+	Name string
+	Data map[string]string
+}
+
+// RestartPolicy is what is done when the process ends. It is always none: "no".
+type RestartPolicy struct {
+	Name              string
+	MaximumRetryCount int
+}
+
+// Health is what health checks found. There are none: the status is "none".
+type Health struct {
+	Status        string
+	FailingStreak int
+	Log           []string
 }
 
 // State is where in its life the container is.
 type State struct {
 	Status     string
 	Running    bool
+	Paused     bool // always false, as are the next two
+	Restarting bool
 	OOMKilled  bool
+	Dead       bool
 	Pid        uint32
 	ExitCode   uint32
 	Error      string
 	StartedAt  string
 	FinishedAt string
+	Health     Health
 }
 
 // Config is what the container runs: its own settings over its image's.
@@ -57,11 +87,12 @@ type Config struct {
 	Env          []string
 	Cmd          []string
 	Image        string
+	Volumes      map[string]struct{} // always null: there are none
 	WorkingDir   string
 	Entrypoint   []string
 	Labels       map[string]string
-	StopSignal   string  `json:",omitempty"`
-	StopTimeout  *uint32 `json:",omitempty"`
+	StopSignal   string `json:",omitempty"`
+	StopTimeout  *int64 `json:",omitempty"` // -1: no limit
 }
 
 // Mount is one bind mount.
@@ -90,6 +121,7 @@ func Of(c *containerv1.Container, image *containerv1.Image) *Container {
 		LogPath:         c.GetLogPath(),
 		Name:            "/" + cfg.GetName(),
 		Driver:          "overlay",
+		GraphDriver:     GraphDriver{Name: "overlay"},
 		Platform:        "linux",
 		HostConfig:      hostConfigOf(cfg),
 		Mounts:          mountsOf(cfg),
@@ -122,6 +154,7 @@ func stateOf(c *containerv1.Container) State {
 		Error:      c.GetError(),
 		StartedAt:  stamp(c.GetStartedAt()),
 		FinishedAt: stamp(c.GetFinishedAt()),
+		Health:     Health{Status: "none", Log: []string{}},
 	}
 }
 
@@ -149,7 +182,7 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		Entrypoint:   cfg.GetEntrypoint(),
 		Labels:       labels(cfg.GetLabels()),
 		StopSignal:   cfg.GetStopSignal(),
-		StopTimeout:  cfg.StopTimeout,
+		StopTimeout:  stopTimeout(cfg.StopTimeout),
 	}
 	// An entrypoint that the user gives drops the image's command with the image's entrypoint.
 	if len(out.Entrypoint) == 0 {
@@ -159,6 +192,18 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		}
 	}
 	return out
+}
+
+// stopTimeout is -1 for no limit, which the agent has as the largest number.
+func stopTimeout(seconds *uint32) *int64 {
+	if seconds == nil {
+		return nil
+	}
+	n := int64(*seconds)
+	if n == math.MaxUint32 {
+		n = -1
+	}
+	return &n
 }
 
 // labels keeps having none from being printed as null.

@@ -23,6 +23,7 @@ type HostConfig struct {
 	NetworkMode     string
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
+	RestartPolicy   RestartPolicy
 	// PublishAddresses are the addresses of the host that are published whole.
 	PublishAddresses []string
 	AutoRemove       bool
@@ -36,6 +37,16 @@ type HostConfig struct {
 	KeepNetwork bool
 	UTSMode     string
 	Runtime     string
+
+	// What follows is what Fairlead has no flags for: scripts read the values of a container that was made without them.
+	Privileged     bool
+	ReadonlyRootfs bool
+	CapAdd         []string
+	CapDrop        []string
+	PidMode        string
+	IpcMode        string
+	Memory         int64
+	NanoCpus       int64
 }
 
 const (
@@ -51,6 +62,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		Binds:           binds(cfg.GetMounts()),
 		NetworkMode:     mode(net),
 		PortBindings:    wanted(net.GetPublish()),
+		RestartPolicy:   RestartPolicy{Name: "no"},
 		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove: cfg.GetAutoRemove(),
 		DNS:        list(dns.GetServers()),

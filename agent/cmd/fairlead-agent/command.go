@@ -21,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent"
 )
 
-const defaultFile = "/etc/fairlead/daemon.json"
+const defaultFile = file.DefaultPath
 
 // options are the flags that are no keys of the configuration.
 type options struct {

@@ -18,7 +18,7 @@ import (
 )
 
 // Read reads a file. One that is not there is an empty layer, unless somebody named it explicitly. The warnings name files
-// beside it whose names look like misspellings of its own.
+// in its directory whose names look like misspellings of daemon.json, where that is its name.
 func Read(path string, explicit bool) (config.Layer, []string, error) {
 	likely := lookalikes(path)
 	data, err := os.ReadFile(path)
@@ -31,6 +31,9 @@ func Read(path string, explicit bool) (config.Layer, []string, error) {
 			fault.WithCause(reason(err)), fault.WithField("config-file"), fault.WithHint("%s", hint))
 	}
 	var warnings []string
+	if filepath.Base(path) != usual {
+		likely = nil // a file that was named so has neighbours like it: one a host, or one an agent
+	}
 	for _, other := range likely {
 		warnings = append(warnings, fmt.Sprintf("configuration file %s: nothing reads it; did you mean to name it %s?", other, path))
 	}
@@ -50,6 +53,9 @@ func Check(path string) (warnings []string, err error) {
 	_, more := config.Build(layer)
 	return warnings, errors.Join(err, more)
 }
+
+// DefaultPath is the file that an agent reads unless it is given another one.
+const DefaultPath = "/etc/fairlead/daemon.json"
 
 // usual is what configuration files are called.
 const usual = "daemon.json"

@@ -9,12 +9,18 @@ import (
 
 func newCheck(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
-		Use:   "check FILE",
+		Use:   "check [FILE]",
 		Short: "Tell everything that is wrong with a configuration file",
-		Long: `Tell everything that is wrong with a configuration file, with its lines, and what to do about it. The agent is not asked, and what
+		Long: `Tell everything that is wrong with a configuration file, with its lines, and what to do about it; without a FILE,
+with ` + file.DefaultPath + `. The agent is not asked, and what
 it is given by its environment and its flags is not looked at: "fairlead-agent --validate" does that.`,
-		Args: cli.Exactly(1),
-		RunE: func(_ *cobra.Command, args []string) error { return check(c, args[0]) },
+		Args: cli.From(0, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = []string{file.DefaultPath}
+			}
+			return check(c, args[0])
+		},
 	}
 }
 

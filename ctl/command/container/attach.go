@@ -43,6 +43,7 @@ func (o *attachOptions) run(ctx context.Context, c *cli.CLI, reference string) e
 	if target.GetStatus() != containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
 		return fault.New(fault.Busy, "container "+reference, "cannot attach to a stopped container", fault.WithHint("start it first"))
 	}
+	o.redraw = true
 	o.tty, o.stdin = target.GetConfig().GetTty(), !o.noStdin && target.GetConfig().GetOpenStdin()
 	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId()}, reference)
 }

@@ -32,6 +32,11 @@ func (o *options) create(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
+	ids, err := openCIDFile(o.cidFile)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ids.close() }()
 	progress := c.Progress(o.quiet)
 	defer progress.Finish()
 	req := &containerv1.CreateContainerRequest{Config: cfg, Credentials: credentials(ctx, c, cl, cfg), Steps: c.Debug}
@@ -42,5 +47,5 @@ func (o *options) create(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	progress.Finish()
 	c.Warn(created.GetWarnings()...)
 	c.Println(created.GetId())
-	return nil
+	return ids.write(created.GetId())
 }

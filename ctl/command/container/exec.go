@@ -70,14 +70,15 @@ func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.Exe
 	if err != nil {
 		return err
 	}
+	back := fmt.Sprintf("container %[1]s keeps running; for another process in it: fairlead exec -it %[1]s sh", opts.GetReference())
 	s, err := cl.Exec(ctx, opts)
 	if err != nil {
-		return err
+		return cli.Lost(err, "%s", back)
 	}
 	defer s.Close()
 	c.Warn(s.Warnings...)
 	if o.detach {
 		return nil
 	}
-	return o.join(c, s, nil, fmt.Sprintf("container %[1]s keeps running; for another process in it: fairlead exec -it %[1]s sh", opts.GetReference()))
+	return o.join(c, s, nil, back)
 }

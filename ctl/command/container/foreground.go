@@ -21,6 +21,7 @@ import (
 type foreground struct {
 	tty, stdin bool
 	sigProxy   bool
+	redraw     bool // make the process draw its prompt again, by a change of its terminal's size
 	detachKeys string
 
 	keys []byte

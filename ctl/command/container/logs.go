@@ -3,6 +3,7 @@ package container
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 
 type logsOptions struct {
 	follow, timestamps bool
-	tail, since        string
+	tail, since, until string
 }
 
 func newLogs(c *cli.CLI) *cobra.Command {
@@ -28,10 +29,11 @@ func newLogs(c *cli.CLI) *cobra.Command {
 		Args:  cli.Exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(c.Now(), args[0])
-			if err != nil {
+			until, badUntil := o.end(c.Now())
+			if err := errors.Join(err, badUntil); err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
 			}
-			return o.run(cmd.Context(), c, req)
+			return o.run(cmd.Context(), c, req, until)
 		},
 	}
 	f := cmd.Flags()
@@ -39,6 +41,7 @@ func newLogs(c *cli.CLI) *cobra.Command {
 	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Begin each line with its time")
 	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines, or all")
 	f.StringVar(&o.since, "since", "", "Only what was written since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
+	f.StringVar(&o.until, "until", "", "Only what was written before `TIME`")
 	return cmd
 }
 
@@ -62,12 +65,24 @@ func (o *logsOptions) request(now time.Time, reference string) (*containerv1.Rea
 	return req, nil
 }
 
-func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest) error {
+// end reads --until; the zero time if it is not given.
+func (o *logsOptions) end(now time.Time) (until time.Time, err error) {
+	if o.until == "" {
+		return time.Time{}, nil
+	}
+	return cli.Moment("--until", o.until, now)
+}
+
+// run shows what was written until a time; the zero time is none.
+func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest, until time.Time) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	if !until.IsZero() && o.follow {
+		ctx, cancel = context.WithTimeout(ctx, until.Sub(c.Now()))
+	}
 	defer cancel()
 	stream, err := cl.Containers.ReadLogs(ctx, req)
 	if err != nil {
@@ -77,7 +92,8 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 	since := ""
 	for {
 		piece, err := stream.Recv()
-		if err == io.EOF {
+		over := !until.IsZero() && piece.GetTime().AsTime().After(until)
+		if err == io.EOF || err == nil && over || !until.IsZero() && errors.Is(err, context.DeadlineExceeded) {
 			return nil
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -25,12 +26,14 @@ type options struct {
 	networks, aliases                                     []string
 	env, envFiles, volumes, mounts, labels                []string
 	dns, dnsSearch, dnsOptions, hosts, publish, expose    []string
-	stopTimeout                                           uint32
+	stopTimeout                                           seconds
 	stdin, tty, remove, publishAll, quiet                 bool
 	publishAddress                                        []string
 	linkLocal, links, sysctls                             []string
 	uts                                                   string
 	keepNetwork                                           bool
+	labelFiles                                            []string
+	cidFile                                               string
 }
 
 // flags adds the options to a command. The entrypoint and the stop timeout mean something else when they are not given at all, which
@@ -56,13 +59,16 @@ func (o *options) flags(f *pflag.FlagSet) {
 func (o *options) identityFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "`NAME` of the container; one is made up if none is given")
 	f.StringArrayVarP(&o.labels, "label", "l", nil, "Label with a `KEY[=VALUE]`")
+	f.StringArrayVar(&o.labelFiles, "label-file", nil, "`FILE` of labels, one a line")
+	f.StringVar(&o.cidFile, "cidfile", "", "Write the container's id to this `FILE`, which must not exist")
 	f.StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
 	f.StringVar(&o.pull, "pull", "missing", "`WHEN` to fetch the image: always, missing or never")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Do not show the progress of a pull")
 	f.BoolVar(&o.remove, "rm", false, "Remove the container when its process ends")
 	f.StringVar(&o.runtime, "runtime", "", "`OCI_RUNTIME`: crun, runc or a path")
 	f.StringVar(&o.stopSignal, "stop-signal", "", "`SIGNAL` that stops the container")
-	f.Uint32Var(&o.stopTimeout, "stop-timeout", 10, "`SECONDS` between the stop signal and SIGKILL")
+	o.stopTimeout = 10
+	f.Var(&o.stopTimeout, "stop-timeout", "`SECONDS` between the stop signal and SIGKILL, -1 for no limit")
 }
 
 func (o *options) processFlags(f *pflag.FlagSet) {
@@ -117,7 +123,7 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 		return nil, err
 	}
 	if f.Changed("stop-timeout") {
-		cfg.StopTimeout = &o.stopTimeout
+		cfg.StopTimeout = o.stopTimeout.wire()
 	}
 	for _, add := range []func(*cli.CLI, *containerv1.ContainerConfig) error{o.addPull, o.addEnv, o.addMounts, o.addLabels, o.addNetwork, o.addDNS} {
 		if err := add(c, cfg); err != nil {
@@ -190,7 +196,11 @@ func (o *options) addMounts(_ *cli.CLI, cfg *containerv1.ContainerConfig) error 
 }
 
 func (o *options) addLabels(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {
-	for _, l := range o.labels {
+	fromFiles, err := o.fileLabels()
+	if err != nil {
+		return err
+	}
+	for _, l := range append(fromFiles, o.labels...) {
 		key, value, _ := strings.Cut(l, "=")
 		if key == "" {
 			return fault.Invalidf("--label "+l, "label", "invalid label '%s': empty name", l)
@@ -201,6 +211,23 @@ func (o *options) addLabels(_ *cli.CLI, cfg *containerv1.ContainerConfig) error 
 		cfg.Labels[key] = value
 	}
 	return nil
+}
+
+// fileLabels reads the files of --label-file, which have the form of --env-file. Nothing is taken from the environment.
+func (o *options) fileLabels() ([]string, error) {
+	var all []string
+	for _, name := range o.labelFiles {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "--label-file "+name, "cannot be read", fault.WithField("label-file"), fault.WithCause(err))
+		}
+		labels, err := envspec.ParseFile(name, f, func(string) (string, bool) { return "", true })
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		all = append(all, labels...)
+	}
+	return all, nil
 }
 
 func (o *options) addDNS(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {

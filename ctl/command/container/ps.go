@@ -20,6 +20,8 @@ import (
 
 type listOptions struct {
 	all, quiet, noTrunc bool
+	last                int // -1: all
+	latest              bool
 	format              string
 	filters             []string
 }
@@ -48,6 +50,8 @@ status=created|running|exited|removing, label=KEY or label=KEY=VALUE (all of the
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&o.all, "all", "a", false, "Also those that do not run")
+	f.IntVarP(&o.last, "last", "n", -1, "Only the last `N` that were created, in any state")
+	f.BoolVarP(&o.latest, "latest", "l", false, "Only the last one that was created, in any state")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids and commands")
 	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
@@ -88,14 +92,17 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if err != nil {
 		return err
 	}
-	// Who asks for a status wants to see those that have it.
-	res, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{All: o.all || len(f.status) > 0})
+	if o.latest {
+		o.last = 1
+	}
+	// A status that is asked for, and a number of containers, are about those that do not run, too.
+	res, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{All: o.all || len(f.status) > 0 || o.last > 0})
 	if err != nil {
 		return err
 	}
 	rows := []row{}
-	for _, ctr := range res.GetContainers() {
-		if f.fits(ctr) {
+	for _, ctr := range res.GetContainers() { // the newest first
+		if f.fits(ctr) && (o.last <= 0 || len(rows) < o.last) {
 			rows = append(rows, o.row(ctr, c.Now()))
 		}
 	}
@@ -111,7 +118,7 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 	r := row{
 		ID:         c.GetId(),
 		Image:      cfg.GetImage(),
-		Command:    strings.Join(c.GetArgs(), " "),
+		Command:    commandLine(c.GetArgs()),
 		CreatedAt:  created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: format.Duration(now.Sub(created)) + " ago",
 		Labels:     labelList(cfg.GetLabels()),
@@ -130,6 +137,17 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 	}
 	r.Command = strconv.Quote(r.Command)
 	return r
+}
+
+// commandLine joins a command's words as Docker does: those with blanks in them stand in single quotes.
+func commandLine(args []string) string {
+	words := slices.Clone(args)
+	for i := range words {
+		if i > 0 && strings.Contains(words[i], " ") {
+			words[i] = "'" + words[i] + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // commandWidth is how much of a command the list shows.

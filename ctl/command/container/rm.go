@@ -26,6 +26,7 @@ func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 			return reference, err
 		}),
 	}
+	cmd.Flags().BoolP("volumes", "v", false, "Accepted for Docker compatibility: no container has volumes of its own")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Kill running ones first; one that is not there is no error")
 	return cmd
 }

@@ -75,6 +75,11 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
+	ids, err := openCIDFile(o.cidFile)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ids.close() }()
 	opts := &containerv1.RunOptions{Config: cfg, Size: o.size(c), Credentials: credentials(ctx, c, cl, cfg), Steps: c.Debug}
 	progress := c.Progress(o.quiet)
 	defer progress.Finish()
@@ -85,13 +90,17 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 		}
 		c.Warn(started.GetWarnings()...)
 		c.Println(started.GetId())
-		return nil
+		return ids.write(started.GetId())
 	}
 	s, err := cl.Run(ctx, opts, progress.Show)
 	if err != nil {
 		return err
 	}
 	progress.Finish()
+	if err := ids.write(s.ID); err != nil {
+		s.Close()
+		return err
+	}
 	c.Warn(s.Warnings...)
 	return o.join(c, s, killer(ctx, cl, s.ID), backTo(cmp.Or(cfg.GetName(), id.Short(s.ID))))
 }

@@ -67,9 +67,13 @@ func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client
 		return err
 	}
 	opts.Size = f.size(c)
+	if opts.Size != nil && f.redraw { // the true size follows when the connection stands
+		opts.Size.Rows++
+		opts.Size.Columns++
+	}
 	s, err := cl.Attach(ctx, opts)
 	if err != nil {
-		return err
+		return cli.Lost(err, "%s", backTo(name))
 	}
 	c.Warn(s.Warnings...)
 	return f.join(c, s, killer(ctx, cl, opts.GetReference()), backTo(name))

@@ -12,7 +12,7 @@ import (
 )
 
 type stopOptions struct {
-	timeout uint32
+	timeout seconds
 	signal  string
 }
 
@@ -56,7 +56,8 @@ func (o *stopOptions) flags(f *pflag.FlagSet) {
 		}
 		return pflag.NormalizedName(name)
 	})
-	f.Uint32VarP(&o.timeout, "timeout", "t", 10, "`SECONDS` before SIGKILL; the container's own unless given")
+	o.timeout = 10
+	f.VarP(&o.timeout, "timeout", "t", "`SECONDS` before SIGKILL, -1 for no limit; the container's own unless given")
 	f.StringVarP(&o.signal, "signal", "s", "", "`SIGNAL` to send first; the container's own unless given")
 }
 
@@ -71,5 +72,5 @@ func (o *stopOptions) given(f *pflag.FlagSet) *uint32 {
 	if !f.Changed("timeout") {
 		return nil
 	}
-	return &o.timeout
+	return o.timeout.wire()
 }

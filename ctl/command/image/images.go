@@ -9,31 +9,43 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
-	"github.com/fairlead/fairlead/ctl/imageref"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
 type listOptions struct {
-	quiet, noTrunc bool
-	format         string
+	quiet, noTrunc, digests bool
+	format                  string
+	filters                 []string
 }
 
 func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
-		Use:     name + " [OPTIONS] [NAME[:TAG]]",
+		Use:     name + " [OPTIONS] [NAME[:TAG]|PATTERN]",
 		Aliases: aliases,
 		Short:   "List images",
-		Long: `List images, or those of one name.
+		Long: `List images, or those of one name or of a pattern such as 'red*' or 'example.com/*:v1'.
 
 A template for --format has .Repository .Tag .Digest .ID .CreatedAt .CreatedSince and .Size; "table TEMPLATE"
-makes a table of it.`,
+makes a table of it.
+
+Filters: dangling=true|false (those without a tag, or with one), reference=PATTERN.`,
 		Args: cli.From(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.run(cmd.Context(), c, args)
+			f, err := parseFilter(o.filters)
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.Failed, Err: err}
+			}
+			if len(args) == 1 {
+				f.name = args[0]
+			}
+			return o.run(cmd.Context(), c, f)
 		},
 	}
 	f := cmd.Flags()
+	f.BoolP("all", "a", false, "Accepted for Docker compatibility: all images are shown anyway")
+	f.BoolVar(&o.digests, "digests", false, "Also show digests")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
 	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
@@ -56,7 +68,9 @@ const none = "<none>"
 
 const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, names []string) error {
+const columnsWithDigests = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -69,7 +83,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, names []string) error
 	for _, i := range res.GetImages() {
 		for _, r := range o.rows(i, c.Now()) {
 			// An id alone is said once, however many tags the image has.
-			if (len(names) > 0 && !r.is(names[0])) || (o.quiet && seen[r.ID]) {
+			if !f.fits(r) || (o.quiet && seen[r.ID]) {
 				continue
 			}
 			seen[r.ID] = true
@@ -81,7 +95,11 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, names []string) error
 		text = "{{.ID}}"
 	}
 	header := row{"CREATED AT", "CREATED", "DIGEST", "IMAGE ID", "REPOSITORY", "SIZE", "TAG"}
-	return format.Print(c.Out, text, columns, header, rows)
+	shown := columns
+	if o.digests {
+		shown = columnsWithDigests
+	}
+	return format.Print(c.Out, text, shown, header, rows)
 }
 
 // rows are an image's lines: one a tag, or one for an image that has none.
@@ -116,10 +134,4 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 		out = append(out, r)
 	}
 	return out
-}
-
-// is tells whether the line is what a user means by NAME[:TAG].
-func (r row) is(name string) bool {
-	wanted := imageref.Parse(name)
-	return imageref.Parse(r.Repository).Name() == wanted.Name() && (wanted.Tag == "" || wanted.Tag == r.Tag)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -100,11 +101,24 @@ func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
 	return all, nil
 }
 
+// byArea brings the findings of an area together, whichever services they come from. The areas stay in the order of their first ones.
+func byArea(all []Finding) []Finding {
+	first := map[string]int{}
+	for i, f := range all {
+		if _, seen := first[f.Area]; !seen {
+			first[f.Area] = i
+		}
+	}
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b Finding) int { return first[a.Area] - first[b.Area] })
+	return sorted
+}
+
 // listed is what people read.
 func listed(all []Finding) string {
 	var out strings.Builder
 	area := ""
-	for _, f := range all {
+	for _, f := range byArea(all) {
 		if f.Area != area {
 			area = f.Area
 			_, _ = fmt.Fprintf(&out, "%s%s\n", strings.ToUpper(area[:1]), area[1:])

@@ -25,6 +25,8 @@ func Commands(c *cli.CLI) []*cobra.Command {
 // info is what `info` knows. The fields may be used in a template.
 type info struct {
 	Version              string
+	ServerVersion        string // Docker's name for the same
+	APIVersion           string
 	KernelVersion        string
 	OSType               string
 	Architecture         string
@@ -78,7 +80,7 @@ func showInfo(ctx context.Context, c *cli.CLI, text string) error {
 }
 
 func infoOf(r *hostv1.GetInfoResponse) info {
-	i := info{Version: r.GetVersion(), KernelVersion: r.GetKernelVersion(), OSType: r.GetOs(), Architecture: r.GetArchitecture(),
+	i := info{Version: r.GetVersion(), ServerVersion: r.GetVersion(), APIVersion: r.GetApiVersion(), KernelVersion: r.GetKernelVersion(), OSType: r.GetOs(), Architecture: r.GetArchitecture(),
 		CgroupVersion: r.GetCgroupVersion(), DefaultRuntime: r.GetRuntime(), DataRoot: r.GetDataRoot(), ExecRoot: r.GetExecRoot(),
 		NetworkDrivers: r.GetNetworkDrivers(), DefaultNetworkDriver: r.GetDefaultNetworkDriver(),
 		ContainersCreated: r.GetContainers()["created"], ContainersRunning: r.GetContainers()["running"],
@@ -123,6 +125,7 @@ func (i info) String() string {
 	var out strings.Builder
 	line := func(name string, value any) { _, _ = fmt.Fprintf(&out, "%s: %v\n", name, value) }
 	line("Agent Version", i.Version)
+	line("API Version", i.APIVersion)
 	line("Containers", i.Containers)
 	line(" Running", i.ContainersRunning)
 	line(" Created", i.ContainersCreated)

@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 
@@ -18,9 +19,9 @@ type versions struct {
 	Server *serverVersion `json:",omitempty"`
 }
 
-type clientVersion struct{ Version, GoVersion, Os, Arch string }
+type clientVersion struct{ Version, APIVersion, GoVersion, Os, Arch string }
 
-type serverVersion struct{ Version, Os, Arch, KernelVersion string }
+type serverVersion struct{ Version, APIVersion, Os, Arch, KernelVersion string }
 
 func newVersion(c *cli.CLI) *cobra.Command {
 	var clientOnly bool
@@ -39,7 +40,7 @@ func newVersion(c *cli.CLI) *cobra.Command {
 }
 
 func showVersion(ctx context.Context, c *cli.CLI, text string, clientOnly bool) error {
-	v := versions{Client: clientVersion{version.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH}}
+	v := versions{Client: clientVersion{version.Version, version.API, runtime.Version(), runtime.GOOS, runtime.GOARCH}}
 	var failure error
 	if !clientOnly {
 		v.Server, failure = agentVersion(ctx, c)
@@ -50,9 +51,11 @@ func showVersion(ctx context.Context, c *cli.CLI, text string, clientOnly bool) 
 		}
 		return failure
 	}
-	c.Printf("Client:\n Version: %s\n Go Version: %s\n OS/Arch: %s/%s\n", v.Client.Version, v.Client.GoVersion, v.Client.Os, v.Client.Arch)
+	c.Printf("Client:\n Version: %s\n API Version: %s\n Go Version: %s\n OS/Arch: %s/%s\n", v.Client.Version, v.Client.APIVersion,
+		v.Client.GoVersion, v.Client.Os, v.Client.Arch)
 	if v.Server != nil {
-		c.Printf("\nAgent:\n Version: %s\n OS/Arch: %s/%s\n Kernel Version: %s\n", v.Server.Version, v.Server.Os, v.Server.Arch, v.Server.KernelVersion)
+		c.Printf("\nAgent:\n Version: %s\n API Version: %s\n OS/Arch: %s/%s\n Kernel Version: %s\n", v.Server.Version,
+			cmp.Or(v.Server.APIVersion, "1.0"), v.Server.Os, v.Server.Arch, v.Server.KernelVersion)
 	}
 	return failure
 }
@@ -66,5 +69,5 @@ func agentVersion(ctx context.Context, c *cli.CLI) (*serverVersion, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &serverVersion{res.GetVersion(), res.GetOs(), res.GetArchitecture(), res.GetKernelVersion()}, nil
+	return &serverVersion{res.GetVersion(), res.GetApiVersion(), res.GetOs(), res.GetArchitecture(), res.GetKernelVersion()}, nil
 }

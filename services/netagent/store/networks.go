@@ -100,6 +100,9 @@ func (s *Store) FindNetwork(ref string) (Network, error) {
 
 // FindAnyNetwork is FindNetwork which also finds those that are being deleted.
 func (s *Store) FindAnyNetwork(ref string) (Network, error) {
+	if ref == "" {
+		return Network{}, fault.Invalidf("network", "network", "its name or id is empty; name a network")
+	}
 	n, found := id.Find(s.Networks(), ref, func(n Network) (string, string) { return n.ID, n.Name })
 	switch found {
 	case 1:

@@ -76,7 +76,7 @@ func TestANetworkIsFoundByIDBeforeNameBeforePrefix(t *testing.T) {
 			t.Errorf("%s means %s, %v; want %s", ref, got.ID, err, want)
 		}
 	}
-	for ref, kind := range map[string]fault.Kind{"aa": fault.Invalid, "zz": fault.NotFound, "": fault.NotFound} {
+	for ref, kind := range map[string]fault.Kind{"aa": fault.Invalid, "zz": fault.NotFound, "": fault.Invalid} {
 		if _, err := s.FindNetwork(ref); !fault.Is(err, kind) {
 			t.Errorf("%q: %v", ref, err)
 		}

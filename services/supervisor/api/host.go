@@ -43,8 +43,8 @@ func (s *HostServer) Diagnose(context.Context, *hostv1.DiagnoseRequest) (*hostv1
 // Register adds the service to a server.
 func (s *HostServer) Register(r grpc.ServiceRegistrar) { hostv1.RegisterHostServiceServer(r, s) }
 
-// drivers are the network drivers there are, by name. That of networks which span hosts refuses to make one on a host that is in no fleet.
-var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null", "overlay"}
+// drivers are the network drivers of this host, by name. overlay, of networks that span hosts, needs a fleet.
+var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
 
 // GetInfo implements the RPC of that name.
 func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
@@ -53,7 +53,7 @@ func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.G
 		counts[string(c.Status)]++
 	}
 	return &hostv1.GetInfoResponse{
-		Version: version.Version, KernelVersion: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH,
+		Version: version.Version, ApiVersion: version.API, KernelVersion: kernelRelease(), Os: runtime.GOOS, Architecture: runtime.GOARCH,
 		CgroupVersion: s.facts.CgroupVersion, Runtime: s.facts.Runtime, DataRoot: s.facts.DataRoot, ExecRoot: s.facts.ExecRoot,
 		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts, Images: uint32(s.images()),
 	}, nil

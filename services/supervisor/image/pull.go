@@ -53,6 +53,7 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 	report.step("pulling", reference.FamiliarString(ref))
 	p := &pull{images: m, ref: ref, want: want, report: report}
 	defer func() { m.release(p.held) }()
+	var mirrors []error
 	for i, source := range sources {
 		img, err := p.from(ctx, source)
 		if err == nil {
@@ -61,12 +62,23 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if i == len(sources)-1 || errors.Is(err, syscall.ENOSPC) {
+		if errors.Is(err, syscall.ENOSPC) {
 			return nil, err
+		}
+		if i == len(sources)-1 {
+			return nil, errors.Join(append([]error{err}, mirrors...)...)
+		}
+		if !fault.Is(err, fault.NotFound) { // that a mirror has not everything is no failure
+			mirrors = append(mirrors, mirrorFault(source.Host(), err))
 		}
 		m.log.Warn("a registry mirror failed; the next one is tried", "mirror", source.Host(), "image", req.Reference, "error", err)
 	}
 	return nil, fault.New(fault.Internal, registry.Subject(ref), "there is no registry to ask") // Sources gives at least one
+}
+
+// mirrorFault says which mirror failed, so that the user is not told of the last registry alone.
+func mirrorFault(host string, err error) error {
+	return fault.New(fault.KindOf(err), "registry mirror "+host, "failed before", fault.WithCause(err))
 }
 
 // pull is one image on its way, from whichever source.

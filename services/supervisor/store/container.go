@@ -121,5 +121,8 @@ func (s *Store) containersOfImage(r state.Reader, imageID string) []string {
 }
 
 func noSuchContainer(ref string) error {
+	if ref == "" {
+		return fault.New(fault.Invalid, "container", "its name or id is empty", fault.WithField("reference"), fault.WithHint("name a container"))
+	}
 	return fault.New(fault.NotFound, container.Subject(ref), "No such container: "+ref)
 }

@@ -88,7 +88,9 @@ type GetInfoResponse struct {
 	// How many images there are.
 	Images uint32 `protobuf:"varint,12,opt,name=images,proto3" json:"images,omitempty"`
 	// What an administrator should know, one line each.
-	Warnings      []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The version of the gRPC services, MAJOR.MINOR, for example "1.1". Clients compare it to see whether the agent has what they need.
+	ApiVersion    string `protobuf:"bytes,14,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -214,6 +216,13 @@ func (x *GetInfoResponse) GetWarnings() []string {
 	return nil
 }
 
+func (x *GetInfoResponse) GetApiVersion() string {
+	if x != nil {
+		return x.ApiVersion
+	}
+	return ""
+}
+
 // DiagnoseRequest is empty.
 type DiagnoseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -302,7 +311,7 @@ var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\n" +
 	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xa6\x04\n" +
+	"\x0eGetInfoRequest\"\xc7\x04\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0ekernel_version\x18\x02 \x01(\tR\rkernelVersion\x12\x0e\n" +
@@ -319,7 +328,9 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"containers\x18\v \x03(\v21.fairlead.host.v1.GetInfoResponse.ContainersEntryR\n" +
 	"containers\x12\x16\n" +
 	"\x06images\x18\f \x01(\rR\x06images\x12\x1a\n" +
-	"\bwarnings\x18\r \x03(\tR\bwarnings\x1a=\n" +
+	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1f\n" +
+	"\vapi_version\x18\x0e \x01(\tR\n" +
+	"apiVersion\x1a=\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x11\n" +
