@@ -3,8 +3,15 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"google.golang.org/grpc"
 	"io"
+	"math/big"
 	"net"
 	"path/filepath"
 	"strings"
@@ -277,4 +284,49 @@ func BenchmarkFirstCallOfANewClient(b *testing.B) {
 		}
 		_ = c.Close()
 	}
+}
+
+func TestRefusedCertificateIsNamed(t *testing.T) {
+	agent, stranger := selfSigned(t), selfSigned(t)
+	pool := x509.NewCertPool()
+	pool.AddCert(agent.Leaf)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{agent}, ClientCAs: pool,
+			ClientAuth: tls.RequireAndVerifyClientCert, MaxVersion: version, NextProtos: []string{"h2"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := grpc.NewServer()
+		go func() { _ = srv.Serve(l) }()
+		defer srv.Stop()
+		c, err := client.Dial("tcp://"+l.Addr().String(), client.WithTLS(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{stranger}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		_, err = c.Host.GetInfo(ctx(t), &hostv1.GetInfoRequest{})
+		if !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), ": certificate refused by the agent: ") {
+			t.Errorf("TLS %x: got %v", version, err)
+		}
+	}
+}
+
+// selfSigned makes a certificate for 127.0.0.1.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }

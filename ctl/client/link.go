@@ -96,8 +96,13 @@ func (l *link) refusal(ctx context.Context) error {
 		_ = conn.SetReadDeadline(deadline)
 		_, err = conn.Read(make([]byte, 1)) // an agent that accepts the certificate sends its settings at once
 	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return alert
+	return alertOf(err)
+}
+
+// alertOf returns the TLS alert that the agent sent, nil if err is not one. crypto/tls has no exported type for it.
+func alertOf(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return op.Err
 	}
 	return nil
 }
@@ -149,7 +154,7 @@ func (l *link) unreachable(err error) error {
 		cause = errno
 	}
 	hint := "is fairlead-agent running? Start it, or say where it is with -H or FAIRLEAD_HOST"
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+	if alert := alertOf(err); alert != nil {
 		return l.refused(alert)
 	}
 	if errno := syscall.Errno(0); l.tls != nil && !errors.As(err, &errno) {

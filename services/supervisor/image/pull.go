@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"syscall"
@@ -53,7 +54,7 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 	report.step("pulling", reference.FamiliarString(ref))
 	p := &pull{images: m, ref: ref, want: want, report: report}
 	defer func() { m.release(p.held) }()
-	var mirrors []error
+	mirrors := "" // what failed before the last source
 	for i, source := range sources {
 		img, err := p.from(ctx, source)
 		if err == nil {
@@ -66,19 +67,38 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 			return nil, err
 		}
 		if i == len(sources)-1 {
-			return nil, errors.Join(append([]error{err}, mirrors...)...)
+			return nil, alsoFailed(err, mirrors)
 		}
 		if !fault.Is(err, fault.NotFound) { // that a mirror has not everything is no failure
-			mirrors = append(mirrors, mirrorFault(source.Host(), err))
+			mirrors += "; registry mirror " + source.Host() + " failed before: " + reasonOf(err)
 		}
 		m.log.Warn("a registry mirror failed; the next one is tried", "mirror", source.Host(), "image", req.Reference, "error", err)
 	}
 	return nil, fault.New(fault.Internal, registry.Subject(ref), "there is no registry to ask") // Sources gives at least one
 }
 
-// mirrorFault says which mirror failed, so that the user is not told of the last registry alone.
-func mirrorFault(host string, err error) error {
-	return fault.New(fault.KindOf(err), "registry mirror "+host, "failed before", fault.WithCause(err))
+// alsoFailed adds to the failure of the last registry those of the mirrors, of which the user must know, too.
+func alsoFailed(err error, mirrors string) error {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if mirrors == "" || !ok {
+		return err
+	}
+	both := *f
+	if f.Cause == nil {
+		both.Message += mirrors
+	} else {
+		both.Cause = fmt.Errorf("%w%s", f.Cause, mirrors)
+	}
+	return &both
+}
+
+// reasonOf is what went wrong, without the image, which is known.
+func reasonOf(err error) string {
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok {
+		return err.Error()
+	}
+	return (&fault.Fault{Message: f.Message, Cause: f.Cause}).Error()
 }
 
 // pull is one image on its way, from whichever source.
