@@ -107,15 +107,7 @@ func serve(t testing.TB, answer func(m *dns.Msg) *dns.Msg) *server {
 			_ = w.WriteMsg(out)
 		}
 	})
-	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := tcp.Addr().(*net.TCPAddr).AddrPort()
-	udp, err := net.ListenPacket("udp4", at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	tcp, udp, at := bothAt(t)
 	for _, one := range []*dns.Server{{Listener: tcp, Handler: handler}, {PacketConn: udp, Handler: handler}} {
 		started, ended := make(chan struct{}), make(chan error, 1)
 		one.NotifyStartedFunc = func() { close(started) }
@@ -130,6 +122,24 @@ func serve(t testing.TB, answer func(m *dns.Msg) *dns.Msg) *server {
 	}
 	s.route = resolver.Route{Server: at, Dial: dial, Time: patience}
 	return s
+}
+
+// bothAt listens by TCP and UDP on one port. Sockets of queries on their way have ports of the same range.
+func bothAt(t testing.TB) (net.Listener, net.PacketConn, netip.AddrPort) {
+	t.Helper()
+	for range 100 {
+		tcp, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := tcp.Addr().(*net.TCPAddr).AddrPort()
+		if udp, err := net.ListenPacket("udp4", at.String()); err == nil {
+			return tcp, udp, at
+		}
+		_ = tcp.Close()
+	}
+	t.Fatal("no port is free for both")
+	return nil, nil, netip.AddrPort{}
 }
 
 func dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
