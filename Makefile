@@ -13,6 +13,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X github.com/fairlead/fairlead/agent/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 UNITS   := $(wildcard deploy/systemd/fairlead*)
+# Completion of the command line. Debian's zsh reads vendor-completions, others site-functions.
+COMPLETIONS := bash-completion/completions/fairlead zsh/vendor-completions/_fairlead zsh/site-functions/_fairlead \
+               fish/vendor_completions.d/fairlead.fish
 
 # One package after the other: many start containers, and two at once would wait for each other.
 TEST_FLAGS ?= -p 1 -timeout 25m
@@ -37,15 +40,19 @@ build: ## Builds bin/fairlead and bin/fairlead-agent, static
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead
 	$(BUILD) -o bin/fairlead-agent ./agent/cmd/fairlead-agent
 
-install: build ## Puts binaries, units and configuration in place (DESTDIR, PREFIX)
+install: build ## Puts binaries, units, completion and configuration in place (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
 	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
+	for f in $(COMPLETIONS); do case $$f in *.fish) s=fish ;; zsh/*) s=zsh ;; *) s=bash ;; esac; \
+	  bin/fairlead completion $$s >$(DESTDIR)$(PREFIX)/share/$$f; done
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
 uninstall: ## Takes away what install put there, but for the configuration, and what the agent put into the host's network
 	test -n "$(DESTDIR)" || ! test -x $(PREFIX)/bin/fairlead-agent || $(PREFIX)/bin/fairlead-agent cleanup
 	rm -f $(DESTDIR)$(PREFIX)/bin/fairlead $(DESTDIR)$(PREFIX)/bin/fairlead-agent
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 
 demo: ## Runs nginx in a container before your eyes, on machines of namespaces

@@ -28,12 +28,15 @@ test  dnsmasq          dnsmasq-base    dnsmasq
 test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
 test  depmod           kmod            kmod
 test  tcpdump          tcpdump         tcpdump
+test  zsh              zsh             zsh
+test  fish             fish            fish
+test  /usr/share/bash-completion/bash_completion bash-completion bash-completion
 '
 
 missing() { # debian|other: the names there of what is not here
   while read -r for program debian other; do
     [ "$for" = run ] || [ "$for" = "$purpose" ] || continue
-    command -v "$program" >/dev/null 2>&1 && continue
+    if command -v "$program" >/dev/null 2>&1 || [ -e "$program" ]; then continue; fi
     if [ "$1" = debian ]; then echo "$debian"; else echo "$other"; fi
   done <<<"$needs" | sort -u | tr '\n' ' '
 }

@@ -22,6 +22,9 @@ import (
 func Run(ctx context.Context, c *cli.CLI, args []string) int {
 	defer c.Close()
 	root := newRoot(c)
+	if completes(args) {
+		addCompletions(c, root)
+	}
 	root.SetArgs(args)
 	root.SetIn(c.In)
 	root.SetOut(c.Out)

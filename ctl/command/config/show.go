@@ -18,6 +18,9 @@ type value struct {
 	Reload string
 }
 
+// Row is a line of the list, for those who complete templates.
+func Row() any { return value{} }
+
 const columns = "{{.Key}}\t{{.Value}}\t{{.Origin}}\t{{.Reload}}"
 
 func newShow(c *cli.CLI) *cobra.Command {

@@ -80,6 +80,9 @@ type row struct {
 // Label is the value of one label.
 func (r row) Label(key string) string { return r.labels[key] }
 
+// Row is a line of the list, for those who complete templates.
+func Row() any { return row{} }
+
 const columns = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 
 func header() row {

@@ -66,6 +66,9 @@ type row struct {
 // none stands for a name, a tag or a digest that an image does not have.
 const none = "<none>"
 
+// Row is a line of the list, for those who complete templates.
+func Row() any { return row{} }
+
 const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 
 const columnsWithDigests = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"

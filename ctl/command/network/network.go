@@ -109,6 +109,9 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 	return format.Print(c.Out, text, columns, header, rows)
 }
 
+// Row is a line of the list, for those who complete templates.
+func Row() any { return row{} }
+
 // header has the titles of the columns.
 var header = row{"CREATED AT", "DRIVER", "NETWORK ID", "IPV4", "IPV6", "INTERNAL", "LABELS", "NAME", "SCOPE"}
 

@@ -46,6 +46,9 @@ type info struct {
 	Warnings             []string
 }
 
+// Info is what a template of `info` sees, for those who complete it.
+func Info() any { return info{} }
+
 func newInfo(c *cli.CLI) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{

@@ -23,6 +23,9 @@ type clientVersion struct{ Version, APIVersion, GoVersion, Os, Arch string }
 
 type serverVersion struct{ Version, APIVersion, Os, Arch, KernelVersion string }
 
+// Versions is what a template of `version` sees, for those who complete it.
+func Versions() any { return versions{} }
+
 func newVersion(c *cli.CLI) *cobra.Command {
 	var clientOnly bool
 	var text string

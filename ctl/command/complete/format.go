@@ -1,0 +1,91 @@
+package complete
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Format offers what --format takes: words such as json and table, and templates with the fields of the shown rows.
+func Format(words []string, rows ...any) Func {
+	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		before, path, inTemplate := cutLast(typed, "{{.")
+		if !inTemplate {
+			return offered(append(slices.Clone(words), fields(rows, "{{.", "")...), typed)
+		}
+		return offered(fields(rows, before+"{{.", path), typed)
+	}
+}
+
+// cutLast cuts s at the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// fields lists the fields of rows as the rest of a template. typed is a path of which the last part may be incomplete. A field that has
+// fields of its own is offered with a dot, too.
+func fields(rows []any, before, typed string) []string {
+	parents, _, deep := cutLast(typed, ".")
+	var all []string
+	for _, row := range rows {
+		t := reflect.TypeOf(row)
+		if deep {
+			for name := range strings.SplitSeq(parents, ".") {
+				t = fieldType(t, name)
+			}
+			before := before + parents + "."
+			all = append(all, fieldsOf(t, before)...)
+			continue
+		}
+		all = append(all, fieldsOf(t, before)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// fieldType is the type of a struct's field, nil if it has none of that name.
+func fieldType(t reflect.Type, name string) reflect.Type {
+	if t = structType(t); t == nil {
+		return nil
+	}
+	f, ok := t.FieldByName(name)
+	if !ok {
+		return nil
+	}
+	return f.Type
+}
+
+// structType is the struct behind a type, nil if there is none.
+func structType(t reflect.Type) reflect.Type {
+	if t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil
+	}
+	return t
+}
+
+func fieldsOf(t reflect.Type, before string) []string {
+	var all []string
+	if t = structType(t); t == nil {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if !f.IsExported() {
+			continue
+		}
+		all = append(all, before+f.Name+"}}")
+		if structType(f.Type) != nil {
+			all = append(all, before+f.Name+".")
+		}
+	}
+	return all
+}
