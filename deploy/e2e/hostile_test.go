@@ -85,10 +85,17 @@ func hostileImages() map[string]hostile {
 				c.ExposedPorts[fmt.Sprintf("%d/tcp", n+1)] = struct{}{}
 			}
 		}),
-		"labels":   config(func(c *v1.Config) { c.Labels = map[string]string{"big": strings.Repeat("x", 6<<20)} }),
-		"workdir":  config(func(c *v1.Config) { c.WorkingDir = "/proc/self/fd/7" }),
-		"relative": config(func(c *v1.Config) { c.WorkingDir = "../../.." }),
-		"env":      config(func(c *v1.Config) { c.Env = append(c.Env, "NOVALUE") }),
+		"ranges": config(func(c *v1.Config) {
+			c.ExposedPorts = map[string]struct{}{}
+			for n := range 4000 {
+				c.ExposedPorts[fmt.Sprintf("%d-65535/tcp", n+1)] = struct{}{}
+			}
+		}),
+		"big-labels": config(func(c *v1.Config) { c.Labels = map[string]string{"big": strings.Repeat("x", 900<<10)} }),
+		"labels":     config(func(c *v1.Config) { c.Labels = map[string]string{"big": strings.Repeat("x", 6<<20)} }),
+		"workdir":    config(func(c *v1.Config) { c.WorkingDir = "/proc/self/fd/7" }),
+		"relative":   config(func(c *v1.Config) { c.WorkingDir = "../../.." }),
+		"env":        config(func(c *v1.Config) { c.Env = append(c.Env, "NOVALUE") }),
 	}
 }
 

@@ -99,12 +99,12 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 		o.last = 1
 	}
 	// A status that is asked for, and a number of containers, are about those that do not run, too.
-	res, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{All: o.all || len(f.status) > 0 || o.last > 0})
+	list, err := cl.ListContainers(ctx, o.all || len(f.status) > 0 || o.last > 0)
 	if err != nil {
 		return err
 	}
 	rows := []row{}
-	for _, ctr := range res.GetContainers() { // the newest first
+	for _, ctr := range list { // the newest first
 		if f.fits(ctr) && (o.last <= 0 || len(rows) < o.last) {
 			rows = append(rows, o.row(ctr, c.Now()))
 		}

@@ -78,12 +78,12 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if err != nil {
 		return err
 	}
-	res, err := cl.Images.ListImages(ctx, &containerv1.ListImagesRequest{})
+	list, err := cl.ListImages(ctx)
 	if err != nil {
 		return err
 	}
 	rows, seen := []row{}, map[string]bool{}
-	for _, i := range res.GetImages() {
+	for _, i := range list {
 		for _, r := range o.rows(i, c.Now()) {
 			// An id alone is said once, however many tags the image has.
 			if !f.fits(r) || (o.quiet && seen[r.ID]) {

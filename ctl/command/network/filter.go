@@ -8,7 +8,6 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
-	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -85,12 +84,12 @@ func (f filter) used(ctx context.Context, cl *client.Client) (map[string]bool, e
 	if f["dangling"] == nil {
 		return nil, nil
 	}
-	res, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{})
+	list, err := cl.ListContainers(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	out := map[string]bool{}
-	for _, c := range res.GetContainers() {
+	for _, c := range list {
 		for _, e := range c.GetSandbox().GetEndpoints() {
 			out[e.GetNetworkId()] = true
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/fairlead/fairlead/ctl/command/cli"
 	"github.com/fairlead/fairlead/ctl/format"
 	"github.com/fairlead/fairlead/ctl/inspect"
-	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -130,9 +129,9 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 	if err != nil {
 		return nil, err
 	}
-	list, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{})
+	list, err := cl.ListContainers(ctx, false)
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return inspect.OfNetwork(res.GetNetwork(), list.GetContainers()), nil
+	return inspect.OfNetwork(res.GetNetwork(), list), nil
 }

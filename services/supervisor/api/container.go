@@ -5,6 +5,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -160,13 +161,18 @@ func (s *ContainerServer) WaitContainer(ctx context.Context, req *containerv1.Wa
 
 // ListContainers implements the RPC of that name.
 func (s *ContainerServer) ListContainers(_ context.Context, req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
-	resp := &containerv1.ListContainersResponse{}
-	for _, c := range s.containers.List() {
-		if req.GetAll() || c.IsRunning() {
-			resp.Containers = append(resp.Containers, wire.ToContainer(c, s.containers.LogPath(c.ID)))
-		}
+	list := s.containers.List()
+	if !req.GetAll() {
+		list = slices.DeleteFunc(list, func(c *container.Container) bool { return !c.IsRunning() })
 	}
-	return resp, nil
+	out, next, err := page(list, req.GetPageToken(), func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
+		func(c *container.Container) *containerv1.Container {
+			return wire.ToContainer(c, s.containers.LogPath(c.ID))
+		})
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.ListContainersResponse{Containers: out, NextPageToken: next}, nil
 }
 
 // GetContainer implements the RPC of that name.

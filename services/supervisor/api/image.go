@@ -98,12 +98,12 @@ func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 }
 
 // ListImages implements the RPC of that name.
-func (s *ImageServer) ListImages(context.Context, *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
-	out := &containerv1.ListImagesResponse{}
-	for _, img := range s.images.List() {
-		out.Images = append(out.Images, imageMessage(img))
+func (s *ImageServer) ListImages(_ context.Context, req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
+	out, next, err := page(s.images.List(), req.GetPageToken(), func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageMessage)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return &containerv1.ListImagesResponse{Images: out, NextPageToken: next}, nil
 }
 
 // GetImage implements the RPC of that name.

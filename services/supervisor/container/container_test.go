@@ -34,6 +34,7 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 		{"a descriptor as working directory", func(c *container.Config) { c.WorkingDir = "/proc/self/fd/7" }, "descriptor of a process"},
 		{"a descriptor below /dev", func(c *container.Config) { c.WorkingDir = "/dev/fd/7" }, "descriptor of a process"},
 		{"/dev as working directory", func(c *container.Config) { c.WorkingDir = "/dev" }, ""},
+		{"labels of 1 MiB", func(c *container.Config) { c.Labels = map[string]string{"a": strings.Repeat("x", 1<<20)} }, "at most 524288 are supported"},
 		{"a zero byte", func(c *container.Config) { c.Command = []string{"a\x00b"} }, "zero byte"},
 		{"an unknown stop signal", func(c *container.Config) { c.StopSignal = "SIGNOPE" }, "Invalid signal: SIGNOPE"},
 		{"a relative bind", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "a", Target: "/a"}} }, "must be absolute"},

@@ -3,6 +3,7 @@ package container
 import (
 	"cmp"
 	"encoding/json"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -140,6 +141,8 @@ func parseExposed(key string) (ExposedPort, error) {
 	return p, nil
 }
 
+const maxPort = 65535
+
 // longRange is how many ports a range must have to be kept as one.
 const longRange = 64
 
@@ -148,19 +151,15 @@ func (p ExposedPort) isLong() bool { return int(p.End)-int(p.Port)+1 >= longRang
 // uniquePorts takes ranges apart, but for long ones, and sorts.
 func uniquePorts(in []ExposedPort) []ExposedPort {
 	seen := map[ExposedPort]bool{}
-	var long []ExposedPort
 	for _, p := range in {
 		if p.isLong() {
 			seen[p] = true
-			long = append(long, p)
 		}
 	}
+	covered := coverage(maps.Keys(seen))
 	for _, p := range in {
 		for n := int(p.Port); n <= max(int(p.Port), int(p.End)) && !p.isLong(); n++ {
-			within := func(l ExposedPort) bool {
-				return l.Protocol == p.Protocol && int(l.Port) <= n && n <= int(l.End)
-			}
-			if !slices.ContainsFunc(long, within) {
+			if long := covered[p.Protocol]; long == nil || long[n] == 0 {
 				seen[ExposedPort{Protocol: p.Protocol, Port: uint16(n)}] = true
 			}
 		}
@@ -168,6 +167,24 @@ func uniquePorts(in []ExposedPort) []ExposedPort {
 	return slices.SortedFunc(maps.Keys(seen), func(a, b ExposedPort) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
 	})
+}
+
+// coverage counts the ranges that hold each port. Its cost does not depend on how they overlap: the author of an image chose them.
+func coverage(ranges iter.Seq[ExposedPort]) map[Protocol][]int {
+	out := map[Protocol][]int{}
+	for p := range ranges {
+		if out[p.Protocol] == nil {
+			out[p.Protocol] = make([]int, maxPort+2)
+		}
+		out[p.Protocol][p.Port]++
+		out[p.Protocol][int(p.End)+1]--
+	}
+	for _, counts := range out {
+		for n := 1; n < len(counts); n++ {
+			counts[n] += counts[n-1]
+		}
+	}
+	return out
 }
 
 // Mappings is what to publish: every -p, and with -P each exposed port that no -p names on a dynamic host port.

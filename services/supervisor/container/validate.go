@@ -1,6 +1,7 @@
 package container
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -11,12 +12,38 @@ import (
 // Validate checks everything that can be known to be wrong without asking the kernel, the image or another service.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS, c.validateSysctls,
+		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS, c.validateSysctls,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// maxConfigSize bounds what a user sets of a container: several copies of it are stored, and in each list of containers.
+const maxConfigSize = 512 << 10
+
+func (c *Config) validateSize() error {
+	size := 0
+	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search, c.DNS.Options,
+		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime}} {
+		for _, s := range list {
+			size += len(s)
+		}
+	}
+	for _, m := range []map[string]string{c.Labels, c.Sysctls} {
+		for k, v := range m {
+			size += len(k) + len(v)
+		}
+	}
+	for _, m := range c.Mounts {
+		size += len(m.Source) + len(m.Target)
+	}
+	if size > maxConfigSize {
+		return fault.New(fault.Invalid, "container", fmt.Sprintf("its configuration has %d bytes, and at most %d are supported", size, maxConfigSize),
+			fault.WithField("label"), fault.WithHint("give large values in a file: --volume FILE:/path"))
 	}
 	return nil
 }

@@ -184,8 +184,14 @@ type draft struct {
 // newDraft reads an image's configuration, and matches it with the blobs that its manifest has.
 func newDraft(subject, imageID string, config []byte, blobs []layers.Blob) (*draft, error) {
 	var c ocispec.Image
+	if len(config) > maxConfig {
+		return nil, checkBudget(subject, config, &c, len(blobs))
+	}
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, fault.New(fault.Invalid, subject, "its configuration cannot be read", fault.WithCause(err))
+	}
+	if err := checkBudget(subject, config, &c, len(blobs)); err != nil {
+		return nil, err
 	}
 	if len(c.RootFS.DiffIDs) != len(blobs) {
 		return nil, fault.New(fault.Invalid, subject, "its configuration and its manifest do not have the same number of layers")

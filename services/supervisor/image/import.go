@@ -39,6 +39,9 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	if err != nil {
 		return nil, err
 	}
+	if err := checkBudget("image", data, config, 1); err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256(data)
 	p := platform.Platform{OS: config.OS, Arch: config.Architecture, Variant: config.Variant}
 	img := &store.Image{ID: "sha256:" + hex.EncodeToString(sum[:]), Tags: tags, Layers: []string{diffID},

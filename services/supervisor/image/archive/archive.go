@@ -20,8 +20,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/image/unpack"
 )
 
-// maxDocument bounds the JSON documents in an archive.
-const maxDocument = 8 << 20
+// What one archive may take of memory.
+const (
+	maxDocument = 8 << 20 // bytes of a manifest or index
+	maxParts    = 100_000 // files
+	maxImages   = 256
+)
 
 const subject = "archive"
 
@@ -143,6 +147,9 @@ func (a *Archive) index() error {
 		if err != nil {
 			return err
 		}
+		if len(a.parts) >= maxParts {
+			return fault.Invalidf(subject, "", "has more than %d files in it", maxParts)
+		}
 		name := clean(h.Name)
 		switch h.Typeflag {
 		case tar.TypeReg:
@@ -181,13 +188,13 @@ func (a *Archive) has(name string) bool {
 	return ok
 }
 
-// document reads a JSON file.
-func (a *Archive) document(name string, into any) ([]byte, error) {
+// document reads a JSON file of at most limit bytes.
+func (a *Archive) document(name string, into any, limit int64) ([]byte, error) {
 	p, err := a.find(name)
 	if err != nil {
 		return nil, err
 	}
-	if p.size > maxDocument {
+	if p.size > limit {
 		return nil, fault.New(fault.Invalid, subject, fmt.Sprintf("%s is too long: %d bytes", name, p.size))
 	}
 	data := make([]byte, p.size)

@@ -21,8 +21,11 @@ const maxDepth = 4
 
 func (a *Archive) layout() ([]Image, error) {
 	var index v1.IndexManifest
-	if _, err := a.document("index.json", &index); err != nil {
+	if _, err := a.document("index.json", &index, maxDocument); err != nil {
 		return nil, err
+	}
+	if len(index.Manifests) > maxImages {
+		return nil, tooMany(len(index.Manifests))
 	}
 	var out []Image
 	at := map[string]int{}
@@ -66,7 +69,7 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 	}
 	if d.MediaType.IsIndex() {
 		var index v1.IndexManifest
-		if _, err := a.blob(d.Digest, &index); err != nil {
+		if _, err := a.blob(d.Digest, &index, maxDocument); err != nil {
 			return Image{}, err
 		}
 		digest, err := registry.ChooseManifest(subject, &index, platform.Platform{})
@@ -80,13 +83,13 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 		}
 	}
 	var m v1.Manifest
-	if _, err := a.blob(d.Digest, &m); err != nil {
+	if _, err := a.blob(d.Digest, &m, maxDocument); err != nil {
 		return Image{}, err
 	}
 	if !m.Config.MediaType.IsConfig() {
 		return Image{}, fault.New(fault.Invalid, subject, "has something in it that is not a container image but of type "+string(m.Config.MediaType))
 	}
-	config, err := a.blob(m.Config.Digest, &struct{}{})
+	config, err := a.blob(m.Config.Digest, &struct{}{}, registry.MaxConfig)
 	if err != nil {
 		return Image{}, err
 	}
@@ -101,8 +104,8 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 	return img, nil
 }
 
-func (a *Archive) blob(h v1.Hash, into any) ([]byte, error) {
-	data, err := a.document(blobName(h), into)
+func (a *Archive) blob(h v1.Hash, into any, limit int64) ([]byte, error) {
+	data, err := a.document(blobName(h), into, limit)
 	if err != nil {
 		return nil, err
 	}

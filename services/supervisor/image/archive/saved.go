@@ -1,6 +1,11 @@
 package archive
 
-import "github.com/fairlead/fairlead/agent/fault"
+import (
+	"fmt"
+
+	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/image/registry"
+)
 
 // savedImage is an entry of the manifest.json of `docker save`.
 type savedImage struct {
@@ -11,15 +16,18 @@ type savedImage struct {
 
 func (a *Archive) saved() ([]Image, error) {
 	var list []savedImage
-	if _, err := a.document("manifest.json", &list); err != nil {
+	if _, err := a.document("manifest.json", &list, maxDocument); err != nil {
 		return nil, err
 	}
 	if len(list) == 0 {
 		return nil, fault.New(fault.Invalid, subject, "has no image in it")
 	}
+	if len(list) > maxImages {
+		return nil, tooMany(len(list))
+	}
 	var out []Image
 	for _, s := range list {
-		config, err := a.document(s.Config, &struct{}{})
+		config, err := a.document(s.Config, &struct{}{}, registry.MaxConfig)
 		if err != nil {
 			return nil, err
 		}
@@ -34,4 +42,9 @@ func (a *Archive) saved() ([]Image, error) {
 		out = append(out, img)
 	}
 	return out, nil
+}
+
+func tooMany(images int) error {
+	return fault.New(fault.Invalid, subject, fmt.Sprintf("has %d images in it, and at most %d are supported", images, maxImages),
+		fault.WithHint("save and load them in several archives"))
 }

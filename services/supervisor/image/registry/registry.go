@@ -111,6 +111,9 @@ type Image struct {
 	puller *remote.Puller
 }
 
+// MaxConfig bounds an image's configuration in bytes.
+const MaxConfig = 1 << 20
+
 // Layer is a blob that an image's manifest lists, lowest first.
 type Layer struct {
 	Digest string
@@ -146,6 +149,9 @@ func (s *Source) read(img v1.Image, out *Image) error {
 	}
 	if t := manifest.Config.MediaType; !t.IsConfig() {
 		return fault.New(fault.Invalid, Subject(s.ref), "is not a container image but something of type "+string(t), fault.WithField("reference"))
+	}
+	if n := manifest.Config.Size; n > MaxConfig || n < 0 { // the registry client allocates what the manifest claims
+		return fault.Invalidf(Subject(s.ref), "reference", "has a configuration of %d bytes, and at most %d are supported", n, MaxConfig)
 	}
 	if out.Config, err = img.RawConfigFile(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -57,7 +58,30 @@ func newTransport(in *insecure) *roundTripper {
 	return &roundTripper{in, strict, lenient}
 }
 
+// maxDocument bounds a response that is read as a whole: manifests, tokens and errors.
+const maxDocument = 4 << 20
+
+// RoundTrip bounds what the registry client reads into memory. Blobs are streamed, except the configuration, whose size is checked.
 func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.send(r)
+	if err == nil && !isBlob(r) {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxDocument), resp.Body}
+	}
+	return resp, err
+}
+
+// isBlob reports whether a request, or the one that it was redirected from, is for a blob.
+func isBlob(r *http.Request) bool {
+	for r.Response != nil && r.Response.Request != nil {
+		r = r.Response.Request
+	}
+	return strings.Contains(r.URL.Path, "/blobs/")
+}
+
+func (t *roundTripper) send(r *http.Request) (*http.Response, error) {
 	if t.insecure.allows(r.Context(), r.URL.Host) {
 		return t.lenient.RoundTrip(r)
 	}

@@ -2273,7 +2273,9 @@ func (x *WaitContainerResponse) GetExitCode() uint32 {
 type ListContainersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Also those that do not run.
-	All           bool `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
+	All bool `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
+	// The next_page_token of the page before. Empty means the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2315,11 +2317,20 @@ func (x *ListContainersRequest) GetAll() bool {
 	return false
 }
 
+func (x *ListContainersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListContainersResponse holds them.
 type ListContainersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Newest first.
-	Containers    []*Container `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	// Newest first. A page holds at most 1 MiB, but at least one container.
+	Containers []*Container `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	// The page_token of the next page. Empty means that this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2359,6 +2370,13 @@ func (x *ListContainersResponse) GetContainers() []*Container {
 		return x.Containers
 	}
 	return nil
+}
+
+func (x *ListContainersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // GetContainerRequest names a container.
@@ -2706,13 +2724,16 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x14WaitContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"4\n" +
 	"\x15WaitContainerResponse\x12\x1b\n" +
-	"\texit_code\x18\x01 \x01(\rR\bexitCode\")\n" +
+	"\texit_code\x18\x01 \x01(\rR\bexitCode\"H\n" +
 	"\x15ListContainersRequest\x12\x10\n" +
-	"\x03all\x18\x01 \x01(\bR\x03all\"Z\n" +
+	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x82\x01\n" +
 	"\x16ListContainersResponse\x12@\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2 .fairlead.container.v1.ContainerR\n" +
-	"containers\"3\n" +
+	"containers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
 	"\x13GetContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"V\n" +
 	"\x14GetContainerResponse\x12>\n" +

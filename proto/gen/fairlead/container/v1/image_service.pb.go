@@ -527,7 +527,9 @@ func (x *ImportImageResponse) GetImage() *Image {
 
 // ListImagesRequest asks for all images.
 type ListImagesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next_page_token of the page before. Empty means the first page.
+	PageToken     string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -562,11 +564,20 @@ func (*ListImagesRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{8}
 }
 
+func (x *ListImagesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListImagesResponse holds them.
 type ListImagesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Newest first.
-	Images        []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	// Newest first. A page holds at most 1 MiB, but at least one image.
+	Images []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	// The page_token of the next page. Empty means that this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -606,6 +617,13 @@ func (x *ListImagesResponse) GetImages() []*Image {
 		return x.Images
 	}
 	return nil
+}
+
+func (x *ListImagesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // GetImageRequest names an image.
@@ -932,10 +950,13 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1a\n" +
 	"\bplatform\x18\x03 \x01(\tR\bplatform\"I\n" +
 	"\x13ImportImageResponse\x122\n" +
-	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"\x13\n" +
-	"\x11ListImagesRequest\"J\n" +
+	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"2\n" +
+	"\x11ListImagesRequest\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\"r\n" +
 	"\x12ListImagesResponse\x124\n" +
-	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\"/\n" +
+	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"/\n" +
 	"\x0fGetImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"F\n" +
 	"\x10GetImageResponse\x122\n" +
