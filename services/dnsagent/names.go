@@ -33,6 +33,7 @@ type names struct {
 
 	mu         sync.Mutex // what is stored and what resolvers are told change together; after the owner's lock
 	configured resolvconf.Conf
+	sharers    map[string]map[string]bool // owner -> the containers that share its network
 }
 
 // configure takes other settings. Files of containers stay as they are; their resolvers pass questions on as the new settings say.
@@ -70,16 +71,16 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 }
 
 func (n *names) register(ctx context.Context, r registration.Registration) (api.Registered, error) {
-	unlock, err := n.owners.lock(ctx, r.Owner)
+	unlock, err := n.lockBoth(ctx, r.Owner, r.SharesWith)
 	if err != nil {
 		return api.Registered{}, err // the caller has gone while others were served
 	}
 	defer unlock()
-	host, err := n.host(r.Source)
+	host, err := n.host(n.sourceOf(&r))
 	if err != nil {
 		return api.Registered{}, err
 	}
-	contents := r.Contents(host, n.settings())
+	contents := n.contents(&r, host)
 	if known, ok := n.store.Registration(r.Owner); ok {
 		if !same(known.Registration, r) {
 			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
@@ -151,6 +152,7 @@ func (n *names) commit(r *store.Registration) error {
 		return err
 	}
 	n.know(r)
+	n.shares(r)
 	return nil
 }
 
@@ -192,8 +194,12 @@ func (n *names) Release(ctx context.Context, owner string) error {
 	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
 		return err
 	}
+	n.leaveAlone(owner)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if known, ok := n.store.Registration(owner); ok {
+		delete(n.sharers[known.SharesWith], owner)
+	}
 	return n.store.Delete(owner)
 }
 
@@ -223,6 +229,7 @@ func (n *names) reconcile(ctx context.Context) error {
 		delete(orphans, r.Owner)
 		errs = append(errs, n.restore(r))
 		n.know(r)
+		n.shares(r)
 	}
 	for owner := range orphans {
 		errs = append(errs, n.files.Remove(owner))
@@ -246,11 +253,11 @@ func (n *names) resolved() []string {
 
 // restore writes what is missing, and what a process before this one has not written any more.
 func (n *names) restore(r *store.Registration) error {
-	host, err := n.host(r.Source)
+	host, err := n.host(n.sourceOf(&r.Registration))
 	if err != nil {
 		return err
 	}
-	contents := r.Contents(host, n.settings())
+	contents := n.contents(&r.Registration, host)
 	if n.files.Stale(r.Owner) {
 		n.publisher.republish(r.Owner, contents)
 	}

@@ -45,7 +45,7 @@ func newPublisher(done <-chan struct{}, f files.Folder, log *slog.Logger) *publi
 
 // intend announces a change before it is stored, so that its files are written after a crash too. The change is either
 // published or withdrawn afterwards.
-func (p *publisher) intend(owner string) *job {
+func (p *publisher) intend(owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.jobs[owner]
@@ -57,39 +57,46 @@ func (p *publisher) intend(owner string) *job {
 	if err := p.files.MarkStale(owner); err != nil {
 		p.log.Debug("cannot mark name files, a crash now leaves them old", "owner", owner, "error", err)
 	}
-	return j
 }
 
 // withdraw ends an intent without a change.
-func (p *publisher) withdraw(owner string, j *job) {
+func (p *publisher) withdraw(owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j.intents--
-	p.settle(owner, j)
+	if j := p.jobs[owner]; j != nil {
+		j.intents--
+		p.settle(owner, j)
+	}
 }
 
-// publish writes contents that are not nil, in place of what was to be written before. It waits a moment for that.
-func (p *publisher) publish(owner string, j *job, c registration.Contents) {
-	tried := p.enqueue(owner, j, c)
-	if tried == nil {
-		return
+// publish writes contents that are not nil, by owner, in place of what was to be written before. It waits a moment for that.
+func (p *publisher) publish(changes map[string]registration.Contents) {
+	var all []<-chan struct{}
+	for owner, c := range changes {
+		if tried := p.enqueue(owner, c); tried != nil {
+			all = append(all, tried)
+		}
 	}
 	patience := time.NewTimer(publishTime)
 	defer patience.Stop()
-	select {
-	case <-tried:
-	case <-patience.C:
+	for _, tried := range all {
+		select {
+		case <-tried:
+		case <-patience.C:
+			return
+		}
 	}
 }
 
 // enqueue returns nil if nothing is to be waited for.
-func (p *publisher) enqueue(owner string, j *job, c registration.Contents) <-chan struct{} {
+func (p *publisher) enqueue(owner string, c registration.Contents) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	j.intents--
-	if j.ended {
-		return nil
+	j := p.jobs[owner]
+	if j == nil {
+		return nil // released in the meantime
 	}
+	j.intents--
 	j.left = merged(c, j.left)
 	if j.dir == nil {
 		dir, err := p.files.Open(owner)
@@ -230,5 +237,6 @@ func (p *publisher) close() {
 
 // republish writes the files again that are marked stale.
 func (p *publisher) republish(owner string, c registration.Contents) {
-	_ = p.enqueue(owner, p.intend(owner), c)
+	p.intend(owner)
+	_ = p.enqueue(owner, c)
 }

@@ -74,7 +74,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	folder := files.In(filepath.Join(root, "dns"))
 	closing, closed := context.WithCancel(context.Background())
 	n := &names{
-		store: st, files: folder, publisher: newPublisher(closing.Done(), folder, cfg.Log), configured: configured,
+		store: st, files: folder, publisher: newPublisher(closing.Done(), folder, cfg.Log), configured: configured, sharers: map[string]map[string]bool{},
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
 		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
 	}

@@ -3,12 +3,12 @@ package dnsagent
 import (
 	"bytes"
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
 	"github.com/fairlead/fairlead/services/dnsagent/store"
 )
 
@@ -72,27 +72,41 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 	if err != nil {
 		return err
 	}
-	changed := changes(known, next, host, n.settings())
-	intent := n.publisher.intend(owner)
+	changed := n.changes(known, next, host)
+	for owner := range changed {
+		n.publisher.intend(owner)
+	}
 	if err := n.commit(next); err != nil {
-		n.publisher.withdraw(owner, intent)
+		for owner := range changed {
+			n.publisher.withdraw(owner)
+		}
 		return err
 	}
-	n.publisher.publish(owner, intent, changed)
+	n.publisher.publish(changed)
 	return nil
 }
 
-// changes are the contents of the files that differ for two registrations of a container. What the container wrote into others
-// stays.
-func changes(from, to *store.Registration, host registration.HostFiles, configured resolvconf.Conf) (c registration.Contents) {
+// changes are the contents of the files that differ for two registrations of a container, by owner: its own, and those of the
+// containers that share its network. What a container wrote into others stays.
+func (n *names) changes(from, to *store.Registration, host registration.HostFiles) map[string]registration.Contents {
 	before, after := from.Registration, to.Registration
 	before.Hostname, after.Hostname = from.StartName, to.StartName // which a change of the host's name does not change
-	was, is := before.Contents(host, configured), after.Contents(host, configured)
-	if !bytes.Equal(was.Hosts, is.Hosts) {
-		c.Hosts = is.Hosts
+	configured := n.settings()
+	resolv := from.Source != to.Source || !slices.Equal(from.NetworkSearch(), to.NetworkSearch())
+	all := map[string]registration.Contents{to.Owner: changed(before.Contents(host, configured), after.Contents(host, configured), resolv)}
+	for _, r := range n.sharing(to.Owner) {
+		all[r.Owner] = changed(r.SharedContents(&before, host, configured), r.SharedContents(&after, host, configured), resolv)
 	}
-	if from.Source != to.Source || !slices.Equal(from.NetworkSearch(), to.NetworkSearch()) {
-		c.ResolvConf = is.ResolvConf
+	maps.DeleteFunc(all, func(_ string, c registration.Contents) bool { return empty(c) })
+	return all
+}
+
+func changed(before, after registration.Contents, resolv bool) (c registration.Contents) {
+	if !bytes.Equal(before.Hosts, after.Hosts) {
+		c.Hosts = after.Hosts
+	}
+	if resolv {
+		c.ResolvConf = after.ResolvConf
 	}
 	return c
 }

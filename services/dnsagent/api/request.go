@@ -24,6 +24,7 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 		Domainname:   req.GetDomainname(),
 		Names:        resolvconf.Conf{Search: req.GetSearch(), Options: req.GetOptions()},
 		IPv6Disabled: req.GetIpv6Disabled(),
+		SharesWith:   req.GetSharesWith(),
 	}
 	if r.Addresses, err = addressesOf(r.Owner, "addresses", req.GetAddresses()); err != nil {
 		return r, err

@@ -38,12 +38,13 @@ func Render(records []Record, ipv6 bool) []byte {
 		if len(r.Names) == 0 || r.Addr.Is6() && !ipv6 {
 			continue
 		}
-		b.WriteString(r.line())
+		b.WriteString(r.Line())
 	}
 	return b.Bytes()
 }
 
-func (r Record) line() string { return r.Addr.String() + "\t" + strings.Join(r.Names, " ") + "\n" }
+// Line returns the record as it is in the file.
+func (r Record) Line() string { return r.Addr.String() + "\t" + strings.Join(r.Names, " ") + "\n" }
 
 // NamesOf gives the names of a host's own line: the fully qualified one, and the bare one if that is another. The host name may
 // hold the domain already, in whole or in part.

@@ -19,6 +19,7 @@ const (
 	Generated Source = 1 // written for the container
 	Host      Source = 2 // copies of the host's files; what is given explicitly still wins
 	Resolver  Source = 3 // written for the container, with the embedded resolver as its only server
+	Shared    Source = 4 // those of another container, with the own host name in place of the other's
 )
 
 // Registration is one container's request, as it is stored. Empty lists are nil.
@@ -34,6 +35,7 @@ type Registration struct {
 	IPv6Disabled bool            // the container has no IPv6 at all, not even ::1
 	Networks     []Network       // the user networks that it is on, in the order in which names are looked for
 	Aliases      []Alias         // its private names for others
+	SharesWith   string          // the UID of the container whose network it shares; empty with any other source
 }
 
 // ExtraHost is one --add-host.

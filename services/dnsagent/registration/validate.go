@@ -38,8 +38,11 @@ func (r *Registration) Validate() error {
 	if err := CheckOwner(r.Owner); err != nil {
 		return err
 	}
-	if r.Source != Generated && r.Source != Host && r.Source != Resolver {
-		return r.invalid("source", "source %d is not known; it must be generated, host or resolver", r.Source)
+	if r.Source < Generated || r.Source > Shared {
+		return r.invalid("source", "source %d is not known; it must be generated, host, resolver or shared", r.Source)
+	}
+	if err := r.validateShared(); err != nil {
+		return err
 	}
 	if err := r.validateNames(); err != nil {
 		return err

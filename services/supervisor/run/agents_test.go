@@ -178,7 +178,11 @@ type fakeNames struct {
 
 func (f fakeNames) Register(_ context.Context, req *dnsv1.RegisterRequest, _ ...grpc.CallOption) (*dnsv1.RegisterResponse, error) {
 	f.h.hold(req.GetOwner(), "names")
-	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: "web"}}, f.h.step("register names")
+	name := "web"
+	if req.GetSource() == dnsv1.Source_SOURCE_SHARED {
+		name = req.GetOwner()[:12]
+	}
+	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: name, HostsPath: "/names/" + req.GetOwner()}}, f.h.step("register names")
 }
 
 func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc.CallOption) (*dnsv1.UpdateResponse, error) {

@@ -59,17 +59,37 @@ func (l *launch) joinNamespace(after, with string) saga.Step {
 			if err != nil {
 				return err
 			}
-			l.live.NetnsPath, l.live.SharedWith, l.live.Files = live.NetnsPath, live.SharedWith, live.Files
-			l.live.Files.HostName = id.Short(l.id)
+			l.live.NetnsPath, l.live.SharedWith = live.NetnsPath, live.SharedWith
 			return nil
 		},
 		Undo: func(ctx context.Context) error { return l.r.leave(ctx, l.id) },
 	}
 }
 
-// shareNames has nothing to do: the name files are the other container's.
+// shareNames asks dnsagent for name files with the container's own host name, and all else of the other container.
 func (l *launch) shareNames() saga.Step {
-	return saga.Step{Name: registerNames, After: []string{joinNetwork}, Do: func(context.Context) error { return nil }}
+	return saga.Step{
+		Name: registerNames, After: []string{joinNetwork},
+		Do: func(ctx context.Context) error {
+			ctx, cancel := inTime(ctx)
+			defer cancel()
+			hostname, err := l.utsName()
+			if err != nil {
+				return err
+			}
+			resp, err := l.r.Names.Register(ctx, &dnsv1.RegisterRequest{Owner: l.id, Source: dnsv1.Source_SOURCE_SHARED,
+				SharesWith: l.live.SharedWith, Hostname: hostname})
+			if err != nil {
+				return err
+			}
+			l.live.Files = nameFiles(resp.GetFiles())
+			return nil
+		},
+		Undo: func(ctx context.Context) error {
+			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})
+			return err
+		},
+	}
 }
 
 // join notes that a container shares another one's namespace, and answers what that is.

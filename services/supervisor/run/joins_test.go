@@ -33,12 +33,12 @@ func (h *host) end(t *testing.T, c *container.Container) {
 	}
 }
 
-func TestAJoinerHasTheOwnersNamespaceAndFilesAndNothingOfItsOwn(t *testing.T) {
+func TestJoinerHasNamespaceOfOwnerAndOwnNames(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("b1"))
 	joiner := h.mustRun(t, joining("b2", "b1"))
-	h.wantHeld(t, joiner.ID, "bundle", "mount")
-	if l := joiner.Live; l.NetnsPath != owner.Live.NetnsPath || l.SharedWith != owner.ID || l.Files.Hosts != owner.Live.Files.Hosts || len(l.Endpoints) > 0 {
+	h.wantHeld(t, joiner.ID, "bundle", "mount", "names")
+	if l := joiner.Live; l.NetnsPath != owner.Live.NetnsPath || l.SharedWith != owner.ID || l.Files.Hosts == owner.Live.Files.Hosts || len(l.Endpoints) > 0 {
 		t.Errorf("joined as %+v", l)
 	}
 	if joiner.Live.Files.HostName != joiner.ID[:12] {

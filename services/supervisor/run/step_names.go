@@ -33,9 +33,7 @@ func (l *launch) registerNames() saga.Step {
 			if err != nil {
 				return err
 			}
-			f := resp.GetFiles()
-			l.live.Files = container.NameFiles{Hostname: f.GetHostnamePath(), Hosts: f.GetHostsPath(),
-				ResolvConf: f.GetResolvConfPath(), HostName: f.GetHostname()}
+			l.live.Files = nameFiles(resp.GetFiles())
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
@@ -46,6 +44,10 @@ func (l *launch) registerNames() saga.Step {
 			return err
 		},
 	}
+}
+
+func nameFiles(f *dnsv1.NameFiles) container.NameFiles {
+	return container.NameFiles{Hostname: f.GetHostnamePath(), Hosts: f.GetHostsPath(), ResolvConf: f.GetResolvConfPath(), HostName: f.GetHostname()}
 }
 
 // keepFiles leaves the files to those who share them, the last of whom gives them back, and has nobody find the container any more.
@@ -74,10 +76,10 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 	if l.req.Config.Network.Mode == container.ModeHost {
 		req.Source = dnsv1.Source_SOURCE_HOST
 	}
+	var err error
 	if l.req.Config.UTS == container.UTSHost {
-		var err error
-		if req.Hostname, err = os.Hostname(); err != nil {
-			return nil, fault.Wrap(err, fault.Internal, "the host's name", "cannot be read")
+		if req.Hostname, err = l.utsName(); err != nil {
+			return nil, err
 		}
 	}
 	for _, e := range l.live.Endpoints {
@@ -89,7 +91,6 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 		req.ExtraHosts = append(req.ExtraHosts, &dnsv1.HostRecord{Name: name, Address: addr})
 		wantsGateway = wantsGateway || addr == hostGateway
 	}
-	var err error
 	if req.Networks, err = l.r.networkNames(ctx, l.id, l.name, &l.req.Config, l.live.Endpoints); err != nil {
 		return nil, err
 	}
@@ -101,6 +102,15 @@ func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, e
 		l.live.HostGateways = req.HostGateways
 	}
 	return req, err
+}
+
+// utsName returns the host's name for a container that shares the host's UTS namespace, and otherwise none.
+func (l *launch) utsName() (string, error) {
+	if l.req.Config.UTS != container.UTSHost {
+		return "", nil
+	}
+	name, err := os.Hostname()
+	return name, fault.Wrap(err, fault.Internal, "the host's name", "cannot be read")
 }
 
 // addresses gives an endpoint's addresses without their prefix lengths.

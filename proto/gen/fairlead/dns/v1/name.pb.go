@@ -37,6 +37,8 @@ const (
 	// Written for the container, with the embedded resolver at 127.0.0.11 as its only name server. For containers on user networks,
 	// with or without a network at the moment. The container's sandbox must be there.
 	Source_SOURCE_RESOLVER Source = 3
+	// Those of another container, whose network namespace this one shares, with the own host name in place of the other's.
+	Source_SOURCE_SHARED Source = 4
 )
 
 // Enum value maps for Source.
@@ -46,12 +48,14 @@ var (
 		1: "SOURCE_GENERATED",
 		2: "SOURCE_HOST",
 		3: "SOURCE_RESOLVER",
+		4: "SOURCE_SHARED",
 	}
 	Source_value = map[string]int32{
 		"SOURCE_UNSPECIFIED": 0,
 		"SOURCE_GENERATED":   1,
 		"SOURCE_HOST":        2,
 		"SOURCE_RESOLVER":    3,
+		"SOURCE_SHARED":      4,
 	}
 )
 
@@ -403,12 +407,13 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
 	"hosts_path\x18\x03 \x01(\tR\thostsPath\x12(\n" +
 	"\x10resolv_conf_path\x18\x04 \x01(\tR\x0eresolvConfPath\x12\x1a\n" +
-	"\bhostname\x18\x05 \x01(\tR\bhostname*\\\n" +
+	"\bhostname\x18\x05 \x01(\tR\bhostname*o\n" +
 	"\x06Source\x12\x16\n" +
 	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SOURCE_GENERATED\x10\x01\x12\x0f\n" +
 	"\vSOURCE_HOST\x10\x02\x12\x13\n" +
-	"\x0fSOURCE_RESOLVER\x10\x03B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
+	"\x0fSOURCE_RESOLVER\x10\x03\x12\x11\n" +
+	"\rSOURCE_SHARED\x10\x04B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_fairlead_dns_v1_name_proto_rawDescOnce sync.Once

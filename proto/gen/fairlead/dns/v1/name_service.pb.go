@@ -51,8 +51,11 @@ type RegisterRequest struct {
 	Networks []*NetworkNames `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
 	// Further names of others for this container alone. Only with SOURCE_RESOLVER.
 	PrivateAliases []*PrivateAlias `protobuf:"bytes,13,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The UID of the container whose addresses, hosts and name servers it has. Only with SOURCE_SHARED, where nothing else is given.
+	// Its files follow that container's.
+	SharesWith    string `protobuf:"bytes,14,opt,name=shares_with,json=sharesWith,proto3" json:"shares_with,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegisterRequest) Reset() {
@@ -174,6 +177,13 @@ func (x *RegisterRequest) GetPrivateAliases() []*PrivateAlias {
 		return x.PrivateAliases
 	}
 	return nil
+}
+
+func (x *RegisterRequest) GetSharesWith() string {
+	if x != nil {
+		return x.SharesWith
+	}
+	return ""
 }
 
 // RegisterResponse tells where the files are.
@@ -512,7 +522,7 @@ var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\"\x89\x04\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\"\xaa\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12/\n" +
 	"\x06source\x18\x02 \x01(\x0e2\x17.fairlead.dns.v1.SourceR\x06source\x12\x1a\n" +
@@ -530,7 +540,9 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	" \x03(\tR\fhostGateways\x12#\n" +
 	"\ripv6_disabled\x18\v \x01(\bR\fipv6Disabled\x129\n" +
 	"\bnetworks\x18\f \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
-	"\x0fprivate_aliases\x18\r \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\"D\n" +
+	"\x0fprivate_aliases\x18\r \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\x12\x1f\n" +
+	"\vshares_with\x18\x0e \x01(\tR\n" +
+	"sharesWith\"D\n" +
 	"\x10RegisterResponse\x120\n" +
 	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xeb\x01\n" +
 	"\rUpdateRequest\x12\x14\n" +

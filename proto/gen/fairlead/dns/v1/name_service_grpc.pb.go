@@ -35,9 +35,9 @@ type NameServiceClient interface {
 	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
 	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
-	// change or nothing, and as soon as it is answered they see it. The owner's own lines in its hosts file follow; what the
-	// container itself has written there stays. Where it gets its first user network, or its networks have other search
-	// domains, its resolv.conf follows too, unless the container has changed it. NOT_FOUND without a registration.
+	// change or nothing, and as soon as it is answered they see it. The owner's hosts file is written anew; where it gets its first
+	// user network, or its networks have other search domains, its resolv.conf too. What the container wrote into another file stays.
+	// A container that keeps its files from being written delays or fails nothing. NOT_FOUND without a registration.
 	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(ctx context.Context, in *ListOwnersRequest, opts ...grpc.CallOption) (*ListOwnersResponse, error)
@@ -103,9 +103,9 @@ type NameServiceServer interface {
 	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
 	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
-	// change or nothing, and as soon as it is answered they see it. The owner's own lines in its hosts file follow; what the
-	// container itself has written there stays. Where it gets its first user network, or its networks have other search
-	// domains, its resolv.conf follows too, unless the container has changed it. NOT_FOUND without a registration.
+	// change or nothing, and as soon as it is answered they see it. The owner's hosts file is written anew; where it gets its first
+	// user network, or its networks have other search domains, its resolv.conf too. What the container wrote into another file stays.
+	// A container that keeps its files from being written delays or fails nothing. NOT_FOUND without a registration.
 	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error)

@@ -1,0 +1,117 @@
+package dnsagent
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/store"
+)
+
+// lockBoth locks an owner, and the one whose network it shares: always in the same order.
+func (n *names) lockBoth(ctx context.Context, owner, with string) (unlock func(), err error) {
+	first, second := owner, with
+	if with != "" && with < owner {
+		first, second = with, owner
+	}
+	unlockFirst, err := n.owners.lock(ctx, first)
+	if err != nil || second == "" {
+		return unlockFirst, err
+	}
+	unlockSecond, err := n.owners.lock(ctx, second)
+	if err != nil {
+		unlockFirst()
+		return nil, err
+	}
+	return func() { unlockSecond(); unlockFirst() }, nil
+}
+
+// with returns the registration of the container whose network is shared, as it was started; nil if there is none.
+func (n *names) with(r *registration.Registration) *registration.Registration {
+	known, ok := n.store.Registration(r.SharesWith)
+	if !ok {
+		return nil
+	}
+	with := known.Registration
+	with.Hostname = known.StartName
+	return &with
+}
+
+// sourceOf returns what the files of a registration are made from in the end.
+func (n *names) sourceOf(r *registration.Registration) registration.Source {
+	if with := n.with(r); with != nil {
+		return with.Source
+	}
+	return r.Source
+}
+
+func (n *names) contents(r *registration.Registration, host registration.HostFiles) registration.Contents {
+	if r.Source == registration.Shared {
+		return r.SharedContents(n.with(r), host, n.settings())
+	}
+	return r.Contents(host, n.settings())
+}
+
+// shares notes whose network a container shares. The caller has the lock.
+func (n *names) shares(r *store.Registration) {
+	if r.SharesWith == "" {
+		return
+	}
+	if n.sharers[r.SharesWith] == nil {
+		n.sharers[r.SharesWith] = map[string]bool{}
+	}
+	n.sharers[r.SharesWith][r.Owner] = true
+}
+
+// sharing returns the registrations of those who share an owner's network.
+func (n *names) sharing(owner string) []*store.Registration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []*store.Registration
+	for sharer := range n.sharers[owner] {
+		if r, ok := n.store.Registration(sharer); ok {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// leaveAlone ends the sharing with an owner that is released: those who share its network have no address there any more, and do
+// not follow when it is registered again.
+func (n *names) leaveAlone(owner string) {
+	known, ok := n.store.Registration(owner)
+	sharing := n.sharing(owner)
+	if !ok || len(sharing) == 0 {
+		return
+	}
+	host, err := n.host(known.Source)
+	if err != nil {
+		n.log.Warn("cannot update name files of containers without a network", "owner", owner, "error", err)
+		return
+	}
+	changes := map[string]registration.Contents{}
+	for _, r := range sharing {
+		n.publisher.intend(r.Owner)
+		changes[r.Owner] = registration.Contents{Hosts: r.SharedContents(nil, host, n.settings()).Hosts}
+	}
+	if err := n.unshare(owner, sharing); err != nil {
+		n.log.Warn("cannot store that containers lost a shared network", "owner", owner, "error", err)
+	}
+	n.publisher.publish(changes)
+}
+
+// unshare stores that containers share an owner's network no longer.
+func (n *names) unshare(owner string, sharing []*store.Registration) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sharers, owner)
+	var errs []error
+	for _, r := range sharing {
+		if _, ok := n.store.Registration(r.Owner); ok {
+			alone := *r
+			alone.SharesWith = ""
+			errs = append(errs, n.store.Put(&alone))
+		}
+	}
+	return errors.Join(errs...)
+}
