@@ -220,8 +220,18 @@ func release(t testing.TB, r *running, name string) {
 	}
 }
 
-// leftovers lists what published ports leave on a host: map elements, held ports and translated flows.
-func leftovers(n *testns.NS) string {
+// leftovers lists what published ports leave on a host: map elements, held ports and translated flows. Flows are cut right behind the
+// answer, so that it looks until there are none, or for some time.
+func leftovers(n *testns.NS) (left string) {
+	for start := time.Now(); time.Since(start) < patience/4; time.Sleep(10 * time.Millisecond) {
+		if left = leftNow(n); left == "" {
+			break
+		}
+	}
+	return left
+}
+
+func leftNow(n *testns.NS) string {
 	var left []string
 	for line := range strings.Lines(n.Run("nft", "list", "table", "inet", "fairlead")) {
 		if strings.Contains(line, " : ") && !strings.HasPrefix(strings.TrimSpace(line), "type ") {

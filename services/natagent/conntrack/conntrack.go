@@ -24,6 +24,13 @@ type Cut struct {
 	// Stale cuts the flows that go anywhere but to the target, those to the host itself among them. Otherwise those that go
 	// to the target are cut.
 	Stale bool
+	// Missed has a stale cut, of what is not UDP, cut only those flows that began while no rule translated them: they go to the host
+	// itself, and have no answer. Their client's next tries would go where the first one did.
+	Missed bool
+	// Leaves cuts the flows from these addresses to none of Inside and not to the host, that are not translated and have no answer, as
+	// they began while no rule translated them. Nothing else counts then.
+	Leaves netip.Prefix
+	Inside []netip.Prefix
 	// End cuts all flows that come from the target's address, or go there. Nothing else counts then.
 	End bool
 }
@@ -53,6 +60,21 @@ func Published(bindings []publication.Binding) []Cut {
 		if b.Protocol == publication.UDP || b.Whole() {
 			out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd, Stale: true})
 		}
+	}
+	return out
+}
+
+// Missed are the cuts for rules that were gone for a while and are back: of flows that began meanwhile and would go on without an
+// answer for as long as their clients try. leaving are the networks whose addresses are translated outside; inside are all.
+func Missed(bindings []publication.Binding, leaving, inside []netip.Prefix) []Cut {
+	out := make([]Cut, 0, len(bindings)+len(leaving))
+	for _, b := range bindings {
+		if !b.Direct() {
+			out = append(out, Cut{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd, Stale: true, Missed: true})
+		}
+	}
+	for _, p := range leaving {
+		out = append(out, Cut{Leaves: p, Inside: inside})
 	}
 	return out
 }
@@ -126,7 +148,7 @@ func (c *Cutter) work() {
 func (c *Cutter) cut(cuts []Cut) error {
 	byFamily := map[bool][]Cut{}
 	for _, one := range cuts {
-		v6 := one.Host.Addr().Is6() || one.End && one.Target.Addr().Is6()
+		v6 := one.Host.Addr().Is6() || one.End && one.Target.Addr().Is6() || one.Leaves.IsValid() && one.Leaves.Addr().Is6()
 		byFamily[v6] = append(byFamily[v6], one)
 	}
 	var errs []error

@@ -3,6 +3,7 @@ package conntrack
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
@@ -13,6 +14,8 @@ type flow struct {
 	dst    netip.AddrPort // original destination
 	answer netip.AddrPort // source of the replies: where the flow was led
 	from   netip.Addr     // original source
+	back   netip.Addr     // where replies are sent to
+	heard  bool           // a reply has been seen
 	state  uint8          // of a TCP connection
 }
 
@@ -26,6 +29,7 @@ type matcher struct {
 	cuts  map[protoPort][]Cut
 	ends  map[netip.Addr]bool // flows that one of these is at an end of
 	wide  []Cut               // of runs of ports and of whole addresses
+	leave []Cut               // of networks
 	local func() map[netip.Addr]bool
 	known map[netip.Addr]bool // what local gave, once it was needed
 }
@@ -35,6 +39,10 @@ func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
 	for _, c := range cuts {
 		if c.End {
 			m.ends[c.Target.Addr()] = true
+			continue
+		}
+		if c.Leaves.IsValid() {
+			m.leave = append(m.leave, c)
 			continue
 		}
 		if c.wide() {
@@ -49,7 +57,7 @@ func newMatcher(cuts []Cut, local func() map[netip.Addr]bool) *matcher {
 
 // only gives the protocol and port that all cuts have in common; ok is false if there are several.
 func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
-	if len(m.cuts) != 1 || len(m.wide)+len(m.ends) > 0 {
+	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave) > 0 {
 		return "", 0, false
 	}
 	for k, c := range m.cuts {
@@ -72,6 +80,19 @@ func (m *matcher) match(f flow) bool {
 			return true
 		}
 	}
+	return m.leaves(f)
+}
+
+// leaves tells whether a flow left one of the networks untranslated, and without an answer.
+func (m *matcher) leaves(f flow) bool {
+	if f.heard || f.back != f.from || f.dst.Addr().IsMulticast() {
+		return false
+	}
+	for _, c := range m.leave {
+		if c.Leaves.Contains(f.from) {
+			return !slices.ContainsFunc(c.Inside, func(p netip.Prefix) bool { return p.Contains(f.dst.Addr()) }) && !m.isLocal(f.dst.Addr())
+		}
+	}
 	return false
 }
 
@@ -80,7 +101,14 @@ func (m *matcher) cut(c Cut, f flow) bool {
 	if !c.Host.Addr().IsUnspecified() && c.Host.Addr() != f.dst.Addr() {
 		return false
 	}
-	return c.Stale && f.answer != c.Target && m.isLocal(f.dst.Addr()) || !c.Stale && f.answer == c.Target
+	if !c.Stale {
+		return f.answer == c.Target
+	}
+	missed := f.answer == f.dst && !f.heard
+	if c.Missed && f.proto != publication.UDP.Number() && !missed {
+		return false
+	}
+	return f.answer != c.Target && m.isLocal(f.dst.Addr())
 }
 
 func (c Cut) wide() bool { return c.Last != 0 || c.Protocol == publication.All }
@@ -88,7 +116,7 @@ func (c Cut) wide() bool { return c.Last != 0 || c.Protocol == publication.All }
 // covers tells whether a wide cut is about a flow's protocol and port.
 func (c Cut) covers(f flow) bool {
 	if c.Protocol == publication.All { // of a new one only UDP is stale, as clients of the others begin anew by themselves
-		return !c.Stale || f.proto == publication.UDP.Number()
+		return !c.Stale || c.Missed || f.proto == publication.UDP.Number()
 	}
 	return c.Protocol.Number() == f.proto && c.Host.Port() <= f.dst.Port() && f.dst.Port() <= c.Last
 }

@@ -17,6 +17,7 @@ const (
 
 	attrTupleOrig  = 1
 	attrTupleReply = 2
+	attrStatus     = 3
 	attrProtoInfo  = 4
 	attrID         = 12
 	attrZone       = 18
@@ -41,6 +42,9 @@ const (
 	filterProtoNum  = 1 << 3
 	filterDstPort   = 1 << 5
 )
+
+// seenReply is IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h.
+const seenReply = 1 << 1
 
 // States of linux/netfilter/nf_conntrack_tcp.h, from a first SYN to the answer to a last FIN.
 const (
@@ -144,7 +148,9 @@ func parse(data []byte) (f flow, key []byte, err error) {
 			ae.Bytes(unix.NLA_F_NESTED|attrTupleOrig, ad.Bytes())
 		case attrTupleReply:
 			ad.Nested(reply.decode)
-			f.answer = reply.src()
+			f.answer, f.back = reply.src(), reply.dstIP
+		case attrStatus:
+			f.heard = len(ad.Bytes()) == 4 && binary.BigEndian.Uint32(ad.Bytes())&seenReply != 0
 		case attrProtoInfo:
 			ad.Nested(f.decodeState)
 		case attrID, attrZone:

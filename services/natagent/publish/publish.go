@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
@@ -81,7 +80,7 @@ type Publisher struct {
 	held   map[string][]held             // by owner
 	unheld map[holdKey]publicationOfPort // published before natagent started, and not held again yet
 
-	cutting sync.WaitGroup
+	cutting cutting
 }
 
 // New makes a publisher. Nothing is held before Hold is called.
@@ -96,7 +95,7 @@ func New(store Store, fw Firewall, gate Gate, flows Flows, ports Ports, log *slo
 
 // Close waits for flows that are being cut and lets go of the host ports. What is published stays so.
 func (p *Publisher) Close() error {
-	p.cutting.Wait()
+	p.cutting.all.Wait()
 	var errs []error
 	for _, ports := range p.held {
 		for _, h := range ports {
@@ -149,7 +148,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 	if err != nil {
 		return nil, err
 	}
-	if err := p.permitted(ctx, r.bindings); err != nil {
+	if err := errors.Join(p.permitted(ctx, r.bindings), p.cutting.settle(ctx, r.bindings)); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
 	done := *want
@@ -162,7 +161,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
 	p.held[done.Owner] = r.held
-	p.cutStale(ctx, done.Bindings)
+	p.cutAside(ctx, conntrack.Published(done.Bindings))
 	p.tell(done.Bindings)
 	return done.Bindings, nil
 }
@@ -190,21 +189,20 @@ func (p *Publisher) lead(ctx context.Context, done *publication.Publication) err
 	return p.gate.Mend(ctx)
 }
 
-// cutStale cuts the flows that clients had to the ports before, without keeping the answer waiting.
-func (p *Publisher) cutStale(ctx context.Context, bindings []publication.Binding) {
-	cuts := conntrack.Published(bindings)
+// cutAside cuts flows at once, but without keeping the answer waiting.
+func (p *Publisher) cutAside(ctx context.Context, cuts []conntrack.Cut) {
 	if len(cuts) == 0 {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	p.cutting.Go(func() {
+	p.cutting.begin(cuts, func() {
 		if err := p.flows.Cut(ctx, cuts); err != nil {
-			p.log.Warn("old flows to newly published ports were not cut", "error", err)
+			p.log.Warn("flows that go where ports have led before were not cut", "error", err)
 		}
 	})
 }
 
-// Release withdraws all that an owner has published and cuts the flows that used it.
+// Release withdraws all that an owner has published. The flows that used it are cut right behind the answer.
 func (p *Publisher) Release(ctx context.Context, owner string) error {
 	if !id.Valid(owner) {
 		return fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", owner, id.Len)
@@ -218,7 +216,8 @@ func (p *Publisher) Release(ctx context.Context, owner string) error {
 	if err != nil || gone == nil {
 		return err
 	}
-	return p.flows.Cut(ctx, conntrack.Withdrawn(p.store.Led(gone)))
+	p.cutAside(ctx, conntrack.Withdrawn(p.store.Led(gone)))
+	return nil
 }
 
 func (p *Publisher) release(ctx context.Context, owner string) (*publication.Publication, error) {

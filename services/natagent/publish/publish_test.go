@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
@@ -27,6 +28,8 @@ type kernel struct {
 	cuts     atomic.Int64
 	mu       sync.Mutex
 	asked    []conntrack.Cut
+
+	walk chan struct{} // cuts wait until it is closed, if it is not nil
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
@@ -69,6 +72,9 @@ func (k *kernel) Begin(context.Context) (func(), error) { return func() {}, nil 
 func (k *kernel) Mend(context.Context) error            { return k.failMend }
 
 func (k *kernel) Cut(_ context.Context, cuts []conntrack.Cut) error {
+	if k.walk != nil {
+		<-k.walk
+	}
 	k.cuts.Add(int64(len(cuts)))
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -246,4 +252,31 @@ func TestPortsAreHeldAgainAfterARestart(t *testing.T) {
 		t.Error(err)
 	}
 	nothing(t, k, st)
+}
+
+func TestNobodyWaitsForFlowsToBeCutButWhoWantsTheSamePort(t *testing.T) {
+	p, k, _ := setUp(t)
+	ctx := context.Background()
+	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
+		t.Fatal(err)
+	}
+	k.walk = make(chan struct{})
+	if err := p.Release(ctx, asks(1, "web", nil).Owner); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)})); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Publish(short, asks(3, "same", []publication.Mapping{fixed("", 8081)})); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the same port while its flows are being cut: %v", err)
+	}
+	close(k.walk)
+	if _, err := p.Publish(ctx, asks(3, "same", []publication.Mapping{fixed("", 8081)})); err != nil {
+		t.Errorf("the same port at last: %v", err)
+	}
+	if p.Settle(); k.cuts.Load() != 2 {
+		t.Errorf("%d cuts, want those of two ports", k.cuts.Load())
+	}
 }

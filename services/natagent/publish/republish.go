@@ -42,7 +42,8 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 	if keepOpen {
 		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
 	}
-	return done.Bindings, p.flows.Cut(context.WithoutCancel(ctx), slices.Concat(conntrack.Withdrawn(gone), conntrack.Published(without(is, was))))
+	p.cutAside(ctx, slices.Concat(conntrack.Withdrawn(gone), conntrack.Published(without(is, was))))
+	return done.Bindings, nil
 }
 
 // nameless are bindings without the owner's name: another name is no reason to cut a connection.
@@ -69,7 +70,8 @@ func (p *Publisher) exchange(ctx context.Context, had, want *publication.Publica
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
-	if err = p.permitted(ctx, without(done.Bindings, had.Bindings)); err == nil {
+	fresh := without(done.Bindings, had.Bindings)
+	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.settle(ctx, fresh)); err == nil {
 		err = p.swap(ctx, had, &done)
 	}
 	if err != nil {

@@ -47,6 +47,7 @@ func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
 	if d := cmp.Diff(want, snapshot(k)); d != "" {
 		t.Error(d)
 	}
+	p.Settle()
 	if n := k.cuts.Load() - cuts; n != 1 {
 		t.Errorf("%d cuts, want that of the port that went", n)
 	}
@@ -88,6 +89,7 @@ func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *t
 		if open := slices.Contains(snapshot(k), own); open != step.open || len(k.elements) != len(st.State().Bindings) {
 			t.Errorf("step %d: %v, the store has %v", i, snapshot(k), st.State().Bindings)
 		}
+		p.Settle()
 		if n := int32(k.cuts.Load() - cuts); n != step.cuts {
 			t.Errorf("step %d: %d cuts, want %d", i, n, step.cuts)
 		}
@@ -179,6 +181,7 @@ func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
 		if _, err := p.Republish(ctx, &moved, keepOpen); err != nil {
 			t.Fatal(err)
 		}
+		p.Settle()
 		var got []string
 		for _, c := range k.forget() {
 			text := string(c.Protocol) + " " + c.Target.String()

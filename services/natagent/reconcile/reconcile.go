@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,17 +72,36 @@ func (r *Reconciler) Mend(ctx context.Context) error { return r.mend(ctx, nil) }
 
 // mend is Mend after a stranger may have changed something; nil if nothing speaks for that.
 func (r *Reconciler) mend(ctx context.Context, after *firewall.Stranger) error {
-	change, err := r.firewall.Sync(ctx, r.store.State())
+	want := r.store.State()
+	change, err := r.firewall.Sync(ctx, want)
 	if err != nil {
 		return err
 	}
 	if change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
 		r.tell(change, after)
 	}
-	if err := r.flows.Cut(ctx, conntrack.Withdrawn(change.Removed)); err != nil {
-		r.log.Warn("flows to ports that are published no more were not cut", "error", err)
+	cuts := conntrack.Withdrawn(change.Removed)
+	if change.Rebuilt || change.Added > 0 {
+		leaving, inside := subnets(want.Networks)
+		cuts = append(cuts, conntrack.Missed(want.Bindings, leaving, inside)...)
+	}
+	if err := r.flows.Cut(ctx, cuts); err != nil {
+		r.log.Warn("flows that go where they should not were not cut", "error", err)
 	}
 	return nil
+}
+
+// subnets are those whose addresses are translated outside, and all.
+func subnets(networks []firewall.Network) (leaving, all []netip.Prefix) {
+	for _, n := range networks {
+		all = append(all, n.Subnets...)
+		for _, p := range n.Subnets {
+			if n.Masquerade && !n.Internal && !slices.Contains(n.Routed, p) {
+				leaving = append(leaving, p)
+			}
+		}
+	}
+	return leaving, all
 }
 
 // tell logs what was put right, and counts it if somebody else had done the wrong.
