@@ -21,7 +21,7 @@ type authors struct {
 
 	mu   sync.Mutex
 	by   map[uint32]firewall.Stranger // by the transaction's number
-	news chan struct{}                // closed and made anew with each
+	news chan struct{}                // closed and made anew with each; nil when no more is heard
 }
 
 // listen begins to hear the kernel on a socket of its own.
@@ -42,6 +42,10 @@ func listen(ns hostns.NS) (*authors, error) {
 				a.note(gen)
 			}
 		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		close(a.news)
+		a.news = nil
 	}()
 	return a, nil
 }

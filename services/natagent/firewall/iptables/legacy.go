@@ -82,5 +82,7 @@ func (l *legacy) now() ([]uint64, error) {
 
 func (l *legacy) after([]uint64, int) []uint64 { return nil }
 
+func (l *legacy) news() <-chan struct{} { return nil }
+
 // who cannot be told: ip_tables does not say.
 func (l *legacy) who() firewall.Stranger { return firewall.Stranger{} }

@@ -42,6 +42,12 @@ func (n *nfTables) now() ([]uint64, error) {
 
 func (n *nfTables) who() firewall.Stranger { return n.authors.of(n.last) }
 
+func (n *nfTables) news() <-chan struct{} {
+	n.authors.mu.Lock()
+	defer n.authors.mu.Unlock()
+	return n.authors.news
+}
+
 func (n *nfTables) after(before []uint64, transactions int) []uint64 {
 	if len(before) != 1 {
 		return before

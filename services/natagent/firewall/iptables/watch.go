@@ -12,9 +12,12 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
-// watchEvery is how often to look whether somebody else has changed rules. iptables has no events; to look is one system
-// call for a table.
-const watchEvery = 100 * time.Millisecond
+// How often to look whether somebody else has changed rules: where the kernel tells of changes, only in case word of one was lost.
+// The older iptables has no events; to look is one system call for a table.
+const (
+	watchEvery  = 25 * time.Millisecond
+	watchBeside = time.Second
+)
 
 // stamp changes when rules do.
 type stamp interface {
@@ -24,6 +27,8 @@ type stamp interface {
 	after(before []uint64, transactions int) []uint64
 	// who made the change that now saw last, as far as that is known.
 	who() firewall.Stranger
+	// news is closed at the next change; nil if the kernel does not tell.
+	news() <-chan struct{}
 	close() error
 }
 
@@ -115,20 +120,33 @@ func (w *watcher) take() (by firewall.Stranger, changed bool) {
 	return by, changed
 }
 
+// pause waits for news, or some time; false when ctx ends.
+func pause(ctx context.Context, news <-chan struct{}, most time.Duration) bool {
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-news:
+	case <-timer.C:
+	}
+	return true
+}
+
 // Watch signals changes that others made to tables that our chains are in.
 func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Stranger, error) {
 	b.watcher.take() // what was before
 	out := make(chan firewall.Stranger, 1)
 	go func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
 		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
+			news, every := b.watcher.stamp.news(), watchEvery
+			if news != nil {
+				every = watchBeside
 			}
 			by, changed := b.watcher.take()
+			if !changed && !pause(ctx, news, every) {
+				return
+			}
 			if !changed {
 				continue
 			}

@@ -22,6 +22,8 @@ func (c *counted) who() firewall.Stranger { return c.by }
 
 func (c *counted) close() error { return nil }
 
+func (c *counted) news() <-chan struct{} { return nil }
+
 func TestWhoChangesRulesWhileWeReadThemIsNamed(t *testing.T) {
 	other := firewall.Stranger{Name: "iptables", PID: 7}
 	c := &counted{}
