@@ -128,7 +128,7 @@ func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
 			best := time.Hour
 			for from, now := "a", "b"; best > within; from, now = now, from {
 				release(t, r, from)
-				cut := time.Now() // right behind the answer
+				cut := time.Now()                         // right behind the answer
 				for talk(c, 100*time.Millisecond) != "" { // at last it makes an entry for the host itself
 					if time.Since(cut) > patience {
 						t.Fatal("the old container answers long after the release")
