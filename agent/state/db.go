@@ -1,109 +1,48 @@
-// Package state keeps what an agent must not forget: go-memdb tables for reading, one bbolt file under them for durability.
-//
-// A transaction is on disk before Update returns; readers see it only then. Objects are never changed after they were put:
-// to change one, put a changed copy. Each service declares its tables in its own store package, one file a table, and offers
-// methods in the words of its domain; nothing else sees this package.
 package state
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/go-memdb"
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
 
-// lockTimeout is how long Open waits for another process to let go of the file.
-const lockTimeout = 500 * time.Millisecond
-
 // DB is one durable file and the tables in it.
 type DB struct {
-	path string
+	place
+	log  *slog.Logger
 	file *bolt.DB
 	mem  *memdb.MemDB
 
-	write sync.Mutex // one writer at a time, so that disk and memory commit in the same order
+	generation string
+
+	write   sync.Mutex // one writer at a time, so that disk, log and memory commit in the same order
+	serial  uint64     // of the last commit
+	journal *journalWriter
+	damaged error // what bbolt found while it wrote; it must not be used any more
+	keeper  keeper
 }
 
 // Schema is a table as Open needs it; Table[T] is the only implementation.
 type Schema interface {
 	memSchema() *memdb.TableSchema
-	decode(data []byte) (any, error)
-}
-
-// Open opens the file, makes it if it is not there, and loads the tables. It fails with a Busy fault if another process has
-// it open, and leaves a file that it cannot read as it is.
-func Open(path string, tables ...Schema) (*DB, error) {
-	subject := "state file " + path
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot make its folder")
-	}
-	file, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fault.New(fault.Busy, subject, "another process has it open",
-			fault.WithHint("stop the other agent, or give this one its own --data-root"))
-	}
-	if err != nil {
-		return nil, fault.New(fault.Internal, subject, "cannot be opened", fault.WithCause(err),
-			fault.WithHint("the file was left as it is; move it away to start with nothing"))
-	}
-	db := &DB{path: path, file: file}
-	if err := db.load(tables); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return db, nil
+	// decode returns a record and its key. With strict, a field that records do not have is an unknownField.
+	decode(data []byte, strict bool) (obj any, key string, err error)
 }
 
 // Close closes the file.
-func (db *DB) Close() error { return db.file.Close() }
-
-// load makes the buckets and fills the memory tables from them.
-func (db *DB) load(tables []Schema) error {
-	schema := &memdb.DBSchema{Tables: map[string]*memdb.TableSchema{}}
-	for _, t := range tables {
-		s := t.memSchema()
-		schema.Tables[s.Name] = s
+func (db *DB) Close() error {
+	db.keeper.stop()
+	db.write.Lock()
+	defer db.write.Unlock()
+	if db.damaged != nil {
+		return db.journal.close() // bbolt keeps its locks when it panics
 	}
-	mem, err := memdb.NewMemDB(schema)
-	if err != nil {
-		return fmt.Errorf("state schema: %w", err)
-	}
-	txn := mem.Txn(true)
-	defer txn.Abort()
-	err = db.file.Update(func(tx *bolt.Tx) error {
-		for _, t := range tables {
-			name := t.memSchema().Name
-			b, err := tx.CreateBucketIfNotExists([]byte(name))
-			if err != nil {
-				return err
-			}
-			if err := b.ForEach(func(k, v []byte) error {
-				obj, err := t.decode(v)
-				if err != nil {
-					return fmt.Errorf("table %s, key %s: %w", name, k, err)
-				}
-				return txn.Insert(name, obj)
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fault.New(fault.Internal, "state file "+db.path, "cannot be read", fault.WithCause(err),
-			fault.WithHint("the file was left as it is"))
-	}
-	txn.Commit()
-	db.mem = mem
-	return nil
+	return errors.Join(db.journal.close(), db.file.Close())
 }
 
 // Reader is something that tables can be read through: a View's snapshot or an Update's transaction.
@@ -122,16 +61,10 @@ func (db *DB) View() Snapshot { return Snapshot{db.mem.Txn(false)} }
 // Tx is a transaction of Update.
 type Tx struct {
 	t       *memdb.Txn
-	changes []change
+	changes []record
 }
 
 func (tx *Tx) txn() *memdb.Txn { return tx.t }
-
-type change struct {
-	table string
-	key   string
-	value []byte // nil deletes
-}
 
 // Update runs f in a transaction and commits it: to disk, then to memory. If f or the disk fails, nothing has changed.
 // Writers wait for each other, so f must be short and must not call other services.
@@ -146,26 +79,43 @@ func (db *DB) Update(f func(tx *Tx) error) error {
 	if len(tx.changes) == 0 {
 		return nil
 	}
-	if err := db.file.Update(tx.apply); err != nil {
-		return fault.New(fault.Unavailable, "state file "+db.path, "cannot be written", fault.WithCause(err),
-			fault.WithHint("look for a full or read-only disk"))
+	if err := db.commit(tx.changes, nil); err != nil {
+		return err
 	}
 	tx.t.Commit()
 	return nil
 }
 
-func (tx *Tx) apply(b *bolt.Tx) error {
-	for _, c := range tx.changes {
-		bucket := b.Bucket([]byte(c.table))
-		if c.value == nil {
-			if err := bucket.Delete([]byte(c.key)); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := bucket.Put([]byte(c.key), c.value); err != nil {
-			return err
-		}
+// commit makes changes durable, and what also does, in one transaction. write must be held, unless nobody else has db yet.
+func (db *DB) commit(changes []record, also func(*bolt.Tx) error) error {
+	c := commit{Serial: db.serial + 1, Changes: changes}
+	err := db.damaged
+	if err == nil {
+		err = db.apply(c, also)
+	}
+	if err != nil {
+		return fault.New(fault.Unavailable, db.subject(), "cannot be written", fault.WithCause(err),
+			fault.WithHint("look for a full or read-only disk"))
+	}
+	db.serial = c.Serial
+	db.journal.append(c)
+	if db.journal != nil && db.journal.size > longLog {
+		db.keeper.nudge()
 	}
 	return nil
+}
+
+func (db *DB) apply(c commit, also func(*bolt.Tx) error) error {
+	err := guarded(func() error {
+		return db.file.Update(func(tx *bolt.Tx) error {
+			if err := c.apply(tx); err != nil || also == nil {
+				return err
+			}
+			return also(tx)
+		})
+	})
+	if _, ok := errors.AsType[*loss](err); ok {
+		db.damaged = err
+	}
+	return err
 }

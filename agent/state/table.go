@@ -1,9 +1,12 @@
 package state
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/hashicorp/go-memdb"
 )
@@ -65,7 +68,7 @@ func (t *Table[T]) Put(tx *Tx, v *T) error {
 	if err := tx.t.Insert(t.name, v); err != nil {
 		return fmt.Errorf("table %s: %w", t.name, err)
 	}
-	tx.changes = append(tx.changes, change{t.name, t.key(v), data})
+	tx.changes = append(tx.changes, record{t.name, t.key(v), data})
 	return nil
 }
 
@@ -78,16 +81,32 @@ func (t *Table[T]) Delete(tx *Tx, key string) (bool, error) {
 	if err := tx.t.Delete(t.name, obj); err != nil {
 		return false, fmt.Errorf("table %s: %w", t.name, err)
 	}
-	tx.changes = append(tx.changes, change{t.name, key, nil})
+	tx.changes = append(tx.changes, record{t.name, key, nil})
 	return true, nil
 }
 
-func (t *Table[T]) decode(data []byte) (any, error) {
+// unknownField is a field of a record that this agent does not know.
+type unknownField struct{ name string }
+
+func (u *unknownField) Error() string { return "unknown field " + u.name }
+
+func (t *Table[T]) decode(data []byte, strict bool) (any, string, error) {
 	v := new(T)
-	if err := json.Unmarshal(data, v); err != nil {
-		return nil, err
+	in := json.NewDecoder(bytes.NewReader(data))
+	if strict {
+		in.DisallowUnknownFields()
 	}
-	return v, nil
+	if err := in.Decode(v); err != nil {
+		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // encoding/json has no type for it
+			return nil, "", &unknownField{field}
+		}
+		return nil, "", err
+	}
+	key := t.key(v)
+	if key == "" {
+		return nil, "", errors.New("it has no key")
+	}
+	return v, key, nil
 }
 
 func (t *Table[T]) memSchema() *memdb.TableSchema {

@@ -1,0 +1,166 @@
+package state
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// When a backup is due: once a day if there were commits, and before the log becomes long.
+const (
+	backupEvery = 24 * time.Hour
+	lookEvery   = time.Hour
+	longLog     = 16 << 20
+)
+
+// keeper keeps the backups of a store.
+type keeper struct {
+	overdue bool   // before the start
+	base    uint64 // the serial of the last backup
+
+	wake chan struct{}
+	done chan struct{}
+	all  sync.WaitGroup
+	once sync.Once
+}
+
+func (k *keeper) start(db *DB) {
+	k.wake, k.done = make(chan struct{}, 1), make(chan struct{})
+	if k.overdue || db.backupDue() {
+		k.wake <- struct{}{}
+	}
+	k.all.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-k.done:
+				return
+			case <-k.wake:
+				k.look(db, true)
+			case <-tick.C:
+				k.look(db, false)
+			}
+		}
+	})
+}
+
+func (k *keeper) stop() {
+	k.once.Do(func() { close(k.done) })
+	k.all.Wait()
+}
+
+// nudge makes a backup soon.
+func (k *keeper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) look(db *DB, now bool) {
+	if !now && !db.backupDue() {
+		return
+	}
+	if err := db.backUp(); err != nil {
+		db.log.Warn("backup failed, trying again in an hour", "path", db.path, "error", err)
+	}
+}
+
+// backupDue reports whether commits are in no backup for too long.
+func (db *DB) backupDue() bool {
+	db.write.Lock()
+	defer db.write.Unlock()
+	if db.journal == nil || db.journal.lost {
+		return true
+	}
+	if db.serial == db.keeper.base {
+		return false
+	}
+	info, err := os.Stat(db.place.backup())
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = os.Stat(db.path) // a new store: its log has all of it
+	}
+	return err == nil && time.Since(info.ModTime()) > backupEvery
+}
+
+// backUp makes a backup and starts a new log. Commits wait only for the start of it.
+func (db *DB) backUp() error {
+	next := db.place.log() + ".new"
+	tx, err := db.beginLog(next)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(snapshotOf(tx, db.place.backup()+".new"), tx.Rollback())
+	if err == nil {
+		err = db.rotate()
+	}
+	if err == nil {
+		err = os.Rename(next, db.place.log())
+	}
+	if err != nil {
+		db.write.Lock()
+		db.journal.lost = true
+		db.write.Unlock()
+	}
+	return fault.Wrap(errors.Join(err, syncDir(filepath.Join(db.root, backupName))), fault.Unavailable, "backup "+db.place.backup(), "cannot be written")
+}
+
+// beginLog starts a log at a path with the state as it is, and returns a transaction that reads that.
+func (db *DB) beginLog(path string) (*bolt.Tx, error) {
+	db.write.Lock()
+	defer db.write.Unlock()
+	if db.damaged != nil {
+		return nil, db.damaged
+	}
+	log, err := newJournalWriter(path, journal{Generation: db.generation, Base: db.serial})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "log "+path, "cannot be written")
+	}
+	tx, err := db.file.Begin(false)
+	if err != nil {
+		return nil, errors.Join(err, log.close())
+	}
+	_ = db.journal.close()
+	db.journal, db.keeper.base = log, db.serial
+	return tx, nil
+}
+
+// rotate puts a new backup in the place of the last one, which stays if it is of another day.
+func (db *DB) rotate() error {
+	last := db.place.backup()
+	if info, err := os.Stat(last); err == nil && time.Since(info.ModTime()) >= backupEvery {
+		if err := os.Rename(last, db.place.previous()); err != nil {
+			return err
+		}
+	}
+	return os.Rename(last+".new", last)
+}
+
+// snapshot copies a database to a path.
+func snapshot(file *bolt.DB, path string) error {
+	return file.View(func(tx *bolt.Tx) error { return snapshotOf(tx, path) })
+}
+
+func snapshotOf(tx *bolt.Tx, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	next := path + ".part"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = tx.WriteTo(f)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
+	return os.Rename(next, path)
+}

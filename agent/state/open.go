@@ -1,0 +1,226 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/fault"
+)
+
+// Choice is what Open does with a store that cannot be the last state of its host.
+type Choice int
+
+// The choices.
+const (
+	Refuse     Choice = iota // return an error that names the choices
+	Recover                  // rebuild it from the backup and the log of commits; set the file aside
+	StartEmpty               // set it aside with its backups, and start without records
+)
+
+// Config says how a store is opened. The zero value refuses, and has records of version 1.
+type Config struct {
+	Choice Choice
+	// Evidence describes what exists that must have records, such as "2 container directories"; empty: nothing. It is called if the store
+	// has none. Nil means nothing.
+	Evidence func() string
+	Log      *slog.Logger // nil discards
+
+	Version int // of the records; 0 means 1
+	// Upgrade returns a record of an earlier version as one of Version. Nil leaves records as they are.
+	Upgrade func(from int, table string, record []byte) ([]byte, error)
+}
+
+// Open opens a store with the zero Config.
+func Open(path string, tables ...Schema) (*DB, error) { return Config{}.Open(path, tables...) }
+
+// Open opens the file, creates it on a new host, and loads the tables. A Busy fault means that another process has it open. A file that
+// cannot be the last state of this host is refused and left as it is, unless c has a choice. A record that cannot be read is set aside
+// in the file, and logged; the rest is loaded.
+func (c Config) Open(path string, tables ...Schema) (*DB, error) {
+	c.Version = cmp.Or(c.Version, 1)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	o := &opener{Config: c, place: placeOf(path), tables: tables}
+	if err := o.look(); err != nil {
+		return nil, err
+	}
+	db, err := o.open()
+	if lost, ok := errors.AsType[*loss](err); ok {
+		if err := o.choose(lost); err != nil {
+			return nil, err
+		}
+		db, err = o.open()
+	}
+	if lost, ok := errors.AsType[*loss](err); ok {
+		err = o.refusal(lost)
+	}
+	return db, err
+}
+
+// opener is one call of Open.
+type opener struct {
+	Config
+	place
+	tables []Schema
+
+	generation string  // of the data root; empty on a new host
+	journal    journal // of this generation
+	backedUp   bool    // there is a backup or a log
+	chosen     bool    // a store without records is right
+}
+
+// loss is why a store cannot be the last state of its host.
+type loss struct {
+	why      string
+	panicked bool
+}
+
+func (l *loss) Error() string { return l.why }
+
+// look reads what surrounds the store.
+func (o *opener) look() error {
+	if err := os.MkdirAll(o.root, 0o700); err != nil {
+		return fault.Wrap(err, fault.Unavailable, o.subject(), "cannot create its directory")
+	}
+	if err := o.free(); err != nil {
+		return err
+	}
+	var err error
+	if o.generation, err = Generation(o.root); err != nil {
+		return err
+	}
+	if o.journal, err = readJournal(o.log()); err != nil {
+		o.Config.Log.Warn("log of commits cannot be read, going on without", "path", o.log(), "error", err)
+	}
+	_, berr := os.Stat(o.backup())
+	o.backedUp = berr == nil || o.journal.Generation != ""
+	if o.generation == "" {
+		o.generation = o.journal.Generation
+	}
+	if o.journal.Generation != o.generation {
+		o.journal = journal{}
+	}
+	return nil
+}
+
+// lockTimeout is how long Open waits for another process to close the file.
+const lockTimeout = 500 * time.Millisecond
+
+// free fails if another process has the store open. bbolt locks the file, too, but maps it as well.
+func (o *opener) free() error {
+	f, err := os.Open(o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, o.subject(), "cannot be opened")
+	}
+	defer func() { _ = f.Close() }()
+	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil // closing it unlocks it
+		}
+		if time.Now().After(deadline) {
+			return o.busy()
+		}
+	}
+}
+
+func (o *opener) busy() error {
+	return fault.New(fault.Busy, o.subject(), "another process has it open",
+		fault.WithHint("stop the other agent, or give this one its own --data-root"))
+}
+
+// open opens the store as it is. A *loss says why it cannot be the last state.
+func (o *opener) open() (*DB, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	file, err := openBolt(o.path)
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, o.busy()
+	}
+	if err != nil {
+		return nil, &loss{why: "is damaged: " + err.Error()}
+	}
+	db := &DB{place: o.place, file: file, log: o.Config.Log}
+	if err := guarded(func() error { return o.fill(db) }); err != nil {
+		if lost, ok := errors.AsType[*loss](err); ok && lost.panicked {
+			return nil, err // bbolt keeps its locks when it panics, so Close would wait for ever
+		}
+		return nil, errors.Join(err, file.Close())
+	}
+	db.keeper.start(db)
+	return db, nil
+}
+
+// check checks the file before it is mapped, and removes an empty one on a new host.
+func (o *opener) check() error {
+	err := verify(o.path)
+	missing := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case err == nil:
+		return nil
+	case missing || errors.Is(err, errEmpty):
+		if reason := o.expected(); reason != "" {
+			word := "is empty"
+			if missing {
+				word = "is missing"
+			}
+			return &loss{why: word + ", but " + reason}
+		}
+		if missing {
+			return nil
+		}
+		return os.Remove(o.path)
+	}
+	return &loss{why: "is damaged: " + err.Error()}
+}
+
+// expected says why the store must have been there before; empty if it may be new.
+func (o *opener) expected() string {
+	if o.chosen {
+		return ""
+	}
+	if o.Evidence != nil {
+		if found := o.Evidence(); found != "" {
+			return "there is data that it must know: " + found
+		}
+	}
+	if o.backedUp {
+		return "there is a backup of it"
+	}
+	return ""
+}
+
+func openBolt(path string) (file *bolt.DB, err error) {
+	err = guarded(func() error {
+		var oerr error
+		file, oerr = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+		return oerr
+	})
+	return file, err
+}
+
+// guarded turns a panic of bbolt, and a fault in what it has mapped, into an error.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = &loss{why: fmt.Sprintf("is damaged: %v", r), panicked: true}
+		}
+	}()
+	return f()
+}
