@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/process"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/agent/version"
 )
 
@@ -60,6 +61,8 @@ type Host struct {
 	Peer func(name string) grpc.ClientConnInterface
 	// Store is where the service leaves open files for its next process.
 	Store *process.Store
+	// State is how the service opens its store.
+	State state.Config
 }
 
 // Options says what a process is to run.
@@ -70,8 +73,9 @@ type Options struct {
 	Services []Carried
 	Public   bool // open the public sockets
 	Notifier process.Notifier
-	Sockets  []*os.File // that the service manager opened for the process; the hosts fd:// are these
-	Left     []*os.File // by services, with the service manager
+	Sockets  []*os.File   // that the service manager opened for the process; the hosts fd:// are these
+	Left     []*os.File   // by services, with the service manager
+	Choice   state.Choice // for stores that cannot be the last state of the host
 
 	Reread  func() (*config.Config, []string, error) // the configuration as it is written now, with warnings; nil: it cannot be read again
 	Hangups <-chan struct{}                          // each asks for that

@@ -43,6 +43,16 @@ func Clean(ctx context.Context, o Options, force bool) (err error) {
 	return err
 }
 
+// WithClaims calls f while no agent runs on the roots of o, and none can start.
+func WithClaims(o Options, f func() error) (err error) {
+	claims, err := claim(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claims.release()) }()
+	return f()
+}
+
 // users are whatever uses what the services keep in the kernel.
 func (a *agent) users() (all []string) {
 	for _, m := range a.members {

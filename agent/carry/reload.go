@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/listen"
 	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/state"
 )
 
 // configuration is what is in effect in this process, and how another one gets into effect.
@@ -37,7 +38,8 @@ func newConfiguration(o Options, p *peers, a *agent) *configuration {
 
 // host is what a service is given with a configuration.
 func (c *configuration) host(service string, cfg *config.Config) Host {
-	return Host{cfg, c.options.Log.With("service", service), c.peers.to, c.stores[service]}
+	log := c.options.Log.With("service", service)
+	return Host{cfg, log, c.peers.to, c.stores[service], state.Config{Choice: c.options.Choice, Log: log}}
 }
 
 // begin lets the agent, which is ready, reload.

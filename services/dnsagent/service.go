@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/dnsagent/api"
 	"github.com/fairlead/fairlead/services/dnsagent/files"
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
@@ -29,6 +30,7 @@ type Config struct {
 	DataRoot string // holds dns.db
 	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}, and net-fd.sock, at which netagent hands sockets over
 	Log      *slog.Logger
+	State    state.Config // how the store is opened
 
 	Servers []netip.Addr // "dns": for containers that name none
 	Search  []string     // "dns-search"
@@ -67,7 +69,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.Hostname == nil {
 		cfg.Hostname = os.Hostname
 	}
-	st, err := store.Open(cfg.DataRoot)
+	st, err := store.OpenAs(cfg.DataRoot, cfg.stateConfig())
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +82,13 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	}
 	n.resolvers.keep(!cfg.NoCache)
 	return &Service{Server: api.New(n), names: n, closed: closed}, nil
+}
+
+// stateConfig names what only the store explains.
+func (c Config) stateConfig() state.Config {
+	how := c.State
+	how.Evidence = state.Evidence{"directories with name files of containers": filepath.Join(c.ExecRoot, "dns", "*")}.Find
+	return how
 }
 
 // forContainers is what containers get that name nothing themselves.

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/api"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/diagnose"
@@ -38,6 +39,7 @@ type Config struct {
 	DataRoot string // holds nat.db
 	ExecRoot string // not used: natagent keeps nothing that a restart of the machine ends
 	Log      *slog.Logger
+	State    state.Config // how the store is opened
 
 	// FirewallBackend is auto, nftables or iptables; empty is auto. What another backend has put into the kernel is taken
 	// out once the rules of this one are in.
@@ -83,7 +85,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := conntrack.Probe(ns); err != nil {
 		return nil, errors.Join(err, fw.Close())
 	}
-	st, err := store.Open(cfg.DataRoot)
+	st, err := store.OpenAs(cfg.DataRoot, cfg.State)
 	if err != nil {
 		return nil, errors.Join(err, fw.Close())
 	}

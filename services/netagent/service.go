@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/agent/state"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/api"
 	"github.com/fairlead/fairlead/services/netagent/diagnose"
@@ -37,6 +38,7 @@ type Config struct {
 	DataRoot string // holds net.db
 	ExecRoot string // holds net-fd.sock, where dnsagent gets sockets, and netns/, where namespaces are pinned; on a file system that does not survive a reboot
 	Log      *slog.Logger
+	State    state.Config // how the store is opened
 
 	Bip              netip.Prefix // the default bridge's address and subnet; what a bridge of others has, or 172.17.0.1/16
 	FixedCIDR        netip.Prefix // where its containers' addresses come from; all of the subnet
@@ -116,6 +118,13 @@ func (c Config) CheckOptions() error {
 	return errors.Join(errs...)
 }
 
+// stateConfig names what only the store explains.
+func (c Config) stateConfig() state.Config {
+	how := c.State
+	how.Evidence = state.Evidence{"network namespaces of containers": filepath.Join(c.ExecRoot, "netns", "*")}.Find
+	return how
+}
+
 // New opens the state and tries the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.Guard == nil || cfg.Log == nil {
@@ -129,7 +138,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "cannot be talked to")
 	}
-	db, err := store.Open(cfg.DataRoot)
+	db, err := store.OpenAs(cfg.DataRoot, cfg.stateConfig())
 	if err != nil {
 		host.Close()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/agent/state"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -32,6 +33,7 @@ type Config struct {
 	DataRoot string // images, containers' files and supervisor.db
 	ExecRoot string // bundles, sockets and what else does not outlive a boot
 	Log      *slog.Logger
+	State    state.Config // how the store is opened
 
 	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
 	RegistryMirrors    []string // URLs that are asked before docker.io
@@ -71,7 +73,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.store, err = store.Open(cfg.DataRoot); err != nil {
+	if s.store, err = store.OpenAs(cfg.DataRoot, cfg.stateConfig()); err != nil {
 		return nil, err
 	}
 	if s.images, err = image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
@@ -87,6 +89,16 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
+}
+
+// stateConfig names the data that only the store explains.
+func (c Config) stateConfig() state.Config {
+	how := c.State
+	how.Evidence = state.Evidence{
+		"directories of containers": filepath.Join(c.DataRoot, "containers", "*"),
+		"layers of images":          filepath.Join(c.DataRoot, "images", "layers", "[0-9a-f]*[0-9a-f]"),
+	}.Find
+	return how
 }
 
 func (s *Service) serve(cfg Config, groups cgroup.Layout) error {

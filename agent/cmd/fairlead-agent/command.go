@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/listen"
 	"github.com/fairlead/fairlead/agent/logging"
 	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/agent/version"
 	"github.com/fairlead/fairlead/services/netagent"
 )
@@ -27,6 +29,8 @@ const defaultFile = file.DefaultPath
 type options struct {
 	configFile string
 	validate   bool
+	recover    bool
+	startEmpty bool
 }
 
 // newCommand makes the command line: the root runs all services, a subcommand one.
@@ -42,16 +46,19 @@ func newCommand(all []carry.Carried) *cobra.Command {
 	for _, s := range all {
 		root.AddCommand(newShape(s.Name, "Carry only the service "+s.Name, []carry.Carried{s}, &o))
 	}
-	root.AddCommand(newCleanup(all, &o))
+	root.AddCommand(newCleanup(all, &o), newBackup(&o), newRestore(all, &o))
 	return root
 }
 
 func newShape(use, short string, carried []carry.Carried, o *options) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
 		Args: refuseArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, carried, o) },
 	}
+	cmd.Flags().BoolVar(&o.recover, "recover", false, "Rebuild lost state from its backup and log")
+	cmd.Flags().BoolVar(&o.startEmpty, "start-empty", false, "Set lost state aside and start without it")
+	return cmd
 }
 
 func refuseArguments(cmd *cobra.Command, args []string) error {
@@ -60,7 +67,7 @@ func refuseArguments(cmd *cobra.Command, args []string) error {
 	}
 	var names []string
 	for _, sub := range cmd.Commands() {
-		if sub.RunE != nil && sub.Name() != cleanupName {
+		if sub.RunE != nil && !slices.Contains([]string{cleanupName, backupName, restoreName}, sub.Name()) {
 			names = append(names, sub.Name())
 		}
 	}
@@ -114,6 +121,10 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration OK")
 		return err
 	}
+	choice, err := o.choice()
+	if err != nil {
+		return err
+	}
 	notifier, err := process.TakeNotifier()
 	if err != nil {
 		return err
@@ -124,10 +135,23 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	public := len(carried) > 1 || carried[0].Public
 	return carry.Run(ctx, carry.Options{
 		Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier,
-		Sockets: sockets, Left: left,
+		Sockets: sockets, Left: left, Choice: choice,
 		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
 		Hangups: hangups, Level: level,
 	})
+}
+
+// choice is what to do with state that is lost.
+func (o *options) choice() (state.Choice, error) {
+	switch {
+	case o.recover && o.startEmpty:
+		return state.Refuse, fault.New(fault.Invalid, "--recover and --start-empty", "exclude each other", fault.WithHint("give one of them"))
+	case o.recover:
+		return state.Recover, nil
+	case o.startEmpty:
+		return state.StartEmpty, nil
+	}
+	return state.Refuse, nil
 }
 
 // load merges what file, environment and flags say.

@@ -30,7 +30,7 @@ func services() []carry.Carried {
 
 func ofNAT(h carry.Host) natagent.Config {
 	return natagent.Config{
-		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, FirewallBackend: h.Config.FirewallBackend,
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State, FirewallBackend: h.Config.FirewallBackend,
 		AcceptMark: h.Config.AcceptMark, AcceptMask: h.Config.AcceptMask,
 		PublishClosed: h.Config.PublishClosed, DirectRouting: h.Config.DirectRouting,
 	}
@@ -38,7 +38,7 @@ func ofNAT(h carry.Host) natagent.Config {
 
 func ofNet(h carry.Host) netagent.Config {
 	return netagent.Config{
-		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		BridgeName: given(h.Config, "bridge", h.Config.Bridge), Bip: givenBip(h.Config), Bip6: h.Config.BIP6, MTU: h.Config.MTU,
 		FixedCIDR: h.Config.FixedCIDR, FixedCIDRv6: h.Config.FixedCIDRv6,
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
@@ -84,7 +84,7 @@ func addressSpace(pools []config.Pool) network.Space {
 
 func ofDNS(h carry.Host) dnsagent.Config {
 	return dnsagent.Config{
-		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
 		Store: h.Store,
 	}
@@ -93,7 +93,7 @@ func ofDNS(h carry.Host) dnsagent.Config {
 func ofSupervisor(h carry.Host) supervisor.Config {
 	net := h.Peer("net")
 	return supervisor.Config{
-		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log,
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
 		HostGateways: texts(h.Config.HostGateways),
 		Networks:     networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),

@@ -13,11 +13,14 @@ type Store struct {
 	registrations *state.Table[Registration]
 }
 
-// Open opens dns.db in a folder.
-func Open(dir string) (*Store, error) {
+// Open opens dns.db in a directory with the zero Config.
+func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
+
+// OpenAs opens dns.db in a directory.
+func OpenAs(dir string, how state.Config) (*Store, error) {
 	s := &Store{registrations: newRegistrations()}
 	var err error
-	if s.db, err = state.Open(filepath.Join(dir, "dns.db"), s.registrations); err != nil {
+	if s.db, err = how.Open(filepath.Join(dir, "dns.db"), s.registrations); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -20,10 +20,13 @@ type Store struct {
 	networks     *state.Table[firewall.Network]
 }
 
-// Open opens nat.db in a folder.
-func Open(dir string) (*Store, error) {
+// Open opens nat.db in a directory with the zero Config.
+func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
+
+// OpenAs opens nat.db in a directory.
+func OpenAs(dir string, how state.Config) (*Store, error) {
 	s := &Store{publications: newPublications(), networks: newNetworks()}
-	db, err := state.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks)
+	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks)
 	if err != nil {
 		return nil, err
 	}

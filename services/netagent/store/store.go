@@ -11,9 +11,12 @@ import (
 // Store holds netagent's tables.
 type Store struct{ db *state.DB }
 
-// Open opens net.db in a folder.
-func Open(dir string) (*Store, error) {
-	db, err := state.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
+// Open opens net.db in a directory with the zero Config.
+func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
+
+// OpenAs opens net.db in a directory.
+func OpenAs(dir string, how state.Config) (*Store, error) {
+	db, err := how.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
 	if err != nil {
 		return nil, err
 	}

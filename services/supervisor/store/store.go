@@ -10,9 +10,12 @@ import (
 // Store holds the supervisor's tables.
 type Store struct{ db *state.DB }
 
-// Open opens supervisor.db in a folder.
-func Open(dir string) (*Store, error) {
-	db, err := state.Open(filepath.Join(dir, "supervisor.db"), containers, images)
+// Open opens supervisor.db in a directory with the zero Config.
+func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
+
+// OpenAs opens supervisor.db in a directory.
+func OpenAs(dir string, how state.Config) (*Store, error) {
+	db, err := how.Open(filepath.Join(dir, "supervisor.db"), containers, images)
 	if err != nil {
 		return nil, err
 	}
