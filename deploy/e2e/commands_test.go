@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,6 +39,15 @@ func judge(ts *testscript.TestScript, neg bool, err error) {
 // start-agent [FLAGS…] starts the agent's processes that do not run.
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
 	judge(ts, neg, of(ts).agent.Start(context.Background(), args...))
+}
+
+// refused-agent TEXT [FLAGS…] starts the agent's processes, of which one must end by itself with a message that has the text.
+func refusedAgent(ts *testscript.TestScript, _ bool, args []string) {
+	log, err := of(ts).agent.Refused(context.Background(), args[1:]...)
+	must(ts, err)
+	if !strings.Contains(log, args[0]) {
+		ts.Fatalf("no %q in\n%s", args[0], log)
+	}
 }
 
 // manage-agent ends the agent, and starts it under a service manager that keeps descriptors for its next process.

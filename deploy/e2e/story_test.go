@@ -142,6 +142,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, kinds family)
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
 			"kill-agent":     killAgent,
+			"refused-agent":  refusedAgent,
 			"manage-agent":   manageAgent,
 			"reboot":         reboot,
 			"registry":       setRegistry,

@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if s.store, err = store.OpenAs(cfg.DataRoot, cfg.stateConfig()); err != nil {
 		return nil, err
 	}
-	if s.images, err = image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
+	if s.images, err = image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store, Aside: func() (string, error) { return state.Quarantine(cfg.DataRoot, "layers") },
 		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
 		return nil, err
 	}

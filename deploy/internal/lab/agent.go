@@ -176,6 +176,33 @@ func (a *Agent) wait(ctx context.Context) error {
 	}
 }
 
+// Refused starts the processes that do not run, waits until one of them ends by itself, stops the others, and returns what that one logged.
+func (a *Agent) Refused(ctx context.Context, extra ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, ready)
+	defer cancel()
+	for _, service := range a.Services() {
+		if a.processes[service] == nil {
+			if err := a.start(service, extra); err != nil {
+				return "", err
+			}
+		}
+	}
+	for {
+		for _, p := range a.processes {
+			select {
+			case <-p.done:
+				return p.log.String(), a.Stop(syscall.SIGTERM)
+			default:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("no process of the agent has ended:\n%s", a.Log())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
 // CLI runs the command line on the host and answers what it printed, on either stream.
 func (a *Agent) CLI(ctx context.Context, args ...string) (string, error) {
 	return a.lab.Host.Output(ctx, filepath.Join(a.bin, "fairlead"), append([]string{"-H", a.Socket()}, args...)...)

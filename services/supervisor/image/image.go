@@ -26,11 +26,12 @@ import (
 
 // Config is what Open needs.
 type Config struct {
-	Root               string       // the folder for layers, made if it is not there
-	Store              *store.Store // where images are remembered
-	Mirrors            []string     // URLs of mirrors of Docker Hub, in the order to try them
-	InsecureRegistries []string     // host[:port] or CIDR that may be spoken to in plain HTTP; loopback always may
-	Log                *slog.Logger // for what is no caller's error: a mirror that fails, a layer that is missing; nil drops it
+	Root               string                 // the folder for layers, made if it is not there
+	Store              *store.Store           // where images are remembered
+	Aside              func() (string, error) // creates a directory for layers that no image has; nil: they are left where they are
+	Mirrors            []string               // URLs of mirrors of Docker Hub, in the order to try them
+	InsecureRegistries []string               // host[:port] or CIDR that may be spoken to in plain HTTP; loopback always may
+	Log                *slog.Logger           // for what is no caller's error: a mirror that fails, a layer that is missing; nil drops it
 }
 
 // Images is the images of a host. It is safe for concurrent use.
@@ -51,7 +52,7 @@ func Open(_ context.Context, cfg Config) (*Images, error) {
 	if err != nil {
 		return nil, err
 	}
-	ls, err := layers.Open(filepath.Join(cfg.Root, "layers"), cfg.Store.LayerUsed)
+	ls, err := layers.Open(layers.Config{Dir: filepath.Join(cfg.Root, "layers"), Used: cfg.Store.LayerUsed, Aside: cfg.Aside, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -230,6 +231,15 @@ func (m *Images) finish(img *store.Image) error {
 		img.Size += size
 	}
 	return nil
+}
+
+// add stores images whose layers are all there.
+func (m *Images) add(images ...*store.Image) ([]*store.Image, error) {
+	stored, err := m.store.AddImages(images...)
+	for _, img := range stored {
+		m.layers.Keep(img.Layers...)
+	}
+	return stored, err
 }
 
 // release lets go of layers that were held, and removes those that no image came to have.

@@ -49,7 +49,7 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	if err := m.finish(img); err != nil {
 		return nil, err
 	}
-	stored, err := m.store.AddImages(img)
+	stored, err := m.add(img)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 		}
 		add = append(add, d.img)
 	}
-	return m.store.AddImages(add...)
+	return m.add(add...)
 }
 
 func draftOf(img archive.Image) (*draft, error) {

@@ -134,7 +134,7 @@ func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image,
 		return nil, err
 	}
 	d.img.Tags, d.img.Digests = p.names(remote.Digest)
-	stored, err := p.images.store.AddImages(d.img)
+	stored, err := p.images.add(d.img)
 	if err != nil {
 		return nil, err
 	}

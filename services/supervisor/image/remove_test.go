@@ -113,6 +113,9 @@ func TestWhatACrashLeftIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Chmod(filepath.Join(layers, strings.Repeat("1", 64)), 0o700|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(h.dir, "images", "archive.tmp-1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}

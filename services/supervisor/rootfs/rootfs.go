@@ -30,6 +30,13 @@ const (
 	emptyName  = "empty" // stands in for the layers of an image that has none
 )
 
+// The mode of a container's directory: closed, as images hold set-uid programs. Disposable is its mark until a process has
+// run in it; package run has its meaning.
+const (
+	DirectoryMode fs.FileMode = 0o700
+	Disposable                = fs.ModeSticky
+)
+
 // RootFS makes root file systems under one folder. Calls for one container must not overlap; those for different ones may.
 type RootFS struct{ root string }
 
@@ -88,7 +95,7 @@ func (r *RootFS) prepare(home string, empty bool) error {
 	if empty {
 		names = append(names, emptyName)
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil { // not for others to enter: images hold set-uid programs
+	if err := os.MkdirAll(home, DirectoryMode|Disposable); err != nil {
 		return err
 	}
 	for _, name := range names {

@@ -73,7 +73,7 @@ func (r *Runner) finish(uid string, l *life, exit container.Exit) {
 
 func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
 	if c.Config.AutoRemove {
-		return r.Store.DeleteContainer(c.ID)
+		return errors.Join(r.disposeData(c.ID), r.Store.DeleteContainer(c.ID))
 	}
 	_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Ended(exit) })
 	return err

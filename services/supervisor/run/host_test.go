@@ -234,7 +234,7 @@ func (f fakeProcesses) Adopt(_ context.Context, uid string) (runtime.Found, erro
 	if e, ok := f.h.ended[uid]; ok {
 		return runtime.Found{State: runtime.Ended, Exit: e}, nil
 	}
-	if f.h.lost[uid] {
+	if f.h.lost[uid] || !slices.Contains(f.h.heldBy(uid), "bundle") {
 		return runtime.Found{State: runtime.Gone}, nil
 	}
 	return runtime.Found{State: runtime.Alive, PID: 42}, nil

@@ -99,6 +99,7 @@ type Runner struct {
 	names *reservations
 	joins *joins
 
+	foreign sync.Map      // PID by container, of processes that run though no running container is stored
 	intents sync.Map      // *container.Change by container, in place of stored ones that could not be replaced
 	wake    chan struct{} // has a token while Follow is to catch up soon
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/supervisor/container"
+	"github.com/fairlead/fairlead/services/supervisor/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/saga"
 	"github.com/fairlead/fairlead/services/supervisor/spec"
@@ -18,7 +19,7 @@ func (l *launch) startMonitor(after string) saga.Step {
 	return saga.Step{
 		Name: startMonitor, After: needs(after),
 		Do: func(ctx context.Context) (err error) {
-			if err := os.MkdirAll(l.r.containerDir(l.id), 0o700); err != nil {
+			if err := os.MkdirAll(l.r.containerDir(l.id), rootfs.DirectoryMode|rootfs.Disposable); err != nil {
 				return fault.New(fault.Unavailable, "folder "+l.r.containerDir(l.id), "cannot be made", fault.WithCause(err))
 			}
 			cfg := &l.req.Config
@@ -118,6 +119,9 @@ func (l *launch) startProcess() saga.Step {
 	return saga.Step{
 		Name: startProcess, After: after,
 		Do: func(ctx context.Context) error {
+			if err := l.r.keepData(l.id); err != nil {
+				return err
+			}
 			if err := l.r.Processes.Start(ctx, l.id); err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/runtime"
 )
 
 // sweepEvery is the slow tick on which owners without a running container lose what they have.
@@ -57,12 +58,28 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 	if r.lives.of(uid) != nil || r.joins.any(uid) || (known && c.IsRunning()) {
 		return nil
 	}
+	if running, err := r.runsUnknown(ctx, uid); running || err != nil {
+		return err
+	}
 	r.logFor(uid).Info("giving back what no running container has")
 	err = r.undoAll(ctx, uid)
 	if !known {
-		err = errors.Join(err, r.relaunch(unknown(uid)).forget())
+		err = errors.Join(err, r.forgetUnknown(uid))
 	}
 	return err
+}
+
+// runsUnknown reports whether a process runs for an owner that is not stored as running. Its state was lost; the process is left alone
+// with all that it has.
+func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
+	found, err := r.Processes.Adopt(ctx, uid)
+	if err != nil || found.State != runtime.Alive {
+		return false, err
+	}
+	if _, warned := r.foreign.LoadOrStore(uid, found.PID); !warned {
+		r.logFor(uid).Warn("process runs without stored state, left alone", "pid", found.PID)
+	}
+	return true, nil
 }
 
 // owners collects the ids for which something is held anywhere but in the store, or files lie about that the store knows

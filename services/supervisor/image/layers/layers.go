@@ -2,7 +2,7 @@
 //
 //	<dir>/<diff id>/fs/         what the layer holds, with overlayfs's own whiteouts
 //	<dir>/<diff id>/layer.json  its size, and the folders that it only implies
-//	<dir>/<name>.tmp-<random>   work under way; what a crash left is removed by Open
+//	<dir>/<name>.tmp-<random>   work that is not finished; what a crash left is removed by Open
 //
 // A layer is filled under a temporary name, synced to disk and then renamed, so that a layer that is there is whole. The
 // package knows nothing of images, registries and mounts: its callers say which layers are used.
@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,9 +45,25 @@ type meta struct {
 	Implied []string `json:",omitempty"` // folders that have no entry of their own, until Inherit has seen to them
 }
 
-// Open opens the folder, makes it if it is not there, and removes what work that was cut off has left and the layers that
-// are not used.
-func Open(dir string, used func(diffID string) bool) (*Store, error) {
+// Config says what Open needs.
+type Config struct {
+	Dir   string
+	Used  func(diffID string) bool // reports whether an image has the layer
+	Aside func() (string, error)   // creates a directory for layers whose images were lost; nil: they stay
+	Log   *slog.Logger             // nil discards
+}
+
+// disposable is the mode of a layer that no image has had yet, so that it can be deleted after a crash. A layer without it
+// is data of an image whose record was lost.
+const disposable = fs.ModeSticky
+
+// Open opens the directory, creates it if it does not exist, and removes unfinished layers and those that no image ever had.
+// Others without an image are set aside.
+func Open(cfg Config) (*Store, error) {
+	dir := cfg.Dir
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	// Not for others to enter: layers hold set-uid programs.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be made")
@@ -56,14 +73,51 @@ func Open(dir string, used func(diffID string) bool) (*Store, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be read")
 	}
+	var lost []string
 	for _, e := range entries {
-		if strings.Contains(e.Name(), tmpMark) || !used("sha256:"+e.Name()) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		path := filepath.Join(dir, e.Name())
+		info, err := e.Info()
+		switch {
+		case err != nil:
+			return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be read")
+		case !strings.Contains(e.Name(), tmpMark) && cfg.Used("sha256:"+e.Name()):
+			s.Keep("sha256:" + e.Name())
+		case strings.Contains(e.Name(), tmpMark) || info.Mode()&disposable != 0:
+			if err := os.RemoveAll(path); err != nil {
 				return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "leftovers cannot be removed")
 			}
+		default:
+			lost = append(lost, path)
 		}
 	}
-	return s, nil
+	return s, setAside(cfg, lost)
+}
+
+// setAside moves layers whose images were lost out of the store.
+func setAside(cfg Config, paths []string) error {
+	if len(paths) == 0 || cfg.Aside == nil {
+		return nil
+	}
+	dir, err := cfg.Aside()
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
+			return fault.Wrap(err, fault.Unavailable, "layer "+filepath.Base(path), "cannot be set aside")
+		}
+	}
+	cfg.Log.Warn("layers of unknown images set aside", "layers", len(paths), "quarantine", dir)
+	return nil
+}
+
+// Keep marks layers as those of a stored image. What fails is done by the next Open.
+func (s *Store) Keep(diffIDs ...string) {
+	for _, d := range diffIDs {
+		if info, err := os.Lstat(s.home(d)); err == nil && info.Mode()&disposable != 0 {
+			_ = os.Chmod(s.home(d), info.Mode().Perm())
+		}
+	}
 }
 
 // Path is the folder with the layer's files, for an overlay mount.
@@ -145,7 +199,14 @@ func (s *Store) publish(tmp, diffID string, m meta) error {
 	if err := syncFS(tmp); err != nil {
 		return err
 	}
-	err := os.Rename(tmp, s.home(diffID))
+	info, err := os.Lstat(tmp)
+	if err == nil {
+		err = os.Chmod(tmp, info.Mode().Perm()|disposable)
+	}
+	if err != nil {
+		return err
+	}
+	err = os.Rename(tmp, s.home(diffID))
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		return os.RemoveAll(tmp)
 	}

@@ -21,7 +21,7 @@ func never(string) bool { return false }
 
 func openStore(t testing.TB) *Store {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "layers"), never)
+	s, err := Open(Config{Dir: filepath.Join(t.TempDir(), "layers"), Used: never})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +74,27 @@ func TestOpenKeepsWhatIsUsedOnly(t *testing.T) {
 		}
 		ids = append(ids, d)
 	}
-	again, err := Open(s.dir, func(d string) bool { return d == ids[1] })
+	again, err := Open(Config{Dir: s.dir, Used: func(d string) bool { return d == ids[1] }})
 	if err != nil || again.Has(ids[0]) || !again.Has(ids[1]) {
 		t.Errorf("%v; the unused one is there: %v, the used one: %v", err, again.Has(ids[0]), again.Has(ids[1]))
+	}
+}
+
+// A layer that was of an image is data of somebody whose records were lost.
+func TestOpenSetsLostLayersAside(t *testing.T) {
+	testns.NeedRoot(t)
+	s, aside := openStore(t), t.TempDir()
+	d, err := s.AddArchive(context.Background(), bytes.NewReader(smallTar(t, "a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Keep(d)
+	again, err := Open(Config{Dir: s.dir, Used: never, Aside: func() (string, error) { return aside, nil }})
+	if err != nil || again.Has(d) {
+		t.Fatalf("%v; the layer is there: %v", err, again.Has(d))
+	}
+	if _, err := os.Stat(filepath.Join(aside, filepath.Base(s.home(d)), fsName)); err != nil {
+		t.Error(err)
 	}
 }
 
