@@ -4,6 +4,8 @@ package netagent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -28,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/netagent/networks"
+	"github.com/fairlead/fairlead/services/netagent/portguard"
 	"github.com/fairlead/fairlead/services/netagent/reconcile"
 	"github.com/fairlead/fairlead/services/netagent/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/store"
@@ -64,6 +67,8 @@ type Config struct {
 	Guard     natv1.GuardServiceClient // natagent
 	Namespace string                   // a file that is the host's network namespace; the process's own
 
+	unguarded bool // ports have no guard; for tests that show what it is for
+
 	isolates func() error // tells why ports of a bridge cannot be kept apart; tests have their own
 }
 
@@ -73,6 +78,8 @@ type Service struct {
 	settings   network.Settings
 	store      *store.Store
 	host       *kernel.Host
+	portGuard  *portguard.Guard
+	bridges    *bridge.Driver
 	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
 	names      *dnssockets.Keeper
@@ -104,6 +111,18 @@ func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, 
 	}
 	s = s.WithDefaults()
 	return s, s.Validate()
+}
+
+// defaultDataRoot is where the agent of a host usually has its state.
+const defaultDataRoot = "/var/lib/fairlead"
+
+// suffix distinguishes the nftables tables of agents with other roots.
+func (c Config) suffix() string {
+	if filepath.Clean(c.DataRoot) == defaultDataRoot {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(filepath.Clean(c.DataRoot)))
+	return "-" + hex.EncodeToString(sum[:4])
 }
 
 // CheckOptions finds options of networks with which no network could be made.
@@ -150,17 +169,25 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if settings.Isolated && !settings.NoBridge && err == nil {
 		err = networks.Inseparable("network "+network.NameBridge, "icc", cfg.isolates())
 	}
-	if err = errors.Join(err, cfg.CheckOptions()); err != nil {
+	ports, perr := portguard.Open(cfg.Namespace, cfg.suffix())
+	if err = errors.Join(err, perr, cfg.CheckOptions()); err != nil {
 		host.Close()
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, ports.Close(), db.Close())
 	}
-	return assemble(cfg, settings, host, db), nil
+	if missing := ports.Missing(); missing != nil {
+		cfg.Log.Warn("no source address guard on bridge ports, only MACs are checked", "error", missing)
+	}
+	return assemble(cfg, settings, host, ports, db), nil
 }
 
 // assemble is where a driver is added: one line each for what sandboxes and what the reconciler need of it.
-func assemble(cfg Config, settings network.Settings, host *kernel.Host, db *store.Store) *Service {
-	s := &Service{settings: settings, store: db, host: host, log: cfg.Log, cleaned: map[string]bool{}}
-	bridges := bridge.New(host)
+func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *portguard.Guard, db *store.Store) *Service {
+	s := &Service{settings: settings, store: db, host: host, portGuard: ports, log: cfg.Log, cleaned: map[string]bool{}}
+	if cfg.unguarded {
+		ports = nil
+	}
+	bridges := bridge.New(host, ports)
+	s.bridges = bridges
 	children := child.New(host, func() (all []network.Network) {
 		for _, n := range db.Networks() {
 			if !n.Deleting && !s.cleaned[n.ID] {
@@ -194,7 +221,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray))
-	if err := errors.Join(s.reconciler.Predefine(s.settings), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
+	if err := errors.Join(s.reconciler.Predefine(s.settings), s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
 		return err
 	}
 	handOver, err := fdpass.Listen(s.handOver)
@@ -219,10 +246,22 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
+// guardPorts makes the port guard as the store says, at once for all networks and sandboxes.
+func (s *Service) guardPorts() error {
+	var networks []network.Network
+	for _, n := range s.store.Networks() {
+		if !n.Deleting {
+			networks = append(networks, n.Network)
+		}
+	}
+	_, err := s.bridges.Guard(networks, s.store.Sandboxes())
+	return fault.Wrap(err, fault.Internal, "port guard", "cannot be written")
+}
+
 // Close lets go of the state file and the sockets.
 func (s *Service) Close() error {
 	s.host.Close()
-	return s.store.Close()
+	return errors.Join(s.portGuard.Close(), s.store.Close())
 }
 
 // sandboxes lets go of the sockets that are kept for names, too, when a namespace is to go.

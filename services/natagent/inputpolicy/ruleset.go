@@ -3,6 +3,7 @@ package inputpolicy
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -66,7 +67,7 @@ func readOnce(link *nflink.Link, own string) (*ruleset, error) {
 	byTable, order := map[string][]*nftables.Chain{}, []string{}
 	for _, c := range all {
 		key := chainKey(c.Table.Family, c.Table.Name, "")
-		if families[c.Table.Family] == "" || c.Table.Name == own || asleep[key] {
+		if families[c.Table.Family] == "" || c.Table.Name == own || strings.HasPrefix(c.Table.Name, own+"-") || asleep[key] {
 			continue
 		}
 		if byTable[key] == nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/portguard"
 	"github.com/fairlead/fairlead/services/netagent/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/store"
 )
@@ -91,7 +92,15 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	b.Cleanup(func() { _ = db.Close() })
 	n := network.Settings{}.WithDefaults().Predefined()[0]
 	n.ID = id.New()
-	driver := bridge.New(host)
+	ports, err := portguard.Open(ns.Path(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = ports.Close() })
+	if os.Getenv("UNGUARDED") != "" { // to compare
+		ports = nil
+	}
+	driver := bridge.New(host, ports)
 	if _, _, err := driver.Ensure(n, true); err != nil {
 		b.Fatal(err)
 	}

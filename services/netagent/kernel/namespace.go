@@ -1,7 +1,9 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 
@@ -77,6 +79,16 @@ func (n *Namespace) setUp(index int) error {
 func (n *Namespace) Apply(settings []Sysctl) error {
 	for _, s := range settings {
 		if err := s.write(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ApplyKnown is Apply without those that the kernel does not have.
+func (n *Namespace) ApplyKnown(settings []Sysctl) error {
+	for _, s := range settings {
+		if err := s.write(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

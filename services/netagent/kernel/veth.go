@@ -51,21 +51,19 @@ type Port struct {
 	Name     string
 	Alias    string
 	Isolated bool // may not talk to other isolated ports
+	Locked   bool // accepts only frames from the MACs that PutForwarding has written
 }
 
 // SetPort sets a port's alias and flags and brings it up, in one message. Hairpin mode is always on: what a container sends to
-// its own published port may have to leave by the port that it came in by.
+// its own published port may have to leave by the port that it came in by. A locked port learns no MACs; kernels before 5.18
+// lack the lock itself.
 func (h *Host) SetPort(p Port) error {
-	isolated := byte(0)
-	if p.Isolated {
-		isolated = 1
-	}
 	up := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	up.Flags, up.Change = unix.IFF_UP, unix.IFF_UP
 	return wrap("set port "+p.Name, h.send(unix.RTM_NEWLINK, 0, up,
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(p.Name)),
 		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Alias)),
-		portFlags(isolated)))
+		portFlags(p)))
 }
 
 // bridgePortDisabled is a port's state in which it neither forwards nor learns.
@@ -75,7 +73,7 @@ const bridgePortDisabled = 0
 // Whoever gets the address next has all of its traffic. No error if it is gone already, or is no port.
 //
 // It is the bridge's own message: by way of the link's the kernel would look at the carrier afterwards, and open the port again.
-func (h *Host) CutPort(name string) error {
+func (h *Host) CutPort(name string, macs ...net.HardwareAddr) error {
 	link, err := h.link(name)
 	if missing(err) || err == nil && link.Attrs().MasterIndex == 0 {
 		return nil
@@ -89,19 +87,38 @@ func (h *Host) CutPort(name string) error {
 	port.AddRtAttr(nl.IFLA_BRPORT_STATE, []byte{bridgePortDisabled})
 	port.AddRtAttr(nl.IFLA_BRPORT_FLUSH, nil)
 	err = h.send(unix.RTM_SETLINK, 0, msg, port)
+	for _, mac := range macs { // what is static is not flushed
+		err = errors.Join(err, h.DeleteForwarding(link.Attrs().Index, mac))
+	}
 	if missing(err) || errors.Is(err, unix.ENETDOWN) {
 		return nil // gone meanwhile, or down
 	}
 	return wrap("cut port "+name, err)
 }
 
+// groupLLDP is the bit of 01:80:c2:00:00:0e. Without it a bridge hands such frames to the port itself, past netfilter, and with an IP
+// packet in them to the host.
+const groupLLDP = 1 << 0x0e
+
 // portFlags are a port's settings that go with its link's.
-func portFlags(isolated byte) *nl.RtAttr {
+func portFlags(p Port) *nl.RtAttr {
+	flag := func(on bool) []byte {
+		if on {
+			return []byte{1}
+		}
+		return []byte{0}
+	}
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	data := info.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BRPORT_MODE, []byte{1}) // hairpin
-	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, []byte{isolated})
+	data.AddRtAttr(nl.IFLA_BRPORT_MODE, flag(true)) // hairpin
+	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, flag(p.Isolated))
+	data.AddRtAttr(nl.IFLA_BRPORT_LEARNING, flag(!p.Locked))
+	data.AddRtAttr(nl.IFLA_BRPORT_UNICAST_FLOOD, flag(!p.Locked)) // its MAC is in the FDB, so it needs no frames for other MACs
+	data.AddRtAttr(nl.IFLA_BRPORT_LOCKED, flag(p.Locked))
+	if p.Locked {
+		data.AddRtAttr(nl.IFLA_BRPORT_GROUP_FWD_MASK, nl.Uint16Attr(groupLLDP))
+	}
 	return info
 }
 

@@ -46,6 +46,8 @@ type EndpointSpec struct {
 
 	LinkLocal []netip.Addr `json:",omitempty"` // further addresses
 	Sysctls   []string     `json:",omitempty"` // of the interface, as sysctlForm
+
+	Allowed []netip.Prefix `json:",omitempty"` // addresses that it may send from, beside its own
 }
 
 // Is tells whether two requests are the same.

@@ -178,7 +178,7 @@ func (m *Manager) make(ctx context.Context, sb network.Sandbox, nets []store.Net
 // plug makes the namespace with all endpoints in it, and pins it.
 func (m *Manager) plug(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) (err error) {
-		if err := ns.Apply(dockerSysctls()); err != nil {
+		if err := errors.Join(ns.Apply(dockerSysctls()), ns.ApplyKnown(unguidedSysctls())); err != nil {
 			return err
 		}
 		if sb, err = m.attach(ctx, ns, sb, nets); err != nil {
@@ -217,5 +217,17 @@ func dockerSysctls() []kernel.Sysctl {
 	return []kernel.Sysctl{
 		{Path: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
 		{Path: "net/ipv4/ping_group_range", Value: "0 2147483647"},
+	}
+}
+
+// unguidedSysctls keep neighbours from giving a container addresses and routes, by router advertisements and redirects. Interfaces take
+// them over when they are created; the sysctls of an endpoint are set afterwards, and win.
+func unguidedSysctls() []kernel.Sysctl {
+	return []kernel.Sysctl{
+		{Path: "net/ipv4/conf/all/accept_redirects", Value: "0"},
+		{Path: "net/ipv4/conf/default/accept_redirects", Value: "0"},
+		{Path: "net/ipv6/conf/default/accept_redirects", Value: "0"},
+		{Path: "net/ipv6/conf/default/accept_ra", Value: "0"},
+		{Path: "net/ipv6/conf/default/autoconf", Value: "0"},
 	}
 }

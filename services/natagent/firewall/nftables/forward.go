@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"context"
+	"strings"
 
 	"github.com/google/nftables"
 
@@ -25,8 +26,8 @@ func (b *Backend) ForwardChains(ctx context.Context) ([]firewall.ForwardChain, e
 	}
 	var out []firewall.ForwardChain
 	for _, c := range all {
-		family, ours := names[c.Table.Family], c.Table.Name == TableName
-		if ours || family == "" || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward {
+		family, own := names[c.Table.Family], ours(c.Table.Name)
+		if own || family == "" || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward {
 			continue
 		}
 		out = append(out, firewall.ForwardChain{Family: family, Table: c.Table.Name, Name: c.Name,
@@ -34,3 +35,6 @@ func (b *Backend) ForwardChains(ctx context.Context) ([]firewall.ForwardChain, e
 	}
 	return out, nil
 }
+
+// ours reports whether a table is this backend's or the port guard of netagent's.
+func ours(table string) bool { return table == TableName || strings.HasPrefix(table, TableName+"-") }

@@ -2,6 +2,9 @@ package nftables
 
 import (
 	"context"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -77,8 +80,8 @@ func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEve
 			if !ok {
 				return
 			}
-			if e.GeneratedBy.Header.PID != b.pid && b.concerns(e.Changes) {
-				signal(author(e))
+			if who := author(e); e.GeneratedBy.Header.PID != b.pid && b.concerns(e.Changes) && !elementsOfAgent(who, e.Changes) {
+				signal(who)
 			}
 		}
 	}
@@ -91,6 +94,18 @@ func author(e *nftables.MonitorEvents) firewall.Stranger {
 		return firewall.Stranger{}
 	}
 	return firewall.Stranger{Name: gen.ProcComm, PID: gen.ProcPID}
+}
+
+// elementsOfAgent reports whether an agent, this process or another service of the host, has changed only elements: those of the port
+// guard change with each launch, and events do not name their table.
+func elementsOfAgent(who firewall.Stranger, changes []*nftables.MonitorEvent) bool {
+	self, err := os.ReadFile("/proc/self/comm")
+	if err != nil || who.Name != strings.TrimSpace(string(self)) {
+		return false
+	}
+	return !slices.ContainsFunc(changes, func(c *nftables.MonitorEvent) bool {
+		return c.Type != nftables.MonitorEventTypeNewSetElem && c.Type != nftables.MonitorEventTypeDelSetElem
+	})
 }
 
 // concerns tells whether a transaction may have touched our table. Changes of sets and elements do not say whose they are;

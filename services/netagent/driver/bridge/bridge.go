@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/driver"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/portguard"
 )
 
 // MaxPorts is how many ports the kernel gives a bridge.
@@ -22,13 +23,14 @@ const MaxPorts = 1023
 // Driver makes bridge networks be as told.
 type Driver struct {
 	host      *kernel.Host
+	ports     *portguard.Guard
 	dying     graveyard
 	announcer *driver.Announcer
 }
 
-// New makes the driver on a host.
-func New(host *kernel.Host) *Driver {
-	return &Driver{host: host, dying: graveyard{wake: make(chan struct{}, 1)}, announcer: driver.NewAnnouncer()}
+// New makes the driver on a host. A nil guard leaves ports without one.
+func New(host *kernel.Host, ports *portguard.Guard) *Driver {
+	return &Driver{host: host, ports: ports, dying: graveyard{wake: make(chan struct{}, 1)}, announcer: driver.NewAnnouncer()}
 }
 
 // Ensure makes the network's bridge, or puts right what is wrong with it, and tells what it did and whether the bridge is new.
@@ -43,6 +45,9 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 	if errors.Is(err, kernel.ErrNotBridge) {
 		return changes, false, fault.New(fault.Busy, n.Subject(), err.Error(),
 			fault.WithHint("rename or delete that link, or choose another name with --bridge"))
+	}
+	if err == nil && d.ports != nil {
+		err = d.ports.PutBridge(guardedBridge(n))
 	}
 	if err == nil && guarded && !n.Internal {
 		var done []string
@@ -62,6 +67,9 @@ func (d *Driver) Delete(n network.Network) error {
 	default:
 		err = d.host.DeleteLink(link.Index)
 	}
+	if d.ports != nil {
+		err = errors.Join(err, d.ports.DropBridge(n.Bridge))
+	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot take its bridge away")
 }
 
@@ -78,14 +86,20 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 		return fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err),
 			fault.WithHint("it is made again at once; try once more"))
 	}
+	guard := make(chan error, 1)
+	go func() { guard <- d.guardPort(e) }() // while the pair is made, as both take about as long
 	err = d.host.AddVeth(kernel.Veth{Name: e.HostInterface, MAC: network.HostMAC(e.ID), Peer: e.Interface, PeerMAC: e.MAC,
 		MTU: n.MTU, Bridge: bridge.Index}, ns)
 	if errors.Is(err, syscall.EXFULL) {
+		<-guard
+		d.unguard(e)
 		return fault.New(fault.Exhausted, n.Subject(), fmt.Sprintf("all %d ports of its bridge %s are in use", MaxPorts, n.Bridge),
 			fault.WithHint("the kernel allows no more; use a second network"))
 	}
-	if err == nil {
-		err = d.host.SetPort(portOf(n, owner, e))
+	if err != nil {
+		err = errors.Join(err, <-guard)
+	} else {
+		err = d.openPort(d.portOf(n, owner, e), e, guard)
 	}
 	if err == nil {
 		err = ns.Configure(inside(n, e))
@@ -98,6 +112,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	}
 	if err != nil {
 		_ = d.dropNeighbours(bridge.Index, e) // what failed first is what to tell
+		d.unguard(e)
 		return driver.Unattached(n, e, err)
 	}
 	d.announcer.Announce(ns, n, e)
@@ -108,7 +123,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 // or is deleted soon if something holds that. No error if there is nothing.
 func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
 	d.announcer.Silence(e.ID)
-	err := d.host.CutPort(e.HostInterface)
+	err := d.host.CutPort(e.HostInterface, e.MAC)
 	bridge, ok, lookErr := d.host.Link(e.Bridge)
 	if err = errors.Join(err, lookErr); ok {
 		err = errors.Join(err, d.dropNeighbours(bridge.Index, e))
@@ -145,10 +160,14 @@ func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	want := inside(n, e)
 	want.Addresses = append(want.Addresses, e.Former...)
 	lead := func() error { return d.putNeighbours(bridge.Index, e) }
-	if err = ns.Readdress(want, e.MAC, lead); err == nil {
+	finish, err := d.regard(e)
+	if err == nil {
+		err = ns.Readdress(want, e.MAC, lead)
+	}
+	if err == nil {
 		d.announcer.Silence(e.ID)
 		d.announcer.Announce(ns, n, e)
-		err = lead()
+		err = errors.Join(lead(), finish())
 	}
 	for _, p := range gone {
 		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))
@@ -156,8 +175,8 @@ func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot renew "+e.Interface)
 }
 
-func portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
-	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer}
+func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
+	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer, Locked: d.ports != nil}
 }
 
 // inside is how the endpoint's end in the container shall be.

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/portguard"
 )
 
 // fixture is a driver on a host with a network's bridge.
@@ -26,11 +27,22 @@ func fixture(t *testing.T, change func(*network.Network)) (*testns.NS, *bridge.D
 	n := network.Settings{BridgeName: "br0"}.WithDefaults().Predefined()[0]
 	n.ID = id.New()
 	change(&n)
-	d := bridge.New(host)
+	d := bridge.New(host, openGuard(t, ns))
 	if _, created, err := d.Ensure(n, false); err != nil || !created {
 		t.Fatalf("created %v, %v", created, err)
 	}
 	return ns, d, n
+}
+
+// openGuard opens a port guard until the test ends.
+func openGuard(t *testing.T, ns *testns.NS) *portguard.Guard {
+	t.Helper()
+	g, err := portguard.Open(ns.Path(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.Close() })
+	return g
 }
 
 // owner is whose endpoints they all are.

@@ -76,7 +76,9 @@ func waitAtMost(ctx context.Context, token <-chan struct{}, most time.Duration) 
 }
 
 func (d *Driver) bury(due []deadLink, failed func(error)) {
+	names := make([]string, 0, len(due))
 	for _, dead := range due {
+		names = append(names, dead.name)
 		link, ok, err := d.host.Link(dead.name)
 		if ok && (link.Alias == dead.alias || unfinished(link)) {
 			err = errors.Join(err, d.host.DeleteLink(link.Index))
@@ -84,5 +86,11 @@ func (d *Driver) bury(due []deadLink, failed func(error)) {
 		if err != nil {
 			failed(fault.Wrap(err, fault.Internal, "link "+dead.name, "cannot be deleted"))
 		}
+	}
+	if d.ports == nil || len(names) == 0 {
+		return
+	}
+	if err := d.ports.DropPorts(names...); err != nil {
+		failed(fault.Wrap(err, fault.Internal, "port guard", "cannot forget ports"))
 	}
 }

@@ -21,8 +21,10 @@ func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep f
 	if len(wanted) == 0 && sweep == nil {
 		return nil, nil
 	}
-	ports, err := d.restorePorts(n, bridge, wanted)
+	ports, err := d.restorePorts(n, bridge, wanted, sweep != nil)
 	changes = append(changes, ports...)
+	guard, gerr := d.restoreGuard(bridge, wanted)
+	changes, err = append(changes, guard...), errors.Join(err, gerr)
 	neighbours, nerr := d.restoreNeighbours(n, bridge, wanted, sweep != nil)
 	changes = append(changes, neighbours...)
 	if err = errors.Join(err, nerr); sweep != nil {
@@ -54,17 +56,24 @@ func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]want
 	return out
 }
 
-// restorePorts plugs host ends in again that have lost their bridge.
-func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+// restorePorts plugs host ends in again that have lost their bridge. At first it sets the flags of all, which an earlier version may
+// have set otherwise.
+func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint, first bool) (changes []string, err error) {
 	for name, e := range wanted {
 		l, there, lerr := d.host.Link(name)
-		if err = errors.Join(err, lerr); !there || l.Master == bridge.Index && l.Up {
+		if err = errors.Join(err, lerr); !there {
+			continue
+		}
+		if l.Master == bridge.Index && l.Up {
+			if first {
+				err = errors.Join(err, d.host.PutForwarding(l.Index, e.MAC), d.host.SetPort(d.portOf(n, e.owner, e.Endpoint)))
+			}
 			continue
 		}
 		if l.Master != bridge.Index {
-			err = errors.Join(err, d.host.Enslave(l.Name, bridge.Index))
+			err = errors.Join(err, d.host.Enslave(l.Name, bridge.Index), d.host.PutForwarding(l.Index, e.MAC))
 		}
-		err = errors.Join(err, d.host.SetPort(portOf(n, e.owner, e.Endpoint)))
+		err = errors.Join(err, d.host.SetPort(d.portOf(n, e.owner, e.Endpoint)))
 		changes = append(changes, "port "+l.Name)
 	}
 	return changes, err

@@ -1,0 +1,308 @@
+// Package portguard keeps containers from sending frames with addresses that are not theirs.
+//
+// It owns two nftables tables named fairlead-ports. natagent owns all other rules of the host; these are here because their
+// elements are facts that only netagent knows (the port, MAC and addresses of each endpoint), because they must be in force
+// before the port comes up, and because a launch must not wait for another service.
+//
+//   - family bridge: frames from a guarded port pass only if their source MAC and source address (IPv4, IPv6, ARP sender,
+//     neighbour advertisement target) were allocated to that port. Router advertisements, redirects and DHCP server messages
+//     are dropped, and so are protocols other than IPv4, IPv6 and ARP.
+//   - family inet: a new connection that is forwarded to a subnet of a guarded bridge passes only if its destination exists, so
+//     that a scan creates no neighbour entries; containers of an internal network reach no host address but those of their bridge.
+//
+// Both work with either firewall backend of natagent. Where the kernel has no nftables, the bridge's own port flags remain
+// (locked ports and static FDB entries, package kernel).
+//
+// The package keeps what was requested in memory, writes only differences, in one transaction, and rebuilds both tables in one
+// transaction if the kernel refuses a difference.
+package portguard
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// TableName is what the names of both tables start with.
+const TableName = "fairlead-ports"
+
+// Port is a bridge port with the addresses that may be behind it.
+type Port struct {
+	Name      string // the host end
+	Bridge    string
+	MACs      []net.HardwareAddr // more than one while the MAC changes
+	Addresses []netip.Addr
+	Allowed   []netip.Prefix // further source addresses, of containers that route
+}
+
+// Bridge is a bridge with guarded ports.
+type Bridge struct {
+	Name     string
+	Internal bool           // its containers reach only the bridge's own addresses of the host
+	Subnets  []netip.Prefix // connections are forwarded only to addresses of ports in these
+}
+
+// Guard writes the tables of one network namespace. It is safe for concurrent use.
+type Guard struct {
+	mu      sync.Mutex
+	socket  *socket
+	tables  tables
+	built   bool
+	missing error // why the kernel has no such tables; nil if it has them
+
+	ports   map[string]Port
+	bridges map[string]Bridge
+	count   map[element]int // how many ports and bridges need an element that is in the kernel
+	prints  []byte          // what the tables looked like after they were written
+}
+
+// Open opens a guard in the namespace of a file; an empty path means the process's own. suffix distinguishes several agents of one
+// namespace, and may be empty. Open changes nothing.
+func Open(nsPath, suffix string) (*Guard, error) {
+	s, err := openSocket(nsPath)
+	if err != nil {
+		return nil, fmt.Errorf("netfilter socket: %w", err)
+	}
+	g := &Guard{socket: s, ports: map[string]Port{}, bridges: map[string]Bridge{}, count: map[element]int{}}
+	g.tables.name = TableName + suffix
+	g.tables.flags, g.missing = g.probe()
+	return g, nil
+}
+
+// Close closes the socket. The tables stay.
+func (g *Guard) Close() error {
+	if g == nil {
+		return nil
+	}
+	return g.socket.close()
+}
+
+// Missing returns why the kernel cannot hold the tables, or nil.
+func (g *Guard) Missing() error { return g.missing }
+
+// PortID is the netlink port of the guard's own transactions.
+func (g *Guard) PortID() uint32 { return g.socket.port }
+
+// Load replaces all ports and bridges. It writes only if the tables differ.
+func (g *Guard) Load(bridges []Bridge, ports []Port) (changed bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ports, g.bridges = map[string]Port{}, map[string]Bridge{}
+	for _, b := range bridges {
+		g.bridges[b.Name] = b
+	}
+	for _, p := range ports {
+		g.ports[p.Name] = p
+	}
+	return g.repair()
+}
+
+// PutPort guards a port, or changes what may be behind it.
+func (g *Guard) PutPort(p Port) error {
+	return g.change(func() (gone, fresh []element) {
+		gone = elementsOfPort(g.ports[p.Name])
+		g.ports[p.Name] = p
+		return gone, elementsOfPort(p)
+	})
+}
+
+// DropPorts removes the elements of ports. It does nothing for ports that do not exist.
+func (g *Guard) DropPorts(names ...string) error {
+	return g.change(func() (gone, _ []element) {
+		for _, name := range names {
+			gone = append(gone, elementsOfPort(g.ports[name])...)
+			delete(g.ports, name)
+		}
+		return gone, nil
+	})
+}
+
+// PutBridge adds or changes a bridge.
+func (g *Guard) PutBridge(b Bridge) error {
+	return g.change(func() (gone, fresh []element) {
+		gone = elementsOfBridge(g.bridges[b.Name])
+		g.bridges[b.Name] = b
+		return gone, elementsOfBridge(b)
+	})
+}
+
+// DropBridge removes a bridge. It does nothing if the bridge does not exist.
+func (g *Guard) DropBridge(name string) error {
+	return g.change(func() (gone, _ []element) {
+		gone = elementsOfBridge(g.bridges[name])
+		delete(g.bridges, name)
+		return gone, nil
+	})
+}
+
+// MACs returns the MACs that may be behind a port.
+func (g *Guard) MACs(port string) []net.HardwareAddr {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.ports[port].MACs)
+}
+
+// change applies the difference between the elements that edit returns.
+func (g *Guard) change(edit func() (gone, fresh []element)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gone, fresh := edit()
+	if g.missing != nil {
+		return nil
+	}
+	if !g.built && len(g.ports)+len(g.bridges) == 0 {
+		return nil
+	}
+	if !g.built {
+		_, err := g.repair()
+		return err
+	}
+	add, remove := g.recount(gone, fresh)
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	if g.send(g.tables.elements(remove, add)) == nil {
+		return nil
+	}
+	return g.rebuild() // another program has changed the tables
+}
+
+// recount updates the counts and returns the elements to add and to remove.
+func (g *Guard) recount(gone, fresh []element) (add, remove []element) {
+	touched := map[element]int{} // with the counts of before
+	step := func(e element, by int) {
+		if _, ok := touched[e]; !ok {
+			touched[e] = g.count[e]
+		}
+		if g.count[e] += by; g.count[e] == 0 {
+			delete(g.count, e)
+		}
+	}
+	for _, e := range fresh {
+		step(e, 1)
+	}
+	for _, e := range gone {
+		step(e, -1)
+	}
+	for e, before := range touched {
+		switch now := g.count[e]; {
+		case before == 0 && now > 0:
+			add = append(add, e)
+		case before > 0 && now == 0:
+			remove = append(remove, e)
+		}
+	}
+	return add, remove
+}
+
+// Sync compares the tables with what they must hold, and repairs them. It reports whether there was anything to repair.
+func (g *Guard) Sync() (changed bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tables.flags&tableOwner != 0 && g.built {
+		return false, nil // no other program can change them
+	}
+	if len(g.ports)+len(g.bridges) == 0 && !g.built {
+		return false, nil
+	}
+	return g.repair()
+}
+
+// repair rebuilds the tables unless they are right. mu must be held.
+func (g *Guard) repair() (changed bool, err error) {
+	if g.missing != nil {
+		return false, nil
+	}
+	g.count = map[element]int{}
+	for _, p := range g.ports {
+		g.recount(nil, elementsOfPort(p))
+	}
+	for _, b := range g.bridges {
+		g.recount(nil, elementsOfBridge(b))
+	}
+	prints, elements, err := g.read()
+	if err == nil && g.right(prints, elements) {
+		return false, g.claim()
+	}
+	return true, g.rebuild()
+}
+
+// right reports whether the tables in the kernel are as they must be.
+func (g *Guard) right(prints []byte, elements map[element]bool) bool {
+	if g.prints == nil { // of an earlier process, which has left its version
+		if !bytes.Contains(prints, version()) {
+			return false
+		}
+	} else if !bytes.Equal(prints, g.prints) {
+		return false
+	}
+	if len(elements) != len(g.count) {
+		return false
+	}
+	for e := range g.count {
+		if !elements[e] {
+			return false
+		}
+	}
+	return true
+}
+
+// claim takes ownership of tables that an earlier process has written.
+func (g *Guard) claim() error {
+	if g.built {
+		return nil
+	}
+	if err := g.send(g.tables.create()); err != nil {
+		return g.rebuild()
+	}
+	return g.written()
+}
+
+// rebuild writes both tables in one transaction.
+func (g *Guard) rebuild() error {
+	g.built = false
+	all := make([]element, 0, len(g.count))
+	for e := range g.count {
+		all = append(all, e)
+	}
+	skeleton, err := g.tables.replace()
+	if err != nil {
+		return fmt.Errorf("nftables tables %s: %w", g.tables.name, err)
+	}
+	if err := g.send(slices.Concat(skeleton, g.tables.elements(nil, all))); err != nil {
+		return fmt.Errorf("nftables tables %s: %w", g.tables.name, err)
+	}
+	return g.written()
+}
+
+// written remembers what the tables look like.
+func (g *Guard) written() error {
+	g.built = true
+	prints, _, err := g.read()
+	g.prints = prints
+	return err
+}
+
+// Remove deletes both tables.
+func (g *Guard) Remove() error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ports, g.bridges, g.count, g.built, g.prints = map[string]Port{}, map[string]Bridge{}, map[element]int{}, false, nil
+	if g.missing != nil {
+		return nil
+	}
+	err := g.send(g.tables.remove())
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}

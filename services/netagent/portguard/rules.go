@@ -1,0 +1,293 @@
+package portguard
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The sets. They are all that changes after the tables were written.
+const (
+	setPorts   = "ports"   // guarded ports
+	setSource4 = "source4" // port . MAC . address
+	setSource6 = "source6" //
+	setNet4    = "net4"    // port . MAC . allowed addresses
+	setNet6    = "net6"    //
+
+	setInternal = "internal" // bridges of internal networks
+	setLive4    = "live4"    // bridge . address of a port
+	setLive6    = "live6"    //
+	setSubnet4  = "subnet4"  // bridge . subnet with such addresses only
+	setSubnet6  = "subnet6"  //
+)
+
+// set is a set of a table.
+type set struct {
+	family byte
+	name   string
+	fields []int // the lengths of the parts of its key
+	ranges bool
+}
+
+func sets() []set {
+	const l2, l3 = unix.NFPROTO_BRIDGE, unix.NFPROTO_INET
+	const ip4, ip6 = 4, 16
+	return []set{
+		{l2, setPorts, []int{nameLen}, false},
+		{l2, setSource4, []int{nameLen, macLen, ip4}, false},
+		{l2, setSource6, []int{nameLen, macLen, ip6}, false},
+		{l2, setNet4, []int{nameLen, macLen, ip4}, true},
+		{l2, setNet6, []int{nameLen, macLen, ip6}, true},
+		{l3, setInternal, []int{nameLen}, false},
+		{l3, setLive4, []int{nameLen, ip4}, false},
+		{l3, setLive6, []int{nameLen, ip6}, false},
+		{l3, setSubnet4, []int{nameLen, ip4}, true},
+		{l3, setSubnet6, []int{nameLen, ip6}, true},
+	}
+}
+
+// keyType is the type of a set's key as nft shows it: six bits a field.
+func (s set) keyType() (kind, length uint32) {
+	types := map[int]uint32{nameLen: 41, macLen: 9, 4: 7}
+	for i, f := range s.fields {
+		length += uint32(f)
+		t := types[f]
+		if i > 0 && f == 16 {
+			t = 8 // an IPv6 address is as long as a name, and never comes first
+		}
+		kind = kind<<6 | t
+	}
+	return kind, length
+}
+
+// chain is a chain and its rules.
+type chain struct {
+	family   byte
+	name     string
+	hook     int // -1: it is only jumped to
+	priority int32
+	rules    [][]expr.Any
+}
+
+// The hooks, and priorities before all others.
+const (
+	noHook          = -1
+	bridgeIngress   = 0 // NF_BR_PRE_ROUTING
+	bridgeLocal     = 1 // NF_BR_LOCAL_IN
+	inetInput       = 1
+	inetForward     = 2
+	bridgePriority  = -310 // before dstnat
+	inputPriority   = -10
+	forwardPriority = -10
+)
+
+// Where things are in headers.
+const (
+	etherDestination, etherSource = 0, 6
+	arpSenderMAC, arpSenderIP     = 8, 14
+	source4, source6              = 12, 8
+	target6                       = 8
+	destination4, destination6    = 16, 24
+)
+
+// The registers of a key: a name, a MAC, an address.
+const (
+	reg1      = unix.NFT_REG_1
+	regKey    = unix.NFT_REG32_00
+	regMAC    = unix.NFT_REG32_04
+	regAddr   = unix.NFT_REG32_06
+	regBehind = unix.NFT_REG32_04 // an address that follows a name
+)
+
+func chains() []chain {
+	const l2, l3 = unix.NFPROTO_BRIDGE, unix.NFPROTO_INET
+	return []chain{
+		{l2, "arp_sender", noHook, 0, [][]expr.Any{
+			rule(arpKey(), in(setSource4), accept()),
+			rule(arpKey(), in(setNet4), accept()),
+			drop(),
+		}},
+		{l2, "advertisement", noHook, 0, [][]expr.Any{ // its target must be the sender's; its source is checked next
+			rule(key(expr.PayloadBaseTransportHeader, target6, 16), in(setSource6), verdict(expr.VerdictReturn)),
+			rule(key(expr.PayloadBaseTransportHeader, target6, 16), in(setNet6), verdict(expr.VerdictReturn)),
+			drop(),
+		}},
+		{l2, "from_port", bridgeIngress, bridgePriority, fromPortRules()},
+		{l2, "to_host", bridgeLocal, bridgePriority, [][]expr.Any{ // such frames come from the port itself, not from the bridge
+			rule(linkLocalGroup(), name(expr.MetaKeyIIFNAME), in(setPorts), drop()),
+		}},
+		{l3, "input", inetInput, inputPriority, [][]expr.Any{
+			rule(name(expr.MetaKeyIIFNAME), in(setInternal), local(false), notLocal(true), drop()),
+		}},
+		{l3, "forward", inetForward, forwardPriority, [][]expr.Any{
+			rule(known(), accept()),
+			rule(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setLive4), accept()),
+			rule(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setSubnet4), drop()),
+			rule(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setLive6), accept()),
+			rule(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setSubnet6), drop()),
+		}},
+	}
+}
+
+// fromPortRules decide on what comes from a port. TCP over IPv4 needs one look-up.
+func fromPortRules() [][]expr.Any {
+	const advertisement, routerAdvertisement, redirect = 136, 134, 137
+	sender4, sender6 := key(expr.PayloadBaseNetworkHeader, source4, 4), key(expr.PayloadBaseNetworkHeader, source6, 16)
+	sender := key(expr.PayloadBaseNetworkHeader, arpSenderIP, 4)
+	udp := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_UDP)}
+	icmp6 := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_ICMPV6)}
+	return [][]expr.Any{
+		rule(protocol(unix.ETH_P_IP), meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_TCP), sender4, in(setSource4), accept()),
+		rule(name(expr.MetaKeyIIFNAME), notIn(setPorts), accept()),
+		rule(linkLocalGroup(), drop()),
+		rule(protocol(unix.ETH_P_IP), udp, ports(67, 68), drop()),
+		rule(protocol(unix.ETH_P_IP), sender4, in(setSource4), accept()),
+		rule(protocol(unix.ETH_P_IP), sender4, in(setNet4), accept()),
+		rule(protocol(unix.ETH_P_ARP), sender, in(setSource4), verdict(expr.VerdictGoto, "arp_sender")),
+		rule(protocol(unix.ETH_P_ARP), sender, in(setNet4), verdict(expr.VerdictGoto, "arp_sender")),
+		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(routerAdvertisement), drop()),
+		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(redirect), drop()),
+		rule(protocol(unix.ETH_P_IPV6), udp, ports(547, 546), drop()),
+		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(advertisement), verdict(expr.VerdictJump, "advertisement")),
+		rule(protocol(unix.ETH_P_IPV6), sender6, in(setSource6), accept()),
+		rule(protocol(unix.ETH_P_IPV6), sender6, in(setNet6), accept()),
+		drop(),
+	}
+}
+
+// rule joins expressions and lists of them.
+func rule(parts ...any) []expr.Any {
+	var out []expr.Any
+	for _, p := range parts {
+		switch p := p.(type) {
+		case expr.Any:
+			out = append(out, p)
+		case []expr.Any:
+			out = append(out, p...)
+		}
+	}
+	return out
+}
+
+// protocol matches what a frame carries.
+func protocol(kind uint16) []expr.Any {
+	return []expr.Any{meta(expr.MetaKeyPROTOCOL), equal(binary.BigEndian.AppendUint16(nil, kind)...)}
+}
+
+func meta(key expr.MetaKey) expr.Any { return &expr.Meta{Key: key, Register: reg1} }
+
+func equal(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: data} }
+
+func payload(base expr.PayloadBase, offset, length, register uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: base, Offset: offset, Len: length}
+}
+
+// ports matches the ports of UDP.
+func ports(source, destination uint16) []expr.Any {
+	both := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, source), destination)
+	return []expr.Any{payload(expr.PayloadBaseTransportHeader, 0, 4, reg1), equal(both...)}
+}
+
+// ofType matches the type of an ICMPv6 message.
+func ofType(kind byte) []expr.Any {
+	return []expr.Any{payload(expr.PayloadBaseTransportHeader, 0, 1, reg1), equal(kind)}
+}
+
+// key loads port . MAC . an address of the packet.
+func key(base expr.PayloadBase, offset, length uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: regKey},
+		payload(expr.PayloadBaseLLHeader, etherSource, 6, regMAC),
+		payload(base, offset, length, regAddr),
+	}
+}
+
+// arpKey loads port . sender's MAC . sender's address of an ARP packet.
+func arpKey() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: regKey},
+		payload(expr.PayloadBaseNetworkHeader, arpSenderMAC, 6, regMAC),
+		payload(expr.PayloadBaseNetworkHeader, arpSenderIP, 4, regAddr),
+	}
+}
+
+// toKey loads bridge . destination.
+func toKey(offset, length uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: regKey},
+		payload(expr.PayloadBaseNetworkHeader, offset, length, regBehind),
+	}
+}
+
+func name(key expr.MetaKey) []expr.Any { return []expr.Any{&expr.Meta{Key: key, Register: regKey}} }
+
+// linkLocalGroup matches 01:80:c2:00:00:0X, which a bridge hands to the port instead of forwarding it.
+func linkLocalGroup() []expr.Any {
+	return []expr.Any{
+		payload(expr.PayloadBaseLLHeader, etherDestination, 6, reg1),
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 6, Mask: []byte{255, 255, 255, 255, 255, 0xf0}, Xor: make([]byte, 6)},
+		equal(0x01, 0x80, 0xc2, 0, 0, 0),
+	}
+}
+
+// local matches a destination that is the host's; with onLink, one of the interface that the packet came in by.
+func local(onLink bool) []expr.Any { return addressType(onLink, expr.CmpOpEq) }
+
+func notLocal(onLink bool) []expr.Any { return addressType(onLink, expr.CmpOpNeq) }
+
+func addressType(onLink bool, op expr.CmpOp) []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: reg1, ResultADDRTYPE: true, FlagDADDR: true, FlagIIF: onLink},
+		&expr.Cmp{Op: op, Register: reg1, Data: binary.NativeEndian.AppendUint32(nil, unix.RTN_LOCAL)},
+	}
+}
+
+// known matches packets of connections that exist.
+func known() []expr.Any {
+	zero := make([]byte, 4)
+	mask := binary.NativeEndian.AppendUint32(nil, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+	return []expr.Any{
+		&expr.Ct{Register: reg1, Key: expr.CtKeySTATE},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: mask, Xor: zero},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: zero},
+	}
+}
+
+func in(set string) expr.Any { return &expr.Lookup{SourceRegister: regKey, SetName: set} }
+
+func notIn(set string) expr.Any {
+	return &expr.Lookup{SourceRegister: regKey, SetName: set, Invert: true}
+}
+
+func verdict(kind expr.VerdictKind, chain ...string) []expr.Any {
+	v := &expr.Verdict{Kind: kind}
+	if len(chain) > 0 {
+		v.Chain = chain[0]
+	}
+	return []expr.Any{v}
+}
+
+func accept() []expr.Any { return verdict(expr.VerdictAccept) }
+func drop() []expr.Any   { return verdict(expr.VerdictDrop) }
+
+// version is what the tables are marked with: a table of another version is rebuilt.
+func version() []byte {
+	h := sha256.New()
+	for _, s := range sets() {
+		fmt.Fprintf(h, "%+v", s)
+	}
+	for _, c := range chains() {
+		fmt.Fprintf(h, "%s %d %d", c.name, c.hook, c.priority)
+		for _, exprs := range c.rules {
+			for _, e := range exprs {
+				fmt.Fprintf(h, " %T%+v", e, e)
+			}
+		}
+	}
+	return slices.Concat([]byte("fairlead-ports "), []byte(hex.EncodeToString(h.Sum(nil)[:8])))
+}
