@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -353,4 +355,34 @@ func routerAdvertisement(mac net.HardwareAddr, prefix netip.Prefix) []byte {
 	packet := append([]byte{0x60, 0, 0, 0, 0, byte(len(message)), 58, 255}, from.AsSlice()...)
 	packet = append(append(packet, to.AsSlice()...), message...)
 	return append(append([]byte{0x33, 0x33, 0, 0, 0, 1}, mac...), append([]byte{0x86, 0xdd}, packet...)...)
+}
+
+func TestEachListedAttackHasATest(t *testing.T) {
+	list, err := os.ReadFile("ATTACKS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("attacks_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(list)) {
+		if !strings.HasPrefix(line, "| A ") && !strings.HasPrefix(line, "| The ") && !strings.HasPrefix(line, "| VLAN ") {
+			continue
+		}
+		rows++
+		named := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(line, -1)
+		if len(named) == 0 {
+			t.Errorf("no test is named: %s", line)
+		}
+		for _, n := range named {
+			if !strings.Contains(string(source), "func "+n[1]+"(") {
+				t.Errorf("there is no %s", n[1])
+			}
+		}
+	}
+	if rows < 12 {
+		t.Errorf("got %d rows, want 12 or more", rows)
+	}
 }

@@ -209,7 +209,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *p
 	s.sandboxes.Log = cfg.Log
 	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host) })
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
 	return s
 }
 

@@ -13,6 +13,8 @@ const (
 	drivers = "network drivers"
 	options = "network options"
 	host    = "host"
+
+	spoofing = "port guard"
 )
 
 // linkText says what a kind of link is for, and how to get it where the kernel lacks it.
@@ -30,22 +32,23 @@ func linkTexts() map[string]linkText {
 		"ipvlan":   {drivers, "ipvlan", "networks of this driver can be made", note, "load or build it: modprobe ipvlan (CONFIG_IPVLAN)"},
 		"vxlan":    {drivers, "vxlan", "networks across hosts could be made", note, "load or build it: modprobe vxlan (CONFIG_VXLAN)"},
 		"802.1q":   {options, "parent=LINK.VLAN", "VLANs of a link can be made", note, "load or build them: modprobe 8021q (CONFIG_VLAN_8021Q)"},
+		"locked":   {spoofing, "locked ports", "a bridge port accepts only its container's MAC", note, "a kernel of 5.18 or later has locked ports; without them nftables alone checks MACs"},
 		"isolated": {options, "enable_icc=false", "containers of a bridge can be kept apart", note, "a kernel of 4.18 or later has isolated ports of bridges"},
 	}
 }
 
-// Run tries everything.
-func Run(h *kernel.Host) []diagnosis.Finding {
+// Run tries everything. guard is why there is no guard of source addresses, or nil.
+func Run(h *kernel.Host, guard error) []diagnosis.Finding {
 	tries, err := kernel.TryLinks()
 	read := func(path string) string {
 		value, _ := h.ReadSysctl(path)
 		return value
 	}
-	return findings(tries, err, read)
+	return findings(tries, err, guard, read)
 }
 
 // findings says what tries, of which there are none with an error, and the host's switches mean.
-func findings(tries []kernel.Try, err error, read func(sysctl string) string) []diagnosis.Finding {
+func findings(tries []kernel.Try, err, guard error, read func(sysctl string) string) []diagnosis.Finding {
 	if err != nil {
 		return []diagnosis.Finding{diagnosis.Of(drivers, "bridge", "", err, diagnosis.Problem,
 			"netagent needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and a kernel with network namespaces, bridge and veth")}
@@ -56,6 +59,8 @@ func findings(tries []kernel.Try, err error, read func(sysctl string) string) []
 		text := texts[t.What]
 		out = append(out, diagnosis.Of(text.area, text.name, text.works, t.Err, text.worst, text.hint))
 	}
+	out = append(out, diagnosis.Of(spoofing, "source addresses", "a bridge port accepts only its container's addresses (nftables)", guard,
+		diagnosis.Problem, "load or build nftables for bridges: modprobe nf_tables (CONFIG_NF_TABLES_BRIDGE, CONFIG_NF_TABLES_INET)"))
 	return append(out, sysctls(read)...)
 }
 

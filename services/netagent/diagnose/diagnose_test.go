@@ -12,14 +12,14 @@ import (
 
 // whole is a host that has all there is, but for what a test masks.
 func whole(mask func(tries map[string]error, sysctls map[string]string)) []diagnosis.Finding {
-	found := map[string]error{"bridge": nil, "macvlan": nil, "ipvlan": nil, "802.1q": nil, "vxlan": nil, "isolated": nil}
+	found := map[string]error{"bridge": nil, "macvlan": nil, "ipvlan": nil, "802.1q": nil, "vxlan": nil, "isolated": nil, "locked": nil}
 	sysctls := map[string]string{"net/ipv6/conf/all/disable_ipv6": "0", "net/ipv4/ip_forward": "1"}
 	mask(found, sysctls)
 	var tries []kernel.Try
 	for what, err := range found {
 		tries = append(tries, kernel.Try{What: what, Err: err})
 	}
-	return findings(tries, nil, func(path string) string { return sysctls[path] })
+	return findings(tries, nil, nil, func(path string) string { return sysctls[path] })
 }
 
 // bad are the findings that are not fine, as "severity name: text; hint".
@@ -46,6 +46,7 @@ func TestWhatTheHostLacksIsNamedAndNothingElse(t *testing.T) {
 	}{
 		"nothing":                   {func(map[string]error, map[string]string) {}, ""},
 		"isolated ports":            {lacks("isolated"), "note enable_icc=false" + missing + "a kernel of 4.18 or later has isolated ports of bridges"},
+		"locked ports":              {lacks("locked"), "note locked ports" + missing + "a kernel of 5.18 or later has locked ports"},
 		"bridges":                   {lacks("bridge"), "problem bridge" + missing + "load or build it: modprobe bridge veth"},
 		"macvlan":                   {lacks("macvlan"), "note macvlan" + missing + "load or build it: modprobe macvlan"},
 		"ipvlan":                    {lacks("ipvlan"), "note ipvlan" + missing + "load or build it: modprobe ipvlan"},
@@ -63,7 +64,7 @@ func TestWhatTheHostLacksIsNamedAndNothingElse(t *testing.T) {
 }
 
 func TestAKernelThatCannotBeTriedIsAProblem(t *testing.T) {
-	got := bad(findings(nil, errors.New("make network namespace: operation not permitted"), nil))
+	got := bad(findings(nil, errors.New("make network namespace: operation not permitted"), nil, nil))
 	if len(got) != 1 || !strings.HasPrefix(got[0], "problem bridge: make network namespace: operation not permitted; netagent needs CAP_NET_ADMIN") {
 		t.Errorf("%q", got)
 	}
@@ -86,5 +87,13 @@ func TestThisKernelsOwnAnswersAreUnderstood(t *testing.T) {
 	}
 	if err := kernel.TryIsolated(); err != nil {
 		t.Errorf("isolated ports: %v", err)
+	}
+}
+
+func TestMissingGuardIsProblem(t *testing.T) {
+	got := bad(findings(nil, nil, kernel.ErrUnknown, func(string) string { return "0" }))
+	want := "problem source addresses: the kernel does not have it; load or build nftables for bridges: modprobe nf_tables"
+	if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -58,22 +56,6 @@ func (h *Host) Forwardings(bridge int) (map[Forwarding]bool, error) {
 		}
 	}, header, nl.NewRtAttr(unix.NDA_MASTER, nl.Uint32Attr(uint32(bridge))))
 	return out, wrap("list FDB entries", err)
-}
-
-// TryLocked returns ErrUnknown if the kernel has no locked bridge ports.
-func TryLocked() error {
-	return NewNamespace(func(ns *Namespace) error {
-		attrs := func(name string) netlink.LinkAttrs {
-			a := netlink.NewLinkAttrs()
-			a.Name = name
-			return a
-		}
-		port := &netlink.Veth{LinkAttrs: attrs("outer"), PeerName: "inner"}
-		if err := errors.Join(ns.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("bridge")}), ns.handle.LinkAdd(port)); err != nil {
-			return fmt.Errorf("make a bridge and a veth pair: %w", err)
-		}
-		return known(ns.tryLocked(port))
-	})
 }
 
 // tryLocked locks a port and reads the flag back, as an older kernel ignores it silently.

@@ -48,7 +48,7 @@ func TryLinks() ([]Try, error) {
 				_ = ns.handle.LinkDel(link)
 			}
 		}
-		all = append(all, Try{"isolated", known(ns.tryIsolated(outer))})
+		all = append(all, Try{"isolated", known(ns.tryIsolated(outer))}, Try{"locked", known(ns.tryLocked(outer))})
 		return nil
 	})
 	return all, err

@@ -84,7 +84,12 @@ func (g *Guard) Close() error {
 }
 
 // Missing returns why the kernel cannot hold the tables, or nil.
-func (g *Guard) Missing() error { return g.missing }
+func (g *Guard) Missing() error {
+	if g == nil {
+		return nil
+	}
+	return g.missing
+}
 
 // PortID is the netlink port of the guard's own transactions.
 func (g *Guard) PortID() uint32 { return g.socket.port }
