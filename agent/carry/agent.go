@@ -1,6 +1,7 @@
 package carry
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -56,7 +57,7 @@ func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 // listen opens all sockets. Nobody is answered yet.
 func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
 	for _, m := range a.members {
-		listeners, err := open(ctx, []config.Host{o.Config.Service(m.Name)}, listen.Private(), nil)
+		listeners, err := open(ctx, o.Log, []config.Host{o.Config.Service(m.Name)}, listen.Private(), nil)
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
@@ -84,13 +85,14 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := open(ctx, o.Config.Hosts, owners, o.Sockets)
+	listeners, err := open(ctx, o.Log, o.Config.Hosts, owners, o.Sockets)
 	if err != nil {
 		return err
 	}
 	a.warnOfOpen(o.Config)
 	a.public = &socket{"public", server.New(server.Config{
-		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load, Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
+		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load, OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
+		Member: server.Members(cmp.Or(o.Config.Group, listen.DefaultGroup)), Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
 	}, a.registerPublic), listeners}
 	return nil
 }
@@ -98,8 +100,8 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
 // warnOfOpen says again, in the log, what a TCP socket without TLS means.
 func (a *agent) warnOfOpen(cfg *config.Config) {
 	for _, h := range cfg.Hosts {
-		if h.Network == "tcp" && !cfg.TLSVerify {
-			a.log.Warn("whoever reaches this address is root on this machine", "host", h.String())
+		if h.Network == "tcp" && !cfg.TLSVerify && cfg.InsecureTCP {
+			a.log.Warn("unauthenticated TCP socket grants root access", "host", h.String())
 		}
 	}
 }

@@ -180,7 +180,7 @@ func (c *configuration) sockets(ctx context.Context, next *config.Config) (commi
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := open(ctx, public.missing(next.Hosts), owners, c.options.Sockets)
+	opened, err := open(ctx, c.options.Log, public.missing(next.Hosts), owners, c.options.Sockets)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -30,7 +30,7 @@ type listener struct {
 }
 
 // open opens all hosts or none; handed is what systemd handed over.
-func open(ctx context.Context, hosts []config.Host, owners listen.Owners, handed []*os.File) ([]*listener, error) {
+func open(ctx context.Context, log *slog.Logger, hosts []config.Host, owners listen.Owners, handed []*os.File) ([]*listener, error) {
 	var all []*listener
 	for _, h := range hosts {
 		opened, err := listen.Open(ctx, []config.Host{h}, owners, handed...)
@@ -38,7 +38,7 @@ func open(ctx context.Context, hosts []config.Host, owners listen.Owners, handed
 			return nil, errors.Join(err, closeAll(all))
 		}
 		for _, l := range opened {
-			all = append(all, &listener{Listener: l, host: h})
+			all = append(all, &listener{Listener: listen.Limit(l, log), host: h})
 		}
 	}
 	return all, nil

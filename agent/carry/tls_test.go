@@ -138,3 +138,36 @@ func freeAddress(t *testing.T) string {
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
+
+func TestSilentConnectionsLeaveLocalCommandsAlone(t *testing.T) {
+	ours := newAuthority(t)
+	ours.issue("agent")
+	address, public := freeAddress(t), "unix://"+t.TempDir()+"/s"
+	r := newRoots(t, flag("hosts", public), flag("hosts", "tcp://"+address), flag("tlsverify", "true"), flag("tlscacert", ours.dir+"/ca.pem"),
+		flag("tlscert", ours.dir+"/agent.pem"), flag("tlskey", ours.dir+"/agent.key"))
+	r.start("agent", true, supervisorService())
+	var silent []net.Conn
+	for range 300 {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		silent = append(silent, conn)
+	}
+	local, err := grpc.NewClient(public, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = local.Close() }()
+	if _, err := containerv1.NewContainerServiceClient(local).ListContainers(r.ctx, &containerv1.ListContainersRequest{}); err != nil {
+		t.Errorf("a local command: %v", err)
+	}
+	// All of them are closed: those beyond the bound at once, the others when they have not shaken hands in time.
+	for _, conn := range silent {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+		if _, err := conn.Read(make([]byte, 1)); os.IsTimeout(err) {
+			t.Fatal("a silent connection stays open")
+		}
+	}
+}

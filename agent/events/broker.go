@@ -1,5 +1,6 @@
-// Package events is how a service tells those who want to know what happens. Nothing is on disk: who was not there to hear it can ask
-// for the last few only. Telling costs the teller next to nothing, however many listen and however slow they are.
+// Package events is how a service tells clients what happens. Nothing is on disk: a client that was not connected can ask for the last
+// few only. Emitting costs next to nothing, however many subscriptions there are and however slow their readers: all of them read
+// one list, of which each only has its place.
 package events
 
 import (
@@ -26,24 +27,27 @@ const (
 )
 
 const (
-	// remembered is how many events are there for those who ask what has happened.
+	// remembered is how many events there are for clients that ask for the past.
 	remembered = 256
-	// waiting is how many events a listener may be behind before it is cut off.
+	// waiting is how many events a subscription may be behind, at least, before it is closed.
 	waiting = 1024
+	// maxListeners bounds the subscriptions of a service. Each may hold what gRPC buffers for a client that does not read, 64 KiB.
+	maxListeners = 512
 )
 
 // Broker passes events on. The zero value is ready. It is safe for concurrent use.
 type Broker struct {
 	mu        sync.Mutex
-	last      []Event // the last are what is remembered, the oldest first
+	last      []Event // the oldest first; shared by all listeners
+	first     uint64  // the number of last[0], counted from the first event of all
 	listeners map[*Listener]bool
 }
 
-// Listener is one who wants to know.
+// Listener is one subscription.
 type Listener struct {
 	broker *Broker
-	past   []Event // that it asked for
-	events chan Event
+	next   uint64        // the number of the event that it gets next
+	wake   chan struct{} // has room for one
 }
 
 // Tell passes an event on, with the time of now. It never waits.
@@ -51,77 +55,75 @@ func (b *Broker) Tell(kind, action, id string, attributes map[string]string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := Event{Time: time.Now(), Type: kind, Action: action, ID: id, Attributes: attributes}
-	if len(b.last) == 2*remembered {
-		b.last = append(b.last[:0:0], b.last[remembered:]...)
+	if len(b.last) == 2*waiting {
+		b.last = append(b.last[:0:0], b.last[waiting:]...)
+		b.first += waiting
 	}
 	b.last = append(b.last, e)
 	for l := range b.listeners {
 		select {
-		case l.events <- e:
-		default:
-			b.drop(l)
+		case l.wake <- struct{}{}:
+		default: // it is awake
 		}
 	}
 }
 
-// Listen begins to listen, to what has happened since a time, too; the zero time means from now on. Close must be called.
-func (b *Broker) Listen(since time.Time) *Listener {
+// Listen subscribes, from a time in the past on; the zero time means from now on. Close must be called. It fails if there are too many
+// subscriptions.
+func (b *Broker) Listen(since time.Time) (*Listener, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := &Listener{broker: b, events: make(chan Event, waiting)}
+	if len(b.listeners) >= maxListeners {
+		return nil, fault.New(fault.Exhausted, "events", "too many clients are subscribed", fault.WithHint("close some of them"))
+	}
+	l := &Listener{broker: b, next: b.first + uint64(len(b.last)), wake: make(chan struct{}, 1)}
 	if !since.IsZero() {
-		for _, e := range b.last[max(0, len(b.last)-remembered):] {
-			if !e.Time.Before(since) {
-				l.past = append(l.past, e)
-			}
+		oldest := l.next - uint64(min(len(b.last), remembered))
+		for l.next > oldest && !b.last[l.next-1-b.first].Time.Before(since) {
+			l.next--
 		}
 	}
 	if b.listeners == nil {
 		b.listeners = map[*Listener]bool{}
 	}
 	b.listeners[l] = true
-	return l
+	return l, nil
 }
 
-// drop ends a listener's channel. The caller holds the lock.
-func (b *Broker) drop(l *Listener) {
-	if b.listeners[l] {
-		delete(b.listeners, l)
-		close(l.events)
-	}
-}
-
-// Next waits for the next event. What is there already is answered though ctx has ended.
+// Next waits for the next event. One that has happened is returned though ctx has ended.
 func (l *Listener) Next(ctx context.Context) (Event, error) {
-	if len(l.past) > 0 {
-		e := l.past[0]
-		l.past = l.past[1:]
-		return e, nil
-	}
-	select {
-	case e, ok := <-l.events:
-		return l.heard(e, ok)
-	default:
-	}
-	select {
-	case e, ok := <-l.events:
-		return l.heard(e, ok)
-	case <-ctx.Done():
-		return Event{}, ctx.Err()
+	for {
+		if e, ok, err := l.take(); ok || err != nil {
+			return e, err
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return Event{}, ctx.Err()
+		}
 	}
 }
 
-func (l *Listener) heard(e Event, ok bool) (Event, error) {
-	if ok {
-		return e, nil
+// take returns the next event; ok is false if it has not happened yet. It fails if the event is not remembered any more.
+func (l *Listener) take() (e Event, ok bool, err error) {
+	b := l.broker
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case l.next < b.first:
+		return e, false, fault.New(fault.Exhausted, "events", "event stream closed: client too slow",
+			fault.WithHint("retry with --since; the last %d events are remembered", remembered))
+	case l.next == b.first+uint64(len(b.last)):
+		return e, false, nil
 	}
-	return e, fault.New(fault.Exhausted, "events", "you read more slowly than things happen and were cut off, to hold up nobody",
-		fault.WithHint("ask again, with --since the last that you have got; the last %d events are remembered", remembered))
+	e = b.last[l.next-b.first]
+	l.next++
+	return e, true, nil
 }
 
-// Close stops listening.
+// Close ends the subscription.
 func (l *Listener) Close() {
 	l.broker.mu.Lock()
 	defer l.broker.mu.Unlock()
-	l.broker.drop(l)
+	delete(l.broker.listeners, l)
 }

@@ -28,6 +28,8 @@ type calls struct {
 	table    map[string]role
 	audience Audience
 
+	watches budget // subscriptions of events
+
 	ready   chan struct{} // closed when the service is ready
 	opening sync.Once
 	running context.Context // ends when streams must
@@ -35,7 +37,7 @@ type calls struct {
 }
 
 func newCalls(cfg Config) *calls {
-	c := &calls{name: cfg.Name, log: cfg.Log, table: roles(), audience: cfg.Audience, ready: make(chan struct{})}
+	c := &calls{name: cfg.Name, log: cfg.Log, table: roles(), audience: cfg.Audience, watches: budget{limit: maxWatches}, ready: make(chan struct{})}
 	c.running, c.end = context.WithCancelCause(context.Background())
 	return c
 }
@@ -60,6 +62,14 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	defer cancel(nil)
 	defer context.AfterFunc(c.running, func() { cancel(context.Cause(c.running)) })()
 	return c.do(ctx, info.FullMethod, func() error {
+		// On the sockets of services, the calls of all clients come by one peer.
+		if c.audience == Admins && strings.HasSuffix(info.FullMethod, "/WatchEvents") {
+			release, err := c.watches.take(identityOf(ctx).peer())
+			if err != nil {
+				return err
+			}
+			defer release()
+		}
 		err := handler(srv, endableStream{ss, ctx})
 		if cause, ok := errors.AsType[*fault.Fault](context.Cause(ctx)); ok && err != nil {
 			return cause

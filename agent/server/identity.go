@@ -21,6 +21,7 @@ type identity struct {
 	member      bool        // local, and in the group of the socket's file
 	certificate string      // by TLS: the name in a certificate that our CA signed
 	remote      string      // by TCP: the address
+	unknown     bool        // by TCP from this machine: the kernel does not say who it is
 }
 
 // AuthType makes it what gRPC passes on with each call.
@@ -29,6 +30,8 @@ func (identity) AuthType() string { return "fairlead" }
 // String is for log lines.
 func (i identity) String() string {
 	switch {
+	case i.local != nil && i.remote != "":
+		return fmt.Sprintf("uid=%d %s", i.local.Uid, i.remote)
 	case i.local != nil:
 		return fmt.Sprintf("uid=%d gid=%d pid=%d", i.local.Uid, i.local.Gid, i.local.Pid)
 	case i.certificate != "":
@@ -44,10 +47,10 @@ func (i identity) ours() bool {
 	return i.local != nil && (i.local.Uid == 0 || int(i.local.Uid) == os.Geteuid())
 }
 
-// trusted tells whether it may administer the host. A TCP listener without TLS is only there if the administrator said so: then
-// whoever reaches it is trusted.
+// trusted reports whether it may administer the host. By TCP without TLS, clients of this machine are the users that they are; all that
+// reach the listener are trusted only if the administrator said so.
 func (i identity) trusted() bool {
-	return i.ours() || i.member || i.certificate != "" || i.local == nil && i.remote != ""
+	return i.ours() || i.member || i.certificate != "" || i.local == nil && i.remote != "" && !i.unknown
 }
 
 func identityOf(ctx context.Context) identity {
@@ -60,9 +63,25 @@ func identityOf(ctx context.Context) identity {
 }
 
 // peerCredentials asks the kernel who is behind a unix socket, and TLS who is behind a TCP connection.
-type peerCredentials struct{ tls func() *tls.Config }
+type peerCredentials struct {
+	tls      func() *tls.Config
+	open     func() bool           // whether all who reach a TCP listener without TLS are trusted
+	member   func(uid uint32) bool // whether a user is in the group of administrators
+	failures *failures
+}
+
+// authenticating is a connection that wants to know when the other end is known.
+type authenticating interface{ Authenticated() }
 
 func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	secured, info, err := c.handshake(conn)
+	if a, ok := conn.(authenticating); ok && err == nil {
+		a.Authenticated()
+	}
+	return secured, info, err
+}
+
+func (c peerCredentials) handshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if u, ok := conn.(*net.UnixConn); ok {
 		i, err := localIdentity(u)
 		return conn, i, err
@@ -73,15 +92,29 @@ func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.A
 		config = c.tls()
 	}
 	if config == nil {
-		return conn, identity{remote: remote}, nil
+		return conn, c.plain(conn, remote), nil
 	}
 	secured, info, err := credentials.NewTLS(config).ServerHandshake(conn)
 	if err != nil {
+		c.failures.add(remote, err)
 		return nil, nil, err
 	}
 	state := info.(credentials.TLSInfo).State
 	name := state.PeerCertificates[0].Subject.String() // there is one: the configuration requires it
 	return secured, identity{certificate: name, remote: remote}, nil
+}
+
+// plain is who is at the other end of a TCP connection without TLS.
+func (c peerCredentials) plain(conn net.Conn, remote string) identity {
+	if c.open != nil && c.open() {
+		return identity{remote: remote}
+	}
+	who, err := loopbackIdentity(conn, c.member)
+	if err != nil {
+		c.failures.add(remote, err)
+		return identity{remote: remote, unknown: true}
+	}
+	return who
 }
 
 func localIdentity(conn *net.UnixConn) (identity, error) {

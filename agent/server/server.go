@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -22,6 +23,9 @@ import (
 // maxMessage bounds a message in either direction.
 const maxMessage = 4 << 20
 
+// handshakeTimeout is how long a client has for its TLS handshake and the first frames.
+const handshakeTimeout = 5 * time.Second
+
 // Config says what a server is.
 type Config struct {
 	Name     string // in log lines: "public", or the service's
@@ -29,6 +33,11 @@ type Config struct {
 	Audience Audience
 	// TLS is asked at each connection by TCP, as certificates are renewed while the server runs. It may be nil and may answer nil: none.
 	TLS func() *tls.Config
+	// OpenTCP is asked at each connection by TCP without TLS whether all who reach it are trusted. If not, or if it is nil, a client
+	// must be of this machine, and is the user whose socket it is.
+	OpenTCP func() bool
+	// Member reports whether such a user is an administrator. It may be nil: then root and our own user are.
+	Member func(uid uint32) bool
 
 	Forward   grpc.StreamHandler // gets the calls of services that are not registered; nil: they are unknown
 	Forwarded []string           // those services, for reflection
@@ -46,7 +55,8 @@ type Server struct {
 func New(cfg Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{health: health.NewServer(), calls: newCalls(cfg)}
 	options := []grpc.ServerOption{
-		grpc.Creds(peerCredentials{cfg.TLS}),
+		grpc.Creds(peerCredentials{cfg.TLS, cfg.OpenTCP, cfg.Member, &failures{log: cfg.Log}}),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.ChainUnaryInterceptor(s.calls.unary),
 		grpc.ChainStreamInterceptor(s.calls.stream),
 		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
