@@ -18,7 +18,10 @@ func TestWhatNobodyIsOnIsPrunedAndTheRestStays(t *testing.T) {
 		a.network(network.Wanted{Name: name, Labels: labels})
 	}
 	a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
-	l := a.networks.Events.Listen(time.Time{})
+	l, err := a.networks.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	gone, err := a.networks.Prune(context.Background(), network.Selection{Without: []string{"keep"}})
 	if err != nil || !slices.Equal(gone, []string{"n1"}) {
@@ -56,7 +59,10 @@ func toldSoFar(t *testing.T, l *events.Listener) (out []string) {
 func TestADeletionThatTheTickGoesOnWithIsToldOnce(t *testing.T) {
 	a := newHost(t).run()
 	a.network(network.Wanted{Name: "n1"})
-	l := a.networks.Events.Listen(time.Time{})
+	l, err := a.networks.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	a.guard.Deleting = func() {
 		a.guard.Deleting = nil

@@ -35,7 +35,10 @@ func told(t *testing.T, l *events.Listener, n int) (actions []string) {
 
 func TestWhatHappensIsToldInDockersOrder(t *testing.T) {
 	h := newHost(t)
-	l := h.runner.Events.Listen(time.Time{})
+	l, err := h.runner.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	c := h.mustRun(t, request("web"))
 	h.end(t, c)
@@ -58,7 +61,10 @@ func TestWhatHappensIsToldInDockersOrder(t *testing.T) {
 func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	l := h.runner.Events.Listen(time.Time{})
+	l, err := h.runner.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	for _, detach := range []bool{false, true} {
 		_, session, err := h.runner.Exec(t.Context(), run.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
@@ -106,7 +112,10 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 	once := request("once")
 	once.Config.AutoRemove = true
 	h.mustRun(t, once)
-	l := h.runner.Events.Listen(time.Time{})
+	l, err := h.runner.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	if _, err := h.runner.Restart(t.Context(), "once", nil, ""); !fault.Is(err, fault.Busy) {
 		t.Errorf("of one that is removed when it stops: %v", err)
@@ -145,7 +154,10 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 
 func TestALaunchThatFailsIsNotToldOf(t *testing.T) {
 	h := newHost(t)
-	l := h.runner.Events.Listen(time.Time{})
+	l, err := h.runner.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	for _, step := range []string{"prepare rootfs", "join network", "register names", "create process", "start process"} {
 		h.fail = step
@@ -163,7 +175,10 @@ func TestALaunchThatFailsIsNotToldOf(t *testing.T) {
 func TestWhoComesOntoANetworkWhileItRunsIsToldOf(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
-	l := h.runner.Events.Listen(time.Time{})
+	l, err := h.runner.Events.Listen(time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer l.Close()
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
 		t.Fatal(err)
