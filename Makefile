@@ -28,7 +28,10 @@ VM_FLAGS ?= -p 1 -count=1 -timeout 2h
 # The founding stories, which are told there with the other runtime, too.
 VM_OTHER ?= TestStories/stories/one/s[0-9]
 
-.PHONY: help setup build install uninstall demo test vmtest bench lint check proto proto-check fuzz clean
+# How many containers make hammer takes.
+LOOPS ?= 2000
+
+.PHONY: help setup build install uninstall demo test hammer vmtest bench lint check proto proto-check fuzz clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +67,9 @@ demo: ## Runs nginx in a container before your eyes, on machines of namespaces
 test: setup ## Runs every test, and ends with what passed, failed and was skipped, and why
 	@$(GO) build -o .cache/report ./deploy/report
 	@$(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
+
+hammer: setup ## Takes 2,000 containers that end at once through their lives, with both runtimes (LOOPS)
+	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestStories/stories/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done
 
 vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtual machine with cgroups v2; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling here all that would take long there'

@@ -119,3 +119,22 @@ func TestARuinedFileIsRefusedAndKept(t *testing.T) {
 		t.Error("the ruined file was changed")
 	}
 }
+
+// What is shown is for readers; only Update makes it last.
+func TestWhatIsShownIsInMemoryOnly(t *testing.T) {
+	path, table := filepath.Join(t.TempDir(), "state.db"), pets()
+	db := open(t, path, table)
+	put(t, db, table, &pet{"1", []string{"rex"}})
+	if err := db.Show(func(tx *state.Tx) error { return table.Put(tx, &pet{"1", []string{"max"}}) }); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := table.Get(db.View(), "1"); got.Names[0] != "max" {
+		t.Errorf("shown: %v", got)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := table.Get(open(t, path, pets()).View(), "1"); got.Names[0] != "rex" {
+		t.Errorf("after reopening: %v", got)
+	}
+}

@@ -156,6 +156,7 @@ func (e equipment) tell(t *testing.T, shape lab.Shape, dir string, kinds family)
 			"crash-networks": crashNetworks,
 			"crash-while":    crashWhile,
 			"hostile-image":  e.hostileImage,
+			"hammer":         hammer,
 		},
 	})
 }

@@ -125,6 +125,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	ready()
+	s.runner.Resume()
 	var all sync.WaitGroup
 	all.Go(func() { s.runner.Follow(ctx) })
 	s.runner.KeepSwept(ctx)
@@ -135,6 +136,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 // Close lets go of files and processes; containers run on.
 func (s *Service) Close() error {
 	var errs []error
+	if s.runner != nil {
+		s.runner.Close()
+	}
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 	}

@@ -108,8 +108,7 @@ func (s *ContainerServer) StopContainer(ctx context.Context, req *containerv1.St
 
 // RestartContainer implements the RPC of that name.
 func (s *ContainerServer) RestartContainer(ctx context.Context, req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
-	// A client that goes away does not leave it stopped.
-	started, err := s.containers.Restart(context.WithoutCancel(ctx), req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
+	started, err := s.containers.Restart(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,20 +35,22 @@ func (l Layout) Pids(uid string) []int {
 func (l Layout) Remove(ctx context.Context, uid string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	thawed := sync.OnceFunc(func() { _ = l.Thaw(uid) }) // what is frozen does not end
 	var errs []error
 	for _, dir := range l.dirs(l.Path(uid)) {
-		errs = append(errs, remove(ctx, dir))
+		errs = append(errs, remove(ctx, dir, thawed))
 	}
 	return errors.Join(errs...)
 }
 
 // remove tries again while killed processes are still leaving.
-func remove(ctx context.Context, dir string) error {
+func remove(ctx context.Context, dir string, thawed func()) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		err := removeOnce(dir)
 		if err == nil {
 			return nil
 		}
+		thawed()
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("cgroup %s: %w; processes in it: %v", dir, err, pids(dir))

@@ -139,6 +139,7 @@ type Container struct {
 	RuntimePath string
 	Live        *Live   // only while it runs
 	Change      *Change `json:",omitempty"` // a change of its networks that is not complete
+	Ending      *Ending `json:",omitempty"` // a request to end its run that is not completed yet
 }
 
 // Change is a change of a container's networks that has begun. It is stored before any other service is asked, and until all of them and
@@ -229,7 +230,7 @@ func (c *Container) StopTimeout() time.Duration {
 func (c *Container) Started(live Live, at time.Time) *Container {
 	n := *c
 	n.Status, n.Live, n.StartedAt, n.FinishedAt = Running, &live, at, time.Time{}
-	n.ExitCode, n.ExitUnseen, n.OOMKilled, n.Error = 0, false, false, ""
+	n.ExitCode, n.ExitUnseen, n.OOMKilled, n.Error, n.Ending = 0, false, false, "", nil
 	return &n
 }
 
@@ -241,12 +242,26 @@ type Exit struct {
 	At     time.Time
 }
 
-// Ended gives a copy whose process has ended.
+// Ended returns a copy whose process has ended. One that is to be removed is in status removing from then on.
 func (c *Container) Ended(e Exit) *Container {
 	n := *c
 	n.Status, n.Live, n.FinishedAt = Exited, nil, e.At
 	n.ExitCode, n.ExitUnseen, n.OOMKilled = e.Code, e.Unseen, e.OOM
+	switch {
+	case c.Status == Removing:
+		n.Status = Removing
+	case c.Ending == nil || c.Ending.Goal == GoalRestarted: // that is completed by its start
+	case c.Ending.Goal == GoalRemoved:
+		n.Status, n.Ending = Removing, nil
+	default:
+		n.Ending = nil
+	}
 	return &n
+}
+
+// IsToBeRemoved reports whether it is removed as soon as its process has ended.
+func (c *Container) IsToBeRemoved() bool {
+	return c.Config.AutoRemove || c.Status == Removing || c.Ending != nil && c.Ending.Goal == GoalRemoved
 }
 
 // InStatus gives a copy in another status.
@@ -281,6 +296,6 @@ func (c *Container) LeftBehind() *Container {
 // FailedToStart gives a copy that remembers why it did not start.
 func (c *Container) FailedToStart(err error) *Container {
 	n := *c
-	n.Error = err.Error()
+	n.Error, n.Ending = err.Error(), nil
 	return &n
 }

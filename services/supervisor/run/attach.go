@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"time"
 
 	"github.com/fairlead/fairlead/services/supervisor/container"
 )
@@ -31,6 +32,26 @@ func (r *Runner) attachTo(ctx context.Context, c *container.Container, rows, col
 		}
 	}
 	return launched, nil
+}
+
+// exitSoon is how long a process whose output cannot be reached has for its end to be seen.
+const exitSoon = time.Second
+
+// isEnding reports whether a container's process has ended, or does so soon.
+func (r *Runner) isEnding(ctx context.Context, uid string) bool {
+	l := r.lives.of(uid)
+	if l == nil {
+		return false
+	}
+	soon := time.NewTimer(exitSoon)
+	defer soon.Stop()
+	select {
+	case <-l.ended:
+		return true
+	case <-ctx.Done():
+	case <-soon.C:
+	}
+	return false
 }
 
 // ExitOf waits for the end of a launch's run, whatever has become of the container since.

@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -44,6 +45,11 @@ type host struct {
 	store   *store.Store
 	slow    chan struct{} // unless it is nil, a review waits for it to be closed
 
+	alive     map[string]bool      // processes
+	lifetimes func() time.Duration // of processes; nil: they live until they are ended
+	late      func()               // is called between a process's end and the supervisor's knowledge of it; nil: nothing
+	clearing  chan struct{}        // unless it is nil, what a process leaves is removed when it is closed
+
 	published []*natv1.Binding // what natagent says of everybody's ports
 	ledAgain  func()           // is called when ports were published anew
 	toldNames func()           // is called when names were updated
@@ -51,9 +57,9 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), held: map[string]map[string]bool{}, away: map[string]bool{}, ended: map[string]runtime.Exit{}, lost: map[string]bool{}}
+	h := &host{dir: t.TempDir(), held: map[string]map[string]bool{}, away: map[string]bool{}, ended: map[string]runtime.Exit{}, lost: map[string]bool{}, alive: map[string]bool{}}
 	h.open(t)
-	t.Cleanup(func() { _ = h.store.Close() })
+	t.Cleanup(func() { h.runner.Close(); _ = h.store.Close() })
 	return h
 }
 
@@ -65,6 +71,9 @@ func (h *host) open(t *testing.T) {
 	}
 	if _, err := h.store.AddImages(busybox()); err != nil {
 		t.Fatal(err)
+	}
+	if h.runner != nil {
+		h.runner.Close()
 	}
 	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store, Images: fakeImages{h}, RootFS: fakeRootFS{h},
 		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
@@ -147,8 +156,17 @@ func (h *host) eventuallyHeld(t *testing.T, uid string, want ...string) {
 	h.wantHeld(t, uid, want...)
 }
 
+// set changes what the fakes do while they are in use.
+func (h *host) set(change func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change()
+}
+
 // step answers the error of a step that is to fail.
 func (h *host) step(name string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.fail == name {
 		return fault.New(fault.Unavailable, name, "fails in this test")
 	}
@@ -157,7 +175,30 @@ func (h *host) step(name string) error {
 
 // exit ends a container's process.
 func (h *host) exit(uid string, code int) {
+	h.mu.Lock()
+	alive := h.alive[uid]
+	delete(h.alive, uid)
+	h.mu.Unlock()
+	if !alive {
+		return
+	}
+	h.mu.Lock()
+	late := h.late
+	h.mu.Unlock()
+	if late != nil {
+		late()
+	}
 	h.runner.OnExit(runtime.Exit{ID: uid, Code: code, At: time.Now()})
+}
+
+// starts notes a process, which ends by itself if processes have a lifetime.
+func (h *host) starts(uid string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.alive[uid] = true
+	if h.lifetimes != nil {
+		time.AfterFunc(h.lifetimes(), func() { h.exit(uid, 0) })
+	}
 }
 
 func (h *host) lose(uid string) { h.lost[uid] = true }
@@ -206,8 +247,20 @@ func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (run.Monitor
 	f.h.hold(l.ID, "bundle")
 	return fakeMonitor(f), f.h.step("start monitor")
 }
-func (f fakeProcesses) Start(context.Context, string) error { return f.h.step("start process") }
+func (f fakeProcesses) Start(_ context.Context, uid string) error {
+	if err := f.h.step("start process"); err != nil {
+		return err
+	}
+	f.h.starts(uid)
+	return nil
+}
 func (f fakeProcesses) Delete(_ context.Context, uid string) error {
+	f.h.mu.Lock()
+	clearing := f.h.clearing
+	f.h.mu.Unlock()
+	if clearing != nil {
+		<-clearing
+	}
 	return f.h.drop(uid, "bundle")
 }
 func (f fakeProcesses) IDs() ([]string, error) { return f.h.holders("bundle"), nil }
@@ -215,9 +268,24 @@ func (f fakeProcesses) IDs() ([]string, error) { return f.h.holders("bundle"), n
 func (f fakeProcesses) Signal(_ context.Context, uid string, sig syscall.Signal) error {
 	f.h.mu.Lock()
 	f.h.signals = append(f.h.signals, sig.String())
+	alive, deaf := f.h.alive[uid], f.h.deaf
 	f.h.mu.Unlock()
-	if sig == syscall.SIGKILL || !f.h.deaf {
+	if !alive {
+		return runtime.ErrEnded
+	}
+	if sig == syscall.SIGKILL || !deaf {
 		f.h.exit(uid, 128+int(sig))
+	}
+	return nil
+}
+
+func (f fakeProcesses) Stop(ctx context.Context, uid string, sig syscall.Signal) error {
+	return f.Signal(ctx, uid, sig)
+}
+
+func (f fakeProcesses) Kill(ctx context.Context, uid string) error {
+	if err := f.Signal(ctx, uid, syscall.SIGKILL); !errors.Is(err, runtime.ErrEnded) {
+		return err
 	}
 	return nil
 }
@@ -237,6 +305,9 @@ func (f fakeProcesses) Adopt(_ context.Context, uid string) (runtime.Found, erro
 	if f.h.lost[uid] || !slices.Contains(f.h.heldBy(uid), "bundle") {
 		return runtime.Found{State: runtime.Gone}, nil
 	}
+	f.h.mu.Lock()
+	f.h.alive[uid] = true
+	f.h.mu.Unlock()
 	return runtime.Found{State: runtime.Alive, PID: 42}, nil
 }
 

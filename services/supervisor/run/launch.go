@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/supervisor/container"
 	"github.com/fairlead/fairlead/services/supervisor/image"
@@ -164,7 +165,7 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := r.lives.lock(ctx, c.ID)
+	unlock, err := r.atRest(ctx, c.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +180,31 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		if !attach {
 			return &Launched{Container: c}, nil
 		}
-		return r.attachTo(ctx, c, rows, cols)
+		if launched, err := r.attachUnlessEnding(ctx, c, rows, cols); launched != nil || err != nil {
+			return launched, err
+		}
+	}
+	return r.start(ctx, c.ID, attach, rows, cols)
+}
+
+// attachUnlessEnding attaches to a running container. If its process has ended meanwhile, it concludes its run and returns nothing. The
+// caller holds the lock.
+func (r *Runner) attachUnlessEnding(ctx context.Context, c *container.Container, rows, cols uint16) (*Launched, error) {
+	launched, err := r.attachTo(ctx, c, rows, cols)
+	if err == nil || !r.isEnding(ctx, c.ID) {
+		return launched, err
+	}
+	return nil, r.conclude(ctx, c.ID, r.lives.of(c.ID))
+}
+
+// start starts a container that does not run. The caller holds the lock.
+func (r *Runner) start(ctx context.Context, uid string, attach bool, rows, cols uint16) (*Launched, error) {
+	c, err := r.Store.GetContainer(uid)
+	if err != nil {
+		return nil, err
+	}
+	if c.Status == container.Removing {
+		return nil, fault.New(fault.Conflict, c.Subject(), "container is marked for removal and cannot be started")
 	}
 	l := r.relaunch(c)
 	l.req.Attach, l.req.Rows, l.req.Cols = attach, rows, cols

@@ -8,18 +8,53 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/container"
 )
 
-// life is one run of a container, from its launch until everything that it had is given back.
+// life is one run of a container, from its launch until everything that it had is released. See end.go for how it ends.
 type life struct {
 	launched chan struct{} // closed when the launch has succeeded or failed
 	failed   bool          // readable once launched is closed
-	exited   chan struct{} // closed when the process has ended and its name, address and ports are free again
-	exit     container.Exit
-	cleaned  chan struct{} // closed when nothing of the run is left
-	stopped  atomic.Bool   // somebody asked for its end
+
+	ended   chan struct{}  // closed when the process has ended
+	exit    container.Exit // readable once ended is closed
+	ending  sync.Once
+	exited  chan struct{} // closed when its name, address and ports are free again and everybody reads that it has exited
+	cleaned chan struct{} // closed when nothing of the run is left
+	left    error         // readable once cleaned is closed: what could not be removed
+	refused chan struct{} // closed when the store has refused the exit; cleaned waits until it does not
+
+	stopped  atomic.Bool // its end was requested
+	released bool        // names, addresses and ports were; the container's lock guards it
+	told     bool        // as released: the events of its end were sent
 }
 
 func newLife() *life {
-	return &life{launched: make(chan struct{}), exited: make(chan struct{}), cleaned: make(chan struct{})}
+	return &life{launched: make(chan struct{}), ended: make(chan struct{}), exited: make(chan struct{}), cleaned: make(chan struct{}),
+		refused: make(chan struct{})}
+}
+
+// end notes that the process has ended, and reports whether that is news.
+func (l *life) end(exit container.Exit) (news bool) {
+	l.ending.Do(func() {
+		l.exit, news = exit, true
+		close(l.ended)
+	})
+	return news
+}
+
+// isOver reports whether a channel of a life is closed.
+func isOver(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// closeOnce closes a channel that the container's lock guards.
+func closeOnce(c chan struct{}) {
+	if !isOver(c) {
+		close(c)
+	}
 }
 
 // lives are the runs that go on now, and a lock for each container that is being worked on.

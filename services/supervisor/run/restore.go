@@ -56,10 +56,15 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 	case runtime.Alive:
 		r.logFor(c.ID).Info("found again", "name", c.Config.Name, "pid", found.PID)
 	case runtime.Ended:
-		e := found.Exit
-		r.finish(c.ID, l, container.Exit{Code: e.Code, Unseen: e.Unknown, OOM: e.OOM, At: e.At})
+		l.end(exitOf(found.Exit))
 	default:
-		r.finish(c.ID, l, container.Exit{Code: unseenExitCode, Unseen: true, At: time.Now()})
+		l.end(container.Exit{Code: unseenExitCode, Unseen: true, At: time.Now()})
+	}
+	if isOver(l.ended) {
+		if err := r.settleOnce(ctx, c.ID, l); err != nil {
+			r.logFor(c.ID).Warn("the end of a container is not complete; trying again", "error", err)
+			go r.settle(c.ID, l)
+		}
 	}
 	return nil
 }

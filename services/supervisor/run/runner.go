@@ -48,7 +48,9 @@ type Processes interface {
 	Runtime(nameOrPath string) (path string, err error)
 	Prepare(ctx context.Context, launch runtime.Launch) (Monitor, error)
 	Start(ctx context.Context, uid string) error
-	Signal(ctx context.Context, uid string, sig syscall.Signal) error
+	Signal(ctx context.Context, uid string, sig syscall.Signal) error // runtime.ErrEnded if the process has ended
+	Stop(ctx context.Context, uid string, sig syscall.Signal) error   // as Signal; what is frozen is thawed to take it
+	Kill(ctx context.Context, uid string) error                       // whatever holds the process up
 	Delete(ctx context.Context, uid string) error
 	Attach(ctx context.Context, uid string) (Output, error)
 	Exec(ctx context.Context, req runtime.ExecRequest) (Session, error)
@@ -102,6 +104,9 @@ type Runner struct {
 	foreign sync.Map      // PID by container, of processes that run though no running container is stored
 	intents sync.Map      // *container.Change by container, in place of stored ones that could not be replaced
 	wake    chan struct{} // has a token while Follow is to catch up soon
+
+	running context.Context // ends with Close
+	cease   context.CancelFunc
 }
 
 // New makes a Runner. It does nothing until Restore.
@@ -109,8 +114,13 @@ func New(cfg Config) *Runner {
 	if cfg.Events == nil {
 		cfg.Events = &events.Broker{}
 	}
-	return &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins(), wake: make(chan struct{}, 1)}
+	r := &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins(), wake: make(chan struct{}, 1)}
+	r.running, r.cease = context.WithCancel(context.Background())
+	return r
 }
+
+// Close ends what is under way in the background. What is not complete then is completed by the next Runner on the same store.
+func (r *Runner) Close() { r.cease() }
 
 // callTimeout bounds each call to another service.
 const callTimeout = 20 * time.Second

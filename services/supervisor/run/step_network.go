@@ -52,7 +52,7 @@ func (l *launch) keepsAddresses() bool {
 	case container.Created, container.Exited:
 		return true
 	case container.Running:
-		return !c.Config.AutoRemove
+		return !c.IsToBeRemoved()
 	}
 	return false
 }

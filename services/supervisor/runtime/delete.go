@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"syscall"
-	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
 )
@@ -21,7 +19,7 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 		p.Abort()
 	}
 	if c != nil {
-		d.end(ctx, c)
+		_ = d.Kill(ctx, uid) // if it does not end, its cgroup cannot be removed, which says so
 	}
 	rt := d.runtimeOf(uid, c)
 	d.endMonitor(uid)
@@ -42,30 +40,9 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 	return nil
 }
 
-// readTime is what clients get to read the last output of a container that is deleted while it runs.
-const readTime = time.Second
-
-// end kills a container's process, and waits until its end is known. Clients that do not read hold that up, and are cut off.
-func (d *Driver) end(ctx context.Context, c *container) {
-	if c.ended() {
-		return
-	}
-	_ = c.init.signal(syscall.SIGKILL)
-	for _, limit := range []time.Duration{readTime, killTime} {
-		select {
-		case <-c.done:
-			return
-		case <-ctx.Done():
-			return
-		case <-time.After(limit):
-			c.hangUp()
-		}
-	}
-}
-
 func (d *Driver) exitKnown(uid string) bool {
-	_, err := os.Stat(d.exitFile(uid))
-	return err == nil
+	_, known := d.readExit(uid)
+	return known
 }
 
 // runtimeOf finds a container's runtime, if anything tells of it.

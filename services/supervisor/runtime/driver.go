@@ -82,7 +82,7 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		}
 	}
 	var err error
-	if d.exits, err = inotify.Watch(d.exitsDir(), inotify.MovedIn|inotify.Written); err != nil {
+	if d.exits, err = inotify.Watch(d.exitsDir(), exitEvents); err != nil {
 		return nil, fault.New(fault.Unavailable, "folder "+d.exitsDir(), "cannot be watched", fault.WithCause(err),
 			fault.WithHint("raise fs.inotify.max_user_instances"))
 	}
@@ -106,6 +106,9 @@ func (d *Driver) Close() error {
 	d.cfg.Cgroup.Unclaim(d.cfg.ExecRoot)
 	return err
 }
+
+// exitEvents are what is to be known of the folder of exit files.
+const exitEvents = inotify.MovedIn | inotify.Written | inotify.Removed
 
 // IDs are the containers that have anything here, running or left over.
 func (d *Driver) IDs() ([]string, error) {

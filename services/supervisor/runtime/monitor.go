@@ -67,12 +67,21 @@ func endChildren(pid int) (some bool) {
 	return some
 }
 
-// stopped tells whether a process stands still.
+// stopped reports whether a process is stopped.
 func stopped(pid int) bool {
+	state, err := processState(pid)
+	return err == nil && state == "T"
+}
+
+// processState is field 3 of /proc/PID/stat, a letter; see proc_pid_stat(5).
+func processState(pid int) (string, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return false
+		return "", err
 	}
-	_, rest, _ := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " ")
-	return strings.HasPrefix(rest, "T")
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) == 0 {
+		return "", fmt.Errorf("process status %q: too few fields", stat)
+	}
+	return fields[0], nil
 }

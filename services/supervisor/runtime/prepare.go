@@ -146,6 +146,7 @@ const (
 	pidFile        = "pid"
 	monitorPidFile = "monitor.pid"
 	runtimeLog     = "runtime.log"
+	keptExit       = "exit" // the exit code, before it is written to the folder that is watched
 )
 
 func (p *Prepared) arguments() []string {
@@ -155,7 +156,7 @@ func (p *Prepared) arguments() []string {
 		"--runtime-arg=--root=" + p.d.ociRoot(),
 		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
 		"--container-pidfile", filepath.Join(bundle, pidFile), "--conmon-pidfile", filepath.Join(bundle, monitorPidFile),
-		"--exit-dir", p.d.exitsDir(), "--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
+		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle, "--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
 	if l.TTY {
 		args = append(args, "--terminal")
 	}

@@ -278,7 +278,7 @@ func TestSignalsEndAContainerAndShowInItsCode(t *testing.T) {
 	c := h.container("sleep", "1000").mustCreate().start()
 	c.kill()
 	c.wantExit(128 + 9)
-	if err := c.driver.Signal(c.ctx, c.id, syscall.SIGTERM); !fault.Is(err, fault.Busy) {
+	if err := c.driver.Signal(c.ctx, c.id, syscall.SIGTERM); !errors.Is(err, runtime.ErrEnded) {
 		t.Errorf("a signal to what has ended: %v", err)
 	}
 	c.remove()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,19 +93,4 @@ func startRunc(ctx context.Context, fifo string, init *process) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
-}
-
-// Signal sends a signal to a container's first process.
-func (d *Driver) Signal(_ context.Context, uid string, sig syscall.Signal) error {
-	c, err := d.running(uid)
-	if err != nil {
-		return err
-	}
-	switch err := c.init.signal(sig); {
-	case errors.Is(err, os.ErrProcessDone):
-		return fault.New(fault.Busy, subject(uid), "it is not running")
-	case err != nil:
-		return fault.New(fault.Invalid, subject(uid), "the signal cannot be sent", fault.WithField("signal"), fault.WithCause(err))
-	}
-	return nil
 }

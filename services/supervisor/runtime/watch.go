@@ -23,14 +23,34 @@ func (d *Driver) watchExits() {
 			return // closed
 		}
 		for _, e := range events {
-			if e.Overflow {
-				for _, c := range d.list() {
-					c.nudge()
-				}
+			if e.Gone {
+				d.remakeExits()
+			}
+			if e.Gone || e.Overflow {
+				d.nudgeAll()
 			} else if c := d.get(e.Name); c != nil {
 				c.nudge()
 			}
 		}
+	}
+}
+
+func (d *Driver) nudgeAll() {
+	for _, c := range d.list() {
+		c.nudge()
+	}
+}
+
+// remakeExits makes the folder of exit files again, which somebody has removed: monitors have nowhere to write to. What ended meanwhile is
+// known from the bundles.
+func (d *Driver) remakeExits() {
+	d.cfg.Log.Warn("the folder of exit files was removed; it is made again", "folder", d.exitsDir())
+	err := os.MkdirAll(d.exitsDir(), 0o700)
+	if err == nil {
+		err = d.exits.Add(d.exitsDir(), exitEvents)
+	}
+	if err != nil {
+		d.cfg.Log.Error("the folder of exit files cannot be made again; ends are seen late", "folder", d.exitsDir(), "error", err)
 	}
 }
 
@@ -47,10 +67,10 @@ func (d *Driver) watch(c *container) {
 	if !ok {
 		return // the driver was closed
 	}
-	close(c.done)
 	if c.started.Load() {
-		d.cfg.OnExit(exit)
+		d.cfg.OnExit(exit) // before anything else here can say that it has ended
 	}
+	close(c.done)
 }
 
 // closeAtEnd closes the channel when the process has ended; never after the driver was closed.
@@ -62,7 +82,7 @@ func closeAtEnd(p *process, ended chan<- struct{}) {
 
 // await is the watch itself: the exit file ends it, or a monitor that is gone without having left one.
 func (d *Driver) await(c *container, initEnded, monitorEnded <-chan struct{}) (Exit, bool) {
-	var stalled <-chan time.Time
+	var stalled, look <-chan time.Time
 	for {
 		if exit, ok := d.readExit(c.id); ok {
 			return exit, true
@@ -70,7 +90,10 @@ func (d *Driver) await(c *container, initEnded, monitorEnded <-chan struct{}) (E
 		select {
 		case <-c.exitSeen:
 		case <-initEnded:
-			initEnded, stalled = nil, time.After(d.stall)
+			initEnded, stalled, look = nil, time.After(d.stall), time.After(lookAgain)
+		case <-look:
+			c.wakeMonitor()
+			look = time.After(lookAgain)
 		case <-stalled:
 			d.cfg.Log.Warn("clients that did not read are cut off", "container", c.id)
 			c.hangUp()
@@ -99,13 +122,22 @@ func (d *Driver) orphaned(c *container, initEnded <-chan struct{}) Exit {
 		case <-time.After(killTime):
 		}
 	}
-	return Exit{ID: c.id, Code: unknownCode, Unknown: true, OOM: d.oomKilled(c.id), At: time.Now()}
+	exit := Exit{ID: c.id, Code: unknownCode, Unknown: true, OOM: d.oomKilled(c.id), At: time.Now()}
+	if code, ok := c.init.exitCode(reapTime); ok {
+		exit.Code, exit.Unknown = code, false
+	}
+	return exit
 }
 
-// readExit reads what conmon left, if it is there already.
+// readExit reads what conmon left, if it is there already: in the folder that is watched, or if that was removed in the bundle, where
+// conmon writes it first.
 func (d *Driver) readExit(uid string) (Exit, bool) {
 	path := d.exitFile(uid)
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		path = filepath.Join(d.bundle(uid), keptExit)
+		b, err = os.ReadFile(path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Exit{}, false
 	}

@@ -60,6 +60,17 @@ func (s *Store) UpdateContainer(uid string, change func(*container.Container) *c
 	return after, err
 }
 
+// ShowContainer is UpdateContainer that readers see while the file cannot be written. It is lost with the process.
+func (s *Store) ShowContainer(uid string, change func(*container.Container) *container.Container) error {
+	return s.db.Show(func(tx *state.Tx) error {
+		before, ok := containers.Get(tx, uid)
+		if !ok {
+			return noSuchContainer(id.Short(uid))
+		}
+		return containers.Put(tx, change(before))
+	})
+}
+
 // RenameContainer gives a container another name, which must be free.
 func (s *Store) RenameContainer(uid, name string) error {
 	return s.db.Update(func(tx *state.Tx) error {

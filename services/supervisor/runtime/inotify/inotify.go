@@ -13,15 +13,17 @@ import (
 
 // What to be told of.
 const (
-	Written = unix.IN_CLOSE_WRITE // a file was closed after writing
-	MovedIn = unix.IN_MOVED_TO    // a file got its name
-	Grown   = unix.IN_MODIFY      // a file was written to
+	Written = unix.IN_CLOSE_WRITE                     // a file was closed after writing
+	MovedIn = unix.IN_MOVED_TO                        // a file got its name
+	Grown   = unix.IN_MODIFY                          // a file was written to
+	Removed = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF // the path itself was removed or renamed
 )
 
 // Event is one change.
 type Event struct {
 	Name     string // of the file in the watched folder; empty for a watched file
 	Overflow bool   // events were lost: look at everything
+	Gone     bool   // the path itself is not there any more; Add it again once it is
 }
 
 // Watcher watches one path.
@@ -41,6 +43,20 @@ func Watch(path string, mask uint32) (*Watcher, error) {
 		return nil, fmt.Errorf("inotify: watch %s: %w", path, err)
 	}
 	return &Watcher{f: os.NewFile(uintptr(fd), "inotify")}, nil
+}
+
+// Add watches one more path, or one that was gone. It must not be called after Close.
+func (w *Watcher) Add(path string, mask uint32) error {
+	conn, err := w.f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var werr error
+	err = conn.Control(func(fd uintptr) { _, werr = unix.InotifyAddWatch(int(fd), path, mask) })
+	if err == nil && werr != nil {
+		err = fmt.Errorf("inotify: watch %s: %w", path, werr)
+	}
+	return err
 }
 
 // Next waits for changes. After Close it answers os.ErrClosed.
@@ -66,7 +82,7 @@ func parse(buf []byte) []Event {
 			break
 		}
 		name, _, _ := bytes.Cut(buf[header:header+size], []byte{0})
-		out = append(out, Event{Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0})
+		out = append(out, Event{Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0, Gone: mask&Removed != 0})
 		buf = buf[header+size:]
 	}
 	return out
