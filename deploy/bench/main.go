@@ -74,10 +74,11 @@ func measure(ctx context.Context, only []string) (err error) {
 
 // bench is a host with an agent, and beside it what it is measured against.
 type bench struct {
-	lab   *lab.Lab
-	agent *lab.Agent
-	peers []peer
-	undo  []func() error
+	images *registry.Registry
+	lab    *lab.Lab
+	agent  *lab.Agent
+	peers  []peer
+	undo   []func() error
 }
 
 func newBench(ctx context.Context) (*bench, error) {
@@ -86,11 +87,8 @@ func newBench(ctx context.Context) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.lab, err = lab.New(ctx); err != nil {
-		return nil, err
-	}
-	b.undo = append(b.undo, b.lab.Close)
-	if err := b.serve(ctx, images); err != nil {
+	b.images = images
+	if b.lab, b.agent, err = b.host(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	if err := b.findPeers(ctx, busybox); err != nil {
@@ -113,30 +111,36 @@ func stock(ctx context.Context) (*registry.Registry, v1.Image, error) {
 	return r, busybox, err
 }
 
-// serve starts the registry and the agent, and pulls the images.
-func (b *bench) serve(ctx context.Context, images *registry.Registry) error {
-	listener, err := b.lab.Host.Listen("tcp", registryAddress)
+// host makes a host with a registry and an agent, and pulls the images.
+func (b *bench) host(ctx context.Context) (*lab.Lab, *lab.Agent, error) {
+	l, err := lab.New(ctx)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	b.undo = append(b.undo, images.Serve(listener).Close)
+	b.undo = append(b.undo, l.Close)
+	listener, err := l.Host.Listen("tcp", registryAddress)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.undo = append(b.undo, b.images.Serve(listener).Close)
 	bin, err := filepath.Abs("bin")
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}, "log-level": "info"}
-	if b.agent, err = b.lab.NewAgent(bin, lab.AllInOne, keys); err != nil {
-		return err
+	a, err := l.NewAgent(bin, lab.AllInOne, keys)
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := b.agent.Start(ctx); err != nil {
-		return err
+	if err := a.Start(ctx); err != nil {
+		return nil, nil, err
 	}
 	for _, name := range []string{"busybox", "nginx"} {
-		if out, err := b.agent.CLI(ctx, "pull", name); err != nil {
-			return fmt.Errorf("%w\n%s", err, out)
+		if out, err := a.CLI(ctx, "pull", name); err != nil {
+			return nil, nil, fmt.Errorf("%w\n%s", err, out)
 		}
 	}
-	return nil
+	return l, a, nil
 }
 
 func (b *bench) close() error {
