@@ -95,7 +95,7 @@ func New(store Store, fw Firewall, gate Gate, flows Flows, ports Ports, log *slo
 
 // Close waits for flows that are being cut and lets go of the host ports. What is published stays so.
 func (p *Publisher) Close() error {
-	p.cutting.all.Wait()
+	p.cutting.finish()
 	var errs []error
 	for _, ports := range p.held {
 		for _, h := range ports {
