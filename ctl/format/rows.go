@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"text/template"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/ctl/escape"
 )
 
 // JSON and Table are the formats that are not templates. Table followed by a blank and a template is a table of those columns.
@@ -54,10 +56,26 @@ func printJSON[Row any](w io.Writer, rows []Row) error {
 func printTable[Row any](w io.Writer, t *template.Template, rows []Row) error {
 	// Docker's gap: three blanks, and no cell narrower than ten with its gap.
 	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	for i := range rows {
+		oneLine(&rows[i])
+	}
 	if err := printEach(tw, t, rows); err != nil {
 		return err
 	}
 	return tw.Flush()
+}
+
+// oneLine keeps the cells of a row on the row's line: a label may hold line ends, and characters that control the terminal.
+func oneLine(row any) {
+	v := reflect.ValueOf(row).Elem()
+	if v.Kind() != reflect.Struct {
+		return
+	}
+	for i := range v.NumField() {
+		if f := v.Field(i); f.CanSet() && f.Kind() == reflect.String {
+			f.SetString(escape.Line(f.String()))
+		}
+	}
 }
 
 func printEach[Row any](w io.Writer, t *template.Template, rows []Row) error {

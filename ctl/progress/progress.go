@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/ctl/escape"
 	"github.com/fairlead/fairlead/ctl/format"
 	"github.com/fairlead/fairlead/ctl/terminal"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -56,10 +57,10 @@ func (l *lines) Show(p *containerv1.Progress) {
 	word, pull := words[p.GetStep()]
 	switch {
 	case !pull && l.steps:
-		_, _ = fmt.Fprintln(l.w, strings.TrimSpace(p.GetStep()+" "+p.GetSubject()))
+		_, _ = fmt.Fprintln(l.w, escape.Line(strings.TrimSpace(p.GetStep()+" "+p.GetSubject())))
 	case pull && p.GetStep() != "waiting" && l.last[p.GetSubject()] != p.GetStep():
 		l.last[p.GetSubject()] = p.GetStep()
-		_, _ = fmt.Fprintf(l.w, "%s: %s\n", p.GetSubject(), word)
+		_, _ = fmt.Fprintf(l.w, "%s: %s\n", escape.Line(p.GetSubject()), word)
 	}
 }
 
@@ -142,7 +143,7 @@ func (b *bars) Finish() {
 const barWidth = 40
 
 func line(p *containerv1.Progress, columns int) string {
-	s := fmt.Sprintf("%s: %s", p.GetSubject(), words[p.GetStep()])
+	s := fmt.Sprintf("%s: %s", escape.Line(p.GetSubject()), words[p.GetStep()])
 	if total, done := p.GetTotal(), min(p.GetDone(), p.GetTotal()); total > 0 && (p.GetStep() == "downloading" || p.GetStep() == "unpacking") {
 		full := int(done * barWidth / total)
 		s = fmt.Sprintf("%-26s [%s%s]  %s/%s", s, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), format.Size(done), format.Size(total))

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/escape"
 	"github.com/fairlead/fairlead/ctl/progress"
+	"github.com/fairlead/fairlead/ctl/terminal"
 )
 
 // HostVariable names the agent in the environment.
@@ -61,8 +63,16 @@ func (c *CLI) Close() {
 	}
 }
 
+// Screen is where commands write what is not a container's own output: standard output, on a terminal without control characters.
+func (c *CLI) Screen() io.Writer {
+	if terminal.Of(c.Out) == nil {
+		return c.Out
+	}
+	return escape.Writer(c.Out)
+}
+
 // Printf writes to standard output.
-func (c *CLI) Printf(format string, args ...any) { _, _ = fmt.Fprintf(c.Out, format, args...) }
+func (c *CLI) Printf(format string, args ...any) { _, _ = fmt.Fprintf(c.Screen(), format, args...) }
 
 // Println writes a line to standard output.
 func (c *CLI) Println(line string) { c.Printf("%s\n", line) }
@@ -73,7 +83,7 @@ func (c *CLI) Fail(err error) { _, _ = fmt.Fprintf(c.Err, "fairlead: %s\n", oneL
 // Warn writes warnings to standard error, one line each.
 func (c *CLI) Warn(warnings ...string) {
 	for _, w := range warnings {
-		_, _ = fmt.Fprintf(c.Err, "WARNING: %s\n", w)
+		_, _ = fmt.Fprintf(c.Err, "WARNING: %s\n", escape.Line(w))
 	}
 }
 
@@ -85,7 +95,12 @@ func (c *CLI) Progress(quiet bool) progress.Printer {
 	return progress.New(c.Err, c.Debug, c.Now)
 }
 
-// oneLine writes an error without line ends, which joined errors have between them.
+// oneLine writes an error without line ends, which joined errors have between them, and without control characters, which may come
+// from an image or a label.
 func oneLine(err error) string {
+	return escape.Line(joined(err))
+}
+
+func joined(err error) string {
 	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/ctl/escape"
 )
 
 // Exit codes that are not a container's.
@@ -100,7 +101,7 @@ func (c *CLI) End(ctx context.Context, err error) int {
 		code, err = e.Code, e.Err
 	}
 	if v, ok := errors.AsType[Verbatim](err); ok {
-		_, _ = fmt.Fprintln(c.Err, string(v))
+		_, _ = fmt.Fprintln(c.Err, escape.Text(string(v)))
 		return code
 	}
 	c.Fail(err)

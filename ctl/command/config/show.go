@@ -59,5 +59,5 @@ func show(ctx context.Context, c *cli.CLI, text string) error {
 			rows = append(rows, value{s.GetKey(), v.GetText(), v.GetOrigin(), reload})
 		}
 	}
-	return format.Print(c.Out, text, columns, value{"KEY", "VALUE", "FROM", "RELOAD"}, rows)
+	return format.Print(c.Screen(), text, columns, value{"KEY", "VALUE", "FROM", "RELOAD"}, rows)
 }

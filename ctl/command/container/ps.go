@@ -113,7 +113,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if o.quiet {
 		text = "{{.ID}}"
 	}
-	return format.Print(c.Out, text, columns, header(), rows)
+	return format.Print(c.Screen(), text, columns, header(), rows)
 }
 
 func (o *listOptions) row(c *containerv1.Container, now time.Time) row {

@@ -102,7 +102,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if o.digests {
 		shown = columnsWithDigests
 	}
-	return format.Print(c.Out, text, shown, header, rows)
+	return format.Print(c.Screen(), text, shown, header, rows)
 }
 
 // rows are an image's lines: one a tag, or one for an image that has none.

@@ -105,7 +105,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 	if o.quiet {
 		text = "{{.ID}}"
 	}
-	return format.Print(c.Out, text, columns, header, rows)
+	return format.Print(c.Screen(), text, columns, header, rows)
 }
 
 // Row is a line of the list, for those who complete templates.

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/escape"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -46,7 +47,7 @@ says is missing is refused to whoever asks for it, and nothing else.`,
 				return err
 			}
 			if asJSON {
-				err = json.NewEncoder(c.Out).Encode(all)
+				err = json.NewEncoder(c.Screen()).Encode(all)
 			} else {
 				c.Printf("%s", listed(all))
 			}
@@ -127,7 +128,7 @@ func listed(all []Finding) string {
 		if f.Hint != "" {
 			text += "; " + f.Hint
 		}
-		_, _ = fmt.Fprintf(&out, "  %-8s %-18s %s\n", f.Severity, f.Name, text)
+		_, _ = fmt.Fprintf(&out, "  %-8s %-18s %s\n", f.Severity, escape.Line(f.Name), escape.Line(text))
 	}
 	_, _ = fmt.Fprintf(&out, "%d fine, %d to note, %d problems\n", count(all, "fine"), count(all, "note"), count(all, "problem"))
 	return out.String()

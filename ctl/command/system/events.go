@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/escape"
 	"github.com/fairlead/fairlead/ctl/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
@@ -191,17 +192,17 @@ type actor struct {
 func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event) error {
 	at := e.GetTime().AsTime()
 	if o.format != "" {
-		return format.Print(c.Out, o.format, "", event{}, []event{{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
+		return format.Print(c.Screen(), o.format, "", event{}, []event{{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
 			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano()}})
 	}
-	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), e.GetType(), e.GetAction(), e.GetId(), attributesOf(e))
+	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), escape.Line(e.GetType()), escape.Line(e.GetAction()), e.GetId(), attributesOf(e))
 	return nil
 }
 
 func attributesOf(e *eventv1.Event) string {
 	var out []string
 	for key, value := range e.GetAttributes() {
-		out = append(out, key+"="+value)
+		out = append(out, escape.Line(key+"="+value))
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", ")

@@ -75,7 +75,7 @@ func showInfo(ctx context.Context, c *cli.CLI, text string) error {
 	i := infoOf(res)
 	more(ctx, cl, &i)
 	if text != "" {
-		return format.Print(c.Out, text, "", info{}, []info{i})
+		return format.Print(c.Screen(), text, "", info{}, []info{i})
 	}
 	c.Printf("%s", i)
 	c.Warn(i.Warnings...)

@@ -49,7 +49,7 @@ func showVersion(ctx context.Context, c *cli.CLI, text string, clientOnly bool) 
 		v.Server, failure = agentVersion(ctx, c)
 	}
 	if text != "" {
-		if err := format.Print(c.Out, text, "", versions{}, []versions{v}); err != nil {
+		if err := format.Print(c.Screen(), text, "", versions{}, []versions{v}); err != nil {
 			return err
 		}
 		return failure
