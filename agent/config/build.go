@@ -109,15 +109,27 @@ func unknown(s Setting) error {
 		names = append(names, k.Name)
 	}
 	if IsGroup(s.Key) {
-		return subjected(bad("", "it must be an object with the members net, nat, dns and supervisor"), s.Key, s.Origin)
+		return subjected(bad("", "it must be an object with the members %s", members(s.Key)), s.Key, s.Origin)
 	}
 	if why, known := notHere()[s.Key]; known {
 		return subjected(bad(why, "it is Docker's, and not to be had"), s.Key, s.Origin)
 	}
-	if near, ok := Nearest(s.Key, append(names, "services")); ok {
+	if near, ok := Nearest(s.Key, append(names, "services", "log-opts")); ok {
 		return subjected(bad("did you mean "+near+"?", "there is no such key"), s.Key, s.Origin)
 	}
 	return subjected(bad("the keys are "+strings.Join(names, ", "), "there is no such key"), s.Key, s.Origin)
+}
+
+// members lists the names of the keys in a group: "a, b and c".
+func members(group string) string {
+	var out []string
+	for _, k := range Keys() {
+		if name, ok := strings.CutPrefix(k.Name, group+"."); ok {
+			out = append(out, name)
+		}
+	}
+	last := len(out) - 1
+	return strings.Join(out[:last], ", ") + " and " + out[last]
 }
 
 // subjected says which key a fault is about, and where it was written.

@@ -12,6 +12,7 @@ func dockerKeys() []Key {
 		{Name: "iptables", Kind: Bool, Flag: "iptables", Usage: "Only true is taken: published ports are rules", set: only(true, "published ports are rules of the firewall; firewall-backend says which kind")},
 		{Name: "ip6tables", Kind: Bool, Flag: "ip6tables", Usage: "Only true is taken: see iptables", set: only(true, "published ports are rules of the firewall; firewall-backend says which kind")},
 		{Name: "live-restore", Kind: Bool, Flag: "live-restore", Usage: "Only true is taken: containers outlive the agent", set: only(true, "containers always outlive the agent")},
+		{Name: "log-driver", Flag: "log-driver", Usage: "Only json-file and local are accepted: logs are files", set: onlyFiles},
 		{Name: "userland-proxy", Kind: Bool, Flag: "userland-proxy", Usage: "Taken for Docker's sake: the kernel does without a proxy", set: truth(func(*Config) *bool { return new(bool) })},
 		{Name: "ip-forward-no-drop", Kind: Bool, Flag: "ip-forward-no-drop", Usage: "Taken for Docker's sake: no policy of others is ever changed", set: truth(func(*Config) *bool { return new(bool) })},
 	}
@@ -25,6 +26,14 @@ func only(want bool, why string) func(*Config, string) error {
 		}
 		return nil
 	}
+}
+
+// onlyFiles accepts Docker's log drivers that write files.
+func onlyFiles(_ *Config, text string) error {
+	if text != "json-file" && text != "local" {
+		return bad("leave it out: logs are files, read by `fairlead logs`", "log driver %q is not supported", text)
+	}
+	return nil
 }
 
 // notHere are keys of Docker's for things that are not here, and why.

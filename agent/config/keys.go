@@ -49,7 +49,7 @@ func (k Key) Variable() string {
 }
 
 // IsGroup tells whether a name is that of an object whose members are keys.
-func IsGroup(name string) bool { return name == "services" }
+func IsGroup(name string) bool { return name == "services" || name == "log-opts" }
 
 // Keys is every key there is, in the order in which they are shown.
 func Keys() []Key {
@@ -121,6 +121,9 @@ func containerKeys() []Key {
 		{Name: "registry-mirrors", Live: true, Kind: List, Flag: "registry-mirror", Usage: "URL of a mirror of Docker Hub", set: addMirror},
 		{Name: "insecure-registries", Live: true, Kind: List, Flag: "insecure-registry", Usage: "Registry that may be spoken to in plain HTTP", set: addInsecure},
 		{Name: "default-runtime", Flag: "default-runtime", Usage: "OCI runtime: a name or an absolute path", set: setRuntime},
+		{Name: "default-pids-limit", Kind: Number, Flag: "default-pids-limit", Default: "4096", Usage: "Processes and threads of one container (0 means no limit)", set: setPidsLimit},
+		{Name: "log-opts.max-size", Default: "20m", Usage: "Size of one file of a container's log, as 10m (-1 means no limit)", set: setLogMaxSize},
+		{Name: "log-opts.max-file", Default: "5", Usage: "Files of a container's log", set: setLogMaxFile},
 	}
 }
 

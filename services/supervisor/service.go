@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/image"
+	"github.com/fairlead/fairlead/services/supervisor/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/run"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
@@ -38,6 +39,8 @@ type Config struct {
 	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
 	RegistryMirrors    []string // URLs that are asked before docker.io
 	InsecureRegistries []string // hosts and CIDRs that may be spoken to without TLS; loopback ones always may
+	LogLimit           logfile.Limit
+	PidsLimit          int64    // processes and threads of one container; 0: no limit
 	HostGateways       []string // addresses that host-gateway means; empty: the host's on the default bridge
 
 	Networks     networkv1.NetworkServiceClient
@@ -55,6 +58,7 @@ type Service struct {
 	store  *store.Store
 	images *image.Images
 	events events.Broker
+	logs   *logfile.Rotator
 }
 
 // New opens the stores and tries conmon, the OCI runtime and the cgroups. It touches no container before Run.
@@ -80,13 +84,16 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
+	if s.logs, err = logfile.NewRotator(cfg.LogLimit, cfg.Log); err != nil {
+		return nil, err
+	}
 	// The driver tells of exits as soon as it adopts a container, which it does for the runner alone.
 	if s.driver, err = runtime.New(ctx, runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Cgroup: groups,
 		Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
 		return nil, err
 	}
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, Events: &s.events, Processes: processes{s.driver},
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit, Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
 }
@@ -141,6 +148,9 @@ func (s *Service) Close() error {
 	}
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
+	}
+	if s.logs != nil {
+		errs = append(errs, s.logs.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/supervisor"
+	"github.com/fairlead/fairlead/services/supervisor/logfile"
 )
 
 // services is every service that this binary has, each with how it is made from the configuration.
@@ -95,8 +96,9 @@ func ofSupervisor(h carry.Host) supervisor.Config {
 	return supervisor.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
-		HostGateways: texts(h.Config.HostGateways),
-		Networks:     networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
+		HostGateways: texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
+		LogLimit: logfile.Limit{Size: h.Config.LogMaxSize, Files: h.Config.LogMaxFile},
+		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")), Names: dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}
 }

@@ -68,7 +68,9 @@ func TestTheWrongKindOfValueIsRefusedByTheKey(t *testing.T) {
 		`{"dns": {"a": "b"}}`:         "dns (f:1): it must be a list of strings",
 		`{"services": "x"}`:           "services (f:1): it must be an object",
 		`{"services": {"cat": "x"}}`:  "services.cat (f:1): there is no such key; did you mean services.nat?",
-		`{"log-opts": {"max": "1"}}`:  "log-opts (f:1): there is no such key",
+		`{"log-opts": {"max": "1"}}`:  "log-opts.max (f:1): there is no such key",
+		`{"log-opts": 1}`:             "log-opts (f:1): it must be an object with the members max-size and max-file",
+		`{"data-dir": {"max": "1"}}`:  "data-dir (f:1): there is no such key",
 		`{"debug": "true", "mtu": 1}`: "debug (f:1): it must be true or false",
 	} {
 		layer, err := file.Parse("f", []byte(content))

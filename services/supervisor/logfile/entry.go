@@ -1,5 +1,8 @@
-// Package logfile reads the log of a container as conmon writes it: one record a line, in Kubernetes' format. It reads all of it or
-// the last lines, from a time on, and can go on until the container has ended. It writes nothing.
+// Package logfile reads and rotates the log of a container as conmon writes it: one record a line, in Kubernetes' format. It reads
+// all of it or the last lines, from a time on, and can continue until the container has ended.
+//
+// Conmon replaces the file by a new one when it has reached its limit, also while no agent runs. A second name of the file, .keep,
+// preserves the one that was replaced; it becomes .1, and that .2, up to the number of files to keep.
 //
 //	2026-11-23T19:31:47.123456789+00:00 stdout F a whole line, or the end of one
 //	2026-11-23T19:31:47.123456789+00:00 stderr P a part of a line, without its end

@@ -54,6 +54,9 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 	}
 	switch found.State {
 	case runtime.Alive:
+		if err := r.LogFiles.Track(r.containerDir(c.ID)); err != nil {
+			r.logFor(c.ID).Warn("cannot watch the log, older output is lost at its next rotation", "error", err)
+		}
 		r.logFor(c.ID).Info("found again", "name", c.Config.Name, "pid", found.PID)
 	case runtime.Ended:
 		l.end(exitOf(found.Exit))

@@ -22,6 +22,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/image"
+	"github.com/fairlead/fairlead/services/supervisor/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/spec"
 	"github.com/fairlead/fairlead/services/supervisor/store"
@@ -82,7 +83,11 @@ type Config struct {
 	Host     spec.Host
 	Cgroup   cgroup.Layout
 
+	LogFiles *logfile.Rotator // bounds containers' logs; nil: nothing does
+
 	Events *events.Broker // who wants to know what happens
+
+	PidsLimit int64 // processes and threads of one container; 0: no limit
 
 	HostGateways []string // what host-gateway means; empty: the host's addresses on the default bridge
 
@@ -127,7 +132,7 @@ const callTimeout = 20 * time.Second
 
 // LogPath is where a container's output is kept.
 func (r *Runner) LogPath(uid string) string {
-	return filepath.Join(r.containerDir(uid), "container.log")
+	return filepath.Join(r.containerDir(uid), logfile.Name)
 }
 
 func (r *Runner) containerDir(uid string) string {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -19,12 +20,16 @@ func (l *launch) startMonitor(after string) saga.Step {
 	return saga.Step{
 		Name: startMonitor, After: needs(after),
 		Do: func(ctx context.Context) (err error) {
-			if err := os.MkdirAll(l.r.containerDir(l.id), rootfs.DirectoryMode|rootfs.Disposable); err != nil {
-				return fault.New(fault.Unavailable, "folder "+l.r.containerDir(l.id), "cannot be made", fault.WithCause(err))
+			dir := l.r.containerDir(l.id)
+			if err := os.MkdirAll(dir, rootfs.DirectoryMode|rootfs.Disposable); err != nil {
+				return fault.New(fault.Unavailable, "folder "+dir, "cannot be made", fault.WithCause(err))
+			}
+			if err := errors.Join(l.r.LogFiles.Begin(dir), l.r.LogFiles.Track(dir)); err != nil {
+				return fault.New(fault.Unavailable, "log "+l.r.LogPath(l.id), "cannot be rotated", fault.WithCause(err))
 			}
 			cfg := &l.req.Config
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
-				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id)})
+				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id), LogMaxSize: l.r.LogFiles.MaxSize()})
 			return err
 		},
 		Undo: l.deleteProcess,
@@ -65,7 +70,10 @@ func (l *launch) create(ctx context.Context) error {
 
 // deleteProcess ends whatever is left of the container's processes. Deleting what is not there costs nothing, so that the two
 // steps that a process needs can both be undone by it.
-func (l *launch) deleteProcess(ctx context.Context) error { return l.r.Processes.Delete(ctx, l.id) }
+func (l *launch) deleteProcess(ctx context.Context) error {
+	defer l.r.LogFiles.Untrack(l.r.containerDir(l.id))
+	return l.r.Processes.Delete(ctx, l.id)
+}
 
 func (l *launch) specOptions() (spec.Options, error) {
 	p := l.process
@@ -75,7 +83,8 @@ func (l *launch) specOptions() (spec.Options, error) {
 	}
 	f := l.live.Files
 	opts := spec.Options{
-		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost, NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
+		PidsLimit: l.r.PidsLimit,
+		Host:      l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost, NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: who, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols},

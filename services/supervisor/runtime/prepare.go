@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,6 +27,8 @@ type Launch struct {
 	// as with `docker run -i`; otherwise input stays open.
 	Attach  bool
 	LogPath string
+	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means never.
+	LogMaxSize int64
 }
 
 // Prepared is a monitor that waits for its container.
@@ -165,6 +168,9 @@ func (p *Prepared) arguments() []string {
 	}
 	if l.OpenStdin && (l.TTY || !l.Attach) {
 		args = append(args, "--leave-stdin-open")
+	}
+	if l.LogMaxSize > 0 {
+		args = append(args, "--log-size-max", strconv.FormatInt(l.LogMaxSize, 10))
 	}
 	return args
 }

@@ -47,7 +47,7 @@ func (d *Driver) remakeExits() {
 	d.cfg.Log.Warn("the folder of exit files was removed; it is made again", "folder", d.exitsDir())
 	err := os.MkdirAll(d.exitsDir(), 0o700)
 	if err == nil {
-		err = d.exits.Add(d.exitsDir(), exitEvents)
+		_, err = d.exits.Add(d.exitsDir(), exitEvents)
 	}
 	if err != nil {
 		d.cfg.Log.Error("the folder of exit files cannot be made again; ends are seen late", "folder", d.exitsDir(), "error", err)

@@ -33,7 +33,9 @@ type Options struct {
 	NetNS string
 	// CgroupPath is the container's cgroup.
 	CgroupPath string
-	Mounts     []Mount
+	// PidsLimit bounds processes and threads; 0 means no limit.
+	PidsLimit int64
+	Mounts    []Mount
 	// Sysctls are kernel parameters of the container's own namespaces.
 	Sysctls map[string]string
 	// The host's files to be seen as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be empty.
@@ -122,12 +124,20 @@ func (p Process) env(hostname string) []string {
 	return append(defaults, p.Env...)
 }
 
+func (o *Options) resources() *specs.LinuxResources {
+	r := &specs.LinuxResources{Devices: deviceRules()}
+	if o.PidsLimit > 0 {
+		r.Pids = &specs.LinuxPids{Limit: &o.PidsLimit}
+	}
+	return r
+}
+
 func (o *Options) linux() *specs.Linux {
 	return &specs.Linux{
 		Namespaces:        o.namespaces(),
 		Sysctl:            o.Sysctls,
 		CgroupsPath:       o.CgroupPath,
-		Resources:         &specs.LinuxResources{Devices: deviceRules()},
+		Resources:         o.resources(),
 		MaskedPaths:       slices.Concat(maskedPaths(), o.Host.ThermalThrottle),
 		ReadonlyPaths:     []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		RootfsPropagation: o.rootfsPropagation(),

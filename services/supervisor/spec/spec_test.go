@@ -41,6 +41,7 @@ func TestSpecificationsAreAsTheGoldenFilesSay(t *testing.T) {
 		"mounts": func(o *Options) {
 			o.HostsFile, o.ResolvConfFile = "/run/n/hosts", "/run/n/resolv.conf"
 			o.Host.RecursiveReadOnly = true
+			o.PidsLimit = 4096
 			o.Mounts = []Mount{{Source: "/srv", Target: "/srv", ReadOnly: true}, {Source: "/srv/f", Target: "/f", ReadOnly: true, File: true}, {Source: "/mnt", Target: "/mnt", Propagation: "rslave"},
 				{Source: "/my/hosts", Target: "/etc/hosts"}}
 		},

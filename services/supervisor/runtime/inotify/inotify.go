@@ -4,6 +4,7 @@ package inotify
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -17,10 +18,12 @@ const (
 	MovedIn = unix.IN_MOVED_TO                        // a file got its name
 	Grown   = unix.IN_MODIFY                          // a file was written to
 	Removed = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF // the path itself was removed or renamed
+	Created = unix.IN_CREATE                          // a file was created
 )
 
 // Event is one change.
 type Event struct {
+	Watch    int    // as Add returned it
 	Name     string // of the file in the watched folder; empty for a watched file
 	Overflow bool   // events were lost: look at everything
 	Gone     bool   // the path itself is not there any more; Add it again once it is
@@ -34,29 +37,55 @@ type Watcher struct {
 
 // Watch starts to watch a path.
 func Watch(path string, mask uint32) (*Watcher, error) {
+	w, err := New()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Add(path, mask); err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// New returns a Watcher of nothing.
+func New() (*Watcher, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, fmt.Errorf("inotify: %w", err)
 	}
-	if _, err := unix.InotifyAddWatch(fd, path, mask); err != nil {
-		_ = unix.Close(fd)
-		return nil, fmt.Errorf("inotify: watch %s: %w", path, err)
-	}
 	return &Watcher{f: os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// Add watches one more path, or one that was gone. It must not be called after Close.
-func (w *Watcher) Add(path string, mask uint32) error {
-	conn, err := w.f.SyscallConn()
+// Add watches one more path, or one that was gone, and returns the number that its events have. It must not be called after Close.
+func (w *Watcher) Add(path string, mask uint32) (int, error) {
+	watch := -1
+	err := w.control(func(fd int) (err error) {
+		watch, err = unix.InotifyAddWatch(fd, path, mask)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("inotify: watch %s: %w", path, err)
+	}
+	return watch, nil
+}
+
+// Remove ends a watch. Events that are read already can still follow.
+func (w *Watcher) Remove(watch int) error {
+	return w.control(func(fd int) error {
+		_, err := unix.InotifyRmWatch(fd, uint32(watch))
+		return err
+	})
+}
+
+// control calls do with the descriptor. File.Fd would make it blocking, and Close would not end a Next.
+func (w *Watcher) control(do func(fd int) error) error {
+	raw, err := w.f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var werr error
-	err = conn.Control(func(fd uintptr) { _, werr = unix.InotifyAddWatch(int(fd), path, mask) })
-	if err == nil && werr != nil {
-		err = fmt.Errorf("inotify: watch %s: %w", path, werr)
-	}
-	return err
+	cerr := raw.Control(func(fd uintptr) { err = do(int(fd)) })
+	return errors.Join(cerr, err)
 }
 
 // Next waits for changes. After Close it answers os.ErrClosed.
@@ -81,8 +110,9 @@ func parse(buf []byte) []Event {
 		if size > len(buf)-header {
 			break
 		}
+		watch := int32(binary.NativeEndian.Uint32(buf[unsafe.Offsetof(unix.InotifyEvent{}.Wd):]))
 		name, _, _ := bytes.Cut(buf[header:header+size], []byte{0})
-		out = append(out, Event{Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0, Gone: mask&Removed != 0})
+		out = append(out, Event{Watch: int(watch), Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0, Gone: mask&Removed != 0})
 		buf = buf[header+size:]
 	}
 	return out
