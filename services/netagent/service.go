@@ -220,7 +220,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray))
+	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray), "left", len(found.Left))
+	s.reconciler.NoSweep = len(found.Left) > 0
 	if err := errors.Join(s.reconciler.Predefine(s.settings), s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
 		return err
 	}

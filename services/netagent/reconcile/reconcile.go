@@ -50,6 +50,7 @@ type Reconciler struct {
 	// Leaving tells whether an owner's sandbox is about to be gone.
 	Leaving func(owner string) bool
 
+	NoSweep      bool // links without a record stay, as some of them are those of running containers
 	NoForwarding bool // forwarding is somebody else's to switch on
 
 	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
@@ -64,6 +65,9 @@ func New(s *store.Store, host *kernel.Host, drivers map[string]Driver, g Guard, 
 func (r *Reconciler) Start() error {
 	var errs []error
 	links := sync.OnceValues(r.host.Links)
+	if r.NoSweep {
+		links = nil
+	}
 	for _, n := range r.store.Networks() {
 		if driver, ok := r.drivers[n.Driver]; ok && standing(n) {
 			errs = append(errs, r.network(driver, n, true), r.restore(driver, n, links))

@@ -5,8 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/initproc"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 )
@@ -15,7 +17,8 @@ import (
 type Recovered struct {
 	Kept  int               // sandboxes that are remembered and there
 	Gone  []network.Sandbox // remembered, but without a namespace: after a reboot, or a crash while they were made
-	Stray []string          // pins that nobody remembers
+	Stray []string          // pins without a record
+	Left  []string          // pins without a record in which a container runs
 }
 
 // Recover compares what is remembered with the namespaces that are pinned, forgets and removes what is only one of both, and
@@ -27,8 +30,9 @@ func (m *Manager) Recover() (Recovered, error) {
 	}
 	var gone []string
 	var errs []error
+	processes := sync.OnceValues(initproc.All)
 	for _, sb := range m.store.Sandboxes() {
-		if alive(sb) {
+		if alive(sb) || m.repin(sb, processes) {
 			m.hold(sb)
 			found.Kept++
 			continue
@@ -38,19 +42,36 @@ func (m *Manager) Recover() (Recovered, error) {
 	}
 	errs = append(errs, m.store.DeleteSandboxes(gone...))
 	m.holdReserved()
-	strays, err := m.clearStrays()
-	found.Stray = strays
+	var err error
+	found.Stray, found.Left, err = m.clearStrays(processes)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return found, err
 	}
 	return found, nil
 }
 
-// clearStrays removes pins that no sandbox has.
-func (m *Manager) clearStrays() (strays []string, err error) {
+// repin pins the namespace of a sandbox again whose container runs, and whose pin was lost.
+func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initproc.Process, error)) bool {
+	all, err := processes()
+	p, runs := all[sb.Owner]
+	if err == nil && runs {
+		err = kernel.PinProcess(p.PID, sb.NetnsPath)
+	}
+	if err != nil {
+		m.Log.Error("namespace of a running container cannot be pinned again", "owner", sb.Owner, "pid", p.PID, "error", err)
+		return runs // it is not cut off for that
+	}
+	if runs {
+		m.Log.Warn("pin of a running container was lost, pinned again", "owner", sb.Owner, "pid", p.PID)
+	}
+	return runs
+}
+
+// clearStrays removes pins that no sandbox has, except those of containers that run: their records were lost, and what they have is left.
+func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, error)) (strays, left []string, err error) {
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "folder "+m.dir, "cannot be read")
+		return nil, nil, fault.Wrap(err, fault.Unavailable, "folder "+m.dir, "cannot be read")
 	}
 	var errs []error
 	for _, entry := range entries {
@@ -58,10 +79,26 @@ func (m *Manager) clearStrays() (strays []string, err error) {
 		if _, ours := m.store.SandboxAt(path); ours {
 			continue
 		}
+		if runs, err := m.runs(path, processes); runs || err != nil {
+			m.Log.Warn("namespace of a running container has no record, left alone", "path", path, "error", err)
+			left = append(left, path)
+			continue
+		}
 		strays = append(strays, path)
 		errs = append(errs, fault.Wrap(kernel.Unpin(path), fault.Internal, "network namespace "+path, "cannot be removed"))
 	}
-	return strays, errors.Join(errs...)
+	return strays, left, errors.Join(errs...)
+}
+
+// runs reports whether a process of a container is in a namespace without a record.
+func (m *Manager) runs(path string, processes func() (map[string]initproc.Process, error)) (bool, error) {
+	all, err := processes()
+	for owner := range all {
+		if m.pinOf(owner) == path {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // Unpin lets go of all namespaces, in place of Recover. Those that a process is in go on until it ends, and the next Recover finds none of

@@ -34,13 +34,15 @@ func (r *Runner) KeepSwept(ctx context.Context) {
 	}
 }
 
-// Sweep asks every place where something can be held for a container, and gives back what belongs to none that runs.
+// Sweep asks every place where something can be held for a container, and gives back what belongs to none that runs. What running
+// containers have lost elsewhere is registered again.
 func (r *Runner) Sweep(ctx context.Context) error {
 	owners, err := r.owners(ctx)
 	errs := []error{err}
 	for uid := range owners {
 		errs = append(errs, r.sweepOne(ctx, uid))
 	}
+	errs = append(errs, r.healNames(ctx))
 	return errors.Join(errs...)
 }
 

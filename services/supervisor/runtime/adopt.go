@@ -38,6 +38,9 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (Found, error) {
 		return Found{State: Ended, Exit: exit}, nil
 	}
 	r, err := readRecord(d.bundle(uid))
+	if err != nil {
+		r, err = d.rebuildRecord(uid, err)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return Found{State: Gone}, nil
 	}
@@ -49,8 +52,10 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (Found, error) {
 		return Found{}, fault.New(fault.Internal, subject(uid), "what is known of its process cannot be read", fault.WithCause(err))
 	}
 	c := newContainer(uid, r, rt)
-	if c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return Found{}, err
+	if r.Monitor > 0 {
+		if c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return Found{}, err
+		}
 	}
 	if c.init, err = openProcessOf(r.PID, r.Started); errors.Is(err, os.ErrProcessDone) {
 		defer c.release()
