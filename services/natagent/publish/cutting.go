@@ -14,9 +14,11 @@ import (
 // in one walk.
 const behindBy = 25 * time.Millisecond
 
-// cutting is the cuts that are made behind answers. To find flows the kernel looks through its whole table, which takes it ten times as
-// long as all else together; so nobody waits for that but who publishes the same ports again, whose first new flows must not be cut.
+// cutting is the cuts that are made behind answers: to find flows the kernel looks through its whole table, which takes it ten times as
+// long as all else together. What is published meanwhile is not harmed by them.
 type cutting struct {
+	cut func(context.Context, []conntrack.Cut)
+
 	all sync.WaitGroup
 
 	mu      sync.Mutex
@@ -25,27 +27,35 @@ type cutting struct {
 
 // behind is one of them.
 type behind struct {
-	cuts  []conntrack.Cut
-	hurry func() // has them be made at once
-	done  chan struct{}
+	withdrawn []publication.Binding
+	fresh     []publication.Binding
+	started   bool
+	hurry     func() // has them be made at once
+	done      chan struct{}
 }
 
-// begin cuts flows, and answers at once.
-func (c *cutting) begin(cuts []conntrack.Cut, cut func()) {
+// begin cuts the flows of bindings that are no more, and those that went elsewhere before others were, and answers at once.
+func (c *cutting) begin(ctx context.Context, withdrawn, fresh []publication.Binding) {
+	if len(withdrawn)+len(conntrack.Published(fresh)) == 0 {
+		return
+	}
 	at := make(chan struct{})
-	b := &behind{cuts, sync.OnceFunc(func() { close(at) }), make(chan struct{})}
+	b := &behind{withdrawn: withdrawn, fresh: fresh, hurry: sync.OnceFunc(func() { close(at) }), done: make(chan struct{})}
 	c.mu.Lock()
 	if c.running == nil {
 		c.running = map[*behind]bool{}
 	}
 	c.running[b] = true
 	c.mu.Unlock()
+	ctx = context.WithoutCancel(ctx)
 	c.all.Go(func() {
 		select {
 		case <-at:
 		case <-time.After(behindBy):
 		}
-		cut()
+		if cuts := c.start(b); len(cuts) > 0 {
+			c.cut(ctx, cuts)
+		}
 		c.mu.Lock()
 		delete(c.running, b)
 		c.mu.Unlock()
@@ -53,18 +63,31 @@ func (c *cutting) begin(cuts []conntrack.Cut, cut func()) {
 	})
 }
 
-// settle waits until no flow of some bindings is about to be cut.
-func (c *cutting) settle(ctx context.Context, bindings []publication.Binding) error {
+// start gives what is left to cut.
+func (c *cutting) start(b *behind) []conntrack.Cut {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.started = true
+	return slices.Concat(conntrack.Withdrawn(b.withdrawn), conntrack.Published(b.fresh))
+}
+
+// settle sees to it that no cut harms the flows of what is about to be published. What is published again as it was is not withdrawn any
+// more, so that its flows stay; and a port that leads elsewhere now has cuts of its own. Else it waits.
+func (c *cutting) settle(ctx context.Context, now []publication.Binding) error {
 	var wait []*behind
+	c.mu.Lock()
 	for b := range c.running {
-		if slices.ContainsFunc(b.cuts, func(cut conntrack.Cut) bool { return meets(cut, bindings) }) {
+		if !b.started {
+			b.withdrawn = slices.DeleteFunc(slices.Clone(b.withdrawn), func(gone publication.Binding) bool { return among(now, gone) })
+			b.fresh = slices.DeleteFunc(slices.Clone(b.fresh), func(before publication.Binding) bool { return meets(now, before) })
+		}
+		if meets(now, b.fresh...) || slices.ContainsFunc(now, func(one publication.Binding) bool { return leadsLike(one, b.withdrawn) }) {
 			wait = append(wait, b)
+			b.hurry()
 		}
 	}
 	c.mu.Unlock()
 	for _, b := range wait {
-		b.hurry()
 		select {
 		case <-b.done:
 		case <-ctx.Done():
@@ -84,13 +107,23 @@ func (c *cutting) finish() {
 	c.all.Wait()
 }
 
-// meets tells whether a cut is of ports that some bindings have.
-func meets(cut conntrack.Cut, bindings []publication.Binding) bool {
-	all, last := cut.Protocol == publication.All, max(cut.Last, cut.Host.Port())
-	return slices.ContainsFunc(bindings, func(b publication.Binding) bool {
-		if all || b.Whole() {
-			return true
-		}
-		return b.Protocol == cut.Protocol && cut.Host.Port() <= b.LastPort() && b.HostPort <= last
+// among tells whether one of some bindings is just the same, whoever has it.
+func among(some []publication.Binding, one publication.Binding) bool {
+	return slices.Contains(nameless(some), nameless([]publication.Binding{one})[0])
+}
+
+// meets tells whether any of some bindings has a port that others have.
+func meets(some []publication.Binding, others ...publication.Binding) bool {
+	return slices.ContainsFunc(some, func(b publication.Binding) bool {
+		return slices.ContainsFunc(others, func(o publication.Binding) bool {
+			return b.Whole() || o.Whole() || b.Protocol == o.Protocol && b.HostPort <= o.LastPort() && o.HostPort <= b.LastPort()
+		})
+	})
+}
+
+// leadsLike tells whether a binding leads a port to where some have led it.
+func leadsLike(b publication.Binding, some []publication.Binding) bool {
+	return slices.ContainsFunc(some, func(o publication.Binding) bool {
+		return b.ContainerIP == o.ContainerIP && meets([]publication.Binding{b}, o)
 	})
 }

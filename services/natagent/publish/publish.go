@@ -80,13 +80,14 @@ type Publisher struct {
 	held   map[string][]held             // by owner
 	unheld map[holdKey]publicationOfPort // published before natagent started, and not held again yet
 
-	cutting cutting
+	cutting *cutting
 }
 
 // New makes a publisher. Nothing is held before Hold is called.
 func New(store Store, fw Firewall, gate Gate, flows Flows, ports Ports, log *slog.Logger) *Publisher {
 	p := &Publisher{store: store, firewall: fw, gate: gate, flows: flows, ports: ports, log: log,
 		ledger: hostport.NewLedger(), held: map[string][]held{}, unheld: map[holdKey]publicationOfPort{}}
+	p.cutting = &cutting{cut: p.cut}
 	for _, known := range store.Publications() {
 		p.remember(known)
 	}
@@ -148,12 +149,12 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.permitted(ctx, r.bindings), p.cutting.settle(ctx, r.bindings)); err != nil {
-		return nil, errors.Join(err, r.undo())
-	}
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
+	if err := errors.Join(p.permitted(ctx, r.bindings), p.cutting.settle(ctx, p.store.Led(&done))); err != nil {
+		return nil, errors.Join(err, r.undo())
+	}
 	if err := p.store.PutPublication(&done); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
@@ -161,7 +162,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
 	p.held[done.Owner] = r.held
-	p.cutAside(ctx, conntrack.Published(done.Bindings))
+	p.cutting.begin(ctx, nil, done.Bindings)
 	p.tell(done.Bindings)
 	return done.Bindings, nil
 }
@@ -189,17 +190,11 @@ func (p *Publisher) lead(ctx context.Context, done *publication.Publication) err
 	return p.gate.Mend(ctx)
 }
 
-// cutAside cuts flows at once, but without keeping the answer waiting.
-func (p *Publisher) cutAside(ctx context.Context, cuts []conntrack.Cut) {
-	if len(cuts) == 0 {
-		return
+// cut cuts flows.
+func (p *Publisher) cut(ctx context.Context, cuts []conntrack.Cut) {
+	if err := p.flows.Cut(ctx, cuts); err != nil {
+		p.log.Warn("flows that go where ports have led before were not cut", "error", err)
 	}
-	ctx = context.WithoutCancel(ctx)
-	p.cutting.begin(cuts, func() {
-		if err := p.flows.Cut(ctx, cuts); err != nil {
-			p.log.Warn("flows that go where ports have led before were not cut", "error", err)
-		}
-	})
 }
 
 // Release withdraws all that an owner has published. The flows that used it are cut right behind the answer.
@@ -216,7 +211,7 @@ func (p *Publisher) Release(ctx context.Context, owner string) error {
 	if err != nil || gone == nil {
 		return err
 	}
-	p.cutAside(ctx, conntrack.Withdrawn(p.store.Led(gone)))
+	p.cutting.begin(ctx, p.store.Led(gone), nil)
 	return nil
 }
 

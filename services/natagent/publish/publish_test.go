@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/hostport"
 	"github.com/fairlead/fairlead/services/natagent/publication"
@@ -29,7 +30,8 @@ type kernel struct {
 	mu       sync.Mutex
 	asked    []conntrack.Cut
 
-	walk chan struct{} // cuts wait until it is closed, if it is not nil
+	walk  chan struct{} // cuts wait until it is closed, if it is not nil
+	began chan struct{} // and tell here that they do
 
 	failPublish, failWithdraw, failMend, failCut error
 	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
@@ -73,6 +75,7 @@ func (k *kernel) Mend(context.Context) error            { return k.failMend }
 
 func (k *kernel) Cut(_ context.Context, cuts []conntrack.Cut) error {
 	if k.walk != nil {
+		k.began <- struct{}{}
 		<-k.walk
 	}
 	k.cuts.Add(int64(len(cuts)))
@@ -254,28 +257,41 @@ func TestPortsAreHeldAgainAfterARestart(t *testing.T) {
 	nothing(t, k, st)
 }
 
-func TestNobodyWaitsForFlowsToBeCutButWhoWantsTheSamePort(t *testing.T) {
+func TestWhoPublishesWhileFlowsAreCutIsNotHarmed(t *testing.T) {
 	p, k, _ := setUp(t)
 	ctx := context.Background()
-	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
+	began := make(chan struct{}, 9)
+	k.began, k.walk = began, make(chan struct{})
+	web := func(sources sources.Set) *publication.Publication {
+		m := fixed("", 8081)
+		m.Sources = sources
+		return asks(1, "web", []publication.Mapping{fixed("", 8080), m})
+	}
+	publish := func(ctx context.Context, want *publication.Publication) {
+		t.Helper()
+		if _, err := p.Publish(ctx, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(ctx, web(""))
+	for range 3 { // what is published again as it was keeps its flows, and nobody waits
+		if err := p.Release(ctx, web("").Owner); err != nil {
+			t.Fatal(err)
+		}
+		publish(ctx, web(""))
+	}
+	if err := p.Release(ctx, web("").Owner); err != nil {
 		t.Fatal(err)
 	}
-	k.walk = make(chan struct{})
-	if err := p.Release(ctx, asks(1, "web", nil).Owner); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)})); err != nil {
-		t.Fatal(err)
-	}
+	publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)}))
+	<-began
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	if _, err := p.Publish(short, asks(3, "same", []publication.Mapping{fixed("", 8081)})); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the same port while its flows are being cut: %v", err)
+	if _, err := p.Publish(short, web("10.0.0.0/8")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a port that leads to the same, but not for all, while its flows are being cut: %v", err)
 	}
 	close(k.walk)
-	if _, err := p.Publish(ctx, asks(3, "same", []publication.Mapping{fixed("", 8081)})); err != nil {
-		t.Errorf("the same port at last: %v", err)
-	}
+	publish(ctx, web("10.0.0.0/8"))
 	if p.Settle(); k.cuts.Load() != 2 {
 		t.Errorf("%d cuts, want those of two ports", k.cuts.Load())
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/fairlead/fairlead/services/natagent/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/publication"
 )
 
@@ -42,7 +41,7 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 	if keepOpen {
 		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
 	}
-	p.cutAside(ctx, slices.Concat(conntrack.Withdrawn(gone), conntrack.Published(without(is, was))))
+	p.cutting.begin(ctx, gone, without(is, was))
 	return done.Bindings, nil
 }
 
