@@ -18,7 +18,7 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
 	}
 	s.settings = settings
-	s.networks.UseSpace(cfg.AddressSpace, cfg.NetworkOptions)
+	s.networks.UseSpace(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
 	s.sandboxes.Changed()
 	return nil
 }

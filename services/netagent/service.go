@@ -62,7 +62,8 @@ type Config struct {
 	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
 	Renumber       bool                         // running containers follow when the default bridge has another subnet
 
-	AddressSpace network.Space // where subnets come from that nobody gives; Docker's ranges, and IPv6 addresses of the host's own
+	// AddressPools are where subnets come from that no request names. Empty means Docker's ranges and unique local IPv6 addresses.
+	AddressPools []AddressPool
 
 	Guard     natv1.GuardServiceClient // natagent
 	Namespace string                   // a file that is the host's network namespace; the process's own
@@ -70,6 +71,20 @@ type Config struct {
 	unguarded bool // ports have no guard; for tests that show what it is for
 
 	isolates func() error // tells why ports of a bridge cannot be kept apart; tests have their own
+}
+
+// AddressPool is a prefix that new networks get their subnets from, and the length of these subnets.
+type AddressPool struct {
+	Base netip.Prefix
+	Size int
+}
+
+func addressSpace(pools []AddressPool) network.Space {
+	var space network.Space
+	for _, p := range pools {
+		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
+	}
+	return space
 }
 
 // Service is netagent.
@@ -201,7 +216,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *p
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding = cfg.NoForwarding
 	book := ipam.NewBook()
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.isolates, Space: cfg.AddressSpace,
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.isolates, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))

@@ -76,11 +76,11 @@ func TestANewMTUIsForNewEndpoints(t *testing.T) {
 
 func TestSubnetsComeFromTheConfiguredPools(t *testing.T) {
 	h := newHost(t)
-	h.cfg.AddressSpace = network.Space{{Prefix: netip.MustParsePrefix("10.100.0.0/16"), Bits: 24}}
+	h.cfg.AddressPools = []AddressPool{{Base: netip.MustParsePrefix("10.100.0.0/16"), Size: 24}}
 	a := h.run()
 	first := a.named("n1")
 	cfg := h.cfg
-	cfg.AddressSpace = network.Space{{Prefix: netip.MustParsePrefix("10.200.0.0/16"), Bits: 28}}
+	cfg.AddressPools = []AddressPool{{Base: netip.MustParsePrefix("10.200.0.0/16"), Size: 28}}
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}

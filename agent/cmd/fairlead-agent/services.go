@@ -11,8 +11,6 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent"
 	"github.com/fairlead/fairlead/services/natagent"
 	"github.com/fairlead/fairlead/services/netagent"
-	"github.com/fairlead/fairlead/services/netagent/ipam"
-	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/supervisor"
 	"github.com/fairlead/fairlead/services/supervisor/logfile"
 )
@@ -45,7 +43,7 @@ func ofNet(h carry.Host) netagent.Config {
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
 		Renumber: h.Config.Renumber,
 		IPv6:     h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
-		NoBridge: h.Config.Bridge == config.NoBridge, AddressSpace: addressSpace(h.Config.Pools),
+		NoBridge: h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
 		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
 		Guard: natv1.NewGuardServiceClient(h.Peer("nat")),
 	}
@@ -75,12 +73,12 @@ func hostBinding(ip netip.Addr) netip.Addr {
 	return ip
 }
 
-func addressSpace(pools []config.Pool) network.Space {
-	var space network.Space
+func addressPools(pools []config.Pool) []netagent.AddressPool {
+	var all []netagent.AddressPool
 	for _, p := range pools {
-		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
+		all = append(all, netagent.AddressPool{Base: p.Base, Size: p.Size})
 	}
-	return space
+	return all
 }
 
 func ofDNS(h carry.Host) dnsagent.Config {

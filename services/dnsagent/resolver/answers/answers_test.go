@@ -88,12 +88,12 @@ func TestAnswersLiveAsLongAsTheirServersSay(t *testing.T) {
 			if got := answers.Lifetime(question, c.answer); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
-			cache := answers.New(8)
-			cache.Put(key(t, "up"), c.answer, start)
-			if got := cache.Get(key(t, "up"), start.Add(c.want)); got != nil {
+			cached := answers.New(8)
+			cached.Put(key(t, "up"), c.answer, start)
+			if got := cached.Get(key(t, "up"), start.Add(c.want)); got != nil {
 				t.Errorf("it is kept beyond its end:\n%v", got)
 			}
-			if got := cache.Get(key(t, "up"), start); c.want == 0 && got != nil {
+			if got := cached.Get(key(t, "up"), start); c.want == 0 && got != nil {
 				t.Errorf("it is kept:\n%v", got)
 			}
 		})
@@ -101,10 +101,10 @@ func TestAnswersLiveAsLongAsTheirServersSay(t *testing.T) {
 }
 
 func TestTimesToLiveAreCountedDown(t *testing.T) {
-	cache := answers.New(8)
-	cache.Put(key(t, "up"), answer(t, 0, "www.example.org. 60 IN CNAME x.org.", "x.org. 10 IN A 1.2.3.4", "|", "|", ". 0 CLASS4096 OPT"), start)
+	cached := answers.New(8)
+	cached.Put(key(t, "up"), answer(t, 0, "www.example.org. 60 IN CNAME x.org.", "x.org. 10 IN A 1.2.3.4", "|", "|", ". 0 CLASS4096 OPT"), start)
 	for age, want := range map[int]string{0: "60 10", 1: "59 9", 9: "51 1"} {
-		m := cache.Get(key(t, "up"), start.Add(time.Duration(age)*time.Second+time.Millisecond))
+		m := cached.Get(key(t, "up"), start.Add(time.Duration(age)*time.Second+time.Millisecond))
 		if m == nil {
 			t.Fatalf("after %d s it has gone", age)
 		}
@@ -118,17 +118,17 @@ func TestTimesToLiveAreCountedDown(t *testing.T) {
 }
 
 func TestThatThereIsNothingIsCountedDownFromItsOwnTime(t *testing.T) {
-	cache := answers.New(8)
-	cache.Put(key(t, "up"), answer(t, dns.RcodeNameError, "|", fmt.Sprintf(soa, 900, 30)), start)
-	m := cache.Get(key(t, "up"), start.Add(10*time.Second))
+	cached := answers.New(8)
+	cached.Put(key(t, "up"), answer(t, dns.RcodeNameError, "|", fmt.Sprintf(soa, 900, 30)), start)
+	m := cached.Get(key(t, "up"), start.Add(10*time.Second))
 	if m == nil || m.Rcode != dns.RcodeNameError || m.Ns[0].Header().Ttl != 20 {
 		t.Errorf("%v", m)
 	}
 }
 
 func TestAnswersAreForTheSameQuestionToTheSameServersOnly(t *testing.T) {
-	cache := answers.New(8)
-	cache.Put(key(t, "host 9.9.9.9"), answer(t, 0, "www.example.org. 60 IN A 1.2.3.4"), start)
+	cached := answers.New(8)
+	cached.Put(key(t, "host 9.9.9.9"), answer(t, 0, "www.example.org. 60 IN A 1.2.3.4"), start)
 	other := func(change func(*dns.Msg)) answers.Key { return key(t, "host 9.9.9.9", change) }
 	for name, k := range map[string]answers.Key{
 		"other servers":     key(t, "host 8.8.8.8"),
@@ -142,11 +142,11 @@ func TestAnswersAreForTheSameQuestionToTheSameServersOnly(t *testing.T) {
 		"EDNS":              other(func(m *dns.Msg) { m.SetEdns0(1232, false) }),
 		"EDNS with DO":      other(func(m *dns.Msg) { m.SetEdns0(1232, true) }),
 	} {
-		if got := cache.Get(k, start); got != nil {
+		if got := cached.Get(k, start); got != nil {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	if cache.Get(other(func(m *dns.Msg) { m.Question[0].Name = "WWW.example.ORG." }), start) == nil {
+	if cached.Get(other(func(m *dns.Msg) { m.Question[0].Name = "WWW.example.ORG." }), start) == nil {
 		t.Error("case makes another name of it")
 	}
 	m := &dns.Msg{Question: []dns.Question{question}}
@@ -158,12 +158,12 @@ func TestAnswersAreForTheSameQuestionToTheSameServersOnly(t *testing.T) {
 }
 
 func TestTheLeastRecentlyAskedForGoesFirst(t *testing.T) {
-	cache := answers.New(2)
+	cached := answers.New(2)
 	a, b, c := key(t, "a"), key(t, "b"), key(t, "c")
 	kept := func() string {
 		var all []string
 		for name, k := range map[string]answers.Key{"a": a, "b": b, "c": c} {
-			if cache.Get(k, start) != nil {
+			if cached.Get(k, start) != nil {
 				all = append(all, name)
 			}
 		}
@@ -173,32 +173,32 @@ func TestTheLeastRecentlyAskedForGoesFirst(t *testing.T) {
 		return strings.Join(all, " ")
 	}
 	data := answer(t, 0, "www.example.org. 60 IN A 1.2.3.4")
-	cache.Put(a, data, start)
-	cache.Put(b, data, start)
-	cache.Get(a, start)
-	cache.Put(c, data, start)
+	cached.Put(a, data, start)
+	cached.Put(b, data, start)
+	cached.Get(a, start)
+	cached.Put(c, data, start)
 	if got := kept(); strings.Contains(got, "b") || len(got) != 3 {
 		t.Errorf("kept: %s", got)
 	}
-	cache.Put(c, answer(t, dns.RcodeServerFailure), start)
+	cached.Put(c, answer(t, dns.RcodeServerFailure), start)
 	if got := kept(); len(got) != 3 {
 		t.Errorf("after an answer that is not kept: %s", got)
 	}
-	cache.Reset(1)
+	cached.Reset(1)
 	if got := kept(); got != "" {
 		t.Errorf("after a reset: %s", got)
 	}
-	cache.Reset(0)
-	cache.Put(a, data, start)
+	cached.Reset(0)
+	cached.Put(a, data, start)
 	if got := kept(); got != "" {
 		t.Errorf("without room: %s", got)
 	}
 }
 
 func TestAClockThatWentBackEndsAnAnswer(t *testing.T) {
-	cache := answers.New(2)
-	cache.Put(key(t, "a"), answer(t, 0, "www.example.org. 60 IN A 1.2.3.4"), start)
-	if got := cache.Get(key(t, "a"), start.Add(-time.Second)); got != nil {
+	cached := answers.New(2)
+	cached.Put(key(t, "a"), answer(t, 0, "www.example.org. 60 IN A 1.2.3.4"), start)
+	if got := cached.Get(key(t, "a"), start.Add(-time.Second)); got != nil {
 		t.Errorf("%v", got)
 	}
 }
@@ -209,10 +209,10 @@ func FuzzAnswerIsKeptWholeOrNotAtAll(f *testing.F) {
 	f.Add(answer(f, dns.RcodeNameError, "www.example.org. 9 IN CNAME x.org.", "|", fmt.Sprintf(soa, 900, 30)), uint16(0))
 	f.Add([]byte{1, 2, 3}, uint16(1))
 	f.Fuzz(func(t *testing.T, data []byte, age uint16) {
-		cache := answers.New(1)
+		cached := answers.New(1)
 		k := key(t, "up")
-		cache.Put(k, data, start)
-		got := cache.Get(k, start.Add(time.Duration(age)*time.Second))
+		cached.Put(k, data, start)
+		got := cached.Get(k, start.Add(time.Duration(age)*time.Second))
 		if got == nil {
 			return
 		}
