@@ -132,4 +132,4 @@ var networkOptions = []string{
 }
 
 // networkEndpointOptions are the driver options of a container's place on a network.
-var networkEndpointOptions = []string{"com.docker.network.endpoint.ifname=", "com.docker.network.endpoint.sysctls="}
+var networkEndpointOptions = []string{"com.docker.network.endpoint.ifname=", "com.docker.network.endpoint.sysctls=", "allowed-addresses="}

@@ -138,6 +138,9 @@ func (e *Endpoint) ask(a *containerv1.NetworkAttachment) {
 	if a.GetInterfaceName() != "" {
 		e.DriverOpts["com.docker.network.endpoint.ifname"] = a.GetInterfaceName()
 	}
+	if len(a.GetAllowedAddresses()) > 0 {
+		e.DriverOpts["allowed-addresses"] = strings.Join(a.GetAllowedAddresses(), ",")
+	}
 	if len(a.GetSysctls()) > 0 {
 		e.DriverOpts["com.docker.network.endpoint.sysctls"] = strings.Join(a.GetSysctls(), ",")
 	}

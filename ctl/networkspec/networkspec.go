@@ -24,18 +24,20 @@ type Attachment struct {
 	Interface string
 	LinkLocal []string
 	Sysctls   []string
+	Allowed   []string // subnets that the container may send from
 }
 
 // Plain tells whether nothing but the network is given.
 func (a Attachment) Plain() bool {
 	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && a.MAC == "" && a.Priority == 0 && a.Interface == "" &&
-		len(a.LinkLocal)+len(a.Sysctls) == 0
+		len(a.LinkLocal)+len(a.Sysctls)+len(a.Allowed) == 0
 }
 
-// The endpoint options: what names the interface inside, and what sets its kernel parameters.
+// The endpoint options: the name of the interface inside, its kernel parameters, and further source addresses.
 const (
 	optInterface = "com.docker.network.endpoint.ifname"
 	optSysctls   = "com.docker.network.endpoint.sysctls"
+	optAllowed   = "allowed-addresses"
 )
 
 // Parse reads NETWORK, or name=NETWORK and options, separated by commas.
@@ -106,8 +108,24 @@ func (a *Attachment) DriverOption(subject, option string) error {
 		for s := range strings.SplitSeq(text, ",") {
 			a.Sysctls = append(a.Sysctls, strings.TrimSpace(s))
 		}
+	case name == optAllowed && text != "":
+		return a.allow(subject, text)
 	default:
-		return fault.Invalidf(subject, "driver-opt", "invalid driver-opt %s; known are %s=NAME and %s=net.ipv4.conf.IFNAME.NAME=VALUE,…", option, optInterface, optSysctls)
+		return fault.Invalidf(subject, "driver-opt", "invalid driver-opt %s; known are %s=NAME, %s=net.ipv4.conf.IFNAME.NAME=VALUE,… and %s=CIDR,…",
+			option, optInterface, optSysctls, optAllowed)
+	}
+	return nil
+}
+
+// allow reads subnets that the container may send from.
+func (a *Attachment) allow(subject, text string) error {
+	for one := range strings.SplitSeq(text, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(one))
+		if err != nil {
+			return fault.New(fault.Invalid, subject, "invalid subnet "+one+" in "+optAllowed, fault.WithField("driver-opt"),
+				fault.WithHint("write subnets as ADDRESS/BITS, separated by commas"))
+		}
+		a.Allowed = append(a.Allowed, p.Masked().String())
 	}
 	return nil
 }

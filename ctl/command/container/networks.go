@@ -42,7 +42,7 @@ func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 	for _, a := range all {
 		cfg.Networks = append(cfg.Networks, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: a.IPv4, Ipv6Address: a.IPv6,
 			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: a.Priority, InterfaceName: a.Interface,
-			LinkLocalAddresses: a.LinkLocal, Sysctls: a.Sysctls})
+			LinkLocalAddresses: a.LinkLocal, Sysctls: a.Sysctls, AllowedAddresses: a.Allowed})
 	}
 	return nil
 }

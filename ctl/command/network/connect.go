@@ -47,7 +47,7 @@ func newConnect(c *cli.CLI) *cobra.Command {
 	f.Int32Var(&o.priority, "gw-priority", 0, "Of several networks that with the highest `NUMBER` has the default route")
 	f.StringArrayVar(&o.linkLocal, "link-local-ip", nil, "Further link-local `ADDRESS` to have")
 	f.StringArrayVar(&o.links, "link", nil, "Further name of another container on this network, for this one alone, `CONTAINER[:NAME]`")
-	f.StringArrayVar(&o.driverOptions, "driver-opt", nil, "Endpoint option `KEY=VALUE`: com.docker.network.endpoint.ifname names the interface,\ncom.docker.network.endpoint.sysctls sets kernel parameters of it, as net.ipv4.conf.IFNAME.log_martians=1,…")
+	f.StringArrayVar(&o.driverOptions, "driver-opt", nil, "Endpoint option `KEY=VALUE`: com.docker.network.endpoint.ifname names the interface,\ncom.docker.network.endpoint.sysctls sets kernel parameters of it, as net.ipv4.conf.IFNAME.log_martians=1,…,\nallowed-addresses lists subnets that the container routes, as 10.8.0.0/24,…")
 	return cmd
 }
 
@@ -75,7 +75,7 @@ func (o *connectOptions) attachment(network string) (*containerv1.NetworkAttachm
 		to, alias, err := networkspec.Link(spec)
 		out.Links, errs = append(out.Links, &containerv1.Link{Container: to, Alias: alias}), append(errs, err)
 	}
-	out.InterfaceName, out.Sysctls, out.LinkLocalAddresses = a.Interface, a.Sysctls, a.LinkLocal
+	out.InterfaceName, out.Sysctls, out.LinkLocalAddresses, out.AllowedAddresses = a.Interface, a.Sysctls, a.LinkLocal, a.Allowed
 	return out, errors.Join(errs...)
 }
 

@@ -157,6 +157,13 @@ func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, erro
 		}
 		out.LinkLocal = append(out.LinkLocal, addr)
 	}
+	for _, text := range e.GetAllowedAddresses() {
+		subnet, err := prefixIn("sandbox of "+id.Short(owner), "allowed-addresses", text)
+		if err != nil {
+			return out, err
+		}
+		out.Allowed = append(out.Allowed, subnet.Masked())
+	}
 	var err error
 	if out.IPv4, err = addrIn("sandbox of "+id.Short(owner), "ip", e.GetIpv4Address()); err != nil {
 		return out, err

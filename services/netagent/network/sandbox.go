@@ -85,6 +85,11 @@ func (s EndpointSpec) Validate(subject string) error {
 			return err
 		}
 	}
+	for _, p := range s.Allowed {
+		if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
+			return fault.Invalidf(subject, "allowed-addresses", "invalid subnet %s in allowed-addresses", p)
+		}
+	}
 	return s.validateMAC(subject)
 }
 

@@ -84,6 +84,10 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 			return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("networks of driver %s take no endpoints", n.Driver),
 				fault.WithField("endpoints"), fault.WithHint("leave the endpoints out; host is a mode, none is private without endpoints"))
 		}
+		if len(spec.Allowed) > 0 && n.Driver != network.DriverBridge {
+			return nil, fault.New(fault.Invalid, n.Subject(), "allowed-addresses has no meaning on networks of driver "+n.Driver,
+				fault.WithField("driver-opt"), fault.WithHint("leave it out: the LAN decides which addresses are accepted"))
+		}
 		if seen[n.ID] {
 			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
 		}

@@ -21,6 +21,8 @@ type Attachment struct {
 	LinkLocal []netip.Addr // further addresses of the interface
 	Sysctls   []string     // of the interface, as net.ipv4.conf.IFNAME.NAME=VALUE
 	Links     []Link       // to others on this network
+
+	Allowed []netip.Prefix // subnets that it may send from in addition to its own addresses
 }
 
 // Fixed tells whether an address is asked for by number.
@@ -29,7 +31,7 @@ func (a Attachment) Fixed() bool { return a.IPv4.IsValid() || a.IPv6.IsValid() }
 // asks tells whether anything but the network is given.
 func (a Attachment) asks() bool {
 	return a.Fixed() || a.MAC != "" || len(a.Aliases) > 0 || a.Priority != 0 || a.Interface != "" ||
-		len(a.LinkLocal)+len(a.Sysctls)+len(a.Links) > 0
+		len(a.LinkLocal)+len(a.Sysctls)+len(a.Links)+len(a.Allowed) > 0
 }
 
 // optionless refuses what somebody wants of a network that gives nothing: host, none, or that of another container.

@@ -20,6 +20,13 @@ func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error)
 		}
 		out.LinkLocal = append(out.LinkLocal, addr)
 	}
+	for _, text := range in.GetAllowedAddresses() {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), "allowed-addresses", "invalid subnet %q in allowed-addresses", text)
+		}
+		out.Allowed = append(out.Allowed, prefix.Masked())
+	}
 	for _, a := range []struct {
 		field, text string
 		to          *netip.Addr
@@ -53,7 +60,7 @@ func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
 	for _, a := range in {
 		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
 			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
-			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links)})
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links), AllowedAddresses: prefixes(a.Allowed)})
 	}
 	return out
 }
@@ -78,13 +85,21 @@ func toLinks(in []container.Link) []*containerv1.Link {
 func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
 	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6), MacAddress: a.MAC,
 		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),
-		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls}
+		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, AllowedAddresses: prefixes(a.Allowed)}
 }
 
 func addrs(in []netip.Addr) []string {
 	var out []string
 	for _, a := range in {
 		out = append(out, a.String())
+	}
+	return out
+}
+
+func prefixes(in []netip.Prefix) []string {
+	var out []string
+	for _, p := range in {
+		out = append(out, p.String())
 	}
 	return out
 }

@@ -644,9 +644,11 @@ type NetworkAttachment struct {
 	// effect before the interface comes up.
 	Sysctls []string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
 	// --link of `network connect`: further names of others on this network, for this container alone. They end with the attachment.
-	Links         []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Links []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
+	// Subnets that the container may send from in addition to its own addresses, because it routes for them.
+	AllowedAddresses []string `protobuf:"bytes,11,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *NetworkAttachment) Reset() {
@@ -745,6 +747,13 @@ func (x *NetworkAttachment) GetSysctls() []string {
 func (x *NetworkAttachment) GetLinks() []*Link {
 	if x != nil {
 		return x.Links
+	}
+	return nil
+}
+
+func (x *NetworkAttachment) GetAllowedAddresses() []string {
+	if x != nil {
+		return x.AllowedAddresses
 	}
 	return nil
 }
@@ -1200,7 +1209,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\r_keep_network\":\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +
-	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xff\x02\n" +
+	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xac\x03\n" +
 	"\x11NetworkAttachment\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1213,7 +1222,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x14link_local_addresses\x18\b \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
 	"\asysctls\x18\t \x03(\tR\asysctls\x121\n" +
 	"\x05links\x18\n" +
-	" \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\"s\n" +
+	" \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\x12+\n" +
+	"\x11allowed_addresses\x18\v \x03(\tR\x10allowedAddresses\"s\n" +
 	"\vExposedPort\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x19\n" +

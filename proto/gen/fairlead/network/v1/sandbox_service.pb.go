@@ -112,9 +112,11 @@ type EndpointSpec struct {
 	// Further addresses of the interface, of 169.254.0.0/16 or fe80::/10.
 	LinkLocalAddresses []string `protobuf:"bytes,7,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
 	// Kernel parameters of the interface, each as net.ipv4.conf.IFNAME.NAME=VALUE, where IFNAME stands for its name.
-	Sysctls       []string `protobuf:"bytes,8,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sysctls []string `protobuf:"bytes,8,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
+	// Subnets that the interface may send from in addition to its own addresses. Bridge networks only.
+	AllowedAddresses []string `protobuf:"bytes,9,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *EndpointSpec) Reset() {
@@ -199,6 +201,13 @@ func (x *EndpointSpec) GetLinkLocalAddresses() []string {
 func (x *EndpointSpec) GetSysctls() []string {
 	if x != nil {
 		return x.Sysctls
+	}
+	return nil
+}
+
+func (x *EndpointSpec) GetAllowedAddresses() []string {
+	if x != nil {
+		return x.AllowedAddresses
 	}
 	return nil
 }
@@ -1088,7 +1097,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12?\n" +
 	"\tendpoints\x18\x03 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\x12\x1d\n" +
 	"\n" +
-	"owner_name\x18\x04 \x01(\tR\townerName\"\xad\x02\n" +
+	"owner_name\x18\x04 \x01(\tR\townerName\"\xda\x02\n" +
 	"\fEndpointSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1098,7 +1107,8 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x0einterface_name\x18\x05 \x01(\tR\rinterfaceName\x12)\n" +
 	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x120\n" +
 	"\x14link_local_addresses\x18\a \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
-	"\asysctls\x18\b \x03(\tR\asysctls\"m\n" +
+	"\asysctls\x18\b \x03(\tR\asysctls\x12+\n" +
+	"\x11allowed_addresses\x18\t \x03(\tR\x10allowedAddresses\"m\n" +
 	"\x16ConnectEndpointRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
 	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +
