@@ -1,6 +1,7 @@
 package netagent
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"testing"
@@ -65,9 +66,14 @@ func TestOtherBridgesKeepTheirNetfilter(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("needs br_netfilter in the kernel")
 	}
-	alone, beside := newHost(t), newHost(t)
+	alone, beside, node := newHost(t), newHost(t), newHost(t)
+	node.cfg.root = t.TempDir()
+	if err := errors.Join(os.MkdirAll(node.cfg.root+"/etc/sysctl.d", 0o755),
+		os.WriteFile(node.cfg.root+"/etc/sysctl.d/k8s.conf", []byte("net.bridge.bridge-nf-call-iptables = 1\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	beside.ns.Run("ip", "link", "add", "virbr0", "type", "bridge")
-	for _, h := range []*host{alone, beside} {
+	for _, h := range []*host{alone, beside, node} {
 		h.ns.Run("sh", "-c", "echo 1 >"+path)
 		h.run()
 	}
@@ -76,5 +82,8 @@ func TestOtherBridgesKeepTheirNetfilter(t *testing.T) {
 	}
 	if got := beside.ns.Run("cat", path); got != "1" {
 		t.Errorf("beside another bridge: %s", got)
+	}
+	if got := node.ns.Run("cat", path); got != "1" {
+		t.Errorf("got %s on a Kubernetes node, want 1", got)
 	}
 }

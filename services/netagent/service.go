@@ -68,7 +68,8 @@ type Config struct {
 	Guard     natv1.GuardServiceClient // natagent
 	Namespace string                   // a file that is the host's network namespace; the process's own
 
-	unguarded bool // ports have no guard; for tests that show what it is for
+	root      string // where the host's /etc is; for tests
+	unguarded bool   // ports have no guard; for tests that show what it is for
 
 	isolates func() error // tells why ports of a bridge cannot be kept apart; tests have their own
 }
@@ -214,7 +215,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *p
 	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
-	s.reconciler.NoForwarding = cfg.NoForwarding
+	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
 	book := ipam.NewBook()
 	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.isolates, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/netagent/bridgenf"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
 	"github.com/fairlead/fairlead/services/netagent/store"
@@ -159,8 +160,9 @@ func (r *Reconciler) change(all []kernel.Sysctl, bridges []string) error {
 // does not work.
 var callNetfilter = [...]string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
 
-// spareNetfilter turns these off when a network's new bridge is the only one of the host, as then nobody relies on them. With
-// other bridges about they stay as they are. It happens when a bridge is made and never again: whoever turns them on later wins.
+// spareNetfilter turns these off when a network's new bridge is the only one of the host and no other program relies on them: they
+// stay if there is another bridge, if a sysctl configuration sets them, or if the host is a Kubernetes node (package bridgenf). It
+// happens when a bridge is created and never again: a program that turns them on later wins.
 func (r *Reconciler) spareNetfilter(n network.Network) error {
 	there := func(name string) bool { // after a boot those that are remembered are not there yet
 		_, ok, err := r.host.Link(name)
@@ -174,6 +176,10 @@ func (r *Reconciler) spareNetfilter(n network.Network) error {
 		return err
 	}
 	if slices.ContainsFunc(links, func(l kernel.Link) bool { return l.Kind == "bridge" && l.Name != n.Bridge }) {
+		return nil
+	}
+	if why := bridgenf.Needed(r.Root); why != "" {
+		r.log.Info("bridge netfilter unchanged, another program needs it", "reason", why)
 		return nil
 	}
 	return r.change([]kernel.Sysctl{{Path: callNetfilter[0], Value: "0"}, {Path: callNetfilter[1], Value: "0"}}, []string{n.Bridge})

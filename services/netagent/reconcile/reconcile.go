@@ -50,8 +50,9 @@ type Reconciler struct {
 	// Leaving tells whether an owner's sandbox is about to be gone.
 	Leaving func(owner string) bool
 
-	NoSweep      bool // links without a record stay, as some of them are those of running containers
-	NoForwarding bool // forwarding is somebody else's to switch on
+	NoSweep      bool   // links without a record stay, as some of them are those of running containers
+	Root         string // where the host's /etc is; empty: /
+	NoForwarding bool   // forwarding is somebody else's to switch on
 
 	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
 }
