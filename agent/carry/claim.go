@@ -39,10 +39,14 @@ func claim(o Options) (_ *claims, err error) {
 		}
 	}
 	pidfile, err := process.WritePidfile(pidfilePath(o))
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.Busy):
 		return nil, err
+	case err != nil:
+		o.Log.Warn("no pidfile, starting without it", "error", err)
+	default:
+		c.undo = append(c.undo, pidfile.Remove)
 	}
-	c.undo = append(c.undo, pidfile.Remove)
 	return c, nil
 }
 

@@ -72,12 +72,15 @@ func isCurrent(f *os.File, path string) bool {
 	return err == nil && os.SameFile(ours, there)
 }
 
-// sign writes who has the lock.
+// sign writes who has the lock. The lock holds without that, so a full file system is no reason to give it up.
 func sign(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
 	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
 	return err
 }
 

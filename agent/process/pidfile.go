@@ -16,7 +16,8 @@ import (
 // Pidfile is a file that holds this process's id.
 type Pidfile struct{ path string }
 
-// WritePidfile makes it, unless a process lives whose id it already holds.
+// WritePidfile creates it, unless a process lives whose id it already holds: that is a Busy fault. After any other error there is no
+// pidfile, which prevents nothing: the locks keep a second agent away.
 func WritePidfile(path string) (*Pidfile, error) {
 	subject := "pidfile " + path
 	text, err := os.ReadFile(path)
@@ -30,12 +31,20 @@ func WritePidfile(path string) (*Pidfile, error) {
 	}
 	next := path + ".new"
 	if err := os.WriteFile(next, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be written")
+		return nil, fault.Wrap(errors.Join(err, removeIfThere(next)), fault.Unavailable, subject, "cannot be written")
 	}
 	if err := os.Rename(next, path); err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be written")
 	}
 	return &Pidfile{filepath.Clean(path)}, nil
+}
+
+func removeIfThere(path string) error {
+	err := os.Remove(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // lives reports whether a process runs. A zombie has ended; only its parent has not asked for its exit status yet.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/testns"
 )
 
 const patience = 10 * time.Second
@@ -117,6 +118,52 @@ func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
 		t.Errorf("%v is left", left)
+	}
+}
+
+// fullDisk is a file system without any space left.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	testns.NeedRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	f, err := os.Create(filepath.Join(dir, "flood"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestLockOnFullDisk(t *testing.T) {
+	dir := fullDisk(t)
+	lock, err := process.Acquire("exec-root", dir, "net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.Acquire("exec-root", dir, "net"); !fault.Is(err, fault.Busy) {
+		t.Errorf("got %v, want a Busy fault for a second agent", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPidfileOnFullDiskIsNotBusy(t *testing.T) {
+	dir := fullDisk(t)
+	if _, err := process.WritePidfile(filepath.Join(dir, "x.pid")); err == nil || fault.Is(err, fault.Busy) {
+		t.Errorf("got %v, want an error that does not stop the agent", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "x.pid*")); len(left) > 0 {
+		t.Errorf("got %v left", left)
 	}
 }
 

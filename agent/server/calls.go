@@ -51,7 +51,9 @@ func (c *calls) cancelStreams() {
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 	err = c.do(ctx, info.FullMethod, func() error {
-		resp, err = handler(ctx, req)
+		if err = refuseUnknown(req); err == nil {
+			resp, err = handler(ctx, req)
+		}
 		return err
 	})
 	return resp, err
@@ -181,4 +183,12 @@ func reads(method string) bool {
 		}
 	}
 	return false
+}
+
+// RecvMsg refuses requests with unknown fields.
+func (s endableStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return refuseUnknown(m)
 }
