@@ -53,6 +53,9 @@ func (o *opener) compare(in info) (missed []commit, err error) {
 	if in.generation != "" && o.generation != "" && in.generation != o.generation && !o.chosen {
 		return nil, o.foreign(in.generation, o.generation)
 	}
+	if in.format < format && !in.empty && o.journal.Generation != "" && !o.chosen {
+		return nil, &loss{why: "was written by an older agent, after a newer one"}
+	}
 	if in.serial >= o.journal.last() {
 		return nil, nil
 	}

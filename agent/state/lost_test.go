@@ -327,7 +327,7 @@ func oldFile(t *testing.T, records map[string]string) string {
 
 func TestOldFormatUpgraded(t *testing.T) {
 	path := oldFile(t, map[string]string{"a": `{"ID":"a","Dropped":1}`, "b": `{"ID":"b"}`})
-	before, table := read(t, path), pets()
+	table := pets()
 	db := open(t, path, table)
 	if got := ids(db, table); got != "ab" {
 		t.Errorf("got records %q, want ab", got)
@@ -342,7 +342,27 @@ func TestOldFormatUpgraded(t *testing.T) {
 		}
 		return nil
 	})
-	_ = before
+}
+
+func TestOldAgentsFileRefusedAfterUpgrade(t *testing.T) {
+	path, table := oldFile(t, map[string]string{"a": `{"ID":"a"}`}), pets()
+	db := open(t, path, table)
+	put(t, db, table, &pet{ID: "b"})
+	closed(t, db)
+	write(t, path, read(t, path+".v1"))
+	if _, err := state.Open(path, pets()); err == nil || !strings.Contains(err.Error(), "written by an older agent, after a newer one") {
+		t.Errorf("got %v", err)
+	}
+	// To restore it is to accept it.
+	from := t.TempDir()
+	write(t, filepath.Join(from, "pets.db"), read(t, path))
+	if _, _, err := state.Restore(filepath.Dir(path), from); err != nil {
+		t.Fatal(err)
+	}
+	table = pets()
+	if got := ids(open(t, path, table), table); got != "a" {
+		t.Errorf("got records %q, want a", got)
+	}
 }
 
 // An agent that knows of no format decodes every entry of every table, and fails at the first that is no record.
