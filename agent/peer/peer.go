@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/faultrpc"
 )
@@ -66,11 +67,23 @@ func (w waiter) unary(ctx context.Context, method string, req, reply any, cc *gr
 		if err := w.wait(ctx, cc); err != nil {
 			return err
 		}
-		err := invoke(ctx, method, req, reply, cc, opts...)
+		err := around(method, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
 		if !lost(err) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
 	}
+}
+
+// around makes a call between its two crash points: one that fails behind it has lost the answer.
+func around(method string, call func() error) error {
+	if err := crashpoint.Before(crashpoint.Call, method); err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	err := call()
+	if lost := crashpoint.After(crashpoint.Call, method); lost != nil {
+		return status.Error(codes.DeadlineExceeded, lost.Error())
+	}
+	return err
 }
 
 // lost tells whether the connection broke under a call, as it does when the other side is restarted. What a service itself answers

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/agent/fault"
 )
 
@@ -91,6 +92,9 @@ func (db *DB) commit(changes []record, also func(*bolt.Tx) error) error {
 	c := commit{Serial: db.serial + 1, Changes: changes}
 	err := db.damaged
 	if err == nil {
+		err = crashpoint.Before(crashpoint.Store, db.name)
+	}
+	if err == nil {
 		err = db.apply(c, also)
 	}
 	if err != nil {
@@ -98,7 +102,9 @@ func (db *DB) commit(changes []record, also func(*bolt.Tx) error) error {
 			fault.WithHint("look for a full or read-only disk"))
 	}
 	db.serial = c.Serial
+	_ = crashpoint.After(crashpoint.Store, db.name) // it is on disk, and nothing can fail any more
 	db.journal.append(c)
+	_ = crashpoint.After(crashpoint.Store, db.name+" logged")
 	if db.journal != nil && db.journal.size > longLog {
 		db.keeper.nudge()
 	}

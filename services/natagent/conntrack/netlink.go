@@ -8,6 +8,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
 // Numbers of linux/netfilter/nfnetlink_conntrack.h.
@@ -99,6 +101,9 @@ func familyOf(v6 bool) byte {
 }
 
 func request(conn *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, family byte, attrs []byte) ([]netlink.Message, error) {
+	if err := crashpoint.Before(crashpoint.Netlink, "conntrack"); err != nil {
+		return nil, err
+	}
 	return conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: kind, Flags: netlink.Request | flags},
 		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs...),

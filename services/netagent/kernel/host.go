@@ -17,6 +17,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
 // Host is the door to the namespace that is the host's. It is safe for concurrent use and keeps its sockets until Close.
@@ -112,7 +114,11 @@ const attempts = 20
 
 // retry makes a request again while the kernel says that it was interrupted.
 func retry(f func() error) error {
-	var err error
+	err := crashpoint.Before(crashpoint.Netlink, "")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = crashpoint.After(crashpoint.Netlink, "") }()
 	for range attempts {
 		err = f()
 		if !errors.Is(err, unix.EINTR) && !errors.Is(err, netlink.ErrDumpInterrupted) {

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
 // Pin makes a file that keeps the namespace: a bind mount that outlives the thread and this process. It is the last thing to
@@ -20,6 +22,10 @@ func (n *Namespace) Pin(path string) error {
 		return fmt.Errorf("pin network namespace: %w", err)
 	}
 	_ = f.Close() // nothing was written
+	if err := crashpoint.Before(crashpoint.Pin, "mount"); err != nil {
+		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
+	}
+	defer func() { _ = crashpoint.After(crashpoint.Pin, "mount") }()
 	if err := unix.Mount(threadNS, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
@@ -56,10 +62,14 @@ func Pinned(path string) bool {
 // Unpin lets go of a namespace. It is gone as soon as no process is in it, with all its interfaces; the kernel does that in
 // its own time. No error if there is nothing. Removing the file also ends its copies in other mount namespaces.
 func Unpin(path string) error {
+	if err := crashpoint.Before(crashpoint.Pin, "unmount"); err != nil {
+		return fmt.Errorf("unpin network namespace at %s: %w", path, err)
+	}
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // EINVAL: no mount, only a file
 		return fmt.Errorf("unpin network namespace at %s: %w", path, err)
 	}
+	_ = crashpoint.After(crashpoint.Pin, "unmount")
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("unpin network namespace: %w", err)
 	}

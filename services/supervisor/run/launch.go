@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/services/supervisor/container"
@@ -286,5 +287,5 @@ func (l *launch) rememberFailure(err error) {
 
 // inTime bounds a call to another service.
 func inTime(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, callTimeout)
+	return context.WithTimeout(ctx, crashpoint.Shorten(callTimeout))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/services/natagent/hostns"
 )
 
@@ -97,9 +98,13 @@ func (l *Link) exchange(asked []netlink.Message) ([]netlink.Message, error) {
 	if l.fd < 0 {
 		return nil, os.ErrClosed
 	}
+	if err := crashpoint.Before(crashpoint.Firewall, pointName(asked)); err != nil {
+		return nil, err
+	}
 	if err := l.send(asked); err != nil {
 		return nil, err
 	}
+	defer func() { _ = crashpoint.After(crashpoint.Firewall, pointName(asked)) }()
 
 	var answers []netlink.Message
 	for {
@@ -114,6 +119,14 @@ func (l *Link) exchange(asked []netlink.Message) ([]netlink.Message, error) {
 		}
 		answers = append(answers, some...)
 	}
+}
+
+// pointName tells a crash point whether rules are changed or only read.
+func pointName(asked []netlink.Message) string {
+	if len(asked) > 1 {
+		return "flush"
+	}
+	return "list"
 }
 
 // send writes messages as one datagram.

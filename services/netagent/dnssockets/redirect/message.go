@@ -8,6 +8,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
 // The nftables library waits by select(2), which cannot be used for descriptors from 1024 on, and it panics there. A process that keeps
@@ -95,6 +97,10 @@ func send(namespace int, messages []netlink.Message) error {
 	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		return err
 	}
+	if err := crashpoint.Before(crashpoint.Firewall, "redirect"); err != nil {
+		return err
+	}
+	defer func() { _ = crashpoint.After(crashpoint.Firewall, "redirect") }()
 	if _, err := conn.SendMessages(messages); err != nil {
 		return err
 	}
