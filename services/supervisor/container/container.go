@@ -142,11 +142,12 @@ type Container struct {
 	Ending      *Ending `json:",omitempty"` // a request to end its run that is not completed yet
 }
 
-// Change is a change of a container's networks that has begun. It is stored before any other service is asked, and until all of them and
+// Change is a change of a container's networks, or of its name, that has begun. It is stored before any other service is asked, and until all of them and
 // the configuration agree again.
 type Change struct {
 	Network string
 	Connect *Attachment `json:",omitempty"` // nil: it is disconnected
+	Renamed bool        `json:",omitempty"` // no network: it has another name
 }
 
 // Live is what a running container has.

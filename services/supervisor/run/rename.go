@@ -29,16 +29,40 @@ func (r *Runner) Rename(ctx context.Context, ref, name string) error {
 	defer r.names.drop(name)
 	ctx, cancel := inTime(context.WithoutCancel(ctx)) // a client that goes away does not leave it half done
 	defer cancel()
-	if err := r.Store.RenameContainer(c.ID, name); err != nil {
-		return err
-	}
-	if c.IsRunning() {
-		if err := r.tellName(ctx, c.Named(name)); err != nil {
-			return errors.Join(err, r.Store.RenameContainer(c.ID, c.Config.Name), r.tellName(ctx, c))
+	if !c.IsRunning() {
+		if err := r.Store.RenameContainer(c.ID, name, nil); err != nil {
+			return err
 		}
+	} else if err := r.renameRunning(ctx, c, name); err != nil {
+		return err
 	}
 	r.tell(c.Named(name), "rename", "oldName", c.Config.Name)
 	return nil
+}
+
+// renameRunning stores the name with the intent to tell the others, tells them, and removes the intent.
+func (r *Runner) renameRunning(ctx context.Context, c *container.Container, name string) error {
+	change := &container.Change{Renamed: true}
+	if err := r.Store.RenameContainer(c.ID, name, change); err != nil {
+		return err
+	}
+	err := r.tellName(ctx, c.Named(name))
+	if err == nil {
+		if err := r.intend(c.ID, nil); err != nil {
+			r.instead(c.ID, nil) // all is done
+		}
+		return nil
+	}
+	back, cancel := inTime(context.WithoutCancel(ctx))
+	defer cancel()
+	if berr := r.Store.RenameContainer(c.ID, c.Config.Name, change); berr != nil {
+		return errors.Join(err, berr)
+	}
+	if berr := r.tellName(back, c); berr != nil {
+		r.hurry()
+		return errors.Join(err, berr)
+	}
+	return errors.Join(err, r.intend(c.ID, nil))
 }
 
 // tellName has the services know what a running container is called: those on its networks ask for it by that name, and messages and

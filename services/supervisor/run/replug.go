@@ -177,9 +177,9 @@ func (r *Runner) completed(ctx context.Context, c *container.Container) (*contai
 	ctx, change := context.WithoutCancel(ctx), *c.Change
 	log := r.logFor(c.ID).With("name", c.Config.Name, "network", change.Network, "connect", change.Connect != nil)
 	if err := r.complete(ctx, c, change); err != nil {
-		return nil, fault.Wrap(err, fault.KindOf(err), c.Subject(), "cannot complete the change of its networks that was interrupted")
+		return nil, fault.Wrap(err, fault.KindOf(err), c.Subject(), "cannot complete a change of its networks or name that was interrupted")
 	}
-	log.Info("interrupted change of networks completed")
+	log.Info("interrupted change completed")
 	return r.Store.GetContainer(c.ID)
 }
 
@@ -193,6 +193,14 @@ func (r *Runner) complete(ctx context.Context, c *container.Container, change co
 			return nil
 		}
 		change = *better.(*container.Change)
+	}
+	if change.Renamed {
+		if c.IsRunning() {
+			if err := r.tellName(ctx, c); err != nil {
+				return err
+			}
+		}
+		return r.intend(c.ID, nil)
 	}
 	if !c.IsRunning() {
 		return r.completePlan(ctx, c, change)

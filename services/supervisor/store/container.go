@@ -71,8 +71,8 @@ func (s *Store) ShowContainer(uid string, change func(*container.Container) *con
 	})
 }
 
-// RenameContainer gives a container another name, which must be free.
-func (s *Store) RenameContainer(uid, name string) error {
+// RenameContainer gives a container another name, which must be free. What is to follow is stored with it.
+func (s *Store) RenameContainer(uid, name string, change *container.Change) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		before, ok := containers.Get(tx, uid)
 		if !ok {
@@ -81,7 +81,7 @@ func (s *Store) RenameContainer(uid, name string) error {
 		if err := nameFree(tx, name); err != nil {
 			return err
 		}
-		return containers.Put(tx, before.Named(name))
+		return containers.Put(tx, before.Named(name).Changing(change))
 	})
 }
 
