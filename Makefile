@@ -31,7 +31,7 @@ VM_OTHER ?= TestStories/stories/one/s[0-9]
 # How many containers make hammer takes.
 LOOPS ?= 2000
 
-.PHONY: help setup build install uninstall demo test hammer vmtest bench lint check proto proto-check fuzz clean
+.PHONY: help setup build install uninstall demo test hammer vmtest crashtest bench lint check proto proto-check fuzz clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtua
 	@deploy/vm/run -limit 6h -sh 'FAIRLEAD_BIN=$$PWD/bin make test TEST_FLAGS="$(VM_FLAGS)" TEST_PACKAGES="$(VM_TESTS)"'
 	@echo 'vmtest: several virtual machines on one wire'
 	@$(GO) test -count=1 -timeout 30m ./deploy/vm
+
+crashtest: setup ## Interrupts every command at each of its crash points, in both deployment modes; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY)
+	@CRASH_FOR=$${CRASH_FOR:-0} $(GO) test -count=1 -v -timeout 24h ./deploy/crash
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed (BENCH: only some of launches, many, busy, names, services)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

@@ -1,0 +1,287 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+)
+
+const web = "--name web --network n1 -p 8080:80 --stop-signal KILL busybox httpd -f -p 80 -h /etc"
+
+// verb is a command that is interrupted: from the state that prepare makes, do leads to another one, and undo back.
+type verb struct {
+	name    string
+	prepare []string
+	do      string
+	undo    []string
+}
+
+func verbs() []verb {
+	up := []string{"run -d " + web}
+	return []verb{
+		{"run", nil, "run -d " + web, []string{"rm -f web"}},
+		{"create", nil, "create " + web, []string{"rm web"}},
+		{"create-fixed", nil, "create --ip 172.28.0.77 " + web, []string{"rm web"}},
+		{"start", []string{"create " + web}, "start web", []string{"stop web"}},
+		{"stop", up, "stop web", []string{"start web"}},
+		{"kill", up, "kill web", []string{"start web"}},
+		{"restart", up, "restart web", nil},
+		{"rm", []string{"create " + web}, "rm web", []string{"create " + web}},
+		{"rm-f", up, "rm -f web", []string{"run -d " + web}},
+		{"connect", up, "network connect n2 web", []string{"network disconnect n2 web"}},
+		{"disconnect", append(up[:1:1], "network connect n2 web"), "network disconnect n2 web", []string{"network connect n2 web"}},
+		{"disconnect-only", up, "network disconnect n1 web", []string{"network connect n1 web"}},
+		{"publish", up, "publish web 8090:80", []string{"unpublish web 8090:80"}},
+		{"unpublish", up, "unpublish web 8080:80", []string{"publish web 8080:80"}},
+		{"rename", up, "rename web web2", []string{"rename web2 web"}},
+		{"network-create", nil, "network create n3", []string{"network rm n3"}},
+		{"network-rm", []string{"network create n3"}, "network rm n3", []string{"network create n3"}},
+		{"network-edit", up, "network edit --renumber --subnet 10.77.0.0/24 n1", []string{"network edit --renumber --subnet 172.28.0.0/24 n1"}},
+	}
+}
+
+// fault is one thing that goes wrong.
+type fault struct {
+	shape   lab.Shape
+	verb    verb
+	process string
+	ordinal int
+	action  string
+	point   string // as the trace has it
+}
+
+func (f fault) String() string {
+	return fmt.Sprintf("%s/%s/%s/%s/%d", f.shape, f.verb.name, strings.ReplaceAll(f.process, "/", "_"), f.action, f.ordinal)
+}
+
+// actions are what can go wrong at a point.
+func actions(point string) []string {
+	when, rest, _ := strings.Cut(point, " ")
+	kind, _, _ := strings.Cut(rest, " ")
+	switch {
+	case when == "before" && kind == "store":
+		return []string{"kill", "stall", "enospc", "eio"}
+	case when == "before":
+		return []string{"kill", "stall", "eio"}
+	case kind == "call":
+		return []string{"kill", "eio"}
+	}
+	return []string{"kill"}
+}
+
+// TestCampaign interrupts commands at their crash points, in an order that follows from the seed, until the time is over.
+func TestCampaign(t *testing.T) {
+	p := newPlan(t)
+	c := &campaign{t: t, plan: p, began: time.Now(), states: map[string][3]string{}}
+	random := rand.New(rand.NewPCG(p.seed, 0))
+	shapes := []lab.Shape{lab.Split, lab.AllInOne}
+	if random.IntN(2) == 0 {
+		slices.Reverse(shapes)
+	}
+	for i, shape := range shapes {
+		c.until = p.limit * time.Duration(i+1) / time.Duration(len(shapes))
+		c.shape(shape, random)
+	}
+	t.Logf("%d faults done, %d found in the verbs that had a turn, %d reached their point, %d disagreements; CRASH_SEED=%d", c.done, c.possible, c.reached, c.failed, p.seed)
+}
+
+type campaign struct {
+	t     *testing.T
+	plan  plan
+	began time.Time
+	until time.Duration
+	world *world
+
+	states map[string][3]string // of each verb: before, after, and after its reversal
+
+	done, possible, reached, failed int
+}
+
+func (c *campaign) over() bool { return c.plan.limit > 0 && time.Since(c.began) > c.until }
+
+// batch is how many faults of a verb are done before the next verb's turn comes, in a run that is limited.
+const batch = 4
+
+// shape interrupts commands of agents of one shape: some faults of each verb in turn, until all are done.
+func (c *campaign) shape(shape lab.Shape, random *rand.Rand) {
+	c.world = newWorld(c.t, c.plan.bin, shape)
+	defer func() { c.world.close() }()
+	left := map[string][]fault{}
+	turns := verbs()
+	random.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
+	for ; len(turns) > 0; turns = turns[1:] {
+		v := turns[0]
+		all, known := left[v.name]
+		if !known {
+			all = c.faults(shape, v)
+			all = slices.DeleteFunc(all, func(f fault) bool { return !c.plan.only.MatchString(f.String()) })
+			c.possible += len(all)
+			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		}
+		some := all[:min(batch, len(all))]
+		for _, f := range some {
+			if c.over() {
+				return
+			}
+			c.one(f, c.done%8 == 7)
+		}
+		if left[v.name] = all[len(some):]; len(left[v.name]) > 0 {
+			turns = append(turns, v)
+		}
+	}
+}
+
+// faults runs a verb without a fault and lists what can go wrong in it.
+func (c *campaign) faults(shape lab.Shape, v verb) []fault {
+	w := c.world
+	c.prepare(v)
+	before := c.state()
+	passed := w.traced(func() { w.mustRun(v.do) })
+	w.must(w.agree())
+	after := c.state()
+	for _, line := range v.undo {
+		w.mustRun(line)
+	}
+	w.must(w.agree())
+	c.states[string(shape)+v.name] = [3]string{before, after, c.state()}
+	var all []fault
+	for process, points := range passed {
+		for i, point := range points {
+			for _, action := range actions(point) {
+				all = append(all, fault{shape, v, process, i + 1, action, strings.TrimSpace(point)})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b fault) int { return strings.Compare(a.String(), b.String()) })
+	return all
+}
+
+// prepare makes the state that a verb starts from.
+func (c *campaign) prepare(v verb) {
+	w := c.world
+	_, _ = w.run("rm -f web")
+	_, _ = w.run("rm -f web2")
+	_, _ = w.run("network rm n3")
+	for _, line := range v.prepare {
+		w.mustRun(line)
+	}
+}
+
+// state is what a user sees of containers and networks, but for the bystander.
+func (c *campaign) state() string {
+	r, err := c.world.peers.read(c.world.ctx)
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, n := range r.networks {
+		all = append(all, "network "+n.GetName())
+	}
+	for _, k := range r.containers {
+		if k.GetConfig().GetName() == "beside" {
+			continue
+		}
+		text := k.GetConfig().GetName() + " " + strings.TrimPrefix(k.GetStatus().String(), "CONTAINER_STATUS_")
+		for _, a := range k.GetConfig().GetNetwork().GetNetworks() {
+			text += " on " + a.GetNetwork()
+		}
+		for _, b := range k.GetBindings() {
+			text += fmt.Sprint(" ", b.GetHostIp(), ":", b.GetHostPort())
+		}
+		all = append(all, text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// one makes one fault happen and judges what is left of it. After a disagreement the world is a new one.
+func (c *campaign) one(f fault, restart bool) {
+	c.done++
+	began := time.Now()
+	problem := c.try(f, restart)
+	if problem == "" {
+		return
+	}
+	c.failed++
+	c.t.Errorf("DISAGREEMENT %s at %s after %s: %s\n%s", f, f.point, time.Since(began), problem, tail(c.world.agent.Log()))
+	c.world.close()
+	c.world = newWorld(c.t, c.plan.bin, f.shape)
+}
+
+func (c *campaign) try(f fault, restart bool) string {
+	w := c.world
+	c.prepare(f.verb)
+	w.arm(f.process, f.action, f.ordinal)
+	out, err := w.run(f.verb.do)
+	hit := w.disarm(f.process)
+	if hit != "" {
+		c.reached++
+	}
+	if strings.HasPrefix(hit, "kill") {
+		if err := w.revive(f.process); err != nil {
+			return fmt.Sprintf("it does not start again: %v", err)
+		}
+	}
+	where := fmt.Sprintf("hit %q, command: %v %s\n", hit, err, out)
+	if err := w.agree(); err != nil {
+		return where + err.Error()
+	}
+	states := c.states[string(f.shape)+f.verb.name]
+	now := c.state()
+	switch {
+	case now != states[0] && now != states[1]:
+		return where + fmt.Sprintf("the state is neither that of before nor that of after:\n%s\nbefore %s\nafter  %s", now, states[0], states[1])
+	case err == nil && now != states[1]:
+		return where + "it succeeded, but is not done: " + now
+	case err != nil && now != states[0] && !strings.Contains(out, "connection") && !strings.HasPrefix(hit, "kill") && exact(f.verb):
+		return where + "it failed, but is done: " + now
+	}
+	if restart {
+		if err := w.agent.Stop(syscall.SIGTERM); err != nil {
+			return where + err.Error()
+		}
+		if err := w.agent.Start(w.ctx); err != nil {
+			return where + err.Error()
+		}
+		if err := w.agree(); err != nil {
+			return where + "after a restart: " + err.Error()
+		}
+	}
+	return c.retry(f, states, where)
+}
+
+// exact reports whether an error of a verb must mean that nothing was done.
+func exact(v verb) bool {
+	return slices.Contains([]string{"connect", "publish", "unpublish", "rename", "create", "run", "network-create"}, v.name)
+}
+
+// retry repeats the command, which may say that it is done already, and reverses it.
+func (c *campaign) retry(f fault, states [3]string, where string) string {
+	w := c.world
+	done := c.state() == states[1]
+	out, err := w.run(f.verb.do)
+	if err != nil && !done {
+		return where + fmt.Sprintf("repeating it fails: %v %s", err, out)
+	}
+	if now := c.state(); now != states[1] {
+		return where + fmt.Sprintf("repeated, it is %s, want %s (%v %s)", now, states[1], err, out)
+	}
+	for _, line := range f.verb.undo {
+		if out, err := w.run(line); err != nil {
+			return where + fmt.Sprintf("reversing it by %s fails: %v %s", line, err, out)
+		}
+	}
+	if err := w.agree(); err != nil {
+		return where + "repeated and reversed: " + err.Error()
+	}
+	if now := c.state(); now != states[2] {
+		return where + fmt.Sprintf("reversed, it is %s, want %s", now, states[2])
+	}
+	return ""
+}

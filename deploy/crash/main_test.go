@@ -1,0 +1,86 @@
+// Package crash interrupts the agent at each of its crash points, one fault at a time, and checks that configuration, live state, all
+// stores and the kernel agree afterwards, and that repeating and reversing the command work. The agent is built with the tag crashtest;
+// package agent/crashpoint has the marks.
+//
+// CRASH_FOR limits the time of a run (2m unless it is given; 0: every point). CRASH_SEED replays a run, CRASH_ONLY limits the cases to those
+// that match an expression, such as "split/connect/.*".
+package crash
+
+import (
+	"cmp"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+)
+
+// short is how long a run takes unless it is told.
+const short = 2 * time.Minute
+
+func TestMain(m *testing.M) {
+	lab.Init()
+	os.Exit(m.Run())
+}
+
+// plan is what a run is to do.
+type plan struct {
+	seed  uint64
+	limit time.Duration // 0: none
+	only  *regexp.Regexp
+	bin   string
+}
+
+func newPlan(t *testing.T) plan {
+	t.Helper()
+	testns.NeedRoot(t)
+	for _, name := range []string{"crun", "conmon", "nft", "nsenter", "conntrack"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skipf("needs %s installed", name)
+		}
+	}
+	p := plan{seed: rand.Uint64() % 1_000_000, limit: short}
+	var err error
+	if given := os.Getenv("CRASH_SEED"); given != "" {
+		if p.seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if given := os.Getenv("CRASH_FOR"); given != "" {
+		if p.limit, err = time.ParseDuration(given); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.only, err = regexp.Compile("^(" + cmp.Or(os.Getenv("CRASH_ONLY"), ".*") + ")$"); err != nil {
+		t.Fatal(err)
+	}
+	p.bin = build(t)
+	t.Logf("CRASH_SEED=%d CRASH_FOR=%s CRASH_ONLY=%s", p.seed, p.limit, p.only)
+	return p
+}
+
+// build makes the binaries, the agent with crash points.
+func build(t *testing.T) string {
+	t.Helper()
+	if bin := os.Getenv("CRASH_BIN"); bin != "" {
+		return bin
+	}
+	bin := t.TempDir()
+	for name, args := range map[string][]string{
+		"fairlead":       {"./ctl/cmd/fairlead"},
+		"fairlead-agent": {"-tags", "crashtest", "./agent/cmd/fairlead-agent"},
+	} {
+		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(bin, name)}, args...)...)
+		cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
+	}
+	return bin
+}
