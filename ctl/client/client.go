@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/agent/faultrpc"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -50,6 +51,8 @@ type Client struct {
 	Guards natv1.GuardServiceClient
 	// Publications tells what becomes of connections to published ports.
 	Publications natv1.PublicationServiceClient
+	// Names compares the containers' names with their files.
+	Names dnsv1.NameServiceClient
 	// Host tells about the machine and the agent.
 	Host hostv1.HostServiceClient
 	// Config shows and renews the agent's configuration.
@@ -107,6 +110,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Networks:     networkv1.NewNetworkServiceClient(conn),
 		Guards:       natv1.NewGuardServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),
+		Names:        dnsv1.NewNameServiceClient(conn),
 		Host:         hostv1.NewHostServiceClient(conn),
 		Config:       agentv1.NewConfigServiceClient(conn),
 		link:         l,

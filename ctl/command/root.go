@@ -78,7 +78,7 @@ The agent is the one that -H names, else the one that the variable ` + cli.HostV
 	root.SetHelpCommand(newHelp())
 	root.SetCompletionCommandGroupID("common")
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"}, &cobra.Group{ID: "common", Title: "Commands:"})
-	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), config.Group(c)} {
+	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), config.Group(c), system.Group(c)} {
 		group.GroupID = "manage"
 		root.AddCommand(group)
 	}

@@ -100,6 +100,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
 	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
+	s.Server.Comparer = s.check
 	switch cfg.PublishClosed {
 	case "refuse":
 		s.publisher.Permit = s.teller.Permit

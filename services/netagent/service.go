@@ -226,6 +226,7 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *p
 	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
 	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
+	s.Server.Check = s.check
 	return s
 }
 
@@ -258,6 +259,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
 		return nil // told to stop while waiting, which is the only way that it fails
 	}
+	all.Go(func() { s.sandboxes.RepairAll(ctx) })
 	ready()
 	<-ctx.Done()
 	return nil

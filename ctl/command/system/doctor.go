@@ -46,30 +46,31 @@ says is missing is refused to whoever asks for it, and nothing else.`,
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				err = json.NewEncoder(c.Screen()).Encode(all)
-			} else {
-				c.Printf("%s", listed(all))
-			}
-			if n := count(all, "problem"); err == nil && n > 0 {
-				return &cli.ExitError{Code: 1}
-			}
-			return err
+			return show(c, all, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON array of objects with Area, Name, Severity, Text and Hint")
 	return cmd
 }
 
+// show prints findings. The exit code is 1 if one of them is a problem.
+func show(c *cli.CLI, all []Finding, asJSON bool) error {
+	if asJSON {
+		if err := json.NewEncoder(c.Screen()).Encode(all); err != nil {
+			return err
+		}
+	} else {
+		c.Printf("%s", listed(all))
+	}
+	if count(all, "problem") > 0 {
+		return &cli.ExitError{Code: 1}
+	}
+	return nil
+}
+
 // findings asks every service. One that does not answer is a finding itself, as long as any does.
 func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
-	var all []Finding
-	var last error
-	answered := false
-	for _, service := range []struct {
-		name string
-		ask  func() ([]*hostv1.Finding, error)
-	}{
+	return asked("doctor", []question{
 		{"netagent", func() ([]*hostv1.Finding, error) {
 			resp, err := cl.Networks.Diagnose(ctx, &networkv1.DiagnoseRequest{})
 			return resp.GetFindings(), err
@@ -82,11 +83,24 @@ func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
 			resp, err := cl.Host.Diagnose(ctx, &hostv1.DiagnoseRequest{})
 			return resp.GetFindings(), err
 		}},
-	} {
-		found, err := service.ask()
+	})
+}
+
+// question is what one service is asked.
+type question struct {
+	service string
+	ask     func() ([]*hostv1.Finding, error)
+}
+
+func asked(subject string, questions []question) ([]Finding, error) {
+	var all []Finding
+	var last error
+	answered := false
+	for _, q := range questions {
+		found, err := q.ask()
 		if err != nil {
 			last = err
-			all = append(all, Finding{"services", service.name, "problem", "does not answer: " + err.Error(),
+			all = append(all, Finding{"services", q.service, "problem", "does not answer: " + err.Error(),
 				"see its log: journalctl -u 'fairlead*'"})
 			continue
 		}
@@ -97,7 +111,7 @@ func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
 		}
 	}
 	if !answered {
-		return nil, fault.Wrap(last, fault.Unavailable, "doctor", "no service of the agent answers")
+		return nil, fault.Wrap(last, fault.Unavailable, subject, "no service of the agent answers")
 	}
 	return all, nil
 }

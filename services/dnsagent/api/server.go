@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/fairlead/fairlead/agent/diagnosis"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	"github.com/fairlead/fairlead/services/dnsagent/files"
 	"github.com/fairlead/fairlead/services/dnsagent/registration"
@@ -18,6 +19,8 @@ type Names interface {
 	Update(ctx context.Context, owner string, u Update) error
 	Owners(ctx context.Context) ([]string, error)
 	Release(ctx context.Context, owner string) error
+	// Check compares the store with files and resolvers, and with repair reconciles first.
+	Check(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // Registered is the answer to a registration.
@@ -85,6 +88,10 @@ func (h handlers) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*
 		return nil, err
 	}
 	return &dnsv1.ListOwnersResponse{Owners: owners}, nil
+}
+
+func (h handlers) Check(ctx context.Context, req *dnsv1.CheckRequest) (*dnsv1.CheckResponse, error) {
+	return &dnsv1.CheckResponse{Findings: diagnosis.Proto(h.names.Check(ctx, req.GetRepair()))}, nil
 }
 
 func (h handlers) Release(ctx context.Context, req *dnsv1.ReleaseRequest) (*dnsv1.ReleaseResponse, error) {

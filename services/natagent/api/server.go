@@ -55,6 +55,9 @@ type Server struct {
 
 	// Reviewer is asked what should be known of ports that are published, if it is not nil.
 	Reviewer Reviewer
+
+	// Comparer compares the store with the kernel, and with repair reconciles first. Nil: it compares nothing.
+	Comparer func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // New makes a server.
@@ -134,6 +137,14 @@ func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1
 		return nil, err
 	}
 	return &natv1.ReleaseResponse{}, nil
+}
+
+// Check compares the store with the kernel.
+func (s *Server) Check(ctx context.Context, req *natv1.CheckRequest) (*natv1.CheckResponse, error) {
+	if s.Comparer == nil {
+		return &natv1.CheckResponse{}, nil
+	}
+	return &natv1.CheckResponse{Findings: diagnosis.Proto(s.Comparer(ctx, req.GetRepair()))}, nil
 }
 
 // Diagnose tries which firewalls work.

@@ -57,6 +57,8 @@ type Change struct {
 type Firewall interface {
 	// Sync makes the kernel be as wanted and changes only what differs: nothing at all if nothing differs.
 	Sync(ctx context.Context, want State) (Change, error)
+	// Compare returns what Sync would change, and changes nothing.
+	Compare(ctx context.Context, want State) (Change, error)
 	// Publish adds bindings. An error for any reason means that Sync must be asked.
 	Publish(ctx context.Context, bindings []publication.Binding) error
 	// Withdraw takes bindings out. An error for any reason means that Sync must be asked.

@@ -20,6 +20,7 @@ type networkHandler struct {
 	networks Networks
 	events   *events.Broker
 	diagnose func() []diagnosis.Finding
+	check    func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // WatchEvents answers what happens to networks.
@@ -27,6 +28,14 @@ func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest, stream g
 	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
 		return stream.Send(&networkv1.WatchEventsResponse{Event: e})
 	})
+}
+
+// Check compares the store with the kernel.
+func (h *networkHandler) Check(ctx context.Context, req *networkv1.CheckRequest) (*networkv1.CheckResponse, error) {
+	if h.check == nil {
+		return &networkv1.CheckResponse{}, nil
+	}
+	return &networkv1.CheckResponse{Findings: diagnosis.Proto(h.check(ctx, req.GetRepair()))}, nil
 }
 
 // Diagnose tries which networks can be made.

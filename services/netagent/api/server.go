@@ -54,6 +54,9 @@ type Server struct {
 	sandboxes Sandboxes
 	events    *events.Broker
 	diagnose  func() []diagnosis.Finding
+
+	// Check compares the store with the kernel, and with repair reconciles first. Nil: it compares nothing.
+	Check func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // New makes a server.
@@ -63,6 +66,6 @@ func New(n Networks, s Sandboxes, events *events.Broker, diagnose func() []diagn
 
 // Register adds the handlers to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose})
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose, check: s.Check})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
 }

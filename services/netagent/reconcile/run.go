@@ -16,6 +16,9 @@ const (
 	listenAgain = time.Second
 )
 
+// Repair makes the host as the store says, as each tick does.
+func (r *Reconciler) Repair(ctx context.Context) error { return r.again(ctx) }
+
 // Opened puts a network on the host that natagent has just acknowledged, and lets the host's loopback through to it.
 func (r *Reconciler) Opened(networkID string) error {
 	n, ok := r.store.Network(networkID)

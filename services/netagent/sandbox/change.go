@@ -76,8 +76,7 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 			return err
 		}
 		e, _ = on(after, n)
-		e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil // which may be another's still
-		if err := driver.Attach(ns, n, sb.Owner, e); err != nil {
+		if err := driver.Attach(ns, n, sb.Owner, withoutRoutes(e)); err != nil {
 			return err
 		}
 		return m.reroute(ns, sb, after)
@@ -92,6 +91,12 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 		return sb, err
 	}
 	return after, nil
+}
+
+// withoutRoutes is an endpoint without the routes that may be another one's still. They are laid with those of the whole sandbox.
+func withoutRoutes(e network.Endpoint) network.Endpoint {
+	e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil
+	return e
 }
 
 // Disconnect takes a sandbox off a network. It is idempotent: a sandbox that is not on it stays as it is. For an owner without a

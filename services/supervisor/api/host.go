@@ -27,6 +27,9 @@ type HostServer struct {
 	containers func() []*container.Container
 	images     func() int
 	diagnose   func() []diagnosis.Finding
+
+	// Compare compares the store with processes and with the other services, and with repair reconciles first.
+	Compare func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // NewHostServer makes one.
@@ -38,6 +41,14 @@ func NewHostServer(facts HostFacts, containers func() []*container.Container, im
 // Diagnose implements the RPC of that name.
 func (s *HostServer) Diagnose(context.Context, *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
 	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.diagnose())}, nil
+}
+
+// Check implements the RPC of that name.
+func (s *HostServer) Check(ctx context.Context, req *hostv1.CheckRequest) (*hostv1.CheckResponse, error) {
+	if s.Compare == nil {
+		return &hostv1.CheckResponse{}, nil
+	}
+	return &hostv1.CheckResponse{Findings: diagnosis.Proto(s.Compare(ctx, req.GetRepair()))}, nil
 }
 
 // Register adds the service to a server.

@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 
 	fw = open(t, tp.HostNS())
 	defer func() { _ = fw.Close() }()
+	compare(t, fw)
 	restart(t, tp, fw)
 	withdrawDirect(t, tp, fw)
 	replace(t, tp, fw)
@@ -95,6 +96,24 @@ func spoofs(t *testing.T, tp *Topology, want bool) {
 			}
 		})
 	}
+}
+
+// compare checks that differences are found and left alone.
+func compare(t *testing.T, fw firewall.Firewall) {
+	t.Run("compared", func(t *testing.T) {
+		ctx := context.Background()
+		for range 2 { // the first one changes nothing
+			less := State()
+			less.Bindings = less.Bindings[1:]
+			change, err := fw.Compare(ctx, less)
+			if err != nil || change.Rebuilt || change.Added != 0 || len(change.Removed) == 0 {
+				t.Errorf("with one binding less: got %+v, %v", change, err)
+			}
+		}
+		if change, err := fw.Compare(ctx, State()); err != nil || change.Rebuilt || change.Added != 0 || len(change.Removed) != 0 {
+			t.Errorf("without a difference: got %+v, %v", change, err)
+		}
+	})
 }
 
 // restart checks that a new backend takes over without touching anything, while connections go on.

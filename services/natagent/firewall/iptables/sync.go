@@ -47,6 +47,27 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 	return change, nil
 }
 
+// Compare returns what Sync would change.
+func (b *Backend) Compare(ctx context.Context, want firewall.State) (change firewall.Change, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	networks := make(map[string]firewall.Network, len(want.Networks))
+	for _, n := range want.Networks {
+		networks[n.ID] = n
+	}
+	for _, f := range b.families {
+		have, err := f.read(ctx)
+		if err != nil {
+			return change, err
+		}
+		if difference(f, have, networks, want.Bindings, &change) != "" && change.Added == 0 && len(change.Removed) == 0 {
+			change.Rebuilt = true
+		}
+	}
+	publication.Sort(change.Removed)
+	return change, nil
+}
+
 // difference is what to restore so that a family is as wanted; empty if it is.
 func difference(f family, have contents, networks map[string]firewall.Network, bindings []publication.Binding, change *firewall.Change) string {
 	var all strings.Builder

@@ -58,6 +58,33 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 	return change, nil
 }
 
+// Compare returns what Sync would change.
+func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Change, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	have, err := b.read(ctx)
+	if err != nil {
+		return firewall.Change{}, err
+	}
+	if have.table != nil && !b.fits(have) {
+		*have = contents{}
+	}
+	change := firewall.Change{Rebuilt: have.table == nil || !slices.Equal(have.rules, b.skeletonRules())}
+	elements := wanted(want)
+	for e := range elements {
+		if !have.elements[e] {
+			change.Added++
+		}
+	}
+	for e := range have.elements {
+		if bind, ok := e.binding(); ok && !elements[e] {
+			change.Removed = append(change.Removed, bind)
+		}
+	}
+	publication.Sort(change.Removed)
+	return change, nil
+}
+
 // queueSkeleton puts table, sets, chains and rules into the transaction as far as they are missing or other than they should
 // be. It empties have.elements if the sets have to be made anew.
 func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {

@@ -7,6 +7,7 @@
 package dnsv1
 
 import (
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -518,11 +519,103 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{7}
 }
 
+// CheckRequest says what to do about disagreements.
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+type CheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The findings, in the order in which they were made.
+	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_dns_v1_name_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckResponse) GetFindings() []*v1.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\"\xaa\x04\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xaa\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12/\n" +
 	"\x06source\x18\x02 \x01(\x0e2\x17.fairlead.dns.v1.SourceR\x06source\x12\x1a\n" +
@@ -557,12 +650,17 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\x06owners\x18\x01 \x03(\tR\x06owners\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x11\n" +
-	"\x0fReleaseResponse2\xce\x02\n" +
+	"\x0fReleaseResponse\"&\n" +
+	"\fCheckRequest\x12\x16\n" +
+	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
+	"\rCheckResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x96\x03\n" +
 	"\vNameService\x12O\n" +
 	"\bRegister\x12 .fairlead.dns.v1.RegisterRequest\x1a!.fairlead.dns.v1.RegisterResponse\x12I\n" +
 	"\x06Update\x12\x1e.fairlead.dns.v1.UpdateRequest\x1a\x1f.fairlead.dns.v1.UpdateResponse\x12U\n" +
 	"\n" +
-	"ListOwners\x12\".fairlead.dns.v1.ListOwnersRequest\x1a#.fairlead.dns.v1.ListOwnersResponse\x12L\n" +
+	"ListOwners\x12\".fairlead.dns.v1.ListOwnersRequest\x1a#.fairlead.dns.v1.ListOwnersResponse\x12F\n" +
+	"\x05Check\x12\x1d.fairlead.dns.v1.CheckRequest\x1a\x1e.fairlead.dns.v1.CheckResponse\x12L\n" +
 	"\aRelease\x12\x1f.fairlead.dns.v1.ReleaseRequest\x1a .fairlead.dns.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
 
 var (
@@ -577,7 +675,7 @@ func file_fairlead_dns_v1_name_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_dns_v1_name_service_proto_rawDescData
 }
 
-var file_fairlead_dns_v1_name_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_dns_v1_name_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_dns_v1_name_service_proto_goTypes = []any{
 	(*RegisterRequest)(nil),    // 0: fairlead.dns.v1.RegisterRequest
 	(*RegisterResponse)(nil),   // 1: fairlead.dns.v1.RegisterResponse
@@ -587,33 +685,39 @@ var file_fairlead_dns_v1_name_service_proto_goTypes = []any{
 	(*ListOwnersResponse)(nil), // 5: fairlead.dns.v1.ListOwnersResponse
 	(*ReleaseRequest)(nil),     // 6: fairlead.dns.v1.ReleaseRequest
 	(*ReleaseResponse)(nil),    // 7: fairlead.dns.v1.ReleaseResponse
-	(Source)(0),                // 8: fairlead.dns.v1.Source
-	(*HostRecord)(nil),         // 9: fairlead.dns.v1.HostRecord
-	(*NetworkNames)(nil),       // 10: fairlead.dns.v1.NetworkNames
-	(*PrivateAlias)(nil),       // 11: fairlead.dns.v1.PrivateAlias
-	(*NameFiles)(nil),          // 12: fairlead.dns.v1.NameFiles
+	(*CheckRequest)(nil),       // 8: fairlead.dns.v1.CheckRequest
+	(*CheckResponse)(nil),      // 9: fairlead.dns.v1.CheckResponse
+	(Source)(0),                // 10: fairlead.dns.v1.Source
+	(*HostRecord)(nil),         // 11: fairlead.dns.v1.HostRecord
+	(*NetworkNames)(nil),       // 12: fairlead.dns.v1.NetworkNames
+	(*PrivateAlias)(nil),       // 13: fairlead.dns.v1.PrivateAlias
+	(*NameFiles)(nil),          // 14: fairlead.dns.v1.NameFiles
+	(*v1.Finding)(nil),         // 15: fairlead.host.v1.Finding
 }
 var file_fairlead_dns_v1_name_service_proto_depIdxs = []int32{
-	8,  // 0: fairlead.dns.v1.RegisterRequest.source:type_name -> fairlead.dns.v1.Source
-	9,  // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.HostRecord
-	10, // 2: fairlead.dns.v1.RegisterRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
-	11, // 3: fairlead.dns.v1.RegisterRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
-	12, // 4: fairlead.dns.v1.RegisterResponse.files:type_name -> fairlead.dns.v1.NameFiles
-	10, // 5: fairlead.dns.v1.UpdateRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
-	11, // 6: fairlead.dns.v1.UpdateRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
-	0,  // 7: fairlead.dns.v1.NameService.Register:input_type -> fairlead.dns.v1.RegisterRequest
-	2,  // 8: fairlead.dns.v1.NameService.Update:input_type -> fairlead.dns.v1.UpdateRequest
-	4,  // 9: fairlead.dns.v1.NameService.ListOwners:input_type -> fairlead.dns.v1.ListOwnersRequest
-	6,  // 10: fairlead.dns.v1.NameService.Release:input_type -> fairlead.dns.v1.ReleaseRequest
-	1,  // 11: fairlead.dns.v1.NameService.Register:output_type -> fairlead.dns.v1.RegisterResponse
-	3,  // 12: fairlead.dns.v1.NameService.Update:output_type -> fairlead.dns.v1.UpdateResponse
-	5,  // 13: fairlead.dns.v1.NameService.ListOwners:output_type -> fairlead.dns.v1.ListOwnersResponse
-	7,  // 14: fairlead.dns.v1.NameService.Release:output_type -> fairlead.dns.v1.ReleaseResponse
-	11, // [11:15] is the sub-list for method output_type
-	7,  // [7:11] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	10, // 0: fairlead.dns.v1.RegisterRequest.source:type_name -> fairlead.dns.v1.Source
+	11, // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.HostRecord
+	12, // 2: fairlead.dns.v1.RegisterRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
+	13, // 3: fairlead.dns.v1.RegisterRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	14, // 4: fairlead.dns.v1.RegisterResponse.files:type_name -> fairlead.dns.v1.NameFiles
+	12, // 5: fairlead.dns.v1.UpdateRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
+	13, // 6: fairlead.dns.v1.UpdateRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	15, // 7: fairlead.dns.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	0,  // 8: fairlead.dns.v1.NameService.Register:input_type -> fairlead.dns.v1.RegisterRequest
+	2,  // 9: fairlead.dns.v1.NameService.Update:input_type -> fairlead.dns.v1.UpdateRequest
+	4,  // 10: fairlead.dns.v1.NameService.ListOwners:input_type -> fairlead.dns.v1.ListOwnersRequest
+	8,  // 11: fairlead.dns.v1.NameService.Check:input_type -> fairlead.dns.v1.CheckRequest
+	6,  // 12: fairlead.dns.v1.NameService.Release:input_type -> fairlead.dns.v1.ReleaseRequest
+	1,  // 13: fairlead.dns.v1.NameService.Register:output_type -> fairlead.dns.v1.RegisterResponse
+	3,  // 14: fairlead.dns.v1.NameService.Update:output_type -> fairlead.dns.v1.UpdateResponse
+	5,  // 15: fairlead.dns.v1.NameService.ListOwners:output_type -> fairlead.dns.v1.ListOwnersResponse
+	9,  // 16: fairlead.dns.v1.NameService.Check:output_type -> fairlead.dns.v1.CheckResponse
+	7,  // 17: fairlead.dns.v1.NameService.Release:output_type -> fairlead.dns.v1.ReleaseResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_dns_v1_name_service_proto_init() }
@@ -628,7 +732,7 @@ func file_fairlead_dns_v1_name_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_dns_v1_name_service_proto_rawDesc), len(file_fairlead_dns_v1_name_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

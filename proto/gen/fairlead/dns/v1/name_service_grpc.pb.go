@@ -22,6 +22,7 @@ const (
 	NameService_Register_FullMethodName   = "/fairlead.dns.v1.NameService/Register"
 	NameService_Update_FullMethodName     = "/fairlead.dns.v1.NameService/Update"
 	NameService_ListOwners_FullMethodName = "/fairlead.dns.v1.NameService/ListOwners"
+	NameService_Check_FullMethodName      = "/fairlead.dns.v1.NameService/Check"
 	NameService_Release_FullMethodName    = "/fairlead.dns.v1.NameService/Release"
 )
 
@@ -41,6 +42,8 @@ type NameServiceClient interface {
 	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(ctx context.Context, in *ListOwnersRequest, opts ...grpc.CallOption) (*ListOwnersResponse, error)
+	// Check compares the stored registrations with the name files and with the resolvers that answer.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// Release removes an owner's files. No error if there are none.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
@@ -83,6 +86,16 @@ func (c *nameServiceClient) ListOwners(ctx context.Context, in *ListOwnersReques
 	return out, nil
 }
 
+func (c *nameServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, NameService_Check_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *nameServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -109,6 +122,8 @@ type NameServiceServer interface {
 	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
 	// ListOwners answers the UIDs that have files here, sorted.
 	ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error)
+	// Check compares the stored registrations with the name files and with the resolvers that answer.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// Release removes an owner's files. No error if there are none.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedNameServiceServer()
@@ -129,6 +144,9 @@ func (UnimplementedNameServiceServer) Update(context.Context, *UpdateRequest) (*
 }
 func (UnimplementedNameServiceServer) ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOwners not implemented")
+}
+func (UnimplementedNameServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedNameServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -208,6 +226,24 @@ func _NameService_ListOwners_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NameService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NameServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NameService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NameServiceServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NameService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -244,6 +280,10 @@ var NameService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOwners",
 			Handler:    _NameService_ListOwners_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _NameService_Check_Handler,
 		},
 		{
 			MethodName: "Release",

@@ -306,6 +306,98 @@ func (x *DiagnoseResponse) GetFindings() []*Finding {
 	return nil
 }
 
+// CheckRequest says what to do about disagreements.
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_host_v1_host_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CheckRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+type CheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The findings, in the order in which they were made.
+	Findings      []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_host_v1_host_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_host_v1_host_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CheckResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
@@ -336,9 +428,14 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xb0\x01\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\"&\n" +
+	"\fCheckRequest\x12\x16\n" +
+	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
+	"\rCheckResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xfa\x01\n" +
 	"\vHostService\x12Q\n" +
-	"\bDiagnose\x12!.fairlead.host.v1.DiagnoseRequest\x1a\".fairlead.host.v1.DiagnoseResponse\x12N\n" +
+	"\bDiagnose\x12!.fairlead.host.v1.DiagnoseRequest\x1a\".fairlead.host.v1.DiagnoseResponse\x12H\n" +
+	"\x05Check\x12\x1e.fairlead.host.v1.CheckRequest\x1a\x1f.fairlead.host.v1.CheckResponse\x12N\n" +
 	"\aGetInfo\x12 .fairlead.host.v1.GetInfoRequest\x1a!.fairlead.host.v1.GetInfoResponseB@Z>github.com/fairlead/fairlead/proto/gen/fairlead/host/v1;hostv1b\x06proto3"
 
 var (
@@ -353,27 +450,32 @@ func file_fairlead_host_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_host_v1_host_service_proto_rawDescData
 }
 
-var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fairlead_host_v1_host_service_proto_goTypes = []any{
 	(*GetInfoRequest)(nil),   // 0: fairlead.host.v1.GetInfoRequest
 	(*GetInfoResponse)(nil),  // 1: fairlead.host.v1.GetInfoResponse
 	(*DiagnoseRequest)(nil),  // 2: fairlead.host.v1.DiagnoseRequest
 	(*DiagnoseResponse)(nil), // 3: fairlead.host.v1.DiagnoseResponse
-	nil,                      // 4: fairlead.host.v1.GetInfoResponse.ContainersEntry
-	(*Finding)(nil),          // 5: fairlead.host.v1.Finding
+	(*CheckRequest)(nil),     // 4: fairlead.host.v1.CheckRequest
+	(*CheckResponse)(nil),    // 5: fairlead.host.v1.CheckResponse
+	nil,                      // 6: fairlead.host.v1.GetInfoResponse.ContainersEntry
+	(*Finding)(nil),          // 7: fairlead.host.v1.Finding
 }
 var file_fairlead_host_v1_host_service_proto_depIdxs = []int32{
-	4, // 0: fairlead.host.v1.GetInfoResponse.containers:type_name -> fairlead.host.v1.GetInfoResponse.ContainersEntry
-	5, // 1: fairlead.host.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	2, // 2: fairlead.host.v1.HostService.Diagnose:input_type -> fairlead.host.v1.DiagnoseRequest
-	0, // 3: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
-	3, // 4: fairlead.host.v1.HostService.Diagnose:output_type -> fairlead.host.v1.DiagnoseResponse
-	1, // 5: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	6, // 0: fairlead.host.v1.GetInfoResponse.containers:type_name -> fairlead.host.v1.GetInfoResponse.ContainersEntry
+	7, // 1: fairlead.host.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	7, // 2: fairlead.host.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	2, // 3: fairlead.host.v1.HostService.Diagnose:input_type -> fairlead.host.v1.DiagnoseRequest
+	4, // 4: fairlead.host.v1.HostService.Check:input_type -> fairlead.host.v1.CheckRequest
+	0, // 5: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
+	3, // 6: fairlead.host.v1.HostService.Diagnose:output_type -> fairlead.host.v1.DiagnoseResponse
+	5, // 7: fairlead.host.v1.HostService.Check:output_type -> fairlead.host.v1.CheckResponse
+	1, // 8: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
+	6, // [6:9] is the sub-list for method output_type
+	3, // [3:6] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_host_v1_host_service_proto_init() }
@@ -388,7 +490,7 @@ func file_fairlead_host_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_host_v1_host_service_proto_rawDesc), len(file_fairlead_host_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	HostService_Diagnose_FullMethodName = "/fairlead.host.v1.HostService/Diagnose"
+	HostService_Check_FullMethodName    = "/fairlead.host.v1.HostService/Check"
 	HostService_GetInfo_FullMethodName  = "/fairlead.host.v1.HostService/GetInfo"
 )
 
@@ -33,6 +34,8 @@ const (
 type HostServiceClient interface {
 	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
+	// Check compares the stored containers with their processes, mounts and files, and with what the other services have for them.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// GetInfo answers what this host can do and how the agent is set up.
 	GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*GetInfoResponse, error)
 }
@@ -49,6 +52,16 @@ func (c *hostServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiagnoseResponse)
 	err := c.cc.Invoke(ctx, HostService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, HostService_Check_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +86,8 @@ func (c *hostServiceClient) GetInfo(ctx context.Context, in *GetInfoRequest, opt
 type HostServiceServer interface {
 	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
+	// Check compares the stored containers with their processes, mounts and files, and with what the other services have for them.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// GetInfo answers what this host can do and how the agent is set up.
 	GetInfo(context.Context, *GetInfoRequest) (*GetInfoResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
@@ -87,6 +102,9 @@ type UnimplementedHostServiceServer struct{}
 
 func (UnimplementedHostServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
+func (UnimplementedHostServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedHostServiceServer) GetInfo(context.Context, *GetInfoRequest) (*GetInfoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetInfo not implemented")
@@ -130,6 +148,24 @@ func _HostService_Diagnose_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServiceServer).Check(ctx, req.(*CheckRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _HostService_GetInfo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetInfoRequest)
 	if err := dec(in); err != nil {
@@ -158,6 +194,10 @@ var HostService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Diagnose",
 			Handler:    _HostService_Diagnose_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _HostService_Check_Handler,
 		},
 		{
 			MethodName: "GetInfo",

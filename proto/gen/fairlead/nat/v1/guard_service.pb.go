@@ -372,6 +372,98 @@ func (x *DiagnoseResponse) GetBackend() string {
 	return ""
 }
 
+// CheckRequest says what to do about disagreements.
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_guard_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CheckRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+type CheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The findings, in the order in which they were made.
+	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_guard_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_guard_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckResponse) GetFindings() []*v1.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_nat_v1_guard_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_guard_service_proto_rawDesc = "" +
@@ -390,9 +482,14 @@ const file_fairlead_nat_v1_guard_service_proto_rawDesc = "" +
 	"\x05brief\x18\x01 \x01(\bR\x05brief\"c\n" +
 	"\x10DiagnoseResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\x12\x18\n" +
-	"\abackend\x18\x02 \x01(\tR\abackend2\xf3\x02\n" +
+	"\abackend\x18\x02 \x01(\tR\abackend\"&\n" +
+	"\fCheckRequest\x12\x16\n" +
+	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
+	"\rCheckResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xbb\x03\n" +
 	"\fGuardService\x12O\n" +
-	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\x12U\n" +
+	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\x12F\n" +
+	"\x05Check\x12\x1d.fairlead.nat.v1.CheckRequest\x1a\x1e.fairlead.nat.v1.CheckResponse\x12U\n" +
 	"\n" +
 	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\x12^\n" +
 	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\x12[\n" +
@@ -410,7 +507,7 @@ func file_fairlead_nat_v1_guard_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_guard_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_guard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_nat_v1_guard_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_nat_v1_guard_service_proto_goTypes = []any{
 	(*PutNetworkRequest)(nil),     // 0: fairlead.nat.v1.PutNetworkRequest
 	(*PutNetworkResponse)(nil),    // 1: fairlead.nat.v1.PutNetworkResponse
@@ -420,26 +517,31 @@ var file_fairlead_nat_v1_guard_service_proto_goTypes = []any{
 	(*ListNetworksResponse)(nil),  // 5: fairlead.nat.v1.ListNetworksResponse
 	(*DiagnoseRequest)(nil),       // 6: fairlead.nat.v1.DiagnoseRequest
 	(*DiagnoseResponse)(nil),      // 7: fairlead.nat.v1.DiagnoseResponse
-	(*GuardedNetwork)(nil),        // 8: fairlead.nat.v1.GuardedNetwork
-	(*v1.Finding)(nil),            // 9: fairlead.host.v1.Finding
+	(*CheckRequest)(nil),          // 8: fairlead.nat.v1.CheckRequest
+	(*CheckResponse)(nil),         // 9: fairlead.nat.v1.CheckResponse
+	(*GuardedNetwork)(nil),        // 10: fairlead.nat.v1.GuardedNetwork
+	(*v1.Finding)(nil),            // 11: fairlead.host.v1.Finding
 }
 var file_fairlead_nat_v1_guard_service_proto_depIdxs = []int32{
-	8, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.GuardedNetwork
-	8, // 1: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.GuardedNetwork
-	9, // 2: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	6, // 3: fairlead.nat.v1.GuardService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
-	0, // 4: fairlead.nat.v1.GuardService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
-	2, // 5: fairlead.nat.v1.GuardService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
-	4, // 6: fairlead.nat.v1.GuardService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
-	7, // 7: fairlead.nat.v1.GuardService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
-	1, // 8: fairlead.nat.v1.GuardService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
-	3, // 9: fairlead.nat.v1.GuardService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
-	5, // 10: fairlead.nat.v1.GuardService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
-	7, // [7:11] is the sub-list for method output_type
-	3, // [3:7] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	10, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.GuardedNetwork
+	10, // 1: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.GuardedNetwork
+	11, // 2: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	11, // 3: fairlead.nat.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	6,  // 4: fairlead.nat.v1.GuardService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
+	8,  // 5: fairlead.nat.v1.GuardService.Check:input_type -> fairlead.nat.v1.CheckRequest
+	0,  // 6: fairlead.nat.v1.GuardService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
+	2,  // 7: fairlead.nat.v1.GuardService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
+	4,  // 8: fairlead.nat.v1.GuardService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
+	7,  // 9: fairlead.nat.v1.GuardService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
+	9,  // 10: fairlead.nat.v1.GuardService.Check:output_type -> fairlead.nat.v1.CheckResponse
+	1,  // 11: fairlead.nat.v1.GuardService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
+	3,  // 12: fairlead.nat.v1.GuardService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
+	5,  // 13: fairlead.nat.v1.GuardService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
+	9,  // [9:14] is the sub-list for method output_type
+	4,  // [4:9] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_guard_service_proto_init() }
@@ -454,7 +556,7 @@ func file_fairlead_nat_v1_guard_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_guard_service_proto_rawDesc), len(file_fairlead_nat_v1_guard_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

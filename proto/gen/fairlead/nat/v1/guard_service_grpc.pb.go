@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	GuardService_Diagnose_FullMethodName      = "/fairlead.nat.v1.GuardService/Diagnose"
+	GuardService_Check_FullMethodName         = "/fairlead.nat.v1.GuardService/Check"
 	GuardService_PutNetwork_FullMethodName    = "/fairlead.nat.v1.GuardService/PutNetwork"
 	GuardService_DeleteNetwork_FullMethodName = "/fairlead.nat.v1.GuardService/DeleteNetwork"
 	GuardService_ListNetworks_FullMethodName  = "/fairlead.nat.v1.GuardService/ListNetworks"
@@ -33,6 +34,8 @@ const (
 type GuardServiceClient interface {
 	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
+	// Check compares the stored publications and networks with the firewall's rules and the ports that are held.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
 	PutNetwork(ctx context.Context, in *PutNetworkRequest, opts ...grpc.CallOption) (*PutNetworkResponse, error)
 	// DeleteNetwork takes them out. No error if there are none.
@@ -53,6 +56,16 @@ func (c *guardServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest, 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiagnoseResponse)
 	err := c.cc.Invoke(ctx, GuardService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, GuardService_Check_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +110,8 @@ func (c *guardServiceClient) ListNetworks(ctx context.Context, in *ListNetworksR
 type GuardServiceServer interface {
 	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
+	// Check compares the stored publications and networks with the firewall's rules and the ports that are held.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
 	PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error)
 	// DeleteNetwork takes them out. No error if there are none.
@@ -115,6 +130,9 @@ type UnimplementedGuardServiceServer struct{}
 
 func (UnimplementedGuardServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
+func (UnimplementedGuardServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedGuardServiceServer) PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PutNetwork not implemented")
@@ -160,6 +178,24 @@ func _GuardService_Diagnose_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GuardServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Check(ctx, req.(*CheckRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -228,6 +264,10 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Diagnose",
 			Handler:    _GuardService_Diagnose_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _GuardService_Check_Handler,
 		},
 		{
 			MethodName: "PutNetwork",

@@ -1144,6 +1144,98 @@ func (x *DiagnoseResponse) GetFindings() []*v11.Finding {
 	return nil
 }
 
+// CheckRequest says what to do about disagreements.
+type CheckRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CheckRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
+// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+type CheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The findings, in the order in which they were made.
+	Findings      []*v11.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CheckResponse) GetFindings() []*v11.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
 var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
@@ -1229,9 +1321,14 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x90\a\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\"&\n" +
+	"\fCheckRequest\x12\x16\n" +
+	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
+	"\rCheckResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xe0\a\n" +
 	"\x0eNetworkService\x12W\n" +
-	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12f\n" +
+	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12N\n" +
+	"\x05Check\x12!.fairlead.network.v1.CheckRequest\x1a\".fairlead.network.v1.CheckResponse\x12f\n" +
 	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
 	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12c\n" +
 	"\fAwaitNetwork\x12(.fairlead.network.v1.AwaitNetworkRequest\x1a).fairlead.network.v1.AwaitNetworkResponse\x12f\n" +
@@ -1254,7 +1351,7 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),    // 0: fairlead.network.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 1: fairlead.network.v1.WatchEventsResponse
@@ -1276,55 +1373,60 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*GetNetworkResponse)(nil),    // 17: fairlead.network.v1.GetNetworkResponse
 	(*DiagnoseRequest)(nil),       // 18: fairlead.network.v1.DiagnoseRequest
 	(*DiagnoseResponse)(nil),      // 19: fairlead.network.v1.DiagnoseResponse
-	nil,                           // 20: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	nil,                           // 21: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 22: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 23: fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 25: fairlead.event.v1.Event
-	(*Network)(nil),               // 26: fairlead.network.v1.Network
-	(*v11.Finding)(nil),           // 27: fairlead.host.v1.Finding
+	(*CheckRequest)(nil),          // 20: fairlead.network.v1.CheckRequest
+	(*CheckResponse)(nil),         // 21: fairlead.network.v1.CheckResponse
+	nil,                           // 22: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	nil,                           // 23: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	nil,                           // 24: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 25: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 27: fairlead.event.v1.Event
+	(*Network)(nil),               // 28: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 29: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	24, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	24, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	25, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	26, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	26, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	27, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	3,  // 3: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
-	20, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
-	21, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	22, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	26, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	23, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	22, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
+	23, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
+	24, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	28, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	25, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
 	6,  // 9: fairlead.network.v1.EditNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
-	26, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	26, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	24, // 12: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
-	26, // 13: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	26, // 14: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	27, // 15: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	18, // 16: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	2,  // 17: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 18: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
-	7,  // 19: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
-	10, // 20: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	12, // 21: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
-	14, // 22: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	16, // 23: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	0,  // 24: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
-	19, // 25: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	4,  // 26: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	9,  // 27: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
-	8,  // 28: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
-	11, // 29: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	13, // 30: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
-	15, // 31: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	17, // 32: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	1,  // 33: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
-	25, // [25:34] is the sub-list for method output_type
-	16, // [16:25] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	28, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	28, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	26, // 12: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
+	28, // 13: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	28, // 14: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	29, // 15: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	29, // 16: fairlead.network.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	18, // 17: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	20, // 18: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
+	2,  // 19: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 20: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
+	7,  // 21: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
+	10, // 22: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	12, // 23: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
+	14, // 24: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	16, // 25: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 26: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	19, // 27: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	21, // 28: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
+	4,  // 29: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	9,  // 30: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
+	8,  // 31: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
+	11, // 32: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	13, // 33: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
+	15, // 34: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	17, // 35: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 36: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	27, // [27:37] is the sub-list for method output_type
+	17, // [17:27] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -1341,7 +1443,7 @@ func file_fairlead_network_v1_network_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

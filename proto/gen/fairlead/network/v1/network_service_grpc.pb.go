@@ -20,6 +20,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	NetworkService_Diagnose_FullMethodName      = "/fairlead.network.v1.NetworkService/Diagnose"
+	NetworkService_Check_FullMethodName         = "/fairlead.network.v1.NetworkService/Check"
 	NetworkService_CreateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/CreateNetwork"
 	NetworkService_EditNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/EditNetwork"
 	NetworkService_AwaitNetwork_FullMethodName  = "/fairlead.network.v1.NetworkService/AwaitNetwork"
@@ -38,6 +39,8 @@ const (
 type NetworkServiceClient interface {
 	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
+	// Check compares the stored networks and sandboxes with links, addresses, routes and namespaces.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
@@ -74,6 +77,16 @@ func (c *networkServiceClient) Diagnose(ctx context.Context, in *DiagnoseRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DiagnoseResponse)
 	err := c.cc.Invoke(ctx, NetworkService_Diagnose_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *networkServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, NetworkService_Check_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +190,8 @@ type NetworkService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsRe
 type NetworkServiceServer interface {
 	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
+	// Check compares the stored networks and sandboxes with links, addresses, routes and namespaces.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
@@ -211,6 +226,9 @@ type UnimplementedNetworkServiceServer struct{}
 
 func (UnimplementedNetworkServiceServer) Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Diagnose not implemented")
+}
+func (UnimplementedNetworkServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedNetworkServiceServer) CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateNetwork not implemented")
@@ -271,6 +289,24 @@ func _NetworkService_Diagnose_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NetworkServiceServer).Diagnose(ctx, req.(*DiagnoseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NetworkService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServer).Check(ctx, req.(*CheckRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -422,6 +458,10 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Diagnose",
 			Handler:    _NetworkService_Diagnose_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _NetworkService_Check_Handler,
 		},
 		{
 			MethodName: "CreateNetwork",

@@ -1,0 +1,98 @@
+package dnsagent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/store"
+)
+
+const areaNames = "names"
+
+// Check compares the stored registrations with the name files and with the resolvers that answer. With repair it writes files that are
+// missing and starts resolvers that are not running first.
+func (n *names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
+	var out []diagnosis.Finding
+	problem := func(owner, format string, args ...any) {
+		out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner), Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...),
+			Hint: "fairlead system check --repair"})
+	}
+	agree := 0
+	for _, r := range n.store.Registrations() {
+		if repair {
+			if err := n.repair(ctx, r); err != nil {
+				problem(r.Owner, "cannot be repaired: %v", err)
+			}
+		}
+		differences := n.differences(r)
+		for _, text := range differences {
+			problem(r.Owner, "%s", text)
+		}
+		if len(differences) == 0 {
+			agree++
+		}
+	}
+	out = append(out, n.strays()...)
+	return append(out, diagnosis.Finding{Area: areaNames, Name: "registrations", Text: fmt.Sprintf("%d as stored", agree)})
+}
+
+func (n *names) differences(r *store.Registration) (out []string) {
+	paths := n.files.Paths(r.Owner)
+	for _, path := range []string{paths.Hostname, paths.Hosts, paths.ResolvConf} {
+		if _, err := os.Lstat(path); err != nil {
+			out = append(out, "the file "+path+" is missing")
+		}
+	}
+	if r.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
+		out = append(out, "its resolver does not run")
+	}
+	return out
+}
+
+func (n *names) repair(ctx context.Context, r *store.Registration) error {
+	if len(n.differences(r)) == 0 {
+		return nil
+	}
+	unlock, err := n.owners.lock(ctx, r.Owner)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	now, ok := n.store.Registration(r.Owner)
+	if !ok {
+		return nil // released meanwhile
+	}
+	if err := n.restore(now); err != nil {
+		return err
+	}
+	n.know(now)
+	if now.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
+		on, err := n.resolvers.open(ctx, r.Owner)
+		if err != nil {
+			return err
+		}
+		n.resolvers.serve(r.Owner, on)
+	}
+	return nil
+}
+
+// strays are files of owners without a registration.
+func (n *names) strays() (out []diagnosis.Finding) {
+	present, err := n.files.Owners()
+	if err != nil {
+		return []diagnosis.Finding{{Area: areaNames, Name: "files", Severity: diagnosis.Problem, Text: err.Error()}}
+	}
+	for _, owner := range present {
+		known := slices.ContainsFunc(n.store.Registrations(), func(r *store.Registration) bool { return r.Owner == owner })
+		if !known {
+			out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner), Severity: diagnosis.Problem,
+				Text: "has name files and is not registered", Hint: "restart the agent, which removes them"})
+		}
+	}
+	return out
+}

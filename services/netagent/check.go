@@ -1,0 +1,141 @@
+package netagent
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
+)
+
+const (
+	areaNetworks  = "networks"
+	areaSandboxes = "sandboxes"
+	repairHint    = "fairlead system check --repair"
+)
+
+// check compares the stored networks and sandboxes with the kernel. With repair it reconciles first.
+func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
+	var out []diagnosis.Finding
+	if repair {
+		if err := s.reconciler.Repair(ctx); err != nil {
+			out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "repair", Severity: diagnosis.Problem, Text: err.Error()})
+		}
+		s.sandboxes.RepairAll(ctx)
+	}
+	agree := 0
+	for _, n := range s.store.Networks() {
+		found := s.checkNetwork(n)
+		if out = append(out, found...); len(found) == 0 {
+			agree++
+		}
+	}
+	out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "networks", Text: fmt.Sprintf("%d as stored", agree)})
+	agree = 0
+	for _, sb := range s.store.Sandboxes() {
+		found := s.checkSandbox(sb)
+		if out = append(out, found...); len(found) == 0 {
+			agree++
+		}
+	}
+	return append(out, diagnosis.Finding{Area: areaSandboxes, Name: "sandboxes", Text: fmt.Sprintf("%d as stored", agree)})
+}
+
+// checkNetwork compares a network with its bridge, the bridge's ports and the host's neighbour entries.
+func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
+	if n.Bridge == "" || n.Deleting {
+		return nil
+	}
+	differs := func(format string, args ...any) {
+		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...), Hint: repairHint})
+	}
+	bridge, ok, err := s.host.Link(n.Bridge)
+	switch {
+	case err != nil:
+		differs("bridge %s cannot be inspected: %v", n.Bridge, err)
+		return out
+	case !ok:
+		differs("its bridge %s is missing", n.Bridge)
+		return out
+	case !bridge.Up:
+		differs("its bridge %s is down", n.Bridge)
+	}
+	has, err := s.host.Addresses(bridge.Index)
+	if err != nil {
+		differs("addresses of %s cannot be listed: %v", n.Bridge, err)
+	}
+	for _, p := range n.HostAddresses() {
+		if !contains(has, p) {
+			differs("bridge %s lacks the address %s", n.Bridge, p)
+		}
+	}
+	return append(out, s.checkPorts(n, bridge)...)
+}
+
+func contains(all []netip.Prefix, p netip.Prefix) bool {
+	for _, have := range all {
+		if have == p {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPorts compares the host ends of a network's endpoints, and the neighbour entries that lead to them.
+func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnosis.Finding) {
+	neighbours := map[netip.Addr]string{}
+	all, err := s.host.Neighbours(bridge.Index)
+	if err != nil {
+		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem, Text: err.Error()})
+	}
+	for _, have := range all {
+		neighbours[have.Addr] = have.MAC.String()
+	}
+	for _, sb := range s.store.SandboxesOn(n.ID) {
+		for _, e := range sb.Endpoints {
+			if e.NetworkID != n.ID || s.sandboxes.Leaving(sb.Owner) {
+				continue
+			}
+			for _, text := range s.differencesOf(e, bridge, neighbours) {
+				out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem,
+					Text: "container " + sb.Called() + ": " + text, Hint: repairHint})
+			}
+		}
+	}
+	return out
+}
+
+func (s *Service) differencesOf(e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string) (out []string) {
+	port, ok, err := s.host.Link(e.HostInterface)
+	switch {
+	case err != nil:
+		out = append(out, err.Error())
+	case !ok:
+		out = append(out, "its port "+e.HostInterface+" is missing")
+	case port.Master != bridge.Index:
+		out = append(out, "its port "+e.HostInterface+" is not on the bridge")
+	case !port.Up:
+		out = append(out, "its port "+e.HostInterface+" is down")
+	}
+	for _, p := range e.All() {
+		if neighbours[p.Addr()] != e.MAC.String() {
+			out = append(out, fmt.Sprintf("the neighbour entry of %s is missing or wrong", p.Addr()))
+		}
+	}
+	return out
+}
+
+// checkSandbox compares a sandbox with its namespace.
+func (s *Service) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
+	differences, err := s.sandboxes.Compare(sb.Owner)
+	if err != nil {
+		differences = append(differences, "its namespace cannot be inspected: "+err.Error())
+	}
+	for _, text := range differences {
+		out = append(out, diagnosis.Finding{Area: areaSandboxes, Name: sb.Called(), Severity: diagnosis.Problem, Text: text, Hint: repairHint})
+	}
+	return out
+}
