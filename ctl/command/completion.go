@@ -112,8 +112,9 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"network inspect --format": complete.Format(one, inspect.Network{}),
 		"inspect --format":         complete.Format(one, inspect.Container{}, inspect.Image{}, inspect.Network{}),
 
-		"ps --filter":     complete.Words("name=", "id=", "label=", "status=created", "status=running", "status=exited", "status=removing"),
-		"images --filter": complete.Words("dangling=true", "dangling=false", "reference="),
+		"ps --filter": complete.Words("name=", "id=", "label=", "status=created", "status=running", "status=exited", "status=removing",
+			"ancestor=", "network=", "publish=", "expose=", "volume=", "before=", "since=", "exited="),
+		"images --filter": complete.Words("dangling=true", "dangling=false", "reference=", "label=", "before=", "since="),
 		"network ls --filter": complete.Words("name=", "id=", "driver=bridge", "driver=ipvlan", "driver=macvlan", "scope=local", "type=builtin",
 			"type=custom", "dangling=true", "dangling=false", "label="),
 		"network prune --filter": complete.Words("until=", "label=", "label!="),

@@ -66,7 +66,7 @@ func TestTheListLooksAsDockers(t *testing.T) {
 		{args: "ps -q --filter status=exited", script: some, requests: all, stdout: "b2b2b2b2b2b2\n"},
 		{args: "ps -q --filter id=b2b --filter label=tier", script: some},
 		{args: "ps --filter status=asleep", code: 1,
-			stderr: "fairlead: --filter status=asleep: invalid filter; known are name, id, label, and status=created|running|exited|removing; see 'fairlead ps --help'\n"},
+			stderr: "fairlead: --filter status=asleep: invalid filter; known are name, id, label, ancestor, network, publish, expose, volume, before, since, exited, health, and status=created|running|exited|removing; see 'fairlead ps --help'\n"},
 		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})

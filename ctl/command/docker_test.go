@@ -57,7 +57,8 @@ func TestImagesAreFoundByPatternsAndFilters(t *testing.T) {
 		{args: "images -q 'red*'", script: images()},
 		{args: "images -aq -f dangling=true", script: images(), stdout: "222222222222\n"},
 		{args: "images -q -f dangling=false -f 'reference=*:latest'", script: images(), stdout: "111111111111\n"},
-		{args: "images -f size=1", code: 1, stderr: "fairlead: --filter size=1: invalid filter; known are dangling=true|false and reference=PATTERN; " +
+		{args: "images -f size=1", code: 1, stderr: "fairlead: --filter size=1: invalid filter; known are dangling=true|false, reference=PATTERN, label=KEY[=VALUE], " +
+			"before=IMAGE and since=IMAGE; " +
 			"see 'fairlead images --help'\n"},
 	})
 	if got := execute(t, row{args: "images --digests nginx", script: images()}); !strings.Contains(got.stdout, "TAG       DIGEST") ||
@@ -147,4 +148,51 @@ func TestCheckReadsTheUsualFile(t *testing.T) {
 	if !strings.Contains(out.String()+errs.String(), "/etc/fairlead/daemon.json") {
 		t.Errorf("got %q, %q", out.String(), errs.String())
 	}
+}
+
+func TestContainersAreFilteredAsInDocker(t *testing.T) {
+	script := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{web(), old()}})}}
+	both := webID + "\n" + oldID + "\n"
+	for filters, want := range map[string]string{
+		"ancestor=nginx": webID + "\n", "ancestor=docker.io/library/nginx:latest": webID + "\n", "ancestor=nginx:1": "",
+		"network=bridge": webID + "\n", "network=other": "", "publish=8080": webID + "\n", "publish=8000-9000": webID + "\n", "publish=53/udp": webID + "\n",
+		"publish=8080/udp": "", "expose=443": webID + "\n", "exited=3": oldID + "\n", "exited=0": "", "health=none": both, "health=healthy": "",
+		"status=paused": "", "is-task=false": both, "before=web": oldID + "\n", "since=old": webID + "\n", "since=web": "", "volume=/x": "",
+	} {
+		check(t, row{args: "ps -aq --no-trunc -f " + filters, script: script, stdout: want})
+	}
+	checkAll(t, []row{
+		{args: "ps -q -f before=web", script: script, requests: []proto.Message{&containerv1.ListContainersRequest{All: true}}},
+		{args: "ps -f before=nosuch", script: script, code: 1, stderr: "fairlead: --filter before=nosuch: No such container: nosuch\n"},
+		{args: "ps -f publish=x", code: 1, stderr: "fairlead: --filter publish=x: \"x\" is not PORT[-END][/PROTOCOL]; see 'fairlead ps --help'\n"},
+	})
+}
+
+func TestImagesAreFilteredByLabelsAndTimes(t *testing.T) {
+	script := clienttest.Script{"ListImages": {clienttest.Answers(&containerv1.ListImagesResponse{Images: []*containerv1.Image{
+		{Id: "sha256:" + strings.Repeat("1", 64), Tags: []string{"new:latest"}, CreatedAt: ago(time.Hour), Config: []byte(`{"config":{"Labels":{"tier":"front"}}}`)},
+		{Id: "sha256:" + strings.Repeat("2", 64), Tags: []string{"old:latest"}, CreatedAt: ago(9 * time.Hour)},
+	}})}}
+	for filters, want := range map[string]string{
+		"label=tier": "new\n", "label=tier=front": "new\n", "label=tier=back": "", "before=new": "old\n", "since=old": "new\n", "since=new": "",
+	} {
+		check(t, row{args: "images --format {{.Repository}} -f " + filters, script: script, stdout: want})
+	}
+	check(t, row{args: "images -f before=x", script: script, code: 1, stderr: "fairlead: --filter before=x: No such image: x\n"})
+}
+
+func TestTemplatesOfScriptsFindTheirFields(t *testing.T) {
+	list := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{old()}})}}
+	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{DataRoot: "/d"})}}
+	checkAll(t, []row{
+		{args: "ps -a --format '{{.Size}} {{.LocalVolumes}}'", script: list, stdout: "N/A 0\n"},
+		{args: "images --format '{{.VirtualSize}} {{.Containers}}' nginx", script: images(), stdout: "187MB N/A\n"},
+		{args: "info -f '{{.DockerRootDir}} {{.Driver}} {{.ContainersPaused}}'", script: info, stdout: "/d overlay 0\n"},
+		{args: "events -f event=create -f type=container --format '{{.Status}} {{.ID}} {{.From}}'", script: someEvents(), stdout: "create c1c1 nginx\n"},
+		{args: "config ls", code: 1, stderr: "fairlead: docker config ls is not supported; Fairlead runs containers of one host and has no Swarm\n"},
+		{args: "''", code: 1, stderr: "fairlead: unknown command: fairlead \"\"; see 'fairlead --help'\n"},
+		{args: "inspect ''", code: 1, stdout: "[]\n", stderr: "fairlead: object: its name or id is empty; name a container, an image or a network\n"},
+		{args: "inspect -f '{{.HostConfig.LogConfig.Type}} {{.Config.AttachStdout}} {{.Config.Healthcheck}} {{.SizeRw}}' a",
+			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "k8s-file false <nil> <nil>\n"},
+	})
 }

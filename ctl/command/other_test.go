@@ -61,7 +61,7 @@ func TestImagesAreListedATagALine(t *testing.T) {
 		{args: "images -q localhost:5000/web:2", script: images()},
 	})
 	got := execute(t, row{args: "images --format json", script: images()})
-	if !strings.Contains(got.stdout, `"Repository":"nginx","Size":"187MB","Tag":"latest"}`) || strings.Count(got.stdout, "\n") != 3 {
+	if !strings.Contains(got.stdout, `"Repository":"nginx","SharedSize":"N/A","Size":"187MB","Tag":"latest","UniqueSize":"N/A","VirtualSize":"187MB"}`) || strings.Count(got.stdout, "\n") != 3 {
 		t.Errorf("%s", got.stdout)
 	}
 }

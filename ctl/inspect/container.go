@@ -36,6 +36,8 @@ type Container struct {
 	ExecIDs         []string
 	HostConfig      HostConfig
 	GraphDriver     GraphDriver
+	SizeRw          *int64 `json:",omitempty"` // not measured, as is the next
+	SizeRootFs      *int64 `json:",omitempty"`
 	Mounts          []Mount
 	Config          Config
 	NetworkSettings NetworkSettings
@@ -82,8 +84,13 @@ type Config struct {
 	Domainname   string
 	User         string
 	ExposedPorts map[string]struct{} `json:",omitempty"`
+	AttachStdin  bool                // of the client that created it: not recorded
+	AttachStdout bool
+	AttachStderr bool
 	Tty          bool
 	OpenStdin    bool
+	StdinOnce    bool
+	Healthcheck  *struct{} `json:",omitempty"` // always absent
 	Env          []string
 	Cmd          []string
 	Image        string

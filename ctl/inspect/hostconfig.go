@@ -17,6 +17,12 @@ type PortBinding struct {
 	Sources []string `json:",omitempty"`
 }
 
+// LogConfig is how output is kept: in a file of conmon's form.
+type LogConfig struct {
+	Type   string
+	Config map[string]string
+}
+
 // HostConfig is how the container is set up on its host.
 type HostConfig struct {
 	Binds           []string
@@ -24,6 +30,7 @@ type HostConfig struct {
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
 	RestartPolicy   RestartPolicy
+	LogConfig       LogConfig
 	// PublishAddresses are the addresses of the host that are published whole.
 	PublishAddresses []string
 	AutoRemove       bool
@@ -63,6 +70,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		NetworkMode:     mode(net),
 		PortBindings:    wanted(net.GetPublish()),
 		RestartPolicy:   RestartPolicy{Name: "no"},
+		LogConfig:       LogConfig{Type: "k8s-file", Config: map[string]string{}},
 		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove: cfg.GetAutoRemove(),
 		DNS:        list(dns.GetServers()),

@@ -32,6 +32,10 @@ type Image struct {
 	Variant      string `json:",omitempty"`
 	Os           string
 	Size         int64
+	VirtualSize  int64 // the same, as in Docker
+	Parent       string
+	Comment      string
+	GraphDriver  GraphDriver
 	Config       ImageConfig
 	RootFS       RootFS
 }
@@ -70,9 +74,23 @@ func OfImage(image *containerv1.Image) *Image {
 		Variant:      variant,
 		Os:           os,
 		Size:         image.GetSize(),
+		VirtualSize:  image.GetSize(),
+		GraphDriver:  GraphDriver{Name: "overlay"},
 		Config:       d.Config,
 		RootFS:       RootFS{Type: "layers", Layers: list(image.GetLayers())},
 	}
+}
+
+// HasLabels reports whether an image has all of some labels, each given as KEY or KEY=VALUE.
+func HasLabels(image *containerv1.Image, wanted []string) bool {
+	labels := imageConfig(image).Labels
+	for _, w := range wanted {
+		key, value, valued := strings.Cut(w, "=")
+		if got, ok := labels[key]; !ok || valued && got != value {
+			return false
+		}
+	}
+	return true
 }
 
 func platform(s string) (os, arch, variant string) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -128,7 +129,7 @@ func UnknownCommand(cmd *cobra.Command, args []string) error {
 			names = append(append(names, c.Name()), c.Aliases...)
 		}
 	}
-	message := fmt.Sprintf("unknown command: %s %s", cmd.CommandPath(), args[0])
+	message := fmt.Sprintf("unknown command: %s %s", cmd.CommandPath(), cmp.Or(args[0], `""`))
 	_, group, _ := strings.Cut(cmd.CommandPath(), " ")
 	if name, instead, ok := missing.Verb(append(strings.Fields(group), args...)...); ok {
 		return &UsageError{Code: Failed, Err: unsupported("docker "+name, instead)}

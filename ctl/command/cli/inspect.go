@@ -32,6 +32,9 @@ func (c *CLI) InspectCommand(kind string, get func(context.Context, *client.Clie
 			})
 		},
 	}
+	if kind == "network" {
+		cmd.Flags().BoolP("verbose", "v", false, "Accepted for Docker compatibility: all is shown anyway")
+	}
 	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each "+kind)
 	return cmd
 }

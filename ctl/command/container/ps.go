@@ -37,8 +37,10 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 A template for --format has .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
 .Networks .Mounts and .Label "KEY"; "table TEMPLATE" makes a table of it.
 
-Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX,
-status=created|running|exited|removing, label=KEY or label=KEY=VALUE (all of them must fit).`,
+Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, ancestor=IMAGE,
+network=NETWORK, publish=PORT[-END][/PROTOCOL], expose=PORT[-END][/PROTOCOL], volume=PATH, before=CONTAINER,
+since=CONTAINER, exited=CODE, status=created|running|exited|removing, label=KEY or label=KEY=VALUE (all of
+them must fit).`,
 		Args: cli.Exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := parseFilter(o.filters)
@@ -61,18 +63,20 @@ status=created|running|exited|removing, label=KEY or label=KEY=VALUE (all of the
 
 // row is a line of the list. The fields are Docker's.
 type row struct {
-	Command    string
-	CreatedAt  string
-	ID         string
-	Image      string
-	Labels     string
-	Mounts     string
-	Names      string
-	Networks   string
-	Ports      string
-	RunningFor string
-	State      string
-	Status     string
+	Command      string
+	CreatedAt    string
+	ID           string
+	Image        string
+	Labels       string
+	LocalVolumes string // always 0: there are no volumes
+	Mounts       string
+	Names        string
+	Networks     string
+	Ports        string
+	RunningFor   string
+	Size         string // not measured
+	State        string
+	Status       string
 
 	labels map[string]string
 }
@@ -86,7 +90,7 @@ func Row() any { return row{} }
 const columns = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 
 func header() row {
-	return row{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS", Mounts: "MOUNTS", Names: "NAMES",
+	return row{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS", LocalVolumes: "LOCAL VOLUMES", Size: "SIZE", Mounts: "MOUNTS", Names: "NAMES",
 		Networks: "NETWORKS", Ports: "PORTS", RunningFor: "CREATED", State: "STATE", Status: "STATUS"}
 }
 
@@ -99,13 +103,18 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 		o.last = 1
 	}
 	// A status that is asked for, and a number of containers, are about those that do not run, too.
-	list, err := cl.ListContainers(ctx, o.all || len(f.status) > 0 || o.last > 0)
+	stopped := o.all || f.aboutStopped() || o.last > 0
+	list, err := cl.ListContainers(ctx, stopped || f.needsAll())
+	if err == nil {
+		err = f.unknown(list)
+	}
 	if err != nil {
 		return err
 	}
 	rows := []row{}
 	for _, ctr := range list { // the newest first
-		if f.fits(ctr) && (o.last <= 0 || len(rows) < o.last) {
+		shown := stopped || !f.needsAll() || ctr.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
+		if shown && f.fits(ctr, list) && (o.last <= 0 || len(rows) < o.last) {
 			rows = append(rows, o.row(ctr, c.Now()))
 		}
 	}
@@ -119,18 +128,20 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 	cfg, created := c.GetConfig(), c.GetCreatedAt().AsTime()
 	r := row{
-		ID:         c.GetId(),
-		Image:      cfg.GetImage(),
-		Command:    commandLine(c.GetArgs()),
-		CreatedAt:  created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor: format.Duration(now.Sub(created)) + " ago",
-		Labels:     labelList(cfg.GetLabels()),
-		Mounts:     mountList(cfg.GetMounts()),
-		Names:      cfg.GetName(),
-		Networks:   networkList(c),
-		State:      inspect.Status(c.GetStatus()),
-		Status:     status(c, now),
-		labels:     cfg.GetLabels(),
+		ID:           c.GetId(),
+		Image:        cfg.GetImage(),
+		Command:      commandLine(c.GetArgs()),
+		CreatedAt:    created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor:   format.Duration(now.Sub(created)) + " ago",
+		Labels:       labelList(cfg.GetLabels()),
+		LocalVolumes: "0",
+		Size:         "N/A",
+		Mounts:       mountList(cfg.GetMounts()),
+		Names:        cfg.GetName(),
+		Networks:     networkList(c),
+		State:        inspect.Status(c.GetStatus()),
+		Status:       status(c, now),
+		labels:       cfg.GetLabels(),
 	}
 	if c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
 		r.Ports = format.Ports(c.GetBindings(), c.GetExposed())

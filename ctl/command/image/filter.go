@@ -2,10 +2,13 @@ package image
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/imageref"
+	"github.com/fairlead/fairlead/ctl/inspect"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
 // filter says which lines are listed.
@@ -13,6 +16,11 @@ type filter struct {
 	name     string // NAME[:TAG] or a pattern; empty: all
 	dangling string // "true", "false" or empty
 	patterns []string
+	labels   []string
+	before   string
+	since    string
+
+	earlier, later *containerv1.Image // which before and since name
 }
 
 func parseFilter(specs []string) (f filter, err error) {
@@ -27,12 +35,41 @@ func parseFilter(specs []string) (f filter, err error) {
 			f.dangling = "false"
 		case kind == "reference" && value != "":
 			f.patterns = append(f.patterns, value)
+		case kind == "label" && value != "":
+			f.labels = append(f.labels, value)
+		case kind == "before" && value != "":
+			f.before = value
+		case kind == "since" && value != "":
+			f.since = value
 		default:
 			return f, fault.New(fault.Invalid, "--filter "+spec, "invalid filter", fault.WithField("filter"),
-				fault.WithHint("known are dangling=true|false and reference=PATTERN"))
+				fault.WithHint("known are dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE and since=IMAGE"))
 		}
 	}
 	return f, nil
+}
+
+// find looks up the images that before and since name.
+func (f *filter) find(list []*containerv1.Image) error {
+	for _, n := range []struct {
+		kind, name string
+		found      **containerv1.Image
+	}{{"before", f.before, &f.earlier}, {"since", f.since, &f.later}} {
+		if n.name == "" {
+			continue
+		}
+		wanted := imageref.Parse(n.name).String()
+		for _, i := range list {
+			named := slices.ContainsFunc(i.GetTags(), func(tag string) bool { return imageref.Parse(tag).String() == wanted })
+			if named || strings.HasPrefix(strings.TrimPrefix(i.GetId(), "sha256:"), n.name) {
+				*n.found = i
+			}
+		}
+		if *n.found == nil {
+			return fault.NotFoundf("--filter "+n.kind+"="+n.name, "No such image: %s", n.name)
+		}
+	}
+	return nil
 }
 
 func (f filter) fits(r row) bool {
@@ -40,6 +77,13 @@ func (f filter) fits(r row) bool {
 		return false
 	}
 	if f.dangling != "" && (f.dangling == "true") != (r.Tag == none) {
+		return false
+	}
+	if len(f.labels) > 0 && !inspect.HasLabels(r.image, f.labels) {
+		return false
+	}
+	built := r.image.GetCreatedAt().AsTime()
+	if f.earlier != nil && !built.Before(f.earlier.GetCreatedAt().AsTime()) || f.later != nil && !built.After(f.later.GetCreatedAt().AsTime()) {
 		return false
 	}
 	for _, p := range f.patterns {

@@ -29,7 +29,8 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 A template for --format has .Repository .Tag .Digest .ID .CreatedAt .CreatedSince and .Size; "table TEMPLATE"
 makes a table of it.
 
-Filters: dangling=true|false (those without a tag, or with one), reference=PATTERN.`,
+Filters: dangling=true|false (those without a tag, or with one), reference=PATTERN, label=KEY[=VALUE], and before=IMAGE and
+since=IMAGE, by the times when images were built.`,
 		Args: cli.From(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := parseFilter(o.filters)
@@ -54,13 +55,19 @@ Filters: dangling=true|false (those without a tag, or with one), reference=PATTE
 
 // row is a line of the list: one tag of an image. The fields are Docker's.
 type row struct {
+	Containers   string // not measured, as are shared and unique sizes
 	CreatedAt    string
 	CreatedSince string
 	Digest       string
 	ID           string
 	Repository   string
+	SharedSize   string
 	Size         string
 	Tag          string
+	UniqueSize   string
+	VirtualSize  string
+
+	image *containerv1.Image
 }
 
 // none stands for a name, a tag or a digest that an image does not have.
@@ -82,6 +89,9 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if err != nil {
 		return err
 	}
+	if err := f.find(list); err != nil {
+		return err
+	}
 	rows, seen := []row{}, map[string]bool{}
 	for _, i := range list {
 		for _, r := range o.rows(i, c.Now()) {
@@ -97,7 +107,8 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if o.quiet {
 		text = "{{.ID}}"
 	}
-	header := row{"CREATED AT", "CREATED", "DIGEST", "IMAGE ID", "REPOSITORY", "SIZE", "TAG"}
+	header := row{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY", Size: "SIZE",
+		Tag: "TAG", VirtualSize: "SIZE", SharedSize: "SHARED SIZE", UniqueSize: "UNIQUE SIZE", Containers: "CONTAINERS"}
 	shown := columns
 	if o.digests {
 		shown = columnsWithDigests
@@ -111,6 +122,7 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 	r := row{
 		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
 		Digest: none, ID: i.GetId(), Repository: none, Size: format.Size(i.GetSize()), Tag: none,
+		VirtualSize: format.Size(i.GetSize()), SharedSize: "N/A", UniqueSize: "N/A", Containers: "N/A", image: i,
 	}
 	if i.GetCreatedAt() == nil {
 		r.CreatedAt, r.CreatedSince = "N/A", "N/A"

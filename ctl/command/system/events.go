@@ -173,10 +173,14 @@ func merge(all <-chan heard, streams int, show func(*eventv1.Event) error) error
 
 // event is one as a template sees it. The fields and their order are Docker's.
 type event struct {
-	Type     string
-	Action   string
-	Actor    actor
-	Scope    string `json:"scope"`
+	Type   string
+	Action string
+	Actor  actor
+	Scope  string `json:"scope"`
+	// Status, ID and From are earlier names of a container's action, id and image, which scripts still read.
+	Status   string `json:"status,omitempty"`
+	ID       string `json:"id,omitempty"`
+	From     string `json:"from,omitempty"`
 	Time     int64  `json:"time"`
 	TimeNano int64  `json:"timeNano"`
 }
@@ -192,8 +196,12 @@ type actor struct {
 func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event) error {
 	at := e.GetTime().AsTime()
 	if o.format != "" {
-		return format.Print(c.Screen(), o.format, "", event{}, []event{{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
-			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano()}})
+		shown := event{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
+			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano()}
+		if shown.Type == "container" {
+			shown.Status, shown.ID, shown.From = e.GetAction(), e.GetId(), e.GetAttributes()["image"]
+		}
+		return format.Print(c.Screen(), o.format, "", event{}, []event{shown})
 	}
 	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), escape.Line(e.GetType()), escape.Line(e.GetAction()), e.GetId(), attributesOf(e))
 	return nil

@@ -38,10 +38,16 @@ type info struct {
 	DefaultNetworkDriver string
 	FirewallBackend      string
 	DefaultAddressPools  []string
+	DockerRootDir        string // Docker's name for DataRoot
+	Driver               string
+	CgroupDriver         string
+	LoggingDriver        string
 	Containers           uint32
 	ContainersCreated    uint32
 	ContainersRunning    uint32
 	ContainersExited     uint32
+	ContainersPaused     uint32 // always 0
+	ContainersStopped    uint32
 	Images               uint32
 	Warnings             []string
 }
@@ -88,6 +94,8 @@ func infoOf(r *hostv1.GetInfoResponse) info {
 		NetworkDrivers: r.GetNetworkDrivers(), DefaultNetworkDriver: r.GetDefaultNetworkDriver(),
 		ContainersCreated: r.GetContainers()["created"], ContainersRunning: r.GetContainers()["running"],
 		ContainersExited: r.GetContainers()["exited"], Images: r.GetImages(), Warnings: r.GetWarnings()}
+	i.DockerRootDir, i.Driver, i.CgroupDriver, i.LoggingDriver = i.DataRoot, "overlay", "cgroupfs", "k8s-file"
+	i.ContainersStopped = i.ContainersExited + i.ContainersCreated
 	for _, n := range r.GetContainers() {
 		i.Containers += n
 	}

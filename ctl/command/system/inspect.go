@@ -63,6 +63,9 @@ func wantedKinds(only string) ([]kind, error) {
 }
 
 func find(ctx context.Context, cl *client.Client, wanted []kind, name string) (any, error) {
+	if name == "" {
+		return nil, fault.Invalidf("object", "name", "its name or id is empty; name a container, an image or a network")
+	}
 	for _, k := range wanted {
 		d, err := k.get(ctx, cl, name)
 		// What cannot be such a name at all is not there either.
