@@ -114,8 +114,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 		return err
 	}
 	host := api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
-		CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }, func() []diagnosis.Finding {
-		return diagnose.Run(diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
+		CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }, func(ctx context.Context) []diagnosis.Finding {
+		return diagnose.Run(ctx, diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
 	})
 	host.Compare = s.runner.Check
 	s.Server = api.NewServer(api.NewContainerServer(s.runner, &s.events), api.NewImageServer(s.images), host)

@@ -26,7 +26,7 @@ type HostServer struct {
 	facts      HostFacts
 	containers func() []*container.Container
 	images     func() int
-	diagnose   func() []diagnosis.Finding
+	diagnose   func(context.Context) []diagnosis.Finding
 
 	// Compare compares the store with processes and with the other services, and with repair reconciles first.
 	Compare func(ctx context.Context, repair bool) []diagnosis.Finding
@@ -34,13 +34,13 @@ type HostServer struct {
 
 // NewHostServer makes one.
 func NewHostServer(facts HostFacts, containers func() []*container.Container, images func() int,
-	diagnose func() []diagnosis.Finding) *HostServer {
+	diagnose func(context.Context) []diagnosis.Finding) *HostServer {
 	return &HostServer{facts: facts, containers: containers, images: images, diagnose: diagnose}
 }
 
 // Diagnose implements the RPC of that name.
-func (s *HostServer) Diagnose(context.Context, *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
-	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.diagnose())}, nil
+func (s *HostServer) Diagnose(ctx context.Context, _ *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
+	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.diagnose(ctx))}, nil
 }
 
 // Check implements the RPC of that name.

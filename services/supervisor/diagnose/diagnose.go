@@ -2,9 +2,8 @@
 package diagnose
 
 import (
-	"fmt"
+	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -25,14 +24,10 @@ type Facts struct {
 }
 
 // Run tries everything.
-func Run(f Facts) []diagnosis.Finding {
+func Run(ctx context.Context, f Facts) []diagnosis.Finding {
 	out := []diagnosis.Finding{{Area: containers, Name: "runtime", Text: f.Runtime + " is the default"}}
 	for _, name := range []string{"crun", "runc"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			err = fmt.Errorf("%s is not installed", name)
-		}
-		out = append(out, diagnosis.Of(containers, name, path, err, diagnosis.Note, "only needed if a container asks for it with --runtime"))
+		out = append(out, runtimeFinding(ctx, name))
 	}
 	out = append(out, cgroups(f.CgroupVersion),
 		diagnosis.Of(containers, "overlay", "layers of images are mounted, not copied", f.Overlay(), diagnosis.Problem, "load or build it: modprobe overlay (CONFIG_OVERLAY_FS)"),
