@@ -155,6 +155,7 @@ func (o *opener) open() (*DB, error) {
 	if err != nil {
 		return nil, &loss{why: "is damaged: " + err.Error()}
 	}
+	reserve(o.path, o.Config.Log)
 	db := &DB{place: o.place, file: file, log: o.Config.Log}
 	if err := guarded(func() error { return o.fill(db) }); err != nil {
 		if lost, ok := errors.AsType[*loss](err); ok && lost.panicked {
