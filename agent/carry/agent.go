@@ -141,5 +141,6 @@ func (a *agent) close() error {
 	for _, m := range a.members {
 		all = errors.Join(all, m.service.Close())
 	}
+	a.config.close()
 	return all
 }

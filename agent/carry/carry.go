@@ -60,9 +60,19 @@ type Host struct {
 	// Peer is a connection to another service by its Name. Calls over it answer faults and wait a while for the other to be there.
 	Peer func(name string) grpc.ClientConnInterface
 	// Store is where the service leaves open files for its next process.
-	Store *process.Store
+	Store Store
 	// State is how the service opens its store.
 	State state.Config
+}
+
+// Store holds open files by name, in the service manager or in a holder: process.Store and holder.Client do.
+type Store interface {
+	Keeps() bool
+	Left() map[string][]*os.File
+	Put(ctx context.Context, name string, file *os.File) error
+	Drop(ctx context.Context, name string) error
+	Clear(ctx context.Context) error
+	Close()
 }
 
 // Options says what a process is to run.
@@ -76,6 +86,7 @@ type Options struct {
 	Sockets  []*os.File   // that the service manager opened for the process; the hosts fd:// are these
 	Left     []*os.File   // by services, with the service manager
 	Choice   state.Choice // for stores that cannot be the last state of the host
+	Holder   []string     // the program that holds files for services where no service manager does; empty: none does
 
 	Reread  func() (*config.Config, []string, error) // the configuration as it is written now, with warnings; nil: it cannot be read again
 	Hangups <-chan struct{}                          // each asks for that

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/agent/holder"
 	"github.com/fairlead/fairlead/agent/listen"
 	"github.com/fairlead/fairlead/agent/process"
 	"github.com/fairlead/fairlead/agent/state"
@@ -19,7 +21,7 @@ type configuration struct {
 	options Options
 	peers   *peers
 	agent   *agent
-	stores  map[string]*process.Store // by service
+	stores  map[string]Store // by service
 
 	now       atomic.Pointer[config.Config]
 	reloading sync.Mutex
@@ -28,12 +30,34 @@ type configuration struct {
 }
 
 func newConfiguration(o Options, p *peers, a *agent) *configuration {
-	c := &configuration{options: o, peers: p, agent: a, stores: map[string]*process.Store{}}
+	c := &configuration{options: o, peers: p, agent: a, stores: map[string]Store{}}
 	for _, s := range o.Services {
-		c.stores[s.Name] = process.NewStore(o.Notifier, s.Name, o.Left)
+		c.stores[s.Name] = storeOf(o, s.Name)
 	}
 	c.now.Store(o.Config)
 	return c
+}
+
+// storeOf is the service manager's, or a holder's where there is none that holds files.
+func storeOf(o Options, service string) Store {
+	kept := process.NewStore(o.Notifier, service, o.Left)
+	if len(o.Holder) == 0 {
+		return kept
+	}
+	held := holder.New(filepath.Join(o.Config.ExecRoot, service+"-files.sock"), o.Holder, o.Log.With("service", service))
+	if !kept.Keeps() {
+		return held
+	}
+	_ = held.Clear(context.Background()) // of a process that had no service manager
+	held.Close()
+	return kept
+}
+
+// close waits until what services leave is held.
+func (c *configuration) close() {
+	for _, s := range c.stores {
+		s.Close()
+	}
 }
 
 // host is what a service is given with a configuration.

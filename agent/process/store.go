@@ -86,6 +86,12 @@ func (s *Store) Put(ctx context.Context, name string, file *os.File) error {
 	return errors.Join(err, told)
 }
 
+// Clear does nothing: the manager closes what it keeps with its unit.
+func (s *Store) Clear(context.Context) error { return nil }
+
+// Close does nothing: each change is the manager's when it is made.
+func (s *Store) Close() {}
+
 // Drop takes back what is under a name. No error if there is nothing.
 func (s *Store) Drop(ctx context.Context, name string) error {
 	return s.notifier.tell(ctx, "FDSTOREREMOVE=1\nFDNAME="+s.prefix+name)

@@ -11,12 +11,13 @@ import (
 	"github.com/fairlead/fairlead/agent/id"
 )
 
-// Store keeps open files for the process after this one, where there is a service manager that does. Package process has it.
+// Store keeps open files for the process after this one: the service manager's, or a holder process. Clear ends the holding of all.
 type Store interface {
 	Keeps() bool
 	Left() map[string][]*os.File
 	Put(ctx context.Context, name string, file *os.File) error
 	Drop(ctx context.Context, name string) error
+	Clear(ctx context.Context) error
 }
 
 // noStore is where there is none.
@@ -26,6 +27,7 @@ func (noStore) Keeps() bool                                 { return false }
 func (noStore) Left() map[string][]*os.File                 { return nil }
 func (noStore) Put(context.Context, string, *os.File) error { return nil }
 func (noStore) Drop(context.Context, string) error          { return nil }
+func (noStore) Clear(context.Context) error                 { return nil }
 
 // What a resolver's sockets are called in the store, before the owner.
 const (

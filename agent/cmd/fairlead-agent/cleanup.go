@@ -43,5 +43,5 @@ func cleanup(cmd *cobra.Command, all []carry.Carried, o *options, force bool) er
 		log.Info("nothing to clean: no agent has ever run here", "data-root", cfg.DataRoot)
 		return nil
 	}
-	return carry.Clean(cmd.Context(), carry.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: all}, force)
+	return carry.Clean(cmd.Context(), carry.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: all, Holder: program()}, force)
 }

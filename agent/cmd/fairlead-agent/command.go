@@ -135,7 +135,7 @@ func run(cmd *cobra.Command, carried []carry.Carried, o *options) error {
 	public := len(carried) > 1 || carried[0].Public
 	return carry.Run(ctx, carry.Options{
 		Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier,
-		Sockets: sockets, Left: left, Choice: choice,
+		Sockets: sockets, Left: left, Choice: choice, Holder: program(),
 		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
 		Hangups: hangups, Level: level,
 	})
@@ -152,6 +152,17 @@ func (o *options) choice() (state.Choice, error) {
 		return state.StartEmpty, nil
 	}
 	return state.Refuse, nil
+}
+
+// program is this one, to be started again. Once it was replaced or removed, only the kernel knows it.
+func program() []string {
+	path, err := os.Executable()
+	if err == nil {
+		if _, err = os.Stat(path); err == nil {
+			return []string{path}
+		}
+	}
+	return []string{"/proc/self/exe"}
 }
 
 // load merges what file, environment and flags say.

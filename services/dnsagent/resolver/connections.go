@@ -56,7 +56,7 @@ func (r *Resolver) serveConn(conn net.Conn) {
 			}
 			return
 		}
-		r.handle(message, true, &r.all, func(answer []byte) {
+		r.handle(message, true, &r.all, func() {}, func(answer []byte) {
 			write.Lock()
 			defer write.Unlock()
 			r.write(conn, answer)

@@ -5,7 +5,7 @@ import "github.com/miekg/dns"
 // Answer is what is said to a message by UDP, for the fuzzer. What is passed on is answered in time too, as there is nobody to ask.
 func (r *Resolver) Answer(message []byte) []byte {
 	out := make(chan []byte, 1)
-	r.handle(message, false, &r.all, func(answer []byte) { out <- answer })
+	r.handle(message, false, &r.all, func() {}, func(answer []byte) { out <- answer })
 	r.all.Wait()
 	select {
 	case answer := <-out:

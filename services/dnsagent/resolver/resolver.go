@@ -88,23 +88,37 @@ func (r *Resolver) Close() {
 	r.all.Wait()
 }
 
-// serveUDP leaves in the socket what comes too late.
+// serveUDP leaves in the socket what comes too late. A query that is answered immediately stays there until it is: if the process
+// is killed in between, the next one answers it.
 func (r *Resolver) serveUDP(conn *net.UDPConn) {
 	defer conn.Close()
 	defer context.AfterFunc(r.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 	var forwards sync.WaitGroup
 	defer forwards.Wait()
-	buf := make([]byte, maxQuestion)
+	socket := newDatagrams(conn)
 	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		message, from, err := socket.peek()
 		if r.ended(err) {
 			return
 		}
 		if err != nil {
 			continue
 		}
-		r.handle(buf[:n], false, &forwards, func(answer []byte) { _, _ = conn.WriteToUDPAddrPort(answer, from) })
+		r.handleDatagram(socket, message, &forwards, func(answer []byte) { _, _ = conn.WriteToUDPAddrPort(answer, from) })
 	}
+}
+
+// handleDatagram answers a query that was peeked at. It consumes one that makes it panic, too, or the next process would as well.
+func (r *Resolver) handleDatagram(socket *datagrams, message []byte, later *sync.WaitGroup, reply func([]byte)) {
+	consumed := false
+	consume := func() {
+		if !consumed {
+			consumed = true
+			socket.consume()
+		}
+	}
+	defer consume()
+	r.handle(message, false, later, consume, reply)
 }
 
 // ended tells whether a socket is not to be read any more; after another error it waits for a moment, so that a lasting one does no harm.
@@ -119,8 +133,8 @@ func (r *Resolver) ended(err error) bool {
 	return false
 }
 
-// handle answers a message, at once or later.
-func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, reply func([]byte)) {
+// handle answers a message, immediately or later; before that it calls accept.
+func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accept func(), reply func([]byte)) {
 	q, refusal := parse(message, tcp)
 	if q == nil {
 		if refusal != nil {
@@ -144,6 +158,7 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, reply
 		reply(q.refused())
 		return
 	}
+	accept()
 	later.Go(func() {
 		defer r.giveBack()
 		answer := r.forward(q, routes)

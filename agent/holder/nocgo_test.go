@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package holder_test
+
+const withC = false

@@ -1,0 +1,56 @@
+package holder
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	nobody      = 65534
+	processName = "fairlead-holder"
+	lastCap     = 63 // as many as a process can have
+)
+
+// dropPrivileges leaves the process what it needs to hold files: nothing. In a user namespace without the user nobody, or without
+// the capability to become it, it stays the user that it is, without capabilities.
+func dropPrivileges() error {
+	debug.SetGCPercent(20)
+	_ = os.WriteFile("/proc/self/comm", []byte(processName), 0)
+	os.Clearenv()
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	for c := range uintptr(lastCap + 1) {
+		_ = prctl(unix.PR_CAPBSET_DROP, c) // fails for those that the kernel does not know, or without CAP_SETPCAP
+	}
+	if os.Geteuid() == 0 {
+		_ = errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody))
+	}
+	return errors.Join(noCapabilities(), prctl(unix.PR_SET_NO_NEW_PRIVS, 1), prctl(unix.PR_SET_DUMPABLE, 0))
+}
+
+// noCapabilities drops them all, of all threads.
+func noCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	return known(errno)
+}
+
+func prctl(option, argument uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, option, argument, 0, 0, 0, 0)
+	return known(errno)
+}
+
+// known passes over that a program with C in it, as one with the race detector, cannot do this for all of its threads.
+func known(errno syscall.Errno) error {
+	if errno == 0 || errno == unix.ENOTSUP {
+		return nil
+	}
+	return errno
+}

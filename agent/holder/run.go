@@ -1,0 +1,198 @@
+package holder
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is the argument that makes an agent's program a holder.
+const Command = "hold-files"
+
+const (
+	listenerFD = 3                // what a holder inherits
+	idleTime   = 30 * time.Second // how long a holder that never held anything waits for a file
+)
+
+// IsHolder reports whether the program was started to be a holder.
+func IsHolder(args []string) bool { return len(args) == 3 && args[1] == Command }
+
+// Run holds files until there are none. The last argument is the user whose processes may ask, beside root.
+func Run(args []string) error {
+	user, err := strconv.Atoi(args[2])
+	if err != nil {
+		return fmt.Errorf("user %q is not a number", args[2])
+	}
+	file := os.NewFile(listenerFD, "listener")
+	l, err := net.FileListener(file)
+	if err != nil {
+		return fmt.Errorf("inherited listener: %w", err)
+	}
+	_ = file.Close()
+	listener, ok := l.(*net.UnixListener)
+	if !ok {
+		return fmt.Errorf("inherited a %T, want a Unix listener", l)
+	}
+	if err := dropPrivileges(); err != nil {
+		return fmt.Errorf("drop privileges: %w", err)
+	}
+	return newHeld(user).serve(listener)
+}
+
+// held is what a holder holds.
+type held struct {
+	user int
+	done chan struct{} // closed when nothing is held any more
+
+	mu    sync.Mutex
+	files map[string]int
+	ended bool
+}
+
+func newHeld(user int) *held {
+	return &held{user: user, done: make(chan struct{}), files: map[string]int{}}
+}
+
+func (h *held) serve(l *net.UnixListener) error {
+	idle := time.AfterFunc(idleTime, h.endIfEmpty)
+	defer idle.Stop()
+	go func() {
+		<-h.done
+		_ = l.Close()
+	}()
+	for {
+		conn, err := l.AcceptUnix()
+		select {
+		case <-h.done:
+			return nil
+		default:
+		}
+		switch {
+		case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ECONNABORTED):
+			time.Sleep(10 * time.Millisecond)
+		case err != nil:
+			return err
+		default:
+			go h.answer(conn)
+		}
+	}
+}
+
+// answer serves one client until it goes.
+func (h *held) answer(conn *net.UnixConn) {
+	defer conn.Close()
+	if !h.allowed(conn) {
+		return
+	}
+	for {
+		m, fds, err := receive(conn)
+		if err != nil {
+			return
+		}
+		if err := h.do(conn, m, fds); err != nil {
+			return
+		}
+	}
+}
+
+// allowed reports whether a client is root or the user that started the holder.
+func (h *held) allowed(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var cred *unix.Ucred
+	var cerr error
+	err = raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	return err == nil && cerr == nil && (cred.Uid == 0 || int(cred.Uid) == h.user)
+}
+
+func (h *held) do(conn *net.UnixConn, m message, fds []int) error {
+	if m.Op == opTake {
+		closeAll(fds)
+		return h.sendAll(conn)
+	}
+	response, ended := h.change(m, fds)
+	err := send(conn, response, nil)
+	if ended {
+		close(h.done)
+	}
+	return err
+}
+
+// change reports whether nothing is held any more. From then on nothing is taken.
+func (h *held) change(m message, fds []int) (response message, ended bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.ended:
+		closeAll(fds)
+		return message{Error: "ended"}, false
+	case m.Op == opPut && len(fds) == len(m.Names):
+		for i, name := range m.Names {
+			h.drop(name)
+			h.files[name] = fds[i]
+		}
+		return message{}, false
+	case m.Op == opDrop && len(fds) == 0:
+		for _, name := range m.Names {
+			h.drop(name)
+		}
+	case m.Op == opEnd && len(fds) == 0:
+		for name := range h.files {
+			h.drop(name)
+		}
+	default:
+		closeAll(fds)
+		return message{Error: "not a valid request"}, false
+	}
+	h.ended = len(h.files) == 0
+	return message{Ended: h.ended}, h.ended
+}
+
+func (h *held) drop(name string) {
+	if fd, ok := h.files[name]; ok {
+		_ = unix.Close(fd)
+		delete(h.files, name)
+	}
+}
+
+func (h *held) endIfEmpty() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.files) == 0 && !h.ended {
+		h.ended = true
+		close(h.done)
+	}
+}
+
+// sendAll sends every file, in parts.
+func (h *held) sendAll(conn *net.UnixConn) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_ = conn.SetWriteDeadline(time.Now().Add(patience))
+	defer conn.SetWriteDeadline(time.Time{})
+	names := slices.Sorted(maps.Keys(h.files))
+	for {
+		part := names[:min(len(names), maxFiles)]
+		names = names[len(part):]
+		var fds []int
+		for _, name := range part {
+			fds = append(fds, h.files[name])
+		}
+		if err := send(conn, message{Names: part, More: len(names) > 0}, fds); err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			return nil
+		}
+	}
+}
