@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/faultrpc"
@@ -185,10 +186,14 @@ func reads(method string) bool {
 	return false
 }
 
-// RecvMsg refuses requests with unknown fields.
+// RecvMsg refuses requests with unknown fields. A call that is forwarded is received as an empty message, all of whose fields are
+// unknown: the server that it is forwarded to refuses it.
 func (s endableStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
+	}
+	if _, forwarded := m.(*emptypb.Empty); forwarded {
+		return nil
 	}
 	return refuseUnknown(m)
 }

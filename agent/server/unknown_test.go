@@ -4,8 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -33,6 +35,28 @@ func TestUnknownFieldRefused(t *testing.T) {
 	}
 	if err := refuseUnknown(&natv1.PublishRequest{Owner: "a", Mappings: []*natv1.PortMapping{{}}}); err != nil {
 		t.Errorf("got %v for a request that is known", err)
+	}
+}
+
+// fixedStream receives one message.
+type fixedStream struct {
+	grpc.ServerStream
+	raw []byte
+}
+
+func (s fixedStream) RecvMsg(m any) error { return proto.Unmarshal(s.raw, m.(proto.Message)) }
+
+func TestForwardedCallReceived(t *testing.T) {
+	raw, err := proto.Marshal(&natv1.PublishRequest{Owner: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := endableStream{fixedStream{raw: raw}, t.Context()}
+	if err := s.RecvMsg(new(emptypb.Empty)); err != nil {
+		t.Errorf("got %v for a call that is forwarded", err)
+	}
+	if err := s.RecvMsg(new(natv1.GuardedNetwork)); err != nil && !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %v", err)
 	}
 }
 
