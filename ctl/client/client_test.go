@@ -330,3 +330,11 @@ func selfSigned(t *testing.T) tls.Certificate {
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
+
+func TestCallCanceledByTheAgentIsNotTheUsers(t *testing.T) {
+	_, c := clienttest.Dial(t, clienttest.Script{"WaitContainer": {clienttest.Fails(context.Canceled)}})
+	_, err := c.Containers.WaitContainer(ctx(t), &containerv1.WaitContainerRequest{})
+	if !fault.Is(err, fault.Internal) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), ": canceled the call; ") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -109,6 +109,9 @@ func alertOf(err error) error {
 
 // explain turns what gRPC says of a broken connection into one clear line. Other errors stay as they are.
 func (l *link) explain(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		return fault.New(fault.Internal, "agent "+l.host, "canceled the call", fault.WithHint("see the agent's log"))
+	}
 	f, ok := errors.AsType[*fault.Fault](err)
 	switch {
 	case !ok || f.Kind != fault.Unavailable || f.Subject != "":

@@ -232,3 +232,39 @@ func TestWithoutAContainerASignalEndsTheProgram(t *testing.T) {
 		t.Errorf("exit code %d, output %q %q", got, out.String(), errs.String())
 	}
 }
+
+// A shell that waits draws its prompt again when the size of its terminal changes, as Docker makes it do.
+func TestAttachRedrawsThePrompt(t *testing.T) {
+	user, program := terminaltest.Pair(t, 24, 80)
+	_ = user
+	sizes := make(chan *containerv1.TerminalSize, 10)
+	shell := clienttest.Call{Serve: func(first proto.Message, s clienttest.Stream) error {
+		sizes <- first.(*containerv1.AttachContainerRequest).GetAttach().GetSize()
+		started := &containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}}}
+		if err := s.Send(started); err != nil {
+			return err
+		}
+		for {
+			m, err := s.Recv()
+			if err != nil {
+				return err
+			}
+			if size := m.(*containerv1.AttachContainerRequest).GetInput().GetResize(); size != nil {
+				sizes <- size
+				return s.Send(&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Exited{Exited: &containerv1.Exited{}}})
+			}
+		}
+	}}
+	running := &containerv1.Container{Id: "c1", Status: containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING,
+		Config: &containerv1.ContainerConfig{Tty: true, OpenStdin: true}}
+	_, host := clienttest.Serve(t, clienttest.Script{"AttachContainer": {shell},
+		"GetContainer": {clienttest.Answers(&containerv1.GetContainerResponse{Container: running})}})
+	var errs buffer
+	if code := command.Run(t.Context(), newCLI(t, nil, program, program, &errs, host), []string{"attach", "web"}); code != 0 {
+		t.Fatalf("code %d, %s", code, errs.String())
+	}
+	before, after := await(t, "the first size", sizes), await(t, "the true size", sizes)
+	if before.GetRows() != 25 || before.GetColumns() != 81 || after.GetRows() != 24 || after.GetColumns() != 80 {
+		t.Errorf("got sizes %v and %v, want 25x81 and 24x80", before, after)
+	}
+}

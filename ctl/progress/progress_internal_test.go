@@ -100,3 +100,15 @@ func TestALineIsNeverWiderThanTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// The terminal echoes ^C where the cursor is, so that the block must be erased from the first column on.
+func TestBlockIsErasedFromTheFirstColumn(t *testing.T) {
+	var out strings.Builder
+	b := &bars{w: &out, size: func() (int, int) { return 24, 80 }, now: time.Now}
+	b.Show(phase("downloading", "aaa", 1, 2))
+	out.Reset()
+	b.Finish()
+	if got, want := out.String(), "\r\x1b[1A\x1b[J"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -157,3 +157,13 @@ func FuzzParse(f *testing.F) {
 		_, _ = config.Build(layer)
 	})
 }
+
+func TestNeighborsOfAFileWithItsOwnNameAreNotMisspelt(t *testing.T) {
+	path := write(t, "agent1.json", "{}")
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "agent2.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, warnings, err := file.Read(path, true); err != nil || len(warnings) != 0 {
+		t.Errorf("got %q, %v, want no warning", warnings, err)
+	}
+}
