@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/services/supervisor/beneath"
 )
 
 // Unmount takes a container's mount away, at once even if something still uses it. It is no error if there is none.
@@ -40,7 +41,7 @@ func (r *RootFS) Remove(containerID string) error {
 		return err
 	}
 	home := filepath.Join(r.root, containerID)
-	err := os.RemoveAll(home)
+	err := beneath.Remove(home)
 	if err != nil {
 		err = r.removeStubborn(home)
 	}
@@ -64,7 +65,7 @@ func (r *RootFS) removeStubborn(home string) error {
 		}
 		return nil
 	})
-	return os.RemoveAll(home)
+	return beneath.Remove(home)
 }
 
 // As in linux/fs.h.
