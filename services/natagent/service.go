@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"syscall"
 
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/api"
@@ -31,6 +32,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/publication"
 	"github.com/fairlead/fairlead/services/natagent/publish"
 	"github.com/fairlead/fairlead/services/natagent/reconcile"
+	"github.com/fairlead/fairlead/services/natagent/relay"
 	"github.com/fairlead/fairlead/services/natagent/store"
 )
 
@@ -73,6 +75,7 @@ type Service struct {
 	policy     *forwardpolicy.Policy
 	input      *inputpolicy.Reader
 	teller     *inputpolicy.Teller
+	relays     *relay.Relays
 }
 
 // New opens the state and tries out the kernel. It changes nothing.
@@ -94,13 +97,16 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	r := reconcile.New(st, fw, flows, cfg.Log)
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
 	input := inputpolicy.New(ns, nftables.TableName)
+	relays := relay.New(ns, cfg.Log)
 	s := &Service{
-		ns: ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, teller: inputpolicy.NewTeller(input, cfg.Log),
-		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns}, cfg.Log),
+		relays: relays,
+		ns:     ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, teller: inputpolicy.NewTeller(input, cfg.Log),
+		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns, relays}, cfg.Log),
 		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
 	}
 	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
 	s.Server.Comparer = s.check
+	s.publisher.Relay = relays.Set
 	switch cfg.PublishClosed {
 	case "refuse":
 		s.publisher.Permit = s.teller.Permit
@@ -139,7 +145,7 @@ func (s *Service) aside(ctx context.Context) error {
 
 // Close lets go of host ports, sockets and state. What is published stays published.
 func (s *Service) Close() error {
-	return errors.Join(s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
+	return errors.Join(s.relays.Close(), s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
 }
 
 // others are the ways to get bridges past other firewalls of the host.
@@ -164,12 +170,16 @@ func (o others) Forget(ctx context.Context, bridges ...string) (err error) {
 // ports joins what publish needs to know of host ports.
 type ports struct {
 	*hold.Holder
-	ns hostns.NS
+	ns     hostns.NS
+	relays *relay.Relays
 }
 
-// Hold takes a port.
+// Hold takes a port, from a relay too.
 func (p ports) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
 	port, err := p.Holder.Hold(proto, at)
+	if errors.Is(err, syscall.EADDRINUSE) && proto == publication.TCP && at.Addr().Is6() && p.relays.Yield(at.Port()) {
+		port, err = p.Holder.Hold(proto, at)
+	}
 	if err != nil {
 		return nil, err // a nil *hold.Port in an interface would not be nil
 	}

@@ -72,15 +72,25 @@ func sameWords(a, b string) bool {
 	return true
 }
 
-func TestAContainerWithoutIPv6IsNotPublishedOnIPv6(t *testing.T) {
+func TestAContainerWithoutIPv6IsAnsweredForOnIPv6(t *testing.T) {
 	s := newSite(t)
 	r := start(t, s.host, t.TempDir(), io.Discard)
 	s.guard(t, r)
 	if got := mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80")); got != "0.0.0.0:8080>10.10.1.2:80/tcp" {
 		t.Errorf("bindings %s", got)
 	}
-	if _, err := ask(s.ext, "[fd01::1]:8080", 2*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("on IPv6: %v, want connection refused at once", err)
+	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
+	wantAnswer(t, s.host, "[::1]:8080", "a")
+	if got := mustPublish(t, r, request("six", "", "fd10:1::3", "8080:80")); got != "[::]:8080>[fd10:1::3]:80/tcp" {
+		t.Errorf("bindings of who has IPv6 %s", got)
+	}
+	wantAnswer(t, s.ext, "[fd01::1]:8080", "b")
+	release(t, r, "six")
+	release(t, r, "a")
+	for _, at := range []string{"[fd01::1]:8080", "10.1.0.1:8080"} {
+		if _, err := ask(s.ext, at, 2*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s after the release: %v, want connection refused at once", at, err)
+		}
 	}
 	_, err := publish(r, request("b", "10.10.1.3", "", "::1@8081:80"))
 	wantFault(t, err, fault.Invalid, "", "[::1]:8081:80/tcp", "no IPv6 address")

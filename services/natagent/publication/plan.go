@@ -134,7 +134,7 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 			return nil, m.invalid("the container has no IPv4 address")
 		}
 		if given.Is6() && !p.IPv6.IsValid() {
-			return nil, m.invalid("the container has no IPv6 address")
+			return nil, m.invalid("the container has no IPv6 address; give its network one with 'fairlead network edit --ipv6 NAME'")
 		}
 		if _, ok := m.Sources.For(given); !ok {
 			return nil, m.invalid("%s", noSource(given, m.Sources))

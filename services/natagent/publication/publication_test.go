@@ -148,7 +148,7 @@ func TestPlansThatCannotBe(t *testing.T) {
 		{of("10.0.0.2", "", tcp("fe80::1%eth0", 0, 0, 80, 0)), "publish [fe80::1%eth0]::80/tcp: invalid IP address: fe80::1%eth0"},
 		{of("10.0.0.2", "", tcp("224.0.0.1", 0, 0, 80, 0)), "publish 224.0.0.1::80/tcp: invalid IP address: 224.0.0.1"},
 		{of("10.0.0.2", "", udp), "publish 80/foo: invalid proto: foo"},
-		{of("10.0.0.2", "", tcp("::1", 0, 0, 80, 0)), "publish [::1]::80/tcp: the container has no IPv6 address"},
+		{of("10.0.0.2", "", tcp("::1", 0, 0, 80, 0)), "publish [::1]::80/tcp: the container has no IPv6 address; give its network one with 'fairlead network edit --ipv6 NAME'"},
 		{of("", "fd00::2", tcp("10.1.1.1", 0, 0, 80, 0)), "publish 10.1.1.1::80/tcp: the container has no IPv4 address"},
 		{of("", "", tcp("", 0, 0, 80, 0)), "publish 80/tcp: the container has no address that the host can reach it at"},
 		{of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("10.1.1.1", 81, 0, 80, 0)),

@@ -27,6 +27,15 @@ func (p *Publisher) remember(known *publication.Publication) {
 // Hold binds the ports that are published but not bound. A port that somebody else has meanwhile stays published, as
 // connections never reach that program's socket; it is tried again with each call.
 func (p *Publisher) Hold(context.Context) error {
+	if p.Relay != nil {
+		for _, known := range p.store.Publications() {
+			p.Relay(known.Owner, known.Bindings)
+		}
+	}
+	return p.hold()
+}
+
+func (p *Publisher) hold() error {
 	for key, of := range p.unheld {
 		port, err := p.ports.Hold(key.proto, key.at)
 		if err == nil {
@@ -55,6 +64,7 @@ func (p *Publisher) letGo(gone *publication.Publication) error {
 		errs = append(errs, h.port.Close())
 	}
 	delete(p.held, gone.Owner)
+	p.relay(gone.Owner, nil)
 	p.forget(gone)
 	for _, b := range gone.Bindings {
 		delete(p.unheld, holdKey{b.Protocol, b.Host()})

@@ -65,6 +65,8 @@ type Ports interface {
 type Publisher struct {
 	// Told is told of what was newly published, if it is not nil. It must not wait.
 	Told func([]publication.Binding)
+	// Relay is told what an owner publishes now, if it is not nil.
+	Relay func(owner string, bindings []publication.Binding)
 	// Permit may refuse what is to be newly published, if it is not nil.
 	Permit func(context.Context, []publication.Binding) error
 
@@ -162,6 +164,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
 	p.held[done.Owner] = r.held
+	p.relay(done.Owner, done.Bindings)
 	p.cutting.begin(ctx, nil, done.Bindings)
 	p.tell(done.Bindings)
 	return done.Bindings, nil
@@ -172,6 +175,12 @@ func (p *Publisher) permitted(ctx context.Context, fresh []publication.Binding) 
 		return nil
 	}
 	return p.Permit(ctx, fresh)
+}
+
+func (p *Publisher) relay(owner string, bindings []publication.Binding) {
+	if p.Relay != nil {
+		p.Relay(owner, bindings)
+	}
 }
 
 func (p *Publisher) tell(fresh []publication.Binding) {

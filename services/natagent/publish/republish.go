@@ -78,7 +78,9 @@ func (p *Publisher) exchange(ctx context.Context, had, want *publication.Publica
 		p.enter(had)
 		return nil, err
 	}
-	return &done, p.settle(had, &done, r)
+	err = p.settle(had, &done, r)
+	p.relay(done.Owner, done.Bindings)
+	return &done, err
 }
 
 // swap stores the new publication and brings it into the firewall. If that fails, the old one is in both.
@@ -136,7 +138,7 @@ func (p *Publisher) settle(had, done *publication.Publication, r *reservation) e
 			delete(p.unheld, key)
 		}
 	}
-	return errors.Join(append(errs, p.Hold(context.Background()))...)
+	return errors.Join(append(errs, p.hold())...)
 }
 
 // forget strikes what is published out of the ledger.
