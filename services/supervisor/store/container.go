@@ -104,7 +104,10 @@ func (s *Store) GetContainer(uid string) (*container.Container, error) {
 
 // FindContainer gives the container that a user means: by full id, full name or unique id prefix, in this order.
 func (s *Store) FindContainer(ref string) (*container.Container, error) {
-	c, n := id.Find(s.ListContainers(), ref, func(c *container.Container) (string, string) { return c.ID, c.Config.Name })
+	if c, ok := containers.Get(s.db.View(), ref); ok {
+		return c, nil
+	}
+	c, n := id.Find(slices.Collect(containers.All(s.db.View())), ref, func(c *container.Container) (string, string) { return c.ID, c.Config.Name })
 	switch n {
 	case 0:
 		return nil, noSuchContainer(ref)
