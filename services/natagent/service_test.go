@@ -73,12 +73,15 @@ func sameWords(a, b string) bool {
 }
 
 func TestAContainerWithoutIPv6IsAnsweredForOnIPv6(t *testing.T) {
-	s := newSite(t)
-	r := start(t, s.host, t.TempDir(), io.Discard)
+	s, state := newSite(t), t.TempDir()
+	r := start(t, s.host, state, io.Discard)
 	s.guard(t, r)
 	if got := mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80")); got != "0.0.0.0:8080>10.10.1.2:80/tcp" {
 		t.Errorf("bindings %s", got)
 	}
+	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
+	r.stop()
+	r = start(t, s.host, state, io.Discard)
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
 	wantAnswer(t, s.host, "[::1]:8080", "a")
 	if got := mustPublish(t, r, request("six", "", "fd10:1::3", "8080:80")); got != "[::]:8080>[fd10:1::3]:80/tcp" {
