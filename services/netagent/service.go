@@ -238,8 +238,15 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray), "left", len(found.Left))
-	s.reconciler.NoSweep = len(found.Left) > 0
-	if err := errors.Join(s.reconciler.Predefine(s.settings), s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
+	if err := s.reconciler.Predefine(s.settings); err != nil {
+		return err
+	}
+	left, err := s.sandboxes.Rebuild(found.Left, s.host.Links)
+	if err != nil {
+		return err
+	}
+	s.reconciler.NoSweep = left > 0
+	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
 		return err
 	}
 	handOver, err := fdpass.Listen(s.handOver)

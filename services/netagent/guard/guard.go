@@ -128,6 +128,25 @@ func (g *Guard) Delete(ctx context.Context, n network.Network) error {
 	return nil
 }
 
+// replace deletes the guards that natagent has for a network's bridge under another id, of a network that is not stored any more: its
+// record was lost, and the bridge is this network's now.
+func (g *Guard) replace(ctx context.Context, n network.Network) (replaced bool, err error) {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	all, err := g.client.ListNetworks(call, &natv1.ListNetworksRequest{})
+	for _, other := range all.GetNetworks() {
+		if _, stored := g.store.Network(other.GetId()); stored || other.GetBridge() != n.Bridge || other.GetId() == n.ID {
+			continue
+		}
+		if _, err := g.client.DeleteNetwork(call, &natv1.DeleteNetworkRequest{Id: other.GetId()}); err != nil {
+			return false, err
+		}
+		g.log.Warn("guards of a lost network replaced", "network", n.Name, "bridge", n.Bridge, "lost_network", other.GetId())
+		replaced = true
+	}
+	return replaced, err
+}
+
 // Insist asks natagent again and again until it acknowledges the network or ctx ends. It logs the first failure.
 func (g *Guard) Insist(ctx context.Context, n network.Network) error {
 	logged := false
@@ -135,6 +154,9 @@ func (g *Guard) Insist(ctx context.Context, n network.Network) error {
 		err := g.Put(ctx, n)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if replaced, rerr := g.replace(ctx, n); replaced && rerr == nil {
+			continue
 		}
 		if !logged {
 			g.log.Warn("waiting for natagent", "network", n.Name, "error", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/api/guardtest"
 	"github.com/fairlead/fairlead/services/netagent/guard"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -112,5 +113,20 @@ func TestInsistingGoesOnUntilNatagentAnswersOrTheCallerEnds(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("it goes on though natagent answers")
+	}
+}
+
+func TestGuardsOfLostNetworkReplaced(t *testing.T) {
+	g, nat, db, _ := fixture(t)
+	n, other := bridge(t, db), &natv1.GuardedNetwork{Id: id.New(), Bridge: "br-other"}
+	nat.Lost = []*natv1.GuardedNetwork{{Id: id.New(), Bridge: n.Bridge}, other}
+	lost := nat.Lost[0].GetId()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := g.Insist(ctx, n.Network); err != nil {
+		t.Fatal(err)
+	}
+	if got := nat.Deleted(); len(got) != 1 || got[0] != lost {
+		t.Errorf("got %v deleted, want only %s", got, lost)
 	}
 }

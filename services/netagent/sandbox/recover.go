@@ -18,7 +18,7 @@ type Recovered struct {
 	Kept  int               // sandboxes that are remembered and there
 	Gone  []network.Sandbox // remembered, but without a namespace: after a reboot, or a crash while they were made
 	Stray []string          // pins without a record
-	Left  []string          // pins without a record in which a container runs
+	Left  []Unrecorded      // pins without a record in which a container runs
 }
 
 // Recover compares what is remembered with the namespaces that are pinned, forgets and removes what is only one of both, and
@@ -68,7 +68,7 @@ func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initpro
 }
 
 // clearStrays removes pins that no sandbox has, except those of containers that run: their records were lost, and what they have is left.
-func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, error)) (strays, left []string, err error) {
+func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, error)) (strays []string, left []Unrecorded, err error) {
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
 		return nil, nil, fault.Wrap(err, fault.Unavailable, "folder "+m.dir, "cannot be read")
@@ -79,9 +79,13 @@ func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, err
 		if _, ours := m.store.SandboxAt(path); ours {
 			continue
 		}
-		if runs, err := m.runs(path, processes); runs || err != nil {
-			m.Log.Warn("namespace of a running container has no record, left alone", "path", path, "error", err)
-			left = append(left, path)
+		owner, err := m.runsIn(path, processes)
+		if err != nil {
+			m.Log.Error("namespace without a record cannot be examined, left alone", "path", path, "error", err)
+			continue
+		}
+		if owner != "" && kernel.Pinned(path) {
+			left = append(left, Unrecorded{owner, path})
 			continue
 		}
 		strays = append(strays, path)
@@ -90,15 +94,15 @@ func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, err
 	return strays, left, errors.Join(errs...)
 }
 
-// runs reports whether a process of a container is in a namespace without a record.
-func (m *Manager) runs(path string, processes func() (map[string]initproc.Process, error)) (bool, error) {
+// runsIn returns the container that runs in a namespace without a record; empty if none does.
+func (m *Manager) runsIn(path string, processes func() (map[string]initproc.Process, error)) (owner string, err error) {
 	all, err := processes()
 	for owner := range all {
 		if m.pinOf(owner) == path {
-			return true, nil
+			return owner, nil
 		}
 	}
-	return false, err
+	return "", err
 }
 
 // Unpin lets go of all namespaces, in place of Recover. Those that a process is in go on until it ends, and the next Recover finds none of

@@ -4,6 +4,7 @@ package guardtest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -14,12 +15,17 @@ import (
 // ErrDown is what a client of a natagent that is down gets.
 var ErrDown = errors.New("connection refused")
 
+// ErrTaken is what a client gets that guards the bridge of another network.
+var ErrTaken = errors.New("bridge is another network's")
+
 // Guard is the client's side of a natagent.
 type Guard struct {
-	natv1.GuardServiceClient // nil: only PutNetwork and DeleteNetwork are there
+	natv1.GuardServiceClient // nil: only PutNetwork, DeleteNetwork and ListNetworks are there
 
 	// Deleting is called before a network is taken out, unless it is nil.
 	Deleting func()
+	// Lost are networks of a netagent before. While they are not deleted, no other network on their bridges is acknowledged.
+	Lost []*natv1.GuardedNetwork
 
 	mu   sync.Mutex
 	down bool
@@ -59,6 +65,7 @@ func (g *Guard) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkRequest,
 		return nil, ErrDown
 	}
 	g.gone = append(g.gone, in.GetId())
+	g.Lost = slices.DeleteFunc(g.Lost, func(n *natv1.GuardedNetwork) bool { return n.GetId() == in.GetId() })
 	return &natv1.DeleteNetworkResponse{}, nil
 }
 
@@ -69,6 +76,21 @@ func (g *Guard) PutNetwork(_ context.Context, in *natv1.PutNetworkRequest, _ ...
 	if g.down {
 		return nil, ErrDown
 	}
+	for _, lost := range g.Lost {
+		if lost.GetBridge() == in.GetNetwork().GetBridge() {
+			return nil, ErrTaken
+		}
+	}
 	g.puts = append(g.puts, in.GetNetwork())
 	return &natv1.PutNetworkResponse{}, nil
+}
+
+// ListNetworks returns the lost ones.
+func (g *Guard) ListNetworks(context.Context, *natv1.ListNetworksRequest, ...grpc.CallOption) (*natv1.ListNetworksResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.down {
+		return nil, ErrDown
+	}
+	return &natv1.ListNetworksResponse{Networks: slices.Clone(g.Lost)}, nil
 }
