@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/services/supervisor/beneath"
 	"github.com/fairlead/fairlead/services/supervisor/image/layers"
 	"github.com/fairlead/fairlead/services/supervisor/image/unpack"
 )
@@ -64,18 +65,18 @@ func Read(ctx context.Context, dir string, in io.Reader) (*Archive, error) {
 		return nil, layers.DiskFault(subject, err)
 	}
 	a := &Archive{file: file, parts: map[string]part{}}
-	if err := a.take(ctx, in); err != nil {
+	if err := a.take(ctx, dir, in); err != nil {
 		_ = a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Archive) take(ctx context.Context, in io.Reader) error {
+func (a *Archive) take(ctx context.Context, dir string, in io.Reader) error {
 	if err := os.Remove(a.file.Name()); err != nil {
 		return layers.DiskFault(subject, err)
 	}
-	if err := a.spool(ctx, in); err != nil {
+	if err := a.spool(ctx, dir, in); err != nil {
 		return err
 	}
 	return a.index()
@@ -84,13 +85,18 @@ func (a *Archive) take(ctx context.Context, in io.Reader) error {
 // Close lets go of the file.
 func (a *Archive) Close() error { return a.file.Close() }
 
-func (a *Archive) spool(ctx context.Context, in io.Reader) error {
+func (a *Archive) spool(ctx context.Context, dir string, in io.Reader) error {
+	disk, err := beneath.Open(dir)
+	if err != nil {
+		return layers.DiskFault(subject, err)
+	}
+	defer func() { _ = disk.Close() }()
 	plain, err := unpack.Decompress(in)
 	if err != nil {
 		return unreadable(ctx, err)
 	}
 	defer plain.Close()
-	if _, err := io.Copy(&sink{file: a.file, ctx: ctx}, plain); err != nil {
+	if _, err := io.Copy(&sink{file: a.file, ctx: ctx, disk: disk}, plain); err != nil {
 		return unreadable(ctx, err)
 	}
 	return nil
@@ -98,15 +104,23 @@ func (a *Archive) spool(ctx context.Context, in io.Reader) error {
 
 // sink writes to the file, and tells its own failures from the reader's.
 type sink struct {
-	file *os.File
-	ctx  context.Context
+	file  *os.File
+	ctx   context.Context
+	disk  *beneath.Root
+	since int // bytes written since the last check of what is free
 }
+
+// spareEvery is how many bytes are written between two checks of what is free on the disk.
+const spareEvery = 1 << 20
 
 func (s *sink) Write(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
 	n, err := s.file.Write(p)
+	if s.since += n; err == nil && s.since >= spareEvery {
+		s.since, err = 0, s.disk.Spare()
+	}
 	if err != nil {
 		err = layers.DiskFault(subject, err)
 	}

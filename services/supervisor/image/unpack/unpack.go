@@ -39,9 +39,14 @@ func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
 		return nil, err
 	}
 	defer plain.Close()
+	root, err := beneath.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
 	sum := sha256.New()
-	tee := io.TeeReader(plain, sum)
-	w := &walk{dirs: map[string]bool{}, parents: map[string]bool{}}
+	tee := io.TeeReader(&spare{in: plain, root: root}, sum)
+	w := &walk{spare: root.Spare, dirs: map[string]bool{}, parents: map[string]bool{}}
 	if err := beneath.Jail(dir, func() error { return w.apply(ctx, tee) }); err != nil {
 		return nil, err
 	}
@@ -58,6 +63,8 @@ func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
 // walk watches the entries of an archive go by. Paths are as they are in the jail, where the layer's directory is "/".
 type walk struct {
 	root    *beneath.Root
+	spare   func() error
+	entries int
 	size    int64
 	dirs    map[string]bool // directories that have an entry
 	parents map[string]bool // directories that entries are in
@@ -79,6 +86,11 @@ func (w *walk) apply(ctx context.Context, in io.Reader) (err error) {
 
 // see is called for each entry before it is unpacked.
 func (w *walk) see(h *tar.Header) (bool, error) {
+	if w.entries++; w.entries%spareEntries == 0 {
+		if err := w.spare(); err != nil {
+			return false, err
+		}
+	}
 	name := strings.TrimPrefix(path.Join("/", h.Name), "/")
 	if h.Typeflag == tar.TypeDir {
 		w.dirs[name] = true
@@ -126,6 +138,30 @@ func (w *walk) implied() []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// How much of an archive is unpacked between two checks of what is free.
+const (
+	spareEntries = 64
+	spareEvery   = 256 << 10 // bytes
+)
+
+// spare ends when the disk has no more room than it must keep free for the stores and for containers.
+type spare struct {
+	in   io.Reader
+	root *beneath.Root
+	read int
+}
+
+func (s *spare) Read(p []byte) (int, error) {
+	n, err := s.in.Read(p)
+	if s.read += n; s.read >= spareEvery {
+		s.read = 0
+		if err := s.root.Spare(); err != nil {
+			return 0, err
+		}
+	}
+	return n, err
 }
 
 // reader ends when a context does.

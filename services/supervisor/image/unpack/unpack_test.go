@@ -3,11 +3,15 @@ package unpack_test
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -73,6 +77,48 @@ func TestEntriesReachNothingOutside(t *testing.T) {
 		n, xerr := unix.Llistxattr(outside, make([]byte, 1000))
 		if serr != nil || lerr != nil || xerr != nil || info.Mode().Perm() != 0o755 || len(left) > 0 || n > 0 {
 			t.Fatalf("%s: got mode %s, %v, %d bytes of attributes, %v %v %v", name, info.Mode(), left, n, serr, lerr, xerr)
+		}
+	}
+}
+
+// TestLayerLeavesSpareRoom unpacks layers that are larger than a small disk, in bytes and in files. It runs itself in a mount
+// namespace of its own.
+func TestLayerLeavesSpareRoom(t *testing.T) {
+	testns.NeedRoot(t)
+	const inside = "UNPACK_TEST_SMALL_DISK"
+	if os.Getenv(inside) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLayerLeavesSpareRoom$", "-test.v")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS")) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	files := make([]*tar.Header, 20_000)
+	for n := range files {
+		files[n] = &tar.Header{Name: fmt.Sprint(n), Typeflag: tar.TypeReg}
+	}
+	var big bytes.Buffer
+	w := tar.NewWriter(&big)
+	err := w.WriteHeader(&tar.Header{Name: "big", Typeflag: tar.TypeReg, Mode: 0o644, Size: 64 << 20})
+	if err == nil {
+		_, err = w.Write(make([]byte, 64<<20))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, layer := range []*bytes.Buffer{&big, archive(t, files...)} {
+		dir := t.TempDir()
+		if err := unix.Mount("small", dir, "tmpfs", 0, "size=50m,nr_inodes=10000"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+		if _, err := unpack.Into(t.Context(), layer, dir); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("got %v, want ENOSPC", err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "else"), make([]byte, 512<<10), 0o600); err != nil {
+			t.Errorf("no room is left for anything else: %v", err)
 		}
 	}
 }
