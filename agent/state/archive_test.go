@@ -122,3 +122,27 @@ func TestUnpackRefusesForeignNames(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func BenchmarkUpdate(b *testing.B) {
+	for name, logged := range map[string]bool{"log": true, "no log": false} {
+		b.Run(name, func(b *testing.B) {
+			dir, table := b.TempDir(), pets()
+			if !logged { // a directory in the way of the log
+				if err := os.MkdirAll(filepath.Join(dir, "backup", "pets.log"), 0o700); err != nil {
+					b.Fatal(err)
+				}
+			}
+			db, err := state.Open(filepath.Join(dir, "pets.db"), table)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer func() { _ = db.Close() }()
+			p := &pet{ID: "a", Names: []string{strings.Repeat("x", 3000)}}
+			for b.Loop() {
+				if err := db.Update(func(tx *state.Tx) error { return table.Put(tx, p) }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

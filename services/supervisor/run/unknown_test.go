@@ -3,6 +3,7 @@ package run_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,5 +69,23 @@ func TestRunMarksDataUntilProcessStarts(t *testing.T) {
 	info, err := os.Stat(filepath.Join(h.dir, "containers", launched.Container.ID))
 	if err != nil || info.Mode()&rootfs.Disposable != 0 {
 		t.Errorf("got %v, %v; want a directory that is not disposable", info, err)
+	}
+}
+
+func TestSweepRegistersLostNamesAgain(t *testing.T) {
+	h := newHost(t)
+	launched, err := h.runner.Run(t.Context(), request("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := launched.Container.ID
+	if err := h.drop(uid, "names"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.runner.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(h.heldBy(uid), "names") {
+		t.Errorf("got %v held, want names among it", h.heldBy(uid))
 	}
 }
