@@ -209,3 +209,15 @@ func TestClearEndsHolder(t *testing.T) {
 		t.Errorf("its socket: %v", err)
 	}
 }
+
+func TestHolderEndsWithItsSocket(t *testing.T) {
+	path := socket(t)
+	c := client(t, path)
+	put(t, c, "a", "1")
+	eventually(t, "it holds", func() bool { return len(holders(t)) == 1 })
+	c.Close()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it ends", func() bool { return len(holders(t)) == 0 })
+}

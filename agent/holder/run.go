@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -20,6 +21,7 @@ const Command = "hold-files"
 const (
 	listenerFD = 3                // what a holder inherits
 	idleTime   = 30 * time.Second // how long a holder that never held anything waits for a file
+	lookTime   = 5 * time.Second  // how often it checks that its socket still exists
 )
 
 // IsHolder reports whether the program was started to be a holder.
@@ -41,10 +43,16 @@ func Run(args []string) error {
 	if !ok {
 		return fmt.Errorf("inherited a %T, want a Unix listener", l)
 	}
+	gone, err := socketGone(listener.Addr().String())
+	if err != nil {
+		return fmt.Errorf("look at the socket: %w", err)
+	}
 	if err := dropPrivileges(); err != nil {
 		return fmt.Errorf("drop privileges: %w", err)
 	}
-	return newHeld(user).serve(listener)
+	h := newHeld(user)
+	go h.watch(gone)
+	return h.serve(listener)
 }
 
 // held is what a holder holds.
@@ -169,6 +177,54 @@ func (h *held) endIfEmpty() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.files) == 0 && !h.ended {
+		h.ended = true
+		close(h.done)
+	}
+}
+
+// socketGone returns a function that reports whether a socket was deleted or replaced. It needs no permission in the directories above
+// that of the socket, once it was made.
+func socketGone(path string) (func() bool, error) {
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	var own unix.Stat_t
+	if err := unix.Fstatat(dir, filepath.Base(path), &own, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, errors.Join(err, unix.Close(dir))
+	}
+	return func() bool {
+		var now unix.Stat_t
+		err := unix.Fstatat(dir, filepath.Base(path), &now, unix.AT_SYMLINK_NOFOLLOW)
+		return errors.Is(err, unix.ENOENT) || err == nil && (now.Ino != own.Ino || now.Dev != own.Dev)
+	}, nil
+}
+
+// watch ends the holder when its socket is gone: no agent can ask for the files any more, and the next one starts another holder.
+func (h *held) watch(gone func() bool) {
+	tick := time.NewTicker(lookTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.done:
+			return
+		case <-tick.C:
+		}
+		if gone() {
+			h.endNow()
+			return
+		}
+	}
+}
+
+// endNow closes all files.
+func (h *held) endNow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name := range h.files {
+		h.drop(name)
+	}
+	if !h.ended {
 		h.ended = true
 		close(h.done)
 	}
