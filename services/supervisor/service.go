@@ -103,6 +103,7 @@ func (c Config) stateConfig() state.Config {
 	how := c.State
 	how.Evidence = state.Evidence{
 		"directories of containers": filepath.Join(c.DataRoot, "containers", "*"),
+		"run-time directories":      filepath.Join(c.ExecRoot, "containers", "*"),
 		"layers of images":          filepath.Join(c.DataRoot, "images", "layers", "[0-9a-f]*[0-9a-f]"),
 	}.Find
 	return how
