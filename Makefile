@@ -85,8 +85,8 @@ vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtua
 	@echo 'vmtest: several virtual machines on one wire'
 	@$(GO) test -count=1 -timeout 30m ./deploy/vm
 
-crashtest: setup ## Interrupts every command at each of its crash points, in both deployment modes; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY)
-	@CRASH_FOR=$${CRASH_FOR:-0} $(GO) test -count=1 -v -timeout 24h ./deploy/crash
+crashtest: setup ## Interrupts every command at each of its crash points, in both deployment modes; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY, CRASH_KILLS)
+	@CRASH_FOR=$${CRASH_FOR:-0} CRASH_KILLS=$${CRASH_KILLS:-1000} $(GO) test -count=1 -v -timeout 24h ./deploy/crash
 
 bench: setup build ## Measures against bare crun, raw netlink and the peers that are installed (BENCH: only some of launches, many, busy, names, services)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

@@ -2,7 +2,7 @@
 // stores and the kernel agree afterwards, and that repeating and reversing the command work. The agent is built with the tag crashtest;
 // package agent/crashpoint has the marks.
 //
-// CRASH_FOR limits the time of a run (2m unless it is given; 0: every point). CRASH_SEED replays a run, CRASH_ONLY limits the cases to those
+// CRASH_FOR limits the time of a run (80s unless it is given; 0: every point). CRASH_SEED replays a run, CRASH_ONLY limits the cases to those
 // that match an expression, such as "split/connect/.*".
 package crash
 
@@ -22,7 +22,7 @@ import (
 )
 
 // short is how long a run takes unless it is told.
-const short = 2 * time.Minute
+const short = 80 * time.Second
 
 func TestMain(m *testing.M) {
 	lab.Init()

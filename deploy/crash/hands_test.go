@@ -1,0 +1,130 @@
+package crash
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+)
+
+// hand is something that another program does to what is the agent's. PORT, BRIDGE and PIN stand for the bystander's.
+type hand struct{ name, command string }
+
+func hands() []hand {
+	return []hand{
+		{"port off the bridge", "ip link set PORT nomaster"},
+		{"port down", "ip link set PORT down"},
+		{"bridge down", "ip link set BRIDGE down"},
+		{"bridge without addresses", "ip addr flush dev BRIDGE"},
+		{"neighbour entries gone", "ip neigh flush dev BRIDGE nud permanent"},
+		{"default route inside gone", "nsenter --net=PIN ip route del default"},
+		{"address inside gone", "nsenter --net=PIN ip addr flush dev eth0"},
+		{"interface inside down", "nsenter --net=PIN ip link set eth0 down"},
+		{"interface inside gone", "nsenter --net=PIN ip link del eth0"},
+		{"name file gone", "sh -c 'rm EXEC/dns/*/resolv.conf'"},
+		{"rules flushed", "sh -c 'nft flush ruleset || true'"},
+	}
+}
+
+// TestForeignHands changes what is the agent's behind its back. The agent heals it by itself, or system check finds it and --repair
+// mends it; the container keeps running.
+func TestForeignHands(t *testing.T) {
+	p := newPlan(t)
+	w := newWorld(t, p.bin, lab.AllInOne)
+	defer func() { w.close() }()
+	for _, h := range hands() {
+		t.Run(h.name, func(t *testing.T) {
+			w.foreign(t, h)
+		})
+	}
+}
+
+func (w *world) foreign(t *testing.T, h hand) {
+	r, err := w.peers.read(w.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := strings.ReplaceAll(h.command, "EXEC", w.agent.ExecRoot())
+	for _, c := range r.containers {
+		e := c.GetSandbox().GetEndpoints()[0]
+		command = strings.NewReplacer("PORT", e.GetHostInterface(), "BRIDGE", e.GetBridge(), "PIN", c.GetSandbox().GetNetnsPath()).Replace(command)
+	}
+	if out, err := w.Host.Output(w.ctx, "sh", "-c", command); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	found, ferr := w.run("system check")
+	if ferr == nil && len(w.differences()) > 0 {
+		t.Errorf("system check finds nothing, but %v\n%s", w.differences(), found)
+	}
+	if out, err := w.run("system check --repair"); err != nil {
+		t.Errorf("it cannot be repaired: %v\n%s", err, out)
+	}
+	if err := w.agree(); err != nil {
+		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
+	}
+}
+
+// TestStoreFaults loses, empties and resets each store while the agent is down. The agent starts and agrees with the rest again, or it
+// refuses to start and names the file; the running container is not touched, and with the old file all is well.
+func TestStoreFaults(t *testing.T) {
+	p := newPlan(t)
+	w := newWorld(t, p.bin, lab.AllInOne)
+	defer func() { w.close() }()
+	for _, store := range []string{"supervisor.db", "net.db", "nat.db", "dns.db"} {
+		for kind, spoil := range map[string]func(path, before string) error{
+			"lost":              func(path, _ string) error { return os.Remove(path) },
+			"empty":             func(path, _ string) error { return os.Truncate(path, 0) },
+			"one change behind": func(path, before string) error { return copyFile(before, path) },
+		} {
+			t.Run(store+" "+kind, func(t *testing.T) { w.spoiled(t, store, spoil) })
+		}
+	}
+}
+
+func (w *world) spoiled(t *testing.T, store string, spoil func(path, before string) error) {
+	path, before, kept := filepath.Join(w.agent.DataRoot(), store), filepath.Join(w.Dir, "before"), filepath.Join(w.Dir, "kept")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, tail(w.agent.Log()))
+		}
+	}
+	_, _ = w.run("rm -f web")
+	_, err := w.run("run -d " + web)
+	must(err)
+	must(w.agree())
+	must(copyFile(path, before))
+	_, err = w.run("network connect n2 web")
+	must(err)
+	must(w.agree())
+	must(w.agent.Stop(syscall.SIGKILL))
+	must(copyFile(path, kept))
+	must(spoil(path, before))
+
+	serr := w.agent.Start(w.ctx)
+	if _, err := os.Stat(w.Root("/proc/" + strings.Fields(w.beside)[0])); err != nil {
+		t.Errorf("the bystander was killed\n%s", tail(w.agent.Log()))
+	}
+	if serr != nil {
+		if !strings.Contains(serr.Error(), store) {
+			t.Errorf("the error does not name the file: %v", serr)
+		}
+		must(w.agent.Stop(syscall.SIGKILL))
+		must(copyFile(kept, path))
+		must(w.agent.Start(w.ctx))
+	}
+	if err := w.agree(); err != nil {
+		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
+	}
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o600)
+}

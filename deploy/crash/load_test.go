@@ -1,0 +1,113 @@
+package crash
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+)
+
+// killsShort is how many kills there are unless CRASH_KILLS says it; make crashtest takes 1,000.
+const killsShort = 6
+
+// TestKillsUnderLoad kills processes of the agent at random moments, while commands run and new connections are opened at a steady rate.
+// No connection to the bystander is lost, and afterwards all agree. The seed decides on commands, victims and pauses.
+func TestKillsUnderLoad(t *testing.T) {
+	p := newPlan(t)
+	kills := killsShort
+	if given := os.Getenv("CRASH_KILLS"); given != "" {
+		var err error
+		if kills, err = strconv.Atoi(given); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, shape := range []lab.Shape{lab.Split, lab.AllInOne} {
+		t.Run(string(shape), func(t *testing.T) { killUnderLoad(t, p, shape, kills/2) })
+	}
+}
+
+func killUnderLoad(t *testing.T, p plan, shape lab.Shape, kills int) {
+	w := newWorld(t, p.bin, shape)
+	defer func() { w.close() }()
+	random := rand.New(rand.NewPCG(p.seed, uint64(kills)))
+	stop := make(chan struct{})
+	var opened, lost atomic.Int64
+	var first atomic.Value
+	connected := make(chan struct{})
+	go func() {
+		defer close(connected)
+		w.connectSteadily(stop, &opened, &lost, &first)
+	}()
+	commands := make(chan struct{})
+	go func() {
+		defer close(commands)
+		w.commandRandomly(stop, p.seed)
+	}()
+	for i := range kills {
+		time.Sleep(time.Duration(200+random.IntN(1500)) * time.Millisecond)
+		victim := w.processes()[random.IntN(len(w.processes()))]
+		if victim == "one" {
+			victim = ""
+		}
+		if err := w.agent.Stop(syscall.SIGKILL, victim); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.agent.Start(w.ctx); err != nil {
+			t.Fatalf("after kill %d of %s it does not start: %v", i, victim, err)
+		}
+	}
+	close(stop)
+	<-commands
+	<-connected
+	t.Logf("%d kills, %d of %d connections lost", kills, lost.Load(), opened.Load())
+	if lost.Load() > 0 {
+		t.Errorf("%d of %d connections lost, the first one: %v", lost.Load(), opened.Load(), first.Load())
+	}
+	if err := w.agree(); err != nil {
+		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
+	}
+}
+
+// connectSteadily opens a connection to the bystander every 20 ms, whatever becomes of those before.
+func (w *world) connectSteadily(stop <-chan struct{}, opened, lost *atomic.Int64, first *atomic.Value) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			opened.Add(1)
+			go func() {
+				conn, err := w.Client.Dial("tcp", fmt.Sprintf("%s:%d", lab.HostIPv4, 8099), 10*time.Second)
+				if err != nil {
+					lost.Add(1)
+					first.CompareAndSwap(nil, err.Error())
+					return
+				}
+				_ = conn.Close()
+			}()
+		}
+	}
+}
+
+// commandRandomly runs commands one after the other; any may fail.
+func (w *world) commandRandomly(stop <-chan struct{}, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	lines := []string{"run -d " + web, "rm -f web", "network connect n2 web", "network disconnect n2 web", "publish web 8090:80", "unpublish web 8090:80",
+		"rename web web2", "rename web2 web", "restart -t 0 web", "stop web", "start web"}
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			_, _ = w.run(lines[random.IntN(len(lines))])
+		}
+	}
+}
