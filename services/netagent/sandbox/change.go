@@ -126,8 +126,10 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	if err := m.store.PutSandbox(after); err != nil {
 		return sb, err
 	}
-	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil {
-		return sb, errors.Join(err, m.store.PutSandbox(sb))
+	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // some of it may be gone
+		err = errors.Join(err, m.store.PutSandbox(sb))
+		_, rerr := m.repair(sb)
+		return sb, errors.Join(err, rerr)
 	}
 	m.leave(sb, e)
 	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})

@@ -67,8 +67,12 @@ func (m *Manager) Repair(ctx context.Context, owner string) ([]string, error) {
 	if !ok || sb.Kept || sb.Mode != network.Private || !alive(sb) || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	var differences []string
-	err := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+	return m.repair(sb)
+}
+
+// repair is Repair for who holds the owner's lock.
+func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
+	err = kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
 		if differences, err = m.compare(ns, sb); err != nil || len(differences) == 0 { // it may have changed meanwhile
 			return err
 		}
