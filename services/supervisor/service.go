@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/image"
 	"github.com/fairlead/fairlead/services/supervisor/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/run"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
@@ -92,8 +93,12 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
 		return nil, err
 	}
+	names, err := filepath.Abs(filepath.Join(cfg.ExecRoot, "dns")) // as dnsagent has it
+	if err != nil {
+		return nil, err
+	}
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit, Events: &s.events, Processes: processes{s.driver},
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(names), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit, Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
 }

@@ -35,7 +35,7 @@ func (a *Agent) traces() []trace {
 		{"link", `(?m)^.*\bveth.*$`, "ip -o link show"},
 		{"published port", `(?m)^.*elements = .* : .*$`, "nft list table inet fairlead"},
 		{"translated connection", `(?m)^(tcp|udp|sctp) .*$`, "conntrack -L --dst-nat"},
-		{"mount", `(?m)^\S+ \S*` + regexp.QuoteMeta(a.lab.Dir) + `\S* (overlay|nsfs).*$`, "cat /proc/mounts"},
+		{"mount", `(?m)^\S+ \S*` + regexp.QuoteMeta(a.lab.Dir) + `(\S* (overlay|nsfs)|/e/dns/\S* tmpfs).*$`, "cat /proc/mounts"},
 		{"neighbour", `(?m)^.*\bdocker0\b.*PERMANENT.*$`, "ip neigh show nud permanent"},
 		{"held port", `(?m)^.*(0\.0\.0\.0|\[::\]|` + regexp.QuoteMeta(HostIPv4) + `):\d+ .*$`, "ss -Hltun"},
 	}

@@ -69,7 +69,7 @@ func (l *launch) joinNamespace(after, with string) saga.Step {
 // shareNames asks dnsagent for name files with the container's own host name, and all else of the other container.
 func (l *launch) shareNames() saga.Step {
 	return saga.Step{
-		Name: registerNames, After: []string{joinNetwork},
+		Name: registerNames, After: []string{mountNames, joinNetwork},
 		Do: func(ctx context.Context) error {
 			ctx, cancel := inTime(ctx)
 			defer cancel()
@@ -157,7 +157,7 @@ func (r *Runner) leave(ctx context.Context, uid string) error {
 	_, gone := r.Store.GetContainer(owner)
 	_, err = r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: owner, KeepAddresses: gone == nil})
 	_, nerr := r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: owner})
-	return errors.Join(err, nerr)
+	return errors.Join(err, nerr, r.NameFiles.Unmount(owner))
 }
 
 // of lists those who join an owner.

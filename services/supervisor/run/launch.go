@@ -21,6 +21,7 @@ const (
 	reserveAddresses = "reserve addresses"
 	startMonitor     = "start monitor"
 	prepareRootfs    = "prepare rootfs"
+	mountNames       = "mount name files"
 	joinNetwork      = "join network"
 	registerNames    = "register names"
 	publishPorts     = "publish ports"
@@ -83,9 +84,9 @@ func (l *launch) creation() []saga.Step {
 // claims are what a running container has that others may want: addresses, names, ports. They are given back first.
 func (l *launch) claims(after string) []saga.Step {
 	if with, ok := l.req.Config.Network.Mode.Joined(); ok {
-		return []saga.Step{l.joinNamespace(after, with), l.shareNames()}
+		return []saga.Step{l.mountNames(after), l.joinNamespace(after, with), l.shareNames()}
 	}
-	steps := []saga.Step{l.joinNetwork(after), l.registerNames()}
+	steps := []saga.Step{l.mountNames(after), l.joinNetwork(after), l.registerNames()}
 	if l.publishes() {
 		steps = append(steps, l.publishPorts())
 	}

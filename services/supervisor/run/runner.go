@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/image"
 	"github.com/fairlead/fairlead/services/supervisor/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/spec"
 	"github.com/fairlead/fairlead/services/supervisor/store"
@@ -82,6 +83,8 @@ type Config struct {
 	RootFS   RootFS
 	Host     spec.Host
 	Cgroup   cgroup.Layout
+
+	NameFiles namefiles.Mounts // what dnsagent writes name files into; the zero value: directories without a bound
 
 	LogFiles *logfile.Rotator // bounds containers' logs; nil: nothing does
 

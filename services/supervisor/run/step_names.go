@@ -18,7 +18,7 @@ const hostGateway = "host-gateway"
 // registerNames asks dnsagent for the container's hosts, resolv.conf and hostname files.
 func (l *launch) registerNames() saga.Step {
 	return saga.Step{
-		Name: registerNames, After: []string{joinNetwork},
+		Name: registerNames, After: []string{mountNames, joinNetwork},
 		Do: func(ctx context.Context) error {
 			ctx, cancel := inTime(ctx)
 			defer cancel()
@@ -37,7 +37,7 @@ func (l *launch) registerNames() saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			if l.r.joins.any(l.id) && !l.abandons() {
+			if l.keepsFiles() {
 				return l.keepFiles(ctx)
 			}
 			_, err := l.r.Names.Release(ctx, &dnsv1.ReleaseRequest{Owner: l.id})

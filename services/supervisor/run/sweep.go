@@ -93,7 +93,7 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 	var errs []error
 	for place, list := range map[string]func(context.Context) ([]string, error){
 		"netagent": r.sandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.nameOwners,
-		"mounts": r.mounted, "bundles": r.bundles, "files": r.strayFiles,
+		"mounts": r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
 	} {
 		found, err := list(ctx)
 		if err != nil {
@@ -132,6 +132,8 @@ func (r *Runner) nameOwners(ctx context.Context) ([]string, error) {
 }
 
 func (r *Runner) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }
+
+func (r *Runner) nameMounts(context.Context) ([]string, error) { return r.NameFiles.Mounted() }
 
 func (r *Runner) bundles(context.Context) ([]string, error) { return r.Processes.IDs() }
 
