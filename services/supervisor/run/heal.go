@@ -41,6 +41,9 @@ func (r *Runner) healNamesOf(ctx context.Context, uid string) error {
 	}
 	l := r.relaunch(c)
 	l.live = *c.Live
+	if err := l.mountNames("").Do(ctx); err != nil {
+		return err
+	}
 	if err := l.namesStep().Do(ctx); err != nil {
 		return err
 	}
