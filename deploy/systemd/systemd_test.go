@@ -29,11 +29,11 @@ const supervisorCapabilities = "CAP_AUDIT_WRITE CAP_CHOWN CAP_DAC_OVERRIDE CAP_D
 
 func services() []service {
 	return []service{
-		{unit: "fairlead-net.service", arguments: " net", capabilities: "CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE", exposure: 49, mounts: true},
+		{unit: "fairlead-net.service", arguments: " net", capabilities: "CAP_NET_ADMIN CAP_NET_BROADCAST CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE", exposure: 49, mounts: true},
 		{unit: "fairlead-nat.service", arguments: " nat", capabilities: "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW", exposure: 30},
 		{unit: "fairlead-dns.service", arguments: " dns", capabilities: "", exposure: 20},
 		{unit: "fairlead-supervisor.service", arguments: " supervisor", capabilities: supervisorCapabilities, exposure: 90, mounts: true, containers: true},
-		{unit: "fairlead.service", arguments: "", capabilities: supervisorCapabilities, exposure: 90, mounts: true, containers: true},
+		{unit: "fairlead.service", arguments: "", capabilities: strings.Replace(supervisorCapabilities, "CAP_NET_RAW", "CAP_NET_BROADCAST CAP_NET_RAW", 1), exposure: 90, mounts: true, containers: true},
 	}
 }
 

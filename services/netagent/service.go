@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/driver/child"
 	"github.com/fairlead/fairlead/services/netagent/guard"
+	"github.com/fairlead/fairlead/services/netagent/heal"
 	"github.com/fairlead/fairlead/services/netagent/ipam"
 	"github.com/fairlead/fairlead/services/netagent/kernel"
 	"github.com/fairlead/fairlead/services/netagent/network"
@@ -260,6 +261,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 	all.Go(func() { s.names.Serve(ctx, handOver) })
 	all.Go(func() { s.reconciler.Watch(ctx) })
+	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler, Resolvers: s.names, Log: s.log}
+	all.Go(func() { healer.Run(ctx) })
 	all.Go(func() { s.networks.Finish(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
 	all.Go(func() { s.sandboxes.KeepLeases(ctx, s.log) })

@@ -27,6 +27,14 @@ type Bridge struct {
 // EnsureBridge makes the bridge, or puts right what is wrong with it. It tells what it had to do, nothing if all was right.
 func (h *Host) EnsureBridge(want Bridge) (changes []string, created bool, err error) {
 	link, err := h.link(want.Name)
+	if missing(err) && want.MAC != nil {
+		if was, rerr := h.adoptRenamed(want.Name, want.MAC); rerr != nil {
+			return nil, false, rerr
+		} else if was != "" {
+			changes = append(changes, "name, was "+was)
+			link, err = h.link(want.Name)
+		}
+	}
 	if missing(err) {
 		if err := h.addBridge(want); err != nil {
 			return nil, false, fmt.Errorf("make bridge %s: %w", want.Name, err)
@@ -40,7 +48,7 @@ func (h *Host) EnsureBridge(want Bridge) (changes []string, created bool, err er
 	if link.Type() != "bridge" {
 		return changes, created, fmt.Errorf("%s: %w (%s)", want.Name, ErrNotBridge, link.Type())
 	}
-	for _, step := range []func(netlink.Link, Bridge) ([]string, error){h.fixMAC, h.fixMTU, h.fixIPv6, h.fixAddresses, h.fixUp} {
+	for _, step := range []func(netlink.Link, Bridge) ([]string, error){h.fixMAC, h.fixMTU, h.fixIPv6, h.fixAddresses, h.fixUp, h.fixRoutes} {
 		done, err := step(link, want)
 		changes = append(changes, done...)
 		if err != nil {
@@ -96,6 +104,33 @@ func (h *Host) fixUp(l netlink.Link, _ Bridge) ([]string, error) {
 	}
 	err := retry(func() error { return h.handle.LinkSetUp(l) })
 	return []string{"up"}, wrap("set up", err)
+}
+
+// fixRoutes adds the routes to the bridge's subnets that are lost.
+func (h *Host) fixRoutes(l netlink.Link, want Bridge) ([]string, error) {
+	var changes []string
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		wanted := slices.DeleteFunc(slices.Clone(want.Addresses), func(p netip.Prefix) bool {
+			return familyOf(p.Addr()) != family || p.IsSingleIP() || p.Addr().IsLinkLocalUnicast()
+		})
+		if len(wanted) == 0 {
+			continue
+		}
+		have, err := h.routesBy(l.Attrs().Index, family)
+		if err != nil {
+			return changes, err
+		}
+		for _, p := range wanted {
+			if have[p.Masked()] {
+				continue
+			}
+			if err := addConnected(h.handle, l.Attrs().Index, p); err != nil {
+				return changes, err
+			}
+			changes = append(changes, "route to "+p.Masked().String())
+		}
+	}
+	return changes, nil
 }
 
 // fixAddresses adds the bridge's addresses and takes off others, in each family that it has.

@@ -136,6 +136,21 @@ func (h *Host) mainRoutes() ([]foundRoute, error) {
 	return all, nil
 }
 
+// routesBy are the destinations of a link's routes in the main table.
+func (h *Host) routesBy(link, family int) (map[netip.Prefix]bool, error) {
+	out := map[netip.Prefix]bool{}
+	header := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Table: unix.RT_TABLE_MAIN}}
+	err := h.dump(unix.RTM_GETROUTE, unix.RTM_NEWROUTE, func() { clear(out) }, func(data []byte) {
+		if r, ok := routeIn(data); ok && r.link == link {
+			out[r.to] = true
+		}
+	}, header, nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(link))))
+	if missing(err) {
+		err = nil // there is no such table yet
+	}
+	return out, wrap("list routes", err)
+}
+
 func routeIn(data []byte) (r foundRoute, ok bool) {
 	if len(data) < unix.SizeofRtMsg {
 		return r, false

@@ -46,6 +46,11 @@ func IsHostEnd(name string, mac net.HardwareAddr) bool {
 // HostInterface names an endpoint's end on the host: veth and seven digits of its id.
 func HostInterface(endpointID string) string { return vethPrefix + endpointID[:vethDigits] }
 
+// IsHostInterface reports whether a link may be an endpoint's end on the host.
+func IsHostInterface(link string) bool {
+	return strings.HasPrefix(link, vethPrefix) && len(link) == len(vethPrefix)+vethDigits
+}
+
 // DefaultPrefix starts the names of interfaces inside containers.
 const DefaultPrefix = "eth"
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/kernel"
+	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/store"
 )
 
 // heard is what the kernel has told since it was last looked at.
@@ -22,6 +24,7 @@ type hearsay struct {
 	links   map[string]bool // those that networks are on
 	indexes map[int]bool    // links whose addresses have changed
 	unknown bool            // anything
+	program string          // that caused it; empty if it is not known
 }
 
 func (h *heard) note(add func(*hearsay)) {
@@ -68,9 +71,49 @@ func (r *Reconciler) listen(ctx context.Context, to *heard) {
 	}
 }
 
+// LinkTouched notes that a link of the host may have changed: a network's own, or one that was renamed.
+func (r *Reconciler) LinkTouched(name, program string) {
+	names := []string{name}
+	if len(r.store.NetworksAt(name)) == 0 {
+		if network.IsHostInterface(name) {
+			return
+		}
+		names = r.renamed(name)
+	}
+	for _, name := range names {
+		r.heard.note(func(h *hearsay) { h.links[name], h.program = true, program })
+	}
+}
+
+// IndexTouched notes that a link of the host has lost an address or a route.
+func (r *Reconciler) IndexTouched(index int, program string) {
+	link, ok, err := r.host.LinkAt(index)
+	if err != nil || !ok || len(r.store.NetworksAt(link.Name)) == 0 {
+		return // no network's; if it is renamed, that is reported too
+	}
+	r.heard.note(func(h *hearsay) { h.links[link.Name], h.program = true, program })
+}
+
+// renamed returns the names that a bridge should have, if it is a network's.
+func (r *Reconciler) renamed(name string) (out []string) {
+	link, ok, err := r.host.Link(name)
+	if err != nil || !ok || link.Kind != "bridge" {
+		return nil
+	}
+	r.store.AnyNetwork(func(n *store.Network) bool {
+		if n.Bridge != "" && n.BridgeMAC().String() == link.MAC.String() {
+			out = append(out, n.Bridge)
+		}
+		return false
+	})
+	return out
+}
+
 // after puts right what may have changed, and nothing else: a host may have thousands of networks. Ports and neighbours are looked at
 // when their bridge is new.
 func (r *Reconciler) after(ctx context.Context, h hearsay) error {
+	r.program.Store(h.program)
+	defer r.program.Store("")
 	if h.unknown {
 		return r.again(ctx)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/services/netagent/guard"
@@ -54,12 +55,15 @@ type Reconciler struct {
 	Root         string // where the host's /etc is; empty: /
 	NoForwarding bool   // forwarding is somebody else's to switch on
 
+	heard   *heard
+	program atomic.Value // the program whose changes are being repaired, a string
+
 	bridges sync.Mutex // one at a time looks at bridges, so that two do not make the same
 }
 
 // New makes a reconciler.
 func New(s *store.Store, host *kernel.Host, drivers map[string]Driver, g Guard, log *slog.Logger) *Reconciler {
-	return &Reconciler{store: s, host: host, drivers: drivers, guard: g, log: log}
+	return &Reconciler{store: s, host: host, drivers: drivers, guard: g, log: log, heard: &heard{wake: make(chan struct{}, 1)}}
 }
 
 // Start makes everything right and removes leftovers. No sandbox may be made meanwhile.
@@ -209,6 +213,10 @@ func on(networkID string, sb network.Sandbox) network.Endpoint {
 
 func (r *Reconciler) tell(n network.Network, changes []string) {
 	if len(changes) > 0 {
-		r.log.Info("network put right", "network", n.Name, "bridge", n.Bridge, "changes", changes)
+		attrs := []any{"network", n.Name, "bridge", n.Bridge, "changes", changes}
+		if program, _ := r.program.Load().(string); program != "" {
+			attrs = append(attrs, "program", program)
+		}
+		r.log.Info("network put right", attrs...)
 	}
 }

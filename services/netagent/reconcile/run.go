@@ -56,7 +56,7 @@ func (r *Reconciler) Watch(ctx context.Context) {
 	for _, d := range r.drivers {
 		all.Go(func() { d.Bury(ctx, func(err error) { r.log.Error("leftover", "error", err) }) })
 	}
-	heard := &heard{wake: make(chan struct{}, 1)}
+	heard := r.heard
 	all.Go(func() { r.listen(ctx, heard) })
 	tick := time.NewTicker(slowTick)
 	defer tick.Stop()

@@ -113,3 +113,25 @@ func send(namespace int, messages []netlink.Message) error {
 	}
 	return nil
 }
+
+// Present reports whether the namespace that a descriptor is of has all rules.
+func Present(namespace int) (bool, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: namespace})
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
+		return false, err
+	}
+	ask, err := message(unix.NFT_MSG_GETRULE, netlink.Dump, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, TableName) })
+	if err != nil {
+		return false, err
+	}
+	ask.Header.Flags &^= netlink.Acknowledge
+	replies, err := conn.Execute(ask)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return len(replies) == ruleCount, err
+}

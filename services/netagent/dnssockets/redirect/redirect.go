@@ -18,6 +18,9 @@ import (
 // TableName is the name of the table, family ip.
 const TableName = "fairlead-dns"
 
+// ruleCount is how many rules there are.
+const ruleCount = 6
+
 // port is where programs send questions.
 const port = 53
 
