@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/id"
@@ -42,6 +43,7 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 			a.mustReach(sb.NetnsPath, a.address(other))
 			state := func() string { return a.seen(sb) }
 			before := state()
+			time.Sleep(200 * time.Millisecond) // so that no event of the launches repairs it by chance
 			change(a, sb)
 			a.eventually("all is as before:\n"+before, func() bool { return state() == before })
 			a.mustReach(sb.NetnsPath, a.address(other))
