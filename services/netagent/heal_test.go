@@ -27,7 +27,7 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 		"eth0 deleted":           func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "link", "del", "eth0") },
 		"eth0 without addresses": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "addr", "flush", "dev", "eth0") },
 		"eth0 readdressed": func(a *agent, sb network.Sandbox) {
-			a.in(sb, "sh", "-c", "ip addr flush dev eth0; ip addr add 172.17.9.9/16 dev eth0")
+			a.in(sb, "sh", "-c", "ip addr add 172.17.9.9/32 dev eth0; ip addr del 172.17.0.2/16 dev eth0")
 		},
 		"default route deleted":  func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "del", "default") },
 		"routes of eth0 flushed": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "flush", "dev", "eth0") },

@@ -125,6 +125,9 @@ func (h *Host) fixRoutes(l netlink.Link, want Bridge) ([]string, error) {
 				continue
 			}
 			if err := addConnected(h.handle, l.Attrs().Index, p); err != nil {
+				if has, herr := h.addresses(l.Attrs().Index, family); herr == nil && !slices.Contains(has, p) {
+					continue // the address was removed meanwhile, which is reported too
+				}
 				return changes, err
 			}
 			changes = append(changes, "route to "+p.Masked().String())
