@@ -17,6 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// eventBuffer holds the events of a burst of launches.
+const eventBuffer = 4 << 20
+
 // HostNamespace is the number of the host's own namespace in Damage.
 const HostNamespace = -1
 
@@ -57,6 +60,7 @@ func (h *Host) watchAll(ctx context.Context, protocol int, groups []uint, lost f
 		return fmt.Errorf("netlink events: %w", err)
 	}
 	unix.CloseOnExec(fd)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller one works too
 	errs := []error{unix.SetNonblock(fd, true), unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1)}
 	for _, g := range groups {
 		errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)))
