@@ -128,8 +128,10 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	}
 	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // some of it may be gone
 		err = errors.Join(err, m.store.PutSandbox(sb))
-		_, rerr := m.repair(sb)
-		return sb, errors.Join(err, rerr)
+		rerr := kernel.InPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+			return errors.Join(m.reattach(ns, sb, e, false), m.lay(ns, sb))
+		})
+		return sb, errors.Join(err, m.asFault(rerr, sb))
 	}
 	m.leave(sb, e)
 	m.giveBack(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})

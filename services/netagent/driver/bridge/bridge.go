@@ -139,6 +139,7 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 	if err = errors.Join(err, lookErr); ok && (link.Alias == network.Alias(n.ID, sb.Owner) || unfinished(link)) {
 		err = errors.Join(err, d.host.DeleteLink(link.Index))
 	}
+	d.dying.drop(e.HostInterface) // it is gone, or goes on to be used
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
 }
 

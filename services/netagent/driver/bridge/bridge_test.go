@@ -118,6 +118,22 @@ func TestADetachedEndpointIsCutOffAtOnceAndDeletedWhenSomethingHoldsIt(t *testin
 	}
 }
 
+func TestAttachedAgainIsNotBuried(t *testing.T) {
+	ns, d, n := fixture(t, func(*network.Network) {})
+	pin, e := plug(t, d, n, "172.17.0.2/16")
+	if err := d.Remove(n, network.Sandbox{Owner: owner}, e); err != nil {
+		t.Fatal(err)
+	}
+	if err := kernel.InPinned(pin, func(inside *kernel.Namespace) error { return d.Attach(inside, n, owner, e) }); err != nil {
+		t.Fatal(err)
+	}
+	bury(t, d)
+	ns.Run("ip", "link", "show", e.HostInterface)
+	if !reaches(t, ns, pin, "172.17.0.1") {
+		t.Error("it does not reach the host")
+	}
+}
+
 func TestALinkThatOthersMadeUnderADeadOnesNameIsNotDeleted(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	ns.Run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")

@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +35,13 @@ func (g *graveyard) add(name, alias string) {
 	}
 }
 
+// drop forgets a host end that is gone already, or is in use again under the same name.
+func (g *graveyard) drop(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dead = slices.DeleteFunc(g.dead, func(d deadLink) bool { return d.name == name })
+}
+
 // take removes and answers those that were added before a time, and tells whether others are left.
 func (g *graveyard) take(before time.Time) (due []deadLink, more bool) {
 	g.mu.Lock()
@@ -42,7 +50,7 @@ func (g *graveyard) take(before time.Time) (due []deadLink, more bool) {
 	for n < len(g.dead) && g.dead[n].since.Before(before) {
 		n++
 	}
-	due, g.dead = g.dead[:n:n], g.dead[n:]
+	due, g.dead = slices.Clone(g.dead[:n]), slices.Clone(g.dead[n:])
 	return due, len(g.dead) > 0
 }
 
