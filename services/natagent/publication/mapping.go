@@ -19,6 +19,15 @@ type Mapping struct {
 	Sources          sources.Set `json:",omitempty"`
 }
 
+// covers reports whether a binding can be one of the mapping's.
+func (m Mapping) covers(b Binding) bool {
+	container, host := uint32(b.ContainerPort), uint32(b.HostPort)
+	if m.Protocol != b.Protocol || container < m.ContainerPort || container > max(m.ContainerPort, m.ContainerPortEnd) {
+		return false
+	}
+	return m.HostPort == 0 || host >= m.HostPort && host <= max(m.HostPort, m.HostPortEnd)
+}
+
 // String is the mapping as a `-p` argument.
 func (m Mapping) String() string {
 	s := ports(m.ContainerPort, m.ContainerPortEnd)

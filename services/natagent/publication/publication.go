@@ -102,6 +102,23 @@ func (p *Publication) Same(q *Publication) bool {
 	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings) && slices.Equal(p.Addresses, q.Addresses)
 }
 
+// AnyFamily returns the bindings on all IPv4 addresses whose mappings name no host address. It returns none if the container has an
+// IPv6 address, as these mappings then have bindings of their own for IPv6, or the network's mode excludes them.
+func (p *Publication) AnyFamily() []Binding {
+	if p.IPv6.IsValid() {
+		return nil
+	}
+
+	var found []Binding
+	for _, b := range p.Bindings {
+		if b.HostIP == netip.IPv4Unspecified() && slices.ContainsFunc(p.Mappings, func(m Mapping) bool { return m.HostIP == "" && m.covers(b) }) {
+			found = append(found, b)
+		}
+	}
+
+	return found
+}
+
 // Sort orders bindings by container port, protocol and host address.
 func Sort(bindings []Binding) {
 	slices.SortFunc(bindings, func(a, b Binding) int {

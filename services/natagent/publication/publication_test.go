@@ -3,6 +3,7 @@ package publication_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,4 +235,29 @@ func FuzzPlan(f *testing.F) {
 			t.Errorf("%v: %v, %v", m, plan, err)
 		}
 	})
+}
+
+func TestAnyFamilySkipsGivenAddresses(t *testing.T) {
+	mapping := func(hostIP string, host, container uint32) publication.Mapping {
+		return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: container}
+	}
+	binding := func(ip string, host, container uint16) publication.Binding {
+		return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: host,
+			ContainerIP: netip.MustParseAddr("10.0.0.2"), ContainerPort: container}
+	}
+	p := &publication.Publication{
+		IPv4:     netip.MustParseAddr("10.0.0.2"),
+		Mappings: []publication.Mapping{mapping("", 8080, 80), mapping("0.0.0.0", 8081, 80), mapping("127.0.0.1", 8082, 80), mapping("", 0, 81)},
+		Bindings: []publication.Binding{binding("0.0.0.0", 8080, 80), binding("0.0.0.0", 8081, 80), binding("127.0.0.1", 8082, 80), binding("0.0.0.0", 32768, 81)},
+	}
+
+	got := p.AnyFamily()
+	if want := []publication.Binding{p.Bindings[0], p.Bindings[3]}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+
+	p.IPv6 = netip.MustParseAddr("fd00::2")
+	if got := p.AnyFamily(); got != nil {
+		t.Errorf("got %v with an IPv6 address, want none", got)
+	}
 }

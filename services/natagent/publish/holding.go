@@ -29,7 +29,7 @@ func (p *Publisher) remember(known *publication.Publication) {
 func (p *Publisher) Hold(context.Context) error {
 	if p.Relay != nil {
 		for _, known := range p.store.Publications() {
-			p.Relay(known.Owner, known.Bindings)
+			p.Relay(known.Owner, known.AnyFamily())
 		}
 	}
 	return p.hold()

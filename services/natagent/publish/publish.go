@@ -65,7 +65,7 @@ type Ports interface {
 type Publisher struct {
 	// Told is told of what was newly published, if it is not nil. It must not wait.
 	Told func([]publication.Binding)
-	// Relay is told what an owner publishes now, if it is not nil.
+	// Relay receives the bindings of an owner that must also be answered on IPv6. It can be nil.
 	Relay func(owner string, bindings []publication.Binding)
 	// Permit may refuse what is to be newly published, if it is not nil.
 	Permit func(context.Context, []publication.Binding) error
@@ -164,7 +164,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication, 
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
 	p.held[done.Owner] = r.held
-	p.relay(done.Owner, done.Bindings)
+	p.relay(done.Owner, done.AnyFamily())
 	p.cutting.begin(ctx, nil, done.Bindings)
 	p.tell(done.Bindings)
 	return done.Bindings, nil

@@ -79,7 +79,7 @@ func (p *Publisher) exchange(ctx context.Context, had, want *publication.Publica
 		return nil, err
 	}
 	err = p.settle(had, &done, r)
-	p.relay(done.Owner, done.Bindings)
+	p.relay(done.Owner, done.AnyFamily())
 	return &done, err
 }
 
