@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/id"
 )
@@ -37,6 +39,17 @@ func claimGeneration(root, wanted string) (string, error) {
 	if err != nil || have != "" {
 		return have, err
 	}
+	dir, err := os.Open(root) // locked, as the services of a new host start at the same time
+	if err != nil {
+		return "", fault.Wrap(err, fault.Unavailable, "data-root "+root, "cannot be opened")
+	}
+	defer func() { _ = dir.Close() }()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return "", fault.Wrap(err, fault.Unavailable, "data-root "+root, "cannot be locked")
+	}
+	if have, err = Generation(root); err != nil || have != "" {
+		return have, err
+	}
 	if wanted == "" {
 		wanted = siblingGeneration(root)
 	}
@@ -46,7 +59,7 @@ func claimGeneration(root, wanted string) (string, error) {
 	return linkGeneration(root, wanted)
 }
 
-// linkGeneration creates the file, if no other process does so first.
+// linkGeneration creates the file. The data root is locked.
 func linkGeneration(root, wanted string) (string, error) {
 	path := filepath.Join(root, generationName)
 	if _, err := os.Stat(path); err == nil { // damaged

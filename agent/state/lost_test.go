@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -281,6 +282,33 @@ func TestLostGenerationComesFromStores(t *testing.T) {
 				t.Error("the generation changed")
 			}
 		})
+	}
+}
+
+// The services of a new host start at the same time.
+func TestStoresOfNewHostShareGeneration(t *testing.T) {
+	for range 20 {
+		root := t.TempDir()
+		var all sync.WaitGroup
+		for _, name := range []string{"a", "b", "c", "d"} {
+			all.Go(func() {
+				db, err := state.Open(filepath.Join(root, name+".db"), pets())
+				if err == nil {
+					err = db.Close()
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		for _, name := range []string{"a", "b", "c", "d"} {
+			db, err := state.Open(filepath.Join(root, name+".db"), pets())
+			if err != nil {
+				t.Fatal(err)
+			}
+			closed(t, db)
+		}
 	}
 }
 
