@@ -26,7 +26,6 @@ type value struct {
 
 func knownAs(b ...byte) value { return value{b, true} }
 
-func native16(n uint16) value { return knownAs(binary.NativeEndian.AppendUint16(nil, n)...) }
 func native32(n uint32) value { return knownAs(binary.NativeEndian.AppendUint32(nil, n)...) }
 
 // part gives some bytes of a header. Headers are told as values of single bytes; behind their ends nothing is known.
