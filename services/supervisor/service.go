@@ -40,7 +40,8 @@ type Config struct {
 	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
 	RegistryMirrors    []string // URLs that are asked before docker.io
 	InsecureRegistries []string // hosts and CIDRs that may be spoken to without TLS; loopback ones always may
-	LogLimit           logfile.Limit
+	LogMaxSize         int64    // bytes of one log file; 0: unlimited
+	LogMaxFiles        int      // log files to keep for each container, at least 1
 	PidsLimit          int64    // processes and threads of one container; 0: no limit
 	HostGateways       []string // addresses that host-gateway means; empty: the host's on the default bridge
 
@@ -85,7 +86,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
-	if s.logs, err = logfile.NewRotator(cfg.LogLimit, cfg.Log); err != nil {
+	if s.logs, err = logfile.NewRotator(logfile.Limit{Size: cfg.LogMaxSize, Files: cfg.LogMaxFiles}, cfg.Log); err != nil {
 		return nil, err
 	}
 	// The driver tells of exits as soon as it adopts a container, which it does for the runner alone.

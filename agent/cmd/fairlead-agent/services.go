@@ -12,7 +12,6 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 	"github.com/fairlead/fairlead/services/netagent"
 	"github.com/fairlead/fairlead/services/supervisor"
-	"github.com/fairlead/fairlead/services/supervisor/logfile"
 )
 
 // services is every service that this binary has, each with how it is made from the configuration.
@@ -95,7 +94,7 @@ func ofSupervisor(h carry.Host) supervisor.Config {
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
 		HostGateways: texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
-		LogLimit: logfile.Limit{Size: h.Config.LogMaxSize, Files: h.Config.LogMaxFile},
+		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")), Names: dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -232,7 +234,8 @@ type fakeRootFS struct{ h *host }
 
 func (f fakeRootFS) Mount(_ context.Context, uid string, _ []string) (string, error) {
 	f.h.hold(uid, "mount")
-	return f.h.dir, f.h.step("prepare rootfs")
+	dir := filepath.Join(f.h.dir, "rootfs-"+uid)
+	return dir, errors.Join(os.MkdirAll(dir, 0o755), f.h.step("prepare rootfs"))
 }
 func (f fakeRootFS) Unmount(uid string) error   { return f.h.drop(uid, "mount") }
 func (f fakeRootFS) Remove(uid string) error    { return f.h.drop(uid, "mount") }
