@@ -10,7 +10,7 @@ DESTDIR ?=
 ETC     ?= /etc/fairlead
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X github.com/fairlead/fairlead/agent/version.Version=$(VERSION)
+LDFLAGS := -s -w -X github.com/fairlead/fairlead/proto/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 UNITS   := $(wildcard deploy/systemd/fairlead*)
 # Completion of the command line. Debian's zsh reads vendor-completions, others site-functions.
@@ -26,7 +26,7 @@ TEST_PACKAGES ?= ./...
 VM_TESTS ?= $(shell $(GO) list ./... | grep -v '/deploy/vm$$')
 VM_FLAGS ?= -p 1 -count=1 -timeout 2h
 # The founding stories, which are told there with the other runtime, too.
-VM_OTHER ?= TestStories/stories/one/s[0-9]
+VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 
 # How many containers make hammer takes.
 LOOPS ?= 2000
@@ -41,7 +41,7 @@ setup: ## Installs what building, running and testing need and this machine lack
 
 build: ## Builds bin/fairlead and bin/fairlead-agent, static
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead
-	$(BUILD) -o bin/fairlead-agent ./agent/cmd/fairlead-agent
+	$(BUILD) -o bin/fairlead-agent ./services/cmd/fairlead-agent
 
 install: build ## Puts binaries, units, completion and configuration in place (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent
@@ -69,7 +69,7 @@ test: setup ## Runs every test, and ends with what passed, failed and was skippe
 	@$(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
 
 hammer: setup ## Takes 2,000 containers that end at once through their lives, with both runtimes (LOOPS)
-	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestStories/stories/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done
+	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done
 
 vmtest: setup build ## Runs demo and tests on Debian's stock kernel, in a virtual machine with cgroups v2; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling here all that would take long there'
@@ -96,7 +96,7 @@ lint: ## Checks formatting, go vet, staticcheck, dead code and the shell scripts
 	@deploy/lint.sh
 
 # Packages whose tests need neither root nor a kernel.
-PURE ?= ./agent/config/... ./agent/events ./agent/fault ./agent/faultrpc ./agent/id ./agent/laws ./agent/sources ./ctl/... \
+PURE ?= ./agent/config/... ./agent/events ./proto/fault ./proto/faultrpc ./proto/id ./agent/laws ./agent/sources ./ctl/... \
 	$(shell $(GO) list -f '{{.ImportPath}}' ./services/... | grep -E '/(container|hostport|hostsfile|frame|ipam|lease|network|publication|registration|resolvconf|saga|zone)$$')
 
 check: lint ## Runs lint and the tests of pure packages, before each commit

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Build merges layers and checks the result whole. For a scalar the highest layer's word counts; lists are united, the
@@ -72,7 +72,7 @@ func (b *builder) merge(layers []Layer) {
 func (b *builder) add(k Key, s Setting) {
 	v, set := b.config.values[k.Name]
 	v.Key = k.Name
-	if !k.Kind.Many() && set {
+	if !k.Kind.MultiValued() && set {
 		return
 	}
 	for _, text := range s.Texts {
@@ -90,7 +90,7 @@ func (b *builder) read() {
 		for i, text := range v.Texts {
 			var err error
 			switch {
-			case text != "" || k.Kind.Many():
+			case text != "" || k.Kind.MultiValued():
 				err = k.set(b.config, text)
 			case k.Default != "" || k.Kind != String:
 				err = bad("leave it out", "it is empty")
@@ -111,10 +111,10 @@ func unknown(s Setting) error {
 	if IsGroup(s.Key) {
 		return subjected(bad("", "it must be an object with the members %s", members(s.Key)), s.Key, s.Origin)
 	}
-	if why, known := notHere()[s.Key]; known {
+	if why, known := unsupportedKeys()[s.Key]; known {
 		return subjected(bad(why, "it is Docker's, and not to be had"), s.Key, s.Origin)
 	}
-	if near, ok := Nearest(s.Key, append(names, "services", "log-opts")); ok {
+	if near, ok := Suggest(s.Key, append(names, "services", "log-opts")); ok {
 		return subjected(bad("did you mean "+near+"?", "there is no such key"), s.Key, s.Origin)
 	}
 	return subjected(bad("the keys are "+strings.Join(names, ", "), "there is no such key"), s.Key, s.Origin)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // words makes a layer of "key=text" entries; keys that come again are lists.
@@ -72,7 +72,7 @@ func TestTheHigherLayerWinsInWhateverOrderTheyCome(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for key, want := range map[string]string{"mtu": "flag --mtu", "bridge": "environment FAIRLEAD_BRIDGE", "debug": "/etc/d.json:3", "data-root": "default", "dns": "default"} {
-		if got := c.From(key).String(); got != want {
+		if got := c.OriginOf(key).String(); got != want {
 			t.Errorf("%s is from %s, want %s", key, got, want)
 		}
 	}
@@ -214,7 +214,7 @@ func TestWhatOpensTCPIsAccepted(t *testing.T) {
 func TestKeysAreUniqueAndDescribed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, k := range config.Keys() {
-		for _, name := range []string{"key " + k.Name, "variable " + k.Variable(), "flag " + k.Flag, "letter " + k.Short} {
+		for _, name := range []string{"key " + k.Name, "variable " + k.EnvName(), "flag " + k.Flag, "letter " + k.Short} {
 			if seen[name] && !strings.HasSuffix(name, " ") {
 				t.Errorf("%s stands for two keys", name)
 			}
@@ -256,7 +256,7 @@ func TestWhatIsNotGivenIsComputed(t *testing.T) {
 		if got.BIP.String() != c.bip || got.BIP6.String() != c.bip6 {
 			t.Errorf("%v: bip %s, bip6 %s", c.layer, got.BIP, got.BIP6)
 		}
-		if shown := got.From("bip").String(); got.BIP.IsValid() && strings.HasPrefix(c.bip, "10.8") == (shown == "default") {
+		if shown := got.OriginOf("bip").String(); got.BIP.IsValid() && strings.HasPrefix(c.bip, "10.8") == (shown == "default") {
 			t.Errorf("%v: bip is from %s", c.layer, shown)
 		}
 	}
@@ -296,7 +296,7 @@ func FuzzBuild(f *testing.F) {
 
 func FuzzFromEnvironment(f *testing.F) {
 	for _, k := range config.Keys() {
-		f.Add(k.Variable(), "a,b c=d")
+		f.Add(k.EnvName(), "a,b c=d")
 	}
 	f.Add("FAIRLEAD_HSOTS", "x")
 	f.Fuzz(func(t *testing.T, name, text string) {

@@ -7,24 +7,24 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // derive computes what follows from other keys when it is not given.
 func (c *Config) derive() {
 	if len(c.Hosts) == 0 {
-		c.Hosts = []Host{c.inExecRoot("fairlead")}
+		c.Hosts = []Host{c.execRootSocket("fairlead")}
 		c.values["hosts"] = Value{"hosts", []string{c.Hosts[0].String()}, []Origin{{}}}
 	}
 	for name, field := range c.Services.byName() {
 		if *field == (Host{}) {
-			*field = c.inExecRoot(name)
+			*field = c.execRootSocket(name)
 			key := "services." + name
 			c.values[key] = Value{key, []string{field.String()}, []Origin{{}}}
 		}
 	}
 	// A bridge of another name may be one that others have made, and then has addresses already.
-	if !c.BIP.IsValid() && (c.Bridge == usualBridge || c.FixedCIDR.IsValid()) {
+	if !c.BIP.IsValid() && (c.Bridge == defaultBridge || c.FixedCIDR.IsValid()) {
 		c.compute("bip", &c.BIP, c.ownAddress())
 	}
 	if !c.IPv6 && len(c.set("ipv6")) > 0 { // switched off in so many words, whatever addresses are given
@@ -56,7 +56,7 @@ func firstHost(subnet netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(subnet.Masked().Addr().Next(), subnet.Bits())
 }
 
-func (c *Config) inExecRoot(name string) Host {
+func (c *Config) execRootSocket(name string) Host {
 	return Host{Network: "unix", Address: c.ExecRoot + "/" + name + ".sock"}
 }
 
@@ -108,7 +108,7 @@ func (c *Config) checkRoots() error {
 
 // checkSockets looks at the sockets that exec-root places.
 func (c *Config) checkSockets() error {
-	longest := c.inExecRoot("supervisor")
+	longest := c.execRootSocket("supervisor")
 	if len(longest.Address) <= UnixPathMax {
 		return nil
 	}
@@ -120,7 +120,7 @@ func (c *Config) checkSockets() error {
 // checkFamily holds the allocation range and the gateway against the bridge's network. All that is outside is told at once.
 func (c *Config) checkFamily(bip, fixed netip.Prefix, gateway netip.Addr, bipKey, fixedKey, gatewayKey string) error {
 	network, source := bip.Masked(), bipKey
-	if fixed == network && c.From(bipKey).Rank == Default {
+	if fixed == network && c.OriginOf(bipKey).Rank == Default {
 		source = fixedKey // bip was computed from it
 	}
 	if !network.IsValid() {
@@ -159,7 +159,7 @@ func (c *Config) checkMTU() error {
 
 // set lists those of some keys that somebody has set.
 func (c *Config) set(keys ...string) []string {
-	return slices.DeleteFunc(keys, func(k string) bool { return c.From(k).Rank == Default })
+	return slices.DeleteFunc(keys, func(k string) bool { return c.OriginOf(k).Rank == Default })
 }
 
 // checkNoBridge finds what is said of a bridge that is not to be.
@@ -212,7 +212,7 @@ func (c *Config) checkTCP() error {
 func (c *Config) subject(keys ...string) string {
 	var all []string
 	for _, k := range keys {
-		all = append(all, where(k, c.From(k)))
+		all = append(all, where(k, c.OriginOf(k)))
 	}
 	return strings.Join(all, ", ")
 }

@@ -39,7 +39,7 @@ type Config struct {
 	FirewallBackend string // auto, nftables or iptables
 	AcceptMark      uint32 // packets with it pass between containers and others
 	AcceptMask      uint32 // what of it counts; 0: there is none
-	PublishClosed   string // warn, refuse or allow, where the host's own firewall is closed
+	PublishBlocked  string // warn, refuse or allow, where the host's own firewall is closed
 	DirectRouting   bool   // published ports are open at the containers' own addresses, too
 
 	DNS        []netip.Addr
@@ -71,8 +71,8 @@ type Config struct {
 // NoBridge as the default network's device means that there is no default network.
 const NoBridge = "none"
 
-// usualBridge is the default network's device if nobody names another.
-const usualBridge = "docker0"
+// defaultBridge is the default network's device if nobody names another.
+const defaultBridge = "docker0"
 
 // Pool is a range of addresses that networks' subnets are cut from.
 type Pool struct {
@@ -115,8 +115,8 @@ type Value struct {
 	Origins []Origin // one for each text
 }
 
-// From is the origin of a scalar's value, or of a list's first; the zero Origin if the key is not set.
-func (c *Config) From(key string) Origin {
+// OriginOf is the origin of a scalar's value, or of a list's first; the zero Origin if the key is not set.
+func (c *Config) OriginOf(key string) Origin {
 	if v := c.values[key]; len(v.Origins) > 0 {
 		return v.Origins[0]
 	}

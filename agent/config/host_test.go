@@ -53,7 +53,7 @@ func TestHostsAreReadOrRefused(t *testing.T) {
 func TestTheNearestWordIsFound(t *testing.T) {
 	words := []string{"bip", "bip6", "fixed-cidr", "default-gateway", "log-level"}
 	for word, want := range map[string]string{"bpi": "bip", "BIP": "bip", "fixed_cidr": "fixed-cidr", "defualt-gatway": "default-gateway", "loglevel": "log-level", "storage-driver": "", "": "", "bip" + strings.Repeat(" ", 62): ""} {
-		if got, _ := config.Nearest(word, words); got != want && !(word == "" && got == "") {
+		if got, _ := config.Suggest(word, words); got != want && !(word == "" && got == "") {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)
 		}
 	}

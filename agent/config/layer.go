@@ -70,8 +70,8 @@ type Layer struct {
 func FromEnvironment(environ []string) (Layer, []string) {
 	byVariable, names := map[string]Key{}, []string{}
 	for _, k := range Keys() {
-		byVariable[k.Variable()] = k
-		names = append(names, k.Variable())
+		byVariable[k.EnvName()] = k
+		names = append(names, k.EnvName())
 	}
 	layer, warnings := Layer{Rank: Environment}, []string(nil)
 	for _, entry := range environ {
@@ -82,7 +82,7 @@ func FromEnvironment(environ []string) (Layer, []string) {
 		case known:
 			layer.Settings = append(layer.Settings, Setting{Key: k.Name, Texts: k.split(text), Origin: Origin{Rank: Environment, Name: name}})
 		case strings.HasPrefix(name, prefix) && !isClients(name):
-			if near, ok := Nearest(name, names); ok {
+			if near, ok := Suggest(name, names); ok {
 				warnings = append(warnings, fmt.Sprintf("environment %s: means nothing to the agent; did you mean %s?", name, near))
 			}
 		}

@@ -6,7 +6,7 @@ import "slices"
 type Change struct {
 	Key           string
 	Before, After []string // empty: not set
-	Live          bool     // it can be applied to an agent that runs
+	Reloadable    bool     // it can be applied to an agent that runs
 }
 
 // Reload is what an agent that runs with c can make of next: the live keys of next, and the others of c. The error tells what
@@ -18,10 +18,10 @@ func (c *Config) Reload(next *Config) (*Config, []Change, error) {
 		old, new := c.given(k), next.given(k)
 		same := slices.Equal(old.Texts, new.Texts)
 		if !same {
-			changes = append(changes, Change{k.Name, old.Texts, new.Texts, k.Live})
+			changes = append(changes, Change{k.Name, old.Texts, new.Texts, k.Reloadable})
 		}
 		kept := old
-		if same || k.Live {
+		if same || k.Reloadable {
 			kept = new // of the same texts, the newer origins
 		}
 		if kept.Texts != nil {

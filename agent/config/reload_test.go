@@ -21,15 +21,15 @@ func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
 	}
 	want := []config.Change{
 		{Key: "pidfile", Before: []string{"/a"}, After: []string{"/b"}},
-		{Key: "mtu", Before: []string{"1400"}, After: []string{"1500"}, Live: true},
-		{Key: "dns", Before: []string{"1.1.1.1"}, After: []string{"1.1.1.1", "::1"}, Live: true},
-		{Key: "log-level", Before: []string{"info"}, After: []string{"debug"}, Live: true},
-		{Key: "hosts", Before: []string{"unix:///a"}, After: []string{"unix:///a", "unix:///b"}, Live: true},
+		{Key: "mtu", Before: []string{"1400"}, After: []string{"1500"}, Reloadable: true},
+		{Key: "dns", Before: []string{"1.1.1.1"}, After: []string{"1.1.1.1", "::1"}, Reloadable: true},
+		{Key: "log-level", Before: []string{"info"}, After: []string{"debug"}, Reloadable: true},
+		{Key: "hosts", Before: []string{"unix:///a"}, After: []string{"unix:///a", "unix:///b"}, Reloadable: true},
 	}
 	if !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes %+v\nwant %+v", changes, want)
 	}
-	if from := merged.From("pidfile").String() + ", " + merged.From("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
+	if from := merged.OriginOf("pidfile").String() + ", " + merged.OriginOf("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
 		t.Errorf("pidfile and data-root are from %s", from) // the one as it runs, the other where it stands now
 	}
 	if _, changes, err := merged.Reload(next); err != nil || len(changes) != 1 || changes[0].Key != "pidfile" {

@@ -162,7 +162,7 @@ func setPublishClosed(c *Config, text string) error {
 	if text != "warn" && text != "refuse" && text != "allow" {
 		return bad("write warn, refuse or allow", "%q is nothing to do", text)
 	}
-	c.PublishClosed = text
+	c.PublishBlocked = text
 	return nil
 }
 

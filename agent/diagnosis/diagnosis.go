@@ -10,7 +10,7 @@ type Severity int
 
 // The severities.
 const (
-	Fine    Severity = iota // it works
+	OK      Severity = iota // it works
 	Note                    // something is not to be had, or worth knowing; all else works
 	Problem                 // containers cannot work as they should
 )
@@ -22,10 +22,10 @@ type Finding struct {
 	Text, Hint string // without full stops; an empty hint: there is nothing to do
 }
 
-// Of is a finding of something that works, or with an error does not; worst is what that means.
-func Of(area, name, works string, err error, worst Severity, hint string) Finding {
+// Check is a finding of something that works, or with an error does not; worst is what that means.
+func Check(area, name, works string, err error, worst Severity, hint string) Finding {
 	if err == nil {
-		return Finding{area, name, Fine, works, ""}
+		return Finding{area, name, OK, works, ""}
 	}
 	return Finding{area, name, worst, err.Error(), hint}
 }
@@ -34,9 +34,9 @@ func Of(area, name, works string, err error, worst Severity, hint string) Findin
 func Proto(in []Finding) []*hostv1.Finding {
 	out := make([]*hostv1.Finding, 0, len(in))
 	for _, f := range in {
-		severity := map[Severity]hostv1.Severity{Fine: hostv1.Severity_SEVERITY_FINE, Note: hostv1.Severity_SEVERITY_NOTE,
+		severity := map[Severity]hostv1.Severity{OK: hostv1.Severity_SEVERITY_OK, Note: hostv1.Severity_SEVERITY_NOTE,
 			Problem: hostv1.Severity_SEVERITY_PROBLEM}[f.Severity]
-		out = append(out, &hostv1.Finding{Area: f.Area, Name: f.Name, Severity: severity, Text: f.Text, Hint: f.Hint})
+		out = append(out, &hostv1.Finding{Area: f.Area, Name: f.Name, Severity: severity, Message: f.Text, Hint: f.Hint})
 	}
 	return out
 }

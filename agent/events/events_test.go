@@ -11,19 +11,19 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 )
 
 // tell tells of n events, numbered from first on.
 func tell(b *events.Broker, first, n int) {
 	for i := range n {
-		b.Tell(events.Container, "start", fmt.Sprint(first+i), nil)
+		b.Emit(events.Container, "start", fmt.Sprint(first+i), nil)
 	}
 }
 
 // heard reads ids until there is nothing more to read.
-func heard(t *testing.T, l *events.Listener) (ids []string, err error) {
+func heard(t *testing.T, l *events.Subscription) (ids []string, err error) {
 	t.Helper()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -98,23 +98,23 @@ func TestListenerMayBeBehind(t *testing.T) {
 
 func TestListenersHaveABudgetAndCostLittle(t *testing.T) {
 	var b events.Broker
-	var all []*events.Listener
+	var all []*events.Subscription
 	for range 512 {
 		all = append(all, listen(t, &b, time.Time{}))
 	}
-	if _, err := b.Listen(time.Time{}); !fault.Is(err, fault.Exhausted) {
+	if _, err := b.Subscribe(time.Time{}); !fault.Is(err, fault.Exhausted) {
 		t.Errorf("got %v, want Exhausted", err)
 	}
-	if size := testing.AllocsPerRun(100, func() { b.Tell(events.Container, "start", "1", nil) }); size > 1 {
+	if size := testing.AllocsPerRun(100, func() { b.Emit(events.Container, "start", "1", nil) }); size > 1 {
 		t.Errorf("got %v allocations an event, want none for each of the listeners", size)
 	}
 	all[0].Close()
 	listen(t, &b, time.Time{}).Close()
 }
 
-func listen(t *testing.T, b *events.Broker, since time.Time) *events.Listener {
+func listen(t *testing.T, b *events.Broker, since time.Time) *events.Subscription {
 	t.Helper()
-	l, err := b.Listen(since)
+	l, err := b.Subscribe(since)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +147,6 @@ func TestWatchingEndsWithItsSpan(t *testing.T) {
 func BenchmarkTell(b *testing.B) {
 	var broker events.Broker
 	for b.Loop() {
-		broker.Tell(events.Container, "start", "1", nil)
+		broker.Emit(events.Container, "start", "1", nil)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Watch sends events on, of a span of time whose ends may be absent, until that is over, ctx ends or send fails.
 func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp, send func(*eventv1.Event) error) error {
-	l, err := b.Listen(moment(since))
+	l, err := b.Subscribe(moment(since))
 	if err != nil {
 		return err
 	}

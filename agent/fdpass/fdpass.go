@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 
 // Request says what is wanted.
 type Request struct {
-	What  string // the kind of thing
+	Kind  string // the kind of thing
 	Owner string // whose
 }
 
@@ -37,8 +37,8 @@ type answer struct {
 	Hint          string
 }
 
-// Ask gets files. The caller closes them. Several processes may hold the same open file then.
-func Ask(ctx context.Context, path string, r Request) ([]*os.File, error) {
+// Fetch gets files. The caller closes them. Several processes may hold the same open file then.
+func Fetch(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	subject := "socket " + path
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
@@ -74,7 +74,7 @@ func AskAgain(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	for {
-		files, err := Ask(ctx, path, r)
+		files, err := Fetch(ctx, path, r)
 		if err == nil || !fault.Is(err, fault.Unavailable) {
 			return files, err
 		}

@@ -12,12 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // serve answers at a socket until the test ends.
-func serve(t *testing.T, give fdpass.Giver) string {
+func serve(t *testing.T, give fdpass.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fd.sock")
 	l, err := fdpass.Listen(path)
@@ -52,12 +52,12 @@ func note(t *testing.T, text string) int {
 
 func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
 	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
-		return []int{note(t, r.What), note(t, r.Owner)}, nil
+		return []int{note(t, r.Kind), note(t, r.Owner)}, nil
 	})
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
-			files, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "pipes", Owner: "me"})
+			files, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "pipes", Owner: "me"})
 			if err != nil || len(files) != 2 {
 				t.Errorf("%d files, %v", len(files), err)
 				return
@@ -75,22 +75,22 @@ func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
 
 func TestAFaultComesAsItWasMade(t *testing.T) {
 	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
-		if r.What == "nothing" {
+		if r.Kind == "nothing" {
 			return nil, nil
 		}
 		return nil, fault.New(fault.NotFound, "sandbox of 0123", "not found", fault.WithHint("make it first"))
 	})
-	_, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "sockets"})
+	_, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "sockets"})
 	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "sandbox of 0123: not found; make it first") {
 		t.Errorf("err = %v", err)
 	}
-	if files, err := fdpass.Ask(t.Context(), path, fdpass.Request{What: "nothing"}); err != nil || len(files) != 0 {
+	if files, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "nothing"}); err != nil || len(files) != 0 {
 		t.Errorf("%v, %v", files, err)
 	}
 }
 
 func TestAskingNobodyIsUnavailable(t *testing.T) {
-	_, err := fdpass.Ask(t.Context(), filepath.Join(t.TempDir(), "fd.sock"), fdpass.Request{})
+	_, err := fdpass.Fetch(t.Context(), filepath.Join(t.TempDir(), "fd.sock"), fdpass.Request{})
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("err = %v, want an Unavailable fault", err)
 	}
@@ -105,7 +105,7 @@ func TestAskingAgainOutlivesARestart(t *testing.T) {
 	}
 	asked := make(chan error, 1)
 	go func() {
-		files, err := fdpass.AskAgain(t.Context(), path, fdpass.Request{What: "pipe", Owner: "me"})
+		files, err := fdpass.AskAgain(t.Context(), path, fdpass.Request{Kind: "pipe", Owner: "me"})
 		if err == nil && len(files) == 1 {
 			err = files[0].Close()
 		}
@@ -123,7 +123,7 @@ func TestAskingAgainOutlivesARestart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int, error) { return []int{note(t, r.What)}, nil })
+		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int, error) { return []int{note(t, r.Kind)}, nil })
 	}()
 	if err := <-asked; err != nil {
 		t.Errorf("AskAgain: %v", err)
@@ -140,7 +140,7 @@ func TestAGiverThatHangsHoldsNobodyLongerThanTheyWant(t *testing.T) {
 	defer close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := fdpass.Ask(ctx, path, fdpass.Request{}); !fault.Is(err, fault.Unavailable) {
+	if _, err := fdpass.Fetch(ctx, path, fdpass.Request{}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("err = %v, want an Unavailable fault", err)
 	}
 }

@@ -11,16 +11,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // maxAtOnce bounds how many requests are worked on at the same time.
 const maxAtOnce = 64
 
-// Giver opens what is asked for. The descriptors are closed after they were sent, so it gives duplicates of what it keeps. They are
+// Handler opens what is asked for. The descriptors are closed after they were sent, so it gives duplicates of what it keeps. They are
 // plain numbers, as an os.File would make this process watch for each packet that comes in for the other one. Nothing given and no
 // error is a fine answer too.
-type Giver func(ctx context.Context, r Request) (fds []int, err error)
+type Handler func(ctx context.Context, r Request) (fds []int, err error)
 
 // Listen opens the socket for root and for the user that the process is; a file that a process before has left is replaced. The
 // caller holds the lock on the folder, so nobody else listens there.
@@ -40,7 +40,7 @@ func Listen(path string) (*net.UnixListener, error) {
 }
 
 // Serve answers until ctx ends, and closes the listener.
-func Serve(ctx context.Context, l *net.UnixListener, give Giver) error {
+func Serve(ctx context.Context, l *net.UnixListener, give Handler) error {
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -68,12 +68,12 @@ func Serve(ctx context.Context, l *net.UnixListener, give Giver) error {
 }
 
 // handle answers one request. An asker that has gone is no error of anybody's.
-func handle(ctx context.Context, conn *net.UnixConn, give Giver) {
+func handle(ctx context.Context, conn *net.UnixConn, give Handler) {
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	data := make([]byte, maxMessage)
 	n, err := conn.Read(data)
-	if err != nil || !ours(conn) {
+	if err != nil || !isSameUser(conn) {
 		return
 	}
 	var r Request
@@ -110,8 +110,8 @@ func answerOf(err error) answer {
 	return answer{f.Kind, f.Subject, text[:min(len(text), maxMessage/4)], f.Hint}
 }
 
-// ours tells whether the asker is root or the user that we are. The file's mode says so too, but only when it is opened.
-func ours(conn *net.UnixConn) bool {
+// isSameUser tells whether the asker is root or the user that we are. The file's mode says so too, but only when it is opened.
+func isSameUser(conn *net.UnixConn) bool {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return false

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // patience bounds one request.
@@ -50,8 +50,8 @@ func New(path string, program []string, log *slog.Logger) *Client {
 	return &Client{path: path, program: program, log: log, work: newQueue(), stopped: make(chan struct{}), held: map[string]int{}, delay: respawnDelay}
 }
 
-// Keeps reports whether files are held.
-func (c *Client) Keeps() bool { return len(c.program) > 0 }
+// Available reports whether files are held.
+func (c *Client) Available() bool { return len(c.program) > 0 }
 
 // wait runs work and waits for it.
 func (c *Client) wait(ctx context.Context, f func() error) error {
@@ -69,8 +69,8 @@ func (c *Client) wait(ctx context.Context, f func() error) error {
 
 func (c *Client) subject() string { return "holder at " + c.path }
 
-// Left returns what a holder holds for the process before, by name. The caller closes the files.
-func (c *Client) Left() map[string][]*os.File {
+// Inherited returns what a holder holds for the process before, by name. The caller closes the files.
+func (c *Client) Inherited() map[string][]*os.File {
 	left := map[string][]*os.File{}
 	err := c.wait(context.Background(), func() error {
 		if c.connect() != nil {
@@ -117,7 +117,7 @@ func (c *Client) remember(name string, fd int) {
 
 // Put has a file held under a name. The caller may close the file.
 func (c *Client) Put(_ context.Context, name string, file *os.File) error {
-	if !c.Keeps() {
+	if !c.Available() {
 		return nil
 	}
 	raw, err := file.SyscallConn()

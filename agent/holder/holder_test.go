@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/holder"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
 const patience = 30 * time.Second
@@ -81,7 +81,7 @@ func left(t *testing.T, path string) map[string]string {
 func read(t *testing.T, c *holder.Client) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for name, files := range c.Left() {
+	for name, files := range c.Inherited() {
 		for _, f := range files {
 			text, err := io.ReadAll(f)
 			if err != nil {

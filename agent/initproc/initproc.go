@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 // Process is the init process of a container.

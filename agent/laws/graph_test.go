@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// module is the prefix of our own packages. They are named without it everywhere below: "services/netagent/ipam".
+// module is the prefix of our own packages. They are named without it everywhere below: "services/netagent/internal/ipam".
 const module = "github.com/fairlead/fairlead/"
 
 // roots are the first elements of our own packages' paths.
@@ -114,10 +114,10 @@ func TestPatternsMatchWhatTheySay(t *testing.T) {
 		want          bool
 	}{
 		{"...", "a/b", true},
-		{"services/*/api", "services/netagent/api", true},
-		{"services/*/api", "services/netagent/api/v2", false},
-		{"services/*/api/...", "services/netagent/api/v2", true},
-		{"services/*/api/...", "services/netagent/api", true},
+		{"services/*/internal/api", "services/netagent/internal/api", true},
+		{"services/*/internal/api", "services/netagent/internal/api/v2", false},
+		{"services/*/internal/api/...", "services/netagent/internal/api/v2", true},
+		{"services/*/internal/api/...", "services/netagent/internal/api", true},
 		{"services/...", "servicesx", false},
 		{"agent/state", "agent/state", true},
 		{"agent/state", "agent/statement", false},

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// habit is a law about what is written in a package.
-type habit struct {
+// sourceRule is a law about what is written in a package.
+type sourceRule struct {
 	name   string
 	reason string
 	but    []string                     // packages that it does not bind
@@ -22,8 +22,8 @@ type habit struct {
 	caught string // source that breaks it once, to show that it works
 }
 
-func habits() []habit {
-	return []habit{{
+func habits() []sourceRule {
+	return []sourceRule{{
 		name: "no func init", find: findInit,
 		reason: "what happens at import cannot be configured, ordered or tested; say it in New or in a table",
 		caught: "package p\nfunc init() {}",
@@ -36,7 +36,7 @@ func habits() []habit {
 		reason: "it is looked for there, and a call without one is seen at once",
 		caught: "package p\nimport \"context\"\nfunc F(n int, ctx context.Context) {}",
 	}, {
-		name: "netip, not net.IP", find: findOldIP, but: []string{"services/*/kernel", "services/netagent/dhcp", "services/natagent/conntrack", "services/natagent/firewall/*", "agent/testns"},
+		name: "netip, not net.IP", find: findOldIP, but: []string{"services/*/internal/kernel", "services/netagent/internal/dhcp", "services/natagent/internal/conntrack", "services/natagent/internal/firewall/*", "agent/test/testns"},
 		reason: "an address is a value that can be compared and used as a key; only doors to libraries that want net.IP convert",
 		caught: "package p\nimport \"net\"\nvar loopback = net.ParseIP(\"::1\")",
 	}}

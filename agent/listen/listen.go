@@ -17,14 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // answerTime is how long a socket file that is already there may take to answer.
 const answerTime = time.Second
 
-// Owners is who may open a unix socket.
-type Owners struct {
+// Access is who may open a unix socket.
+type Access struct {
 	Mode fs.FileMode
 	GID  int // -1 leaves the process's own
 }
@@ -32,28 +32,28 @@ type Owners struct {
 // DefaultGroup is the group whose members may use the public sockets, where it exists.
 const DefaultGroup = "fairlead"
 
-// Public are the owners of a public socket: root and a group. The default group need not exist: then it is root alone.
-func Public(group string) (Owners, error) {
+// PublicAccess are the owners of a public socket: root and a group. The default group need not exist: then it is root alone.
+func PublicAccess(group string) (Access, error) {
 	name := group
 	if name == "" {
 		name = DefaultGroup
 	}
 	g, err := user.LookupGroup(name)
 	if err != nil && group == "" {
-		return Owners{0o660, 0}, nil
+		return Access{0o660, 0}, nil
 	}
 	if err != nil {
-		return Owners{}, fault.New(fault.Invalid, "group "+group, "there is no such group", fault.WithField("group"), fault.WithHint("make it with groupadd, or leave it out"))
+		return Access{}, fault.New(fault.Invalid, "group "+group, "there is no such group", fault.WithField("group"), fault.WithHint("make it with groupadd, or leave it out"))
 	}
 	gid, err := strconv.Atoi(g.Gid)
-	return Owners{0o660, gid}, err
+	return Access{0o660, gid}, err
 }
 
-// Private are the owners of a service's socket: our own user, and root.
-func Private() Owners { return Owners{0o600, -1} }
+// ServiceAccess are the owners of a service's socket: our own user, and root.
+func ServiceAccess() Access { return Access{0o600, -1} }
 
 // Open opens all hosts or none. Those that are fd:// are the sockets among handed, the files that systemd handed over.
-func Open(ctx context.Context, hosts []config.Host, owners Owners, handed ...*os.File) ([]net.Listener, error) {
+func Open(ctx context.Context, hosts []config.Host, owners Access, handed ...*os.File) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, h := range hosts {
 		opened, err := open(ctx, h, owners, handed)
@@ -68,7 +68,7 @@ func Open(ctx context.Context, hosts []config.Host, owners Owners, handed ...*os
 	return all, nil
 }
 
-func open(ctx context.Context, h config.Host, owners Owners, handed []*os.File) ([]net.Listener, error) {
+func open(ctx context.Context, h config.Host, owners Access, handed []*os.File) ([]net.Listener, error) {
 	switch h.Network {
 	case "fd":
 		return inherited(handed)
@@ -95,7 +95,7 @@ func inherited(handed []*os.File) ([]net.Listener, error) {
 	return usable, nil
 }
 
-func openUnix(ctx context.Context, path string, owners Owners) (net.Listener, error) {
+func openUnix(ctx context.Context, path string, owners Access) (net.Listener, error) {
 	subject := "host unix://" + path
 	if len(path) > config.UnixPathMax {
 		return nil, fault.Invalidf(subject, "hosts", "the path has %d bytes, a unix socket's may have %d", len(path), config.UnixPathMax)
@@ -103,7 +103,7 @@ func openUnix(ctx context.Context, path string, owners Owners) (net.Listener, er
 	if err := clearStale(ctx, path, subject); err != nil {
 		return nil, err
 	}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return closedMode(c) }}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return setSocketMode(c) }}
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be listened on")
@@ -115,8 +115,8 @@ func openUnix(ctx context.Context, path string, owners Owners) (net.Listener, er
 	return l, nil
 }
 
-// closedMode makes the file that bind creates be open to nobody else, without touching the process's umask.
-func closedMode(c syscall.RawConn) error {
+// setSocketMode makes the file that bind creates be open to nobody else, without touching the process's umask.
+func setSocketMode(c syscall.RawConn) error {
 	var err error
 	cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
 	return errors.Join(cerr, err)

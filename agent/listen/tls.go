@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // TLS reads the certificates for tcp:// hosts, on which clients must show one of the CA's too. It is nil without tlsverify.

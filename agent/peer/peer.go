@@ -15,8 +15,8 @@ import (
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/crashpoint"
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/faultrpc"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 )
 
 // patience is how long a call waits for the other side to be there, so that services can be started in any order.
@@ -27,7 +27,7 @@ const attempts = 5
 
 // Dial prepares a connection whose calls answer faults. Name is what the other side is called in messages.
 func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
-	w := waiter{name, host, patience}
+	w := readyInterceptor{name, host, patience}
 	return dial(host,
 		grpc.WithChainUnaryInterceptor(faultrpc.UnaryClient, w.unary),
 		grpc.WithChainStreamInterceptor(faultrpc.StreamClient, w.stream))
@@ -35,7 +35,7 @@ func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
 
 // DialRaw prepares a connection whose calls answer the other side's statuses as they are.
 func DialRaw(name string, host config.Host) (*grpc.ClientConn, error) {
-	w := waiter{name, host, patience}
+	w := readyInterceptor{name, host, patience}
 	return dial(host, grpc.WithChainUnaryInterceptor(w.unary), grpc.WithChainStreamInterceptor(w.stream))
 }
 
@@ -55,20 +55,20 @@ func dial(host config.Host, options ...grpc.DialOption) (*grpc.ClientConn, error
 	return conn, fault.Wrap(err, fault.Invalid, "host "+host.String(), "cannot be called")
 }
 
-// waiter holds calls back until there is a connection.
-type waiter struct {
+// readyInterceptor holds calls back until there is a connection.
+type readyInterceptor struct {
 	name  string
 	host  config.Host
 	limit time.Duration
 }
 
-func (w waiter) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (w readyInterceptor) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	for attempt := 1; ; attempt++ {
 		if err := w.wait(ctx, cc); err != nil {
 			return err
 		}
 		err := around(method, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
-		if !lost(err) || attempt == attempts || ctx.Err() != nil {
+		if !isConnectionLost(err) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -86,21 +86,21 @@ func around(method string, call func() error) error {
 	return err
 }
 
-// lost tells whether the connection broke under a call, as it does when the other side is restarted. What a service itself answers
+// isConnectionLost tells whether the connection broke under a call, as it does when the other side is restarted. What a service itself answers
 // has details.
-func lost(err error) bool {
+func isConnectionLost(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && s.Code() == codes.Unavailable && len(s.Details()) == 0
 }
 
-func (w waiter) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (w readyInterceptor) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if err := w.wait(ctx, cc); err != nil {
 		return nil, err
 	}
 	return open(ctx, desc, cc, method, opts...)
 }
 
-func (w waiter) wait(ctx context.Context, cc *grpc.ClientConn) error {
+func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {
 	limited, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {

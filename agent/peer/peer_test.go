@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/faultrpc"
 	"github.com/fairlead/fairlead/agent/peer"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 func TestAServiceThatIsNotThereIsNamedInTheEnd(t *testing.T) {
@@ -16,7 +16,7 @@ func TestAServiceThatIsNotThereIsNamedInTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	err = waiter{"natagent", host, 50 * time.Millisecond}.wait(t.Context(), conn)
+	err = readyInterceptor{"natagent", host, 50 * time.Millisecond}.wait(t.Context(), conn)
 	if want := "natagent: does not answer at " + host.String() + "; see whether it runs, and what its log says"; !fault.Is(err, fault.Unavailable) || err.Error() != want {
 		t.Errorf("%v; want %s", err, want)
 	}

@@ -10,29 +10,29 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Notifier tells the service manager how the agent is. Without a service manager it tells nobody.
 type Notifier struct{ socket string }
 
-// TakeNotifier takes the manager's socket out of the environment, so that containers' processes do not speak for the agent.
-func TakeNotifier() (Notifier, error) {
+// NotifierFromEnv takes the manager's socket out of the environment, so that containers' processes do not speak for the agent.
+func NotifierFromEnv() (Notifier, error) {
 	n := Notifier{os.Getenv("NOTIFY_SOCKET")}
 	return n, os.Unsetenv("NOTIFY_SOCKET")
 }
 
 // Ready says that the agent can be used.
-func (n Notifier) Ready(ctx context.Context) error { return n.tell(ctx, "READY=1") }
+func (n Notifier) Ready(ctx context.Context) error { return n.notify(ctx, "READY=1") }
 
 // Stopping says that the agent is on its way out.
-func (n Notifier) Stopping(ctx context.Context) error { return n.tell(ctx, "STOPPING=1") }
+func (n Notifier) Stopping(ctx context.Context) error { return n.notify(ctx, "STOPPING=1") }
 
 // patience is how long a manager may take to read what it is told.
 const patience = 2 * time.Second
 
-// tell sends a state, and descriptors with it. The manager gets duplicates.
-func (n Notifier) tell(ctx context.Context, state string, fds ...int) error {
+// notify sends a state, and descriptors with it. The manager gets duplicates.
+func (n Notifier) notify(ctx context.Context, state string, fds ...int) error {
 	if n.socket == "" {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Pidfile is a file that holds this process's id.
@@ -25,8 +25,8 @@ func WritePidfile(path string) (*Pidfile, error) {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be read")
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	if pid > 0 && pid != os.Getpid() && lives(pid) {
-		return nil, fault.New(fault.Busy, subject, "process "+strconv.Itoa(pid)+nameOf(strconv.Itoa(pid))+" lives",
+	if pid > 0 && pid != os.Getpid() && isAlive(pid) {
+		return nil, fault.New(fault.Busy, subject, "process "+strconv.Itoa(pid)+processName(strconv.Itoa(pid))+" lives",
 			fault.WithHint("stop it, or remove the file if that is not an agent, or name another with --pidfile"))
 	}
 	next := path + ".new"
@@ -47,8 +47,8 @@ func removeIfThere(path string) error {
 	return err
 }
 
-// lives reports whether a process runs. A zombie has ended; only its parent has not asked for its exit status yet.
-func lives(pid int) bool {
+// isAlive reports whether a process runs. A zombie has ended; only its parent has not asked for its exit status yet.
+func isAlive(pid int) bool {
 	if err := unix.Kill(pid, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return false
 	}

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// UntilSignal gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. Each SIGHUP that is not
+// SignalContext gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. Each SIGHUP that is not
 // told yet can be received from the channel; several that come while nobody receives are one. The returned function puts the
 // signals back.
-func UntilSignal(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
+func SignalContext(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals, hangups := make(chan os.Signal, 8), make(chan struct{}, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/process"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 const patience = 10 * time.Second
@@ -175,7 +175,7 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	t.Setenv("NOTIFY_SOCKET", path)
-	n, err := process.TakeNotifier()
+	n, err := process.NotifierFromEnv()
 	if err != nil || os.Getenv("NOTIFY_SOCKET") != "" {
 		t.Fatalf("%v; NOTIFY_SOCKET=%q", err, os.Getenv("NOTIFY_SOCKET"))
 	}
@@ -200,7 +200,7 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 
 func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
 	forced := make(chan struct{}, 1)
-	ctx, hangups, restore := process.UntilSignal(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
+	ctx, hangups, restore := process.SignalContext(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
 	defer restore()
 	send := func(s unix.Signal) {
 		if err := unix.Kill(os.Getpid(), s); err != nil {

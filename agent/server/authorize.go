@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Audience is for whom a server's sockets are.
@@ -42,11 +42,11 @@ func authorize(table map[string]role, audience Audience, who identity, method st
 	least, listed := table[method]
 	switch {
 	case !listed:
-	case audience == Peers && who.ours():
+	case audience == Peers && who.isAgentUser():
 		return nil
-	case audience == Admins && least == adminRole && who.trusted():
+	case audience == Admins && least == adminRole && who.isAdmin():
 		return nil
-	case audience == Admins && who.trusted():
+	case audience == Admins && who.isAdmin():
 		return internal(method)
 	}
 	return refusal()
@@ -66,15 +66,15 @@ func roles() map[string]role {
 		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo Diagnose Check"},
-		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork EditNetwork AwaitNetwork DeleteNetwork PruneNetworks " +
+		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork UpdateNetwork WaitNetwork DeleteNetwork PruneNetworks " +
 			"Diagnose Check WatchEvents"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
 		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses WatchSandboxes " +
-			"RenewSandbox SettleSandbox Release"},
-		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications Explain"},
-		{"fairlead.nat.v1.PublicationService", peerRole, "Publish Republish Review Release DrainFlows CutFlows"},
-		{"fairlead.nat.v1.GuardService", adminRole, "ListNetworks Diagnose Check"},
-		{"fairlead.nat.v1.GuardService", peerRole, "PutNetwork DeleteNetwork"},
+			"RenumberSandbox CompleteRenumbering Release"},
+		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications ExplainConnection"},
+		{"fairlead.nat.v1.PublicationService", peerRole, "Publish UpdatePublication CheckHostFirewall Release DrainConnections DeleteConntrack"},
+		{"fairlead.nat.v1.FirewallService", adminRole, "ListNetworks Diagnose Check"},
+		{"fairlead.nat.v1.FirewallService", peerRole, "PutNetwork DeleteNetwork"},
 		{"fairlead.dns.v1.NameService", adminRole, "ListOwners Check"},
 		{"fairlead.dns.v1.NameService", peerRole, "Register Update Release"},
 		{"grpc.health.v1.Health", adminRole, "Check List Watch"},
@@ -88,8 +88,8 @@ func roles() map[string]role {
 	return table
 }
 
-// ForAdmins lists the services, among those whose names start with prefix, of which administrators may call something.
-func ForAdmins(prefix string) []string {
+// AdminServices lists the services, among those whose names start with prefix, of which administrators may call something.
+func AdminServices(prefix string) []string {
 	var all []string
 	for method, least := range roles() {
 		name := method[1:strings.LastIndexByte(method, '/')]

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
@@ -22,7 +22,7 @@ func registerAll(r grpc.ServiceRegistrar) {
 	containerv1.RegisterImageServiceServer(r, containerv1.UnimplementedImageServiceServer{})
 	dnsv1.RegisterNameServiceServer(r, dnsv1.UnimplementedNameServiceServer{})
 	hostv1.RegisterHostServiceServer(r, hostv1.UnimplementedHostServiceServer{})
-	natv1.RegisterGuardServiceServer(r, natv1.UnimplementedGuardServiceServer{})
+	natv1.RegisterFirewallServiceServer(r, natv1.UnimplementedFirewallServiceServer{})
 	natv1.RegisterPublicationServiceServer(r, natv1.UnimplementedPublicationServiceServer{})
 	networkv1.RegisterNetworkServiceServer(r, networkv1.UnimplementedNetworkServiceServer{})
 	networkv1.RegisterSandboxServiceServer(r, networkv1.UnimplementedSandboxServiceServer{})
@@ -90,8 +90,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 }
 
 func TestAdministratorsSeeTheServicesOfWhichTheyMayReadSomething(t *testing.T) {
-	got := ForAdmins("fairlead.n")
-	want := []string{"fairlead.nat.v1.GuardService", "fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
+	got := AdminServices("fairlead.n")
+	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
 	if len(got) != len(want) {
 		t.Fatalf("%v", got)
 	}

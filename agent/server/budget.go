@@ -5,7 +5,7 @@ import (
 	"net"
 	"sync"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // maxWatches is how many subscriptions of events one peer may have, so that it cannot take those of others.

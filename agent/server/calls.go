@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/faultrpc"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 )
 
 // readyPatience is how long a call waits for a service that has not reconciled yet.
@@ -51,7 +51,7 @@ func (c *calls) cancelStreams() {
 }
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-	err = c.do(ctx, info.FullMethod, func() error {
+	err = c.serve(ctx, info.FullMethod, func() error {
 		if err = refuseUnknown(req); err == nil {
 			resp, err = handler(ctx, req)
 		}
@@ -64,7 +64,7 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	ctx, cancel := context.WithCancelCause(ss.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(c.running, func() { cancel(context.Cause(c.running)) })()
-	return c.do(ctx, info.FullMethod, func() error {
+	return c.serve(ctx, info.FullMethod, func() error {
 		// On the sockets of services, the calls of all clients come by one peer.
 		if c.audience == Admins && strings.HasSuffix(info.FullMethod, "/WatchEvents") {
 			release, err := c.watches.take(identityOf(ctx).peer())
@@ -89,12 +89,12 @@ type endableStream struct {
 
 func (s endableStream) Context() context.Context { return s.ctx }
 
-// do lets a call through if it may be, and writes its line.
-func (c *calls) do(ctx context.Context, method string, handle func() error) error {
+// serve lets a call through if it may be, and writes its line.
+func (c *calls) serve(ctx context.Context, method string, handle func() error) error {
 	began, who := time.Now(), identityOf(ctx)
 	err := authorize(c.table, c.audience, who, method)
 	if err == nil {
-		err = c.await(ctx, method)
+		err = c.waitReady(ctx, method)
 	}
 	if err == nil {
 		err = recovered(method, handle)
@@ -104,9 +104,9 @@ func (c *calls) do(ctx context.Context, method string, handle func() error) erro
 	return sent
 }
 
-// await holds a call back until the service is ready. Health and reflection are always there.
-func (c *calls) await(ctx context.Context, method string) error {
-	if isTool(method) {
+// waitReady holds a call back until the service is ready. Health and reflection are always there.
+func (c *calls) waitReady(ctx context.Context, method string) error {
+	if isInfrastructure(method) {
 		return nil
 	}
 	select {
@@ -128,7 +128,7 @@ func (c *calls) await(ctx context.Context, method string) error {
 	}
 }
 
-func isTool(method string) bool { return strings.HasPrefix(method, "/grpc.") }
+func isInfrastructure(method string) bool { return strings.HasPrefix(method, "/grpc.") }
 
 // panicked is what is left of a handler that panicked.
 type panicked struct {
@@ -169,7 +169,7 @@ func levelOf(method string, code codes.Code) slog.Level {
 		return slog.LevelError
 	case code == codes.PermissionDenied || code == codes.Unavailable:
 		return slog.LevelWarn
-	case isTool(method) || reads(method):
+	case isInfrastructure(method) || reads(method):
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
@@ -178,7 +178,7 @@ func levelOf(method string, code codes.Code) slog.Level {
 // reads reports whether a call changes nothing, as its name says.
 func reads(method string) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "Await", "Explain", "Diagnose", "Review"} {
+	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose", "CheckHostFirewall"} {
 		if rest, ok := strings.CutPrefix(name, verb); ok && (rest == "" || rest[0] >= 'A' && rest[0] <= 'Z') {
 			return true
 		}

@@ -42,15 +42,15 @@ func (i identity) String() string {
 	return "unknown"
 }
 
-// ours tells whether it is root or the user that the agent itself is.
-func (i identity) ours() bool {
+// isAgentUser tells whether it is root or the user that the agent itself is.
+func (i identity) isAgentUser() bool {
 	return i.local != nil && (i.local.Uid == 0 || int(i.local.Uid) == os.Geteuid())
 }
 
-// trusted reports whether it may administer the host. By TCP without TLS, clients of this machine are the users that they are; all that
+// isAdmin reports whether it may administer the host. By TCP without TLS, clients of this machine are the users that they are; all that
 // reach the listener are trusted only if the administrator said so.
-func (i identity) trusted() bool {
-	return i.ours() || i.member || i.certificate != "" || i.local == nil && i.remote != "" && !i.unknown
+func (i identity) isAdmin() bool {
+	return i.isAgentUser() || i.member || i.certificate != "" || i.local == nil && i.remote != "" && !i.unknown
 }
 
 func identityOf(ctx context.Context) identity {

@@ -40,10 +40,10 @@ func TestLoopbackClientsAreTheUsersThatTheyAre(t *testing.T) {
 				t.Fatal(err)
 			}
 			who, err := loopbackIdentity(conn, nil)
-			if err != nil || who.local == nil || who.local.Uid != uid || who.trusted() != (uid == 0) {
+			if err != nil || who.local == nil || who.local.Uid != uid || who.isAdmin() != (uid == 0) {
 				t.Errorf("%s: got %v, %v, want uid %d", address, who, err, uid)
 			}
-			if member, err := loopbackIdentity(conn, func(u uint32) bool { return u == other }); err != nil || !member.trusted() {
+			if member, err := loopbackIdentity(conn, func(u uint32) bool { return u == other }); err != nil || !member.isAdmin() {
 				t.Errorf("%s: got %v, %v, want a member of the group", address, member, err)
 			}
 			_ = conn.Close()
@@ -56,11 +56,11 @@ func TestUnknownTCPClientsAreNotTrusted(t *testing.T) {
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
 	c := peerCredentials{failures: &failures{log: slog.New(slog.DiscardHandler)}}
-	if who := c.plain(here, "192.0.2.1:1"); who.trusted() {
+	if who := c.plain(here, "192.0.2.1:1"); who.isAdmin() {
 		t.Errorf("%v is trusted", who)
 	}
 	c.open = func() bool { return true }
-	if who := c.plain(here, "192.0.2.1:1"); !who.trusted() {
+	if who := c.plain(here, "192.0.2.1:1"); !who.isAdmin() {
 		t.Errorf("%v is not trusted though the socket is open to all", who)
 	}
 }

@@ -22,9 +22,9 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/faultrpc"
 	"github.com/fairlead/fairlead/agent/server"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
@@ -55,7 +55,7 @@ func TestForwardedCallReceived(t *testing.T) {
 	if err := s.RecvMsg(new(emptypb.Empty)); err != nil {
 		t.Errorf("got %v for a call that is forwarded", err)
 	}
-	if err := s.RecvMsg(new(natv1.GuardedNetwork)); err != nil && !fault.Is(err, fault.Invalid) {
+	if err := s.RecvMsg(new(natv1.FirewallNetwork)); err != nil && !fault.Is(err, fault.Invalid) {
 		t.Errorf("got %v", err)
 	}
 }

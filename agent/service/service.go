@@ -1,7 +1,7 @@
 // Package service is the contract between the agent's frame and the services that it carries.
 //
 // A service is made by its package's New(ctx, Config), which opens its state and tries out the kernel but changes nothing.
-// The frame then registers its handlers, and runs it. Handlers return faults (package agent/fault) and never log them: the
+// The frame then registers its handlers, and runs it. Handlers return faults (package proto/fault) and never log them: the
 // frame writes one line a call and translates.
 package service
 

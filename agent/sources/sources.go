@@ -22,7 +22,7 @@ func Parse(texts []string) (Set, error) {
 		}
 		all = append(all, p)
 	}
-	return of(all), nil
+	return normalize(all), nil
 }
 
 func parse(text string) (netip.Prefix, error) {
@@ -39,8 +39,8 @@ func parse(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// of leaves out what is within another.
-func of(all []netip.Prefix) Set {
+// normalize leaves out what is within another.
+func normalize(all []netip.Prefix) Set {
 	slices.SortFunc(all, netip.Prefix.Compare) // the wider of two that start alike comes first
 	var texts []string
 	var last netip.Prefix
@@ -54,26 +54,26 @@ func of(all []netip.Prefix) Set {
 	return Set(strings.Join(texts, ","))
 }
 
-// Texts are the networks in CIDR form.
-func (s Set) Texts() []string {
+// Strings are the networks in CIDR form.
+func (s Set) Strings() []string {
 	if s == "" {
 		return nil
 	}
 	return strings.Split(string(s), ",")
 }
 
-// Or is the set of what is in either.
-func (s Set) Or(o Set) Set {
+// Union is the set of what is in either.
+func (s Set) Union(o Set) Set {
 	if s == "" || o == "" {
 		return ""
 	}
-	return of(append(s.Prefixes(), o.Prefixes()...))
+	return normalize(append(s.Prefixes(), o.Prefixes()...))
 }
 
 // Prefixes are the networks.
 func (s Set) Prefixes() []netip.Prefix {
 	var out []netip.Prefix
-	for _, t := range s.Texts() {
+	for _, t := range s.Strings() {
 		if p, err := netip.ParsePrefix(t); err == nil { // anything else was made by no Parse
 			out = append(out, p)
 		}
@@ -86,8 +86,8 @@ func (s Set) Contains(a netip.Addr) bool {
 	return s == "" || slices.ContainsFunc(s.Prefixes(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// For gives what the set leaves of the family that an address is of: the empty set if that is all of it, and ok false if it is nothing.
-func (s Set) For(family netip.Addr) (left Set, ok bool) {
+// ForFamily gives what the set leaves of the family that an address is of: the empty set if that is all of it, and ok false if it is nothing.
+func (s Set) ForFamily(family netip.Addr) (left Set, ok bool) {
 	if s == "" {
 		return "", true
 	}
@@ -101,5 +101,5 @@ func (s Set) For(family netip.Addr) (left Set, ok bool) {
 		}
 		some = append(some, p)
 	}
-	return of(some), len(some) > 0
+	return normalize(some), len(some) > 0
 }

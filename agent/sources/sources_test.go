@@ -46,8 +46,8 @@ func TestASetIsSplitByFamily(t *testing.T) {
 		{"10.0.0.0/8", "10.0.0.0/8", "", true, false},
 		{"0.0.0.0/0,fd00::/8", "", "fd00::/8", true, true},
 	} {
-		got4, ok4 := row.set.For(v4)
-		got6, ok6 := row.set.For(v6)
+		got4, ok4 := row.set.ForFamily(v4)
+		got6, ok6 := row.set.ForFamily(v6)
 		if got4 != row.v4 || got6 != row.v6 || ok4 != row.ok4 || ok6 != row.ok6 {
 			t.Errorf("%q: %q %v, %q %v", row.set, got4, ok4, got6, ok6)
 		}
@@ -61,7 +61,7 @@ func TestEitherOfTwoSets(t *testing.T) {
 		{"10.1.0.0/16,fd00::/8", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"},
 		{"10.2.0.0/16", "10.1.0.0/16", "10.1.0.0/16,10.2.0.0/16"},
 	} {
-		if got := row[0].Or(row[1]); got != row[2] {
+		if got := row[0].Union(row[1]); got != row[2] {
 			t.Errorf("%q or %q is %q, want %q", row[0], row[1], got, row[2])
 		}
 	}
@@ -81,7 +81,7 @@ func TestASetHasTheAddressesOfItsNetworks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := sources.Parse(s.Texts()); err != nil || again != s {
+		if again, err := sources.Parse(s.Strings()); err != nil || again != s {
 			t.Fatalf("%q is read as %q, %v", s, again, err)
 		}
 		a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "x")), byte(rapid.IntRange(0, 255).Draw(t, "y")), 9})

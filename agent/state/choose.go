@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // choose does what the Config says of a store that is lost.

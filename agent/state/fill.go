@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // fill compares the file with its surroundings, brings it up to date and loads the tables.

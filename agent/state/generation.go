@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 // generationName is the file in the data root that holds the generation.

@@ -14,8 +14,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // fileWith creates a store with n pets and closes it.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // The directories beside the stores.

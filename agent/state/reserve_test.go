@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
 // TestCommitsGoOnWhenDiskIsFull fills a small file system beside a store. It runs itself in a mount namespace of its own.

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 type pet struct {

@@ -4,11 +4,11 @@
 // services, for all plain calls, and methods for those that are conversations: Run, Attach and Exec give a Session, which joins
 // a process in a container to readers and writers; Create, Pull, Load and Import turn a stream into one result.
 //
-// Every error that comes from the agent is a *fault.Fault (package agent/fault): ask for its class with fault.KindOf and for
+// Every error that comes from the agent is a *fault.Fault (package proto/fault): ask for its class with fault.KindOf and for
 // its word for programs with fault.ReasonOf. An agent that cannot be reached is a fault of the kind Unavailable. A call that
 // was ended through its context gives the context's error.
 //
-// The package neither reads flags and environment variables nor prints; that is package ctl/command's.
+// The package neither reads flags and environment variables nor prints; that is package ctl/internal/command's.
 package client
 
 import (
@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/fairlead/fairlead/agent/faultrpc"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
@@ -47,8 +47,8 @@ type Client struct {
 	Images containerv1.ImageServiceClient
 	// Networks tells which networks there are.
 	Networks networkv1.NetworkServiceClient
-	// Guards tells how networks are guarded.
-	Guards natv1.GuardServiceClient
+	// Firewall tells how networks are guarded.
+	Firewall natv1.FirewallServiceClient
 	// Publications tells what becomes of connections to published ports.
 	Publications natv1.PublicationServiceClient
 	// Names compares the containers' names with their files.
@@ -58,17 +58,17 @@ type Client struct {
 	// Config shows and renews the agent's configuration.
 	Config agentv1.ConfigServiceClient
 
-	link *link
+	link *transport
 	conn *grpc.ClientConn
 }
 
 // Option is how an agent is to be talked to.
-type Option func(*link)
+type Option func(*transport)
 
 // WithTLS has tcp:// agents be talked to by TLS. Without a name in it, the agent's certificate must be one for the host's. Sockets of
 // this machine need none.
 func WithTLS(cfg *tls.Config) Option {
-	return func(l *link) {
+	return func(l *transport) {
 		if l.network != "tcp" {
 			return
 		}
@@ -108,7 +108,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Containers:   containerv1.NewContainerServiceClient(conn),
 		Images:       containerv1.NewImageServiceClient(conn),
 		Networks:     networkv1.NewNetworkServiceClient(conn),
-		Guards:       natv1.NewGuardServiceClient(conn),
+		Firewall:     natv1.NewFirewallServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),
 		Names:        dnsv1.NewNameServiceClient(conn),
 		Host:         hostv1.NewHostServiceClient(conn),

@@ -21,9 +21,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/client/clienttest"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 )

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 

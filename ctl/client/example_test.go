@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )

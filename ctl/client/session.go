@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -37,17 +37,17 @@ type Session struct {
 	// Warnings are what the user should know, one line each.
 	Warnings []string
 
-	recv   func() (answer, error)
-	cancel context.CancelFunc
-	left   atomic.Bool
+	recv     func() (answer, error)
+	cancel   context.CancelFunc
+	detached atomic.Bool
 
 	sending sync.Mutex // a gRPC stream takes one sender at a time
 	send    func(*containerv1.Input) error
 }
 
 const (
-	// partTime is how long the agent has to end the call after the client has said that it leaves, or the process has ended.
-	partTime = 2 * time.Second
+	// detachTimeout is how long the agent has to end the call after the client has said that it leaves, or the process has ended.
+	detachTimeout = 2 * time.Second
 	// maxInput is half of what one message may carry.
 	maxInput = 32 << 10
 )
@@ -77,7 +77,7 @@ func (s *Session) Pipe(stdio Stdio) (exitCode int, err error) {
 // ended says why there are no more answers.
 func (s *Session) ended(err error) error {
 	switch {
-	case s.left.Load():
+	case s.detached.Load():
 		return ErrDetached
 	case err == io.EOF:
 		return fault.New(fault.Unavailable, "container "+s.ID, "the agent ended the call before the process ended")
@@ -87,7 +87,7 @@ func (s *Session) ended(err error) error {
 
 // drain waits for the end of a call of which nothing more is to come, so that the agent sees it end well.
 func (s *Session) drain() {
-	stop := time.AfterFunc(partTime, s.cancel)
+	stop := time.AfterFunc(detachTimeout, s.cancel)
 	defer stop.Stop()
 	for {
 		if _, err := s.recv(); err != nil {
@@ -148,8 +148,8 @@ func (s *Session) Signal(signal string) error {
 
 // Detach leaves the process, which runs on. Pipe then gives ErrDetached.
 func (s *Session) Detach() error {
-	s.left.Store(true)
-	time.AfterFunc(partTime, s.cancel)
+	s.detached.Store(true)
+	time.AfterFunc(detachTimeout, s.cancel)
 	return s.Send(&containerv1.Input{Event: &containerv1.Input_Detach{Detach: true}})
 }
 

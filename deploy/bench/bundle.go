@@ -19,7 +19,7 @@ const model = "model"
 //
 // The agent translates a seccomp profile once and hands the runtime the result, which is most of a bare run's time. The first competitor gets
 // that too: it is the very bundle, and what the agent has to be held to. The second translates the profile each time, as it would alone.
-func (b *bench) bare(ctx context.Context) ([]peer, error) {
+func (b *bench) bare(ctx context.Context) ([]baseline, error) {
 	if _, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true"); err != nil { // so that the model's profile is translated already
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (b *bench) bare(ctx context.Context) ([]peer, error) {
 			delete(annotations, translated)
 		}
 	})
-	return []peer{same, alone}, err
+	return []baseline{same, alone}, err
 }
 
 // sameBundle is the competitor that the agent is held to; translated is where its bundles have the finished seccomp filter.
@@ -50,16 +50,16 @@ const (
 )
 
 // bareRun makes a competitor of a config.json with a change.
-func (b *bench) bareRun(config, name string, change func(config map[string]any)) (peer, error) {
+func (b *bench) bareRun(config, name string, change func(config map[string]any)) (baseline, error) {
 	bundle, err := os.MkdirTemp(b.lab.Dir, "bare")
 	if err != nil {
-		return peer{}, err
+		return baseline{}, err
 	}
 	if err := rewrite(config, bundle, change); err != nil {
-		return peer{}, err
+		return baseline{}, err
 	}
 	var count atomic.Int64
-	return peer{name: name, run: func(ctx context.Context) error {
+	return baseline{name: name, run: func(ctx context.Context) error {
 		_, err := b.lab.Host.Output(ctx, "crun", "--root", bundle+"/crun", "run", "--bundle", bundle, fmt.Sprint("bare", count.Add(1)))
 		return err
 	}}, nil

@@ -238,5 +238,5 @@ func (h *busyHost) emptied(ctx context.Context) error {
 	if _, err := h.CLI(ctx, "network", "rm", "second"); err != nil {
 		return err
 	}
-	return h.Clean(ctx)
+	return h.CheckLeftovers(ctx)
 }

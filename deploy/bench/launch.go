@@ -17,11 +17,11 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 	if err != nil {
 		return err
 	}
-	ours := peer{name: "fairlead", run: func(ctx context.Context) error {
+	ours := baseline{name: "fairlead", run: func(ctx context.Context) error {
 		_, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true")
 		return err
 	}}
-	all := slices.Concat([]peer{ours}, bare, b.peers)
+	all := slices.Concat([]baseline{ours}, bare, b.peers)
 	took, err := interleaved(ctx, all)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 }
 
 // interleaved measures competitors in turns. One more turn before warms what can be warm.
-func interleaved(ctx context.Context, all []peer) (map[string]time.Duration, error) {
+func interleaved(ctx context.Context, all []baseline) (map[string]time.Duration, error) {
 	times := map[string][]time.Duration{}
 	for i := range rounds + 1 {
 		for _, p := range all {
@@ -96,7 +96,7 @@ func (b *bench) many(ctx context.Context, t *table) error {
 	}
 	t.add(row{what: fmt.Sprintf("%d run -d -p 80 at once, each", crowd), took: started / crowd})
 	t.add(row{what: fmt.Sprintf("%d rm -f at once, each", crowd), took: removed / crowd})
-	return b.agent.Clean(ctx)
+	return b.agent.CheckLeftovers(ctx)
 }
 
 // atOnce does something many times at once and answers how long all of it took.

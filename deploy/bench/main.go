@@ -77,7 +77,7 @@ type bench struct {
 	images *registry.Registry
 	lab    *lab.Lab
 	agent  *lab.Agent
-	peers  []peer
+	peers  []baseline
 	undo   []func() error
 }
 

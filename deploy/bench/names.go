@@ -74,7 +74,7 @@ func (b *bench) ours(ctx context.Context) (time.Duration, error) {
 	}
 	ids := strings.Fields(out)
 	stop, err := nameload.Churn(ctx, filepath.Join(b.agent.ExecRoot(), "dns.sock"), ids[0],
-		&dnsv1.NetworkNames{NetworkId: ids[1], NetworkName: "names", Addresses: []string{"10.88.1.30"}}, nameChanges)
+		&dnsv1.NetworkRegistration{NetworkId: ids[1], NetworkName: "names", Addresses: []string{"10.88.1.30"}}, nameChanges)
 	if err != nil {
 		return 0, err
 	}

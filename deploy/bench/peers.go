@@ -16,8 +16,8 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// peer is another way to run a container of busybox to its end.
-type peer struct {
+// baseline is another way to run a container of busybox to its end.
+type baseline struct {
 	name string
 	run  func(ctx context.Context) error
 }
@@ -92,7 +92,7 @@ func (b *bench) addDocker(ctx context.Context, busybox v1.Image) error {
 	if err := docker(ctx, "import", file, "busybox"); err != nil {
 		return err
 	}
-	b.peers = append(b.peers, peer{"docker run --rm busybox true", func(ctx context.Context) error { return docker(ctx, "run", "--rm", "busybox", "true") }})
+	b.peers = append(b.peers, baseline{"docker run --rm busybox true", func(ctx context.Context) error { return docker(ctx, "run", "--rm", "busybox", "true") }})
 	return nil
 }
 
@@ -109,7 +109,7 @@ func (b *bench) addPodman(ctx context.Context, busybox v1.Image) error {
 	if err := podman(ctx, "import", file, "localhost/busybox"); err != nil {
 		return err
 	}
-	b.peers = append(b.peers, peer{"podman run --rm busybox true", func(ctx context.Context) error {
+	b.peers = append(b.peers, baseline{"podman run --rm busybox true", func(ctx context.Context) error {
 		return podman(ctx, "run", "--rm", "localhost/busybox", "true")
 	}})
 	return nil

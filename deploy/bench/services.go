@@ -12,7 +12,7 @@ import (
 
 // services runs the services' own benchmarks, which stand beside what they measure.
 func services(ctx context.Context, t *table) error {
-	attach, err := goBench(ctx, "./services/netagent/kernel", "^Benchmark(CreateSandbox|RawNetlinkSequence)$")
+	attach, err := goBench(ctx, "./services/netagent/internal/kernel", "^Benchmark(CreateSandbox|RawNetlinkSequence)$")
 	if err != nil {
 		return err
 	}

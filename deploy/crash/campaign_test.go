@@ -59,7 +59,7 @@ func verbs() []verb {
 
 // fault is one thing that goes wrong.
 type fault struct {
-	shape   lab.Shape
+	shape   lab.DeployMode
 	verb    verb
 	process string
 	ordinal int
@@ -91,7 +91,7 @@ func TestCampaign(t *testing.T) {
 	p := newPlan(t)
 	c := &campaign{t: t, plan: p, began: time.Now(), states: map[string][3]string{}}
 	random := rand.New(rand.NewPCG(p.seed, 0))
-	shapes := []lab.Shape{lab.Split, lab.AllInOne}
+	shapes := []lab.DeployMode{lab.Split, lab.AllInOne}
 	if random.IntN(2) == 0 {
 		slices.Reverse(shapes)
 	}
@@ -120,7 +120,7 @@ func (c *campaign) over() bool { return c.plan.limit > 0 && time.Since(c.began) 
 const batch = 4
 
 // shape interrupts commands of agents of one shape: some faults of each verb in turn, until all are done.
-func (c *campaign) shape(shape lab.Shape, random *rand.Rand) {
+func (c *campaign) shape(shape lab.DeployMode, random *rand.Rand) {
 	c.world = newWorld(c.t, c.plan.bin, shape)
 	defer func() { c.world.close() }()
 	left := map[string][]fault{}
@@ -152,7 +152,7 @@ func (c *campaign) shape(shape lab.Shape, random *rand.Rand) {
 }
 
 // faults runs a verb without a fault and lists what can go wrong in it.
-func (c *campaign) faults(shape lab.Shape, v verb) []fault {
+func (c *campaign) faults(shape lab.DeployMode, v verb) []fault {
 	w := c.world
 	c.prepare(v)
 	before := c.state()

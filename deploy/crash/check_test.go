@@ -137,7 +137,7 @@ func compareEndpoints(name string, c *containerv1.Container, sb *networkv1.Sandb
 	}
 }
 
-func bindings(all []*natv1.Binding) string {
+func bindings(all []*natv1.PortBinding) string {
 	var out []string
 	for _, b := range all {
 		out = append(out, fmt.Sprintf("%s:%d->%s:%d", b.GetHostIp(), b.GetHostPort(), b.GetContainerIp(), b.GetContainerPort()))

@@ -27,12 +27,12 @@ func TestKillsUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, shape := range []lab.Shape{lab.Split, lab.AllInOne} {
+	for _, shape := range []lab.DeployMode{lab.Split, lab.AllInOne} {
 		t.Run(string(shape), func(t *testing.T) { killUnderLoad(t, p, shape, kills/2) })
 	}
 }
 
-func killUnderLoad(t *testing.T, p plan, shape lab.Shape, kills int) {
+func killUnderLoad(t *testing.T, p plan, shape lab.DeployMode, kills int) {
 	w := newWorld(t, p.bin, shape)
 	defer func() { w.close() }()
 	random := rand.New(rand.NewPCG(p.seed, uint64(kills)))

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
@@ -74,7 +74,7 @@ func build(t *testing.T) string {
 	bin := t.TempDir()
 	for name, args := range map[string][]string{
 		"fairlead":       {"./ctl/cmd/fairlead"},
-		"fairlead-agent": {"-tags", "crashtest", "./agent/cmd/fairlead-agent"},
+		"fairlead-agent": {"-tags", "crashtest", "./services/cmd/fairlead-agent"},
 	} {
 		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(bin, name)}, args...)...)
 		cmd.Dir, cmd.Env = "../..", append(os.Environ(), "CGO_ENABLED=0")

@@ -22,7 +22,7 @@ type peers struct {
 	sandboxes    networkv1.SandboxServiceClient
 	networks     networkv1.NetworkServiceClient
 	publications natv1.PublicationServiceClient
-	guards       natv1.GuardServiceClient
+	guards       natv1.FirewallServiceClient
 	names        dnsv1.NameServiceClient
 }
 
@@ -39,7 +39,7 @@ func newPeers(execRoot string) *peers {
 	supervisor, net, nat, dns := dial("supervisor"), dial("net"), dial("nat"), dial("dns")
 	p.containers = containerv1.NewContainerServiceClient(supervisor)
 	p.sandboxes, p.networks = networkv1.NewSandboxServiceClient(net), networkv1.NewNetworkServiceClient(net)
-	p.publications, p.guards = natv1.NewPublicationServiceClient(nat), natv1.NewGuardServiceClient(nat)
+	p.publications, p.guards = natv1.NewPublicationServiceClient(nat), natv1.NewFirewallServiceClient(nat)
 	p.names = dnsv1.NewNameServiceClient(dns)
 	return p
 }

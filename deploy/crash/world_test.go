@@ -36,7 +36,7 @@ type world struct {
 	t      *testing.T
 	ctx    context.Context
 	agent  *lab.Agent
-	shape  lab.Shape
+	shape  lab.DeployMode
 	points string // the directory of orders to the crash points
 	nonce  int
 	server io.Closer
@@ -44,7 +44,7 @@ type world struct {
 	beside string // the bystander's state
 }
 
-func newWorld(t *testing.T, bin string, shape lab.Shape) *world {
+func newWorld(t *testing.T, bin string, shape lab.DeployMode) *world {
 	t.Helper()
 	w := &world{t: t, ctx: context.Background(), shape: shape}
 	var err error

@@ -114,7 +114,7 @@ func (q quiet) Write(p []byte) (int, error) {
 // traces shows the places where something could be left, and checks them all.
 func (s *scene) traces() error {
 	say(s.out, "Nothing is left: no container, no veth, no element in the ports' map, no mount, no process but the agent.")
-	if err := s.agent.Clean(s.ctx); err != nil {
+	if err := s.agent.CheckLeftovers(s.ctx); err != nil {
 		return err
 	}
 	for _, line := range []string{

@@ -17,9 +17,9 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// certify is the program "certify FOLDER": it puts a CA's certificate ca.pem there, and those of the agent and of a user that the CA has
+// generateCerts is the program "certify FOLDER": it puts a CA's certificate ca.pem there, and those of the agent and of a user that the CA has
 // signed, agent.pem with agent-key.pem and cert.pem with key.pem.
-func certify() {
+func generateCerts() {
 	dir := os.Args[1]
 	stopOn(os.MkdirAll(dir, 0o755))
 	ca := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}

@@ -24,8 +24,8 @@ func must(ts *testscript.TestScript, err error) {
 	}
 }
 
-// judge fails the story if something failed that should not, or the other way round.
-func judge(ts *testscript.TestScript, neg bool, err error) {
+// checkNegated fails the story if something failed that should not, or the other way round.
+func checkNegated(ts *testscript.TestScript, neg bool, err error) {
 	switch {
 	case err != nil && !neg:
 		ts.Fatalf("%v", err)
@@ -38,7 +38,7 @@ func judge(ts *testscript.TestScript, neg bool, err error) {
 
 // start-agent [FLAGS…] starts the agent's processes that do not run.
 func startAgent(ts *testscript.TestScript, neg bool, args []string) {
-	judge(ts, neg, of(ts).agent.Start(context.Background(), args...))
+	checkNegated(ts, neg, of(ts).agent.Start(context.Background(), args...))
 }
 
 // refused-agent TEXT [FLAGS…] starts the agent's processes, of which one must end by itself with a message that has the text.
@@ -111,7 +111,7 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 
 // leftovers fails if anything of a container is left on the host.
 func leftovers(ts *testscript.TestScript, _ bool, _ []string) {
-	must(ts, of(ts).agent.Clean(context.Background()))
+	must(ts, of(ts).agent.CheckLeftovers(context.Background()))
 }
 
 // crash-launches N launches a container with a published port N times, ends the agent with SIGKILL at a random moment of each
@@ -147,7 +147,7 @@ func crashWhile(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func (s *story) crashLaunch(bin string, moment time.Duration) error {
+func (s *scriptEnv) crashLaunch(bin string, moment time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	run := exec.CommandContext(ctx, bin+"/fairlead", "-H", s.agent.Socket(), "run", "-d", "--name", "victim", "-p", "8080:80", "nginx")
@@ -169,7 +169,7 @@ func (s *story) crashLaunch(bin string, moment time.Duration) error {
 			return fmt.Errorf("remove what came through: %w\n%s", err, out)
 		}
 	}
-	return s.agent.Clean(ctx)
+	return s.agent.CheckLeftovers(ctx)
 }
 
 // crash-networks N PARENT makes two macvlan networks on a VLAN and removes them again, N times, and ends the agent with SIGKILL at a
@@ -185,7 +185,7 @@ func crashNetworks(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func (s *story) crashNetwork(bin, parent string, moment time.Duration) error {
+func (s *scriptEnv) crashNetwork(bin, parent string, moment time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	busy := exec.CommandContext(ctx, "sh", "-c", `f="$0 -H $1"; for n in v1 v2; do $f network create -d macvlan -o parent=$2 $n; done; $f network rm v1; $f network rm v2`,

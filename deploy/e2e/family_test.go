@@ -52,7 +52,7 @@ func (f family) network(ts *testscript.TestScript, neg bool, args []string) {
 	if f["v6"] {
 		create = append(create, "--ipv6", "--subnet", "fd00:88:"+args[1]+"::/64")
 	}
-	judge(ts, neg, ts.Exec("fairlead", slices.Concat(create, args[2:], args[:1])...))
+	checkNegated(ts, neg, ts.Exec("fairlead", slices.Concat(create, args[2:], args[:1])...))
 }
 
 // fetch is the word fetch WHO WHERE:PORT: within some time, client, host or a container gets nginx's page there at addresses of each of

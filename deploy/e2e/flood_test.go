@@ -40,7 +40,7 @@ func flood(name, address string, changing []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	stop, err := nameload.Churn(ctx, os.Getenv("EXEC")+"/dns.sock", changing[0],
-		&dnsv1.NetworkNames{NetworkName: changing[1], NetworkId: changing[2], Addresses: changing[3:]}, churnRate)
+		&dnsv1.NetworkRegistration{NetworkName: changing[1], NetworkId: changing[2], Addresses: changing[3:]}, churnRate)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// greeter is the program "greeter NAME PORT…": on each port, by TCP and UDP, it tells who asks that NAME sees its address.
-func greeter() {
+// echoServer is the program "greeter NAME PORT…": on each port, by TCP and UDP, it tells who asks that NAME sees its address.
+func echoServer() {
 	name := os.Args[1]
 	for _, port := range os.Args[2:] {
 		l, err := net.Listen("tcp", ":"+port)
@@ -50,8 +50,8 @@ func sees(name string, from net.Addr) string {
 	return name + " sees " + host
 }
 
-// greet is the program "greet tcp|udp ADDRESS:PORT", which asks a greeter and prints the answer.
-func greet() {
+// callEcho is the program "greet tcp|udp ADDRESS:PORT", which asks a greeter and prints the answer.
+func callEcho() {
 	answer, err := askGreeter(os.Args[1], os.Args[2], 2*time.Second)
 	stopOn(err)
 	fmt.Print(answer)

@@ -100,7 +100,7 @@ func hostileImages() map[string]hostile {
 }
 
 // hostileImage ATTACK VICTIM FILE writes an image archive: busybox, and one attack on a directory of the host.
-func (e equipment) hostileImage(ts *testscript.TestScript, _ bool, args []string) {
+func (e fixture) hostileImage(ts *testscript.TestScript, _ bool, args []string) {
 	attack, ok := hostileImages()[args[0]]
 	if !ok {
 		ts.Fatalf("no attack %s, but %v", args[0], slices.Sorted(maps.Keys(hostileImages())))

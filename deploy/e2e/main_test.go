@@ -41,9 +41,9 @@ func TestMain(m *testing.M) {
 		"attack":     attackResolver,
 		"questions":  askQuestions,
 		"flood":      floodQuestions,
-		"greeter":    greeter,
-		"greet":      greet,
-		"certify":    certify,
+		"greeter":    echoServer,
+		"greet":      callEcho,
+		"certify":    generateCerts,
 		"greet-many": greetMany,
 		"untouched":  untouched,
 	})

@@ -36,7 +36,7 @@ type place struct {
 }
 
 // newMatrix makes a lab whose machines keep nothing out by themselves, and an agent that is not started yet.
-func (e equipment) newMatrix(t *testing.T, ctx context.Context, backend string) *matrix {
+func (e fixture) newMatrix(t *testing.T, ctx context.Context, backend string) *matrix {
 	t.Helper()
 	l, err := lab.New(ctx)
 	if err != nil {

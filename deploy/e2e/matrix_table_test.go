@@ -148,9 +148,9 @@ func (c cell) way() way {
 	return way{place, c.column, c.transport}
 }
 
-// witnesses checks that each question that is not answered could be: without a firewall it is answered; or else whoever asks is
+// checkControls checks that each question that is not answered could be: without a firewall it is answered; or else whoever asks is
 // answered by another server that he asks in the same way, and the server answers others by the same transport.
-func (m *matrix) witnesses(t *testing.T, want, bare table) {
+func (m *matrix) checkControls(t *testing.T, want, bare table) {
 	t.Helper()
 	compare(t, want.behindFirewall(), bare)
 	asks, answers := map[way]bool{}, map[way]bool{}

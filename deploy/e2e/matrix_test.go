@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
 var update = flag.Bool("update", false, "write the table of who reaches whom anew")
@@ -25,7 +25,7 @@ const reachTable = "testdata/matrix/reach.txt"
 func TestWhoReachesWhom(t *testing.T) {
 	testns.NeedRoot(t)
 	needPrograms(t, "crun", "conmon", "nft", "iptables", "conntrack", "apt-get")
-	e := equipment{bin: build(t), images: images(t)}
+	e := fixture{bin: build(t), images: images(t)}
 	text, err := os.ReadFile(reachTable)
 	if err != nil && !*update {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestWhoReachesWhom(t *testing.T) {
 	})
 }
 
-func (e equipment) whoReachesWhom(t *testing.T, backend string, want table) {
+func (e fixture) whoReachesWhom(t *testing.T, backend string, want table) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	m := e.newMatrix(t, ctx, backend)
@@ -63,5 +63,5 @@ func (e equipment) whoReachesWhom(t *testing.T, backend string, want table) {
 	}
 	compare(t, want, m.ask(t, everything(want)))
 	m.dropFirewall(t)
-	m.witnesses(t, want, m.ask(t, want.behindFirewall()))
+	m.checkControls(t, want, m.ask(t, want.behindFirewall()))
 }

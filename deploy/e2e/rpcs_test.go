@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 	"github.com/fairlead/fairlead/deploy/internal/registry"
 

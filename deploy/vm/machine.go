@@ -25,11 +25,11 @@ type machine struct {
 	accel  string
 	cpus   int
 	memory int
-	plug   *plug // nil: it is on no wire
+	plug   *netDevice // nil: it is on no wire
 }
 
-// plug is what a machine on a wire has more.
-type plug struct {
+// netDevice is what a machine on a wire has more.
+type netDevice struct {
 	wire   *os.File // its end of the wire
 	remote *os.File // its end of what it is asked to do by
 	mac    string   // of its card

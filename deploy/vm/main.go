@@ -74,7 +74,7 @@ func (o options) do(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitTrouble, err
 	}
-	w := workshop{root: root, cache: filepath.Join(root, ".cache", "vm")}
+	w := builder{root: root, cache: filepath.Join(root, ".cache", "vm")}
 	unlock, err := w.lock(ctx)
 	if err != nil {
 		return exitTrouble, err
@@ -84,7 +84,7 @@ func (o options) do(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitTrouble, err
 	}
-	first, err := w.firstFS(j)
+	first, err := w.initramfs(j)
 	if err != nil {
 		return exitTrouble, err
 	}
@@ -102,7 +102,7 @@ func (o options) do(ctx context.Context) (int, error) {
 var errLimit = errors.New("the time limit")
 
 // lock waits until no other run uses the folder. However a run ends, its lock is gone with it.
-func (w workshop) lock(ctx context.Context) (unlock func(), err error) {
+func (w builder) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(w.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
 // patience is for a machine that is emulated on processors that have other work too.
@@ -80,14 +80,14 @@ func TestTheMachineIsAsUsersHaveItAndChangesNothingHere(t *testing.T) {
 }
 
 // proof are tests of the container runtimes, which cgroups in version 2 alone must be enough for, and a few stories that they are in.
-const proof = "TestAnExecsOutputAndExitCodeComeBack|TestContainersOutliveTheAgentAndAreFoundAgain|TestStories/stories/one/(s02_|s16_|nginx_main_job)"
+const proof = "TestAnExecsOutputAndExitCodeComeBack|TestContainersOutliveTheAgentAndAreFoundAgain|TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
 
 func TestContainersRunWithCgroupsInVersion2OnlyByEitherRuntime(t *testing.T) {
 	for _, runtime := range []string{"crun", "runc"} {
 		t.Run(runtime, func(t *testing.T) {
-			cmd := lab(t, "-v", "-run", proof, "./services/supervisor/runtime", "./deploy/e2e")
+			cmd := lab(t, "-v", "-run", proof, "./services/supervisor/internal/runtime", "./deploy/e2e")
 			cmd.Env = append(os.Environ(), "FAIRLEAD_RUNTIME="+runtime)
-			passes(t, cmd, "TestContainersOutliveTheAgentAndAreFoundAgain", "TestStories/stories/one/s16_joined_container")
+			passes(t, cmd, "TestContainersOutliveTheAgentAndAreFoundAgain", "TestScripts/scripts/one/s16_joined_container")
 		})
 	}
 }
@@ -107,11 +107,11 @@ func passes(t *testing.T, cmd *exec.Cmd, tests ...string) {
 }
 
 // lacking are tests of what other machines' kernels may be unable to do: ipvlan and VLANs.
-const lacking = "TestIPvlanPassesTheSuite|TestEveryDriverServes|TestWhatAKilledMakerLeftIsMadeOrGoes|TestStories/stories/one/(ipvlan|vlan_parents|lan_dhcp_ipvlan)"
+const lacking = "TestIPvlanPassesTheSuite|TestEveryDriverServes|TestWhatAKilledMakerLeftIsMadeOrGoes|TestScripts/scripts/one/(ipvlan|vlan_parents|lan_dhcp_ipvlan)"
 
 func TestWhatOtherKernelsLackWorksOnAStockKernel(t *testing.T) {
-	passes(t, lab(t, "-v", "-run", lacking, "./services/netagent", "./services/netagent/driver/child", "./deploy/e2e"),
-		"TestIPvlanPassesTheSuite", "TestEveryDriverServesCreateMoveChangeRestartCrashAndDelete", "TestStories/stories/one/ipvlan_parent_goes_and_comes", "TestStories/stories/one/ipvlan_edit", "TestStories/stories/one/vlan_parents", "TestStories/stories/one/lan_dhcp_ipvlan")
+	passes(t, lab(t, "-v", "-run", lacking, "./services/netagent", "./services/netagent/internal/driver/macvlan", "./deploy/e2e"),
+		"TestIPvlanPassesTheSuite", "TestEveryDriverServesCreateMoveChangeRestartCrashAndDelete", "TestScripts/scripts/one/ipvlan_parent_goes_and_comes", "TestScripts/scripts/one/ipvlan_edit", "TestScripts/scripts/one/vlan_parents", "TestScripts/scripts/one/lan_dhcp_ipvlan")
 }
 
 func TestAKilledRunTakesItsMachineWithIt(t *testing.T) {

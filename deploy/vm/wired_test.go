@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/deploy/internal/debimage"
+	"github.com/fairlead/fairlead/deploy/vm/internal/hub"
 	"github.com/fairlead/fairlead/deploy/vm/internal/remote"
-	"github.com/fairlead/fairlead/deploy/vm/internal/wire"
 )
 
 // The machines on the wire. One and two have an agent each; lan is the LAN's router, has its DHCP server, and listens.
@@ -50,7 +50,7 @@ func startWired(ctx context.Context, t *testing.T) *wired {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := workshop{root: root, cache: filepath.Join(root, ".cache", "vm")}
+	w := builder{root: root, cache: filepath.Join(root, ".cache", "vm")}
 	unlock, err := w.lock(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func startWired(ctx context.Context, t *testing.T) *wired {
 		t.Fatal(err)
 	}
 	all := &wired{machines: map[string]*remote.Machine{}, troubles: map[string]error{}}
-	cable := &wire.Wire{}
+	cable := &hub.Hub{}
 	ctx, cancel := context.WithCancel(ctx)
 	t.Cleanup(func() {
 		for _, m := range all.machines {
@@ -83,13 +83,13 @@ func startWired(ctx context.Context, t *testing.T) *wired {
 }
 
 // start starts one machine, and does not wait for it.
-func (all *wired) start(ctx context.Context, w workshop, cable *wire.Wire, bin, name string) error {
+func (all *wired) start(ctx context.Context, w builder, cable *hub.Hub, bin, name string) error {
 	j, err := w.newJob(name)
 	if err != nil {
 		return err
 	}
 	j.Remote, j.Env = true, append(j.Env, "PATH="+bin+":"+os.Getenv("PATH")+":/usr/sbin:/sbin", "CHECKOUT="+w.root)
-	first, err := w.firstFS(j)
+	first, err := w.initramfs(j)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func (all *wired) start(ctx context.Context, w workshop, cable *wire.Wire, bin, 
 	if err != nil {
 		return errors.Join(fmt.Errorf("socketpair: %w", err), first.Close())
 	}
-	p := &plug{remote: os.NewFile(uintptr(ends[1]), "remote"), mac: wiredMAC(name)}
-	if p.wire, err = cable.Plug(); err != nil {
+	p := &netDevice{remote: os.NewFile(uintptr(ends[1]), "remote"), mac: wiredMAC(name)}
+	if p.wire, err = cable.AddPort(); err != nil {
 		return errors.Join(err, first.Close())
 	}
 	all.machines[name] = remote.On(os.NewFile(uintptr(ends[0]), "ask"))

@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/id"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 // lease takes a lease on a file, as a container's root can on its name files, and returns a function that ends it.

@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/store"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
 const areaNames = "names"
@@ -70,7 +70,7 @@ func (n *names) repair(ctx context.Context, r *store.Registration) error {
 	if err := n.restore(now); err != nil {
 		return err
 	}
-	n.know(now)
+	n.publishNames(now)
 	if now.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
 		on, err := n.resolvers.open(ctx, r.Owner)
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
@@ -55,7 +55,7 @@ func (m *machine) keeper(t *testing.T) *keeper {
 func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch r.What {
+	switch r.Kind {
 	case "forget":
 		k.forget(r.Owner)
 		return nil, nil

@@ -7,8 +7,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 

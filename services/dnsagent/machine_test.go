@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
-	"github.com/fairlead/fairlead/agent/faultrpc"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
@@ -24,7 +24,7 @@ import (
 type machine struct {
 	t     testing.TB
 	root  string
-	store dnsagent.Store
+	store dnsagent.FDStore
 }
 
 func newMachine(t testing.TB) *machine {
@@ -117,7 +117,7 @@ func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()
 
 func scenario7(owner string) *dnsv1.RegisterRequest {
 	return &dnsv1.RegisterRequest{
-		Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Hostname: "docker.test.com", Addresses: []string{"172.17.0.2"},
+		Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: "docker.test.com", Addresses: []string{"172.17.0.2"},
 		Servers: []string{"1.1.1.1"}, Search: []string{"baidu.com"},
 	}
 }

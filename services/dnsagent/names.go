@@ -8,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/dnsagent/api"
-	"github.com/fairlead/fairlead/services/dnsagent/files"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
-	"github.com/fairlead/fairlead/services/dnsagent/store"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
 // names keeps the files and the state in step.
@@ -22,7 +22,7 @@ import (
 // container's own calls wait for.
 type names struct {
 	store     *store.Store
-	files     files.Folder
+	files     files.Publisher
 	publisher *publisher
 	hostRoot  string
 	hostname  func() (string, error)
@@ -43,7 +43,7 @@ func (n *names) configure(c resolvconf.Conf) {
 	n.configured = c
 	for _, r := range n.store.Registrations() {
 		if r.Source == registration.Resolver {
-			n.resolvers.redirect(r.Owner, r.Upstream(c))
+			n.resolvers.setUpstream(r.Owner, r.Upstream(c))
 		}
 	}
 }
@@ -82,7 +82,7 @@ func (n *names) register(ctx context.Context, r registration.Registration) (api.
 	}
 	contents := n.contents(&r, host)
 	if known, ok := n.store.Registration(r.Owner); ok {
-		if !same(known.Registration, r) {
+		if !isSameRequest(known.Registration, r) {
 			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
 				fault.WithHint("release the owner first"))
 		}
@@ -119,18 +119,18 @@ func (n *names) settings() resolvconf.Conf {
 	return n.configured
 }
 
-// same tells whether a request is for what there is. Who has got the resolver keeps it, on no user network too.
-func same(known, r registration.Registration) bool {
+// isSameRequest tells whether a request is for what there is. Who has got the resolver keeps it, on no user network too.
+func isSameRequest(known, r registration.Registration) bool {
 	if r.Source == registration.Generated && known.Source == registration.Resolver {
 		r.Source = registration.Resolver
 	}
 	return reflect.DeepEqual(known, r)
 }
 
-// know makes a container that has a resolver known to those on its networks. Of others, the resolvers know the addresses only.
-func (n *names) know(r *store.Registration) {
+// publishNames makes a container that has a resolver known to those on its networks. Of others, the resolvers know the addresses only.
+func (n *names) publishNames(r *store.Registration) {
 	if r.Source == registration.Resolver {
-		n.resolvers.know(&r.Registration, r.Upstream(n.configured))
+		n.resolvers.register(&r.Registration, r.Upstream(n.configured))
 		return
 	}
 	n.resolvers.note(&r.Registration)
@@ -151,7 +151,7 @@ func (n *names) commit(r *store.Registration) error {
 	if err := n.store.Put(r); err != nil {
 		return err
 	}
-	n.know(r)
+	n.publishNames(r)
 	n.shares(r)
 	return nil
 }
@@ -160,8 +160,8 @@ func (n *names) registered(r *store.Registration) api.Registered {
 	return api.Registered{Owner: r.Owner, Paths: n.files.Paths(r.Owner), Hostname: r.StartName}
 }
 
-func (n *names) host(source registration.Source) (registration.HostFiles, error) {
-	host, err := files.Host(n.hostRoot, source)
+func (n *names) host(source registration.FileSource) (registration.HostFiles, error) {
+	host, err := files.ReadHostFiles(n.hostRoot, source)
 	if err != nil {
 		return host, err
 	}
@@ -184,7 +184,7 @@ func (n *names) Release(ctx context.Context, owner string) error {
 	if err := registration.CheckOwner(owner); err != nil {
 		return err
 	}
-	n.resolvers.forget(ctx, owner)
+	n.resolvers.unregister(ctx, owner)
 	unlock, err := n.owners.lock(ctx, owner)
 	if err != nil {
 		return err
@@ -228,7 +228,7 @@ func (n *names) reconcile(ctx context.Context) error {
 		}
 		delete(orphans, r.Owner)
 		errs = append(errs, n.restore(r))
-		n.know(r)
+		n.publishNames(r)
 		n.shares(r)
 	}
 	for owner := range orphans {

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/services/dnsagent/files"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 // publisher writes changed name files beside the changes of the store: a container that stands in the way of its own files
 // delays and fails nothing but them. It is safe for concurrent use.
 type publisher struct {
-	files files.Folder
+	files files.Publisher
 	log   *slog.Logger
 	done  <-chan struct{} // closed when no more is to be written
 
@@ -39,7 +39,7 @@ type job struct {
 	ended   bool
 }
 
-func newPublisher(done <-chan struct{}, f files.Folder, log *slog.Logger) *publisher {
+func newPublisher(done <-chan struct{}, f files.Publisher, log *slog.Logger) *publisher {
 	return &publisher{files: f, log: log, done: done, jobs: map[string]*job{}}
 }
 

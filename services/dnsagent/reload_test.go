@@ -4,10 +4,10 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
@@ -26,7 +26,7 @@ func TestAReloadedConfigurationIsForNewContainers(t *testing.T) {
 		_ = svc.Close()
 	}()
 	plain := func() *dnsv1.RegisterRequest {
-		return &dnsv1.RegisterRequest{Owner: id.New(), Source: dnsv1.Source_SOURCE_GENERATED, Hostname: "web"}
+		return &dnsv1.RegisterRequest{Owner: id.New(), FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: "web"}
 	}
 	before := register(t, client, plain())
 	untouched := m.read(before.GetResolvConfPath())

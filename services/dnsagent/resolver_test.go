@@ -6,19 +6,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
 // onNetworks is a container on networks: "front 10.1.0.2 web www".
 func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
-	req := &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_RESOLVER}
+	req := &dnsv1.RegisterRequest{Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_RESOLVER}
 	for _, text := range networks {
 		words := strings.Fields(text)
 		req.Addresses = append(req.Addresses, words[1])
-		req.Networks = append(req.Networks, &dnsv1.NetworkNames{NetworkId: "id-" + words[0], NetworkName: words[0], Addresses: words[1:2], Names: words[2:]})
+		req.Networks = append(req.Networks, &dnsv1.NetworkRegistration{NetworkId: "id-" + words[0], NetworkName: words[0], Addresses: words[1:2], Names: words[2:]})
 	}
 	return req
 }
@@ -138,7 +138,7 @@ func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	m.keeper(t)
 	client, _ := m.start()
 	owner := id.New()
-	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
+	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
 	m.write("host/etc/resolv.conf", "nameserver 10.8.0.1\n") // the host has another by now
 	edit := func(path, content string) { m.write(strings.TrimPrefix(path, m.root), content) }
 	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
@@ -246,13 +246,13 @@ func TestBadNamesOnNetworksAreRefused(t *testing.T) {
 	client, _ := m.start()
 	owner := id.New()
 	for want, change := range map[string]func(*dnsv1.RegisterRequest){
-		"embedded resolver only":     func(r *dnsv1.RegisterRequest) { r.Source = dnsv1.Source_SOURCE_GENERATED },
+		"embedded resolver only":     func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_GENERATED },
 		"given twice":                func(r *dnsv1.RegisterRequest) { r.Networks = append(r.Networks, r.Networks[0]) },
 		"no id":                      func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkId = "" },
 		"name of a network":          func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkName = "a b" },
 		`"a\nb" is no name`:          func(r *dnsv1.RegisterRequest) { r.Networks[0].Names = []string{"a\nb"} },
 		`"10.1.0.2/24" is not an IP`: func(r *dnsv1.RegisterRequest) { r.Networks[0].Addresses = []string{"10.1.0.2/24"} },
-		"one of them is no name":     func(r *dnsv1.RegisterRequest) { r.PrivateAliases = []*dnsv1.PrivateAlias{{Alias: "db"}} },
+		"one of them is no name":     func(r *dnsv1.RegisterRequest) { r.LinkAliases = []*dnsv1.LinkAlias{{Alias: "db"}} },
 	} {
 		req := onNetworks(owner, "front 10.1.0.2 web")
 		change(req)
@@ -269,7 +269,7 @@ func TestAPrivateAliasIsKnownToItsContainerAlone(t *testing.T) {
 	web, db := id.New(), id.New()
 	register(t, client, onNetworks(db, "front 10.1.0.3 db"))
 	req := onNetworks(web, "front 10.1.0.2 web")
-	req.PrivateAliases = []*dnsv1.PrivateAlias{{Alias: "store", Name: "db"}}
+	req.LinkAliases = []*dnsv1.LinkAlias{{Alias: "store", Name: "db"}}
 	register(t, client, req)
 	if got := k.ask("udp", web, "store"); got != "10.1.0.3" {
 		t.Errorf("web asks for store: %s", got)

@@ -10,13 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/resolver"
-	"github.com/fairlead/fairlead/services/dnsagent/resolver/answers"
-	"github.com/fairlead/fairlead/services/dnsagent/upstream"
-	"github.com/fairlead/fairlead/services/dnsagent/zone"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/zone"
 )
 
 const (
@@ -42,33 +42,33 @@ const (
 
 // resolvers runs one resolver for each container that has one.
 type resolvers struct {
-	zone    *zone.Zone
-	keeper  string // the socket at which netagent hands sockets over
-	host    *upstream.Host
-	budgets *resolver.Budgets
-	kept    *answers.Cache
-	store   Store
-	log     *slog.Logger
+	zone         *zone.Zone
+	socketServer string // the socket at which netagent hands sockets over
+	host         *upstream.Host
+	budgets      *resolver.Budgets
+	cache        *cache.Cache
+	store        FDStore
+	log          *slog.Logger
 
-	leaving sync.Mutex // held, before mu, while what runs and what is left with the manager change together
+	fdMu sync.Mutex // held, before mu, while what runs and what is left with the manager change together
 
 	mu      sync.Mutex
 	running map[string]running
-	rules   map[string]rule // whom to ask for whom; an owner without a line is not to be served
-	changes uint64          // how often that changed
-	ended   bool            // nobody is served from now on
+	rules   map[string]upstreamRule // whom to ask for whom; an owner without a line is not to be served
+	changes uint64                  // how often that changed
+	ended   bool                    // nobody is served from now on
 }
 
-// rule says whom to ask for a container, and from where.
-type rule struct {
+// upstreamRule says whom to ask for a container, and from where.
+type upstreamRule struct {
 	registration.Upstream
 	network string // the container's, as it is since the rule's last change: what was answered in another one is not believed
 }
 
-func newResolvers(keeper string, host *upstream.Host, store Store, log *slog.Logger) *resolvers {
+func newResolvers(keeper string, host *upstream.Host, store FDStore, log *slog.Logger) *resolvers {
 	return &resolvers{
-		zone: &zone.Zone{}, keeper: keeper, host: host, budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), kept: answers.New(0), store: store, log: log,
-		running: map[string]running{}, rules: map[string]rule{},
+		zone: &zone.Zone{}, socketServer: keeper, host: host, budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store, log: log,
+		running: map[string]running{}, rules: map[string]upstreamRule{},
 	}
 }
 
@@ -91,39 +91,39 @@ func (s *resolvers) wanted(owner string) bool {
 	return known && !s.ended
 }
 
-// know makes what a registration says be true for everybody, at once.
-func (s *resolvers) know(r *registration.Registration, up registration.Upstream) {
+// register makes what a registration says be true for everybody, at once.
+func (s *resolvers) register(r *registration.Registration, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rule(r.Owner, up)
-	s.zone.Put(r.Known())
+	s.setRule(r.Owner, up)
+	s.zone.Put(r.ZoneContainer())
 }
 
 // note registers the addresses of a container that has no resolver.
-func (s *resolvers) note(r *registration.Registration) { s.zone.Put(r.Known()) }
+func (s *resolvers) note(r *registration.Registration) { s.zone.Put(r.ZoneContainer()) }
 
-// redirect has a container's questions passed on to others from now on, if it is served.
-func (s *resolvers) redirect(owner string, up registration.Upstream) {
+// setUpstream has a container's questions passed on to others from now on, if it is served.
+func (s *resolvers) setUpstream(owner string, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.rules[owner]; known {
-		s.rule(owner, up)
+		s.setRule(owner, up)
 	}
 }
 
-// rule is called with mu locked.
-func (s *resolvers) rule(owner string, up registration.Upstream) {
+// setRule is called with mu locked.
+func (s *resolvers) setRule(owner string, up registration.Upstream) {
 	s.changes++
-	s.rules[owner] = rule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
+	s.rules[owner] = upstreamRule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
 }
 
-// keep forgets what other servers have said, and keeps it from now on, or does not.
-func (s *resolvers) keep(on bool) {
+// setCaching forgets what other servers have said, and keeps it from now on, or does not.
+func (s *resolvers) setCaching(on bool) {
 	bound := 0
 	if on {
 		bound = maxKept
 	}
-	s.kept.Reset(bound)
+	s.cache.Reset(bound)
 }
 
 // serve answers on sockets from now on. If they are served already, or the container was released in the meantime, they are closed.
@@ -131,8 +131,8 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	if on == nil {
 		return
 	}
-	s.leaving.Lock()
-	defer s.leaving.Unlock()
+	s.fdMu.Lock()
+	defer s.fdMu.Unlock()
 	s.mu.Lock()
 	_, known := s.rules[owner]
 	before := s.running[owner]
@@ -141,38 +141,38 @@ func (s *resolvers) serve(owner string, on *sockets) {
 		on.close()
 		return
 	}
-	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Kept: s.kept, Log: s.log,
-		Routes: func() []resolver.Route { return s.routes(owner) }})
+	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Cache: s.cache, Log: s.log,
+		Routes: func() []resolver.Upstream { return s.routes(owner) }})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
-	s.leave(owner, on)
+	s.storeSockets(owner, on)
 	if before.Resolver != nil {
 		before.Close() // netagent, or the container's namespace, is another one than before
 	}
 }
 
 // routes are whom to ask for a container at this moment.
-func (s *resolvers) routes(owner string) []resolver.Route {
+func (s *resolvers) routes(owner string) []resolver.Upstream {
 	s.mu.Lock()
 	rule := s.rules[owner]
 	s.mu.Unlock()
 	if rule.Host {
-		return routesTo(s.host.Servers(), "host", upstream.FromHost)
+		return routesTo(s.host.Servers(), "host", upstream.DialHost)
 	}
-	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.FromContainer(s.keeper, owner))
+	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.DialContainer(s.socketServer, owner))
 }
 
-func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resolver.Route {
-	routes := make([]resolver.Route, 0, len(servers))
+func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resolver.Upstream {
+	routes := make([]resolver.Upstream, 0, len(servers))
 	for _, server := range servers {
-		routes = append(routes, resolver.Route{Server: server, From: from, Dial: dial})
+		routes = append(routes, resolver.Upstream{Server: server, Network: from, Dial: dial})
 	}
 	return routes
 }
 
-// forget makes a container unknown to the others at once, and lets go of its sockets.
-func (s *resolvers) forget(ctx context.Context, owner string) {
+// unregister makes a container unknown to the others at once, and lets go of its sockets.
+func (s *resolvers) unregister(ctx context.Context, owner string) {
 	known, r := s.end(ctx, owner)
 	if r.Resolver != nil {
 		r.Close()
@@ -182,15 +182,15 @@ func (s *resolvers) forget(ctx context.Context, owner string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, forgetTime)
 	defer cancel()
-	if _, err := fdpass.Ask(ctx, s.keeper, fdpass.Request{What: wantForget, Owner: owner}); err != nil {
+	if _, err := fdpass.Fetch(ctx, s.socketServer, fdpass.Request{Kind: wantForget, Owner: owner}); err != nil {
 		s.log.DebugContext(ctx, "netagent was not told that sockets are not needed any more", "owner", owner, "error", err)
 	}
 }
 
 // end makes a container unknown; what served it is still to be closed.
 func (s *resolvers) end(ctx context.Context, owner string) (known bool, r running) {
-	s.leaving.Lock()
-	defer s.leaving.Unlock()
+	s.fdMu.Lock()
+	defer s.fdMu.Unlock()
 	s.mu.Lock()
 	s.zone.Remove(owner)
 	_, known = s.rules[owner]
@@ -199,7 +199,7 @@ func (s *resolvers) end(ctx context.Context, owner string) (known bool, r runnin
 	delete(s.running, owner)
 	s.mu.Unlock()
 	if known {
-		s.takeBack(ctx, owner)
+		s.dropStored(ctx, owner)
 	}
 	return known, r
 }
@@ -234,7 +234,7 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 }
 
 func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
-	on, err := s.openBy(ctx, fdpass.Ask, owner) // resume repeats it
+	on, err := s.openBy(ctx, fdpass.Fetch, owner) // resume repeats it
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (s *resolvers) close() {
 	s.mu.Unlock()
 	var all sync.WaitGroup
 	for _, r := range ending {
-		all.Go(r.Finish)
+		all.Go(r.Shutdown)
 	}
 	all.Wait()
 }

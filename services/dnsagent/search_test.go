@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 // searched is a container on networks whose search domains are these.

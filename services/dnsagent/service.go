@@ -15,14 +15,14 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/services/dnsagent/api"
-	"github.com/fairlead/fairlead/services/dnsagent/files"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/resolvconf"
-	"github.com/fairlead/fairlead/services/dnsagent/store"
-	"github.com/fairlead/fairlead/services/dnsagent/upstream"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 )
 
 // Config is what dnsagent must be told.
@@ -37,7 +37,7 @@ type Config struct {
 	Options []string     // "dns-opts"
 	NoCache bool         // "dns-cache" is false: other servers are asked each time
 
-	Store Store // where sockets are left for the next process, beside netagent; nil: nowhere
+	Store FDStore // where sockets are left for the next process, beside netagent; nil: nowhere
 
 	HostRoot string                 // where the host's etc and run are; "/" if empty
 	Hostname func() (string, error) // the host's name; os.Hostname if nil
@@ -73,14 +73,14 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder := files.In(filepath.Join(root, "dns"))
+	folder := files.NewPublisher(filepath.Join(root, "dns"))
 	closing, closed := context.WithCancel(context.Background())
 	n := &names{
 		store: st, files: folder, publisher: newPublisher(closing.Done(), folder, cfg.Log), configured: configured, sharers: map[string]map[string]bool{},
 		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
-		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.Follow(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
+		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
 	}
-	n.resolvers.keep(!cfg.NoCache)
+	n.resolvers.setCaching(!cfg.NoCache)
 	return &Service{Server: api.New(n), names: n, closed: closed}, nil
 }
 
@@ -105,7 +105,7 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 		return err
 	}
 	s.names.configure(configured)
-	s.names.resolvers.keep(!cfg.NoCache)
+	s.names.resolvers.setCaching(!cfg.NoCache)
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.names.reconcile(ctx); err != nil {
 		return err
 	}
-	s.names.resolvers.takeOver(ctx)
+	s.names.resolvers.resumeStored(ctx)
 	var resuming sync.WaitGroup
 	resuming.Go(func() { s.names.resolvers.resume(ctx, s.names.resolved()) })
 	ready()

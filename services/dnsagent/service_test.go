@@ -9,10 +9,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
@@ -23,7 +23,7 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 	client, _ := m.start()
 	owner := id.New()
 	req := scenario7(owner)
-	req.ExtraHosts = []*dnsv1.HostRecord{{Name: "qq.com", Address: "2.2.2.2"}, {Name: "host.docker.internal", Address: "host-gateway"}}
+	req.ExtraHosts = []*dnsv1.ExtraHost{{Name: "qq.com", Address: "2.2.2.2"}, {Name: "host.docker.internal", Address: "host-gateway"}}
 	req.HostGateways = []string{"172.17.0.1"}
 	f := register(t, client, req)
 
@@ -59,7 +59,7 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 func TestHostNetworkingGetsTheHostsFiles(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
-	f := register(t, client, &dnsv1.RegisterRequest{Owner: id.New(), Source: dnsv1.Source_SOURCE_HOST})
+	f := register(t, client, &dnsv1.RegisterRequest{Owner: id.New(), FileSource: dnsv1.FileSource_FILE_SOURCE_HOST})
 	if f.GetHostname() != "box" || m.read(f.GetHostnamePath()) != "box\n" {
 		t.Errorf("hostname: %q", f.GetHostname())
 	}
@@ -78,7 +78,7 @@ func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
 	full := scenario7(owner) // with everything that must survive being stored
 	full.Servers = []string{"fe80::1%eth0", "1.1.1.1"}
 	full.Options = []string{"ndots:2"}
-	full.ExtraHosts = []*dnsv1.HostRecord{{Name: "gw", Address: "host-gateway"}, {Name: "db", Address: "2001:db8::1"}}
+	full.ExtraHosts = []*dnsv1.ExtraHost{{Name: "gw", Address: "host-gateway"}, {Name: "db", Address: "2001:db8::1"}}
 	full.HostGateways = []string{"172.17.0.1"}
 	first := register(t, client, full)
 	edited := "127.0.0.1 localhost # edited in the container\n"
@@ -149,17 +149,17 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 	}{
 		{func(r *dnsv1.RegisterRequest) { r.Owner = "web" }, `"web" is not a container's UID`},
 		{func(r *dnsv1.RegisterRequest) { r.Owner = "../" + owner[3:] }, "is not a container's UID"},
-		{func(r *dnsv1.RegisterRequest) { r.Source = dnsv1.Source_SOURCE_UNSPECIFIED }, "source 0 is not known"},
-		{func(r *dnsv1.RegisterRequest) { r.Source = 7 }, "source 7 is not known"},
+		{func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_UNSPECIFIED }, "source 0 is not known"},
+		{func(r *dnsv1.RegisterRequest) { r.FileSource = 7 }, "source 7 is not known"},
 		{func(r *dnsv1.RegisterRequest) { r.Hostname = strings.Repeat("a", 65) }, "is too long (maximum 64 bytes)"},
 		{func(r *dnsv1.RegisterRequest) { r.Addresses = []string{"172.17.0.2/16"} }, `"172.17.0.2/16" is not an IP address`},
 		{func(r *dnsv1.RegisterRequest) { r.HostGateways = []string{""} }, `"" is not an IP address`},
-		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo"}} }, `bad format for add-host: "foo"`},
-		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo", Address: "bar"}} }, `invalid IP address in add-host: "bar"`},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "foo"}} }, `bad format for add-host: "foo"`},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "foo", Address: "bar"}} }, `invalid IP address in add-host: "bar"`},
 		{func(r *dnsv1.RegisterRequest) {
-			r.ExtraHosts = []*dnsv1.HostRecord{{Name: "foo", Address: "host-gateway"}}
+			r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "foo", Address: "host-gateway"}}
 		}, "unable to derive the IP value for host-gateway"},
-		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.HostRecord{{Name: "a\nb", Address: "1.1.1.1"}} }, "bad format for add-host"},
+		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "a\nb", Address: "1.1.1.1"}} }, "bad format for add-host"},
 		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"foo"} }, "IP address is not correctly formatted: foo"},
 		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"::1%a\nnameserver 6.6.6.6"} }, "IP address is not correctly formatted"},
 		{func(r *dnsv1.RegisterRequest) { r.Search = []string{"bad domain!"} }, "bad domain! is not a valid domain"},

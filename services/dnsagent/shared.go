@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/store"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
 // lockBoth locks an owner, and the one whose network it shares: always in the same order.
@@ -38,7 +38,7 @@ func (n *names) with(r *registration.Registration) *registration.Registration {
 }
 
 // sourceOf returns what the files of a registration are made from in the end.
-func (n *names) sourceOf(r *registration.Registration) registration.Source {
+func (n *names) sourceOf(r *registration.Registration) registration.FileSource {
 	if with := n.with(r); with != nil {
 		return with.Source
 	}

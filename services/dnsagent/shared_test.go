@@ -4,13 +4,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 func sharing(owner, with string) *dnsv1.RegisterRequest {
-	return &dnsv1.RegisterRequest{Owner: owner, Source: dnsv1.Source_SOURCE_SHARED, SharesWith: with}
+	return &dnsv1.RegisterRequest{Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_SHARED, SharesWith: with}
 }
 
 func TestSharedNetworkHasOwnHostname(t *testing.T) {
@@ -19,7 +19,7 @@ func TestSharedNetworkHasOwnHostname(t *testing.T) {
 	client, stop := m.start()
 	web, beside := id.New(), id.New()
 	req := onNetworks(web, "front 10.1.0.2 web")
-	req.Hostname, req.ExtraHosts = "webhost", []*dnsv1.HostRecord{{Name: "db", Address: "10.9.9.9"}}
+	req.Hostname, req.ExtraHosts = "webhost", []*dnsv1.ExtraHost{{Name: "db", Address: "10.9.9.9"}}
 	owner := register(t, client, req)
 	f := register(t, client, sharing(beside, web))
 	if name := beside[:12]; f.GetHostname() != name || m.read(f.GetHostnamePath()) != name+"\n" {
@@ -57,7 +57,7 @@ func TestSharedHostNetworkHasHostsFiles(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	host, beside := id.New(), id.New()
-	register(t, client, &dnsv1.RegisterRequest{Owner: host, Source: dnsv1.Source_SOURCE_HOST})
+	register(t, client, &dnsv1.RegisterRequest{Owner: host, FileSource: dnsv1.FileSource_FILE_SOURCE_HOST})
 	f := register(t, client, sharing(beside, host))
 	if got, want := m.read(f.GetHostsPath()), m.read(m.path("host/etc/hosts"))+"127.0.0.1\t"+beside[:12]+"\n"; got != want {
 		t.Errorf("hosts: got %q, want %q", got, want)
@@ -73,7 +73,7 @@ func TestSharedNetworkRefusesOwnSettings(t *testing.T) {
 		"nothing":  func(r *dnsv1.RegisterRequest) { r.SharesWith = "" },
 		"no UID":   func(r *dnsv1.RegisterRequest) { r.SharesWith = "../x" },
 		"servers":  func(r *dnsv1.RegisterRequest) { r.Servers = []string{"1.1.1.1"} },
-		"a source": func(r *dnsv1.RegisterRequest) { r.Source = dnsv1.Source_SOURCE_GENERATED },
+		"a source": func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_GENERATED },
 	} {
 		req := sharing(owner, other)
 		change(req)

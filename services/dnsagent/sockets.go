@@ -8,8 +8,8 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // sockets are a container's, not served yet.
@@ -32,7 +32,7 @@ func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
 }
 
 func (s *resolvers) openBy(ctx context.Context, ask func(context.Context, string, fdpass.Request) ([]*os.File, error), owner string) (*sockets, error) {
-	files, err := ask(ctx, s.keeper, fdpass.Request{What: wantSockets, Owner: owner})
+	files, err := ask(ctx, s.socketServer, fdpass.Request{Kind: wantSockets, Owner: owner})
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func (s *resolvers) openBy(ctx context.Context, ask func(context.Context, string
 		}
 	}()
 	on, err := socketsOf(files)
-	return on, fault.Wrap(err, fault.Internal, "socket "+s.keeper, "did not hand over a resolver's two sockets")
+	return on, fault.Wrap(err, fault.Internal, "socket "+s.socketServer, "did not hand over a resolver's two sockets")
 }
 
 func socketsOf(files []*os.File) (*sockets, error) {

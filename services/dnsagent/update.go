@@ -6,10 +6,10 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/dnsagent/api"
-	"github.com/fairlead/fairlead/services/dnsagent/registration"
-	"github.com/fairlead/fairlead/services/dnsagent/store"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
 // Update changes the networks that a container is on. What the container wrote into a file stays until that file changes.

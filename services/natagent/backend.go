@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/natagent/firewall"
-	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
 // The values of Config.FirewallBackend.
@@ -24,11 +24,11 @@ const (
 // backend is a firewall, and how to take out what other backends have left.
 type backend struct {
 	firewall.Firewall
-	flavour string // of iptables, "" for nftables
-	others  func(ctx context.Context) error
-	synced  atomic.Bool
-	alone   bool // others has been done
-	log     *slog.Logger
+	flavour       string // of iptables, "" for nftables
+	removeOthers  func(ctx context.Context) error
+	synced        atomic.Bool
+	othersRemoved bool // others has been done
+	log           *slog.Logger
 }
 
 // openBackend opens what is asked for. It changes nothing in the kernel.
@@ -68,7 +68,7 @@ func openNFTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, erro
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Firewall: fw, log: log, others: func(ctx context.Context) error { return iptables.Remove(ctx, ns, "") }}, nil
+	return &backend{Firewall: fw, log: log, removeOthers: func(ctx context.Context) error { return iptables.Remove(ctx, ns, "") }}, nil
 }
 
 func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
@@ -82,7 +82,7 @@ func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, erro
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Firewall: fw, flavour: features.Flavour, log: log, others: func(ctx context.Context) error {
+	return &backend{Firewall: fw, flavour: features.Flavour, log: log, removeOthers: func(ctx context.Context) error {
 		return errors.Join(nftables.Remove(ctx, ns), iptables.Remove(ctx, ns, features.Flavour))
 	}}, nil
 }
@@ -96,17 +96,17 @@ func (b *backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 	return change, err
 }
 
-// standAlone takes the rules of other backends out, once our own are in. For a moment both are, which does no harm: the
+// removeOtherBackends takes the rules of other backends out, once our own are in. For a moment both are, which does no harm: the
 // first translates and each guards.
-func (b *backend) standAlone(ctx context.Context) {
-	if b.alone || !b.synced.Load() {
+func (b *backend) removeOtherBackends(ctx context.Context) {
+	if b.othersRemoved || !b.synced.Load() {
 		return
 	}
-	if err := b.others(ctx); err != nil {
+	if err := b.removeOthers(ctx); err != nil {
 		b.log.Warn(fmt.Sprintf("rules of another firewall backend are still there: %v", err))
 		return
 	}
-	b.alone = true
+	b.othersRemoved = true
 }
 
 // name is what people call the backend.

@@ -18,14 +18,14 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 	problem := func(name, format string, args ...any) {
 		out = append(out, diagnosis.Finding{Area: areaFirewall, Name: name, Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...), Hint: repairHint})
 	}
-	end, err := s.reconciler.Begin(ctx)
+	end, err := s.reconciler.Lock(ctx)
 	if err != nil {
 		problem("rules", "cannot be compared: %v", err)
 		return out
 	}
 	defer end()
 	if repair {
-		if err := s.reconciler.Mend(ctx); err != nil {
+		if err := s.reconciler.Repair(ctx); err != nil {
 			problem("repair", "%v", err)
 		}
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 )
 
 // Users are none that natagent knows of.
@@ -13,5 +13,5 @@ func (s *Service) Users() []string { return nil }
 
 // Clean takes every rule out, and our bridges out of other firewalls. A user chain that has rules stays, as they are the user's.
 func (s *Service) Clean(ctx context.Context) error {
-	return errors.Join(s.guard.ForgetAll(ctx), nftables.Remove(ctx, s.ns), iptables.Remove(ctx, s.ns, ""))
+	return errors.Join(s.guard.RevokeAll(ctx), nftables.Remove(ctx, s.ns), iptables.Remove(ctx, s.ns, ""))
 }

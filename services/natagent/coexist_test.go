@@ -15,12 +15,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent"
-	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
 // othersRules makes rules such as Docker, libvirt, ufw and administrators have, in nf_tables and in both flavours of iptables.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -24,7 +24,7 @@ func TestAllWorksBeyondDescriptor1023(t *testing.T) {
 	for _, backend := range backends() {
 		r := startWith(t, testns.New(t), t.TempDir(), backend, io.Discard)
 		mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
-		if _, err := r.Review(context.Background(), &natv1.ReviewRequest{Bindings: []*natv1.Binding{reviewed("0.0.0.0", 8080)}}); err != nil {
+		if _, err := r.CheckHostFirewall(context.Background(), &natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 8080)}}); err != nil {
 			t.Error(err)
 		}
 		release(t, r, "a")
@@ -33,7 +33,7 @@ func TestAllWorksBeyondDescriptor1023(t *testing.T) {
 			t.Errorf("%s: doctor: %v, %v", backend, found, err)
 		}
 		for _, f := range found.GetFindings() {
-			if strings.Contains(f.GetText(), "panic") {
+			if strings.Contains(f.GetMessage(), "panic") {
 				t.Errorf("%s: doctor: %v", backend, f)
 			}
 		}

@@ -5,10 +5,10 @@ import (
 	"net"
 	"net/netip"
 
-	"github.com/fairlead/fairlead/services/natagent/hostns"
-	"github.com/fairlead/fairlead/services/natagent/inputpolicy"
-	"github.com/fairlead/fairlead/services/natagent/reach"
-	"github.com/fairlead/fairlead/services/natagent/store"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
+	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
 // explainer tells what becomes of connections on this host.
@@ -16,14 +16,14 @@ type explainer struct {
 	ns    hostns.NS
 	store *store.Store
 	fw    *backend
-	input *inputpolicy.Reader
+	input *hostfirewall.Reader
 }
 
 // Explain follows a packet through our rules, and looks for those of others that decide, too.
-func (e explainer) Explain(ctx context.Context, p reach.Packet) (reach.Verdict, []string, error) {
+func (e explainer) Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error) {
 	own, err := addresses(e.ns)
 	if err != nil {
-		return reach.Verdict{}, nil, err
+		return packettrace.Verdict{}, nil, err
 	}
 	state := e.store.State()
 	names := map[netip.Addr]string{}
@@ -35,30 +35,30 @@ func (e explainer) Explain(ctx context.Context, p reach.Packet) (reach.Verdict, 
 	for i, b := range state.Bindings {
 		state.Bindings[i].OwnerName = names[b.ContainerIP]
 	}
-	v := reach.Explain(state, func(a netip.Addr) bool { return a.IsLoopback() || own[a] }, p)
-	return v, e.others(ctx, p, v), nil
+	v := packettrace.Trace(state, func(a netip.Addr) bool { return a.IsLoopback() || own[a] }, p)
+	return v, e.foreignRules(ctx, p, v), nil
 }
 
-// others are words about rules of others: those that drop what is forwarded, and those that keep the host's own programs from being
+// foreignRules are words about rules of others: those that drop what is forwarded, and those that keep the host's own programs from being
 // reached at the port, which says what its administrator wants.
-func (e explainer) others(ctx context.Context, p reach.Packet, v reach.Verdict) (out []string) {
+func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v packettrace.Verdict) (out []string) {
 	if !p.Source.IsValid() || v.Binding == nil || v.Binding.Direct() {
 		return nil
 	}
-	if closed, ok := e.input.Closed(ctx, p.Protocol, p.Target, p.Source); ok {
+	if closed, ok := e.input.Blocked(ctx, p.Protocol, p.Target, p.Source); ok {
 		out = append(out, closed.String()+"; a published port does not pass there")
 	}
 	return out
 }
 
 // Rule is where rules stand, in the words of the backend's own listing.
-func (e explainer) Rule(at reach.Place) string {
+func (e explainer) Rule(at packettrace.Location) string {
 	if e.fw.flavour == "" {
-		return map[reach.Place]string{reach.Loopback: "table inet fairlead, chain raw_prerouting", reach.Published: "table inet fairlead, chain to_published",
-			reach.ToBridge: "table inet fairlead, chain to_bridge", reach.FromBridge: "table inet fairlead, chain from_bridge", reach.Port: "isolated port of the bridge"}[at]
+		return map[packettrace.Location]string{packettrace.Loopback: "table inet fairlead, chain raw_prerouting", packettrace.Published: "table inet fairlead, chain to_published",
+			packettrace.ToBridge: "table inet fairlead, chain to_bridge", packettrace.FromBridge: "table inet fairlead, chain from_bridge", packettrace.Port: "isolated port of the bridge"}[at]
 	}
-	return map[reach.Place]string{reach.Loopback: "iptables -t raw, chain FAIRLEAD-RAW", reach.Published: "iptables -t nat, chain FAIRLEAD-DNAT",
-		reach.ToBridge: "iptables, chain FAIRLEAD-TO", reach.FromBridge: "iptables, chain FAIRLEAD-FROM", reach.Port: "isolated port of the bridge"}[at]
+	return map[packettrace.Location]string{packettrace.Loopback: "iptables -t raw, chain FAIRLEAD-RAW", packettrace.Published: "iptables -t nat, chain FAIRLEAD-DNAT",
+		packettrace.ToBridge: "iptables, chain FAIRLEAD-TO", packettrace.FromBridge: "iptables, chain FAIRLEAD-FROM", packettrace.Port: "isolated port of the bridge"}[at]
 }
 
 // addresses are the host's own.

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
@@ -130,8 +130,8 @@ func echoUDP(c net.PacketConn, name string) {
 
 func (s *site) guard(t testing.TB, r *running) {
 	t.Helper()
-	_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.GuardedNetwork{
-		Id: networkID(0), Bridge: "brA", Subnets: []string{"10.10.1.0/24", "fd10:1::/64"}, Masquerade: true, InterContainer: true}})
+	_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{
+		Id: networkID(0), Bridge: "brA", Subnets: []string{"10.10.1.0/24", "fd10:1::/64"}, Masquerade: true, Icc: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

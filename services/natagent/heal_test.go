@@ -8,22 +8,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/testns"
-	"github.com/fairlead/fairlead/services/natagent/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/firewall"
-	"github.com/fairlead/fairlead/services/natagent/firewall/iptables"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/hostns"
-	"github.com/fairlead/fairlead/services/natagent/publication"
-	"github.com/fairlead/fairlead/services/natagent/reconcile"
-	"github.com/fairlead/fairlead/services/natagent/store"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
+	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
 // unprotected is a host whose firewall others can change, kept by a reconciler.
 type unprotected struct {
 	host     *testns.NS
 	complete func() bool
-	meddling func() reconcile.Meddling
+	meddling func() reconcile.ExternalChanges
 }
 
 func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unprotected {
@@ -51,7 +51,7 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 	rec := reconcile.New(st, fw, conntrack.New(ns), slog.New(slog.DiscardHandler))
 	nothing := func(context.Context) error { return nil }
 	go func() {
-		done <- rec.Run(ctx, reconcile.DefaultPace(), reconcile.Also{InTurn: nothing, Aside: nothing}, func() { close(ready) })
+		done <- rec.Run(ctx, reconcile.DefaultPace(), reconcile.Hooks{Locked: nothing, Unlocked: nothing}, func() { close(ready) })
 	}()
 	t.Cleanup(func() {
 		cancel()

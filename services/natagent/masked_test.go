@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/testmask"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/agent/test/testseccomp"
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
 func TestAKernelThatCannotDoWhatIsNeededIsNotServed(t *testing.T) {
-	if !testmask.NoNetfilter(t) {
+	if !testseccomp.WithoutNetfilter(t) {
 		return
 	}
 	n := testns.New(t)

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent"
 )
@@ -18,21 +18,21 @@ import (
 // shut is a firewall that lets nothing in but port 8080, and 9001 from one network.
 const shut = `table inet mine { chain in { type filter hook input priority 0; policy drop; tcp dport 8080 accept; ip saddr 192.168.8.0/24 tcp dport 9001 accept; }; }`
 
-func reviewed(ip string, port uint32, from ...string) *natv1.Binding {
-	return &natv1.Binding{Protocol: natv1.Protocol_PROTOCOL_TCP, HostIp: ip, HostPort: port, ContainerIp: "172.17.0.2", ContainerPort: 80, Sources: from}
+func reviewed(ip string, port uint32, from ...string) *natv1.PortBinding {
+	return &natv1.PortBinding{Protocol: natv1.Protocol_PROTOCOL_TCP, HostIp: ip, HostPort: port, ContainerIp: "172.17.0.2", ContainerPort: 80, AllowedSources: from}
 }
 
 func TestAReviewNamesThePortsThatTheHostsOwnFirewallIsClosedAt(t *testing.T) {
 	s, n := fresh(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	all := []*natv1.Binding{reviewed("0.0.0.0", 9000), reviewed("::", 9000), reviewed("0.0.0.0", 8080), reviewed("127.0.0.1", 9002),
+	all := []*natv1.PortBinding{reviewed("0.0.0.0", 9000), reviewed("::", 9000), reviewed("0.0.0.0", 8080), reviewed("127.0.0.1", 9002),
 		reviewed("0.0.0.0", 9001, "192.168.8.0/24"), reviewed("0.0.0.0", 9001), {Protocol: natv1.Protocol_PROTOCOL_ALL, HostIp: "10.0.0.1"}}
-	if resp, err := s.Review(ctx, &natv1.ReviewRequest{Bindings: all}); err != nil || len(resp.GetWarnings()) != 0 {
+	if resp, err := s.CheckHostFirewall(ctx, &natv1.CheckHostFirewallRequest{Bindings: all}); err != nil || len(resp.GetWarnings()) != 0 {
 		t.Errorf("without a firewall: %v, %v", resp, err)
 	}
 	n.Run("nft", shut)
-	resp, err := s.Review(ctx, &natv1.ReviewRequest{Bindings: all})
+	resp, err := s.CheckHostFirewall(ctx, &natv1.CheckHostFirewallRequest{Bindings: all})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestManyAtOnceAreAllReviewed(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range uint32(50) {
 		wg.Go(func() {
-			resp, err := s.Review(ctx, &natv1.ReviewRequest{Bindings: []*natv1.Binding{reviewed("0.0.0.0", 8080+i%2)}})
+			resp, err := s.CheckHostFirewall(ctx, &natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 8080+i%2)}})
 			if err != nil || len(resp.GetWarnings()) != int(i%2) {
 				t.Errorf("port %d: %v, %v", 8080+i%2, resp, err)
 			}
@@ -70,11 +70,11 @@ func TestAReviewSaysNothingWhereNothingIsToBeSaid(t *testing.T) {
 	n := testns.New(t)
 	n.Run("nft", shut)
 	for _, said := range []string{"allow", "refuse"} {
-		s, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NetNS: n.Fd(), PublishClosed: said})
+		s, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NetNS: n.Fd(), PublishBlocked: said})
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := s.Review(context.Background(), &natv1.ReviewRequest{Bindings: []*natv1.Binding{reviewed("0.0.0.0", 9000)}})
+		resp, err := s.CheckHostFirewall(context.Background(), &natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 9000)}})
 		if err != nil || len(resp.GetWarnings()) != 0 {
 			t.Errorf("publish-closed %s: %v, %v", said, resp, err)
 		}
@@ -86,9 +86,9 @@ func TestAReviewSaysNothingWhereNothingIsToBeSaid(t *testing.T) {
 
 func TestWhatCannotBeReviewedIsRefused(t *testing.T) {
 	s, _ := fresh(t)
-	for _, b := range []*natv1.Binding{reviewed("x", 80), reviewed("0.0.0.0", 70000), reviewed("0.0.0.0", 80, "x"),
+	for _, b := range []*natv1.PortBinding{reviewed("x", 80), reviewed("0.0.0.0", 70000), reviewed("0.0.0.0", 80, "x"),
 		{HostIp: "0.0.0.0", HostPort: 1, HostPortEnd: 65536}} {
-		if _, err := s.Review(context.Background(), &natv1.ReviewRequest{Bindings: []*natv1.Binding{b}}); !fault.Is(err, fault.Invalid) {
+		if _, err := s.CheckHostFirewall(context.Background(), &natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{b}}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v: %v", b, err)
 		}
 	}

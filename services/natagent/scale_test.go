@@ -23,8 +23,8 @@ func TestAThousandthNetworkIsGuardedAsFastAsTheFirst(t *testing.T) {
 	begin := time.Now()
 	for i := range many {
 		start := time.Now()
-		_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.GuardedNetwork{Id: networkID(i), Bridge: fmt.Sprintf("br%d", i),
-			Subnets: []string{fmt.Sprintf("10.%d.%d.0/26", i/256, i%256), fmt.Sprintf("fd00:%x::/64", i)}, Masquerade: true, InterContainer: true}})
+		_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{Id: networkID(i), Bridge: fmt.Sprintf("br%d", i),
+			Subnets: []string{fmt.Sprintf("10.%d.%d.0/26", i/256, i%256), fmt.Sprintf("fd00:%x::/64", i)}, Masquerade: true, Icc: true}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,23 +17,23 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/services/natagent/api"
-	"github.com/fairlead/fairlead/services/natagent/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/diagnose"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/firewalld"
-	"github.com/fairlead/fairlead/services/natagent/forwardpolicy"
-	"github.com/fairlead/fairlead/services/natagent/guard"
-	"github.com/fairlead/fairlead/services/natagent/hostns"
-	"github.com/fairlead/fairlead/services/natagent/hostport"
-	"github.com/fairlead/fairlead/services/natagent/hostport/hold"
-	"github.com/fairlead/fairlead/services/natagent/inputpolicy"
-	"github.com/fairlead/fairlead/services/natagent/portowner"
-	"github.com/fairlead/fairlead/services/natagent/publication"
-	"github.com/fairlead/fairlead/services/natagent/publish"
-	"github.com/fairlead/fairlead/services/natagent/reconcile"
-	"github.com/fairlead/fairlead/services/natagent/relay"
-	"github.com/fairlead/fairlead/services/natagent/store"
+	"github.com/fairlead/fairlead/services/natagent/internal/api"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/diagnose"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewalld"
+	"github.com/fairlead/fairlead/services/natagent/internal/forwardpolicy"
+	"github.com/fairlead/fairlead/services/natagent/internal/guard"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostport/portsocket"
+	"github.com/fairlead/fairlead/services/natagent/internal/portowner"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/services/natagent/internal/publish"
+	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
+	"github.com/fairlead/fairlead/services/natagent/internal/relay"
+	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
 // Config is what natagent must be told.
@@ -50,9 +50,9 @@ type Config struct {
 	// AcceptMark is what others mark packets with that shall pass between containers and others, under AcceptMask, which is 0 if none shall.
 	AcceptMark, AcceptMask uint32
 
-	// PublishClosed is warn, refuse or allow: what to do when a port is published at which the host's own firewall is closed. Empty is
+	// PublishBlocked is warn, refuse or allow: what to do when a port is published at which the host's own firewall is closed. Empty is
 	// warn.
-	PublishClosed string
+	PublishBlocked string
 
 	// DirectRouting lets machines that have a route to a container reach its published ports at its own address, too.
 	DirectRouting bool
@@ -65,17 +65,17 @@ type Config struct {
 // Service is natagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
-	ns         hostns.NS
-	store      *store.Store
-	firewall   *backend
-	publisher  *publish.Publisher
-	guard      *guard.Guard
-	reconciler *reconcile.Reconciler
-	zones      *firewalld.Zones
-	policy     *forwardpolicy.Policy
-	input      *inputpolicy.Reader
-	teller     *inputpolicy.Teller
-	relays     *relay.Relays
+	ns           hostns.NS
+	store        *store.Store
+	firewall     *backend
+	publisher    *publish.Publisher
+	guard        *guard.Rules
+	reconciler   *reconcile.Reconciler
+	zones        *firewalld.Client
+	policy       *forwardpolicy.Policy
+	input        *hostfirewall.Reader
+	hostFirewall *hostfirewall.Checker
+	relays       *relay.Relays
 }
 
 // New opens the state and tries out the kernel. It changes nothing.
@@ -96,22 +96,22 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	flows := conntrack.New(ns)
 	r := reconcile.New(st, fw, flows, cfg.Log)
 	zones, policy := firewalld.New(ns, fw, cfg.Log), forwardpolicy.New(ns, fw, fw.flavour, cfg.Log)
-	input := inputpolicy.New(ns, nftables.TableName)
+	input := hostfirewall.New(ns, nftables.TableName)
 	relays := relay.New(ns, cfg.Log)
 	s := &Service{
 		relays: relays,
-		ns:     ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, teller: inputpolicy.NewTeller(input, cfg.Log),
-		publisher: publish.New(st, fw, r, flows, ports{hold.New(ns), ns, relays}, cfg.Log),
-		guard:     guard.New(st, fw, r, others{policy, zones}, cfg.Log),
+		ns:     ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, hostFirewall: hostfirewall.NewTeller(input, cfg.Log),
+		publisher: publish.New(st, fw, r, flows, ports{portsocket.New(ns), ns, relays}, cfg.Log),
+		guard:     guard.New(st, fw, r, forwardPolicies{policy, zones}, cfg.Log),
 	}
 	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
 	s.Server.Comparer = s.check
 	s.publisher.Relay = relays.Set
-	switch cfg.PublishClosed {
+	switch cfg.PublishBlocked {
 	case "refuse":
-		s.publisher.Permit = s.teller.Permit
+		s.publisher.CheckAllowed = s.hostFirewall.CheckAllowed
 	case "warn", "":
-		s.publisher.Told, s.Reviewer = s.teller.Published, s.teller
+		s.publisher.OnPublished, s.Reviewer = s.hostFirewall.Enqueue, s.hostFirewall
 	}
 	return s, nil
 }
@@ -131,15 +131,15 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 	watchers.Go(func() { s.zones.Watch(ctx, nudge) })
 	watchers.Go(func() { s.policy.Watch(ctx, nudge) })
-	watchers.Go(func() { s.teller.Run(ctx) })
-	also := reconcile.Also{InTurn: s.publisher.Hold, Aside: s.aside, Wake: wake}
+	watchers.Go(func() { s.hostFirewall.Run(ctx) })
+	also := reconcile.Hooks{Locked: s.publisher.RebindPorts, Unlocked: s.syncForwardPolicies, Trigger: wake}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
 }
 
-// aside deals with other firewalls of the host.
-func (s *Service) aside(ctx context.Context) error {
+// syncForwardPolicies deals with other firewalls of the host.
+func (s *Service) syncForwardPolicies(ctx context.Context) error {
 	err := s.guard.AllowAll(ctx)
-	s.firewall.standAlone(ctx)
+	s.firewall.removeOtherBackends(ctx)
 	return err
 }
 
@@ -148,11 +148,11 @@ func (s *Service) Close() error {
 	return errors.Join(s.relays.Close(), s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
 }
 
-// others are the ways to get bridges past other firewalls of the host.
-type others []guard.Forwarding
+// forwardPolicies are the ways to get bridges past other firewalls of the host.
+type forwardPolicies []guard.ForwardPolicy
 
 // Allow asks each.
-func (o others) Allow(ctx context.Context, bridges ...string) (err error) {
+func (o forwardPolicies) Allow(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
 		err = errors.Join(err, f.Allow(ctx, bridges...))
 	}
@@ -160,7 +160,7 @@ func (o others) Allow(ctx context.Context, bridges ...string) (err error) {
 }
 
 // Forget asks each.
-func (o others) Forget(ctx context.Context, bridges ...string) (err error) {
+func (o forwardPolicies) Forget(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
 		err = errors.Join(err, f.Forget(ctx, bridges...))
 	}
@@ -169,16 +169,16 @@ func (o others) Forget(ctx context.Context, bridges ...string) (err error) {
 
 // ports joins what publish needs to know of host ports.
 type ports struct {
-	*hold.Holder
+	*portsocket.Binder
 	ns     hostns.NS
 	relays *relay.Relays
 }
 
-// Hold takes a port, from a relay too.
-func (p ports) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
-	port, err := p.Holder.Hold(proto, at)
+// Bind takes a port, from a relay too.
+func (p ports) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
+	port, err := p.Binder.Bind(proto, at)
 	if errors.Is(err, syscall.EADDRINUSE) && proto == publication.TCP && at.Addr().Is6() && p.relays.Yield(at.Port()) {
-		port, err = p.Holder.Hold(proto, at)
+		port, err = p.Binder.Bind(proto, at)
 	}
 	if err != nil {
 		return nil, err // a nil *hold.Port in an interface would not be nil
@@ -186,8 +186,8 @@ func (p ports) Hold(proto publication.Protocol, at netip.AddrPort) (io.Closer, e
 	return port, nil
 }
 
-// Taken finds a port that a program of the host has.
-func (p ports) Taken(proto publication.Protocol, ip netip.Addr, r hostport.Range) (uint16, bool) {
+// InUse finds a port that a program of the host has.
+func (p ports) InUse(proto publication.Protocol, ip netip.Addr, r hostport.Range) (uint16, bool) {
 	return portowner.InRange(p.ns, proto, ip, r.First, r.Last)
 }
 

@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	"github.com/fairlead/fairlead/services/natagent/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
 func TestAPublishedPortLeadsToItsContainerAndLeavesNothing(t *testing.T) {
@@ -282,8 +282,8 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 	r, n := fresh(t)
 	ctx := context.Background()
 	put := func(i int, bridge string, subnets ...string) error {
-		_, err := r.PutNetwork(ctx, &natv1.PutNetworkRequest{Network: &natv1.GuardedNetwork{Id: networkID(i), Bridge: bridge,
-			Subnets: subnets, Masquerade: true, InterContainer: true}})
+		_, err := r.PutNetwork(ctx, &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{Id: networkID(i), Bridge: bridge,
+			Subnets: subnets, Masquerade: true, Icc: true}})
 		return err
 	}
 	empty := n.Run("nft", "list", "ruleset")

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/testns"
-	"github.com/fairlead/fairlead/services/natagent/firewall"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
 // cpu is what this process and those that it has run needed so far.
@@ -42,7 +42,7 @@ func tick(b *testing.B, backend string, networks int) {
 	}
 	defer func() { _ = s.Close() }()
 	for i := range networks {
-		n := &firewall.Network{ID: fmt.Sprintf("%064x", i), Bridge: fmt.Sprint("br", i), Masquerade: true, InterContainer: true,
+		n := &firewall.Network{ID: fmt.Sprintf("%064x", i), Bridge: fmt.Sprint("br", i), Masquerade: true, ICC: true,
 			Subnets: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.%d.%d.0/26", i/256, i%256))}}
 		if err := s.store.PutNetwork(n); err != nil {
 			b.Fatal(err)
@@ -51,15 +51,15 @@ func tick(b *testing.B, backend string, networks int) {
 	var before time.Duration
 	for b.Loop() {
 		if before == 0 { // the first one writes the rules
-			if err := s.reconciler.Mend(ctx); err != nil {
+			if err := s.reconciler.Repair(ctx); err != nil {
 				b.Fatal(err)
 			}
 			before = cpu()
 		}
-		if err := s.reconciler.Mend(ctx); err != nil {
+		if err := s.reconciler.Repair(ctx); err != nil {
 			b.Fatal(err)
 		}
-		if err := s.aside(ctx); err != nil {
+		if err := s.syncForwardPolicies(ctx); err != nil {
 			b.Fatal(err)
 		}
 	}

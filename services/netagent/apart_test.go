@@ -5,27 +5,27 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // masked is a kernel without isolated ports of bridges.
-func masked() error { return kernel.ErrUnknown }
+func masked() error { return kernel.ErrUnsupported }
 
 func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testing.T) {
 	h := newHost(t)
-	h.cfg.isolates = masked
+	h.cfg.checkIsolation = masked
 	a := h.run()
 	before, told := a.ns.Run("ip", "-o", "link"), len(a.guard.Puts())
 	apart := map[string]string{network.OptICC: "false"}
-	_, err := a.networks.Create(context.Background(), network.Wanted{Name: "apart", Options: apart})
+	_, err := a.networks.Create(context.Background(), network.Spec{Name: "apart", Options: apart})
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("created: %v", err)
 	}
 	has(t, "the error", err.Error(), "network apart: its containers cannot be kept apart: the kernel does not have it; a kernel of 4.18 or later")
-	a.network(network.Wanted{Name: "config", ConfigOnly: true, Options: apart})
-	if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "from", ConfigFrom: "config"}); !fault.Is(err, fault.Unavailable) {
+	a.network(network.Spec{Name: "config", ConfigOnly: true, Options: apart})
+	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "from", ConfigFrom: "config"}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("created with the options of another: %v", err)
 	}
 	var left []string
@@ -40,7 +40,7 @@ func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testin
 
 func TestADefaultNetworkThatCannotKeepContainersApartIsNotServed(t *testing.T) {
 	h := newHost(t)
-	h.cfg.isolates, h.cfg.Isolated = masked, true
+	h.cfg.checkIsolation, h.cfg.Isolated = masked, true
 	_, err := New(context.Background(), h.cfg)
 	if !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("New: %v", err)
@@ -49,7 +49,7 @@ func TestADefaultNetworkThatCannotKeepContainersApartIsNotServed(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"there is no such network": func(c *Config) { c.NoBridge = true },
 		"they reach each other":    func(c *Config) { c.Isolated = false },
-		"the kernel can":           func(c *Config) { c.isolates = nil },
+		"the kernel can":           func(c *Config) { c.checkIsolation = nil },
 	} {
 		cfg := h.cfg
 		change(&cfg)

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
-	"github.com/fairlead/fairlead/services/netagent/frame"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
-	"github.com/fairlead/fairlead/services/netagent/portguard"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/frame"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 )
 
 // attack is a scene: a victim and an attacker on one network, and a third container beside them.
@@ -86,8 +86,8 @@ func acceptRA(yes bool) []string {
 // send sends frames from a sandbox.
 func (a *attack) send(from network.Sandbox, frames ...[]byte) {
 	a.t.Helper()
-	err := kernel.InPinned(from.NetnsPath, func(ns *kernel.Namespace) error {
-		p, err := ns.Packets("eth0", kernel.HearNothing())
+	err := kernel.WithPinned(from.NetnsPath, func(ns *kernel.Namespace) error {
+		p, err := ns.Packets("eth0", kernel.FilterNone())
 		if err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func (a *attack) serveDHCP() bool {
 	heard := make(chan bool, 1)
 	open := make(chan struct{})
 	go func() {
-		heard <- kernel.InPinned(a.victim.NetnsPath, func(*kernel.Namespace) error {
+		heard <- kernel.WithPinned(a.victim.NetnsPath, func(*kernel.Namespace) error {
 			c, err := net.ListenPacket("udp4", "0.0.0.0:68")
 			close(open)
 			if err != nil {
@@ -279,7 +279,7 @@ func TestInternalContainersReachOnlyTheirBridge(t *testing.T) {
 		a.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 		a.ns.Run("ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
 		a.ns.Run("ip", "link", "set", "up0", "up")
-		if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "apart", Internal: true}); err != nil {
+		if _, err := a.networks.Create(context.Background(), network.Spec{Name: "apart", Internal: true}); err != nil {
 			t.Fatal(err)
 		}
 		sb := a.create(network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "apart"}}})

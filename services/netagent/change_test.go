@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 func (a *agent) connect(sb network.Sandbox, spec network.EndpointSpec) network.Sandbox {
@@ -60,7 +60,7 @@ func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	a.named("n2")
-	a.network(network.Wanted{Name: "inside", Internal: true})
+	a.network(network.Spec{Name: "inside", Internal: true})
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
 		t.Errorf("route %q", s)
@@ -82,7 +82,7 @@ func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
 func TestFixedAddressesAreGiven(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	a.network(network.Wanted{Name: "n1", IPv6: &on6, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
+	a.network(network.Spec{Name: "n1", IPv6: &on6, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
 	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"), IPv6: netip.MustParseAddr("fd00:1::77"), MAC: "02:11:22:33:44:55", Interface: "lan"}
 	sb := a.create(on(id.New(), spec))
 	has(t, "lan", a.in(sb, "ip", "addr", "show", "lan"), "10.1.0.77/24", "fd00:1::77/64", "02:11:22:33:44:55")
@@ -164,7 +164,7 @@ func TestAConnectThatFailsLeavesTheSandboxAsItWas(t *testing.T) {
 	if s := a.defaultRoute(sb); s != "default via 172.17.0.1 dev eth0" {
 		t.Errorf("route %q", s)
 	}
-	if c := a.networks.Counts(n); c[0].Used != 3 {
+	if c := a.networks.PoolUsage(n); c[0].Used != 3 {
 		t.Errorf("addresses are held: %+v", c)
 	}
 }
@@ -175,14 +175,14 @@ func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
 	a.in(sb, "ip", "addr", "add", "127.0.0.2/8", "dev", "lo")
 	for range 2 {
-		if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{Namespace: true}); err != nil {
+		if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Namespace: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth") || !strings.Contains(s, "lo:") {
 		t.Errorf("links: %s", s)
 	}
-	if got, err := a.sandboxes.Get(sb.Owner); err != nil || !got.Kept || len(got.Endpoints) != 0 {
+	if got, err := a.sandboxes.Get(sb.Owner); err != nil || !got.NetnsOnly || len(got.Endpoints) != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != a.address(sb) {
@@ -191,14 +191,14 @@ func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
 	a.stop()
 	b := a.host.run()
 	again := b.create(on(sb.Owner, network.EndpointSpec{Network: "bridge"}))
-	if again.NetnsPath != sb.NetnsPath || again.Kept {
+	if again.NetnsPath != sb.NetnsPath || again.NetnsOnly {
 		t.Errorf("plugged in again: %+v", again)
 	}
 	has(t, "lo", b.in(again, "ip", "addr", "show", "lo"), "127.0.0.2")
 	has(t, "eth0", b.in(again, "ip", "addr", "show", "eth0"), "172.17.0.2/16")
 	b.mustReach(again.NetnsPath, "172.17.0.1")
 	for _, keep := range []bool{true, false} {
-		if err := b.sandboxes.Release(context.Background(), sb.Owner, network.Kept{Namespace: keep}); err != nil {
+		if err := b.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Namespace: keep}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
 		if got := a.address(a.create(on(other, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.3" {
 			t.Errorf("the other has %s", got)
 		}
-		if err := a.sandboxes.Release(ctx, other, network.Kept{Addresses: true}); err != nil {
+		if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		for _, err := range []error{reserve(id.New(), fixed), reserve(other, fixed)} {
@@ -233,7 +233,7 @@ func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
 			t.Errorf("leased by another: %v", err)
 		}
 		a.create(on(owner, fixed))
-		if err := a.sandboxes.Release(ctx, owner, network.Kept{Addresses: true}); err != nil {
+		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		a.stop()
@@ -242,7 +242,7 @@ func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
 	// What is fixed without having been reserved stays too, and what is given up is free.
 	second := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}
 	a.create(on(other, second))
-	if err := a.sandboxes.Release(ctx, other, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := reserve(owner, second); !fault.Is(err, fault.Exists) {
@@ -255,11 +255,11 @@ func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
 		t.Errorf("what was given up is not free: %s", got)
 	}
 	for _, o := range []string{owner, other} {
-		if err := a.sandboxes.Release(ctx, o, network.Kept{}); err != nil {
+		if err := a.sandboxes.Release(ctx, o, network.ReleaseKeep{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if c := a.networks.Counts(n); c[0].Used != 3 {
+	if c := a.networks.PoolUsage(n); c[0].Used != 3 {
 		t.Errorf("addresses are held: %+v", c)
 	}
 	// A reservation does not keep a network.
@@ -305,7 +305,7 @@ func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
 		case 7:
 			err = a.sandboxes.Reserve(ctx, owner, []network.EndpointSpec{{Network: "n1", IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})}})
 		case 8:
-			err = a.sandboxes.Release(ctx, owner, network.Kept{Namespace: dice.IntN(2) == 0, Addresses: dice.IntN(2) == 0})
+			err = a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Namespace: dice.IntN(2) == 0, Addresses: dice.IntN(2) == 0})
 		case 9:
 			if dice.IntN(3) == 0 {
 				a.stop()
@@ -334,7 +334,7 @@ func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
 		}
 	}
 	for _, owner := range owners {
-		if err := a.sandboxes.Release(ctx, owner, network.Kept{}); err != nil {
+		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -6,9 +6,9 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
-	"github.com/fairlead/fairlead/services/netagent/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 const (
@@ -101,7 +101,7 @@ func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 			}
 			for _, text := range s.differencesOf(e, bridge, neighbours) {
 				out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem,
-					Text: "container " + sb.Called() + ": " + text, Hint: repairHint})
+					Text: "container " + sb.DisplayName() + ": " + text, Hint: repairHint})
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func (s *Service) differencesOf(e network.Endpoint, bridge kernel.Link, neighbou
 	case !port.Up:
 		out = append(out, "its port "+e.HostInterface+" is down")
 	}
-	for _, p := range e.All() {
+	for _, p := range e.AllAddresses() {
 		if neighbours[p.Addr()] != e.MAC.String() {
 			out = append(out, fmt.Sprintf("the neighbour entry of %s is missing or wrong", p.Addr()))
 		}
@@ -135,7 +135,7 @@ func (s *Service) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
 		differences = append(differences, "its namespace cannot be inspected: "+err.Error())
 	}
 	for _, text := range differences {
-		out = append(out, diagnosis.Finding{Area: areaSandboxes, Name: sb.Called(), Severity: diagnosis.Problem, Text: text, Hint: repairHint})
+		out = append(out, diagnosis.Finding{Area: areaSandboxes, Name: sb.DisplayName(), Severity: diagnosis.Problem, Text: text, Hint: repairHint})
 	}
 	return out
 }

@@ -5,18 +5,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/netagent/network"
-	"github.com/fairlead/fairlead/services/netagent/sandbox"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
 
-// meeting is a LAN that says who has an address when it has been asked for one of each family.
+// meeting is a LANDriver that says who has an address when it has been asked for one of each family.
 type meeting struct {
-	sandbox.LAN
+	sandbox.LANDriver
 	four, six chan struct{}
 }
 
-func (m meeting) Claimed(_ network.Network, addr netip.Addr) (string, error) {
+func (m meeting) AddressOwner(_ network.Network, addr netip.Addr) (string, error) {
 	mine, other := m.four, m.six
 	if addr.Is6() {
 		mine, other = m.six, m.four

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Users are none that netagent knows by name.

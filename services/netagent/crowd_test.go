@@ -19,10 +19,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
-	"github.com/fairlead/fairlead/agent/faultrpc"
-	"github.com/fairlead/fairlead/agent/id"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
-	"github.com/fairlead/fairlead/services/netagent/api/guardtest"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/api/natagenttest"
 )
 
 // TestNobodyHasAnothersAddressWhenTheAgentIsKilledAmongMany has many at once get, give back, reserve and exchange addresses of a network that
@@ -189,7 +189,7 @@ const agentVariable = "NETAGENT_TEST_ROOTS"
 // beAgent is a netagent until it is killed.
 func beAgent(roots string) {
 	data, exec, _ := strings.Cut(roots, ":")
-	s, err := New(context.Background(), Config{DataRoot: data, ExecRoot: exec, Guard: &guardtest.Guard{}, Log: slog.New(slog.DiscardHandler)})
+	s, err := New(context.Background(), Config{DataRoot: data, ExecRoot: exec, Firewall: &natagenttest.Firewall{}, Log: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test

@@ -12,9 +12,9 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"github.com/fairlead/fairlead/services/netagent/frame"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/frame"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // script is a DHCP server that does as the test says: dnsmasq grants nothing for less than two minutes.
@@ -39,7 +39,7 @@ func (s *script) heard(kind dhcpv4.MessageType) int {
 	return len(slices.DeleteFunc(slices.Clone(s.asked), func(k dhcpv4.MessageType) bool { return k != kind }))
 }
 
-// play has a script answer on the LAN, as 10.9.0.1.
+// play has a script answer on the LANDriver, as 10.9.0.1.
 func (l *lan) play(s *script) {
 	l.t.Helper()
 	door, err := kernel.Open(l.Path())
@@ -50,7 +50,7 @@ func (l *lan) play(s *script) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	p, err := door.Packets(link.Index, kernel.HearUDP(false, 67))
+	p, err := door.Packets(link.Index, kernel.FilterUDP(false, 67))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -131,13 +131,13 @@ func TestALeaseThatEndsTakesTheAddressAlong(t *testing.T) {
 		t.Errorf("routes are left: %s", routes)
 	}
 
-	// The server comes back and gives another: the container has it, the LAN and the host are told.
-	four := lan.hear(kernel.HearARP())
+	// The server comes back and gives another: the container has it, the LANDriver and the host are told.
+	four := lan.hear(kernel.FilterARP())
 	s.set(func(s *script) { s.gives, s.seconds = "10.9.0.41", 3600 })
 	a.eventually("another address is there", func() bool { return strings.Contains(a.addresses(sb), "10.9.0.41/24") })
 	if !four.until(func(data []byte) bool {
-		who, ok := frame.Claimant(data, netip.MustParseAddr("10.9.0.41"))
-		return ok && bytes.Equal(who, network.LeasedMAC(n.ID, sb.Owner))
+		who, ok := frame.ConflictFrom(data, netip.MustParseAddr("10.9.0.41"))
+		return ok && bytes.Equal(who, network.DHCPClientMAC(n.ID, sb.Owner))
 	}) {
 		t.Error("the LAN was not told")
 	}
@@ -167,7 +167,7 @@ func TestALeaseThatIsDeniedIsGivenUpForAnother(t *testing.T) {
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 
 	// Back from a stop, its address was given to somebody else meanwhile.
-	if err := a.sandboxes.Release(t.Context(), sb.Owner, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(t.Context(), sb.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.set(func(s *script) { s.gives = "10.9.0.43" })
@@ -186,7 +186,7 @@ func TestAServerThatIsAwayWhenAContainerComesBackCostsNoAddress(t *testing.T) {
 	leasedLAN(t, a, false)
 	req := onNetwork("lan", "")
 	a.create(req)
-	if err := a.sandboxes.Release(t.Context(), req.Owner, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(t.Context(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	s.set(func(s *script) { s.gives = "" })

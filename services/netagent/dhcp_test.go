@@ -10,12 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// server is dnsmasq on the LAN's machine.
+// server is dnsmasq on the LANDriver's machine.
 type server struct {
 	*lan
 	dir string
@@ -80,7 +80,7 @@ func (s *server) eventually(what string, words ...string) {
 
 func leasedLAN(t *testing.T, a *agent, ipv6 bool) network.Network {
 	t.Helper()
-	n, err := a.networks.Create(context.Background(), network.Wanted{Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv6: &ipv6,
+	n, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv6: &ipv6,
 		Options: map[string]string{network.OptParent: "lan0"}})
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestAContainerThatComesBackHasItsAddressAgain(t *testing.T) {
 	leasedLAN(t, a, true)
 	req := onNetwork("lan", "")
 	first := a.create(req).Endpoints[0]
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	others := a.create(onNetwork("lan", "")).Endpoints[0]
@@ -193,10 +193,10 @@ func TestAContainerThatComesBackHasItsAddressAgain(t *testing.T) {
 	}
 
 	// Gone for good while it was stopped: what was held for it is given back.
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.Kept{}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{}); err != nil {
 		t.Fatal(err)
 	}
 	s.eventually("released", "DHCPRELEASE(wire) "+first.IPv4.Addr().String())
@@ -210,9 +210,9 @@ func TestAnAddressOfTheServersThatOthersHaveIsDeclined(t *testing.T) {
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "10.9.0.50/32", "fd09::1/64", "fd09::150/128")
 	networkID, req, ipv6 := id.New(), onNetwork("lan", ""), true
-	s := lan.serve(quick("--dhcp-host="+network.LeasedMAC(networkID, req.Owner).String()+",10.9.0.50,[fd09::150]",
+	s := lan.serve(quick("--dhcp-host="+network.DHCPClientMAC(networkID, req.Owner).String()+",10.9.0.50,[fd09::150]",
 		"--dhcp-range=fd09::100,fd09::1ff,64,120s", "--enable-ra")...)
-	if _, err := a.networks.Create(context.Background(), network.Wanted{ID: networkID, Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv6: &ipv6,
+	if _, err := a.networks.Create(context.Background(), network.Spec{ID: networkID, Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv6: &ipv6,
 		Options: map[string]string{network.OptParent: "lan0"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -259,13 +259,13 @@ func TestAddressesThatRoutersLetHostsMakeUp(t *testing.T) {
 	lan.has("fd09::1/64")
 	lan.serve("--dhcp-range=fd09::,ra-only,64,120s", "--enable-ra", "--dhcp-option=option6:dns-server,[fd09::53]")
 	off, on := false, true
-	if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv4: &off, IPv6: &on,
+	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", IPAM: "dhcp", IPv4: &off, IPv6: &on,
 		Options: map[string]string{network.OptParent: "lan0"}}); err != nil {
 		t.Fatal(err)
 	}
 	sb := a.create(onNetwork("lan", ""))
 	e := sb.Endpoints[0]
-	if e.IPv4.IsValid() || e.Lease6 == nil || e.Lease6.By != "slaac" || !netip.MustParsePrefix("fd09::/64").Contains(e.IPv6.Addr()) || e.IPv6.Bits() != 64 ||
+	if e.IPv4.IsValid() || e.Lease6 == nil || e.Lease6.Protocol != "slaac" || !netip.MustParsePrefix("fd09::/64").Contains(e.IPv6.Addr()) || e.IPv6.Bits() != 64 ||
 		!e.Gateway6.IsLinkLocalUnicast() {
 		t.Errorf("has %+v %+v", e, e.Lease6)
 	}
@@ -276,13 +276,13 @@ func TestWhatCannotBeLeasedIsRefused(t *testing.T) {
 	a := newHost(t).run()
 	a.cable()
 	for name, c := range map[string]struct {
-		want network.Wanted
+		want network.Spec
 		text string
 	}{
-		"a bridge":          {network.Wanted{Driver: "bridge", IPAM: "dhcp"}, "a bridge network like this is on no LAN that could have a DHCP server"},
-		"an island":         {network.Wanted{Driver: "macvlan", IPAM: "dhcp"}, "on no LAN"},
-		"a subnet":          {network.Wanted{Driver: "macvlan", IPAM: "dhcp", Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "the LAN's servers decide"},
-		"an unknown driver": {network.Wanted{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; there are default and dhcp`},
+		"a bridge":          {network.Spec{Driver: "bridge", IPAM: "dhcp"}, "a bridge network like this is on no LAN that could have a DHCP server"},
+		"an island":         {network.Spec{Driver: "macvlan", IPAM: "dhcp"}, "on no LAN"},
+		"a subnet":          {network.Spec{Driver: "macvlan", IPAM: "dhcp", Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "the LAN's servers decide"},
+		"an unknown driver": {network.Spec{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; there are default and dhcp`},
 	} {
 		c.want.Name, c.want.Options = "bad", map[string]string{}
 		if c.want.Driver != "bridge" && name != "an island" {

@@ -7,21 +7,21 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // kind is one driver as its user meets it.
 type kind struct {
 	name string
-	want *network.Wanted // nil: the network is predefined
-	link string          // a kind of link that the kernel must have
+	want *network.Spec // nil: the network is predefined
+	link string        // a kind of link that the kernel must have
 }
 
 func kinds() []kind {
-	wanted := func(driver string, options map[string]string) *network.Wanted {
+	wanted := func(driver string, options map[string]string) *network.Spec {
 		w := given("net", "10.7.0.0/24")
 		w.Driver, w.Options = driver, options
 		return &w
@@ -133,7 +133,7 @@ func (k kind) networkName() string {
 func (k kind) change(a *agent, sb network.Sandbox) {
 	a.t.Helper()
 	mtu := 1400
-	_, err := a.networks.Edit(context.Background(), k.networkName(), network.Edit{MTU: &mtu})
+	_, err := a.networks.Update(context.Background(), k.networkName(), network.Update{MTU: &mtu})
 	if k.want == nil {
 		if !fault.Is(err, fault.Denied) {
 			a.t.Errorf("edited: %v", err)

@@ -14,11 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
-	"github.com/fairlead/fairlead/services/netagent/api/guardtest"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/api/natagenttest"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // patience bounds every wait of a test.
@@ -28,7 +28,7 @@ const patience = 10 * time.Second
 type host struct {
 	t     testing.TB
 	ns    *testns.NS
-	guard *guardtest.Guard
+	guard *natagenttest.Firewall
 	cfg   Config
 }
 
@@ -39,8 +39,8 @@ func newHost(t testing.TB) *host {
 
 func newHostIn(t testing.TB, ns *testns.NS) *host {
 	t.Helper()
-	g := &guardtest.Guard{}
-	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(), Namespace: ns.Path(), Guard: g,
+	g := &natagenttest.Firewall{}
+	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(), Namespace: ns.Path(), Firewall: g,
 		Log: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}}
 	t.Cleanup(h.unpinAll)
 	return h
@@ -147,7 +147,7 @@ func (a *agent) container() network.Sandbox {
 
 func (a *agent) release(sb network.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{}); err != nil {
 		a.t.Fatal(err)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // fill reserves addresses of a network, from 172.18.0.N on.
@@ -142,7 +142,7 @@ func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	grown, _ := a.store.Network(n.ID)
 	grown.Pools = []network.Pool{grown.Pools[0]}
-	grown.Pools[0].Subnet, grown.Refit = netip.MustParsePrefix("172.18.0.0/25"), true
+	grown.Pools[0].Subnet, grown.EndpointsOutdated = netip.MustParsePrefix("172.18.0.0/25"), true
 	if err := a.store.PutNetworks(grown); err != nil { // this is as far as it came
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
 func TestIPv6SubnetsGrowUnderTheirContainers(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	n := a.network(network.Wanted{Name: "n1", IPv6: &on6, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
+	n := a.network(network.Spec{Name: "n1", IPv6: &on6, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
 	one, two := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})), a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	a.edit("n1", larger("10.1.0.0/16", "fd00:1::/48"))
 	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/16", "fd00:1::1/48")

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // TestExternalChangesAreRepaired makes each change, and waits until containers reach each other, the host reaches them, and all is as
@@ -101,7 +101,7 @@ func TestReleasedSandboxesAreNotRepaired(t *testing.T) {
 func TestFlushedResolverRulesAreRepaired(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
-	files, err := fdpass.Ask(t.Context(), a.handOver, fdpass.Request{What: "resolver", Owner: sb.Owner})
+	files, err := fdpass.Fetch(t.Context(), a.fdSocket, fdpass.Request{Kind: "resolver", Owner: sb.Owner})
 	if err != nil {
 		t.Fatal(err)
 	}

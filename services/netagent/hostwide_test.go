@@ -6,7 +6,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/testns"
+	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
 func TestContainersReachOthersAndAreReachedInBothFamilies(t *testing.T) {
@@ -41,7 +41,7 @@ func TestOnlyInterfacesWithAddressesForwardAndWhatWasIsStored(t *testing.T) {
 	h.eventually("an interface forwards that got an address later", func() bool { return forwarding("up1") == "1" })
 	noted := map[string]string{}
 	for _, s := range a.store.Sysctls() {
-		noted[s.Path] = s.Before
+		noted[s.Path] = s.Original
 	}
 	for _, path := range []string{"net/ipv4/conf/up0/forwarding", "net/ipv4/conf/up1/forwarding"} {
 		if noted[path] != "0" {

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // larger is an edit that makes subnets larger.
-func larger(subnets ...string) network.Edit {
-	var e network.Edit
+func larger(subnets ...string) network.Update {
+	var e network.Update
 	for _, s := range subnets {
 		e.Subnets = append(e.Subnets, netip.MustParsePrefix(s))
 	}
@@ -21,9 +21,9 @@ func larger(subnets ...string) network.Edit {
 }
 
 // lanAt makes a macvlan network with a gateway on the cable.
-func (a *agent) lanAt(pools ...network.WantedPool) network.Network {
+func (a *agent) lanAt(pools ...network.PoolSpec) network.Network {
 	a.t.Helper()
-	n, err := a.networks.Create(context.Background(), network.Wanted{Name: "lan", Driver: "macvlan", Pools: pools,
+	n, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", Pools: pools,
 		Options: map[string]string{network.OptParent: "lan0"}})
 	if err != nil {
 		a.t.Fatal(err)
@@ -31,8 +31,8 @@ func (a *agent) lanAt(pools ...network.WantedPool) network.Network {
 	return n
 }
 
-func lanPool(subnet, gateway, from string) network.WantedPool {
-	p := network.WantedPool{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParseAddr(gateway)}
+func lanPool(subnet, gateway, from string) network.PoolSpec {
+	p := network.PoolSpec{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParseAddr(gateway)}
 	if from != "" {
 		p.Range = netip.MustParsePrefix(from)
 	}
@@ -48,18 +48,18 @@ func TestANetworkOnALANGrowsUnderItsContainers(t *testing.T) {
 	sb, fixed := a.create(onNetwork("lan", "")), a.create(onNetwork("lan", "10.9.0.200"))
 	before := a.in(sb, "cat", "/sys/class/net/eth0/address") + a.in(sb, "ip", "route", "show", "default")
 	n := a.edit("lan", larger("10.9.0.0/16", "fd09::/48"))
-	if n.Moving || len(n.Former) > 0 || n.Pools[0].Gateway.String() != "10.9.0.1" || n.Pools[0].Range.String() != "10.9.0.64/26" {
+	if n.Renumbering || len(n.Former) > 0 || n.Pools[0].Gateway.String() != "10.9.0.1" || n.Pools[0].Range.String() != "10.9.0.64/26" {
 		t.Errorf("network %+v", n)
 	}
 	for _, s := range []network.Sandbox{sb, fixed} {
 		now, _ := a.sandboxes.Get(s.Owner)
 		e := now.Endpoints[0]
-		if a.sandboxes.Behind(now) || e.IPv4.Bits() != 16 || e.IPv6.Bits() != 48 || e.IPv4.Addr() != s.Endpoints[0].IPv4.Addr() {
+		if a.sandboxes.NeedsRenumbering(now) || e.IPv4.Bits() != 16 || e.IPv6.Bits() != 48 || e.IPv4.Addr() != s.Endpoints[0].IPv4.Addr() {
 			t.Errorf("is %+v", e)
 		}
 		has(t, "eth0", a.in(s, "ip", "addr", "show", "eth0"), e.IPv4.String(), e.IPv6.String())
 		a.hasNot("eth0", a.in(s, "ip", "addr", "show", "eth0"), "/24")
-		for _, to := range []string{"10.9.0.1", "10.9.7.1", "fd09:0:0:7::1", "10.9.0.3"} { // the LAN, what was out of reach before, and the host
+		for _, to := range []string{"10.9.0.1", "10.9.7.1", "fd09:0:0:7::1", "10.9.0.3"} { // the LANDriver, what was out of reach before, and the host
 			a.mustReach(s.NetnsPath, to)
 		}
 		a.mustReach(a.ns.Path(), e.IPv4.Addr().String())
@@ -76,7 +76,7 @@ func TestANetworkOnALANGrowsUnderItsContainers(t *testing.T) {
 		t.Errorf("what somebody on the LAN has: %v", err)
 	}
 	// It does not shrink again while they are on it.
-	if _, err := a.networks.Edit(context.Background(), "lan", larger("10.9.0.0/24")); !fault.Is(err, fault.Invalid) {
+	if _, err := a.networks.Update(context.Background(), "lan", larger("10.9.0.0/24")); !fault.Is(err, fault.Invalid) {
 		t.Errorf("to be smaller: %v", err)
 	}
 }
@@ -128,7 +128,7 @@ func TestANetworkOnALANIsRenumberedUnderItsContainers(t *testing.T) {
 	if gone := a.settle(fixed); gone != "10.9.0.77" {
 		t.Errorf("settled, without %s", gone)
 	}
-	if n, err := a.networks.Await(context.Background(), "lan"); err != nil || len(n.Former) > 0 || n.Moving {
+	if n, err := a.networks.WaitConverged(context.Background(), "lan"); err != nil || len(n.Former) > 0 || n.Renumbering {
 		t.Errorf("in the end %+v, %v", n, err)
 	}
 	a.hasNot("the host", a.ns.Run("ip", "route"), "10.9.0.64")
@@ -151,7 +151,7 @@ func TestAnAddressOfTheNewSubnetThatOthersHaveIsNotTaken(t *testing.T) {
 	a.lanAt(lanPool("10.9.0.0/24", "10.9.0.1", ""))
 	sb := a.create(onNetwork("lan", "10.9.0.77"))
 	a.edit("lan", moveTo("10.8.0.0/24"))
-	_, err := a.sandboxes.Renew(context.Background(), sb.Owner)
+	_, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
 	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "10.8.0.77: Address already in use: 02:00:00:00:00:77 on the LAN of lan0 has it") {
 		t.Errorf("renewed: %v", err)
 	}
@@ -191,29 +191,29 @@ func TestEditsThatAreNotForNetworksOnALANAreRefused(t *testing.T) {
 	leasedLAN(t, a, false)
 	sb := a.create(onNetwork("lan", ""))
 	before, _ := a.store.NetworkNamed("lan")
-	for name, e := range map[string]network.Edit{"another subnet": moveTo("10.8.0.0/24"), "a larger one": larger("10.9.0.0/16"), "somewhere": {Renumber: true},
+	for name, e := range map[string]network.Update{"another subnet": moveTo("10.8.0.0/24"), "a larger one": larger("10.9.0.0/16"), "somewhere": {Renumber: true},
 		"IPv6": {IPv6: true}, "IPv6 somewhere": {IPv6: true, Subnets: larger("fd09::/64").Subnets}} {
-		_, err := a.networks.Edit(context.Background(), "lan", e)
+		_, err := a.networks.Update(context.Background(), "lan", e)
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "network lan: has its addresses from the LAN, whose servers say where they are; change it there") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if now, _ := a.store.NetworkNamed("lan"); len(now.Pools)+len(now.Former) > 0 || now.DHCP6 != before.DHCP6 || a.sandboxes.Behind(sb) {
+	if now, _ := a.store.NetworkNamed("lan"); len(now.Pools)+len(now.Former) > 0 || now.DHCP6 != before.DHCP6 || a.sandboxes.NeedsRenumbering(sb) {
 		t.Errorf("it is %+v", now.Network)
 	}
 	a.mustReach(lan.Path(), "10.9.0.40")
-	a.edit("lan", network.Edit{MTU: ptr(1400)}) // which is the network's own
+	a.edit("lan", network.Update{MTU: ptr(1400)}) // which is the network's own
 	has(t, "eth0", a.in(sb, "ip", "link", "show", "eth0"), "mtu 1400")
 	a.release(sb)
 	if _, err := a.networks.Delete(context.Background(), "lan"); err != nil {
 		t.Fatal(err)
 	}
 
-	// Whether to move, and to where, is the LAN's to say: there is always a route of the host by the parent.
+	// Whether to move, and to where, is the LANDriver's to say: there is always a route of the host by the parent.
 	a.ns.Run("ip", "addr", "add", "10.9.0.3/24", "dev", "lan0")
 	a.lanAt(lanPool("10.9.0.0/24", "10.9.0.1", ""))
 	a.create(on(id.New(), network.EndpointSpec{Network: "lan"}))
-	if _, err := a.networks.Edit(context.Background(), "lan", network.Edit{Renumber: true}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "say where to with --subnet") {
+	if _, err := a.networks.Update(context.Background(), "lan", network.Update{Renumber: true}); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "say where to with --subnet") {
 		t.Errorf("somewhere: %v", err)
 	}
 }
@@ -249,12 +249,12 @@ func TestANetworkOnALANIsEditedWhileItsParentIsAway(t *testing.T) {
 	a.ns.Run("ip", "link", "del", "lan0")
 	a.stop()
 	a = h.run()
-	if _, err := a.sandboxes.Renew(context.Background(), sb.Owner); !fault.Is(err, fault.Unavailable) {
+	if _, err := a.sandboxes.Renumber(context.Background(), sb.Owner); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("renewed: %v", err)
 	}
 	a.recable(lan, "10.9.0.1/16", "10.8.0.1/16")
 	a.eventually("it goes on", func() bool {
-		_, err := a.sandboxes.Renew(context.Background(), sb.Owner)
+		_, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
 		return err == nil
 	})
 	a.settle(sb)

@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/agent/testns"
-	"github.com/fairlead/fairlead/services/netagent/frame"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/frame"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // lan is a machine at the other end of a cable to the host's link lan0.
@@ -48,12 +48,12 @@ func (l *lan) has(addrs ...string) {
 // on makes a network of a driver on the cable.
 func (a *agent) onLAN(driver string, options map[string]string, pools ...string) network.Network {
 	a.t.Helper()
-	want := network.Wanted{Name: "lan", Driver: driver, Options: map[string]string{network.OptParent: "lan0"}}
+	want := network.Spec{Name: "lan", Driver: driver, Options: map[string]string{network.OptParent: "lan0"}}
 	for k, v := range options {
 		want.Options[k] = v
 	}
 	for _, p := range pools {
-		want.Pools = append(want.Pools, network.WantedPool{Subnet: netip.MustParsePrefix(p)})
+		want.Pools = append(want.Pools, network.PoolSpec{Subnet: netip.MustParsePrefix(p)})
 	}
 	n, err := a.networks.Create(context.Background(), want)
 	if err != nil {
@@ -89,7 +89,7 @@ func TestAnAddressThatOthersOnTheLANHaveIsPassedBy(t *testing.T) {
 	}
 	lan.Run("ip", "addr", "del", "10.9.0.2/24", "dev", "wire")
 	lan.has("10.9.0.9/32")
-	again := a.create(onNetwork("lan", "10.9.0.2")) // whoever asks for it by number has the LAN asked again
+	again := a.create(onNetwork("lan", "10.9.0.2")) // whoever asks for it by number has the LANDriver asked again
 	a.release(again)
 	a.release(sb)
 	start := time.Now()
@@ -110,7 +110,7 @@ func TestNobodyIsAskedWhereTheNetworkSaysSo(t *testing.T) {
 		t.Errorf("has %s", got)
 	}
 	a.release(sb)
-	bad := network.Wanted{Name: "bad", Driver: "macvlan", Options: map[string]string{network.OptProbe: "maybe"}}
+	bad := network.Spec{Name: "bad", Driver: "macvlan", Options: map[string]string{network.OptProbe: "maybe"}}
 	if _, err := a.networks.Create(context.Background(), bad); !fault.Is(err, fault.Invalid) {
 		t.Errorf("maybe: %v", err)
 	}
@@ -121,7 +121,7 @@ func TestTheLANIsToldOfNewAddresses(t *testing.T) {
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
 	a.onLAN("macvlan", map[string]string{network.OptProbe: "false"}, "10.9.0.0/24", "fd09::/64")
-	four, six := lan.hear(kernel.HearARP()), lan.hear(kernel.HearDiscovery())
+	four, six := lan.hear(kernel.FilterARP()), lan.hear(kernel.FilterND())
 	req := onNetwork("lan", "10.9.0.70")
 	req.Endpoints[0].IPv6 = netip.MustParseAddr("fd09::70")
 	sb := a.create(req)
@@ -132,7 +132,7 @@ func TestTheLANIsToldOfNewAddresses(t *testing.T) {
 			from = six
 		}
 		if !from.until(func(data []byte) bool {
-			who, ok := frame.Claimant(data, p.Addr())
+			who, ok := frame.ConflictFrom(data, p.Addr())
 			return ok && bytes.Equal(who, mac)
 		}) {
 			t.Errorf("nobody told of %s", p.Addr())
@@ -144,9 +144,9 @@ func TestTheLANIsToldOfNewAddresses(t *testing.T) {
 // heard are the frames that come to the machine.
 type heard chan []byte
 
-func (l *lan) hear(what kernel.Hearing) heard { return hearAt(l.t, l.Path(), "wire", what) }
+func (l *lan) hear(what kernel.FrameFilter) heard { return hearAt(l.t, l.Path(), "wire", what) }
 
-func hearAt(t testing.TB, nsPath, name string, what kernel.Hearing) heard {
+func hearAt(t testing.TB, nsPath, name string, what kernel.FrameFilter) heard {
 	t.Helper()
 	door, err := kernel.Open(nsPath)
 	if err != nil {
@@ -213,7 +213,7 @@ func TestTheLANIsToldAsOftenAsTheNetworkSays(t *testing.T) {
 	} {
 		c.options[network.OptProbe] = "false"
 		a.onLAN("macvlan", c.options, "10.9.0.0/24", "fd09::/64")
-		four, six := lan.hear(kernel.HearARP()), lan.hear(kernel.HearDiscovery())
+		four, six := lan.hear(kernel.FilterARP()), lan.hear(kernel.FilterND())
 		req := onNetwork("lan", fmt.Sprintf("10.9.0.7%d", i))
 		req.Endpoints[0].IPv6 = netip.MustParseAddr(fmt.Sprintf("fd09::7%d", i))
 		sb := a.create(req)
@@ -233,7 +233,7 @@ func TestContainersOfABridgeAreToldOfNewOnes(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	first := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
-	four := hearAt(t, first.NetnsPath, "eth0", kernel.HearARP())
+	four := hearAt(t, first.NetnsPath, "eth0", kernel.FilterARP())
 	second := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	a.release(second) // the rest is not told, and nothing keeps its namespace
 	time.Sleep(1500 * time.Millisecond)
@@ -248,7 +248,7 @@ func (h heard) tell(addr netip.Addr) (times int) {
 	for {
 		select {
 		case data := <-h:
-			if _, ok := frame.Claimant(data, addr); ok {
+			if _, ok := frame.ConflictFrom(data, addr); ok {
 				times++
 			}
 		default:

@@ -9,8 +9,8 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // leads is an option that tells routes, each as "DESTINATION ROUTER".
@@ -32,7 +32,7 @@ func searches(domains ...string) dhcpv4.Modifier {
 	return dhcpv4.WithOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: domains}))
 }
 
-// told are the routes of a sandbox that its LAN has told of.
+// told are the routes of a sandbox that its LANDriver has told of.
 func (a *agent) told(sb network.Sandbox) string {
 	var out []string
 	for line := range strings.Lines(a.in(sb, "ip", "route", "show", "proto", "dhcp")) {
@@ -74,7 +74,7 @@ func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
 	has(t, "routes", a.in(sb, "ip", "route"), "10.77.0.0/16 via 10.9.0.1 dev eth0", "10.78.0.0/16 via 10.9.0.1 dev eth0")
 	a.eventually("it is stored", func() bool {
 		now, _ := a.sandboxes.Get(sb.Owner)
-		return strings.Join(now.Endpoints[0].Search(), " ") == "other.test" && !now.Endpoints[0].Following
+		return strings.Join(now.Endpoints[0].Search(), " ") == "other.test" && !now.Endpoints[0].LeaseUnapplied
 	})
 	a.mustReach(sb.NetnsPath, "172.30.0.1")
 
@@ -85,7 +85,7 @@ func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
 		return now.Endpoints[0].Lease4.Renew.Sub(now.Endpoints[0].Lease4.Granted).Minutes() > 1
 	})
 	now, _ := a.sandboxes.Get(sb.Owner)
-	now.Endpoints[0].Following = true
+	now.Endpoints[0].LeaseUnapplied = true
 	if err := a.store.PutSandbox(now); err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
 	a.eventually("the routes are there again", func() bool { return a.told(sb) == second })
 	a.eventually("it is settled", func() bool {
 		now, _ := a.sandboxes.Get(sb.Owner)
-		return !now.Endpoints[0].Following
+		return !now.Endpoints[0].LeaseUnapplied
 	})
 	a.hasNot("the interface", a.addresses(sb), "10.9.0.39")
 
@@ -122,7 +122,7 @@ func TestRoutesComeAndGoWithANetwork(t *testing.T) {
 	leasedLAN(t, a, false)
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", Priority: 7}))
 	sb = a.connect(sb, network.EndpointSpec{Network: "lan"})
-	if got := a.told(sb); got != "10.0.0.0/8 via 10.9.0.1 dev eth1" { // what is on another network of the container is not the LAN's to lead
+	if got := a.told(sb); got != "10.0.0.0/8 via 10.9.0.1 dev eth1" { // what is on another network of the container is not the LANDriver's to lead
 		t.Errorf("connected: %s", got)
 	}
 	if r := a.defaultRoute(sb); r != "default via 10.1.0.1 dev eth0" {

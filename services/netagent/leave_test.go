@@ -10,8 +10,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // told is a log that a test reads.
@@ -40,7 +40,7 @@ func (h *host) listen() *told {
 	return l
 }
 
-// settled waits until the host can be answered at its own link-local address on the LAN.
+// settled waits until the host can be answered at its own link-local address on the LANDriver.
 func (h *host) settled() {
 	h.t.Helper()
 	h.eventually("lan0 has a link-local address", func() bool {
@@ -52,7 +52,7 @@ func (h *host) settled() {
 // rest ends a sandbox whose owner will come back.
 func (a *agent) rest(sb network.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -126,7 +126,7 @@ func TestLeasesThatNobodyTakesBackHoldNothingUp(t *testing.T) {
 	}
 	has(t, "what is told", log.String(), stopped.Endpoints[0].IPv6.Addr().String())
 
-	// Nor does a LAN that cannot be reached at all.
+	// Nor does a LANDriver that cannot be reached at all.
 	s.start("--dhcp-range=10.9.0.48,10.9.0.63,120s")
 	leasedLAN(t, a, false)
 	a.rest(a.create(onNetwork("lan", "")))

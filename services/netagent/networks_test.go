@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/ipam"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func (a *agent) network(want network.Wanted) network.Network {
+func (a *agent) network(want network.Spec) network.Network {
 	a.t.Helper()
 	n, err := a.networks.Create(context.Background(), want)
 	if err != nil {
@@ -25,12 +25,12 @@ func (a *agent) network(want network.Wanted) network.Network {
 // named is a network that nothing but its name was said of.
 func (a *agent) named(name string) network.Network {
 	a.t.Helper()
-	return a.network(network.Wanted{Name: name})
+	return a.network(network.Spec{Name: name})
 }
 
 // given is a network with one subnet.
-func given(name, subnet string) network.Wanted {
-	return network.Wanted{Name: name, Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix(subnet)}}}
+func given(name, subnet string) network.Spec {
+	return network.Spec{Name: name, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix(subnet)}}}
 }
 
 // on asks for a sandbox on networks.
@@ -56,7 +56,7 @@ func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
 		t.Errorf("address %s", got)
 	}
 	a.mustReach(sb.NetnsPath, "172.18.8.1")
-	if c := a.networks.Counts(two); c[0] != (ipam.Count{Used: 4, Free: 60}) {
+	if c := a.networks.PoolUsage(two); c[0] != (ipam.Usage{Used: 4, Free: 60}) {
 		t.Errorf("counts %+v", c)
 	}
 	puts := a.guard.Puts()
@@ -87,9 +87,9 @@ func TestASubnetIsNotChosenThatTheHostNeeds(t *testing.T) {
 func TestTheOptionsOfANetworkReachTheKernel(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	n := a.network(network.Wanted{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan", network.OptICC: "false",
+	n := a.network(network.Spec{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan", network.OptICC: "false",
 		network.OptMTU: "1400", network.OptPrefix: "lan", network.OptMasquerade: "false"},
-		Pools: []network.WantedPool{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
+		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
 			Aux: map[string]netip.Addr{"router": netip.MustParseAddr("10.7.0.128")}}}})
 	if !strings.HasPrefix(n.Pools[1].Subnet.String(), "fd") || n.Pools[1].Subnet.Bits() != 64 {
 		t.Errorf("the IPv6 subnet is %s", n.Pools[1].Subnet)
@@ -98,14 +98,14 @@ func TestTheOptionsOfANetworkReachTheKernel(t *testing.T) {
 	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400", n.Pools[1].Subnet.Addr().Next().Next().String())
 	has(t, "the routes", a.in(sb, "ip", "route"), "default via 10.7.0.254 dev lan0")
 	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", sb.Endpoints[0].HostInterface), "isolated on", "master br-lan")
-	if last := a.guard.Puts(); last[len(last)-1].GetMasquerade() || last[len(last)-1].GetInterContainer() {
+	if last := a.guard.Puts(); last[len(last)-1].GetMasquerade() || last[len(last)-1].GetIcc() {
 		t.Errorf("guarded %v", last[len(last)-1])
 	}
 }
 
 func TestAnInternalNetworkLeadsNowhere(t *testing.T) {
 	a := newHost(t).run()
-	n := a.network(network.Wanted{Name: "inside", Internal: true})
+	n := a.network(network.Spec{Name: "inside", Internal: true})
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "inside"}))
 	if out := a.in(sb, "ip", "route", "show", "default"); out != "" {
 		t.Errorf("a default route: %s", out)
@@ -123,15 +123,15 @@ func TestNetworksThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
 	a.ns.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
 	a.network(given("n1", "10.1.0.0/16"))
 	before := a.ns.Run("ip", "-o", "link")
-	bridge := func(key, value string) network.Wanted {
-		return network.Wanted{Name: "n2", Options: map[string]string{key: value}}
+	bridge := func(key, value string) network.Spec {
+		return network.Spec{Name: "n2", Options: map[string]string{key: value}}
 	}
 	for name, c := range map[string]struct {
-		want network.Wanted
+		want network.Spec
 		kind fault.Kind
 		text string
 	}{
-		"the name is taken":    {network.Wanted{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
+		"the name is taken":    {network.Spec{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
 		"a part of another":    {given("n2", "10.1.3.0/24"), fault.Exists, "Pool overlaps with other one on this address space"},
 		"all of another":       {given("n2", "10.0.0.0/8"), fault.Exists, "of network n1"},
 		"docker0's subnet":     {given("n2", "172.17.9.0/24"), fault.Exists, "of network bridge"},
@@ -164,7 +164,7 @@ func TestNetworksThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
 func TestANetworkThatNatagentDoesNotGuardIsNotMade(t *testing.T) {
 	a := newHost(t).run()
 	a.guard.SetDown(true)
-	if _, err := a.networks.Create(context.Background(), network.Wanted{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
+	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("made without natagent: %v", err)
 	}
 	if out := a.ns.Run("ip", "-o", "link"); strings.Contains(out, "br-") {
@@ -179,7 +179,7 @@ func TestANetworkThatNatagentDoesNotGuardIsNotMade(t *testing.T) {
 
 func TestAskingAgainForTheSameNetworkAnswersTheSame(t *testing.T) {
 	a := newHost(t).run()
-	want := network.Wanted{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
+	want := network.Spec{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
 	first, again := a.network(want), a.network(want)
 	if first.ID != want.ID || again.Pools[0].Subnet != first.Pools[0].Subnet {
 		t.Errorf("first %+v, again %+v", first, again)

@@ -8,22 +8,22 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 func TestWhatNobodyIsOnIsPrunedAndTheRestStays(t *testing.T) {
 	a := newHost(t).run()
 	for name, labels := range map[string]map[string]string{"kept": {"keep": "1"}, "n2": nil, "n1": nil} {
-		a.network(network.Wanted{Name: name, Labels: labels})
+		a.network(network.Spec{Name: name, Labels: labels})
 	}
 	a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
-	l, err := a.networks.Events.Listen(time.Time{})
+	l, err := a.networks.Events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	gone, err := a.networks.Prune(context.Background(), network.Selection{Without: []string{"keep"}})
+	gone, err := a.networks.Prune(context.Background(), network.Filter{Without: []string{"keep"}})
 	if err != nil || !slices.Equal(gone, []string{"n1"}) {
 		t.Errorf("pruned %v, %v", gone, err)
 	}
@@ -40,7 +40,7 @@ func TestWhatNobodyIsOnIsPrunedAndTheRestStays(t *testing.T) {
 }
 
 // toldSoFar is what a listener has been told so far.
-func toldSoFar(t *testing.T, l *events.Listener) (out []string) {
+func toldSoFar(t *testing.T, l *events.Subscription) (out []string) {
 	t.Helper()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -58,8 +58,8 @@ func toldSoFar(t *testing.T, l *events.Listener) (out []string) {
 
 func TestADeletionThatTheTickGoesOnWithIsToldOnce(t *testing.T) {
 	a := newHost(t).run()
-	a.network(network.Wanted{Name: "n1"})
-	l, err := a.networks.Events.Listen(time.Time{})
+	a.network(network.Spec{Name: "n1"})
+	l, err := a.networks.Events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestADeletionThatTheTickGoesOnWithIsToldOnce(t *testing.T) {
 		a.guard.Deleting = nil
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
-		a.networks.Finish(ended) // one round of it
+		a.networks.RunDeletions(ended) // one round of it
 	}
 	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
 		t.Fatal(err)

@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 func TestARestartKeepsWhatIsRightAsItIs(t *testing.T) {
@@ -147,7 +147,7 @@ func TestAnAgentIsReadyOnlyWhenNatagentHasAcknowledged(t *testing.T) {
 		t.Fatal("not ready though natagent has acknowledged")
 	}
 	put := h.guard.Puts()[0]
-	if put.GetBridge() != "docker0" || put.GetSubnets()[0] != "172.17.0.0/16" || !put.GetMasquerade() || !put.GetInterContainer() {
+	if put.GetBridge() != "docker0" || put.GetSubnets()[0] != "172.17.0.0/16" || !put.GetMasquerade() || !put.GetIcc() {
 		t.Errorf("natagent was asked for %v", put)
 	}
 	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/docker0/route_localnet"); got != "1" {

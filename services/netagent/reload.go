@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Reload takes the default bridge's MTU, for endpoints that are made from now on, its subnets, and the address space. What else the
@@ -18,8 +18,8 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
 	}
 	s.settings = settings
-	s.networks.UseSpace(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
-	s.sandboxes.Changed()
+	s.networks.SetAddressPools(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
+	s.sandboxes.NotifyChanged()
 	return nil
 }
 
@@ -30,20 +30,20 @@ func (s *Service) Check(_ context.Context, cfg Config) error {
 }
 
 // wanted are the settings that a configuration gives to a service that runs, if it can take them.
-func (s *Service) wanted(cfg Config) (network.Settings, error) {
+func (s *Service) wanted(cfg Config) (network.BridgeSettings, error) {
 	next, err := cfg.settings(s.host, s.store)
 	if err != nil {
 		return next, err
 	}
 	settings := s.settings.WithPools(next)
-	return settings, errors.Join(settings.Validate(), s.reconciler.Movable(settings), cfg.CheckOptions())
+	return settings, errors.Join(settings.Validate(), s.reconciler.CheckRenumber(settings), cfg.CheckOptions())
 }
 
 // predefine stores the predefined networks while everything runs, and has guards, host and containers follow.
-func (s *Service) predefine(ctx context.Context, settings network.Settings) error {
+func (s *Service) predefine(ctx context.Context, settings network.BridgeSettings) error {
 	have, _ := s.store.NetworkNamed(network.NameBridge) // of the others there is nothing that can change
-	if err := s.sandboxes.Change(have.ID, func() error { return s.reconciler.Predefine(settings) }); err != nil {
+	if err := s.sandboxes.WithNetworkLocked(have.ID, func() error { return s.reconciler.StorePredefined(settings) }); err != nil {
 		return err
 	}
-	return errors.Join(s.networks.Reopen(ctx), s.reconciler.Again(ctx), s.networks.Resume())
+	return errors.Join(s.networks.ReapplyPredefined(ctx), s.reconciler.Reconcile(ctx), s.networks.Resume())
 }

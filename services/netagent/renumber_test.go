@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func (a *agent) edit(ref string, e network.Edit) network.Network {
+func (a *agent) edit(ref string, e network.Update) network.Network {
 	a.t.Helper()
-	n, err := a.networks.Edit(context.Background(), ref, e)
+	n, err := a.networks.Update(context.Background(), ref, e)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -21,13 +21,13 @@ func (a *agent) edit(ref string, e network.Edit) network.Network {
 }
 
 // moveTo is an edit that renumbers.
-func moveTo(subnet string) network.Edit {
-	return network.Edit{Renumber: true, Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}
+func moveTo(subnet string) network.Update {
+	return network.Update{Renumber: true, Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}
 }
 
 func (a *agent) renew(sb network.Sandbox) network.Sandbox {
 	a.t.Helper()
-	after, err := a.sandboxes.Renew(context.Background(), sb.Owner)
+	after, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func (a *agent) renew(sb network.Sandbox) network.Sandbox {
 
 func (a *agent) settle(sb network.Sandbox) string {
 	a.t.Helper()
-	gone, err := a.sandboxes.Settle(context.Background(), sb.Owner)
+	gone, err := a.sandboxes.CompleteRenumbering(context.Background(), sb.Owner)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
 	a.mustReach(a.ns.Path(), "10.1.0.77")
 	a.mustReach(a.ns.Path(), "10.2.0.77")
 	a.mustReach(plain.NetnsPath, "10.2.0.77")
-	if again := a.renew(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.Behind(again) {
+	if again := a.renew(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.NeedsRenumbering(again) {
 		t.Errorf("renewed again %+v", again)
 	}
 	if gone := a.settle(fixed); gone != "10.1.0.77" {
@@ -113,7 +113,7 @@ func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
 	// The other one moves too, and nothing of the old subnet is left.
 	plain = a.renew(plain)
 	a.settle(plain)
-	if after, err := a.networks.Await(context.Background(), "n1"); err != nil || len(after.Former) > 0 || after.Moving {
+	if after, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil || len(after.Former) > 0 || after.Renumbering {
 		t.Errorf("in the end %+v, %v", after, err)
 	}
 	a.hasNot("the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1")
@@ -127,7 +127,7 @@ func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
 	if p := got.Pools[0]; p.Aux["printer"].String() != "10.2.0.9" {
 		t.Errorf("pool %+v", p)
 	}
-	if c := a.networks.Counts(got)[0]; c.Used != 4+3 { // the ends, the gateway, the printer and the three containers
+	if c := a.networks.PoolUsage(got)[0]; c.Used != 4+3 { // the ends, the gateway, the printer and the three containers
 		t.Errorf("counted %+v", c)
 	}
 }
@@ -145,7 +145,7 @@ func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
 	h.in(sb, "ip", "link", "set", "eth0", "address", "02:42:0a:01:00:02")
 	h.in(sb, "ip", "route", "replace", "default", "via", "10.1.0.1")
 	b := h.run()
-	if all := b.sandboxes.List(); len(all) != 1 || !b.sandboxes.Behind(all[0]) {
+	if all := b.sandboxes.List(); len(all) != 1 || !b.sandboxes.NeedsRenumbering(all[0]) {
 		t.Fatalf("after the crash %+v", all)
 	}
 	b.mustReach(b.ns.Path(), "10.1.0.2")
@@ -159,7 +159,7 @@ func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
 	// Killed before the former subnet was taken off.
 	b.stop()
 	c := h.run()
-	if n, err := c.networks.Await(context.Background(), "n1"); err != nil || len(n.Former) > 0 {
+	if n, err := c.networks.WaitConverged(context.Background(), "n1"); err != nil || len(n.Former) > 0 {
 		t.Errorf("in the end %+v, %v", n, err)
 	}
 	if used := c.store.Networks(); len(used) != 4 {
@@ -167,7 +167,7 @@ func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
 	}
 	// Killed after it was changed, before anybody on it followed.
 	n, _ := c.store.NetworkNamed("n1")
-	n.Pools[0].Subnet, n.MTU, n.Refit = netip.MustParsePrefix("10.2.0.0/16"), 1400, true
+	n.Pools[0].Subnet, n.MTU, n.EndpointsOutdated = netip.MustParsePrefix("10.2.0.0/16"), 1400, true
 	if err := c.store.PutNetworks(n); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestIPv6ComesToContainersThatRun(t *testing.T) {
 	a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
 	other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
-	n := a.edit("n1", network.Edit{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
+	n := a.edit("n1", network.Update{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
 	if !n.HasIPv6() || len(n.Former) > 0 {
 		t.Fatalf("network %+v", n)
 	}
@@ -208,7 +208,7 @@ func TestIPv6ComesToContainersThatRun(t *testing.T) {
 		t.Errorf("IPv4 was\n%s\nand is\n%s", before, now)
 	}
 	a.mustReach(other.NetnsPath, "fd00:7::2")
-	if _, err := a.networks.Await(context.Background(), "n1"); err != nil {
+	if _, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil {
 		t.Error(err)
 	}
 	a.release(sb)
@@ -230,10 +230,10 @@ func TestTheDefaultBridgeMovesWhileContainersAreOnIt(t *testing.T) {
 	}
 	a.mustReach(fresh.NetnsPath, "172.17.0.2")
 	a.mustReach(old.NetnsPath, "172.17.0.1")
-	if a.sandboxes.Behind(old) {
+	if a.sandboxes.NeedsRenumbering(old) {
 		t.Error("it is to move though nobody has said so")
 	}
-	if w := a.networks.Warner()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) || !strings.Contains(w[0], "fairlead config reload --renumber") {
+	if w := a.networks.Warnings()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) || !strings.Contains(w[0], "fairlead config reload --renumber") {
 		t.Errorf("warnings %q", w)
 	}
 	// A restart keeps it so; then it is to move.
@@ -250,7 +250,7 @@ func TestTheDefaultBridgeMovesWhileContainersAreOnIt(t *testing.T) {
 	if a.address(moved) != "192.168.10.3" { // .2 is another one's
 		t.Errorf("moved to %s", a.address(moved))
 	}
-	if n, err := a.networks.Await(t.Context(), "bridge"); err != nil || len(n.Former) > 0 {
+	if n, err := a.networks.WaitConverged(t.Context(), "bridge"); err != nil || len(n.Former) > 0 {
 		t.Errorf("in the end %+v, %v", n, err)
 	}
 	a.mustReach(old.NetnsPath, "192.168.10.2")
@@ -281,11 +281,11 @@ func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 	a.network(given("n2", "10.3.0.0/24"))
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
 	before, _ := a.store.NetworkNamed("n1")
-	v6 := network.Edit{Subnets: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}}
-	still := network.Edit{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}}
+	v6 := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}}
+	still := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}}
 	loop := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	for name, c := range map[string]struct {
-		edit network.Edit
+		edit network.Update
 		kind fault.Kind
 		text string
 	}{
@@ -294,25 +294,25 @@ func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 		"another's":                       {moveTo("10.3.0.0/25"), fault.Exists, "of network n2"},
 		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "as they overlap"},
 		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `asks for 10.1.0.200 by number, which has no place in the new subnet`},
-		"nothing overlaps":                {network.Edit{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
-		"loopback is no name server":      {network.Edit{DNS: &loop}, fault.Invalid, "no name server can be at 127.0.0.1"},
-		"IPv6 with too small an MTU":      {network.Edit{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
+		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
+		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "no name server can be at 127.0.0.1"},
+		"IPv6 with too small an MTU":      {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
 		"an address, not a subnet's ends": {moveTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
 	} {
-		if _, err := a.networks.Edit(context.Background(), "n1", c.edit); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+		if _, err := a.networks.Update(context.Background(), "n1", c.edit); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	// So is all that was begun when natagent does not answer.
 	a.guard.SetDown(true)
-	if _, err := a.networks.Edit(context.Background(), "n1", moveTo("10.9.0.0/24")); !fault.Is(err, fault.Unavailable) {
+	if _, err := a.networks.Update(context.Background(), "n1", moveTo("10.9.0.0/24")); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("without natagent: %v", err)
 	}
 	a.guard.SetDown(false)
-	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet || len(now.Former)+len(now.Once) > 0 || now.Moving {
+	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet || len(now.Former)+len(now.FormerSubnets) > 0 || now.Renumbering {
 		t.Errorf("it was %+v and is %+v", before.Network, now.Network)
 	}
-	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.Behind(sb) {
+	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.NeedsRenumbering(sb) {
 		t.Error("the sandbox is to move")
 	}
 	a.mustReach(sb.NetnsPath, "10.1.0.1")
@@ -328,15 +328,15 @@ func TestANetworkMovesOutOfTheWayOfARoute(t *testing.T) {
 	a.ns.Run("ip", "link", "set", "tun0", "up")
 	n := a.named("n1")
 	a.ns.Run("ip", "route", "add", n.Pools[0].Subnet.Addr().String()+"/16", "dev", "tun0")
-	now := a.edit("n1", network.Edit{Renumber: true})
+	now := a.edit("n1", network.Update{Renumber: true})
 	if p := now.Pools[0].Subnet; p.Bits() != n.Pools[0].Subnet.Bits() || p.Overlaps(netip.PrefixFrom(n.Pools[0].Subnet.Addr(), 16)) {
 		t.Errorf("from %s to %s", n.Pools[0].Subnet, p)
 	}
-	if _, err := a.networks.Await(t.Context(), "n1"); err != nil {
+	if _, err := a.networks.WaitConverged(t.Context(), "n1"); err != nil {
 		t.Error(err)
 	}
 	found, _ := a.networks.Find("n1")
-	if w := a.networks.Warner()(found); len(w) > 0 {
+	if w := a.networks.Warnings()(found); len(w) > 0 {
 		t.Errorf("warnings %q", w)
 	}
 }

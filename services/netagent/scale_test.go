@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/id"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // TestTheThousandthNetworkIsMadeAsFastAsTheFirst makes hundreds of real ones, or as many as FAIRLEAD_NETWORKS says, with distinct subnets.

@@ -16,25 +16,25 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	"github.com/fairlead/fairlead/services/netagent/api"
-	"github.com/fairlead/fairlead/services/netagent/diagnose"
-	"github.com/fairlead/fairlead/services/netagent/dnssockets"
-	"github.com/fairlead/fairlead/services/netagent/driver/bridge"
-	"github.com/fairlead/fairlead/services/netagent/driver/child"
-	"github.com/fairlead/fairlead/services/netagent/guard"
-	"github.com/fairlead/fairlead/services/netagent/heal"
-	"github.com/fairlead/fairlead/services/netagent/ipam"
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
-	"github.com/fairlead/fairlead/services/netagent/networks"
-	"github.com/fairlead/fairlead/services/netagent/portguard"
-	"github.com/fairlead/fairlead/services/netagent/reconcile"
-	"github.com/fairlead/fairlead/services/netagent/sandbox"
-	"github.com/fairlead/fairlead/services/netagent/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/api"
+	"github.com/fairlead/fairlead/services/netagent/internal/diagnose"
+	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
+	"github.com/fairlead/fairlead/services/netagent/internal/heal"
+	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/networks"
+	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
+	"github.com/fairlead/fairlead/services/netagent/internal/reconcile"
+	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 // Config is what netagent must be told. Values that are not valid, or empty, have the default.
@@ -66,13 +66,13 @@ type Config struct {
 	// AddressPools are where subnets come from that no request names. Empty means Docker's ranges and unique local IPv6 addresses.
 	AddressPools []AddressPool
 
-	Guard     natv1.GuardServiceClient // natagent
-	Namespace string                   // a file that is the host's network namespace; the process's own
+	Firewall  natv1.FirewallServiceClient // natagent
+	Namespace string                      // a file that is the host's network namespace; the process's own
 
 	root      string // where the host's /etc is; for tests
 	unguarded bool   // ports have no guard; for tests that show what it is for
 
-	isolates func() error // tells why ports of a bridge cannot be kept apart; tests have their own
+	checkIsolation func() error // tells why ports of a bridge cannot be kept apart; tests have their own
 }
 
 // AddressPool is a prefix that new networks get their subnets from, and the length of these subnets.
@@ -81,8 +81,8 @@ type AddressPool struct {
 	Size int
 }
 
-func addressSpace(pools []AddressPool) network.Space {
-	var space network.Space
+func addressSpace(pools []AddressPool) network.AddressPools {
+	var space network.AddressPools
 	for _, p := range pools {
 		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
 	}
@@ -92,15 +92,15 @@ func addressSpace(pools []AddressPool) network.Space {
 // Service is netagent.
 type Service struct {
 	*api.Server
-	settings   network.Settings
+	settings   network.BridgeSettings
 	store      *store.Store
 	host       *kernel.Host
 	portGuard  *portguard.Guard
 	bridges    *bridge.Driver
 	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
-	names      *dnssockets.Keeper
-	handOver   string // the unix socket at which dnsagent gets sockets
+	dnsSockets *dnssockets.Keeper
+	fdSocket   string // the unix socket at which dnsagent gets sockets
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
 	events     events.Broker
@@ -108,8 +108,8 @@ type Service struct {
 }
 
 // settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
-func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, error) {
-	s := network.Settings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
+func (c Config) settings(host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
+	s := network.BridgeSettings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
 		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
 		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge, Renumber: c.Renumber}
 	if c.BridgeName != "" && c.BridgeName != network.DefaultBridgeName && !c.NoBridge {
@@ -119,11 +119,11 @@ func (c Config) settings(host *kernel.Host, db *store.Store) (network.Settings, 
 		}
 		s = s.Adopt(has)
 	}
-	s, err := beside(s, host, db)
+	s, err := avoidForeignBridge(s, host, db)
 	if err != nil {
 		return s, fault.Wrap(err, fault.Internal, "default bridge", "cannot be chosen")
 	}
-	if s.BridgeName == besideBridge && c.BridgeName == "" {
+	if s.BridgeName == fallbackBridge && c.BridgeName == "" {
 		c.Log.Warn("the bridge "+network.DefaultBridgeName+" is another container engine's; the default network is on another", "bridge", s.BridgeName, "bip", s.Bip)
 	}
 	s = s.WithDefaults()
@@ -146,7 +146,7 @@ func (c Config) suffix() string {
 func (c Config) CheckOptions() error {
 	var errs []error
 	for driver := range c.NetworkOptions {
-		if _, err := (network.Wanted{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Draft(); err != nil {
+		if _, err := (network.Spec{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Build(); err != nil {
 			errs = append(errs, fault.New(fault.Invalid, "default-network-opts", "no network of driver "+driver+" could be made with them: "+err.Error(),
 				fault.WithHint("correct them")))
 		}
@@ -163,7 +163,7 @@ func (c Config) stateConfig() state.Config {
 
 // New opens the state and tries the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
-	if cfg.Guard == nil || cfg.Log == nil {
+	if cfg.Firewall == nil || cfg.Log == nil {
 		return nil, fault.New(fault.Internal, "netagent", "was given no natagent to ask, or no log")
 	}
 	if err := kernel.Probe(); err != nil {
@@ -180,11 +180,11 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 	settings, err := cfg.settings(host, db)
-	if cfg.isolates == nil {
-		cfg.isolates = kernel.TryIsolated
+	if cfg.checkIsolation == nil {
+		cfg.checkIsolation = kernel.TryIsolated
 	}
 	if settings.Isolated && !settings.NoBridge && err == nil {
-		err = networks.Inseparable("network "+network.NameBridge, "icc", cfg.isolates())
+		err = networks.IsolationFault("network "+network.NameBridge, "icc", cfg.checkIsolation())
 	}
 	ports, perr := portguard.Open(cfg.Namespace, cfg.suffix())
 	if err = errors.Join(err, perr, cfg.CheckOptions()); err != nil {
@@ -198,14 +198,14 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 }
 
 // assemble is where a driver is added: one line each for what sandboxes and what the reconciler need of it.
-func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *portguard.Guard, db *store.Store) *Service {
+func assemble(cfg Config, settings network.BridgeSettings, host *kernel.Host, ports *portguard.Guard, db *store.Store) *Service {
 	s := &Service{settings: settings, store: db, host: host, portGuard: ports, log: cfg.Log, cleaned: map[string]bool{}}
 	if cfg.unguarded {
 		ports = nil
 	}
 	bridges := bridge.New(host, ports)
 	s.bridges = bridges
-	children := child.New(host, func() (all []network.Network) {
+	children := macvlan.New(host, func() (all []network.Network) {
 		for _, n := range db.Networks() {
 			if !n.Deleting && !s.cleaned[n.ID] {
 				all = append(all, n.Network)
@@ -213,20 +213,20 @@ func assemble(cfg Config, settings network.Settings, host *kernel.Host, ports *p
 		}
 		return all
 	}, db.Sandboxes)
-	g := guard.New(cfg.Guard, db, func(networkID string) error { return s.reconciler.Opened(networkID) }, cfg.Log)
+	g := natclient.New(cfg.Firewall, db, func(networkID string) error { return s.reconciler.ApplyNetwork(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
 	book := ipam.NewBook()
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.isolates, Space: addressSpace(cfg.AddressPools),
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
 	s.reconciler.Leaving = s.sandboxes.Leaving
 	s.sandboxes.Log = cfg.Log
 	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
-	s.names, s.handOver = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.names}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
+	s.dnsSockets, s.fdSocket = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.dnsSockets}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
 	s.Server.Check = s.check
 	return s
 }
@@ -238,8 +238,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("sandboxes compared with the kernel", "kept", found.Kept, "gone", len(found.Gone), "stray", len(found.Stray), "left", len(found.Left))
-	if err := s.reconciler.Predefine(s.settings); err != nil {
+	s.log.Info("sandboxes compared with the kernel", "kept", found.Restored, "gone", len(found.Missing), "stray", len(found.StalePins), "left", len(found.Left))
+	if err := s.reconciler.StorePredefined(s.settings); err != nil {
 		return err
 	}
 	left, err := s.sandboxes.Rebuild(found.Left, s.host.Links)
@@ -247,26 +247,26 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	s.reconciler.NoSweep = left > 0
-	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.Regain()); err != nil {
+	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.ResumeRenumbering()); err != nil {
 		return err
 	}
-	handOver, err := fdpass.Listen(s.handOver)
+	handOver, err := fdpass.Listen(s.fdSocket)
 	if err != nil {
 		return err
 	}
-	s.sandboxes.Open()
+	s.sandboxes.AcceptRequests()
 	var all sync.WaitGroup
 	defer all.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	all.Go(func() { s.names.Serve(ctx, handOver) })
+	all.Go(func() { s.dnsSockets.Serve(ctx, handOver) })
 	all.Go(func() { s.reconciler.Watch(ctx) })
-	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler, Resolvers: s.names, Log: s.log}
+	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler, Resolvers: s.dnsSockets, Log: s.log}
 	all.Go(func() { healer.Run(ctx) })
-	all.Go(func() { s.networks.Finish(ctx) })
+	all.Go(func() { s.networks.RunDeletions(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
-	all.Go(func() { s.sandboxes.KeepLeases(ctx, s.log) })
-	if err := s.reconciler.AwaitGuards(ctx, all.Go); err != nil {
+	all.Go(func() { s.sandboxes.RunLeaseRenewal(ctx, s.log) })
+	if err := s.reconciler.WaitForNatagent(ctx, all.Go); err != nil {
 		return nil // told to stop while waiting, which is the only way that it fails
 	}
 	all.Go(func() { s.sandboxes.RepairAll(ctx) })
@@ -299,7 +299,7 @@ type sandboxes struct {
 	names *dnssockets.Keeper
 }
 
-func (s sandboxes) Release(ctx context.Context, owner string, keep network.Kept) error {
+func (s sandboxes) Release(ctx context.Context, owner string, keep network.ReleaseKeep) error {
 	err := s.Manager.Release(ctx, owner, keep)
 	if err == nil && !keep.Namespace {
 		s.names.Forget(owner)

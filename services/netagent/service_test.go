@@ -10,10 +10,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
-	"github.com/fairlead/fairlead/agent/id"
 	"github.com/fairlead/fairlead/agent/service"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 var _ service.Service = (*Service)(nil)
@@ -167,7 +167,7 @@ func TestFiftyAtOnceAllGetTheirOwn(t *testing.T) {
 	a.mustReach(all[0].NetnsPath, a.address(all[n-1]))
 	for _, sb := range all {
 		wg.Go(func() {
-			if err := a.sandboxes.Release(context.Background(), sb.Owner, network.Kept{}); err != nil {
+			if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{}); err != nil {
 				t.Error(err)
 			}
 		})

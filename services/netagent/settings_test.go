@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/fault"
 	"github.com/fairlead/fairlead/agent/service"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 var _ service.Reloader[Config] = (*Service)(nil)
@@ -30,7 +30,7 @@ func TestTheDefaultBridgeIsAsConfigured(t *testing.T) {
 	if n.InterContainer || n.Masquerade || n.HostBinding != h.cfg.HostBinding {
 		t.Errorf("%+v", n)
 	}
-	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetInterContainer() {
+	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetIcc() {
 		t.Errorf("natagent is told %v", put)
 	}
 	one, two := a.container(), a.container()

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/services/netagent/kernel"
-	"github.com/fairlead/fairlead/services/netagent/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // BenchmarkGuardedThroughput compares TCP between two containers with and without the port guard in one run, alternately. It reports
@@ -47,7 +47,7 @@ func stream(b *testing.B, from, to network.Sandbox) float64 {
 	var l net.Listener
 	var out net.Conn
 	inside := func(sb network.Sandbox, f func() error) {
-		if err := kernel.InPinned(sb.NetnsPath, func(*kernel.Namespace) error { return f() }); err != nil {
+		if err := kernel.WithPinned(sb.NetnsPath, func(*kernel.Namespace) error { return f() }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,17 +17,17 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
-	"github.com/fairlead/fairlead/services/supervisor/api"
-	"github.com/fairlead/fairlead/services/supervisor/cgroup"
-	"github.com/fairlead/fairlead/services/supervisor/diagnose"
-	"github.com/fairlead/fairlead/services/supervisor/image"
-	"github.com/fairlead/fairlead/services/supervisor/logfile"
-	"github.com/fairlead/fairlead/services/supervisor/namefiles"
-	"github.com/fairlead/fairlead/services/supervisor/rootfs"
-	"github.com/fairlead/fairlead/services/supervisor/run"
-	"github.com/fairlead/fairlead/services/supervisor/runtime"
-	"github.com/fairlead/fairlead/services/supervisor/spec"
-	"github.com/fairlead/fairlead/services/supervisor/store"
+	"github.com/fairlead/fairlead/services/supervisor/internal/api"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
+	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
 // Config is what a Service works with.
@@ -142,8 +142,8 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	ready()
 	s.runner.Resume()
 	var all sync.WaitGroup
-	all.Go(func() { s.runner.Follow(ctx) })
-	s.runner.KeepSwept(ctx)
+	all.Go(func() { s.runner.RunNetworkSync(ctx) })
+	s.runner.RunSweeper(ctx)
 	all.Wait()
 	return nil
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/tailscale/hujson"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/fault"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // Read reads a file. One that is not there is an empty layer, unless somebody named it explicitly. The warnings name files
 // in its directory whose names look like misspellings of daemon.json, where that is its name.
 func Read(path string, explicit bool) (config.Layer, []string, error) {
-	likely := lookalikes(path)
+	likely := similarNames(path)
 	data, err := os.ReadFile(path)
 	if err != nil && (explicit || !errors.Is(err, fs.ErrNotExist)) {
 		hint := "name a file that can be read, or leave --config-file out"
@@ -46,7 +46,7 @@ func Read(path string, explicit bool) (config.Layer, []string, error) {
 func Check(path string) (warnings []string, err error) {
 	layer, warnings, err := Read(path, true)
 	if base := filepath.Base(path); base != usual {
-		if _, near := config.Nearest(base, []string{usual}); near {
+		if _, near := config.Suggest(base, []string{usual}); near {
 			warnings = append(warnings, fmt.Sprintf("configuration file %s: an agent reads %s unless --config-file says otherwise; did you mean to name it so?", path, usual))
 		}
 	}
@@ -68,9 +68,9 @@ func reason(err error) error {
 	return err
 }
 
-// lookalikes finds files in the same folder that are nearly called the same. Backup copies, which go on after the whole name,
+// similarNames finds files in the same folder that are nearly called the same. Backup copies, which go on after the whole name,
 // are none.
-func lookalikes(path string) []string {
+func similarNames(path string) []string {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {
@@ -82,7 +82,7 @@ func lookalikes(path string) []string {
 		if e.IsDir() || strings.HasPrefix(name, base) || strings.HasPrefix(name, ".") {
 			continue
 		}
-		if _, near := config.Nearest(name, []string{base}); near {
+		if _, near := config.Suggest(name, []string{base}); near {
 			all = append(all, filepath.Join(dir, name))
 		}
 	}

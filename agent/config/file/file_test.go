@@ -33,7 +33,7 @@ func TestAFileWithCommentsIsRead(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for key, want := range map[string]string{"bip": "f:3", "mtu": "f:4", "dns": "f:6", "services.nat": "f:9"} {
-		if got := c.From(key).String(); got != want {
+		if got := c.OriginOf(key).String(); got != want {
 			t.Errorf("%s is from %s, want %s", key, got, want)
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"github.com/fairlead/fairlead/agent/faultrpc"
 	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 
 	// The messages must be known for their methods to be answered.
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"

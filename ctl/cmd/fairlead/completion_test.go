@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/ctl/client/clienttest"
-	"github.com/fairlead/fairlead/ctl/terminal/terminaltest"
+	"github.com/fairlead/fairlead/ctl/internal/terminal/terminaltest"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"

@@ -1,4 +1,4 @@
-// Command fairlead is the command line of Fairlead. See package ctl/command.
+// Command fairlead is the command line of Fairlead. See package ctl/internal/command.
 package main
 
 import (
@@ -6,8 +6,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/fairlead/fairlead/ctl/command"
-	"github.com/fairlead/fairlead/ctl/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/command"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 )
 
 func main() {

@@ -15,16 +15,16 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/testmanager"
+	"github.com/fairlead/fairlead/agent/test/testsystemd"
 )
 
-// Shape is how the agent's services are spread over processes.
-type Shape string
+// DeployMode is how the agent's services are spread over processes.
+type DeployMode string
 
 // The shapes.
 const (
-	AllInOne Shape = "one"   // one process has all services
-	Split    Shape = "split" // each service has its own
+	AllInOne DeployMode = "one"   // one process has all services
+	Split    DeployMode = "split" // each service has its own
 )
 
 // The roots of the agent, in the lab's folder.
@@ -37,7 +37,7 @@ const (
 const ready = time.Minute
 
 // services of a shape, in the order in which they are started. The empty name is all of them.
-func (s Shape) services() []string {
+func (s DeployMode) services() []string {
 	if s == Split {
 		return []string{"net", "nat", "dns", "supervisor"}
 	}
@@ -48,9 +48,9 @@ func (s Shape) services() []string {
 type Agent struct {
 	lab       *Lab
 	bin       string
-	shape     Shape
+	shape     DeployMode
 	processes map[string]*process
-	managers  map[string]*testmanager.Manager // by service; nil: nobody manages them
+	managers  map[string]*testsystemd.Manager // by service; nil: nobody manages them
 }
 
 // process is one process of the agent.
@@ -61,7 +61,7 @@ type process struct {
 }
 
 // NewAgent prepares an agent with the binaries of a folder. The keys are added to its configuration file.
-func (l *Lab) NewAgent(bin string, shape Shape, keys map[string]any) (*Agent, error) {
+func (l *Lab) NewAgent(bin string, shape DeployMode, keys map[string]any) (*Agent, error) {
 	a := &Agent{lab: l, bin: bin, shape: shape, processes: map[string]*process{}}
 	config := map[string]any{
 		"data-root": a.DataRoot(), "exec-root": a.ExecRoot(), "hosts": []string{a.Socket()}, "log-level": "debug",
@@ -90,13 +90,13 @@ func (a *Agent) Services() []string { return a.shape.services() }
 
 // Manage gives each process that is started from now on a service manager, which keeps descriptors for its next one.
 func (a *Agent) Manage() error {
-	a.managers = map[string]*testmanager.Manager{}
+	a.managers = map[string]*testsystemd.Manager{}
 	for _, service := range a.Services() {
 		dir, err := os.MkdirTemp(a.lab.Dir, "m")
 		if err != nil {
 			return err
 		}
-		if a.managers[service], err = testmanager.Start(dir); err != nil {
+		if a.managers[service], err = testsystemd.Start(dir); err != nil {
 			return err
 		}
 	}

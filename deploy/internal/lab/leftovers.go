@@ -13,9 +13,9 @@ import (
 // patience is how long what goes in the background may take to go.
 const patience = 20 * time.Second
 
-// Clean answers when nothing of a container is left on the host, and else what is: in the kernel, among the processes, on disk or in the
+// CheckLeftovers answers when nothing of a container is left on the host, and else what is: in the kernel, among the processes, on disk or in the
 // agent's answers.
-func (a *Agent) Clean(ctx context.Context) error {
+func (a *Agent) CheckLeftovers(ctx context.Context) error {
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		left := a.leftovers(ctx)
 		if len(left) == 0 {

@@ -14,7 +14,7 @@ import (
 
 // Churn gives a container another name so many times a second, by dnsagent's socket, until stop is called. That answers how many it had,
 // the last of them being "name-COUNT".
-func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkNames, rate int) (stop func() (int, error), err error) {
+func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkRegistration, rate int) (stop func() (int, error), err error) {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
@@ -31,9 +31,9 @@ func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkName
 				ended <- nil
 				return
 			case <-tick.C:
-				named := proto.Clone(network).(*dnsv1.NetworkNames)
+				named := proto.Clone(network).(*dnsv1.NetworkRegistration)
 				named.Names = append(named.Names, fmt.Sprint("name-", count+1))
-				if _, err := client.Update(ctx, &dnsv1.UpdateRequest{Owner: owner, Addresses: network.GetAddresses(), Networks: []*dnsv1.NetworkNames{named}}); err != nil {
+				if _, err := client.Update(ctx, &dnsv1.UpdateRequest{Owner: owner, Addresses: network.GetAddresses(), Networks: []*dnsv1.NetworkRegistration{named}}); err != nil {
 					ended <- err
 					return
 				}

@@ -475,7 +475,7 @@ type NetworkConfig struct {
 	// --keep-network: what becomes of those who share this container's network when it ends. Absent or true: the namespace is kept for
 	// them, and is plugged in again when this container is started again. False: they stay behind in it, with lo only, until they are
 	// started again themselves.
-	KeepNetwork   *bool `protobuf:"varint,8,opt,name=keep_network,json=keepNetwork,proto3,oneof" json:"keep_network,omitempty"`
+	KeepNetns     *bool `protobuf:"varint,8,opt,name=keep_netns,json=keepNetns,proto3,oneof" json:"keep_netns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -559,9 +559,9 @@ func (x *NetworkConfig) GetLinks() []*Link {
 	return nil
 }
 
-func (x *NetworkConfig) GetKeepNetwork() bool {
-	if x != nil && x.KeepNetwork != nil {
-		return *x.KeepNetwork
+func (x *NetworkConfig) GetKeepNetns() bool {
+	if x != nil && x.KeepNetns != nil {
+		return *x.KeepNetns
 	}
 	return false
 }
@@ -940,7 +940,7 @@ type Container struct {
 	// Its place on the network while it runs; absent otherwise.
 	Sandbox *v11.Sandbox `protobuf:"bytes,11,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	// Its published ports while it runs.
-	Bindings []*v1.Binding `protobuf:"bytes,12,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings []*v1.PortBinding `protobuf:"bytes,12,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	// The ports that the image or --expose names.
 	Exposed []*ExposedPort `protobuf:"bytes,13,rep,name=exposed,proto3" json:"exposed,omitempty"`
 	// The arguments of the process: entrypoint, then command.
@@ -1072,7 +1072,7 @@ func (x *Container) GetSandbox() *v11.Sandbox {
 	return nil
 }
 
-func (x *Container) GetBindings() []*v1.Binding {
+func (x *Container) GetBindings() []*v1.PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
@@ -1195,7 +1195,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
 	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12 \n" +
 	"\vpropagation\x18\x04 \x01(\tR\vpropagation\x12#\n" +
-	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xb8\x03\n" +
+	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xb2\x03\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -1204,9 +1204,10 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06expose\x18\x04 \x03(\v2\".fairlead.container.v1.ExposedPortR\x06expose\x12D\n" +
 	"\bnetworks\x18\x05 \x03(\v2(.fairlead.container.v1.NetworkAttachmentR\bnetworks\x12L\n" +
 	"\x11publish_addresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\x10publishAddresses\x121\n" +
-	"\x05links\x18\a \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\x12&\n" +
-	"\fkeep_network\x18\b \x01(\bH\x00R\vkeepNetwork\x88\x01\x01B\x0f\n" +
-	"\r_keep_network\":\n" +
+	"\x05links\x18\a \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\x12\"\n" +
+	"\n" +
+	"keep_netns\x18\b \x01(\bH\x00R\tkeepNetns\x88\x01\x01B\r\n" +
+	"\v_keep_netns\":\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xac\x03\n" +
@@ -1237,7 +1238,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06search\x18\x04 \x03(\tR\x06search\x12\x18\n" +
 	"\aoptions\x18\x05 \x03(\tR\aoptions\x12\x1f\n" +
 	"\vextra_hosts\x18\x06 \x03(\tR\n" +
-	"extraHosts\"\xf8\x06\n" +
+	"extraHosts\"\xfc\x06\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12>\n" +
 	"\x06config\x18\x02 \x01(\v2&.fairlead.container.v1.ContainerConfigR\x06config\x12\x19\n" +
@@ -1253,8 +1254,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\vfinished_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"finishedAt\x126\n" +
-	"\asandbox\x18\v \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\x124\n" +
-	"\bbindings\x18\f \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\x12<\n" +
+	"\asandbox\x18\v \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\x128\n" +
+	"\bbindings\x18\f \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\x12<\n" +
 	"\aexposed\x18\r \x03(\v2\".fairlead.container.v1.ExposedPortR\aexposed\x12\x12\n" +
 	"\x04args\x18\x0e \x03(\tR\x04args\x12#\n" +
 	"\rhostname_path\x18\x0f \x01(\tR\fhostnamePath\x12\x1d\n" +
@@ -1312,7 +1313,7 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(v1.Protocol)(0),              // 14: fairlead.nat.v1.Protocol
 	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 	(*v11.Sandbox)(nil),           // 16: fairlead.network.v1.Sandbox
-	(*v1.Binding)(nil),            // 17: fairlead.nat.v1.Binding
+	(*v1.PortBinding)(nil),        // 17: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
@@ -1334,7 +1335,7 @@ var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	15, // 16: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
 	15, // 17: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
 	16, // 18: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	17, // 19: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.Binding
+	17, // 19: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
 	7,  // 20: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
 	21, // [21:21] is the sub-list for method output_type
 	21, // [21:21] is the sub-list for method input_type

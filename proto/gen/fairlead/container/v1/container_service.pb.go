@@ -2016,7 +2016,7 @@ func (x *PublishPortsRequest) GetAddresses() []*v11.AddressMapping {
 type PublishPortsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty if the container does not run.
-	Bindings []*v11.Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings []*v11.PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	// What the user should know, one line each.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2053,7 +2053,7 @@ func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
-func (x *PublishPortsResponse) GetBindings() []*v11.Binding {
+func (x *PublishPortsResponse) GetBindings() []*v11.PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
@@ -2711,9 +2711,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x13PublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
 	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12=\n" +
-	"\taddresses\x18\x03 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"h\n" +
-	"\x14PublishPortsResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\x12\x1a\n" +
+	"\taddresses\x18\x03 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"l\n" +
+	"\x14PublishPortsResponse\x128\n" +
+	"\bbindings\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\x99\x01\n" +
 	"\x15UnpublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
@@ -2837,7 +2837,7 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*NetworkAttachment)(nil),         // 52: fairlead.container.v1.NetworkAttachment
 	(*v11.PortMapping)(nil),           // 53: fairlead.nat.v1.PortMapping
 	(*v11.AddressMapping)(nil),        // 54: fairlead.nat.v1.AddressMapping
-	(*v11.Binding)(nil),               // 55: fairlead.nat.v1.Binding
+	(*v11.PortBinding)(nil),           // 55: fairlead.nat.v1.PortBinding
 	(*Container)(nil),                 // 56: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
@@ -2872,7 +2872,7 @@ var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	51, // 28: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	53, // 29: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
 	54, // 30: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	55, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.Binding
+	55, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
 	53, // 32: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
 	56, // 33: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
 	56, // 34: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container

@@ -24,70 +24,70 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Source says what a container's files are made from.
-type Source int32
+// FileSource says what a container's files are made from.
+type FileSource int32
 
 const (
 	// Not given; refused.
-	Source_SOURCE_UNSPECIFIED Source = 0
+	FileSource_FILE_SOURCE_UNSPECIFIED FileSource = 0
 	// Written for the container.
-	Source_SOURCE_GENERATED Source = 1
+	FileSource_FILE_SOURCE_GENERATED FileSource = 1
 	// Copies of the host's files, as host networking wants; what is given explicitly still wins.
-	Source_SOURCE_HOST Source = 2
+	FileSource_FILE_SOURCE_HOST FileSource = 2
 	// Written for the container, with the embedded resolver at 127.0.0.11 as its only name server. For containers on user networks,
 	// with or without a network at the moment. The container's sandbox must be there.
-	Source_SOURCE_RESOLVER Source = 3
+	FileSource_FILE_SOURCE_RESOLVER FileSource = 3
 	// Those of another container, whose network namespace this one shares, with the own host name in place of the other's.
-	Source_SOURCE_SHARED Source = 4
+	FileSource_FILE_SOURCE_SHARED FileSource = 4
 )
 
-// Enum value maps for Source.
+// Enum value maps for FileSource.
 var (
-	Source_name = map[int32]string{
-		0: "SOURCE_UNSPECIFIED",
-		1: "SOURCE_GENERATED",
-		2: "SOURCE_HOST",
-		3: "SOURCE_RESOLVER",
-		4: "SOURCE_SHARED",
+	FileSource_name = map[int32]string{
+		0: "FILE_SOURCE_UNSPECIFIED",
+		1: "FILE_SOURCE_GENERATED",
+		2: "FILE_SOURCE_HOST",
+		3: "FILE_SOURCE_RESOLVER",
+		4: "FILE_SOURCE_SHARED",
 	}
-	Source_value = map[string]int32{
-		"SOURCE_UNSPECIFIED": 0,
-		"SOURCE_GENERATED":   1,
-		"SOURCE_HOST":        2,
-		"SOURCE_RESOLVER":    3,
-		"SOURCE_SHARED":      4,
+	FileSource_value = map[string]int32{
+		"FILE_SOURCE_UNSPECIFIED": 0,
+		"FILE_SOURCE_GENERATED":   1,
+		"FILE_SOURCE_HOST":        2,
+		"FILE_SOURCE_RESOLVER":    3,
+		"FILE_SOURCE_SHARED":      4,
 	}
 )
 
-func (x Source) Enum() *Source {
-	p := new(Source)
+func (x FileSource) Enum() *FileSource {
+	p := new(FileSource)
 	*p = x
 	return p
 }
 
-func (x Source) String() string {
+func (x FileSource) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Source) Descriptor() protoreflect.EnumDescriptor {
+func (FileSource) Descriptor() protoreflect.EnumDescriptor {
 	return file_fairlead_dns_v1_name_proto_enumTypes[0].Descriptor()
 }
 
-func (Source) Type() protoreflect.EnumType {
+func (FileSource) Type() protoreflect.EnumType {
 	return &file_fairlead_dns_v1_name_proto_enumTypes[0]
 }
 
-func (x Source) Number() protoreflect.EnumNumber {
+func (x FileSource) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Source.Descriptor instead.
-func (Source) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use FileSource.Descriptor instead.
+func (FileSource) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{0}
 }
 
-// HostRecord is one line of a hosts file beside those that are always there (--add-host).
-type HostRecord struct {
+// ExtraHost is one line of a hosts file beside those that are always there (--add-host).
+type ExtraHost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -97,20 +97,20 @@ type HostRecord struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *HostRecord) Reset() {
-	*x = HostRecord{}
+func (x *ExtraHost) Reset() {
+	*x = ExtraHost{}
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *HostRecord) String() string {
+func (x *ExtraHost) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*HostRecord) ProtoMessage() {}
+func (*ExtraHost) ProtoMessage() {}
 
-func (x *HostRecord) ProtoReflect() protoreflect.Message {
+func (x *ExtraHost) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -122,27 +122,27 @@ func (x *HostRecord) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use HostRecord.ProtoReflect.Descriptor instead.
-func (*HostRecord) Descriptor() ([]byte, []int) {
+// Deprecated: Use ExtraHost.ProtoReflect.Descriptor instead.
+func (*ExtraHost) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *HostRecord) GetName() string {
+func (x *ExtraHost) GetName() string {
 	if x != nil {
 		return x.Name
 	}
 	return ""
 }
 
-func (x *HostRecord) GetAddress() string {
+func (x *ExtraHost) GetAddress() string {
 	if x != nil {
 		return x.Address
 	}
 	return ""
 }
 
-// NetworkNames is how a container is known on one user network, to those who are on it too.
-type NetworkNames struct {
+// NetworkRegistration is how a container is known on one user network, to those who are on it too.
+type NetworkRegistration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network's id.
 	NetworkId string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
@@ -163,20 +163,20 @@ type NetworkNames struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *NetworkNames) Reset() {
-	*x = NetworkNames{}
+func (x *NetworkRegistration) Reset() {
+	*x = NetworkRegistration{}
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *NetworkNames) String() string {
+func (x *NetworkRegistration) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*NetworkNames) ProtoMessage() {}
+func (*NetworkRegistration) ProtoMessage() {}
 
-func (x *NetworkNames) ProtoReflect() protoreflect.Message {
+func (x *NetworkRegistration) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -188,63 +188,63 @@ func (x *NetworkNames) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use NetworkNames.ProtoReflect.Descriptor instead.
-func (*NetworkNames) Descriptor() ([]byte, []int) {
+// Deprecated: Use NetworkRegistration.ProtoReflect.Descriptor instead.
+func (*NetworkRegistration) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *NetworkNames) GetNetworkId() string {
+func (x *NetworkRegistration) GetNetworkId() string {
 	if x != nil {
 		return x.NetworkId
 	}
 	return ""
 }
 
-func (x *NetworkNames) GetNetworkName() string {
+func (x *NetworkRegistration) GetNetworkName() string {
 	if x != nil {
 		return x.NetworkName
 	}
 	return ""
 }
 
-func (x *NetworkNames) GetAddresses() []string {
+func (x *NetworkRegistration) GetAddresses() []string {
 	if x != nil {
 		return x.Addresses
 	}
 	return nil
 }
 
-func (x *NetworkNames) GetNames() []string {
+func (x *NetworkRegistration) GetNames() []string {
 	if x != nil {
 		return x.Names
 	}
 	return nil
 }
 
-func (x *NetworkNames) GetInternal() bool {
+func (x *NetworkRegistration) GetInternal() bool {
 	if x != nil {
 		return x.Internal
 	}
 	return false
 }
 
-func (x *NetworkNames) GetServers() []string {
+func (x *NetworkRegistration) GetServers() []string {
 	if x != nil {
 		return x.Servers
 	}
 	return nil
 }
 
-func (x *NetworkNames) GetSearch() []string {
+func (x *NetworkRegistration) GetSearch() []string {
 	if x != nil {
 		return x.Search
 	}
 	return nil
 }
 
-// PrivateAlias is a further name of another container, for this one alone (--link). Of several that are alike the first counts that
+// LinkAlias is a further name of another container, for this one alone (--link). Of several that are alike the first counts that
 // somebody has the name of.
-type PrivateAlias struct {
+type LinkAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The further name.
 	Alias string `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
@@ -254,20 +254,20 @@ type PrivateAlias struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PrivateAlias) Reset() {
-	*x = PrivateAlias{}
+func (x *LinkAlias) Reset() {
+	*x = LinkAlias{}
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PrivateAlias) String() string {
+func (x *LinkAlias) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PrivateAlias) ProtoMessage() {}
+func (*LinkAlias) ProtoMessage() {}
 
-func (x *PrivateAlias) ProtoReflect() protoreflect.Message {
+func (x *LinkAlias) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_dns_v1_name_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -279,19 +279,19 @@ func (x *PrivateAlias) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PrivateAlias.ProtoReflect.Descriptor instead.
-func (*PrivateAlias) Descriptor() ([]byte, []int) {
+// Deprecated: Use LinkAlias.ProtoReflect.Descriptor instead.
+func (*LinkAlias) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *PrivateAlias) GetAlias() string {
+func (x *LinkAlias) GetAlias() string {
 	if x != nil {
 		return x.Alias
 	}
 	return ""
 }
 
-func (x *PrivateAlias) GetName() string {
+func (x *LinkAlias) GetName() string {
 	if x != nil {
 		return x.Name
 	}
@@ -384,12 +384,11 @@ var File_fairlead_dns_v1_name_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
-	"\x1afairlead/dns/v1/name.proto\x12\x0ffairlead.dns.v1\":\n" +
-	"\n" +
-	"HostRecord\x12\x12\n" +
+	"\x1afairlead/dns/v1/name.proto\x12\x0ffairlead.dns.v1\"9\n" +
+	"\tExtraHost\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xd2\x01\n" +
-	"\fNetworkNames\x12\x1d\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xd9\x01\n" +
+	"\x13NetworkRegistration\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12!\n" +
 	"\fnetwork_name\x18\x02 \x01(\tR\vnetworkName\x12\x1c\n" +
@@ -397,8 +396,8 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\x05names\x18\x04 \x03(\tR\x05names\x12\x1a\n" +
 	"\binternal\x18\x05 \x01(\bR\binternal\x12\x18\n" +
 	"\aservers\x18\x06 \x03(\tR\aservers\x12\x16\n" +
-	"\x06search\x18\a \x03(\tR\x06search\"8\n" +
-	"\fPrivateAlias\x12\x14\n" +
+	"\x06search\x18\a \x03(\tR\x06search\"5\n" +
+	"\tLinkAlias\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xab\x01\n" +
 	"\tNameFiles\x12\x14\n" +
@@ -407,13 +406,14 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\n" +
 	"hosts_path\x18\x03 \x01(\tR\thostsPath\x12(\n" +
 	"\x10resolv_conf_path\x18\x04 \x01(\tR\x0eresolvConfPath\x12\x1a\n" +
-	"\bhostname\x18\x05 \x01(\tR\bhostname*o\n" +
-	"\x06Source\x12\x16\n" +
-	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x14\n" +
-	"\x10SOURCE_GENERATED\x10\x01\x12\x0f\n" +
-	"\vSOURCE_HOST\x10\x02\x12\x13\n" +
-	"\x0fSOURCE_RESOLVER\x10\x03\x12\x11\n" +
-	"\rSOURCE_SHARED\x10\x04B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
+	"\bhostname\x18\x05 \x01(\tR\bhostname*\x8c\x01\n" +
+	"\n" +
+	"FileSource\x12\x1b\n" +
+	"\x17FILE_SOURCE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15FILE_SOURCE_GENERATED\x10\x01\x12\x14\n" +
+	"\x10FILE_SOURCE_HOST\x10\x02\x12\x18\n" +
+	"\x14FILE_SOURCE_RESOLVER\x10\x03\x12\x16\n" +
+	"\x12FILE_SOURCE_SHARED\x10\x04B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_fairlead_dns_v1_name_proto_rawDescOnce sync.Once
@@ -430,11 +430,11 @@ func file_fairlead_dns_v1_name_proto_rawDescGZIP() []byte {
 var file_fairlead_dns_v1_name_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_fairlead_dns_v1_name_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_fairlead_dns_v1_name_proto_goTypes = []any{
-	(Source)(0),          // 0: fairlead.dns.v1.Source
-	(*HostRecord)(nil),   // 1: fairlead.dns.v1.HostRecord
-	(*NetworkNames)(nil), // 2: fairlead.dns.v1.NetworkNames
-	(*PrivateAlias)(nil), // 3: fairlead.dns.v1.PrivateAlias
-	(*NameFiles)(nil),    // 4: fairlead.dns.v1.NameFiles
+	(FileSource)(0),             // 0: fairlead.dns.v1.FileSource
+	(*ExtraHost)(nil),           // 1: fairlead.dns.v1.ExtraHost
+	(*NetworkRegistration)(nil), // 2: fairlead.dns.v1.NetworkRegistration
+	(*LinkAlias)(nil),           // 3: fairlead.dns.v1.LinkAlias
+	(*NameFiles)(nil),           // 4: fairlead.dns.v1.NameFiles
 }
 var file_fairlead_dns_v1_name_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type

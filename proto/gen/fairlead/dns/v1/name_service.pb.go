@@ -28,15 +28,15 @@ type RegisterRequest struct {
 	// The container's UID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	// What they are made from.
-	Source Source `protobuf:"varint,2,opt,name=source,proto3,enum=fairlead.dns.v1.Source" json:"source,omitempty"`
-	// -h; empty means the first 12 digits of the owner, or the host's own name with SOURCE_HOST. At most 64 bytes.
+	FileSource FileSource `protobuf:"varint,2,opt,name=file_source,json=fileSource,proto3,enum=fairlead.dns.v1.FileSource" json:"file_source,omitempty"`
+	// -h; empty means the first 12 digits of the owner, or the host's own name with FILE_SOURCE_HOST. At most 64 bytes.
 	Hostname string `protobuf:"bytes,3,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	// --domainname; joined to the host name with a dot.
 	Domainname string `protobuf:"bytes,4,opt,name=domainname,proto3" json:"domainname,omitempty"`
 	// The container's own addresses without prefix length, in the order of its interfaces; each gets a line with its names.
 	Addresses []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// --add-host, in the order given.
-	ExtraHosts []*HostRecord `protobuf:"bytes,6,rep,name=extra_hosts,json=extraHosts,proto3" json:"extra_hosts,omitempty"`
+	ExtraHosts []*ExtraHost `protobuf:"bytes,6,rep,name=extra_hosts,json=extraHosts,proto3" json:"extra_hosts,omitempty"`
 	// --dns; empty means the configured ones, and then the host's.
 	Servers []string `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
 	// --dns-search; "." alone means none; empty means those of its networks, then the configured ones, and then the host's.
@@ -47,12 +47,12 @@ type RegisterRequest struct {
 	HostGateways []string `protobuf:"bytes,10,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
 	// True if the container has no IPv6 at all: then the hosts file has no IPv6 lines.
 	Ipv6Disabled bool `protobuf:"varint,11,opt,name=ipv6_disabled,json=ipv6Disabled,proto3" json:"ipv6_disabled,omitempty"`
-	// The user networks that it is on, in the order in which names are looked for. Only with SOURCE_RESOLVER. The default bridge is
+	// The user networks that it is on, in the order in which names are looked for. Only with FILE_SOURCE_RESOLVER. The default bridge is
 	// not one of them: nobody is known by name there.
-	Networks []*NetworkNames `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
-	// Further names of others for this container alone. Only with SOURCE_RESOLVER.
-	PrivateAliases []*PrivateAlias `protobuf:"bytes,13,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
-	// The UID of the container whose addresses, hosts and name servers it has. Only with SOURCE_SHARED, where nothing else is given.
+	Networks []*NetworkRegistration `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
+	// Further names of others for this container alone. Only with FILE_SOURCE_RESOLVER.
+	LinkAliases []*LinkAlias `protobuf:"bytes,13,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
+	// The UID of the container whose addresses, hosts and name servers it has. Only with FILE_SOURCE_SHARED, where nothing else is given.
 	// Its files follow that container's.
 	SharesWith    string `protobuf:"bytes,14,opt,name=shares_with,json=sharesWith,proto3" json:"shares_with,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -96,11 +96,11 @@ func (x *RegisterRequest) GetOwner() string {
 	return ""
 }
 
-func (x *RegisterRequest) GetSource() Source {
+func (x *RegisterRequest) GetFileSource() FileSource {
 	if x != nil {
-		return x.Source
+		return x.FileSource
 	}
-	return Source_SOURCE_UNSPECIFIED
+	return FileSource_FILE_SOURCE_UNSPECIFIED
 }
 
 func (x *RegisterRequest) GetHostname() string {
@@ -124,7 +124,7 @@ func (x *RegisterRequest) GetAddresses() []string {
 	return nil
 }
 
-func (x *RegisterRequest) GetExtraHosts() []*HostRecord {
+func (x *RegisterRequest) GetExtraHosts() []*ExtraHost {
 	if x != nil {
 		return x.ExtraHosts
 	}
@@ -166,16 +166,16 @@ func (x *RegisterRequest) GetIpv6Disabled() bool {
 	return false
 }
 
-func (x *RegisterRequest) GetNetworks() []*NetworkNames {
+func (x *RegisterRequest) GetNetworks() []*NetworkRegistration {
 	if x != nil {
 		return x.Networks
 	}
 	return nil
 }
 
-func (x *RegisterRequest) GetPrivateAliases() []*PrivateAlias {
+func (x *RegisterRequest) GetLinkAliases() []*LinkAlias {
 	if x != nil {
-		return x.PrivateAliases
+		return x.LinkAliases
 	}
 	return nil
 }
@@ -242,9 +242,9 @@ type UpdateRequest struct {
 	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// The user networks that it is on now; all of them. One that was registered without a resolver gets it with its first one,
 	// and keeps it.
-	Networks []*NetworkNames `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
+	Networks []*NetworkRegistration `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
 	// As in RegisterRequest.
-	PrivateAliases []*PrivateAlias `protobuf:"bytes,4,rep,name=private_aliases,json=privateAliases,proto3" json:"private_aliases,omitempty"`
+	LinkAliases []*LinkAlias `protobuf:"bytes,4,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
 	// As in RegisterRequest; empty means that they are as they were.
 	HostGateways  []string `protobuf:"bytes,5,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -295,16 +295,16 @@ func (x *UpdateRequest) GetAddresses() []string {
 	return nil
 }
 
-func (x *UpdateRequest) GetNetworks() []*NetworkNames {
+func (x *UpdateRequest) GetNetworks() []*NetworkRegistration {
 	if x != nil {
 		return x.Networks
 	}
 	return nil
 }
 
-func (x *UpdateRequest) GetPrivateAliases() []*PrivateAlias {
+func (x *UpdateRequest) GetLinkAliases() []*LinkAlias {
 	if x != nil {
-		return x.PrivateAliases
+		return x.LinkAliases
 	}
 	return nil
 }
@@ -615,34 +615,35 @@ var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xaa\x04\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xb4\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\x12/\n" +
-	"\x06source\x18\x02 \x01(\x0e2\x17.fairlead.dns.v1.SourceR\x06source\x12\x1a\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12<\n" +
+	"\vfile_source\x18\x02 \x01(\x0e2\x1b.fairlead.dns.v1.FileSourceR\n" +
+	"fileSource\x12\x1a\n" +
 	"\bhostname\x18\x03 \x01(\tR\bhostname\x12\x1e\n" +
 	"\n" +
 	"domainname\x18\x04 \x01(\tR\n" +
 	"domainname\x12\x1c\n" +
-	"\taddresses\x18\x05 \x03(\tR\taddresses\x12<\n" +
-	"\vextra_hosts\x18\x06 \x03(\v2\x1b.fairlead.dns.v1.HostRecordR\n" +
+	"\taddresses\x18\x05 \x03(\tR\taddresses\x12;\n" +
+	"\vextra_hosts\x18\x06 \x03(\v2\x1a.fairlead.dns.v1.ExtraHostR\n" +
 	"extraHosts\x12\x18\n" +
 	"\aservers\x18\a \x03(\tR\aservers\x12\x16\n" +
 	"\x06search\x18\b \x03(\tR\x06search\x12\x18\n" +
 	"\aoptions\x18\t \x03(\tR\aoptions\x12#\n" +
 	"\rhost_gateways\x18\n" +
 	" \x03(\tR\fhostGateways\x12#\n" +
-	"\ripv6_disabled\x18\v \x01(\bR\fipv6Disabled\x129\n" +
-	"\bnetworks\x18\f \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
-	"\x0fprivate_aliases\x18\r \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\x12\x1f\n" +
+	"\ripv6_disabled\x18\v \x01(\bR\fipv6Disabled\x12@\n" +
+	"\bnetworks\x18\f \x03(\v2$.fairlead.dns.v1.NetworkRegistrationR\bnetworks\x12=\n" +
+	"\flink_aliases\x18\r \x03(\v2\x1a.fairlead.dns.v1.LinkAliasR\vlinkAliases\x12\x1f\n" +
 	"\vshares_with\x18\x0e \x01(\tR\n" +
 	"sharesWith\"D\n" +
 	"\x10RegisterResponse\x120\n" +
-	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xeb\x01\n" +
+	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xe9\x01\n" +
 	"\rUpdateRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1c\n" +
-	"\taddresses\x18\x02 \x03(\tR\taddresses\x129\n" +
-	"\bnetworks\x18\x03 \x03(\v2\x1d.fairlead.dns.v1.NetworkNamesR\bnetworks\x12F\n" +
-	"\x0fprivate_aliases\x18\x04 \x03(\v2\x1d.fairlead.dns.v1.PrivateAliasR\x0eprivateAliases\x12#\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\x12@\n" +
+	"\bnetworks\x18\x03 \x03(\v2$.fairlead.dns.v1.NetworkRegistrationR\bnetworks\x12=\n" +
+	"\flink_aliases\x18\x04 \x03(\v2\x1a.fairlead.dns.v1.LinkAliasR\vlinkAliases\x12#\n" +
 	"\rhost_gateways\x18\x05 \x03(\tR\fhostGateways\"\x10\n" +
 	"\x0eUpdateResponse\"\x13\n" +
 	"\x11ListOwnersRequest\",\n" +
@@ -677,31 +678,31 @@ func file_fairlead_dns_v1_name_service_proto_rawDescGZIP() []byte {
 
 var file_fairlead_dns_v1_name_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_dns_v1_name_service_proto_goTypes = []any{
-	(*RegisterRequest)(nil),    // 0: fairlead.dns.v1.RegisterRequest
-	(*RegisterResponse)(nil),   // 1: fairlead.dns.v1.RegisterResponse
-	(*UpdateRequest)(nil),      // 2: fairlead.dns.v1.UpdateRequest
-	(*UpdateResponse)(nil),     // 3: fairlead.dns.v1.UpdateResponse
-	(*ListOwnersRequest)(nil),  // 4: fairlead.dns.v1.ListOwnersRequest
-	(*ListOwnersResponse)(nil), // 5: fairlead.dns.v1.ListOwnersResponse
-	(*ReleaseRequest)(nil),     // 6: fairlead.dns.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),    // 7: fairlead.dns.v1.ReleaseResponse
-	(*CheckRequest)(nil),       // 8: fairlead.dns.v1.CheckRequest
-	(*CheckResponse)(nil),      // 9: fairlead.dns.v1.CheckResponse
-	(Source)(0),                // 10: fairlead.dns.v1.Source
-	(*HostRecord)(nil),         // 11: fairlead.dns.v1.HostRecord
-	(*NetworkNames)(nil),       // 12: fairlead.dns.v1.NetworkNames
-	(*PrivateAlias)(nil),       // 13: fairlead.dns.v1.PrivateAlias
-	(*NameFiles)(nil),          // 14: fairlead.dns.v1.NameFiles
-	(*v1.Finding)(nil),         // 15: fairlead.host.v1.Finding
+	(*RegisterRequest)(nil),     // 0: fairlead.dns.v1.RegisterRequest
+	(*RegisterResponse)(nil),    // 1: fairlead.dns.v1.RegisterResponse
+	(*UpdateRequest)(nil),       // 2: fairlead.dns.v1.UpdateRequest
+	(*UpdateResponse)(nil),      // 3: fairlead.dns.v1.UpdateResponse
+	(*ListOwnersRequest)(nil),   // 4: fairlead.dns.v1.ListOwnersRequest
+	(*ListOwnersResponse)(nil),  // 5: fairlead.dns.v1.ListOwnersResponse
+	(*ReleaseRequest)(nil),      // 6: fairlead.dns.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),     // 7: fairlead.dns.v1.ReleaseResponse
+	(*CheckRequest)(nil),        // 8: fairlead.dns.v1.CheckRequest
+	(*CheckResponse)(nil),       // 9: fairlead.dns.v1.CheckResponse
+	(FileSource)(0),             // 10: fairlead.dns.v1.FileSource
+	(*ExtraHost)(nil),           // 11: fairlead.dns.v1.ExtraHost
+	(*NetworkRegistration)(nil), // 12: fairlead.dns.v1.NetworkRegistration
+	(*LinkAlias)(nil),           // 13: fairlead.dns.v1.LinkAlias
+	(*NameFiles)(nil),           // 14: fairlead.dns.v1.NameFiles
+	(*v1.Finding)(nil),          // 15: fairlead.host.v1.Finding
 }
 var file_fairlead_dns_v1_name_service_proto_depIdxs = []int32{
-	10, // 0: fairlead.dns.v1.RegisterRequest.source:type_name -> fairlead.dns.v1.Source
-	11, // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.HostRecord
-	12, // 2: fairlead.dns.v1.RegisterRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
-	13, // 3: fairlead.dns.v1.RegisterRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	10, // 0: fairlead.dns.v1.RegisterRequest.file_source:type_name -> fairlead.dns.v1.FileSource
+	11, // 1: fairlead.dns.v1.RegisterRequest.extra_hosts:type_name -> fairlead.dns.v1.ExtraHost
+	12, // 2: fairlead.dns.v1.RegisterRequest.networks:type_name -> fairlead.dns.v1.NetworkRegistration
+	13, // 3: fairlead.dns.v1.RegisterRequest.link_aliases:type_name -> fairlead.dns.v1.LinkAlias
 	14, // 4: fairlead.dns.v1.RegisterResponse.files:type_name -> fairlead.dns.v1.NameFiles
-	12, // 5: fairlead.dns.v1.UpdateRequest.networks:type_name -> fairlead.dns.v1.NetworkNames
-	13, // 6: fairlead.dns.v1.UpdateRequest.private_aliases:type_name -> fairlead.dns.v1.PrivateAlias
+	12, // 5: fairlead.dns.v1.UpdateRequest.networks:type_name -> fairlead.dns.v1.NetworkRegistration
+	13, // 6: fairlead.dns.v1.UpdateRequest.link_aliases:type_name -> fairlead.dns.v1.LinkAlias
 	15, // 7: fairlead.dns.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
 	0,  // 8: fairlead.dns.v1.NameService.Register:input_type -> fairlead.dns.v1.RegisterRequest
 	2,  // 9: fairlead.dns.v1.NameService.Update:input_type -> fairlead.dns.v1.UpdateRequest

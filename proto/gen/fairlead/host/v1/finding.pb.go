@@ -28,7 +28,7 @@ const (
 	// Not given.
 	Severity_SEVERITY_UNSPECIFIED Severity = 0
 	// It works.
-	Severity_SEVERITY_FINE Severity = 1
+	Severity_SEVERITY_OK Severity = 1
 	// Something is not to be had, or worth knowing; what needs it is refused, all else works.
 	Severity_SEVERITY_NOTE Severity = 2
 	// Containers cannot work as they should.
@@ -39,13 +39,13 @@ const (
 var (
 	Severity_name = map[int32]string{
 		0: "SEVERITY_UNSPECIFIED",
-		1: "SEVERITY_FINE",
+		1: "SEVERITY_OK",
 		2: "SEVERITY_NOTE",
 		3: "SEVERITY_PROBLEM",
 	}
 	Severity_value = map[string]int32{
 		"SEVERITY_UNSPECIFIED": 0,
-		"SEVERITY_FINE":        1,
+		"SEVERITY_OK":          1,
 		"SEVERITY_NOTE":        2,
 		"SEVERITY_PROBLEM":     3,
 	}
@@ -88,7 +88,7 @@ type Finding struct {
 	// What it means.
 	Severity Severity `protobuf:"varint,3,opt,name=severity,proto3,enum=fairlead.host.v1.Severity" json:"severity,omitempty"`
 	// What was found, without a full stop.
-	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	// What to do; empty if there is nothing to do.
 	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -146,9 +146,9 @@ func (x *Finding) GetSeverity() Severity {
 	return Severity_SEVERITY_UNSPECIFIED
 }
 
-func (x *Finding) GetText() string {
+func (x *Finding) GetMessage() string {
 	if x != nil {
-		return x.Text
+		return x.Message
 	}
 	return ""
 }
@@ -164,16 +164,16 @@ var File_fairlead_host_v1_finding_proto protoreflect.FileDescriptor
 
 const file_fairlead_host_v1_finding_proto_rawDesc = "" +
 	"\n" +
-	"\x1efairlead/host/v1/finding.proto\x12\x10fairlead.host.v1\"\x91\x01\n" +
+	"\x1efairlead/host/v1/finding.proto\x12\x10fairlead.host.v1\"\x97\x01\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04area\x18\x01 \x01(\tR\x04area\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x126\n" +
-	"\bseverity\x18\x03 \x01(\x0e2\x1a.fairlead.host.v1.SeverityR\bseverity\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\x12\x12\n" +
-	"\x04hint\x18\x05 \x01(\tR\x04hint*`\n" +
+	"\bseverity\x18\x03 \x01(\x0e2\x1a.fairlead.host.v1.SeverityR\bseverity\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\x05 \x01(\tR\x04hint*^\n" +
 	"\bSeverity\x12\x18\n" +
-	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
-	"\rSEVERITY_FINE\x10\x01\x12\x11\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSEVERITY_OK\x10\x01\x12\x11\n" +
 	"\rSEVERITY_NOTE\x10\x02\x12\x14\n" +
 	"\x10SEVERITY_PROBLEM\x10\x03B@Z>github.com/fairlead/fairlead/proto/gen/fairlead/host/v1;hostv1b\x06proto3"
 

@@ -35,7 +35,7 @@ const (
 	Protocol_PROTOCOL_UDP Protocol = 2
 	// SCTP, where the kernel has it.
 	Protocol_PROTOCOL_SCTP Protocol = 3
-	// Every protocol, those without ports too. Only in a Binding of a whole address.
+	// Every protocol, those without ports too. Only in a PortBinding of a whole address.
 	Protocol_PROTOCOL_ALL Protocol = 4
 )
 
@@ -102,9 +102,9 @@ type PortMapping struct {
 	ContainerPortEnd uint32 `protobuf:"varint,6,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
 	// The networks in CIDR form, or addresses, that others may connect from; none means from everywhere. The host itself always may. Without
 	// `host_ip`, nothing is published on a family of which none is given.
-	Sources       []string `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AllowedSources []string `protobuf:"bytes,7,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PortMapping) Reset() {
@@ -179,9 +179,9 @@ func (x *PortMapping) GetContainerPortEnd() uint32 {
 	return 0
 }
 
-func (x *PortMapping) GetSources() []string {
+func (x *PortMapping) GetAllowedSources() []string {
 	if x != nil {
-		return x.Sources
+		return x.AllowedSources
 	}
 	return nil
 }
@@ -193,11 +193,11 @@ type AddressMapping struct {
 	HostIp string `protobuf:"bytes,1,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
 	// True to leave what the container sends out as its network has it. False: it leaves as this address, or, of several of one
 	// family, as the first.
-	IncomingOnly bool `protobuf:"varint,2,opt,name=incoming_only,json=incomingOnly,proto3" json:"incoming_only,omitempty"`
+	NoSnat bool `protobuf:"varint,2,opt,name=no_snat,json=noSnat,proto3" json:"no_snat,omitempty"`
 	// The networks that others may connect from, as in PortMapping.
-	Sources       []string `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	AllowedSources []string `protobuf:"bytes,3,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AddressMapping) Reset() {
@@ -237,23 +237,23 @@ func (x *AddressMapping) GetHostIp() string {
 	return ""
 }
 
-func (x *AddressMapping) GetIncomingOnly() bool {
+func (x *AddressMapping) GetNoSnat() bool {
 	if x != nil {
-		return x.IncomingOnly
+		return x.NoSnat
 	}
 	return false
 }
 
-func (x *AddressMapping) GetSources() []string {
+func (x *AddressMapping) GetAllowedSources() []string {
 	if x != nil {
-		return x.Sources
+		return x.AllowedSources
 	}
 	return nil
 }
 
-// Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
+// PortBinding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
 // address.
-type Binding struct {
+type PortBinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The transport.
 	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
@@ -268,29 +268,29 @@ type Binding struct {
 	// The last host port of a run; 0 if there is one port only.
 	HostPortEnd uint32 `protobuf:"varint,6,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"`
 	// True if what the container sends out leaves as host_ip; only of a whole address.
-	Outgoing bool `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
+	Snat bool `protobuf:"varint,7,opt,name=snat,proto3" json:"snat,omitempty"`
 	// The networks in CIDR form that others may connect from, sorted; none means from everywhere.
-	Sources []string `protobuf:"bytes,8,rep,name=sources,proto3" json:"sources,omitempty"`
+	AllowedSources []string `protobuf:"bytes,8,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
 	// The last of a run of ports that are open at the container's own address; 0 if there is one only.
 	ContainerPortEnd uint32 `protobuf:"varint,9,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
-func (x *Binding) Reset() {
-	*x = Binding{}
+func (x *PortBinding) Reset() {
+	*x = PortBinding{}
 	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Binding) String() string {
+func (x *PortBinding) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Binding) ProtoMessage() {}
+func (*PortBinding) ProtoMessage() {}
 
-func (x *Binding) ProtoReflect() protoreflect.Message {
+func (x *PortBinding) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -302,68 +302,68 @@ func (x *Binding) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Binding.ProtoReflect.Descriptor instead.
-func (*Binding) Descriptor() ([]byte, []int) {
+// Deprecated: Use PortBinding.ProtoReflect.Descriptor instead.
+func (*PortBinding) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *Binding) GetProtocol() Protocol {
+func (x *PortBinding) GetProtocol() Protocol {
 	if x != nil {
 		return x.Protocol
 	}
 	return Protocol_PROTOCOL_UNSPECIFIED
 }
 
-func (x *Binding) GetHostIp() string {
+func (x *PortBinding) GetHostIp() string {
 	if x != nil {
 		return x.HostIp
 	}
 	return ""
 }
 
-func (x *Binding) GetHostPort() uint32 {
+func (x *PortBinding) GetHostPort() uint32 {
 	if x != nil {
 		return x.HostPort
 	}
 	return 0
 }
 
-func (x *Binding) GetContainerIp() string {
+func (x *PortBinding) GetContainerIp() string {
 	if x != nil {
 		return x.ContainerIp
 	}
 	return ""
 }
 
-func (x *Binding) GetContainerPort() uint32 {
+func (x *PortBinding) GetContainerPort() uint32 {
 	if x != nil {
 		return x.ContainerPort
 	}
 	return 0
 }
 
-func (x *Binding) GetHostPortEnd() uint32 {
+func (x *PortBinding) GetHostPortEnd() uint32 {
 	if x != nil {
 		return x.HostPortEnd
 	}
 	return 0
 }
 
-func (x *Binding) GetOutgoing() bool {
+func (x *PortBinding) GetSnat() bool {
 	if x != nil {
-		return x.Outgoing
+		return x.Snat
 	}
 	return false
 }
 
-func (x *Binding) GetSources() []string {
+func (x *PortBinding) GetAllowedSources() []string {
 	if x != nil {
-		return x.Sources
+		return x.AllowedSources
 	}
 	return nil
 }
 
-func (x *Binding) GetContainerPortEnd() uint32 {
+func (x *PortBinding) GetContainerPortEnd() uint32 {
 	if x != nil {
 		return x.ContainerPortEnd
 	}
@@ -378,7 +378,7 @@ type Publication struct {
 	// The container's name as people know it, used in messages such as "held by container web".
 	OwnerName string `protobuf:"bytes,2,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
 	// The ports, sorted by container port, protocol and host address.
-	Bindings      []*Binding `protobuf:"bytes,3,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings      []*PortBinding `protobuf:"bytes,3,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,15 +427,15 @@ func (x *Publication) GetOwnerName() string {
 	return ""
 }
 
-func (x *Publication) GetBindings() []*Binding {
+func (x *Publication) GetBindings() []*PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
 	return nil
 }
 
-// GuardedNetwork is what natagent must know of a network to translate and filter for it.
-type GuardedNetwork struct {
+// FirewallNetwork is what natagent must know of a network to translate and filter for it.
+type FirewallNetwork struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -446,17 +446,17 @@ type GuardedNetwork struct {
 	// True if what leaves by another interface takes the host's address.
 	Masquerade bool `protobuf:"varint,4,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
 	// True if the network's containers may talk to each other.
-	InterContainer bool `protobuf:"varint,5,opt,name=inter_container,json=interContainer,proto3" json:"inter_container,omitempty"`
+	Icc bool `protobuf:"varint,5,opt,name=icc,proto3" json:"icc,omitempty"`
 	// True if nothing may enter or leave the network.
 	Internal bool `protobuf:"varint,6,opt,name=internal,proto3" json:"internal,omitempty"`
 	// Those of the subnets whose containers anybody may reach at their own addresses (gateway mode nat-unprotected).
-	OpenSubnets []string `protobuf:"bytes,7,rep,name=open_subnets,json=openSubnets,proto3" json:"open_subnets,omitempty"`
+	UnprotectedSubnets []string `protobuf:"bytes,7,rep,name=unprotected_subnets,json=unprotectedSubnets,proto3" json:"unprotected_subnets,omitempty"`
 	// Host interfaces by which others may reach the containers at their own addresses.
 	TrustedInterfaces []string `protobuf:"bytes,8,rep,name=trusted_interfaces,json=trustedInterfaces,proto3" json:"trusted_interfaces,omitempty"`
 	// The host address that what leaves over IPv4 takes; empty means that of the interface it leaves by. Only with masquerade.
-	SourceIpv4 string `protobuf:"bytes,9,opt,name=source_ipv4,json=sourceIpv4,proto3" json:"source_ipv4,omitempty"`
+	SnatIpv4 string `protobuf:"bytes,9,opt,name=snat_ipv4,json=snatIpv4,proto3" json:"snat_ipv4,omitempty"`
 	// The same over IPv6.
-	SourceIpv6 string `protobuf:"bytes,10,opt,name=source_ipv6,json=sourceIpv6,proto3" json:"source_ipv6,omitempty"`
+	SnatIpv6 string `protobuf:"bytes,10,opt,name=snat_ipv6,json=snatIpv6,proto3" json:"snat_ipv6,omitempty"`
 	// Those of the subnets that are not translated: what leaves keeps its address, published ports are open at the containers' own
 	// addresses, and so is ICMP (gateway mode routed).
 	RoutedSubnets []string `protobuf:"bytes,11,rep,name=routed_subnets,json=routedSubnets,proto3" json:"routed_subnets,omitempty"`
@@ -464,20 +464,20 @@ type GuardedNetwork struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *GuardedNetwork) Reset() {
-	*x = GuardedNetwork{}
+func (x *FirewallNetwork) Reset() {
+	*x = FirewallNetwork{}
 	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *GuardedNetwork) String() string {
+func (x *FirewallNetwork) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*GuardedNetwork) ProtoMessage() {}
+func (*FirewallNetwork) ProtoMessage() {}
 
-func (x *GuardedNetwork) ProtoReflect() protoreflect.Message {
+func (x *FirewallNetwork) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -489,82 +489,82 @@ func (x *GuardedNetwork) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use GuardedNetwork.ProtoReflect.Descriptor instead.
-func (*GuardedNetwork) Descriptor() ([]byte, []int) {
+// Deprecated: Use FirewallNetwork.ProtoReflect.Descriptor instead.
+func (*FirewallNetwork) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *GuardedNetwork) GetId() string {
+func (x *FirewallNetwork) GetId() string {
 	if x != nil {
 		return x.Id
 	}
 	return ""
 }
 
-func (x *GuardedNetwork) GetBridge() string {
+func (x *FirewallNetwork) GetBridge() string {
 	if x != nil {
 		return x.Bridge
 	}
 	return ""
 }
 
-func (x *GuardedNetwork) GetSubnets() []string {
+func (x *FirewallNetwork) GetSubnets() []string {
 	if x != nil {
 		return x.Subnets
 	}
 	return nil
 }
 
-func (x *GuardedNetwork) GetMasquerade() bool {
+func (x *FirewallNetwork) GetMasquerade() bool {
 	if x != nil {
 		return x.Masquerade
 	}
 	return false
 }
 
-func (x *GuardedNetwork) GetInterContainer() bool {
+func (x *FirewallNetwork) GetIcc() bool {
 	if x != nil {
-		return x.InterContainer
+		return x.Icc
 	}
 	return false
 }
 
-func (x *GuardedNetwork) GetInternal() bool {
+func (x *FirewallNetwork) GetInternal() bool {
 	if x != nil {
 		return x.Internal
 	}
 	return false
 }
 
-func (x *GuardedNetwork) GetOpenSubnets() []string {
+func (x *FirewallNetwork) GetUnprotectedSubnets() []string {
 	if x != nil {
-		return x.OpenSubnets
+		return x.UnprotectedSubnets
 	}
 	return nil
 }
 
-func (x *GuardedNetwork) GetTrustedInterfaces() []string {
+func (x *FirewallNetwork) GetTrustedInterfaces() []string {
 	if x != nil {
 		return x.TrustedInterfaces
 	}
 	return nil
 }
 
-func (x *GuardedNetwork) GetSourceIpv4() string {
+func (x *FirewallNetwork) GetSnatIpv4() string {
 	if x != nil {
-		return x.SourceIpv4
+		return x.SnatIpv4
 	}
 	return ""
 }
 
-func (x *GuardedNetwork) GetSourceIpv6() string {
+func (x *FirewallNetwork) GetSnatIpv6() string {
 	if x != nil {
-		return x.SourceIpv6
+		return x.SnatIpv6
 	}
 	return ""
 }
 
-func (x *GuardedNetwork) GetRoutedSubnets() []string {
+func (x *FirewallNetwork) GetRoutedSubnets() []string {
 	if x != nil {
 		return x.RoutedSubnets
 	}
@@ -575,50 +575,48 @@ var File_fairlead_nat_v1_publication_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/nat/v1/publication.proto\x12\x0ffairlead.nat.v1\"\x8d\x02\n" +
+	"!fairlead/nat/v1/publication.proto\x12\x0ffairlead.nat.v1\"\x9c\x02\n" +
 	"\vPortMapping\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\thost_port\x18\x03 \x01(\rR\bhostPort\x12\"\n" +
 	"\rhost_port_end\x18\x04 \x01(\rR\vhostPortEnd\x12%\n" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12,\n" +
-	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\x12\x18\n" +
-	"\asources\x18\a \x03(\tR\asources\"h\n" +
+	"\x12container_port_end\x18\x06 \x01(\rR\x10containerPortEnd\x12'\n" +
+	"\x0fallowed_sources\x18\a \x03(\tR\x0eallowedSources\"k\n" +
 	"\x0eAddressMapping\x12\x17\n" +
-	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12#\n" +
-	"\rincoming_only\x18\x02 \x01(\bR\fincomingOnly\x12\x18\n" +
-	"\asources\x18\x03 \x03(\tR\asources\"\xc8\x02\n" +
-	"\aBinding\x125\n" +
+	"\ahost_ip\x18\x01 \x01(\tR\x06hostIp\x12\x17\n" +
+	"\ano_snat\x18\x02 \x01(\bR\x06noSnat\x12'\n" +
+	"\x0fallowed_sources\x18\x03 \x03(\tR\x0eallowedSources\"\xd3\x02\n" +
+	"\vPortBinding\x125\n" +
 	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x17\n" +
 	"\ahost_ip\x18\x02 \x01(\tR\x06hostIp\x12\x1b\n" +
 	"\thost_port\x18\x03 \x01(\rR\bhostPort\x12!\n" +
 	"\fcontainer_ip\x18\x04 \x01(\tR\vcontainerIp\x12%\n" +
 	"\x0econtainer_port\x18\x05 \x01(\rR\rcontainerPort\x12\"\n" +
-	"\rhost_port_end\x18\x06 \x01(\rR\vhostPortEnd\x12\x1a\n" +
-	"\boutgoing\x18\a \x01(\bR\boutgoing\x12\x18\n" +
-	"\asources\x18\b \x03(\tR\asources\x12,\n" +
-	"\x12container_port_end\x18\t \x01(\rR\x10containerPortEnd\"x\n" +
+	"\rhost_port_end\x18\x06 \x01(\rR\vhostPortEnd\x12\x12\n" +
+	"\x04snat\x18\a \x01(\bR\x04snat\x12'\n" +
+	"\x0fallowed_sources\x18\b \x03(\tR\x0eallowedSources\x12,\n" +
+	"\x12container_port_end\x18\t \x01(\rR\x10containerPortEnd\"|\n" +
 	"\vPublication\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
-	"owner_name\x18\x02 \x01(\tR\townerName\x124\n" +
-	"\bbindings\x18\x03 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\xf2\x02\n" +
-	"\x0eGuardedNetwork\x12\x0e\n" +
+	"owner_name\x18\x02 \x01(\tR\townerName\x128\n" +
+	"\bbindings\x18\x03 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\xe2\x02\n" +
+	"\x0fFirewallNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +
 	"\asubnets\x18\x03 \x03(\tR\asubnets\x12\x1e\n" +
 	"\n" +
 	"masquerade\x18\x04 \x01(\bR\n" +
-	"masquerade\x12'\n" +
-	"\x0finter_container\x18\x05 \x01(\bR\x0einterContainer\x12\x1a\n" +
-	"\binternal\x18\x06 \x01(\bR\binternal\x12!\n" +
-	"\fopen_subnets\x18\a \x03(\tR\vopenSubnets\x12-\n" +
-	"\x12trusted_interfaces\x18\b \x03(\tR\x11trustedInterfaces\x12\x1f\n" +
-	"\vsource_ipv4\x18\t \x01(\tR\n" +
-	"sourceIpv4\x12\x1f\n" +
-	"\vsource_ipv6\x18\n" +
-	" \x01(\tR\n" +
-	"sourceIpv6\x12%\n" +
+	"masquerade\x12\x10\n" +
+	"\x03icc\x18\x05 \x01(\bR\x03icc\x12\x1a\n" +
+	"\binternal\x18\x06 \x01(\bR\binternal\x12/\n" +
+	"\x13unprotected_subnets\x18\a \x03(\tR\x12unprotectedSubnets\x12-\n" +
+	"\x12trusted_interfaces\x18\b \x03(\tR\x11trustedInterfaces\x12\x1b\n" +
+	"\tsnat_ipv4\x18\t \x01(\tR\bsnatIpv4\x12\x1b\n" +
+	"\tsnat_ipv6\x18\n" +
+	" \x01(\tR\bsnatIpv6\x12%\n" +
 	"\x0erouted_subnets\x18\v \x03(\tR\rroutedSubnets*m\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
@@ -642,17 +640,17 @@ func file_fairlead_nat_v1_publication_proto_rawDescGZIP() []byte {
 var file_fairlead_nat_v1_publication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_fairlead_nat_v1_publication_proto_goTypes = []any{
-	(Protocol)(0),          // 0: fairlead.nat.v1.Protocol
-	(*PortMapping)(nil),    // 1: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil), // 2: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),        // 3: fairlead.nat.v1.Binding
-	(*Publication)(nil),    // 4: fairlead.nat.v1.Publication
-	(*GuardedNetwork)(nil), // 5: fairlead.nat.v1.GuardedNetwork
+	(Protocol)(0),           // 0: fairlead.nat.v1.Protocol
+	(*PortMapping)(nil),     // 1: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),  // 2: fairlead.nat.v1.AddressMapping
+	(*PortBinding)(nil),     // 3: fairlead.nat.v1.PortBinding
+	(*Publication)(nil),     // 4: fairlead.nat.v1.Publication
+	(*FirewallNetwork)(nil), // 5: fairlead.nat.v1.FirewallNetwork
 }
 var file_fairlead_nat_v1_publication_proto_depIdxs = []int32{
 	0, // 0: fairlead.nat.v1.PortMapping.protocol:type_name -> fairlead.nat.v1.Protocol
-	0, // 1: fairlead.nat.v1.Binding.protocol:type_name -> fairlead.nat.v1.Protocol
-	3, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.Binding
+	0, // 1: fairlead.nat.v1.PortBinding.protocol:type_name -> fairlead.nat.v1.Protocol
+	3, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.PortBinding
 	3, // [3:3] is the sub-list for method output_type
 	3, // [3:3] is the sub-list for method input_type
 	3, // [3:3] is the sub-list for extension type_name

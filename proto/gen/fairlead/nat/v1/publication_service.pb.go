@@ -116,7 +116,7 @@ func (x *PublishRequest) GetAddresses() []*AddressMapping {
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by container port, protocol and host address.
-	Bindings      []*Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings      []*PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,39 +151,39 @@ func (*PublishResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *PublishResponse) GetBindings() []*Binding {
+func (x *PublishResponse) GetBindings() []*PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
 	return nil
 }
 
-// RepublishRequest says what is to be published from now on.
-type RepublishRequest struct {
+// UpdatePublicationRequest says what is to be published from now on.
+type UpdatePublicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All of it; a host port of 0 is a new dynamic one.
 	Publication *PublishRequest `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
 	// True if TCP and SCTP connections that go on to where a port has led before are to be kept, as the container still answers there: for
-	// whoever moves it to DrainFlows and CutFlows later. Else they are cut.
+	// whoever moves it to DrainConnections and DeleteConntrack later. Else they are cut.
 	KeepConnections bool `protobuf:"varint,2,opt,name=keep_connections,json=keepConnections,proto3" json:"keep_connections,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
 
-func (x *RepublishRequest) Reset() {
-	*x = RepublishRequest{}
+func (x *UpdatePublicationRequest) Reset() {
+	*x = UpdatePublicationRequest{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RepublishRequest) String() string {
+func (x *UpdatePublicationRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RepublishRequest) ProtoMessage() {}
+func (*UpdatePublicationRequest) ProtoMessage() {}
 
-func (x *RepublishRequest) ProtoReflect() protoreflect.Message {
+func (x *UpdatePublicationRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -195,48 +195,48 @@ func (x *RepublishRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RepublishRequest.ProtoReflect.Descriptor instead.
-func (*RepublishRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use UpdatePublicationRequest.ProtoReflect.Descriptor instead.
+func (*UpdatePublicationRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *RepublishRequest) GetPublication() *PublishRequest {
+func (x *UpdatePublicationRequest) GetPublication() *PublishRequest {
 	if x != nil {
 		return x.Publication
 	}
 	return nil
 }
 
-func (x *RepublishRequest) GetKeepConnections() bool {
+func (x *UpdatePublicationRequest) GetKeepConnections() bool {
 	if x != nil {
 		return x.KeepConnections
 	}
 	return false
 }
 
-// RepublishResponse tells what is published now.
-type RepublishResponse struct {
+// UpdatePublicationResponse tells what is published now.
+type UpdatePublicationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted as in PublishResponse.
-	Bindings      []*Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings      []*PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RepublishResponse) Reset() {
-	*x = RepublishResponse{}
+func (x *UpdatePublicationResponse) Reset() {
+	*x = UpdatePublicationResponse{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RepublishResponse) String() string {
+func (x *UpdatePublicationResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RepublishResponse) ProtoMessage() {}
+func (*UpdatePublicationResponse) ProtoMessage() {}
 
-func (x *RepublishResponse) ProtoReflect() protoreflect.Message {
+func (x *UpdatePublicationResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -248,41 +248,41 @@ func (x *RepublishResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RepublishResponse.ProtoReflect.Descriptor instead.
-func (*RepublishResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use UpdatePublicationResponse.ProtoReflect.Descriptor instead.
+func (*UpdatePublicationResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *RepublishResponse) GetBindings() []*Binding {
+func (x *UpdatePublicationResponse) GetBindings() []*PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
 	return nil
 }
 
-// ReviewRequest names what is published.
-type ReviewRequest struct {
+// CheckHostFirewallRequest names what is published.
+type CheckHostFirewallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As Publish has answered it.
-	Bindings      []*Binding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
+	Bindings      []*PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ReviewRequest) Reset() {
-	*x = ReviewRequest{}
+func (x *CheckHostFirewallRequest) Reset() {
+	*x = CheckHostFirewallRequest{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ReviewRequest) String() string {
+func (x *CheckHostFirewallRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ReviewRequest) ProtoMessage() {}
+func (*CheckHostFirewallRequest) ProtoMessage() {}
 
-func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
+func (x *CheckHostFirewallRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -294,20 +294,20 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
-func (*ReviewRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use CheckHostFirewallRequest.ProtoReflect.Descriptor instead.
+func (*CheckHostFirewallRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *ReviewRequest) GetBindings() []*Binding {
+func (x *CheckHostFirewallRequest) GetBindings() []*PortBinding {
 	if x != nil {
 		return x.Bindings
 	}
 	return nil
 }
 
-// ReviewResponse tells what is to be known.
-type ReviewResponse struct {
+// CheckHostFirewallResponse tells what is to be known.
+type CheckHostFirewallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line each.
 	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
@@ -315,20 +315,20 @@ type ReviewResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ReviewResponse) Reset() {
-	*x = ReviewResponse{}
+func (x *CheckHostFirewallResponse) Reset() {
+	*x = CheckHostFirewallResponse{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ReviewResponse) String() string {
+func (x *CheckHostFirewallResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ReviewResponse) ProtoMessage() {}
+func (*CheckHostFirewallResponse) ProtoMessage() {}
 
-func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
+func (x *CheckHostFirewallResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -340,20 +340,20 @@ func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
-func (*ReviewResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use CheckHostFirewallResponse.ProtoReflect.Descriptor instead.
+func (*CheckHostFirewallResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *ReviewResponse) GetWarnings() []string {
+func (x *CheckHostFirewallResponse) GetWarnings() []string {
 	if x != nil {
 		return x.Warnings
 	}
 	return nil
 }
 
-// ExplainRequest is the first packet of a connection.
-type ExplainRequest struct {
+// ExplainConnectionRequest is the first packet of a connection.
+type ExplainConnectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose it is, an address; empty: the host's own.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
@@ -369,20 +369,20 @@ type ExplainRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ExplainRequest) Reset() {
-	*x = ExplainRequest{}
+func (x *ExplainConnectionRequest) Reset() {
+	*x = ExplainConnectionRequest{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ExplainRequest) String() string {
+func (x *ExplainConnectionRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ExplainRequest) ProtoMessage() {}
+func (*ExplainConnectionRequest) ProtoMessage() {}
 
-func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+func (x *ExplainConnectionRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -394,77 +394,77 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
-func (*ExplainRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use ExplainConnectionRequest.ProtoReflect.Descriptor instead.
+func (*ExplainConnectionRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *ExplainRequest) GetSource() string {
+func (x *ExplainConnectionRequest) GetSource() string {
 	if x != nil {
 		return x.Source
 	}
 	return ""
 }
 
-func (x *ExplainRequest) GetInterface() string {
+func (x *ExplainConnectionRequest) GetInterface() string {
 	if x != nil {
 		return x.Interface
 	}
 	return ""
 }
 
-func (x *ExplainRequest) GetDestination() string {
+func (x *ExplainConnectionRequest) GetDestination() string {
 	if x != nil {
 		return x.Destination
 	}
 	return ""
 }
 
-func (x *ExplainRequest) GetPort() uint32 {
+func (x *ExplainConnectionRequest) GetPort() uint32 {
 	if x != nil {
 		return x.Port
 	}
 	return 0
 }
 
-func (x *ExplainRequest) GetProtocol() Protocol {
+func (x *ExplainConnectionRequest) GetProtocol() Protocol {
 	if x != nil {
 		return x.Protocol
 	}
 	return Protocol_PROTOCOL_UNSPECIFIED
 }
 
-// ExplainResponse tells what becomes of it.
-type ExplainResponse struct {
+// ExplainConnectionResponse tells what becomes of it.
+type ExplainConnectionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True if it reaches a container, or leaves one, as far as our rules decide.
-	Reached bool `protobuf:"varint,1,opt,name=reached,proto3" json:"reached,omitempty"`
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	// What leads it on, or keeps it out; absent if nothing is published there.
-	Binding *Binding `protobuf:"bytes,2,opt,name=binding,proto3" json:"binding,omitempty"`
+	Binding *PortBinding `protobuf:"bytes,2,opt,name=binding,proto3" json:"binding,omitempty"`
 	// The name of the container that the binding is of.
 	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
 	// What the rules that look at it do, one after the other.
-	Steps []*Step `protobuf:"bytes,4,rep,name=steps,proto3" json:"steps,omitempty"`
+	Steps []*ExplainStep `protobuf:"bytes,4,rep,name=steps,proto3" json:"steps,omitempty"`
 	// Rules of others that may drop it all the same, or would drop it if nothing were published.
-	Others        []string `protobuf:"bytes,5,rep,name=others,proto3" json:"others,omitempty"`
+	ForeignRules  []string `protobuf:"bytes,5,rep,name=foreign_rules,json=foreignRules,proto3" json:"foreign_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ExplainResponse) Reset() {
-	*x = ExplainResponse{}
+func (x *ExplainConnectionResponse) Reset() {
+	*x = ExplainConnectionResponse{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ExplainResponse) String() string {
+func (x *ExplainConnectionResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ExplainResponse) ProtoMessage() {}
+func (*ExplainConnectionResponse) ProtoMessage() {}
 
-func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+func (x *ExplainConnectionResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -476,48 +476,48 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
-func (*ExplainResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use ExplainConnectionResponse.ProtoReflect.Descriptor instead.
+func (*ExplainConnectionResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *ExplainResponse) GetReached() bool {
+func (x *ExplainConnectionResponse) GetAllowed() bool {
 	if x != nil {
-		return x.Reached
+		return x.Allowed
 	}
 	return false
 }
 
-func (x *ExplainResponse) GetBinding() *Binding {
+func (x *ExplainConnectionResponse) GetBinding() *PortBinding {
 	if x != nil {
 		return x.Binding
 	}
 	return nil
 }
 
-func (x *ExplainResponse) GetContainer() string {
+func (x *ExplainConnectionResponse) GetContainer() string {
 	if x != nil {
 		return x.Container
 	}
 	return ""
 }
 
-func (x *ExplainResponse) GetSteps() []*Step {
+func (x *ExplainConnectionResponse) GetSteps() []*ExplainStep {
 	if x != nil {
 		return x.Steps
 	}
 	return nil
 }
 
-func (x *ExplainResponse) GetOthers() []string {
+func (x *ExplainConnectionResponse) GetForeignRules() []string {
 	if x != nil {
-		return x.Others
+		return x.ForeignRules
 	}
 	return nil
 }
 
-// Step is what one rule does.
-type Step struct {
+// ExplainStep is what one rule does.
+type ExplainStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where it stands: "table inet fairlead, chain to_bridge", "iptables -t filter, chain FAIRLEAD-TO"; empty if it is none of ours.
 	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
@@ -527,20 +527,20 @@ type Step struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Step) Reset() {
-	*x = Step{}
+func (x *ExplainStep) Reset() {
+	*x = ExplainStep{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Step) String() string {
+func (x *ExplainStep) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Step) ProtoMessage() {}
+func (*ExplainStep) ProtoMessage() {}
 
-func (x *Step) ProtoReflect() protoreflect.Message {
+func (x *ExplainStep) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -552,19 +552,19 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Step.ProtoReflect.Descriptor instead.
-func (*Step) Descriptor() ([]byte, []int) {
+// Deprecated: Use ExplainStep.ProtoReflect.Descriptor instead.
+func (*ExplainStep) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *Step) GetRule() string {
+func (x *ExplainStep) GetRule() string {
 	if x != nil {
 		return x.Rule
 	}
 	return ""
 }
 
-func (x *Step) GetText() string {
+func (x *ExplainStep) GetText() string {
 	if x != nil {
 		return x.Text
 	}
@@ -700,31 +700,31 @@ func (x *ReleaseRequest) GetOwner() string {
 	return ""
 }
 
-// DrainFlowsRequest names addresses.
-type DrainFlowsRequest struct {
+// DrainConnectionsRequest names addresses.
+type DrainConnectionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Without prefix length.
 	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// How long to wait at most, in milliseconds; no more than 60,000.
-	AtMostMs      uint32 `protobuf:"varint,2,opt,name=at_most_ms,json=atMostMs,proto3" json:"at_most_ms,omitempty"`
+	TimeoutMs     uint32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *DrainFlowsRequest) Reset() {
-	*x = DrainFlowsRequest{}
+func (x *DrainConnectionsRequest) Reset() {
+	*x = DrainConnectionsRequest{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *DrainFlowsRequest) String() string {
+func (x *DrainConnectionsRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*DrainFlowsRequest) ProtoMessage() {}
+func (*DrainConnectionsRequest) ProtoMessage() {}
 
-func (x *DrainFlowsRequest) ProtoReflect() protoreflect.Message {
+func (x *DrainConnectionsRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -736,48 +736,48 @@ func (x *DrainFlowsRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use DrainFlowsRequest.ProtoReflect.Descriptor instead.
-func (*DrainFlowsRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use DrainConnectionsRequest.ProtoReflect.Descriptor instead.
+func (*DrainConnectionsRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{12}
 }
 
-func (x *DrainFlowsRequest) GetAddresses() []string {
+func (x *DrainConnectionsRequest) GetAddresses() []string {
 	if x != nil {
 		return x.Addresses
 	}
 	return nil
 }
 
-func (x *DrainFlowsRequest) GetAtMostMs() uint32 {
+func (x *DrainConnectionsRequest) GetTimeoutMs() uint32 {
 	if x != nil {
-		return x.AtMostMs
+		return x.TimeoutMs
 	}
 	return 0
 }
 
-// DrainFlowsResponse tells how it ended.
-type DrainFlowsResponse struct {
+// DrainConnectionsResponse tells how it ended.
+type DrainConnectionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many connections are open still.
-	Open          uint32 `protobuf:"varint,1,opt,name=open,proto3" json:"open,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OpenConnections uint32 `protobuf:"varint,1,opt,name=open_connections,json=openConnections,proto3" json:"open_connections,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
-func (x *DrainFlowsResponse) Reset() {
-	*x = DrainFlowsResponse{}
+func (x *DrainConnectionsResponse) Reset() {
+	*x = DrainConnectionsResponse{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *DrainFlowsResponse) String() string {
+func (x *DrainConnectionsResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*DrainFlowsResponse) ProtoMessage() {}
+func (*DrainConnectionsResponse) ProtoMessage() {}
 
-func (x *DrainFlowsResponse) ProtoReflect() protoreflect.Message {
+func (x *DrainConnectionsResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -789,20 +789,20 @@ func (x *DrainFlowsResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use DrainFlowsResponse.ProtoReflect.Descriptor instead.
-func (*DrainFlowsResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use DrainConnectionsResponse.ProtoReflect.Descriptor instead.
+func (*DrainConnectionsResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *DrainFlowsResponse) GetOpen() uint32 {
+func (x *DrainConnectionsResponse) GetOpenConnections() uint32 {
 	if x != nil {
-		return x.Open
+		return x.OpenConnections
 	}
 	return 0
 }
 
-// CutFlowsRequest names addresses.
-type CutFlowsRequest struct {
+// DeleteConntrackRequest names addresses.
+type DeleteConntrackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Without prefix length.
 	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
@@ -810,20 +810,20 @@ type CutFlowsRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CutFlowsRequest) Reset() {
-	*x = CutFlowsRequest{}
+func (x *DeleteConntrackRequest) Reset() {
+	*x = DeleteConntrackRequest{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CutFlowsRequest) String() string {
+func (x *DeleteConntrackRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CutFlowsRequest) ProtoMessage() {}
+func (*DeleteConntrackRequest) ProtoMessage() {}
 
-func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
+func (x *DeleteConntrackRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -835,39 +835,39 @@ func (x *CutFlowsRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CutFlowsRequest.ProtoReflect.Descriptor instead.
-func (*CutFlowsRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use DeleteConntrackRequest.ProtoReflect.Descriptor instead.
+func (*DeleteConntrackRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *CutFlowsRequest) GetAddresses() []string {
+func (x *DeleteConntrackRequest) GetAddresses() []string {
 	if x != nil {
 		return x.Addresses
 	}
 	return nil
 }
 
-// CutFlowsResponse is empty.
-type CutFlowsResponse struct {
+// DeleteConntrackResponse is empty.
+type DeleteConntrackResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CutFlowsResponse) Reset() {
-	*x = CutFlowsResponse{}
+func (x *DeleteConntrackResponse) Reset() {
+	*x = DeleteConntrackResponse{}
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CutFlowsResponse) String() string {
+func (x *DeleteConntrackResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CutFlowsResponse) ProtoMessage() {}
+func (*DeleteConntrackResponse) ProtoMessage() {}
 
-func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
+func (x *DeleteConntrackResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_nat_v1_publication_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -879,8 +879,8 @@ func (x *CutFlowsResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CutFlowsResponse.ProtoReflect.Descriptor instead.
-func (*CutFlowsResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use DeleteConntrackResponse.ProtoReflect.Descriptor instead.
+func (*DeleteConntrackResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{15}
 }
 
@@ -933,58 +933,57 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\fipv4_address\x18\x03 \x01(\tR\vipv4Address\x12!\n" +
 	"\fipv6_address\x18\x04 \x01(\tR\vipv6Address\x128\n" +
 	"\bmappings\x18\x05 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\bmappings\x12=\n" +
-	"\taddresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"G\n" +
-	"\x0fPublishResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"\x80\x01\n" +
-	"\x10RepublishRequest\x12A\n" +
+	"\taddresses\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.AddressMappingR\taddresses\"K\n" +
+	"\x0fPublishResponse\x128\n" +
+	"\bbindings\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\x88\x01\n" +
+	"\x18UpdatePublicationRequest\x12A\n" +
 	"\vpublication\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.PublishRequestR\vpublication\x12)\n" +
-	"\x10keep_connections\x18\x02 \x01(\bR\x0fkeepConnections\"I\n" +
-	"\x11RepublishResponse\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\"E\n" +
-	"\rReviewRequest\x124\n" +
-	"\bbindings\x18\x01 \x03(\v2\x18.fairlead.nat.v1.BindingR\bbindings\",\n" +
-	"\x0eReviewResponse\x12\x1a\n" +
-	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\xb3\x01\n" +
-	"\x0eExplainRequest\x12\x16\n" +
+	"\x10keep_connections\x18\x02 \x01(\bR\x0fkeepConnections\"U\n" +
+	"\x19UpdatePublicationResponse\x128\n" +
+	"\bbindings\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"T\n" +
+	"\x18CheckHostFirewallRequest\x128\n" +
+	"\bbindings\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"7\n" +
+	"\x19CheckHostFirewallResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\xbd\x01\n" +
+	"\x18ExplainConnectionRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12 \n" +
 	"\vdestination\x18\x03 \x01(\tR\vdestination\x12\x12\n" +
 	"\x04port\x18\x04 \x01(\rR\x04port\x125\n" +
-	"\bprotocol\x18\x05 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\"\xc2\x01\n" +
-	"\x0fExplainResponse\x12\x18\n" +
-	"\areached\x18\x01 \x01(\bR\areached\x122\n" +
-	"\abinding\x18\x02 \x01(\v2\x18.fairlead.nat.v1.BindingR\abinding\x12\x1c\n" +
-	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x12+\n" +
-	"\x05steps\x18\x04 \x03(\v2\x15.fairlead.nat.v1.StepR\x05steps\x12\x16\n" +
-	"\x06others\x18\x05 \x03(\tR\x06others\".\n" +
-	"\x04Step\x12\x12\n" +
+	"\bprotocol\x18\x05 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\"\xe4\x01\n" +
+	"\x19ExplainConnectionResponse\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x126\n" +
+	"\abinding\x18\x02 \x01(\v2\x1c.fairlead.nat.v1.PortBindingR\abinding\x12\x1c\n" +
+	"\tcontainer\x18\x03 \x01(\tR\tcontainer\x122\n" +
+	"\x05steps\x18\x04 \x03(\v2\x1c.fairlead.nat.v1.ExplainStepR\x05steps\x12#\n" +
+	"\rforeign_rules\x18\x05 \x03(\tR\fforeignRules\"5\n" +
+	"\vExplainStep\x12\x12\n" +
 	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x19\n" +
 	"\x17ListPublicationsRequest\"\\\n" +
 	"\x18ListPublicationsResponse\x12@\n" +
 	"\fpublications\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PublicationR\fpublications\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"O\n" +
-	"\x11DrainFlowsRequest\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x1c\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"V\n" +
+	"\x17DrainConnectionsRequest\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\x12\x1d\n" +
 	"\n" +
-	"at_most_ms\x18\x02 \x01(\rR\batMostMs\"(\n" +
-	"\x12DrainFlowsResponse\x12\x12\n" +
-	"\x04open\x18\x01 \x01(\rR\x04open\"/\n" +
-	"\x0fCutFlowsRequest\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x12\n" +
-	"\x10CutFlowsResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xae\x05\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\"E\n" +
+	"\x18DrainConnectionsResponse\x12)\n" +
+	"\x10open_connections\x18\x01 \x01(\rR\x0fopenConnections\"6\n" +
+	"\x16DeleteConntrackRequest\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x19\n" +
+	"\x17DeleteConntrackResponse\"\x11\n" +
+	"\x0fReleaseResponse2\xac\x06\n" +
 	"\x12PublicationService\x12L\n" +
-	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12R\n" +
-	"\tRepublish\x12!.fairlead.nat.v1.RepublishRequest\x1a\".fairlead.nat.v1.RepublishResponse\x12I\n" +
-	"\x06Review\x12\x1e.fairlead.nat.v1.ReviewRequest\x1a\x1f.fairlead.nat.v1.ReviewResponse\x12L\n" +
-	"\aExplain\x12\x1f.fairlead.nat.v1.ExplainRequest\x1a .fairlead.nat.v1.ExplainResponse\x12g\n" +
+	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12j\n" +
+	"\x11UpdatePublication\x12).fairlead.nat.v1.UpdatePublicationRequest\x1a*.fairlead.nat.v1.UpdatePublicationResponse\x12j\n" +
+	"\x11CheckHostFirewall\x12).fairlead.nat.v1.CheckHostFirewallRequest\x1a*.fairlead.nat.v1.CheckHostFirewallResponse\x12j\n" +
+	"\x11ExplainConnection\x12).fairlead.nat.v1.ExplainConnectionRequest\x1a*.fairlead.nat.v1.ExplainConnectionResponse\x12g\n" +
 	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
-	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12U\n" +
-	"\n" +
-	"DrainFlows\x12\".fairlead.nat.v1.DrainFlowsRequest\x1a#.fairlead.nat.v1.DrainFlowsResponse\x12O\n" +
-	"\bCutFlows\x12 .fairlead.nat.v1.CutFlowsRequest\x1a!.fairlead.nat.v1.CutFlowsResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12g\n" +
+	"\x10DrainConnections\x12(.fairlead.nat.v1.DrainConnectionsRequest\x1a).fairlead.nat.v1.DrainConnectionsResponse\x12d\n" +
+	"\x0fDeleteConntrack\x12'.fairlead.nat.v1.DeleteConntrackRequest\x1a(.fairlead.nat.v1.DeleteConntrackResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_publication_service_proto_rawDescOnce sync.Once
@@ -1000,56 +999,56 @@ func file_fairlead_nat_v1_publication_service_proto_rawDescGZIP() []byte {
 
 var file_fairlead_nat_v1_publication_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_fairlead_nat_v1_publication_service_proto_goTypes = []any{
-	(*PublishRequest)(nil),           // 0: fairlead.nat.v1.PublishRequest
-	(*PublishResponse)(nil),          // 1: fairlead.nat.v1.PublishResponse
-	(*RepublishRequest)(nil),         // 2: fairlead.nat.v1.RepublishRequest
-	(*RepublishResponse)(nil),        // 3: fairlead.nat.v1.RepublishResponse
-	(*ReviewRequest)(nil),            // 4: fairlead.nat.v1.ReviewRequest
-	(*ReviewResponse)(nil),           // 5: fairlead.nat.v1.ReviewResponse
-	(*ExplainRequest)(nil),           // 6: fairlead.nat.v1.ExplainRequest
-	(*ExplainResponse)(nil),          // 7: fairlead.nat.v1.ExplainResponse
-	(*Step)(nil),                     // 8: fairlead.nat.v1.Step
-	(*ListPublicationsRequest)(nil),  // 9: fairlead.nat.v1.ListPublicationsRequest
-	(*ListPublicationsResponse)(nil), // 10: fairlead.nat.v1.ListPublicationsResponse
-	(*ReleaseRequest)(nil),           // 11: fairlead.nat.v1.ReleaseRequest
-	(*DrainFlowsRequest)(nil),        // 12: fairlead.nat.v1.DrainFlowsRequest
-	(*DrainFlowsResponse)(nil),       // 13: fairlead.nat.v1.DrainFlowsResponse
-	(*CutFlowsRequest)(nil),          // 14: fairlead.nat.v1.CutFlowsRequest
-	(*CutFlowsResponse)(nil),         // 15: fairlead.nat.v1.CutFlowsResponse
-	(*ReleaseResponse)(nil),          // 16: fairlead.nat.v1.ReleaseResponse
-	(*PortMapping)(nil),              // 17: fairlead.nat.v1.PortMapping
-	(*AddressMapping)(nil),           // 18: fairlead.nat.v1.AddressMapping
-	(*Binding)(nil),                  // 19: fairlead.nat.v1.Binding
-	(Protocol)(0),                    // 20: fairlead.nat.v1.Protocol
-	(*Publication)(nil),              // 21: fairlead.nat.v1.Publication
+	(*PublishRequest)(nil),            // 0: fairlead.nat.v1.PublishRequest
+	(*PublishResponse)(nil),           // 1: fairlead.nat.v1.PublishResponse
+	(*UpdatePublicationRequest)(nil),  // 2: fairlead.nat.v1.UpdatePublicationRequest
+	(*UpdatePublicationResponse)(nil), // 3: fairlead.nat.v1.UpdatePublicationResponse
+	(*CheckHostFirewallRequest)(nil),  // 4: fairlead.nat.v1.CheckHostFirewallRequest
+	(*CheckHostFirewallResponse)(nil), // 5: fairlead.nat.v1.CheckHostFirewallResponse
+	(*ExplainConnectionRequest)(nil),  // 6: fairlead.nat.v1.ExplainConnectionRequest
+	(*ExplainConnectionResponse)(nil), // 7: fairlead.nat.v1.ExplainConnectionResponse
+	(*ExplainStep)(nil),               // 8: fairlead.nat.v1.ExplainStep
+	(*ListPublicationsRequest)(nil),   // 9: fairlead.nat.v1.ListPublicationsRequest
+	(*ListPublicationsResponse)(nil),  // 10: fairlead.nat.v1.ListPublicationsResponse
+	(*ReleaseRequest)(nil),            // 11: fairlead.nat.v1.ReleaseRequest
+	(*DrainConnectionsRequest)(nil),   // 12: fairlead.nat.v1.DrainConnectionsRequest
+	(*DrainConnectionsResponse)(nil),  // 13: fairlead.nat.v1.DrainConnectionsResponse
+	(*DeleteConntrackRequest)(nil),    // 14: fairlead.nat.v1.DeleteConntrackRequest
+	(*DeleteConntrackResponse)(nil),   // 15: fairlead.nat.v1.DeleteConntrackResponse
+	(*ReleaseResponse)(nil),           // 16: fairlead.nat.v1.ReleaseResponse
+	(*PortMapping)(nil),               // 17: fairlead.nat.v1.PortMapping
+	(*AddressMapping)(nil),            // 18: fairlead.nat.v1.AddressMapping
+	(*PortBinding)(nil),               // 19: fairlead.nat.v1.PortBinding
+	(Protocol)(0),                     // 20: fairlead.nat.v1.Protocol
+	(*Publication)(nil),               // 21: fairlead.nat.v1.Publication
 }
 var file_fairlead_nat_v1_publication_service_proto_depIdxs = []int32{
 	17, // 0: fairlead.nat.v1.PublishRequest.mappings:type_name -> fairlead.nat.v1.PortMapping
 	18, // 1: fairlead.nat.v1.PublishRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	19, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	0,  // 3: fairlead.nat.v1.RepublishRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
-	19, // 4: fairlead.nat.v1.RepublishResponse.bindings:type_name -> fairlead.nat.v1.Binding
-	19, // 5: fairlead.nat.v1.ReviewRequest.bindings:type_name -> fairlead.nat.v1.Binding
-	20, // 6: fairlead.nat.v1.ExplainRequest.protocol:type_name -> fairlead.nat.v1.Protocol
-	19, // 7: fairlead.nat.v1.ExplainResponse.binding:type_name -> fairlead.nat.v1.Binding
-	8,  // 8: fairlead.nat.v1.ExplainResponse.steps:type_name -> fairlead.nat.v1.Step
+	19, // 2: fairlead.nat.v1.PublishResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	0,  // 3: fairlead.nat.v1.UpdatePublicationRequest.publication:type_name -> fairlead.nat.v1.PublishRequest
+	19, // 4: fairlead.nat.v1.UpdatePublicationResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	19, // 5: fairlead.nat.v1.CheckHostFirewallRequest.bindings:type_name -> fairlead.nat.v1.PortBinding
+	20, // 6: fairlead.nat.v1.ExplainConnectionRequest.protocol:type_name -> fairlead.nat.v1.Protocol
+	19, // 7: fairlead.nat.v1.ExplainConnectionResponse.binding:type_name -> fairlead.nat.v1.PortBinding
+	8,  // 8: fairlead.nat.v1.ExplainConnectionResponse.steps:type_name -> fairlead.nat.v1.ExplainStep
 	21, // 9: fairlead.nat.v1.ListPublicationsResponse.publications:type_name -> fairlead.nat.v1.Publication
 	0,  // 10: fairlead.nat.v1.PublicationService.Publish:input_type -> fairlead.nat.v1.PublishRequest
-	2,  // 11: fairlead.nat.v1.PublicationService.Republish:input_type -> fairlead.nat.v1.RepublishRequest
-	4,  // 12: fairlead.nat.v1.PublicationService.Review:input_type -> fairlead.nat.v1.ReviewRequest
-	6,  // 13: fairlead.nat.v1.PublicationService.Explain:input_type -> fairlead.nat.v1.ExplainRequest
+	2,  // 11: fairlead.nat.v1.PublicationService.UpdatePublication:input_type -> fairlead.nat.v1.UpdatePublicationRequest
+	4,  // 12: fairlead.nat.v1.PublicationService.CheckHostFirewall:input_type -> fairlead.nat.v1.CheckHostFirewallRequest
+	6,  // 13: fairlead.nat.v1.PublicationService.ExplainConnection:input_type -> fairlead.nat.v1.ExplainConnectionRequest
 	9,  // 14: fairlead.nat.v1.PublicationService.ListPublications:input_type -> fairlead.nat.v1.ListPublicationsRequest
 	11, // 15: fairlead.nat.v1.PublicationService.Release:input_type -> fairlead.nat.v1.ReleaseRequest
-	12, // 16: fairlead.nat.v1.PublicationService.DrainFlows:input_type -> fairlead.nat.v1.DrainFlowsRequest
-	14, // 17: fairlead.nat.v1.PublicationService.CutFlows:input_type -> fairlead.nat.v1.CutFlowsRequest
+	12, // 16: fairlead.nat.v1.PublicationService.DrainConnections:input_type -> fairlead.nat.v1.DrainConnectionsRequest
+	14, // 17: fairlead.nat.v1.PublicationService.DeleteConntrack:input_type -> fairlead.nat.v1.DeleteConntrackRequest
 	1,  // 18: fairlead.nat.v1.PublicationService.Publish:output_type -> fairlead.nat.v1.PublishResponse
-	3,  // 19: fairlead.nat.v1.PublicationService.Republish:output_type -> fairlead.nat.v1.RepublishResponse
-	5,  // 20: fairlead.nat.v1.PublicationService.Review:output_type -> fairlead.nat.v1.ReviewResponse
-	7,  // 21: fairlead.nat.v1.PublicationService.Explain:output_type -> fairlead.nat.v1.ExplainResponse
+	3,  // 19: fairlead.nat.v1.PublicationService.UpdatePublication:output_type -> fairlead.nat.v1.UpdatePublicationResponse
+	5,  // 20: fairlead.nat.v1.PublicationService.CheckHostFirewall:output_type -> fairlead.nat.v1.CheckHostFirewallResponse
+	7,  // 21: fairlead.nat.v1.PublicationService.ExplainConnection:output_type -> fairlead.nat.v1.ExplainConnectionResponse
 	10, // 22: fairlead.nat.v1.PublicationService.ListPublications:output_type -> fairlead.nat.v1.ListPublicationsResponse
 	16, // 23: fairlead.nat.v1.PublicationService.Release:output_type -> fairlead.nat.v1.ReleaseResponse
-	13, // 24: fairlead.nat.v1.PublicationService.DrainFlows:output_type -> fairlead.nat.v1.DrainFlowsResponse
-	15, // 25: fairlead.nat.v1.PublicationService.CutFlows:output_type -> fairlead.nat.v1.CutFlowsResponse
+	13, // 24: fairlead.nat.v1.PublicationService.DrainConnections:output_type -> fairlead.nat.v1.DrainConnectionsResponse
+	15, // 25: fairlead.nat.v1.PublicationService.DeleteConntrack:output_type -> fairlead.nat.v1.DeleteConntrackResponse
 	18, // [18:26] is the sub-list for method output_type
 	10, // [10:18] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name

@@ -19,14 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PublicationService_Publish_FullMethodName          = "/fairlead.nat.v1.PublicationService/Publish"
-	PublicationService_Republish_FullMethodName        = "/fairlead.nat.v1.PublicationService/Republish"
-	PublicationService_Review_FullMethodName           = "/fairlead.nat.v1.PublicationService/Review"
-	PublicationService_Explain_FullMethodName          = "/fairlead.nat.v1.PublicationService/Explain"
-	PublicationService_ListPublications_FullMethodName = "/fairlead.nat.v1.PublicationService/ListPublications"
-	PublicationService_Release_FullMethodName          = "/fairlead.nat.v1.PublicationService/Release"
-	PublicationService_DrainFlows_FullMethodName       = "/fairlead.nat.v1.PublicationService/DrainFlows"
-	PublicationService_CutFlows_FullMethodName         = "/fairlead.nat.v1.PublicationService/CutFlows"
+	PublicationService_Publish_FullMethodName           = "/fairlead.nat.v1.PublicationService/Publish"
+	PublicationService_UpdatePublication_FullMethodName = "/fairlead.nat.v1.PublicationService/UpdatePublication"
+	PublicationService_CheckHostFirewall_FullMethodName = "/fairlead.nat.v1.PublicationService/CheckHostFirewall"
+	PublicationService_ExplainConnection_FullMethodName = "/fairlead.nat.v1.PublicationService/ExplainConnection"
+	PublicationService_ListPublications_FullMethodName  = "/fairlead.nat.v1.PublicationService/ListPublications"
+	PublicationService_Release_FullMethodName           = "/fairlead.nat.v1.PublicationService/Release"
+	PublicationService_DrainConnections_FullMethodName  = "/fairlead.nat.v1.PublicationService/DrainConnections"
+	PublicationService_DeleteConntrack_FullMethodName   = "/fairlead.nat.v1.PublicationService/DeleteConntrack"
 )
 
 // PublicationServiceClient is the client API for PublicationService service.
@@ -40,23 +40,23 @@ type PublicationServiceClient interface {
 	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
 	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
-	// Republish makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
+	// UpdatePublication makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
-	Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error)
-	// Review tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
+	UpdatePublication(ctx context.Context, in *UpdatePublicationRequest, opts ...grpc.CallOption) (*UpdatePublicationResponse, error)
+	// CheckHostFirewall tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
 	// configuration says to warn of them. It reads that firewall, which takes a moment.
-	Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (*ReviewResponse, error)
-	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
-	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	CheckHostFirewall(ctx context.Context, in *CheckHostFirewallRequest, opts ...grpc.CallOption) (*CheckHostFirewallResponse, error)
+	// ExplainConnection tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	ExplainConnection(ctx context.Context, in *ExplainConnectionRequest, opts ...grpc.CallOption) (*ExplainConnectionResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
-	// DrainFlows waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
-	DrainFlows(ctx context.Context, in *DrainFlowsRequest, opts ...grpc.CallOption) (*DrainFlowsResponse, error)
-	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
-	CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error)
+	// DrainConnections waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	DrainConnections(ctx context.Context, in *DrainConnectionsRequest, opts ...grpc.CallOption) (*DrainConnectionsResponse, error)
+	// DeleteConntrack ends what the kernel tracks of connections from and to addresses that no container has any more.
+	DeleteConntrack(ctx context.Context, in *DeleteConntrackRequest, opts ...grpc.CallOption) (*DeleteConntrackResponse, error)
 }
 
 type publicationServiceClient struct {
@@ -77,30 +77,30 @@ func (c *publicationServiceClient) Publish(ctx context.Context, in *PublishReque
 	return out, nil
 }
 
-func (c *publicationServiceClient) Republish(ctx context.Context, in *RepublishRequest, opts ...grpc.CallOption) (*RepublishResponse, error) {
+func (c *publicationServiceClient) UpdatePublication(ctx context.Context, in *UpdatePublicationRequest, opts ...grpc.CallOption) (*UpdatePublicationResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(RepublishResponse)
-	err := c.cc.Invoke(ctx, PublicationService_Republish_FullMethodName, in, out, cOpts...)
+	out := new(UpdatePublicationResponse)
+	err := c.cc.Invoke(ctx, PublicationService_UpdatePublication_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *publicationServiceClient) Review(ctx context.Context, in *ReviewRequest, opts ...grpc.CallOption) (*ReviewResponse, error) {
+func (c *publicationServiceClient) CheckHostFirewall(ctx context.Context, in *CheckHostFirewallRequest, opts ...grpc.CallOption) (*CheckHostFirewallResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReviewResponse)
-	err := c.cc.Invoke(ctx, PublicationService_Review_FullMethodName, in, out, cOpts...)
+	out := new(CheckHostFirewallResponse)
+	err := c.cc.Invoke(ctx, PublicationService_CheckHostFirewall_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *publicationServiceClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+func (c *publicationServiceClient) ExplainConnection(ctx context.Context, in *ExplainConnectionRequest, opts ...grpc.CallOption) (*ExplainConnectionResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ExplainResponse)
-	err := c.cc.Invoke(ctx, PublicationService_Explain_FullMethodName, in, out, cOpts...)
+	out := new(ExplainConnectionResponse)
+	err := c.cc.Invoke(ctx, PublicationService_ExplainConnection_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -127,20 +127,20 @@ func (c *publicationServiceClient) Release(ctx context.Context, in *ReleaseReque
 	return out, nil
 }
 
-func (c *publicationServiceClient) DrainFlows(ctx context.Context, in *DrainFlowsRequest, opts ...grpc.CallOption) (*DrainFlowsResponse, error) {
+func (c *publicationServiceClient) DrainConnections(ctx context.Context, in *DrainConnectionsRequest, opts ...grpc.CallOption) (*DrainConnectionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(DrainFlowsResponse)
-	err := c.cc.Invoke(ctx, PublicationService_DrainFlows_FullMethodName, in, out, cOpts...)
+	out := new(DrainConnectionsResponse)
+	err := c.cc.Invoke(ctx, PublicationService_DrainConnections_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *publicationServiceClient) CutFlows(ctx context.Context, in *CutFlowsRequest, opts ...grpc.CallOption) (*CutFlowsResponse, error) {
+func (c *publicationServiceClient) DeleteConntrack(ctx context.Context, in *DeleteConntrackRequest, opts ...grpc.CallOption) (*DeleteConntrackResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(CutFlowsResponse)
-	err := c.cc.Invoke(ctx, PublicationService_CutFlows_FullMethodName, in, out, cOpts...)
+	out := new(DeleteConntrackResponse)
+	err := c.cc.Invoke(ctx, PublicationService_DeleteConntrack_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -158,23 +158,23 @@ type PublicationServiceServer interface {
 	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
 	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
-	// Republish makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
+	// UpdatePublication makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
 	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
 	// has published nothing yet is no error. Faults as of Publish.
-	Republish(context.Context, *RepublishRequest) (*RepublishResponse, error)
-	// Review tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
+	UpdatePublication(context.Context, *UpdatePublicationRequest) (*UpdatePublicationResponse, error)
+	// CheckHostFirewall tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
 	// configuration says to warn of them. It reads that firewall, which takes a moment.
-	Review(context.Context, *ReviewRequest) (*ReviewResponse, error)
-	// Explain tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
-	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	CheckHostFirewall(context.Context, *CheckHostFirewallRequest) (*CheckHostFirewallResponse, error)
+	// ExplainConnection tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	ExplainConnection(context.Context, *ExplainConnectionRequest) (*ExplainConnectionResponse, error)
 	// ListPublications answers all of them, by owner.
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
 	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
-	// DrainFlows waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
-	DrainFlows(context.Context, *DrainFlowsRequest) (*DrainFlowsResponse, error)
-	// CutFlows ends what the kernel tracks of connections from and to addresses that no container has any more.
-	CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error)
+	// DrainConnections waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	DrainConnections(context.Context, *DrainConnectionsRequest) (*DrainConnectionsResponse, error)
+	// DeleteConntrack ends what the kernel tracks of connections from and to addresses that no container has any more.
+	DeleteConntrack(context.Context, *DeleteConntrackRequest) (*DeleteConntrackResponse, error)
 	mustEmbedUnimplementedPublicationServiceServer()
 }
 
@@ -188,14 +188,14 @@ type UnimplementedPublicationServiceServer struct{}
 func (UnimplementedPublicationServiceServer) Publish(context.Context, *PublishRequest) (*PublishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Publish not implemented")
 }
-func (UnimplementedPublicationServiceServer) Republish(context.Context, *RepublishRequest) (*RepublishResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Republish not implemented")
+func (UnimplementedPublicationServiceServer) UpdatePublication(context.Context, *UpdatePublicationRequest) (*UpdatePublicationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdatePublication not implemented")
 }
-func (UnimplementedPublicationServiceServer) Review(context.Context, *ReviewRequest) (*ReviewResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Review not implemented")
+func (UnimplementedPublicationServiceServer) CheckHostFirewall(context.Context, *CheckHostFirewallRequest) (*CheckHostFirewallResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckHostFirewall not implemented")
 }
-func (UnimplementedPublicationServiceServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+func (UnimplementedPublicationServiceServer) ExplainConnection(context.Context, *ExplainConnectionRequest) (*ExplainConnectionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainConnection not implemented")
 }
 func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPublications not implemented")
@@ -203,11 +203,11 @@ func (UnimplementedPublicationServiceServer) ListPublications(context.Context, *
 func (UnimplementedPublicationServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
 }
-func (UnimplementedPublicationServiceServer) DrainFlows(context.Context, *DrainFlowsRequest) (*DrainFlowsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method DrainFlows not implemented")
+func (UnimplementedPublicationServiceServer) DrainConnections(context.Context, *DrainConnectionsRequest) (*DrainConnectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainConnections not implemented")
 }
-func (UnimplementedPublicationServiceServer) CutFlows(context.Context, *CutFlowsRequest) (*CutFlowsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method CutFlows not implemented")
+func (UnimplementedPublicationServiceServer) DeleteConntrack(context.Context, *DeleteConntrackRequest) (*DeleteConntrackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteConntrack not implemented")
 }
 func (UnimplementedPublicationServiceServer) mustEmbedUnimplementedPublicationServiceServer() {}
 func (UnimplementedPublicationServiceServer) testEmbeddedByValue()                            {}
@@ -248,56 +248,56 @@ func _PublicationService_Publish_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PublicationService_Republish_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RepublishRequest)
+func _PublicationService_UpdatePublication_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdatePublicationRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PublicationServiceServer).Republish(ctx, in)
+		return srv.(PublicationServiceServer).UpdatePublication(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PublicationService_Republish_FullMethodName,
+		FullMethod: PublicationService_UpdatePublication_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PublicationServiceServer).Republish(ctx, req.(*RepublishRequest))
+		return srv.(PublicationServiceServer).UpdatePublication(ctx, req.(*UpdatePublicationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PublicationService_Review_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ReviewRequest)
+func _PublicationService_CheckHostFirewall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckHostFirewallRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PublicationServiceServer).Review(ctx, in)
+		return srv.(PublicationServiceServer).CheckHostFirewall(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PublicationService_Review_FullMethodName,
+		FullMethod: PublicationService_CheckHostFirewall_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PublicationServiceServer).Review(ctx, req.(*ReviewRequest))
+		return srv.(PublicationServiceServer).CheckHostFirewall(ctx, req.(*CheckHostFirewallRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PublicationService_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ExplainRequest)
+func _PublicationService_ExplainConnection_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainConnectionRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PublicationServiceServer).Explain(ctx, in)
+		return srv.(PublicationServiceServer).ExplainConnection(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PublicationService_Explain_FullMethodName,
+		FullMethod: PublicationService_ExplainConnection_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PublicationServiceServer).Explain(ctx, req.(*ExplainRequest))
+		return srv.(PublicationServiceServer).ExplainConnection(ctx, req.(*ExplainConnectionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -338,38 +338,38 @@ func _PublicationService_Release_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PublicationService_DrainFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(DrainFlowsRequest)
+func _PublicationService_DrainConnections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainConnectionsRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PublicationServiceServer).DrainFlows(ctx, in)
+		return srv.(PublicationServiceServer).DrainConnections(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PublicationService_DrainFlows_FullMethodName,
+		FullMethod: PublicationService_DrainConnections_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PublicationServiceServer).DrainFlows(ctx, req.(*DrainFlowsRequest))
+		return srv.(PublicationServiceServer).DrainConnections(ctx, req.(*DrainConnectionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _PublicationService_CutFlows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CutFlowsRequest)
+func _PublicationService_DeleteConntrack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteConntrackRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(PublicationServiceServer).CutFlows(ctx, in)
+		return srv.(PublicationServiceServer).DeleteConntrack(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: PublicationService_CutFlows_FullMethodName,
+		FullMethod: PublicationService_DeleteConntrack_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PublicationServiceServer).CutFlows(ctx, req.(*CutFlowsRequest))
+		return srv.(PublicationServiceServer).DeleteConntrack(ctx, req.(*DeleteConntrackRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -386,16 +386,16 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PublicationService_Publish_Handler,
 		},
 		{
-			MethodName: "Republish",
-			Handler:    _PublicationService_Republish_Handler,
+			MethodName: "UpdatePublication",
+			Handler:    _PublicationService_UpdatePublication_Handler,
 		},
 		{
-			MethodName: "Review",
-			Handler:    _PublicationService_Review_Handler,
+			MethodName: "CheckHostFirewall",
+			Handler:    _PublicationService_CheckHostFirewall_Handler,
 		},
 		{
-			MethodName: "Explain",
-			Handler:    _PublicationService_Explain_Handler,
+			MethodName: "ExplainConnection",
+			Handler:    _PublicationService_ExplainConnection_Handler,
 		},
 		{
 			MethodName: "ListPublications",
@@ -406,12 +406,12 @@ var PublicationService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PublicationService_Release_Handler,
 		},
 		{
-			MethodName: "DrainFlows",
-			Handler:    _PublicationService_DrainFlows_Handler,
+			MethodName: "DrainConnections",
+			Handler:    _PublicationService_DrainConnections_Handler,
 		},
 		{
-			MethodName: "CutFlows",
-			Handler:    _PublicationService_CutFlows_Handler,
+			MethodName: "DeleteConntrack",
+			Handler:    _PublicationService_DeleteConntrack_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

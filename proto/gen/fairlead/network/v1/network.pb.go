@@ -97,7 +97,7 @@ type Network struct {
 	// True if its containers may leave through the host with the host's address (MASQUERADE).
 	Masquerade bool `protobuf:"varint,8,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
 	// True if its containers may talk to each other.
-	InterContainer bool `protobuf:"varint,9,opt,name=inter_container,json=interContainer,proto3" json:"inter_container,omitempty"`
+	Icc bool `protobuf:"varint,9,opt,name=icc,proto3" json:"icc,omitempty"`
 	// When it was first made.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// What its maker wrote on it.
@@ -215,9 +215,9 @@ func (x *Network) GetMasquerade() bool {
 	return false
 }
 
-func (x *Network) GetInterContainer() bool {
+func (x *Network) GetIcc() bool {
 	if x != nil {
-		return x.InterContainer
+		return x.Icc
 	}
 	return false
 }
@@ -425,11 +425,11 @@ type Sandbox struct {
 	// Its interfaces, in the order they were asked for: eth0, eth1, …
 	Endpoints []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// True after a Release that kept the namespace: there is lo only, until CreateSandbox plugs it in again.
-	Kept bool `protobuf:"varint,5,opt,name=kept,proto3" json:"kept,omitempty"`
-	// True if a network was changed so that it is to have other addresses, and it has not followed yet: RenewSandbox, then SettleSandbox.
-	Behind        bool `protobuf:"varint,6,opt,name=behind,proto3" json:"behind,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NetnsOnly bool `protobuf:"varint,5,opt,name=netns_only,json=netnsOnly,proto3" json:"netns_only,omitempty"`
+	// True if a network was changed so that it is to have other addresses, and it has not followed yet: RenumberSandbox, then CompleteRenumbering.
+	RenumberPending bool `protobuf:"varint,6,opt,name=renumber_pending,json=renumberPending,proto3" json:"renumber_pending,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Sandbox) Reset() {
@@ -490,16 +490,16 @@ func (x *Sandbox) GetEndpoints() []*Endpoint {
 	return nil
 }
 
-func (x *Sandbox) GetKept() bool {
+func (x *Sandbox) GetNetnsOnly() bool {
 	if x != nil {
-		return x.Kept
+		return x.NetnsOnly
 	}
 	return false
 }
 
-func (x *Sandbox) GetBehind() bool {
+func (x *Sandbox) GetRenumberPending() bool {
 	if x != nil {
-		return x.Behind
+		return x.RenumberPending
 	}
 	return false
 }
@@ -532,7 +532,7 @@ type Endpoint struct {
 	// As it was asked for; of several endpoints the one with the highest has the default route.
 	GatewayPriority int32 `protobuf:"varint,12,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
 	// True if the IPv4 or the IPv6 address was asked for by number.
-	FixedAddress bool `protobuf:"varint,13,opt,name=fixed_address,json=fixedAddress,proto3" json:"fixed_address,omitempty"`
+	StaticAddress bool `protobuf:"varint,13,opt,name=static_address,json=staticAddress,proto3" json:"static_address,omitempty"`
 	// The host address that the network publishes ports on where none is given; empty means all of the host's.
 	HostBinding string `protobuf:"bytes,14,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
 	// True on an internal network: nothing can be published there.
@@ -543,7 +543,7 @@ type Endpoint struct {
 	DnsServers []string `protobuf:"bytes,17,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// What the LAN has granted, where addresses come from there; none for a family that it has granted nothing of at the moment.
 	Leases []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
-	// Addresses that it had before, without prefix length, and has still until SettleSandbox.
+	// Addresses that it had before, without prefix length, and has still until CompleteRenumbering.
 	FormerAddresses []string `protobuf:"bytes,19,rep,name=former_addresses,json=formerAddresses,proto3" json:"former_addresses,omitempty"`
 	// The network's search domains: those that the LAN tells.
 	DnsSearch     []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
@@ -665,9 +665,9 @@ func (x *Endpoint) GetGatewayPriority() int32 {
 	return 0
 }
 
-func (x *Endpoint) GetFixedAddress() bool {
+func (x *Endpoint) GetStaticAddress() bool {
 	if x != nil {
-		return x.FixedAddress
+		return x.StaticAddress
 	}
 	return false
 }
@@ -725,7 +725,7 @@ func (x *Endpoint) GetDnsSearch() []string {
 type Lease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How: "dhcp", "dhcpv6" or "slaac".
-	By string `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
+	Protocol string `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// The address in CIDR form.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// The server's address; empty where it is not known by one.
@@ -779,9 +779,9 @@ func (*Lease) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *Lease) GetBy() string {
+func (x *Lease) GetProtocol() string {
 	if x != nil {
-		return x.By
+		return x.Protocol
 	}
 	return ""
 }
@@ -853,7 +853,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x06\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x06\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -866,8 +866,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x03mtu\x18\a \x01(\rR\x03mtu\x12\x1e\n" +
 	"\n" +
 	"masquerade\x18\b \x01(\bR\n" +
-	"masquerade\x12'\n" +
-	"\x0finter_container\x18\t \x01(\bR\x0einterContainer\x129\n" +
+	"masquerade\x12\x10\n" +
+	"\x03icc\x18\t \x01(\bR\x03icc\x129\n" +
 	"\n" +
 	"created_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12@\n" +
@@ -902,15 +902,16 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x04free\x18\a \x01(\x04R\x04free\x1a?\n" +
 	"\x11AuxAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdd\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\x01\n" +
 	"\aSandbox\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12\x1d\n" +
 	"\n" +
 	"netns_path\x18\x03 \x01(\tR\tnetnsPath\x12;\n" +
-	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x12\n" +
-	"\x04kept\x18\x05 \x01(\bR\x04kept\x12\x16\n" +
-	"\x06behind\x18\x06 \x01(\bR\x06behind\"\xb5\x05\n" +
+	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x1d\n" +
+	"\n" +
+	"netns_only\x18\x05 \x01(\bR\tnetnsOnly\x12)\n" +
+	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\"\xb7\x05\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -926,8 +927,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\fipv6_gateway\x18\n" +
 	" \x01(\tR\vipv6Gateway\x12\x16\n" +
 	"\x06bridge\x18\v \x01(\tR\x06bridge\x12)\n" +
-	"\x10gateway_priority\x18\f \x01(\x05R\x0fgatewayPriority\x12#\n" +
-	"\rfixed_address\x18\r \x01(\bR\ffixedAddress\x12!\n" +
+	"\x10gateway_priority\x18\f \x01(\x05R\x0fgatewayPriority\x12%\n" +
+	"\x0estatic_address\x18\r \x01(\bR\rstaticAddress\x12!\n" +
 	"\fhost_binding\x18\x0e \x01(\tR\vhostBinding\x12\x1a\n" +
 	"\binternal\x18\x0f \x01(\bR\binternal\x12\x16\n" +
 	"\x06driver\x18\x10 \x01(\tR\x06driver\x12\x1f\n" +
@@ -936,9 +937,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\x12)\n" +
 	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\x12\x1d\n" +
 	"\n" +
-	"dns_search\x18\x14 \x03(\tR\tdnsSearch\"\x80\x03\n" +
-	"\x05Lease\x12\x0e\n" +
-	"\x02by\x18\x01 \x01(\tR\x02by\x12\x18\n" +
+	"dns_search\x18\x14 \x03(\tR\tdnsSearch\"\x8c\x03\n" +
+	"\x05Lease\x12\x1a\n" +
+	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06server\x18\x03 \x01(\tR\x06server\x129\n" +
 	"\n" +

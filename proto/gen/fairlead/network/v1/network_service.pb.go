@@ -399,8 +399,8 @@ func (x *CreateNetworkResponse) GetNetwork() *Network {
 	return nil
 }
 
-// EditNetworkRequest says what is to be different. What is not given stays.
-type EditNetworkRequest struct {
+// UpdateNetworkRequest says what is to be different. What is not given stays.
+type UpdateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, id, or unique id prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
@@ -421,20 +421,20 @@ type EditNetworkRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *EditNetworkRequest) Reset() {
-	*x = EditNetworkRequest{}
+func (x *UpdateNetworkRequest) Reset() {
+	*x = UpdateNetworkRequest{}
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *EditNetworkRequest) String() string {
+func (x *UpdateNetworkRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*EditNetworkRequest) ProtoMessage() {}
+func (*UpdateNetworkRequest) ProtoMessage() {}
 
-func (x *EditNetworkRequest) ProtoReflect() protoreflect.Message {
+func (x *UpdateNetworkRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -446,54 +446,54 @@ func (x *EditNetworkRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use EditNetworkRequest.ProtoReflect.Descriptor instead.
-func (*EditNetworkRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use UpdateNetworkRequest.ProtoReflect.Descriptor instead.
+func (*UpdateNetworkRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *EditNetworkRequest) GetReference() string {
+func (x *UpdateNetworkRequest) GetReference() string {
 	if x != nil {
 		return x.Reference
 	}
 	return ""
 }
 
-func (x *EditNetworkRequest) GetMtu() uint32 {
+func (x *UpdateNetworkRequest) GetMtu() uint32 {
 	if x != nil && x.Mtu != nil {
 		return *x.Mtu
 	}
 	return 0
 }
 
-func (x *EditNetworkRequest) GetSubnets() []string {
+func (x *UpdateNetworkRequest) GetSubnets() []string {
 	if x != nil {
 		return x.Subnets
 	}
 	return nil
 }
 
-func (x *EditNetworkRequest) GetLabels() map[string]string {
+func (x *UpdateNetworkRequest) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
 	}
 	return nil
 }
 
-func (x *EditNetworkRequest) GetDns() *NameServers {
+func (x *UpdateNetworkRequest) GetDns() *NameServers {
 	if x != nil {
 		return x.Dns
 	}
 	return nil
 }
 
-func (x *EditNetworkRequest) GetIpv6() bool {
+func (x *UpdateNetworkRequest) GetIpv6() bool {
 	if x != nil {
 		return x.Ipv6
 	}
 	return false
 }
 
-func (x *EditNetworkRequest) GetRenumber() bool {
+func (x *UpdateNetworkRequest) GetRenumber() bool {
 	if x != nil {
 		return x.Renumber
 	}
@@ -546,8 +546,8 @@ func (x *NameServers) GetAddresses() []string {
 	return nil
 }
 
-// AwaitNetworkRequest names one network.
-type AwaitNetworkRequest struct {
+// WaitNetworkRequest names one network.
+type WaitNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in GetNetworkRequest.
 	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
@@ -555,20 +555,20 @@ type AwaitNetworkRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AwaitNetworkRequest) Reset() {
-	*x = AwaitNetworkRequest{}
+func (x *WaitNetworkRequest) Reset() {
+	*x = WaitNetworkRequest{}
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AwaitNetworkRequest) String() string {
+func (x *WaitNetworkRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AwaitNetworkRequest) ProtoMessage() {}
+func (*WaitNetworkRequest) ProtoMessage() {}
 
-func (x *AwaitNetworkRequest) ProtoReflect() protoreflect.Message {
+func (x *WaitNetworkRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -580,20 +580,20 @@ func (x *AwaitNetworkRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AwaitNetworkRequest.ProtoReflect.Descriptor instead.
-func (*AwaitNetworkRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use WaitNetworkRequest.ProtoReflect.Descriptor instead.
+func (*WaitNetworkRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *AwaitNetworkRequest) GetReference() string {
+func (x *WaitNetworkRequest) GetReference() string {
 	if x != nil {
 		return x.Reference
 	}
 	return ""
 }
 
-// AwaitNetworkResponse tells what has become of it.
-type AwaitNetworkResponse struct {
+// WaitNetworkResponse tells what has become of it.
+type WaitNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
 	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -601,20 +601,20 @@ type AwaitNetworkResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *AwaitNetworkResponse) Reset() {
-	*x = AwaitNetworkResponse{}
+func (x *WaitNetworkResponse) Reset() {
+	*x = WaitNetworkResponse{}
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *AwaitNetworkResponse) String() string {
+func (x *WaitNetworkResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*AwaitNetworkResponse) ProtoMessage() {}
+func (*WaitNetworkResponse) ProtoMessage() {}
 
-func (x *AwaitNetworkResponse) ProtoReflect() protoreflect.Message {
+func (x *WaitNetworkResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -626,20 +626,20 @@ func (x *AwaitNetworkResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use AwaitNetworkResponse.ProtoReflect.Descriptor instead.
-func (*AwaitNetworkResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use WaitNetworkResponse.ProtoReflect.Descriptor instead.
+func (*WaitNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *AwaitNetworkResponse) GetNetwork() *Network {
+func (x *WaitNetworkResponse) GetNetwork() *Network {
 	if x != nil {
 		return x.Network
 	}
 	return nil
 }
 
-// EditNetworkResponse tells what has become of it.
-type EditNetworkResponse struct {
+// UpdateNetworkResponse tells what has become of it.
+type UpdateNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
 	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
@@ -647,20 +647,20 @@ type EditNetworkResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *EditNetworkResponse) Reset() {
-	*x = EditNetworkResponse{}
+func (x *UpdateNetworkResponse) Reset() {
+	*x = UpdateNetworkResponse{}
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *EditNetworkResponse) String() string {
+func (x *UpdateNetworkResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*EditNetworkResponse) ProtoMessage() {}
+func (*UpdateNetworkResponse) ProtoMessage() {}
 
-func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
+func (x *UpdateNetworkResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_network_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -672,12 +672,12 @@ func (x *EditNetworkResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use EditNetworkResponse.ProtoReflect.Descriptor instead.
-func (*EditNetworkResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use UpdateNetworkResponse.ProtoReflect.Descriptor instead.
+func (*UpdateNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *EditNetworkResponse) GetNetwork() *Network {
+func (x *UpdateNetworkResponse) GetNetwork() *Network {
 	if x != nil {
 		return x.Network
 	}
@@ -784,7 +784,7 @@ type PruneNetworksRequest struct {
 	// With all of these labels, each KEY or KEY=VALUE.
 	Labels []string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
 	// With none of these labels.
-	WithoutLabels []string `protobuf:"bytes,3,rep,name=without_labels,json=withoutLabels,proto3" json:"without_labels,omitempty"`
+	ExcludeLabels []string `protobuf:"bytes,3,rep,name=exclude_labels,json=excludeLabels,proto3" json:"exclude_labels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -833,9 +833,9 @@ func (x *PruneNetworksRequest) GetLabels() []string {
 	return nil
 }
 
-func (x *PruneNetworksRequest) GetWithoutLabels() []string {
+func (x *PruneNetworksRequest) GetExcludeLabels() []string {
 	if x != nil {
-		return x.WithoutLabels
+		return x.ExcludeLabels
 	}
 	return nil
 }
@@ -1281,12 +1281,12 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xd7\x02\n" +
-	"\x12EditNetworkRequest\x12\x1c\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xdb\x02\n" +
+	"\x14UpdateNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x15\n" +
 	"\x03mtu\x18\x02 \x01(\rH\x00R\x03mtu\x88\x01\x01\x12\x18\n" +
-	"\asubnets\x18\x03 \x03(\tR\asubnets\x12K\n" +
-	"\x06labels\x18\x04 \x03(\v23.fairlead.network.v1.EditNetworkRequest.LabelsEntryR\x06labels\x122\n" +
+	"\asubnets\x18\x03 \x03(\tR\asubnets\x12M\n" +
+	"\x06labels\x18\x04 \x03(\v25.fairlead.network.v1.UpdateNetworkRequest.LabelsEntryR\x06labels\x122\n" +
 	"\x03dns\x18\x05 \x01(\v2 .fairlead.network.v1.NameServersR\x03dns\x12\x12\n" +
 	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x12\x1a\n" +
 	"\brenumber\x18\a \x01(\bR\brenumber\x1a9\n" +
@@ -1295,12 +1295,12 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
 	"\x04_mtu\"+\n" +
 	"\vNameServers\x12\x1c\n" +
-	"\taddresses\x18\x01 \x03(\tR\taddresses\"3\n" +
-	"\x13AwaitNetworkRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"N\n" +
-	"\x14AwaitNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"M\n" +
-	"\x13EditNetworkResponse\x126\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"2\n" +
+	"\x12WaitNetworkRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"M\n" +
+	"\x13WaitNetworkResponse\x126\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"O\n" +
+	"\x15UpdateNetworkResponse\x126\n" +
 	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"4\n" +
 	"\x14DeleteNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"'\n" +
@@ -1309,7 +1309,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x14PruneNetworksRequest\x120\n" +
 	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x16\n" +
 	"\x06labels\x18\x02 \x03(\tR\x06labels\x12%\n" +
-	"\x0ewithout_labels\x18\x03 \x03(\tR\rwithoutLabels\"1\n" +
+	"\x0eexclude_labels\x18\x03 \x03(\tR\rexcludeLabels\"1\n" +
 	"\x15PruneNetworksResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x03(\tR\adeleted\"\x15\n" +
 	"\x13ListNetworksRequest\"P\n" +
@@ -1325,13 +1325,13 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xe0\a\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xe3\a\n" +
 	"\x0eNetworkService\x12W\n" +
 	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12N\n" +
 	"\x05Check\x12!.fairlead.network.v1.CheckRequest\x1a\".fairlead.network.v1.CheckResponse\x12f\n" +
-	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12`\n" +
-	"\vEditNetwork\x12'.fairlead.network.v1.EditNetworkRequest\x1a(.fairlead.network.v1.EditNetworkResponse\x12c\n" +
-	"\fAwaitNetwork\x12(.fairlead.network.v1.AwaitNetworkRequest\x1a).fairlead.network.v1.AwaitNetworkResponse\x12f\n" +
+	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12f\n" +
+	"\rUpdateNetwork\x12).fairlead.network.v1.UpdateNetworkRequest\x1a*.fairlead.network.v1.UpdateNetworkResponse\x12`\n" +
+	"\vWaitNetwork\x12'.fairlead.network.v1.WaitNetworkRequest\x1a(.fairlead.network.v1.WaitNetworkResponse\x12f\n" +
 	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12f\n" +
 	"\rPruneNetworks\x12).fairlead.network.v1.PruneNetworksRequest\x1a*.fairlead.network.v1.PruneNetworksResponse\x12c\n" +
 	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
@@ -1358,11 +1358,11 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*CreateNetworkRequest)(nil),  // 2: fairlead.network.v1.CreateNetworkRequest
 	(*PoolSpec)(nil),              // 3: fairlead.network.v1.PoolSpec
 	(*CreateNetworkResponse)(nil), // 4: fairlead.network.v1.CreateNetworkResponse
-	(*EditNetworkRequest)(nil),    // 5: fairlead.network.v1.EditNetworkRequest
+	(*UpdateNetworkRequest)(nil),  // 5: fairlead.network.v1.UpdateNetworkRequest
 	(*NameServers)(nil),           // 6: fairlead.network.v1.NameServers
-	(*AwaitNetworkRequest)(nil),   // 7: fairlead.network.v1.AwaitNetworkRequest
-	(*AwaitNetworkResponse)(nil),  // 8: fairlead.network.v1.AwaitNetworkResponse
-	(*EditNetworkResponse)(nil),   // 9: fairlead.network.v1.EditNetworkResponse
+	(*WaitNetworkRequest)(nil),    // 7: fairlead.network.v1.WaitNetworkRequest
+	(*WaitNetworkResponse)(nil),   // 8: fairlead.network.v1.WaitNetworkResponse
+	(*UpdateNetworkResponse)(nil), // 9: fairlead.network.v1.UpdateNetworkResponse
 	(*DeleteNetworkRequest)(nil),  // 10: fairlead.network.v1.DeleteNetworkRequest
 	(*DeleteNetworkResponse)(nil), // 11: fairlead.network.v1.DeleteNetworkResponse
 	(*PruneNetworksRequest)(nil),  // 12: fairlead.network.v1.PruneNetworksRequest
@@ -1378,7 +1378,7 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	nil,                           // 22: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
 	nil,                           // 23: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
 	nil,                           // 24: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 25: fairlead.network.v1.EditNetworkRequest.LabelsEntry
+	nil,                           // 25: fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
 	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
 	(*v1.Event)(nil),              // 27: fairlead.event.v1.Event
 	(*Network)(nil),               // 28: fairlead.network.v1.Network
@@ -1393,10 +1393,10 @@ var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	23, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
 	24, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
 	28, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	25, // 8: fairlead.network.v1.EditNetworkRequest.labels:type_name -> fairlead.network.v1.EditNetworkRequest.LabelsEntry
-	6,  // 9: fairlead.network.v1.EditNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
-	28, // 10: fairlead.network.v1.AwaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	28, // 11: fairlead.network.v1.EditNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	25, // 8: fairlead.network.v1.UpdateNetworkRequest.labels:type_name -> fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
+	6,  // 9: fairlead.network.v1.UpdateNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
+	28, // 10: fairlead.network.v1.WaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	28, // 11: fairlead.network.v1.UpdateNetworkResponse.network:type_name -> fairlead.network.v1.Network
 	26, // 12: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
 	28, // 13: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
 	28, // 14: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
@@ -1405,8 +1405,8 @@ var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	18, // 17: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
 	20, // 18: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
 	2,  // 19: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 20: fairlead.network.v1.NetworkService.EditNetwork:input_type -> fairlead.network.v1.EditNetworkRequest
-	7,  // 21: fairlead.network.v1.NetworkService.AwaitNetwork:input_type -> fairlead.network.v1.AwaitNetworkRequest
+	5,  // 20: fairlead.network.v1.NetworkService.UpdateNetwork:input_type -> fairlead.network.v1.UpdateNetworkRequest
+	7,  // 21: fairlead.network.v1.NetworkService.WaitNetwork:input_type -> fairlead.network.v1.WaitNetworkRequest
 	10, // 22: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
 	12, // 23: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
 	14, // 24: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
@@ -1415,8 +1415,8 @@ var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	19, // 27: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
 	21, // 28: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
 	4,  // 29: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	9,  // 30: fairlead.network.v1.NetworkService.EditNetwork:output_type -> fairlead.network.v1.EditNetworkResponse
-	8,  // 31: fairlead.network.v1.NetworkService.AwaitNetwork:output_type -> fairlead.network.v1.AwaitNetworkResponse
+	9,  // 30: fairlead.network.v1.NetworkService.UpdateNetwork:output_type -> fairlead.network.v1.UpdateNetworkResponse
+	8,  // 31: fairlead.network.v1.NetworkService.WaitNetwork:output_type -> fairlead.network.v1.WaitNetworkResponse
 	11, // 32: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
 	13, // 33: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
 	15, // 34: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse

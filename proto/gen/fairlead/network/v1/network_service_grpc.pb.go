@@ -22,8 +22,8 @@ const (
 	NetworkService_Diagnose_FullMethodName      = "/fairlead.network.v1.NetworkService/Diagnose"
 	NetworkService_Check_FullMethodName         = "/fairlead.network.v1.NetworkService/Check"
 	NetworkService_CreateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/CreateNetwork"
-	NetworkService_EditNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/EditNetwork"
-	NetworkService_AwaitNetwork_FullMethodName  = "/fairlead.network.v1.NetworkService/AwaitNetwork"
+	NetworkService_UpdateNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/UpdateNetwork"
+	NetworkService_WaitNetwork_FullMethodName   = "/fairlead.network.v1.NetworkService/WaitNetwork"
 	NetworkService_DeleteNetwork_FullMethodName = "/fairlead.network.v1.NetworkService/DeleteNetwork"
 	NetworkService_PruneNetworks_FullMethodName = "/fairlead.network.v1.NetworkService/PruneNetworks"
 	NetworkService_ListNetworks_FullMethodName  = "/fairlead.network.v1.NetworkService/ListNetworks"
@@ -45,13 +45,13 @@ type NetworkServiceClient interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
-	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
-	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; AwaitNetwork tells when all have.
+	// UpdateNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
+	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; WaitNetwork tells when all have.
 	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
-	EditNetwork(ctx context.Context, in *EditNetworkRequest, opts ...grpc.CallOption) (*EditNetworkResponse, error)
-	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
+	UpdateNetwork(ctx context.Context, in *UpdateNetworkRequest, opts ...grpc.CallOption) (*UpdateNetworkResponse, error)
+	// WaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
 	// if some have not within half a minute; they go on to.
-	AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error)
+	WaitNetwork(ctx context.Context, in *WaitNetworkRequest, opts ...grpc.CallOption) (*WaitNetworkResponse, error)
 	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
 	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
@@ -103,20 +103,20 @@ func (c *networkServiceClient) CreateNetwork(ctx context.Context, in *CreateNetw
 	return out, nil
 }
 
-func (c *networkServiceClient) EditNetwork(ctx context.Context, in *EditNetworkRequest, opts ...grpc.CallOption) (*EditNetworkResponse, error) {
+func (c *networkServiceClient) UpdateNetwork(ctx context.Context, in *UpdateNetworkRequest, opts ...grpc.CallOption) (*UpdateNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(EditNetworkResponse)
-	err := c.cc.Invoke(ctx, NetworkService_EditNetwork_FullMethodName, in, out, cOpts...)
+	out := new(UpdateNetworkResponse)
+	err := c.cc.Invoke(ctx, NetworkService_UpdateNetwork_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *networkServiceClient) AwaitNetwork(ctx context.Context, in *AwaitNetworkRequest, opts ...grpc.CallOption) (*AwaitNetworkResponse, error) {
+func (c *networkServiceClient) WaitNetwork(ctx context.Context, in *WaitNetworkRequest, opts ...grpc.CallOption) (*WaitNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(AwaitNetworkResponse)
-	err := c.cc.Invoke(ctx, NetworkService_AwaitNetwork_FullMethodName, in, out, cOpts...)
+	out := new(WaitNetworkResponse)
+	err := c.cc.Invoke(ctx, NetworkService_WaitNetwork_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -196,13 +196,13 @@ type NetworkServiceServer interface {
 	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
 	// if no subnet is left to be chosen.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
-	// EditNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
-	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; AwaitNetwork tells when all have.
+	// UpdateNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
+	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; WaitNetwork tells when all have.
 	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
-	EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error)
-	// AwaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
+	UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error)
+	// WaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
 	// if some have not within half a minute; they go on to.
-	AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error)
+	WaitNetwork(context.Context, *WaitNetworkRequest) (*WaitNetworkResponse, error)
 	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
 	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
@@ -233,11 +233,11 @@ func (UnimplementedNetworkServiceServer) Check(context.Context, *CheckRequest) (
 func (UnimplementedNetworkServiceServer) CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateNetwork not implemented")
 }
-func (UnimplementedNetworkServiceServer) EditNetwork(context.Context, *EditNetworkRequest) (*EditNetworkResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method EditNetwork not implemented")
+func (UnimplementedNetworkServiceServer) UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateNetwork not implemented")
 }
-func (UnimplementedNetworkServiceServer) AwaitNetwork(context.Context, *AwaitNetworkRequest) (*AwaitNetworkResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method AwaitNetwork not implemented")
+func (UnimplementedNetworkServiceServer) WaitNetwork(context.Context, *WaitNetworkRequest) (*WaitNetworkResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method WaitNetwork not implemented")
 }
 func (UnimplementedNetworkServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
@@ -329,38 +329,38 @@ func _NetworkService_CreateNetwork_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
-func _NetworkService_EditNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(EditNetworkRequest)
+func _NetworkService_UpdateNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateNetworkRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(NetworkServiceServer).EditNetwork(ctx, in)
+		return srv.(NetworkServiceServer).UpdateNetwork(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: NetworkService_EditNetwork_FullMethodName,
+		FullMethod: NetworkService_UpdateNetwork_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(NetworkServiceServer).EditNetwork(ctx, req.(*EditNetworkRequest))
+		return srv.(NetworkServiceServer).UpdateNetwork(ctx, req.(*UpdateNetworkRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _NetworkService_AwaitNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(AwaitNetworkRequest)
+func _NetworkService_WaitNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WaitNetworkRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(NetworkServiceServer).AwaitNetwork(ctx, in)
+		return srv.(NetworkServiceServer).WaitNetwork(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: NetworkService_AwaitNetwork_FullMethodName,
+		FullMethod: NetworkService_WaitNetwork_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(NetworkServiceServer).AwaitNetwork(ctx, req.(*AwaitNetworkRequest))
+		return srv.(NetworkServiceServer).WaitNetwork(ctx, req.(*WaitNetworkRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -468,12 +468,12 @@ var NetworkService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NetworkService_CreateNetwork_Handler,
 		},
 		{
-			MethodName: "EditNetwork",
-			Handler:    _NetworkService_EditNetwork_Handler,
+			MethodName: "UpdateNetwork",
+			Handler:    _NetworkService_UpdateNetwork_Handler,
 		},
 		{
-			MethodName: "AwaitNetwork",
-			Handler:    _NetworkService_AwaitNetwork_Handler,
+			MethodName: "WaitNetwork",
+			Handler:    _NetworkService_WaitNetwork_Handler,
 		},
 		{
 			MethodName: "DeleteNetwork",

@@ -709,8 +709,8 @@ func (*WatchSandboxesResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
 }
 
-// RenewSandboxRequest names an owner.
-type RenewSandboxRequest struct {
+// RenumberSandboxRequest names an owner.
+type RenumberSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container's UID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
@@ -718,20 +718,20 @@ type RenewSandboxRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RenewSandboxRequest) Reset() {
-	*x = RenewSandboxRequest{}
+func (x *RenumberSandboxRequest) Reset() {
+	*x = RenumberSandboxRequest{}
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RenewSandboxRequest) String() string {
+func (x *RenumberSandboxRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RenewSandboxRequest) ProtoMessage() {}
+func (*RenumberSandboxRequest) ProtoMessage() {}
 
-func (x *RenewSandboxRequest) ProtoReflect() protoreflect.Message {
+func (x *RenumberSandboxRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -743,20 +743,20 @@ func (x *RenewSandboxRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RenewSandboxRequest.ProtoReflect.Descriptor instead.
-func (*RenewSandboxRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use RenumberSandboxRequest.ProtoReflect.Descriptor instead.
+func (*RenumberSandboxRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *RenewSandboxRequest) GetOwner() string {
+func (x *RenumberSandboxRequest) GetOwner() string {
 	if x != nil {
 		return x.Owner
 	}
 	return ""
 }
 
-// RenewSandboxResponse holds the whole sandbox.
-type RenewSandboxResponse struct {
+// RenumberSandboxResponse holds the whole sandbox.
+type RenumberSandboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it is now.
 	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
@@ -764,20 +764,20 @@ type RenewSandboxResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RenewSandboxResponse) Reset() {
-	*x = RenewSandboxResponse{}
+func (x *RenumberSandboxResponse) Reset() {
+	*x = RenumberSandboxResponse{}
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RenewSandboxResponse) String() string {
+func (x *RenumberSandboxResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RenewSandboxResponse) ProtoMessage() {}
+func (*RenumberSandboxResponse) ProtoMessage() {}
 
-func (x *RenewSandboxResponse) ProtoReflect() protoreflect.Message {
+func (x *RenumberSandboxResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -789,20 +789,20 @@ func (x *RenewSandboxResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RenewSandboxResponse.ProtoReflect.Descriptor instead.
-func (*RenewSandboxResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use RenumberSandboxResponse.ProtoReflect.Descriptor instead.
+func (*RenumberSandboxResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *RenewSandboxResponse) GetSandbox() *Sandbox {
+func (x *RenumberSandboxResponse) GetSandbox() *Sandbox {
 	if x != nil {
 		return x.Sandbox
 	}
 	return nil
 }
 
-// SettleSandboxRequest names an owner.
-type SettleSandboxRequest struct {
+// CompleteRenumberingRequest names an owner.
+type CompleteRenumberingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container's UID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
@@ -810,20 +810,20 @@ type SettleSandboxRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SettleSandboxRequest) Reset() {
-	*x = SettleSandboxRequest{}
+func (x *CompleteRenumberingRequest) Reset() {
+	*x = CompleteRenumberingRequest{}
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SettleSandboxRequest) String() string {
+func (x *CompleteRenumberingRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SettleSandboxRequest) ProtoMessage() {}
+func (*CompleteRenumberingRequest) ProtoMessage() {}
 
-func (x *SettleSandboxRequest) ProtoReflect() protoreflect.Message {
+func (x *CompleteRenumberingRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -835,41 +835,41 @@ func (x *SettleSandboxRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SettleSandboxRequest.ProtoReflect.Descriptor instead.
-func (*SettleSandboxRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use CompleteRenumberingRequest.ProtoReflect.Descriptor instead.
+func (*CompleteRenumberingRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *SettleSandboxRequest) GetOwner() string {
+func (x *CompleteRenumberingRequest) GetOwner() string {
 	if x != nil {
 		return x.Owner
 	}
 	return ""
 }
 
-// SettleSandboxResponse tells what was taken away.
-type SettleSandboxResponse struct {
+// CompleteRenumberingResponse tells what was taken away.
+type CompleteRenumberingResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The addresses, without prefix length, that nobody has any more.
-	Gone          []string `protobuf:"bytes,1,rep,name=gone,proto3" json:"gone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RemovedAddresses []string `protobuf:"bytes,1,rep,name=removed_addresses,json=removedAddresses,proto3" json:"removed_addresses,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
-func (x *SettleSandboxResponse) Reset() {
-	*x = SettleSandboxResponse{}
+func (x *CompleteRenumberingResponse) Reset() {
+	*x = CompleteRenumberingResponse{}
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SettleSandboxResponse) String() string {
+func (x *CompleteRenumberingResponse) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SettleSandboxResponse) ProtoMessage() {}
+func (*CompleteRenumberingResponse) ProtoMessage() {}
 
-func (x *SettleSandboxResponse) ProtoReflect() protoreflect.Message {
+func (x *CompleteRenumberingResponse) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -881,14 +881,14 @@ func (x *SettleSandboxResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SettleSandboxResponse.ProtoReflect.Descriptor instead.
-func (*SettleSandboxResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use CompleteRenumberingResponse.ProtoReflect.Descriptor instead.
+func (*CompleteRenumberingResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *SettleSandboxResponse) GetGone() []string {
+func (x *CompleteRenumberingResponse) GetRemovedAddresses() []string {
 	if x != nil {
-		return x.Gone
+		return x.RemovedAddresses
 	}
 	return nil
 }
@@ -1129,15 +1129,15 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x15ListSandboxesResponse\x12:\n" +
 	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"\x17\n" +
 	"\x15WatchSandboxesRequest\"\x18\n" +
-	"\x16WatchSandboxesResponse\"+\n" +
-	"\x13RenewSandboxRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"N\n" +
-	"\x14RenewSandboxResponse\x126\n" +
-	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\",\n" +
-	"\x14SettleSandboxRequest\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"+\n" +
-	"\x15SettleSandboxResponse\x12\x12\n" +
-	"\x04gone\x18\x01 \x03(\tR\x04gone\"t\n" +
+	"\x16WatchSandboxesResponse\".\n" +
+	"\x16RenumberSandboxRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"Q\n" +
+	"\x17RenumberSandboxResponse\x126\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"2\n" +
+	"\x1aCompleteRenumberingRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"J\n" +
+	"\x1bCompleteRenumberingResponse\x12+\n" +
+	"\x11removed_addresses\x18\x01 \x03(\tR\x10removedAddresses\"t\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12%\n" +
 	"\x0ekeep_namespace\x18\x02 \x01(\bR\rkeepNamespace\x12%\n" +
@@ -1146,7 +1146,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
 	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
 	"\x18ReserveAddressesResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xa5\b\n" +
+	"\x0fReleaseResponse2\xc0\b\n" +
 	"\x0eSandboxService\x12f\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\x12]\n" +
 	"\n" +
@@ -1155,9 +1155,9 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\x12u\n" +
 	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12o\n" +
 	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\x12k\n" +
-	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse0\x01\x12c\n" +
-	"\fRenewSandbox\x12(.fairlead.network.v1.RenewSandboxRequest\x1a).fairlead.network.v1.RenewSandboxResponse\x12f\n" +
-	"\rSettleSandbox\x12).fairlead.network.v1.SettleSandboxRequest\x1a*.fairlead.network.v1.SettleSandboxResponse\x12T\n" +
+	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse0\x01\x12l\n" +
+	"\x0fRenumberSandbox\x12+.fairlead.network.v1.RenumberSandboxRequest\x1a,.fairlead.network.v1.RenumberSandboxResponse\x12x\n" +
+	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\x12T\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -1174,29 +1174,29 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 
 var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
-	(*CreateSandboxRequest)(nil),       // 0: fairlead.network.v1.CreateSandboxRequest
-	(*EndpointSpec)(nil),               // 1: fairlead.network.v1.EndpointSpec
-	(*ConnectEndpointRequest)(nil),     // 2: fairlead.network.v1.ConnectEndpointRequest
-	(*ConnectEndpointResponse)(nil),    // 3: fairlead.network.v1.ConnectEndpointResponse
-	(*DisconnectEndpointRequest)(nil),  // 4: fairlead.network.v1.DisconnectEndpointRequest
-	(*DisconnectEndpointResponse)(nil), // 5: fairlead.network.v1.DisconnectEndpointResponse
-	(*CreateSandboxResponse)(nil),      // 6: fairlead.network.v1.CreateSandboxResponse
-	(*GetSandboxRequest)(nil),          // 7: fairlead.network.v1.GetSandboxRequest
-	(*GetSandboxResponse)(nil),         // 8: fairlead.network.v1.GetSandboxResponse
-	(*ListSandboxesRequest)(nil),       // 9: fairlead.network.v1.ListSandboxesRequest
-	(*ListSandboxesResponse)(nil),      // 10: fairlead.network.v1.ListSandboxesResponse
-	(*WatchSandboxesRequest)(nil),      // 11: fairlead.network.v1.WatchSandboxesRequest
-	(*WatchSandboxesResponse)(nil),     // 12: fairlead.network.v1.WatchSandboxesResponse
-	(*RenewSandboxRequest)(nil),        // 13: fairlead.network.v1.RenewSandboxRequest
-	(*RenewSandboxResponse)(nil),       // 14: fairlead.network.v1.RenewSandboxResponse
-	(*SettleSandboxRequest)(nil),       // 15: fairlead.network.v1.SettleSandboxRequest
-	(*SettleSandboxResponse)(nil),      // 16: fairlead.network.v1.SettleSandboxResponse
-	(*ReleaseRequest)(nil),             // 17: fairlead.network.v1.ReleaseRequest
-	(*ReserveAddressesRequest)(nil),    // 18: fairlead.network.v1.ReserveAddressesRequest
-	(*ReserveAddressesResponse)(nil),   // 19: fairlead.network.v1.ReserveAddressesResponse
-	(*ReleaseResponse)(nil),            // 20: fairlead.network.v1.ReleaseResponse
-	(SandboxMode)(0),                   // 21: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),                    // 22: fairlead.network.v1.Sandbox
+	(*CreateSandboxRequest)(nil),        // 0: fairlead.network.v1.CreateSandboxRequest
+	(*EndpointSpec)(nil),                // 1: fairlead.network.v1.EndpointSpec
+	(*ConnectEndpointRequest)(nil),      // 2: fairlead.network.v1.ConnectEndpointRequest
+	(*ConnectEndpointResponse)(nil),     // 3: fairlead.network.v1.ConnectEndpointResponse
+	(*DisconnectEndpointRequest)(nil),   // 4: fairlead.network.v1.DisconnectEndpointRequest
+	(*DisconnectEndpointResponse)(nil),  // 5: fairlead.network.v1.DisconnectEndpointResponse
+	(*CreateSandboxResponse)(nil),       // 6: fairlead.network.v1.CreateSandboxResponse
+	(*GetSandboxRequest)(nil),           // 7: fairlead.network.v1.GetSandboxRequest
+	(*GetSandboxResponse)(nil),          // 8: fairlead.network.v1.GetSandboxResponse
+	(*ListSandboxesRequest)(nil),        // 9: fairlead.network.v1.ListSandboxesRequest
+	(*ListSandboxesResponse)(nil),       // 10: fairlead.network.v1.ListSandboxesResponse
+	(*WatchSandboxesRequest)(nil),       // 11: fairlead.network.v1.WatchSandboxesRequest
+	(*WatchSandboxesResponse)(nil),      // 12: fairlead.network.v1.WatchSandboxesResponse
+	(*RenumberSandboxRequest)(nil),      // 13: fairlead.network.v1.RenumberSandboxRequest
+	(*RenumberSandboxResponse)(nil),     // 14: fairlead.network.v1.RenumberSandboxResponse
+	(*CompleteRenumberingRequest)(nil),  // 15: fairlead.network.v1.CompleteRenumberingRequest
+	(*CompleteRenumberingResponse)(nil), // 16: fairlead.network.v1.CompleteRenumberingResponse
+	(*ReleaseRequest)(nil),              // 17: fairlead.network.v1.ReleaseRequest
+	(*ReserveAddressesRequest)(nil),     // 18: fairlead.network.v1.ReserveAddressesRequest
+	(*ReserveAddressesResponse)(nil),    // 19: fairlead.network.v1.ReserveAddressesResponse
+	(*ReleaseResponse)(nil),             // 20: fairlead.network.v1.ReleaseResponse
+	(SandboxMode)(0),                    // 21: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                     // 22: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
 	21, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
@@ -1207,7 +1207,7 @@ var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
 	22, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
 	22, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
 	22, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	22, // 8: fairlead.network.v1.RenewSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	22, // 8: fairlead.network.v1.RenumberSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
 	1,  // 9: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
 	0,  // 10: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
 	7,  // 11: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
@@ -1216,8 +1216,8 @@ var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
 	4,  // 14: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
 	18, // 15: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
 	11, // 16: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
-	13, // 17: fairlead.network.v1.SandboxService.RenewSandbox:input_type -> fairlead.network.v1.RenewSandboxRequest
-	15, // 18: fairlead.network.v1.SandboxService.SettleSandbox:input_type -> fairlead.network.v1.SettleSandboxRequest
+	13, // 17: fairlead.network.v1.SandboxService.RenumberSandbox:input_type -> fairlead.network.v1.RenumberSandboxRequest
+	15, // 18: fairlead.network.v1.SandboxService.CompleteRenumbering:input_type -> fairlead.network.v1.CompleteRenumberingRequest
 	17, // 19: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
 	6,  // 20: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
 	8,  // 21: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
@@ -1226,8 +1226,8 @@ var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
 	5,  // 24: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
 	19, // 25: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
 	12, // 26: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
-	14, // 27: fairlead.network.v1.SandboxService.RenewSandbox:output_type -> fairlead.network.v1.RenewSandboxResponse
-	16, // 28: fairlead.network.v1.SandboxService.SettleSandbox:output_type -> fairlead.network.v1.SettleSandboxResponse
+	14, // 27: fairlead.network.v1.SandboxService.RenumberSandbox:output_type -> fairlead.network.v1.RenumberSandboxResponse
+	16, // 28: fairlead.network.v1.SandboxService.CompleteRenumbering:output_type -> fairlead.network.v1.CompleteRenumberingResponse
 	20, // 29: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
 	20, // [20:30] is the sub-list for method output_type
 	10, // [10:20] is the sub-list for method input_type

@@ -19,16 +19,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SandboxService_CreateSandbox_FullMethodName      = "/fairlead.network.v1.SandboxService/CreateSandbox"
-	SandboxService_GetSandbox_FullMethodName         = "/fairlead.network.v1.SandboxService/GetSandbox"
-	SandboxService_ListSandboxes_FullMethodName      = "/fairlead.network.v1.SandboxService/ListSandboxes"
-	SandboxService_ConnectEndpoint_FullMethodName    = "/fairlead.network.v1.SandboxService/ConnectEndpoint"
-	SandboxService_DisconnectEndpoint_FullMethodName = "/fairlead.network.v1.SandboxService/DisconnectEndpoint"
-	SandboxService_ReserveAddresses_FullMethodName   = "/fairlead.network.v1.SandboxService/ReserveAddresses"
-	SandboxService_WatchSandboxes_FullMethodName     = "/fairlead.network.v1.SandboxService/WatchSandboxes"
-	SandboxService_RenewSandbox_FullMethodName       = "/fairlead.network.v1.SandboxService/RenewSandbox"
-	SandboxService_SettleSandbox_FullMethodName      = "/fairlead.network.v1.SandboxService/SettleSandbox"
-	SandboxService_Release_FullMethodName            = "/fairlead.network.v1.SandboxService/Release"
+	SandboxService_CreateSandbox_FullMethodName       = "/fairlead.network.v1.SandboxService/CreateSandbox"
+	SandboxService_GetSandbox_FullMethodName          = "/fairlead.network.v1.SandboxService/GetSandbox"
+	SandboxService_ListSandboxes_FullMethodName       = "/fairlead.network.v1.SandboxService/ListSandboxes"
+	SandboxService_ConnectEndpoint_FullMethodName     = "/fairlead.network.v1.SandboxService/ConnectEndpoint"
+	SandboxService_DisconnectEndpoint_FullMethodName  = "/fairlead.network.v1.SandboxService/DisconnectEndpoint"
+	SandboxService_ReserveAddresses_FullMethodName    = "/fairlead.network.v1.SandboxService/ReserveAddresses"
+	SandboxService_WatchSandboxes_FullMethodName      = "/fairlead.network.v1.SandboxService/WatchSandboxes"
+	SandboxService_RenumberSandbox_FullMethodName     = "/fairlead.network.v1.SandboxService/RenumberSandbox"
+	SandboxService_CompleteRenumbering_FullMethodName = "/fairlead.network.v1.SandboxService/CompleteRenumbering"
+	SandboxService_Release_FullMethodName             = "/fairlead.network.v1.SandboxService/Release"
 )
 
 // SandboxServiceClient is the client API for SandboxService service.
@@ -61,11 +61,11 @@ type SandboxServiceClient interface {
 	ReserveAddresses(ctx context.Context, in *ReserveAddressesRequest, opts ...grpc.CallOption) (*ReserveAddressesResponse, error)
 	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
 	WatchSandboxes(ctx context.Context, in *WatchSandboxesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSandboxesResponse], error)
-	// RenewSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
-	// SettleSandbox, and packets to them still arrive. Asked again it answers the same.
-	RenewSandbox(ctx context.Context, in *RenewSandboxRequest, opts ...grpc.CallOption) (*RenewSandboxResponse, error)
-	// SettleSandbox takes the addresses away that RenewSandbox has replaced. No error if there are none.
-	SettleSandbox(ctx context.Context, in *SettleSandboxRequest, opts ...grpc.CallOption) (*SettleSandboxResponse, error)
+	// RenumberSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
+	// CompleteRenumbering, and packets to them still arrive. Asked again it answers the same.
+	RenumberSandbox(ctx context.Context, in *RenumberSandboxRequest, opts ...grpc.CallOption) (*RenumberSandboxResponse, error)
+	// CompleteRenumbering takes the addresses away that RenumberSandbox has replaced. No error if there are none.
+	CompleteRenumbering(ctx context.Context, in *CompleteRenumberingRequest, opts ...grpc.CallOption) (*CompleteRenumberingResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -158,20 +158,20 @@ func (c *sandboxServiceClient) WatchSandboxes(ctx context.Context, in *WatchSand
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SandboxService_WatchSandboxesClient = grpc.ServerStreamingClient[WatchSandboxesResponse]
 
-func (c *sandboxServiceClient) RenewSandbox(ctx context.Context, in *RenewSandboxRequest, opts ...grpc.CallOption) (*RenewSandboxResponse, error) {
+func (c *sandboxServiceClient) RenumberSandbox(ctx context.Context, in *RenumberSandboxRequest, opts ...grpc.CallOption) (*RenumberSandboxResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(RenewSandboxResponse)
-	err := c.cc.Invoke(ctx, SandboxService_RenewSandbox_FullMethodName, in, out, cOpts...)
+	out := new(RenumberSandboxResponse)
+	err := c.cc.Invoke(ctx, SandboxService_RenumberSandbox_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *sandboxServiceClient) SettleSandbox(ctx context.Context, in *SettleSandboxRequest, opts ...grpc.CallOption) (*SettleSandboxResponse, error) {
+func (c *sandboxServiceClient) CompleteRenumbering(ctx context.Context, in *CompleteRenumberingRequest, opts ...grpc.CallOption) (*CompleteRenumberingResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(SettleSandboxResponse)
-	err := c.cc.Invoke(ctx, SandboxService_SettleSandbox_FullMethodName, in, out, cOpts...)
+	out := new(CompleteRenumberingResponse)
+	err := c.cc.Invoke(ctx, SandboxService_CompleteRenumbering_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -218,11 +218,11 @@ type SandboxServiceServer interface {
 	ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error)
 	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
 	WatchSandboxes(*WatchSandboxesRequest, grpc.ServerStreamingServer[WatchSandboxesResponse]) error
-	// RenewSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
-	// SettleSandbox, and packets to them still arrive. Asked again it answers the same.
-	RenewSandbox(context.Context, *RenewSandboxRequest) (*RenewSandboxResponse, error)
-	// SettleSandbox takes the addresses away that RenewSandbox has replaced. No error if there are none.
-	SettleSandbox(context.Context, *SettleSandboxRequest) (*SettleSandboxResponse, error)
+	// RenumberSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
+	// CompleteRenumbering, and packets to them still arrive. Asked again it answers the same.
+	RenumberSandbox(context.Context, *RenumberSandboxRequest) (*RenumberSandboxResponse, error)
+	// CompleteRenumbering takes the addresses away that RenumberSandbox has replaced. No error if there are none.
+	CompleteRenumbering(context.Context, *CompleteRenumberingRequest) (*CompleteRenumberingResponse, error)
 	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
 	// releasing what is not there is no error.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -257,11 +257,11 @@ func (UnimplementedSandboxServiceServer) ReserveAddresses(context.Context, *Rese
 func (UnimplementedSandboxServiceServer) WatchSandboxes(*WatchSandboxesRequest, grpc.ServerStreamingServer[WatchSandboxesResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchSandboxes not implemented")
 }
-func (UnimplementedSandboxServiceServer) RenewSandbox(context.Context, *RenewSandboxRequest) (*RenewSandboxResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method RenewSandbox not implemented")
+func (UnimplementedSandboxServiceServer) RenumberSandbox(context.Context, *RenumberSandboxRequest) (*RenumberSandboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenumberSandbox not implemented")
 }
-func (UnimplementedSandboxServiceServer) SettleSandbox(context.Context, *SettleSandboxRequest) (*SettleSandboxResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method SettleSandbox not implemented")
+func (UnimplementedSandboxServiceServer) CompleteRenumbering(context.Context, *CompleteRenumberingRequest) (*CompleteRenumberingResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CompleteRenumbering not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -406,38 +406,38 @@ func _SandboxService_WatchSandboxes_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SandboxService_WatchSandboxesServer = grpc.ServerStreamingServer[WatchSandboxesResponse]
 
-func _SandboxService_RenewSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(RenewSandboxRequest)
+func _SandboxService_RenumberSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenumberSandboxRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(SandboxServiceServer).RenewSandbox(ctx, in)
+		return srv.(SandboxServiceServer).RenumberSandbox(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: SandboxService_RenewSandbox_FullMethodName,
+		FullMethod: SandboxService_RenumberSandbox_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SandboxServiceServer).RenewSandbox(ctx, req.(*RenewSandboxRequest))
+		return srv.(SandboxServiceServer).RenumberSandbox(ctx, req.(*RenumberSandboxRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _SandboxService_SettleSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SettleSandboxRequest)
+func _SandboxService_CompleteRenumbering_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompleteRenumberingRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(SandboxServiceServer).SettleSandbox(ctx, in)
+		return srv.(SandboxServiceServer).CompleteRenumbering(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: SandboxService_SettleSandbox_FullMethodName,
+		FullMethod: SandboxService_CompleteRenumbering_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(SandboxServiceServer).SettleSandbox(ctx, req.(*SettleSandboxRequest))
+		return srv.(SandboxServiceServer).CompleteRenumbering(ctx, req.(*CompleteRenumberingRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -492,12 +492,12 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _SandboxService_ReserveAddresses_Handler,
 		},
 		{
-			MethodName: "RenewSandbox",
-			Handler:    _SandboxService_RenewSandbox_Handler,
+			MethodName: "RenumberSandbox",
+			Handler:    _SandboxService_RenumberSandbox_Handler,
 		},
 		{
-			MethodName: "SettleSandbox",
-			Handler:    _SandboxService_SettleSandbox_Handler,
+			MethodName: "CompleteRenumbering",
+			Handler:    _SandboxService_CompleteRenumbering_Handler,
 		},
 		{
 			MethodName: "Release",

@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/listen"
+	"github.com/fairlead/fairlead/agent/proxy"
+	"github.com/fairlead/fairlead/agent/server"
+	"github.com/fairlead/fairlead/agent/service"
+	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
+)
+
+// member is a service that is carried, with the server on its own socket.
+type member struct {
+	ServiceSpec
+	service service.Service
+	socket  socket
+}
+
+// agent is all that one process carries.
+type agent struct {
+	log     *slog.Logger
+	members []*member
+	public  *socket // nil: none in this process
+	tls     atomic.Pointer[tls.Config]
+	config  *configuration
+}
+
+// newAgent makes all services, so that everything that is missing on the host is told at once.
+func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
+	a := &agent{log: o.Log}
+	a.config = newConfiguration(o, p, a)
+	var problems error
+	for _, s := range o.Services {
+		made, err := s.New(ctx, a.config.host(s.Name, o.Config))
+		if err != nil {
+			problems = errors.Join(problems, err)
+			continue
+		}
+		a.members = append(a.members, &member{ServiceSpec: s, service: made})
+	}
+	if problems != nil {
+		return nil, errors.Join(problems, a.close())
+	}
+	return a, nil
+}
+
+// listen opens all sockets. Nobody is answered yet.
+func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
+	for _, m := range a.members {
+		listeners, err := open(ctx, o.Log, []config.Host{o.Config.Service(m.Name)}, listen.ServiceAccess(), nil)
+		if err != nil {
+			return errors.Join(err, a.closeListeners())
+		}
+		m.socket = socket{m.Name, server.New(server.Config{Name: m.Name, Log: o.Log, Audience: server.Peers}, func(r grpc.ServiceRegistrar) {
+			m.service.Register(r)
+			agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
+		}), listeners}
+	}
+	if !o.Public {
+		return nil
+	}
+	if err := a.listenPublic(ctx, o, p); err != nil {
+		return errors.Join(err, a.closeListeners())
+	}
+	return nil
+}
+
+func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
+	secured, err := listen.TLS(o.Config)
+	if err != nil {
+		return err
+	}
+	a.tls.Store(secured)
+	owners, err := listen.PublicAccess(o.Config.Group)
+	if err != nil {
+		return err
+	}
+	listeners, err := open(ctx, o.Log, o.Config.Hosts, owners, o.Sockets)
+	if err != nil {
+		return err
+	}
+	a.warnInsecureTCP(o.Config)
+	a.public = &socket{"public", server.New(server.Config{
+		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load, OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
+		Member: server.Members(cmp.Or(o.Config.Group, listen.DefaultGroup)), Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
+	}, a.registerPublic), listeners}
+	return nil
+}
+
+// warnInsecureTCP says again, in the log, what a TCP socket without TLS means.
+func (a *agent) warnInsecureTCP(cfg *config.Config) {
+	for _, h := range cfg.Hosts {
+		if h.Network == "tcp" && !cfg.TLSVerify && cfg.InsecureTCP {
+			a.log.Warn("unauthenticated TCP socket grants root access", "host", h.String())
+		}
+	}
+}
+
+func (a *agent) registerPublic(r grpc.ServiceRegistrar) {
+	for _, m := range a.members {
+		if m.Public {
+			m.service.Register(r)
+		}
+	}
+	agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config, hostWide: true})
+}
+
+// forwarded lists the gRPC services whose calls are passed on.
+func (a *agent) forwarded() []string {
+	var all []string
+	for _, h := range serviceInfos() {
+		if !slices.ContainsFunc(a.members, func(m *member) bool { return m.Public && m.Name == h.name }) {
+			all = append(all, server.AdminServices(h.proto)...)
+		}
+	}
+	return all
+}
+
+// closeListeners closes listeners that no server has taken over.
+func (a *agent) closeListeners() error {
+	var all error
+	for _, m := range a.members {
+		all = errors.Join(all, closeAll(m.socket.listeners))
+	}
+	return all
+}
+
+// close lets go of what the services hold.
+func (a *agent) close() error {
+	var all error
+	for _, m := range a.members {
+		all = errors.Join(all, m.service.Close())
+	}
+	a.config.close()
+	return all
+}

@@ -1,0 +1,182 @@
+// Package testcgroup gives tests that start real containers a place of their own: a mount namespace in which every cgroup
+// hierarchy is mounted so that crun accepts it, and a pid namespace that takes every process with it when the tests end, however
+// they end. Container monitors detach from whoever started them; without this a failed test would leave them behind.
+//
+// The machine's own mounts are not touched, and nothing stays of it.
+package testcgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/id"
+)
+
+// The stage that a re-executed test binary is in, and the parent cgroup of its containers, travel in its environment.
+const (
+	stageVar  = "FAIRLEAD_TESTCGROUP_STAGE"
+	parentVar = "FAIRLEAD_TESTCGROUP_PARENT"
+)
+
+// Ready tells whether the tests run inside the place that Run makes. Tests that need it skip without it.
+func Ready() bool { return os.Getenv(stageVar) == "test" }
+
+// Need skips the test where the place could not be made; under CI it fails it.
+func Need(t testing.TB) {
+	t.Helper()
+	switch {
+	case Ready():
+	case os.Getenv("CI") != "":
+		t.Fatal("this test must run as root, in a package whose TestMain calls testcgroup.Run")
+	default:
+		t.Skip("needs root, to make mount and pid namespaces")
+	}
+}
+
+// Parent is the cgroup that containers of these tests belong under; it is removed when they end.
+func Parent() string { return os.Getenv(parentVar) }
+
+// Run runs a package's tests inside the place and answers the exit code for os.Exit. TestMain calls it in place of m.Run. What the tests
+// leave running or in the cgroups is removed, and makes them fail.
+func Run(m *testing.M) int {
+	switch os.Getenv(stageVar) {
+	case "test":
+		return m.Run()
+	case "init":
+		return initStage()
+	}
+	if os.Geteuid() != 0 {
+		return m.Run()
+	}
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
+	return reexec("init", attr).wait()
+}
+
+// initStage is process 1 of the new pid namespace: it mounts, runs the tests as its child, and reaps what is orphaned.
+func initStage() int {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "testcgroup: this is not process 1 of a pid namespace")
+		return 1
+	}
+	if err := errors.Join(mountProc(), mountHierarchies()); err != nil {
+		fmt.Fprintln(os.Stderr, "testcgroup:", err)
+		return 1
+	}
+	_ = os.Setenv(parentVar, "/fairlead-test-"+id.Short(id.New()))
+	code := reexec("test", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}).wait()
+	left := processes()
+	for pid, name := range left {
+		fmt.Fprintf(os.Stderr, "testcgroup: left behind: process %d (%s)\n", pid, name)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err := removeParent(); err != nil {
+		fmt.Fprintln(os.Stderr, "testcgroup:", err)
+		code = max(code, 1)
+	}
+	if len(left) > 0 {
+		code = max(code, 1)
+	}
+	return code
+}
+
+type child struct{ pid int }
+
+// reexec starts this binary again, in another stage. Without os/exec's waiting, so that an init can reap whatever ends first.
+func reexec(stage string, attr *syscall.SysProcAttr) child {
+	if err := os.Setenv(stageVar, stage); err != nil {
+		fmt.Fprintln(os.Stderr, "testcgroup:", err)
+		return child{}
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testcgroup:", err)
+	}
+	return child{pid}
+}
+
+// wait reaps until the child has ended.
+func (c child) wait() int {
+	if c.pid <= 0 {
+		return 1
+	}
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return 1
+		case pid == c.pid && status.Signaled():
+			return 128 + int(status.Signal())
+		case pid == c.pid:
+			return status.ExitStatus()
+		}
+	}
+}
+
+// processes are those of the pid namespace beside its init, after a moment for them to end by themselves.
+func processes() map[int]string {
+	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var status syscall.WaitStatus
+		for pid := 1; pid > 0; {
+			pid, _ = syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		}
+		left := map[int]string{}
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() {
+				name, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+				left[pid] = string(bytes.ReplaceAll(name, []byte{0}, []byte{' '}))
+			}
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// removeParent removes the tests' cgroup everywhere, and tells of containers left in it.
+func removeParent() error {
+	var errs []error
+	name := strings.TrimPrefix(os.Getenv(parentVar), "/")
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*")
+	for _, root := range append(roots, "/sys/fs/cgroup") {
+		var dirs []string
+		_ = filepath.WalkDir(filepath.Join(root, name), func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return nil
+		})
+		for i := len(dirs) - 1; i >= 0; i-- {
+			if i > 0 && !strings.HasPrefix(filepath.Base(dirs[i]), "agent-") {
+				errs = append(errs, fmt.Errorf("left behind: cgroup %s", dirs[i]))
+			}
+			if err := removeDir(dirs[i]); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// removeDir waits for processes that were killed to leave.
+func removeDir(dir string) error {
+	var err error
+	for range 100 {
+		if err = os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}

@@ -1,0 +1,61 @@
+// Package container holds the commands about containers. Each is an options struct, its flags, and a function that makes a request of
+// them and shows the answer.
+package container
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/inspect"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// Commands are those that also stand at the top level.
+func Commands(c *cli.CLI) []*cobra.Command {
+	return []*cobra.Command{
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c),
+		newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
+	}
+}
+
+// Group is `fairlead container`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("container", "Manage containers",
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
+		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c), c.InspectCommand("container", Document))
+}
+
+// get asks the agent for one container.
+func get(ctx context.Context, cl *client.Client, reference string) (*containerv1.Container, error) {
+	res, err := cl.Containers.GetContainer(ctx, &containerv1.GetContainerRequest{Reference: reference})
+	return res.GetContainer(), err
+}
+
+// Document is what `inspect` prints of a container. Its image may be gone; what only that can say is then left out.
+func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
+	c, err := get(ctx, cl, reference)
+	if err != nil {
+		return nil, err
+	}
+	image, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: c.GetImageId()})
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return inspect.FromContainer(c, image.GetImage()), nil
+}
+
+// each makes a command's work on several containers: do is given one reference at a time, and prints nothing itself.
+func each(c *cli.CLI, do func(ctx context.Context, cl *client.Client, reference string) (string, error)) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cl, err := c.Client()
+		if err != nil {
+			return err
+		}
+		return c.Each(cmd.Context(), args, func(ctx context.Context, reference string) (string, error) {
+			return do(ctx, cl, reference)
+		})
+	}
+}

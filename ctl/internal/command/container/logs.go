@@ -1,0 +1,143 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+type logsOptions struct {
+	follow, timestamps bool
+	tail, since, until string
+}
+
+func newLogs(c *cli.CLI) *cobra.Command {
+	var o logsOptions
+	cmd := &cobra.Command{
+		Use:   "logs [OPTIONS] CONTAINER",
+		Short: "Show what a container has written",
+		Args:  cli.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req, err := o.request(c.Now(), args[0])
+			until, badUntil := o.end(c.Now())
+			if err := errors.Join(err, badUntil); err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+			}
+			return o.run(cmd.Context(), c, req, until)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until the container ends")
+	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Begin each line with its time")
+	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines, or all")
+	f.StringVar(&o.since, "since", "", "Only what was written since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
+	f.StringVar(&o.until, "until", "", "Only what was written before `TIME`")
+	return cmd
+}
+
+func (o *logsOptions) request(now time.Time, reference string) (*containerv1.ReadLogsRequest, error) {
+	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow}
+	if o.tail != "all" {
+		n, err := strconv.ParseUint(o.tail, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("--tail %s: neither a number nor all", o.tail)
+		}
+		lines := uint32(n)
+		req.Tail = &lines
+	}
+	if o.since != "" {
+		since, err := cli.ParseTime("--since", o.since, now)
+		if err != nil {
+			return nil, err
+		}
+		req.Since = timestamppb.New(since)
+	}
+	return req, nil
+}
+
+// end reads --until; the zero time if it is not given.
+func (o *logsOptions) end(now time.Time) (until time.Time, err error) {
+	if o.until == "" {
+		return time.Time{}, nil
+	}
+	return cli.ParseTime("--until", o.until, now)
+}
+
+// run shows what was written until a time; the zero time is none.
+func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest, until time.Time) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	if !until.IsZero() && o.follow {
+		ctx, cancel = context.WithTimeout(ctx, until.Sub(c.Now()))
+	}
+	defer cancel()
+	stream, err := cl.Containers.ReadLogs(ctx, req)
+	if err != nil {
+		return err
+	}
+	out, errs := &stamped{w: c.Out, begin: true}, &stamped{w: c.Err, begin: true}
+	since := ""
+	for {
+		piece, err := stream.Recv()
+		over := !until.IsZero() && piece.GetTime().AsTime().After(until)
+		if err == io.EOF || err == nil && over || !until.IsZero() && errors.Is(err, context.DeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return cli.Lost(err, "container %[1]s is not affected; to read on: fairlead logs -f%[2]s %[1]s", req.GetReference(), since)
+		}
+		if piece.GetTime() != nil {
+			since = " --since " + piece.GetTime().AsTime().Format(time.RFC3339Nano)
+		}
+		to := out
+		if piece.GetOutput().GetStream() == containerv1.StreamKind_STREAM_KIND_STDERR {
+			to = errs
+		}
+		stamp := ""
+		if o.timestamps {
+			stamp = piece.GetTime().AsTime().Format(stampLayout) + " "
+		}
+		if err := to.write(stamp, piece.GetOutput().GetData()); err != nil {
+			return err
+		}
+	}
+}
+
+// stampLayout is RFC 3339 with all nine digits, so that stamps stand below each other.
+const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
+
+// stamped writes one of the container's streams with a stamp before each line, also where a line comes in pieces.
+type stamped struct {
+	w     io.Writer
+	begin bool
+}
+
+func (s *stamped) write(stamp string, data []byte) error {
+	if stamp == "" {
+		_, err := s.w.Write(data)
+		return err
+	}
+	var out bytes.Buffer
+	for line := range bytes.Lines(data) {
+		if s.begin {
+			out.WriteString(stamp)
+		}
+		out.Write(line)
+		s.begin = bytes.HasSuffix(line, []byte("\n"))
+	}
+	_, err := s.w.Write(out.Bytes())
+	return err
+}

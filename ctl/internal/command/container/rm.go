@@ -1,0 +1,32 @@
+package container
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     name + " [OPTIONS] CONTAINER [CONTAINER...]",
+		Aliases: aliases,
+		Short:   "Remove one or more containers",
+		Args:    cli.MinArgs(1),
+		RunE: each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
+			_, err := cl.Containers.RemoveContainer(ctx, &containerv1.RemoveContainerRequest{Reference: reference, Force: force})
+			if force && fault.Is(err, fault.NotFound) {
+				err = &cli.IgnoredError{Err: err} // as with rm -f: it is gone, which is what was asked for
+			}
+			return reference, err
+		}),
+	}
+	cmd.Flags().BoolP("volumes", "v", false, "Accepted for Docker compatibility: no container has volumes of its own")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Kill running ones first; one that is not there is no error")
+	return cmd
+}

@@ -1,0 +1,33 @@
+// Package image holds the commands about images.
+package image
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/inspect"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// Commands are those that also stand at the top level.
+func Commands(c *cli.CLI) []*cobra.Command {
+	return []*cobra.Command{newPull(c), newLoad(c), newImport(c), newList(c, "images"), newRemove(c, "rmi"), newTag(c)}
+}
+
+// Group is `fairlead image`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("image", "Manage images",
+		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm", "remove"), newTag(c), c.InspectCommand("image", Document))
+}
+
+// Document is what `inspect` prints of an image.
+func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
+	res, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: reference})
+	if err != nil {
+		return nil, err
+	}
+	return inspect.FromImage(res.GetImage()), nil
+}

@@ -1,0 +1,152 @@
+package image
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/format"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+type listOptions struct {
+	quiet, noTrunc, digests bool
+	format                  string
+	filters                 []string
+}
+
+func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:     name + " [OPTIONS] [NAME[:TAG]|PATTERN]",
+		Aliases: aliases,
+		Short:   "List images",
+		Long: `List images, or those of one name or of a pattern such as 'red*' or 'example.com/*:v1'.
+
+A template for --format has .Repository .Tag .Digest .ID .CreatedAt .CreatedSince and .Size; "table TEMPLATE"
+makes a table of it.
+
+Filters: dangling=true|false (those without a tag, or with one), reference=PATTERN, label=KEY[=VALUE], and before=IMAGE and
+since=IMAGE, by the times when images were built.`,
+		Args: cli.RangeArgs(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := parseFilter(o.filters)
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+			}
+			if len(args) == 1 {
+				f.name = args[0]
+			}
+			return o.run(cmd.Context(), c, f)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolP("all", "a", false, "Accepted for Docker compatibility: all images are shown anyway")
+	f.BoolVar(&o.digests, "digests", false, "Also show digests")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
+	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
+	return cmd
+}
+
+// row is a line of the list: one tag of an image. The fields are Docker's.
+type row struct {
+	Containers   string // not measured, as are shared and unique sizes
+	CreatedAt    string
+	CreatedSince string
+	Digest       string
+	ID           string
+	Repository   string
+	SharedSize   string
+	Size         string
+	Tag          string
+	UniqueSize   string
+	VirtualSize  string
+
+	image *containerv1.Image
+}
+
+// none stands for a name, a tag or a digest that an image does not have.
+const none = "<none>"
+
+// Row is a line of the list, for those who complete templates.
+func Row() any { return row{} }
+
+const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+
+const columnsWithDigests = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	list, err := cl.ListImages(ctx)
+	if err != nil {
+		return err
+	}
+	if err := f.find(list); err != nil {
+		return err
+	}
+	rows, seen := []row{}, map[string]bool{}
+	for _, i := range list {
+		for _, r := range o.rows(i, c.Now()) {
+			// An id alone is said once, however many tags the image has.
+			if !f.fits(r) || (o.quiet && seen[r.ID]) {
+				continue
+			}
+			seen[r.ID] = true
+			rows = append(rows, r)
+		}
+	}
+	text := o.format
+	if o.quiet {
+		text = "{{.ID}}"
+	}
+	header := row{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY", Size: "SIZE",
+		Tag: "TAG", VirtualSize: "SIZE", SharedSize: "SHARED SIZE", UniqueSize: "UNIQUE SIZE", Containers: "CONTAINERS"}
+	shown := columns
+	if o.digests {
+		shown = columnsWithDigests
+	}
+	return format.Print(c.Screen(), text, shown, header, rows)
+}
+
+// rows are an image's lines: one a tag, or one for an image that has none.
+func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
+	created := i.GetCreatedAt().AsTime()
+	r := row{
+		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
+		Digest: none, ID: i.GetId(), Repository: none, Size: format.Size(i.GetSize()), Tag: none,
+		VirtualSize: format.Size(i.GetSize()), SharedSize: "N/A", UniqueSize: "N/A", Containers: "N/A", image: i,
+	}
+	if i.GetCreatedAt() == nil {
+		r.CreatedAt, r.CreatedSince = "N/A", "N/A"
+	}
+	if !o.noTrunc {
+		r.ID = format.Digest(r.ID)
+	}
+	digests := map[string]string{}
+	for _, d := range i.GetDigests() {
+		repository, digest, _ := strings.Cut(d, "@")
+		digests[repository], r.Digest = digest, digest
+		r.Repository = repository
+	}
+	if len(i.GetTags()) == 0 {
+		return []row{r}
+	}
+	var out []row
+	for _, t := range i.GetTags() {
+		at := strings.LastIndexByte(t, ':')
+		r.Repository, r.Tag, r.Digest = t[:max(at, 0)], t[at+1:], none
+		if d := digests[r.Repository]; d != "" {
+			r.Digest = d
+		}
+		out = append(out, r)
+	}
+	return out
+}

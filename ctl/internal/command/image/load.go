@@ -1,0 +1,105 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/terminal"
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+func newLoad(c *cli.CLI) *cobra.Command {
+	var input string
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "load [OPTIONS]",
+		Short: "Store the images of an archive, as docker save writes it or of an OCI layout",
+		Args:  cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withArchive(c, input, func(r io.Reader) error { return load(cmd.Context(), c, r, quiet) })
+		},
+	}
+	cmd.Flags().StringVarP(&input, "input", "i", "", "Read the archive from this `FILE` in place of standard input")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Do not say what was loaded")
+	return cmd
+}
+
+// withArchive opens a file, or standard input if there is no name.
+func withArchive(c *cli.CLI, name string, do func(io.Reader) error) error {
+	if name == "" || name == "-" {
+		if terminal.Of(c.In) != nil {
+			return errors.New("the archive is read from standard input, which is a terminal; name a file")
+		}
+		return do(c.In)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return fault.New(fault.Invalid, "archive "+name, "cannot be read", fault.WithCause(err))
+	}
+	defer func() { _ = f.Close() }()
+	return do(f)
+}
+
+func load(ctx context.Context, c *cli.CLI, r io.Reader, quiet bool) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	images, err := cl.Load(ctx, r)
+	if err != nil || quiet {
+		return err
+	}
+	for _, i := range images {
+		for _, tag := range i.GetTags() {
+			c.Println("Loaded image: " + tag)
+		}
+		if len(i.GetTags()) == 0 {
+			c.Println("Loaded image ID: " + i.GetId())
+		}
+	}
+	return nil
+}
+
+type importOptions struct {
+	changes  []string
+	platform string
+}
+
+func newImport(c *cli.CLI) *cobra.Command {
+	var o importOptions
+	cmd := &cobra.Command{
+		Use:   "import [OPTIONS] FILE|- [NAME[:TAG]]",
+		Short: "Make an image of a root file system in a tar archive, and print its id",
+		Args:  cli.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts := &containerv1.ImportOptions{Changes: o.changes, Platform: o.platform}
+			if len(args) == 2 {
+				opts.Reference = args[1]
+			}
+			return withArchive(c, args[0], func(r io.Reader) error { return importArchive(cmd.Context(), c, opts, r) })
+		},
+	}
+	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil,
+		"Dockerfile `INSTRUCTION` to apply: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL")
+	cmd.Flags().StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
+	return cmd
+}
+
+func importArchive(ctx context.Context, c *cli.CLI, opts *containerv1.ImportOptions, r io.Reader) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	i, err := cl.Import(ctx, opts, r)
+	if err != nil {
+		return err
+	}
+	c.Println(i.GetId())
+	return nil
+}

@@ -1,0 +1,62 @@
+package image
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     name + " [OPTIONS] IMAGE [IMAGE...]",
+		Aliases: aliases,
+		Short:   "Take a tag off one or more images, and remove those that have no other",
+		Args:    cli.MinArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return remove(cmd.Context(), c, args, force)
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also with several tags, or with containers that do not run")
+	return cmd
+}
+
+// remove takes one after the other: two names may be those of one image.
+func remove(ctx context.Context, c *cli.CLI, names []string, force bool) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	failed := false
+	for _, name := range names {
+		res, err := cl.Images.RemoveImage(ctx, &containerv1.RemoveImageRequest{Reference: name, Force: force})
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			failed = true
+			c.PrintError(err)
+			continue
+		}
+		c.Printf("%s", removed(res))
+	}
+	if failed {
+		return cli.ExitWithCode(cli.ExitFailure)
+	}
+	return nil
+}
+
+func removed(res *containerv1.RemoveImageResponse) string {
+	var out strings.Builder
+	for _, tag := range res.GetUntagged() {
+		out.WriteString("Untagged: " + tag + "\n")
+	}
+	for _, digest := range res.GetDeleted() {
+		out.WriteString("Deleted: " + digest + "\n")
+	}
+	return out.String()
+}

@@ -1,0 +1,137 @@
+// Package network holds the commands about networks.
+package network
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/format"
+	"github.com/fairlead/fairlead/ctl/internal/inspect"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/proto/id"
+)
+
+// Group is `fairlead network`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newUpdate(c), newDisconnect(c), newList(c), newPrune(c), newRemove(c),
+		c.InspectCommand("network", Document))
+}
+
+type listOptions struct {
+	quiet, noTrunc bool
+	format         string
+	filters        []string
+}
+
+// row is a line of the list. The fields are Docker's.
+type row struct {
+	CreatedAt string
+	Driver    string
+	ID        string
+	IPv4      string
+	IPv6      string
+	Internal  string
+	Labels    string
+	Name      string
+	Scope     string
+}
+
+const columns = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
+
+func newList(c *cli.CLI) *cobra.Command {
+	var o listOptions
+	cmd := &cobra.Command{
+		Use:     "ls [OPTIONS]",
+		Aliases: []string{"list"},
+		Short:   "List networks",
+		Long: `List networks.
+
+A template for --format has .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels and .CreatedAt;
+"table TEMPLATE" makes a table of it.
+
+Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, driver=NAME, scope=local,
+type=builtin|custom, dangling=true|false (no running container is on it), label=KEY or label=KEY=VALUE (all of them must fit).`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			wanted, err := parseFilter(o.filters)
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+			}
+			return o.run(cmd.Context(), c, wanted)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
+	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	return cmd
+}
+
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
+	if err != nil {
+		return err
+	}
+	used, err := wanted.used(ctx, cl)
+	if err != nil {
+		return err
+	}
+	rows := []row{}
+	slices.SortStableFunc(res.GetNetworks(), func(a, b *networkv1.Network) int { return format.NaturalCompare(a.GetName(), b.GetName()) })
+	for _, n := range res.GetNetworks() {
+		if !wanted.fits(listed{n, used[n.GetId()]}) {
+			continue
+		}
+		c.Warn(n.GetWarnings()...)
+		r := rowOf(n)
+		if !o.noTrunc {
+			r.ID = id.Short(r.ID)
+		}
+		rows = append(rows, r)
+	}
+	text := o.format
+	if o.quiet {
+		text = "{{.ID}}"
+	}
+	return format.Print(c.Screen(), text, columns, header, rows)
+}
+
+// Row is a line of the list, for those who complete templates.
+func Row() any { return row{} }
+
+// header has the titles of the columns.
+var header = row{"CREATED AT", "DRIVER", "NETWORK ID", "IPV4", "IPV6", "INTERNAL", "LABELS", "NAME", "SCOPE"}
+
+func rowOf(n *networkv1.Network) row {
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(n.GetLabels())) {
+		labels = append(labels, key+"="+n.GetLabels()[key])
+	}
+	return row{n.GetCreatedAt().AsTime().String(), n.GetDriver(), n.GetId(), strconv.FormatBool(n.GetIpv4()), strconv.FormatBool(n.GetIpv6()),
+		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), "local"}
+}
+
+// Document is what `inspect` prints of a network. Who is on it is left out if the supervisor does not answer.
+func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
+	res, err := cl.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: reference})
+	if err != nil {
+		return nil, err
+	}
+	list, err := cl.ListContainers(ctx, false)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return inspect.FromNetwork(res.GetNetwork(), list), nil
+}

@@ -1,0 +1,132 @@
+package network
+
+import (
+	"bufio"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/proto/fault"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+func newRemove(c *cli.CLI) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "rm [OPTIONS] NETWORK [NETWORK...]",
+		Aliases: []string{"remove"},
+		Short:   "Remove one or more networks",
+		Args:    cli.MinArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			return c.Each(cmd.Context(), args, func(ctx context.Context, reference string) (string, error) {
+				_, err := cl.Networks.DeleteNetwork(ctx, &networkv1.DeleteNetworkRequest{Reference: reference})
+				if force && fault.Is(err, fault.NotFound) {
+					err = &cli.IgnoredError{Err: err}
+				}
+				return reference, err
+			})
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "One that is not there is no error")
+	return cmd
+}
+
+type pruneOptions struct {
+	force   bool
+	filters []string
+}
+
+func newPrune(c *cli.CLI) *cobra.Command {
+	var o pruneOptions
+	cmd := &cobra.Command{
+		Use:   "prune [OPTIONS]",
+		Short: "Remove all networks that no running container is on",
+		Long: `Remove all networks that no running container is on.
+
+Filters: until=DURATION (made longer ago) or a time as in RFC 3339, label=KEY[=VALUE] and label!=KEY[=VALUE]; all must fit.`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			req, err := parsePruneFilter(o.filters, c.Now())
+			if err != nil {
+				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+			}
+			if !o.force && !confirm(c) {
+				return &cli.ExitError{Code: cli.ExitFailure, Err: cli.Verbatim("operation canceled")}
+			}
+			return prune(cmd.Context(), c, req)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask")
+	cmd.Flags().StringArrayVar(&o.filters, "filter", nil, "Only those that fit `KIND=VALUE`")
+	return cmd
+}
+
+// confirm asks the user.
+func confirm(c *cli.CLI) bool {
+	c.Printf("WARNING! This will remove all custom networks not used by at least one running container.\nAre you sure you want to continue? [y/N] ")
+	answer, _ := bufio.NewReader(c.In).ReadString('\n') // no answer is none
+	return strings.EqualFold(strings.TrimSpace(answer), "y")
+}
+
+func prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest) error {
+	cl, err := c.Client()
+	if err != nil {
+		return err
+	}
+	res, err := cl.Networks.PruneNetworks(ctx, req)
+	if err != nil {
+		return err
+	}
+	if gone := res.GetDeleted(); len(gone) > 0 {
+		c.Println("Deleted Networks:\n" + strings.Join(gone, "\n") + "\n")
+	}
+	return nil
+}
+
+// parsePruneFilter reads until=, label= and label!=. Of several times the earliest counts, as all must fit.
+func parsePruneFilter(specs []string, now time.Time) (*networkv1.PruneNetworksRequest, error) {
+	req := &networkv1.PruneNetworksRequest{}
+	for _, spec := range specs {
+		kind, value, ok := strings.Cut(spec, "=")
+		switch {
+		case !ok:
+			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
+		case kind == "label":
+			req.Labels = append(req.Labels, value)
+		case kind == "label!":
+			req.ExcludeLabels = append(req.ExcludeLabels, value)
+		case kind == "until":
+			until, err := moment(value, now)
+			if err != nil {
+				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is neither a duration nor a time as in RFC 3339", value)
+			}
+			if req.Until == nil || until.Before(req.GetUntil().AsTime()) {
+				req.Until = timestamppb.New(until)
+			}
+		default:
+			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are until, label and label!", kind)
+		}
+	}
+	return req, nil
+}
+
+func moment(text string, now time.Time) (time.Time, error) {
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(-d), nil
+	}
+	return time.Parse(time.RFC3339, text)
+}
+
+func hasLabel(n *networkv1.Network, spec string) bool {
+	key, want, valued := strings.Cut(spec, "=")
+	got, ok := n.GetLabels()[key]
+	return ok && (!valued || got == want)
+}

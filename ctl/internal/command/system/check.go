@@ -1,0 +1,74 @@
+package system
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+// Group is `fairlead system`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("system", "Check the agent's state against the host", newCheck(c))
+}
+
+func newCheck(c *cli.CLI) *cobra.Command {
+	var asJSON, repair bool
+	cmd := &cobra.Command{
+		Use:   "check [OPTIONS]",
+		Short: "Compare the agent's state with the host",
+		Long: `Compare what the services have stored with each other and with the host: links, addresses, routes,
+rules, name files, mounts and processes. Nothing is changed without --repair. Each problem is a
+disagreement; one that is there only while a container starts or stops is gone at the next check.
+The exit code is 1 if there is a problem.
+
+With --repair each service first makes the host as it has stored it, as it does at its start:
+running containers keep running.`,
+		Example: `  $ fairlead system check
+  $ fairlead system check --repair
+  $ fairlead system check --json | jq '.[] | select(.Severity == "problem")'`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			all, err := differences(cmd.Context(), cl, repair)
+			if err != nil {
+				return err
+			}
+			return show(c, all, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON array of objects with Area, Name, Severity, Text and Hint")
+	cmd.Flags().BoolVar(&repair, "repair", false, "Repair the host before it is compared")
+	return cmd
+}
+
+// differences asks every service to compare, networks first: what the others repair stands on them.
+func differences(ctx context.Context, cl *client.Client, repair bool) ([]Finding, error) {
+	return asked("system check", []question{
+		{"netagent", func() ([]*hostv1.Finding, error) {
+			resp, err := cl.Networks.Check(ctx, &networkv1.CheckRequest{Repair: repair})
+			return resp.GetFindings(), err
+		}},
+		{"natagent", func() ([]*hostv1.Finding, error) {
+			resp, err := cl.Firewall.Check(ctx, &natv1.CheckRequest{Repair: repair})
+			return resp.GetFindings(), err
+		}},
+		{"dnsagent", func() ([]*hostv1.Finding, error) {
+			resp, err := cl.Names.Check(ctx, &dnsv1.CheckRequest{Repair: repair})
+			return resp.GetFindings(), err
+		}},
+		{"supervisor", func() ([]*hostv1.Finding, error) {
+			resp, err := cl.Host.Check(ctx, &hostv1.CheckRequest{Repair: repair})
+			return resp.GetFindings(), err
+		}},
+	})
+}

@@ -1,0 +1,58 @@
+package system
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+)
+
+// eventFilters tell, by kind, whether an event fits a value.
+func eventFilters() map[string]func(e *eventv1.Event, value string) bool {
+	named := func(kind string) func(*eventv1.Event, string) bool {
+		return func(e *eventv1.Event, value string) bool {
+			return e.GetType() == kind && value != "" && (e.GetAttributes()["name"] == value || strings.HasPrefix(e.GetId(), value))
+		}
+	}
+	return map[string]func(*eventv1.Event, string) bool{
+		"type": func(e *eventv1.Event, value string) bool { return e.GetType() == value },
+		"event": func(e *eventv1.Event, value string) bool {
+			bare, _, _ := strings.Cut(e.GetAction(), ":") // of "exec_start: COMMAND"
+			return value == e.GetAction() || value == bare
+		},
+		"container": named("container"),
+		"network":   named("network"),
+		"image":     func(e *eventv1.Event, value string) bool { return e.GetAttributes()["image"] == value },
+		"label": func(e *eventv1.Event, value string) bool {
+			key, want, valued := strings.Cut(value, "=")
+			got, ok := e.GetAttributes()[key]
+			return ok && e.GetType() == "container" && (!valued || got == want)
+		},
+	}
+}
+
+// parseEventFilter reads --filter. Those of one kind are alternatives, but for labels, which must all be there.
+func parseEventFilter(specs []string) (func(*eventv1.Event) bool, error) {
+	kinds := eventFilters()
+	wanted := map[string][]string{}
+	for _, spec := range specs {
+		kind, value, ok := strings.Cut(spec, "=")
+		if !ok {
+			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
+		}
+		if kinds[kind] == nil {
+			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are type, event, container, network, image and label", kind)
+		}
+		wanted[kind] = append(wanted[kind], value)
+	}
+	return func(e *eventv1.Event) bool {
+		for kind, values := range wanted {
+			fits := func(v string) bool { return kinds[kind](e, v) }
+			if kind == "label" && slices.ContainsFunc(values, func(v string) bool { return !fits(v) }) || !slices.ContainsFunc(values, fits) {
+				return false
+			}
+		}
+		return true
+	}, nil
+}

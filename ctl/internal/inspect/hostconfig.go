@@ -1,0 +1,171 @@
+package inspect
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/fairlead/fairlead/ctl/internal/format"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+)
+
+// PortBinding is one host port.
+type PortBinding struct {
+	HostIP   string `json:"HostIp"`
+	HostPort string
+	// Sources are the networks that others may connect from; empty means from everywhere.
+	Sources []string `json:",omitempty"`
+}
+
+// LogConfig is how output is kept: in a file of conmon's form.
+type LogConfig struct {
+	Type   string
+	Config map[string]string
+}
+
+// HostConfig is how the container is set up on its host.
+type HostConfig struct {
+	Binds           []string
+	NetworkMode     string
+	PortBindings    map[string][]PortBinding
+	PublishAllPorts bool
+	RestartPolicy   RestartPolicy
+	LogConfig       LogConfig
+	// PublishAddresses are the addresses of the host that are published whole.
+	PublishAddresses []string
+	AutoRemove       bool
+	DNS              []string `json:"Dns"`
+	DNSOptions       []string `json:"DnsOptions"`
+	DNSSearch        []string `json:"DnsSearch"`
+	ExtraHosts       []string
+	Links            []string
+	Sysctls          map[string]string `json:",omitempty"`
+	// KeepNetwork is whether those who share the container's network are plugged in again when it ends and is started again.
+	KeepNetwork bool
+	UTSMode     string
+	Runtime     string
+
+	// What follows is what Fairlead has no flags for: scripts read the values of a container that was made without them.
+	Privileged     bool
+	ReadonlyRootfs bool
+	CapAdd         []string
+	CapDrop        []string
+	PidMode        string
+	IpcMode        string
+	Memory         int64
+	NanoCpus       int64
+}
+
+const (
+	// defaultMode is the network of a container that names none.
+	defaultMode = "bridge"
+	// joinPrefix starts the mode of a container that shares the network of another one, and has none of its own.
+	joinPrefix = "container:"
+)
+
+func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
+	net, dns := cfg.GetNetwork(), cfg.GetDns()
+	return HostConfig{
+		Binds:           binds(cfg.GetMounts()),
+		NetworkMode:     mode(net),
+		PortBindings:    wanted(net.GetPublish()),
+		RestartPolicy:   RestartPolicy{Name: "no"},
+		LogConfig:       LogConfig{Type: "k8s-file", Config: map[string]string{}},
+		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
+		AutoRemove: cfg.GetAutoRemove(),
+		DNS:        list(dns.GetServers()),
+		DNSOptions: list(dns.GetOptions()),
+		DNSSearch:  list(dns.GetSearch()),
+		ExtraHosts: list(dns.GetExtraHosts()),
+		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil || net.KeepNetns == nil || net.GetKeepNetns(),
+		Runtime: cfg.GetRuntime(),
+	}
+}
+
+// links are written as in Docker: /OTHER:/SELF/NAME. The other is its id, as it may have another name by now.
+func links(cfg *containerv1.ContainerConfig) []string {
+	var out []string
+	for _, l := range cfg.GetNetwork().GetLinks() {
+		out = append(out, "/"+l.GetContainer()+":/"+cfg.GetName()+"/"+l.GetAlias())
+	}
+	return out
+}
+
+func mode(net *containerv1.NetworkConfig) string {
+	if m := net.GetMode(); m != "" && m != "default" {
+		return m
+	}
+	return defaultMode
+}
+
+func binds(mounts []*containerv1.BindMount) []string {
+	out := []string{}
+	for _, m := range mounts {
+		s := m.GetSource() + ":" + m.GetTarget()
+		switch {
+		case m.GetReadOnly() && m.GetPropagation() != "":
+			s += ":ro," + m.GetPropagation()
+		case m.GetReadOnly():
+			s += ":ro"
+		case m.GetPropagation() != "":
+			s += ":" + m.GetPropagation()
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func addresses(mappings []*natv1.AddressMapping) []string {
+	out := []string{}
+	for _, m := range mappings {
+		s := m.GetHostIp()
+		if m.GetNoSnat() {
+			s += ",outgoing=false"
+		}
+		for _, from := range m.GetAllowedSources() {
+			s += ",from=" + from
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// longRange is how many ports a range must have to be one entry.
+const longRange = 64
+
+// wanted is what each -p asked for, ranges taken apart but for long ones.
+func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
+	out := map[string][]PortBinding{}
+	for _, m := range mappings {
+		last := max(m.GetContainerPort(), m.GetContainerPortEnd())
+		if last-m.GetContainerPort()+1 >= longRange {
+			k, host := rangeKey(m.GetContainerPort(), last, m.GetProtocol()), ""
+			if m.GetHostPort() != 0 {
+				host = fmt.Sprintf("%d-%d", m.GetHostPort(), m.GetHostPortEnd())
+			}
+			out[k] = append(out[k], PortBinding{m.GetHostIp(), host, m.GetAllowedSources()})
+			continue
+		}
+		for n := m.GetContainerPort(); n <= last; n++ {
+			host := ""
+			switch {
+			case m.GetHostPort() == 0:
+			case m.GetContainerPortEnd() == 0 && m.GetHostPortEnd() != 0: // any of a range
+				host = fmt.Sprintf("%d-%d", m.GetHostPort(), m.GetHostPortEnd())
+			default:
+				host = strconv.Itoa(int(m.GetHostPort() + n - m.GetContainerPort()))
+			}
+			k := key(n, m.GetProtocol())
+			out[k] = append(out[k], PortBinding{m.GetHostIp(), host, m.GetAllowedSources()})
+		}
+	}
+	return out
+}
+
+func key(port uint32, p natv1.Protocol) string {
+	return fmt.Sprintf("%d/%s", port, format.Protocol(p))
+}
+
+func rangeKey(first, last uint32, p natv1.Protocol) string {
+	return fmt.Sprintf("%d-%d/%s", first, last, format.Protocol(p))
+}

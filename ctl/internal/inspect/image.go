@@ -1,0 +1,107 @@
+package inspect
+
+import (
+	"encoding/json"
+	"strings"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// ImageConfig is the part of an OCI image configuration that says what to run. See
+// https://github.com/opencontainers/image-spec/blob/main/config.md.
+type ImageConfig struct {
+	User         string              `json:",omitempty"`
+	ExposedPorts map[string]struct{} `json:",omitempty"`
+	Env          []string
+	Entrypoint   []string
+	Cmd          []string
+	Volumes      map[string]struct{} `json:",omitempty"`
+	WorkingDir   string
+	Labels       map[string]string
+	StopSignal   string `json:",omitempty"`
+}
+
+// Image is what `image inspect` prints.
+type Image struct {
+	ID           string `json:"Id"`
+	RepoTags     []string
+	RepoDigests  []string
+	Created      string
+	Author       string `json:",omitempty"`
+	Architecture string
+	Variant      string `json:",omitempty"`
+	Os           string
+	Size         int64
+	VirtualSize  int64 // the same, as in Docker
+	Parent       string
+	Comment      string
+	GraphDriver  GraphDriver
+	Config       ImageConfig
+	RootFS       RootFS
+}
+
+// RootFS is what the image's root file system is made of.
+type RootFS struct {
+	Type   string
+	Layers []string
+}
+
+// document is an OCI image configuration.
+type document struct {
+	Author string      `json:"author"`
+	Config ImageConfig `json:"config"`
+}
+
+// parse reads an image's configuration. One that cannot be read says nothing: it is the agent's to refuse it.
+func parse(image *containerv1.Image) (d document) {
+	_ = json.Unmarshal(image.GetConfig(), &d)
+	return d
+}
+
+func imageConfig(image *containerv1.Image) ImageConfig { return parse(image).Config }
+
+// FromImage makes the document of an image.
+func FromImage(image *containerv1.Image) *Image {
+	d := parse(image)
+	os, arch, variant := platform(image.GetPlatform())
+	return &Image{
+		ID:           image.GetId(),
+		RepoTags:     list(image.GetTags()),
+		RepoDigests:  list(image.GetDigests()),
+		Created:      stamp(image.GetCreatedAt()),
+		Author:       d.Author,
+		Architecture: arch,
+		Variant:      variant,
+		Os:           os,
+		Size:         image.GetSize(),
+		VirtualSize:  image.GetSize(),
+		GraphDriver:  GraphDriver{Name: "overlay"},
+		Config:       d.Config,
+		RootFS:       RootFS{Type: "layers", Layers: list(image.GetLayers())},
+	}
+}
+
+// HasLabels reports whether an image has all of some labels, each given as KEY or KEY=VALUE.
+func HasLabels(image *containerv1.Image, wanted []string) bool {
+	labels := imageConfig(image).Labels
+	for _, w := range wanted {
+		key, value, valued := strings.Cut(w, "=")
+		if got, ok := labels[key]; !ok || valued && got != value {
+			return false
+		}
+	}
+	return true
+}
+
+func platform(s string) (os, arch, variant string) {
+	parts := append(strings.SplitN(s, "/", 3), "", "")
+	return parts[0], parts[1], parts[2]
+}
+
+// list keeps an empty list from being printed as null.
+func list(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}

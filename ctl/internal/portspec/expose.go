@@ -1,0 +1,32 @@
+package portspec
+
+import (
+	"strings"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// Exposed is a port, or a range, that a container says it listens on. An End of 0 means no range.
+type Exposed struct {
+	Protocol string
+	Port     uint16
+	End      uint16
+}
+
+// ParseExposed reads PORT[-END][/PROTOCOL].
+func ParseExposed(spec string) (Exposed, error) {
+	subject := "--expose " + spec
+	if strings.Contains(spec, ":") {
+		return Exposed{}, fault.Invalidf(subject, "expose", "invalid port format for --expose: %s", spec)
+	}
+	number, proto, _ := strings.Cut(spec, "/")
+	p, err := protocol(proto)
+	if err != nil {
+		return Exposed{}, fault.Invalidf(subject, "expose", "%s", err)
+	}
+	first, last, ok := ports(number)
+	if !ok || first == 0 {
+		return Exposed{}, fault.Invalidf(subject, "expose", "invalid range format for --expose: %s", spec)
+	}
+	return Exposed{Protocol: p, Port: first, End: last}, nil
+}

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+)
+
+// TestMain makes the test's binary the agent where a test starts it as one.
+func TestMain(m *testing.M) {
+	if os.Getenv(asAgent) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestBothShapesStartAnswerAndLeaveNothing(t *testing.T) {
+	for name, shape := range map[string][]string{"all in one": {""}, "split": {"supervisor", "dns", "net", "nat"}} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			for _, service := range shape {
+				h.start(service)
+			}
+			for _, p := range h.processes {
+				p.awaitReady()
+			}
+			h.checkPublic()
+			if out := h.ns.Run("ip", "-br", "address", "show", "docker0"); !strings.Contains(out, "172.31.9.1/24") {
+				t.Errorf("docker0 is %q", out)
+			}
+			for _, p := range h.processes {
+				p.stop(syscall.SIGTERM)
+			}
+			for _, pattern := range []string{"*.sock", "*.lock", "*.pid"} {
+				if left, _ := filepath.Glob(filepath.Join(h.dir, "*", pattern)); left != nil {
+					t.Errorf("%v are left", left)
+				}
+			}
+			if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), h.dir) {
+				t.Errorf("mounts are left in %s", h.dir)
+			}
+		})
+	}
+}
+
+// checkPublic asks what administrators ask.
+func (h *host) checkPublic() {
+	h.t.Helper()
+	conn := h.dial("fairlead")
+	health, err := grpc_health_v1.NewHealthClient(conn).Check(h.ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		h.t.Errorf("health: %v, %v", health, err)
+	}
+	info, err := hostv1.NewHostServiceClient(conn).GetInfo(h.ctx, &hostv1.GetInfoRequest{})
+	if err != nil || info.GetDataRoot() != h.dir+"/d" {
+		h.t.Errorf("info: %v, %v", info, err)
+	}
+	networks, err := networkv1.NewNetworkServiceClient(conn).ListNetworks(h.ctx, &networkv1.ListNetworksRequest{})
+	if err != nil || len(networks.GetNetworks()) < 3 {
+		h.t.Errorf("networks: %v, %v", networks, err)
+	}
+	guarded, err := natv1.NewFirewallServiceClient(conn).ListNetworks(h.ctx, &natv1.ListNetworksRequest{})
+	if err != nil || len(guarded.GetNetworks()) == 0 {
+		h.t.Errorf("guarded networks: %v, %v", guarded, err)
+	}
+	if _, err := natv1.NewFirewallServiceClient(conn).DeleteNetwork(h.ctx, &natv1.DeleteNetworkRequest{Id: "x"}); err == nil {
+		h.t.Error("the public socket let a guard be deleted")
+	}
+	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(h.ctx)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ask := &grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(ask); err != nil {
+		h.t.Fatal(err)
+	}
+	shown, err := stream.Recv()
+	_ = stream.CloseSend()
+	for _, name := range []string{"fairlead.container.v1.ContainerService", "fairlead.dns.v1.NameService", "fairlead.network.v1.SandboxService"} {
+		if err != nil || !strings.Contains(fmt.Sprint(shown.GetListServicesResponse()), name) {
+			h.t.Errorf("reflection does not show %s: %v", name, err)
+		}
+	}
+}
+
+func TestASecondAgentIsRefusedAndDisturbsNothing(t *testing.T) {
+	h := newHost(t)
+	first := h.start("")
+	first.awaitReady()
+	for _, service := range []string{"", "net"} {
+		code, _, stderr := h.run(h.arguments(service)...)
+		lines := strings.Split(strings.TrimSpace(stderr), "\n")
+		want := fmt.Sprintf("data-root %s/d: another agent runs service ", h.dir)
+		if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, want) || !strings.Contains(last, fmt.Sprintf("(process %d [", first.cmd.Process.Pid)) {
+			t.Errorf("a second agent %q ends with %d: %s", service, code, stderr)
+		}
+	}
+	h.checkPublic()
+}
+
+func TestAgentsAfterAKillStartAgain(t *testing.T) {
+	h := newHost(t)
+	for range 2 {
+		p := h.start("")
+		p.awaitReady()
+		_ = p.cmd.Process.Kill()
+		_ = p.cmd.Wait()
+	}
+	p := h.start("")
+	p.awaitReady()
+	h.checkPublic()
+	p.stop(syscall.SIGINT)
+}
+
+func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
+	h := newHost(t)
+	p := h.start("dns")
+	p.awaitReady()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	health, err := grpc_health_v1.NewHealthClient(h.dial("dns")).Check(h.ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Errorf("health: %v, %v", health, err)
+	}
+	p.stop(syscall.SIGTERM)
+	if !strings.Contains(p.log.String(), "configuration read again") {
+		t.Errorf("the log is %s", p.log.String())
+	}
+}
+
+func TestWhatCannotStartSaysWhyInOneLineEach(t *testing.T) {
+	h := newHost(t)
+	file := filepath.Join(h.dir, "c.json")
+	if err := os.WriteFile(file, []byte("{\n  \"bip\": \"192.168.1.5/24\",\n  \"fixed-cidr\": \"10.20.0.0/16\",\n  \"default-gateway\": \"10.20.1.1\"\n}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--config-file", file}, fmt.Sprintf("fixed-cidr (%[1]s:3), default-gateway (%[1]s:4): 10.20.0.0/16 and 10.20.1.1 are not parts of 192.168.1.0/24, the network of bip (%[1]s:2); move them into 192.168.1.0/24, or change bip\n", file)},
+		{[]string{"--bip", "10.0.0.0/24", "--mtu", "1"}, "bip (flag --bip): 10.0.0.0/24 is the address of the network itself; the bridge needs a host's address in it, as in 10.0.0.1/24\nmtu (flag --mtu): \"1\" is not a number from 68 to 65535; 1500 is Ethernet's\n"},
+		{[]string{"--bpi=1"}, "flag --bpi: there is no such flag; did you mean --bip?\n"},
+		{[]string{"-Z"}, "flag -Z: there is no such flag; see --help\n"},
+		{[]string{"nett"}, "argument \"nett\": is no service; name one of dns, nat, net, supervisor, or none for all of them\n"},
+		{[]string{"net", "more"}, "argument \"more\": is no service; leave it out\n"},
+		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or directory; name a file that can be read, or leave --config-file out\n"},
+		{[]string{"--host", "tcp://0.0.0.0:2375"}, "hosts (flag --host): tcp://0.0.0.0:2375 would give root on this machine to whoever reaches it; give --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp\n"},
+	} {
+		code, stdout, stderr := h.run(c.args...)
+		if code != 1 || stdout != "" || stderr != c.want {
+			t.Errorf("%q: %d, %q\n%s\nwant\n%s", c.args, code, stdout, stderr, c.want)
+		}
+	}
+}
+
+func TestValidateChecksAndExits(t *testing.T) {
+	h := newHost(t)
+	misspelt := filepath.Join(h.dir, "deamon.json")
+	if err := os.WriteFile(misspelt, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.dir, "daemon.json"), []byte("{// all\n\"hosts\": [\"unix:///a\"],}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H", "unix:///a", "-H", "unix:///b")
+	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": nothing reads it; did you mean to name it ") {
+		t.Errorf("%d, %q, %q", code, stdout, stderr)
+	}
+	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca", "--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
+		t.Errorf("what an agent could not start with is valid: %d, %q, %q", code, stdout, stderr)
+	}
+	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt", "bridge=com.docker.network.driver.mtu=no")
+	if code != 1 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "default-network-opts: no network of driver bridge") {
+		t.Errorf("not all is told at once: %d, %q", code, stderr)
+	}
+	if code, stdout, _ := h.run("--version"); code != 0 || !strings.HasPrefix(stdout, "fairlead-agent version ") {
+		t.Errorf("--version: %d, %q", code, stdout)
+	}
+}
+
+func TestEveryServiceIsNamedOnceAndHasASocket(t *testing.T) {
+	var names []string
+	cfg, _, err := load(newCommand(services()).PersistentFlags(), filepath.Join(t.TempDir(), "none.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range services() {
+		if slices.Contains(names, s.Name) || cfg.Service(s.Name).Network != "unix" {
+			t.Errorf("service %q: socket %q", s.Name, cfg.Service(s.Name))
+		}
+		names = append(names, s.Name)
+	}
+}

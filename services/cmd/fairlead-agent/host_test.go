@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/peer"
+	"github.com/fairlead/fairlead/agent/test/testns"
+)
+
+const (
+	asAgent  = "TEST_AS_AGENT" // set in processes that are the agent
+	patience = 60 * time.Second
+)
+
+// host is a network namespace and folders, in which agents run.
+type host struct {
+	t         *testing.T
+	ctx       context.Context
+	ns        *testns.NS
+	dir       string
+	processes []*agentProcess
+}
+
+func newHost(t *testing.T) *host {
+	t.Helper()
+	for _, program := range []string{"crun", "conmon", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("needs %s", program)
+			}
+			t.Skipf("needs %s", program)
+		}
+	}
+	dir, err := os.MkdirTemp("", "fairlead") // shorter than t.TempDir, for the sockets' paths
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	h := &host{t: t, ctx: ctx, ns: testns.New(t), dir: dir}
+	t.Cleanup(func() {
+		for _, p := range h.processes {
+			if p.cmd.ProcessState == nil {
+				_ = p.cmd.Process.Kill()
+				_ = p.cmd.Wait()
+			}
+			if t.Failed() {
+				t.Logf("log of %s:\n%s", p.name, p.log.String())
+			}
+		}
+		cancel()
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+func (h *host) arguments(service string) []string {
+	args := []string{"--data-root", h.dir + "/d", "--exec-root", h.dir + "/x", "--config-file", h.emptyFile(), "--bip", "172.31.9.1/24", "--debug"}
+	if service != "" {
+		args = append([]string{service}, args...)
+	}
+	return args
+}
+
+func (h *host) emptyFile() string {
+	h.t.Helper()
+	path := filepath.Join(h.dir, "empty.json")
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	return path
+}
+
+func (h *host) command(args ...string) *exec.Cmd {
+	h.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	cmd := h.ns.Command(h.ctx, self, args...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "FAIRLEAD_") }), asAgent+"=1")
+	return cmd
+}
+
+// run runs an agent that must end by itself.
+func (h *host) run(args ...string) (code int, stdout, stderr string) {
+	h.t.Helper()
+	cmd := h.command(args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		if _, ok := errors.AsType[*exec.ExitError](err); !ok {
+			h.t.Fatal(err)
+		}
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// agentProcess is an agent that runs.
+type agentProcess struct {
+	h     *host
+	name  string
+	cmd   *exec.Cmd
+	log   *output
+	heard *net.UnixConn
+}
+
+// start starts an agent of one service, or of all.
+func (h *host) start(service string) *agentProcess {
+	h.t.Helper()
+	path := filepath.Join(h.dir, "notify-"+service)
+	_ = os.Remove(path) // of an agent that was killed
+	heard, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = heard.Close() })
+	p := &agentProcess{h: h, name: "agent " + service, cmd: h.command(h.arguments(service)...), log: new(output), heard: heard}
+	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+path)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.processes = append(h.processes, p)
+	return p
+}
+
+func (p *agentProcess) awaitReady() {
+	p.h.t.Helper()
+	p.mustSay("READY=1")
+}
+
+func (p *agentProcess) mustSay(want string) {
+	p.h.t.Helper()
+	if err := p.heard.SetReadDeadline(time.Now().Add(patience / 2)); err != nil {
+		p.h.t.Fatal(err)
+	}
+	b := make([]byte, 64)
+	n, err := p.heard.Read(b)
+	if err != nil || string(b[:n]) != want {
+		p.h.t.Fatalf("%s says %q, %v; want %s", p.name, b[:n], err, want)
+	}
+}
+
+// stop sends a signal, after which the agent must end well.
+func (p *agentProcess) stop(s syscall.Signal) {
+	p.h.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.h.t.Fatal(err)
+	}
+	p.mustSay("STOPPING=1")
+	if err := p.cmd.Wait(); err != nil {
+		p.h.t.Errorf("%s: %v", p.name, err)
+	}
+}
+
+func (h *host) dial(socket string) *grpc.ClientConn {
+	h.t.Helper()
+	conn, err := peer.Dial(socket, config.Host{Network: "unix", Address: h.dir + "/x/" + socket + ".sock"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// output is what a process writes, readable while it does.
+type output struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}

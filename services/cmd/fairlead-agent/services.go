@@ -1,0 +1,109 @@
+package main
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/daemon"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/dnsagent"
+	"github.com/fairlead/fairlead/services/natagent"
+	"github.com/fairlead/fairlead/services/netagent"
+	"github.com/fairlead/fairlead/services/supervisor"
+)
+
+// services is every service that this binary has, each with how it is made from the configuration.
+func services() []daemon.ServiceSpec {
+	inFront := daemon.NewServiceSpec("supervisor", supervisorConfig, supervisor.New)
+	inFront.Public = true
+	return []daemon.ServiceSpec{
+		daemon.NewServiceSpec("nat", natConfig, natagent.New),
+		daemon.NewServiceSpec("net", netConfig, netagent.New),
+		daemon.NewServiceSpec("dns", dnsConfig, dnsagent.New),
+		inFront,
+	}
+}
+
+func natConfig(h daemon.Deps) natagent.Config {
+	return natagent.Config{
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State, FirewallBackend: h.Config.FirewallBackend,
+		AcceptMark: h.Config.AcceptMark, AcceptMask: h.Config.AcceptMask,
+		PublishBlocked: h.Config.PublishBlocked, DirectRouting: h.Config.DirectRouting,
+	}
+}
+
+func netConfig(h daemon.Deps) netagent.Config {
+	return netagent.Config{
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
+		BridgeName: explicitValue(h.Config, "bridge", h.Config.Bridge), Bip: explicitBIP(h.Config), Bip6: h.Config.BIP6, MTU: h.Config.MTU,
+		FixedCIDR: h.Config.FixedCIDR, FixedCIDRv6: h.Config.FixedCIDRv6,
+		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
+		Renumber: h.Config.Renumber,
+		IPv6:     h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
+		NoBridge: h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
+		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
+		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat")),
+	}
+}
+
+// explicitValue is the value of a key that somebody has given, and the zero one of a default, which the service finds itself.
+func explicitValue[T any](c *config.Config, key string, value T) (out T) {
+	if c.OriginOf(key).Rank != config.Default {
+		out = value
+	}
+	return out
+}
+
+// explicitBIP is the default bridge's address if it is given, or what follows from a range that is.
+func explicitBIP(c *config.Config) netip.Prefix {
+	if c.FixedCIDR.IsValid() {
+		return c.BIP
+	}
+	return explicitValue(c, "bip", c.BIP)
+}
+
+// hostBinding is the zero address for every address.
+func hostBinding(ip netip.Addr) netip.Addr {
+	if ip.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return ip
+}
+
+func addressPools(pools []config.Pool) []netagent.AddressPool {
+	var all []netagent.AddressPool
+	for _, p := range pools {
+		all = append(all, netagent.AddressPool{Base: p.Base, Size: p.Size})
+	}
+	return all
+}
+
+func dnsConfig(h daemon.Deps) dnsagent.Config {
+	return dnsagent.Config{
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
+		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
+		Store: h.FDStore,
+	}
+}
+
+func supervisorConfig(h daemon.Deps) supervisor.Config {
+	net := h.Peer("net")
+	return supervisor.Config{
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
+		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
+		HostGateways: texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
+		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
+		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
+		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")), Names: dnsv1.NewNameServiceClient(h.Peer("dns")),
+	}
+}
+
+func texts(addresses []netip.Addr) []string {
+	var all []string
+	for _, a := range addresses {
+		all = append(all, a.String())
+	}
+	return all
+}

@@ -1,0 +1,293 @@
+package firewalltest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// How long to wait: for an answer that must come, and to be sure that none comes.
+const (
+	answerWithin  = 5 * time.Second
+	blockedWithin = 300 * time.Millisecond
+)
+
+// What a case expects, if not an answer.
+const (
+	blocked = "blocked" // refused or dropped
+	refused = "refused" // at once
+)
+
+// Case is one connection and what must come of it.
+type Case struct {
+	From, Network, To string
+	Want              string // "NAME sees ADDRESS", blocked or refused
+	// Unfiltered is what comes of it without any firewall, where that shows that the case could fail. Empty: not tried.
+	Unfiltered string
+}
+
+// Name is the case as a sentence.
+func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.To, c.Network, c.Want) }
+
+// Cases are all of them.
+func Cases() []Case {
+	return slices.Concat(published(), runs(), wholeAddresses(), restrictedCases(), open(), routed(), directlyRouted(), separation(), loopback())
+}
+
+func published() []Case {
+	return []Case{
+		{"ext", "tcp", "10.1.0.1:8080", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:8080", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:9090", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7000", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7005", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.1:7010", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "10.1.0.5:8080", "a sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::1]:8080", "a sees fd01::2", ""},
+		{"ext", "udp", "[fd01::1]:8080", "a sees fd01::2", ""},
+		{"ext", "tcp", "[fd01::1]:9090", "a sees fd01::2", ""},
+		{"ext", "tcp", "10.1.0.5:9090", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:9191", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:8100", "g sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::1]:8100", refused, ""},
+		{"host", "tcp", "10.1.0.1:8080", "a sees 10.1.0.1", ""},
+		{"host", "tcp", "[fd01::1]:8080", "a sees fd01::1", ""},
+		{"host", "tcp", "[::1]:8100", refused, ""},
+		{"a", "tcp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "udp", "10.1.0.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "10.10.1.1:8080", "a sees 10.10.1.1", ""},
+		{"b", "tcp", "[fd01::1]:8080", "a sees fd10:1::1", ""},
+		{"c", "tcp", "10.1.0.1:8080", "a sees 10.10.2.2", ""},
+		{"c", "tcp", "[fd01::1]:8080", "a sees fd10:2::2", ""},
+		{"f", "tcp", "10.1.0.1:8099", "e sees 10.10.4.1", ""},
+	}
+}
+
+func runs() []Case {
+	return []Case{
+		{"ext", "udp", "10.1.0.1:20000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.5:40000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:60000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "[fd01::1]:40000", "a sees fd01::2", ""},
+		{"ext", "udp", "10.1.0.1:10000", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10050", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10100", "a sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.1:10101", blocked, ""},
+		{"ext", "udp", "10.1.0.5:10050", blocked, ""},
+		{"ext", "tcp", "10.1.0.1:40000", blocked, ""},
+		{"host", "udp", "127.0.0.1:40000", "a sees 10.10.1.1", ""},
+		{"host", "udp", "10.1.0.1:10050", "a sees 10.1.0.1", ""},
+	}
+}
+
+func wholeAddresses() []Case {
+	return []Case{
+		{"ext", "tcp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
+		{"ext", "udp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd01::7]:80", "b sees fd01::2", ""},
+		{"ext", "tcp", "10.1.0.7:81", refused, ""},
+		{"ext", "tcp", "10.1.0.7:8080", refused, ""},           // before what is published on all addresses
+		{"ext", "tcp", "10.1.0.7:8081", "a sees 10.1.0.2", ""}, // after a port of its own
+		{"ext", "udp", "10.1.0.7:40000", blocked, ""},
+		{"host", "tcp", "10.1.0.7:80", "b sees 10.1.0.1", ""},
+		{"c", "tcp", "10.1.0.7:80", "b sees 10.10.2.2", ""},
+		{"b", "tcp", "10.1.0.7:80", "b sees 10.10.1.1", ""}, // itself
+		{"b", "tcp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
+		{"b", "udp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
+		{"b", "tcp", "[fd01::2]:80", "ext sees fd01::7", "ext sees fd10:1::3"},
+	}
+}
+
+// restrictedCases are bindings that only some may reach; the host itself always may. "ext3" is ext at its second address.
+func restrictedCases() []Case {
+	return []Case{
+		{"ext3", "tcp", "10.1.0.1:8301", "a sees 10.1.0.3", ""},
+		{"ext3", "tcp", "10.1.0.5:8301", "a sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.1:8301", blocked, ""},
+		{"c", "tcp", "10.1.0.1:8301", "a sees 10.10.2.2", ""},
+		{"b", "tcp", "10.1.0.1:8301", blocked, ""},
+		{"host", "tcp", "10.1.0.1:8301", "a sees 10.1.0.1", ""},
+		{"host", "tcp", "127.0.0.1:8301", "a sees 10.10.1.1", ""},
+		{"ext3", "tcp", "[fd01::1]:8301", "a sees fd01::3", ""},
+		{"ext", "tcp", "[fd01::1]:8301", blocked, ""},
+		{"host", "tcp", "[::1]:8301", "a sees fd10:1::1", ""},
+		{"ext", "tcp", "10.1.0.1:8302", "a sees 10.1.0.2", ""},
+		{"c", "tcp", "10.1.0.1:8302", blocked, ""},
+		{"ext3", "tcp", "10.1.0.7:8303", "a sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.7:8303", blocked, ""},
+		{"ext3", "udp", "10.1.0.1:15050", "a sees 10.1.0.3", ""},
+		{"ext", "udp", "10.1.0.1:15050", blocked, ""},
+		{"host", "tcp", "127.0.0.1:8304", "a sees 10.10.1.1", ""},
+		{"ext", "tcp", "127.0.0.1:8304", blocked, ""},
+		{"ext3", "tcp", "10.1.0.9:80", "b sees 10.1.0.3", ""},
+		{"ext", "tcp", "10.1.0.9:80", blocked, ""},
+		{"ext3", "tcp", "10.1.0.9:8080", refused, ""},
+		{"ext", "tcp", "10.1.0.9:8080", blocked, ""}, // nor is it led on to what is published on all addresses
+		{"host", "tcp", "10.1.0.9:80", "b sees 10.1.0.1", ""},
+	}
+}
+
+// open are networks that are less closed than others.
+func open() []Case {
+	return []Case{
+		{"ext", "tcp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
+		{"ext", "udp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
+		{"ext", "tcp", "[fd10:5::2]:80", "h sees fd01::2", ""},
+		{"c", "tcp", "10.10.5.2:80", "h sees 10.10.2.2", ""},
+		{"d", "tcp", "10.10.5.2:80", blocked, "h sees 10.10.3.2"}, // an internal network's own
+		{"h", "tcp", "10.1.0.2:80", "ext sees 10.1.0.5", "ext sees 10.10.5.2"},
+		{"h", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.5.2"},
+		{"ext", "tcp", "10.10.4.3:80", "f sees 10.1.0.2", ""}, // by a trusted interface
+		{"c", "tcp", "10.10.4.3:80", blocked, "f sees 10.10.2.2"},
+	}
+}
+
+func separation() []Case {
+	return []Case{
+		{"b", "tcp", "10.10.1.2:80", "a sees 10.10.1.3", ""},
+		{"f", "tcp", "10.10.4.2:80", blocked, ""},
+		{"f", "tcp", "[fd10:4::2]:80", blocked, ""},
+		{"c", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.2.2"},
+		{"c", "tcp", "[fd10:1::2]:80", blocked, "a sees fd10:2::2"},
+		{"ext", "tcp", "10.10.1.2:80", blocked, "a sees 10.1.0.2"},
+		{"ext", "tcp", "10.10.1.2:79", blocked, "a sees 10.1.0.2"},
+		{"ext", "udp", "10.10.1.2:80", blocked, "a sees 10.1.0.2"},
+		{"ext", "tcp", "10.10.1.3:80", blocked, "b sees 10.1.0.2"},
+		{"ext", "tcp", "[fd10:1::2]:80", blocked, "a sees fd01::2"},
+		{"ext", "tcp", "[fd10:1::3]:80", blocked, "b sees fd01::2"},
+		{"a", "tcp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.1.2"},
+		{"a", "udp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.1.2"},
+		{"a", "tcp", "[fd01::2]:80", "ext sees fd01::1", "ext sees fd10:1::2"},
+		{"c", "tcp", "10.1.0.2:80", "ext sees 10.1.0.1", "ext sees 10.10.2.2"},
+		{"d", "tcp", "10.1.0.2:80", blocked, "ext sees 10.10.3.2"},
+		{"d", "tcp", "[fd01::2]:80", blocked, "ext sees fd10:3::2"},
+		{"d", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.3.2"},
+		{"d", "tcp", "10.1.0.1:8080", blocked, ""},
+		{"a", "tcp", "10.10.3.2:80", blocked, "d sees 10.10.1.2"},
+		{"ext", "tcp", "10.10.3.2:80", blocked, "d sees 10.1.0.2"},
+		{"host", "tcp", "10.10.3.2:80", "d sees 10.10.3.1", ""},
+	}
+}
+
+func loopback() []Case {
+	return []Case{
+		{"host", "tcp", "127.0.0.1:8080", "a sees 10.10.1.1", ""},
+		{"host", "udp", "127.0.0.1:8080", "a sees 10.10.1.1", ""},
+		{"host", "tcp", "127.0.0.1:9191", "a sees 10.10.1.1", ""},
+		{"host", "tcp", "127.0.0.1:8099", "e sees 10.10.4.1", ""}, // through another bridge
+		{"host", "tcp", "[::1]:8080", "a sees fd10:1::1", ""},
+		{"host", "udp", "[::1]:8080", "a sees fd10:1::1", ""},
+		{"host", "tcp", "127.0.0.1:7777", "host sees 127.0.0.1", "host sees 127.0.0.1"},
+		{"rogue", "tcp", "127.0.0.1:7777", blocked, "host sees 10.10.1.66"},
+		{"rogue", "tcp", "127.0.0.1:9191", blocked, ""},
+		{"ext", "tcp", "127.0.0.1:7777", blocked, "host sees 10.1.0.2"},
+		{"ext", "tcp", "127.0.0.1:9191", blocked, ""},
+		{"ext", "tcp", "127.0.0.1:8080", blocked, ""},
+	}
+}
+
+// Try makes a case's connection and tells what came of it.
+func (tp *Topology) Try(c Case, timeout time.Duration) string {
+	conn, err := tp.dial(c, timeout)
+	if err != nil {
+		return outcome(err)
+	}
+	defer func() { _ = conn.Close() }()
+	answer, err := exchange(conn, timeout)
+	if err != nil {
+		return outcome(err)
+	}
+	return answer
+}
+
+// dial connects, the machine outside from one of its two addresses.
+func (tp *Topology) dial(c Case, timeout time.Duration) (net.Conn, error) {
+	name, outside := strings.CutPrefix(c.From, "ext")
+	if !outside {
+		return tp.nodes[c.From].Dial(c.Network, c.To, timeout)
+	}
+	ip := net.ParseIP("10.1.0." + cmp.Or(name, "2"))
+	if strings.HasPrefix(c.To, "[") {
+		ip = net.ParseIP("fd01::" + cmp.Or(name, "2"))
+	}
+	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: ip}}
+	if c.Network == "udp" {
+		dialer.LocalAddr = &net.UDPAddr{IP: ip}
+	}
+	var conn net.Conn
+	var err error
+	tp.nodes["ext"].Do(func() { conn, err = dialer.Dial(c.Network, c.To) })
+	return conn, err
+}
+
+func exchange(conn net.Conn, timeout time.Duration) (string, error) {
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 100)
+	if _, udp := conn.(*net.UDPConn); !udp {
+		b, err := io.ReadAll(conn)
+		return string(b), err
+	}
+	if _, err := conn.Write([]byte("?")); err != nil {
+		return "", err
+	}
+	n, err := conn.Read(buf)
+	return string(buf[:n]), err
+}
+
+func outcome(err error) string {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return refused
+	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH): // the last: nobody answers ARP
+		return blocked
+	}
+	return err.Error()
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+// met tells whether what came of a case is what was wanted.
+func met(want, got string) bool { return got == want || want == blocked && got == refused }
+
+func timeoutFor(want string) time.Duration {
+	if want == blocked {
+		return blockedWithin
+	}
+	return answerWithin
+}
+
+// spoofed tells whether the host takes a datagram that a neighbour sends with a loopback source address.
+func (tp *Topology) spoofed(from string, at net.PacketConn) (bool, error) {
+	src := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 99)}
+	dst := &net.UDPAddr{IP: net.IPv4(10, 1, 0, 1), Port: at.LocalAddr().(*net.UDPAddr).Port}
+	var err error
+	tp.nodes[from].Do(func() {
+		var c *net.UDPConn
+		if c, err = net.DialUDP("udp", src, dst); err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		_, err = c.Write([]byte("spoofed"))
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := at.SetReadDeadline(time.Now().Add(blockedWithin)); err != nil {
+		return false, err
+	}
+	_, _, err = at.ReadFrom(make([]byte, 16))
+	return err == nil, nil
+}

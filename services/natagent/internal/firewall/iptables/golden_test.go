@@ -1,0 +1,142 @@
+package iptables_test
+
+import (
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// tables is saved in an order that does not depend on which table was made first.
+func tables(text string) string {
+	parts := strings.SplitAfter(text, "COMMIT\n")
+	slices.Sort(parts)
+	return strings.Join(parts, "")
+}
+
+func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
+	with := func(change func(*firewall.Network)) firewall.Network {
+		n := network("A", "10.10.1.0/24", "fd10:1::/64")
+		change(&n)
+		return n
+	}
+	docker0 := network("", "172.17.0.0/16")
+	docker0.Bridge = "docker0"
+	for name, s := range map[string]firewall.State{
+		"empty":         {},
+		"network":       {Networks: []firewall.Network{with(func(*firewall.Network) {})}},
+		"no_masquerade": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Masquerade = false })}},
+		"no_icc":        {Networks: []firewall.Network{with(func(n *firewall.Network) { n.ICC = false })}},
+		"internal":      {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
+		"two_networks":  {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
+		"published_s15": {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
+			n.Unprotected, n.Trusted, n.SNAT4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
+		})}},
+		"published_wide":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
+		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: limitedForms()},
+		"routed":            {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })}, Bindings: ownForms()},
+		"routed_ipv6": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets[1:] })},
+			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
+		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"), asRouted(network("B", "10.10.2.0/24"))},
+			Bindings: slices.Concat(ownForms(), []publication.Binding{binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80")})},
+		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachFlavour(t, func(t *testing.T, flavour string) {
+				n := testns.New(t)
+				mustSync(t, opened(t, n, flavour), s)
+				got, file := tables(saved(n, flavour)), filepath.Join("testdata", name+".golden")
+				if *update {
+					if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if withoutEmptyTables(got) != withoutEmptyTables(string(want)) {
+					t.Errorf("got:\n%s\nwant:\n%s", got, want)
+				}
+			})
+		})
+	}
+}
+
+// asRouted is a network that is not translated.
+func asRouted(n firewall.Network) firewall.Network {
+	n.Routed = n.Subnets
+	return n
+}
+
+// ownForms are ports that are open at containers' own addresses.
+func ownForms() []publication.Binding {
+	run := binding("web", "udp", "10.10.1.2:10000", "10.10.1.2:10000")
+	run.HostPortEnd = 10100
+	some := binding("db", "tcp", "10.10.1.3:5432", "10.10.1.3:5432")
+	some.Sources = "10.1.0.3/32,10.9.0.0/16"
+	return []publication.Binding{binding("web", "tcp", "10.10.1.2:80", "10.10.1.2:80"), run,
+		binding("web", "tcp", "[fd10:1::2]:80", "[fd10:1::2]:80"), some}
+}
+
+// withoutEmptyTables leaves out tables without rules, and chains of the kernel's, of which one flavour has more.
+func withoutEmptyTables(text string) string {
+	var out []string
+	for part := range strings.SplitAfterSeq(text, "COMMIT\n") {
+		lines := slices.DeleteFunc(strings.Split(part, "\n"), func(l string) bool {
+			return strings.HasPrefix(l, ":") && !strings.HasPrefix(l, ":FAIRLEAD")
+		})
+		if len(lines) > 3 {
+			out = append(out, strings.Join(lines, "\n"))
+		}
+	}
+	return strings.Join(out, "")
+}
+
+func wideForms() []publication.Binding {
+	run := binding("phone", "udp", "0.0.0.0:10000", "10.10.1.2:10000")
+	run.HostPortEnd = 60000
+	whole := binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0")
+	whole.SNAT = true
+	whole6 := binding("mail", publication.All, "[fd01::7]:0", "[fd10:1::3]:0")
+	return []publication.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
+}
+
+func limitedForms() []publication.Binding {
+	some := []publication.Binding{
+		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
+		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
+		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
+		binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0"),
+	}
+	for i := range some {
+		some[i].Sources = "10.0.0.0/9,192.168.8.2/32"
+		if some[i].HostIP.Is6() {
+			some[i].Sources = "fd00::/8"
+		}
+	}
+	return some
+}
+
+func eachForm() []publication.Binding {
+	return []publication.Binding{
+		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
+		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
+		binding("web", "udp", "0.0.0.0:53", "10.10.1.2:5353"),
+		binding("db", "tcp", "127.0.0.1:5432", "10.10.1.3:5432"),
+		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
+		binding("db", "tcp", "[fd01::1]:5432", "[fd10:1::3]:5432"),
+		binding("", "sctp", "0.0.0.0:9", "10.10.1.2:9"),
+		binding("o\"d d'\n\\", "tcp", "0.0.0.0:10", "10.10.1.2:10"),
+	}
+}

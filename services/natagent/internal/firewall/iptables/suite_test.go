@@ -1,0 +1,49 @@
+package iptables_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/firewalltest"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+)
+
+// eachFlavour runs a test with both, where they are installed.
+func eachFlavour(t *testing.T, test func(t *testing.T, flavour string)) {
+	testns.NeedRoot(t)
+	for _, flavour := range []string{iptables.NFT, iptables.Legacy} {
+		t.Run(flavour, func(t *testing.T) {
+			if _, err := exec.LookPath("iptables-" + flavour); err != nil && os.Getenv("CI") == "" {
+				t.Skip("needs iptables-" + flavour)
+			}
+			test(t, flavour)
+		})
+	}
+}
+
+func open(t testing.TB, ns hostns.NS, flavour string) *iptables.Backend {
+	t.Helper()
+	f, err := iptables.Probe(context.Background(), ns, flavour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Flavour != flavour {
+		t.Fatalf("iptables-%s is of the flavour %q", flavour, f.Flavour)
+	}
+	b, err := iptables.Open(ns, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestTheSuiteOfFirewallsPasses(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		firewalltest.Run(t, func(t testing.TB, ns hostns.NS) firewall.Firewall { return open(t, ns, flavour) })
+	})
+}

@@ -1,0 +1,41 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+// directElement is the one of a port, or of a run of them, that is open at the container's own address.
+func directElement(b publication.Binding) element {
+	single, run := setOwn4, setOwnRun4
+	if b.HostIP.Is6() {
+		single, run = setOwn6, setOwnRun6
+	}
+	at := string(b.HostIP.AsSlice()) + string([]byte{b.Protocol.Number(), 0, 0, 0})
+	if b.IsRange() {
+		return element{set: run, key: at + padded(b.HostPort), keyEnd: at + padded(b.LastPort())}
+	}
+	return element{set: single, key: at + padded(b.HostPort)}
+}
+
+// ownBinding reads it back.
+func (e element) ownBinding() (b publication.Binding, ok bool) {
+	n, ok := map[string]int{setOwn4: 4, setOwn6: 16, setOwnRun4: 4, setOwnRun6: 16}[e.set]
+	if !ok || len(e.key) != n+8 {
+		return b, false
+	}
+	b.HostIP, _ = netip.AddrFromSlice([]byte(e.key[:n]))
+	b.ContainerIP = b.HostIP
+	b.Protocol = protocolOf(e.key[n])
+	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[n+4:]))
+	b.ContainerPort = b.HostPort
+	if e.set == setOwnRun4 || e.set == setOwnRun6 {
+		if len(e.keyEnd) != n+8 {
+			return b, false
+		}
+		b.HostPortEnd = binary.BigEndian.Uint16([]byte(e.keyEnd[n+4:]))
+	}
+	return b, b.Protocol != ""
+}

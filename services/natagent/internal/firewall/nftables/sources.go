@@ -1,0 +1,46 @@
+package nftables
+
+import "github.com/fairlead/fairlead/services/natagent/internal/publication"
+
+// sourceElements say who may reach a binding; none if anybody may.
+func sourceElements(b publication.Binding) []element {
+	if b.Sources == "" {
+		return nil
+	}
+	limit, from := limitSets(b)
+	first, last := "", ""
+	if !b.HostIP.IsUnspecified() {
+		first = string(b.HostIP.AsSlice())
+		last = first
+	}
+	if !b.IsAddress() {
+		proto := string([]byte{b.Protocol.Number(), 0, 0, 0})
+		first, last = first+proto+padded(b.HostPort), last+proto+padded(b.LastPort())
+	}
+	out := []element{{set: limit, key: first}}
+	if !b.IsAddress() {
+		out[0].keyEnd = last
+	}
+	for _, p := range b.Sources.Prefixes() {
+		out = append(out, element{set: from, key: first + string(p.Addr().AsSlice()), keyEnd: last + string(lastOf(p).AsSlice())})
+	}
+	return out
+}
+
+// limitSets are the two sets that the key of a binding is in.
+func limitSets(b publication.Binding) (limit, from string) {
+	v6 := b.HostIP.Is6()
+	switch {
+	case b.IsAddress() && v6:
+		return setLimit6Full, setFrom6Full
+	case b.IsAddress():
+		return setLimit4Full, setFrom4Full
+	case b.HostIP.IsUnspecified() && v6:
+		return setLimit6Any, setFrom6Any
+	case b.HostIP.IsUnspecified():
+		return setLimit4Any, setFrom4Any
+	case v6:
+		return setLimit6, setFrom6
+	}
+	return setLimit4, setFrom4
+}

@@ -1,0 +1,92 @@
+package hostfirewall
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+// Reader knows the firewalls of a network namespace. It reads them once, and again when the kernel tells that they have changed, so that
+// asking costs the same however many rules, links and addresses the host has.
+type Reader struct {
+	ns     hostns.NS
+	cache  *cache
+	legacy *legacy
+}
+
+// New makes a reader. own is the table of nf_tables that is not somebody else's.
+func New(ns hostns.NS, own string) *Reader {
+	return &Reader{ns: ns, cache: newCache(ns, own), legacy: newLegacy(ns)}
+}
+
+// Watch hears of changes until ctx ends. Without it all is read again after any change.
+func (r *Reader) Watch(ctx context.Context) { r.cache.watch(ctx) }
+
+// Close lets go of the kernel.
+func (r *Reader) Close() error { return r.cache.close() }
+
+// Blocked tells which chain drops connections to the host for sure; ok is false if none does, or nothing is certain.
+func (r *Reader) Blocked(ctx context.Context, proto publication.Protocol, target netip.AddrPort, source netip.Addr) (Block, bool) {
+	p := Packet{Protocol: proto, Source: source, Target: target}
+	p.Interface, p.Index = interfaceTo(r.ns, source)
+	for _, t := range r.tables(ctx, target.Addr().Is4()) {
+		if c, closed := t.closed(p); closed {
+			return c, true
+		}
+	}
+	return Block{}, false
+}
+
+// tables are those of others that see IPv4 or IPv6. What cannot be read says nothing.
+func (r *Reader) tables(ctx context.Context, ipv4 bool) (all []table) {
+	if rs := r.cache.get(ctx); rs != nil {
+		all = append(all, rs.tables[ipv4]...)
+	}
+	return append(all, r.legacy.get(ctx, ipv4)...)
+}
+
+// Tools names the programs whose tables and chains are there: firewalld, ufw, Docker, libvirt.
+func (r *Reader) Tools(ctx context.Context) (found []string) {
+	marks := []struct{ tool, table, chain string }{
+		{"firewalld", "firewalld", ""}, {"ufw", "", "ufw-"}, {"Docker", "", "DOCKER-USER"}, {"libvirt", "", "LIBVIRT_"}, {"libvirt", "libvirt_network", ""},
+	}
+	names := r.names(ctx)
+	for _, m := range marks {
+		there := func(n chainName) bool {
+			return m.table != "" && n.table == m.table || m.chain != "" && strings.HasPrefix(n.chain, m.chain)
+		}
+		if slices.ContainsFunc(names, there) && !slices.Contains(found, m.tool) {
+			found = append(found, m.tool)
+		}
+	}
+	return found
+}
+
+// chainName is a chain, or a table without any.
+type chainName struct{ table, chain string }
+
+// names are the chains of others, of both kinds of iptables and of nft.
+func (r *Reader) names(ctx context.Context) (all []chainName) {
+	if r.cache.link != nil {
+		chains, _ := r.cache.link.ListChains()
+		for _, c := range chains {
+			all = append(all, chainName{c.Table.Name, c.Name})
+		}
+		tables, _ := r.cache.link.ListTables()
+		for _, t := range tables {
+			all = append(all, chainName{table: t.Name})
+		}
+	}
+	for _, ipv4 := range []bool{true, false} {
+		for _, t := range r.legacy.get(ctx, ipv4) {
+			for name := range t.chains {
+				all = append(all, chainName{t.name, name})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,195 @@
+package hostfirewall
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/nftables"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
+)
+
+// ruleset is what nf_tables had at one time: the tables of others that have a say on what is for the host.
+type ruleset struct {
+	generation uint32           // of the kernel's rules
+	tables     map[bool][]table // those that see IPv4, and those that see IPv6
+	reached    map[string]bool  // the chains that they are decided in, as chainKey gives them
+}
+
+const (
+	readTries = 10
+	readPause = 20 * time.Millisecond
+	dormant   = 1 // NFT_TABLE_F_DORMANT
+)
+
+var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet"}
+
+func chainKey(family nftables.TableFamily, table, chain string) string {
+	return fmt.Sprintf("%d %s %s", family, table, chain)
+}
+
+// readRuleset reads it. As that takes several requests, it is done again if somebody has changed anything meanwhile.
+func readRuleset(ctx context.Context, link *nflink.Link, own string) (*ruleset, error) {
+	var last error
+	for range readTries {
+		before, err := link.GetGen()
+		if err != nil {
+			return nil, err
+		}
+		rs, err := readOnce(link, own)
+		after, gerr := link.GetGen()
+		if err == nil && gerr == nil && before.ID == after.ID {
+			rs.generation = before.ID
+			return rs, nil
+		}
+		last = err
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(readPause):
+		}
+	}
+	return nil, fmt.Errorf("the firewall changes all the time: %w", last)
+}
+
+func readOnce(link *nflink.Link, own string) (*ruleset, error) {
+	rs := &ruleset{tables: map[bool][]table{}, reached: map[string]bool{}}
+	all, err := link.ListChains()
+	if err != nil {
+		return nil, err
+	}
+	asleep, err := dormantTables(link)
+	if err != nil {
+		return nil, err
+	}
+	byTable, order := map[string][]*nftables.Chain{}, []string{}
+	for _, c := range all {
+		key := chainKey(c.Table.Family, c.Table.Name, "")
+		if families[c.Table.Family] == "" || c.Table.Name == own || strings.HasPrefix(c.Table.Name, own+"-") || asleep[key] {
+			continue
+		}
+		if byTable[key] == nil {
+			order = append(order, key)
+		}
+		byTable[key] = append(byTable[key], c)
+	}
+	for _, key := range order {
+		if err := rs.add(link, byTable[key]); err != nil {
+			return nil, err
+		}
+	}
+	return rs, nil
+}
+
+// dormantTables are those whose chains nothing passes.
+func dormantTables(link *nflink.Link) (map[string]bool, error) {
+	tables, err := link.ListTables()
+	asleep := map[string]bool{}
+	for _, t := range tables {
+		if t.Flags&dormant != 0 {
+			asleep[chainKey(t.Family, t.Name, "")] = true
+		}
+	}
+	return asleep, err
+}
+
+// isInput tells whether the kernel calls a chain for what is for the host.
+func isInput(c *nftables.Chain) bool {
+	return c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookInput
+}
+
+// add reads a table's chains, from those that the kernel calls on to where they lead.
+func (rs *ruleset) add(link *nflink.Link, chains []*nftables.Chain) error {
+	family := chains[0].Table.Family
+	t := table{family: families[family], name: chains[0].Table.Name, chains: map[string]*chain{}}
+	byName := map[string]*nftables.Chain{}
+	var next []string
+	for _, c := range chains {
+		if byName[c.Name] = c; isInput(c) {
+			next = append(next, c.Name)
+		}
+	}
+	if len(next) == 0 {
+		return nil
+	}
+	for len(next) > 0 {
+		name := next[0]
+		next = next[1:]
+		if byName[name] == nil || t.chains[name] != nil {
+			continue
+		}
+		c, err := readChain(link, byName[name])
+		if err != nil {
+			return err
+		}
+		t.chains[name] = c
+		rs.reached[chainKey(family, t.name, name)] = true
+		next = append(next, targets(c.rules)...)
+	}
+	if family != nftables.TableFamilyIPv6 {
+		rs.tables[true] = append(rs.tables[true], t)
+	}
+	if family != nftables.TableFamilyIPv4 {
+		rs.tables[false] = append(rs.tables[false], t)
+	}
+	return nil
+}
+
+func readChain(link *nflink.Link, kernel *nftables.Chain) (*chain, error) {
+	c := &chain{base: isInput(kernel), policy: accept}
+	if kernel.Policy != nil && *kernel.Policy == nftables.ChainPolicyDrop {
+		c.policy = drop
+	}
+	rules, err := link.Rules(kernel.Table.Family, kernel.Table.Name, kernel.Name)
+	if err != nil {
+		return nil, err
+	}
+	sets := func(name string) (*set, error) {
+		if !nameless(name) {
+			return nil, nil // its elements come and go
+		}
+		return readSet(link, kernel.Table, name)
+	}
+	for _, exprs := range rules {
+		some, err := compile(kernel.Table.Family, exprs, sets)
+		if err != nil {
+			return nil, err
+		}
+		c.rules = append(c.rules, some...)
+	}
+	return c, nil
+}
+
+// concerns tells whether a change may be to what the ruleset says.
+func (rs *ruleset) concerns(changes []*nftables.MonitorEvent) bool {
+	for _, c := range changes {
+		switch data := c.Data.(type) {
+		case *nftables.Table:
+			if data == nil || families[data.Family] != "" && rs.has(data) {
+				return true // it may sleep now, or be gone
+			}
+		case *nftables.Chain:
+			if data == nil || data.Table == nil || families[data.Table.Family] != "" && isInput(data) || rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Name)] {
+				return true
+			}
+		case *nftables.Rule:
+			if data == nil || data.Chain == nil || data.Table == nil || rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Chain.Name)] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (rs *ruleset) has(t *nftables.Table) bool {
+	for _, some := range rs.tables {
+		for _, one := range some {
+			if one.name == t.Name && one.family == families[t.Family] {
+				return true
+			}
+		}
+	}
+	return false
+}

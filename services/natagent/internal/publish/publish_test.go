@@ -1,0 +1,300 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/sources"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/services/natagent/internal/publish"
+	"github.com/fairlead/fairlead/services/natagent/internal/store"
+)
+
+// kernel is firewall, gate, flows and ports at once. It fails as it is told.
+type kernel struct {
+	elements map[publication.Binding]bool
+	bound    map[string]bool
+	cuts     atomic.Int64
+	mu       sync.Mutex
+	asked    []conntrack.Selector
+
+	walk  chan struct{} // cuts wait until it is closed, if it is not nil
+	began chan struct{} // and tell here that they do
+
+	failPublish, failWithdraw, failMend, failCut error
+	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
+	exclusive                                    bool             // a port of all addresses keeps one from being bound
+	listens                                      uint16           // a port that a program of the host has
+}
+
+func newKernel() *kernel {
+	return &kernel{elements: map[publication.Binding]bool{}, bound: map[string]bool{}, failHold: map[string]error{}}
+}
+
+func (k *kernel) AddBindings(_ context.Context, b []publication.Binding) error {
+	if k.failPublish != nil {
+		return k.failPublish
+	}
+	for _, one := range b {
+		k.elements[one] = true
+	}
+	return nil
+}
+
+func (k *kernel) RemoveBindings(_ context.Context, b []publication.Binding) error {
+	if k.failWithdraw != nil {
+		return k.failWithdraw
+	}
+	for _, one := range b {
+		delete(k.elements, one)
+	}
+	return nil
+}
+
+func (k *kernel) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
+	if k.failPublish != nil {
+		return k.failPublish
+	}
+	return errors.Join(k.RemoveBindings(ctx, gone), k.AddBindings(ctx, fresh))
+}
+
+func (k *kernel) Lock(context.Context) (func(), error) { return func() {}, nil }
+func (k *kernel) Repair(context.Context) error         { return k.failMend }
+
+func (k *kernel) Delete(_ context.Context, cuts []conntrack.Selector) error {
+	if k.walk != nil {
+		k.began <- struct{}{}
+		<-k.walk
+	}
+	k.cuts.Add(int64(len(cuts)))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked = append(k.asked, cuts...)
+	return k.failCut
+}
+
+// forget answers what it was asked to cut, and forgets it.
+func (k *kernel) forget() []conntrack.Selector {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	asked := k.asked
+	k.asked = nil
+	return asked
+}
+
+func (k *kernel) Drain(context.Context, []netip.Addr) (int, error) { return 0, nil }
+
+type port struct {
+	k   *kernel
+	key string
+}
+
+func (p port) Close() error {
+	if !p.k.bound[p.key] {
+		return errors.New(p.key + " was closed twice")
+	}
+	delete(p.k.bound, p.key)
+	return nil
+}
+
+func (k *kernel) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
+	key := fmt.Sprintf("%s/%s", at, proto)
+	if err := k.failHold[key]; err != nil {
+		return nil, err
+	}
+	if any := fmt.Sprintf("0.0.0.0:%d/%s", at.Port(), proto); k.exclusive && k.bound[any] {
+		return nil, syscall.EADDRINUSE
+	}
+	k.bound[key] = true
+	return port{k, key}, nil
+}
+
+func (k *kernel) Dynamic() (hostport.EphemeralPorts, error) {
+	return hostport.ParseDynamic("40000 40009", "")
+}
+func (k *kernel) Process(publication.Protocol, netip.AddrPort) (string, bool) {
+	return "nginx, pid 123", true
+}
+func (k *kernel) IPv6() bool { return true }
+
+func (k *kernel) InUse(_ publication.Protocol, _ netip.Addr, r hostport.Range) (uint16, bool) {
+	return k.listens, r.Contains(k.listens)
+}
+
+func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
+	t.Helper()
+	st, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = st.Close() })
+	k := newKernel()
+	return publish.New(st, k, k, k, k, slog.New(slog.DiscardHandler)), k, st
+}
+
+func request() *publication.Publication {
+	return &publication.Publication{Owner: fmt.Sprintf("%064x", 7), OwnerName: "web",
+		IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2"),
+		Mappings: []publication.Mapping{{Protocol: "tcp", HostPort: 8080, ContainerPort: 80}, {Protocol: "udp", ContainerPort: 53}}}
+}
+
+// nothing checks that no trace of a publication is left.
+func nothing(t *testing.T, k *kernel, st *store.Store) {
+	t.Helper()
+	if len(k.elements) > 0 || len(k.bound) > 0 || len(st.Publications()) > 0 {
+		t.Errorf("left: elements %v, bound %v, stored %v", k.elements, k.bound, st.Publications())
+	}
+}
+
+func TestAFailureAtAnyStepLeavesNothing(t *testing.T) {
+	boom := errors.New("boom")
+	for name, row := range map[string]struct {
+		fail func(*kernel)
+		kind fault.Kind
+		says string
+	}{
+		"the first port is a program's": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
+			"port 0.0.0.0:8080/tcp: failed to bind host port 0.0.0.0:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
+		"its IPv6 half is": {func(k *kernel) { k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
+			"port [::]:8080/tcp: failed to bind host port [::]:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
+		"no more files": {func(k *kernel) { k.failHold["0.0.0.0:40000/udp"] = syscall.EMFILE }, fault.Exhausted, ""},
+		"not allowed":   {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EACCES }, fault.Denied, ""},
+		"no transport":  {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = hostport.ErrNoTransport }, fault.Invalid, ""},
+		"the firewall":  {func(k *kernel) { k.failPublish, k.failMend = boom, boom }, fault.Internal, "boom"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, k, st := setUp(t)
+			row.fail(k)
+			_, err := p.Publish(context.Background(), request())
+			if !fault.Is(err, row.kind) || row.says != "" && err.Error() != row.says {
+				t.Errorf("err = %v", err)
+			}
+			nothing(t, k, st)
+			k.failHold, k.failPublish = nil, nil
+			if _, err := p.Publish(context.Background(), request()); err != nil {
+				t.Errorf("once the reason is gone: %v", err)
+			}
+		})
+	}
+}
+
+func TestAFirewallThatCanBeMendedIsNoFailure(t *testing.T) {
+	p, k, st := setUp(t)
+	k.failPublish = errors.New("table was gone")
+	got, err := p.Publish(context.Background(), request())
+	if err != nil || len(got) != 4 || len(st.Publications()) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+	k.failWithdraw = k.failPublish
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+	if n := k.cuts.Load(); n != 2+4 { // udp when published, all when withdrawn
+		t.Errorf("%d cuts", n)
+	}
+}
+
+func TestAReleaseThatFailsCanBeAskedForAgain(t *testing.T) {
+	p, k, st := setUp(t)
+	if _, err := p.Publish(context.Background(), request()); err != nil {
+		t.Fatal(err)
+	}
+	k.failWithdraw, k.failMend = errors.New("boom"), errors.New("boom")
+	if err := p.Release(context.Background(), request().Owner); err == nil {
+		t.Error("no error")
+	}
+	if len(st.Publications()) != 1 || len(k.bound) != 4 {
+		t.Errorf("a failed release has let go: stored %v, bound %v", st.Publications(), k.bound)
+	}
+	k.failWithdraw, k.failMend = nil, nil
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestPortsAreHeldAgainAfterARestart(t *testing.T) {
+	p, k, st := setUp(t)
+	if _, err := p.Publish(context.Background(), request()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(); err != nil || len(k.bound) != 0 {
+		t.Fatalf("Close: %v, still bound %v", err, k.bound)
+	}
+	p = publish.New(st, k, k, k, k, slog.New(slog.DiscardHandler))
+	k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE
+	for _, want := range []int{3, 3, 4} { // one is a program's, until it is free again
+		if want == 4 {
+			k.failHold = nil
+		}
+		if err := p.RebindPorts(context.Background()); err != nil || len(k.bound) != want {
+			t.Errorf("Hold: %v, bound %v; want %d", err, k.bound, want)
+		}
+	}
+	other := request()
+	other.Owner, other.OwnerName = fmt.Sprintf("%064x", 8), "other"
+	_, err := p.Publish(context.Background(), other)
+	if fault.ReasonOf(err) != fault.ReasonPortAllocated {
+		t.Errorf("a remembered port was given away: %v", err)
+	}
+	if err := p.Release(context.Background(), request().Owner); err != nil {
+		t.Error(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestWhoPublishesWhileFlowsAreCutIsNotHarmed(t *testing.T) {
+	p, k, _ := setUp(t)
+	ctx := context.Background()
+	began := make(chan struct{}, 9)
+	k.began, k.walk = began, make(chan struct{})
+	web := func(sources sources.Set) *publication.Publication {
+		m := fixed("", 8081)
+		m.Sources = sources
+		return asks(1, "web", []publication.Mapping{fixed("", 8080), m})
+	}
+	publish := func(ctx context.Context, want *publication.Publication) {
+		t.Helper()
+		if _, err := p.Publish(ctx, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(ctx, web(""))
+	for range 3 { // what is published again as it was keeps its flows, and nobody waits
+		if err := p.Release(ctx, web("").Owner); err != nil {
+			t.Fatal(err)
+		}
+		publish(ctx, web(""))
+	}
+	if err := p.Release(ctx, web("").Owner); err != nil {
+		t.Fatal(err)
+	}
+	publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)}))
+	<-began
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.Publish(short, web("10.0.0.0/8")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a port that leads to the same, but not for all, while its flows are being cut: %v", err)
+	}
+	close(k.walk)
+	publish(ctx, web("10.0.0.0/8"))
+	if p.Settle(); k.cuts.Load() != 2 {
+		t.Errorf("%d cuts, want those of two ports", k.cuts.Load())
+	}
+}

@@ -1,0 +1,179 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+// Republish makes what an owner has published be as asked, in one step: ports that stay keep their flows, those that lead elsewhere
+// are never closed between, and if anything fails all is as before. With keepOpen the connections that go where a port has led before
+// stay too, all but UDP's, whose clients could not tell.
+func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error) {
+	plan, err := p.plan(want)
+	if err != nil {
+		return nil, err
+	}
+	end, err := p.gate.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	had, ok := p.store.Publication(want.Owner)
+	switch {
+	case !ok && len(plan) == 0:
+		end()
+		return nil, nil
+	case !ok:
+		defer end()
+		return p.publish(ctx, want, plan)
+	}
+	done, err := p.replace(ctx, had, want, plan)
+	end()
+	if err != nil {
+		return nil, err
+	}
+	p.notifyPublished(without(done.Bindings, had.Bindings))
+	was, is := nameless(p.store.FirewallBindings(had)), nameless(p.store.FirewallBindings(done))
+	gone := without(was, is)
+	if keepOpen {
+		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
+	}
+	p.cutting.begin(ctx, gone, without(is, was))
+	return done.Bindings, nil
+}
+
+// nameless are bindings without the owner's name: another name is no reason to cut a connection.
+func nameless(all []publication.Binding) []publication.Binding {
+	out := slices.Clone(all)
+	for i := range out {
+		out[i].OwnerName = ""
+	}
+	return out
+}
+
+// replace puts a publication in the place of the one that its owner has.
+func (p *Publisher) replace(ctx context.Context, had, want *publication.Publication, plan []publication.PortRequest) (*publication.Publication, error) {
+	own := map[holdKey]io.Closer{}
+	for _, h := range p.held[had.Owner] {
+		own[h.key] = h.port
+	}
+	p.removeFromAllocator(had)
+	r, err := p.reserve(want, plan, own)
+	if err != nil {
+		p.addToAllocator(had)
+		return nil, err
+	}
+	done := *want
+	done.Bindings = r.bindings
+	publication.Sort(done.Bindings)
+	fresh := without(done.Bindings, had.Bindings)
+	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.settle(ctx, fresh)); err == nil {
+		err = p.applyReplacement(ctx, had, &done)
+	}
+	if err != nil {
+		err = errors.Join(err, r.undo())
+		p.addToAllocator(had)
+		return nil, err
+	}
+	err = p.closeReleased(had, &done, r)
+	p.relay(done.Owner, done.AnyFamily())
+	return &done, err
+}
+
+// applyReplacement stores the new publication and brings it into the firewall. If that fails, the old one is in both.
+func (p *Publisher) applyReplacement(ctx context.Context, had, done *publication.Publication) error {
+	put := func(now *publication.Publication) error {
+		if len(now.Bindings) == 0 {
+			return p.store.DeletePublication(now.Owner)
+		}
+		return p.store.PutPublication(now)
+	}
+	if err := put(done); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx) // half an exchange helps nobody
+	was, is := p.store.FirewallBindings(had), p.store.FirewallBindings(done)
+	err := p.firewall.ReplaceBindings(ctx, without(was, is), without(is, was))
+	if err == nil {
+		return nil
+	}
+	p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+	if err = p.gate.Repair(ctx); err == nil {
+		return nil
+	}
+	return errors.Join(err, put(had), p.gate.Repair(ctx))
+}
+
+// closeReleased closes the ports that are held no more. What could not be bound before them is bound with the next look.
+func (p *Publisher) closeReleased(had, done *publication.Publication, r *reservation) error {
+	var errs []error
+	keep := map[holdKey]bool{}
+	var now []held
+	for _, h := range r.held {
+		if _, open := h.port.(deferredPort); open {
+			p.unheld[h.key] = portOwner{owner: done.Owner, name: nameOf(done)}
+			continue
+		}
+		keep[h.key] = true
+		now = append(now, h)
+		delete(p.unheld, h.key)
+	}
+	for _, h := range p.held[had.Owner] {
+		if !keep[h.key] {
+			errs = append(errs, h.port.Close())
+		}
+	}
+	if p.held[done.Owner] = now; len(now) == 0 {
+		delete(p.held, done.Owner)
+	}
+	wanted := map[holdKey]bool{}
+	for _, b := range done.Bindings {
+		wanted[holdKey{b.Protocol, b.Host()}] = true
+	}
+	for key, of := range p.unheld {
+		if of.owner == done.Owner && !wanted[key] {
+			delete(p.unheld, key)
+		}
+	}
+	return errors.Join(append(errs, p.hold())...)
+}
+
+// removeFromAllocator strikes what is published out of the ledger.
+func (p *Publisher) removeFromAllocator(known *publication.Publication) {
+	p.ledger.GiveWide(known.Owner)
+	for _, b := range known.Bindings {
+		p.ledger.Remove(known.Owner, b.Protocol, b.HostIP, b.HostPort)
+	}
+}
+
+// addToAllocator puts what is published into the ledger.
+func (p *Publisher) addToAllocator(known *publication.Publication) {
+	for _, b := range known.Bindings {
+		if b.Direct() {
+			continue // no port of the host's
+		}
+		if b.IsRange() || b.IsAddress() {
+			p.ledger.TakeWide(known.Owner, nameOf(known), b)
+			continue
+		}
+		p.ledger.Add(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.HostPort)
+	}
+}
+
+// without gives the bindings of all that are not among some.
+func without(all, some []publication.Binding) []publication.Binding {
+	in := make(map[publication.Binding]bool, len(some))
+	for _, b := range some {
+		in[b] = true
+	}
+	var out []publication.Binding
+	for _, b := range all {
+		if !in[b] {
+			out = append(out, b)
+		}
+	}
+	return out
+}

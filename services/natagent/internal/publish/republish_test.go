@@ -1,0 +1,197 @@
+package publish_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+func fixed(hostIP string, host uint32) publication.Mapping {
+	return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: 80}
+}
+
+// snapshot is what is bound and in the firewall.
+func snapshot(k *kernel) []string {
+	out := slices.Collect(maps.Keys(k.bound))
+	for b := range k.elements {
+		out = append(out, b.Subject()+" to "+b.Target().String())
+	}
+	slices.Sort(out)
+	return out
+}
+
+func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
+	ctx := context.Background()
+	p, k, st := setUp(t)
+	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
+		t.Fatal(err)
+	}
+	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the port that stays was bound anew")
+	cuts := k.cuts.Load()
+	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}), false)
+	if err != nil || len(got) != 2 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	want := []string{"0.0.0.0:8080/tcp", "0.0.0.0:8082/tcp", "port 0.0.0.0:8080/tcp to 10.0.0.2:80", "port 0.0.0.0:8082/tcp to 10.0.0.2:80"}
+	if d := cmp.Diff(want, snapshot(k)); d != "" {
+		t.Error(d)
+	}
+	p.Settle()
+	if n := k.cuts.Load() - cuts; n != 1 {
+		t.Errorf("%d cuts, want that of the port that went", n)
+	}
+	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8081)})); err != nil {
+		t.Errorf("the port that was given back: %v", err)
+	}
+	if _, err := p.Republish(ctx, asks(1, "web", nil), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Release(ctx, fmt.Sprintf("%064x", 2)); err != nil {
+		t.Fatal(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *testing.T) {
+	ctx := context.Background()
+	p, k, st := setUp(t)
+	st.DirectRouting = true
+	got, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081), fixed("127.0.0.1", 8082)}))
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	const own = "port 10.0.0.2:80/tcp to 10.0.0.2:80"
+	for i, step := range []struct {
+		mappings []publication.Mapping
+		open     bool
+		cuts     int32
+	}{
+		{[]publication.Mapping{fixed("", 8081), fixed("127.0.0.1", 8082)}, true, 1},
+		{[]publication.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // those of the host's port, and of the container's
+		{[]publication.Mapping{fixed("", 8081)}, true, 1},
+	} {
+		cuts := k.cuts.Load()
+		got, err := p.Republish(ctx, asks(1, "web", step.mappings), false)
+		if err != nil || len(got) != len(step.mappings) {
+			t.Fatalf("step %d: %v, %v", i, got, err)
+		}
+		if open := slices.Contains(snapshot(k), own); open != step.open || len(k.elements) != len(st.State().Bindings) {
+			t.Errorf("step %d: %v, the store has %v", i, snapshot(k), st.State().Bindings)
+		}
+		p.Settle()
+		if n := int32(k.cuts.Load() - cuts); n != step.cuts {
+			t.Errorf("step %d: %d cuts, want %d", i, n, step.cuts)
+		}
+	}
+	if slices.Contains(slices.Collect(maps.Keys(k.bound)), "10.0.0.2:80/tcp") {
+		t.Error("a port of the host was taken for it")
+	}
+	if err := p.Release(ctx, fmt.Sprintf("%064x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	nothing(t, k, st)
+}
+
+func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
+	ctx := context.Background()
+	for name, breaks := range map[string]func(k *kernel){
+		"a port that a program has":  func(k *kernel) { k.failHold["0.0.0.0:8083/tcp"] = syscall.EADDRINUSE },
+		"a firewall that says no":    func(k *kernel) { k.failPublish, k.failMend = errors.New("no"), errors.New("no") },
+		"a run that a program is in": func(k *kernel) { k.listens = 1500 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, k, st := setUp(t)
+			first := asks(1, "web", append(ports("10.1.0.9", 3000, 4000), fixed("", 8080), fixed("", 8081)))
+			had, err := p.Publish(ctx, first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := snapshot(k)
+			breaks(k)
+			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082), fixed("", 8083))), false)
+			if err == nil {
+				t.Fatal("it did not fail")
+			}
+			if d := cmp.Diff(before, snapshot(k)); d != "" {
+				t.Error(d)
+			}
+			stored, _ := st.Publication(first.Owner)
+			if stored == nil || !slices.Equal(stored.Bindings, had) {
+				t.Errorf("stored is %+v", stored)
+			}
+			k.failHold, k.failPublish, k.failMend, k.listens = map[string]error{}, nil, nil, 0
+			_, err = p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("10.1.0.9", 3500)}))
+			if tcp := fault.Is(err, fault.Busy); tcp {
+				t.Errorf("a tcp port of a udp run: %v", err)
+			}
+			if _, err := p.Publish(ctx, asks(3, "third", []publication.Mapping{fixed("", 8081)})); !fault.Is(err, fault.Busy) {
+				t.Errorf("the port that it still has was given to another: %v", err)
+			}
+		})
+	}
+}
+
+func TestAPortMovesFromAllAddressesToOneThoughItsSocketIsInTheWay(t *testing.T) {
+	ctx := context.Background()
+	p, k, _ := setUp(t)
+	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080)})); err != nil {
+		t.Fatal(err)
+	}
+	k.exclusive = true
+	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"10.1.0.1:8080/tcp", "port 10.1.0.1:8080/tcp to 10.0.0.2:80"}
+	if d := cmp.Diff(want, snapshot(k)); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
+	for keepOpen, want := range map[bool][]string{
+		false: {"tcp 10.0.0.2:80", "udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
+		true:  {"udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
+	} {
+		ctx := context.Background()
+		p, k, _ := setUp(t)
+		udp := fixed("10.1.0.1", 8080)
+		udp.Protocol = publication.UDP
+		ask := asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080), udp})
+		if _, err := p.Publish(ctx, ask); err != nil {
+			t.Fatal(err)
+		}
+		moved := *ask
+		moved.IPv4 = netip.MustParseAddr("10.0.0.9")
+		for until := time.Now().Add(10 * time.Second); len(k.forget()) == 0; time.Sleep(time.Millisecond) { // what is published anew cuts in its own time
+			if time.Now().After(until) {
+				t.Fatal("the new port has cut nothing")
+			}
+		}
+		if _, err := p.Republish(ctx, &moved, keepOpen); err != nil {
+			t.Fatal(err)
+		}
+		p.Settle()
+		var got []string
+		for _, c := range k.forget() {
+			text := string(c.Protocol) + " " + c.Target.String()
+			if c.NotToTarget {
+				text = "stale " + text
+			}
+			got = append(got, text)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("cut when connections are kept (%t):\n%s", keepOpen, d)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package publish
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/netip"
+	"syscall"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+// held is a host port that is bound.
+type held struct {
+	key  holdKey
+	port io.Closer
+}
+
+type holdKey struct {
+	proto publication.Protocol
+	at    netip.AddrPort
+}
+
+// reservation is the host ports that one publication gets.
+type reservation struct {
+	p        *Publisher
+	want     *publication.Publication
+	dynamic  *hostport.EphemeralPorts // read when it is first needed
+	held     []held
+	bindings []publication.Binding
+	own      map[holdKey]io.Closer // ports that the owner has held so far and may go on with
+}
+
+// reserve takes a host port for each want of a plan, or none. What is in own is taken over and not asked for.
+func (p *Publisher) reserve(want *publication.Publication, plan []publication.PortRequest, own map[holdKey]io.Closer) (*reservation, error) {
+	r := &reservation{p: p, want: want, own: own}
+	for _, w := range plan {
+		if w.Direct {
+			r.bindings = append(r.bindings, w.Bindings(want, w.First)...)
+			continue
+		}
+		if w.Range || w.Whole() {
+			if err := r.takeWide(w); err != nil {
+				return nil, errors.Join(err, r.undo())
+			}
+			continue
+		}
+		port, err := r.take(w)
+		if err != nil {
+			return nil, errors.Join(err, r.undo())
+		}
+		r.bindings = append(r.bindings, w.Bindings(want, port)...)
+	}
+	return r, nil
+}
+
+// undo gives all back.
+func (r *reservation) undo() error {
+	var errs []error
+	for _, h := range r.held {
+		r.p.ledger.Remove(r.want.Owner, h.key.proto, h.key.at.Addr(), h.key.at.Port())
+		if r.own[h.key] == nil {
+			errs = append(errs, h.port.Close())
+		}
+	}
+	r.held = nil
+	r.p.ledger.GiveWide(r.want.Owner)
+	return errors.Join(errs...)
+}
+
+// take takes one host port on all addresses of a want.
+func (r *reservation) take(w publication.PortRequest) (uint16, error) {
+	if w.Fixed() {
+		return w.First, r.takeFixed(w)
+	}
+	for port := range r.candidates(w) {
+		err := r.bind(w, port)
+		if err == nil {
+			return port, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return 0, r.p.refused(w, port, err)
+		}
+	}
+	ip := w.HostIPs[0]
+	subject := fmt.Sprintf("%s of %s", w.Protocol, ip)
+	if w.First != 0 {
+		subject = fmt.Sprintf("ports %d-%d/%s of %s", w.First, w.Last, w.Protocol, ip)
+	}
+	return 0, fault.New(fault.Exhausted, subject, "all ports are allocated", fault.WithField("publish"),
+		fault.WithHint("stop a container, or choose other ports"))
+}
+
+func (r *reservation) takeFixed(w publication.PortRequest) error {
+	for _, ip := range w.HostIPs {
+		if h, taken := r.p.ledger.HolderOf(w.Protocol, ip, w.First); taken {
+			return allocated(w.Protocol, ip, w.First, h)
+		}
+	}
+	if err := r.bind(w, w.First); err != nil {
+		return r.p.refused(w, w.First, err)
+	}
+	return nil
+}
+
+// candidates are the ports to try for a want that leaves a choice.
+func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
+	if w.First != 0 {
+		return r.p.ledger.Free(w.Protocol, w.HostIPs, hostport.Range{First: w.First, Last: w.Last})
+	}
+	if r.dynamic == nil {
+		d, err := r.p.ports.Dynamic()
+		if err != nil {
+			r.p.log.Warn("dynamic ports come from the usual range", "first", d.Range.First, "last", d.Range.Last, "error", err)
+		}
+		r.dynamic = &d
+	}
+	return func(yield func(uint16) bool) {
+		for port := range r.p.ledger.Next(w.Protocol, w.HostIPs, r.dynamic.Range) {
+			if r.dynamic.Reserved(port) {
+				continue
+			}
+			before := len(r.held)
+			if !yield(port) {
+				if len(r.held) > before {
+					r.p.ledger.MarkUsed(w.Protocol, w.HostIPs, port)
+				}
+				return
+			}
+		}
+	}
+}
+
+// errAt is a failure to bind one of a want's addresses.
+type errAt struct {
+	at  netip.AddrPort
+	err error
+}
+
+func (e errAt) Error() string { return e.at.String() + ": " + e.err.Error() }
+func (e errAt) Unwrap() error { return e.err }
+
+// bind binds a port on all addresses of a want, or on none.
+func (r *reservation) bind(w publication.PortRequest, port uint16) error {
+	var got []held
+	for _, ip := range w.HostIPs {
+		at := netip.AddrPortFrom(ip, port)
+		c, err := r.hold(holdKey{w.Protocol, at})
+		if err != nil {
+			for _, h := range got {
+				if r.own[h.key] == nil {
+					err = errors.Join(err, h.port.Close())
+				}
+			}
+			return errAt{at, err}
+		}
+		got = append(got, held{holdKey{w.Protocol, at}, c})
+	}
+	for _, h := range got {
+		r.p.ledger.Add(r.want.Owner, nameOf(r.want), w.Protocol, h.key.at.Addr(), port)
+	}
+	r.held = append(r.held, got...)
+	return nil
+}
+
+// hold binds a port, unless the owner has it. One that the owner has on another address, which keeps it from being had on this one,
+// need not be bound: nobody else can have it.
+func (r *reservation) hold(key holdKey) (io.Closer, error) {
+	if c := r.own[key]; c != nil {
+		return c, nil
+	}
+	c, err := r.p.ports.Bind(key.proto, key.at)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return c, err
+	}
+	if of, published := r.p.unheld[key]; published && of.owner == r.want.Owner {
+		return deferredPort{}, nil // a program took it while natagent was away; it stays published
+	}
+	for had := range r.own {
+		if had.proto == key.proto && had.at.Port() == key.at.Port() && publication.Overlap(had.at.Addr(), key.at.Addr()) {
+			return deferredPort{}, nil
+		}
+	}
+	return nil, err
+}
+
+// deferredPort stands for a port that can be bound only when what the owner has now is closed.
+type deferredPort struct{}
+
+func (deferredPort) Close() error { return nil }

@@ -1,0 +1,66 @@
+package publish
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+)
+
+// takeWide takes a run of ports or a whole address. No socket holds them: a process may have fewer open files than there are
+// ports, and each would cost memory. So a program of the host that comes later is not refused; its port is published all the same,
+// as connections are translated before they would reach it.
+func (r *reservation) takeWide(w publication.PortRequest) error {
+	for _, b := range w.Bindings(r.want, w.First) {
+		free := r.freeRun
+		if b.IsAddress() {
+			free = r.freeAddress
+		}
+		if err := free(w, b); err != nil {
+			return err
+		}
+		r.p.ledger.TakeWide(r.want.Owner, nameOf(r.want), b)
+		r.bindings = append(r.bindings, b)
+	}
+	return nil
+}
+
+// freeRun checks that nobody has any port of a run, neither a container nor a program of the host.
+func (r *reservation) freeRun(w publication.PortRequest, b publication.Binding) error {
+	ports := hostport.Range{First: b.HostPort, Last: b.LastPort()}
+	if h, port, taken := r.p.ledger.HolderOfRange(b.Protocol, b.HostIP, ports); taken {
+		return allocated(b.Protocol, b.HostIP, port, h)
+	}
+	if err := r.isHosts(w, b); err != nil {
+		return err
+	}
+	if port, taken := r.p.ports.InUse(b.Protocol, b.HostIP, ports); taken {
+		return r.p.inUse(b.Protocol, netip.AddrPortFrom(b.HostIP, port))
+	}
+	return nil
+}
+
+// freeAddress checks that an address is the host's and nobody else's.
+func (r *reservation) freeAddress(w publication.PortRequest, b publication.Binding) error {
+	if h, taken := r.p.ledger.HolderOfAddress(b.HostIP); taken && h.Owner != r.want.Owner {
+		return fault.New(fault.Busy, b.Subject(), fmt.Sprintf("is already published, whole or in part (held by container %s)", h.Name),
+			fault.WithReason(fault.ReasonPortAllocated), fault.WithField("publish_address"),
+			fault.WithHint("stop that container, or publish another address"))
+	}
+	return r.isHosts(w, b)
+}
+
+// isHosts checks that the host has an address, by binding any port of it.
+func (r *reservation) isHosts(w publication.PortRequest, b publication.Binding) error {
+	proto := b.Protocol
+	if b.IsAddress() {
+		proto = publication.UDP
+	}
+	port, err := r.p.ports.Bind(proto, netip.AddrPortFrom(b.HostIP, 0))
+	if err != nil {
+		return r.p.refused(w, w.First, err)
+	}
+	return port.Close()
+}

@@ -1,0 +1,126 @@
+package relay_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/services/natagent/internal/relay"
+)
+
+// world has a host with relays, and a container at 10.9.0.2 that answers with what it hears.
+func world(t *testing.T) (*testns.NS, *relay.Relays) {
+	t.Helper()
+	host, container := testns.New(t), testns.New(t)
+	testns.Connect(t, host, "br0", "10.9.0.1/24", container, "eth0", "10.9.0.2/24")
+	l := container.Listen("tcp4", "0.0.0.0:80")
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(c, c)
+				_ = c.Close()
+			}()
+		}
+	}()
+	r := relay.New(hostns.At(host.Fd()), slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { _ = r.Close() })
+	return host, r
+}
+
+func binding(ip string, port uint16) publication.Binding {
+	return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: port, ContainerIP: netip.MustParseAddr("10.9.0.2"), ContainerPort: 80}
+}
+
+func dial(host *testns.NS, to string) (net.Conn, error) { return host.Dial("tcp6", to, 5*time.Second) }
+
+func TestAPortIsAnsweredOnIPv6UntilItIsNotPublishedAnyMore(t *testing.T) {
+	host, r := world(t)
+	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
+	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
+	c, err := dial(host, "[::1]:8888")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	sent := bytes.Repeat([]byte("0123456789"), 100_000)
+	go func() {
+		_, _ = c.Write(sent)
+		_ = c.(*net.TCPConn).CloseWrite()
+	}()
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%d bytes came back of %d, %v", len(got), len(sent), err)
+	}
+
+	open, err := dial(host, "[::1]:8888")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = open.Close() }()
+	r.Set("b", nil)
+	r.Set("a", nil)
+	if _, err := open.Read(make([]byte, 1)); err == nil {
+		t.Error("a connection outlives the port")
+	}
+	if _, err := dial(host, "[::1]:8888"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestOnlyPortsThatAllMayReachAreRelayed(t *testing.T) {
+	host, r := world(t)
+	for name, row := range map[string][]publication.Binding{
+		"one address": {binding("127.0.0.1", 8881)}, "some sources": {limited(binding("0.0.0.0", 8881))},
+		"IPv6 leads elsewhere": {binding("0.0.0.0", 8881), binding("::1", 8881)}, "a run": {run(binding("0.0.0.0", 8881))},
+		"another protocol": {udp(binding("0.0.0.0", 8881))},
+	} {
+		r.Set("a", row)
+		if _, err := dial(host, "[::1]:8881"); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func limited(b publication.Binding) publication.Binding { b.Sources = "10.0.0.0/8"; return b }
+func run(b publication.Binding) publication.Binding     { b.HostPortEnd = 8990; return b }
+func udp(b publication.Binding) publication.Binding     { b.Protocol = publication.UDP; return b }
+
+func TestWhoHasOrWantsThePortOnIPv6GetsIt(t *testing.T) {
+	host, r := world(t)
+	other := host.Listen("tcp6", "[::]:8882")
+	defer func() { _ = other.Close() }()
+	r.Set("a", []publication.Binding{binding("0.0.0.0", 8882), binding("0.0.0.0", 8883)})
+	if r.Yield(8882) || !r.Yield(8883) || r.Yield(8883) {
+		t.Error("the port of a program is relayed, or another is not")
+	}
+	mine := host.Listen("tcp6", "[::]:8883")
+	_ = mine.Close()
+}
+
+func TestWhereNobodyAnswersTheClientIsToldSo(t *testing.T) {
+	host, r := world(t)
+	dead := binding("0.0.0.0", 8884)
+	dead.ContainerPort = 81
+	r.Set("a", []publication.Binding{dead})
+	c, err := dial(host, "[::1]:8884")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%v, want a reset", err)
+	}
+}

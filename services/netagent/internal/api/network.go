@@ -1,0 +1,208 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/fault"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+type networkHandler struct {
+	networkv1.UnimplementedNetworkServiceServer
+	networks Networks
+	events   *events.Broker
+	diagnose func() []diagnosis.Finding
+	check    func(ctx context.Context, repair bool) []diagnosis.Finding
+}
+
+// WatchEvents answers what happens to networks.
+func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest, stream grpc.ServerStreamingServer[networkv1.WatchEventsResponse]) error {
+	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
+		return stream.Send(&networkv1.WatchEventsResponse{Event: e})
+	})
+}
+
+// Check compares the store with the kernel.
+func (h *networkHandler) Check(ctx context.Context, req *networkv1.CheckRequest) (*networkv1.CheckResponse, error) {
+	if h.check == nil {
+		return &networkv1.CheckResponse{}, nil
+	}
+	return &networkv1.CheckResponse{Findings: diagnosis.Proto(h.check(ctx, req.GetRepair()))}, nil
+}
+
+// Diagnose tries which networks can be made.
+func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (*networkv1.DiagnoseResponse, error) {
+	return &networkv1.DiagnoseResponse{Findings: diagnosis.Proto(h.diagnose())}, nil
+}
+
+// ListNetworks answers all networks, by name.
+func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
+	out := &networkv1.ListNetworksResponse{}
+	warnings := h.networks.Warnings()
+	for _, n := range h.networks.List() {
+		one := h.out(n)
+		one.Warnings = warnings(n)
+		out.Networks = append(out.Networks, one)
+	}
+	return out, nil
+}
+
+// GetNetwork answers one.
+func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest) (*networkv1.GetNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	n, err := h.networks.Find(req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.GetNetworkResponse{Network: h.out(n)}, nil
+}
+
+// CreateNetwork makes one.
+func (h *networkHandler) CreateNetwork(ctx context.Context, req *networkv1.CreateNetworkRequest) (*networkv1.CreateNetworkResponse, error) {
+	wanted, err := wantedIn(req)
+	if err != nil {
+		return nil, err
+	}
+	n, err := h.networks.Create(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.CreateNetworkResponse{Network: h.out(n)}, nil
+}
+
+// UpdateNetwork changes one.
+func (h *networkHandler) UpdateNetwork(ctx context.Context, req *networkv1.UpdateNetworkRequest) (*networkv1.UpdateNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	edit := network.Update{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber()}
+	if req.Mtu != nil {
+		mtu := int(req.GetMtu())
+		edit.MTU = &mtu
+	}
+	for _, text := range req.GetSubnets() {
+		subnet, err := prefixIn("network "+req.GetReference(), "subnet", text)
+		if err != nil {
+			return nil, err
+		}
+		edit.Subnets = append(edit.Subnets, subnet)
+	}
+	if req.Dns != nil {
+		servers, err := addrsIn("network "+req.GetReference(), "dns", req.GetDns().GetAddresses())
+		if err != nil {
+			return nil, err
+		}
+		edit.DNS = &servers
+	}
+	n, err := h.networks.Update(ctx, req.GetReference(), edit)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.UpdateNetworkResponse{Network: h.out(n)}, nil
+}
+
+// WaitNetwork waits until all containers on one have followed.
+func (h *networkHandler) WaitNetwork(ctx context.Context, req *networkv1.WaitNetworkRequest) (*networkv1.WaitNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	n, err := h.networks.WaitConverged(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.WaitNetworkResponse{Network: h.out(n)}, nil
+}
+
+// DeleteNetwork deletes one.
+func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.DeleteNetworkRequest) (*networkv1.DeleteNetworkResponse, error) {
+	if req.GetReference() == "" {
+		return nil, fault.Invalidf("network", "reference", "none was given")
+	}
+	networkID, err := h.networks.Delete(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.DeleteNetworkResponse{Id: networkID}, nil
+}
+
+// PruneNetworks deletes those that nobody is on.
+func (h *networkHandler) PruneNetworks(ctx context.Context, req *networkv1.PruneNetworksRequest) (*networkv1.PruneNetworksResponse, error) {
+	s := network.Filter{Labels: req.GetLabels(), Without: req.GetExcludeLabels()}
+	if req.GetUntil() != nil {
+		s.Before = req.GetUntil().AsTime()
+	}
+	deleted, err := h.networks.Prune(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.PruneNetworksResponse{Deleted: deleted}, nil
+}
+
+// out writes a network with how full it is.
+func (h *networkHandler) out(n network.Network) *networkv1.Network {
+	out := networkOut(n)
+	for i, c := range h.networks.PoolUsage(n) {
+		out.Pools[i].Used, out.Pools[i].Free = c.Used, c.Free
+	}
+	return out
+}
+
+func networkOut(n network.Network) *networkv1.Network {
+	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Predefined: n.Predefined, Bridge: n.Bridge,
+		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, Icc: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt),
+		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), HostBinding: addrOut(n.HostBinding),
+		ConfigOnly: n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
+	for _, p := range n.Pools {
+		out.Pools = append(out.Pools, poolOut(p))
+	}
+	for _, p := range n.Former {
+		out.FormerPools = append(out.FormerPools, poolOut(p))
+	}
+	out.Dns = addrsOut(n.DNS)
+	return out
+}
+
+func poolOut(p network.Pool) *networkv1.Pool {
+	out := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range), Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}
+	for name, a := range p.Aux {
+		if out.AuxAddresses == nil {
+			out.AuxAddresses = map[string]string{}
+		}
+		out.AuxAddresses[name] = a.String()
+	}
+	return out
+}
+
+func addrsOut(all []netip.Addr) []string {
+	var out []string
+	for _, a := range all {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// addrOut writes an address, an invalid one as nothing.
+func addrOut(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// prefixOut writes a prefix, an invalid one as nothing.
+func prefixOut(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}

@@ -1,0 +1,57 @@
+package dnssockets
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
+)
+
+// Heal writes the rules of an owner's resolver again if they are gone, and reports whether they were. It does nothing for an owner
+// whose sockets are not kept here.
+func (k *Keeper) Heal(owner string) (healed bool, err error) {
+	k.mu.Lock()
+	p, ok := k.kept[owner]
+	k.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	path, err := k.namespace(owner)
+	if err != nil {
+		return false, nil // released meanwhile
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pair == nil || p.closed {
+		return false, nil
+	}
+	err = inNamespace(path, func(ns *os.File) error {
+		there, err := redirect.Present(int(ns.Fd()))
+		if err != nil || there {
+			return err
+		}
+		udp, err := portOf(p.pair.udp)
+		if err != nil {
+			return err
+		}
+		tcp, err := portOf(p.pair.tcp)
+		if err != nil {
+			return err
+		}
+		healed = true
+		return redirect.Apply(int(ns.Fd()), resolver(), udp, tcp)
+	})
+	return healed && err == nil, fault.Wrap(err, fault.Internal, subject(owner), "cannot write the rules of its resolver again")
+}
+
+// portOf returns the port of a bound socket.
+func portOf(fd int) (uint16, error) {
+	name, err := unix.Getsockname(fd)
+	if at, ok := name.(*unix.SockaddrInet4); ok && err == nil {
+		return uint16(at.Port), nil
+	}
+	return 0, fmt.Errorf("port of the resolver's socket: %w", err)
+}

@@ -1,0 +1,76 @@
+package macvlan
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+// sweep takes away what a process left that was killed while it plugged containers in or out: interfaces in containers that run on, and
+// the host's ways to those that do not.
+func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+	for _, sb := range d.sandboxes() {
+		if !kernel.Pinned(sb.NetnsPath) {
+			continue
+		}
+		gone, serr := sweepChildren(n, sb)
+		changes, err = append(changes, gone...), errors.Join(err, serr)
+	}
+	gone, serr := d.sweepHostRoutes(n, sandboxes)
+	return append(changes, gone...), errors.Join(err, serr)
+}
+
+// sweepChildren deletes the network's interfaces in a container that has no such endpoint, and those that had no name yet.
+func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err error) {
+	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+		links, err := ns.SubInterfaces()
+		for _, l := range links {
+			ours := network.AliasIsOf(l.Alias, n.ID) || strings.HasPrefix(l.Name, unnamed) && l.Alias == ""
+			has := slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID && e.Interface == l.Name })
+			if !ours || has {
+				continue
+			}
+			err = errors.Join(err, ns.DeleteChild(l.Name))
+			changes = append(changes, "without interface "+l.Name+" of "+sb.OwnerName)
+		}
+		return err
+	})
+	return changes, err
+}
+
+// sweepHostRoutes deletes the host's routes and neighbours on the network's shim that lead to nobody.
+func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+	shim, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok {
+		return nil, err
+	}
+	stray, err := d.host.HostRoutes(shim.Index)
+	if err != nil {
+		return nil, err
+	}
+	neighbours, err := d.host.Neighbours(shim.Index)
+	for _, e := range neighbours {
+		stray = append(stray, e.Addr)
+	}
+	wanted := map[netip.Addr]bool{}
+	for _, sb := range sandboxes {
+		for _, e := range sb.Endpoints {
+			for _, p := range e.AllAddresses() {
+				wanted[p.Addr()] = wanted[p.Addr()] || e.NetworkID == n.ID
+			}
+		}
+	}
+	slices.SortFunc(stray, netip.Addr.Compare)
+	for _, to := range slices.Compact(stray) {
+		if wanted[to] {
+			continue
+		}
+		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to), d.host.DeleteNeighbour(shim.Index, to))
+		changes = append(changes, "without a way to "+to.String())
+	}
+	return changes, err
+}

@@ -1,0 +1,214 @@
+// Package heal repairs what other programs take from the interfaces of running containers, soon after the kernel reports it: links,
+// addresses, routes and the rules of a container's resolver. Package reconcile repairs bridges, on the same events.
+//
+// One socket receives the events of all namespaces. An event only says that something may have been lost; the sandbox is then compared
+// with its record, so that neither a lost event nor the container's own end does harm.
+package heal
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+const (
+	// debounce joins bursts of events.
+	debounce = 30 * time.Millisecond
+	// again is how long to wait before watching again after a failure.
+	again = time.Second
+)
+
+// Sandboxes are the containers' namespaces.
+type Sandboxes interface {
+	List() []network.Sandbox
+	// Heal repairs the interfaces of a sandbox and returns what was wrong.
+	Heal(owner string) (changes []string, err error)
+}
+
+// Bridges are the networks' bridges.
+type Bridges interface {
+	// LinkTouched and IndexTouched report that a link of the host may have changed.
+	LinkTouched(name, program string)
+	IndexTouched(index int, program string)
+}
+
+// Resolvers are the rules that lead to containers' resolvers.
+type Resolvers interface {
+	// Heal writes the rules of an owner's resolver again if they are gone, and reports whether they were.
+	Heal(owner string) (healed bool, err error)
+}
+
+// Healer watches and repairs.
+type Healer struct {
+	Host      *kernel.Host
+	Sandboxes Sandboxes
+	Bridges   Bridges
+	Resolvers Resolvers
+	Log       *slog.Logger
+
+	mu      sync.Mutex
+	reports []report
+	wake    chan struct{}
+
+	numbers map[string]int // of the owners' namespaces
+}
+
+// report is one event.
+type report struct {
+	kernel.Damage
+	rules bool // firewall rules of the namespace were deleted
+}
+
+// Run watches until ctx ends.
+func (h *Healer) Run(ctx context.Context) {
+	h.wake, h.numbers = make(chan struct{}, 1), map[string]int{}
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { h.insist(ctx, func() error { return h.Host.WatchDamage(ctx, h.damaged) }) })
+	all.Go(func() { h.insist(ctx, func() error { return h.Host.WatchRules(ctx, redirect.TableName, h.flushed) }) })
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+			time.Sleep(debounce)
+			h.repair(h.take())
+		}
+	}
+}
+
+// insist repeats a watch that fails.
+func (h *Healer) insist(ctx context.Context, watch func() error) {
+	for ctx.Err() == nil {
+		if err := watch(); err != nil {
+			h.Log.Warn("kernel watch failed, containers are not healed", "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(again):
+			}
+		}
+	}
+}
+
+func (h *Healer) note(r report) {
+	h.mu.Lock()
+	h.reports = append(h.reports, r)
+	h.mu.Unlock()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Healer) take() []report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := h.reports
+	h.reports = nil
+	return out
+}
+
+func (h *Healer) flushed(d kernel.Damage) {
+	if d.Lost || d.Namespace != kernel.HostNamespace {
+		h.note(report{d, true})
+	}
+}
+
+// damaged hands events of the host's bridges on, and notes those of containers.
+func (h *Healer) damaged(d kernel.Damage) {
+	switch {
+	case d.Lost || d.Namespace != kernel.HostNamespace:
+		h.note(report{Damage: d})
+	case d.Link != "":
+		h.Bridges.LinkTouched(d.Link, d.Program)
+		if network.IsHostInterface(d.Link) {
+			h.note(report{Damage: d})
+		}
+	default:
+		h.Bridges.IndexTouched(d.Index, d.Program)
+	}
+}
+
+// repair heals the sandboxes that reports are of.
+func (h *Healer) repair(reports []report) {
+	programs, rules := map[string]string{}, map[string]bool{}
+	sandboxes := h.Sandboxes.List()
+	for _, r := range reports {
+		for _, owner := range h.ownersOf(r.Damage, sandboxes) {
+			if programs[owner] == "" {
+				programs[owner] = r.Program
+			}
+			rules[owner] = rules[owner] || r.rules
+		}
+	}
+	for owner, program := range programs {
+		h.heal(owner, program, rules[owner])
+	}
+}
+
+func (h *Healer) heal(owner, program string, rules bool) {
+	changes, err := h.Sandboxes.Heal(owner)
+	if rules {
+		healed, rerr := h.Resolvers.Heal(owner)
+		if rerr != nil && err == nil {
+			err = rerr
+		}
+		if healed {
+			changes = append(changes, "rules of the resolver")
+		}
+	}
+	if program == "" {
+		program = "unknown"
+	}
+	if err != nil {
+		h.Log.Error("container network cannot be repaired", "owner", owner, "program", program, "error", err)
+	}
+	if len(changes) > 0 {
+		h.Log.Warn("container network repaired after an external change", "owner", owner, "program", program, "changes", changes)
+	}
+}
+
+// ownersOf finds the sandboxes that an event is of.
+func (h *Healer) ownersOf(d kernel.Damage, sandboxes []network.Sandbox) (out []string) {
+	if d.Namespace != kernel.HostNamespace && !d.Lost {
+		h.count(sandboxes)
+	}
+	for _, sb := range sandboxes {
+		number, known := h.numbers[sb.Owner]
+		switch {
+		case d.Lost, d.Namespace != kernel.HostNamespace && known && number == d.Namespace:
+			out = append(out, sb.Owner)
+		case d.Namespace == kernel.HostNamespace:
+			for _, e := range sb.Endpoints {
+				if e.HostInterface == d.Link {
+					out = append(out, sb.Owner)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// count completes the numbers of namespaces, and drops those of sandboxes that are gone, as numbers are reused.
+func (h *Healer) count(sandboxes []network.Sandbox) {
+	there := make(map[string]bool, len(sandboxes))
+	for _, sb := range sandboxes {
+		there[sb.Owner] = true
+		if _, known := h.numbers[sb.Owner]; known || sb.NetnsPath == "" {
+			continue
+		}
+		if number, ok, err := h.Host.NamespaceNumber(sb.NetnsPath); ok && err == nil {
+			h.numbers[sb.Owner] = number
+		}
+	}
+	for owner := range h.numbers {
+		if !there[owner] {
+			delete(h.numbers, owner)
+		}
+	}
+}

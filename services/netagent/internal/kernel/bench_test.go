@@ -1,0 +1,190 @@
+package kernel_test
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
+	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// BenchmarkCreateSandbox is what CreateSandbox does after gRPC: lease, store, namespace, endpoint. Compare it with
+// BenchmarkRawNetlinkSequence, which makes the same kernel objects and nothing else.
+func BenchmarkCreateSandbox(b *testing.B) {
+	ns := testns.New(b)
+	m := manager(b, ns)
+	var owners []string
+	defer func() {
+		for _, owner := range owners {
+			if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+				b.Error(err)
+			}
+		}
+	}()
+	for b.Loop() {
+		owner := id.New()
+		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner, network.ReleaseKeep{}) })
+		b.StartTimer()
+	}
+}
+
+// BenchmarkReleaseSandbox is the way back.
+func BenchmarkReleaseSandbox(b *testing.B) {
+	m := manager(b, testns.New(b))
+	for b.Loop() {
+		b.StopTimer()
+		owner := id.New()
+		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// rotate keeps the number of ports small and steady, as the kernel's time grows with it.
+func rotate[T any](b *testing.B, all []T, release func(T) error) []T {
+	if len(all) < 10 {
+		return all
+	}
+	if err := release(all[0]); err != nil {
+		b.Fatal(err)
+	}
+	return all[1:]
+}
+
+type open struct{}
+
+func (open) EnsureApplied(context.Context, store.Network) error { return nil }
+
+// manager makes a sandbox manager with the default bridge in a namespace.
+func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
+	host, err := kernel.Open(ns.Path())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(host.Close)
+	db, err := store.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	n := network.BridgeSettings{}.WithDefaults().Predefined()[0]
+	n.ID = id.New()
+	ports, err := portguard.Open(ns.Path(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = ports.Close() })
+	if os.Getenv("UNGUARDED") != "" { // to compare
+		ports = nil
+	}
+	driver := bridge.New(host, ports)
+	if _, _, err := driver.Ensure(n, true); err != nil {
+		b.Fatal(err)
+	}
+	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
+		b.Fatal(err)
+	}
+	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewBook(), filepath.Join(b.TempDir(), "netns"))
+	if _, err := m.Recover(); err != nil {
+		b.Fatal(err)
+	}
+	m.AcceptRequests()
+	return m
+}
+
+// BenchmarkRawNetlinkSequence makes a pinned namespace with lo, a veth pair to a bridge, address, route, neighbours and sysctls
+// by bare calls.
+func BenchmarkRawNetlinkSequence(b *testing.B) {
+	ns := testns.New(b)
+	ns.Run("ip", "link", "add", "docker0", "address", "02:42:ac:11:00:01", "type", "bridge")
+	ns.Run("ip", "addr", "add", "172.17.0.1/16", "dev", "docker0")
+	ns.Run("ip", "link", "set", "docker0", "up")
+	host := must(netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE))
+	defer host.Close()
+	br := must(host.LinkByName("docker0"))
+	dir := b.TempDir()
+	var pins []string
+	defer func() {
+		for _, p := range pins {
+			check(kernel.Unpin(p))
+		}
+	}()
+	for b.Loop() {
+		pin := filepath.Join(dir, id.New()[:12])
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			raw(host, br, pin)
+		}()
+		<-done
+		b.StopTimer()
+		pins = rotate(b, append(pins, pin), kernel.Unpin)
+		b.StartTimer()
+	}
+}
+
+func raw(host *netlink.Handle, br netlink.Link, pin string) {
+	check(unix.Unshare(unix.CLONE_NEWNET))
+	f := must(os.Open("/proc/thread-self/ns/net"))
+	defer f.Close()
+	h := must(netlink.NewHandle(unix.NETLINK_ROUTE))
+	defer h.Close()
+	check(h.LinkSetUp(must(h.LinkByName("lo"))))
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.MasterIndex = "veth"+id.New()[:7], 1500, br.Attrs().Index
+	mac := net.HardwareAddr{0x02, 0x42, 172, 17, 0, 2}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(f.Fd())}
+	check(host.LinkAdd(veth))
+	check(host.LinkSetHairpin(veth, true))
+	check(host.LinkSetUp(veth))
+	for path, value := range map[string]string{"ipv4/ip_unprivileged_port_start": "0", "ipv4/ping_group_range": "0 2147483647", "ipv6/conf/eth0/disable_ipv6": "1"} {
+		check(os.WriteFile("/proc/sys/net/"+path, []byte(value), 0))
+	}
+	eth0 := must(h.LinkByName("eth0"))
+	check(h.AddrAdd(eth0, must(netlink.ParseAddr("172.17.0.2/16"))))
+	check(h.LinkSetUp(eth0))
+	check(h.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: net.IPv4(172, 17, 0, 1)}))
+	neighbour := &netlink.Neigh{State: netlink.NUD_PERMANENT, Family: netlink.FAMILY_V4, HardwareAddr: mac}
+	neighbour.LinkIndex, neighbour.IP = eth0.Attrs().Index, net.IPv4(172, 17, 0, 1)
+	check(h.NeighSet(neighbour))
+	neighbour.LinkIndex, neighbour.IP = br.Attrs().Index, net.IPv4(172, 17, 0, 2)
+	check(host.NeighSet(neighbour))
+	check(os.WriteFile(pin, nil, 0o444))
+	check(unix.Mount("/proc/thread-self/ns/net", pin, "", unix.MS_BIND, ""))
+}
+
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+// check ends the benchmark, from whatever goroutine.
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

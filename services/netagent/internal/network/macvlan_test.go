@@ -1,0 +1,113 @@
+package network_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+func TestParentsAreReadAsLinksAndVLANs(t *testing.T) {
+	for name, want := range map[string]struct {
+		parent  network.Parent
+		refusal string
+	}{
+		"eth0":             {network.Parent{Link: "eth0"}, ""},
+		"eth0.10":          {network.Parent{Link: "eth0", VLAN: 10}, ""},
+		"eth0.1":           {network.Parent{Link: "eth0", VLAN: 1}, ""},
+		"e.4094":           {network.Parent{Link: "e", VLAN: 4094}, ""},
+		"eth0.0":           {network.Parent{}, "vlan id must be between 1-4094, received: 0"},
+		"eth0.4095":        {network.Parent{}, "vlan id must be between 1-4094, received: 4095"},
+		"eth0.-1":          {network.Parent{}, "vlan id must be between 1-4094, received: -1"},
+		"eth0.x":           {network.Parent{}, "invalid subinterface vlan name eth0.x, example formatting is eth0.10"},
+		".10":              {network.Parent{}, "invalid subinterface vlan name .10"},
+		"lo":               {network.Parent{}, "loopback interface is not a valid macvlan parent link"},
+		"a/b":              {network.Parent{}, "is no name for a device"},
+		"":                 {network.Parent{}, "is no name for a device"},
+		"sixteenchars-xyz": {network.Parent{}, "is no name for a device"},
+	} {
+		got, err := network.ParseParent(network.DriverMacvlan, name)
+		if want.refusal == "" && (err != nil || got != want.parent) || want.refusal != "" && (err == nil || !strings.Contains(err.Error(), want.refusal)) {
+			t.Errorf("%q: %+v, %v", name, got, err)
+		}
+	}
+}
+
+func FuzzParseParent(f *testing.F) {
+	f.Add("eth0.10")
+	f.Add("a.b.c")
+	f.Fuzz(func(t *testing.T, name string) {
+		p, err := network.ParseParent(network.DriverIPvlan, name)
+		if err == nil && (p.Link == "" || p.VLAN < 0 || p.VLAN > 4094 || !strings.HasPrefix(name, p.Link)) {
+			t.Errorf("%q is %+v", name, p)
+		}
+	})
+}
+
+func TestWhoCanShareAParent(t *testing.T) {
+	of := func(driver, mode, flag string) network.Network {
+		return network.Network{ID: id.New(), Name: "n", Driver: driver, Parent: "eth0", Mode: mode, Flag: flag}
+	}
+	for _, row := range []struct {
+		one, other network.Network
+		refusal    string
+	}{
+		{of("macvlan", "bridge", ""), of("macvlan", "private", ""), ""},
+		{of("macvlan", "passthru", ""), of("macvlan", "bridge", ""), "cannot use mode passthru, macvlan network n"},
+		{of("macvlan", "bridge", ""), of("macvlan", "passthru", ""), "cannot use mode passthru, macvlan network n"},
+		{of("macvlan", "bridge", ""), of("ipvlan", "l2", "bridge"), "is already using parent interface eth0: the kernel lets a link have children of one kind only"},
+		{of("ipvlan", "l3", "bridge"), of("ipvlan", "l3", "bridge"), ""},
+		{of("ipvlan", "l3", "bridge"), of("ipvlan", "l2", "bridge"), "the kernel has one mode for all of a link's children"},
+		{of("ipvlan", "l2", "vepa"), of("ipvlan", "l2", "bridge"), "the kernel has one mode for all of a link's children"},
+	} {
+		err := network.CheckSharedParent(row.one, row.other)
+		if row.refusal == "" && err != nil || row.refusal != "" && (err == nil || !strings.Contains(err.Error(), row.refusal)) {
+			t.Errorf("%+v beside %+v: %v", row.one, row.other, err)
+		}
+	}
+}
+
+func TestDraftsOfNetworksOnALink(t *testing.T) {
+	draft := func(driver string, options map[string]string) (network.Network, error) {
+		return network.Spec{ID: id.New(), Name: "lan", Driver: driver, Options: options}.Build()
+	}
+	n, err := draft("macvlan", map[string]string{"parent": "eth0"})
+	if err != nil || n.Mode != "bridge" || n.MTU != 0 || n.Bridge != "" || n.Internal || n.NeedsFirewall() || n.IsL3() {
+		t.Errorf("macvlan: %+v, %v", n, err)
+	}
+	if n, err = draft("ipvlan", map[string]string{"parent": "eth0", "ipvlan_mode": "l3s", "com.docker.network.driver.mtu": "1400"}); err != nil ||
+		n.Mode != "l3s" || n.Flag != "bridge" || n.MTU != 1400 || !n.IsL3() {
+		t.Errorf("ipvlan: %+v, %v", n, err)
+	}
+	if n, err = draft("macvlan", nil); err != nil || !n.ParentIsOwn() || !n.Internal {
+		t.Errorf("without a parent: %+v, %v", n, err)
+	}
+	for _, options := range []map[string]string{{"ipvlan_mode": "l2"}, {"macvlan_mode": "vepa", "com.docker.network.bridge.name": "x"}, {"host_access": "maybe"}} {
+		if _, err := draft("macvlan", options); err == nil {
+			t.Errorf("%v is taken", options)
+		}
+	}
+}
+
+func TestAnEndpointsDefaultRouteIsThatOfItsSubnet(t *testing.T) {
+	pool := func(subnet, gateway string) network.Pool {
+		p := network.Pool{Subnet: netip.MustParsePrefix(subnet)}
+		p.Gateway, _ = netip.ParseAddr(gateway)
+		return p
+	}
+	lan := network.Network{Name: "lan", Driver: "macvlan", Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}
+	got := network.ChooseGateways([]network.Endpoint{{IPv4: netip.MustParsePrefix("10.2.0.7/24")}}, []network.Network{lan})
+	if got[0].Gateway4 != netip.MustParseAddr("10.2.0.1") {
+		t.Errorf("it is %s", got[0].Gateway4)
+	}
+	lan.Driver, lan.Mode = "ipvlan", "l3"
+	if got = network.ChooseGateways(got, []network.Network{lan}); !got[0].Gateway4.IsUnspecified() {
+		t.Errorf("of l3 it is %s", got[0].Gateway4)
+	}
+	lan.Mode, lan.Pools = "l2", []network.Pool{pool("10.2.0.0/24", "")}
+	if got = network.ChooseGateways(got, []network.Network{lan}); got[0].Gateway4.IsValid() {
+		t.Errorf("without a gateway it is %s", got[0].Gateway4)
+	}
+}

@@ -1,0 +1,174 @@
+package network
+
+import (
+	"errors"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// The options of bridge networks, in Docker's keys.
+const (
+	OptBridgeName  = "com.docker.network.bridge.name"
+	OptICC         = "com.docker.network.bridge.enable_icc"
+	OptMasquerade  = "com.docker.network.bridge.enable_ip_masquerade"
+	OptHostBinding = "com.docker.network.bridge.host_binding_ipv4"
+	OptInhibitIPv4 = "com.docker.network.bridge.inhibit_ipv4"
+	OptMode4       = "com.docker.network.bridge.gateway_mode_ipv4"
+	OptMode6       = "com.docker.network.bridge.gateway_mode_ipv6"
+	OptTrusted     = "com.docker.network.bridge.trusted_host_interfaces"
+	OptSource4     = "com.docker.network.host_ipv4"
+	OptSource6     = "com.docker.network.host_ipv6"
+	OptMTU         = "com.docker.network.driver.mtu"
+	OptPrefix      = "com.docker.network.container_iface_prefix"
+	OptNoProxy     = "com.docker.network.driver.private.no_proxy_6to4"
+	OptIPv4        = "com.docker.network.enable_ipv4"
+	OptIPv6        = "com.docker.network.enable_ipv6"
+)
+
+// setters read one option each into a network.
+func setters() map[string]func(*Network, string) error {
+	out := map[string]func(*Network, string) error{
+		OptBridgeName: func(n *Network, v string) error {
+			if n.Bridge = v; !validLinkName(v) {
+				return badOption(OptBridgeName, v, "is no name for a device: 1 to 15 characters, no spaces, slashes or colons")
+			}
+			return nil
+		},
+		OptICC:         flag(OptICC, func(n *Network) *bool { return &n.InterContainer }),
+		OptMasquerade:  flag(OptMasquerade, func(n *Network) *bool { return &n.Masquerade }),
+		OptInhibitIPv4: flag(OptInhibitIPv4, func(n *Network) *bool { return &n.InhibitIPv4 }),
+		OptHostBinding: func(n *Network, v string) (err error) {
+			if n.HostBinding, err = netip.ParseAddr(v); err != nil || n.HostBinding.Zone() != "" {
+				return badOption(OptHostBinding, v, "is no IP address")
+			}
+			return nil
+		},
+		OptNoProxy: flag(OptNoProxy, func(*Network) *bool { return new(bool) }), // there is no proxy, whatever it says
+		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.GatewayMode4 }),
+		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.GatewayMode6 }),
+		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Source4 }, netip.Addr.Is4),
+		OptSource6: source(OptSource6, func(n *Network) *netip.Addr { return &n.Source6 }, netip.Addr.Is6),
+		OptTrusted: func(n *Network, v string) error {
+			n.TrustedInterfaces = strings.Split(v, ":")
+			for _, name := range n.TrustedInterfaces {
+				if !validLinkName(name) {
+					return badOption(OptTrusted, v, "holds "+quoteShort(name)+", which is no name for a device; separate names by colons")
+				}
+			}
+			return nil
+		},
+		OptMTU: func(n *Network, v string) (err error) {
+			if n.MTU, err = strconv.Atoi(v); err != nil || n.MTU < 0 || n.MTU > maxMTU {
+				return badOption(OptMTU, v, "invalid MTU number: "+v)
+			}
+			return nil
+		},
+		OptPrefix: func(n *Network, v string) error {
+			if n.Prefix = v; !validLinkName(v + "0") {
+				return badOption(OptPrefix, v, "cannot start a device's name")
+			}
+			return nil
+		},
+	}
+	maps.Copy(out, announceSetters())
+	return out
+}
+
+// The gateway modes: how others reach a network's containers. In mode nat, which is also the empty one, only by published ports.
+const (
+	ModeNAT         = "nat"
+	ModeUnprotected = "nat-unprotected" // also at their own addresses
+	ModeRouted      = "routed"          // only at their own addresses, by published ports: nothing is translated
+	ModeIsolated    = "isolated"        // the host neither: it has no address on the bridge
+)
+
+func gatewayMode(key string, where func(*Network) *string) func(*Network, string) error {
+	return func(n *Network, v string) error {
+		switch v {
+		case ModeNAT, ModeUnprotected, ModeRouted, ModeIsolated:
+			*where(n) = v
+			return nil
+		}
+		return fault.New(fault.Invalid, "option "+key+"="+v, "failed to parse "+key+" value: "+v+" (unknown gateway mode "+v+")",
+			fault.WithField("options"), fault.WithHint("there are nat, nat-unprotected, routed and isolated"))
+	}
+}
+
+// checkModes refuses gateway modes that go with nothing else of the network.
+func (n Network) checkModes() error {
+	if !n.Internal && (n.GatewayMode4 == ModeIsolated || n.GatewayMode6 == ModeIsolated) {
+		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network", fault.WithField("options"),
+			fault.WithHint("add --internal"))
+	}
+	untranslated := func(key string, value netip.Addr, mode string) error {
+		if !value.IsValid() || mode != ModeRouted || value.IsUnspecified() {
+			return nil
+		}
+		return badOption(key, value.String(), "nothing is translated in gateway mode 'routed', so no address of the host is used")
+	}
+	binding := n.GatewayMode4
+	if n.HostBinding.Is6() {
+		binding = n.GatewayMode6
+	}
+	return errors.Join(untranslated(OptSource4, n.Source4, n.GatewayMode4), untranslated(OptSource6, n.Source6, n.GatewayMode6),
+		untranslated(OptHostBinding, n.HostBinding, binding))
+}
+
+func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {
+	return func(n *Network, v string) (err error) {
+		if *where(n), err = netip.ParseAddr(v); err != nil || !is(*where(n)) || where(n).Zone() != "" || where(n).IsUnspecified() {
+			return badOption(key, v, "is no address of that family")
+		}
+		return nil
+	}
+}
+
+func flag(key string, where func(*Network) *bool) func(*Network, string) error {
+	return func(n *Network, v string) (err error) {
+		if *where(n), err = strconv.ParseBool(v); err != nil {
+			return badOption(key, v, "is neither true nor false")
+		}
+		return nil
+	}
+}
+
+// applyOptions reads the driver options into the network. All that is wrong is told at once.
+func (n *Network) applyOptions(options map[string]string) []error {
+	var errs []error
+	known := setters()
+	if n.HasParent() {
+		known = parentedSetters(n.Driver)
+	}
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if set, ok := known[key]; ok {
+			if err := set(n, options[key]); err != nil {
+				errs = append(errs, err)
+			}
+			continue
+		}
+		errs = append(errs, fault.New(fault.Invalid, "option "+key, "is not known", fault.WithField("options"),
+			fault.WithHint("%s networks have %s", n.Driver, strings.Join(slices.Sorted(maps.Keys(known)), ", "))))
+	}
+	return errs
+}
+
+func badOption(key, value, message string) error {
+	return fault.New(fault.Invalid, "option "+key+"="+value, message, fault.WithField("options"))
+}
+
+// Family reads the option that switches an address family on or off; given is false without one.
+func Family(options map[string]string, key string) (on, given bool, err error) {
+	v, given := options[key]
+	if !given {
+		return false, false, nil
+	}
+	if on, err = strconv.ParseBool(v); err != nil {
+		return false, true, badOption(key, v, "is neither true nor false")
+	}
+	return on, true, nil
+}

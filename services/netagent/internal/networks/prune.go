@@ -1,0 +1,27 @@
+package networks
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+// Prune deletes those of a selection that nobody is on and that are not predefined, and answers their names.
+func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string, err error) {
+	for _, n := range m.List() {
+		if n.Predefined || !s.Fits(n) {
+			continue
+		}
+		switch _, derr := m.Delete(ctx, n.ID); {
+		case derr == nil:
+			deleted = append(deleted, n.Name)
+		case !fault.Is(derr, fault.Busy) && !fault.Is(derr, fault.NotFound): // somebody is on it, or it has gone meanwhile
+			err = errors.Join(err, derr)
+		}
+	}
+	m.Events.Emit(events.Network, "prune", "", map[string]string{"reclaimed": "0"}) // as in Docker, where it counts bytes
+	return deleted, err
+}

@@ -1,0 +1,273 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// TestNoAddressIsEverLeasedTwice does what supervisors may do with addresses, in any order, on networks so small that they are often full,
+// and ends the agent at any of its steps. After each operation nobody has what another has, what was promised is kept, and the book that is
+// made anew from the store at each start says what the store says.
+func TestNoAddressIsEverLeasedTwice(t *testing.T) {
+	testns.NeedRoot(t)
+	root := roots(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(root, rt)
+		defer w.end()
+		rt.Repeat(map[string]func(*rapid.T){
+			"create":     w.create,
+			"create one": w.create, // more often than others, so that there is something for them
+			"create two": w.create,
+			"stop":       func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true}) },
+			"restart":    func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true, Namespace: true}) },
+			"remove":     func(t *rapid.T) { w.release(t, network.ReleaseKeep{}) },
+			"reserve":    w.reserve,
+			"connect":    w.connect,
+			"disconnect": w.disconnect,
+			"grow":       w.grow,
+			"crash":      func(*rapid.T) { w.crash() },
+			"crash soon": func(t *rapid.T) { w.dieAt = rapid.IntRange(1, 6).Draw(t, "step") },
+			"fail soon":  func(t *rapid.T) { w.failAt = rapid.IntRange(1, 4).Draw(t, "step") },
+			"":           w.check,
+		})
+	})
+}
+
+// spec draws a network to be on, with an address there by number or without.
+func (w *world) spec(t *rapid.T, n string) network.EndpointSpec {
+	spec := network.EndpointSpec{Network: n}
+	if rapid.IntRange(0, 2).Draw(t, "by number") == 0 {
+		spec.IPv4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 8).Draw(t, "address"))})
+	}
+	return spec
+}
+
+func (w *world) specs(t *rapid.T) []network.EndpointSpec {
+	var specs []network.EndpointSpec
+	for _, n := range rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "b"}, {"b", "a"}}).Draw(t, "networks") {
+		specs = append(specs, w.spec(t, n))
+	}
+	return specs
+}
+
+func (w *world) create(t *rapid.T) {
+	owner, specs := w.owner(t), w.specs(t)
+	if rapid.Bool().Draw(t, "reserved before") { // as supervisors do
+		w.reserveFor(owner, specs)
+	}
+	before := w.state()
+	had, _ := w.store.Sandbox(owner)
+	var sb network.Sandbox
+	w.do(owner, func() (err error) {
+		sb, err = w.manager.Create(w.ctx, network.Request{Owner: owner, Mode: network.Private, Endpoints: specs})
+		return err
+	}, func() {
+		w.promise(owner, sb)
+		if len(had.Endpoints) == 0 {
+			w.checkPick(t, sb, before)
+		}
+	})
+}
+
+func (w *world) release(t *rapid.T, keep network.ReleaseKeep) {
+	owner := w.owner(t)
+	w.do(owner, func() error { return w.manager.Release(w.ctx, owner, keep) }, func() {
+		delete(w.promised, owner)
+		if !keep.Addresses {
+			delete(w.reserved, owner)
+		}
+	})
+}
+
+func (w *world) reserve(t *rapid.T) { w.reserveFor(w.owner(t), w.specs(t)) }
+
+func (w *world) reserveFor(owner string, specs []network.EndpointSpec) {
+	w.do(owner, func() error { return w.manager.Reserve(w.ctx, owner, specs) }, func() {
+		w.reserved[owner] = nil
+		for _, s := range specs {
+			if s.IPv4.IsValid() {
+				w.reserved[owner] = append(w.reserved[owner], claim{w.ids[s.Network], s.IPv4})
+			}
+		}
+	})
+}
+
+func (w *world) connect(t *rapid.T) {
+	owner, spec := w.plugged(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
+	var sb network.Sandbox
+	w.do(owner, func() (err error) {
+		sb, err = w.manager.Connect(w.ctx, owner, spec)
+		return err
+	}, func() { w.promise(owner, sb) })
+}
+
+func (w *world) disconnect(t *rapid.T) {
+	owner, n := w.plugged(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
+	var sb network.Sandbox
+	w.do(owner, func() (err error) {
+		sb, err = w.manager.Disconnect(w.ctx, owner, n)
+		return err
+	}, func() {
+		w.promise(owner, sb)
+		w.reserved[owner] = slices.DeleteFunc(w.reserved[owner], func(c claim) bool { return c.network == w.ids[n] })
+	})
+}
+
+// grow doubles a network, as somebody who edits it does.
+func (w *world) grow(t *rapid.T) {
+	n, _ := w.store.NetworkNamed(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
+	if n.Pools[0].Subnet.Bits() <= 28 {
+		t.Skip("it is large enough")
+	}
+	w.double(n)
+}
+
+// growFor doubles a network that has no address left, if it is one of the smallest.
+func (w *world) growFor(_ context.Context, short network.PoolShortage) error {
+	n, _ := w.store.Network(short.NetworkID)
+	if n.Pools[0].Subnet != short.Subnet || n.Pools[0].Subnet.Bits() < 30 {
+		return fault.New(fault.Exhausted, n.Subject(), "it is large enough")
+	}
+	w.double(n)
+	return nil
+}
+
+func (w *world) double(n store.Network) {
+	subnet := n.Pools[0].Subnet
+	n.Pools = slices.Clone(n.Pools)
+	n.Pools[0].Subnet = netip.PrefixFrom(subnet.Addr(), subnet.Bits()-1)
+	if err := w.store.PutNetworks(n); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.manager.UpdateEndpoints(n.Network); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// check compares what everybody has.
+func (w *world) check(*rapid.T) {
+	owners := map[claim]string{}
+	note := func(c claim, owner, how string) {
+		if other, taken := owners[c]; taken && other != owner {
+			w.t.Fatalf("%s is %s of %s, and is %s's", c.address, how, owner[:1], other[:1])
+		}
+		n, _ := w.store.Network(c.network)
+		if !n.Addresses(n.Pools[0]).Usable(c.address) {
+			w.t.Fatalf("%s is %s of %s, but nobody's to have", c.address, how, owner[:1])
+		}
+		owners[c] = owner
+	}
+	for _, sb := range w.store.Sandboxes() {
+		for _, c := range claims(sb) {
+			note(c, sb.Owner, "an address")
+		}
+	}
+	for _, r := range w.store.Reservations() {
+		for _, a := range r.Addresses {
+			note(claim{a.NetworkID, a.Address}, r.Owner, "reserved")
+		}
+	}
+	for owner, promised := range w.promised {
+		if have, _ := w.store.Sandbox(owner); !slices.Equal(claims(have), promised) {
+			w.t.Fatalf("%s has %v, but was promised %v", owner[:1], claims(have), promised)
+		}
+	}
+	for owner, promised := range w.reserved {
+		for _, c := range promised {
+			if !w.store.Reservation(owner).Has(c.network, c.address) {
+				w.t.Fatalf("%s was reserved for %s, and is no longer", c.address, owner[:1])
+			}
+		}
+	}
+	w.checkBook(owners)
+}
+
+// checkBook compares the book with the store: nothing is taken that nobody has, which would be lost until the next start.
+func (w *world) checkBook(owners map[claim]string) {
+	taken := map[string]uint64{}
+	for c := range owners {
+		taken[c.network]++
+	}
+	for _, n := range w.store.Networks() {
+		const kept = 3 // the subnet's first and last address, and the gateway
+		if got := w.book.Count(n.ID, n.Addresses(n.Pools[0])).Used; got != taken[n.ID]+kept {
+			w.t.Fatalf("of network %s the book has %d addresses taken, and the store %d", n.Name, got-kept, taken[n.ID])
+		}
+	}
+}
+
+// checkPick checks that who had an address last, and is the only one, and asked for none by number, got it again if it was free.
+func (w *world) checkPick(t *rapid.T, sb network.Sandbox, before state) {
+	for _, e := range sb.Endpoints {
+		last, ok := before.last[sb.Owner][e.NetworkID]
+		free := before.owners[last] == "" && before.remember[last] == 1
+		if ok && free && !e.Spec.IPv4.IsValid() && e.IPv4.Addr() != last.address {
+			t.Fatalf("%s had %s last, which is free, and got %s", sb.Owner[:1], last, e.IPv4)
+		}
+	}
+}
+
+// state is who has and had what.
+type state struct {
+	owners   map[claim]string
+	last     map[string]map[string]claim // owner -> network -> what he had
+	remember map[claim]int               // by how many
+}
+
+func (w *world) state() state {
+	s := state{map[claim]string{}, map[string]map[string]claim{}, map[claim]int{}}
+	for _, sb := range w.store.Sandboxes() {
+		for _, c := range claims(sb) {
+			s.owners[c] = sb.Owner
+		}
+	}
+	for _, r := range w.store.Reservations() {
+		for _, a := range r.Addresses {
+			s.owners[claim{a.NetworkID, a.Address}] = r.Owner
+		}
+		s.last[r.Owner] = map[string]claim{}
+		for _, a := range r.Affinity {
+			s.last[r.Owner][a.NetworkID] = claim{a.NetworkID, a.Address}
+			s.remember[claim{a.NetworkID, a.Address}]++
+		}
+	}
+	return s
+}
+
+// expected tells whether an error is one that such requests may have.
+func expected(err error) bool {
+	for _, kind := range []fault.Kind{fault.Exists, fault.Exhausted, fault.Invalid, fault.NotFound, fault.Busy} {
+		if fault.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// claim is an address that somebody has.
+type claim struct {
+	network string
+	address netip.Addr
+}
+
+func (c claim) String() string { return fmt.Sprintf("%s on %.1s", c.address, c.network) }
+
+func claims(sb network.Sandbox) []claim {
+	var out []claim
+	for _, e := range sb.Endpoints {
+		for _, p := range e.Addresses() {
+			out = append(out, claim{e.NetworkID, p.Addr()})
+		}
+	}
+	return out
+}

@@ -1,0 +1,203 @@
+package sandbox
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// allocate leases the addresses and names everything.
+func (m *Manager) allocate(req network.Request, nets []store.Network) (network.Sandbox, error) {
+	sb := network.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
+	if req.Mode == network.Private {
+		sb.NetnsPath = m.pinOf(req.Owner)
+	}
+	names := map[string]bool{}
+	for _, spec := range req.Endpoints {
+		names[spec.Interface] = true
+	}
+	plain := make([]network.Network, len(nets))
+	for i, n := range nets {
+		plain[i] = n.Network
+		e, err := m.allocateEndpoint(req.Owner, n.Network, req.Endpoints[i], names)
+		if err != nil {
+			m.releaseAddresses(sb)
+			return network.Sandbox{}, err
+		}
+		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
+	}
+	sb.Endpoints = network.ChooseGateways(sb.Endpoints, plain)
+	return sb, nil
+}
+
+// allocateEndpoint makes an endpoint with an address from each of the network's pools. The MAC follows the first address unless one was
+// asked for. Its interface's name is added to those that are taken.
+func (m *Manager) allocateEndpoint(owner string, n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
+	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver, Interface: spec.Interface,
+		HostBinding: n.HostBinding, Internal: n.Internal, DNS: n.DNS, Spec: spec.On(n.ID)}
+	if e.Interface == "" {
+		e.Interface = network.FreeInterface(n.Prefix, names)
+		names[e.Interface] = true
+	}
+	spec = spec.WithCurrentAddrs(n)
+	if err := covered(n, spec); err != nil {
+		return e, err
+	}
+	if n.UsesDHCP() {
+		e.MAC = network.DHCPClientMAC(n.ID, owner)
+	}
+	taken := m.allocateFamilies(owner, n, spec)
+	for _, t := range taken {
+		switch {
+		case t.err != nil:
+			continue
+		case t.addr.Addr().Is6():
+			e.IPv6 = t.addr
+		default:
+			e.IPv4 = t.addr
+		}
+		if e.MAC == nil {
+			e.MAC = network.MACOf(t.addr.Addr())
+		}
+	}
+	for _, t := range taken {
+		if t.err != nil {
+			m.releaseAddresses(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
+			return e, t.err
+		}
+	}
+	if spec.MAC != "" {
+		e.MAC, _ = net.ParseMAC(spec.MAC) // the request was validated
+	}
+	return e, nil
+}
+
+// allocation is what has become of leasing an address of one family.
+type allocation struct {
+	addr netip.Prefix
+	err  error
+}
+
+// allocateFamilies leases an address of each family that a network has, IPv4 first. The families go side by side, as the LANDriver may have to be asked
+// for each.
+func (m *Manager) allocateFamilies(owner string, n network.Network, spec network.EndpointSpec) []allocation {
+	families := byFamily(n.Pools)
+	out := make([]allocation, len(families))
+	var all sync.WaitGroup
+	for i, pools := range families {
+		all.Go(func() {
+			p, addr, err := m.allocateFromPools(owner, n, pools, spec)
+			out[i] = allocation{netip.PrefixFrom(addr, p.Subnet.Bits()), err}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// byFamily are the pools of each family that there are any of, IPv4 first.
+func byFamily(pools []network.Pool) [][]network.Pool {
+	var out [][]network.Pool
+	for _, is6 := range []bool{false, true} {
+		var some []network.Pool
+		for _, p := range pools {
+			if p.Subnet.Addr().Is6() == is6 {
+				some = append(some, p)
+			}
+		}
+		if len(some) > 0 {
+			out = append(out, some)
+		}
+	}
+	return out
+}
+
+// allocateFromPools leases an address from the pools of one family: from that which has the one that is asked for, or from the first that has a
+// free one.
+func (m *Manager) allocateFromPools(owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec) (p network.Pool, addr netip.Addr, err error) {
+	for _, p := range pools {
+		if askedOf(p, spec).IsValid() {
+			addr, err := m.allocateAddress(owner, n, p, spec)
+			return p, addr, err
+		}
+	}
+	for _, p = range pools {
+		if addr, err = m.allocateAddress(owner, n, p, spec); err == nil {
+			break
+		}
+	}
+	return p, addr, err
+}
+
+// covered tells whether the network has a subnet for each address that is asked for.
+func covered(n network.Network, spec network.EndpointSpec) error {
+	for _, want := range []netip.Addr{spec.IPv4, spec.IPv6} {
+		if !want.IsValid() {
+			continue
+		}
+		found := n.UsesDHCPFor(want)
+		for _, p := range n.Pools {
+			found = found || p.Subnet.Contains(want)
+		}
+		if found {
+			continue
+		}
+		outside := fault.New(fault.Invalid, n.Subject(), "no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
+		if short, ok := n.Short(want); ok {
+			return &poolExhausted{short, outside}
+		}
+		return outside
+	}
+	return nil
+}
+
+// allocateAddress leases the address that is asked for, or else the one that the owner had last, or the lowest free one.
+func (m *Manager) allocateAddress(owner string, n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
+	pool := n.Addresses(p)
+	want := askedOf(p, spec)
+	if !want.IsValid() {
+		return m.allocateProbed(owner, n, p)
+	}
+	reserved := m.store.Reservation(owner).Has(n.ID, want)
+	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.book.Reserve(n.ID, want)) {
+		return want, inUse(n, want)
+	}
+	if err := m.checkConflict(n, want); err != nil {
+		if !reserved {
+			m.book.Release(n.ID, want)
+		}
+		return want, err
+	}
+	return want, nil
+}
+
+func inUse(n network.Network, addr netip.Addr) error {
+	return fault.New(fault.Exists, n.Subject(), addr.String()+": Address already in use", fault.WithField("ip"),
+		fault.WithHint("choose another address, or leave it to the network"))
+}
+
+// releaseAddresses ends the leases of a sandbox. What is reserved for its owner stays taken.
+func (m *Manager) releaseAddresses(sb network.Sandbox) {
+	reserved := m.store.Reservation(sb.Owner)
+	for _, e := range sb.Endpoints {
+		for _, p := range e.AllAddresses() {
+			if !reserved.Has(e.NetworkID, p.Addr()) {
+				m.book.Release(e.NetworkID, p.Addr())
+			}
+		}
+	}
+}
+
+// markAllocated marks the leases of a remembered sandbox as taken.
+func (m *Manager) markAllocated(sb network.Sandbox) {
+	for _, e := range sb.Endpoints {
+		for _, p := range e.AllAddresses() {
+			m.book.Reserve(e.NetworkID, p.Addr())
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// What is plugged into a namespace that is pinned already is remembered after it is made, and forgotten before it is removed: a
+// crash in between leaves links that nobody remembers, and those are swept at the next start.
+
+// Connect plugs one more network into a sandbox. Asked again with the same content it answers the same. If it fails, the sandbox
+// is as before.
+func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready(), spec.Validate(subject(owner))); err != nil {
+		return network.Sandbox{}, err
+	}
+	var sb network.Sandbox
+	err := m.retryAfterGrow(ctx, func() (err error) {
+		sb, err = m.connectTo(ctx, owner, spec)
+		return err
+	})
+	return sb, err
+}
+
+func (m *Manager) connectTo(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
+	nets, err := m.resolve([]network.EndpointSpec{spec})
+	if err != nil {
+		return network.Sandbox{}, err
+	}
+	if err := m.require(ctx, nets); err != nil {
+		return network.Sandbox{}, err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	defer m.gates.RLock(idsOf(nets))()
+	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // it may have changed while this waited
+		err = m.require(ctx, nets)
+	}
+	if err != nil {
+		return network.Sandbox{}, err
+	}
+	sb, err := m.connectable(owner)
+	if err != nil {
+		return sb, err
+	}
+	n := nets[0].Network
+	if e, ok := on(sb, n); ok {
+		if e.Spec.Equal(spec.On(n.ID)) {
+			return sb, nil
+		}
+		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+sb.DisplayName()+" already exists in network "+n.Name,
+			fault.WithHint("disconnect it first"))
+	}
+	if sb.Interfaces()[spec.Interface] {
+		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
+	}
+	return m.connect(ctx, sb, n, spec)
+}
+
+func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
+	e, err := m.allocateEndpoint(sb.Owner, n, spec, sb.Interfaces())
+	if err != nil {
+		return sb, err
+	}
+	driver := m.drivers[n.Driver]
+	e = driver.Complete(n, e)
+	after := m.withRoutes(sb, append(slices.Clone(sb.Endpoints), e))
+	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		if after, err = m.obtain(ctx, ns, after, e); err != nil {
+			return err
+		}
+		e, _ = on(after, n)
+		if err := driver.Attach(ns, n, sb.Owner, withoutRoutes(e)); err != nil {
+			return err
+		}
+		return m.updateRoutes(ns, sb, after)
+	})
+	if err == nil {
+		err = errors.Join(m.store.PutSandbox(after), m.forgetHeld(after))
+	}
+	if err != nil {
+		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb, e), m.rerouteBack(sb, after))
+		m.releaseLeases(sb, e)
+		m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+		return sb, err
+	}
+	return after, nil
+}
+
+// withoutRoutes is an endpoint without the routes that may be another one's still. They are laid with those of the whole sandbox.
+func withoutRoutes(e network.Endpoint) network.Endpoint {
+	e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil
+	return e
+}
+
+// Disconnect takes a sandbox off a network. It is idempotent: a sandbox that is not on it stays as it is. For an owner without a
+// sandbox it releases what is held there until the owner comes back.
+func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+		return network.Sandbox{}, err
+	}
+	n, err := m.store.FindNetwork(ref)
+	if err != nil {
+		return network.Sandbox{}, err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, err := m.connectable(owner)
+	if err != nil {
+		return sb, errors.Join(err, m.releaseHeldLeases(owner, n.ID))
+	}
+	e, ok := on(sb, n.Network)
+	if !ok { // what an interrupted call has left is done here
+		return sb, errors.Join(m.unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
+	}
+	return m.disconnect(sb, n.Network, e)
+}
+
+func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.Endpoint) (network.Sandbox, error) {
+	after := m.withRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints), func(o network.Endpoint) bool { return o.ID == e.ID }))
+	if err := m.store.PutSandbox(after); err != nil {
+		return sb, err
+	}
+	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // some of it may be gone
+		err = errors.Join(err, m.store.PutSandbox(sb))
+		rerr := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+			return errors.Join(m.reattach(ns, sb, e, false), m.applyRoutes(ns, sb))
+		})
+		return sb, errors.Join(err, m.asFault(rerr, sb))
+	}
+	m.releaseLeases(sb, e)
+	m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.updateRoutes(ns, sb, after) })
+	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
+}
+
+// releaseEndpoints gives back what a sandbox has but for its namespace, which others share.
+func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
+	after := sb
+	after.Endpoints, after.NetnsOnly = nil, true
+	if err := m.store.PutSandbox(after); err != nil {
+		return err
+	}
+	if err := m.removeEndpoints(sb); err != nil {
+		return errors.Join(err, m.store.PutSandbox(sb))
+	}
+	m.releaseAddresses(sb)
+	return nil
+}
+
+// reattachKept plugs a sandbox into the namespace that was kept for it.
+func (m *Manager) reattachKept(ctx context.Context, kept, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	sb.CreatedAt = kept.CreatedAt
+	err := kernel.WithPinned(kept.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		sb, err = m.attach(ctx, ns, sb, nets)
+		return err
+	})
+	if err == nil {
+		err = errors.Join(m.store.PutSandbox(sb), m.forgetHeld(sb))
+	}
+	if err != nil {
+		err = errors.Join(m.asFault(err, sb), m.removeEndpoints(sb))
+		m.releaseLeases(sb)
+		m.releaseAddresses(sb)
+	}
+	return sb, err
+}
+
+func (m *Manager) removeEndpoints(sb network.Sandbox) error {
+	var errs []error
+	for _, e := range sb.Endpoints {
+		if n, driver, ok := m.networkOf(e); ok {
+			errs = append(errs, driver.Remove(n, sb, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// connectable answers an owner's sandbox if networks can be plugged in and out of it.
+func (m *Manager) connectable(owner string) (network.Sandbox, error) {
+	sb, ok := m.store.Sandbox(owner)
+	switch {
+	case !ok || sb.NetnsOnly || !namespaceExists(sb):
+		return sb, fault.New(fault.NotFound, subject(owner), "not found", fault.WithHint("only a running container can be connected now"))
+	case sb.Mode != network.Private:
+		return sb, fault.New(fault.Busy, subject(owner), "container sharing network namespace with another container or host cannot be connected to any other network")
+	}
+	return sb, nil
+}
+
+// networkOf answers an endpoint's network and its driver; false if the network is gone.
+func (m *Manager) networkOf(e network.Endpoint) (network.Network, Driver, bool) {
+	n, ok := m.store.Network(e.NetworkID)
+	driver, known := m.drivers[n.Driver]
+	return n.Network, driver, ok && known
+}
+
+// networksOf are the networks of a sandbox's endpoints, in the same order.
+func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
+	nets := make([]network.Network, len(sb.Endpoints))
+	for i, e := range sb.Endpoints {
+		nets[i], _, _ = m.networkOf(e)
+	}
+	return nets
+}
+
+// on answers the sandbox's endpoint on a network.
+func on(sb network.Sandbox, n network.Network) (network.Endpoint, bool) {
+	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID })
+	if i < 0 {
+		return network.Endpoint{}, false
+	}
+	return sb.Endpoints[i], true
+}

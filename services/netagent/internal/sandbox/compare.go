@@ -1,0 +1,124 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+// Compare returns what an owner's namespace has otherwise than its record says: interfaces, addresses and default routes. A sandbox that
+// is being changed is waited for; one that is gone has no differences.
+func (m *Manager) Compare(owner string) (differences []string, err error) {
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, ok := m.store.Sandbox(owner)
+	if !ok || sb.NetnsOnly || sb.Mode != network.Private {
+		return nil, nil
+	}
+	if !namespaceExists(sb) {
+		return []string{"its network namespace " + sb.NetnsPath + " is gone"}, nil
+	}
+	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		differences, err = m.compare(ns, sb)
+		return err
+	})
+	return differences, m.asFault(err, sb)
+}
+
+func (m *Manager) compare(ns *kernel.Namespace, sb network.Sandbox) (differences []string, err error) {
+	have, err := ns.Addresses()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range sb.Endpoints {
+		addresses, there := have[e.Interface]
+		if !there {
+			differences = append(differences, fmt.Sprintf("%s to network %s is missing or down", e.Interface, e.NetworkName))
+			continue
+		}
+		for _, p := range e.Addresses() {
+			if !slices.Contains(addresses, p) {
+				differences = append(differences, fmt.Sprintf("%s lacks the address %s", e.Interface, p))
+			}
+		}
+	}
+	found, err := ns.DefaultRoutes()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range routes(sb) { // another one is the container's own
+		if !slices.ContainsFunc(found, func(have kernel.DefaultRoute) bool { return have.Gateway.Is4() == w.Gateway.Is4() }) {
+			differences = append(differences, fmt.Sprintf("the default route via %s is missing", w.Gateway))
+		}
+	}
+	return differences, nil
+}
+
+// Repair makes an owner's namespace as its record says, if it differs, and returns what differed. Interfaces that are missing are
+// created again.
+func (m *Manager) Repair(ctx context.Context, owner string) ([]string, error) {
+	if differences, err := m.Compare(owner); err != nil || len(differences) == 0 {
+		return nil, err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	sb, ok := m.store.Sandbox(owner)
+	if !ok || sb.NetnsOnly || sb.Mode != network.Private || !namespaceExists(sb) || ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return m.repair(sb)
+}
+
+// repair is Repair for who holds the owner's lock.
+func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
+	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+		if differences, err = m.compare(ns, sb); err != nil || len(differences) == 0 { // it may have changed meanwhile
+			return err
+		}
+		have, err := ns.Addresses()
+		if err != nil {
+			return err
+		}
+		for _, e := range sb.Endpoints {
+			_, there := have[e.Interface]
+			if err := m.reattach(ns, sb, e, there); err != nil {
+				return err
+			}
+		}
+		return m.applyRoutes(ns, sb)
+	})
+	return differences, m.asFault(err, sb)
+}
+
+// reattach makes one endpoint in a namespace as its record says.
+func (m *Manager) reattach(ns *kernel.Namespace, sb network.Sandbox, e network.Endpoint, there bool) error {
+	n, driver, ok := m.networkOf(e)
+	if !ok || n.UsesDHCP() { // those of a LANDriver are renewed with their lease
+		return nil
+	}
+	if there {
+		return driver.Renew(ns, n, e, nil)
+	}
+	if err := driver.Remove(n, sb, e); err != nil {
+		return err
+	}
+	return driver.Attach(ns, n, sb.Owner, withoutRoutes(e))
+}
+
+// RepairAll repairs all sandboxes, as a crash may have come in the middle of a change, and reports each that differed.
+func (m *Manager) RepairAll(ctx context.Context) {
+	for _, sb := range m.store.Sandboxes() {
+		if ctx.Err() != nil {
+			return
+		}
+		differed, err := m.Repair(ctx, sb.Owner)
+		switch {
+		case m.Log == nil:
+		case err != nil:
+			m.Log.Warn("sandbox not repaired", "container", sb.DisplayName(), "error", err)
+		case len(differed) > 0:
+			m.Log.Info("sandbox repaired", "container", sb.DisplayName(), "differed", differed)
+		}
+	}
+}

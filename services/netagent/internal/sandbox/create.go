@@ -1,0 +1,239 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// Create makes a sandbox. Asked again with the same content it answers the same. If it fails, nothing is left.
+func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sandbox, error) {
+	var none network.Sandbox
+	if err := req.Validate(); err != nil {
+		return none, err
+	}
+	if err := m.ready(); err != nil {
+		return none, err
+	}
+	var sb network.Sandbox
+	err := m.retryAfterGrow(ctx, func() (err error) {
+		sb, err = m.create(ctx, req)
+		return err
+	})
+	return sb, err
+}
+
+func (m *Manager) create(ctx context.Context, req network.Request) (network.Sandbox, error) {
+	var none network.Sandbox
+	nets, err := m.resolve(req.Endpoints)
+	if err != nil {
+		return none, err
+	}
+	if err := m.require(ctx, nets); err != nil {
+		return none, err
+	}
+	defer m.owners.lock(m.pinOf(req.Owner))()
+	defer m.gates.RLock(idsOf(nets))()
+	if nets, err = m.resolve(req.Endpoints); err == nil { // a network may have changed while this waited
+		err = m.require(ctx, nets)
+	}
+	if err != nil {
+		return none, err
+	}
+	have, ok, err := m.existing(req, nets)
+	if err != nil || ok {
+		return have, err
+	}
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	sb, err := m.allocate(req, nets)
+	if err != nil {
+		return none, err
+	}
+	if have.NetnsOnly {
+		sb, err = m.reattachKept(ctx, have, sb, nets)
+	} else {
+		sb, err = m.storeAndCreate(ctx, sb, nets)
+	}
+	if err != nil {
+		return none, err
+	}
+	return sb, nil
+}
+
+// resolve finds the networks that endpoints name and checks that they can be had together.
+func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error) {
+	seen := map[string]bool{}
+	var out []store.Network
+	for _, spec := range specs {
+		n, err := m.store.FindNetwork(spec.Network)
+		if err != nil {
+			return nil, err
+		}
+		if n.ConfigOnly {
+			return nil, fault.New(fault.Invalid, n.Subject(), "cannot create endpoint on configuration-only network", fault.WithField("endpoints"),
+				fault.WithHint("make a network of it: fairlead network create --config-from %s NAME", n.Name))
+		}
+		if _, ok := m.drivers[n.Driver]; !ok {
+			return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("networks of driver %s take no endpoints", n.Driver),
+				fault.WithField("endpoints"), fault.WithHint("leave the endpoints out; host is a mode, none is private without endpoints"))
+		}
+		if len(spec.Allowed) > 0 && n.Driver != network.DriverBridge {
+			return nil, fault.New(fault.Invalid, n.Subject(), "allowed-addresses has no meaning on networks of driver "+n.Driver,
+				fault.WithField("driver-opt"), fault.WithHint("leave it out: the LAN decides which addresses are accepted"))
+		}
+		if seen[n.ID] {
+			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
+		}
+		if n.Predefined && spec.HasStaticAddress() {
+			return nil, fault.New(fault.Invalid, n.Subject(), "invalid endpoint settings: user-specified IP address is supported on user-defined networks only",
+				fault.WithField("ip"))
+		}
+		seen[n.ID] = true
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+func idsOf(nets []store.Network) []string {
+	var out []string
+	for _, n := range nets {
+		out = append(out, n.ID)
+	}
+	return out
+}
+
+// require waits until natagent has acknowledged the networks.
+func (m *Manager) require(ctx context.Context, nets []store.Network) error {
+	for _, n := range nets {
+		if err := m.guard.EnsureApplied(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// existing answers the sandbox that the owner has already, if it is as requested and its namespace is there. One that was kept
+// is answered too, but not as the one that was asked for.
+func (m *Manager) existing(req network.Request, nets []store.Network) (have network.Sandbox, ok bool, err error) {
+	have, ok = m.store.Sandbox(req.Owner)
+	if !ok {
+		return have, false, m.clearStalePin(req)
+	}
+	if !namespaceExists(have) {
+		return network.Sandbox{}, false, m.remove(have)
+	}
+	if have.NetnsOnly && req.Mode == network.Private {
+		return have, false, nil
+	}
+	specs := make([]network.EndpointSpec, len(nets))
+	for i, n := range nets {
+		specs[i] = req.Endpoints[i].On(n.ID)
+	}
+	if !have.Matches(req.Mode, specs) {
+		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner), "is there already, with other content",
+			fault.WithHint("release it first"))
+	}
+	if have.OwnerName == req.OwnerName {
+		return have, true, nil
+	}
+	have.OwnerName = req.OwnerName
+	return have, true, m.store.PutSandbox(have)
+}
+
+// clearStalePin frees the place where the owner's namespace is to be pinned, unless another owner's id starts the same.
+func (m *Manager) clearStalePin(req network.Request) error {
+	path := m.pinOf(req.Owner)
+	if other, ok := m.store.SandboxAt(path); ok {
+		return fault.New(fault.Conflict, subject(req.Owner), "another owner's id starts the same: "+other.Owner,
+			fault.WithHint("choose another id"))
+	}
+	return fault.Wrap(kernel.Unpin(path), fault.Internal, subject(req.Owner), "cannot clear a leftover")
+}
+
+// namespaceExists tells whether a sandbox's namespace is there.
+func namespaceExists(sb network.Sandbox) bool {
+	return sb.Mode == network.Host || kernel.Pinned(sb.NetnsPath)
+}
+
+// storeAndCreate remembers the sandbox and makes it, side by side, as both take about as long.
+func (m *Manager) storeAndCreate(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	remembered := make(chan error, 1)
+	go func() { remembered <- m.store.PutSandbox(sb) }()
+	var err error
+	made := sb
+	if sb.Mode == network.Private {
+		made, err = m.createNamespace(ctx, sb, nets)
+	}
+	if err = errors.Join(err, <-remembered); err == nil && leased(made) {
+		err = errors.Join(m.store.PutSandbox(made), m.forgetHeld(made))
+	}
+	if err != nil {
+		m.releaseLeases(made)
+		return made, errors.Join(err, m.remove(made))
+	}
+	return made, nil
+}
+
+// createNamespace makes the namespace with all endpoints in it, and pins it.
+func (m *Manager) createNamespace(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	err := kernel.NewNamespace(func(ns *kernel.Namespace) (err error) {
+		if err := errors.Join(ns.Apply(dockerSysctls()), ns.ApplyKnown(unguidedSysctls())); err != nil {
+			return err
+		}
+		if sb, err = m.attach(ctx, ns, sb, nets); err != nil {
+			return err
+		}
+		return ns.Pin(sb.NetnsPath)
+	})
+	return sb, m.asFault(err, sb)
+}
+
+// attach plugs all endpoints of a sandbox in, and answers it with the addresses that it has got by that.
+func (m *Manager) attach(ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+	sb, err := m.obtain(ctx, ns, sb, sb.Endpoints...)
+	if err != nil {
+		return sb, err
+	}
+	for i, e := range sb.Endpoints {
+		n := nets[i].Network
+		if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
+			return sb, err
+		}
+	}
+	return sb, nil
+}
+
+// asFault makes a fault of an error of the kernel's.
+func (m *Manager) asFault(err error, sb network.Sandbox) error {
+	if f := (*fault.Fault)(nil); errors.As(err, &f) {
+		return err
+	}
+	return fault.Wrap(err, fault.Internal, subject(sb.Owner), "cannot be made")
+}
+
+// dockerSysctls are what Docker's containers find: any user may take low ports and ping, as the namespace is its own.
+func dockerSysctls() []kernel.Sysctl {
+	return []kernel.Sysctl{
+		{Path: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
+		{Path: "net/ipv4/ping_group_range", Value: "0 2147483647"},
+	}
+}
+
+// unguidedSysctls keep neighbours from giving a container addresses and routes, by router advertisements and redirects. Interfaces take
+// them over when they are created; the sysctls of an endpoint are set afterwards, and win.
+func unguidedSysctls() []kernel.Sysctl {
+	return []kernel.Sysctl{
+		{Path: "net/ipv4/conf/all/accept_redirects", Value: "0"},
+		{Path: "net/ipv4/conf/default/accept_redirects", Value: "0"},
+		{Path: "net/ipv6/conf/default/accept_redirects", Value: "0"},
+		{Path: "net/ipv6/conf/default/accept_ra", Value: "0"},
+		{Path: "net/ipv6/conf/default/autoconf", Value: "0"},
+	}
+}

@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// MoveReservations stores a network that has moved, and with it what is reserved on it: whoever has asked for an address by number has the one
+// at the same place in the pool of today. If one of them cannot have that, nothing changes. Call it, and what takes it back, within
+// Change.
+func (m *Manager) MoveReservations(n store.Network) (back func() error, err error) {
+	prior, _ := m.store.Network(n.ID)
+	before := m.store.Reservations()
+	after, err := m.relocated(n.Network, before)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range after {
+		if !slices.ContainsFunc(before, func(b store.Reservation) bool { return b.Owner == r.Owner }) {
+			before = append(before, store.Reservation{Owner: r.Owner})
+		}
+	}
+	return func() error { return m.exchange(prior, after, before) }, m.exchange(n, before, after)
+}
+
+// exchange stores a network with what is reserved for whom, in the place of what was.
+func (m *Manager) exchange(n store.Network, before, after []store.Reservation) error {
+	var taken []store.Reserved
+	for _, r := range after {
+		for _, a := range r.Addresses {
+			if a.NetworkID != n.ID || m.isOwnAddress(r.Owner, a) {
+				continue
+			}
+			if !m.book.Reserve(n.ID, a.Address) {
+				m.releaseReserved(taken)
+				return fault.New(fault.Exists, n.Subject(), "container "+m.called(r.Owner)+" asks for an address by number, but "+a.Address.String()+
+					", where it would be now, is in use", fault.WithField("subnet"), fault.WithHint("choose another subnet"))
+			}
+			taken = append(taken, a)
+		}
+	}
+	if err := m.store.MoveNetwork(n, after); err != nil {
+		m.releaseReserved(taken)
+		return err
+	}
+	for _, r := range before {
+		m.forgetLast(r)
+		for _, a := range r.Addresses {
+			if a.NetworkID == n.ID && !m.isOwnAddress(r.Owner, a) {
+				m.book.Release(n.ID, a.Address)
+			}
+		}
+	}
+	m.rememberLast()
+	return nil
+}
+
+// relocated is what is reserved for whom when the network has moved: all that have anything there, those whose sandbox has an address
+// that was asked for by number among them.
+func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store.Reservation, error) {
+	byOwner := map[string]store.Reservation{}
+	for _, r := range all {
+		moved, err := m.moved(n, r)
+		if err != nil {
+			return nil, err
+		}
+		byOwner[r.Owner] = moved
+	}
+	for _, sb := range m.store.SandboxesOn(n.ID) {
+		r, ok := byOwner[sb.Owner]
+		if !ok {
+			r.Owner = sb.Owner
+		}
+		for _, a := range store.FixedOf(sb) {
+			now := store.Reserved{NetworkID: a.NetworkID, Address: n.CurrentAddr(a.Address)}
+			if a.NetworkID != n.ID {
+				continue
+			}
+			if !usable(n, now.Address) {
+				return nil, noPlace(n, sb.DisplayName(), a.Address)
+			}
+			if now == a || r.Has(n.ID, now.Address) {
+				continue
+			}
+			r.Addresses = append(r.Addresses, now)
+		}
+		if len(r.Addresses)+len(r.Affinity) > 0 {
+			byOwner[sb.Owner] = r
+		}
+	}
+	var out []store.Reservation
+	for _, r := range byOwner {
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// moved is one owner's reservation when the network has moved.
+func (m *Manager) moved(n network.Network, r store.Reservation) (store.Reservation, error) {
+	out := store.Reservation{Owner: r.Owner}
+	for _, a := range r.Addresses {
+		if a.NetworkID == n.ID {
+			now := n.CurrentAddr(a.Address)
+			if !usable(n, now) {
+				return out, noPlace(n, m.called(r.Owner), a.Address)
+			}
+			a.Address = now
+		}
+		out.Addresses = append(out.Addresses, a)
+	}
+	for _, a := range r.Affinity {
+		if a.NetworkID == n.ID {
+			a.Address = n.CurrentAddr(a.Address)
+		}
+		if a.NetworkID != n.ID || usable(n, a.Address) {
+			out.Affinity = append(out.Affinity, a)
+		}
+	}
+	return out, nil
+}
+
+func noPlace(n network.Network, name string, a netip.Addr) error {
+	return fault.New(fault.Invalid, n.Subject(), "container "+name+" asks for "+a.String()+" by number, which has no place in the new subnet",
+		fault.WithField("subnet"), fault.WithHint("choose a larger subnet"))
+}
+
+func usable(n network.Network, a netip.Addr) bool {
+	for _, p := range n.Pools {
+		if n.Addresses(p).Usable(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// called is how messages name an owner.
+func (m *Manager) called(owner string) string {
+	if sb, ok := m.store.Sandbox(owner); ok {
+		return sb.DisplayName()
+	}
+	return id.Short(owner)
+}

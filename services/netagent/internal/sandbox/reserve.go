@@ -1,0 +1,187 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// Reserve keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for it before.
+// If one cannot be had, nothing changes.
+func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+		return err
+	}
+	for _, spec := range specs {
+		if err := spec.Validate(subject(owner)); err != nil {
+			return err
+		}
+	}
+	return m.retryAfterGrow(ctx, func() error { return m.reserveAll(owner, specs) })
+}
+
+func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
+	nets, err := m.resolve(specs)
+	if err != nil {
+		return err
+	}
+	defer m.owners.lock(m.pinOf(owner))()
+	before := m.store.Reservation(owner)
+	after, taken := store.Reservation{Owner: owner, Affinity: before.Affinity}, []store.Reserved(nil)
+	for i, n := range nets {
+		wanted, fresh, err := m.reserve(owner, n.Network, specs[i])
+		after.Addresses, taken = append(after.Addresses, wanted...), append(taken, fresh...)
+		if err != nil {
+			m.releaseReserved(taken)
+			return err
+		}
+	}
+	if err := m.store.PutReservation(after); err != nil {
+		m.releaseReserved(taken)
+		return err
+	}
+	m.releaseReserved(slices.DeleteFunc(slices.Clone(before.Addresses), func(r store.Reserved) bool {
+		return slices.Contains(after.Addresses, r) || m.leased(owner, r)
+	}))
+	return nil
+}
+
+// reserve takes the addresses that a spec asks for on a network. Fresh are those that the owner has not had before.
+func (m *Manager) reserve(owner string, n network.Network, spec network.EndpointSpec) (wanted, fresh []store.Reserved, err error) {
+	spec = spec.WithCurrentAddrs(n)
+	if err := covered(n, spec); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range n.Pools {
+		addr := askedOf(p, spec)
+		if !addr.IsValid() {
+			continue
+		}
+		r := store.Reserved{NetworkID: n.ID, Address: addr}
+		wanted = append(wanted, r)
+		if m.isOwnAddress(owner, r) {
+			continue
+		}
+		if !n.Addresses(p).Usable(addr) || !m.book.Reserve(n.ID, addr) {
+			return wanted, fresh, inUse(n, addr)
+		}
+		fresh = append(fresh, r)
+	}
+	return wanted, fresh, nil
+}
+
+// askedOf is the address that a spec asks for out of a pool; not valid without one.
+func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
+	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
+		if a.IsValid() && p.Subnet.Contains(a) {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+// isOwnAddress tells whether an owner has an address already.
+func (m *Manager) isOwnAddress(owner string, r store.Reserved) bool {
+	return m.store.Reservation(owner).Has(r.NetworkID, r.Address) || m.leased(owner, r)
+}
+
+// leased tells whether an owner's sandbox has an address.
+func (m *Manager) leased(owner string, r store.Reserved) bool {
+	sb, _ := m.store.Sandbox(owner)
+	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
+		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.AllAddresses(), func(p netip.Prefix) bool { return p.Addr() == r.Address })
+	})
+}
+
+// holdReserved marks all that is reserved as taken, and remembers who had what last.
+func (m *Manager) holdReserved() {
+	for _, r := range m.store.Reservations() {
+		for _, a := range r.Addresses {
+			m.book.Reserve(a.NetworkID, a.Address)
+		}
+	}
+	m.rememberLast()
+}
+
+// rememberLast notes who had what last.
+func (m *Manager) rememberLast() {
+	for _, r := range m.store.Reservations() {
+		for _, a := range r.Affinity {
+			m.book.Remember(a.NetworkID, a.Address, r.Owner)
+		}
+	}
+}
+
+func (m *Manager) releaseReserved(all []store.Reserved) {
+	for _, r := range all {
+		m.book.Release(r.NetworkID, r.Address)
+	}
+}
+
+// reserveFixed reserves what a sandbox has that was asked for by number, beside what is reserved for its owner already. With remember
+// the rest is noted as what the owner had last.
+func (m *Manager) reserveFixed(sb network.Sandbox, remember bool) error {
+	r := m.store.Reservation(sb.Owner)
+	all, last := slices.Clone(r.Addresses), r.Affinity
+	for _, a := range store.FixedOf(sb) {
+		if !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	if remember && len(sb.Endpoints) > 0 {
+		last = store.LastOf(sb)
+	}
+	if len(all) == len(r.Addresses) && slices.Equal(last, r.Affinity) {
+		return nil
+	}
+	if err := m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all, Affinity: last}); err != nil {
+		return err
+	}
+	m.forgetLast(r)
+	for _, a := range last {
+		m.book.Remember(a.NetworkID, a.Address, sb.Owner)
+	}
+	return nil
+}
+
+func (m *Manager) forgetLast(r store.Reservation) {
+	for _, a := range r.Affinity {
+		m.book.ForgetOwner(a.NetworkID, r.Owner)
+	}
+}
+
+// unreserve ends what is reserved and remembered for an owner, on one network or with an empty id on all, but for what its sandbox has.
+func (m *Manager) unreserve(owner, networkID string) error {
+	r := m.store.Reservation(owner)
+	elsewhere := func(a store.Reserved) bool { return networkID != "" && a.NetworkID != networkID }
+	var left, gone, last []store.Reserved
+	for _, a := range r.Addresses {
+		if elsewhere(a) {
+			left = append(left, a)
+		} else if !m.leased(owner, a) {
+			gone = append(gone, a)
+		}
+	}
+	for _, a := range r.Affinity {
+		if elsewhere(a) {
+			last = append(last, a)
+		}
+	}
+	if len(left) == len(r.Addresses) && len(last) == len(r.Affinity) {
+		return nil
+	}
+	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left, Affinity: last}); err != nil {
+		return err
+	}
+	m.releaseReserved(gone)
+	for _, a := range r.Affinity {
+		if !elsewhere(a) {
+			m.book.ForgetOwner(a.NetworkID, owner)
+		}
+	}
+	return nil
+}

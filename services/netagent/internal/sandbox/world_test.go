@@ -1,0 +1,255 @@
+package sandbox_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// world is a manager of sandboxes with real namespaces and a real store, whose process can be ended at any step.
+type world struct {
+	t   *rapid.T
+	ctx context.Context
+	dir string
+
+	store   *store.Store
+	book    *ipam.Allocator
+	manager *sandbox.Manager
+	steps   *steps
+	ids     map[string]string // of networks, by name
+
+	dieAt    int // the process ends at the step of that number from now on; 0: it does not
+	failAt   int // the step of that number fails
+	starts   int
+	promised map[string][]claim // what owners were told that they have
+	reserved map[string][]claim
+}
+
+var (
+	errDead   = errors.New("the process was ended")
+	errFailed = errors.New("the kernel would not")
+)
+
+func newWorld(root string, rt *rapid.T) *world {
+	dir, err := os.MkdirTemp(root, "w")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	w := &world{t: rt, ctx: context.Background(), dir: dir, ids: map[string]string{}, promised: map[string][]claim{}, reserved: map[string][]claim{}}
+	w.start("")
+	for _, name := range []string{"a", "b"} {
+		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge, Internal: true, Bridge: "br" + name,
+			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"), Gateway: netip.MustParseAddr("10.0.0.1")}}}
+		w.ids[name] = n.ID
+		if err := w.store.AddNetwork(store.Network{Network: n}); err != nil {
+			rt.Fatal(err)
+		}
+	}
+	return w
+}
+
+// roots is where stores are, in memory if possible: how long a disk takes is of no interest here.
+func roots(t *testing.T) string {
+	if dir, err := os.MkdirTemp("/dev/shm", "fairlead"); err == nil {
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+// start starts a process with a copy of the file of the one before.
+func (w *world) start(file string) {
+	w.starts++
+	data := filepath.Join(w.dir, strings.Repeat("i", w.starts))
+	err := os.Mkdir(data, 0o700)
+	if file != "" && err == nil {
+		err = os.Rename(file, filepath.Join(data, "net.db"))
+	}
+	if err == nil {
+		w.store, err = store.Open(data)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.book = ipam.NewBook()
+	w.steps = &steps{}
+	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book, w.pins())
+	w.manager.Grow = w.growFor
+	if _, err := w.manager.Recover(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.manager.AcceptRequests()
+}
+
+func (w *world) pins() string { return filepath.Join(w.dir, "pins") }
+
+// file copies the store's file as it is now, which is as a process that is ended now leaves it.
+func (w *world) file() string {
+	files, err := filepath.Glob(filepath.Join(w.dir, strings.Repeat("i", w.starts), "*.db"))
+	if err != nil || len(files) != 1 {
+		w.t.Fatal(files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	path := filepath.Join(w.dir, "copy.db")
+	if err == nil {
+		err = os.WriteFile(path, data, 0o600)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// crash ends the process between two operations.
+func (w *world) crash() {
+	file := w.file()
+	w.close()
+	w.start(file)
+}
+
+func (w *world) close() {
+	if err := w.store.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// do does an operation for an owner. What it promises counts if it ends well; if its process ends, nothing is known of the owner.
+func (w *world) do(owner string, operation func() error, done func()) {
+	w.steps.left, w.steps.failIn, w.dieAt, w.failAt = w.dieAt, w.failAt, 0, 0
+	var file string
+	w.steps.die = func() { file = w.file() }
+	err := w.survive(operation)
+	w.dieAt, w.failAt = max(w.steps.left, 0), max(w.steps.failIn, 0)
+	switch {
+	case file != "":
+		w.doubt(owner)
+		w.close()
+		w.start(file)
+	case err == nil:
+		done()
+	case errors.Is(err, errFailed): // of what was to go, something may be gone
+		w.doubt(owner)
+	case !expected(err):
+		w.t.Fatal(err)
+	}
+}
+
+// doubt takes back what was promised to an owner.
+func (w *world) doubt(owner string) {
+	delete(w.promised, owner)
+	delete(w.reserved, owner)
+}
+
+// survive has this process go on where the one of the operation ends.
+func (w *world) survive(operation func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if err, _ = r.(error); !errors.Is(err, errDead) {
+				panic(r)
+			}
+		}
+	}()
+	return operation()
+}
+
+func (w *world) owner(t *rapid.T) string {
+	return strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner"), 64)
+}
+
+// plugged draws one who has a sandbox, as far as is known.
+func (w *world) plugged(t *rapid.T) string {
+	some := slices.Sorted(maps.Keys(w.promised))
+	if len(some) == 0 {
+		t.Skip("nobody has one")
+	}
+	return rapid.SampledFrom(some).Draw(t, "owner")
+}
+
+func (w *world) promise(owner string, sb network.Sandbox) { w.promised[owner] = claims(sb) }
+
+func (w *world) end() {
+	w.close()
+	defer func() { _ = os.RemoveAll(w.dir) }()
+	pins, _ := filepath.Glob(filepath.Join(w.pins(), "*"))
+	for _, p := range pins {
+		if err := kernel.Unpin(p); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// steps are a driver and a guard that do nothing, but may end the process.
+type steps struct {
+	left   int // until the process ends; 0: it does not
+	failIn int
+	dead   bool
+	die    func()
+}
+
+func (s *steps) step() error {
+	if s.dead {
+		return errDead
+	}
+	if s.left--; s.left == 0 {
+		s.dead = true
+		s.die()
+		return errDead
+	}
+	if s.failIn--; s.failIn == 0 {
+		return errFailed
+	}
+	return nil
+}
+
+func (s *steps) EnsureApplied(context.Context, store.Network) error { return s.step() }
+
+func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+	if s.left == 1 {
+		panic(s.step())
+	}
+	s.left--
+	e.Bridge = n.Bridge
+	return e
+}
+
+// Attach runs in a thread of the namespace's, where nothing may panic. Its error has the same effect: what is undone then, the process
+// would not have pinned.
+func (s *steps) Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error {
+	return s.step()
+}
+
+func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error {
+	if s.dead { // what an error has the caller undo is nothing to a dead process
+		return nil
+	}
+	err := s.step()
+	if s.dead {
+		panic(err)
+	}
+	return err
+}
+
+func (s *steps) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+	return s.Detach(n, sb, e)
+}
+
+func (s *steps) Refit(*kernel.Namespace, network.Network, network.Endpoint) error { return nil }
+
+func (s *steps) Renew(*kernel.Namespace, network.Network, network.Endpoint, []netip.Prefix) error {
+	return nil
+}

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+)
+
+// Images is what the handlers need of package image.
+type Images interface {
+	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
+	Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
+	Import(ctx context.Context, req image.ImportRequest, in io.Reader) (*store.Image, error)
+	List() []*store.Image
+	Get(ref string) (*store.Image, error)
+	Tag(ref, tag string) error
+	Remove(ref string, force bool) (*image.Removal, error)
+}
+
+// ImageServer serves fairlead.container.v1.ImageService.
+type ImageServer struct {
+	containerv1.UnimplementedImageServiceServer
+	images Images
+}
+
+// NewImageServer makes one.
+func NewImageServer(images Images) *ImageServer { return &ImageServer{images: images} }
+
+// Register adds the service to a server.
+func (s *ImageServer) Register(r grpc.ServiceRegistrar) { containerv1.RegisterImageServiceServer(r, s) }
+
+// PullImage implements the RPC of that name.
+func (s *ImageServer) PullImage(req *containerv1.PullImageRequest, stream grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
+	img, err := s.images.Pull(stream.Context(), image.PullRequest{
+		Reference: req.GetReference(), Platform: req.GetPlatform(),
+		Username: req.GetCredentials().GetUsername(), Password: req.GetCredentials().GetPassword(),
+		IdentityToken: req.GetCredentials().GetIdentityToken(),
+		Progress: func(p image.Progress) {
+			// A stream that has failed shows in its context, which ends the pull.
+			_ = stream.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Progress{
+				Progress: &containerv1.Progress{Step: p.Step, Subject: p.Subject, Done: p.Done, Total: p.Total}}})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return stream.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageMessage(img)}})
+}
+
+// LoadImage implements the RPC of that name.
+func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest, containerv1.LoadImageResponse]) error {
+	in := &chunkReader{next: func() ([]byte, error) {
+		m, err := stream.Recv()
+		return m.GetData(), err
+	}}
+	loaded, err := s.images.Load(stream.Context(), in)
+	if err != nil {
+		return err
+	}
+	out := &containerv1.LoadImageResponse{}
+	for _, img := range loaded {
+		out.Images = append(out.Images, imageMessage(img))
+	}
+	return stream.SendAndClose(out)
+}
+
+// ImportImage implements the RPC of that name.
+func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.ImportImageRequest, containerv1.ImportImageResponse]) error {
+	first, err := stream.Recv()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	opts := first.GetOptions()
+	if opts == nil {
+		return fault.Invalidf("import", "options", "the first message must hold the options")
+	}
+	in := &chunkReader{next: func() ([]byte, error) {
+		m, err := stream.Recv()
+		if err == nil && m.GetOptions() != nil {
+			return nil, fault.Invalidf("import", "options", "may be in the first message only")
+		}
+		return m.GetData(), err
+	}}
+	img, err := s.images.Import(stream.Context(), image.ImportRequest{
+		Reference: opts.GetReference(), Changes: opts.GetChanges(), Platform: opts.GetPlatform()}, in)
+	if err != nil {
+		return err
+	}
+	return stream.SendAndClose(&containerv1.ImportImageResponse{Image: imageMessage(img)})
+}
+
+// ListImages implements the RPC of that name.
+func (s *ImageServer) ListImages(_ context.Context, req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
+	out, next, err := page(s.images.List(), req.GetPageToken(), func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageMessage)
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.ListImagesResponse{Images: out, NextPageToken: next}, nil
+}
+
+// GetImage implements the RPC of that name.
+func (s *ImageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse, error) {
+	img, err := s.images.Get(req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.GetImageResponse{Image: imageMessage(img)}, nil
+}
+
+// TagImage implements the RPC of that name.
+func (s *ImageServer) TagImage(_ context.Context, req *containerv1.TagImageRequest) (*containerv1.TagImageResponse, error) {
+	if err := s.images.Tag(req.GetReference(), req.GetTag()); err != nil {
+		return nil, err
+	}
+	return &containerv1.TagImageResponse{}, nil
+}
+
+// RemoveImage implements the RPC of that name.
+func (s *ImageServer) RemoveImage(_ context.Context, req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
+	done, err := s.images.Remove(req.GetReference(), req.GetForce())
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.RemoveImageResponse{Untagged: done.Untagged, Deleted: done.Deleted}, nil
+}
+
+func imageMessage(img *store.Image) *containerv1.Image {
+	m := &containerv1.Image{Id: img.ID, Layers: img.Layers, Size: img.Size, Platform: img.Platform, Config: img.Config}
+	for _, t := range img.Tags {
+		m.Tags = append(m.Tags, image.Familiar(t))
+	}
+	for _, d := range img.Digests {
+		m.Digests = append(m.Digests, image.Familiar(d))
+	}
+	if !img.CreatedAt.IsZero() {
+		m.CreatedAt = timestamppb.New(img.CreatedAt)
+	}
+	return m
+}
+
+// chunkReader reads the pieces of a stream as one.
+type chunkReader struct {
+	next func() ([]byte, error)
+	rest []byte
+}
+
+// Read gives what is left of the last piece, or the next one.
+func (r *chunkReader) Read(p []byte) (int, error) {
+	for len(r.rest) == 0 {
+		var err error
+		if r.rest, err = r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}

@@ -1,0 +1,70 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// maxPage bounds the messages of one page of a list in bytes, well below what clients accept in one response.
+const maxPage = 1 << 20
+
+// position is where an item is in a list that is sorted by creation time, newest first, and then by ID. It means the same place
+// when the item itself, or others, have been removed.
+type position struct {
+	created time.Time // of an image, its author chose it: any time from the year 0 to 9999
+	id      string
+}
+
+func positionOf(created time.Time, id string) position { return position{created, id} }
+
+func (p position) String() string {
+	return fmt.Sprintf("%d.%d.%s", p.created.Unix(), p.created.Nanosecond(), p.id)
+}
+
+// after reports whether an item at p comes after one at q.
+func (p position) after(q position) bool {
+	return cmp.Or(q.created.Compare(p.created), cmp.Compare(p.id, q.id)) > 0
+}
+
+// page returns the messages that follow a token, and the token of the next page. Items have the order of their positions.
+func page[T any, M proto.Message](items []T, token string, at func(T) position, message func(T) M) (out []M, next string, err error) {
+	last, err := parseToken(token)
+	if err != nil {
+		return nil, "", err
+	}
+	size := 0
+	for _, item := range items {
+		here := at(item)
+		if last != nil && !here.after(*last) {
+			continue
+		}
+		m := message(item)
+		if size += proto.Size(m); size > maxPage && len(out) > 0 {
+			return out, next, nil
+		}
+		out, next = append(out, m), here.String()
+	}
+	return out, "", nil
+}
+
+func parseToken(token string) (*position, error) {
+	if token == "" {
+		return nil, nil
+	}
+	parts := strings.SplitN(token, ".", 3)
+	if len(parts) == 3 {
+		seconds, err := strconv.ParseInt(parts[0], 10, 64)
+		nanoseconds, nerr := strconv.ParseInt(parts[1], 10, 64)
+		if err == nil && nerr == nil {
+			return &position{time.Unix(seconds, nanoseconds), parts[2]}, nil
+		}
+	}
+	return nil, fault.New(fault.Invalid, "page token", "is not one of a former page", fault.WithField("page_token"))
+}

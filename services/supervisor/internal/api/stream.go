@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"syscall"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+)
+
+// client is the side of an attached stream that a person or program sits at.
+type client struct {
+	recv   func() (*containerv1.Input, error)
+	send   func(*containerv1.Output) error
+	signal func(context.Context, syscall.Signal) error
+}
+
+// errDetached tells that the client asked to leave.
+var errDetached = errors.New("detached")
+
+// pump passes output to the client and the client's input on, until all output was read (nil), the client detaches
+// (errDetached) or goes away (its error).
+func (c client) pump(ctx context.Context, process run.Output) error {
+	gone := make(chan error, 1)
+	go func() {
+		err := c.readInput(ctx, process)
+		if err != nil { // an end of input alone leaves the output be
+			gone <- err
+			_ = process.Close()
+		}
+	}()
+	for {
+		frame, err := process.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = c.send(&containerv1.Output{Stream: streamKinds[frame.Stream], Data: frame.Data})
+		}
+		if err != nil {
+			select {
+			case why := <-gone: // what broke the reading is that the client left
+				return why
+			default:
+				return err
+			}
+		}
+	}
+}
+
+var streamKinds = map[runtime.Stream]containerv1.StreamKind{
+	runtime.Stdout: containerv1.StreamKind_STREAM_KIND_STDOUT,
+	runtime.Stderr: containerv1.StreamKind_STREAM_KIND_STDERR,
+}
+
+// readInput takes messages until the client closes its side (nil), detaches or goes away. Input that the process does not take
+// any more is dropped, as a pipe to it would.
+func (c client) readInput(ctx context.Context, process run.Output) error {
+	for {
+		in, err := c.recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch e := in.GetEvent().(type) {
+		case *containerv1.Input_Stdin:
+			_, _ = process.Write(e.Stdin)
+		case *containerv1.Input_StdinClosed:
+			_ = process.CloseStdin()
+		case *containerv1.Input_Resize:
+			if rows, cols, err := size(e.Resize); err == nil {
+				_ = process.Resize(rows, cols)
+			}
+		case *containerv1.Input_Signal:
+			if sig, err := container.ParseSignal(e.Signal); err == nil {
+				_ = c.signal(ctx, sig)
+			}
+		case *containerv1.Input_Detach:
+			return errDetached
+		}
+	}
+}
+
+// size reads a terminal's size; none is 0, 0.
+func size(s *containerv1.TerminalSize) (rows, cols uint16, err error) {
+	if s.GetRows() > math.MaxUint16 || s.GetColumns() > math.MaxUint16 {
+		return 0, 0, fault.Invalidf("terminal", "size", "%d rows and %d columns are more than any terminal has", s.GetRows(), s.GetColumns())
+	}
+	return uint16(s.GetRows()), uint16(s.GetColumns()), nil
+}

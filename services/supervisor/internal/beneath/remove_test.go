@@ -1,0 +1,96 @@
+package beneath_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
+)
+
+func TestRemoveRemovesEverythingAndNothingElse(t *testing.T) {
+	tr := newTree(t)
+	kept := filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(kept, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(tr.dir, "x")
+	for i := range 2000 {
+		sub := filepath.Join(dir, fmt.Sprint(i%7), "a", fmt.Sprint(i%11), ".removed-1")
+		if err := errors.Join(os.MkdirAll(sub, 0o700), os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := errors.Join(os.Symlink(filepath.Dir(kept), filepath.Join(dir, "link")), os.Symlink(filepath.Dir(kept), filepath.Join(dir, "1/link")),
+		syscall.Mkfifo(filepath.Join(dir, "2/fifo"), 0o600), os.Link(kept, filepath.Join(dir, "3/hard")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := beneath.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want nothing left", err)
+	}
+	if _, err := os.Lstat(kept); err != nil {
+		t.Error(err)
+	}
+	if err := beneath.Remove(dir); err != nil {
+		t.Errorf("removed already: %v", err)
+	}
+	if err := os.Symlink(filepath.Dir(kept), dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := beneath.Remove(dir); err == nil {
+		t.Error("got no error for a symlink")
+	}
+}
+
+// TestRemoveNeedsFewDescriptors removes a tree that is deeper than the limit of descriptors, and than any path can name.
+func TestRemoveNeedsFewDescriptors(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("d", 100)
+	for range 5000 {
+		if err := unix.Mkdirat(at, long, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		next, err := unix.Openat(at, long, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		_ = unix.Close(at)
+		if at = next; err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = unix.Close(at)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	small := limit
+	small.Cur = 200
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &small); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }()
+	if err := os.RemoveAll(dir); err == nil {
+		t.Error("os.RemoveAll succeeds: this test shows nothing")
+	}
+	if err := beneath.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want nothing left", err)
+	}
+}

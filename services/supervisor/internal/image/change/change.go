@@ -1,0 +1,183 @@
+// Package change applies Dockerfile instructions to an image's configuration, as `import -c` takes them. It is pure.
+package change
+
+import (
+	"encoding/json"
+	"path"
+	"strconv"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Apply makes the changes, one instruction each, in their order. If one of them is wrong, c is left as it was.
+func Apply(c *ocispec.ImageConfig, instructions []string) error {
+	n := clone(c)
+	for _, in := range instructions {
+		if err := apply(n, in); err != nil {
+			return err
+		}
+	}
+	*c = *n
+	return nil
+}
+
+func apply(c *ocispec.ImageConfig, instruction string) error {
+	word, rest, _ := strings.Cut(strings.TrimSpace(instruction), " ")
+	name, rest := strings.ToUpper(word), strings.TrimSpace(rest)
+	set, ok := setters()[name]
+	if !ok {
+		return invalid(instruction, "%s is not a valid change command; valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR and STOPSIGNAL", name)
+	}
+	if rest == "" {
+		return invalid(instruction, "%s requires an argument", name)
+	}
+	if strings.ContainsRune(rest, 0) {
+		return invalid(instruction, "has a zero byte in it")
+	}
+	if why := set(c, rest); why != "" {
+		return invalid(instruction, "%s %s", name, why)
+	}
+	return nil
+}
+
+func invalid(instruction, format string, args ...any) error {
+	return fault.Invalidf("change "+strconv.Quote(instruction), "change", format, args...)
+}
+
+// setter changes a configuration, or says why it cannot.
+type setter func(c *ocispec.ImageConfig, rest string) (why string)
+
+func setters() map[string]setter {
+	return map[string]setter{
+		"CMD":        func(c *ocispec.ImageConfig, s string) string { c.Cmd = command(s); return "" },
+		"ENTRYPOINT": func(c *ocispec.ImageConfig, s string) string { c.Entrypoint = command(s); return "" },
+		"ENV":        setEnv,
+		"EXPOSE":     setExpose,
+		"LABEL":      setLabel,
+		"USER":       func(c *ocispec.ImageConfig, s string) string { c.User = s; return "" },
+		"WORKDIR":    setWorkdir,
+		"STOPSIGNAL": setStopSignal,
+	}
+}
+
+// command is the JSON form if it is one, and the shell form otherwise.
+func command(s string) []string {
+	var words []string
+	if strings.HasPrefix(s, "[") && json.Unmarshal([]byte(s), &words) == nil {
+		return words
+	}
+	return []string{"/bin/sh", "-c", s}
+}
+
+func setEnv(c *ocispec.ImageConfig, s string) string {
+	pairs, why := keyValues(s)
+	for _, kv := range pairs {
+		c.Env = putEnv(c.Env, kv[0], kv[1])
+	}
+	return why
+}
+
+func putEnv(env []string, key, value string) []string {
+	for i, e := range env {
+		if k, _, _ := strings.Cut(e, "="); k == key {
+			env[i] = key + "=" + value
+			return env
+		}
+	}
+	return append(env, key+"="+value)
+}
+
+func setLabel(c *ocispec.ImageConfig, s string) string {
+	pairs, why := keyValues(s)
+	for _, kv := range pairs {
+		if c.Labels == nil {
+			c.Labels = map[string]string{}
+		}
+		c.Labels[kv[0]] = kv[1]
+	}
+	return why
+}
+
+func setWorkdir(c *ocispec.ImageConfig, s string) string {
+	words, why := words(s)
+	if why != "" {
+		return why
+	}
+	dir := strings.Join(words, " ")
+	if !path.IsAbs(dir) {
+		dir = path.Join("/", c.WorkingDir, dir)
+	}
+	c.WorkingDir = path.Clean(dir)
+	return ""
+}
+
+func setStopSignal(c *ocispec.ImageConfig, s string) string {
+	if _, err := container.ParseSignal(s); err != nil {
+		return "wants a signal by name or number, not " + strconv.Quote(s)
+	}
+	c.StopSignal = s
+	return ""
+}
+
+func setExpose(c *ocispec.ImageConfig, s string) string {
+	for _, word := range strings.Fields(s) {
+		ports, ok := exposed(word)
+		if !ok {
+			return "wants PORT[-PORT][/tcp|udp|sctp], not " + strconv.Quote(word)
+		}
+		for _, p := range ports {
+			if c.ExposedPorts == nil {
+				c.ExposedPorts = map[string]struct{}{}
+			}
+			c.ExposedPorts[p] = struct{}{}
+		}
+	}
+	return ""
+}
+
+func exposed(word string) ([]string, bool) {
+	ports, proto, found := strings.Cut(strings.ToLower(word), "/")
+	if !found {
+		proto = "tcp"
+	}
+	if proto != "tcp" && proto != "udp" && proto != "sctp" {
+		return nil, false
+	}
+	from, to, isRange := strings.Cut(ports, "-")
+	if !isRange {
+		to = from
+	}
+	lo, err1 := strconv.ParseUint(from, 10, 16)
+	hi, err2 := strconv.ParseUint(to, 10, 16)
+	if err1 != nil || err2 != nil || lo == 0 || hi < lo {
+		return nil, false
+	}
+	var out []string
+	for p := lo; p <= hi; p++ {
+		out = append(out, strconv.FormatUint(p, 10)+"/"+proto)
+	}
+	return out, true
+}
+
+func clone(c *ocispec.ImageConfig) *ocispec.ImageConfig {
+	n := *c
+	n.Env = append([]string(nil), c.Env...)
+	n.Labels = copyMap(c.Labels)
+	n.ExposedPorts = copyMap(c.ExposedPorts)
+	return &n
+}
+
+func copyMap[V any](m map[string]V) map[string]V {
+	if m == nil {
+		return nil
+	}
+	n := make(map[string]V, len(m))
+	for k, v := range m {
+		n[k] = v
+	}
+	return n
+}

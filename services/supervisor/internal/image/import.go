@@ -1,0 +1,80 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/change"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+)
+
+// ImportRequest says what a root file system is to become.
+type ImportRequest struct {
+	Reference string   // the tag; empty for none
+	Changes   []string // Dockerfile instructions
+	Platform  string   // os/arch[/variant]; empty means the host's
+}
+
+// Import makes a one-layer image of a root file system in a tar archive.
+func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*store.Image, error) {
+	config, tags, err := importConfig(req)
+	if err != nil {
+		return nil, err
+	}
+	diffID, err := m.layers.AddArchive(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	defer m.release([]string{diffID})
+	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.Digest(diffID)}}
+	data, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBudget("image", data, config, 1); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	p := platform.Platform{OS: config.OS, Arch: config.Architecture, Variant: config.Variant}
+	img := &store.Image{ID: "sha256:" + hex.EncodeToString(sum[:]), Tags: tags, Layers: []string{diffID},
+		Platform: p.String(), CreatedAt: *config.Created, StoredAt: *config.Created, Config: data}
+	if err := m.finish(img); err != nil {
+		return nil, err
+	}
+	stored, err := m.add(img)
+	if err != nil {
+		return nil, err
+	}
+	return stored[0], nil
+}
+
+// importConfig makes all of the configuration that does not depend on the archive.
+func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
+	var tags []string
+	if req.Reference != "" {
+		tag, err := parseTag(req.Reference)
+		if err != nil {
+			return nil, nil, err
+		}
+		tags = []string{tag.String()}
+	}
+	p := platform.Host()
+	if req.Platform != "" {
+		var err error
+		if p, err = platform.Parse(req.Platform); err != nil {
+			return nil, nil, err
+		}
+	}
+	now := time.Now().UTC()
+	c := &ocispec.Image{Created: &now, History: []ocispec.History{{Created: &now, Comment: "Imported from a tar archive"}}}
+	c.OS, c.Architecture, c.Variant = p.OS, p.Arch, p.Variant
+	return c, tags, change.Apply(&c.Config, req.Changes)
+}

@@ -1,0 +1,148 @@
+package layers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// blobReader reads a blob, sums it up, and tells how far it is. It remembers what the reading failed of, because the layers
+// above it hide that.
+type blobReader struct {
+	in     io.Reader
+	blob   Blob
+	sum    hash.Hash
+	n      int64
+	err    error
+	report func(Progress)
+}
+
+func newBlobReader(in io.Reader, b Blob, report func(Progress)) *blobReader {
+	return &blobReader{in: in, blob: b, sum: sha256.New(), report: report}
+}
+
+func (r *blobReader) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	r.sum.Write(p[:n])
+	r.n += int64(n)
+	if n > 0 {
+		r.report(Progress{Phase: Downloading, Done: r.n, Total: r.total()})
+	}
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+func (r *blobReader) total() int64 { return max(r.n, r.blob.Size) }
+
+func (r *blobReader) digest() string { return "sha256:" + hex.EncodeToString(r.sum.Sum(nil)) }
+
+// verify holds a blob that was read to its end to what it should be.
+func (r *blobReader) verify() error {
+	switch {
+	case r.blob.Size > 0 && r.n < r.blob.Size:
+		return &truncatedError{fault.New(fault.Invalid, subject(r.blob), fmt.Sprintf("ends after %d of %d bytes", r.n, r.blob.Size))}
+	case r.blob.Size > 0 && r.n > r.blob.Size:
+		return fault.New(fault.Invalid, subject(r.blob), fmt.Sprintf("is longer than the %d bytes that it should have", r.blob.Size))
+	case r.blob.Digest != "" && r.digest() != r.blob.Digest:
+		return fault.New(fault.Invalid, subject(r.blob), "has the wrong digest "+r.digest()+": its content is not what the image says")
+	}
+	return nil
+}
+
+// truncatedError is a download that did not come to its end: another attempt may.
+type truncatedError struct{ *fault.Fault }
+
+func (b *truncatedError) Unwrap() error { return b.Fault }
+
+func subject(b Blob) string {
+	d := b.Digest
+	if d == "" {
+		d = b.DiffID
+	}
+	if d == "" {
+		return "archive"
+	}
+	return "layer " + Short(d)
+}
+
+// Short is the part of a digest that people see.
+func Short(digest string) string {
+	_, hexa, _ := strings.Cut(digest, ":")
+	return hexa[:min(12, len(hexa))]
+}
+
+// unpackFault says what went wrong in the middle of a blob: the download, the disk, or the content.
+func unpackFault(ctx context.Context, b Blob, r *blobReader, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if isDisk(err) {
+		return DiskFault(subject(b), err)
+	}
+	if r.err != nil {
+		return r.readFault(b)
+	}
+	// The decoder stumbled. If the rest shows that the blob is not the right one, that is the better reason.
+	if _, derr := io.Copy(io.Discard, r); derr == nil {
+		if verr := r.verify(); verr != nil {
+			return verr
+		}
+	} else if ctx.Err() != nil {
+		return ctx.Err()
+	} else {
+		return r.readFault(b)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return fault.New(fault.Invalid, subject(b), "its archive is cut short")
+	}
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f
+	}
+	return fault.New(fault.Invalid, subject(b), "cannot be unpacked", fault.WithCause(err))
+}
+
+// readFault is for a reader that failed. Registry clients check digests too, and call a wrong one an error in reading.
+func (r *blobReader) readFault(b Blob) error {
+	if f, ok := errors.AsType[*fault.Fault](r.err); ok {
+		return f
+	}
+	if b.Size > 0 && r.n >= b.Size {
+		if err := r.verify(); err != nil {
+			return err
+		}
+	}
+	what := "its download broke off"
+	if b.Size > 0 {
+		what = fmt.Sprintf("its download broke off after %d of %d bytes", r.n, b.Size)
+	}
+	return &truncatedError{fault.New(fault.Unavailable, subject(b), what, fault.WithCause(r.err))}
+}
+
+func isDisk(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// DiskFault says that something could not be stored, and what to do.
+func DiskFault(subject string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.New(fault.Exhausted, subject, "no space is left for it", fault.WithCause(err),
+			fault.WithHint("remove images with `fairlead rmi`, or make room on the disk of --data-root"))
+	}
+	return fault.New(fault.Unavailable, subject, "cannot be stored", fault.WithCause(err),
+		fault.WithHint("look at the disk of --data-root"))
+}

@@ -1,0 +1,199 @@
+// Package registry fetches images from registries: which hosts are asked and in what order, how they are spoken to, with what
+// credentials, and what their refusals mean. It stores nothing.
+package registry
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
+)
+
+// dockerHub is the registry that mirrors stand in for.
+const dockerHub = "docker.io"
+
+// Client speaks to registries.
+type Client struct {
+	mirrors   []mirror
+	insecure  *insecure
+	transport http.RoundTripper
+	log       *slog.Logger
+}
+
+// New makes a client. mirrors are URLs of mirrors of Docker Hub; insecureRegistries are host[:port] or CIDR of registries that
+// may be spoken to in plain HTTP or with a certificate that nobody vouches for. Those on loopback always may.
+func New(mirrors, insecureRegistries []string, log *slog.Logger) (*Client, error) {
+	c := &Client{log: log}
+	var err error
+	if c.insecure, err = parseInsecure(insecureRegistries); err != nil {
+		return nil, err
+	}
+	for _, m := range mirrors {
+		parsed, err := parseMirror(m)
+		if err != nil {
+			return nil, err
+		}
+		c.mirrors = append(c.mirrors, parsed)
+		if parsed.plain {
+			c.insecure.hosts[parsed.host] = true
+		}
+	}
+	c.transport = newTransport(c.insecure)
+	return c, nil
+}
+
+// Credentials authenticate with the registry that a reference names.
+type Credentials struct{ Username, Password, IdentityToken string }
+
+func (c Credentials) authenticator() authn.Authenticator {
+	if c == (Credentials{}) {
+		return authn.Anonymous
+	}
+	return authn.FromConfig(authn.AuthConfig{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken})
+}
+
+// Source is one place where an image can be had.
+type Source struct {
+	client *Client
+	ref    reference.Named
+	repo   name.Repository
+	auth   authn.Authenticator
+}
+
+// Sources gives the places where an image can be had, in the order to try them: the mirrors, if it is Docker Hub's, then its
+// own registry. Mirrors are never shown the credentials.
+func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credentials) ([]*Source, error) {
+	var out []*Source
+	domain, path := reference.Domain(ref), reference.Path(ref)
+	add := func(host string, plain bool, auth authn.Authenticator) error {
+		opts := []name.Option{}
+		if plain {
+			opts = append(opts, name.Insecure)
+		}
+		repo, err := name.NewRepository(host+"/"+path, opts...)
+		if err != nil {
+			return fault.New(fault.Invalid, Subject(ref), "invalid reference format", fault.WithCause(err), fault.WithField("reference"))
+		}
+		out = append(out, &Source{client: c, ref: ref, repo: repo, auth: auth})
+		return nil
+	}
+	if domain == dockerHub {
+		for _, m := range c.mirrors {
+			if err := add(m.host, m.plain, authn.Anonymous); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, add(domain, c.insecure.allows(ctx, domain), cred.authenticator())
+}
+
+// Host is the registry's host.
+func (s *Source) Host() string { return s.repo.RegistryStr() }
+
+// Image is an image in a registry, of which the manifest and the configuration are here.
+type Image struct {
+	Digest string // what the reference leads to: the index's if there is one
+	Config []byte // the configuration document
+	ID     string // its digest
+	Layers []Layer
+
+	source *Source
+	puller *remote.Puller
+}
+
+// MaxConfig bounds an image's configuration in bytes.
+const MaxConfig = 1 << 20
+
+// Layer is a blob that an image's manifest lists, lowest first.
+type Layer struct {
+	Digest string
+	Size   int64
+}
+
+// Fetch reads an image's manifest and configuration. The zero platform means the host's, or whatever there is if there is
+// only one.
+func (s *Source) Fetch(ctx context.Context, want platform.Platform) (*Image, error) {
+	puller, err := remote.NewPuller(s.options()...)
+	if err != nil {
+		return nil, fault.New(fault.Internal, Subject(s.ref), "cannot be asked for", fault.WithCause(err))
+	}
+	desc, err := puller.Get(ctx, s.remoteRef())
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	img, err := s.choose(desc, want)
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	out := &Image{Digest: desc.Digest.String(), source: s, puller: puller}
+	if err := s.read(img, out); err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	return out, nil
+}
+
+func (s *Source) read(img v1.Image, out *Image) error {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	if t := manifest.Config.MediaType; !t.IsConfig() {
+		return fault.New(fault.Invalid, Subject(s.ref), "is not a container image but something of type "+string(t), fault.WithField("reference"))
+	}
+	if n := manifest.Config.Size; n > MaxConfig || n < 0 { // the registry client allocates what the manifest claims
+		return fault.Invalidf(Subject(s.ref), "reference", "has a configuration of %d bytes, and at most %d are supported", n, MaxConfig)
+	}
+	if out.Config, err = img.RawConfigFile(); err != nil {
+		return err
+	}
+	out.ID = manifest.Config.Digest.String()
+	for _, l := range manifest.Layers {
+		out.Layers = append(out.Layers, Layer{l.Digest.String(), l.Size})
+	}
+	return nil
+}
+
+// Open starts the download of a layer. It ends with an error when nothing has come for stallTimeout.
+func (i *Image) Open(ctx context.Context, l Layer) (io.ReadCloser, error) {
+	return openStalling(ctx, func(ctx context.Context) (io.ReadCloser, error) {
+		layer, err := i.puller.Layer(ctx, i.source.repo.Digest(l.Digest))
+		if err != nil {
+			return nil, i.source.fault(ctx, err)
+		}
+		rc, err := layer.Compressed()
+		if err != nil {
+			return nil, i.source.fault(ctx, err)
+		}
+		return rc, nil
+	})
+}
+
+func (s *Source) options() []remote.Option {
+	return []remote.Option{remote.WithAuth(s.auth), remote.WithTransport(s.client.transport), remote.WithUserAgent("fairlead"),
+		remote.WithRetryBackoff(retryBackoff), remote.WithRetryPredicate(worthRetrying)}
+}
+
+func (s *Source) remoteRef() name.Reference {
+	if d, ok := s.ref.(reference.Digested); ok {
+		return s.repo.Digest(d.Digest().String())
+	}
+	if t, ok := s.ref.(reference.Tagged); ok {
+		return s.repo.Tag(t.Tag())
+	}
+	return s.repo.Tag("latest")
+}
+
+// Subject names an image in messages as people write it.
+func Subject(ref reference.Reference) string {
+	return `image "` + strings.TrimSpace(reference.FamiliarString(ref)) + `"`
+}

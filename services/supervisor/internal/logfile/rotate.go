@@ -1,0 +1,185 @@
+package logfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/inotify"
+)
+
+// Limit bounds a container's log.
+type Limit struct {
+	Size  int64 // bytes of one file; 0 means unlimited
+	Files int   // files to keep, at least 1
+}
+
+// Name is the name of a container's log file in its directory.
+const Name = "container.log"
+
+// keepName is a second name of the file that conmon writes to.
+const keepName = Name + ".keep"
+
+func rotated(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("%s.%d", Name, n)) }
+
+// Rotator keeps the files that conmon replaces. A nil Rotator does nothing, and has no limit.
+type Rotator struct {
+	limit   Limit
+	log     *slog.Logger
+	watcher *inotify.Watcher
+	stopped chan struct{}
+
+	mu      sync.Mutex // over the files of tracked directories
+	dirs    map[int]string
+	watches map[string]int
+}
+
+// NewRotator starts a Rotator. Close ends it.
+func NewRotator(limit Limit, log *slog.Logger) (*Rotator, error) {
+	w, err := inotify.New()
+	if err != nil {
+		return nil, err
+	}
+	r := &Rotator{limit: limit, log: log, watcher: w, stopped: make(chan struct{}), dirs: map[int]string{}, watches: map[string]int{}}
+	go r.run()
+	return r, nil
+}
+
+// Close ends the rotation. Conmon continues to bound the current files.
+func (r *Rotator) Close() error {
+	err := r.watcher.Close()
+	<-r.stopped
+	return err
+}
+
+// MaxSize is the limit of one file; 0 means unlimited.
+func (r *Rotator) MaxSize() int64 {
+	if r == nil {
+		return 0
+	}
+	return r.limit.Size
+}
+
+// Track rotates the log in a container's directory from now on. It is called before conmon starts, or after the agent did.
+func (r *Rotator) Track(dir string) error {
+	if r.MaxSize() == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	watch, err := r.watcher.Add(dir, inotify.Created|inotify.MovedIn)
+	if err != nil {
+		return err
+	}
+	r.dirs[watch], r.watches[dir] = dir, watch
+	return r.rotate(dir)
+}
+
+// Begin rotates a log that is full, before conmon, which counts from zero, continues it.
+func (r *Rotator) Begin(dir string) error {
+	if r.MaxSize() == 0 {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	path := filepath.Join(dir, Name)
+	if info, err := os.Stat(path); err != nil || info.Size() < r.limit.Size {
+		return nil
+	}
+	if err := r.rotate(dir); err != nil { // .keep is the same file now
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return r.shift(dir)
+}
+
+// Untrack ends the rotation of a log. Nothing is done in the directory after it returns.
+func (r *Rotator) Untrack(dir string) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	watch, ok := r.watches[dir]
+	if !ok {
+		return
+	}
+	_ = r.watcher.Remove(watch) // the kernel has done so already if the directory is gone
+	delete(r.watches, dir)
+	delete(r.dirs, watch)
+}
+
+func (r *Rotator) run() {
+	defer close(r.stopped)
+	for {
+		events, err := r.watcher.Next()
+		if err != nil {
+			return // closed
+		}
+		for _, e := range events {
+			if e.Name == Name || e.Overflow {
+				r.changed(e)
+			}
+		}
+	}
+}
+
+func (r *Rotator) changed(e inotify.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for watch, dir := range r.dirs {
+		if watch != e.Watch && !e.Overflow {
+			continue
+		}
+		if err := r.rotate(dir); err != nil {
+			r.log.Warn("log rotation failed, older output is lost", "dir", dir, "error", err)
+		}
+	}
+}
+
+// rotate preserves the file that conmon has replaced, and gives the current one its second name. mu must be held.
+func (r *Rotator) rotate(dir string) error {
+	path, keep := filepath.Join(dir, Name), filepath.Join(dir, keepName)
+	current, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // conmon has not started
+	}
+	if err != nil {
+		return err
+	}
+	kept, err := os.Lstat(keep)
+	switch {
+	case err == nil && os.SameFile(current, kept):
+		return nil
+	case err == nil:
+		if err := r.shift(dir); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := os.Link(path, keep); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// shift makes .keep the file .1, .1 the file .2, and so on, and removes the oldest one.
+func (r *Rotator) shift(dir string) error {
+	last := r.limit.Files - 1
+	if last < 1 {
+		return os.Remove(filepath.Join(dir, keepName))
+	}
+	for n := last - 1; n >= 1; n-- {
+		if err := os.Rename(rotated(dir, n), rotated(dir, n+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return os.Rename(filepath.Join(dir, keepName), rotated(dir, 1))
+}

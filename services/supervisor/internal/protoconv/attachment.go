@@ -1,0 +1,113 @@
+package protoconv
+
+import (
+	"net/netip"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Attachment reads a network with its options.
+func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
+	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
+		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls(), Links: links(in.GetLinks())}
+	for _, text := range in.GetLinkLocalAddresses() {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), "link-local-ip", "invalid link-local IP address: %s", text)
+		}
+		out.LinkLocal = append(out.LinkLocal, addr)
+	}
+	for _, text := range in.GetAllowedAddresses() {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), "allowed-addresses", "invalid subnet %q in allowed-addresses", text)
+		}
+		out.Allowed = append(out.Allowed, prefix.Masked())
+	}
+	for _, a := range []struct {
+		field, text string
+		to          *netip.Addr
+	}{{"ip", in.GetIpv4Address(), &out.IPv4}, {"ip6", in.GetIpv6Address(), &out.IPv6}} {
+		if a.text == "" {
+			continue
+		}
+		addr, err := netip.ParseAddr(a.text)
+		if err != nil {
+			return out, fault.Invalidf("network "+in.GetNetwork(), a.field, "invalid IP address: %s", a.text)
+		}
+		*a.to = addr
+	}
+	return out, nil
+}
+
+func attachments(in []*containerv1.NetworkAttachment) ([]container.Attachment, error) {
+	var out []container.Attachment
+	for _, a := range in {
+		one, err := Attachment(a)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
+	var out []*containerv1.NetworkAttachment
+	for _, a := range in {
+		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
+			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links), AllowedAddresses: prefixes(a.Allowed)})
+	}
+	return out
+}
+
+func links(in []*containerv1.Link) []container.Link {
+	var out []container.Link
+	for _, l := range in {
+		out = append(out, container.Link{Container: l.GetContainer(), Alias: l.GetAlias()})
+	}
+	return out
+}
+
+func toLinks(in []container.Link) []*containerv1.Link {
+	var out []*containerv1.Link
+	for _, l := range in {
+		out = append(out, &containerv1.Link{Container: l.Container, Alias: l.Alias})
+	}
+	return out
+}
+
+// ToEndpointSpec writes what netagent needs of it.
+func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
+	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6), MacAddress: a.MAC,
+		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),
+		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, AllowedAddresses: prefixes(a.Allowed)}
+}
+
+func addrs(in []netip.Addr) []string {
+	var out []string
+	for _, a := range in {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func prefixes(in []netip.Prefix) []string {
+	var out []string
+	for _, p := range in {
+		out = append(out, p.String())
+	}
+	return out
+}
+
+// addr writes an address, an invalid one as nothing.
+func addr(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

@@ -1,0 +1,17 @@
+package protoconv
+
+import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+)
+
+// ToLogEntry writes a piece of a container's log. The data is not copied: it is valid as long as the entry's.
+func ToLogEntry(e logfile.Entry) *containerv1.ReadLogsResponse {
+	kind := containerv1.StreamKind_STREAM_KIND_STDOUT
+	if e.Stream == logfile.Stderr {
+		kind = containerv1.StreamKind_STREAM_KIND_STDERR
+	}
+	return &containerv1.ReadLogsResponse{Output: &containerv1.Output{Stream: kind, Data: e.Data}, Time: timestamppb.New(e.Time)}
+}

@@ -1,0 +1,209 @@
+// Package protoconv translates between what the supervisor means (package container) and what goes over gRPC. It decides nothing.
+package protoconv
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/agent/sources"
+	"github.com/fairlead/fairlead/proto/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+var protocols = map[natv1.Protocol]container.Protocol{
+	natv1.Protocol_PROTOCOL_TCP:  container.TCP,
+	natv1.Protocol_PROTOCOL_UDP:  container.UDP,
+	natv1.Protocol_PROTOCOL_SCTP: container.SCTP,
+	natv1.Protocol_PROTOCOL_ALL:  container.AllProtocols,
+}
+
+// Protocol reads a protocol; an unknown one becomes its number, which validation refuses.
+func Protocol(p natv1.Protocol) container.Protocol {
+	if known, ok := protocols[p]; ok {
+		return known
+	}
+	return container.Protocol(p.String())
+}
+
+// ToProtocol writes a protocol.
+func ToProtocol(p container.Protocol) natv1.Protocol {
+	for wire, known := range protocols {
+		if known == p {
+			return wire
+		}
+	}
+	return natv1.Protocol_PROTOCOL_UNSPECIFIED
+}
+
+// Mappings reads -p.
+func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
+	var out []container.PortMapping
+	for _, m := range in {
+		p := container.PortMapping{Protocol: Protocol(m.GetProtocol())}
+		for _, n := range []struct {
+			from uint32
+			to   *uint16
+		}{{m.GetHostPort(), &p.HostPort}, {m.GetHostPortEnd(), &p.HostPortEnd},
+			{m.GetContainerPort(), &p.ContainerPort}, {m.GetContainerPortEnd(), &p.ContainerPortEnd}} {
+			if n.from > 65535 {
+				return nil, fault.Invalidf("container", "publish", "%d is no port: the highest is 65535", n.from)
+			}
+			*n.to = uint16(n.from)
+		}
+		if ip := m.GetHostIp(); ip != "" {
+			addr, err := netip.ParseAddr(ip)
+			if err != nil {
+				return nil, fault.Invalidf("container", "publish", "invalid IP address: %s", ip)
+			}
+			p.HostIP = addr
+		}
+		var err error
+		if p.Sources, err = readSources("publish", m.GetAllowedSources()); err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// ToMappings writes -p.
+func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
+	var out []*natv1.PortMapping
+	for _, p := range in {
+		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort), HostPortEnd: uint32(p.HostPortEnd),
+			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd),
+			AllowedSources: p.Sources.Strings()}
+		if p.HostIP.IsValid() {
+			m.HostIp = p.HostIP.String()
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// Addresses reads --publish-address.
+func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error) {
+	var out []container.PublishedAddress
+	for _, a := range in {
+		addr, err := netip.ParseAddr(a.GetHostIp())
+		if err != nil {
+			return nil, fault.Invalidf("container", "publish_address", "invalid IP address: %s", a.GetHostIp())
+		}
+		from, err := readSources("publish_address", a.GetAllowedSources())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, container.PublishedAddress{HostIP: addr, NoSNAT: a.GetNoSnat(), Sources: from})
+	}
+	return out, nil
+}
+
+func readSources(field string, texts []string) (sources.Set, error) {
+	set, err := sources.Parse(texts)
+	if err != nil {
+		return "", fault.Invalidf("container", field, "%s", err)
+	}
+	return set, nil
+}
+
+// ToAddresses writes --publish-address.
+func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
+	var out []*natv1.AddressMapping
+	for _, a := range in {
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT, AllowedSources: a.Sources.Strings()})
+	}
+	return out
+}
+
+// Bindings reads what natagent published.
+func Bindings(in []*natv1.PortBinding) []container.Binding {
+	var out []container.Binding
+	for _, b := range in {
+		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
+			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort()),
+			HostPortEnd: uint16(b.GetHostPortEnd()), ContainerPortEnd: uint16(b.GetContainerPortEnd()), Outgoing: b.GetSnat(), Sources: sources.Set(strings.Join(b.GetAllowedSources(), ","))})
+	}
+	return out
+}
+
+// ToBindings writes what is published.
+func ToBindings(in []container.Binding) []*natv1.PortBinding {
+	var out []*natv1.PortBinding
+	for _, b := range in {
+		out = append(out, &natv1.PortBinding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
+			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
+			HostPortEnd: uint32(b.HostPortEnd), ContainerPortEnd: uint32(b.ContainerPortEnd), Snat: b.Outgoing, AllowedSources: b.Sources.Strings()})
+	}
+	return out
+}
+
+// Endpoints reads what netagent made.
+func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
+	var out []container.Endpoint
+	for _, e := range in {
+		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
+			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
+			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
+			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases()),
+			Servers: e.GetDnsServers(), Search: e.GetDnsSearch()})
+	}
+	return out
+}
+
+// toEndpoints writes a container's interfaces.
+func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
+	var out []*networkv1.Endpoint
+	for _, e := range in {
+		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
+			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
+			Leases: toLeases(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
+	}
+	return out
+}
+
+func leases(in []*networkv1.Lease) []container.Lease {
+	var out []container.Lease
+	for _, l := range in {
+		out = append(out, container.Lease{By: l.GetProtocol(), Address: l.GetAddress(), Server: l.GetServer(), Granted: moment(l.GetGrantedAt()),
+			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()), NameServers: l.GetNameServers(),
+			Search: l.GetSearch(), Routes: l.GetRoutes()})
+	}
+	return out
+}
+
+func toLeases(in []container.Lease) []*networkv1.Lease {
+	var out []*networkv1.Lease
+	for _, l := range in {
+		out = append(out, &networkv1.Lease{Protocol: l.By, Address: l.Address, Server: l.Server, GrantedAt: toMoment(l.Granted),
+			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire), NameServers: l.NameServers,
+			Search: l.Search, Routes: l.Routes})
+	}
+	return out
+}
+
+// moment reads a time; none is the zero one.
+func moment(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func toMoment(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// Address takes the prefix length off an address in CIDR form.
+func Address(cidr string) string {
+	addr, _, _ := strings.Cut(cidr, "/")
+	return addr
+}

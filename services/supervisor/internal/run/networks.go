@@ -1,0 +1,200 @@
+package run
+
+import (
+	"context"
+	"slices"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
+)
+
+// ConnectNetwork puts a container on one more network. If it runs, that happens at once, and if it fails the container is as before.
+func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error {
+	c, unlock, err := r.findAndLock(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if a.Network, err = r.connectable(ctx, c, a.Network); err != nil {
+		return err
+	}
+	if err := a.Validate(c.Subject()); err != nil {
+		return err
+	}
+	if a.Links, err = r.resolveLinks(a.Links); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == a.Network }) {
+		return fault.New(fault.Exists, c.Subject(), "endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
+	}
+	if !c.IsRunning() {
+		return r.storeNetworks(ctx, c, c.Connected(a, c.Live), &container.Change{Network: a.Network, Connect: &a})
+	}
+	return r.connect(context.WithoutCancel(ctx), c, a) // a client that goes away does not leave it half done
+}
+
+// DisconnectNetwork takes a container off a network, at once if it runs.
+func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) error {
+	c, unlock, err := r.findAndLock(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c.Config.Network.Mode == container.ModeHost && network == string(container.ModeHost) {
+		return fault.New(fault.Busy, c.Subject(), "cannot disconnect container from host network - container was created in host network mode")
+	}
+	network = r.networkName(ctx, network)
+	i := slices.IndexFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == network })
+	if i < 0 {
+		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
+	}
+	if !c.IsRunning() {
+		return r.storeNetworks(ctx, c, c.Disconnected(network, c.Live), &container.Change{Network: network})
+	}
+	return r.disconnect(context.WithoutCancel(ctx), c, c.Config.Network.Attachments[i])
+}
+
+// retargetPorts leads published ports to where the default routes are now, on the same host ports.
+func (r *Runner) retargetPorts(ctx context.Context, c *container.Container, now *container.RunState) ([]container.Binding, error) {
+	mappings := c.Republished()
+	if len(mappings)+len(c.Config.Network.Addresses) == 0 || publishTargets(c.Live) == publishTargets(now) {
+		return c.Live.Bindings, nil
+	}
+	return r.publishMappings(ctx, c, now, mappings, false)
+}
+
+// withHostBinding writes mappings, those that name no host address with the one that their network binds to.
+func withHostBinding(mappings []container.PortMapping, w publishTarget) []*natv1.PortMapping {
+	out := protoconv.ToMappings(mappings)
+	for _, m := range out {
+		if m.HostIp == "" {
+			m.HostIp = w.binding
+		}
+	}
+	return out
+}
+
+// publishTarget is where published ports lead, empty for a family that leads nowhere.
+type publishTarget struct{ ipv4, ipv6, binding string }
+
+func publishTargets(l *container.RunState) publishTarget {
+	var w publishTarget
+	ipv4, ipv6 := l.PublishEndpoints()
+	if ipv6 != nil {
+		w.ipv6, w.binding = protoconv.Address(ipv6.IPv6), ipv6.HostBinding
+	}
+	if ipv4 != nil {
+		w.ipv4, w.binding = protoconv.Address(ipv4.IPv4), ipv4.HostBinding
+	}
+	return w
+}
+
+// findAndLock finds a container and waits until nobody else works on it.
+func (r *Runner) findAndLock(ctx context.Context, ref string) (*container.Container, func(), error) {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, err := r.lives.lock(ctx, c.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c, err = r.Store.GetContainer(c.ID); err == nil {
+		c, err = r.completed(ctx, c)
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return c, unlock, nil
+}
+
+// connectable gives the name of a network that a container can be put on.
+func (r *Runner) connectable(ctx context.Context, c *container.Container, ref string) (string, error) {
+	refuse := func(text string) (string, error) {
+		return "", fault.New(fault.Busy, c.Subject(), text, fault.WithField("network"))
+	}
+	_, joined := c.Config.Network.Mode.Joined()
+	switch {
+	case joined || c.Config.Network.Mode == container.ModeHost:
+		return refuse("container sharing network namespace with another container or host cannot be connected to any other network")
+	case c.Config.Network.Mode == container.ModeNone || ref == string(container.ModeNone):
+		return refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+	case ref == string(container.ModeHost):
+		return refuse("cannot connect container to host network - container must be created in host network mode")
+	}
+	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
+	return resp.GetNetwork().GetName(), err
+}
+
+// networkName gives the full name of a network that a user means; what cannot be found is taken as it is written, as a container
+// may be on a network that is gone.
+func (r *Runner) networkName(ctx context.Context, ref string) string {
+	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
+	if err != nil {
+		return ref
+	}
+	return resp.GetNetwork().GetName()
+}
+
+// resolveReferences finds what a new container's network configuration names: networks by their full names, a container that is joined by
+// its id.
+func (l *launch) resolveReferences(ctx context.Context) error {
+	ctx, cancel := withCallTimeout(ctx)
+	defer cancel()
+	n := l.req.Config.Network
+	if ref, ok := n.Mode.Joined(); ok {
+		c, err := l.r.Store.FindContainer(ref)
+		if fault.Is(err, fault.NotFound) {
+			return joinTargetFault(ref)
+		}
+		if err != nil {
+			return err
+		}
+		n.Mode = container.ModeJoin(c.ID)
+	}
+	var err error
+	if n.Links, err = l.r.resolveLinks(n.Links); err != nil {
+		return err
+	}
+	var unpublishable *networkv1.Network
+	l.internal = len(n.Attachments) > 0
+	for i, a := range n.Attachments {
+		if a.Network == string(container.ModeBridge) {
+			unpublishable, l.internal = nil, false
+			continue // which is always there, or is missed by the launch
+		}
+		resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: a.Network})
+		if err != nil {
+			return err
+		}
+		l.internal = l.internal && resp.GetNetwork().GetInternal()
+		if i == 0 || unpublishable != nil {
+			unpublishable = publishableOn(resp.GetNetwork())
+		}
+		if n.Attachments[i].Links, err = l.r.resolveLinks(a.Links); err != nil {
+			return err
+		}
+		if n.Attachments[i].Network = resp.GetNetwork().GetName(); i == 0 {
+			n.Mode = container.Mode(n.Attachments[0].Network)
+		}
+	}
+	l.req.Config.Network = n
+	if unpublishable != nil && l.publishes() {
+		return fault.New(fault.Invalid, "network "+unpublishable.GetName(), "ports cannot be published on it: containers on "+
+			unpublishable.GetDriver()+" networks are on the LAN themselves", fault.WithField("publish"),
+			fault.WithHint("leave out -p and connect to the container's own address, or add a bridge network to publish on"))
+	}
+	return l.req.Config.Validate() // names may have become the same
+}
+
+// publishableOn answers nil if ports can be published on a network, and otherwise the network.
+func publishableOn(n *networkv1.Network) *networkv1.Network {
+	if n.GetBridge() != "" {
+		return nil
+	}
+	return n
+}

@@ -1,0 +1,148 @@
+package run_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+var plugged = []string{"bundle", "endpoint on n1", "endpoints", "mount", "names", "ports", "sandbox"}
+
+var unplugged = []string{"bundle", "endpoints", "mount", "names", "ports", "sandbox"}
+
+// syncAll follows networks until no change of the container is left.
+func (h *host) catchUp(t *testing.T, name string) *container.Container {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.runner.RunNetworkSync(ctx)
+	}()
+	defer func() { cancel(); <-ended }()
+	for end := time.Now().Add(testLimit); ; time.Sleep(time.Millisecond) {
+		c, err := h.runner.Find(name)
+		if err == nil && c.Change == nil {
+			return c
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the change stays: %+v, %v", c, err)
+		}
+	}
+}
+
+func onNetwork(c *container.Container, network string) bool {
+	for _, a := range c.Config.Network.Attachments {
+		if a.Network == network {
+			return true
+		}
+	}
+	return false
+}
+
+// A crash came after netagent had changed the sandbox, or before, and before the supervisor stored that.
+func TestInterruptedChangeIsCompleted(t *testing.T) {
+	for name, done := range map[string]bool{"before netagent": false, "after netagent": true} {
+		t.Run("connect "+name, func(t *testing.T) {
+			h := newHost(t)
+			c := h.mustRun(t, request("web"))
+			h.intend(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
+			if done {
+				h.hold(c.ID, "endpoint on n1")
+			}
+			h.crash(t)
+			if c := h.catchUp(t, "web"); !onNetwork(c, "n1") || len(c.Live.Endpoints) != 2 {
+				t.Errorf("got %+v", c)
+			}
+			h.wantHeld(t, c.ID, plugged...)
+		})
+		t.Run("disconnect "+name, func(t *testing.T) {
+			h := newHost(t)
+			c := h.mustRun(t, request("web"))
+			if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
+				t.Fatal(err)
+			}
+			h.intend(t, c.ID, &container.Change{Network: "n1"})
+			if done {
+				_ = h.drop(c.ID, "endpoint on n1")
+			}
+			h.crash(t)
+			if c := h.catchUp(t, "web"); onNetwork(c, "n1") || len(c.Live.Endpoints) != 1 {
+				t.Errorf("got %+v", c)
+			}
+			h.wantHeld(t, c.ID, unplugged...)
+		})
+	}
+}
+
+func (h *host) intend(t *testing.T, uid string, change *container.Change) {
+	t.Helper()
+	if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container { return c.Changing(change) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConnectWithoutDiskIsUndone(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	h.toldNames = func() { _ = h.store.Close() }
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err == nil {
+		t.Error("connected without a store")
+	}
+	h.wantHeld(t, c.ID, unplugged...)
+}
+
+func TestConnectIsUndoneWhenNetagentIsBack(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	h.fail = "update names"
+	h.down("endpoint on n1", true)
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err == nil {
+		t.Error("connected without names")
+	}
+	h.wantHeld(t, c.ID, plugged...)
+	h.fail = ""
+	h.down("endpoint on n1", false)
+	if c := h.catchUp(t, "web"); onNetwork(c, "n1") {
+		t.Errorf("got %+v", c)
+	}
+	h.wantHeld(t, c.ID, unplugged...)
+}
+
+func TestDisconnectDoesNotWaitForNames(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = "update names"
+	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, c.ID, unplugged...)
+	now, err := h.runner.Find("web")
+	if err != nil || onNetwork(now, "n1") || now.Change == nil {
+		t.Errorf("got %+v, %v", now, err)
+	}
+	h.fail = ""
+	told := len(h.known)
+	h.catchUp(t, "web")
+	if len(h.known) == told {
+		t.Error("names were not updated later")
+	}
+}
+
+func TestPublishWithoutDiskIsUndone(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	port := container.PortMapping{Protocol: container.TCP, HostPort: 9000, ContainerPort: 90}
+	h.ledAgain = func() { _ = h.store.Close() }
+	if _, _, err := h.runner.PublishPorts(t.Context(), "web", []container.PortMapping{port}, nil); err == nil {
+		t.Error("published without a store")
+	}
+	if len(h.published) != 1 || h.published[0].GetHostPort() != 8080 {
+		t.Errorf("%s publishes %v", c.Config.Name, h.published)
+	}
+}

@@ -1,0 +1,268 @@
+package run_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+)
+
+// testLimit is more than anything here takes.
+const testLimit = 10 * time.Second
+
+func request(name string) run.Request {
+	return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+		Network: container.Network{Mode: container.ModeBridge,
+			Publish: []container.PortMapping{{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}}}}}
+}
+
+func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
+	h := newHost(t)
+	launched, err := h.runner.Run(t.Context(), request("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := launched.Container.ID
+	h.wantHeld(t, uid, "bundle", "endpoints", "mount", "names", "ports", "sandbox")
+	c, err := h.runner.Find("web")
+	if err != nil || !c.IsRunning() || c.Live.PID == 0 || c.Live.Endpoints[0].IPv4 != "172.17.0.2/16" || len(c.Live.Bindings) != 1 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if err := h.runner.Remove(t.Context(), "web", false); !fault.Is(err, fault.Busy) {
+		t.Errorf("removing a running container: %v", err)
+	}
+	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, uid)
+	if _, err := h.runner.Find("web"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("after its removal: %v", err)
+	}
+}
+
+// Whatever step fails, nothing is left, the name is free, and the error says where it was.
+func TestAFailureOfAnyStepLeavesNothing(t *testing.T) {
+	for _, step := range []string{"join network", "register names", "publish ports", "prepare rootfs", "start monitor",
+		"create process", "attach output", "start process"} {
+		t.Run(step, func(t *testing.T) {
+			h := newHost(t)
+			h.fail = step
+			req := request("web")
+			req.Attach = true
+			_, err := h.runner.Run(t.Context(), req)
+			f, ok := errors.AsType[*fault.Fault](err)
+			if !ok || f.Step != step {
+				t.Fatalf("error %v, want a fault in step %s", err, step)
+			}
+			h.wantHeld(t, "")
+			if all := h.runner.List(); len(all) != 0 {
+				t.Errorf("stored: %v", all)
+			}
+			h.fail = ""
+			if _, err := h.runner.Run(t.Context(), req); err != nil {
+				t.Errorf("the second try: %v", err)
+			}
+		})
+	}
+}
+
+func TestAStoredContainerKeepsWhyItDidNotStart(t *testing.T) {
+	h := newHost(t)
+	if _, err := h.runner.Create(t.Context(), request("web")); err != nil {
+		t.Fatal(err)
+	}
+	h.fail = "publish ports"
+	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err == nil {
+		t.Fatal("started")
+	}
+	h.wantHeld(t, "")
+	c, err := h.runner.Find("web")
+	if err != nil || c.Status != container.Created || !strings.Contains(c.Error, "publish ports") {
+		t.Errorf("%+v, %v", c, err)
+	}
+	h.fail = ""
+	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := h.runner.Find("web"); !c.IsRunning() || c.Error != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestANameIsTakenOnce(t *testing.T) {
+	h := newHost(t)
+	errs := make(chan error)
+	for range 8 {
+		go func() {
+			_, err := h.runner.Create(t.Context(), request("web"))
+			errs <- err
+		}()
+	}
+	taken := 0
+	for range 8 {
+		switch err := <-errs; {
+		case err == nil:
+			taken++
+		case fault.ReasonOf(err) != fault.ReasonNameInUse:
+			t.Error(err)
+		}
+	}
+	if taken != 1 {
+		t.Errorf("%d containers got the name", taken)
+	}
+}
+
+func TestAnExitIsTold(t *testing.T) {
+	for _, remove := range []bool{false, true} {
+		h := newHost(t)
+		req := request("web")
+		req.Config.AutoRemove = remove
+		launched, err := h.runner.Run(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid := launched.Container.ID
+		h.exit(uid, 7)
+		ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+		defer cancel()
+		exit, err := h.runner.ExitOf(ctx, launched)
+		if err != nil || exit.Code != 7 {
+			t.Fatalf("exit %+v, %v", exit, err)
+		}
+		if held := h.heldBy(uid); slices.Contains(held, "sandbox") || slices.Contains(held, "ports") || slices.Contains(held, "names") {
+			t.Errorf("told of the exit while %v are still held", held)
+		}
+		c, err := h.runner.Find("web")
+		if remove != fault.Is(err, fault.NotFound) {
+			t.Errorf("--rm %v: %+v, %v", remove, c, err)
+		}
+		if !remove && (c.Status != container.Exited || c.ExitCode != 7) {
+			t.Errorf("%+v", c)
+		}
+		h.eventuallyHeld(t, uid)
+	}
+}
+
+func TestStopKillsWhoDoesNotListen(t *testing.T) {
+	h := newHost(t)
+	h.deaf = true
+	launched, err := h.runner.Run(t.Context(), request("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := 20 * time.Millisecond
+	if err := h.runner.Stop(t.Context(), "web", &soon, ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.signals; !slices.Equal(got, []string{"terminated", "killed"}) {
+		t.Errorf("signals %v", got)
+	}
+	h.wantHeld(t, launched.Container.ID)
+	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
+		t.Errorf("stopping what does not run: %v", err)
+	}
+	if err := h.runner.Kill(t.Context(), "web", ""); !fault.Is(err, fault.Busy) {
+		t.Errorf("killing what does not run: %v", err)
+	}
+}
+
+// After a crash: what runs is kept, what ended meanwhile is told, what was half done or belongs to nobody is cleared.
+func TestRestoreFindsAndClears(t *testing.T) {
+	h := newHost(t)
+	ids := map[string]string{}
+	for _, name := range []string{"alive", "ended", "gone", "half"} {
+		launched, err := h.runner.Run(t.Context(), request(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = launched.Container.ID
+	}
+	h.crash(t)
+	h.lose(ids["gone"])
+	h.endUnseen(ids["ended"], 3)
+	h.markLaunching(t, ids["half"])
+	stray := strings.Repeat("ab", 32)
+	h.hold(stray, "sandbox")
+	h.hold(stray, "mount")
+
+	if err := h.runner.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, ids["alive"], "bundle", "endpoints", "mount", "names", "ports", "sandbox")
+	for name, want := range map[string]struct {
+		status container.Status
+		code   int
+	}{"alive": {container.Running, 0}, "ended": {container.Exited, 3}, "gone": {container.Exited, 137}} {
+		c, err := h.runner.Find(name)
+		if err != nil || c.Status != want.status || c.ExitCode != want.code {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+	if _, err := h.runner.Find("half"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("the half launched one: %v", err)
+	}
+	for _, uid := range []string{ids["ended"], ids["gone"], ids["half"], stray} {
+		h.wantHeld(t, uid)
+	}
+
+	h.exit(ids["alive"], 9)
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	if exit, err := h.runner.Wait(ctx, "alive"); err != nil || exit.Code != 9 {
+		t.Errorf("the one that was found again: %+v, %v", exit, err)
+	}
+}
+
+func TestAServiceThatIsAwayDelaysNoExit(t *testing.T) {
+	h := newHost(t)
+	launched, err := h.runner.Run(t.Context(), request("web"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.down("ports", true)
+	h.exit(launched.Container.ID, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	if _, err := h.runner.ExitOf(ctx, launched); err != nil {
+		t.Fatal(err)
+	}
+	h.eventuallyHeld(t, launched.Container.ID, "ports")
+	h.down("ports", false)
+	if err := h.runner.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, launched.Container.ID)
+}
+
+func TestFoldersForMountsAreMadeOrLeftAlone(t *testing.T) {
+	h := newHost(t)
+	missing := filepath.Join(t.TempDir(), "a", "b")
+	req := request("web")
+	req.Config.Mounts = []container.Mount{{Source: missing, Target: "/x", CreateSource: true}, {Source: missing + "2", Target: "/y"}}
+	if _, err := h.runner.Run(t.Context(), req); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a source that is not there: %v", err)
+	}
+	req.Config.Mounts = req.Config.Mounts[:1]
+	h.fail = "create process"
+	if _, err := h.runner.Run(t.Context(), req); err == nil {
+		t.Error("launched")
+	}
+	if _, err := os.Stat(filepath.Dir(missing)); !os.IsNotExist(err) {
+		t.Errorf("a failed launch leaves %s: %v", filepath.Dir(missing), err)
+	}
+	h.fail = ""
+	if _, err := h.runner.Run(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(missing); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,153 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+)
+
+// sweepEvery is the slow tick on which owners without a running container lose what they have.
+const sweepEvery = 30 * time.Second
+
+// RunSweeper sweeps on a slow tick until ctx ends.
+func (r *Runner) RunSweeper(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := r.Sweep(ctx); err != nil {
+				r.Log.Warn("sweep", "error", err)
+			}
+		}
+	}
+}
+
+// Sweep asks every place where something can be held for a container, and gives back what belongs to none that runs. What running
+// containers have lost elsewhere is registered again.
+func (r *Runner) Sweep(ctx context.Context) error {
+	owners, err := r.owners(ctx)
+	errs := []error{err}
+	for uid := range owners {
+		errs = append(errs, r.sweepOne(ctx, uid))
+	}
+	errs = append(errs, r.healNames(ctx))
+	return errors.Join(errs...)
+}
+
+func (r *Runner) sweepOne(ctx context.Context, uid string) error {
+	if r.lives.of(uid) != nil || r.joins.any(uid) {
+		return nil
+	}
+	unlock, err := r.lives.lock(ctx, uid)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := r.Store.GetContainer(uid)
+	known := err == nil
+	if r.lives.of(uid) != nil || r.joins.any(uid) || (known && c.IsRunning()) {
+		return nil
+	}
+	if running, err := r.runsUnknown(ctx, uid); running || err != nil {
+		return err
+	}
+	r.logFor(uid).Info("giving back what no running container has")
+	err = r.releaseAll(ctx, uid)
+	if !known {
+		err = errors.Join(err, r.forgetUnknown(uid))
+	}
+	return err
+}
+
+// runsUnknown reports whether a process runs for an owner that is not stored as running. Its state was lost; the process is left alone
+// with all that it has.
+func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
+	found, err := r.Processes.Adopt(ctx, uid)
+	if err != nil || found.State != runtime.Alive {
+		return false, err
+	}
+	if _, warned := r.foreign.LoadOrStore(uid, found.PID); !warned {
+		r.logFor(uid).Warn("process runs without stored state, left alone", "pid", found.PID)
+	}
+	return true, nil
+}
+
+// owners collects the ids for which something is held anywhere but in the store, or files lie about that the store knows
+// nothing of. Places that do not answer are named in the error, and the rest still counts.
+func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
+	ctx, cancel := withCallTimeout(ctx)
+	defer cancel()
+	all := map[string]bool{}
+	var errs []error
+	for place, list := range map[string]func(context.Context) ([]string, error){
+		"netagent": r.sandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.nameOwners,
+		"mounts": r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
+	} {
+		found, err := list(ctx)
+		if err != nil {
+			errs = append(errs, fault.Wrap(err, fault.Unavailable, place, "cannot say what it holds"))
+		}
+		for _, uid := range found {
+			if id.Valid(uid) {
+				all[uid] = true
+			}
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+func (r *Runner) sandboxOwners(ctx context.Context) ([]string, error) {
+	resp, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
+	var out []string
+	for _, s := range resp.GetSandboxes() {
+		out = append(out, s.GetOwner())
+	}
+	return out, err
+}
+
+func (r *Runner) publicationOwners(ctx context.Context) ([]string, error) {
+	resp, err := r.Publications.ListPublications(ctx, &natv1.ListPublicationsRequest{})
+	var out []string
+	for _, p := range resp.GetPublications() {
+		out = append(out, p.GetOwner())
+	}
+	return out, err
+}
+
+func (r *Runner) nameOwners(ctx context.Context) ([]string, error) {
+	resp, err := r.Names.ListOwners(ctx, &dnsv1.ListOwnersRequest{})
+	return resp.GetOwners(), err
+}
+
+func (r *Runner) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }
+
+func (r *Runner) nameMounts(context.Context) ([]string, error) { return r.NameFiles.Mounted() }
+
+func (r *Runner) bundles(context.Context) ([]string, error) { return r.Processes.IDs() }
+
+// strayFiles are containers' folders without a container.
+func (r *Runner) strayFiles(context.Context) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(r.DataRoot, "containers"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, e := range entries {
+		if _, err := r.Store.GetContainer(e.Name()); err != nil {
+			out = append(out, e.Name())
+		}
+	}
+	return out, err
+}

@@ -1,0 +1,61 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Wait returns how the container's process ended: of the run that goes on, or else of the last one. It returns when the exit is stored.
+func (r *Runner) Wait(ctx context.Context, ref string) (container.Exit, error) {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return container.Exit{}, err
+	}
+	if l := r.lives.of(c.ID); l != nil {
+		return waitExit(ctx, l, c)
+	}
+	if now, err := r.Store.GetContainer(c.ID); err == nil {
+		c = now
+	} else if c.IsRunning() {
+		return container.Exit{}, err // it has removed itself since, and nobody remembers its exit
+	}
+	return container.Exit{Code: c.ExitCode, Unknown: c.ExitUnknown, OOM: c.OOMKilled, At: c.FinishedAt}, nil
+}
+
+func waitExit(ctx context.Context, l *lifecycle, c *container.Container) (container.Exit, error) {
+	select {
+	case <-l.exited:
+		return l.exit, nil
+	case <-ctx.Done():
+		return container.Exit{}, ctx.Err()
+	case <-l.launched:
+	}
+	if l.failed {
+		return container.Exit{}, notRunning(c.Subject(), id.Short(c.ID))
+	}
+	select {
+	case <-l.exited:
+		return l.exit, nil
+	case <-ctx.Done():
+		return container.Exit{}, ctx.Err()
+	}
+}
+
+// waitCleaned waits until nothing of a run is left, or until its exit is shown and cannot be stored. What could not be removed is the error.
+func waitCleaned(ctx context.Context, l *lifecycle, limit time.Duration) (over bool, err error) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-l.cleaned:
+		return true, nil
+	case <-l.refused:
+		return true, nil
+	case <-t.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}

@@ -1,0 +1,134 @@
+package runtime_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+func TestInputReachesTheProcessAndEndsWithTheClients(t *testing.T) {
+	h := newHost(t)
+	c := h.container("cat")
+	c.l.OpenStdin, c.l.Attach = true, true
+	a := c.mustCreate().attach()
+	c.start()
+	text := strings.Repeat("0123456789abcdef", 8<<10) // more than a packet and more than a pipe holds
+	go func() {
+		if _, err := a.Write([]byte(text)); err != nil {
+			t.Errorf("Write: %v", err)
+		}
+		if err := a.CloseStdin(); err != nil {
+			t.Errorf("CloseStdin: %v", err)
+		}
+	}()
+	if stdout, _ := readAll(t, a); stdout != text {
+		t.Errorf("%d bytes came back, want %d", len(stdout), len(text))
+	}
+	c.wantExit(0)
+}
+
+func TestInputThatNobodyAttachedToStaysOpenWhenAClientLeaves(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "echo hello; while read x; do echo got $x; done")
+	c.l.OpenStdin = true
+	c.mustCreate().start()
+	for _, word := range []string{"one", "two"} {
+		a := c.attach()
+		if _, err := a.Write([]byte(word + "\n")); err != nil {
+			t.Fatal(err)
+		}
+		waitOutput(t, a, "got "+word)
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	c.kill()
+	c.wantExit(137)
+}
+
+func TestAProcessWithoutInputReadsItsEndAtOnce(t *testing.T) {
+	h := newHost(t)
+	c := h.container("cat")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	if _, err := a.Write([]byte("x")); !fault.Is(err, fault.Busy) {
+		t.Errorf("Write: %v, want busy", err)
+	}
+	c.wantExit(0)
+}
+
+func TestATerminalHasItsSizeFromTheStartAndIsResized(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "stty size; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done")
+	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
+	c.opts.Process.Rows, c.opts.Process.Cols = 25, 90
+	a := c.mustCreate().attach()
+	c.start()
+	waitOutput(t, a, "25 90\r\nready")
+	if err := a.Resize(50, 132); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, stderr := readAll(t, a); stdout != "50 132\r\n" && !strings.HasSuffix(stdout, "\n50 132\r\n") || stderr != "" {
+		t.Errorf("output %q and %q after the resize", stdout, stderr)
+	}
+	c.wantExit(4)
+}
+
+func TestATerminalsClientMayLeaveAndComeBack(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh")
+	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
+	a := c.mustCreate().attach()
+	c.start()
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = c.attach()
+	if _, err := a.Write([]byte("echo b''ack; exit 5\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitOutput(t, a, "back\r\n")
+	c.wantExit(5)
+}
+
+func TestAClientThatDoesNotReadCannotHideTheEnd(t *testing.T) {
+	h := newHost(t)
+	h.driver.StallAfter(50 * time.Millisecond)
+	c := h.container("yes")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	waitFor(t, "a log that stands still, as nobody reads", func() bool {
+		size := func() int64 {
+			info, err := os.Stat(c.l.LogPath)
+			if err != nil {
+				return 0
+			}
+			return info.Size()
+		}
+		before := size()
+		time.Sleep(20 * time.Millisecond)
+		return before > 0 && size() == before
+	})
+	c.kill()
+	c.wantExit(137)
+	_ = a.Close()
+}
+
+func TestAClientMayReadOnAfterTheContainerWasDeleted(t *testing.T) {
+	h := newHost(t)
+	c := h.container("seq", "5000")
+	c.l.Attach = true
+	a := c.mustCreate().attach()
+	c.start()
+	c.wantExit(0)
+	c.remove()
+	if stdout, _ := readAll(t, a); !strings.HasPrefix(stdout, "1\n2\n") || !strings.HasSuffix(stdout, "\n5000\n") {
+		t.Errorf("%d bytes are left of the output", len(stdout))
+	}
+	_ = a.Close()
+}

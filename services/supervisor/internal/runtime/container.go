@@ -1,0 +1,117 @@
+package runtime
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+)
+
+// container is one whose process exists, from Create or Adopt until Delete.
+type container struct {
+	id      string
+	record  record
+	runtime *ociRuntime
+	init    *process
+	monitor *process // nil if it was gone already when the container was adopted
+
+	started  atomic.Bool
+	exitSeen chan struct{} // gets something when the exit file may be there
+	done     chan struct{} // closed when the process has ended and Exit is known
+
+	mu          sync.Mutex
+	early       *Attachment // connected before the process existed, and not yet asked for
+	attachments map[*Attachment]bool
+}
+
+// record is what a restarted agent needs to find a container again.
+type record struct {
+	Runtime        string
+	PID            int
+	Started        uint64 // when the process began, see startTime
+	Monitor        int
+	MonitorStarted uint64
+	TTY            bool
+	OpenStdin      bool
+}
+
+const recordFile = "launch.json"
+
+func newContainer(uid string, r record, rt *ociRuntime) *container {
+	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}), attachments: map[*Attachment]bool{}}
+}
+
+func (r *record) write(bundle string) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(bundle, recordFile+".tmp")
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(bundle, recordFile))
+}
+
+func readRecord(bundle string) (record, error) {
+	var r record
+	b, err := os.ReadFile(filepath.Join(bundle, recordFile))
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	return r, err
+}
+
+// ended tells whether the exit is known.
+func (c *container) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// checkExit makes the one who waits look for the exit file.
+func (c *container) checkExit() {
+	select {
+	case c.exitSeen <- struct{}{}:
+	default:
+	}
+}
+
+// takeEarly gives the connection that was made before the process existed, once.
+func (c *container) takeEarly() *Attachment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.early
+	c.early = nil
+	return a
+}
+
+// closeAttachments closes all connections to the container's output.
+func (c *container) closeAttachments() {
+	c.mu.Lock()
+	all := make([]*Attachment, 0, len(c.attachments))
+	for a := range c.attachments {
+		all = append(all, a)
+	}
+	c.mu.Unlock()
+	for _, a := range all {
+		_ = a.Close()
+	}
+}
+
+// release lets go of the processes, and of whoever waits for them. Clients keep their connections: they may not have read all yet.
+func (c *container) release() {
+	if a := c.takeEarly(); a != nil {
+		_ = a.Close()
+	}
+	if c.init != nil {
+		c.init.close()
+	}
+	if c.monitor != nil {
+		c.monitor.close()
+	}
+}

@@ -1,0 +1,89 @@
+package runtime
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+func TestRuntimesWordsBecomeDockers(t *testing.T) {
+	for _, c := range []struct{ command, said, reason, want string }{
+		// crun 1.8
+		{"foo", "executable file `foo` not found in $PATH: No such file or directory", fault.ReasonCommandNotFound, `exec: "foo": executable file not found in $PATH`},
+		{"/foo", "executable file `/foo` not found in $PATH: No such file or directory", fault.ReasonCommandNotFound, `exec: "/foo": stat /foo: no such file or directory`},
+		{"/bin", "open executable: Operation not permitted", fault.ReasonCommandNotExecutable, `exec: "/bin": permission denied`},
+		{"x", "open executable: Permission denied", fault.ReasonCommandNotExecutable, `exec: "x": permission denied`},
+		// crun 1.19
+		{"/foo", "executable file `/foo` not found: No such file or directory", fault.ReasonCommandNotFound, `stat /foo: no such file`},
+		{"/bin", "the path `/bin` is not a regular file: Operation not permitted", fault.ReasonCommandNotExecutable, `permission denied`},
+		{"x", "the path `x` exists but it is not executable: Operation not permitted", fault.ReasonCommandNotExecutable, `permission denied`},
+		{"x", "open `x`: Permission denied", fault.ReasonCommandNotExecutable, `permission denied`},
+		// runc 1.1
+		{"foo", `runc create failed: unable to start container process: exec: "foo": executable file not found in $PATH`, fault.ReasonCommandNotFound, `exec: "foo": executable file not found in $PATH`},
+		{"/foo", `exec failed: unable to start container process: exec: "/foo": stat /foo: no such file or directory`, fault.ReasonCommandNotFound, `stat /foo: no such file`},
+		{"/bin", `unable to start container process: exec: "/bin": is a directory`, fault.ReasonCommandNotExecutable, `permission denied`},
+		// anything else
+		{"true", "chdir `/srv`: Not a directory", "", "the runtime failed: chdir `/srv`: Not a directory"},
+		{"true", "open `/srv`: No such file or directory", "", "the runtime failed"},
+		{"", "", "", "the runtime failed"},
+	} {
+		err := startFault("container c1", &specs.Process{Args: []string{c.command}}, c.said)
+		if fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "container c1: ") {
+			t.Errorf("%q: %v (%s); want %s (%s)", c.said, err, fault.ReasonOf(err), c.want, c.reason)
+		}
+	}
+	if err := startFault("container c1", nil, "no process"); fault.ReasonOf(err) != "" {
+		t.Errorf("without a process: %v", err)
+	}
+}
+
+func TestTheLastErrorOfTheLogCounts(t *testing.T) {
+	const log = `{"msg":"a warning","level":"warning"}
+{"msg":"first\n","level":"error","time":"2026-11-23T19:37:32Z"}
+not JSON
+{"level":"error","msg":"second"}
+{"msg":"information","level":"info"}
+`
+	for want, c := range map[string]struct {
+		log  string
+		said []string
+	}{
+		"second":                   {log, []string{"monitor"}},
+		"monitor":                  {"garbage", []string{"", "monitor\n"}},
+		"the runtime said nothing": {"", nil},
+	} {
+		if got := runtimeMessage(c.log, c.said...); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func FuzzStartFault(f *testing.F) {
+	f.Add("foo", "executable file `foo` not found", "{}")
+	f.Fuzz(func(t *testing.T, command, said, log string) {
+		err := startFault("container c1", &specs.Process{Args: []string{command}}, runtimeMessage(log, said))
+		if err == nil || !strings.HasPrefix(err.Error(), "container c1: ") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestAProcessIsKnownByTheTimeOfItsStart(t *testing.T) {
+	const stat = "4211 (a) b (c)) S 1 4211 4211 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 7654321 1000 10 18446744073709551615 1"
+	if n, err := parseStartTime(stat); err != nil || n != 7654321 {
+		t.Errorf("parseStartTime = %d, %v", n, err)
+	}
+	for _, bad := range []string{"", "1 (x) S 1", strings.Replace(stat, "7654321", "x", 1)} {
+		if n, err := parseStartTime(bad); err == nil {
+			t.Errorf("parseStartTime(%q) = %d", bad, n)
+		}
+	}
+}
+
+func FuzzParseStartTime(f *testing.F) {
+	f.Add("1 (x) S 1 1 1 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 5")
+	f.Fuzz(func(_ *testing.T, stat string) { _, _ = parseStartTime(stat) })
+}

@@ -1,0 +1,210 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// ExecSession is a process that Exec started. Its methods may be called side by side; Read by one at a time.
+type ExecSession struct {
+	outputs  []output
+	input    *os.File // nil if it is not open
+	terminal *os.File
+	process  *process // nil if it ended at once
+
+	frames      chan Frame
+	closed      chan struct{}
+	once        sync.Once
+	exited      chan struct{} // closed when the runtime, which waits for the process, has ended, or a process that runs by itself
+	code        int           // readable once exited is closed
+	exitUnknown bool          // as code: nobody could see it
+}
+
+type output struct {
+	f      *os.File
+	stream Stream
+}
+
+func newSession() *ExecSession {
+	return &ExecSession{frames: make(chan Frame), closed: make(chan struct{}), exited: make(chan struct{})}
+}
+
+func (s *ExecSession) setTerminal(f *os.File, openStdin bool) {
+	s.terminal, s.outputs = f, []output{{f, Stdout}}
+	if openStdin {
+		s.input = f
+	}
+}
+
+// reap waits for the runtime, which ends as the process does.
+func (s *ExecSession) reap(cmd *exec.Cmd) {
+	err := cmd.Wait()
+	s.code = cmd.ProcessState.ExitCode()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		s.code = 128 + int(status.Signal())
+	}
+	if err != nil && s.code < 0 {
+		s.code = unknownCode
+	}
+	close(s.exited)
+}
+
+// linger is how long output is waited for after the process's end, if others that it started hold the pipe or the terminal open.
+const linger = 100 * time.Millisecond
+
+// begin starts to read the output. The session's files are closed when the process has ended and all output was read, by the client or,
+// after Close, by nobody.
+func (s *ExecSession) begin() {
+	var wg sync.WaitGroup
+	for _, o := range s.outputs {
+		wg.Go(func() { s.pump(o) })
+	}
+	go func() {
+		<-s.exited
+		for _, o := range s.outputs {
+			_ = o.f.SetReadDeadline(time.Now().Add(linger))
+		}
+		wg.Wait()
+		close(s.frames)
+		s.release()
+	}()
+}
+
+// release closes all files.
+func (s *ExecSession) release() {
+	if s.process != nil {
+		s.process.close()
+	}
+	if s.input != nil {
+		_ = s.input.Close()
+	}
+	for _, o := range s.outputs {
+		_ = o.f.Close()
+	}
+}
+
+const frameSize = 32 << 10
+
+// pump reads one output until its end, or until nothing is left of it after the process's end. After Close it discards what it reads: a
+// process that writes must not wait, or get SIGPIPE or SIGHUP, because its client has left.
+func (s *ExecSession) pump(o output) {
+	for {
+		buf := make([]byte, frameSize)
+		n, err := o.f.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			n = readNow(o.f, buf)
+		}
+		if n <= 0 && err != nil {
+			return
+		}
+		select {
+		case s.frames <- Frame{o.stream, buf[:n]}:
+		case <-s.closed:
+		}
+	}
+}
+
+// readNow reads what is there without waiting.
+func readNow(f *os.File, buf []byte) int {
+	n := 0
+	conn, err := f.SyscallConn()
+	if err == nil {
+		_ = conn.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buf) })
+	}
+	return n
+}
+
+// Read waits for output. io.EOF means that all of it was read, os.ErrClosed that the session was closed.
+func (s *ExecSession) Read() (Frame, error) {
+	select {
+	case f, ok := <-s.frames:
+		if !ok {
+			return Frame{}, io.EOF
+		}
+		return f, nil
+	case <-s.closed:
+		return Frame{}, os.ErrClosed
+	}
+}
+
+// Write sends input. It waits while the process does not read.
+func (s *ExecSession) Write(p []byte) (int, error) {
+	if s.input == nil {
+		return 0, fault.New(fault.Busy, "exec", "its input is not open", fault.WithHint("run it with -i"))
+	}
+	return s.input.Write(p)
+}
+
+// CloseStdin tells that no more input comes. A terminal stays open.
+func (s *ExecSession) CloseStdin() error {
+	if s.input == nil || s.input == s.terminal {
+		return nil
+	}
+	return s.input.Close()
+}
+
+// Resize sets the terminal's size.
+func (s *ExecSession) Resize(rows, cols uint16) error {
+	if s.terminal == nil {
+		return fault.New(fault.Busy, "exec", "it has no terminal", fault.WithHint("run it with -t"))
+	}
+	conn, err := s.terminal.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var ierr error
+	err = conn.Control(func(fd uintptr) {
+		ierr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	return errors.Join(err, ierr)
+}
+
+// Signal sends the process a signal.
+func (s *ExecSession) Signal(sig syscall.Signal) error {
+	if s.process == nil || errors.Is(s.process.signal(sig), os.ErrProcessDone) {
+		return fault.New(fault.Busy, "exec", "its process has ended")
+	}
+	return nil
+}
+
+// ErrExitUnknown tells that a process has ended, and nobody could see how. See ExecSession.Wait.
+var ErrExitUnknown = errors.New("nobody saw how the process ended")
+
+// Wait answers the exit code when the process has ended. Of a detached process the kernel tells it since Linux 6.15; before, and where the
+// process was too quick, ErrExitUnknown stands for it.
+func (s *ExecSession) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-s.exited:
+		if s.exitUnknown {
+			return s.code, ErrExitUnknown
+		}
+		return s.code, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Close leaves the session. The process keeps running: what it writes is discarded, and its input ends unless it is a terminal.
+func (s *ExecSession) Close() error {
+	s.once.Do(func() {
+		close(s.closed)
+		switch {
+		case s.input == nil:
+		case s.input == s.terminal:
+			_ = s.input.SetWriteDeadline(time.Unix(1, 0)) // ends a Write that waits
+		default:
+			_ = s.input.Close()
+		}
+	})
+	return nil
+}

@@ -1,0 +1,96 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// Start lets a created container's program go. From now on OnExit will tell of its end.
+func (d *Driver) Start(ctx context.Context, uid string) error {
+	c, err := d.running(uid)
+	if err != nil {
+		return err
+	}
+	if c.started.Swap(true) {
+		return nil
+	}
+	if err := d.start(ctx, c); err != nil {
+		c.started.Store(false)
+		return fault.New(fault.Internal, subject(uid), "its process cannot be started", fault.WithCause(err))
+	}
+	return nil
+}
+
+// start opens the pipe at which crun and runc let the first process wait, each its own way, which spares an execution of the runtime.
+// Whatever is wrong with that is left to the runtime to do better.
+func (d *Driver) start(ctx context.Context, c *container) error {
+	fifo := d.fifo(c.id)
+	var err error
+	switch c.runtime.flavour {
+	case crun:
+		err = startCrun(fifo)
+	case runc:
+		err = startRunc(ctx, fifo, c.init)
+	default:
+		err = errors.ErrUnsupported
+	}
+	if err == nil {
+		return nil
+	}
+	out, rerr := exec.CommandContext(ctx, c.runtime.path, "--root", d.ociRoot(), "start", c.id).CombinedOutput()
+	if rerr != nil {
+		return errors.Join(err, rerr, errors.New(string(out)))
+	}
+	return nil
+}
+
+// fifo is there from Create to Start.
+func (d *Driver) fifo(uid string) string { return filepath.Join(d.runtimeState(uid), "exec.fifo") }
+
+// startCrun sends the byte that the process reads. A pipe that is gone means "started" to crun.
+func startCrun(fifo string) error {
+	f, err := os.OpenFile(fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0) // ENXIO if nobody waits there
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := os.Remove(fifo); err != nil {
+		return err
+	}
+	_, err = f.Write([]byte{0})
+	return err
+}
+
+// startRunc reads the byte that the process sends once somebody reads.
+func startRunc(ctx context.Context, fifo string, init *process) error {
+	f, err := os.OpenFile(fifo, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	for {
+		n, err := f.Read(make([]byte, 1))
+		switch {
+		case n > 0:
+			return os.Remove(fifo)
+		case err != nil && !errors.Is(err, io.EOF): // end of file: the process has not come to the pipe yet
+			return err
+		case !init.alive():
+			return os.ErrProcessDone
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}

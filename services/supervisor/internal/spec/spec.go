@@ -1,0 +1,160 @@
+// Package spec builds the OCI runtime specification of a container: what Docker would give it by default, and what the user asked for.
+//
+// Build is a pure function of its Options, but for the seccomp profile, which depends on the kernel's version. What the
+// host and the agent's own privileges allow is gathered once, by DetectHost. The package starts nothing.
+package spec
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/moby/profiles/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/users"
+)
+
+// ociVersion is not the newest: crun 1.8.1, Debian 12's, refuses any above 1.0.
+const ociVersion = "1.0.2"
+
+// defaultPath is Docker's.
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Options are a container as its runtime sees it.
+type Options struct {
+	Host Host
+
+	Process  Process
+	Rootfs   string
+	Hostname string
+	HostUTS  bool // the host name is the host's own
+	// NetNS is the network namespace's path; empty means that the container shares the host's.
+	NetNS string
+	// CgroupPath is the container's cgroup.
+	CgroupPath string
+	// PidsLimit bounds processes and threads; 0 means no limit.
+	PidsLimit int64
+	Mounts    []Mount
+	// Sysctls are kernel parameters of the container's own namespaces.
+	Sysctls map[string]string
+	// The host's files to be seen as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be empty.
+	HostnameFile, HostsFile, ResolvConfFile string
+}
+
+// Process is a program with its surroundings.
+type Process struct {
+	Args       []string
+	Env        []string // the image's and the user's, KEY=VALUE, each key once
+	WorkingDir string   // empty means /
+	User       users.User
+	TTY        bool
+	Rows, Cols uint16 // the terminal's first size; zeros mean that it is not known
+}
+
+// Mount is a path of the host that is shown in the container.
+type Mount struct {
+	Source, Target string
+	ReadOnly       bool
+	Propagation    string // of mount_namespaces(7), as "rslave"; empty means rprivate
+	File           bool   // Source is not a directory
+}
+
+// Build makes the specification.
+func Build(o Options) (*specs.Spec, error) {
+	s := &specs.Spec{
+		Version:  ociVersion,
+		Process:  o.Process.build(o.Host, o.Hostname),
+		Root:     &specs.Root{Path: o.Rootfs},
+		Hostname: o.Hostname,
+		Mounts:   o.mounts(),
+		Linux:    o.linux(),
+	}
+	if o.HostUTS {
+		s.Hostname = ""
+	}
+	profile, err := seccomp.GetDefaultProfile(s)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "seccomp", "the default profile cannot be made", fault.WithCause(err))
+	}
+	s.Linux.Seccomp = profile
+	return s, nil
+}
+
+// ExecProcess makes the process of an exec in a container with that host name.
+func ExecProcess(h Host, p Process, hostname string) *specs.Process { return p.build(h, hostname) }
+
+func (p Process) build(h Host, hostname string) *specs.Process {
+	out := &specs.Process{
+		Terminal:     p.TTY,
+		Args:         p.Args,
+		Env:          p.env(hostname),
+		Cwd:          "/",
+		User:         specs.User{UID: p.User.UID, GID: p.User.GID, AdditionalGids: p.User.Groups},
+		Capabilities: capabilities(h, p.User.UID),
+		OOMScoreAdj:  &h.OOMScoreAdj,
+	}
+	if p.WorkingDir != "" {
+		out.Cwd = p.WorkingDir
+	}
+	if p.TTY && p.Rows > 0 && p.Cols > 0 {
+		out.ConsoleSize = &specs.Box{Height: uint(p.Rows), Width: uint(p.Cols)}
+	}
+	return out
+}
+
+// env puts Docker's defaults before the image's and the user's variables, which win.
+func (p Process) env(hostname string) []string {
+	set := map[string]bool{}
+	for _, e := range p.Env {
+		key, _, _ := strings.Cut(e, "=")
+		set[key] = true
+	}
+	defaults := []string{defaultPath, "HOSTNAME=" + hostname}
+	if p.TTY {
+		defaults = append(defaults, "TERM=xterm")
+	}
+	if p.User.Home != "" {
+		defaults = append(defaults, "HOME="+p.User.Home)
+	}
+	defaults = slices.DeleteFunc(defaults, func(e string) bool {
+		key, _, _ := strings.Cut(e, "=")
+		return set[key]
+	})
+	return append(defaults, p.Env...)
+}
+
+func (o *Options) resources() *specs.LinuxResources {
+	r := &specs.LinuxResources{Devices: deviceRules()}
+	if o.PidsLimit > 0 {
+		r.Pids = &specs.LinuxPids{Limit: &o.PidsLimit}
+	}
+	return r
+}
+
+func (o *Options) linux() *specs.Linux {
+	return &specs.Linux{
+		Namespaces:        o.namespaces(),
+		Sysctl:            o.Sysctls,
+		CgroupsPath:       o.CgroupPath,
+		Resources:         o.resources(),
+		MaskedPaths:       slices.Concat(maskedPaths(), o.Host.ThermalThrottle),
+		ReadonlyPaths:     []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+		RootfsPropagation: o.rootfsPropagation(),
+	}
+}
+
+// namespaces are private ones, but for the network's when the host's is shared. A cgroup namespace is the way of cgroup v2.
+func (o *Options) namespaces() []specs.LinuxNamespace {
+	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}}
+	if !o.HostUTS {
+		out = append(out, specs.LinuxNamespace{Type: specs.UTSNamespace})
+	}
+	if o.NetNS != "" {
+		out = append(out, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: o.NetNS})
+	}
+	if o.Host.CgroupV2 {
+		out = append(out, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
+	return out
+}

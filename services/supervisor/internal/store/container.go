@@ -1,0 +1,142 @@
+package store
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// containers: id -> container.Container, found by name and by image too. Names are unique.
+var containers = state.NewTable("containers", func(c *container.Container) string { return c.ID },
+	state.Index[container.Container]{Name: "name", Of: func(c *container.Container) []string { return []string{c.Config.Name} }},
+	state.Index[container.Container]{Name: "image", Of: func(c *container.Container) []string { return []string{c.ImageID} }})
+
+// AddContainer stores a new container. Its name must be free and its image there.
+func (s *Store) AddContainer(c *container.Container) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		if err := nameFree(tx, c.Config.Name); err != nil {
+			return err
+		}
+		if _, ok := images.Get(tx, c.ImageID); !ok {
+			return fault.New(fault.Conflict, "image "+c.Config.Image, "was removed while the container was being created",
+				fault.WithHint("try again"))
+		}
+		return containers.Put(tx, c)
+	})
+}
+
+// NameFree fails with the holder's id if a container has that name.
+func (s *Store) NameFree(name string) error { return nameFree(s.db.View(), name) }
+
+func nameFree(r state.Reader, name string) error {
+	for c := range containers.By(r, "name", name) {
+		return fault.New(fault.Exists, container.Subject(name),
+			fmt.Sprintf("Conflict. The container name %q is already in use by container %q", "/"+name, c.ID),
+			fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"),
+			fault.WithHint("remove or rename that container, or choose another name"))
+	}
+	return nil
+}
+
+// UpdateContainer stores what change makes of a container. A nil result leaves it as it is. NotFound if it is gone.
+func (s *Store) UpdateContainer(uid string, change func(*container.Container) *container.Container) (*container.Container, error) {
+	var after *container.Container
+	err := s.db.Update(func(tx *state.Tx) error {
+		before, ok := containers.Get(tx, uid)
+		if !ok {
+			return noSuchContainer(id.Short(uid))
+		}
+		if after = change(before); after == nil {
+			after = before
+			return nil
+		}
+		return containers.Put(tx, after)
+	})
+	return after, err
+}
+
+// ShowContainer is UpdateContainer that readers see while the file cannot be written. It is lost with the process.
+func (s *Store) ShowContainer(uid string, change func(*container.Container) *container.Container) error {
+	return s.db.Show(func(tx *state.Tx) error {
+		before, ok := containers.Get(tx, uid)
+		if !ok {
+			return noSuchContainer(id.Short(uid))
+		}
+		return containers.Put(tx, change(before))
+	})
+}
+
+// RenameContainer gives a container another name, which must be free. What is to follow is stored with it.
+func (s *Store) RenameContainer(uid, name string, change *container.Change) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		before, ok := containers.Get(tx, uid)
+		if !ok {
+			return noSuchContainer(id.Short(uid))
+		}
+		if err := nameFree(tx, name); err != nil {
+			return err
+		}
+		return containers.Put(tx, before.WithName(name).Changing(change))
+	})
+}
+
+// DeleteContainer forgets a container. No error if it is not there.
+func (s *Store) DeleteContainer(uid string) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		_, err := containers.Delete(tx, uid)
+		return err
+	})
+}
+
+// GetContainer gives the container with that full id.
+func (s *Store) GetContainer(uid string) (*container.Container, error) {
+	c, ok := containers.Get(s.db.View(), uid)
+	if !ok {
+		return nil, noSuchContainer(id.Short(uid))
+	}
+	return c, nil
+}
+
+// FindContainer gives the container that a user means: by full id, full name or unique id prefix, in this order.
+func (s *Store) FindContainer(ref string) (*container.Container, error) {
+	if c, ok := containers.Get(s.db.View(), ref); ok {
+		return c, nil
+	}
+	c, n := id.Find(slices.Collect(containers.All(s.db.View())), ref, func(c *container.Container) (string, string) { return c.ID, c.Config.Name })
+	switch n {
+	case 0:
+		return nil, noSuchContainer(ref)
+	case 1:
+		return c, nil
+	}
+	return nil, fault.New(fault.Invalid, container.Subject(ref), fmt.Sprintf("%d containers' ids start like that", n),
+		fault.WithHint("give more digits"))
+}
+
+// ListContainers gives all containers, newest first.
+func (s *Store) ListContainers() []*container.Container {
+	return slices.SortedFunc(containers.All(s.db.View()), func(a, b *container.Container) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// containersOfImage gives the ids of the containers that an image is under.
+func (s *Store) containersOfImage(r state.Reader, imageID string) []string {
+	var out []string
+	for c := range containers.By(r, "image", imageID) {
+		out = append(out, c.ID)
+	}
+	return out
+}
+
+func noSuchContainer(ref string) error {
+	if ref == "" {
+		return fault.New(fault.Invalid, "container", "its name or id is empty", fault.WithField("reference"), fault.WithHint("name a container"))
+	}
+	return fault.New(fault.NotFound, container.Subject(ref), "No such container: "+ref)
+}
