@@ -9,7 +9,8 @@ PREFIX  ?= /usr
 DESTDIR ?=
 ETC     ?= /etc/fairlead
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# The version, followed by the commit unless that is the release's.
+VERSION := $(shell cat proto/version/VERSION)$(shell git describe --exact-match --tags >/dev/null 2>&1 || git log -1 --format=+g%h 2>/dev/null)
 LDFLAGS := -s -w -X github.com/fairlead/fairlead/proto/version.Version=$(VERSION)
 BUILD   := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 UNITS   := $(wildcard deploy/systemd/fairlead*)
