@@ -23,6 +23,9 @@ TEST_FLAGS ?= -p 1 -timeout 25m
 
 TEST_PACKAGES ?= ./...
 
+# The order in which make test interrupts commands; make crashtest chooses one.
+TEST_SEED := 4
+
 # What make test is to test in a virtual machine: all but what starts such machines itself. It waits longer there, where all is slower.
 VM_TESTS ?= $(shell $(GO) list ./... | grep -v '/deploy/vm$$')
 VM_FLAGS ?= -p 1 -count=1 -timeout 2h
@@ -67,7 +70,7 @@ demo: ## Runs nginx in a container before your eyes, on machines of namespaces
 
 test: setup ## Runs every test, and ends with what passed, failed and was skipped, and why
 	@$(GO) build -o .cache/report ./deploy/report
-	@$(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
+	@CRASH_SEED=$${CRASH_SEED:-$(TEST_SEED)} $(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
 
 hammer: setup ## Takes 2,000 containers that end at once through their lives, with both runtimes (LOOPS)
 	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done

@@ -150,6 +150,11 @@ type Change struct {
 	Renamed bool        `json:",omitempty"` // no network: it has another name
 }
 
+// Disconnects reports whether the change disconnects the container from a network. A nil change does not.
+func (c *Change) Disconnects(network string) bool {
+	return c != nil && !c.Renamed && c.Connect == nil && c.Network == network
+}
+
 // RunState is what a running container has.
 type RunState struct {
 	PID       int

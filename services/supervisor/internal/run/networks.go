@@ -38,6 +38,7 @@ func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Att
 
 // DisconnectNetwork takes a container off a network, at once if it runs.
 func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) error {
+	pending, _ := r.Store.FindContainer(ref) // before findAndLock completes a change that was interrupted
 	c, unlock, err := r.findAndLock(ctx, ref)
 	if err != nil {
 		return err
@@ -48,6 +49,9 @@ func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) err
 	}
 	network = r.networkName(ctx, network)
 	i := slices.IndexFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == network })
+	if i < 0 && pending != nil && pending.Change.Disconnects(network) {
+		return nil
+	}
 	if i < 0 {
 		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -40,6 +41,23 @@ func onNetwork(c *container.Container, network string) bool {
 		}
 	}
 	return false
+}
+
+func TestDisconnectCompletesPendingDisconnect(t *testing.T) {
+	h := newHost(t)
+	req := request("web")
+	c := h.mustRun(t, req)
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	h.intend(t, c.ID, &container.Change{Network: "n1"})
+
+	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
+		t.Errorf("got %v, want no error", err)
+	}
+	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %v, want not found", err)
+	}
 }
 
 // A crash came after netagent had changed the sandbox, or before, and before the supervisor stored that.
