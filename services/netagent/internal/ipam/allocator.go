@@ -6,76 +6,83 @@ import (
 	"sync"
 )
 
-// Allocator knows which addresses are taken on each network. It is safe for concurrent use. An address is taken from Take or Hold
-// until Return.
+// Allocator records the addresses in use on each network. It is safe for concurrent use. An address
+// is in use from Allocate or Reserve until Release.
 type Allocator struct {
 	mu    sync.Mutex
-	taken map[string]map[netip.Addr]struct{} // network -> addresses
-	last  map[string]*affinity               // network -> who had which
+	taken map[string]map[netip.Addr]struct{} // addresses in use, by network
+	last  map[string]*affinity               // affinities, by network
 }
 
-// affinity is which addresses of a network somebody had last, and would like to have again.
+// affinity holds the last dynamic addresses of the owners on one network.
 type affinity struct {
 	byAddr  map[netip.Addr]string
 	byOwner map[string][]netip.Addr
 }
 
-// NewBook makes an empty book.
+// NewBook creates an empty allocator.
 func NewBook() *Allocator {
 	return &Allocator{taken: map[string]map[netip.Addr]struct{}{}, last: map[string]*affinity{}}
 }
 
-// Allocate takes an address of a network's pool for an owner: the one that it had last, or else the lowest free one that nobody else had
-// last, or if there is no such, the lowest free one; false if there is none.
+// Allocate allocates an address of a pool to an owner; ok is false if the pool is exhausted. It
+// prefers the owner's last address, then the lowest free address without affinity, then the lowest
+// free address.
 func (b *Allocator) Allocate(network string, pool Pool, owner string) (netip.Addr, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.memoryOf(network)
+
+	m := b.affinityOf(network)
+
 	for _, a := range m.byOwner[owner] {
 		if pool.Automatic(a) && !b.has(network, a) {
 			b.put(network, a)
 			return a, true
 		}
 	}
+
 	addr, ok := pool.LowestFree(func(a netip.Addr) bool { return b.has(network, a) || m.byAddr[a] != "" })
-	if !ok { // who had it last may have it again when it is free again
+	if !ok { // all free addresses have an affinity to another owner
 		addr, ok = pool.LowestFree(func(a netip.Addr) bool { return b.has(network, a) })
 	}
+
 	if ok {
 		b.put(network, addr)
 	}
+
 	return addr, ok
 }
 
-// Remember notes that an owner had an address last. It stays free, but is given to others only if there is no other left.
+// Remember records an affinity of an owner to an address. The address stays free, but other owners
+// get it only if no other address is free.
 func (b *Allocator) Remember(network string, addr netip.Addr, owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.memoryOf(network)
+	m := b.affinityOf(network)
 	m.forget(addr)
 	m.byAddr[addr] = owner
 	m.byOwner[owner] = append(m.byOwner[owner], addr)
 }
 
-// ForgetOwner ends what is remembered for an owner on a network.
+// ForgetOwner removes the affinities of an owner on a network.
 func (b *Allocator) ForgetOwner(network, owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.memoryOf(network)
+	m := b.affinityOf(network)
 	for _, a := range m.byOwner[owner] {
 		delete(m.byAddr, a)
 	}
 	delete(m.byOwner, owner)
 }
 
-func (b *Allocator) memoryOf(network string) *affinity {
+func (b *Allocator) affinityOf(network string) *affinity {
 	if b.last[network] == nil {
 		b.last[network] = &affinity{map[netip.Addr]string{}, map[string][]netip.Addr{}}
 	}
 	return b.last[network]
 }
 
-// forget ends what is remembered of an address.
+// forget removes the affinity to an address.
 func (m *affinity) forget(addr netip.Addr) {
 	owner, ok := m.byAddr[addr]
 	if !ok {
@@ -88,7 +95,7 @@ func (m *affinity) forget(addr netip.Addr) {
 	}
 }
 
-// Reserve takes a certain address; false if it is taken already.
+// Reserve marks an address as in use. It reports whether the address was free.
 func (b *Allocator) Reserve(network string, addr netip.Addr) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,14 +106,14 @@ func (b *Allocator) Reserve(network string, addr netip.Addr) bool {
 	return true
 }
 
-// Release gives an address back. Returning a free one does nothing.
+// Release frees an address. It does nothing if the address is free.
 func (b *Allocator) Release(network string, addr netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.taken[network], addr)
 }
 
-// RemoveNetwork forgets a network with all that is taken on it.
+// RemoveNetwork removes all addresses and affinities of a network.
 func (b *Allocator) RemoveNetwork(network string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

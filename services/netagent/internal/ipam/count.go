@@ -6,20 +6,21 @@ import (
 	"slices"
 )
 
-// Usage is how full a pool is. Numbers that do not fit are the largest that do.
+// Usage is the fill level of a pool. Counts above the range of uint64 are saturated.
 type Usage struct {
-	Used uint64 // addresses of the subnet that are taken or that nobody can have
-	Free uint64 // addresses that can still be given out by themselves
+	Used uint64 // addresses of the subnet that are in use or reserved
+	Free uint64 // addresses of the range that can still be allocated
 }
 
-// Count counts a network's pool.
+// Count returns the usage of a pool of a network.
 func (b *Allocator) Count(network string, pool Pool) Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+
 	from := pool.from()
 	var c Usage
 	inRange := uint64(0)
-	note := func(a netip.Addr) {
+	count := func(a netip.Addr) {
 		if pool.Subnet.Contains(a) {
 			c.Used++
 		}
@@ -27,34 +28,40 @@ func (b *Allocator) Count(network string, pool Pool) Usage {
 			inRange++
 		}
 	}
+
 	for a := range b.taken[network] {
-		note(a)
+		count(a)
 	}
+
 	for _, a := range pool.unusable() {
 		if !b.has(network, a) {
-			note(a)
+			count(a)
 		}
 	}
+
 	c.Free = size(from) - inRange
 	return c
 }
 
-// unusable are the addresses of the subnet that are not for containers, each once.
+// unusable returns the addresses of the subnet that containers cannot have, without duplicates.
 func (p Pool) unusable() []netip.Addr {
 	all := append([]netip.Addr{p.Subnet.Masked().Addr(), last(p.Subnet)}, p.Reserved...)
 	slices.SortFunc(all, netip.Addr.Compare)
-	return slices.DeleteFunc(slices.Compact(all), func(a netip.Addr) bool { return !p.kept(a) || !p.Subnet.Contains(a) })
+	return slices.DeleteFunc(slices.Compact(all), func(a netip.Addr) bool {
+		return !p.excluded(a) || !p.Subnet.Contains(a)
+	})
 }
 
-// Size is how many addresses there are to give out by themselves, free or not. Numbers that do not fit are the largest that does.
+// Size returns the number of addresses that can be allocated dynamically, free or in use. A count
+// above the range of uint64 is saturated.
 func (p Pool) Size() uint64 {
-	kept := uint64(0)
+	excluded := uint64(0)
 	for _, a := range p.unusable() {
 		if p.from().Contains(a) {
-			kept++
+			excluded++
 		}
 	}
-	return size(p.from()) - kept
+	return size(p.from()) - excluded
 }
 
 func size(p netip.Prefix) uint64 {

@@ -11,28 +11,35 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 )
 
-func TestTheLowestFreeAddressIsGivenOut(t *testing.T) {
+func TestLowestFreeAddress(t *testing.T) {
 	for name, c := range map[string]struct {
 		subnet, from string
 		reserved     []string
 		used         []string
-		want         string // empty: none is left
+		want         string // empty: the pool is exhausted
 	}{
-		"the first after the gateway":        {"172.17.0.0/16", "", []string{"172.17.0.1"}, nil, "172.17.0.2"},
-		"a gap is filled":                    {"172.17.0.0/16", "", []string{"172.17.0.1"}, []string{"172.17.0.2", "172.17.0.4"}, "172.17.0.3"},
-		"not the subnet's own address":       {"10.0.0.0/30", "", nil, nil, "10.0.0.1"},
-		"not the broadcast address":          {"10.0.0.0/30", "", []string{"10.0.0.1"}, []string{"10.0.0.2"}, ""},
-		"a gateway in the middle":            {"10.0.0.0/29", "", []string{"10.0.0.3"}, []string{"10.0.0.1", "10.0.0.2"}, "10.0.0.4"},
-		"from the range only":                {"172.17.0.0/16", "172.17.8.0/24", []string{"172.17.0.1"}, nil, "172.17.8.0"},
-		"the range is used up":               {"172.17.0.0/16", "172.17.8.0/31", nil, []string{"172.17.8.0", "172.17.8.1"}, ""},
-		"the range ends with the subnet":     {"10.0.0.0/29", "10.0.0.4/30", nil, []string{"10.0.0.4", "10.0.0.5", "10.0.0.6"}, ""},
-		"a range outside the subnet":         {"10.0.0.0/29", "10.0.1.0/29", nil, nil, ""},
-		"two hosts on a /31":                 {"10.0.0.0/31", "", []string{"10.0.0.0"}, nil, "10.0.0.1"},
-		"a /32 with a gateway":               {"10.0.0.0/32", "", []string{"10.0.0.0"}, nil, ""},
-		"the last subnet there is":           {"255.255.255.252/30", "", []string{"255.255.255.253"}, []string{"255.255.255.254"}, ""},
-		"IPv6 keeps its first address":       {"fd00::/64", "", nil, nil, "fd00::1"},
-		"IPv6 has no broadcast address":      {"fd00::/126", "", []string{"fd00::1"}, []string{"fd00::2"}, "fd00::3"},
-		"the last of all IPv6 addresses":     {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126", "", nil, nil, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd"},
+		"the first after the gateway": {"172.17.0.0/16", "", []string{"172.17.0.1"}, nil, "172.17.0.2"},
+		"a gap is filled": {"172.17.0.0/16", "", []string{"172.17.0.1"}, []string{"172.17.0.2",
+			"172.17.0.4"}, "172.17.0.3"},
+		"not the subnet's own address": {"10.0.0.0/30", "", nil, nil, "10.0.0.1"},
+		"not the broadcast address":    {"10.0.0.0/30", "", []string{"10.0.0.1"}, []string{"10.0.0.2"}, ""},
+		"a gateway in the middle": {"10.0.0.0/29", "", []string{"10.0.0.3"},
+			[]string{"10.0.0.1", "10.0.0.2"}, "10.0.0.4"},
+		"from the range only": {"172.17.0.0/16", "172.17.8.0/24", []string{"172.17.0.1"}, nil,
+			"172.17.8.0"},
+		"the range is used up": {"172.17.0.0/16", "172.17.8.0/31", nil, []string{"172.17.8.0",
+			"172.17.8.1"}, ""},
+		"the range ends with the subnet": {"10.0.0.0/29", "10.0.0.4/30", nil, []string{"10.0.0.4", "10.0.0.5",
+			"10.0.0.6"}, ""},
+		"a range outside the subnet": {"10.0.0.0/29", "10.0.1.0/29", nil, nil, ""},
+		"two hosts on a /31":         {"10.0.0.0/31", "", []string{"10.0.0.0"}, nil, "10.0.0.1"},
+		"a /32 with a gateway":       {"10.0.0.0/32", "", []string{"10.0.0.0"}, nil, ""},
+		"the last IPv4 subnet": {"255.255.255.252/30", "", []string{"255.255.255.253"},
+			[]string{"255.255.255.254"}, ""},
+		"IPv6 keeps its first address":  {"fd00::/64", "", nil, nil, "fd00::1"},
+		"IPv6 has no broadcast address": {"fd00::/126", "", []string{"fd00::1"}, []string{"fd00::2"}, "fd00::3"},
+		"the last of all IPv6 addresses": {"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126", "", nil, nil,
+			"ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd"},
 		"a subnet that is written with host": {"10.0.0.5/29", "", nil, nil, "10.0.0.1"},
 	} {
 		pool := ipam.Pool{Subnet: netip.MustParsePrefix(c.subnet), Reserved: addrs(c.reserved)}
@@ -45,7 +52,7 @@ func TestTheLowestFreeAddressIsGivenOut(t *testing.T) {
 		}
 		got, ok := pool.LowestFree(func(a netip.Addr) bool { return used[a] })
 		if ok != (c.want != "") || ok && got.String() != c.want {
-			t.Errorf("%s: %v, %v; want %q", name, got, ok, c.want)
+			t.Errorf("%s: got %v, %v, want %q", name, got, ok, c.want)
 		}
 	}
 }
@@ -58,39 +65,39 @@ func addrs(all []string) []netip.Addr {
 	return out
 }
 
-// TestNoAddressIsGivenOutTwice takes and returns at random on two networks of one subnet, and forgets all but the leases now and then, as
-// a restart does. A model says what must be.
-func TestNoAddressIsGivenOutTwice(t *testing.T) {
+// TestAllocateHasNoDuplicates allocates and releases at random on two networks with one subnet.
+// It also simulates restarts. A model has the expected results.
+func TestAllocateHasNoDuplicates(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		bits := rapid.IntRange(27, 32).Draw(t, "bits")
 		pool := ipam.Pool{Subnet: netip.PrefixFrom(netip.MustParseAddr("10.0.0.0"), bits),
 			Reserved: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
 		book, model := ipam.NewBook(), map[string]map[netip.Addr]bool{"a": {}, "b": {}}
-		last := map[string]map[netip.Addr]string{"a": {}, "b": {}} // who had an address last
+		last := map[string]map[netip.Addr]string{"a": {}, "b": {}} // the last owner of each address
 		network, owner := rapid.SampledFrom([]string{"a", "b"}), rapid.SampledFrom([]string{"x", "y", "z"})
 		t.Repeat(map[string]func(*rapid.T){
-			"take": func(t *rapid.T) {
+			"allocate": func(t *rapid.T) {
 				n := network.Draw(t, "network")
 				who := owner.Draw(t, "owner")
 				want, left := expected(pool, model[n], last[n], who)
 				got, ok := book.Allocate(n, pool, who)
 				if ok != left || got != want {
-					t.Fatalf("%s took %v, %v; want %v, %v", who, got, ok, want, left)
+					t.Fatalf("%s: got %v, %v, want %v, %v", who, got, ok, want, left)
 				}
 				if ok && (model[n][got] || !pool.Subnet.Contains(got) || got == pool.Reserved[0]) {
-					t.Fatalf("%v must not be given out", got)
+					t.Fatalf("got %v, which is in use, reserved or outside the pool", got)
 				}
 				if ok {
 					model[n][got] = true
 				}
 			},
-			"return": func(t *rapid.T) {
+			"release": func(t *rapid.T) {
 				n := network.Draw(t, "network")
 				a := netip.AddrFrom4([4]byte{10, 0, 0, rapid.Byte().Draw(t, "address")})
 				book.Release(n, a)
 				delete(model[n], a)
 			},
-			"return for a while": func(t *rapid.T) {
+			"release with affinity": func(t *rapid.T) {
 				n, who := network.Draw(t, "network"), owner.Draw(t, "owner")
 				a := netip.AddrFrom4([4]byte{10, 0, 0, rapid.ByteRange(0, 33).Draw(t, "address")})
 				book.ForgetOwner(n, who)
@@ -105,7 +112,7 @@ func TestNoAddressIsGivenOutTwice(t *testing.T) {
 				for n, taken := range model {
 					for a := range taken {
 						if !book.Reserve(n, a) {
-							t.Fatalf("%v is taken in an empty book", a)
+							t.Fatalf("got %v in use in an empty allocator", a)
 						}
 					}
 					for a, who := range last[n] {
@@ -117,7 +124,7 @@ func TestNoAddressIsGivenOutTwice(t *testing.T) {
 	})
 }
 
-// expected is what an owner must get: what it had last, or the lowest that nobody has had last, or the lowest.
+// expected returns the owner's last address, the lowest one without affinity, or the lowest one.
 func expected(pool ipam.Pool, taken map[netip.Addr]bool, last map[netip.Addr]string, who string) (netip.Addr, bool) {
 	for a, had := range last {
 		if had == who && !taken[a] && pool.Automatic(a) {
@@ -130,23 +137,24 @@ func expected(pool ipam.Pool, taken map[netip.Addr]bool, last map[netip.Addr]str
 	return pool.LowestFree(func(a netip.Addr) bool { return taken[a] })
 }
 
-func TestTakersAtOnceGetDifferentAddresses(t *testing.T) {
+func TestConcurrentAllocateHasNoDuplicates(t *testing.T) {
 	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/24")}
 	book := ipam.NewBook()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	owned := map[netip.Addr]bool{}
+
 	for range 8 {
 		wg.Go(func() {
 			for range 200 {
 				a, ok := book.Allocate("a", pool, "")
 				if !ok {
-					t.Error("none is left")
+					t.Error("got an exhausted pool, want an address")
 					return
 				}
 				mu.Lock()
 				if owned[a] {
-					t.Errorf("%v is given out twice", a)
+					t.Errorf("got %v allocated twice", a)
 				}
 				owned[a] = true
 				mu.Unlock()
@@ -157,9 +165,10 @@ func TestTakersAtOnceGetDifferentAddresses(t *testing.T) {
 			}
 		})
 	}
+
 	wg.Wait()
 	_ = book.Reserve("a", netip.MustParseAddr("10.0.0.1"))
 	if book.Reserve("a", netip.MustParseAddr("10.0.0.1")) {
-		t.Error("one address is held twice")
+		t.Error("got one address reserved twice")
 	}
 }

@@ -1,5 +1,6 @@
-// Package ipam gives out addresses: the lowest free one of a pool, never one twice. It is pure; what is given out is
-// remembered durably by whoever asked, and told to the Book again after a restart.
+// Package ipam allocates addresses and chooses subnets. It performs no I/O.
+// The caller stores the allocations and restores them into an Allocator after a restart. Packages
+// networks and sandbox call it.
 package ipam
 
 import (
@@ -7,26 +8,27 @@ import (
 	"slices"
 )
 
-// Pool is where addresses come from.
+// Pool is a set of addresses for containers.
 type Pool struct {
 	Subnet   netip.Prefix
-	Range    netip.Prefix // the part of Subnet for automatic addresses; not valid means all of it
-	Reserved []netip.Addr // never given out: gateways, and what the network's maker has set aside
+	Range    netip.Prefix // the part of Subnet for dynamic addresses; zero: all of it
+	Reserved []netip.Addr // never allocated: gateways and auxiliary addresses
 }
 
-// LowestFree is the lowest address that is neither used nor reserved; false if there is none. The subnet's first address and,
-// for IPv4, its last one are never given out, unless the subnet is too small to have such.
+// LowestFree returns the lowest address that is neither used nor reserved; ok is false if there is
+// none. It skips the network address and, for IPv4, the broadcast address, unless the subnet is too
+// small to have them.
 func (p Pool) LowestFree(used func(netip.Addr) bool) (netip.Addr, bool) {
 	from := p.from()
 	for a := from.Addr(); a.IsValid() && from.Contains(a); a = a.Next() {
-		if !used(a) && !p.kept(a) {
+		if !used(a) && !p.excluded(a) {
 			return a, true
 		}
 	}
 	return netip.Addr{}, false
 }
 
-// from is where automatic addresses come from.
+// from returns the prefix of dynamic addresses.
 func (p Pool) from() netip.Prefix {
 	if p.Range.IsValid() {
 		return p.Range.Masked()
@@ -34,18 +36,18 @@ func (p Pool) from() netip.Prefix {
 	return p.Subnet.Masked()
 }
 
-// Usable tells whether a container may have an address, if nobody else has it.
-func (p Pool) Usable(a netip.Addr) bool { return !p.kept(a) }
+// Usable reports whether a container can have the address if it is free.
+func (p Pool) Usable(a netip.Addr) bool { return !p.excluded(a) }
 
-// Automatic tells whether an address may be given to a container that asks for none by number.
-func (p Pool) Automatic(a netip.Addr) bool { return p.from().Contains(a) && !p.kept(a) }
+// Automatic reports whether the address can be allocated dynamically.
+func (p Pool) Automatic(a netip.Addr) bool { return p.from().Contains(a) && !p.excluded(a) }
 
-// kept tells whether an address is not for containers.
-func (p Pool) kept(a netip.Addr) bool {
+// excluded reports whether containers cannot have the address.
+func (p Pool) excluded(a netip.Addr) bool {
 	if slices.Contains(p.Reserved, a) || !p.Subnet.Contains(a) {
 		return true
 	}
-	if a.BitLen()-p.Subnet.Bits() < 2 { // /31 and /32: all of it is for hosts
+	if a.BitLen()-p.Subnet.Bits() < 2 { // /31 and /32 have no network or broadcast address
 		return false
 	}
 	first := a == p.Subnet.Masked().Addr()

@@ -5,14 +5,15 @@ import (
 	"slices"
 )
 
-// Base is a range of addresses that subnets are cut from.
+// Base is a range of addresses that subnets are taken from.
 type Base struct {
 	Prefix   netip.Prefix
-	Bits     int  // the length of the subnets
-	Growable bool // a subnet may become larger, as far as what is beside it in the base is free
+	Bits     int  // prefix length of the subnets
+	Growable bool // a subnet can grow into free space next to it
 }
 
-// FreeSubnet is the first subnet of some bases, in their order, that overlaps nothing that is taken; false if there is none.
+// FreeSubnet returns the first subnet of the bases that overlaps no prefix in taken; ok is false if
+// none is left.
 func FreeSubnet(bases []Base, taken []netip.Prefix) (netip.Prefix, bool) {
 	for _, b := range bases {
 		if p, ok := b.free(taken); ok {
@@ -22,24 +23,26 @@ func FreeSubnet(bases []Base, taken []netip.Prefix) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// free walks over what is taken, lowest first, and stops at the first gap that a subnet fits in.
+// free walks over the prefixes in taken, lowest first, and stops at the first sufficient gap.
 func (b Base) free(taken []netip.Prefix) (netip.Prefix, bool) {
 	base := b.Prefix.Masked()
 	if b.Bits < base.Bits() || b.Bits > base.Addr().BitLen() {
 		return netip.Prefix{}, false
 	}
+
 	var here []netip.Prefix
 	for _, t := range taken {
 		if t.Overlaps(base) {
 			here = append(here, t.Masked())
 		}
 	}
+
 	slices.SortFunc(here, netip.Prefix.Compare)
 	try := netip.PrefixFrom(base.Addr(), b.Bits)
 	for _, t := range here {
 		if !t.Overlaps(try) {
 			if last(t).Less(try.Addr()) {
-				continue // a part of something larger that was skipped
+				continue // inside a larger prefix that was skipped
 			}
 			return try, true
 		}
@@ -52,10 +55,11 @@ func (b Base) free(taken []netip.Prefix) (netip.Prefix, bool) {
 		}
 		try = netip.PrefixFrom(next, b.Bits)
 	}
+
 	return try, true
 }
 
-// last is the highest address of a prefix.
+// last returns the highest address of a prefix.
 func last(p netip.Prefix) netip.Addr {
 	b := p.Masked().Addr().AsSlice()
 	for i := p.Bits(); i < 8*len(b); i++ {

@@ -17,38 +17,43 @@ func prefixes(all ...string) []netip.Prefix {
 	return out
 }
 
-func TestTheFirstFreeSubnetIsCut(t *testing.T) {
-	bases := []ipam.Base{{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Bits: 26}, {Prefix: netip.MustParsePrefix("10.9.0.0/25"), Bits: 26}}
+func TestFreeSubnetIsFirst(t *testing.T) {
+	bases := []ipam.Base{{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Bits: 26},
+		{Prefix: netip.MustParsePrefix("10.9.0.0/25"), Bits: 26}}
 	for name, c := range map[string]struct {
 		taken []netip.Prefix
-		want  string // empty: none is left
+		want  string // empty: no subnet is left
 	}{
-		"nothing is taken":             {nil, "10.0.0.0/26"},
-		"the first":                    {prefixes("10.0.0.0/26"), "10.0.0.64/26"},
-		"a gap":                        {prefixes("10.0.0.128/26", "10.0.0.0/26"), "10.0.0.64/26"},
-		"a small one in the first":     {prefixes("10.0.0.9/32"), "10.0.0.64/26"},
-		"small ones in two":            {prefixes("10.0.0.9/32", "10.0.0.10/32", "10.0.0.65/32"), "10.0.0.128/26"},
-		"one within another":           {prefixes("10.0.0.0/25", "10.0.0.64/26", "10.0.0.1/32"), "10.0.0.128/26"},
-		"the first base is all taken":  {prefixes("10.0.0.0/16"), "10.9.0.0/26"},
-		"elsewhere":                    {prefixes("172.16.0.0/12", "fd00::/8"), "10.0.0.0/26"},
-		"everything":                   {prefixes("10.0.0.0/8"), ""},
-		"the last of the last is left": {prefixes("10.0.0.0/24", "10.9.0.0/26"), "10.9.0.64/26"},
+		"nothing is taken":            {nil, "10.0.0.0/26"},
+		"the first":                   {prefixes("10.0.0.0/26"), "10.0.0.64/26"},
+		"a gap":                       {prefixes("10.0.0.128/26", "10.0.0.0/26"), "10.0.0.64/26"},
+		"a small one in the first":    {prefixes("10.0.0.9/32"), "10.0.0.64/26"},
+		"small ones in two":           {prefixes("10.0.0.9/32", "10.0.0.10/32", "10.0.0.65/32"), "10.0.0.128/26"},
+		"one within another":          {prefixes("10.0.0.0/25", "10.0.0.64/26", "10.0.0.1/32"), "10.0.0.128/26"},
+		"the first base is all taken": {prefixes("10.0.0.0/16"), "10.9.0.0/26"},
+		"elsewhere":                   {prefixes("172.16.0.0/12", "fd00::/8"), "10.0.0.0/26"},
+		"everything":                  {prefixes("10.0.0.0/8"), ""},
+		"one subnet is left":          {prefixes("10.0.0.0/24", "10.9.0.0/26"), "10.9.0.64/26"},
 	} {
 		got, ok := ipam.FreeSubnet(bases, c.taken)
 		if ok != (c.want != "") || ok && got.String() != c.want {
-			t.Errorf("%s: %v, %v; want %q", name, got, ok, c.want)
+			t.Errorf("%s: got %v, %v, want %q", name, got, ok, c.want)
 		}
 	}
-	if p, ok := ipam.FreeSubnet([]ipam.Base{{Prefix: netip.MustParsePrefix("255.255.255.0/24"), Bits: 25}}, prefixes("255.255.255.0/24")); ok {
-		t.Errorf("past the last address there is %v", p)
+
+	if p, ok := ipam.FreeSubnet([]ipam.Base{{Prefix: netip.MustParsePrefix("255.255.255.0/24"), Bits: 25}},
+		prefixes("255.255.255.0/24")); ok {
+		t.Errorf("got %v past the last address, want no subnet", p)
 	}
+
 	if p, ok := ipam.FreeSubnet([]ipam.Base{{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Bits: 16}}, nil); ok {
-		t.Errorf("a subnet larger than its base: %v", p)
+		t.Errorf("got %v, larger than its base, want no subnet", p)
 	}
 }
 
-// TestNoTwoSubnetsOverlap cuts and frees at random; what is cut overlaps nothing, and it only fails when trying each finds nothing either.
-func TestNoTwoSubnetsOverlap(t *testing.T) {
+// TestFreeSubnetsDoNotOverlap allocates and releases at random and compares the results with an
+// exhaustive search.
+func TestFreeSubnetsDoNotOverlap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		base := netip.MustParsePrefix("10.0.0.0/24")
 		var taken []netip.Prefix
@@ -61,7 +66,7 @@ func TestNoTwoSubnetsOverlap(t *testing.T) {
 			bits := rapid.IntRange(25, 30).Draw(t, "bits")
 			got, ok := ipam.FreeSubnet([]ipam.Base{{Prefix: base, Bits: bits}}, taken)
 			if want, there := firstFree(base, bits, taken); ok != there || got != want {
-				t.Fatalf("%v, %v; want %v, %v of /%d beside %v", got, ok, want, there, bits, taken)
+				t.Fatalf("got %v, %v, want %v, %v: /%d next to %v", got, ok, want, there, bits, taken)
 			}
 			if ok {
 				taken = append(taken, got)
@@ -70,7 +75,7 @@ func TestNoTwoSubnetsOverlap(t *testing.T) {
 	})
 }
 
-// firstFree tries each subnet.
+// firstFree returns the first free subnet by exhaustive search.
 func firstFree(base netip.Prefix, bits int, taken []netip.Prefix) (netip.Prefix, bool) {
 	for a := base.Addr(); base.Contains(a); a = a.Next() {
 		p := netip.PrefixFrom(a, bits)
@@ -82,30 +87,34 @@ func firstFree(base netip.Prefix, bits int, taken []netip.Prefix) (netip.Prefix,
 			return p, true
 		}
 	}
+
 	return netip.Prefix{}, false
 }
 
-func TestAddressesAreCounted(t *testing.T) {
+func TestAllocatorCount(t *testing.T) {
 	book := ipam.NewBook()
-	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/29"), Reserved: addrs([]string{"10.0.0.1", "10.0.0.1", "10.0.0.9"})}
+	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/29"), Reserved: addrs([]string{"10.0.0.1", "10.0.0.1",
+		"10.0.0.9"})}
 	check := func(what string, p ipam.Pool, used, free uint64) {
 		t.Helper()
 		if c := book.Count("a", p); c.Used != used || c.Free != free {
-			t.Errorf("%s: %+v, want %d used and %d free", what, c, used, free)
+			t.Errorf("%s: got %+v, want %d used and %d free", what, c, used, free)
 		}
 	}
+
 	check("an empty network", pool, 3, 5)
 	for range 5 {
 		book.Allocate("a", pool, "")
 	}
+
 	check("a full one", pool, 8, 0)
 	book.Release("a", netip.MustParseAddr("10.0.0.3"))
-	check("one returned", pool, 7, 1)
+	check("one released", pool, 7, 1)
 	pool.Range = netip.MustParsePrefix("10.0.0.4/30")
-	check("a range, its last address the broadcast's", pool, 7, 0)
+	check("a range that ends with the broadcast address", pool, 7, 0)
 	book.RemoveNetwork("a")
-	check("forgotten", pool, 3, 3)
+	check("a removed network", pool, 3, 3)
 	if c := book.Count("a", ipam.Pool{Subnet: netip.MustParsePrefix("fd00::/64")}); c.Used != 1 || c.Free < 1<<63 {
-		t.Errorf("a /64: %+v", c)
+		t.Errorf("a /64: got %+v", c)
 	}
 }

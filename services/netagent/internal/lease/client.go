@@ -5,75 +5,78 @@ import (
 	"time"
 )
 
-// State is where a client is, in the words of RFC 2131. Those of the other protocols do the same under other names.
+// State is a client state in the terms of RFC 2131. DHCPv6 and SLAAC clients use the same states.
 type State string
 
-// The states.
+// The client states.
 const (
-	Selecting  State = "selecting"  // asks for an address (DISCOVER, SOLICIT, router solicitation)
-	Requesting State = "requesting" // has been offered one and takes it (REQUEST)
-	Rebooting  State = "rebooting"  // asks whether it may go on with the one that it had (REQUEST, CONFIRM)
+	Selecting  State = "selecting"  // requests any address (DISCOVER, SOLICIT, router solicitation)
+	Requesting State = "requesting" // requests the offered address (REQUEST)
+	Rebooting  State = "rebooting"  // requests confirmation of an earlier lease (REQUEST, CONFIRM)
 	Bound      State = "bound"
-	Renewing   State = "renewing"  // asks its server for more time (REQUEST, RENEW)
-	Rebinding  State = "rebinding" // asks any server for more time (REQUEST, REBIND)
+	Renewing   State = "renewing"  // requests an extension from its server (REQUEST, RENEW)
+	Rebinding  State = "rebinding" // requests an extension from any server (REQUEST, REBIND)
 )
 
-// Event is what has become of a client's address.
+// Event is a change of a client's lease.
 type Event int
 
-// The events.
+// The lease events.
 const (
 	NoEvent Event = iota
-	Granted       // there is an address, or more time for it
+	Granted       // the lease was acquired, renewed or rebound
 	Lost          // the address must not be used any more
-	Refused       // a server offers, but not the address that is wanted; it is in Offered
+	Refused       // a server offered another address than the required one; it is in Offered
 )
 
-// ReplyKind is what a server answered.
+// ReplyKind is the type of a server's message.
 type ReplyKind int
 
-// The answers.
+// The reply kinds.
 const (
 	Offer ReplyKind = iota + 1
 	Ack
 	Nak
 )
 
-// Reply is what a server says.
+// Reply is a message from a server.
 type Reply struct {
 	Kind  ReplyKind
-	Terms Terms // of an offer and an ack
+	Terms Terms // set in Offer and Ack
 }
 
 const (
 	firstWait = time.Second
 	maxWait   = 64 * time.Second
-	// rebootTries is how often it is asked for the old address before others are, requestTries how often an offer is taken.
+	// rebootTries limits the requests for the earlier address, requestTries those for an offer.
 	rebootTries  = 2
 	requestTries = 3
-	// renewWait and mostRenewWait are the first and the longest wait between two questions for more time (RFC 8415, 7.6). Short leases
-	// have it shorter, so that there are some before they end.
+	// renewWait and mostRenewWait are the first and the longest interval between renewal requests
+	// (RFC 8415, 7.6). Short leases start with lifetime/shortLease, so that several requests fit.
 	renewWait     = 10 * time.Second
 	mostRenewWait = 10 * time.Minute
 	shortLease    = 20
 )
 
-// Client is one client. Its zero value is none: Seek, Again or Resume make one.
+// Client is the state machine of one lease. Create it with NewInit, NewReboot or NewBound. It is
+// not safe for concurrent use.
 type Client struct {
 	State     State
-	Terms     Terms      // what is had, in Bound, Renewing and Rebinding; what is asked for, in Requesting and Rebooting
-	Offered   netip.Addr // what was refused
-	Preferred netip.Addr // what would be good to have
-	// Required is the only address that will do; not valid: any.
+	Terms     Terms      // the lease in Bound, Renewing and Rebinding; the request in Requesting and Rebooting
+	Offered   netip.Addr // the address that was refused
+	Preferred netip.Addr // the address to request first
+	// Required is the only acceptable address. Zero: any.
 	Required netip.Addr
-	// Jitter makes waits a little longer or shorter, so that those who were started together do not ask together. Nil: none.
+	// Jitter varies the intervals, so that clients started together do not send together.
+	// Nil: no jitter.
 	Jitter func(time.Duration) time.Duration
 
 	tries int
-	next  time.Time // of the next question
+	next  time.Time // time of the next request
 }
 
-// NewInit makes one that has nothing. must is the only address that will do, hint one that would be good to have.
+// NewInit creates a client without a lease. must is the only acceptable address, hint the preferred
+// one; both can be zero.
 func NewInit(now time.Time, must, hint netip.Addr) *Client {
 	if must.IsValid() {
 		hint = must
@@ -81,7 +84,8 @@ func NewInit(now time.Time, must, hint netip.Addr) *Client {
 	return &Client{State: Selecting, Required: must, Preferred: hint, next: now}
 }
 
-// NewReboot makes one that had something before it was away, and would like to go on with it.
+// NewReboot creates a client that confirms a lease from before an interruption. must is the only
+// acceptable address, or zero.
 func NewReboot(now time.Time, had Terms, must netip.Addr) *Client {
 	addr := had.Address.Addr()
 	if had.Expired(now) || must.IsValid() && must != addr {
@@ -90,18 +94,19 @@ func NewReboot(now time.Time, had Terms, must netip.Addr) *Client {
 	return &Client{State: Rebooting, Terms: had, Required: must, Preferred: addr, next: now}
 }
 
-// NewBound makes one that has something, and was not away but for its own process.
+// NewBound creates a client whose lease stayed in use while its process restarted.
 func NewBound(had Terms, must netip.Addr) *Client {
 	return &Client{State: Bound, Terms: had, Required: must, Preferred: had.Address.Addr()}
 }
 
-// HasAddress tells whether there is an address to use.
+// HasAddress reports whether the client has a usable address.
 func (m *Client) HasAddress() bool {
 	return m.State == Bound || m.State == Renewing || m.State == Rebinding
 }
 
-// Tick brings it to a moment. It tells what has happened by the passing of time, whether the question of the state that it is in now is to
-// be asked now, and when it must be brought on again at the latest; zero for never.
+// Tick advances the client to a point in time. It returns the event caused by timers and whether to
+// send the request of the current state now. wake is the latest time of the next Tick; zero: none
+// is needed.
 func (m *Client) Tick(now time.Time) (event Event, ask bool, wake time.Time) {
 	event = m.advance(now)
 	if ask = m.State != Bound && !now.Before(m.next); ask {
@@ -111,7 +116,7 @@ func (m *Client) Tick(now time.Time) (event Event, ask bool, wake time.Time) {
 	return event, ask, m.Wake()
 }
 
-// Wake is when it must be brought on at the latest; zero for never.
+// Wake returns the latest time of the next Tick; zero: none is needed.
 func (m *Client) Wake() time.Time {
 	switch m.State {
 	case Bound:
@@ -124,7 +129,7 @@ func (m *Client) Wake() time.Time {
 	return m.next
 }
 
-// advance changes the state as time makes it.
+// advance applies the timers that have expired.
 func (m *Client) advance(now time.Time) Event {
 	reached := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch m.State {
@@ -132,7 +137,8 @@ func (m *Client) advance(now time.Time) Event {
 		if m.tries < rebootTries || now.Before(m.next) {
 			return NoEvent
 		}
-		if !m.Terms.Expired(now) { // nobody says no, and it is ours until it ends (RFC 2131, 3.2, RFC 8415, 18.2.3)
+		// The lease stays valid without a response (RFC 2131, 3.2, RFC 8415, 18.2.3).
+		if !m.Terms.Expired(now) {
 			m.enter(Bound, now)
 			return Granted
 		}
@@ -152,17 +158,18 @@ func (m *Client) advance(now time.Time) Event {
 			m.enter(Renewing, now)
 		}
 	}
+
 	return NoEvent
 }
 
-// enter goes to a state, whose question is due at once.
+// enter changes the state. The request of a new state is due immediately.
 func (m *Client) enter(s State, now time.Time) {
 	if m.State != s {
 		m.State, m.tries, m.next = s, 0, now
 	}
 }
 
-// wait is how long to wait before asking again.
+// wait returns the interval to the next request.
 func (m *Client) wait() time.Duration {
 	first, most := firstWait, maxWait
 	if m.State == Renewing || m.State == Rebinding {
@@ -175,7 +182,8 @@ func (m *Client) wait() time.Duration {
 	return d
 }
 
-// Receive takes an answer. What does not answer the question that was asked last is nothing.
+// Receive processes a server's message. It ignores messages that do not respond to the last
+// request.
 func (m *Client) Receive(a Reply, now time.Time) Event {
 	switch {
 	case a.Kind == Nak && (m.State == Requesting || m.State == Rebooting):
@@ -194,23 +202,25 @@ func (m *Client) Receive(a Reply, now time.Time) Event {
 	case a.Terms.Expired(now):
 		return NoEvent
 	}
+
 	m.Terms = a.Terms
 	if a.Kind == Offer {
 		m.enter(Requesting, now)
 		return NoEvent
 	}
+
 	m.Preferred = a.Terms.Address.Addr()
 	m.enter(Bound, now)
 	return Granted
 }
 
-// restart begins anew, and does not ask for the address that was denied.
+// restart returns to Selecting without requesting the denied address again.
 func (m *Client) restart(now time.Time) {
 	m.Preferred = m.Required
 	m.enter(Selecting, now)
 }
 
-// Declined begins anew, because somebody else has the address that was granted.
+// Declined restarts the client because another host uses the granted address.
 func (m *Client) Declined(now time.Time) { m.restart(now) }
 
 func earliest(times ...time.Time) time.Time {

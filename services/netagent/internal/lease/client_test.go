@@ -18,48 +18,51 @@ var (
 	other = netip.MustParsePrefix("10.0.0.11/24")
 )
 
-// granted are terms for 1000 seconds with T1 at 500 and T2 at 875.
+// granted returns a lease of 1000 seconds with T1 at 500 and T2 at 875.
 func granted(at time.Time, p netip.Prefix) lease.Terms {
 	return lease.Terms{Protocol: lease.ByDHCP, Address: p, Server: []byte{10, 0, 0, 1}}.For(at, 1000, 0, 0)
 }
 
-// run is a machine with a clock.
+// run is a client with a clock.
 type run struct {
 	*testing.T
 	m   *lease.Client
 	now time.Time
 }
 
-// at brings the machine to a moment, in seconds from the start, and checks what it does.
+// at advances the client to a time in seconds from the start and checks the result.
 func (r *run) at(seconds float64, event lease.Event, ask bool, state lease.State) {
 	r.Helper()
 	r.now = start.Add(time.Duration(seconds * float64(time.Second)))
 	gotEvent, gotAsk, _ := r.m.Tick(r.now)
 	if gotEvent != event || gotAsk != ask || r.m.State != state {
-		r.Errorf("after %gs: event %d, asks %v in %s; want %d, %v in %s", seconds, gotEvent, gotAsk, r.m.State, event, ask, state)
+		r.Errorf("after %gs: got event %d, request %v, state %s; want %d, %v, %s", seconds, gotEvent, gotAsk, r.m.State,
+			event, ask, state)
 	}
 }
 
-func (r *run) heard(a lease.Reply, event lease.Event, state lease.State) {
+func (r *run) receive(a lease.Reply, event lease.Event, state lease.State) {
 	r.Helper()
 	if got := r.m.Receive(a, r.now); got != event || r.m.State != state {
-		r.Errorf("heard %d: event %d in %s, want %d in %s", a.Kind, got, r.m.State, event, state)
+		r.Errorf("reply %d: got event %d, state %s; want %d, %s", a.Kind, got, r.m.State, event, state)
 	}
 }
 
-func TestALeaseIsGotKeptAndLost(t *testing.T) {
+func TestLeaseAcquiredRenewedAndLost(t *testing.T) {
 	r := &run{t, lease.NewInit(start, netip.Addr{}, netip.Addr{}), start}
 	r.at(0, lease.NoEvent, true, lease.Selecting)
 	r.at(0.5, lease.NoEvent, false, lease.Selecting)
 	r.at(1, lease.NoEvent, true, lease.Selecting)
-	r.heard(lease.Reply{Kind: lease.Ack, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Selecting) // to nobody's request
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Requesting)
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, other)}, lease.NoEvent, lease.Requesting) // too late
+	// no request was sent
+	r.receive(lease.Reply{Kind: lease.Ack, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Selecting)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Requesting)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, other)}, lease.NoEvent, lease.Requesting) // too late
 	r.at(1, lease.NoEvent, true, lease.Requesting)
 	if r.m.HasAddress() || r.m.Terms.Address != ten {
-		t.Errorf("has %v %s", r.m.HasAddress(), r.m.Terms.Address)
+		t.Errorf("got address %v %s", r.m.HasAddress(), r.m.Terms.Address)
 	}
-	r.heard(lease.Reply{Kind: lease.Ack, Terms: granted(start, ten)}, lease.Granted, lease.Bound)
+
+	r.receive(lease.Reply{Kind: lease.Ack, Terms: granted(start, ten)}, lease.Granted, lease.Bound)
 	r.at(499, lease.NoEvent, false, lease.Bound)
 	r.at(500, lease.NoEvent, true, lease.Renewing)
 	r.at(509, lease.NoEvent, false, lease.Renewing)
@@ -69,120 +72,129 @@ func TestALeaseIsGotKeptAndLost(t *testing.T) {
 	r.at(875, lease.NoEvent, true, lease.Rebinding)
 	r.at(885, lease.NoEvent, true, lease.Rebinding)
 	r.at(940, lease.NoEvent, true, lease.Rebinding)
-	r.heard(lease.Reply{Kind: lease.Ack, Terms: granted(r.now, ten)}, lease.Granted, lease.Bound)
+	r.receive(lease.Reply{Kind: lease.Ack, Terms: granted(r.now, ten)}, lease.Granted, lease.Bound)
 	r.at(1439, lease.NoEvent, false, lease.Bound)
 	r.at(1440, lease.NoEvent, true, lease.Renewing)
-	r.heard(lease.Reply{Kind: lease.Nak}, lease.Lost, lease.Selecting)
+	r.receive(lease.Reply{Kind: lease.Nak}, lease.Lost, lease.Selecting)
 	r.at(1440, lease.NoEvent, true, lease.Selecting)
 	if r.m.Preferred.IsValid() {
-		t.Errorf("asks for %s, which was denied", r.m.Preferred)
+		t.Errorf("got preferred address %s, which was denied", r.m.Preferred)
 	}
 }
 
-func TestALeaseThatNobodyProlongsEnds(t *testing.T) {
+func TestLeaseWithoutRenewalExpires(t *testing.T) {
 	r := &run{t, lease.NewBound(granted(start, ten), netip.Addr{}), start}
 	if event, ask, wake := r.m.Tick(start); event != lease.NoEvent || ask || !wake.Equal(start.Add(500*time.Second)) {
-		t.Errorf("after a restart of the process: event %d, asks %v, wakes at %s", event, ask, wake.Sub(start))
+		t.Errorf("after a process restart: got event %d, request %v, wake %s", event, ask, wake.Sub(start))
 	}
-	r.at(900, lease.NoEvent, true, lease.Rebinding) // the process was away
+
+	r.at(900, lease.NoEvent, true, lease.Rebinding) // the process was not running
 	r.at(1000, lease.Lost, true, lease.Selecting)
 	if r.m.Preferred != ten.Addr() {
-		t.Errorf("would like %s", r.m.Preferred)
+		t.Errorf("got preferred address %s", r.m.Preferred)
 	}
-	// It goes on asking, ever more seldom, and not more seldom than once in 64 seconds.
-	asked := 0
+
+	// The interval between requests grows to 64 seconds.
+	requests := 0
 	for s := 1000.5; s < 2000; s += 0.5 {
 		if _, ask, _ := r.m.Tick(start.Add(time.Duration(s * float64(time.Second)))); ask {
-			asked++
+			requests++
 		}
 	}
-	if asked < 15 || asked > 25 {
-		t.Errorf("asked %d times", asked)
+
+	if requests < 15 || requests > 25 {
+		t.Errorf("got %d requests, want 15 to 25", requests)
 	}
 }
 
-func TestWhoComesBackAsksForTheOldAddress(t *testing.T) {
+func TestRebootRequestsEarlierAddress(t *testing.T) {
 	r := &run{t, lease.NewReboot(start.Add(100*time.Second), granted(start, ten), netip.Addr{}), start}
 	r.at(100, lease.NoEvent, true, lease.Rebooting)
 	r.at(101, lease.NoEvent, true, lease.Rebooting)
-	r.at(103, lease.Granted, false, lease.Bound) // nobody says no
+	r.at(103, lease.Granted, false, lease.Bound) // no server responded
 
 	r.m = lease.NewReboot(start, granted(start, ten), netip.Addr{})
 	r.at(0, lease.NoEvent, true, lease.Rebooting)
-	r.heard(lease.Reply{Kind: lease.Nak}, lease.NoEvent, lease.Selecting)
+	r.receive(lease.Reply{Kind: lease.Nak}, lease.NoEvent, lease.Selecting)
 	r.at(0, lease.NoEvent, true, lease.Selecting)
 
 	r.m = lease.NewReboot(start.Add(time.Hour), granted(start, ten), netip.Addr{})
 	r.at(3600, lease.NoEvent, true, lease.Selecting)
 	if r.m.Preferred != ten.Addr() {
-		t.Errorf("would like %s", r.m.Preferred)
+		t.Errorf("got preferred address %s", r.m.Preferred)
 	}
-	if m := lease.NewReboot(start, granted(start, ten), other.Addr()); m.State != lease.Selecting || m.Preferred != other.Addr() {
-		t.Errorf("another one is wanted: %s, %s", m.State, m.Preferred)
+
+	if m := lease.NewReboot(start, granted(start, ten), other.Addr()); m.State != lease.Selecting ||
+		m.Preferred != other.Addr() {
+		t.Errorf("another address is required: got %s, %s", m.State, m.Preferred)
 	}
 }
 
-func TestAnotherAddressThanTheWantedOneIsRefused(t *testing.T) {
+func TestOfferOfOtherAddressRefused(t *testing.T) {
 	r := &run{t, lease.NewInit(start, ten.Addr(), netip.Addr{}), start}
 	r.at(0, lease.NoEvent, true, lease.Selecting)
 	if r.m.Preferred != ten.Addr() {
-		t.Errorf("asks for %s", r.m.Preferred)
+		t.Errorf("got preferred address %s", r.m.Preferred)
 	}
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, other)}, lease.Refused, lease.Selecting)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, other)}, lease.Refused, lease.Selecting)
 	if r.m.Offered != other.Addr() {
-		t.Errorf("refused %s", r.m.Offered)
+		t.Errorf("got %s refused", r.m.Offered)
 	}
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Requesting)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(r.now, ten)}, lease.NoEvent, lease.Requesting)
 }
 
-func TestAnOfferThatIsNotKeptIsGivenUp(t *testing.T) {
+func TestUnacknowledgedOfferAbandoned(t *testing.T) {
 	r := &run{t, lease.NewInit(start, netip.Addr{}, netip.Addr{}), start}
 	r.at(0, lease.NoEvent, true, lease.Selecting)
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(start, ten)}, lease.NoEvent, lease.Requesting)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(start, ten)}, lease.NoEvent, lease.Requesting)
 	for _, at := range []float64{0, 1, 3} {
 		r.at(at, lease.NoEvent, true, lease.Requesting)
 	}
 	r.at(7, lease.NoEvent, true, lease.Selecting)
 }
 
-func TestAnAddressThatOthersHaveIsNotAskedForAgain(t *testing.T) {
+func TestDeclinedAddressNotRequestedAgain(t *testing.T) {
 	r := &run{t, lease.NewInit(start, netip.Addr{}, ten.Addr()), start}
 	r.at(0, lease.NoEvent, true, lease.Selecting)
-	r.heard(lease.Reply{Kind: lease.Offer, Terms: granted(start, ten)}, lease.NoEvent, lease.Requesting)
-	r.heard(lease.Reply{Kind: lease.Ack, Terms: granted(start, ten)}, lease.Granted, lease.Bound)
+	r.receive(lease.Reply{Kind: lease.Offer, Terms: granted(start, ten)}, lease.NoEvent, lease.Requesting)
+	r.receive(lease.Reply{Kind: lease.Ack, Terms: granted(start, ten)}, lease.Granted, lease.Bound)
 	r.m.Declined(r.now)
 	r.at(0, lease.NoEvent, true, lease.Selecting)
 	if r.m.HasAddress() || r.m.Preferred.IsValid() {
-		t.Errorf("has %v, would like %s", r.m.HasAddress(), r.m.Preferred)
+		t.Errorf("got address %v, preferred %s", r.m.HasAddress(), r.m.Preferred)
 	}
 }
 
-func TestTimesThatMakeNoSenseAreMadeUp(t *testing.T) {
+func TestInvalidTimersReplaced(t *testing.T) {
 	for name, c := range map[string]struct {
 		seconds, t1, t2                uint32
 		wantRenew, wantRebind, wantEnd time.Duration
 	}{
-		"none":                 {1000, 0, 0, 500 * time.Second, 875 * time.Second, 1000 * time.Second},
-		"given":                {1000, 100, 200, 100 * time.Second, 200 * time.Second, 1000 * time.Second},
-		"T1 after T2":          {1000, 300, 200, 200 * time.Second, 200 * time.Second, 1000 * time.Second},
-		"T2 after the end":     {1000, 100, 2000, 100 * time.Second, 875 * time.Second, 1000 * time.Second},
-		"nearly for ever":      {1<<32 - 2, 0, 0, (1<<31 - 1) * time.Second, 3758096382 * time.Second, (1<<32 - 2) * time.Second},
+		"none":             {1000, 0, 0, 500 * time.Second, 875 * time.Second, 1000 * time.Second},
+		"given":            {1000, 100, 200, 100 * time.Second, 200 * time.Second, 1000 * time.Second},
+		"T1 after T2":      {1000, 300, 200, 200 * time.Second, 200 * time.Second, 1000 * time.Second},
+		"T2 after the end": {1000, 100, 2000, 100 * time.Second, 875 * time.Second, 1000 * time.Second},
+		"nearly infinite": {1<<32 - 2, 0, 0, (1<<31 - 1) * time.Second, 3758096382 * time.Second,
+			(1<<32 - 2) * time.Second},
 		"one second at a time": {1, 0, 0, 0, 0, time.Second},
 	} {
 		got := lease.Terms{}.For(start, c.seconds, c.t1, c.t2)
-		if got.Renew.Sub(start) != c.wantRenew || got.Rebind.Sub(start) != c.wantRebind || got.Expire.Sub(start) != c.wantEnd {
-			t.Errorf("%s: %s %s %s", name, got.Renew.Sub(start), got.Rebind.Sub(start), got.Expire.Sub(start))
+		if got.Renew.Sub(start) != c.wantRenew || got.Rebind.Sub(start) != c.wantRebind ||
+			got.Expire.Sub(start) != c.wantEnd {
+			t.Errorf("%s: got %s %s %s", name, got.Renew.Sub(start), got.Rebind.Sub(start), got.Expire.Sub(start))
 		}
 	}
+
 	m := lease.NewBound(lease.Terms{Address: ten}.For(start, 1<<32-1, 5, 6), netip.Addr{})
-	if event, ask, wake := m.Tick(start.AddDate(100, 0, 0)); event != lease.NoEvent || ask || !wake.IsZero() || !m.HasAddress() {
-		t.Errorf("for ever: %d %v %s", event, ask, wake)
+	if event, ask, wake := m.Tick(start.AddDate(100, 0, 0)); event != lease.NoEvent || ask || !wake.IsZero() ||
+		!m.HasAddress() {
+		t.Errorf("infinite: got event %d, request %v, wake %s", event, ask, wake)
 	}
 }
 
-// Whatever servers say and however late the machine is called: an address is had only while it is granted, is asked about in time, and
-// the machine neither sleeps over a moment at which something is due nor spins.
-func TestALeaseIsNeverHadTooLong(t *testing.T) {
+// TestLeaseNeverOutlivesExpiry sends random replies and calls Tick late. The client must keep an
+// address only until it expires, must not miss a timer and must not spin.
+func TestLeaseNeverOutlivesExpiry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := start
 		must := netip.Addr{}
@@ -195,13 +207,13 @@ func TestALeaseIsNeverHadTooLong(t *testing.T) {
 			had, until := m.HasAddress(), m.Terms.Expire
 			event, ask, wake := m.Tick(now)
 			if had && event != lease.Lost && !until.IsZero() && !now.Before(until) {
-				t.Fatalf("at %s it still has what ended at %s", now.Sub(start), until.Sub(start))
+				t.Fatalf("at %s: got a lease that expired at %s", now.Sub(start), until.Sub(start))
 			}
 			if ask {
 				asks++
 			}
 			if m.HasAddress() && must.IsValid() && m.Terms.Address.Addr() != must {
-				t.Fatalf("has %s", m.Terms.Address)
+				t.Fatalf("got %s, want %s", m.Terms.Address, must)
 			}
 			if spins++; wake.IsZero() || wake.After(now) || event != lease.NoEvent {
 				spins = 0
@@ -209,12 +221,14 @@ func TestALeaseIsNeverHadTooLong(t *testing.T) {
 			if spins > 3 {
 				t.Fatalf("spins in %s", m.State)
 			}
-			if rapid.Bool().Draw(t, "answer") {
+			if rapid.Bool().Draw(t, "reply") {
 				addr := rapid.SampledFrom([]netip.Prefix{ten, other, {}}).Draw(t, "address")
 				seconds := rapid.SampledFrom([]uint32{1, 2, 10, 120, 3600, 1<<32 - 1}).Draw(t, "seconds")
-				terms := lease.Terms{Protocol: rapid.SampledFrom([]string{lease.ByDHCP, lease.ByDHCPv6, lease.BySLAAC}).Draw(t, "by"), Address: addr}
+				terms := lease.Terms{Protocol: rapid.SampledFrom([]string{lease.ByDHCP, lease.ByDHCPv6,
+					lease.BySLAAC}).Draw(t, "by"), Address: addr}
 				m.Receive(lease.Reply{Kind: lease.ReplyKind(rapid.IntRange(1, 3).Draw(t, "kind")),
-					Terms: terms.For(now, seconds, rapid.Uint32Range(0, 4000).Draw(t, "t1"), rapid.Uint32Range(0, 4000).Draw(t, "t2"))}, now)
+					Terms: terms.For(now, seconds, rapid.Uint32Range(0, 4000).Draw(t, "t1"),
+						rapid.Uint32Range(0, 4000).Draw(t, "t2"))}, now)
 			}
 			if rapid.Bool().Draw(t, "punctual") && !wake.IsZero() && wake.After(now) {
 				now = wake
@@ -225,14 +239,17 @@ func TestALeaseIsNeverHadTooLong(t *testing.T) {
 	})
 }
 
-func TestAnIdentityStays(t *testing.T) {
+func TestIdentityIsStable(t *testing.T) {
 	owner, networkID := "00112233445566778899aabbccddeeff"+"00000000000000000000000000000000", "deadbeef00000000"
 	i := lease.IdentityOf(owner, networkID, "My_Web.1", net.HardwareAddr{2, 0, 0, 0, 0, 1})
-	want := append([]byte{255, 0xde, 0xad, 0xbe, 0xef, 0, 4}, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff)
+	want := append([]byte{255, 0xde, 0xad, 0xbe, 0xef, 0, 4}, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88,
+		0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff)
 	if !bytes.Equal(i.ClientID(), want) || i.Hostname != "my-web-1" {
-		t.Errorf("%x %s", i.ClientID(), i.Hostname)
+		t.Errorf("got %x %s", i.ClientID(), i.Hostname)
 	}
-	if got, ok := lease.EUI64Addr(netip.MustParsePrefix("fd00:8::/64"), netip.MustParseAddr("fe80::42:c0ff:fea8:840")); !ok || got.String() != "fd00:8::42:c0ff:fea8:840/64" {
-		t.Errorf("%s, %v", got, ok)
+
+	if got, ok := lease.EUI64Addr(netip.MustParsePrefix("fd00:8::/64"),
+		netip.MustParseAddr("fe80::42:c0ff:fea8:840")); !ok || got.String() != "fd00:8::42:c0ff:fea8:840/64" {
+		t.Errorf("got %s, %v", got, ok)
 	}
 }

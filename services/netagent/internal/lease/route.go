@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// maxRoutes is how many routes are taken of what a server tells.
+	// maxRoutes limits the routes accepted from a server.
 	maxRoutes = 64
-	// experimental begins what no machine can have of IPv4.
+	// experimental is the first octet of reserved IPv4 addresses (240.0.0.0/4).
 	experimental = 240
 )
 
-// Route is a way to a part of the world, beside the default route.
+// Route is a route in addition to the default route.
 type Route struct {
 	To  netip.Prefix // without host bits
-	Via netip.Addr   // not valid: it is on the link itself
+	Via netip.Addr   // zero: on-link
 }
 
-// String is the route as people write it.
+// String formats the route as in ip route.
 func (r Route) String() string {
 	if !r.Via.IsValid() {
 		return r.To.String()
@@ -27,25 +27,28 @@ func (r Route) String() string {
 	return r.To.String() + " via " + r.Via.String()
 }
 
-// WithRoutes takes the routes that a server tells, the default route among them, in the order in which it does (RFC 3442). What the client cannot
-// reach, and where no route can lead, is left out, as whoever tells it may be anybody.
-func (t Terms) WithRoutes(told []Route) Terms {
+// WithRoutes returns the lease with the routes of a server, including the default route, in their
+// order (RFC 3442). It drops routes with unreachable gateways or invalid destinations, because any
+// host on the LAN can send them.
+func (t Terms) WithRoutes(received []Route) Terms {
 	t.Router, t.Routes = netip.Addr{}, nil
-	for _, r := range told {
+	for _, r := range received {
 		switch {
 		case r.Via.IsValid() && !t.reaches(r.Via):
 		case r.To.Bits() == 0:
 			if !t.Router.IsValid() {
 				t.Router = r.Via
 			}
-		case len(t.Routes) < maxRoutes && t.mayLead(r.To):
+		case len(t.Routes) < maxRoutes && t.acceptable(r.To):
 			t.Routes = append(t.Routes, r)
 		}
 	}
+
 	return t
 }
 
-// reaches tells whether a router can be on the link: in the subnet, or where a route before it says that the link goes on.
+// reaches reports whether a gateway can be on the link: in the subnet, or in an earlier on-link
+// route.
 func (t Terms) reaches(via netip.Addr) bool {
 	if via == t.Address.Addr() {
 		return false
@@ -56,8 +59,9 @@ func (t Terms) reaches(via netip.Addr) bool {
 	return slices.ContainsFunc(t.Routes, func(r Route) bool { return !r.Via.IsValid() && r.To.Contains(via) })
 }
 
-// mayLead leaves out what nobody can have, and what the client has anyhow or has been told before.
-func (t Terms) mayLead(to netip.Prefix) bool {
+// acceptable reports whether to is a valid unicast destination that is neither the subnet nor a
+// duplicate.
+func (t Terms) acceptable(to netip.Prefix) bool {
 	a := to.Addr()
 	if !a.Is4() || a.IsLoopback() || a.IsMulticast() || a.As4()[0] >= experimental || to == t.Address.Masked() {
 		return false
@@ -65,10 +69,10 @@ func (t Terms) mayLead(to netip.Prefix) bool {
 	return !slices.ContainsFunc(t.Routes, func(o Route) bool { return o.To == to })
 }
 
-// isNetworkOrBroadcast tells whether an IPv4 address is the first or the last of its subnet, which no machine has.
+// isNetworkOrBroadcast reports whether an IPv4 address is the first or last of its subnet.
 func isNetworkOrBroadcast(p netip.Prefix) bool {
-	const leastEnds = 31 // from there on there are none (RFC 3021)
-	if p.Bits() >= leastEnds {
+	const pointToPoint = 31 // longer prefixes have neither (RFC 3021)
+	if p.Bits() >= pointToPoint {
 		return false
 	}
 	a, host := p.Addr().As4(), uint32(1)<<(32-p.Bits())-1

@@ -6,19 +6,19 @@ import (
 )
 
 const (
-	// maxName is how long a whole name in DNS may be, with dots in it and none at its end.
+	// maxName is the maximum length of a DNS name in text form without a final dot.
 	maxName = 253
-	// maxSearch is how many search domains are taken: more would be asked for each name in vain.
+	// maxSearch limits the search domains, because each one costs a query per name.
 	maxSearch = 16
-	// pointer marks two bytes that lead to where a name goes on, all but these bits of them (RFC 1035, 4.1.4).
+	// pointer marks a two-byte compression pointer (RFC 1035, 4.1.4).
 	pointer = 0xc0
 )
 
-// FilterSearch is what is taken of the search domains that somebody on the LAN tells: names that can be one word of a file, each once, and not
-// too many. The rest is left out, as whoever tells it may be anybody.
-func FilterSearch(told []string) []string {
+// FilterSearch returns the valid search domains without duplicates, at most maxSearch. It drops the
+// rest, because any host on the LAN can send them.
+func FilterSearch(received []string) []string {
 	var out []string
-	for _, s := range told {
+	for _, s := range received {
 		s = strings.TrimSuffix(s, ".")
 		if validDomain(s) && !slices.ContainsFunc(out, func(o string) bool { return strings.EqualFold(o, s) }) {
 			if out = append(out, s); len(out) == maxSearch {
@@ -29,25 +29,27 @@ func FilterSearch(told []string) []string {
 	return out
 }
 
-// validDomain tells whether a name is labels of letters, digits, '-' and '_' that neither start nor end with '-'.
+// validDomain reports whether all labels are letters, digits, '-' and '_' that neither start nor
+// end with '-'.
 func validDomain(s string) bool {
 	if len(s) > maxName {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, foreign) {
+		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, invalidRune) {
 			return false
 		}
 	}
 	return true
 }
 
-func foreign(c rune) bool {
+func invalidRune(c rune) bool {
 	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 }
 
-// Names reads names one after the other as they are in messages of DNS, with pointers back (RFC 1035, 3.1 and 4.1.4; RFC 3397). What is
-// wrong, and what follows it, is left out. They are as they were on the wire: nothing has looked at what is in them.
+// Names decodes a list of DNS names with compression pointers (RFC 1035, 3.1 and 4.1.4; RFC 3397).
+// It stops at the first malformed name. It does not validate the labels.
 func Names(data []byte) []string {
 	var out []string
 	for at := 0; at < len(data) && len(out) < 2*maxSearch; {
@@ -55,15 +57,16 @@ func Names(data []byte) []string {
 		if !ok {
 			break
 		}
-		if at = next; name != "" { // that of the root, with which lists are filled up
+		if at = next; name != "" { // skip the root name, which is used as padding
 			out = append(out, name)
 		}
 	}
+
 	return out
 }
 
-// nameAt reads one name and answers where the next one begins. Each pointer must lead further back than the one before, so that there
-// is an end.
+// nameAt decodes one name and returns the offset of the next one. Each pointer must point before
+// the previous one, so that decoding terminates.
 func nameAt(data []byte, at int) (name string, next int, ok bool) {
 	var labels []string
 	length, back := 0, at
@@ -91,5 +94,6 @@ func nameAt(data []byte, at int) (name string, next int, ok bool) {
 			at += 1 + n
 		}
 	}
+
 	return "", 0, false
 }
