@@ -212,7 +212,6 @@ var unconverted = []string{
 	"services/supervisor/internal/api",
 	"services/supervisor/internal/beneath",
 	"services/supervisor/internal/cgroup",
-	"services/supervisor/internal/container",
 	"services/supervisor/internal/diagnose",
 	"services/supervisor/internal/image",
 	"services/supervisor/internal/image/archive",

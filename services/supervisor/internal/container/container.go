@@ -1,5 +1,6 @@
-// Package container is what the supervisor means by a container: what a user asks for, what is valid, what its image adds, and
-// where in its life it is. It is pure: it touches neither the kernel nor other services.
+// Package container defines the supervisor's containers: configuration, validation, defaults of the
+// image, and state.
+// It performs no I/O and calls no other service. All packages of the supervisor use it.
 package container
 
 import (
@@ -10,12 +11,13 @@ import (
 	"github.com/fairlead/fairlead/agent/sources"
 )
 
-// Config is all that a user says of a container before it exists. See fairlead.container.v1.ContainerConfig for the flags.
+// Config is the configuration of a container as requested by the user.
+// The fields correspond to fairlead.container.v1.ContainerConfig.
 type Config struct {
 	Name        string
 	Image       string // as the user wrote it
 	Command     []string
-	Entrypoint  []string // nil: the image's; one empty string: none
+	Entrypoint  []string // nil means the image's entrypoint, one empty string means none
 	Env         []string
 	WorkingDir  string
 	User        string
@@ -27,53 +29,55 @@ type Config struct {
 	Runtime     string
 	Platform    string
 	StopSignal  string
-	StopTimeout *time.Duration // nil: DefaultStopTimeout
+	StopTimeout *time.Duration // nil means DefaultStopTimeout
 	Pull        PullPolicy
 	Network     Network
 	DNS         DNS
 	Sysctls     map[string]string // of the container's own namespaces
-	UTS         string            // UTSHost, or empty for a host name of its own
+	UTS         string            // UTSHost, or empty for a UTS namespace of its own
 }
 
-// UTSHost is the mode of a container that has the host's own host name.
+// UTSHost is the UTS mode of a container that shares the UTS namespace of the host.
 const UTSHost = "host"
 
-// DefaultStopTimeout is how long a container has between its stop signal and SIGKILL.
+// DefaultStopTimeout is the time between the stop signal and SIGKILL.
 const DefaultStopTimeout = 10 * time.Second
 
-// PullPolicy says when the image is fetched.
+// PullPolicy determines when an image is pulled.
 type PullPolicy int
 
-// The policies.
+// Pull policies.
 const (
 	PullMissing PullPolicy = iota
 	PullAlways
 	PullNever
 )
 
-// Mount shows a path of the host in the container.
+// Mount is a bind mount of a host path.
 type Mount struct {
 	Source       string
 	Target       string
 	ReadOnly     bool
 	Propagation  string // empty: rprivate
-	CreateSource bool   // make a missing source as a folder, as -v does
+	CreateSource bool   // create a missing source as a directory, as -v does
 }
 
-// Protocol is a transport that has ports: "tcp", "udp" or "sctp".
+// Protocol is a transport protocol with ports, or AllProtocols.
 type Protocol string
 
-// The protocols.
+// Protocols.
 const (
 	TCP  Protocol = "tcp"
 	UDP  Protocol = "udp"
 	SCTP Protocol = "sctp"
 
-	// AllProtocols is the protocol of a whole address that is published.
+	// AllProtocols is the protocol of a published address.
 	AllProtocols Protocol = "all"
 )
 
-// PortMapping is what one -p asks for. The zero HostIP means all addresses, HostPort 0 a dynamic one, an End of 0 no range.
+// PortMapping is one -p option.
+// A zero HostIP means all addresses, a zero HostPort an ephemeral port, and a zero End no port
+// range.
 type PortMapping struct {
 	Protocol         Protocol
 	HostIP           netip.Addr
@@ -81,24 +85,25 @@ type PortMapping struct {
 	HostPortEnd      uint16
 	ContainerPort    uint16
 	ContainerPortEnd uint16
-	Sources          sources.Set // who may connect
+	Sources          sources.Set // allowed sources
 }
 
-// PublishedAddress is what one --publish-address asks for. Unless it is Incoming only, what the container sends out leaves as it.
+// PublishedAddress is one --publish-address option.
+// Egress of the container uses HostIP as its source address unless NoSNAT is set.
 type PublishedAddress struct {
 	HostIP  netip.Addr
 	NoSNAT  bool
-	Sources sources.Set // who may connect
+	Sources sources.Set // allowed sources
 }
 
-// ExposedPort is a port, or a range, that a container says it listens on. An End of 0 means no range.
+// ExposedPort is a port, or a port range, that the container listens on. A zero End means no range.
 type ExposedPort struct {
 	Protocol Protocol
 	Port     uint16
 	End      uint16
 }
 
-// DNS is what a container finds in its name files.
+// DNS is the configuration of a container's name files and resolver.
 type DNS struct {
 	Hostname   string
 	Domainname string
@@ -108,10 +113,11 @@ type DNS struct {
 	ExtraHosts []string // NAME:ADDRESS
 }
 
-// Status is where in its life a container is.
+// Status is the state of a container.
 type Status string
 
-// The statuses. Launching is a run that has not come to its end: after a crash such a container is removed.
+// Statuses. A container that is Launching when the supervisor starts is removed: its launch was
+// interrupted.
 const (
 	Launching Status = "launching"
 	Created   Status = "created"
@@ -120,55 +126,59 @@ const (
 	Removing  Status = "removing"
 )
 
-// Container is a container with all that is remembered of it. It is never changed once stored; With… functions give copies.
+// Container is a container with all of its stored state.
+// A stored Container is immutable; the methods that change one return a copy.
 type Container struct {
 	ID        string
 	Config    Config
 	ImageID   string
-	Process   Process // what the image and the configuration make together
+	Process   Process // the configuration merged with the image's
 	Status    Status
 	CreatedAt time.Time
 
-	StartedAt   time.Time // zero if never
-	FinishedAt  time.Time // zero if never
+	StartedAt   time.Time // zero if never started
+	FinishedAt  time.Time // zero if it never exited
 	ExitCode    int
-	ExitUnknown bool // nobody saw the exit code; ExitCode is 137
+	ExitUnknown bool // no monitor recorded the exit status; ExitCode is 137
 	OOMKilled   bool
-	Error       string // why the last start failed
+	Error       string // error of the last failed start
 
 	RuntimePath string
-	Live        *RunState // only while it runs
-	Change      *Change   `json:",omitempty"` // a change of its networks that is not complete
-	Ending      *Ending   `json:",omitempty"` // a request to end its run that is not completed yet
+	Live        *RunState // nil unless it is running
+	Change      *Change   `json:",omitempty"` // incomplete change of its networks or its name
+	Ending      *Ending   `json:",omitempty"` // incomplete stop, restart or removal
 }
 
-// Change is a change of a container's networks, or of its name, that has begun. It is stored before any other service is asked, and until all of them and
-// the configuration agree again.
+// Change is an incomplete change of a container's networks or name.
+// It is stored before other services are called, and removed when all of them match the
+// configuration.
 type Change struct {
 	Network string
-	Connect *Attachment `json:",omitempty"` // nil: it is disconnected
-	Renamed bool        `json:",omitempty"` // no network: it has another name
+	Connect *Attachment `json:",omitempty"` // nil means a disconnect
+	Renamed bool        `json:",omitempty"` // the container was renamed; Network is empty
 }
 
-// Disconnects reports whether the change disconnects the container from a network. A nil change does not.
+// Disconnects reports whether the change is a disconnect from a network. It is false for nil.
 func (c *Change) Disconnects(network string) bool {
 	return c != nil && !c.Renamed && c.Connect == nil && c.Network == network
 }
 
-// RunState is what a running container has.
+// RunState is the state of a running container.
 type RunState struct {
 	PID       int
 	NetnsPath string // empty in host mode
-	// SharedWith is the container that the namespace was made for, if that is another one.
+	// SharedWith is the owner of the network namespace if that is another container.
 	SharedWith string
 	Endpoints  []Endpoint
 	Bindings   []Binding
 	Files      NameFiles
-	// HostGateways are what host-gateway stands for in the hosts file, if it stands there.
+	// HostGateways are the addresses that host-gateway was replaced by, empty if the container does
+	// not use it.
 	HostGateways []string
 }
 
-// Endpoint is one network interface. Addresses are in CIDR form; what there is not is empty.
+// Endpoint is an attachment of a container to a network. Addresses are in CIDR form; missing ones
+// are empty.
 type Endpoint struct {
 	ID, NetworkID, NetworkName string
 	Interface, HostInterface   string
@@ -177,15 +187,15 @@ type Endpoint struct {
 	IPv6, IPv6Gateway          string
 	Bridge                     string
 	Driver                     string
-	HostBinding                string   // where the network publishes ports that name no host address
-	Internal                   bool     // on an internal network
-	Servers                    []string // the network's name servers
-	Search                     []string `json:",omitempty"` // the network's search domains
+	HostBinding                string   // host address of port mappings without one
+	Internal                   bool     // the network is internal
+	Servers                    []string // name servers of the network
+	Search                     []string `json:",omitempty"` // search domains of the network
 
-	Leases []Lease `json:",omitempty"` // what the network's LAN has granted
+	Leases []Lease `json:",omitempty"` // DHCP leases of the addresses
 }
 
-// Lease is an address that a LAN has granted for a time. Times that there are not are zero.
+// Lease is a DHCP lease. Missing times are zero.
 type Lease struct {
 	By, Address, Server            string
 	Granted, Renew, Rebind, Expire time.Time
@@ -194,37 +204,38 @@ type Lease struct {
 	Routes                         []string `json:",omitempty"`
 }
 
-// Binding is one host port that leads to one container port, or with the host port 0 one that is open at the container's own address.
+// Binding is a port binding: a host port, or a range, that is forwarded to a container port.
+// With HostPort 0 it allows direct access to the container port.
 type Binding struct {
 	Protocol      Protocol
 	HostIP        string
 	HostPort      uint16
 	ContainerIP   string
 	ContainerPort uint16
-	HostPortEnd   uint16 // the last port of a run; 0: there is just one
+	HostPortEnd   uint16 // last port of a range; 0 for a single port
 
-	ContainerPortEnd uint16 // the last of a run that is open at the container's own address
+	ContainerPortEnd uint16 // last port of a range with direct access
 
-	Outgoing bool // of a whole address: what the container sends out leaves as it
+	Outgoing bool // published address: egress uses it as the source address
 	Sources  sources.Set
 }
 
-// NameFiles is where the container's name files are on the host, and the host name it was started with.
+// NameFiles holds the host paths of a container's name files, and its host name.
 type NameFiles struct {
 	Hostname, Hosts, ResolvConf string // paths
 	HostName                    string
 }
 
-// IsRunning tells whether the process runs.
+// IsRunning reports whether the container is running.
 func (c *Container) IsRunning() bool { return c.Status == Running }
 
-// Subject names the container in messages.
+// Subject returns the container's name for messages.
 func (c *Container) Subject() string { return Subject(c.Config.Name) }
 
-// Subject names a container in messages, by its name or what a user typed for it.
+// Subject returns the subject of a fault about the container with a name or reference.
 func Subject(name string) string { return "container " + name }
 
-// StopTimeout is how long it has between its stop signal and SIGKILL.
+// StopTimeout returns the time between the stop signal and SIGKILL.
 func (c *Container) StopTimeout() time.Duration {
 	if c.Config.StopTimeout != nil {
 		return *c.Config.StopTimeout
@@ -232,7 +243,7 @@ func (c *Container) StopTimeout() time.Duration {
 	return DefaultStopTimeout
 }
 
-// Started gives a copy that runs.
+// Started returns a copy in status Running.
 func (c *Container) Started(live RunState, at time.Time) *Container {
 	n := *c
 	n.Status, n.Live, n.StartedAt, n.FinishedAt = Running, &live, at, time.Time{}
@@ -240,7 +251,7 @@ func (c *Container) Started(live RunState, at time.Time) *Container {
 	return &n
 }
 
-// Exit is how a process ended.
+// Exit is the exit status of a process.
 type Exit struct {
 	Code    int
 	Unknown bool
@@ -248,7 +259,8 @@ type Exit struct {
 	At      time.Time
 }
 
-// Ended returns a copy whose process has ended. One that is to be removed is in status removing from then on.
+// Ended returns a copy with the exit recorded. Its status is Removing if the container is to be
+// removed, otherwise Exited.
 func (c *Container) Ended(e Exit) *Container {
 	n := *c
 	n.Status, n.Live, n.FinishedAt = Exited, nil, e.At
@@ -256,42 +268,43 @@ func (c *Container) Ended(e Exit) *Container {
 	switch {
 	case c.Status == Removing:
 		n.Status = Removing
-	case c.Ending == nil || c.Ending.Goal == GoalRestarted: // that is completed by its start
+	case c.Ending == nil || c.Ending.Goal == GoalRestarted: // completed by the following start
 	case c.Ending.Goal == GoalRemoved:
 		n.Status, n.Ending = Removing, nil
 	default:
 		n.Ending = nil
 	}
+
 	return &n
 }
 
-// IsToBeRemoved reports whether it is removed as soon as its process has ended.
+// IsToBeRemoved reports whether the container is removed when its process exits.
 func (c *Container) IsToBeRemoved() bool {
 	return c.Config.AutoRemove || c.Status == Removing || c.Ending != nil && c.Ending.Goal == GoalRemoved
 }
 
-// InStatus gives a copy in another status.
+// InStatus returns a copy in another status.
 func (c *Container) InStatus(s Status) *Container {
 	n := *c
 	n.Status = s
 	return &n
 }
 
-// Changing returns a copy that is about to be changed; nil means that the change is complete.
+// Changing returns a copy with an incomplete change; nil marks the change as complete.
 func (c *Container) Changing(change *Change) *Container {
 	n := *c
 	n.Change = change
 	return &n
 }
 
-// WithName gives a copy with another name.
+// WithName returns a copy with another name.
 func (c *Container) WithName(name string) *Container {
 	n := *c
 	n.Config.Name = name
 	return &n
 }
 
-// WithOwnNetns gives a copy that goes on in a namespace which was another one's, and is nobody else's any more.
+// WithOwnNetns returns a copy that owns the network namespace it had joined.
 func (c *Container) WithOwnNetns() *Container {
 	n, live := *c, *c.Live
 	live.NetnsPath, live.SharedWith = fmt.Sprintf("/proc/%d/ns/net", live.PID), ""
@@ -299,7 +312,7 @@ func (c *Container) WithOwnNetns() *Container {
 	return &n
 }
 
-// FailedToStart gives a copy that remembers why it did not start.
+// FailedToStart returns a copy with the error of a failed start.
 func (c *Container) FailedToStart(err error) *Container {
 	n := *c
 	n.Error, n.Ending = err.Error(), nil

@@ -17,7 +17,7 @@ func valid() container.Config {
 	return container.Config{Image: "nginx", Network: container.Network{Mode: container.ModeBridge}}
 }
 
-func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
+func TestConfigValidateRejectsInvalid(t *testing.T) {
 	tcp80 := container.PortMapping{Protocol: container.TCP, ContainerPort: 80}
 	for _, row := range []struct {
 		name   string
@@ -25,21 +25,28 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 		want   string // "" is valid
 	}{
 		{"nothing but an image", func(*container.Config) {}, ""},
-		{"no image", func(c *container.Config) { c.Image = " " }, "no image"},
+		{"no image", func(c *container.Config) { c.Image = " " }, "image is missing"},
 		{"a name of one letter", func(c *container.Config) { c.Name = "a" }, "Invalid container name (a)"},
-		{"a slash in the name", func(c *container.Config) { c.Name = "a/b" }, "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"},
+		{"a slash in the name", func(c *container.Config) { c.Name = "a/b" },
+			"only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"},
 		{"a name that starts with a dot", func(c *container.Config) { c.Name = ".ab" }, "Invalid container name"},
-		{"a variable without a value", func(c *container.Config) { c.Env = []string{"A"} }, `"A" is not KEY=VALUE`},
-		{"a relative working folder", func(c *container.Config) { c.WorkingDir = "srv" }, "'srv' is invalid"},
-		{"a descriptor as working directory", func(c *container.Config) { c.WorkingDir = "/proc/self/fd/7" }, "descriptor of a process"},
-		{"a descriptor below /dev", func(c *container.Config) { c.WorkingDir = "/dev/fd/7" }, "descriptor of a process"},
+		{"a variable without a value", func(c *container.Config) { c.Env = []string{"A"} },
+			`"A" is not a valid KEY=VALUE`},
+		{"relative working directory", func(c *container.Config) { c.WorkingDir = "srv" }, "'srv' is invalid"},
+		{"a descriptor as working directory", func(c *container.Config) { c.WorkingDir = "/proc/self/fd/7" },
+			"must not be a process descriptor"},
+		{"a descriptor below /dev", func(c *container.Config) { c.WorkingDir = "/dev/fd/7" },
+			"must not be a process descriptor"},
 		{"/dev as working directory", func(c *container.Config) { c.WorkingDir = "/dev" }, ""},
-		{"labels of 1 MiB", func(c *container.Config) { c.Labels = map[string]string{"a": strings.Repeat("x", 1<<20)} }, "at most 524288 are supported"},
-		{"a zero byte", func(c *container.Config) { c.Command = []string{"a\x00b"} }, "zero byte"},
+		{"labels of 1 MiB", func(c *container.Config) { c.Labels = map[string]string{"a": strings.Repeat("x", 1<<20)} },
+			"exceeds the limit of 524288"},
+		{"a zero byte", func(c *container.Config) { c.Command = []string{"a\x00b"} }, "contains a NUL byte"},
 		{"an unknown stop signal", func(c *container.Config) { c.StopSignal = "SIGNOPE" }, "Invalid signal: SIGNOPE"},
-		{"a relative bind", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "a", Target: "/a"}} }, "must be absolute"},
-		{"a bind on the root", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "/a", Target: "/."}} }, "can't be '/'"},
-		{"two binds on one place", func(c *container.Config) {
+		{"a relative bind", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "a", Target: "/a"}} },
+			"must be absolute"},
+		{"a bind on the root", func(c *container.Config) { c.Mounts = []container.Mount{{Source: "/a", Target: "/."}} },
+			"can't be '/'"},
+		{"two binds on one target", func(c *container.Config) {
 			c.Mounts = []container.Mount{{Source: "/a", Target: "/x"}, {Source: "/b", Target: "/x/"}}
 		}, "Duplicate mount point: /x"},
 		{"an unknown propagation", func(c *container.Config) {
@@ -58,16 +65,21 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 			c.Network.Publish = []container.PortMapping{{Protocol: "foo", ContainerPort: 1}}
 		}, "invalid proto: foo"},
 		{"ranges of two lengths", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, ContainerPortEnd: 81, HostPort: 8000, HostPortEnd: 8002}}
+			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80,
+				ContainerPortEnd: 81, HostPort: 8000, HostPortEnd: 8002}}
 		}, "invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
 		{"a host range for one port", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 8000, HostPortEnd: 8002}}
+			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 8000,
+				HostPortEnd: 8002}}
 		}, ""},
 		{"a range backwards", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 90, HostPortEnd: 80}}
+			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 90,
+				HostPortEnd: 80}}
 		}, "runs backwards"},
-		{"a long host name", func(c *container.Config) { c.DNS.Hostname = strings.Repeat("a", 65) }, "too long (maximum 64 bytes)"},
-		{"an extra host without an address", func(c *container.Config) { c.DNS.ExtraHosts = []string{"foo"} }, `bad format for add-host: "foo"`},
+		{"a long host name", func(c *container.Config) { c.DNS.Hostname = strings.Repeat("a", 65) },
+			"too long (maximum 64 bytes)"},
+		{"an extra host without an address", func(c *container.Config) { c.DNS.ExtraHosts = []string{"foo"} },
+			`bad format for add-host: "foo"`},
 	} {
 		c := valid()
 		row.change(&c)
@@ -79,14 +91,16 @@ func TestWhatIsWrongIsNamedBeforeAnythingHappens(t *testing.T) {
 			continue
 		}
 		if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v; want one line with %q", row.name, err, row.want)
+			t.Errorf("%s: got %v, want one line with %q", row.name, err, row.want)
 		}
 	}
 }
 
-func TestAProcessIsItsConfigurationOverItsImage(t *testing.T) {
-	img := &container.ImageConfig{Entrypoint: []string{"/ep"}, Cmd: []string{"a", "b"}, Env: []string{"PATH=/bin", "X=1"},
-		WorkingDir: "/srv", User: "www", ExposedPorts: map[string]struct{}{"443/tcp": {}, "80": {}, "9000-9001/udp": {}}}
+func TestProcessOfMergesImageConfig(t *testing.T) {
+	img := &container.ImageConfig{Entrypoint: []string{"/ep"}, Cmd: []string{"a", "b"},
+		Env:        []string{"PATH=/bin", "X=1"},
+		WorkingDir: "/srv", User: "www", ExposedPorts: map[string]struct{}{"443/tcp": {}, "80": {},
+			"9000-9001/udp": {}}}
 	for _, row := range []struct {
 		name       string
 		entrypoint []string
@@ -103,7 +117,7 @@ func TestAProcessIsItsConfigurationOverItsImage(t *testing.T) {
 		c.Entrypoint, c.Command = row.entrypoint, row.command
 		p, err := container.ProcessOf(&c, img)
 		if err != nil || strings.Join(p.Args, " ") != row.want {
-			t.Errorf("%s: %v, %v; want %s", row.name, p, err, row.want)
+			t.Errorf("%s: got %v, %v, want %s", row.name, p, err, row.want)
 		}
 	}
 
@@ -114,48 +128,54 @@ func TestAProcessIsItsConfigurationOverItsImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if got := strings.Join(p.Env, " "); got != "PATH=/bin X=2 Y=3" {
-		t.Errorf("env %s", got)
+		t.Errorf("environment: got %s", got)
 	}
+
 	if p.WorkingDir != "/home" || p.User != "www" || p.StopSignal != "TERM" {
 		t.Errorf("%+v", p)
 	}
-	want := []container.ExposedPort{{Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443}, {Protocol: "udp", Port: 9000}, {Protocol: "udp", Port: 9001}}
+
+	want := []container.ExposedPort{{Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443},
+		{Protocol: "udp", Port: 9000}, {Protocol: "udp", Port: 9001}}
 	if !slices.Equal(p.Exposed, want) {
-		t.Errorf("exposed %v, want %v", p.Exposed, want)
+		t.Errorf("exposed ports: got %v, want %v", p.Exposed, want)
 	}
 
 	c.Command = nil
 	if _, err := container.ProcessOf(&c, &container.ImageConfig{}); !fault.Is(err, fault.Invalid) {
-		t.Errorf("no command at all: %v", err)
+		t.Errorf("without a command: got %v", err)
 	}
 }
 
-func TestPublishAllTakesWhatNoPublishNames(t *testing.T) {
+func TestPublishAllAddsUnmappedExposedPorts(t *testing.T) {
 	c := valid()
 	c.Network.PublishAll = true
 	c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 8080}}
 	got := c.Mappings([]container.ExposedPort{{Protocol: container.TCP, Port: 80}, {Protocol: container.UDP, Port: 53}})
-	want := []container.PortMapping{c.Network.Publish[0], {Protocol: container.UDP, ContainerPort: 53, HostIP: netip.Addr{}}}
+	want := []container.PortMapping{c.Network.Publish[0],
+		{Protocol: container.UDP, ContainerPort: 53, HostIP: netip.Addr{}}}
 	if !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-func TestSignalsAsPeopleWriteThem(t *testing.T) {
-	for in, want := range map[string]syscall.Signal{"TERM": 15, "SIGTERM": 15, "sigterm": 15, "9": 9, "RTMIN+3": 37, "USR1": 10} {
+func TestParseSignalAcceptsNamesAndNumbers(t *testing.T) {
+	for in, want := range map[string]syscall.Signal{"TERM": 15, "SIGTERM": 15, "sigterm": 15, "9": 9, "RTMIN+3": 37,
+		"USR1": 10} {
 		if got, err := container.ParseSignal(in); err != nil || got != want {
-			t.Errorf("%s = %v, %v; want %d", in, got, err, want)
+			t.Errorf("%s: got %v, %v, want %d", in, got, err, want)
 		}
 	}
 	for _, in := range []string{"", "0", "65", "-1", "SIG", "NOPE", "RTMIN+31", "RTMIN+-1"} {
 		if got, err := container.ParseSignal(in); err == nil {
-			t.Errorf("%q = %v", in, got)
+			t.Errorf("%q: got %v, want error", in, got)
 		}
 	}
 }
 
-func TestMadeUpNamesAreValidAndFree(t *testing.T) {
+func TestGeneratedNamesAreValidAndUnused(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		refuse := rapid.IntRange(0, 20).Draw(rt, "taken")
 		name := container.GenerateName(func(string) bool { refuse--; return refuse >= 0 })
@@ -175,25 +195,26 @@ func FuzzParseImageConfig(f *testing.F) {
 		}
 		c := valid()
 		if p, err := container.ProcessOf(&c, img); err == nil && len(p.Args) == 0 {
-			t.Error("a process without arguments")
+			t.Error("got process without arguments")
 		}
 	})
 }
 
-func TestInvalidImageConfigurationIsRefused(t *testing.T) {
+func TestProcessOfRejectsInvalidImageConfig(t *testing.T) {
 	for want, img := range map[string]container.ImageConfig{
-		"'srv' is invalid":        {WorkingDir: "srv"},
-		"descriptor of a process": {WorkingDir: "/proc/self/fd/7"},
-		`"A" is not KEY=VALUE`:    {Env: []string{"A"}},
-		"zero byte":               {Env: []string{"A=\x00"}},
-		"has a zero byte":         {Cmd: []string{"sh", "-c\x00"}},
+		"'srv' is invalid":                 {WorkingDir: "srv"},
+		"must not be a process descriptor": {WorkingDir: "/proc/self/fd/7"},
+		`"A" is not a valid KEY=VALUE`:     {Env: []string{"A"}},
+		"A=\\x00\" contains a NUL byte":    {Env: []string{"A=\x00"}},
+		"-c\\x00\" contains a NUL byte":    {Cmd: []string{"sh", "-c\x00"}},
 	} {
 		c := valid()
 		c.Entrypoint = []string{"sh"}
 		if len(img.Cmd) > 0 {
 			c.Entrypoint = nil
 		}
-		if _, err := container.ProcessOf(&c, &img); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+		if _, err := container.ProcessOf(&c, &img); !fault.Is(err, fault.Invalid) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}

@@ -2,24 +2,25 @@ package container
 
 import "time"
 
-// Goal is the status that a stored request leads a container to when its process has ended.
+// Goal is the state that a stop, restart or removal results in.
 type Goal string
 
-// The goals.
+// Goals.
 const (
 	GoalStopped   Goal = "stopped"
 	GoalRestarted Goal = "restarted"
 	GoalRemoved   Goal = "removed"
 )
 
-// Ending is a stored request to end a run, so that a supervisor that was killed meanwhile completes it when it is back.
+// Ending is a stored stop, restart or removal request.
+// A restarted supervisor completes the request.
 type Ending struct {
 	Goal   Goal
 	Signal string    `json:",omitempty"` // the stop signal; empty means SIGKILL
-	KillAt time.Time // when SIGKILL is due
+	KillAt time.Time // time of SIGKILL
 }
 
-// Wanted returns a copy with a request to end its run. A removal is never replaced by less.
+// Wanted returns a copy with a stored request. A removal is never replaced by another goal.
 func (c *Container) Wanted(e Ending) *Container {
 	if c.Ending != nil && c.Ending.Goal == GoalRemoved {
 		return c
@@ -29,14 +30,14 @@ func (c *Container) Wanted(e Ending) *Container {
 	return &n
 }
 
-// Unwanted returns a copy without a request to end its run.
+// Unwanted returns a copy without a stored request.
 func (c *Container) Unwanted() *Container {
 	n := *c
 	n.Ending = nil
 	return &n
 }
 
-// Left is how long a container has until SIGKILL, at most its stop timeout: the wall clock may have been set.
+// Left returns the time until SIGKILL, at most atMost, since the wall clock may have been set.
 func (e *Ending) Left(now time.Time, atMost time.Duration) time.Duration {
 	return max(0, min(e.KillAt.Sub(now), atMost))
 }

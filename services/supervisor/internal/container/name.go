@@ -10,7 +10,7 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
-// ValidateName checks a name that a user chose. The words are Docker's.
+// ValidateName checks a container name that a user chose. The error text is Docker's.
 func ValidateName(name string) error {
 	if !namePattern.MatchString(name) {
 		return fault.Invalidf(Subject(name), "name",
@@ -19,7 +19,7 @@ func ValidateName(name string) error {
 	return nil
 }
 
-// GenerateName makes up a name for which taken answers false: a word of the sea and one of the rope-walk, as in calm_bollard.
+// GenerateName returns a random name like calm_bollard for which taken returns false.
 func GenerateName(taken func(string) bool) string {
 	for try := 0; ; try++ {
 		name := manners[rand.IntN(len(manners))] + "_" + things[rand.IntN(len(things))]
@@ -33,17 +33,26 @@ func GenerateName(taken func(string) bool) string {
 }
 
 var manners = [...]string{
-	"able", "ample", "bold", "brave", "bright", "brisk", "calm", "clear", "cool", "deft", "eager", "early", "even", "fair", "fast",
-	"fine", "firm", "fleet", "fond", "free", "fresh", "glad", "good", "grand", "great", "hale", "handy", "happy", "hardy", "keen",
-	"kind", "lively", "lucky", "mellow", "merry", "mild", "neat", "nimble", "noble", "plain", "proud", "quick", "quiet", "ready",
-	"sharp", "smart", "smooth", "snug", "sound", "spry", "staunch", "steady", "stout", "strong", "sturdy", "sunny", "swift", "taut",
+	"able", "ample", "bold", "brave", "bright", "brisk", "calm", "clear", "cool", "deft", "eager", "early", "even",
+	"fair", "fast",
+	"fine", "firm", "fleet", "fond", "free", "fresh", "glad", "good", "grand", "great", "hale", "handy", "happy",
+	"hardy", "keen",
+	"kind", "lively", "lucky", "mellow", "merry", "mild", "neat", "nimble", "noble", "plain", "proud", "quick", "quiet",
+	"ready",
+	"sharp", "smart", "smooth", "snug", "sound", "spry", "staunch", "steady", "stout", "strong", "sturdy", "sunny",
+	"swift", "taut",
 	"tidy", "true", "trusty", "warm", "wise", "zesty",
 }
 
 var things = [...]string{
-	"anchor", "ballast", "barge", "beacon", "bilge", "binnacle", "block", "boom", "bollard", "bow", "bowline", "buoy", "cable",
-	"capstan", "chart", "cleat", "compass", "cutter", "davit", "deck", "dinghy", "dock", "ferry", "fender", "galley", "gunwale",
-	"halyard", "harbour", "hatch", "hawser", "helm", "hull", "jetty", "keel", "ketch", "lantern", "lighter", "lugger", "mast",
-	"mooring", "oar", "pennant", "pier", "pilot", "port", "quay", "rigging", "rudder", "sail", "schooner", "sextant", "sheet",
-	"shroud", "skiff", "sloop", "spar", "stern", "thwart", "tiller", "towline", "trawler", "tug", "wharf", "winch", "yawl",
+	"anchor", "ballast", "barge", "beacon", "bilge", "binnacle", "block", "boom", "bollard", "bow", "bowline", "buoy",
+	"cable",
+	"capstan", "chart", "cleat", "compass", "cutter", "davit", "deck", "dinghy", "dock", "ferry", "fender", "galley",
+	"gunwale",
+	"halyard", "harbour", "hatch", "hawser", "helm", "hull", "jetty", "keel", "ketch", "lantern", "lighter", "lugger",
+	"mast",
+	"mooring", "oar", "pennant", "pier", "pilot", "port", "quay", "rigging", "rudder", "sail", "schooner", "sextant",
+	"sheet",
+	"shroud", "skiff", "sloop", "spar", "stern", "thwart", "tiller", "towline", "trawler", "tug", "wharf", "winch",
+	"yawl",
 }

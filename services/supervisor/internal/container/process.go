@@ -12,18 +12,19 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Process is what a container runs: its configuration on top of its image's.
+// Process is the process configuration of a container: its own configuration merged with the
+// image's.
 type Process struct {
 	Args       []string
 	Env        []string
 	WorkingDir string
-	User       string // USER[:GROUP], not yet looked up
+	User       string // USER[:GROUP], not yet resolved
 	StopSignal string
 	Exposed    []ExposedPort
 	Labels     map[string]string
 }
 
-// ImageConfig is the part of an OCI image configuration that a container takes over.
+// ImageConfig is the part of an OCI image configuration that a container inherits.
 // See https://github.com/opencontainers/image-spec/blob/main/config.md.
 type ImageConfig struct {
 	Entrypoint   []string            `json:"Entrypoint"`
@@ -36,18 +37,19 @@ type ImageConfig struct {
 	Labels       map[string]string   `json:"Labels"`
 }
 
-// ParseImageConfig reads an OCI image configuration document.
+// ParseImageConfig parses an OCI image configuration.
 func ParseImageConfig(document []byte) (*ImageConfig, error) {
 	var doc struct {
 		Config ImageConfig `json:"config"`
 	}
 	if err := json.Unmarshal(document, &doc); err != nil {
-		return nil, fault.New(fault.Internal, "image configuration", "cannot be read", fault.WithCause(err))
+		return nil, fault.New(fault.Internal, "image configuration", "cannot be parsed", fault.WithCause(err))
 	}
 	return &doc.Config, nil
 }
 
-// ProcessOf lays a configuration over its image's. An entrypoint that the user gives drops the image's command.
+// ProcessOf merges a configuration with the image's. An entrypoint of the user drops the image's
+// command.
 func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 	entrypoint, command := img.Entrypoint, c.Command
 	if c.Entrypoint != nil {
@@ -55,6 +57,7 @@ func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 	} else if len(command) == 0 {
 		command = img.Cmd
 	}
+
 	p := &Process{
 		Args:       slices.Concat(entrypoint, command),
 		Env:        mergeEnv(img.Env, c.Env),
@@ -63,29 +66,35 @@ func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 		StopSignal: cmp.Or(c.StopSignal, img.StopSignal, "TERM"),
 		Labels:     maps.Clone(img.Labels),
 	}
+
 	if len(p.Args) == 0 {
 		return nil, fault.New(fault.Invalid, c.subject(), "no command specified", fault.WithField("command"),
-			fault.WithHint("image %s has none of its own", c.Image))
+			fault.WithHint("add a command, as image %s defines none", c.Image))
 	}
+
 	if err := ValidateProcess("image "+c.Image, p.Args, img.Env, img.WorkingDir); err != nil {
 		return nil, err
 	}
+
 	if p.Labels == nil {
 		p.Labels = map[string]string{}
 	}
+
 	maps.Copy(p.Labels, c.Labels)
 	if _, err := ParseSignal(p.StopSignal); err != nil {
 		return nil, err
 	}
+
 	exposed, err := img.exposed()
 	if err != nil {
 		return nil, err
 	}
+
 	p.Exposed = uniquePorts(slices.Concat(exposed, c.Network.Expose, publishedPorts(c.Network.Publish)))
 	return p, nil
 }
 
-// mergeEnv lets later settings of a variable win, in the place of the first.
+// mergeEnv merges environments. A later value replaces an earlier one at the same position.
 func mergeEnv(lists ...[]string) []string {
 	var out []string
 	at := map[string]int{}
@@ -109,7 +118,7 @@ func publishedPorts(mappings []PortMapping) []ExposedPort {
 	return out
 }
 
-// exposed reads the image's port keys, "80/tcp", "53/udp", "8000-8010/tcp" or "80".
+// exposed parses the exposed ports of the image: "80/tcp", "53/udp", "8000-8010/tcp" or "80".
 func (i *ImageConfig) exposed() ([]ExposedPort, error) {
 	var out []ExposedPort
 	for key := range i.ExposedPorts {
@@ -132,23 +141,26 @@ func parseExposed(key string) (ExposedPort, error) {
 		n, err = strconv.ParseUint(last, 10, 16)
 		p.End = uint16(n)
 	}
+
 	if err == nil {
 		err = p.validate("image")
 	}
+
 	if err != nil {
-		return p, fault.Invalidf("image", "", "it exposes %q, which is no port", key)
+		return p, fault.Invalidf("image", "", "%q is not a valid exposed port", key)
 	}
+
 	return p, nil
 }
 
 const maxPort = 65535
 
-// longRange is how many ports a range must have to be kept as one.
+// longRange is the number of ports from which a range is kept as a range.
 const longRange = 64
 
 func (p ExposedPort) isLong() bool { return int(p.End)-int(p.Port)+1 >= longRange }
 
-// uniquePorts takes ranges apart, but for long ones, and sorts.
+// uniquePorts removes duplicates and sorts. Ranges shorter than longRange become single ports.
 func uniquePorts(in []ExposedPort) []ExposedPort {
 	seen := map[ExposedPort]bool{}
 	for _, p := range in {
@@ -156,6 +168,7 @@ func uniquePorts(in []ExposedPort) []ExposedPort {
 			seen[p] = true
 		}
 	}
+
 	covered := coverage(maps.Keys(seen))
 	for _, p := range in {
 		for n := int(p.Port); n <= max(int(p.Port), int(p.End)) && !p.isLong(); n++ {
@@ -164,12 +177,14 @@ func uniquePorts(in []ExposedPort) []ExposedPort {
 			}
 		}
 	}
+
 	return slices.SortedFunc(maps.Keys(seen), func(a, b ExposedPort) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
 	})
 }
 
-// coverage counts the ranges that hold each port. Its cost does not depend on how they overlap: the author of an image chose them.
+// coverage counts, for each port, the ranges that contain it.
+// The cost does not depend on how ranges overlap, as ranges come from untrusted images.
 func coverage(ranges iter.Seq[ExposedPort]) map[Protocol][]int {
 	out := map[Protocol][]int{}
 	for p := range ranges {
@@ -179,28 +194,34 @@ func coverage(ranges iter.Seq[ExposedPort]) map[Protocol][]int {
 		out[p.Protocol][p.Port]++
 		out[p.Protocol][int(p.End)+1]--
 	}
+
 	for _, counts := range out {
 		for n := 1; n < len(counts); n++ {
 			counts[n] += counts[n-1]
 		}
 	}
+
 	return out
 }
 
-// Mappings is what to publish: every -p, and with -P each exposed port that no -p names on a dynamic host port.
+// Mappings returns the requested port mappings: each -p, and with -P each other exposed port on an
+// ephemeral host port.
 func (c *Config) Mappings(exposed []ExposedPort) []PortMapping {
 	out := slices.Clone(c.Network.Publish)
 	if !c.Network.PublishAll {
 		return out
 	}
+
 	named := map[ExposedPort]bool{}
 	for _, p := range uniquePorts(publishedPorts(c.Network.Publish)) {
 		named[p] = true
 	}
+
 	for _, p := range exposed {
 		if !named[p] {
 			out = append(out, PortMapping{Protocol: p.Protocol, ContainerPort: p.Port, ContainerPortEnd: p.End})
 		}
 	}
+
 	return out
 }

@@ -9,71 +9,86 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Published gives a copy that asks for further ports and addresses of the host.
+// Published returns a copy that publishes additional ports and addresses.
 func (c *Container) Published(ports []PortMapping, addresses []PublishedAddress) (*Container, error) {
 	n := *c
 	net := &n.Config.Network
 	for _, p := range ports {
 		if p.HostPort != 0 && slices.Contains(net.Publish, p) {
-			return nil, fault.New(fault.Exists, c.Subject(), p.String()+" is published already", fault.WithField("publish"))
+			return nil, fault.New(fault.Exists, c.Subject(), p.String()+" is already published",
+				fault.WithField("publish"))
 		}
 	}
+
 	for _, a := range addresses {
 		if slices.ContainsFunc(net.Addresses, func(have PublishedAddress) bool { return have.HostIP == a.HostIP }) {
-			return nil, fault.New(fault.Exists, c.Subject(), "address "+a.HostIP.String()+" is published already", fault.WithField("publish_address"))
+			return nil, fault.New(fault.Exists, c.Subject(), "address "+a.HostIP.String()+" is already published",
+				fault.WithField("publish_address"))
 		}
 	}
+
 	net.Publish = slices.Concat(net.Publish, ports)
 	net.Addresses = slices.Concat(net.Addresses, addresses)
 	n.Process.Exposed = uniquePorts(slices.Concat(c.Process.Exposed, publishedPorts(ports)))
 	return &n, n.Config.Validate()
 }
 
-// Unpublished gives a copy that asks for less: without the ports that the selections choose, without some addresses, or without
-// anything. left are the mappings that stay published if the container runs.
-func (c *Container) Unpublished(selections []PortMapping, addresses []netip.Addr, all bool) (out *Container, left []PortMapping, err error) {
+// Unpublished returns a copy without the selected ports and addresses, or without any if all is
+// set.
+// left holds the mappings of a running container that remain published.
+func (c *Container) Unpublished(selections []PortMapping, addresses []netip.Addr, all bool) (out *Container,
+	left []PortMapping, err error) {
 	n := *c
 	net := &n.Config.Network
 	if all {
 		net.Publish, net.Addresses, net.PublishAll = nil, nil, false
 		return &n, nil, nil
 	}
+
 	live := c.liveMappings()
-	var gone []PortMapping
+	var removed []PortMapping
 	for _, s := range selections {
 		chosen := slices.DeleteFunc(slices.Clone(net.Publish), func(m PortMapping) bool { return !s.selects(m, live) })
 		if len(chosen) == 0 {
 			return nil, nil, c.notPublished(s, live)
 		}
-		gone = append(gone, chosen...)
+		removed = append(removed, chosen...)
 	}
+
 	for _, a := range addresses {
 		if !slices.ContainsFunc(net.Addresses, func(have PublishedAddress) bool { return have.HostIP == a }) {
-			return nil, nil, fault.New(fault.NotFound, c.Subject(), "address "+a.String()+" is not published", fault.WithField("publish_address"))
+			return nil, nil, fault.New(fault.NotFound, c.Subject(), "address "+a.String()+" is not published",
+				fault.WithField("publish_address"))
 		}
 	}
-	net.Publish = slices.DeleteFunc(slices.Clone(net.Publish), func(m PortMapping) bool { return slices.Contains(gone, m) })
-	net.Addresses = slices.DeleteFunc(slices.Clone(net.Addresses), func(a PublishedAddress) bool { return slices.Contains(addresses, a.HostIP) })
+
+	net.Publish = slices.DeleteFunc(slices.Clone(net.Publish),
+		func(m PortMapping) bool { return slices.Contains(removed, m) })
+	net.Addresses = slices.DeleteFunc(slices.Clone(net.Addresses),
+		func(a PublishedAddress) bool { return slices.Contains(addresses, a.HostIP) })
 	left = slices.DeleteFunc(live, func(m PortMapping) bool {
 		within := func(wide PortMapping) bool { return wide.covers(m) }
-		return slices.ContainsFunc(gone, within) && !slices.ContainsFunc(net.Publish, within)
+		return slices.ContainsFunc(removed, within) && !slices.ContainsFunc(net.Publish, within)
 	})
+
 	return &n, left, nil
 }
 
-// notPublished says why a selection chooses nothing.
+// notPublished returns the fault for a selection without a match.
 func (c *Container) notPublished(s PortMapping, live []PortMapping) error {
 	for _, m := range append(slices.Clone(c.Config.Network.Publish), live...) {
-		if m.Protocol == s.Protocol && m.ContainerPort <= s.ContainerPort && s.ContainerPort <= max(m.ContainerPort, m.ContainerPortEnd) {
-			return fault.New(fault.NotFound, c.Subject(), s.String()+" is not published by itself", fault.WithField("publish"),
-				fault.WithHint("its port belongs to %s, which can only be withdrawn whole", m))
+		if m.Protocol == s.Protocol && m.ContainerPort <= s.ContainerPort &&
+			s.ContainerPort <= max(m.ContainerPort, m.ContainerPortEnd) {
+			return fault.New(fault.NotFound, c.Subject(),
+				s.String()+" is part of a range and cannot be unpublished alone", fault.WithField("publish"),
+				fault.WithHint("unpublish the whole range %s", m))
 		}
 	}
 	return fault.New(fault.NotFound, c.Subject(), s.String()+" is not published", fault.WithField("publish"),
-		fault.WithHint("'fairlead port %s' lists what is", c.Config.Name))
+		fault.WithHint("list published ports with 'fairlead port %s'", c.Config.Name))
 }
 
-// liveMappings are the mappings that are published now, on the host ports that they have got.
+// liveMappings returns the published mappings with their allocated host ports.
 func (c *Container) liveMappings() []PortMapping {
 	if c.Live == nil || len(c.Live.Bindings) == 0 {
 		return nil
@@ -81,8 +96,9 @@ func (c *Container) liveMappings() []PortMapping {
 	return c.Republished()
 }
 
-// selects tells whether a mapping is one that a selection means: the same container ports, and the host's address and port as far
-// as the selection gives them. A dynamic port is known by the number that it has got.
+// selects reports whether the selection p matches the mapping m.
+// The container ports must be equal; host address, host port and sources are compared if p sets
+// them. An allocated ephemeral port in live matches too.
 func (p PortMapping) selects(m PortMapping, live []PortMapping) bool {
 	if p.Protocol != m.Protocol || p.ContainerPort != m.ContainerPort || p.lastPort() != m.lastPort() ||
 		p.HostIP.IsValid() && p.HostIP != m.HostIP || p.Sources != "" && p.Sources != m.Sources {
@@ -94,21 +110,25 @@ func (p PortMapping) selects(m PortMapping, live []PortMapping) bool {
 	return slices.ContainsFunc(live, func(l PortMapping) bool { return m.covers(l) && l.HostPort == p.HostPort })
 }
 
-// covers tells whether a mapping that is published may come from this one.
+// covers reports whether the published mapping live can result from p.
 func (p PortMapping) covers(live PortMapping) bool {
-	if p.Protocol != live.Protocol || live.ContainerPort < p.ContainerPort || live.lastPort() > p.lastPort() || p.HostIP != live.HostIP ||
+	if p.Protocol != live.Protocol || live.ContainerPort < p.ContainerPort || live.lastPort() > p.lastPort() ||
+		p.HostIP != live.HostIP ||
 		p.Sources != live.Sources {
 		return false
 	}
 	return p.HostPort == 0 || p.HostPort <= live.HostPort && live.HostPort <= max(p.HostPort, p.HostPortEnd)
 }
 
-// sourcesOf are those that the mapping asked for which a binding comes from. The binding itself has only those of its family.
+// sourcesOf returns the allowed sources of the mapping that b results from. The binding has only
+// those of its own address family.
 func (c *Container) sourcesOf(b Binding) sources.Set {
 	addr, _ := netip.ParseAddr(b.HostIP)
 	for _, m := range c.Config.Network.Publish {
-		live := PortMapping{Protocol: b.Protocol, HostIP: m.HostIP, HostPort: b.HostPort, ContainerPort: b.ContainerPort, Sources: m.Sources}
-		if left, _ := m.Sources.ForFamily(addr); left == b.Sources && m.covers(live) && (!m.HostIP.IsValid() || m.HostIP == addr) {
+		live := PortMapping{Protocol: b.Protocol, HostIP: m.HostIP, HostPort: b.HostPort,
+			ContainerPort: b.ContainerPort, Sources: m.Sources}
+		if left, _ := m.Sources.ForFamily(addr); left == b.Sources && m.covers(live) &&
+			(!m.HostIP.IsValid() || m.HostIP == addr) {
 			return m.Sources
 		}
 	}
@@ -117,24 +137,28 @@ func (c *Container) sourcesOf(b Binding) sources.Set {
 
 func (p PortMapping) lastPort() uint16 { return max(p.ContainerPort, p.ContainerPortEnd) }
 
-// String is the mapping as a -p argument.
+// String returns the mapping in the syntax of -p.
 func (p PortMapping) String() string {
 	s := span(p.ContainerPort, p.ContainerPortEnd) + "/" + string(p.Protocol)
 	for _, from := range p.Sources.Strings() {
 		s += ",from=" + from
 	}
+
 	if p.HostPort != 0 || p.HostIP.IsValid() {
 		s = ":" + s
 	}
+
 	if p.HostPort != 0 {
 		s = span(p.HostPort, p.HostPortEnd) + s
 	}
+
 	switch {
 	case p.HostIP.Is6():
 		return "[" + p.HostIP.String() + "]:" + s
 	case p.HostIP.IsValid():
 		return p.HostIP.String() + ":" + s
 	}
+
 	return s
 }
 

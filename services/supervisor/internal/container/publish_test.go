@@ -10,7 +10,8 @@ import (
 )
 
 func tcpPort(hostIP string, host, hostEnd, ctr, ctrEnd uint16) container.PortMapping {
-	m := container.PortMapping{Protocol: container.TCP, HostPort: host, HostPortEnd: hostEnd, ContainerPort: ctr, ContainerPortEnd: ctrEnd}
+	m := container.PortMapping{Protocol: container.TCP, HostPort: host, HostPortEnd: hostEnd, ContainerPort: ctr,
+		ContainerPortEnd: ctrEnd}
 	if hostIP != "" {
 		m.HostIP = netip.MustParseAddr(hostIP)
 	}
@@ -25,20 +26,24 @@ func texts(mappings []container.PortMapping) string {
 	return strings.Join(out, " ")
 }
 
-func TestSelectionsChooseMappings(t *testing.T) {
+func TestUnpublishedRemovesSelectedMappings(t *testing.T) {
 	c := &container.Container{Config: container.Config{Name: "web", Image: "nginx"}}
-	c.Config.Network.Publish = []container.PortMapping{tcpPort("", 8080, 0, 80, 0), tcpPort("127.0.0.1", 8081, 0, 80, 0),
+	c.Config.Network.Publish = []container.PortMapping{tcpPort("", 8080, 0, 80, 0),
+		tcpPort("127.0.0.1", 8081, 0, 80, 0),
 		tcpPort("", 0, 0, 443, 0), tcpPort("", 7000, 7002, 70, 72)}
 	c.Live = &container.RunState{}
 	bind := func(ip string, host, ctr uint16) {
-		c.Live.Bindings = append(c.Live.Bindings, container.Binding{Protocol: container.TCP, HostIP: ip, HostPort: host, ContainerPort: ctr})
+		c.Live.Bindings = append(c.Live.Bindings,
+			container.Binding{Protocol: container.TCP, HostIP: ip, HostPort: host, ContainerPort: ctr})
 	}
+
 	bind("0.0.0.0", 8080, 80)
 	bind("127.0.0.1", 8081, 80)
 	bind("0.0.0.0", 32768, 443)
 	for i := range uint16(3) {
 		bind("0.0.0.0", 7000+i, 70+i)
 	}
+
 	for _, row := range []struct {
 		selection    container.PortMapping
 		config, live string // what stays; empty config: it is refused
@@ -46,10 +51,12 @@ func TestSelectionsChooseMappings(t *testing.T) {
 		{tcpPort("", 0, 0, 80, 0), "443/tcp 7000-7002:70-72/tcp", "32768:443/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
 		{tcpPort("", 8080, 0, 80, 0), "127.0.0.1:8081:80/tcp 443/tcp 7000-7002:70-72/tcp",
 			"127.0.0.1:8081:80/tcp 32768:443/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
-		{tcpPort("127.0.0.1", 0, 0, 80, 0), "8080:80/tcp 443/tcp 7000-7002:70-72/tcp", "8080:80/tcp 32768:443/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
+		{tcpPort("127.0.0.1", 0, 0, 80, 0), "8080:80/tcp 443/tcp 7000-7002:70-72/tcp",
+			"8080:80/tcp 32768:443/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
 		{tcpPort("", 32768, 0, 443, 0), "8080:80/tcp 127.0.0.1:8081:80/tcp 7000-7002:70-72/tcp",
 			"8080:80/tcp 127.0.0.1:8081:80/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
-		{tcpPort("", 0, 0, 70, 72), "8080:80/tcp 127.0.0.1:8081:80/tcp 443/tcp", "8080:80/tcp 127.0.0.1:8081:80/tcp 32768:443/tcp"},
+		{tcpPort("", 0, 0, 70, 72), "8080:80/tcp 127.0.0.1:8081:80/tcp 443/tcp",
+			"8080:80/tcp 127.0.0.1:8081:80/tcp 32768:443/tcp"},
 		{tcpPort("", 0, 0, 71, 0), "", ""},
 		{tcpPort("", 32769, 0, 443, 0), "", ""},
 		{tcpPort("10.0.0.1", 0, 0, 80, 0), "", ""},
@@ -58,29 +65,34 @@ func TestSelectionsChooseMappings(t *testing.T) {
 		out, live, err := c.Unpublished([]container.PortMapping{row.selection}, nil, false)
 		switch {
 		case row.config == "" && !fault.Is(err, fault.NotFound):
-			t.Errorf("%s: got %v, want a refusal", row.selection, err)
+			t.Errorf("%s: got %v, want error", row.selection, err)
 		case row.config != "" && err != nil:
 			t.Errorf("%s: %v", row.selection, err)
 		case err == nil && (texts(out.Config.Network.Publish) != row.config || texts(live) != row.live):
-			t.Errorf("%s leaves %s and live %s; want %s and %s", row.selection, texts(out.Config.Network.Publish), texts(live), row.config, row.live)
+			t.Errorf("%s: got %s and live %s, want %s and %s", row.selection, texts(out.Config.Network.Publish),
+				texts(live), row.config, row.live)
 		}
 	}
+
 	if n := len(c.Config.Network.Publish); n != 4 {
-		t.Errorf("the container itself was changed: %d mappings are left", n)
+		t.Errorf("container modified: got %d mappings", n)
 	}
 }
 
-func TestWhatIsPublishedTwiceIsRefused(t *testing.T) {
+func TestDuplicatePublishRejected(t *testing.T) {
 	c := &container.Container{Config: container.Config{Name: "web", Image: "nginx"}}
 	c.Config.Network.Publish = []container.PortMapping{tcpPort("", 8080, 0, 80, 0), tcpPort("", 0, 0, 80, 0)}
 	if _, err := c.Published([]container.PortMapping{tcpPort("", 8080, 0, 80, 0)}, nil); !fault.Is(err, fault.Exists) {
 		t.Errorf("got %v", err)
 	}
-	out, err := c.Published([]container.PortMapping{tcpPort("", 0, 0, 80, 0)}, []container.PublishedAddress{{HostIP: netip.MustParseAddr("10.0.0.1")}})
+
+	out, err := c.Published([]container.PortMapping{tcpPort("", 0, 0, 80, 0)},
+		[]container.PublishedAddress{{HostIP: netip.MustParseAddr("10.0.0.1")}})
 	if err != nil || len(out.Config.Network.Publish) != 3 || len(out.Config.Network.Addresses) != 1 {
-		t.Errorf("one more dynamic port, and an address: %v", err)
+		t.Errorf("additional ephemeral port and address: %v", err)
 	}
+
 	if _, err := out.Published(nil, out.Config.Network.Addresses); !fault.Is(err, fault.Exists) {
-		t.Errorf("an address twice: %v", err)
+		t.Errorf("duplicate address: got %v", err)
 	}
 }

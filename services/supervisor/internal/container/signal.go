@@ -10,39 +10,46 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// maxSignal is Linux's SIGRTMAX.
+// maxSignal is SIGRTMAX on Linux.
 const maxSignal = 64
 
-// ParseSignal reads a signal as people write it: TERM, SIGTERM, sigterm, 15, RTMIN+3.
+// ParseSignal parses a signal: TERM, SIGTERM, sigterm, 15 or RTMIN+3.
 func ParseSignal(s string) (syscall.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 1 || n > maxSignal {
-			return 0, fault.Invalidf("signal "+s, "signal", "a signal's number is between 1 and %d", maxSignal)
+			return 0, fault.Invalidf("signal "+s, "signal", "a signal number must be between 1 and %d", maxSignal)
 		}
 		return syscall.Signal(n), nil
 	}
+
 	name := strings.TrimPrefix(strings.ToUpper(s), "SIG")
 	if n, ok := signals[name]; ok {
 		return n, nil
 	}
+
 	if rest, ok := strings.CutPrefix(name, "RTMIN+"); ok {
 		if n, err := strconv.Atoi(rest); err == nil && n >= 0 && n <= maxSignal-rtMin {
 			return syscall.Signal(rtMin + n), nil
 		}
 	}
+
 	return 0, fault.New(fault.Invalid, "signal "+s, "Invalid signal: "+s, fault.WithField("signal"),
-		fault.WithHint("known are numbers, RTMIN+n and %s", strings.Join(slices.Sorted(maps.Keys(signals)), ", ")))
+		fault.WithHint("use a number, RTMIN+n or one of %s", strings.Join(slices.Sorted(maps.Keys(signals)), ", ")))
 }
 
-// rtMin is SIGRTMIN as the C library numbers it.
+// rtMin is SIGRTMIN as numbered by the C library.
 const rtMin = 34
 
 var signals = map[string]syscall.Signal{
-	"ABRT": syscall.SIGABRT, "ALRM": syscall.SIGALRM, "BUS": syscall.SIGBUS, "CHLD": syscall.SIGCHLD, "CONT": syscall.SIGCONT,
-	"FPE": syscall.SIGFPE, "HUP": syscall.SIGHUP, "ILL": syscall.SIGILL, "INT": syscall.SIGINT, "IO": syscall.SIGIO,
-	"KILL": syscall.SIGKILL, "PIPE": syscall.SIGPIPE, "PROF": syscall.SIGPROF, "PWR": syscall.SIGPWR, "QUIT": syscall.SIGQUIT,
+	"ABRT": syscall.SIGABRT, "ALRM": syscall.SIGALRM, "BUS": syscall.SIGBUS, "CHLD": syscall.SIGCHLD,
+	"CONT": syscall.SIGCONT,
+	"FPE":  syscall.SIGFPE, "HUP": syscall.SIGHUP, "ILL": syscall.SIGILL, "INT": syscall.SIGINT, "IO": syscall.SIGIO,
+	"KILL": syscall.SIGKILL, "PIPE": syscall.SIGPIPE, "PROF": syscall.SIGPROF, "PWR": syscall.SIGPWR,
+	"QUIT":  syscall.SIGQUIT,
 	"RTMIN": rtMin, "RTMAX": maxSignal, "SEGV": syscall.SIGSEGV, "STKFLT": syscall.SIGSTKFLT, "STOP": syscall.SIGSTOP,
-	"SYS": syscall.SIGSYS, "TERM": syscall.SIGTERM, "TRAP": syscall.SIGTRAP, "TSTP": syscall.SIGTSTP, "TTIN": syscall.SIGTTIN,
-	"TTOU": syscall.SIGTTOU, "URG": syscall.SIGURG, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "VTALRM": syscall.SIGVTALRM,
-	"WINCH": syscall.SIGWINCH, "XCPU": syscall.SIGXCPU, "XFSZ": syscall.SIGXFSZ,
+	"SYS": syscall.SIGSYS, "TERM": syscall.SIGTERM, "TRAP": syscall.SIGTRAP, "TSTP": syscall.SIGTSTP,
+	"TTIN": syscall.SIGTTIN,
+	"TTOU": syscall.SIGTTOU, "URG": syscall.SIGURG, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2,
+	"VTALRM": syscall.SIGVTALRM,
+	"WINCH":  syscall.SIGWINCH, "XCPU": syscall.SIGXCPU, "XFSZ": syscall.SIGXFSZ,
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Validate checks everything that can be known to be wrong without asking the kernel, the image or another service.
+// Validate checks the configuration without accessing the kernel, the image or other services.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts, c.validateDNS, c.validateSysctls,
+		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
+		c.validateDNS, c.validateSysctls,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -22,29 +23,37 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// maxConfigSize bounds what a user sets of a container: several copies of it are stored, and in each list of containers.
+// maxConfigSize bounds the configuration of a container, of which several copies are stored and
+// sent.
 const maxConfigSize = 512 << 10
 
 func (c *Config) validateSize() error {
 	size := 0
-	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search, c.DNS.Options,
+	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search,
+		c.DNS.Options,
 		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime}} {
 		for _, s := range list {
 			size += len(s)
 		}
 	}
+
 	for _, m := range []map[string]string{c.Labels, c.Sysctls} {
 		for k, v := range m {
 			size += len(k) + len(v)
 		}
 	}
+
 	for _, m := range c.Mounts {
 		size += len(m.Source) + len(m.Target)
 	}
+
 	if size > maxConfigSize {
-		return fault.New(fault.Invalid, "container", fmt.Sprintf("its configuration has %d bytes, and at most %d are supported", size, maxConfigSize),
-			fault.WithField("label"), fault.WithHint("give large values in a file: --volume FILE:/path"))
+		return fault.New(fault.Invalid, "container",
+			fmt.Sprintf("configuration of %d bytes exceeds the limit of %d", size, maxConfigSize),
+			fault.WithField("label"),
+			fault.WithHint("move large values to a file and mount it with --volume FILE:/path"))
 	}
+
 	return nil
 }
 
@@ -61,14 +70,17 @@ func (c *Config) validateIdentity() error {
 			return err
 		}
 	}
+
 	if strings.TrimSpace(c.Image) == "" {
-		return fault.Invalidf(c.subject(), "image", "no image is given")
+		return fault.Invalidf(c.subject(), "image", "image is missing")
 	}
+
 	for k := range c.Labels {
 		if k == "" {
-			return fault.Invalidf(c.subject(), "label", "a label has no name")
+			return fault.Invalidf(c.subject(), "label", "a label must have a name")
 		}
 	}
+
 	return nil
 }
 
@@ -81,38 +93,49 @@ func (c *Config) validateProcess() error {
 	return ValidateProcess(c.subject(), slices.Concat(c.Entrypoint, c.Command, []string{c.User}), c.Env, c.WorkingDir)
 }
 
-// ValidateProcess checks what a process is started with, in a container or beside its own one.
+// ValidateProcess checks the arguments, environment and working directory of an init or exec
+// process.
 func ValidateProcess(subject string, args, env []string, workingDir string) error {
 	for _, e := range env {
 		if k, _, ok := strings.Cut(e, "="); !ok || k == "" {
-			return fault.Invalidf(subject, "env", "%q is not KEY=VALUE", e)
+			return fault.Invalidf(subject, "env", "%q is not a valid KEY=VALUE", e)
 		}
 	}
+
 	if err := ValidateWorkingDir(subject, workingDir); err != nil {
 		return err
 	}
+
 	all := slices.Concat(args, env, []string{workingDir})
 	if i := slices.IndexFunc(all, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {
-		return fault.Invalidf(subject, "command", "%q has a zero byte in it", all[i])
+		return fault.Invalidf(subject, "command", "%q contains a NUL byte", all[i])
 	}
+
 	return nil
 }
 
-// ValidateWorkingDir refuses a relative path, and one that names a descriptor: with that, a process of a vulnerable runtime starts
-// in a directory of the host (CVE-2024-21626). Empty means the default.
+// ValidateWorkingDir rejects a relative path, and a path to a process descriptor. An empty path
+// means the default.
+// With such a descriptor a vulnerable runtime starts the process in a host directory
+// (CVE-2024-21626).
 func ValidateWorkingDir(subject, dir string) error {
 	if dir == "" {
 		return nil
 	}
+
 	if !path.IsAbs(dir) {
-		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it needs to be an absolute path", dir)
+		return fault.Invalidf(subject, "workdir",
+			"the working directory '%s' is invalid, it needs to be an absolute path", dir)
 	}
+
 	isLink := func(s string) bool { return s == "fd" || s == "root" || s == "cwd" || s == "exe" }
 	parts := append(strings.Split(path.Clean(dir)[1:], "/"), "")
 	if parts[0] == "proc" && slices.ContainsFunc(parts[1:], isLink) ||
 		parts[0] == "dev" && slices.Contains([]string{"fd", "stdin", "stdout", "stderr"}, parts[1]) {
-		return fault.Invalidf(subject, "workdir", "the working directory '%s' is invalid, it is a descriptor of a process", dir)
+		return fault.Invalidf(subject, "workdir",
+			"the working directory '%s' is invalid, it must not be a process descriptor", dir)
 	}
+
 	return nil
 }
 
@@ -124,9 +147,11 @@ func (c *Config) validateMounts() error {
 		target := path.Clean(m.Target)
 		switch {
 		case !path.IsAbs(m.Source):
-			return fault.Invalidf(c.subject(), "volume", "the source path %q of a bind mount must be absolute", m.Source)
+			return fault.Invalidf(c.subject(), "volume", "the source path %q of a bind mount must be absolute",
+				m.Source)
 		case !path.IsAbs(m.Target):
-			return fault.Invalidf(c.subject(), "volume", "the target path %q of a bind mount must be absolute", m.Target)
+			return fault.Invalidf(c.subject(), "volume", "the target path %q of a bind mount must be absolute",
+				m.Target)
 		case target == "/":
 			return fault.Invalidf(c.subject(), "volume", "invalid specification: destination can't be '/'")
 		case seen[target]:
@@ -137,6 +162,7 @@ func (c *Config) validateMounts() error {
 		}
 		seen[target] = true
 	}
+
 	return nil
 }
 
@@ -146,17 +172,21 @@ func (c *Config) validatePorts() error {
 			return err
 		}
 	}
+
 	for _, a := range c.Network.Addresses {
 		if ip := a.HostIP; ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip.Zone() != "" {
-			return fault.New(fault.Invalid, c.subject(), "address "+ip.String()+" cannot be published whole", fault.WithField("publish_address"),
-				fault.WithHint("give an address of the host that others reach it at, or publish ports with -p"))
+			return fault.New(fault.Invalid, c.subject(), "address "+ip.String()+" cannot be published",
+				fault.WithField("publish_address"),
+				fault.WithHint("use an external address of the host, or publish ports with -p"))
 		}
 	}
+
 	for _, p := range c.Network.Expose {
 		if err := p.validate(c.subject()); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
@@ -166,15 +196,19 @@ func (p PortMapping) validate(subject string) error {
 	case !validProtocol(p.Protocol):
 		return fault.Invalidf(subject, "publish", "invalid proto: %s", p.Protocol)
 	case p.ContainerPort == 0:
-		return fault.Invalidf(subject, "publish", "a container port must be between 1 and 65535")
+		return fault.Invalidf(subject, "publish", "container port must be between 1 and 65535")
 	case p.ContainerPortEnd != 0 && ctr < 0:
-		return fault.Invalidf(subject, "publish", "invalid containerPort: the range %d-%d runs backwards", p.ContainerPort, p.ContainerPortEnd)
+		return fault.Invalidf(subject, "publish", "invalid containerPort: the range %d-%d runs backwards",
+			p.ContainerPort, p.ContainerPortEnd)
 	case p.HostPortEnd != 0 && (p.HostPort == 0 || host < 0):
-		return fault.Invalidf(subject, "publish", "invalid hostPort: the range %d-%d runs backwards", p.HostPort, p.HostPortEnd)
+		return fault.Invalidf(subject, "publish", "invalid hostPort: the range %d-%d runs backwards", p.HostPort,
+			p.HostPortEnd)
 	case p.ContainerPortEnd != 0 && ctr > 0 && p.HostPort != 0 && (p.HostPortEnd == 0 || host != ctr):
-		return fault.Invalidf(subject, "publish", "invalid ranges specified for container and host Ports: %d-%d and %d-%d",
+		return fault.Invalidf(subject, "publish",
+			"invalid ranges specified for container and host Ports: %d-%d and %d-%d",
 			p.ContainerPort, p.ContainerPortEnd, p.HostPort, max(p.HostPort, p.HostPortEnd))
 	}
+
 	return nil
 }
 
@@ -190,24 +224,27 @@ func (p ExposedPort) validate(subject string) error {
 
 func validProtocol(p Protocol) bool { return p == TCP || p == UDP || p == SCTP }
 
-// maxHostname is the kernel's limit (__NEW_UTS_LEN).
+// maxHostname is the kernel's limit, __NEW_UTS_LEN.
 const maxHostname = 64
 
 func (c *Config) validateDNS() error {
 	switch {
 	case c.UTS != "" && c.UTS != UTSHost:
-		return fault.Invalidf(c.subject(), "uts", "invalid UTS mode: %s; it is %s, or not given", c.UTS, UTSHost)
+		return fault.Invalidf(c.subject(), "uts", "invalid UTS mode: %s; use %s or omit it", c.UTS, UTSHost)
 	case c.UTS == UTSHost && (c.DNS.Hostname != "" || c.DNS.Domainname != ""):
 		return fault.Invalidf(c.subject(), "hostname", "conflicting options: hostname and the UTS mode")
 	}
+
 	if h := c.DNS.Hostname; len(h) > maxHostname {
 		return fault.Invalidf(c.subject(), "hostname", "hostname %q is too long (maximum %d bytes)", h, maxHostname)
 	}
+
 	for _, h := range c.DNS.ExtraHosts {
 		name, addr, ok := strings.Cut(h, ":")
 		if !ok || name == "" || addr == "" {
 			return fault.Invalidf(c.subject(), "add-host", "bad format for add-host: %q", h)
 		}
 	}
+
 	return nil
 }
