@@ -226,8 +226,6 @@ var unconverted = []string{
 	"services/supervisor/internal/protoconv",
 	"services/supervisor/internal/rootfs",
 	"services/supervisor/internal/run",
-	"services/supervisor/internal/runtime",
-	"services/supervisor/internal/runtime/inotify",
 	"services/supervisor/internal/saga",
 	"services/supervisor/internal/spec",
 	"services/supervisor/internal/store",

@@ -80,14 +80,14 @@ func TestTheMachineIsAsUsersHaveItAndChangesNothingHere(t *testing.T) {
 }
 
 // proof are tests of the container runtimes, which cgroups in version 2 alone must be enough for, and a few stories that they are in.
-const proof = "TestAnExecsOutputAndExitCodeComeBack|TestContainersOutliveTheAgentAndAreFoundAgain|TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
+const proof = "TestExecReturnsOutputAndExitCode|TestContainersAreAdoptedAfterRestart|TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
 
 func TestContainersRunWithCgroupsInVersion2OnlyByEitherRuntime(t *testing.T) {
 	for _, runtime := range []string{"crun", "runc"} {
 		t.Run(runtime, func(t *testing.T) {
 			cmd := lab(t, "-v", "-run", proof, "./services/supervisor/internal/runtime", "./deploy/e2e")
 			cmd.Env = append(os.Environ(), "FAIRLEAD_RUNTIME="+runtime)
-			passes(t, cmd, "TestContainersOutliveTheAgentAndAreFoundAgain", "TestScripts/scripts/one/s16_joined_container")
+			passes(t, cmd, "TestContainersAreAdoptedAfterRestart", "TestScripts/scripts/one/s16_joined_container")
 		})
 	}
 }

@@ -9,34 +9,36 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// State is what Adopt finds of a container.
+// State is the state of a container that Adopt found.
 type State int
 
 // The states.
 const (
-	Gone  State = iota + 1 // there is no trace of a run, or of one that never came to Start
-	Alive                  // its process runs; OnExit will tell of its end
-	Ended                  // its process has ended; OnExit will not tell
+	Gone  State = iota + 1 // no process, or one that was created but never started
+	Alive                  // the process runs; OnExit will be called
+	Ended                  // the process has ended; OnExit will not be called
 )
 
-// AdoptResult is what Adopt found.
+// AdoptResult is the result of Adopt.
 type AdoptResult struct {
 	State State
 	PID   int  // if Alive
 	Exit  Exit // if Ended
 }
 
-// exitFileTimeout is how long a monitor may take from its process's end to the exit file.
+// exitFileTimeout limits the time from a process's end until its monitor has written the exit file.
 const exitFileTimeout = 10 * time.Second
 
-// Adopt takes a container back that another process of the agent launched.
+// Adopt resumes supervision of a container that an earlier agent process launched.
 func (d *Driver) Adopt(ctx context.Context, uid string) (AdoptResult, error) {
 	if c := d.get(uid); c != nil && !c.ended() {
 		return AdoptResult{State: Alive, PID: c.record.PID}, nil
 	}
+
 	if exit, ok := d.readExit(uid); ok {
 		return AdoptResult{State: Ended, Exit: exit}, nil
 	}
+
 	r, err := readRecord(d.bundle(uid))
 	if err != nil {
 		r, err = d.rebuildRecord(uid, err)
@@ -44,19 +46,24 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (AdoptResult, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return AdoptResult{State: Gone}, nil
 	}
+
 	var rt *ociRuntime
 	if err == nil {
 		rt, err = d.byPath(r.Runtime)
 	}
 	if err != nil {
-		return AdoptResult{}, fault.New(fault.Internal, subject(uid), "what is known of its process cannot be read", fault.WithCause(err))
+		return AdoptResult{}, fault.New(fault.Internal, subject(uid), "cannot read the process record",
+			fault.WithCause(err))
 	}
+
 	c := newContainer(uid, r, rt)
 	if r.Monitor > 0 {
-		if c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted); err != nil &&
+			!errors.Is(err, os.ErrProcessDone) {
 			return AdoptResult{}, err
 		}
 	}
+
 	if c.init, err = openProcessOf(r.PID, r.Started); errors.Is(err, os.ErrProcessDone) {
 		defer c.release()
 		return d.collectExit(ctx, c), nil
@@ -64,14 +71,15 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (AdoptResult, error) {
 		c.release()
 		return AdoptResult{}, err
 	}
+
 	return d.reattach(c), nil
 }
 
-// reattach watches a container again whose process lives.
+// reattach resumes watching a container whose process is alive.
 func (d *Driver) reattach(c *container) AdoptResult {
 	if _, err := os.Stat(d.fifo(c.id)); err == nil {
 		c.release()
-		return AdoptResult{State: Gone} // it waits for a Start that never came
+		return AdoptResult{State: Gone} // created, but never started
 	}
 	c.started.Store(true)
 	d.mu.Lock()
@@ -81,7 +89,8 @@ func (d *Driver) reattach(c *container) AdoptResult {
 	return AdoptResult{State: Alive, PID: c.record.PID}
 }
 
-// collectExit answers for a process that has just ended, or ended with its monitor.
+// collectExit returns the exit of a process that has already ended, waiting for its monitor if
+// there is one.
 func (d *Driver) collectExit(ctx context.Context, c *container) AdoptResult {
 	if c.monitor != nil {
 		stop := context.AfterFunc(ctx, c.monitor.close)

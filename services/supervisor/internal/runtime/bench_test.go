@@ -13,39 +13,44 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
-// BenchmarkBareCrunRun is what a launch is compared with: the runtime alone, on the same bundle, from start to end.
+// BenchmarkBareCrunRun measures crun alone on the same bundle, as a baseline for a launch.
 func BenchmarkBareCrunRun(b *testing.B) {
 	h := newHost(b)
 	path, err := h.driver.Runtime("crun")
 	if err != nil {
 		b.Skip(err)
 	}
+
 	c := h.container("true")
 	config, err := json.Marshal(c.spec())
 	if err != nil {
 		b.Fatal(err)
 	}
+
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600); err != nil {
 		b.Fatal(err)
 	}
+
 	state := filepath.Join(h.root, "bare")
 	for b.Loop() {
-		if out, err := exec.CommandContext(h.ctx, path, "--root", state, "run", "--bundle", dir, id.New()).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(h.ctx, path, "--root", state, "run", "--bundle", dir,
+			id.New()).CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
 		}
 	}
 }
 
-// BenchmarkLaunch is from nothing to the reported exit, with a client attached; the removal, which nobody waits for, is not counted.
+// BenchmarkLaunch measures a launch up to the reported exit, with a client attached. It does not
+// count the removal.
 func BenchmarkLaunch(b *testing.B) {
 	for _, name := range []string{"crun", "runc"} {
 		b.Run(name, func(b *testing.B) { benchLaunch(b, name, func() {}) })
 	}
 }
 
-// BenchmarkLaunchPrepared is the same with the monitor started while other work goes on, as a launch does it: the other work, 2 ms of
-// it, is part of the result.
+// BenchmarkLaunchPrepared measures a launch whose monitor starts in parallel to 2 ms of other work.
+// The result includes these 2 ms.
 func BenchmarkLaunchPrepared(b *testing.B) {
 	benchLaunch(b, "crun", func() { _ = exec.CommandContext(context.Background(), "true").Run() })
 }
@@ -55,6 +60,7 @@ func benchLaunch(b *testing.B, runtimeName string, meanwhile func()) {
 	if _, err := h.driver.Runtime(runtimeName); err != nil {
 		b.Skip(err)
 	}
+
 	for b.Loop() {
 		c := h.container("true")
 		c.l.Attach, c.l.Runtime = true, runtimeName
@@ -77,12 +83,13 @@ func benchLaunch(b *testing.B, runtimeName string, meanwhile func()) {
 	}
 }
 
-// BenchmarkExec is from the request to the exit code.
+// BenchmarkExec measures an exec from the request to the exit code.
 func BenchmarkExec(b *testing.B) {
 	h := newHost(b)
 	c := h.sleeper("")
 	for b.Loop() {
-		s, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id, Process: c.execProcess(spec.Process{Args: []string{"true"}})})
+		s, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id,
+			Process: c.execProcess(spec.Process{Args: []string{"true"}})})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -92,7 +99,7 @@ func BenchmarkExec(b *testing.B) {
 	}
 }
 
-// BenchmarkDelete is the removal of a container that has ended.
+// BenchmarkDelete measures the removal of a container that has ended.
 func BenchmarkDelete(b *testing.B) {
 	h := newHost(b)
 	for b.Loop() {

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-func TestInputReachesTheProcessAndEndsWithTheClients(t *testing.T) {
+func TestAttachInputEndsWithClient(t *testing.T) {
 	h := newHost(t)
 	c := h.container("cat")
 	c.l.OpenStdin, c.l.Attach = true, true
@@ -24,13 +24,15 @@ func TestInputReachesTheProcessAndEndsWithTheClients(t *testing.T) {
 			t.Errorf("CloseStdin: %v", err)
 		}
 	}()
+
 	if stdout, _ := readAll(t, a); stdout != text {
-		t.Errorf("%d bytes came back, want %d", len(stdout), len(text))
+		t.Errorf("got %d bytes back, want %d", len(stdout), len(text))
 	}
+
 	c.wantExit(0)
 }
 
-func TestInputThatNobodyAttachedToStaysOpenWhenAClientLeaves(t *testing.T) {
+func TestUnattachedLaunchKeepsInputOpen(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "echo hello; while read x; do echo got $x; done")
 	c.l.OpenStdin = true
@@ -45,23 +47,24 @@ func TestInputThatNobodyAttachedToStaysOpenWhenAClientLeaves(t *testing.T) {
 			t.Error(err)
 		}
 	}
+
 	c.kill()
 	c.wantExit(137)
 }
 
-func TestAProcessWithoutInputReadsItsEndAtOnce(t *testing.T) {
+func TestClosedInputReadsEOF(t *testing.T) {
 	h := newHost(t)
 	c := h.container("cat")
 	c.l.Attach = true
 	a := c.mustCreate().attach()
 	c.start()
 	if _, err := a.Write([]byte("x")); !fault.Is(err, fault.Busy) {
-		t.Errorf("Write: %v, want busy", err)
+		t.Errorf("Write: got %v, want busy", err)
 	}
 	c.wantExit(0)
 }
 
-func TestATerminalHasItsSizeFromTheStartAndIsResized(t *testing.T) {
+func TestTerminalResize(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "stty size; trap 'stty size; exit 4' WINCH; echo ready; while :; do sleep 0.05; done")
 	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
@@ -72,13 +75,16 @@ func TestATerminalHasItsSizeFromTheStartAndIsResized(t *testing.T) {
 	if err := a.Resize(50, 132); err != nil {
 		t.Fatal(err)
 	}
-	if stdout, stderr := readAll(t, a); stdout != "50 132\r\n" && !strings.HasSuffix(stdout, "\n50 132\r\n") || stderr != "" {
-		t.Errorf("output %q and %q after the resize", stdout, stderr)
+
+	if stdout, stderr := readAll(t, a); stdout != "50 132\r\n" && !strings.HasSuffix(stdout, "\n50 132\r\n") ||
+		stderr != "" {
+		t.Errorf("got output %q and %q after the resize", stdout, stderr)
 	}
+
 	c.wantExit(4)
 }
 
-func TestATerminalsClientMayLeaveAndComeBack(t *testing.T) {
+func TestTerminalReattach(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh")
 	c.l.TTY, c.l.OpenStdin, c.l.Attach = true, true, true
@@ -87,22 +93,24 @@ func TestATerminalsClientMayLeaveAndComeBack(t *testing.T) {
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	a = c.attach()
 	if _, err := a.Write([]byte("echo b''ack; exit 5\n")); err != nil {
 		t.Fatal(err)
 	}
+
 	waitOutput(t, a, "back\r\n")
 	c.wantExit(5)
 }
 
-func TestAClientThatDoesNotReadCannotHideTheEnd(t *testing.T) {
+func TestSlowClientDoesNotHideExit(t *testing.T) {
 	h := newHost(t)
 	h.driver.StallAfter(50 * time.Millisecond)
 	c := h.container("yes")
 	c.l.Attach = true
 	a := c.mustCreate().attach()
 	c.start()
-	waitFor(t, "a log that stands still, as nobody reads", func() bool {
+	waitFor(t, "a log that does not grow, as the client does not read", func() bool {
 		size := func() int64 {
 			info, err := os.Stat(c.l.LogPath)
 			if err != nil {
@@ -119,7 +127,7 @@ func TestAClientThatDoesNotReadCannotHideTheEnd(t *testing.T) {
 	_ = a.Close()
 }
 
-func TestAClientMayReadOnAfterTheContainerWasDeleted(t *testing.T) {
+func TestClientReadsOutputAfterDelete(t *testing.T) {
 	h := newHost(t)
 	c := h.container("seq", "5000")
 	c.l.Attach = true
@@ -128,7 +136,7 @@ func TestAClientMayReadOnAfterTheContainerWasDeleted(t *testing.T) {
 	c.wantExit(0)
 	c.remove()
 	if stdout, _ := readAll(t, a); !strings.HasPrefix(stdout, "1\n2\n") || !strings.HasSuffix(stdout, "\n5000\n") {
-		t.Errorf("%d bytes are left of the output", len(stdout))
+		t.Errorf("got %d bytes of the output", len(stdout))
 	}
 	_ = a.Close()
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// console is the socket on which a runtime hands over a new terminal.
+// console is the socket on which an OCI runtime passes a new terminal.
 type console struct {
 	dir *os.File
 	l   *net.UnixListener
@@ -20,7 +20,8 @@ type console struct {
 
 const consoleSocket = "console"
 
-// listenConsole makes the socket in a folder. It is named by the folder's descriptor, as a socket's path must not be longer than 107 bytes.
+// listenConsole creates the socket in a directory. It uses the path of the directory's descriptor,
+// because a socket path is limited to 107 bytes.
 func listenConsole(path string) (*console, error) {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -35,7 +36,7 @@ func listenConsole(path string) (*console, error) {
 	return c, nil
 }
 
-// path is good for other processes too.
+// path returns a path that is valid in other processes too.
 func (c *console) path() string {
 	return filepath.Join(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.dir.Fd()), consoleSocket)
 }
@@ -45,7 +46,7 @@ func (c *console) close() {
 	_ = c.dir.Close()
 }
 
-// accept waits for the terminal, until the runtime has ended or ctx has.
+// accept waits for the terminal until the runtime exits or ctx is done.
 func (c *console) accept(ctx context.Context, ended <-chan struct{}) (*os.File, error) {
 	defer c.close()
 	accepted := make(chan struct{})
@@ -59,6 +60,7 @@ func (c *console) accept(ctx context.Context, ended <-chan struct{}) (*os.File, 
 		}
 		_ = c.l.SetDeadline(time.Unix(1, 0))
 	}()
+
 	conn, err := c.l.AcceptUnix()
 	if err != nil {
 		return nil, err
@@ -69,13 +71,14 @@ func (c *console) accept(ctx context.Context, ended <-chan struct{}) (*os.File, 
 	return receiveFile(conn)
 }
 
-// receiveFile takes a file descriptor from a socket.
+// receiveFile receives a file descriptor from a socket.
 func receiveFile(conn *net.UnixConn) (*os.File, error) {
 	name, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := conn.ReadMsgUnix(name, oob)
 	if err != nil {
 		return nil, err
 	}
+
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil {
 		return nil, err
@@ -83,13 +86,16 @@ func receiveFile(conn *net.UnixConn) (*os.File, error) {
 	if len(messages) != 1 {
 		return nil, errors.New("the runtime sent no terminal")
 	}
+
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
 		return nil, errors.Join(err, errors.New("the runtime sent no terminal"))
 	}
+
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		_ = unix.Close(fds[0])
 		return nil, err
 	}
+
 	return os.NewFile(uintptr(fds[0]), "terminal"), nil
 }

@@ -8,28 +8,28 @@ import (
 	"sync/atomic"
 )
 
-// container is one whose process exists, from Create or Adopt until Delete.
+// container is a container with a process, from Create or Adopt until Delete.
 type container struct {
 	id      string
 	record  record
 	runtime *ociRuntime
 	init    *process
-	monitor *process // nil if it was gone already when the container was adopted
+	monitor *process // nil if it had already exited when the container was adopted
 
 	started  atomic.Bool
-	exitSeen chan struct{} // gets something when the exit file may be there
-	done     chan struct{} // closed when the process has ended and Exit is known
+	exitSeen chan struct{} // receives a value when the exit file may exist
+	done     chan struct{} // closed when the process has ended and its exit is known
 
 	mu          sync.Mutex
-	early       *Attachment // connected before the process existed, and not yet asked for
+	early       *Attachment // connected before the process existed; nil once returned by Attach
 	attachments map[*Attachment]bool
 }
 
-// record is what a restarted agent needs to find a container again.
+// record holds what a restarted agent needs to adopt a container.
 type record struct {
 	Runtime        string
 	PID            int
-	Started        uint64 // when the process began, see startTime
+	Started        uint64 // start time of the process, see startTime
 	Monitor        int
 	MonitorStarted uint64
 	TTY            bool
@@ -39,7 +39,8 @@ type record struct {
 const recordFile = "launch.json"
 
 func newContainer(uid string, r record, rt *ociRuntime) *container {
-	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}), attachments: map[*Attachment]bool{}}
+	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}),
+		attachments: map[*Attachment]bool{}}
 }
 
 func (r *record) write(bundle string) error {
@@ -63,7 +64,7 @@ func readRecord(bundle string) (record, error) {
 	return r, err
 }
 
-// ended tells whether the exit is known.
+// ended reports whether the exit is known.
 func (c *container) ended() bool {
 	select {
 	case <-c.done:
@@ -73,7 +74,7 @@ func (c *container) ended() bool {
 	}
 }
 
-// checkExit makes the one who waits look for the exit file.
+// checkExit makes the watching goroutine check the exit file.
 func (c *container) checkExit() {
 	select {
 	case c.exitSeen <- struct{}{}:
@@ -81,7 +82,7 @@ func (c *container) checkExit() {
 	}
 }
 
-// takeEarly gives the connection that was made before the process existed, once.
+// takeEarly returns the attachment made before the process existed. Later calls return nil.
 func (c *container) takeEarly() *Attachment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,7 +91,7 @@ func (c *container) takeEarly() *Attachment {
 	return a
 }
 
-// closeAttachments closes all connections to the container's output.
+// closeAttachments disconnects all clients from the container's output.
 func (c *container) closeAttachments() {
 	c.mu.Lock()
 	all := make([]*Attachment, 0, len(c.attachments))
@@ -103,7 +104,8 @@ func (c *container) closeAttachments() {
 	}
 }
 
-// release lets go of the processes, and of whoever waits for them. Clients keep their connections: they may not have read all yet.
+// release closes the process descriptors, which stops their waiters. Clients stay connected,
+// because they may not have read all output yet.
 func (c *container) release() {
 	if a := c.takeEarly(); a != nil {
 		_ = a.Close()

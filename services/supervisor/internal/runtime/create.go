@@ -14,17 +14,20 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Create makes the container: its namespaces, cgroup, mounts and its first process, which stands still before the container's program. It
-// answers that process's id. When it fails, nothing is left.
+// Create creates the container: namespaces, cgroup, mounts and init process. It returns the process
+// ID. The init process waits for Start before it executes the container's program. Create removes
+// everything it created on failure.
 func (p *Prepared) Create(ctx context.Context, spec *specs.Spec) (int, error) {
 	if !p.claim() {
-		return 0, fault.New(fault.Internal, subject(p.launch.ID), "its monitor was used or ended already")
+		return 0, fault.New(fault.Internal, subject(p.launch.ID), "the monitor is already in use or has exited")
 	}
+
 	c, err := p.create(ctx, spec)
 	if err != nil {
 		p.undo(ctx)
 		return 0, err
 	}
+
 	p.d.mu.Lock()
 	p.d.containers[c.id] = c
 	p.d.mu.Unlock()
@@ -36,14 +39,17 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 	defer p.close()
 	config, err := json.Marshal(p.d.filters.apply(p.runtime, spec))
 	if err != nil {
-		return nil, p.failed("its specification cannot be written", err)
+		return nil, p.failed("cannot write its OCI specification", err)
 	}
+
 	if err := os.WriteFile(filepath.Join(p.d.bundle(p.launch.ID), "config.json"), config, 0o600); err != nil {
-		return nil, p.failed("its specification cannot be written", err)
+		return nil, p.failed("cannot write its OCI specification", err)
 	}
+
 	if _, err := p.startPipe.Write([]byte{1}); err != nil {
-		return nil, p.failed("its monitor is gone", errors.Join(err, errors.New(p.stderrText())))
+		return nil, p.failed("the monitor has exited", errors.Join(err, errors.New(p.stderrText())))
 	}
+
 	connected := p.connect()
 	pid, err := p.created(ctx, spec)
 	early := connected()
@@ -54,9 +60,11 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 			return c, nil
 		}
 	}
+
 	if early != nil {
 		_ = early.Close()
 	}
+
 	return nil, err
 }
 
@@ -64,12 +72,14 @@ func (p *Prepared) failed(message string, cause error) error {
 	return fault.New(fault.Internal, subject(p.launch.ID), message, fault.WithCause(cause))
 }
 
-// connect begins to attach as soon as the monitor listens, which is before it runs the runtime: a client that connects later may miss what
-// a short-lived process says. The answer gives the connection; nil if nobody asked for one, or the monitor never listened.
+// connect attaches as soon as the monitor listens, before the monitor executes the runtime. A
+// client that connects later can miss the output of a short-lived process. The returned function
+// returns the attachment: nil if the launch does not ask for one or the monitor never listened.
 func (p *Prepared) connect() func() *Attachment {
 	if !p.launch.Attach {
 		return func() *Attachment { return nil }
 	}
+
 	stop, got := make(chan struct{}), make(chan *Attachment, 1)
 	go func() {
 		pause := time.NewTicker(time.Millisecond)
@@ -87,13 +97,15 @@ func (p *Prepared) connect() func() *Attachment {
 			}
 		}
 	}()
+
 	return func() *Attachment {
 		close(stop)
 		return <-got
 	}
 }
 
-// created waits for the monitor's report: a line of JSON with the first process's id, or without one if the runtime failed.
+// created waits for the monitor's report: a line of JSON with the init process's ID, or without it
+// if the runtime failed.
 func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -101,6 +113,7 @@ func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
+
 	var report struct {
 		PID     int    `json:"data"`
 		Message string `json:"message"`
@@ -111,13 +124,15 @@ func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 	if err == nil && report.PID > 0 {
 		return report.PID, nil
 	}
-	why := runtimeMessage(readRuntimeLog(filepath.Join(p.d.bundle(p.launch.ID), runtimeLog)), report.Message, p.stderrText())
+
+	why := runtimeMessage(readRuntimeLog(filepath.Join(p.d.bundle(p.launch.ID), runtimeLog)), report.Message,
+		p.stderrText())
 	return 0, startFault(subject(p.launch.ID), spec.Process, why)
 }
 
-// hold takes hold of the container's processes and notes them for after a restart.
+// hold opens the container's processes and stores their record for Adopt.
 func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
-	<-p.exited // only then is the monitor's id written
+	<-p.exited // the monitor's PID file is complete now
 	bundle := p.d.bundle(p.launch.ID)
 	r := record{Runtime: p.runtime.path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin}
 	var errs [4]error
@@ -126,26 +141,31 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 	r.MonitorStarted, errs[2] = startTime(r.Monitor)
 	errs[3] = r.write(bundle)
 	if err := errors.Join(errs[:]...); err != nil {
-		return nil, p.failed("its process is gone", err)
+		return nil, p.failed("its process has exited", err)
 	}
+
 	c := newContainer(p.launch.ID, r, p.runtime)
 	var err error
 	if c.init, err = openProcessOf(r.PID, r.Started); err == nil {
 		c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted)
 	}
+
 	if err != nil {
 		c.release()
-		return nil, p.failed("its process is gone", err)
+		return nil, p.failed("its process has exited", err)
 	}
+
 	if early != nil {
 		c.early = early
 		early.join(c)
 	}
+
 	return c, nil
 }
 
-// undo removes what a failed creation left, whether or not the caller still waits. By its closed gate the monitor has gone into the
-// background by now, or is about to: killed before that, it might leave a child that nobody knows the id of.
+// undo removes what a failed creation left behind, even if ctx is canceled. The start pipe is
+// closed, so the monitor has moved to the background or is about to. Killing it earlier could leave
+// a child process with an unknown PID.
 func (p *Prepared) undo(ctx context.Context) {
 	select {
 	case <-p.exited:
@@ -154,6 +174,6 @@ func (p *Prepared) undo(ctx context.Context) {
 		<-p.exited
 	}
 	if err := p.d.Delete(context.WithoutCancel(ctx), p.launch.ID); err != nil {
-		p.d.cfg.Log.Warn("a failed creation left something", "container", p.launch.ID, "error", err)
+		p.d.cfg.Log.Warn("cannot clean up after a failed creation", "container", p.launch.ID, "error", err)
 	}
 }

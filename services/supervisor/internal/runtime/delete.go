@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Delete ends whatever a container still runs and removes everything that belongs to it. It needs nothing of it to be there, and is
-// idempotent. It may take a while, and be called in the background.
+// Delete kills a container's processes and removes everything that belongs to it. It is idempotent
+// and accepts containers of which only parts exist. It can take long and may run in the background.
 func (d *Driver) Delete(ctx context.Context, uid string) error {
 	d.mu.Lock()
 	p, c := d.prepared[uid], d.containers[uid]
@@ -19,8 +19,9 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 		p.Abort()
 	}
 	if c != nil {
-		_ = d.Kill(ctx, uid) // if it does not end, its cgroup cannot be removed, which says so
+		_ = d.Kill(ctx, uid) // if this fails, Cgroup.Remove fails too
 	}
+
 	rt := d.runtimeOf(uid, c)
 	d.endMonitor(uid)
 	err := errors.Join(
@@ -29,14 +30,16 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 		os.RemoveAll(d.bundle(uid)),
 		os.RemoveAll(d.exitFile(uid)))
 	if err != nil {
-		return fault.New(fault.Internal, subject(uid), "not all of its process could be removed", fault.WithCause(err))
+		return fault.New(fault.Internal, subject(uid), "cannot remove all of its runtime state", fault.WithCause(err))
 	}
+
 	if c != nil {
 		d.mu.Lock()
 		delete(d.containers, uid)
 		d.mu.Unlock()
 		c.release()
 	}
+
 	return nil
 }
 
@@ -45,7 +48,7 @@ func (d *Driver) exitKnown(uid string) bool {
 	return known
 }
 
-// runtimeOf finds a container's runtime, if anything tells of it.
+// runtimeOf returns a container's runtime, nil if it is not known.
 func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
 	if c != nil {
 		return c.runtime
@@ -58,13 +61,14 @@ func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
 	return nil
 }
 
-// forget removes what the runtime keeps of a container. For crun and runc that is a folder, beside the
-// cgroup; others are asked.
+// forget removes the runtime's state of a container. That of crun and runc is a directory, besides
+// the cgroup; other runtimes are called.
 func (d *Driver) forget(ctx context.Context, uid string, rt *ociRuntime) error {
 	if rt != nil && rt.flavour == other {
 		out, err := exec.CommandContext(ctx, rt.path, "--root", d.ociRoot(), "delete", "--force", uid).CombinedOutput()
 		if err != nil {
-			d.cfg.Log.Warn("the runtime cannot delete a container", "container", uid, "error", err, "said", string(out))
+			d.cfg.Log.Warn("the runtime cannot delete a container", "container", uid, "error", err, "output",
+				string(out))
 		}
 	}
 	return os.RemoveAll(d.runtimeState(uid))

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reapTime is how long the machine's init may take to take note of a process's end: at once where it waits, and some seconds where it looks
-// now and then.
+// reapTime limits the time until the host's init process reaps an orphan. An init process that
+// polls may take seconds.
 const reapTime = 5 * time.Second
 
-// awaitDetached waits for the end of a process that is no child of anybody here.
+// awaitDetached waits for the end of a process that is not a child of the agent.
 func (s *ExecSession) awaitDetached() {
 	s.code, s.exitUnknown = unknownCode, true
 	if p := s.process; p != nil && p.wait() {
@@ -25,11 +25,11 @@ func (s *ExecSession) awaitDetached() {
 	close(s.exited)
 }
 
-// pidfdInfo is what the kernel tells of a process; see pidfd_info in its linux/pidfd.h.
+// pidfdInfo is struct pidfd_info of linux/pidfd.h.
 type pidfdInfo struct {
 	mask     uint64
-	_        [13]uint32 // its cgroup, and who it was
-	exitCode int32      // as wait gives it
+	_        [13]uint32 // cgroup, process and user IDs
+	exitCode int32      // wait status
 }
 
 const (
@@ -37,12 +37,14 @@ const (
 	pidfdInfoExit = 1 << 3     // PIDFD_INFO_EXIT
 )
 
-// exitCode answers how a process has ended; false if the kernel does not know within a time, or cannot be asked.
+// exitCode returns the exit code of a process that has ended. ok is false if the kernel does not
+// report it in time or at all (before Linux 6.15).
 func (p *process) exitCode(within time.Duration) (code int, ok bool) {
 	conn, err := p.f.SyscallConn()
 	if err != nil {
 		return 0, false
 	}
+
 	for deadline := time.Now().Add(within); ; time.Sleep(20 * time.Millisecond) {
 		info := pidfdInfo{mask: pidfdInfoExit}
 		var errno syscall.Errno

@@ -1,11 +1,14 @@
-// Package runtime drives containers' processes: through conmon, which stays with each of them, and an OCI runtime, crun or runc.
+// Package runtime runs containers' processes with conmon, one monitor for each container, and an
+// OCI runtime: crun or runc.
 //
-// A launch is Prepare, Create, Start. Prepare starts conmon, which waits; Create lets it run the runtime, which sets the container up to the
-// moment before its program; Start lets the program go. What belongs to a container is in its bundle, <ExecRoot>/containers/<id>,
-// and under its id in the runtime's state, in the cgroups and in <ExecRoot>/exits. Delete removes all of it, and needs nothing of it.
+// A launch is Prepare, Create, Start. Prepare starts conmon, which waits. Create makes conmon
+// execute the runtime, which sets the container up. Start executes the container's program. A
+// container's files are its bundle, <ExecRoot>/containers/<id>, and those under its ID in the
+// runtime's state, in the cgroups and in <ExecRoot>/exits. Delete removes all of them.
 //
-// Containers do not depend on this process: conmon is no child of it, keeps the log and the terminal, and leaves the exit code in a file.
-// After a restart Adopt finds a container again. The package knows nothing of images, networks or names.
+// Containers survive the agent: conmon is not its child, holds the log and the terminal, and writes
+// the exit code to a file. Adopt finds a container after an agent restart. Package run calls this
+// package. It does not depend on images, networks or names.
 package runtime
 
 import (
@@ -24,32 +27,32 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/inotify"
 )
 
-// Config is what a Driver works with.
+// Config configures a Driver.
 type Config struct {
-	ExecRoot string            // for what does not outlive a boot
-	Conmon   string            // conmon's path; empty means that of $PATH
-	Runtimes map[string]string // more runtimes by name, beside crun and runc
-	Default  string            // the runtime's name or path; empty means crun, and runc where crun cannot be used
+	ExecRoot string            // directory for state that does not survive a reboot
+	Conmon   string            // path of conmon; empty means the one in $PATH
+	Runtimes map[string]string // additional runtimes: name to path
+	Default  string            // name or path; empty means crun, or runc if crun is not usable
 	Cgroup   cgroup.Layout
 	Log      *slog.Logger
-	// OnExit is told once of each container that was started, or adopted alive, when its process has ended. It is called from a goroutine of that
-	// container alone, and may call Delete.
+	// OnExit is called once for each container that was started, or adopted alive, when its process
+	// has ended. Each container has its own goroutine for the call, and OnExit may call Delete.
 	OnExit func(Exit)
 }
 
-// Exit tells how a container's process ended.
+// Exit describes the end of a container's process.
 type Exit struct {
 	ID      string
-	Code    int  // 128 plus the signal's number if one ended it
-	Unknown bool // nobody saw it end; Code is 137
-	OOM     bool // the kernel ended it, or a part of it, for want of memory
+	Code    int  // 128 plus the signal number if a signal killed it
+	Unknown bool // no monitor recorded the exit; Code is 137
+	OOM     bool // the kernel killed the process or a descendant because memory ran out
 	At      time.Time
 }
 
-// unknownCode is what Docker answers where nobody saw the end either.
+// unknownCode is the exit code Docker reports for an unknown exit.
 const unknownCode = 137
 
-// Driver drives the containers of one agent.
+// Driver runs the containers of one agent.
 type Driver struct {
 	cfg      Config
 	conmon   string
@@ -61,56 +64,63 @@ type Driver struct {
 	filters  seccompCache
 
 	mu         sync.Mutex
-	others     map[string]*ociRuntime // by path, as users gave them
+	others     map[string]*ociRuntime // by path, as given by users
 	prepared   map[string]*Prepared
 	containers map[string]*container
 }
 
-// New finds conmon and the runtimes and tries them.
+// New finds and probes conmon and the runtimes.
 func New(ctx context.Context, cfg Config) (*Driver, error) {
 	if cfg.OnExit == nil {
 		cfg.OnExit = func(Exit) {}
 	}
+
 	d := &Driver{cfg: cfg, known: map[string]*ociRuntime{}, closed: make(chan struct{}), stall: stallTime,
 		others: map[string]*ociRuntime{}, prepared: map[string]*Prepared{}, containers: map[string]*container{}}
 	if err := errors.Join(d.findConmon(ctx), d.findRuntimes(ctx)); err != nil {
 		return nil, err
 	}
+
 	for _, dir := range []string{d.containersDir(), d.exitsDir(), d.ociRoot()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fault.New(fault.Unavailable, "folder "+dir, "cannot be made", fault.WithCause(err))
+			return nil, fault.New(fault.Unavailable, "directory "+dir, "cannot be created", fault.WithCause(err))
 		}
 	}
+
 	var err error
 	if d.exits, err = inotify.Watch(d.exitsDir(), exitEvents); err != nil {
-		return nil, fault.New(fault.Unavailable, "folder "+d.exitsDir(), "cannot be watched", fault.WithCause(err),
+		return nil, fault.New(fault.Unavailable, "directory "+d.exitsDir(), "cannot be watched", fault.WithCause(err),
 			fault.WithHint("raise fs.inotify.max_user_instances"))
 	}
+
 	go d.watchExits()
 	return d, nil
 }
 
-// Close lets go of everything without touching a container. It is called once.
+// Close releases all descriptors without affecting containers. It must be called only once.
 func (d *Driver) Close() error {
 	close(d.closed)
 	err := d.exits.Close()
 	for _, c := range d.list() {
 		c.release()
 	}
+
 	for _, r := range d.known {
 		r.close()
 	}
+
 	for _, r := range d.others {
 		r.close()
 	}
+
 	d.cfg.Cgroup.RemoveAgentCgroup(d.cfg.ExecRoot)
 	return err
 }
 
-// exitEvents are what is to be known of the folder of exit files.
+// exitEvents are the watched events of the exit file directory.
 const exitEvents = inotify.MovedIn | inotify.Written | inotify.Removed
 
-// IDs are the containers that have anything here, running or left over.
+// IDs returns the containers that have files here, running or stale.
 func (d *Driver) IDs() ([]string, error) {
 	seen := map[string]bool{}
 	var out []string
@@ -126,6 +136,7 @@ func (d *Driver) IDs() ([]string, error) {
 			}
 		}
 	}
+
 	return out, nil
 }
 
@@ -155,10 +166,10 @@ func (d *Driver) list() []*container {
 	return out
 }
 
-// running gives a container whose process lives.
+// running returns a container whose process is alive.
 func (d *Driver) running(uid string) (*container, error) {
 	if c := d.get(uid); c != nil && !c.ended() {
 		return c, nil
 	}
-	return nil, fault.New(fault.Busy, subject(uid), "it is not running", fault.WithHint("start it first"))
+	return nil, fault.New(fault.Busy, subject(uid), "is not running", fault.WithHint("start it first"))
 }

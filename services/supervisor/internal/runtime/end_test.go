@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
-// freeze freezes a container's cgroup, as an administrator or another program may.
+// freeze freezes a container's cgroup, as an administrator or another program can.
 func (c *ctr) freeze() {
 	c.t.Helper()
 	for file, text := range map[string]string{
@@ -24,19 +24,24 @@ func (c *ctr) freeze() {
 			continue
 		}
 		if err := os.WriteFile(file, []byte(text), 0); err != nil {
-			c.t.Skipf("cgroups cannot be frozen here: %v", err)
+			c.t.Skipf("cannot freeze cgroups: %v", err)
 		}
 	}
+
 	waitFor(c.t, "the freezing", func() bool { return c.cgroup.Frozen(c.id) != "" })
 }
 
-func TestAFrozenContainerIsStoppedAndKilled(t *testing.T) {
+func TestFrozenContainerIsStoppedAndKilled(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.container("sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")
 		c.l.Runtime = name
 		c.mustCreate().start()
-		waitFor(t, "the trap", func() bool { log, _ := os.ReadFile(c.l.LogPath); return strings.Contains(string(log), "ready") })
+		waitFor(t, "the trap", func() bool {
+			log, _ := os.ReadFile(c.l.LogPath)
+			return strings.Contains(string(log),
+				"ready")
+		})
 		c.freeze()
 		if err := h.driver.Stop(h.ctx, c.id, syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -54,8 +59,8 @@ func TestAFrozenContainerIsStoppedAndKilled(t *testing.T) {
 	}
 }
 
-// A frozen cgroup of a container that nobody watches, as after a crash, is no reason to leave it.
-func TestAFrozenContainerIsDeleted(t *testing.T) {
+// A container without a watching agent, as after a crash, is deleted even if its cgroup is frozen.
+func TestFrozenContainerIsDeleted(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	first := h.driver
@@ -78,7 +83,7 @@ func (c *ctr) signalMonitor(sig syscall.Signal) {
 	}
 }
 
-func TestAStoppedMonitorHidesNoEnd(t *testing.T) {
+func TestStoppedMonitorDoesNotHideExit(t *testing.T) {
 	h := newHost(t)
 	killed := h.sleeper("")
 	killed.signalMonitor(syscall.SIGSTOP)
@@ -91,26 +96,27 @@ func TestAStoppedMonitorHidesNoEnd(t *testing.T) {
 	ends.wantExit(9)
 }
 
-func TestAClientThatDoesNotReadDoesNotHoldUpAKill(t *testing.T) {
+func TestSlowClientDoesNotDelayKill(t *testing.T) {
 	h := newHost(t)
 	c := h.container("yes")
 	c.l.Attach = true
 	a := c.mustCreate().attach()
 	c.start()
 	waitFor(t, "output", func() bool { info, err := os.Stat(c.l.LogPath); return err == nil && info.Size() > 1<<16 })
-	if err := h.driver.Kill(h.ctx, c.id); err != nil { // long before a client that does not read is cut off by itself
+	if err := h.driver.Kill(h.ctx, c.id); err != nil { // well before the driver disconnects slow clients
 		t.Errorf("Kill: %v", err)
 	}
 	c.wantExit(137)
 	_ = a.Close()
 }
 
-func TestExitCodesAreKnownWithoutTheFolderOfExitFiles(t *testing.T) {
+func TestExitCodeWithoutExitDirectory(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "until [ -e /tmp/go ]; do sleep 0.02; done; rm /tmp/go; exit 7").mustCreate().start()
 	if err := os.RemoveAll(filepath.Join(h.root, "exits")); err != nil {
 		t.Fatal(err)
 	}
+
 	release := func() {
 		if err := os.WriteFile(filepath.Join(h.rootfs, "tmp/go"), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -118,25 +124,27 @@ func TestExitCodesAreKnownWithoutTheFolderOfExitFiles(t *testing.T) {
 	}
 	release()
 	c.wantExit(7)
-	waitFor(t, "the folder", func() bool { _, err := os.Stat(filepath.Join(h.root, "exits")); return err == nil })
+	waitFor(t, "the directory", func() bool { _, err := os.Stat(filepath.Join(h.root, "exits")); return err == nil })
 	c.remove()
 	c = h.container("sh", "-c", "until [ -e /tmp/go ]; do sleep 0.02; done; rm /tmp/go; exit 8").mustCreate().start()
 	release()
 	c.wantExit(8)
 }
 
-func TestWhatHasEndedIsToldFromWhatCannotBeSignalled(t *testing.T) {
+func TestSignalDistinguishesEndedProcess(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true").mustCreate().start()
 	c.wantExit(0)
-	for what, err := range map[string]error{"Signal": h.driver.Signal(h.ctx, c.id, syscall.SIGTERM), "Stop": h.driver.Stop(h.ctx, c.id, syscall.SIGTERM),
+	for what, err := range map[string]error{"Signal": h.driver.Signal(h.ctx, c.id, syscall.SIGTERM),
+		"Stop":       h.driver.Stop(h.ctx, c.id, syscall.SIGTERM),
 		"of nothing": h.driver.Signal(h.ctx, strings.Repeat("0", 64), syscall.SIGTERM)} {
 		if !errors.Is(err, runtime.ErrEnded) {
-			t.Errorf("%s: %v, want ErrEnded", what, err)
+			t.Errorf("%s: got %v, want ErrEnded", what, err)
 		}
 	}
+
 	began := time.Now()
-	if err := h.driver.Kill(h.ctx, c.id); err != nil || time.Since(began) > patience {
-		t.Errorf("Kill of what has ended: %v", err)
+	if err := h.driver.Kill(h.ctx, c.id); err != nil || time.Since(began) > testTimeout {
+		t.Errorf("Kill of an ended container: %v", err)
 	}
 }

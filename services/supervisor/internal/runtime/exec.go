@@ -16,47 +16,52 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// ExecRequest is one more process for a container.
+// ExecRequest describes an exec process.
 type ExecRequest struct {
 	ID        string
 	Process   *specs.Process // with Terminal and ConsoleSize
 	OpenStdin bool
-	Detach    bool // the process runs on by itself, without a terminal, and its output goes nowhere
+	Detach    bool // run in the background without a terminal, and discard the output
 }
 
-// Exec runs one more process in a running container: in its namespaces and its cgroup, under its seccomp profile. A program that cannot be
-// found or executed is a fault with a reason, as with Create. Of a detached process the session tells the end, and no more.
+// Exec runs an exec process in a running container: in its namespaces and cgroup, with its seccomp
+// profile. A program that does not exist or is not executable returns a fault with a reason, as in
+// Create. The session of a detached process only reports its end.
 func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error) {
 	c, err := d.running(req.ID)
 	if err != nil {
 		return nil, err
 	}
+
 	e := &execution{d: d, c: c, req: req, spec: *req.Process}
 	e.spec.Terminal = e.spec.Terminal && !req.Detach
 	if e.dir, err = os.MkdirTemp(d.bundle(req.ID), "exec-"); err == nil {
 		defer func() { _ = os.RemoveAll(e.dir) }()
 		err = e.run(ctx)
 	}
+
 	if err == nil && !req.Detach {
 		return e.session, nil
 	}
 	if err == nil {
 		return e.detach(), nil
 	}
+
 	e.close()
 	if _, ok := errors.AsType[*fault.Fault](err); err != nil && !ok && ctx.Err() == nil {
-		err = fault.New(fault.Internal, subject(req.ID), "the process cannot be started", fault.WithCause(err))
+		err = fault.New(fault.Internal, subject(req.ID), "cannot start the process", fault.WithCause(err))
 	}
+
 	return nil, err
 }
 
-// execution is an exec on its way.
+// execution is an exec that has not returned its session yet.
 type execution struct {
 	d       *Driver
 	c       *container
 	req     ExecRequest
 	spec    specs.Process
-	dir     string // of the files that are needed until the process runs
+	dir     string // of the files needed until the process runs
 	cmd     *exec.Cmd
 	session *ExecSession
 	theirs  []*os.File // the process's ends of the pipes
@@ -69,39 +74,47 @@ func (e *execution) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+
 	if err := os.WriteFile(filepath.Join(e.dir, "process.json"), spec, 0o600); err != nil {
 		return err
 	}
+
 	e.session = newSession()
 	if err := e.connect(); err != nil {
 		return err
 	}
+
 	err = e.cmd.Start()
 	for _, f := range e.theirs {
 		_ = f.Close()
 	}
+
 	if err != nil {
 		return err
 	}
+
 	go e.session.reap(e.cmd)
 	if err := e.started(ctx); err != nil {
 		_ = e.cmd.Process.Kill()
 		<-e.session.exited
 		return err
 	}
+
 	if !e.req.Detach {
 		e.session.begin()
 	}
+
 	return nil
 }
 
-// connect makes the command and gives it its input and output.
+// connect builds the command and sets its input and output.
 func (e *execution) connect() error {
 	args := []string{"--root", e.d.ociRoot(), "--log", filepath.Join(e.dir, runtimeLog), "--log-format", "json",
 		"exec", "--process", filepath.Join(e.dir, "process.json"), "--pid-file", filepath.Join(e.dir, pidFile)}
 	if e.req.Detach {
 		args = append(args, "--detach")
 	}
+
 	handsOver := e.spec.Terminal && e.c.runtime.flavour == crun
 	if handsOver {
 		var err error
@@ -110,7 +123,8 @@ func (e *execution) connect() error {
 		}
 		args = append(args, "--console-socket", e.console.path())
 	}
-	e.cmd = exec.Command(e.c.runtime.program(), append(args, e.c.id)...) // not bound to a context: the session outlives the call
+
+	e.cmd = exec.Command(e.c.runtime.program(), append(args, e.c.id)...) // no context: the session outlives the call
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	switch {
 	case e.req.Detach || handsOver:
@@ -118,27 +132,31 @@ func (e *execution) connect() error {
 	case e.spec.Terminal:
 		return e.pty()
 	}
+
 	return e.pipes()
 }
 
-// pty is a terminal for a runtime that stays between it and the process's own, as runc does unless it is left alone with the process.
+// pty sets a terminal for a runtime that relays between it and the process's own terminal. runc
+// does so unless it is detached.
 func (e *execution) pty() error {
 	var size specs.Box
 	if e.spec.ConsoleSize != nil {
 		size = *e.spec.ConsoleSize
 	}
-	ours, theirs, err := openPty(uint16(size.Height), uint16(size.Width))
+
+	host, container, err := openPty(uint16(size.Height), uint16(size.Width))
 	if err != nil {
 		return err
 	}
-	e.theirs = append(e.theirs, theirs)
-	e.session.setTerminal(ours, e.req.OpenStdin)
-	e.cmd.Stdin, e.cmd.Stdout, e.cmd.Stderr = theirs, theirs, theirs
+
+	e.theirs = append(e.theirs, container)
+	e.session.setTerminal(host, e.req.OpenStdin)
+	e.cmd.Stdin, e.cmd.Stdout, e.cmd.Stderr = container, container, container
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	return nil
 }
 
-// pipes are the input and output of a process without a terminal.
+// pipes sets the input and output of a process without a terminal.
 func (e *execution) pipes() error {
 	s := e.session
 	for _, stream := range []Stream{Stdout, Stderr} {
@@ -149,21 +167,24 @@ func (e *execution) pipes() error {
 		e.theirs = append(e.theirs, w)
 		s.outputs = append(s.outputs, output{r, stream})
 	}
+
 	e.cmd.Stdout, e.cmd.Stderr = e.theirs[0], e.theirs[1]
 	if !e.req.OpenStdin {
 		return nil
 	}
+
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
+
 	e.theirs = append(e.theirs, r)
 	e.cmd.Stdin, s.input = r, w
 	return nil
 }
 
-// started waits for the process's id, which the runtime writes when everything but the program's own execution is done, or for the
-// runtime's end without it.
+// started waits for the process's ID or for the runtime's exit without one. The runtime writes the
+// ID when only the execution of the program remains.
 func (e *execution) started(ctx context.Context) error {
 	if e.console != nil {
 		terminal, err := e.console.accept(ctx, e.session.exited)
@@ -173,12 +194,13 @@ func (e *execution) started(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
 		pid, err := readPid(filepath.Join(e.dir, pidFile))
 		if err == nil {
-			e.session.process, _ = openProcess(pid) // if it has ended already, there is nothing to signal
+			e.session.process, _ = openProcess(pid) // nil if it has already ended
 			return nil
 		}
 		select {
@@ -191,19 +213,20 @@ func (e *execution) started(ctx context.Context) error {
 	}
 }
 
-// afterEnd tells a process that ended at once from one that never was.
+// afterEnd distinguishes a process that has already ended from one that was never started.
 func (e *execution) afterEnd() error {
 	if pid, err := readPid(filepath.Join(e.dir, pidFile)); err == nil {
-		if e.req.Detach { // else it has ended with the runtime
+		if e.req.Detach { // otherwise it ended with the runtime
 			e.session.process, _ = openProcess(pid)
 		}
 		return nil
 	}
-	said := fmt.Sprintf("exit status %d", e.session.code)
-	return startFault(subject(e.c.id), &e.spec, runtimeMessage(readRuntimeLog(filepath.Join(e.dir, runtimeLog)), said))
+	output := fmt.Sprintf("exit status %d", e.session.code)
+	return startFault(subject(e.c.id), &e.spec, runtimeMessage(readRuntimeLog(filepath.Join(e.dir, runtimeLog)),
+		output))
 }
 
-// detach gives a session of nothing but the end of a process that runs on by itself.
+// detach returns a session that only reports the end of a detached process.
 func (e *execution) detach() *ExecSession {
 	s := newSession()
 	s.process, e.session.process = e.session.process, nil
@@ -213,7 +236,7 @@ func (e *execution) detach() *ExecSession {
 	return s
 }
 
-// close lets go of what an exec has. No session reads its output.
+// close releases the resources of an exec whose output no session reads.
 func (e *execution) close() {
 	if e.console != nil {
 		e.console.close()

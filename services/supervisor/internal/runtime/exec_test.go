@@ -36,7 +36,7 @@ func (c *ctr) exec(req runtime.ExecRequest, p spec.Process) *runtime.ExecSession
 func (c *ctr) wantCode(s *runtime.ExecSession, want int) {
 	c.t.Helper()
 	if code, err := s.Wait(c.ctx); err != nil || code != want {
-		c.t.Errorf("exit code %d, %v; want %d", code, err, want)
+		c.t.Errorf("got exit code %d, %v; want %d", code, err, want)
 	}
 }
 
@@ -46,19 +46,20 @@ func (h *host) sleeper(runtimeName string) *ctr {
 	return c.mustCreate().start()
 }
 
-func TestAnExecsOutputAndExitCodeComeBack(t *testing.T) {
+func TestExecReturnsOutputAndExitCode(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
-		s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sh", "-c", "echo out; echo err >&2; pwd; id -u; exit 7"}, WorkingDir: "/tmp",
+		s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sh", "-c",
+			"echo out; echo err >&2; pwd; id -u; exit 7"}, WorkingDir: "/tmp",
 			User: users.User{UID: 33, GID: 33}})
 		if stdout, stderr := readAll(t, s); stdout != "out\n/tmp\n33\n" || stderr != "err\n" {
-			t.Errorf("%s: output %q and %q", name, stdout, stderr)
+			t.Errorf("%s: got output %q and %q", name, stdout, stderr)
 		}
 		c.wantCode(s, 7)
 		left, err := filepath.Glob(filepath.Join(h.root, "containers", c.id, "exec-*"))
 		if err != nil || len(left) > 0 {
-			t.Errorf("%s: left %v, %v", name, left, err)
+			t.Errorf("%s: files not removed: %v, %v", name, left, err)
 		}
 	}
 }
@@ -76,7 +77,7 @@ func runtimes(t *testing.T, h *host) []string {
 	return out
 }
 
-func TestAnExecReadsItsInput(t *testing.T) {
+func TestExecReadsInput(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{Args: []string{"cat"}})
@@ -89,41 +90,47 @@ func TestAnExecReadsItsInput(t *testing.T) {
 			t.Errorf("CloseStdin: %v", err)
 		}
 	}()
+
 	if stdout, _ := readAll(t, s); stdout != text {
-		t.Errorf("%d bytes came back, want %d", len(stdout), len(text))
+		t.Errorf("got %d bytes back, want %d", len(stdout), len(text))
 	}
+
 	c.wantCode(s, 0)
 }
 
-func TestAnExecWithATerminalHasItsSizeAndIsResized(t *testing.T) {
+func TestExecTerminalResize(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
-		s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{Args: []string{"sh"}, TTY: true, Rows: 25, Cols: 90})
-		if err := s.Resize(50, 132); err != nil { // which runc hands on when it comes to that
+		s := c.exec(runtime.ExecRequest{OpenStdin: true},
+			spec.Process{Args: []string{"sh"}, TTY: true, Rows: 25, Cols: 90})
+		if err := s.Resize(50, 132); err != nil { // runc forwards the size later
 			t.Fatal(err)
 		}
 		if _, err := s.Write([]byte("tty; until stty size | grep 132; do sleep 0.05; done; exit 9\n")); err != nil {
 			t.Fatal(err)
 		}
-		if stdout, _ := readAll(t, s); !strings.Contains(stdout, "/dev/pts/") || !strings.Contains(stdout, "50 132\r\n") {
-			t.Errorf("%s: output %q", name, stdout)
+		if stdout, _ := readAll(t, s); !strings.Contains(stdout, "/dev/pts/") ||
+			!strings.Contains(stdout, "50 132\r\n") {
+			t.Errorf("%s: got output %q", name, stdout)
 		}
 		c.wantCode(s, 9)
 	}
 }
 
-func TestAnExecThatCannotBeRunIsToldInDockersWords(t *testing.T) {
+func TestExecFaultsMatchDocker(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
-		for command, want := range map[string]string{"nosuch": fault.ReasonCommandNotFound, "/bin": fault.ReasonCommandNotExecutable} {
+		for command, want := range map[string]string{"nosuch": fault.ReasonCommandNotFound,
+			"/bin": fault.ReasonCommandNotExecutable} {
 			for _, req := range []runtime.ExecRequest{{}, {Detach: true}} {
 				for _, tty := range []bool{false, true} {
 					req.ID, req.Process = c.id, c.execProcess(spec.Process{Args: []string{command}, TTY: tty})
 					_, err := h.driver.Exec(h.ctx, req)
 					if fault.ReasonOf(err) != want || !strings.Contains(err.Error(), `exec: "`+command+`": `) {
-						t.Errorf("%s: %s detached %v, terminal %v: %v; want %s", name, command, req.Detach, tty, err, want)
+						t.Errorf("%s: %s detached %v, terminal %v: %v; want %s", name, command, req.Detach, tty, err,
+							want)
 					}
 				}
 			}
@@ -131,7 +138,7 @@ func TestAnExecThatCannotBeRunIsToldInDockersWords(t *testing.T) {
 	}
 }
 
-func TestAnExecIsSignalled(t *testing.T) {
+func TestExecIsSignalled(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sleep", "1000"}})
@@ -141,8 +148,8 @@ func TestAnExecIsSignalled(t *testing.T) {
 	c.wantCode(s, 128+15)
 }
 
-// A client that detaches or dies takes nothing from the process: not its terminal, and nobody to read its output.
-func TestAnExecOutlivesItsSession(t *testing.T) {
+// A client that disconnects leaves the process its terminal, and its output is still read.
+func TestExecOutlivesSession(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
@@ -168,7 +175,7 @@ func TestAnExecOutlivesItsSession(t *testing.T) {
 	}
 }
 
-func TestAnExecsInputEndsWithItsSession(t *testing.T) {
+func TestExecInputEndsWithSession(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{OpenStdin: true}, spec.Process{Args: []string{"cat"}})
@@ -178,19 +185,25 @@ func TestAnExecsInputEndsWithItsSession(t *testing.T) {
 	c.wantCode(s, 0)
 }
 
-func TestADetachedExecRunsOnAndItsEndIsSeen(t *testing.T) {
+func TestDetachedExecReportsExit(t *testing.T) {
 	h := newHost(t)
 	for _, name := range runtimes(t, h) {
 		c := h.sleeper(name)
-		s := c.exec(runtime.ExecRequest{Detach: true}, spec.Process{Args: []string{"sh", "-c", "touch /tmp/began; until [ -e /tmp/go ]; do sleep 0.05; done; exit 7"}, TTY: true})
-		waitFor(t, "the detached process", func() bool { _, err := os.Stat(filepath.Join(h.rootfs, "tmp/began")); return err == nil })
+		s := c.exec(runtime.ExecRequest{Detach: true},
+			spec.Process{Args: []string{"sh", "-c",
+				"touch /tmp/began; until [ -e /tmp/go ]; do sleep 0.05; done; exit 7"}, TTY: true})
+		waitFor(t, "the detached process", func() bool {
+			_,
+				err := os.Stat(filepath.Join(h.rootfs, "tmp/began"))
+			return err == nil
+		})
 		if err := os.WriteFile(filepath.Join(h.rootfs, "tmp/go"), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		switch code, err := s.Wait(h.ctx); {
-		case errors.Is(err, runtime.ErrExitUnknown) && !tellsExitCodes(t):
+		case errors.Is(err, runtime.ErrExitUnknown) && !reportsExitCodes(t):
 		case err != nil || code != 7:
-			t.Errorf("%s: exit code %d, %v; want 7", name, code, err)
+			t.Errorf("%s: got exit code %d, %v; want 7", name, code, err)
 		}
 		for _, mark := range []string{"tmp/began", "tmp/go"} {
 			if err := os.Remove(filepath.Join(h.rootfs, mark)); err != nil {
@@ -200,8 +213,9 @@ func TestADetachedExecRunsOnAndItsEndIsSeen(t *testing.T) {
 	}
 }
 
-// tellsExitCodes tells whether the kernel tells anybody who asks how a process has ended, as it does since 6.15.
-func tellsExitCodes(t *testing.T) bool {
+// reportsExitCodes reports whether the kernel reports exit codes to processes other than the parent
+// (since Linux 6.15).
+func reportsExitCodes(t *testing.T) bool {
 	t.Helper()
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -214,34 +228,38 @@ func tellsExitCodes(t *testing.T) bool {
 	return major > 6 || major == 6 && minor >= 15
 }
 
-func TestAnExecDoesNotWaitForWhatItLeavesRunning(t *testing.T) {
+func TestExecDoesNotWaitForDescendants(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sh", "-c", "sleep 1000 & echo started"}})
 	if stdout, _ := readAll(t, s); stdout != "started\n" {
-		t.Errorf("output %q", stdout)
+		t.Errorf("got output %q", stdout)
 	}
 	c.wantCode(s, 0)
 }
 
-func TestAnExecNeedsARunningContainer(t *testing.T) {
+func TestExecNeedsRunningContainer(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true").mustCreate().start()
 	c.wantExit(0)
-	_, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id, Process: c.execProcess(spec.Process{Args: []string{"true"}})})
+	_, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id,
+		Process: c.execProcess(spec.Process{Args: []string{"true"}})})
 	if !fault.Is(err, fault.Busy) {
-		t.Errorf("Exec = %v, want busy", err)
+		t.Errorf("Exec: got %v, want busy", err)
 	}
 }
 
-func TestAnExecIsAsConfinedAsItsContainer(t *testing.T) {
+func TestExecConfinementEqualsContainer(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
-	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sh", "-c", "grep -E '^(Seccomp|CapBnd|CapEff):' /proc/self/status; grep -c fairlead-test /proc/self/cgroup; hostname; mount -t tmpfs x /tmp 2>/dev/null || echo refused"}})
+	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sh", "-c",
+		"grep -E '^(Seccomp|CapBnd|CapEff):' /proc/self/status; grep -c fairlead-test /proc/self/cgroup; " +
+			"hostname; mount -t tmpfs x /tmp 2>/dev/null || echo refused"}})
 	stdout, _ := readAll(t, s)
-	for _, want := range []string{"Seccomp:\t2\n", "CapBnd:\t00000000a80425fb\n", "CapEff:\t00000000a80425fb\n", "\nbox\n", "refused\n"} {
+	for _, want := range []string{"Seccomp:\t2\n", "CapBnd:\t00000000a80425fb\n", "CapEff:\t00000000a80425fb\n",
+		"\nbox\n", "refused\n"} {
 		if !strings.Contains(stdout, want) {
-			t.Errorf("output %q, want %q in it", stdout, want)
+			t.Errorf("got output %q, want it to contain %q", stdout, want)
 		}
 	}
 }

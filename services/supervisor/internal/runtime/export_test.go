@@ -2,8 +2,8 @@ package runtime
 
 import "time"
 
-// StallAfter shortens the time that clients have to read what a process said before it ended.
+// StallAfter shortens the time for clients to read the last output of an ended process.
 func (d *Driver) StallAfter(t time.Duration) { d.stall = t }
 
-// ReadPid is readPid.
+// ReadPid exports readPid.
 var ReadPid = readPid

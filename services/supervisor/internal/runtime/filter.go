@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seccompCache are seccomp profiles in the form in which crun gave them to the kernel.
+// seccompCache caches seccomp profiles compiled by crun.
 //
-// To translate Docker's default profile takes crun far longer than everything else that it does for a container. It writes the result to its state
-// folder, and takes one in an annotation. So each profile is translated once, by crun itself, and its result is given to it again for the very same
-// profile. Builds of crun that ignore the annotation find the profile in the specification, as ever.
+// Compiling Docker's default profile takes crun far longer than the rest of a launch. crun writes
+// the compiled filter to its state directory and accepts one in an annotation. So each profile is
+// compiled once and passed to crun in later launches. Builds of crun without this annotation
+// compile the profile in the specification.
 type seccompCache struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]string // base64
@@ -29,7 +30,8 @@ const (
 	maxFilters       = 64
 )
 
-// filterKey is what a translation depends on: the profile, and the program that translates it.
+// filterKey returns the cache key: a hash of the profile and of crun's file. ok is false if the
+// profile cannot be cached.
 func filterKey(r *ociRuntime, spec *specs.Spec) (key [sha256.Size]byte, ok bool) {
 	if r.flavour != crun || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath != "" {
 		return key, false
@@ -40,42 +42,48 @@ func filterKey(r *ociRuntime, spec *specs.Spec) (key [sha256.Size]byte, ok bool)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	program, err := json.Marshal([]any{r.path, r.source.Dev, r.source.Ino, r.source.Size, r.source.Mtim.Sec, r.source.Mtim.Nsec})
+	program, err := json.Marshal([]any{r.path, r.source.Dev, r.source.Ino, r.source.Size, r.source.Mtim.Sec,
+		r.source.Mtim.Nsec})
 	return sha256.Sum256(append(profile, program...)), err == nil
 }
 
-// apply gives the specification with the translation in it, if there is one.
+// apply returns the specification with the compiled filter added, or spec itself if none is cached.
 func (f *seccompCache) apply(r *ociRuntime, spec *specs.Spec) *specs.Spec {
 	key, ok := filterKey(r, spec)
 	if !ok {
 		return spec
 	}
+
 	f.mu.Lock()
 	filter := f.known[key]
 	f.mu.Unlock()
 	if filter == "" {
 		return spec
 	}
+
 	with := *spec
 	with.Annotations = maps.Clone(spec.Annotations)
 	if with.Annotations == nil {
 		with.Annotations = map[string]string{}
 	}
+
 	with.Annotations[filterAnnotation] = filter
 	return &with
 }
 
-// store keeps the translation that crun made for a container.
+// store caches the filter that crun compiled for a container.
 func (f *seccompCache) store(r *ociRuntime, spec *specs.Spec, state string) {
 	key, ok := filterKey(r, spec)
 	if !ok {
 		return
 	}
+
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.known[key] != "" {
 		return
 	}
+
 	bpf, err := os.ReadFile(filepath.Join(state, filterFile))
 	if err != nil || len(bpf) == 0 || len(bpf)%unix.SizeofSockFilter != 0 {
 		return
@@ -83,5 +91,6 @@ func (f *seccompCache) store(r *ociRuntime, spec *specs.Spec, state string) {
 	if len(f.known) >= maxFilters || f.known == nil {
 		f.known = map[[sha256.Size]byte]string{}
 	}
+
 	f.known[key] = base64.StdEncoding.EncodeToString(bpf)
 }

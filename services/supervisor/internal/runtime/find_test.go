@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
-// program makes one that answers --version, and does nothing else.
+// program creates a program that answers only --version.
 func program(t *testing.T, dir, name, version string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -37,50 +37,59 @@ func open(t *testing.T, cfg runtime.Config) (*runtime.Driver, error) {
 	return d, err
 }
 
-func TestRuntimesAreFoundByNameAndPath(t *testing.T) {
+func TestRuntimeByNameAndPath(t *testing.T) {
 	dir := t.TempDir()
 	conmon, mine := program(t, dir, "conmon", "conmon version 2.1"), program(t, dir, "mine", "mine 1")
 	crun, runc := program(t, dir, "crun", "crun version 9"), program(t, dir, "runc", "runc version 9")
-	d, err := open(t, runtime.Config{Conmon: conmon, Runtimes: map[string]string{"crun": crun, "runc": runc, "kata": mine}})
+	d, err := open(t, runtime.Config{Conmon: conmon,
+		Runtimes: map[string]string{"crun": crun, "runc": runc, "kata": mine}})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	unknown := program(t, dir, "later", "later 1")
-	for ref, want := range map[string]string{"": crun, "crun": crun, "runc": runc, "kata": mine, mine: mine, unknown: unknown} {
+	for ref, want := range map[string]string{"": crun, "crun": crun, "runc": runc, "kata": mine, mine: mine,
+		unknown: unknown} {
 		if got, err := d.Runtime(ref); err != nil || got != want {
-			t.Errorf("Runtime(%q) = %s, %v; want %s", ref, got, err, want)
+			t.Errorf("Runtime(%q): got %s, %v; want %s", ref, got, err, want)
 		}
 	}
-	for ref, want := range map[string]string{"gvisor": "known are crun, kata, runc", "./crun": "absolute path", "/no/such": "no such file",
+
+	for ref, want := range map[string]string{"gvisor": "known are crun, kata, runc", "./crun": "absolute path",
+		"/no/such":                 "no such file",
 		program(t, dir, "bad", ""): "broken"} {
 		if got, err := d.Runtime(ref); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("Runtime(%q) = %s, %v; want an invalid fault with %q", ref, got, err, want)
+			t.Errorf("Runtime(%q) = %s, %v; want an invalid fault containing %q", ref, got, err, want)
 		}
 	}
 }
 
-func TestWhereCrunCannotWorkRuncIsTaken(t *testing.T) {
+func TestUnusableCrunFallsBackToRunc(t *testing.T) {
 	dir := t.TempDir()
-	programs := map[string]string{"crun": program(t, dir, "crun", "crun version 9"), "runc": program(t, dir, "runc", "runc version 9")}
+	programs := map[string]string{"crun": program(t, dir, "crun", "crun version 9"),
+		"runc": program(t, dir, "runc", "runc version 9")}
 	cfg := runtime.Config{Conmon: program(t, dir, "conmon", "conmon version 2.1"), Runtimes: programs,
 		Cgroup: cgroup.Layout{Mode: cgroup.Hybrid, V2Controllers: []string{"hugetlb"}}}
 	d, err := open(t, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if got, err := d.Runtime(""); err != nil || got != programs["runc"] {
-		t.Errorf("the default is %s, %v", got, err)
+		t.Errorf("got default %s, %v", got, err)
 	}
+
 	cfg.Default = "crun"
 	if d, err = open(t, cfg); err != nil {
 		t.Fatal(err)
 	}
+
 	if got, err := d.Runtime(""); err != nil || got != programs["crun"] {
-		t.Errorf("the configured default is not taken: %s, %v", got, err)
+		t.Errorf("got default %s, %v; want the configured one", got, err)
 	}
 }
 
-func TestMissingProgramsAreNamedWithWhatToInstall(t *testing.T) {
+func TestMissingProgramsHintPackage(t *testing.T) {
 	dir := t.TempDir()
 	conmon, crun := program(t, dir, "conmon", "conmon version 2.1"), program(t, dir, "crun", "crun version 9")
 	for want, cfg := range map[string]runtime.Config{
@@ -90,9 +99,10 @@ func TestMissingProgramsAreNamedWithWhatToInstall(t *testing.T) {
 		"known are":                  {Conmon: conmon, Runtimes: map[string]string{"crun": crun}, Default: "kata"},
 	} {
 		if _, err := open(t, cfg); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("New = %v, want %q in it", err, want)
+			t.Errorf("New: got %v, want it to contain %q", err, want)
 		}
 	}
+
 	t.Setenv("PATH", dir)
 	if _, err := open(t, runtime.Config{}); err != nil {
 		t.Errorf("with both in $PATH: %v", err)

@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
-func TestContainersOutliveTheAgentAndAreFoundAgain(t *testing.T) {
+func TestContainersAreAdoptedAfterRestart(t *testing.T) {
 	h := newHost(t)
 	lives := h.container("sh", "-c", "while read x; do echo got $x; test $x = end && exit 6; done")
 	lives.l.OpenStdin = true
@@ -26,26 +26,36 @@ func TestContainersOutliveTheAgentAndAreFoundAgain(t *testing.T) {
 	waits := h.container("true").mustCreate() // never started
 
 	first := h.driver
-	h.drive() // a new agent on the same roots; the old one is not told
+	h.drive() // a new agent on the same roots, while the old one still runs
 	for range 2 {
 		if f, err := h.driver.Adopt(h.ctx, lives.id); err != nil || f.State != runtime.Alive || f.PID == 0 {
-			t.Fatalf("Adopt = %+v, %v; want it alive", f, err)
+			t.Fatalf("Adopt: got %+v, %v; want it alive", f, err)
 		}
 	}
+
 	if f, err := h.driver.Adopt(h.ctx, waits.id); err != nil || f.State != runtime.Gone {
-		t.Errorf("Adopt of one that was never started = %+v, %v", f, err)
+		t.Errorf("Adopt of a container never started: got %+v, %v", f, err)
 	}
-	waitFor(t, "the exit file", func() bool { _, err := os.Stat(filepath.Join(h.root, "exits", ends.id)); return err == nil })
-	if f, err := h.driver.Adopt(h.ctx, ends.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 8 || f.Exit.Unknown {
-		t.Errorf("Adopt of one that has ended = %+v, %v", f, err)
+
+	waitFor(t, "the exit file", func() bool {
+		_, err := os.Stat(filepath.Join(h.root, "exits",
+			ends.id))
+		return err == nil
+	})
+	if f, err := h.driver.Adopt(h.ctx, ends.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 8 ||
+		f.Exit.Unknown {
+		t.Errorf("Adopt of an ended container: got %+v, %v", f, err)
 	}
+
 	if f, err := h.driver.Adopt(h.ctx, strings.Repeat("0", 64)); err != nil || f.State != runtime.Gone {
-		t.Errorf("Adopt of nothing = %+v, %v", f, err)
+		t.Errorf("Adopt of an unknown container: got %+v, %v", f, err)
 	}
+
 	a := lives.attach()
 	if _, err := a.Write([]byte("again\nend\n")); err != nil {
 		t.Fatal(err)
 	}
+
 	waitOutput(t, a, "got again\ngot end\n")
 	lives.wantExit(6)
 	ends.remove()
@@ -57,24 +67,27 @@ func TestContainersOutliveTheAgentAndAreFoundAgain(t *testing.T) {
 	}
 }
 
-func TestAContainerThatDiedWithItsMonitorHasAnUnknownEnd(t *testing.T) {
+func TestExitWithoutMonitorIsUnknown(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sleep", "1000").mustCreate().start()
 	first := h.driver
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	killPid(t, c, "monitor.pid")
 	killPid(t, c, "pid")
 	h.drive()
-	if f, err := h.driver.Adopt(h.ctx, c.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 137 || !f.Exit.Unknown {
-		t.Errorf("Adopt = %+v, %v", f, err)
+	if f, err := h.driver.Adopt(h.ctx, c.id); err != nil || f.State != runtime.Ended || f.Exit.Code != 137 ||
+		!f.Exit.Unknown {
+		t.Errorf("Adopt: got %+v, %v", f, err)
 	}
+
 	c.remove()
 	c.nothingLeft()
 }
 
-func TestAContainerWhoseMonitorIsKilledIsEnded(t *testing.T) {
+func TestMonitorKillEndsContainer(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sleep", "1000")
 	pid := 0
@@ -82,14 +95,17 @@ func TestAContainerWhoseMonitorIsKilledIsEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if pid, err = p.Create(h.ctx, c.spec()); err != nil {
 		t.Fatal(err)
 	}
+
 	c.start()
 	killPid(t, c, "monitor.pid")
-	if e := c.exit(); e.Code != 137 || e.Unknown == tellsExitCodes(t) {
-		t.Errorf("exit %+v, want 137, unknown where the kernel does not tell it", e)
+	if e := c.exit(); e.Code != 137 || e.Unknown == reportsExitCodes(t) {
+		t.Errorf("got exit %+v, want 137, unknown if the kernel does not report it", e)
 	}
+
 	waitFor(t, "the process's end", func() bool { return syscall.Kill(pid, 0) != nil })
 	c.remove()
 	c.nothingLeft()
@@ -101,64 +117,71 @@ func killPid(t *testing.T, c *ctr, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+
 	waitFor(t, "the end of "+file, func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
 func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timeout waiting for %s", what)
 		}
 	}
 }
 
-func TestAnAbortedLaunchLeavesNothing(t *testing.T) {
+func TestAbortRemovesEverything(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true")
 	p, err := h.driver.Prepare(h.ctx, c.l)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	p.Abort()
 	p.Abort()
 	c.nothingLeft()
 	if _, err := p.Create(h.ctx, c.spec()); err == nil {
-		t.Error("an aborted launch goes on")
+		t.Error("an aborted launch continues")
 	}
 }
 
-func TestAPreparedContainerCanBeDeleted(t *testing.T) {
+func TestPreparedContainerIsDeleted(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true")
 	p, err := h.driver.Prepare(h.ctx, c.l)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := h.driver.Prepare(h.ctx, c.l); !fault.Is(err, fault.Exists) {
-		t.Errorf("a second one beside it: %v", err)
+		t.Errorf("a second launch of the container: %v", err)
 	}
 	if len(monitors(t, c.id)) != 1 {
-		t.Error("there is no monitor")
+		t.Error("the monitor does not exist")
 	}
+
 	c.remove()
 	c.nothingLeft()
 	if left := monitors(t, c.id); len(left) > 0 {
-		t.Errorf("left: processes %v", left)
+		t.Errorf("processes not ended: %v", left)
 	}
+
 	if _, err := p.Create(h.ctx, c.spec()); err == nil {
-		t.Error("a deleted launch goes on")
+		t.Error("a deleted launch continues")
 	}
 }
 
-// monitors are the processes that have a container's id among their arguments.
+// monitors returns the processes with a container's ID among their arguments.
 func monitors(t *testing.T, uid string) (pids []string) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -173,8 +196,8 @@ func monitors(t *testing.T, uid string) (pids []string) {
 	return pids
 }
 
-// A launch is given up while the runtime is at work, or about to be, as when a port turns out to be taken.
-func TestACreationThatIsGivenUpLeavesNothing(t *testing.T) {
+// A launch is canceled while the runtime runs or is about to, as after a port conflict.
+func TestCanceledCreateRemovesEverything(t *testing.T) {
 	h := newHost(t)
 	var all []*ctr
 	for i := range 60 {
@@ -192,31 +215,33 @@ func TestACreationThatIsGivenUpLeavesNothing(t *testing.T) {
 		stop.Stop()
 		cancel()
 	}
-	time.Sleep(300 * time.Millisecond) // for whoever would go on
+
+	time.Sleep(300 * time.Millisecond) // for a process that might continue
 	for _, c := range all {
 		c.nothingLeft()
 		if left := monitors(t, c.id); len(left) > 0 {
-			t.Errorf("processes of it are left: %v", left)
+			t.Errorf("processes not ended: %v", left)
 		}
 	}
 }
 
-func TestACreatedContainerCanBeDeletedAndItsLaunchRepeated(t *testing.T) {
+func TestCreatedContainerIsDeletedAndRelaunched(t *testing.T) {
 	h := newHost(t)
 	c := h.container("true").mustCreate()
 	if _, err := h.driver.Prepare(h.ctx, c.l); !fault.Is(err, fault.Exists) {
-		t.Errorf("a second launch beside the first: %v", err)
+		t.Errorf("a second launch of the container: %v", err)
 	}
+
 	c.remove()
 	c.nothingLeft()
 	c.mustCreate().start()
 	c.wantExit(0)
 	if len(c.exits) > 0 {
-		t.Errorf("an exit too many: %+v", <-c.exits)
+		t.Errorf("got an extra exit: %+v", <-c.exits)
 	}
 }
 
-func TestWhatAnAgentThatDiedBeforeCreateLeftIsCleared(t *testing.T) {
+func TestPrepareRemovesStaleLaunch(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sleep", "1000")
 	if _, err := h.driver.Prepare(h.ctx, c.l); err != nil {
@@ -224,13 +249,13 @@ func TestWhatAnAgentThatDiedBeforeCreateLeftIsCleared(t *testing.T) {
 	}
 	ids, err := h.driver.IDs()
 	if err != nil || len(ids) != 1 || ids[0] != c.id {
-		t.Errorf("IDs() = %v, %v", ids, err)
+		t.Errorf("IDs: got %v, %v", ids, err)
 	}
 	c.remove()
 	c.nothingLeft()
 }
 
-func TestDeleteEndsWhatRuns(t *testing.T) {
+func TestDeleteKillsContainer(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "sleep 1000 & sleep 1000").mustCreate().start()
 	c.remove()
@@ -238,7 +263,7 @@ func TestDeleteEndsWhatRuns(t *testing.T) {
 	c.nothingLeft()
 }
 
-func TestFiftyContainersAtOnceAllRunAndLeaveNothing(t *testing.T) {
+func TestFiftyParallelContainers(t *testing.T) {
 	h := newHost(t)
 	const n = 50
 	var all [n]*ctr
@@ -246,6 +271,7 @@ func TestFiftyContainersAtOnceAllRunAndLeaveNothing(t *testing.T) {
 		all[i] = h.container("sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i))
 		all[i].l.Attach = true
 	}
+
 	var wg sync.WaitGroup
 	for i, c := range all {
 		wg.Go(func() {
@@ -256,31 +282,35 @@ func TestFiftyContainersAtOnceAllRunAndLeaveNothing(t *testing.T) {
 			a := c.attach()
 			c.start()
 			if stdout, _ := readAll(t, a); stdout != fmt.Sprintln(i) {
-				t.Errorf("container %d says %q", i, stdout)
+				t.Errorf("container %d: got output %q", i, stdout)
 			}
 		})
 	}
+
 	wg.Wait()
 	codes := map[int]bool{}
 	for range n {
 		select {
 		case e := <-h.exits:
 			codes[e.Code] = true
-		case <-time.After(patience):
-			t.Fatal("an exit is missing")
+		case <-time.After(testTimeout):
+			t.Fatal("timeout waiting for an exit")
 		}
 	}
+
 	if len(codes) != n {
-		t.Errorf("%d different exit codes, want %d", len(codes), n)
+		t.Errorf("got %d different exit codes, want %d", len(codes), n)
 	}
+
 	for _, c := range all {
 		wg.Go(c.remove)
 	}
+
 	wg.Wait()
 	all[0].nothingLeft()
 }
 
-func TestRuncWorksAsCrunDoes(t *testing.T) {
+func TestRuncLifecycle(t *testing.T) {
 	h := newHost(t)
 	if _, err := h.driver.Runtime("runc"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -288,23 +318,26 @@ func TestRuncWorksAsCrunDoes(t *testing.T) {
 		}
 		t.Skip("needs runc")
 	}
+
 	c := h.container("sh", "-c", "echo out; exit 7")
 	c.l.Runtime, c.l.Attach = "runc", true
 	a := c.mustCreate().attach()
 	c.start()
 	if stdout, _ := readAll(t, a); stdout != "out\n" {
-		t.Errorf("output %q", stdout)
+		t.Errorf("got output %q", stdout)
 	}
+
 	c.wantExit(7)
 	c.remove()
 	c.nothingLeft()
 }
 
-func TestTheSecondContainerHasTheVeryFilterOfTheFirst(t *testing.T) {
+func TestSeccompFilterIsReused(t *testing.T) {
 	h := newHost(t)
 	if path, err := h.driver.Runtime("crun"); err != nil || path == "" {
 		t.Skip("needs crun")
 	}
+
 	var filters [3]string
 	for i := range filters {
 		c := h.container("true")
@@ -322,47 +355,53 @@ func TestTheSecondContainerHasTheVeryFilterOfTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		if given := strings.Contains(string(config), "run.oci.seccomp_bpf_data"); given != (i == 1) {
-			t.Errorf("container %d: the filter is given: %v", i, given)
+			t.Errorf("container %d: filter annotation is set: %v", i, given)
 		}
 		filters[i] = string(b)
 	}
+
 	if filters[0] != filters[1] || filters[0] == filters[2] {
-		t.Error("equal profiles must have equal filters, others not")
+		t.Error("want equal filters for equal profiles only")
 	}
 }
 
-func TestMountsAreAsReadOnlyAsAskedFor(t *testing.T) {
+func TestReadOnlyMounts(t *testing.T) {
 	h := newHost(t)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "hosts"), []byte("1.2.3.4 there\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range runtimes(t, h) {
-		c := h.container("sh", "-c", "cat /etc/hosts; echo x 2>/dev/null >/ro/x || echo refused; echo x >/rw/x && echo written; echo y >>/etc/hosts && echo appended")
-		c.opts.Mounts = []spec.Mount{{Source: dir, Target: "/ro", ReadOnly: true}, {Source: t.TempDir(), Target: "/rw", Propagation: "rslave"}}
+		c := h.container("sh", "-c", "cat /etc/hosts; echo x 2>/dev/null >/ro/x || echo refused; "+
+			"echo x >/rw/x && echo written; echo y >>/etc/hosts && echo appended")
+		c.opts.Mounts = []spec.Mount{{Source: dir, Target: "/ro", ReadOnly: true},
+			{Source: t.TempDir(), Target: "/rw", Propagation: "rslave"}}
 		c.opts.HostsFile = filepath.Join(dir, "hosts")
 		c.l.Runtime, c.l.Attach = name, true
 		a := c.mustCreate().attach()
 		c.start()
-		if stdout, stderr := readAll(t, a); !strings.HasPrefix(stdout, "1.2.3.4 there\n") || !strings.HasSuffix(stdout, "refused\nwritten\nappended\n") {
-			t.Errorf("%s: output %q and %q", name, stdout, stderr)
+		if stdout, stderr := readAll(t, a); !strings.HasPrefix(stdout, "1.2.3.4 there\n") ||
+			!strings.HasSuffix(stdout, "refused\nwritten\nappended\n") {
+			t.Errorf("%s: got output %q and %q", name, stdout, stderr)
 		}
 		c.wantExit(0)
 	}
 }
 
-func TestTheHostsNetworkCanBeShared(t *testing.T) {
+func TestHostNetwork(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "readlink /proc/self/ns/net; hostname")
 	c.opts.NetNS = ""
 	c.l.Attach = true
-	own, err := os.Readlink("/proc/thread-self/ns/net") // the main thread may have been a namespace that testns made
+	own, err := os.Readlink("/proc/thread-self/ns/net") // the main thread may be in another namespace (testns)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	a := c.mustCreate().attach()
 	c.start()
 	if stdout, _ := readAll(t, a); stdout != own+"\nbox\n" {
-		t.Errorf("output %q, want %s and the container's own host name", stdout, own)
+		t.Errorf("got output %q, want %s and the container's own hostname", stdout, own)
 	}
 }

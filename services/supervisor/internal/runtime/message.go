@@ -13,14 +13,15 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// readRuntimeLog gives what a runtime wrote to its log file; "" if there is none.
+// readRuntimeLog returns the content of a runtime's log file, empty if it does not exist.
 func readRuntimeLog(path string) string {
 	b, _ := os.ReadFile(path)
 	return string(b)
 }
 
-// runtimeMessage finds out why a runtime failed: the last error of its log, which is JSON by the line, or else what it or its monitor said.
-func runtimeMessage(log string, said ...string) string {
+// runtimeMessage returns why a runtime failed: the last error of its log, which has one JSON object
+// a line, or the first non-empty output.
+func runtimeMessage(log string, output ...string) string {
 	message := ""
 	for line := range bytes.Lines([]byte(log)) {
 		var entry struct{ Level, Msg string }
@@ -28,15 +29,17 @@ func runtimeMessage(log string, said ...string) string {
 			message = entry.Msg
 		}
 	}
-	return strings.TrimSpace(cmp.Or(message, cmp.Or(said...), "the runtime said nothing"))
+	return strings.TrimSpace(cmp.Or(message, cmp.Or(output...), "the runtime printed no error"))
 }
 
-// startFault is the fault of a process that could not be started, with Docker's words and reasons where the user's command is at fault.
+// startFault returns the fault of a process that could not be started. If the user's command is the
+// cause, it has Docker's wording and a reason.
 func startFault(subject string, p *specs.Process, message string) error {
 	command := ""
 	if p != nil && len(p.Args) > 0 {
 		command = p.Args[0]
 	}
+
 	switch {
 	case isNotFound(command, message):
 		why := "executable file not found in $PATH"
@@ -47,14 +50,16 @@ func startFault(subject string, p *specs.Process, message string) error {
 	case isNotExecutable(command, message):
 		return commandFault(subject, command, "permission denied", fault.ReasonCommandNotExecutable)
 	}
+
 	return fault.New(fault.Internal, subject, "the runtime failed: "+message)
 }
 
 func commandFault(subject, command, why, reason string) error {
-	return fault.New(fault.Invalid, subject, fmt.Sprintf("exec: %q: %s", command, why), fault.WithField("command"), fault.WithReason(reason))
+	return fault.New(fault.Invalid, subject, fmt.Sprintf("exec: %q: %s", command, why), fault.WithField("command"),
+		fault.WithReason(reason))
 }
 
-// isNotFound knows crun's and runc's words for a program that is not there.
+// isNotFound reports whether a message of crun or runc means that the program does not exist.
 func isNotFound(command, message string) bool {
 	switch {
 	case strings.HasPrefix(message, "executable file `"+command+"` not found"):
@@ -67,7 +72,8 @@ func isNotFound(command, message string) bool {
 	return true
 }
 
-// isNotExecutable knows crun's and runc's words for a file that cannot be executed: a folder, or one without the permission.
+// isNotExecutable reports whether a message of crun or runc means that the file is not executable:
+// a directory, or a file without the permission.
 func isNotExecutable(command, message string) bool {
 	switch {
 	case strings.HasPrefix(message, "open executable: "):

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-func TestRuntimesWordsBecomeDockers(t *testing.T) {
+func TestRuntimeErrorsMapToDocker(t *testing.T) {
 	for _, c := range []struct{ command, said, reason, want string }{
 		// crun 1.8
 		{"foo", "executable file `foo` not found in $PATH: No such file or directory", fault.ReasonCommandNotFound, `exec: "foo": executable file not found in $PATH`},
@@ -25,22 +25,24 @@ func TestRuntimesWordsBecomeDockers(t *testing.T) {
 		{"foo", `runc create failed: unable to start container process: exec: "foo": executable file not found in $PATH`, fault.ReasonCommandNotFound, `exec: "foo": executable file not found in $PATH`},
 		{"/foo", `exec failed: unable to start container process: exec: "/foo": stat /foo: no such file or directory`, fault.ReasonCommandNotFound, `stat /foo: no such file`},
 		{"/bin", `unable to start container process: exec: "/bin": is a directory`, fault.ReasonCommandNotExecutable, `permission denied`},
-		// anything else
+		// other messages
 		{"true", "chdir `/srv`: Not a directory", "", "the runtime failed: chdir `/srv`: Not a directory"},
 		{"true", "open `/srv`: No such file or directory", "", "the runtime failed"},
 		{"", "", "", "the runtime failed"},
 	} {
 		err := startFault("container c1", &specs.Process{Args: []string{c.command}}, c.said)
-		if fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "container c1: ") {
-			t.Errorf("%q: %v (%s); want %s (%s)", c.said, err, fault.ReasonOf(err), c.want, c.reason)
+		if fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.want) ||
+			!strings.HasPrefix(err.Error(), "container c1: ") {
+			t.Errorf("%q: got %v (%s); want %s (%s)", c.said, err, fault.ReasonOf(err), c.want, c.reason)
 		}
 	}
+
 	if err := startFault("container c1", nil, "no process"); fault.ReasonOf(err) != "" {
 		t.Errorf("without a process: %v", err)
 	}
 }
 
-func TestTheLastErrorOfTheLogCounts(t *testing.T) {
+func TestRuntimeMessageIsLastLogError(t *testing.T) {
 	const log = `{"msg":"a warning","level":"warning"}
 {"msg":"first\n","level":"error","time":"2026-11-23T19:37:32Z"}
 not JSON
@@ -51,9 +53,9 @@ not JSON
 		log  string
 		said []string
 	}{
-		"second":                   {log, []string{"monitor"}},
-		"monitor":                  {"garbage", []string{"", "monitor\n"}},
-		"the runtime said nothing": {"", nil},
+		"second":                       {log, []string{"monitor"}},
+		"monitor":                      {"garbage", []string{"", "monitor\n"}},
+		"the runtime printed no error": {"", nil},
 	} {
 		if got := runtimeMessage(c.log, c.said...); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -71,14 +73,15 @@ func FuzzStartFault(f *testing.F) {
 	})
 }
 
-func TestAProcessIsKnownByTheTimeOfItsStart(t *testing.T) {
-	const stat = "4211 (a) b (c)) S 1 4211 4211 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 7654321 1000 10 18446744073709551615 1"
+func TestParseStartTime(t *testing.T) {
+	const stat = "4211 (a) b (c)) S 1 4211 4211 0 -1 4194560 100 0 0 0 0 0 0 0 20 " +
+		"0 1 0 7654321 1000 10 18446744073709551615 1"
 	if n, err := parseStartTime(stat); err != nil || n != 7654321 {
-		t.Errorf("parseStartTime = %d, %v", n, err)
+		t.Errorf("parseStartTime: got %d, %v", n, err)
 	}
 	for _, bad := range []string{"", "1 (x) S 1", strings.Replace(stat, "7654321", "x", 1)} {
 		if n, err := parseStartTime(bad); err == nil {
-			t.Errorf("parseStartTime(%q) = %d", bad, n)
+			t.Errorf("parseStartTime(%q): got %d, want an error", bad, n)
 		}
 	}
 }

@@ -11,13 +11,15 @@ import (
 	"time"
 )
 
-// endMonitor kills the monitor of a container whose process is gone, or never was, and whatever that has started: a runtime that is still
-// creating the container would go on, and leave what nobody knows of. Most monitors have ended by themselves.
+// endMonitor kills the monitor of a container without a process, and the monitor's children. A
+// runtime that is still creating the container would otherwise continue and leave untracked
+// resources. Most monitors have already exited.
 func (d *Driver) endMonitor(uid string) {
 	pid, err := readPid(filepath.Join(d.bundle(uid), monitorPidFile))
 	if err != nil {
 		return
 	}
+
 	p, err := openProcess(pid)
 	if err != nil {
 		return
@@ -25,29 +27,33 @@ func (d *Driver) endMonitor(uid string) {
 	defer p.close()
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil || !bytes.Contains(args, []byte("\x00"+uid+"\x00")) {
-		return // the number means another process now
+		return // the PID was reused
 	}
 	if d.exitKnown(uid) && p.waitFor(killTime) {
-		return // it has done its work and is about to leave
+		return // it recorded the exit and has now exited itself
 	}
+
 	deadline := time.Now().Add(killTime)
-	_ = p.signal(syscall.SIGSTOP) // what stands still starts nothing
+	_ = p.signal(syscall.SIGSTOP) // a stopped process starts no children
 	for p.alive() && !stopped(pid) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
-	for endChildren(pid) && time.Now().Before(deadline) { // those of whom it has killed come to it
+
+	for endChildren(pid) && time.Now().Before(deadline) { // orphaned grandchildren become its children
 		continue
 	}
+
 	_ = p.signal(syscall.SIGKILL)
 	p.waitFor(killTime)
 }
 
-// endChildren kills a process's children, and tells whether there was one that lived.
+// endChildren kills a process's children. It reports whether any of them was alive.
 func endChildren(pid int) (some bool) {
 	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		return false // it is gone, and they are nobody's
+		return false // the process has exited
 	}
+
 	for _, text := range strings.Fields(string(list)) {
 		child, err := strconv.Atoi(text)
 		if err != nil {
@@ -64,6 +70,7 @@ func endChildren(pid int) (some bool) {
 		}
 		p.close()
 	}
+
 	return some
 }
 
@@ -73,7 +80,7 @@ func stopped(pid int) bool {
 	return err == nil && state == "T"
 }
 
-// processState is field 3 of /proc/PID/stat, a letter; see proc_pid_stat(5).
+// processState returns field 3 of /proc/PID/stat, a letter; see proc_pid_stat(5).
 func processState(pid int) (string, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

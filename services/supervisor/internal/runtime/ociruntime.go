@@ -19,7 +19,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// flavour is what a runtime is known to do beyond the OCI's command line.
+// flavour identifies runtimes with known behaviour beyond the OCI command line.
 type flavour int
 
 const (
@@ -28,33 +28,34 @@ const (
 	runc
 )
 
-// ociRuntime is a runtime's program.
+// ociRuntime is the program of an OCI runtime.
 type ociRuntime struct {
 	path    string
 	flavour flavour
 
 	mu     sync.Mutex
-	sealed *os.File // a sealed copy in memory; nil if there is none
+	sealed *os.File // a sealed copy in memory; nil if it does not exist
 	source unix.Stat_t
 }
 
-// probeTimeout bounds the first call of a program.
+// probeTimeout limits the version request to a program.
 const probeTimeout = 20 * time.Second
 
-// findConmon looks for conmon and tries it.
+// findConmon finds and probes conmon.
 func (d *Driver) findConmon(ctx context.Context) error {
 	path, err := lookPath(d.cfg.Conmon, "conmon")
 	if err == nil {
 		_, err = probe(ctx, path)
 	}
 	if err != nil {
-		return fault.New(fault.Unavailable, "conmon", "it cannot be used", fault.WithCause(err), fault.WithHint("install the package conmon"))
+		return fault.New(fault.Unavailable, "conmon", "is not usable", fault.WithCause(err),
+			fault.WithHint("install the package conmon"))
 	}
 	d.conmon = path
 	return nil
 }
 
-// findRuntimes looks for crun, runc and the configured ones, and decides on the default.
+// findRuntimes finds crun, runc and the configured runtimes, and selects the default.
 func (d *Driver) findRuntimes(ctx context.Context) error {
 	for _, name := range []string{"crun", "runc"} {
 		if path, err := lookPath("", name); err == nil && d.cfg.Runtimes[name] == "" {
@@ -63,6 +64,7 @@ func (d *Driver) findRuntimes(ctx context.Context) error {
 			}
 		}
 	}
+
 	for name, path := range d.cfg.Runtimes {
 		r, err := newRuntime(ctx, path)
 		if err != nil {
@@ -70,15 +72,17 @@ func (d *Driver) findRuntimes(ctx context.Context) error {
 		}
 		d.known[name] = r
 	}
+
 	if d.cfg.Default != "" {
 		r, err := d.find(d.cfg.Default)
 		d.standard = r
 		return err
 	}
+
 	return d.choose()
 }
 
-// choose takes crun, as it is the faster one, unless it cannot work with the host's cgroups.
+// choose selects crun, the faster one, unless it does not support the host's cgroup layout.
 func (d *Driver) choose() error {
 	mixed := d.cfg.Cgroup.CheckCrun()
 	fast, slow := d.known["crun"], d.known["runc"]
@@ -88,17 +92,19 @@ func (d *Driver) choose() error {
 	case slow != nil:
 		d.standard = slow
 		if mixed != nil && fast != nil {
-			d.cfg.Log.Warn("runc is used, as crun cannot be", "error", mixed)
+			d.cfg.Log.Warn("crun unusable, falling back to runc", "error", mixed)
 		}
 	case fast != nil:
 		return mixed
 	default:
-		return fault.New(fault.Unavailable, "runtime", "neither crun nor runc can be used", fault.WithHint("install the package crun"))
+		return fault.New(fault.Unavailable, "runtime", "neither crun nor runc is usable",
+			fault.WithHint("install the package crun"))
 	}
+
 	return nil
 }
 
-// Runtime gives the path of a runtime by its name or path; the default one's for "".
+// Runtime returns the path of a runtime by name or path. Empty means the default.
 func (d *Driver) Runtime(nameOrPath string) (string, error) {
 	r, err := d.find(nameOrPath)
 	if err != nil {
@@ -115,41 +121,46 @@ func (d *Driver) find(nameOrPath string) (*ociRuntime, error) {
 		return r, nil
 	}
 	if !filepath.IsAbs(nameOrPath) {
-		return nil, fault.Invalidf("runtime "+nameOrPath, "runtime", "there is no such runtime; known are %s, and any absolute path",
+		return nil, fault.Invalidf("runtime "+nameOrPath, "runtime",
+			"does not exist; use an absolute path or one of: %s",
 			strings.Join(slices.Sorted(maps.Keys(d.known)), ", "))
 	}
 	return d.byPath(nameOrPath)
 }
 
-// byPath tries a runtime that is not configured the first time that it is asked for.
+// byPath returns the runtime with a path. It probes a runtime that is not configured on first use.
 func (d *Driver) byPath(path string) (*ociRuntime, error) {
 	for _, r := range d.known {
 		if r.path == path {
 			return r, nil
 		}
 	}
+
 	d.mu.Lock()
 	r := d.others[path]
 	d.mu.Unlock()
 	if r != nil {
 		return r, nil
 	}
+
 	r, err := newRuntime(context.Background(), path) // bounded by probeTimeout
 	if err != nil {
 		return nil, unusable(path, err)
 	}
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if first := d.others[path]; first != nil {
 		return first, nil
 	}
+
 	d.others[path] = r
 	return r, nil
 }
 
 func unusable(name string, err error) error {
-	return fault.New(fault.Invalid, "runtime "+name, "it cannot be used", fault.WithField("runtime"), fault.WithCause(err),
-		fault.WithHint("give an OCI runtime's path"))
+	return fault.New(fault.Invalid, "runtime "+name, "is not usable", fault.WithField("runtime"), fault.WithCause(err),
+		fault.WithHint("set the path of an OCI runtime"))
 }
 
 func newRuntime(ctx context.Context, path string) (*ociRuntime, error) {
@@ -157,6 +168,7 @@ func newRuntime(ctx context.Context, path string) (*ociRuntime, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	r := &ociRuntime{path: path}
 	switch {
 	case strings.HasPrefix(version, "crun "):
@@ -164,26 +176,30 @@ func newRuntime(ctx context.Context, path string) (*ociRuntime, error) {
 	case strings.HasPrefix(version, "runc "):
 		r.flavour = runc
 	}
+
 	return r, nil
 }
 
-// lookPath finds a program in $PATH and where root's programs are.
+// lookPath finds a program in $PATH and in the usual directories.
 func lookPath(path, name string) (string, error) {
 	if path != "" {
 		return path, nil
 	}
+
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
+
 	for _, dir := range []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"} {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("there is no %s in $PATH", name)
+
+	return "", fmt.Errorf("%s not found in $PATH", name)
 }
 
-// probe runs a program for its version.
+// probe runs a program with --version and returns its output.
 func probe(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()

@@ -16,58 +16,65 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// Launch is what must be known of a container to start its monitor.
+// Launch describes a container whose monitor is started.
 type Launch struct {
 	ID        string
 	Runtime   string // name or path; empty means the default
 	TTY       bool
 	OpenStdin bool
-	// Attach connects to the output before the process exists, so that the first call of Driver.Attach misses nothing, however short
-	// the process lives. With OpenStdin and without a TTY it also means that the process's input ends when that client closes its input or leaves,
-	// as with `docker run -i`; otherwise input stays open.
+	// Attach connects to the output before the process exists, so that the first call of
+	// Driver.Attach misses no output of a short-lived process. With OpenStdin and without a TTY,
+	// the process's input also ends when that client closes its input or disconnects, as with
+	// `docker run -i`. Otherwise input stays open.
 	Attach  bool
 	LogPath string
-	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means never.
+	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means
+	// never.
 	LogMaxSize int64
 }
 
-// Prepared is a monitor that waits for its container.
+// Prepared is a monitor that waits for Create.
 type Prepared struct {
 	d       *Driver
 	launch  Launch
 	runtime *ociRuntime
 
 	cmd       *exec.Cmd
-	exited    chan struct{} // closed when conmon's first process has ended: when it has put itself into the background, or failed
-	stderr    bytes.Buffer  // what it said; readable once exited is closed
-	startPipe *os.File      // it waits for a byte from here
-	report    *os.File      // it tells here what came of the creation
+	exited    chan struct{} // closed when conmon has moved to the background or failed
+	stderr    bytes.Buffer  // conmon's; readable once exited is closed
+	startPipe *os.File      // conmon waits for a byte from it
+	report    *os.File      // conmon writes the result of the creation to it
 }
 
-// Prepare starts a container's monitor, which waits for Create. What a former launch of the container left is removed.
+// Prepare starts a container's monitor, which waits for Create. It removes the state of earlier
+// launches of the container.
 func (d *Driver) Prepare(ctx context.Context, l Launch) (*Prepared, error) {
 	if !id.Valid(l.ID) {
-		return nil, fault.Invalidf("container "+l.ID, "id", "it is no id of %d hexadecimal digits", id.Len)
+		return nil, fault.Invalidf("container "+l.ID, "id", "is not an ID of %d hexadecimal digits", id.Len)
 	}
+
 	rt, err := d.find(l.Runtime)
 	if err != nil {
 		return nil, err
 	}
+
 	if err := d.makeBundle(ctx, l.ID); err != nil {
 		return nil, err
 	}
+
 	p := &Prepared{d: d, launch: l, runtime: rt, exited: make(chan struct{})}
 	if err := p.startMonitor(); err != nil {
 		p.removeBundle()
-		return nil, fault.New(fault.Internal, subject(l.ID), "its monitor cannot be started", fault.WithCause(err))
+		return nil, fault.New(fault.Internal, subject(l.ID), "cannot start the monitor", fault.WithCause(err))
 	}
+
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.prepared[l.ID] = p
 	return p, nil
 }
 
-// claim makes the caller the one who uses or ends the monitor; the second one gets false.
+// claim reports whether the caller now owns the monitor. Only the first call returns true.
 func (p *Prepared) claim() bool {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -83,8 +90,9 @@ func (d *Driver) makeBundle(ctx context.Context, uid string) error {
 	taken := d.containers[uid] != nil || d.prepared[uid] != nil
 	d.mu.Unlock()
 	if taken {
-		return fault.New(fault.Exists, subject(uid), "it has a process already")
+		return fault.New(fault.Exists, subject(uid), "already has a process")
 	}
+
 	err := os.Mkdir(d.bundle(uid), 0o700)
 	if errors.Is(err, os.ErrExist) {
 		if err := d.Delete(ctx, uid); err != nil {
@@ -92,13 +100,15 @@ func (d *Driver) makeBundle(ctx context.Context, uid string) error {
 		}
 		err = os.Mkdir(d.bundle(uid), 0o700)
 	}
+
 	if err != nil {
-		return fault.New(fault.Internal, subject(uid), "its bundle cannot be made", fault.WithCause(err))
+		return fault.New(fault.Internal, subject(uid), "cannot create the bundle", fault.WithCause(err))
 	}
+
 	return os.RemoveAll(d.exitFile(uid))
 }
 
-// startMonitor executes conmon. It gets the gate to wait at, and the pipe to report on, as descriptors 3 and 4.
+// startMonitor executes conmon with the start pipe and the report pipe as descriptors 3 and 4.
 func (p *Prepared) startMonitor() error {
 	gateOut, gateIn, err := os.Pipe()
 	if err != nil {
@@ -112,26 +122,30 @@ func (p *Prepared) startMonitor() error {
 	}
 	defer func() { _ = reportIn.Close() }()
 
-	p.cmd = exec.Command(p.d.conmon, p.arguments()...) // not bound to a context: it outlives the call
+	p.cmd = exec.Command(p.d.conmon, p.arguments()...) // no context: it outlives the call
 	p.cmd.Dir = p.d.bundle(p.launch.ID)
-	p.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_STARTPIPE=3", "_OCI_SYNCPIPE=4"}
+	p.cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "_OCI_STARTPIPE=3",
+		"_OCI_SYNCPIPE=4"}
 	p.cmd.ExtraFiles = []*os.File{gateOut, reportIn}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.startInCgroup(); err != nil {
 		return errors.Join(err, gateIn.Close(), reportOut.Close())
 	}
+
 	p.startPipe, p.report = gateIn, reportOut
 	go func() {
 		defer close(p.exited)
-		p.d.cfg.Cgroup.PrimeMigration(p.d.cfg.ExecRoot, p.cmd.Process.Pid) // until Wait, the number is nobody else's
+		p.d.cfg.Cgroup.PrimeMigration(p.d.cfg.ExecRoot, p.cmd.Process.Pid) // the PID cannot be reused before Wait
 		_ = p.cmd.Wait()
 	}()
+
 	return nil
 }
 
-// startInCgroup starts conmon in the agent's place in the cgroups. That is looked up, and made if need be, each time: it costs next to nothing, and
-// a descriptor that is kept would be good for nothing once somebody has removed the cgroup.
+// startInCgroup starts conmon in the agent's cgroup. It opens the cgroup, and creates it if it does
+// not exist, on each call: this is cheap, and a stored descriptor would be invalid once another
+// program has removed the cgroup.
 func (p *Prepared) startInCgroup() error {
 	own, err := p.d.cfg.Cgroup.CreateAgentCgroup(p.d.cfg.ExecRoot)
 	if err != nil {
@@ -144,12 +158,12 @@ func (p *Prepared) startInCgroup() error {
 	return p.cmd.Start()
 }
 
-// The files of a bundle that others write.
+// The files in a bundle that conmon and the runtime write.
 const (
 	pidFile        = "pid"
 	monitorPidFile = "monitor.pid"
 	runtimeLog     = "runtime.log"
-	keptExit       = "exit" // the exit code, before it is written to the folder that is watched
+	keptExit       = "exit" // exit code, before conmon writes it to the watched directory
 )
 
 func (p *Prepared) arguments() []string {
@@ -158,8 +172,10 @@ func (p *Prepared) arguments() []string {
 		"--runtime", p.runtime.program(),
 		"--runtime-arg=--root=" + p.d.ociRoot(),
 		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
-		"--container-pidfile", filepath.Join(bundle, pidFile), "--conmon-pidfile", filepath.Join(bundle, monitorPidFile),
-		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle, "--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
+		"--container-pidfile", filepath.Join(bundle, pidFile), "--conmon-pidfile", filepath.Join(bundle,
+			monitorPidFile),
+		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle, "--log-path", "k8s-file:" +
+			l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
 	if l.TTY {
 		args = append(args, "--terminal")
 	}
@@ -172,21 +188,22 @@ func (p *Prepared) arguments() []string {
 	if l.LogMaxSize > 0 {
 		args = append(args, "--log-size-max", strconv.FormatInt(l.LogMaxSize, 10))
 	}
+
 	return args
 }
 
-// Abort ends a monitor that was not used, and removes what belongs to it, as Delete does too. After Create it does nothing.
+// Abort kills an unused monitor and removes its files. It does nothing after Create.
 func (p *Prepared) Abort() {
 	if !p.claim() {
 		return
 	}
-	_ = p.cmd.Process.Kill() // while its gate is closed, so that it has started nothing
+	_ = p.cmd.Process.Kill() // it waits at the start pipe and has no children
 	<-p.exited
 	p.close()
 	p.removeBundle()
 }
 
-// close lets go of the pipes.
+// close closes the pipes.
 func (p *Prepared) close() {
 	_ = p.startPipe.Close()
 	_ = p.report.Close()
@@ -194,7 +211,7 @@ func (p *Prepared) close() {
 
 func (p *Prepared) removeBundle() { _ = os.RemoveAll(p.d.bundle(p.launch.ID)) }
 
-// stderrText is what conmon wrote before it put itself into the background.
+// stderrText returns what conmon wrote before it moved to the background.
 func (p *Prepared) stderrText() string {
 	<-p.exited
 	text, _ := io.ReadAll(&p.stderr)

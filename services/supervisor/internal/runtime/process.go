@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// process is a process that is held by a pidfd, so that its number cannot come to mean another one.
+// process is a process held by a pidfd, so that its PID cannot be reused unnoticed.
 type process struct {
 	pid int
 	f   *os.File
 }
 
-// openProcess takes hold of a process that lives. os.ErrProcessDone tells that it does not.
+// openProcess opens a living process. It returns os.ErrProcessDone if the process has ended.
 func openProcess(pid int) (*process, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
@@ -30,7 +30,7 @@ func openProcess(pid int) (*process, error) {
 	return &process{pid, os.NewFile(uintptr(fd), "pidfd")}, nil
 }
 
-// openProcessOf is openProcess for a process that is known by its number and the time of its start.
+// openProcessOf opens the living process with a PID and start time.
 func openProcessOf(pid int, started uint64) (*process, error) {
 	p, err := openProcess(pid)
 	if err != nil {
@@ -43,7 +43,7 @@ func openProcessOf(pid int, started uint64) (*process, error) {
 	return p, nil
 }
 
-// wait returns when the process has ended, or with false after close. It holds no thread.
+// wait waits until the process has ended. It returns false after close. It blocks no thread.
 func (p *process) wait() bool {
 	conn, err := p.f.SyscallConn()
 	if err != nil {
@@ -52,7 +52,7 @@ func (p *process) wait() bool {
 	return conn.Read(func(fd uintptr) bool { return readable(fd) }) == nil
 }
 
-// waitFor is wait with a limit.
+// waitFor is wait with a time limit.
 func (p *process) waitFor(limit time.Duration) bool {
 	if err := p.f.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return false
@@ -68,7 +68,7 @@ func (p *process) alive() bool {
 	return alive
 }
 
-// readable tells of a pidfd whether its process has ended.
+// readable reports whether the process of a pidfd has ended.
 func readable(fd uintptr) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
@@ -80,6 +80,7 @@ func (p *process) signal(sig syscall.Signal) error {
 	if err != nil {
 		return os.ErrProcessDone
 	}
+
 	var serr error
 	if err := conn.Control(func(fd uintptr) { serr = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
 		return os.ErrProcessDone
@@ -87,12 +88,13 @@ func (p *process) signal(sig syscall.Signal) error {
 	if errors.Is(serr, unix.ESRCH) {
 		return os.ErrProcessDone
 	}
+
 	return serr
 }
 
 func (p *process) close() { _ = p.f.Close() }
 
-// startTime is when a process began, in clock ticks since boot.
+// startTime returns the start time of a process in clock ticks since boot.
 func startTime(pid int) (uint64, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -101,7 +103,8 @@ func startTime(pid int) (uint64, error) {
 	return parseStartTime(string(stat))
 }
 
-// parseStartTime reads field 22 of /proc/PID/stat. The second one, the program's name, may hold anything, parentheses too.
+// parseStartTime parses field 22 of /proc/PID/stat. Field 2, the program's name, can contain
+// parentheses.
 func parseStartTime(stat string) (uint64, error) {
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 20 {
@@ -110,7 +113,7 @@ func parseStartTime(stat string) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// readPid reads a file that holds a process's number.
+// readPid reads a PID file.
 func readPid(path string) (int, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -118,7 +121,7 @@ func readPid(path string) (int, error) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("%s: %q is no process id", path, b)
+		return 0, fmt.Errorf("%s: %q is not a process ID", path, b)
 	}
 	return pid, nil
 }

@@ -8,16 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openPty makes a pseudo-terminal: the end that is read and written here, and the one for a process.
-func openPty(rows, cols uint16) (ours, theirs *os.File, err error) {
-	ours, err = os.OpenFile("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
+// openPty creates a pseudo-terminal and returns the agent's end and the process's end.
+func openPty(rows, cols uint16) (host, container *os.File, err error) {
+	host, err = os.OpenFile("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := ours.SyscallConn()
+
+	conn, err := host.SyscallConn()
 	if err != nil {
-		return nil, nil, errors.Join(err, ours.Close())
+		return nil, nil, errors.Join(err, host.Close())
 	}
+
 	var number int
 	var ierr error
 	err = conn.Control(func(fd uintptr) {
@@ -26,10 +28,11 @@ func openPty(rows, cols uint16) (ours, theirs *os.File, err error) {
 			unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols}))
 	})
 	if err = errors.Join(err, ierr); err == nil {
-		theirs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY, 0)
+		container, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY, 0)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, ours.Close())
+		return nil, nil, errors.Join(err, host.Close())
 	}
-	return ours, theirs, nil
+
+	return host, container, nil
 }

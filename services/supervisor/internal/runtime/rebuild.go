@@ -11,58 +11,68 @@ import (
 	"github.com/fairlead/fairlead/agent/initproc"
 )
 
-// rebuildRecord makes the record of a container again whose process runs, from the process. Without one it returns the error with
-// which the record could not be read. The OCI runtime's own state is not made again: the container can be stopped and removed, and no
-// process can be added.
+// rebuildRecord restores the lost record of a running container from its process. It returns unread
+// if there is no such process. It does not restore the OCI runtime's state: the container can be
+// stopped and removed, but exec fails.
 func (d *Driver) rebuildRecord(uid string, unread error) (record, error) {
 	all, err := initproc.All()
 	if err != nil {
 		return record{}, err
 	}
+
 	p, runs := all[uid]
 	if !runs || starting(p.PID, uid) {
 		return record{}, unread
 	}
+
 	r := record{Runtime: d.standard.path, PID: p.PID, Started: p.Started}
 	if monitor, started, ok := monitorOf(p.PID, uid); ok {
 		r.Monitor, r.MonitorStarted = monitor, started
 	}
+
 	if err := os.MkdirAll(d.bundle(uid), 0o700); err != nil {
 		return record{}, err
 	}
+
 	if err := r.write(d.bundle(uid)); err != nil {
 		return record{}, err
 	}
+
 	pid := []byte(strconv.Itoa(r.Monitor))
 	if err := os.WriteFile(filepath.Join(d.bundle(uid), monitorPidFile), pid, 0o600); err != nil {
 		return record{}, err
 	}
-	d.cfg.Log.Warn("files of a running container were lost, found it by its process", "container", uid, "pid", p.PID)
+
+	d.cfg.Log.Warn("files of running container lost, recovered from its process", "container", uid, "pid", p.PID)
 	return r, nil
 }
 
-// starting reports whether a process is still the OCI runtime's, which waits for Start.
+// starting reports whether a process is still the OCI runtime's init, which waits for Start.
 func starting(pid int, uid string) bool {
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	comm, cerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 	return err != nil || cerr != nil || bytes.Contains(args, []byte(uid)) || bytes.HasPrefix(comm, []byte("runc:["))
 }
 
-// monitorOf finds the monitor of a container: the parent of its process, whose arguments have the id.
+// monitorOf returns the monitor of a container: the parent of its init process, with the container
+// ID among its arguments.
 func monitorOf(pid int, uid string) (monitor int, started uint64, ok bool) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, 0, false
 	}
+
 	for line := range strings.Lines(string(status)) {
 		if text, found := strings.CutPrefix(line, "PPid:"); found {
 			monitor, _ = strconv.Atoi(strings.TrimSpace(text))
 		}
 	}
+
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", monitor))
 	if err != nil || !bytes.Contains(args, []byte("\x00"+uid+"\x00")) {
 		return 0, 0, false
 	}
+
 	started, err = startTime(monitor)
 	return monitor, started, err == nil
 }

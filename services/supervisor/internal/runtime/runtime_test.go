@@ -26,10 +26,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testcgroup.Run(m)) }
 
-// patience bounds every wait of these tests.
-const patience = 30 * time.Second
+// testTimeout limits every wait of these tests.
+const testTimeout = 30 * time.Second
 
-// host is a machine with a driver on it.
+// host is a test host with a driver.
 type host struct {
 	t      testing.TB
 	ctx    context.Context
@@ -44,20 +44,22 @@ type host struct {
 func newHost(t testing.TB) *host {
 	t.Helper()
 	testcgroup.Need(t)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*testTimeout)
 	t.Cleanup(cancel)
 	layout, err := cgroup.Detect(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	layout.Parent = testcgroup.Parent()
-	h := &host{t: t, ctx: ctx, root: execRoot(t), rootfs: testcgroup.Busybox(t), cgroup: layout, netns: testns.New(t).Path()}
+	h := &host{t: t, ctx: ctx, root: execRoot(t), rootfs: testcgroup.Busybox(t), cgroup: layout,
+		netns: testns.New(t).Path()}
 	h.drive()
 	t.Cleanup(h.clear)
 	return h
 }
 
-// execRoot is on a tmpfs, as it is on a real host.
+// execRoot returns an exec root on a tmpfs, as on a real host.
 func execRoot(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "fairlead-test-")
@@ -68,7 +70,7 @@ func execRoot(t testing.TB) string {
 	return dir
 }
 
-// drive starts a driver on the host's roots, as a started agent does.
+// drive starts a driver on the host's roots, like an agent that starts.
 func (h *host) drive() {
 	h.t.Helper()
 	exits := make(chan runtime.Exit, 100)
@@ -80,7 +82,7 @@ func (h *host) drive() {
 	h.driver, h.exits = d, exits
 }
 
-// clear removes every container that a test left, by id.
+// clear removes all containers of a test.
 func (h *host) clear() {
 	ids, err := h.driver.IDs()
 	for _, uid := range ids {
@@ -101,9 +103,11 @@ type ctr struct {
 
 func (h *host) container(args ...string) *ctr {
 	uid := id.New()
-	return &ctr{host: h, id: uid, l: runtime.Launch{ID: uid, LogPath: filepath.Join(h.root, uid+".log")}, opts: spec.Options{
-		Process: spec.Process{Args: args, User: users.User{Home: "/root"}}, Rootfs: h.rootfs, Hostname: "box", NetNS: h.netns,
-		CgroupPath: h.cgroup.Path(uid), Host: spec.Host{CgroupV2: h.cgroup.Mode == cgroup.V2}}}
+	return &ctr{host: h, id: uid, l: runtime.Launch{ID: uid, LogPath: filepath.Join(h.root, uid+".log")},
+		opts: spec.Options{
+			Process: spec.Process{Args: args, User: users.User{Home: "/root"}},
+			Rootfs:  h.rootfs, Hostname: "box", NetNS: h.netns,
+			CgroupPath: h.cgroup.Path(uid), Host: spec.Host{CgroupV2: h.cgroup.Mode == cgroup.V2}}}
 }
 
 func (c *ctr) spec() *specs.Spec {
@@ -115,7 +119,7 @@ func (c *ctr) spec() *specs.Spec {
 	return s
 }
 
-// create prepares and creates; terminals are as in the launch.
+// create prepares and creates the container. Terminals are set as in the launch.
 func (c *ctr) create() error {
 	c.t.Helper()
 	c.opts.Process.TTY = c.l.TTY
@@ -152,25 +156,25 @@ func (c *ctr) attach() *runtime.Attachment {
 	return a
 }
 
-// exit waits for the container's end to be reported.
+// exit waits for the reported exit of the container.
 func (c *ctr) exit() runtime.Exit {
 	c.t.Helper()
 	select {
 	case e := <-c.exits:
 		if e.ID != c.id {
-			c.t.Errorf("exit of %s, want %s", e.ID, c.id)
+			c.t.Errorf("got exit of %s, want %s", e.ID, c.id)
 		}
 		return e
-	case <-time.After(patience):
-		c.t.Fatal("no exit was reported")
+	case <-time.After(testTimeout):
+		c.t.Fatal("timeout waiting for the exit")
 	}
 	return runtime.Exit{}
 }
 
 func (c *ctr) wantExit(code int) {
 	c.t.Helper()
-	if e := c.exit(); e.Code != code || e.Unknown || e.OOM || time.Since(e.At) > patience {
-		c.t.Errorf("exit %+v, want code %d", e, code)
+	if e := c.exit(); e.Code != code || e.Unknown || e.OOM || time.Since(e.At) > testTimeout {
+		c.t.Errorf("got exit %+v, want code %d", e, code)
 	}
 }
 
@@ -191,7 +195,7 @@ func readAll(t testing.TB, r reader) (stdout, stderr string) {
 	return out[runtime.Stdout], out[runtime.Stderr]
 }
 
-// readUntil reads until enough is there, or all.
+// readUntil reads until enough returns true or the output ends.
 func readUntil(t testing.TB, r reader, enough func(stdout, stderr string) bool) map[runtime.Stream]string {
 	t.Helper()
 	done := make(chan map[runtime.Stream]string, 1)
@@ -213,33 +217,35 @@ func readUntil(t testing.TB, r reader, enough func(stdout, stderr string) bool) 
 			}
 		}
 	}()
+
 	select {
 	case out := <-done:
 		return out
-	case <-time.After(patience):
-		t.Fatal("the output does not end")
+	case <-time.After(testTimeout):
+		t.Fatal("timeout waiting for the end of the output")
 	}
+
 	return nil
 }
 
-// waitOutput reads until the output has a text.
+// waitOutput reads until the output contains a text.
 func waitOutput(t testing.TB, r reader, text string) {
 	t.Helper()
 	out := readUntil(t, r, func(stdout, _ string) bool { return strings.Contains(stdout, text) })
 	if !strings.Contains(out[runtime.Stdout], text) {
-		t.Fatalf("output %q, want %q in it", out[runtime.Stdout], text)
+		t.Fatalf("got output %q, want it to contain %q", out[runtime.Stdout], text)
 	}
 }
 
-// nothingLeft checks that no trace of a container is left.
+// nothingLeft checks that everything of a container is removed.
 func (c *ctr) nothingLeft() {
 	c.t.Helper()
 	if ids, err := c.driver.IDs(); err != nil || len(ids) > 0 {
-		c.t.Errorf("left: %v, %v", ids, err)
+		c.t.Errorf("IDs not removed: %v, %v", ids, err)
 	}
 	for _, m := range c.cgroup.Mounts {
 		if _, err := os.Stat(filepath.Join(m, c.cgroup.Path(c.id))); !errors.Is(err, os.ErrNotExist) {
-			c.t.Errorf("left: cgroup in %s", m)
+			c.t.Errorf("cgroup not removed in %s", m)
 		}
 	}
 }
@@ -253,7 +259,7 @@ func (c *ctr) remove() {
 	}
 }
 
-func TestAShortLivedContainersOutputAndExitCodeAreNotLost(t *testing.T) {
+func TestShortLivedContainerOutputAndExit(t *testing.T) {
 	h := newHost(t)
 	for range 5 {
 		c := h.container("sh", "-c", "echo out; echo err >&2; exit 7")
@@ -261,26 +267,28 @@ func TestAShortLivedContainersOutputAndExitCodeAreNotLost(t *testing.T) {
 		a := c.mustCreate().attach()
 		c.start()
 		if stdout, stderr := readAll(t, a); stdout != "out\n" || stderr != "err\n" {
-			t.Errorf("output %q and %q", stdout, stderr)
+			t.Errorf("got output %q and %q", stdout, stderr)
 		}
 		_ = a.Close()
 		c.wantExit(7)
 		c.remove()
 		c.nothingLeft()
-		if log, err := os.ReadFile(c.l.LogPath); err != nil || !strings.Contains(string(log), " stdout F out\n") || !strings.Contains(string(log), " stderr F err\n") {
-			t.Errorf("log %q, %v", log, err)
+		if log, err := os.ReadFile(c.l.LogPath); err != nil || !strings.Contains(string(log), " stdout F out\n") ||
+			!strings.Contains(string(log), " stderr F err\n") {
+			t.Errorf("got log %q, %v", log, err)
 		}
 	}
 }
 
-func TestSignalsEndAContainerAndShowInItsCode(t *testing.T) {
+func TestSignalSetsExitCode(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sleep", "1000").mustCreate().start()
 	c.kill()
 	c.wantExit(128 + 9)
 	if err := c.driver.Signal(c.ctx, c.id, syscall.SIGTERM); !errors.Is(err, runtime.ErrEnded) {
-		t.Errorf("a signal to what has ended: %v", err)
+		t.Errorf("signal to an ended container: got %v", err)
 	}
+
 	c.remove()
 	c = h.container("sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done")
 	c.l.Attach = true
@@ -290,14 +298,16 @@ func TestSignalsEndAContainerAndShowInItsCode(t *testing.T) {
 	if err := c.driver.Signal(c.ctx, c.id, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+
 	c.wantExit(3)
 }
 
-func TestProgramsThatCannotBeRunAreToldInDockersWords(t *testing.T) {
+func TestCommandFaultsMatchDocker(t *testing.T) {
 	h := newHost(t)
 	if err := os.WriteFile(filepath.Join(h.rootfs, "bin/plain"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, runtimeName := range []string{"crun", "runc"} {
 		if _, err := h.driver.Runtime(runtimeName); err != nil {
 			if os.Getenv("CI") != "" {

@@ -8,30 +8,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program is the path to execute a runtime by.
+// program returns the path to execute a runtime by.
 //
-// crun guards itself against being overwritten from within a container (CVE-2019-5736): it copies itself and executes the copy,
-// each time. It does without when it already is a file in memory that is sealed against any change; so one such copy is kept here. That
-// makes each launch and each exec faster by an execution. Where there cannot be one, crun is used as it is.
+// crun protects its file against a container that overwrites it (CVE-2019-5736) by executing a copy
+// of itself. It skips the copy if it already runs from a sealed file in memory. Keeping one sealed
+// copy saves one execution in each launch and exec. If the copy cannot be created, crun's own path
+// is returned.
 func (r *ociRuntime) program() string {
 	if r.flavour != crun {
 		return r.path
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var now unix.Stat_t
 	if unix.Stat(r.path, &now) != nil {
 		return r.path
 	}
-	if r.sealed == nil || now.Ino != r.source.Ino || now.Dev != r.source.Dev || now.Mtim != r.source.Mtim || now.Size != r.source.Size {
+
+	if r.sealed == nil || now.Ino != r.source.Ino || now.Dev != r.source.Dev || now.Mtim != r.source.Mtim ||
+		now.Size != r.source.Size {
 		if r.sealed != nil {
 			_ = r.sealed.Close()
 		}
 		r.sealed, r.source = seal(r.path), now
 	}
+
 	if r.sealed == nil {
 		return r.path
 	}
+
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.sealed.Fd())
 }
 
@@ -44,7 +50,7 @@ func (r *ociRuntime) close() {
 	}
 }
 
-// seal copies a program into memory and forbids any change of it. It answers nil if that cannot be done.
+// seal copies a program to a sealed file in memory. It returns nil on failure.
 func seal(path string) *os.File {
 	src, err := os.Open(path)
 	if err != nil {
@@ -55,18 +61,22 @@ func seal(path string) *os.File {
 	if err != nil {
 		return nil
 	}
+
 	mem := os.NewFile(uintptr(fd), path)
-	defer func() { _ = mem.Close() }() // the writable descriptor: a file that is open for writing cannot be executed
+	defer func() { _ = mem.Close() }() // a file with a writable descriptor cannot be executed
 	if _, err := io.Copy(mem, src); err != nil {
 		return nil
 	}
+
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(mem.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		return nil
 	}
+
 	ro, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return nil
 	}
+
 	return ro
 }

@@ -15,19 +15,20 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// ExecSession is a process that Exec started. Its methods may be called side by side; Read by one at a time.
+// ExecSession is a process that Exec started. Its methods may be called concurrently, but only one
+// Read at a time.
 type ExecSession struct {
 	outputs  []output
-	input    *os.File // nil if it is not open
+	input    *os.File // nil if stdin is not open
 	terminal *os.File
-	process  *process // nil if it ended at once
+	process  *process // nil if it ended before it could be opened
 
 	frames      chan Frame
 	closed      chan struct{}
 	once        sync.Once
-	exited      chan struct{} // closed when the runtime, which waits for the process, has ended, or a process that runs by itself
+	exited      chan struct{} // closed when the runtime (detached: the process) has ended
 	code        int           // readable once exited is closed
-	exitUnknown bool          // as code: nobody could see it
+	exitUnknown bool          // the exit code is not known; readable as code
 }
 
 type output struct {
@@ -46,7 +47,7 @@ func (s *ExecSession) setTerminal(f *os.File, openStdin bool) {
 	}
 }
 
-// reap waits for the runtime, which ends as the process does.
+// reap waits for the runtime, which exits with the process's exit code.
 func (s *ExecSession) reap(cmd *exec.Cmd) {
 	err := cmd.Wait()
 	s.code = cmd.ProcessState.ExitCode()
@@ -59,16 +60,18 @@ func (s *ExecSession) reap(cmd *exec.Cmd) {
 	close(s.exited)
 }
 
-// linger is how long output is waited for after the process's end, if others that it started hold the pipe or the terminal open.
+// linger limits the wait for output after the process's end, if its descendants hold the pipe or
+// terminal open.
 const linger = 100 * time.Millisecond
 
-// begin starts to read the output. The session's files are closed when the process has ended and all output was read, by the client or,
-// after Close, by nobody.
+// begin starts reading the output. The session's files are closed when the process has ended and
+// all output was read, or discarded after Close.
 func (s *ExecSession) begin() {
 	var wg sync.WaitGroup
 	for _, o := range s.outputs {
 		wg.Go(func() { s.pump(o) })
 	}
+
 	go func() {
 		<-s.exited
 		for _, o := range s.outputs {
@@ -95,8 +98,9 @@ func (s *ExecSession) release() {
 
 const frameSize = 32 << 10
 
-// pump reads one output until its end, or until nothing is left of it after the process's end. After Close it discards what it reads: a
-// process that writes must not wait, or get SIGPIPE or SIGHUP, because its client has left.
+// pump reads one output until it ends, or until it is drained after the process's end. After Close
+// it discards the output, so that the process does not block or receive SIGPIPE or SIGHUP when its
+// client disconnects.
 func (s *ExecSession) pump(o output) {
 	for {
 		buf := make([]byte, frameSize)
@@ -114,7 +118,7 @@ func (s *ExecSession) pump(o output) {
 	}
 }
 
-// readNow reads what is there without waiting.
+// readNow reads available data without waiting.
 func readNow(f *os.File, buf []byte) int {
 	n := 0
 	conn, err := f.SyscallConn()
@@ -124,7 +128,7 @@ func readNow(f *os.File, buf []byte) int {
 	return n
 }
 
-// Read waits for output. io.EOF means that all of it was read, os.ErrClosed that the session was closed.
+// Read waits for output. It returns io.EOF when all output was read and os.ErrClosed after Close.
 func (s *ExecSession) Read() (Frame, error) {
 	select {
 	case f, ok := <-s.frames:
@@ -137,15 +141,15 @@ func (s *ExecSession) Read() (Frame, error) {
 	}
 }
 
-// Write sends input. It waits while the process does not read.
+// Write sends input. It blocks while the process does not read.
 func (s *ExecSession) Write(p []byte) (int, error) {
 	if s.input == nil {
-		return 0, fault.New(fault.Busy, "exec", "its input is not open", fault.WithHint("run it with -i"))
+		return 0, fault.New(fault.Busy, "exec", "stdin is not open", fault.WithHint("run it with -i"))
 	}
 	return s.input.Write(p)
 }
 
-// CloseStdin tells that no more input comes. A terminal stays open.
+// CloseStdin signals the end of input. It does nothing for a terminal.
 func (s *ExecSession) CloseStdin() error {
 	if s.input == nil || s.input == s.terminal {
 		return nil
@@ -156,12 +160,14 @@ func (s *ExecSession) CloseStdin() error {
 // Resize sets the terminal's size.
 func (s *ExecSession) Resize(rows, cols uint16) error {
 	if s.terminal == nil {
-		return fault.New(fault.Busy, "exec", "it has no terminal", fault.WithHint("run it with -t"))
+		return fault.New(fault.Busy, "exec", "has no terminal", fault.WithHint("run it with -t"))
 	}
+
 	conn, err := s.terminal.SyscallConn()
 	if err != nil {
 		return err
 	}
+
 	var ierr error
 	err = conn.Control(func(fd uintptr) {
 		ierr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
@@ -169,19 +175,20 @@ func (s *ExecSession) Resize(rows, cols uint16) error {
 	return errors.Join(err, ierr)
 }
 
-// Signal sends the process a signal.
+// Signal sends a signal to the process.
 func (s *ExecSession) Signal(sig syscall.Signal) error {
 	if s.process == nil || errors.Is(s.process.signal(sig), os.ErrProcessDone) {
-		return fault.New(fault.Busy, "exec", "its process has ended")
+		return fault.New(fault.Busy, "exec", "the process has ended")
 	}
 	return nil
 }
 
-// ErrExitUnknown tells that a process has ended, and nobody could see how. See ExecSession.Wait.
-var ErrExitUnknown = errors.New("nobody saw how the process ended")
+// ErrExitUnknown means that a process has ended with an unknown exit code. See ExecSession.Wait.
+var ErrExitUnknown = errors.New("the exit status of the process is unknown")
 
-// Wait answers the exit code when the process has ended. Of a detached process the kernel tells it since Linux 6.15; before, and where the
-// process was too quick, ErrExitUnknown stands for it.
+// Wait waits for the process and returns its exit code. The kernel reports that of a detached
+// process since Linux 6.15. Wait returns ErrExitUnknown on older kernels and for a process that
+// ended too early.
 func (s *ExecSession) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-s.exited:
@@ -194,14 +201,15 @@ func (s *ExecSession) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// Close leaves the session. The process keeps running: what it writes is discarded, and its input ends unless it is a terminal.
+// Close disconnects the session. The process keeps running: its output is discarded, and its input
+// ends unless it is a terminal.
 func (s *ExecSession) Close() error {
 	s.once.Do(func() {
 		close(s.closed)
 		switch {
 		case s.input == nil:
 		case s.input == s.terminal:
-			_ = s.input.SetWriteDeadline(time.Unix(1, 0)) // ends a Write that waits
+			_ = s.input.SetWriteDeadline(time.Unix(1, 0)) // interrupts Write
 		default:
 			_ = s.input.Close()
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Start lets a created container's program go. From now on OnExit will tell of its end.
+// Start executes the program of a created container. OnExit reports its end.
 func (d *Driver) Start(ctx context.Context, uid string) error {
 	c, err := d.running(uid)
 	if err != nil {
@@ -23,15 +23,17 @@ func (d *Driver) Start(ctx context.Context, uid string) error {
 	if c.started.Swap(true) {
 		return nil
 	}
+
 	if err := d.start(ctx, c); err != nil {
 		c.started.Store(false)
-		return fault.New(fault.Internal, subject(uid), "its process cannot be started", fault.WithCause(err))
+		return fault.New(fault.Internal, subject(uid), "cannot start the process", fault.WithCause(err))
 	}
+
 	return nil
 }
 
-// start opens the pipe at which crun and runc let the first process wait, each its own way, which spares an execution of the runtime.
-// Whatever is wrong with that is left to the runtime to do better.
+// start opens the pipe on which crun's or runc's init process waits, which saves an execution of
+// the runtime. It calls the runtime if that fails.
 func (d *Driver) start(ctx context.Context, c *container) error {
 	fifo := d.fifo(c.id)
 	var err error
@@ -43,22 +45,26 @@ func (d *Driver) start(ctx context.Context, c *container) error {
 	default:
 		err = errors.ErrUnsupported
 	}
+
 	if err == nil {
 		return nil
 	}
+
 	out, rerr := exec.CommandContext(ctx, c.runtime.path, "--root", d.ociRoot(), "start", c.id).CombinedOutput()
 	if rerr != nil {
 		return errors.Join(err, rerr, errors.New(string(out)))
 	}
+
 	return nil
 }
 
-// fifo is there from Create to Start.
+// fifo returns the path of a pipe that exists from Create to Start.
 func (d *Driver) fifo(uid string) string { return filepath.Join(d.runtimeState(uid), "exec.fifo") }
 
-// startCrun sends the byte that the process reads. A pipe that is gone means "started" to crun.
+// startCrun sends the byte that the init process waits for and removes the pipe. To crun, a
+// container without the pipe is started.
 func startCrun(fifo string) error {
-	f, err := os.OpenFile(fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0) // ENXIO if nobody waits there
+	f, err := os.OpenFile(fifo, unix.O_WRONLY|unix.O_NONBLOCK, 0) // ENXIO without a reader
 	if err != nil {
 		return err
 	}
@@ -70,7 +76,7 @@ func startCrun(fifo string) error {
 	return err
 }
 
-// startRunc reads the byte that the process sends once somebody reads.
+// startRunc reads the byte that the init process sends.
 func startRunc(ctx context.Context, fifo string, init *process) error {
 	f, err := os.OpenFile(fifo, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -82,7 +88,7 @@ func startRunc(ctx context.Context, fifo string, init *process) error {
 		switch {
 		case n > 0:
 			return os.Remove(fifo)
-		case err != nil && !errors.Is(err, io.EOF): // end of file: the process has not come to the pipe yet
+		case err != nil && !errors.Is(err, io.EOF): // EOF: the process has not opened the pipe yet
 			return err
 		case !init.alive():
 			return os.ErrProcessDone

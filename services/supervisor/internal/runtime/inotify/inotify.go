@@ -1,4 +1,5 @@
-// Package inotify tells when files in a folder, or one file, change. It is the one place that knows the kernel's event format.
+// Package inotify watches files and directories for changes. It is the only package that parses the
+// kernel's inotify events. It does not watch recursively.
 package inotify
 
 import (
@@ -12,30 +13,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What to be told of.
+// The events that can be watched.
 const (
 	Written = unix.IN_CLOSE_WRITE                     // a file was closed after writing
-	MovedIn = unix.IN_MOVED_TO                        // a file got its name
+	MovedIn = unix.IN_MOVED_TO                        // a file was renamed into the directory
 	Grown   = unix.IN_MODIFY                          // a file was written to
-	Removed = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF // the path itself was removed or renamed
+	Removed = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF // the watched path itself was removed or renamed
 	Created = unix.IN_CREATE                          // a file was created
 )
 
 // Event is one change.
 type Event struct {
-	Watch    int    // as Add returned it
-	Name     string // of the file in the watched folder; empty for a watched file
-	Overflow bool   // events were lost: look at everything
-	Gone     bool   // the path itself is not there any more; Add it again once it is
+	Watch    int    // number that Add returned
+	Name     string // file name in the watched directory; empty for a watched file
+	Overflow bool   // events were lost: check everything
+	Gone     bool   // the watched path no longer exists; Add it again once it does
 }
 
-// Watcher watches one path.
+// Watcher watches paths for changes.
 type Watcher struct {
 	f   *os.File
 	buf [16 << 10]byte
 }
 
-// Watch starts to watch a path.
+// Watch returns a Watcher for one path.
 func Watch(path string, mask uint32) (*Watcher, error) {
 	w, err := New()
 	if err != nil {
@@ -48,7 +49,7 @@ func Watch(path string, mask uint32) (*Watcher, error) {
 	return w, nil
 }
 
-// New returns a Watcher of nothing.
+// New returns a Watcher without paths.
 func New() (*Watcher, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -57,7 +58,7 @@ func New() (*Watcher, error) {
 	return &Watcher{f: os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
-// Add watches one more path, or one that was gone, and returns the number that its events have. It must not be called after Close.
+// Add watches a path and returns the number of the watch. It must not be called after Close.
 func (w *Watcher) Add(path string, mask uint32) (int, error) {
 	watch := -1
 	err := w.control(func(fd int) (err error) {
@@ -70,7 +71,7 @@ func (w *Watcher) Add(path string, mask uint32) (int, error) {
 	return watch, nil
 }
 
-// Remove ends a watch. Events that are read already can still follow.
+// Remove stops a watch. Next can still return events that were read before.
 func (w *Watcher) Remove(watch int) error {
 	return w.control(func(fd int) error {
 		_, err := unix.InotifyRmWatch(fd, uint32(watch))
@@ -78,7 +79,8 @@ func (w *Watcher) Remove(watch int) error {
 	})
 }
 
-// control calls do with the descriptor. File.Fd would make it blocking, and Close would not end a Next.
+// control calls do with the descriptor. File.Fd would make it blocking, so that Close could not
+// interrupt Next.
 func (w *Watcher) control(do func(fd int) error) error {
 	raw, err := w.f.SyscallConn()
 	if err != nil {
@@ -88,7 +90,7 @@ func (w *Watcher) control(do func(fd int) error) error {
 	return errors.Join(cerr, err)
 }
 
-// Next waits for changes. After Close it answers os.ErrClosed.
+// Next waits for events. It returns os.ErrClosed after Close.
 func (w *Watcher) Next() ([]Event, error) {
 	n, err := w.f.Read(w.buf[:])
 	if err != nil {
@@ -97,10 +99,11 @@ func (w *Watcher) Next() ([]Event, error) {
 	return parse(w.buf[:n]), nil
 }
 
-// Close ends the watching, and a Next that waits.
+// Close stops all watches and interrupts Next.
 func (w *Watcher) Close() error { return w.f.Close() }
 
-// parse reads the kernel's records: a struct inotify_event, then Len bytes of name padded with zeros.
+// parse parses the kernel's records: a struct inotify_event, then Len bytes of name padded with
+// zeros.
 func parse(buf []byte) []Event {
 	const header = unix.SizeofInotifyEvent
 	var out []Event
@@ -112,8 +115,10 @@ func parse(buf []byte) []Event {
 		}
 		watch := int32(binary.NativeEndian.Uint32(buf[unsafe.Offsetof(unix.InotifyEvent{}.Wd):]))
 		name, _, _ := bytes.Cut(buf[header:header+size], []byte{0})
-		out = append(out, Event{Watch: int(watch), Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0, Gone: mask&Removed != 0})
+		out = append(out, Event{Watch: int(watch), Name: string(name), Overflow: mask&unix.IN_Q_OVERFLOW != 0,
+			Gone: mask&Removed != 0})
 		buf = buf[header+size:]
 	}
+
 	return out
 }

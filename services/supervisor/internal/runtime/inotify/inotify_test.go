@@ -8,50 +8,56 @@ import (
 	"time"
 )
 
-func TestAFileMovedIntoTheFolderIsTold(t *testing.T) {
+func TestMovedFileIsReported(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	w, err := Watch(dir, MovedIn)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if err := os.WriteFile(filepath.Join(other, "x"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := os.Rename(filepath.Join(other, "x"), filepath.Join(dir, "y")); err != nil {
 		t.Fatal(err)
 	}
+
 	events, err := w.Next()
 	if err != nil || len(events) != 1 || events[0].Name != "y" || events[0].Overflow {
-		t.Errorf("Next() = %v, %v; want one event for y", events, err)
+		t.Errorf("Next: got %v, %v; want one event for y", events, err)
 	}
+
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestCloseEndsAWaitingNext(t *testing.T) {
+func TestCloseInterruptsNext(t *testing.T) {
 	w, err := Watch(t.TempDir(), MovedIn)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	done := make(chan error, 1)
 	go func() { _, err := w.Next(); done <- err }()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	select {
 	case err := <-done:
 		if !errors.Is(err, os.ErrClosed) {
-			t.Errorf("Next() = %v, want os.ErrClosed", err)
+			t.Errorf("Next: got %v, want os.ErrClosed", err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("Next still waits")
+		t.Fatal("Next does not return")
 	}
 }
 
-func TestAMissingPathCannotBeWatched(t *testing.T) {
+func TestWatchOfMissingPathFails(t *testing.T) {
 	if _, err := Watch(filepath.Join(t.TempDir(), "none"), MovedIn); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("Watch() = %v, want not exist", err)
+		t.Errorf("Watch: got %v, want not exist", err)
 	}
 }
 
