@@ -181,8 +181,6 @@ var unconverted = []string{
 	"services/natagent/internal/hostport/portsocket",
 	"services/natagent/internal/packettrace",
 	"services/natagent/internal/portowner",
-	"services/natagent/internal/publication",
-	"services/natagent/internal/publish",
 	"services/natagent/internal/reconcile",
 	"services/natagent/internal/relay",
 	"services/natagent/internal/store",

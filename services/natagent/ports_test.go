@@ -84,7 +84,7 @@ func TestSCTPIsPublishedOrRefusedWithTheReason(t *testing.T) {
 	r, _ := fresh(t)
 	got, err := publish(r, request("a", "10.0.0.2", "", "8080:80/sctp"))
 	if err != nil {
-		wantFault(t, err, fault.Invalid, "", "port 0.0.0.0:8080/sctp", "the kernel has no sctp")
+		wantFault(t, err, fault.Invalid, "", "port 0.0.0.0:8080/sctp", "kernel does not support sctp")
 		return
 	}
 	if got != "0.0.0.0:8080>10.0.0.2:80/sctp" {

@@ -7,10 +7,10 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Address asks for a whole address of the host: every protocol and port of it.
+// Address requests a published address: all protocols and ports of a host IP.
 type Address struct {
 	HostIP  string
-	NoSNAT  bool        // only what comes in; what the container sends out leaves as the network has it
+	NoSNAT  bool        // egress keeps the network's source translation
 	Sources sources.Set `json:",omitempty"`
 }
 
@@ -18,22 +18,23 @@ func (a Address) invalid(format string, args ...any) error {
 	return fault.Invalidf("publish address "+a.HostIP, "publish_address", format, args...)
 }
 
-// parse checks an address by itself.
+// parse validates the address on its own.
 func (a Address) parse() (netip.Addr, error) {
 	addr, err := netip.ParseAddr(a.HostIP)
 	switch {
 	case err != nil || addr.Zone() != "":
 		return addr, a.invalid("invalid IP address: %s", a.HostIP)
 	case addr.Unmap().IsUnspecified(), addr.IsLoopback(), addr.IsMulticast(), addr.IsLinkLocalUnicast() && addr.Is6():
-		return addr, a.invalid("a whole address must be one that others reach this host at; to publish on all addresses, or on the loopback, name ports with -p")
+		return addr, a.invalid("not a usable host address; use -p for loopback or all addresses")
 	}
 	return addr.Unmap(), nil
 }
 
-// addressRequests are the addresses that an owner asks for. Its outgoing traffic leaves as the first of each family.
+// addressRequests returns the requests for the published addresses. The first address of each
+// family with SNAT is the source of the container's egress.
 func addressRequests(p *Publication) ([]PortRequest, error) {
 	var out []PortRequest
-	leaves := map[bool]bool{}
+	hasSNAT := map[bool]bool{}
 	seen := map[netip.Addr]bool{}
 	for _, a := range p.Addresses {
 		ip, err := a.parse()
@@ -48,25 +49,26 @@ func addressRequests(p *Publication) ([]PortRequest, error) {
 			return nil, a.invalid("the container has no IPv6 address")
 		}
 		if routed, at := p.ownOf(ip); routed {
-			return nil, a.invalid("the container's network is routed, not translated: it is reached at %s, never at an address of the host", at)
+			return nil, a.invalid("the container's gateway mode is routed; connect to %s", at)
 		}
 		from, ok := a.Sources.ForFamily(ip)
 		if !ok {
 			return nil, a.invalid("%s", noSource(ip, a.Sources))
 		}
 		seen[ip] = true
-		outgoing := !a.NoSNAT && !leaves[ip.Is6()]
-		leaves[ip.Is6()] = leaves[ip.Is6()] || outgoing
+		outgoing := !a.NoSNAT && !hasSNAT[ip.Is6()]
+		hasSNAT[ip.Is6()] = hasSNAT[ip.Is6()] || outgoing
 		out = append(out, PortRequest{Protocol: All, HostIPs: []netip.Addr{ip}, Outgoing: outgoing, Sources: from})
 	}
+
 	return out, nil
 }
 
-// noSource says that nobody could reach what is published on an address.
+// noSource returns the message for an address that no allowed source can reach.
 func noSource(ip netip.Addr, from sources.Set) string {
 	family := "IPv4"
 	if ip.Is6() {
 		family = "IPv6"
 	}
-	return "nobody could reach it: it is published on " + family + ", and none of its sources is (" + string(from) + ")"
+	return "no allowed source (" + string(from) + ") is an " + family + " network"
 }

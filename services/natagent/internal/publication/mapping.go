@@ -8,7 +8,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Mapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK]. Zero means "not given".
+// Mapping is a port mapping, as `-p` requests it:
+// [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=CIDR].
+// Zero values mean "not given".
 type Mapping struct {
 	Protocol         Protocol
 	HostIP           string
@@ -19,7 +21,7 @@ type Mapping struct {
 	Sources          sources.Set `json:",omitempty"`
 }
 
-// covers reports whether a binding can be one of the mapping's.
+// covers reports whether b can result from the mapping.
 func (m Mapping) covers(b Binding) bool {
 	container, host := uint32(b.ContainerPort), uint32(b.HostPort)
 	if m.Protocol != b.Protocol || container < m.ContainerPort || container > max(m.ContainerPort, m.ContainerPortEnd) {
@@ -28,13 +30,14 @@ func (m Mapping) covers(b Binding) bool {
 	return m.HostPort == 0 || host >= m.HostPort && host <= max(m.HostPort, m.HostPortEnd)
 }
 
-// String is the mapping as a `-p` argument.
+// String formats the mapping as a `-p` argument.
 func (m Mapping) String() string {
 	s := ports(m.ContainerPort, m.ContainerPortEnd)
 	host := ""
 	if m.HostPort != 0 {
 		host = ports(m.HostPort, m.HostPortEnd)
 	}
+
 	switch addr, err := netip.ParseAddr(m.HostIP); {
 	case m.HostIP == "" && host != "":
 		s = host + ":" + s
@@ -43,6 +46,7 @@ func (m Mapping) String() string {
 	case m.HostIP != "":
 		s = m.HostIP + ":" + host + ":" + s
 	}
+
 	return s + "/" + string(m.Protocol)
 }
 
@@ -59,19 +63,19 @@ func (m Mapping) invalid(format string, args ...any) error {
 	return fault.Invalidf(m.subject(), "publish", format, args...)
 }
 
-// span is a run of ports; zero is none.
+// span is a port range; the zero value is empty.
 type span struct{ first, last uint16 }
 
 func (s span) len() int { return int(s.last) - int(s.first) + 1 }
 
-// parsed is a mapping whose parts are known to be good.
+// parsed is a validated mapping.
 type parsed struct {
 	host      netip.Addr // zero: not given
-	hostPorts span       // zero: natagent picks
+	hostPorts span       // zero: ephemeral ports
 	ctrPorts  span
 }
 
-// parse checks a mapping by itself.
+// parse validates the mapping on its own.
 func (m Mapping) parse() (p parsed, err error) {
 	if m.Protocol.Number() == 0 {
 		return p, m.invalid("invalid proto: %s", string(m.Protocol))
@@ -88,10 +92,12 @@ func (m Mapping) parse() (p parsed, err error) {
 	if p.hostPorts, err = m.parseSpan("hostPort", m.HostPort, m.HostPortEnd); err != nil {
 		return p, err
 	}
+
 	if p.ctrPorts.len() != 1 && p.ctrPorts.len() != p.hostPorts.len() {
 		return p, m.invalid("invalid ranges specified for container and host Ports: %s and %s",
 			ports(m.ContainerPort, m.ContainerPortEnd), ports(m.HostPort, m.HostPortEnd))
 	}
+
 	return p, nil
 }
 

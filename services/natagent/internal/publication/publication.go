@@ -1,7 +1,7 @@
-// Package publication knows what "publish" means: it reads port mappings, refuses those that cannot be, and works out which
-// host ports are wanted for which container ports.
+// Package publication defines port mappings and published addresses, validates them, and resolves
+// them to requests for host ports.
 //
-// It is pure. Which ports are free, sockets, the firewall and the store are not its business.
+// It performs no I/O. Ports are allocated by package publish, which is also its main caller.
 package publication
 
 import (
@@ -13,20 +13,20 @@ import (
 	"github.com/fairlead/fairlead/agent/sources"
 )
 
-// Protocol is a transport that has ports.
+// Protocol is a transport protocol with ports.
 type Protocol string
 
-// The transports, by the names that Docker prints.
+// Transport protocols, named as in Docker.
 const (
 	TCP  Protocol = "tcp"
 	UDP  Protocol = "udp"
 	SCTP Protocol = "sctp"
 
-	// All is every protocol, those without ports too: only in the Binding of a whole address.
+	// All stands for all IP protocols. Only the Binding of a published address has it.
 	All Protocol = "all"
 )
 
-// Number is the transport's number in an IP header.
+// Number returns the protocol number of the IP header, or 0.
 func (p Protocol) Number() uint8 {
 	switch p {
 	case TCP:
@@ -39,35 +39,36 @@ func (p Protocol) Number() uint8 {
 	return 0
 }
 
-// Binding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
-// address; or a port, or a run of them, that is open at the container's own address.
+// Binding is a port binding: one host port and its container port, a port range with equal host and
+// container ports, or a published address. With Direct, it is a port or a range at the container's
+// own address.
 type Binding struct {
 	Protocol      Protocol
-	HostIP        netip.Addr // unspecified: all addresses of its family
-	HostPort      uint16     // 0 for a whole address
-	HostPortEnd   uint16     `json:",omitempty"` // the last port of a run; 0: there is just one
+	HostIP        netip.Addr // unspecified: all addresses of the family
+	HostPort      uint16     // 0 for a published address
+	HostPortEnd   uint16     `json:",omitempty"` // the last port of a range; 0: a single port
 	ContainerIP   netip.Addr
-	ContainerPort uint16 // 0 for a whole address
-	SNAT          bool   `json:",omitempty"` // what the container sends out leaves as HostIP; only of a whole address
-	OwnerName     string `json:",omitempty"` // the container's name, for those who read rules
+	ContainerPort uint16 // 0 for a published address
+	SNAT          bool   `json:",omitempty"` // HostIP is the source of egress; published addresses only
+	OwnerName     string `json:",omitempty"` // the container's name, shown in firewall rules
 
-	// Sources are the networks that others may connect from; the host itself always may.
+	// Sources are the allowed sources. The host itself can always connect.
 	Sources sources.Set `json:",omitempty"`
 }
 
-// Direct tells whether the port is the container's own: clients connect to that, and nothing is translated.
+// Direct reports whether clients connect to the container's own address, without translation.
 func (b Binding) Direct() bool { return b.HostIP == b.ContainerIP }
 
-// IsAddress tells whether all protocols and ports of the host's address are led to the container.
+// IsAddress reports whether b is a published address.
 func (b Binding) IsAddress() bool { return b.Protocol == All }
 
-// IsRange tells whether several ports are led to those of the same numbers.
+// IsRange reports whether b is a port range.
 func (b Binding) IsRange() bool { return b.HostPortEnd != 0 }
 
-// LastPort is the last host port.
+// LastPort returns the last host port.
 func (b Binding) LastPort() uint16 { return max(b.HostPort, b.HostPortEnd) }
 
-// Subject is how messages name what is published.
+// Subject returns the name of the binding in messages.
 func (b Binding) Subject() string {
 	switch {
 	case b.IsAddress():
@@ -78,32 +79,34 @@ func (b Binding) Subject() string {
 	return Subject(b.HostIP, b.HostPort, b.Protocol)
 }
 
-// Host is the address that clients connect to.
+// Host returns the address and port that clients connect to.
 func (b Binding) Host() netip.AddrPort { return netip.AddrPortFrom(b.HostIP, b.HostPort) }
 
-// Target is where connections are led.
+// Target returns the container address and port.
 func (b Binding) Target() netip.AddrPort { return netip.AddrPortFrom(b.ContainerIP, b.ContainerPort) }
 
-// Publication is all that one owner has published.
+// Publication holds all bindings of an owner.
 type Publication struct {
-	Owner     string // the UID of the container
-	OwnerName string // for messages
+	Owner     string // the container ID
+	OwnerName string // the container's name, for messages
 	IPv4      netip.Addr
 	IPv6      netip.Addr
-	Routed4   bool      `json:",omitempty"` // the address's network is not translated
+	Routed4   bool      `json:",omitempty"` // the network of the IPv4 address is routed
 	Routed6   bool      `json:",omitempty"`
-	Mappings  []Mapping // as asked for
-	Addresses []Address `json:",omitempty"` // as asked for
-	Bindings  []Binding // as given, sorted
+	Mappings  []Mapping // as requested
+	Addresses []Address `json:",omitempty"` // as requested
+	Bindings  []Binding // in effect, sorted
 }
 
-// Same tells whether two publications ask for the same, whatever ports they got and whatever the container is called.
+// Same reports whether p and q request the same. Bindings and the owner's name are ignored.
 func (p *Publication) Same(q *Publication) bool {
-	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings) && slices.Equal(p.Addresses, q.Addresses)
+	return p.IPv4 == q.IPv4 && p.IPv6 == q.IPv6 && slices.Equal(p.Mappings, q.Mappings) &&
+		slices.Equal(p.Addresses, q.Addresses)
 }
 
-// AnyFamily returns the bindings on all IPv4 addresses whose mappings name no host address. It returns none if the container has an
-// IPv6 address, as these mappings then have bindings of their own for IPv6, or the network's mode excludes them.
+// AnyFamily returns the bindings on all IPv4 addresses whose mappings name no host address.
+// It returns none if the container has an IPv6 address: such mappings then have IPv6 bindings of
+// their own, or the gateway mode excludes them.
 func (p *Publication) AnyFamily() []Binding {
 	if p.IPv6.IsValid() {
 		return nil
@@ -111,7 +114,8 @@ func (p *Publication) AnyFamily() []Binding {
 
 	var found []Binding
 	for _, b := range p.Bindings {
-		if b.HostIP == netip.IPv4Unspecified() && slices.ContainsFunc(p.Mappings, func(m Mapping) bool { return m.HostIP == "" && m.covers(b) }) {
+		if b.HostIP == netip.IPv4Unspecified() && slices.ContainsFunc(p.Mappings,
+			func(m Mapping) bool { return m.HostIP == "" && m.covers(b) }) {
 			found = append(found, b)
 		}
 	}
@@ -130,12 +134,13 @@ func Sort(bindings []Binding) {
 	})
 }
 
-// Overlap tells whether two host addresses cannot both have the same port: they are equal, or one means the whole family.
+// Overlap reports whether a and b cannot bind the same port. They cannot if they are equal or one
+// is the unspecified address of the other's family.
 func Overlap(a, b netip.Addr) bool {
 	return a == b || a.Is4() == b.Is4() && (a.IsUnspecified() || b.IsUnspecified())
 }
 
-// Subject is how messages name a host port: `port 0.0.0.0:8080/tcp`.
+// Subject returns the name of a host port in messages: `port 0.0.0.0:8080/tcp`.
 func Subject(ip netip.Addr, port uint16, proto Protocol) string {
 	return fmt.Sprintf("port %s/%s", netip.AddrPortFrom(ip, port), proto)
 }

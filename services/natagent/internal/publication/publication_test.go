@@ -26,13 +26,13 @@ func of(v4, v6 string, mappings ...publication.Mapping) *publication.Publication
 	return p
 }
 
-// from limits who may connect.
+// from limits the allowed sources of m.
 func from(set sources.Set, m publication.Mapping) publication.Mapping {
 	m.Sources = set
 	return m
 }
 
-// text is a plan as one line: "HOST_IPS HOST_PORTS>CONTAINER_PORT/PROTOCOL" for each want.
+// text formats a plan as "HOST_IPS HOST_PORTS>CONTAINER_PORT/PROTOCOL; ...".
 func text(plan []publication.PortRequest) string {
 	var out []string
 	for _, w := range plan {
@@ -40,86 +40,106 @@ func text(plan []publication.PortRequest) string {
 		for _, ip := range w.HostIPs {
 			ips = append(ips, ip.String())
 		}
-		out = append(out, fmt.Sprintf("%s %d-%d>%d/%s", strings.Join(ips, ","), w.First, w.Last, w.ContainerPort, w.Protocol))
+		out = append(out, fmt.Sprintf("%s %d-%d>%d/%s", strings.Join(ips, ","), w.First, w.Last, w.ContainerPort,
+			w.Protocol))
 	}
 	return strings.Join(out, "; ")
 }
 
-// routed is a publication of a container whose network is not translated over some families.
+// routed returns a publication on a network that is routed for the given families.
 func routed(v4, v6 bool, mappings ...publication.Mapping) *publication.Publication {
 	p := of("10.0.0.2", "fd00::2", mappings...)
 	p.Routed4, p.Routed6 = v4, v6
 	return p
 }
 
-func TestPortsOfARoutedNetworkAreTheContainersOwn(t *testing.T) {
+func TestResolveRoutedIsDirect(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		p        *publication.Publication
 		hostIPv6 bool
 		want     string
 	}{
-		{"whatever the host's port", routed(true, true, tcp("", 8080, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
-		{"a host that listens on no IPv6", routed(true, true, tcp("", 0, 0, 80, 0)), false, "10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
-		{"one family", routed(false, true, tcp("", 8080, 0, 80, 0)), true, "0.0.0.0 8080-8080>80/tcp; fd00::2 80-80>80/tcp"},
-		{"one family, dynamic", routed(true, false, tcp("", 0, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp; :: 0-0>80/tcp"},
+		{"host port ignored", routed(true, true, tcp("", 8080, 0, 80, 0)), true,
+			"10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
+		{"host without IPv6", routed(true, true, tcp("", 0, 0, 80, 0)), false,
+			"10.0.0.2 80-80>80/tcp; fd00::2 80-80>80/tcp"},
+		{"one family", routed(false, true, tcp("", 8080, 0, 80, 0)), true,
+			"0.0.0.0 8080-8080>80/tcp; fd00::2 80-80>80/tcp"},
+		{"one family, ephemeral port", routed(true, false, tcp("", 0, 0, 80, 0)), true,
+			"10.0.0.2 80-80>80/tcp; :: 0-0>80/tcp"},
 		{"all of a family", routed(true, true, tcp("::", 0, 0, 80, 0)), true, "fd00::2 80-80>80/tcp"},
-		{"an address of the other family", routed(false, true, tcp("192.168.8.115", 0, 0, 80, 0)), true, "192.168.8.115 0-0>80/tcp"},
-		{"twice", routed(true, false, tcp("0.0.0.0", 1, 0, 80, 0), tcp("0.0.0.0", 2, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp"},
-		{"a short range", routed(true, false, tcp("0.0.0.0", 0, 0, 80, 81)), true, "10.0.0.2 80-80>80/tcp; 10.0.0.2 81-81>81/tcp"},
-		{"a long range and one of it", routed(true, false, tcp("0.0.0.0", 7, 0, 1050, 0), tcp("0.0.0.0", 0, 0, 1000, 1100)), true, "10.0.0.2 1000-1100>1000/tcp"},
-		{"the container's own address that is translated", of("10.0.0.2", "", tcp("10.0.0.2", 80, 0, 80, 0)), true, "10.0.0.2 80-80>80/tcp"},
+		{"an address of the other family", routed(false, true, tcp("192.168.8.115", 0, 0, 80, 0)), true,
+			"192.168.8.115 0-0>80/tcp"},
+		{"twice", routed(true, false, tcp("0.0.0.0", 1, 0, 80, 0), tcp("0.0.0.0", 2, 0, 80, 0)), true,
+			"10.0.0.2 80-80>80/tcp"},
+		{"a short range", routed(true, false, tcp("0.0.0.0", 0, 0, 80, 81)), true,
+			"10.0.0.2 80-80>80/tcp; 10.0.0.2 81-81>81/tcp"},
+		{"a long range and a port in it", routed(true, false, tcp("0.0.0.0", 7, 0, 1050, 0),
+			tcp("0.0.0.0", 0, 0, 1000, 1100)), true, "10.0.0.2 1000-1100>1000/tcp"},
+		{"the container's own address, not routed", of("10.0.0.2", "", tcp("10.0.0.2", 80, 0, 80, 0)), true,
+			"10.0.0.2 80-80>80/tcp"},
 	} {
 		plan, err := publication.Resolve(row.p, row.hostIPv6)
 		if got := text(plan); err != nil || got != row.want {
-			t.Errorf("%s: %q, %v; want %q", row.name, got, err, row.want)
+			t.Errorf("%s: got %q, %v; want %q", row.name, got, err, row.want)
 		}
 		for _, w := range plan {
 			for _, b := range w.Bindings(row.p, w.First) {
-				if w.Direct != (row.p.Routed4 && b.HostIP == row.p.IPv4 || row.p.Routed6 && b.HostIP == row.p.IPv6) || w.Direct && !b.Direct() {
+				if w.Direct != (row.p.Routed4 && b.HostIP == row.p.IPv4 || row.p.Routed6 && b.HostIP == row.p.IPv6) ||
+					w.Direct && !b.Direct() {
 					t.Errorf("%s: %+v of %+v", row.name, b, w)
 				}
 			}
 		}
 	}
+
 	whole := routed(true, false)
 	whole.Addresses = []publication.Address{{HostIP: "192.168.8.115"}}
 	for want, p := range map[string]*publication.Publication{
-		"publish 127.0.0.1:8080:80/tcp: the container's network is routed, not translated: its ports are open at 10.0.0.2": routed(true, true, tcp("127.0.0.1", 8080, 0, 80, 0)),
-		"1010/tcp of the container is opened twice": routed(true, false, from("10.1.0.0/16", tcp("0.0.0.0", 0, 0, 1010, 0)), tcp("0.0.0.0", 0, 0, 1000, 1100)),
-		"it is reached at 10.0.0.2":                 whole,
+		"publish 127.0.0.1:8080:80/tcp: the container's gateway mode is routed; omit the host address and connect " +
+			"to 10.0.0.2": routed(true, true, tcp("127.0.0.1", 8080, 0, 80, 0)),
+		"container port 1010/tcp is published twice": routed(true, false,
+			from("10.1.0.0/16", tcp("0.0.0.0", 0, 0, 1010, 0)), tcp("0.0.0.0", 0, 0, 1000, 1100)),
+		"the container's gateway mode is routed; connect to 10.0.0.2": whole,
 	} {
-		if _, err := publication.Resolve(p, true); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %s", err, want)
+		if _, err := publication.Resolve(p, true); !fault.Is(err, fault.Invalid) ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 }
 
-func TestPlans(t *testing.T) {
+func TestResolve(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		p        *publication.Publication
 		hostIPv6 bool
 		want     string
 	}{
-		{"dynamic", of("10.0.0.2", "", tcp("", 0, 0, 80, 0)), true, "0.0.0.0 0-0>80/tcp"},
-		{"both families, one port", of("10.0.0.2", "fd00::2", tcp("", 8080, 0, 80, 0)), true, "0.0.0.0,:: 8080-8080>80/tcp"},
+		{"ephemeral port", of("10.0.0.2", "", tcp("", 0, 0, 80, 0)), true, "0.0.0.0 0-0>80/tcp"},
+		{"both families, one port", of("10.0.0.2", "fd00::2", tcp("", 8080, 0, 80, 0)), true,
+			"0.0.0.0,:: 8080-8080>80/tcp"},
 		{"a host without IPv6", of("10.0.0.2", "fd00::2", tcp("", 8080, 0, 80, 0)), false, "0.0.0.0 8080-8080>80/tcp"},
 		{"only IPv6", of("", "fd00::2", tcp("", 8080, 0, 80, 0)), true, ":: 8080-8080>80/tcp"},
 		{"one address", of("10.0.0.2", "fd00::2", tcp("192.168.8.115", 0, 0, 80, 0)), true, "192.168.8.115 0-0>80/tcp"},
 		{"all of IPv4 only", of("10.0.0.2", "fd00::2", tcp("0.0.0.0", 1, 0, 80, 0)), true, "0.0.0.0 1-1>80/tcp"},
 		{"a mapped address", of("10.0.0.2", "", tcp("::ffff:10.1.1.1", 1, 0, 80, 0)), true, "10.1.1.1 1-1>80/tcp"},
-		{"ranges", of("10.0.0.2", "", tcp("", 8000, 8001, 80, 81)), true, "0.0.0.0 8000-8000>80/tcp; 0.0.0.0 8001-8001>81/tcp"},
+		{"ranges", of("10.0.0.2", "", tcp("", 8000, 8001, 80, 81)), true,
+			"0.0.0.0 8000-8000>80/tcp; 0.0.0.0 8001-8001>81/tcp"},
 		{"first free of a range", of("10.0.0.2", "", tcp("", 90, 91, 92, 0)), true, "0.0.0.0 90-91>92/tcp"},
-		{"dynamic range", of("10.0.0.2", "", tcp("", 0, 0, 80, 81)), true, "0.0.0.0 0-0>80/tcp; 0.0.0.0 0-0>81/tcp"},
-		{"fixed before dynamic", of("10.0.0.2", "", tcp("", 0, 0, 80, 0), tcp("", 40000, 0, 81, 0)), true,
+		{"ephemeral range", of("10.0.0.2", "", tcp("", 0, 0, 80, 81)), true, "0.0.0.0 0-0>80/tcp; 0.0.0.0 0-0>81/tcp"},
+		{"fixed before ephemeral", of("10.0.0.2", "", tcp("", 0, 0, 80, 0), tcp("", 40000, 0, 81, 0)), true,
 			"0.0.0.0 40000-40000>81/tcp; 0.0.0.0 0-0>80/tcp"},
-		{"the same twice", of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("", 81, 0, 80, 0)), true, "0.0.0.0 81-81>80/tcp"},
+		{"the same twice", of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("", 81, 0, 80, 0)), true,
+			"0.0.0.0 81-81>80/tcp"},
 		{"the last ports", of("10.0.0.2", "", tcp("", 65534, 65535, 65534, 65535)), true,
 			"0.0.0.0 65534-65534>65534/tcp; 0.0.0.0 65535-65535>65535/tcp"},
 		{"nothing", of("10.0.0.2", ""), true, ""},
-		{"sources of one family", of("10.0.0.2", "fd00::2", from("10.0.0.0/8", tcp("", 1, 0, 80, 0))), true, "0.0.0.0 1-1>80/tcp"},
-		{"sources of both", of("10.0.0.2", "fd00::2", from("10.0.0.0/8,fd00::/8", tcp("", 1, 0, 80, 0))), true, "0.0.0.0,:: 1-1>80/tcp"},
+		{"sources of one family", of("10.0.0.2", "fd00::2", from("10.0.0.0/8", tcp("", 1, 0, 80, 0))), true,
+			"0.0.0.0 1-1>80/tcp"},
+		{"sources of both", of("10.0.0.2", "fd00::2", from("10.0.0.0/8,fd00::/8", tcp("", 1, 0, 80, 0))), true,
+			"0.0.0.0,:: 1-1>80/tcp"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			plan, err := publication.Resolve(row.p, row.hostIPv6)
@@ -133,7 +153,7 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-func TestPlansThatCannotBe(t *testing.T) {
+func TestResolveRejectsInvalid(t *testing.T) {
 	udp := publication.Mapping{Protocol: "foo", ContainerPort: 80}
 	for _, row := range []struct {
 		p    *publication.Publication
@@ -146,19 +166,25 @@ func TestPlansThatCannotBe(t *testing.T) {
 		{of("10.0.0.2", "", tcp("", 8000, 8002, 80, 81)),
 			"publish 8000-8002:80-81/tcp: invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
 		{of("10.0.0.2", "", tcp("1.2.3", 0, 0, 80, 0)), "publish 1.2.3::80/tcp: invalid IP address: 1.2.3"},
-		{of("10.0.0.2", "", tcp("fe80::1%eth0", 0, 0, 80, 0)), "publish [fe80::1%eth0]::80/tcp: invalid IP address: fe80::1%eth0"},
+		{of("10.0.0.2", "", tcp("fe80::1%eth0", 0, 0, 80, 0)),
+			"publish [fe80::1%eth0]::80/tcp: invalid IP address: fe80::1%eth0"},
 		{of("10.0.0.2", "", tcp("224.0.0.1", 0, 0, 80, 0)), "publish 224.0.0.1::80/tcp: invalid IP address: 224.0.0.1"},
 		{of("10.0.0.2", "", udp), "publish 80/foo: invalid proto: foo"},
-		{of("10.0.0.2", "", tcp("::1", 0, 0, 80, 0)), "publish [::1]::80/tcp: the container has no IPv6 address; give its network one with 'fairlead network edit --ipv6 NAME'"},
-		{of("", "fd00::2", tcp("10.1.1.1", 0, 0, 80, 0)), "publish 10.1.1.1::80/tcp: the container has no IPv4 address"},
-		{of("", "", tcp("", 0, 0, 80, 0)), "publish 80/tcp: the container has no address that the host can reach it at"},
+		{of("10.0.0.2", "", tcp("::1", 0, 0, 80, 0)),
+			"publish [::1]::80/tcp: the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 " +
+				"NAME'"},
+		{of("", "fd00::2", tcp("10.1.1.1", 0, 0, 80, 0)),
+			"publish 10.1.1.1::80/tcp: the container has no IPv4 address"},
+		{of("", "", tcp("", 0, 0, 80, 0)),
+			"publish 80/tcp: the container has no address that is reachable from the host"},
 		{of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("10.1.1.1", 81, 0, 80, 0)),
-			"publish 10.1.1.1:81:80/tcp: host port 81/tcp is asked for twice, by 81:80/tcp too"},
+			"publish 10.1.1.1:81:80/tcp: host port 81/tcp is requested twice, also by 81:80/tcp"},
 		{of("10.0.0.2", "fd00::2", from("fd00::/8", tcp("10.1.1.1", 1, 0, 80, 0))),
-			"publish 10.1.1.1:1:80/tcp: nobody could reach it: it is published on IPv4, and none of its sources is (fd00::/8)"},
+			"publish 10.1.1.1:1:80/tcp: no allowed source (fd00::/8) is an IPv4 network"},
 		{of("10.0.0.2", "", tcp("", 1, 0, 80, 0), from("10.0.0.0/8", tcp("", 1, 0, 80, 0))),
-			"publish 1:80/tcp: host port 1/tcp is asked for twice, by 1:80/tcp too"},
-		{of("fd00::2", "", tcp("", 0, 0, 80, 0)), "container web: IPv4 address fd00::2 and IPv6 address invalid IP are not of these families"},
+			"publish 1:80/tcp: host port 1/tcp is requested twice, also by 1:80/tcp"},
+		{of("fd00::2", "", tcp("", 0, 0, 80, 0)),
+			"container web: IPv4 address fd00::2 or IPv6 address invalid IP has the wrong family"},
 	} {
 		_, err := publication.Resolve(row.p, true)
 		if !fault.Is(err, fault.Invalid) || err.Error() != row.want {
@@ -167,7 +193,7 @@ func TestPlansThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestAPlanNeverWantsAPortTwiceNorOneThatIsNot(t *testing.T) {
+func TestResolveNeverConflicts(t *testing.T) {
 	port := rapid.Uint32Range(0, 66000)
 	mapping := rapid.Custom(func(t *rapid.T) publication.Mapping {
 		first := port.Draw(t, "container port")
@@ -182,15 +208,17 @@ func TestAPlanNeverWantsAPortTwiceNorOneThatIsNot(t *testing.T) {
 		}
 		return m
 	})
+
 	rapid.Check(t, func(t *rapid.T) {
-		plan, err := publication.Resolve(of("10.0.0.2", "fd00::2", rapid.SliceOfN(mapping, 0, 5).Draw(t, "mappings")...), true)
+		plan, err := publication.Resolve(of("10.0.0.2", "fd00::2",
+			rapid.SliceOfN(mapping, 0, 5).Draw(t, "mappings")...), true)
 		if err != nil {
 			return
 		}
 		var taken []publication.Binding
 		for _, w := range plan {
 			if w.ContainerPort == 0 || w.First > w.Last || len(w.HostIPs) == 0 {
-				t.Fatalf("bad want %+v", w)
+				t.Fatalf("invalid request %+v", w)
 			}
 			if !w.Fixed() {
 				continue
@@ -198,7 +226,7 @@ func TestAPlanNeverWantsAPortTwiceNorOneThatIsNot(t *testing.T) {
 			for _, b := range w.Bindings(of("10.0.0.2", "fd00::2"), w.First) {
 				for _, o := range taken {
 					if o.Protocol == b.Protocol && o.HostPort == b.HostPort && publication.Overlap(o.HostIP, b.HostIP) {
-						t.Fatalf("%v and %v", o, b)
+						t.Fatalf("%v conflicts with %v", o, b)
 					}
 				}
 				if b.HostIP.Is4() != b.ContainerIP.Is4() {
@@ -210,13 +238,18 @@ func TestAPlanNeverWantsAPortTwiceNorOneThatIsNot(t *testing.T) {
 	})
 }
 
-func TestBindingsAreSorted(t *testing.T) {
+func TestSortOrder(t *testing.T) {
 	b := func(proto publication.Protocol, host string, ctr uint16) publication.Binding {
 		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), ContainerPort: ctr}
 	}
-	all := []publication.Binding{b("udp", "0.0.0.0", 53), b("tcp", "::", 80), b("tcp", "0.0.0.0", 80), b("tcp", "0.0.0.0", 53)}
+
+	all := []publication.Binding{b("udp", "0.0.0.0", 53), b("tcp", "::", 80), b("tcp", "0.0.0.0", 80),
+		b("tcp", "0.0.0.0", 53)}
+
 	publication.Sort(all)
-	want := []publication.Binding{b("tcp", "0.0.0.0", 53), b("udp", "0.0.0.0", 53), b("tcp", "0.0.0.0", 80), b("tcp", "::", 80)}
+	want := []publication.Binding{b("tcp", "0.0.0.0", 53), b("udp", "0.0.0.0", 53), b("tcp", "0.0.0.0", 80),
+		b("tcp", "::", 80)}
+
 	for i := range want {
 		if all[i] != want[i] {
 			t.Fatalf("got %v, want %v", all, want)
@@ -228,7 +261,8 @@ func FuzzPlan(f *testing.F) {
 	f.Add("tcp", "10.0.0.1", uint32(80), uint32(81), uint32(80), uint32(81))
 	f.Add("udp", "::1%lo", uint32(0), uint32(0), uint32(65535), uint32(0))
 	f.Fuzz(func(t *testing.T, proto, ip string, host, hostEnd, ctr, ctrEnd uint32) {
-		m := publication.Mapping{Protocol: publication.Protocol(proto), HostIP: ip, HostPort: host, HostPortEnd: hostEnd,
+		m := publication.Mapping{Protocol: publication.Protocol(proto), HostIP: ip, HostPort: host,
+			HostPortEnd:   hostEnd,
 			ContainerPort: ctr, ContainerPortEnd: ctrEnd}
 		plan, err := publication.Resolve(of("10.0.0.2", "fd00::2", m), true)
 		if err == nil && len(plan) == 0 || err != nil && !fault.Is(err, fault.Invalid) {
@@ -241,14 +275,18 @@ func TestAnyFamilySkipsGivenAddresses(t *testing.T) {
 	mapping := func(hostIP string, host, container uint32) publication.Mapping {
 		return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: container}
 	}
+
 	binding := func(ip string, host, container uint16) publication.Binding {
 		return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: host,
 			ContainerIP: netip.MustParseAddr("10.0.0.2"), ContainerPort: container}
 	}
+
 	p := &publication.Publication{
-		IPv4:     netip.MustParseAddr("10.0.0.2"),
-		Mappings: []publication.Mapping{mapping("", 8080, 80), mapping("0.0.0.0", 8081, 80), mapping("127.0.0.1", 8082, 80), mapping("", 0, 81)},
-		Bindings: []publication.Binding{binding("0.0.0.0", 8080, 80), binding("0.0.0.0", 8081, 80), binding("127.0.0.1", 8082, 80), binding("0.0.0.0", 32768, 81)},
+		IPv4: netip.MustParseAddr("10.0.0.2"),
+		Mappings: []publication.Mapping{mapping("", 8080, 80), mapping("0.0.0.0", 8081, 80),
+			mapping("127.0.0.1", 8082, 80), mapping("", 0, 81)},
+		Bindings: []publication.Binding{binding("0.0.0.0", 8080, 80), binding("0.0.0.0", 8081, 80),
+			binding("127.0.0.1", 8082, 80), binding("0.0.0.0", 32768, 81)},
 	}
 
 	got := p.AnyFamily()

@@ -8,30 +8,31 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// MinRangeLen is how many ports a range must have to be led as one run. A shorter one is led port by port, each held by a socket
-// as any single port is; for a long one that would cost a socket and a rule for each port.
+// MinRangeLen is the minimum length of a range that is published as one binding. A shorter range is
+// published port by port, each with a port socket. For a long range, the sockets and rules would
+// cost too much memory.
 const MinRangeLen = 64
 
-// PortRequest is one container port and the host ports that would do for it, a run of ports, or a whole address.
+// PortRequest requests host ports for one container port, a port range, or a published address.
 type PortRequest struct {
-	Mapping       Mapping // where it comes from, for messages
+	Mapping       Mapping // its origin, for messages
 	Protocol      Protocol
-	HostIPs       []netip.Addr // one, or one of each family; all get the same port
-	First, Last   uint16       // the host ports that will do; both 0: any dynamic one
+	HostIPs       []netip.Addr // one, or one of each family with the same port
+	First, Last   uint16       // acceptable host ports; both 0: an ephemeral port
 	ContainerPort uint16
-	Range         bool        // all of First to Last, each leads to the container's port of its number
-	Outgoing      bool        // see Binding; only of a whole address
-	Sources       sources.Set // of all families of HostIPs
-	Direct        bool        // the host's address is the container's own; see Binding
+	Range         bool        // publish all of First to Last, with equal container ports
+	Outgoing      bool        // Binding.SNAT; published addresses only
+	Sources       sources.Set // for all families of HostIPs
+	Direct        bool        // the host address is the container's own; see Binding
 }
 
-// Whole tells whether a whole address is wanted.
+// Whole reports whether a published address is requested.
 func (w PortRequest) Whole() bool { return w.Protocol == All }
 
-// Fixed tells whether just one host port, or run of them, will do.
+// Fixed reports whether exactly one host port or range is acceptable.
 func (w PortRequest) Fixed() bool { return w.Range || w.First != 0 && w.First == w.Last }
 
-// Bindings are what the want comes to when it gets a host port.
+// Bindings returns the bindings of the request once hostPort is allocated.
 func (w PortRequest) Bindings(p *Publication, hostPort uint16) []Binding {
 	out := make([]Binding, 0, len(w.HostIPs))
 	for _, ip := range w.HostIPs {
@@ -39,32 +40,36 @@ func (w PortRequest) Bindings(p *Publication, hostPort uint16) []Binding {
 		if ip.Is6() {
 			target = p.IPv6
 		}
-		b := Binding{Protocol: w.Protocol, HostIP: ip, HostPort: hostPort, ContainerIP: target, ContainerPort: w.ContainerPort,
-			SNAT: w.Outgoing, OwnerName: p.OwnerName}
-		b.Sources, _ = w.Sources.ForFamily(ip) // there are some: else ip were not among HostIPs
+		b := Binding{Protocol: w.Protocol, HostIP: ip, HostPort: hostPort, ContainerIP: target,
+			ContainerPort: w.ContainerPort,
+			SNAT:          w.Outgoing, OwnerName: p.OwnerName}
+		b.Sources, _ = w.Sources.ForFamily(ip) // not empty: HostIPs has no address without allowed sources
 		if w.Range {
 			b.HostPortEnd = w.Last
 		}
 		out = append(out, b)
 	}
+
 	return out
 }
 
-// Resolve checks all that an owner asks for and breaks it down to single container ports. hostIPv6 tells whether the host has
-// IPv6 at all. The order is that of the mappings, fixed host ports first, so that no dynamic port takes one of them, and whole
-// addresses last, as single ports of them may lead elsewhere in the same container.
+// Resolve validates the requests of an owner and splits them into single container ports. hostIPv6
+// means that the host supports IPv6.
+// The result has fixed host ports first, so that no ephemeral port takes one of them. Published
+// addresses are last: single ports of them can have other bindings in the same container.
 func Resolve(p *Publication, hostIPv6 bool) ([]PortRequest, error) {
 	if p.IPv4.IsValid() && !p.IPv4.Is4() || p.IPv6.IsValid() && !p.IPv6.Is6() {
 		return nil, fault.Invalidf("container "+p.OwnerName, "ipv4_address",
-			"IPv4 address %s and IPv6 address %s are not of these families", p.IPv4, p.IPv6)
+			"IPv4 address %s or IPv6 address %s has the wrong family", p.IPv4, p.IPv6)
 	}
+
 	var fixed, open, direct []PortRequest
 	for _, m := range p.Mappings {
-		wants, err := expand(p, m, hostIPv6)
+		requests, err := expand(p, m, hostIPv6)
 		if err != nil {
 			return nil, err
 		}
-		for _, w := range wants {
+		for _, w := range requests {
 			switch {
 			case w.Direct:
 				direct = append(direct, w)
@@ -75,6 +80,7 @@ func Resolve(p *Publication, hostIPv6 bool) ([]PortRequest, error) {
 			}
 		}
 	}
+
 	fixed, err := withoutTwins(fixed)
 	if err != nil {
 		return nil, err
@@ -82,6 +88,7 @@ func Resolve(p *Publication, hostIPv6 bool) ([]PortRequest, error) {
 	if direct, err = withoutCovered(direct); err != nil {
 		return nil, err
 	}
+
 	addresses, err := addressRequests(p)
 	return slices.Concat(fixed, direct, open, addresses), err
 }
@@ -91,42 +98,52 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]PortRequest, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	ips, err := hostIPs(p, m, good.host, hostIPv6)
 	if err != nil {
 		return nil, err
 	}
+
 	own := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return !p.isOwn(ip) })
 	ips = slices.DeleteFunc(ips, p.isOwn)
-	wants := directRequests(m, good.ctrPorts, own)
+	requests := directRequests(m, good.ctrPorts, own)
 	if len(ips) == 0 {
-		return wants, nil
+		return requests, nil
 	}
+
 	if good.ctrPorts.len() == 1 {
-		return append(wants, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+		return append(requests, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first,
+			Last:          good.hostPorts.last,
 			ContainerPort: good.ctrPorts.first, Sources: m.Sources}), nil
 	}
+
 	if good.hostPorts == good.ctrPorts && good.ctrPorts.len() >= MinRangeLen {
-		return append(wants, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first, Last: good.hostPorts.last,
+		return append(requests, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first,
+			Last:          good.hostPorts.last,
 			ContainerPort: good.ctrPorts.first, Range: true, Sources: m.Sources}), nil
 	}
+
 	for i := range good.ctrPorts.len() {
-		w := PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i), Sources: m.Sources}
+		w := PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i),
+			Sources: m.Sources}
 		if good.hostPorts.first != 0 {
 			w.First = good.hostPorts.first + uint16(i)
 			w.Last = w.First
 		}
-		wants = append(wants, w)
+		requests = append(requests, w)
 	}
-	return wants, nil
+
+	return requests, nil
 }
 
-// hostIPs says on which host addresses a mapping is published: the given one, or all of the families that the container has and that it may
-// be reached by.
+// hostIPs returns the host addresses that a mapping is published on. Without a given address, these
+// are all addresses of the container's families.
 func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]netip.Addr, error) {
 	if given.IsValid() {
 		if routed, at := p.ownOf(given); routed {
 			if !given.IsUnspecified() {
-				return nil, m.invalid("the container's network is routed, not translated: its ports are open at %s, not at an address of the host; leave that out", at)
+				return nil, m.invalid("the container's gateway mode is routed; omit the host address and connect to %s",
+					at)
 			}
 			given = at
 		}
@@ -134,13 +151,15 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 			return nil, m.invalid("the container has no IPv4 address")
 		}
 		if given.Is6() && !p.IPv6.IsValid() {
-			return nil, m.invalid("the container has no IPv6 address; give its network one with 'fairlead network edit --ipv6 NAME'")
+			return nil,
+				m.invalid("the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 NAME'")
 		}
 		if _, ok := m.Sources.ForFamily(given); !ok {
 			return nil, m.invalid("%s", noSource(given, m.Sources))
 		}
 		return []netip.Addr{given}, nil
 	}
+
 	var ips []netip.Addr
 	if p.IPv4.IsValid() {
 		ips = append(ips, p.hostAll(netip.IPv4Unspecified()))
@@ -149,35 +168,39 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 		ips = append(ips, p.hostAll(netip.IPv6Unspecified()))
 	}
 	if len(ips) == 0 {
-		return nil, m.invalid("the container has no address that the host can reach it at")
+		return nil, m.invalid("the container has no address that is reachable from the host")
 	}
+
 	first := ips[0]
 	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
 		_, ok := m.Sources.ForFamily(ip)
 		return !ok
 	})
+
 	if len(ips) == 0 {
 		return nil, m.invalid("%s", noSource(first, m.Sources))
 	}
+
 	return ips, nil
 }
 
-// withoutTwins drops wants that say the same twice, and refuses those that want one host port for two things.
+// withoutTwins removes duplicate requests and rejects those that conflict on a host port.
 func withoutTwins(fixed []PortRequest) ([]PortRequest, error) {
 	type key struct {
 		proto Protocol
 		port  uint16
 	}
+
 	seen := map[key][]PortRequest{}
-	var runs []PortRequest
+	var ranges []PortRequest
 	out := fixed[:0:0]
 next:
 	for _, w := range fixed {
 		k := key{w.Protocol, w.First}
-		others := slices.Concat(seen[k], runs)
+		others := slices.Concat(seen[k], ranges)
 		if w.Range {
 			others = out
-			runs = append(runs, w)
+			ranges = append(ranges, w)
 		}
 		for _, o := range others {
 			if !w.conflictsWith(o) {
@@ -186,22 +209,25 @@ next:
 			if w.same(o) {
 				continue next
 			}
-			return nil, w.Mapping.invalid("host port %d/%s is asked for twice, by %s too", max(w.First, o.First), w.Protocol, o.Mapping)
+			return nil, w.Mapping.invalid("host port %d/%s is requested twice, also by %s", max(w.First, o.First),
+				w.Protocol, o.Mapping)
 		}
 		seen[k] = append(seen[k], w)
 		out = append(out, w)
 	}
+
 	return out, nil
 }
 
-// conflictsWith tells whether two wants with fixed ports want one of them both.
+// conflictsWith reports whether two requests for fixed ports have a port in common.
 func (w PortRequest) conflictsWith(o PortRequest) bool {
 	return w.Protocol == o.Protocol && w.First <= o.Last && o.First <= w.Last && anyOverlap(w.HostIPs, o.HostIPs)
 }
 
-// same tells whether two wants say the same.
+// same reports whether two requests are equal, apart from their mappings.
 func (w PortRequest) same(o PortRequest) bool {
-	return w.First == o.First && w.Last == o.Last && w.ContainerPort == o.ContainerPort && w.HostIPs[0] == o.HostIPs[0] &&
+	return w.First == o.First && w.Last == o.Last && w.ContainerPort == o.ContainerPort &&
+		w.HostIPs[0] == o.HostIPs[0] &&
 		len(w.HostIPs) == len(o.HostIPs) && w.Sources == o.Sources
 }
 

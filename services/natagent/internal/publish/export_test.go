@@ -1,4 +1,4 @@
 package publish
 
-// Settle waits for the flows that are being cut behind answers.
-func (p *Publisher) Settle() { p.cutting.finish() }
+// FinishDeletions waits for pending conntrack deletions.
+func (p *Publisher) FinishDeletions() { p.cutting.finish() }

@@ -1,5 +1,7 @@
-// Package publish is what natagent does for the owner of ports: it takes host ports, leads them to a container, and gives
-// them back. It puts the rooms for plans, ports, firewall, flows and the store together and knows no kernel interface itself.
+// Package publish publishes and releases the ports of containers: it allocates host ports, updates
+// the firewall and the store, and deletes stale conntrack entries.
+//
+// It uses kernel interfaces only through the interfaces below. Package api calls it.
 package publish
 
 import (
@@ -16,58 +18,59 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Store remembers publications.
+// Store holds the publications.
 type Store interface {
 	Publication(owner string) (*publication.Publication, bool)
 	Publications() []*publication.Publication
 	PutPublication(p *publication.Publication) error
 	DeletePublication(owner string) error
-	// FirewallBindings is what the firewall has of a publication.
+	// FirewallBindings returns the bindings of p as the firewall has them.
 	FirewallBindings(p *publication.Publication) []publication.Binding
-	// IsRouted tells whether an address is in a network that is not translated.
+	// IsRouted reports whether addr belongs to a routed network.
 	IsRouted(addr netip.Addr) bool
 }
 
-// Firewall translates.
+// Firewall holds the DNAT rules of the bindings.
 type Firewall interface {
 	AddBindings(ctx context.Context, bindings []publication.Binding) error
 	RemoveBindings(ctx context.Context, bindings []publication.Binding) error
 	ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error
 }
 
-// ChangeLock lets one change happen at a time, and mends the firewall from the store.
+// ChangeLock serializes changes and reconciles the firewall with the store.
 type ChangeLock interface {
 	Lock(ctx context.Context) (end func(), err error)
 	Repair(ctx context.Context) error
 }
 
-// Conntrack can be cut.
+// Conntrack deletes conntrack entries and waits for connections.
 type Conntrack interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
 	Drain(ctx context.Context, addresses []netip.Addr) (open int, err error)
 }
 
-// Ports asks the kernel for host ports.
+// Ports binds host ports and inspects their use.
 type Ports interface {
-	// Bind takes a port until what it answers is closed.
+	// Bind reserves a port until the result is closed.
 	Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error)
-	// Dynamic says where dynamic ports come from; with an error, what to use in its place.
+	// Dynamic returns the ephemeral port range. With an error, it returns the default range.
 	Dynamic() (hostport.EphemeralPorts, error)
-	// Process names the process that has a port, if it can be told.
+	// Process returns the process that uses a port; ok is false if it cannot be found.
 	Process(proto publication.Protocol, at netip.AddrPort) (who string, ok bool)
-	// InUse finds a port of a run that a program of the host listens on.
+	// InUse returns a port of the range that another process listens on.
 	InUse(proto publication.Protocol, ip netip.Addr, ports hostport.Range) (port uint16, taken bool)
-	// IPv6 tells whether the host has IPv6.
+	// IPv6 reports whether the host supports IPv6.
 	IPv6() bool
 }
 
-// Publisher publishes.
+// Publisher publishes and releases the ports of containers. It is safe for concurrent use.
 type Publisher struct {
-	// OnPublished is told of what was newly published, if it is not nil. It must not wait.
+	// OnPublished receives newly published bindings. It must not block. It can be nil.
 	OnPublished func([]publication.Binding)
-	// Relay receives the bindings of an owner that must also be answered on IPv6. It can be nil.
+	// Relay receives the bindings of an owner that must also accept connections on IPv6. It can be
+	// nil.
 	Relay func(owner string, bindings []publication.Binding)
-	// CheckAllowed may refuse what is to be newly published, if it is not nil.
+	// CheckAllowed can reject new bindings. It can be nil.
 	CheckAllowed func(context.Context, []publication.Binding) error
 
 	store    Store
@@ -77,15 +80,15 @@ type Publisher struct {
 	ports    Ports
 	log      *slog.Logger
 
-	// Only for those whom the gate has let in.
+	// The change lock must be held.
 	ledger *hostport.Allocator
 	held   map[string][]held     // by owner
-	unheld map[holdKey]portOwner // published before natagent started, and not held again yet
+	unheld map[holdKey]portOwner // stored, but without a port socket
 
 	cutting *cutting
 }
 
-// New makes a publisher. Nothing is held before Hold is called.
+// New returns a publisher. It binds no port before RebindPorts is called.
 func New(store Store, fw Firewall, gate ChangeLock, flows Conntrack, ports Ports, log *slog.Logger) *Publisher {
 	p := &Publisher{store: store, firewall: fw, gate: gate, flows: flows, ports: ports, log: log,
 		ledger: hostport.NewLedger(), held: map[string][]held{}, unheld: map[holdKey]portOwner{}}
@@ -96,7 +99,7 @@ func New(store Store, fw Firewall, gate ChangeLock, flows Conntrack, ports Ports
 	return p
 }
 
-// Close waits for flows that are being cut and lets go of the host ports. What is published stays so.
+// Close deletes pending conntrack entries and closes the port sockets. Ports stay published.
 func (p *Publisher) Close() error {
 	p.cutting.finish()
 	var errs []error
@@ -108,17 +111,18 @@ func (p *Publisher) Close() error {
 	return errors.Join(errs...)
 }
 
-// List answers all publications, by owner.
+// List returns all publications, sorted by owner.
 func (p *Publisher) List(context.Context) ([]*publication.Publication, error) {
 	return p.store.Publications(), nil
 }
 
-// Publish leads host ports to a container, all that are asked for or none.
+// Publish publishes all requested ports and addresses of an owner, or none.
 func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
 	}
+
 	end, err := p.gate.Lock(ctx)
 	if err != nil {
 		return nil, err
@@ -128,41 +132,49 @@ func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) 
 		if have.Same(want) {
 			return have.Bindings, nil
 		}
-		return nil, fault.New(fault.Exists, "container "+nameOf(want), "has published other ports already",
+		return nil, fault.New(fault.Exists, "container "+nameOf(want), "already has a different publication",
 			fault.WithHint("release them first"))
 	}
+
 	if len(plan) == 0 {
 		return nil, nil
 	}
+
 	return p.publish(ctx, want, plan)
 }
 
-// plan checks what an owner asks for.
+// plan validates and resolves the requests of an owner.
 func (p *Publisher) plan(want *publication.Publication) ([]publication.PortRequest, error) {
 	if !id.Valid(want.Owner) {
-		return nil, fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", want.Owner, id.Len)
+		return nil, fault.Invalidf("publication", "owner", "%q is not a container ID of %d hexadecimal digits",
+			want.Owner, id.Len)
 	}
 	want.Routed4, want.Routed6 = p.store.IsRouted(want.IPv4), p.store.IsRouted(want.IPv6)
 	return publication.Resolve(want, want.IPv6.IsValid() && p.ports.IPv6())
 }
 
-func (p *Publisher) publish(ctx context.Context, want *publication.Publication, plan []publication.PortRequest) ([]publication.Binding, error) {
+func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
+	plan []publication.PortRequest) ([]publication.Binding, error) {
 	r, err := p.reserve(want, plan, nil)
 	if err != nil {
 		return nil, err
 	}
+
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
-	if err := errors.Join(p.permitted(ctx, r.bindings), p.cutting.settle(ctx, p.store.FirewallBindings(&done))); err != nil {
+	if err := errors.Join(p.permitted(ctx, r.bindings),
+		p.cutting.awaitConflicting(ctx, p.store.FirewallBindings(&done))); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
+
 	if err := p.store.PutPublication(&done); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
 	if err := p.installRules(ctx, &done); err != nil {
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
+
 	p.held[done.Owner] = r.held
 	p.relay(done.Owner, done.AnyFamily())
 	p.cutting.begin(ctx, nil, done.Bindings)
@@ -189,37 +201,41 @@ func (p *Publisher) notifyPublished(fresh []publication.Binding) {
 	}
 }
 
-// installRules brings bindings that are stored into the firewall. If that fails, they are not in it.
+// installRules adds stored bindings to the firewall. On error they are not in the firewall.
 func (p *Publisher) installRules(ctx context.Context, done *publication.Publication) error {
 	err := p.firewall.AddBindings(ctx, p.store.FirewallBindings(done))
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+	p.log.Warn("firewall out of sync, reconciling", "error", err)
 	return p.gate.Repair(ctx)
 }
 
-// cut cuts flows.
+// cut deletes conntrack entries.
 func (p *Publisher) cut(ctx context.Context, cuts []conntrack.Selector) {
 	if err := p.flows.Delete(ctx, cuts); err != nil {
-		p.log.Warn("flows that go where ports have led before were not cut", "error", err)
+		p.log.Warn("stale conntrack entries not deleted", "error", err)
 	}
 }
 
-// Release withdraws all that an owner has published. The flows that used it are cut right behind the answer.
+// Release withdraws all bindings of an owner. Conntrack entries are deleted shortly afterwards.
 func (p *Publisher) Release(ctx context.Context, owner string) error {
 	if !id.Valid(owner) {
-		return fault.Invalidf("publication", "owner", "owner %q is not a container's UID of %d hexadecimal digits", owner, id.Len)
+		return fault.Invalidf("publication", "owner", "%q is not a container ID of %d hexadecimal digits", owner,
+			id.Len)
 	}
+
 	end, err := p.gate.Lock(ctx)
 	if err != nil {
 		return err
 	}
+
 	gone, err := p.release(ctx, owner)
 	end()
 	if err != nil || gone == nil {
 		return err
 	}
+
 	p.cutting.begin(ctx, p.store.FirewallBindings(gone), nil)
 	return nil
 }
@@ -232,22 +248,25 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 	if err := p.store.DeletePublication(owner); err != nil {
 		return nil, err
 	}
-	ctx = context.WithoutCancel(ctx) // half a release helps nobody
+
+	ctx = context.WithoutCancel(ctx) // a release must not stop halfway
 	if err := p.firewall.RemoveBindings(ctx, p.store.FirewallBindings(gone)); err != nil {
-		p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+		p.log.Warn("firewall out of sync, reconciling", "error", err)
 		if err := p.gate.Repair(ctx); err != nil {
-			return nil, errors.Join(err, p.store.PutPublication(gone)) // to be asked for again
+			return nil, errors.Join(err, p.store.PutPublication(gone)) // so that the caller can retry
 		}
 	}
+
 	return gone, p.closePorts(gone)
 }
 
-// DrainConnections waits until no connection from or to addresses is open any more, or ctx ends, and answers how many still are.
+// DrainConnections waits until no connection uses the addresses, or ctx ends. It returns the number
+// of open ones.
 func (p *Publisher) DrainConnections(ctx context.Context, addresses []netip.Addr) (open int, err error) {
 	return p.flows.Drain(ctx, addresses)
 }
 
-// DeleteConntrack cuts all flows from and to addresses that no container has any more.
+// DeleteConntrack deletes all conntrack entries of addresses that no container uses anymore.
 func (p *Publisher) DeleteConntrack(ctx context.Context, addresses []netip.Addr) error {
 	return p.flows.Delete(ctx, conntrack.ForAddresses(addresses))
 }

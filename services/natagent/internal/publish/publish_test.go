@@ -22,7 +22,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// kernel is firewall, gate, flows and ports at once. It fails as it is told.
+// kernel implements Firewall, ChangeLock, Conntrack and Ports, with configurable errors.
 type kernel struct {
 	elements map[publication.Binding]bool
 	bound    map[string]bool
@@ -30,13 +30,14 @@ type kernel struct {
 	mu       sync.Mutex
 	asked    []conntrack.Selector
 
-	walk  chan struct{} // cuts wait until it is closed, if it is not nil
-	began chan struct{} // and tell here that they do
+	walk  chan struct{} // if not nil, Delete blocks until it is closed
+	began chan struct{} // receives a value when Delete blocks
 
-	failPublish, failWithdraw, failMend, failCut error
-	failHold                                     map[string]error // by "ADDRESS/PROTOCOL"
-	exclusive                                    bool             // a port of all addresses keeps one from being bound
-	listens                                      uint16           // a port that a program of the host has
+	failPublish, failWithdraw, failRepair, failCut error
+	failHold                                       map[string]error // by "ADDRESS/PROTOCOL"
+	// a port of all addresses prevents binding it on one
+	exclusive bool
+	listens   uint16 // a port of another process
 }
 
 func newKernel() *kernel {
@@ -71,7 +72,7 @@ func (k *kernel) ReplaceBindings(ctx context.Context, gone, fresh []publication.
 }
 
 func (k *kernel) Lock(context.Context) (func(), error) { return func() {}, nil }
-func (k *kernel) Repair(context.Context) error         { return k.failMend }
+func (k *kernel) Repair(context.Context) error         { return k.failRepair }
 
 func (k *kernel) Delete(_ context.Context, cuts []conntrack.Selector) error {
 	if k.walk != nil {
@@ -85,8 +86,8 @@ func (k *kernel) Delete(_ context.Context, cuts []conntrack.Selector) error {
 	return k.failCut
 }
 
-// forget answers what it was asked to cut, and forgets it.
-func (k *kernel) forget() []conntrack.Selector {
+// takeDeleted returns the selectors passed to Delete so far, and clears them.
+func (k *kernel) takeDeleted() []conntrack.Selector {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	asked := k.asked
@@ -103,7 +104,7 @@ type port struct {
 
 func (p port) Close() error {
 	if !p.k.bound[p.key] {
-		return errors.New(p.key + " was closed twice")
+		return errors.New(p.key + " closed twice")
 	}
 	delete(p.k.bound, p.key)
 	return nil
@@ -147,32 +148,39 @@ func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
 func request() *publication.Publication {
 	return &publication.Publication{Owner: fmt.Sprintf("%064x", 7), OwnerName: "web",
 		IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2"),
-		Mappings: []publication.Mapping{{Protocol: "tcp", HostPort: 8080, ContainerPort: 80}, {Protocol: "udp", ContainerPort: 53}}}
+		Mappings: []publication.Mapping{{Protocol: "tcp", HostPort: 8080, ContainerPort: 80},
+			{Protocol: "udp", ContainerPort: 53}}}
 }
 
-// nothing checks that no trace of a publication is left.
+// nothing checks that no part of a publication is left.
 func nothing(t *testing.T, k *kernel, st *store.Store) {
 	t.Helper()
 	if len(k.elements) > 0 || len(k.bound) > 0 || len(st.Publications()) > 0 {
-		t.Errorf("left: elements %v, bound %v, stored %v", k.elements, k.bound, st.Publications())
+		t.Errorf("got elements %v, bound %v, stored %v; want none", k.elements, k.bound, st.Publications())
 	}
 }
 
-func TestAFailureAtAnyStepLeavesNothing(t *testing.T) {
+func TestPublishErrorRollsBack(t *testing.T) {
 	boom := errors.New("boom")
 	for name, row := range map[string]struct {
 		fail func(*kernel)
 		kind fault.Kind
 		says string
 	}{
-		"the first port is a program's": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
-			"port 0.0.0.0:8080/tcp: failed to bind host port 0.0.0.0:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
-		"its IPv6 half is": {func(k *kernel) { k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE }, fault.Busy,
-			"port [::]:8080/tcp: failed to bind host port [::]:8080/tcp: address already in use (held by nginx, pid 123); stop what uses it, or publish on another port"},
-		"no more files": {func(k *kernel) { k.failHold["0.0.0.0:40000/udp"] = syscall.EMFILE }, fault.Exhausted, ""},
-		"not allowed":   {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EACCES }, fault.Denied, ""},
-		"no transport":  {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = hostport.ErrNoTransport }, fault.Invalid, ""},
-		"the firewall":  {func(k *kernel) { k.failPublish, k.failMend = boom, boom }, fault.Internal, "boom"},
+		"port in use by a process": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EADDRINUSE },
+			fault.Busy,
+			"port 0.0.0.0:8080/tcp: failed to bind host port 0.0.0.0:8080/tcp: address already in use (held by " +
+				"nginx, pid 123); stop that process, or publish another port"},
+		"IPv6 port in use by a process": {func(k *kernel) { k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE },
+			fault.Busy,
+			"port [::]:8080/tcp: failed to bind host port [::]:8080/tcp: address already in use (held by nginx, pid " +
+				"123); stop that process, or publish another port"},
+		"too many open files": {func(k *kernel) { k.failHold["0.0.0.0:40000/udp"] = syscall.EMFILE }, fault.Exhausted,
+			""},
+		"permission denied": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = syscall.EACCES }, fault.Denied, ""},
+		"no transport": {func(k *kernel) { k.failHold["0.0.0.0:8080/tcp"] = hostport.ErrNoTransport }, fault.Invalid,
+			""},
+		"the firewall": {func(k *kernel) { k.failPublish, k.failRepair = boom, boom }, fault.Internal, "boom"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, k, st := setUp(t)
@@ -184,19 +192,20 @@ func TestAFailureAtAnyStepLeavesNothing(t *testing.T) {
 			nothing(t, k, st)
 			k.failHold, k.failPublish = nil, nil
 			if _, err := p.Publish(context.Background(), request()); err != nil {
-				t.Errorf("once the reason is gone: %v", err)
+				t.Errorf("retry: %v", err)
 			}
 		})
 	}
 }
 
-func TestAFirewallThatCanBeMendedIsNoFailure(t *testing.T) {
+func TestPublishRepairsFirewall(t *testing.T) {
 	p, k, st := setUp(t)
-	k.failPublish = errors.New("table was gone")
+	k.failPublish = errors.New("no such table")
 	got, err := p.Publish(context.Background(), request())
 	if err != nil || len(got) != 4 || len(st.Publications()) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
+
 	k.failWithdraw = k.failPublish
 	if err := p.Release(context.Background(), request().Owner); err != nil {
 		t.Error(err)
@@ -204,62 +213,69 @@ func TestAFirewallThatCanBeMendedIsNoFailure(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
+
 	nothing(t, k, st)
-	if n := k.cuts.Load(); n != 2+4 { // udp when published, all when withdrawn
-		t.Errorf("%d cuts", n)
+	if n := k.cuts.Load(); n != 2+4 { // UDP when published, all when released
+		t.Errorf("got %d deletions, want 6", n)
 	}
 }
 
-func TestAReleaseThatFailsCanBeAskedForAgain(t *testing.T) {
+func TestReleaseRetry(t *testing.T) {
 	p, k, st := setUp(t)
 	if _, err := p.Publish(context.Background(), request()); err != nil {
 		t.Fatal(err)
 	}
-	k.failWithdraw, k.failMend = errors.New("boom"), errors.New("boom")
+
+	k.failWithdraw, k.failRepair = errors.New("boom"), errors.New("boom")
 	if err := p.Release(context.Background(), request().Owner); err == nil {
-		t.Error("no error")
+		t.Error("got no error")
 	}
 	if len(st.Publications()) != 1 || len(k.bound) != 4 {
-		t.Errorf("a failed release has let go: stored %v, bound %v", st.Publications(), k.bound)
+		t.Errorf("after a failed release: stored %v, bound %v; want all", st.Publications(), k.bound)
 	}
-	k.failWithdraw, k.failMend = nil, nil
+
+	k.failWithdraw, k.failRepair = nil, nil
 	if err := p.Release(context.Background(), request().Owner); err != nil {
 		t.Error(err)
 	}
+
 	nothing(t, k, st)
 }
 
-func TestPortsAreHeldAgainAfterARestart(t *testing.T) {
+func TestRestartRebindsPorts(t *testing.T) {
 	p, k, st := setUp(t)
 	if _, err := p.Publish(context.Background(), request()); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Close(); err != nil || len(k.bound) != 0 {
-		t.Fatalf("Close: %v, still bound %v", err, k.bound)
+		t.Fatalf("Close: %v, bound %v; want none", err, k.bound)
 	}
+
 	p = publish.New(st, k, k, k, k, slog.New(slog.DiscardHandler))
 	k.failHold["[::]:8080/tcp"] = syscall.EADDRINUSE
-	for _, want := range []int{3, 3, 4} { // one is a program's, until it is free again
+	for _, want := range []int{3, 3, 4} { // another process uses one until the last call
 		if want == 4 {
 			k.failHold = nil
 		}
 		if err := p.RebindPorts(context.Background()); err != nil || len(k.bound) != want {
-			t.Errorf("Hold: %v, bound %v; want %d", err, k.bound, want)
+			t.Errorf("RebindPorts: %v, bound %v; want %d", err, k.bound, want)
 		}
 	}
+
 	other := request()
 	other.Owner, other.OwnerName = fmt.Sprintf("%064x", 8), "other"
 	_, err := p.Publish(context.Background(), other)
 	if fault.ReasonOf(err) != fault.ReasonPortAllocated {
-		t.Errorf("a remembered port was given away: %v", err)
+		t.Errorf("publish a stored port: got %v, want it allocated", err)
 	}
 	if err := p.Release(context.Background(), request().Owner); err != nil {
 		t.Error(err)
 	}
+
 	nothing(t, k, st)
 }
 
-func TestWhoPublishesWhileFlowsAreCutIsNotHarmed(t *testing.T) {
+func TestPublishKeepsConntrackDuringDeletion(t *testing.T) {
 	p, k, _ := setUp(t)
 	ctx := context.Background()
 	began := make(chan struct{}, 9)
@@ -269,32 +285,37 @@ func TestWhoPublishesWhileFlowsAreCutIsNotHarmed(t *testing.T) {
 		m.Sources = sources
 		return asks(1, "web", []publication.Mapping{fixed("", 8080), m})
 	}
+
 	publish := func(ctx context.Context, want *publication.Publication) {
 		t.Helper()
 		if _, err := p.Publish(ctx, want); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	publish(ctx, web(""))
-	for range 3 { // what is published again as it was keeps its flows, and nobody waits
+	for range 3 { // unchanged bindings keep their entries, without waiting
 		if err := p.Release(ctx, web("").Owner); err != nil {
 			t.Fatal(err)
 		}
 		publish(ctx, web(""))
 	}
+
 	if err := p.Release(ctx, web("").Owner); err != nil {
 		t.Fatal(err)
 	}
+
 	publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)}))
 	<-began
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	if _, err := p.Publish(short, web("10.0.0.0/8")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a port that leads to the same, but not for all, while its flows are being cut: %v", err)
+		t.Errorf("other sources during deletion: got %v, want a timeout", err)
 	}
+
 	close(k.walk)
 	publish(ctx, web("10.0.0.0/8"))
-	if p.Settle(); k.cuts.Load() != 2 {
-		t.Errorf("%d cuts, want those of two ports", k.cuts.Load())
+	if p.FinishDeletions(); k.cuts.Load() != 2 {
+		t.Errorf("got %d deletions, want 2", k.cuts.Load())
 	}
 }

@@ -7,13 +7,13 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// portOwner is whose port it is, and whether it was said that it cannot be held.
+// portOwner is the owner of a port without socket, and whether the failure is logged.
 type portOwner struct {
 	owner, name string
 	logged      bool
 }
 
-// loadPublished enters what was published before natagent started.
+// loadPublished registers a publication that was stored by an earlier process.
 func (p *Publisher) loadPublished(known *publication.Publication) {
 	p.addToAllocator(known)
 	for _, b := range known.Bindings {
@@ -24,8 +24,9 @@ func (p *Publisher) loadPublished(known *publication.Publication) {
 	}
 }
 
-// RebindPorts binds the ports that are published but not bound. A port that somebody else has meanwhile stays published, as
-// connections never reach that program's socket; it is tried again with each call.
+// RebindPorts binds the published ports that have no socket.
+// A port that another process uses stays published, because connections never reach that process.
+// Each call tries again.
 func (p *Publisher) RebindPorts(context.Context) error {
 	if p.Relay != nil {
 		for _, known := range p.store.Publications() {
@@ -50,14 +51,15 @@ func (p *Publisher) hold() error {
 		if who, ok := p.ports.Process(key.proto, key.at); ok {
 			args = append(args, "held_by", who)
 		}
-		p.log.Warn("a published port cannot be held; it stays published", args...)
+		p.log.Warn("cannot bind published port", args...)
 		of.logged = true
 		p.unheld[key] = of
 	}
+
 	return nil
 }
 
-// closePorts gives an owner's host ports back.
+// closePorts closes the port sockets of an owner.
 func (p *Publisher) closePorts(gone *publication.Publication) error {
 	var errs []error
 	for _, h := range p.held[gone.Owner] {

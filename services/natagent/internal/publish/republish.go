@@ -9,18 +9,22 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Republish makes what an owner has published be as asked, in one step: ports that stay keep their flows, those that lead elsewhere
-// are never closed between, and if anything fails all is as before. With keepOpen the connections that go where a port has led before
-// stay too, all but UDP's, whose clients could not tell.
-func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error) {
+// Republish replaces the publication of an owner in one step. Unchanged bindings keep their
+// connections, changed ones are never closed in between, and on error the former publication stays.
+// With keepOpen, TCP and SCTP connections to former targets stay, too. UDP clients would not notice
+// the change, so their entries are deleted.
+func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding,
+	error) {
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
 	}
+
 	end, err := p.gate.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
+
 	had, ok := p.store.Publication(want.Owner)
 	switch {
 	case !ok && len(plan) == 0:
@@ -30,22 +34,25 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 		defer end()
 		return p.publish(ctx, want, plan)
 	}
+
 	done, err := p.replace(ctx, had, want, plan)
 	end()
 	if err != nil {
 		return nil, err
 	}
+
 	p.notifyPublished(without(done.Bindings, had.Bindings))
 	was, is := nameless(p.store.FirewallBindings(had)), nameless(p.store.FirewallBindings(done))
 	gone := without(was, is)
 	if keepOpen {
 		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
 	}
+
 	p.cutting.begin(ctx, gone, without(is, was))
 	return done.Bindings, nil
 }
 
-// nameless are bindings without the owner's name: another name is no reason to cut a connection.
+// nameless returns the bindings without the owner's name, which is irrelevant for connections.
 func nameless(all []publication.Binding) []publication.Binding {
 	out := slices.Clone(all)
 	for i := range out {
@@ -54,36 +61,42 @@ func nameless(all []publication.Binding) []publication.Binding {
 	return out
 }
 
-// replace puts a publication in the place of the one that its owner has.
-func (p *Publisher) replace(ctx context.Context, had, want *publication.Publication, plan []publication.PortRequest) (*publication.Publication, error) {
+// replace replaces the stored publication of an owner.
+func (p *Publisher) replace(ctx context.Context, had, want *publication.Publication,
+	plan []publication.PortRequest) (*publication.Publication, error) {
 	own := map[holdKey]io.Closer{}
 	for _, h := range p.held[had.Owner] {
 		own[h.key] = h.port
 	}
+
 	p.removeFromAllocator(had)
 	r, err := p.reserve(want, plan, own)
 	if err != nil {
 		p.addToAllocator(had)
 		return nil, err
 	}
+
 	done := *want
 	done.Bindings = r.bindings
 	publication.Sort(done.Bindings)
 	fresh := without(done.Bindings, had.Bindings)
-	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.settle(ctx, fresh)); err == nil {
+	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.awaitConflicting(ctx, fresh)); err == nil {
 		err = p.applyReplacement(ctx, had, &done)
 	}
+
 	if err != nil {
 		err = errors.Join(err, r.undo())
 		p.addToAllocator(had)
 		return nil, err
 	}
+
 	err = p.closeReleased(had, &done, r)
 	p.relay(done.Owner, done.AnyFamily())
 	return &done, err
 }
 
-// applyReplacement stores the new publication and brings it into the firewall. If that fails, the old one is in both.
+// applyReplacement stores the new publication and updates the firewall. On error both have the old
+// one.
 func (p *Publisher) applyReplacement(ctx context.Context, had, done *publication.Publication) error {
 	put := func(now *publication.Publication) error {
 		if len(now.Bindings) == 0 {
@@ -91,23 +104,27 @@ func (p *Publisher) applyReplacement(ctx context.Context, had, done *publication
 		}
 		return p.store.PutPublication(now)
 	}
+
 	if err := put(done); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx) // half an exchange helps nobody
+
+	ctx = context.WithoutCancel(ctx) // a replacement must not stop halfway
 	was, is := p.store.FirewallBindings(had), p.store.FirewallBindings(done)
 	err := p.firewall.ReplaceBindings(ctx, without(was, is), without(is, was))
 	if err == nil {
 		return nil
 	}
-	p.log.Warn("firewall is not as it should be; reconciling", "error", err)
+
+	p.log.Warn("firewall out of sync, reconciling", "error", err)
 	if err = p.gate.Repair(ctx); err == nil {
 		return nil
 	}
+
 	return errors.Join(err, put(had), p.gate.Repair(ctx))
 }
 
-// closeReleased closes the ports that are held no more. What could not be bound before them is bound with the next look.
+// closeReleased closes the sockets of released ports and binds the deferred ones.
 func (p *Publisher) closeReleased(had, done *publication.Publication, r *reservation) error {
 	var errs []error
 	keep := map[holdKey]bool{}
@@ -121,27 +138,32 @@ func (p *Publisher) closeReleased(had, done *publication.Publication, r *reserva
 		now = append(now, h)
 		delete(p.unheld, h.key)
 	}
+
 	for _, h := range p.held[had.Owner] {
 		if !keep[h.key] {
 			errs = append(errs, h.port.Close())
 		}
 	}
+
 	if p.held[done.Owner] = now; len(now) == 0 {
 		delete(p.held, done.Owner)
 	}
+
 	wanted := map[holdKey]bool{}
 	for _, b := range done.Bindings {
 		wanted[holdKey{b.Protocol, b.Host()}] = true
 	}
+
 	for key, of := range p.unheld {
 		if of.owner == done.Owner && !wanted[key] {
 			delete(p.unheld, key)
 		}
 	}
+
 	return errors.Join(append(errs, p.hold())...)
 }
 
-// removeFromAllocator strikes what is published out of the ledger.
+// removeFromAllocator removes the ports of a publication from the allocator.
 func (p *Publisher) removeFromAllocator(known *publication.Publication) {
 	p.ledger.GiveWide(known.Owner)
 	for _, b := range known.Bindings {
@@ -149,11 +171,11 @@ func (p *Publisher) removeFromAllocator(known *publication.Publication) {
 	}
 }
 
-// addToAllocator puts what is published into the ledger.
+// addToAllocator adds the ports of a publication to the allocator.
 func (p *Publisher) addToAllocator(known *publication.Publication) {
 	for _, b := range known.Bindings {
 		if b.Direct() {
-			continue // no port of the host's
+			continue // uses no host port
 		}
 		if b.IsRange() || b.IsAddress() {
 			p.ledger.TakeWide(known.Owner, nameOf(known), b)
@@ -163,7 +185,7 @@ func (p *Publisher) addToAllocator(known *publication.Publication) {
 	}
 }
 
-// without gives the bindings of all that are not among some.
+// without returns the bindings of all that are not in some.
 func without(all, some []publication.Binding) []publication.Binding {
 	in := make(map[publication.Binding]bool, len(some))
 	for _, b := range some {

@@ -21,7 +21,7 @@ func fixed(hostIP string, host uint32) publication.Mapping {
 	return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: 80}
 }
 
-// snapshot is what is bound and in the firewall.
+// snapshot returns the port sockets and the firewall's bindings.
 func snapshot(k *kernel) []string {
 	out := slices.Collect(maps.Keys(k.bound))
 	for b := range k.elements {
@@ -31,28 +31,33 @@ func snapshot(k *kernel) []string {
 	return out
 }
 
-func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
+func TestRepublishReleasesOnlyRemoved(t *testing.T) {
 	ctx := context.Background()
 	p, k, st := setUp(t)
 	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
 		t.Fatal(err)
 	}
-	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the port that stays was bound anew")
+
+	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the unchanged port was bound again")
 	cuts := k.cuts.Load()
 	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}), false)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %v, %v", got, err)
 	}
-	want := []string{"0.0.0.0:8080/tcp", "0.0.0.0:8082/tcp", "port 0.0.0.0:8080/tcp to 10.0.0.2:80", "port 0.0.0.0:8082/tcp to 10.0.0.2:80"}
+
+	want := []string{"0.0.0.0:8080/tcp", "0.0.0.0:8082/tcp", "port 0.0.0.0:8080/tcp to 10.0.0.2:80",
+		"port 0.0.0.0:8082/tcp to 10.0.0.2:80"}
+
 	if d := cmp.Diff(want, snapshot(k)); d != "" {
 		t.Error(d)
 	}
-	p.Settle()
+
+	p.FinishDeletions()
 	if n := k.cuts.Load() - cuts; n != 1 {
-		t.Errorf("%d cuts, want that of the port that went", n)
+		t.Errorf("got %d deletions, want 1", n)
 	}
 	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8081)})); err != nil {
-		t.Errorf("the port that was given back: %v", err)
+		t.Errorf("publish the released port: %v", err)
 	}
 	if _, err := p.Republish(ctx, asks(1, "web", nil), false); err != nil {
 		t.Fatal(err)
@@ -60,17 +65,21 @@ func TestRepublishingKeepsWhatStaysAndGivesBackWhatGoes(t *testing.T) {
 	if err := p.Release(ctx, fmt.Sprintf("%064x", 2)); err != nil {
 		t.Fatal(err)
 	}
+
 	nothing(t, k, st)
 }
 
-func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *testing.T) {
+func TestDirectAccessLastsAsLongAsBindings(t *testing.T) {
 	ctx := context.Background()
 	p, k, st := setUp(t)
 	st.DirectRouting = true
-	got, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081), fixed("127.0.0.1", 8082)}))
+	got, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081),
+		fixed("127.0.0.1", 8082)}))
+
 	if err != nil || len(got) != 3 {
 		t.Fatalf("got %v, %v", got, err)
 	}
+
 	const own = "port 10.0.0.2:80/tcp to 10.0.0.2:80"
 	for i, step := range []struct {
 		mappings []publication.Mapping
@@ -78,7 +87,7 @@ func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *t
 		cuts     int32
 	}{
 		{[]publication.Mapping{fixed("", 8081), fixed("127.0.0.1", 8082)}, true, 1},
-		{[]publication.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // those of the host's port, and of the container's
+		{[]publication.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // the host port and the container port
 		{[]publication.Mapping{fixed("", 8081)}, true, 1},
 	} {
 		cuts := k.cuts.Load()
@@ -87,28 +96,33 @@ func TestPortsAreOpenAtTheContainersOwnAddressForAsLongAsAnythingLeadsThere(t *t
 			t.Fatalf("step %d: %v, %v", i, got, err)
 		}
 		if open := slices.Contains(snapshot(k), own); open != step.open || len(k.elements) != len(st.State().Bindings) {
-			t.Errorf("step %d: %v, the store has %v", i, snapshot(k), st.State().Bindings)
+			t.Errorf("step %d: got %v, store has %v", i, snapshot(k), st.State().Bindings)
 		}
-		p.Settle()
+		p.FinishDeletions()
 		if n := int32(k.cuts.Load() - cuts); n != step.cuts {
-			t.Errorf("step %d: %d cuts, want %d", i, n, step.cuts)
+			t.Errorf("step %d: got %d deletions, want %d", i, n, step.cuts)
 		}
 	}
+
 	if slices.Contains(slices.Collect(maps.Keys(k.bound)), "10.0.0.2:80/tcp") {
-		t.Error("a port of the host was taken for it")
+		t.Error("direct access bound a host port")
 	}
 	if err := p.Release(ctx, fmt.Sprintf("%064x", 1)); err != nil {
 		t.Fatal(err)
 	}
+
 	nothing(t, k, st)
 }
 
-func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
+func TestRepublishErrorKeepsFormer(t *testing.T) {
 	ctx := context.Background()
 	for name, breaks := range map[string]func(k *kernel){
-		"a port that a program has":  func(k *kernel) { k.failHold["0.0.0.0:8083/tcp"] = syscall.EADDRINUSE },
-		"a firewall that says no":    func(k *kernel) { k.failPublish, k.failMend = errors.New("no"), errors.New("no") },
-		"a run that a program is in": func(k *kernel) { k.listens = 1500 },
+		"port of a process": func(k *kernel) { k.failHold["0.0.0.0:8083/tcp"] = syscall.EADDRINUSE },
+		"firewall error": func(k *kernel) {
+			k.failPublish, k.failRepair = errors.New("no"),
+				errors.New("no")
+		},
+		"range with a port of a process": func(k *kernel) { k.listens = 1500 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, k, st := setUp(t)
@@ -119,46 +133,50 @@ func TestRepublishingThatFailsLeavesAllAsItWas(t *testing.T) {
 			}
 			before := snapshot(k)
 			breaks(k)
-			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082), fixed("", 8083))), false)
+			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082),
+				fixed("", 8083))), false)
 			if err == nil {
-				t.Fatal("it did not fail")
+				t.Fatal("got no error")
 			}
 			if d := cmp.Diff(before, snapshot(k)); d != "" {
 				t.Error(d)
 			}
 			stored, _ := st.Publication(first.Owner)
 			if stored == nil || !slices.Equal(stored.Bindings, had) {
-				t.Errorf("stored is %+v", stored)
+				t.Errorf("got %+v stored, want the former bindings", stored)
 			}
-			k.failHold, k.failPublish, k.failMend, k.listens = map[string]error{}, nil, nil, 0
+			k.failHold, k.failPublish, k.failRepair, k.listens = map[string]error{}, nil, nil, 0
 			_, err = p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("10.1.0.9", 3500)}))
 			if tcp := fault.Is(err, fault.Busy); tcp {
-				t.Errorf("a tcp port of a udp run: %v", err)
+				t.Errorf("TCP port within a UDP range: %v", err)
 			}
-			if _, err := p.Publish(ctx, asks(3, "third", []publication.Mapping{fixed("", 8081)})); !fault.Is(err, fault.Busy) {
-				t.Errorf("the port that it still has was given to another: %v", err)
+			if _, err := p.Publish(ctx, asks(3, "third", []publication.Mapping{fixed("", 8081)})); !fault.Is(err,
+				fault.Busy) {
+				t.Errorf("publish a port of the former publication: got %v, want busy", err)
 			}
 		})
 	}
 }
 
-func TestAPortMovesFromAllAddressesToOneThoughItsSocketIsInTheWay(t *testing.T) {
+func TestRepublishNarrowsToOneAddress(t *testing.T) {
 	ctx := context.Background()
 	p, k, _ := setUp(t)
 	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080)})); err != nil {
 		t.Fatal(err)
 	}
+
 	k.exclusive = true
 	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
 		t.Fatal(err)
 	}
+
 	want := []string{"10.1.0.1:8080/tcp", "port 10.1.0.1:8080/tcp to 10.0.0.2:80"}
 	if d := cmp.Diff(want, snapshot(k)); d != "" {
 		t.Error(d)
 	}
 }
 
-func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
+func TestRepublishKeepsConnectionsOnMove(t *testing.T) {
 	for keepOpen, want := range map[bool][]string{
 		false: {"tcp 10.0.0.2:80", "udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
 		true:  {"udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
@@ -171,19 +189,20 @@ func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
 		if _, err := p.Publish(ctx, ask); err != nil {
 			t.Fatal(err)
 		}
-		moved := *ask
-		moved.IPv4 = netip.MustParseAddr("10.0.0.9")
-		for until := time.Now().Add(10 * time.Second); len(k.forget()) == 0; time.Sleep(time.Millisecond) { // what is published anew cuts in its own time
+		renumbered := *ask
+		renumbered.IPv4 = netip.MustParseAddr("10.0.0.9")
+		// deletion for a new binding is delayed
+		for until := time.Now().Add(10 * time.Second); len(k.takeDeleted()) == 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(until) {
-				t.Fatal("the new port has cut nothing")
+				t.Fatal("no deletion for the new port")
 			}
 		}
-		if _, err := p.Republish(ctx, &moved, keepOpen); err != nil {
+		if _, err := p.Republish(ctx, &renumbered, keepOpen); err != nil {
 			t.Fatal(err)
 		}
-		p.Settle()
+		p.FinishDeletions()
 		var got []string
-		for _, c := range k.forget() {
+		for _, c := range k.takeDeleted() {
 			text := string(c.Protocol) + " " + c.Target.String()
 			if c.NotToTarget {
 				text = "stale " + text
@@ -191,7 +210,7 @@ func TestWhoMovesAContainerKeepsItsOpenConnections(t *testing.T) {
 			got = append(got, text)
 		}
 		if d := cmp.Diff(want, got); d != "" {
-			t.Errorf("cut when connections are kept (%t):\n%s", keepOpen, d)
+			t.Errorf("deletions with keepOpen=%t:\n%s", keepOpen, d)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// held is a host port that is bound.
+// held is a host port with its socket.
 type held struct {
 	key  holdKey
 	port io.Closer
@@ -24,18 +24,19 @@ type holdKey struct {
 	at    netip.AddrPort
 }
 
-// reservation is the host ports that one publication gets.
+// reservation holds the host ports that are allocated to one publication.
 type reservation struct {
 	p        *Publisher
 	want     *publication.Publication
-	dynamic  *hostport.EphemeralPorts // read when it is first needed
+	dynamic  *hostport.EphemeralPorts // read on first use
 	held     []held
 	bindings []publication.Binding
-	own      map[holdKey]io.Closer // ports that the owner has held so far and may go on with
+	own      map[holdKey]io.Closer // port sockets that the owner already has
 }
 
-// reserve takes a host port for each want of a plan, or none. What is in own is taken over and not asked for.
-func (p *Publisher) reserve(want *publication.Publication, plan []publication.PortRequest, own map[holdKey]io.Closer) (*reservation, error) {
+// reserve allocates a host port for each request, or none. Sockets in own are reused.
+func (p *Publisher) reserve(want *publication.Publication, plan []publication.PortRequest,
+	own map[holdKey]io.Closer) (*reservation, error) {
 	r := &reservation{p: p, want: want, own: own}
 	for _, w := range plan {
 		if w.Direct {
@@ -43,7 +44,7 @@ func (p *Publisher) reserve(want *publication.Publication, plan []publication.Po
 			continue
 		}
 		if w.Range || w.Whole() {
-			if err := r.takeWide(w); err != nil {
+			if err := r.takeRange(w); err != nil {
 				return nil, errors.Join(err, r.undo())
 			}
 			continue
@@ -54,10 +55,11 @@ func (p *Publisher) reserve(want *publication.Publication, plan []publication.Po
 		}
 		r.bindings = append(r.bindings, w.Bindings(want, port)...)
 	}
+
 	return r, nil
 }
 
-// undo gives all back.
+// undo releases all ports of the reservation.
 func (r *reservation) undo() error {
 	var errs []error
 	for _, h := range r.held {
@@ -71,11 +73,12 @@ func (r *reservation) undo() error {
 	return errors.Join(errs...)
 }
 
-// take takes one host port on all addresses of a want.
+// take allocates one host port on all addresses of a request.
 func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 	if w.Fixed() {
 		return w.First, r.takeFixed(w)
 	}
+
 	for port := range r.candidates(w) {
 		err := r.bind(w, port)
 		if err == nil {
@@ -85,13 +88,15 @@ func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 			return 0, r.p.refused(w, port, err)
 		}
 	}
+
 	ip := w.HostIPs[0]
 	subject := fmt.Sprintf("%s of %s", w.Protocol, ip)
 	if w.First != 0 {
 		subject = fmt.Sprintf("ports %d-%d/%s of %s", w.First, w.Last, w.Protocol, ip)
 	}
+
 	return 0, fault.New(fault.Exhausted, subject, "all ports are allocated", fault.WithField("publish"),
-		fault.WithHint("stop a container, or choose other ports"))
+		fault.WithHint("stop a container, or publish other ports"))
 }
 
 func (r *reservation) takeFixed(w publication.PortRequest) error {
@@ -106,18 +111,21 @@ func (r *reservation) takeFixed(w publication.PortRequest) error {
 	return nil
 }
 
-// candidates are the ports to try for a want that leaves a choice.
+// candidates returns the ports to try for a request that is not fixed.
 func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
 	if w.First != 0 {
 		return r.p.ledger.Free(w.Protocol, w.HostIPs, hostport.Range{First: w.First, Last: w.Last})
 	}
+
 	if r.dynamic == nil {
 		d, err := r.p.ports.Dynamic()
 		if err != nil {
-			r.p.log.Warn("dynamic ports come from the usual range", "first", d.Range.First, "last", d.Range.Last, "error", err)
+			r.p.log.Warn("cannot read ephemeral port range, using default", "first", d.Range.First, "last",
+				d.Range.Last, "error", err)
 		}
 		r.dynamic = &d
 	}
+
 	return func(yield func(uint16) bool) {
 		for port := range r.p.ledger.Next(w.Protocol, w.HostIPs, r.dynamic.Range) {
 			if r.dynamic.Reserved(port) {
@@ -134,7 +142,7 @@ func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
 	}
 }
 
-// errAt is a failure to bind one of a want's addresses.
+// errAt is the error of binding one address of a request.
 type errAt struct {
 	at  netip.AddrPort
 	err error
@@ -143,7 +151,7 @@ type errAt struct {
 func (e errAt) Error() string { return e.at.String() + ": " + e.err.Error() }
 func (e errAt) Unwrap() error { return e.err }
 
-// bind binds a port on all addresses of a want, or on none.
+// bind binds a port on all addresses of a request, or on none.
 func (r *reservation) bind(w publication.PortRequest, port uint16) error {
 	var got []held
 	for _, ip := range w.HostIPs {
@@ -159,35 +167,41 @@ func (r *reservation) bind(w publication.PortRequest, port uint16) error {
 		}
 		got = append(got, held{holdKey{w.Protocol, at}, c})
 	}
+
 	for _, h := range got {
 		r.p.ledger.Add(r.want.Owner, nameOf(r.want), w.Protocol, h.key.at.Addr(), port)
 	}
+
 	r.held = append(r.held, got...)
 	return nil
 }
 
-// hold binds a port, unless the owner has it. One that the owner has on another address, which keeps it from being had on this one,
-// need not be bound: nobody else can have it.
+// hold binds a port that the owner does not have yet.
+// If the owner has it on an overlapping address, binding is deferred: no other process can bind it.
 func (r *reservation) hold(key holdKey) (io.Closer, error) {
 	if c := r.own[key]; c != nil {
 		return c, nil
 	}
+
 	c, err := r.p.ports.Bind(key.proto, key.at)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return c, err
 	}
 	if of, published := r.p.unheld[key]; published && of.owner == r.want.Owner {
-		return deferredPort{}, nil // a program took it while natagent was away; it stays published
+		return deferredPort{}, nil // another process took it while natagent was stopped; it stays published
 	}
+
 	for had := range r.own {
-		if had.proto == key.proto && had.at.Port() == key.at.Port() && publication.Overlap(had.at.Addr(), key.at.Addr()) {
+		if had.proto == key.proto && had.at.Port() == key.at.Port() &&
+			publication.Overlap(had.at.Addr(), key.at.Addr()) {
 			return deferredPort{}, nil
 		}
 	}
+
 	return nil, err
 }
 
-// deferredPort stands for a port that can be bound only when what the owner has now is closed.
+// deferredPort is a port that can be bound only after the owner's current socket is closed.
 type deferredPort struct{}
 
 func (deferredPort) Close() error { return nil }

@@ -9,12 +9,13 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// takeWide takes a run of ports or a whole address. No socket holds them: a process may have fewer open files than there are
-// ports, and each would cost memory. So a program of the host that comes later is not refused; its port is published all the same,
-// as connections are translated before they would reach it.
-func (r *reservation) takeWide(w publication.PortRequest) error {
+// takeRange allocates a port range or a published address without port sockets. One socket a port
+// would exceed the limit of open files and cost memory.
+// A process that binds such a port later gets no error, but no connections either: DNAT comes
+// first.
+func (r *reservation) takeRange(w publication.PortRequest) error {
 	for _, b := range w.Bindings(r.want, w.First) {
-		free := r.freeRun
+		free := r.freeRange
 		if b.IsAddress() {
 			free = r.freeAddress
 		}
@@ -24,11 +25,12 @@ func (r *reservation) takeWide(w publication.PortRequest) error {
 		r.p.ledger.TakeWide(r.want.Owner, nameOf(r.want), b)
 		r.bindings = append(r.bindings, b)
 	}
+
 	return nil
 }
 
-// freeRun checks that nobody has any port of a run, neither a container nor a program of the host.
-func (r *reservation) freeRun(w publication.PortRequest, b publication.Binding) error {
+// freeRange checks that no container and no process uses a port of the range.
+func (r *reservation) freeRange(w publication.PortRequest, b publication.Binding) error {
 	ports := hostport.Range{First: b.HostPort, Last: b.LastPort()}
 	if h, port, taken := r.p.ledger.HolderOfRange(b.Protocol, b.HostIP, ports); taken {
 		return allocated(b.Protocol, b.HostIP, port, h)
@@ -42,17 +44,18 @@ func (r *reservation) freeRun(w publication.PortRequest, b publication.Binding) 
 	return nil
 }
 
-// freeAddress checks that an address is the host's and nobody else's.
+// freeAddress checks that an address is assigned to the host and not published by another owner.
 func (r *reservation) freeAddress(w publication.PortRequest, b publication.Binding) error {
 	if h, taken := r.p.ledger.HolderOfAddress(b.HostIP); taken && h.Owner != r.want.Owner {
-		return fault.New(fault.Busy, b.Subject(), fmt.Sprintf("is already published, whole or in part (held by container %s)", h.Name),
+		return fault.New(fault.Busy, b.Subject(),
+			fmt.Sprintf("is already published, at least partly (held by container %s)", h.Name),
 			fault.WithReason(fault.ReasonPortAllocated), fault.WithField("publish_address"),
 			fault.WithHint("stop that container, or publish another address"))
 	}
 	return r.isHosts(w, b)
 }
 
-// isHosts checks that the host has an address, by binding any port of it.
+// isHosts checks that the host has an address, by binding an ephemeral port of it.
 func (r *reservation) isHosts(w publication.PortRequest, b publication.Binding) error {
 	proto := b.Protocol
 	if b.IsAddress() {

@@ -12,17 +12,20 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// asks is a publication of one owner, by number.
-func asks(owner int, name string, mappings []publication.Mapping, addresses ...publication.Address) *publication.Publication {
-	return &publication.Publication{Owner: fmt.Sprintf("%064x", owner), OwnerName: name, IPv4: netip.MustParseAddr("10.0.0.2"),
+// asks returns a publication of the numbered owner.
+func asks(owner int, name string, mappings []publication.Mapping,
+	addresses ...publication.Address) *publication.Publication {
+	return &publication.Publication{Owner: fmt.Sprintf("%064x", owner), OwnerName: name,
+		IPv4:     netip.MustParseAddr("10.0.0.2"),
 		Mappings: mappings, Addresses: addresses}
 }
 
 func ports(hostIP string, first, last uint32) []publication.Mapping {
-	return []publication.Mapping{{Protocol: publication.UDP, HostIP: hostIP, HostPort: first, HostPortEnd: last, ContainerPort: first, ContainerPortEnd: last}}
+	return []publication.Mapping{{Protocol: publication.UDP, HostIP: hostIP, HostPort: first, HostPortEnd: last,
+		ContainerPort: first, ContainerPortEnd: last}}
 }
 
-func TestALongRangeIsOneBindingAndTakesNoSocket(t *testing.T) {
+func TestLongRangeBindsNoSocket(t *testing.T) {
 	p, k, st := setUp(t)
 	got, err := p.Publish(context.Background(), asks(1, "phone", ports("", 10000, 60000)))
 	if err != nil {
@@ -34,40 +37,49 @@ func TestALongRangeIsOneBindingAndTakesNoSocket(t *testing.T) {
 	if err := p.Release(context.Background(), fmt.Sprintf("%064x", 1)); err != nil {
 		t.Fatal(err)
 	}
+
 	nothing(t, k, st)
 	if _, err := p.Publish(context.Background(), asks(2, "other", ports("", 20000, 20000))); err != nil {
-		t.Errorf("a port of a range that was given back: %v", err)
+		t.Errorf("publish a port of a released range: %v", err)
 	}
 }
 
-func TestWhatClashesWithARunOrAnAddressIsRefusedByName(t *testing.T) {
+func TestConflictNamesContainer(t *testing.T) {
 	whole := func(ip string) publication.Address { return publication.Address{HostIP: ip} }
 	for _, row := range []struct {
 		name         string
 		first, asked *publication.Publication
-		want         string // a part of the refusal; empty: none
+		want         string // part of the error; empty: no error
 	}{
-		{"a port of a run", asks(1, "phone", ports("", 10000, 60000)), asks(2, "b", ports("10.1.0.1", 30000, 30000)),
+		{"port within a range", asks(1, "phone", ports("", 10000, 60000)),
+			asks(2, "b", ports("10.1.0.1", 30000, 30000)),
 			"Bind for 10.1.0.1:30000 failed: port is already allocated (held by container phone)"},
-		{"a run over a port", asks(1, "phone", ports("10.1.0.1", 30000, 30000)), asks(2, "b", ports("", 10000, 60000)),
+		{"range with an allocated port", asks(1, "phone", ports("10.1.0.1", 30000, 30000)),
+			asks(2, "b", ports("", 10000, 60000)),
 			"Bind for 0.0.0.0:30000 failed: port is already allocated (held by container phone)"},
-		{"runs that overlap", asks(1, "phone", ports("", 10000, 20000)), asks(2, "b", ports("", 20000, 30000)),
+		{"overlapping ranges", asks(1, "phone", ports("", 10000, 20000)), asks(2, "b", ports("", 20000, 30000)),
 			"Bind for 0.0.0.0:20000 failed: port is already allocated (held by container phone)"},
-		{"runs side by side", asks(1, "phone", ports("", 10000, 20000)), asks(2, "b", ports("", 20001, 30000)), ""},
-		{"runs of two addresses", asks(1, "phone", ports("10.1.0.1", 10000, 20000)), asks(2, "b", ports("10.1.0.2", 10000, 20000)), ""},
+		{"adjacent ranges", asks(1, "phone", ports("", 10000, 20000)), asks(2, "b", ports("", 20001, 30000)), ""},
+		{"equal ranges of two addresses", asks(1, "phone", ports("10.1.0.1", 10000, 20000)),
+			asks(2, "b", ports("10.1.0.2", 10000, 20000)), ""},
 		{"an address twice", asks(1, "mail", nil, whole("10.1.0.1")), asks(2, "b", nil, whole("10.1.0.1")),
-			"address 10.1.0.1: is already published, whole or in part (held by container mail)"},
+			"address 10.1.0.1: is already published, at least partly (held by container mail)"},
 		{"a port of an address", asks(1, "mail", nil, whole("10.1.0.1")), asks(2, "b", ports("10.1.0.1", 80, 80)),
 			"Bind for 10.1.0.1:80 failed: port is already allocated (held by container mail)"},
-		{"a run of an address", asks(1, "mail", nil, whole("10.1.0.1")), asks(2, "b", ports("10.1.0.1", 1000, 2000)),
+		{"a range of an address", asks(1, "mail", nil, whole("10.1.0.1")), asks(2, "b", ports("10.1.0.1", 1000, 2000)),
 			"Bind for 10.1.0.1:1000 failed: port is already allocated (held by container mail)"},
 		{"an address with a port", asks(1, "mail", ports("10.1.0.1", 80, 80)), asks(2, "b", nil, whole("10.1.0.1")),
 			"held by container mail"},
-		{"an address with a run", asks(1, "mail", ports("10.1.0.1", 1000, 2000)), asks(2, "b", nil, whole("10.1.0.1")),
+		{"an address with a range", asks(1, "mail", ports("10.1.0.1", 1000, 2000)),
+			asks(2, "b", nil, whole("10.1.0.1")),
 			"held by container mail"},
-		{"a port of all addresses beside a whole one", asks(1, "mail", nil, whole("10.1.0.1")), asks(2, "b", ports("", 80, 80)), ""},
-		{"a whole one beside a port of all", asks(1, "mail", ports("", 80, 80)), asks(2, "b", nil, whole("10.1.0.1")), ""},
-		{"an address and a port of it for one container", asks(1, "mail", ports("10.1.0.1", 80, 80), whole("10.1.0.1")), asks(2, "b", nil), ""},
+		{"a port of all addresses, a published address", asks(1, "mail", nil, whole("10.1.0.1")),
+			asks(2, "b", ports("", 80, 80)), ""},
+		{"a published address, a port of all addresses", asks(1, "mail", ports("", 80, 80)),
+			asks(2, "b", nil, whole("10.1.0.1")),
+			""},
+		{"an address and a port of it for one container", asks(1, "mail", ports("10.1.0.1", 80, 80), whole("10.1.0.1")),
+			asks(2, "b", nil), ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			p, _, _ := setUp(t)
@@ -75,7 +87,8 @@ func TestWhatClashesWithARunOrAnAddressIsRefusedByName(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := p.Publish(context.Background(), row.asked)
-			if row.want == "" && err != nil || row.want != "" && (!fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), row.want)) {
+			if row.want == "" && err != nil || row.want != "" &&
+				(!fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), row.want)) {
 				t.Errorf("got %v, want %q", err, row.want)
 			}
 			if err == nil {
@@ -85,31 +98,36 @@ func TestWhatClashesWithARunOrAnAddressIsRefusedByName(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := p.Publish(context.Background(), row.asked); err != nil {
-				t.Errorf("after the first is gone: %v", err)
+				t.Errorf("after the first was released: %v", err)
 			}
 		})
 	}
 }
 
-func TestARunThatAProgramOfTheHostHasAPortOfIsRefused(t *testing.T) {
+func TestRangeWithPortInUseIsRejected(t *testing.T) {
 	p, k, st := setUp(t)
 	k.listens = 40000
 	_, err := p.Publish(context.Background(), asks(1, "phone", ports("", 10000, 60000)))
-	if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "0.0.0.0:40000/udp: address already in use (held by nginx, pid 123)") {
+	if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(),
+		"0.0.0.0:40000/udp: address already in use (held by nginx, pid 123)") {
 		t.Errorf("got %v", err)
 	}
 	nothing(t, k, st)
 }
 
-func TestAnAddressThatTheHostDoesNotHaveIsRefused(t *testing.T) {
+func TestUnassignedAddressIsRejected(t *testing.T) {
 	p, k, st := setUp(t)
 	k.failHold["10.9.9.9:0/udp"] = syscall.EADDRNOTAVAIL
-	_, err := p.Publish(context.Background(), asks(1, "mail", ports("", 1000, 2000), publication.Address{HostIP: "10.9.9.9"}))
-	if !fault.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(), "address 10.9.9.9: the host does not have it; ") {
+	_, err := p.Publish(context.Background(), asks(1, "mail", ports("", 1000, 2000),
+		publication.Address{HostIP: "10.9.9.9"}))
+
+	if !fault.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(),
+		"address 10.9.9.9: is not assigned to this host; ") {
 		t.Errorf("got %v", err)
 	}
+
 	nothing(t, k, st)
 	if _, err := p.Publish(context.Background(), asks(2, "other", ports("", 1500, 1500))); err != nil {
-		t.Errorf("a port of the run that was undone: %v", err)
+		t.Errorf("publish a port after the rollback: %v", err)
 	}
 }
