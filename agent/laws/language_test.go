@@ -204,7 +204,6 @@ var unconverted = []string{
 	"services/netagent/internal/networks",
 	"services/netagent/internal/portguard",
 	"services/netagent/internal/reconcile",
-	"services/netagent/internal/sandbox",
 	"services/netagent/internal/store",
 	"services/supervisor",
 	"services/supervisor/internal/api",

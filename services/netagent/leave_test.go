@@ -57,7 +57,7 @@ func (a *agent) rest(sb network.Sandbox) {
 	}
 }
 
-const leaseWarning = "a lease may not have been given back"
+const leaseWarning = "lease release failed"
 
 func TestANetworkThatGoesGivesBackWhatStoppedContainersHold(t *testing.T) {
 	a := newHost(t).run()

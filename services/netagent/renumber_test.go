@@ -293,7 +293,7 @@ func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 		"IPv6, but not to be added":       {v6, fault.Invalid, "add IPv6 with --ipv6"},
 		"another's":                       {moveTo("10.3.0.0/25"), fault.Exists, "of network n2"},
 		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "as they overlap"},
-		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `asks for 10.1.0.200 by number, which has no place in the new subnet`},
+		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `static address 10.1.0.200 of `},
 		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
 		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "no name server can be at 127.0.0.1"},
 		"IPv6 with too small an MTU":      {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},

@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Clean takes all networks off the host, with what their sandboxes are plugged in by, and puts back what was changed of the host. They
-// stay in the store; leaving is told of each.
+// Clean deletes all networks from the host, with their endpoints, and restores the changed sysctls.
+// The networks stay in the store. It calls leaving with the ID of each.
 func (r *Reconciler) Clean(leaving func(networkID string)) error {
 	var errs []error
 	links := sync.OnceValues(r.host.Links)
@@ -22,16 +22,17 @@ func (r *Reconciler) Clean(leaving func(networkID string)) error {
 		}
 		leaving(n.ID)
 		_, err := driver.Restore(n.Network, nil, links)
-		if gone := driver.Delete(n.Network); gone != nil { // a network that is not there cannot be swept, which is as well
+		if gone := driver.Delete(n.Network); gone != nil { // a missing network cannot be swept
 			errs = append(errs, err, gone)
 		}
-		r.log.Info("network taken off the host", "network", n.Name, "bridge", n.Bridge)
+		r.log.Info("network removed from the host", "network", n.Name, "bridge", n.Bridge)
 	}
+
 	return errors.Join(append(errs, r.restoreSysctls(func(store.Sysctl) bool { return true }))...)
 }
 
-// restoreSysctls gives some of the host's parameters the values again that they had. What somebody else has changed meanwhile is left as that one wants
-// it, and so is forwarding on single interfaces of a host that forwards altogether by now.
+// restoreSysctls restores the selected host sysctls. It skips those that another program has
+// changed in the meantime, and forwarding of single interfaces if the whole host forwards.
 func (r *Reconciler) restoreSysctls(which func(store.Sysctl) bool) error {
 	var todo []kernel.Sysctl
 	var paths []string
@@ -51,22 +52,25 @@ func (r *Reconciler) restoreSysctls(which func(store.Sysctl) bool) error {
 			todo = append(todo, kernel.Sysctl{Path: s.Path, Value: s.Original})
 		}
 	}
+
 	changes, err := r.host.ApplySysctls(todo)
 	if len(changes) > 0 {
-		r.log.Info("host parameters put back", "changes", changes)
+		r.log.Info("sysctls restored", "changes", changes)
 	}
 	if err != nil {
 		return err
 	}
+
 	return r.store.ForgetSysctls(paths)
 }
 
-// ofForwarding tells whether a parameter was changed for forwarding's sake.
+// ofForwarding reports whether a sysctl was changed to enable forwarding.
 func ofForwarding(s store.Sysctl) bool {
 	return strings.HasSuffix(s.Path, "forwarding") || strings.HasSuffix(s.Path, "/accept_ra")
 }
 
-// forwardsAnyway tells whether a parameter lets one interface forward, of a host that does so on all.
+// forwardsAnyway reports whether a sysctl enables forwarding on one interface while the whole host
+// forwards.
 func (r *Reconciler) forwardsAnyway(s store.Sysctl) bool {
 	if strings.HasPrefix(s.Path, "net/ipv4/conf/") && strings.HasSuffix(s.Path, "/forwarding") {
 		on, _ := r.host.ReadSysctl("net/ipv4/ip_forward")

@@ -12,27 +12,27 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// changeBuffer is what the kernel has told since it was last looked at.
+// changeBuffer collects kernel changes until they are reconciled.
 type changeBuffer struct {
-	mu   sync.Mutex
-	said pendingChanges
-	wake chan struct{} // has something when there is anything
+	mu      sync.Mutex
+	pending pendingChanges
+	wake    chan struct{} // receives a value after each change
 }
 
-// pendingChanges is what may have changed.
+// pendingChanges holds what may have changed.
 type pendingChanges struct {
-	links   map[string]bool // those that networks are on
-	indexes map[int]bool    // links whose addresses have changed
-	unknown bool            // anything
-	program string          // that caused it; empty if it is not known
+	links   map[string]bool // links that networks use
+	indexes map[int]bool    // links with changed addresses
+	unknown bool            // any link may have changed
+	program string          // cause of the changes; empty if unknown
 }
 
 func (h *changeBuffer) add(add func(*pendingChanges)) {
 	h.mu.Lock()
-	if h.said.links == nil {
-		h.said = pendingChanges{links: map[string]bool{}, indexes: map[int]bool{}}
+	if h.pending.links == nil {
+		h.pending = pendingChanges{links: map[string]bool{}, indexes: map[int]bool{}}
 	}
-	add(&h.said)
+	add(&h.pending)
 	h.mu.Unlock()
 	select {
 	case h.wake <- struct{}{}:
@@ -43,12 +43,13 @@ func (h *changeBuffer) add(add func(*pendingChanges)) {
 func (h *changeBuffer) drain() pendingChanges {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	said := h.said
-	h.said = pendingChanges{}
-	return said
+	pending := h.pending
+	h.pending = pendingChanges{}
+	return pending
 }
 
-// watchLinks notes the kernel's changes that may concern us: of links that networks are on, and of addresses.
+// watchLinks adds the relevant kernel changes to a buffer: of links that networks use, and of
+// addresses.
 func (r *Reconciler) watchLinks(ctx context.Context, to *changeBuffer) {
 	for ctx.Err() == nil {
 		err := r.host.Watch(ctx, func(c kernel.Change) {
@@ -62,16 +63,16 @@ func (r *Reconciler) watchLinks(ctx context.Context, to *changeBuffer) {
 			}
 		})
 		if err != nil {
-			r.log.Warn("cannot hear the kernel; looking on a slow tick only", "error", err)
+			r.log.Warn("netlink watch failed, polling", "error", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(listenAgain):
+			case <-time.After(watchRetry):
 			}
 		}
 	}
 }
 
-// LinkTouched notes that a link of the host may have changed: a network's own, or one that was renamed.
+// LinkTouched reports a possible change of a host link: one of a network, or a renamed one.
 func (r *Reconciler) LinkTouched(name, program string) {
 	names := []string{name}
 	if len(r.store.NetworksAt(name)) == 0 {
@@ -81,20 +82,20 @@ func (r *Reconciler) LinkTouched(name, program string) {
 		names = r.renamed(name)
 	}
 	for _, name := range names {
-		r.heard.add(func(h *pendingChanges) { h.links[name], h.program = true, program })
+		r.changes.add(func(h *pendingChanges) { h.links[name], h.program = true, program })
 	}
 }
 
-// IndexTouched notes that a link of the host has lost an address or a route.
+// IndexTouched reports that a host link has lost an address or a route.
 func (r *Reconciler) IndexTouched(index int, program string) {
 	link, ok, err := r.host.LinkAt(index)
 	if err != nil || !ok || len(r.store.NetworksAt(link.Name)) == 0 {
-		return // no network's; if it is renamed, that is reported too
+		return // not used by a network; a rename is reported separately
 	}
-	r.heard.add(func(h *pendingChanges) { h.links[link.Name], h.program = true, program })
+	r.changes.add(func(h *pendingChanges) { h.links[link.Name], h.program = true, program })
 }
 
-// renamed returns the names that a bridge should have, if it is a network's.
+// renamed returns the expected names of a bridge if it belongs to a network.
 func (r *Reconciler) renamed(name string) (out []string) {
 	link, ok, err := r.host.Link(name)
 	if err != nil || !ok || link.Kind != "bridge" {
@@ -109,16 +110,18 @@ func (r *Reconciler) renamed(name string) (out []string) {
 	return out
 }
 
-// reconcileChanges puts right what may have changed, and nothing else: a host may have thousands of networks. Ports and neighbours are looked at
-// when their bridge is new.
+// reconcileChanges reconciles only what may have changed, since a host may have thousands of
+// networks. Ports and neighbour entries are restored only on a new bridge.
 func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) error {
 	r.program.Store(h.program)
 	defer r.program.Store("")
+
 	if h.unknown {
-		return r.again(ctx)
+		return r.reconcileAll(ctx)
 	}
+
 	links := maps.Clone(h.links)
-	others := false // addresses of links that are no network's
+	others := false // addresses of links without a network have changed
 	for index := range h.indexes {
 		link, ok, err := r.host.LinkAt(index)
 		if err != nil {
@@ -130,6 +133,7 @@ func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) err
 			others = true
 		}
 	}
+
 	var errs []error
 	parents := others
 	for name := range links {
@@ -143,16 +147,20 @@ func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) err
 			}
 		}
 	}
+
 	if parents {
 		errs = append(errs, r.reconcileParented())
 	}
+
 	if others || parents {
 		errs = append(errs, r.enableForwarding())
 	}
+
 	return errors.Join(errs...)
 }
 
-// reconcileParented makes all networks right that are on links of others: what happens to those can mean any of them.
+// reconcileParented reconciles all networks with a parent interface. A change of any host link may
+// concern them.
 func (r *Reconciler) reconcileParented() error {
 	var errs []error
 	for _, n := range r.store.Networks() {

@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	slowTick = 30 * time.Second
-	// settle is how long to wait after a change, as changes come in swarms.
-	settle = 50 * time.Millisecond
-	// listenAgain is how long to wait before listening to the kernel again when that has failed.
-	listenAgain = time.Second
+	resyncInterval = 30 * time.Second
+	// debounce joins bursts of link events.
+	debounce = 50 * time.Millisecond
+	// watchRetry is the delay before a failed netlink watch is restarted.
+	watchRetry = time.Second
 )
 
-// Repair makes the host as the store says, as each tick does.
-func (r *Reconciler) Repair(ctx context.Context) error { return r.again(ctx) }
+// Repair reconciles everything, as each resync does.
+func (r *Reconciler) Repair(ctx context.Context) error { return r.reconcileAll(ctx) }
 
-// ApplyNetwork puts a network on the host that natagent has just acknowledged, and lets the host's loopback through to it.
+// ApplyNetwork configures a network on the host after natagent has acknowledged it, and enables its
+// loopback access.
 func (r *Reconciler) ApplyNetwork(networkID string) error {
 	n, ok := r.store.Network(networkID)
 	driver, known := r.drivers[n.Driver]
@@ -32,14 +33,14 @@ func (r *Reconciler) ApplyNetwork(networkID string) error {
 	return r.forwardNew(n)
 }
 
-// WaitForNatagent waits until natagent has acknowledged each network at least once. Those that it has acknowledged before are pushed
-// without waiting.
+// WaitForNatagent waits until natagent has acknowledged each network once. Networks that were
+// acknowledged before are sent in the background.
 func (r *Reconciler) WaitForNatagent(ctx context.Context, background func(func())) error {
 	for _, n := range r.store.Networks() {
 		switch {
 		case !natclient.NeedsFirewall(n.Network) || n.Deleting:
 		case natclient.IsApplied(n):
-			background(func() { _ = r.guard.ApplyWithRetry(ctx, n.Network) }) // it only ends otherwise with ctx
+			background(func() { _ = r.guard.ApplyWithRetry(ctx, n.Network) }) // fails only if ctx ends
 		default:
 			if err := r.guard.ApplyWithRetry(ctx, n.Network); err != nil {
 				return err
@@ -49,45 +50,48 @@ func (r *Reconciler) WaitForNatagent(ctx context.Context, background func(func()
 	return nil
 }
 
-// Watch puts right what others change, until ctx ends.
+// Watch reconciles external changes until ctx ends.
 func (r *Reconciler) Watch(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
+
 	for _, d := range r.drivers {
-		all.Go(func() { d.Bury(ctx, func(err error) { r.log.Error("leftover", "error", err) }) })
+		all.Go(func() { d.Bury(ctx, func(err error) { r.log.Error("cannot delete detached link", "error", err) }) })
 	}
-	heard := r.heard
-	all.Go(func() { r.watchLinks(ctx, heard) })
-	tick := time.NewTicker(slowTick)
+
+	changes := r.changes
+	all.Go(func() { r.watchLinks(ctx, changes) })
+	tick := time.NewTicker(resyncInterval)
 	defer tick.Stop()
+
 	for last := ""; ; {
 		var err error
 		select {
 		case <-ctx.Done():
 			return
-		case <-heard.wake:
-			time.Sleep(settle)
-			err = r.reconcileChanges(ctx, heard.drain())
+		case <-changes.wake:
+			time.Sleep(debounce)
+			err = r.reconcileChanges(ctx, changes.drain())
 		case <-tick.C:
 			r.push(ctx)
-			err = r.again(ctx)
+			err = r.reconcileAll(ctx)
 		}
 		last = r.logOnce(last, err)
 	}
 }
 
-// logOnce logs an error that differs from the last one.
+// logOnce logs an error unless it equals the last one.
 func (r *Reconciler) logOnce(last string, err error) string {
 	if err == nil {
 		return ""
 	}
 	if err.Error() != last {
-		r.log.Error("network cannot be put right", "error", err)
+		r.log.Error("network reconcile failed", "error", err)
 	}
 	return err.Error()
 }
 
-// push tells natagent again what it should know, in case that it has forgotten.
+// push sends all networks to natagent again, in case it has lost them.
 func (r *Reconciler) push(ctx context.Context) {
 	for _, n := range r.store.Networks() {
 		if !natclient.NeedsFirewall(n.Network) || n.Deleting {
@@ -97,7 +101,7 @@ func (r *Reconciler) push(ctx context.Context) {
 			return
 		}
 		if err := r.guard.Reapply(ctx, n); err != nil {
-			r.log.Debug("natagent does not answer", "network", n.Name, "error", err)
+			r.log.Debug("natagent does not respond", "network", n.Name, "error", err)
 		}
 	}
 }

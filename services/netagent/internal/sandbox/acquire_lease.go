@@ -8,9 +8,12 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// obtain has the LANDriver grant addresses to those among some endpoints of a sandbox that get theirs there, and answers the sandbox with them
-// and with the default routes that follow. What the owner had before it asks for again. If it fails, nothing is granted.
-func (m *Manager) obtain(ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, some ...network.Endpoint) (network.Sandbox, error) {
+// obtain requests addresses from the LANDriver for the given endpoints on networks with DHCP. It
+// returns the sandbox with these addresses and the resulting routes. It prefers the held leases of
+// the owner, and releases everything it acquired on failure.
+func (m *Manager) obtain(
+	ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, some ...network.Endpoint,
+) (network.Sandbox, error) {
 	before := sb
 	for _, e := range some {
 		n, _, ok := m.networkOf(e)
@@ -25,10 +28,11 @@ func (m *Manager) obtain(ctx context.Context, ns *kernel.Namespace, sb network.S
 		got.DNS = n.NameServersFor(got)
 		sb = m.withRoutes(sb, replaced(sb.Endpoints, got))
 	}
+
 	return sb, nil
 }
 
-// forgetHeld forgets what was held for an owner until it came back, now that it has.
+// forgetHeld deletes the held leases of an owner for the networks that it is connected to again.
 func (m *Manager) forgetHeld(sb network.Sandbox) error {
 	for _, h := range m.store.Held(sb.Owner) {
 		if _, ok := on(sb, network.Network{ID: h.NetworkID}); ok {
@@ -40,7 +44,7 @@ func (m *Manager) forgetHeld(sb network.Sandbox) error {
 	return nil
 }
 
-// holdLeases holds for an owner who goes what the LANDriver has granted it, until it comes back.
+// holdLeases stores the DHCP leases of a stopping sandbox, so that the next one can request them.
 func (m *Manager) holdLeases(sb network.Sandbox) error {
 	if !leased(sb) {
 		return nil
@@ -48,7 +52,7 @@ func (m *Manager) holdLeases(sb network.Sandbox) error {
 	return m.store.Hold(sb)
 }
 
-// replaced is a copy of endpoints with one of them as it is now.
+// replaced returns a copy of the endpoints in which the one with the ID of now is replaced.
 func replaced(all []network.Endpoint, now network.Endpoint) []network.Endpoint {
 	out := slices.Clone(all)
 	for i := range out {
@@ -59,7 +63,7 @@ func replaced(all []network.Endpoint, now network.Endpoint) []network.Endpoint {
 	return out
 }
 
-// had is what the LANDriver has granted an owner on a network when it was there last.
+// had returns the endpoint of the held lease of an owner on a network. It is empty without one.
 func (m *Manager) had(owner, networkID string) network.Endpoint {
 	for _, h := range m.store.Held(owner) {
 		if h.NetworkID == networkID {
@@ -69,7 +73,7 @@ func (m *Manager) had(owner, networkID string) network.Endpoint {
 	return network.Endpoint{}
 }
 
-// leased tells whether anything of a sandbox is granted by a LANDriver.
+// leased reports whether any endpoint of a sandbox has a DHCP lease.
 func leased(sb network.Sandbox) bool {
 	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return len(e.Leases()) > 0 })
 }

@@ -15,10 +15,11 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// TestNoAddressIsEverLeasedTwice does what supervisors may do with addresses, in any order, on networks so small that they are often full,
-// and ends the agent at any of its steps. After each operation nobody has what another has, what was promised is kept, and the book that is
-// made anew from the store at each start says what the store says.
-func TestNoAddressIsEverLeasedTwice(t *testing.T) {
+// TestAddressAllocationsAreUnique runs random supervisor requests on networks that are often
+// exhausted, and ends the agent at any step. After each operation no two owners have the same
+// address, all promised addresses are kept, and the allocator, rebuilt from the store at each
+// start, agrees with the store.
+func TestAddressAllocationsAreUnique(t *testing.T) {
 	testns.NeedRoot(t)
 	root := roots(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -26,7 +27,7 @@ func TestNoAddressIsEverLeasedTwice(t *testing.T) {
 		defer w.end()
 		rt.Repeat(map[string]func(*rapid.T){
 			"create":     w.create,
-			"create one": w.create, // more often than others, so that there is something for them
+			"create one": w.create, // more frequent than the other operations, which need sandboxes
 			"create two": w.create,
 			"stop":       func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true}) },
 			"restart":    func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true, Namespace: true}) },
@@ -43,10 +44,10 @@ func TestNoAddressIsEverLeasedTwice(t *testing.T) {
 	})
 }
 
-// spec draws a network to be on, with an address there by number or without.
+// spec draws an endpoint spec with or without a static address.
 func (w *world) spec(t *rapid.T, n string) network.EndpointSpec {
 	spec := network.EndpointSpec{Network: n}
-	if rapid.IntRange(0, 2).Draw(t, "by number") == 0 {
+	if rapid.IntRange(0, 2).Draw(t, "static") == 0 {
 		spec.IPv4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 8).Draw(t, "address"))})
 	}
 	return spec
@@ -62,9 +63,10 @@ func (w *world) specs(t *rapid.T) []network.EndpointSpec {
 
 func (w *world) create(t *rapid.T) {
 	owner, specs := w.owner(t), w.specs(t)
-	if rapid.Bool().Draw(t, "reserved before") { // as supervisors do
+	if rapid.Bool().Draw(t, "reserved before") { // as the supervisor does
 		w.reserveFor(owner, specs)
 	}
+
 	before := w.state()
 	had, _ := w.store.Sandbox(owner)
 	var sb network.Sandbox
@@ -103,7 +105,7 @@ func (w *world) reserveFor(owner string, specs []network.EndpointSpec) {
 }
 
 func (w *world) connect(t *rapid.T) {
-	owner, spec := w.plugged(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
+	owner, spec := w.connected(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
 	var sb network.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Connect(w.ctx, owner, spec)
@@ -112,7 +114,7 @@ func (w *world) connect(t *rapid.T) {
 }
 
 func (w *world) disconnect(t *rapid.T) {
-	owner, n := w.plugged(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
+	owner, n := w.connected(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
 	var sb network.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Disconnect(w.ctx, owner, n)
@@ -123,20 +125,20 @@ func (w *world) disconnect(t *rapid.T) {
 	})
 }
 
-// grow doubles a network, as somebody who edits it does.
+// grow doubles a network, as a user does.
 func (w *world) grow(t *rapid.T) {
 	n, _ := w.store.NetworkNamed(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
 	if n.Pools[0].Subnet.Bits() <= 28 {
-		t.Skip("it is large enough")
+		t.Skip("large enough")
 	}
 	w.double(n)
 }
 
-// growFor doubles a network that has no address left, if it is one of the smallest.
+// growFor doubles a network with an exhausted pool if it has the smallest size.
 func (w *world) growFor(_ context.Context, short network.PoolShortage) error {
 	n, _ := w.store.Network(short.NetworkID)
 	if n.Pools[0].Subnet != short.Subnet || n.Pools[0].Subnet.Bits() < 30 {
-		return fault.New(fault.Exhausted, n.Subject(), "it is large enough")
+		return fault.New(fault.Exhausted, n.Subject(), "is large enough")
 	}
 	w.double(n)
 	return nil
@@ -154,45 +156,51 @@ func (w *world) double(n store.Network) {
 	}
 }
 
-// check compares what everybody has.
+// check compares the addresses of all owners.
 func (w *world) check(*rapid.T) {
 	owners := map[claim]string{}
 	note := func(c claim, owner, how string) {
 		if other, taken := owners[c]; taken && other != owner {
-			w.t.Fatalf("%s is %s of %s, and is %s's", c.address, how, owner[:1], other[:1])
+			w.t.Fatalf("%s is %s of %s and of %s", c.address, how, owner[:1], other[:1])
 		}
 		n, _ := w.store.Network(c.network)
 		if !n.Addresses(n.Pools[0]).Usable(c.address) {
-			w.t.Fatalf("%s is %s of %s, but nobody's to have", c.address, how, owner[:1])
+			w.t.Fatalf("%s is %s of %s, but not usable", c.address, how, owner[:1])
 		}
 		owners[c] = owner
 	}
+
 	for _, sb := range w.store.Sandboxes() {
 		for _, c := range claims(sb) {
 			note(c, sb.Owner, "an address")
 		}
 	}
+
 	for _, r := range w.store.Reservations() {
 		for _, a := range r.Addresses {
 			note(claim{a.NetworkID, a.Address}, r.Owner, "reserved")
 		}
 	}
+
 	for owner, promised := range w.promised {
 		if have, _ := w.store.Sandbox(owner); !slices.Equal(claims(have), promised) {
-			w.t.Fatalf("%s has %v, but was promised %v", owner[:1], claims(have), promised)
+			w.t.Fatalf("owner %s: got %v, want %v", owner[:1], claims(have), promised)
 		}
 	}
+
 	for owner, promised := range w.reserved {
 		for _, c := range promised {
 			if !w.store.Reservation(owner).Has(c.network, c.address) {
-				w.t.Fatalf("%s was reserved for %s, and is no longer", c.address, owner[:1])
+				w.t.Fatalf("%s is not reserved for %s any more", c.address, owner[:1])
 			}
 		}
 	}
+
 	w.checkBook(owners)
 }
 
-// checkBook compares the book with the store: nothing is taken that nobody has, which would be lost until the next start.
+// checkBook compares the allocator with the store. An address without an owner would be lost until
+// the next start.
 func (w *world) checkBook(owners map[claim]string) {
 	taken := map[string]uint64{}
 	for c := range owners {
@@ -201,27 +209,28 @@ func (w *world) checkBook(owners map[claim]string) {
 	for _, n := range w.store.Networks() {
 		const kept = 3 // the subnet's first and last address, and the gateway
 		if got := w.book.Count(n.ID, n.Addresses(n.Pools[0])).Used; got != taken[n.ID]+kept {
-			w.t.Fatalf("of network %s the book has %d addresses taken, and the store %d", n.Name, got-kept, taken[n.ID])
+			w.t.Fatalf("network %s: allocator has %d addresses, store has %d", n.Name, got-kept, taken[n.ID])
 		}
 	}
 }
 
-// checkPick checks that who had an address last, and is the only one, and asked for none by number, got it again if it was free.
+// checkPick checks that a dynamic address is the former one if that is free and no other owner had
+// it.
 func (w *world) checkPick(t *rapid.T, sb network.Sandbox, before state) {
 	for _, e := range sb.Endpoints {
 		last, ok := before.last[sb.Owner][e.NetworkID]
 		free := before.owners[last] == "" && before.remember[last] == 1
 		if ok && free && !e.Spec.IPv4.IsValid() && e.IPv4.Addr() != last.address {
-			t.Fatalf("%s had %s last, which is free, and got %s", sb.Owner[:1], last, e.IPv4)
+			t.Fatalf("owner %s: got %s, want the former address %s", sb.Owner[:1], e.IPv4, last)
 		}
 	}
 }
 
-// state is who has and had what.
+// state holds current and former owners of addresses.
 type state struct {
 	owners   map[claim]string
-	last     map[string]map[string]claim // owner -> network -> what he had
-	remember map[claim]int               // by how many
+	last     map[string]map[string]claim // owner -> network -> last address
+	remember map[claim]int               // number of owners
 }
 
 func (w *world) state() state {
@@ -231,6 +240,7 @@ func (w *world) state() state {
 			s.owners[c] = sb.Owner
 		}
 	}
+
 	for _, r := range w.store.Reservations() {
 		for _, a := range r.Addresses {
 			s.owners[claim{a.NetworkID, a.Address}] = r.Owner
@@ -241,10 +251,11 @@ func (w *world) state() state {
 			s.remember[claim{a.NetworkID, a.Address}]++
 		}
 	}
+
 	return s
 }
 
-// expected tells whether an error is one that such requests may have.
+// expected reports whether an error is normal for these requests.
 func expected(err error) bool {
 	for _, kind := range []fault.Kind{fault.Exists, fault.Exhausted, fault.Invalid, fault.NotFound, fault.Busy} {
 		if fault.Is(err, kind) {
@@ -254,7 +265,7 @@ func expected(err error) bool {
 	return false
 }
 
-// claim is an address that somebody has.
+// claim is an address of an owner on a network.
 type claim struct {
 	network string
 	address netip.Addr

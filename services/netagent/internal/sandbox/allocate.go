@@ -12,16 +12,18 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// allocate leases the addresses and names everything.
+// allocate allocates the addresses of all endpoints and chooses their interface names and gateways.
 func (m *Manager) allocate(req network.Request, nets []store.Network) (network.Sandbox, error) {
 	sb := network.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
 	if req.Mode == network.Private {
 		sb.NetnsPath = m.pinOf(req.Owner)
 	}
+
 	names := map[string]bool{}
 	for _, spec := range req.Endpoints {
 		names[spec.Interface] = true
 	}
+
 	plain := make([]network.Network, len(nets))
 	for i, n := range nets {
 		plain[i] = n.Network
@@ -32,26 +34,33 @@ func (m *Manager) allocate(req network.Request, nets []store.Network) (network.S
 		}
 		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
 	}
+
 	sb.Endpoints = network.ChooseGateways(sb.Endpoints, plain)
 	return sb, nil
 }
 
-// allocateEndpoint makes an endpoint with an address from each of the network's pools. The MAC follows the first address unless one was
-// asked for. Its interface's name is added to those that are taken.
-func (m *Manager) allocateEndpoint(owner string, n network.Network, spec network.EndpointSpec, names map[string]bool) (network.Endpoint, error) {
-	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver, Interface: spec.Interface,
+// allocateEndpoint creates an endpoint with one address of each family of the network. The MAC is
+// derived from the first address unless the spec has one. The interface name is added to names.
+func (m *Manager) allocateEndpoint(
+	owner string, n network.Network, spec network.EndpointSpec, names map[string]bool,
+) (network.Endpoint, error) {
+	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
+		Interface:   spec.Interface,
 		HostBinding: n.HostBinding, Internal: n.Internal, DNS: n.DNS, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
 		e.Interface = network.FreeInterface(n.Prefix, names)
 		names[e.Interface] = true
 	}
+
 	spec = spec.WithCurrentAddrs(n)
 	if err := covered(n, spec); err != nil {
 		return e, err
 	}
+
 	if n.UsesDHCP() {
 		e.MAC = network.DHCPClientMAC(n.ID, owner)
 	}
+
 	taken := m.allocateFamilies(owner, n, spec)
 	for _, t := range taken {
 		switch {
@@ -66,26 +75,29 @@ func (m *Manager) allocateEndpoint(owner string, n network.Network, spec network
 			e.MAC = network.MACOf(t.addr.Addr())
 		}
 	}
+
 	for _, t := range taken {
 		if t.err != nil {
 			m.releaseAddresses(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
 			return e, t.err
 		}
 	}
+
 	if spec.MAC != "" {
 		e.MAC, _ = net.ParseMAC(spec.MAC) // the request was validated
 	}
+
 	return e, nil
 }
 
-// allocation is what has become of leasing an address of one family.
+// allocation is the result of allocating an address of one family.
 type allocation struct {
 	addr netip.Prefix
 	err  error
 }
 
-// allocateFamilies leases an address of each family that a network has, IPv4 first. The families go side by side, as the LANDriver may have to be asked
-// for each.
+// allocateFamilies allocates an address of each family of the network, IPv4 first. The families run
+// concurrently, since each may have to probe the LAN.
 func (m *Manager) allocateFamilies(owner string, n network.Network, spec network.EndpointSpec) []allocation {
 	families := byFamily(n.Pools)
 	out := make([]allocation, len(families))
@@ -100,7 +112,7 @@ func (m *Manager) allocateFamilies(owner string, n network.Network, spec network
 	return out
 }
 
-// byFamily are the pools of each family that there are any of, IPv4 first.
+// byFamily groups pools by family, IPv4 first. Families without pools are left out.
 func byFamily(pools []network.Pool) [][]network.Pool {
 	var out [][]network.Pool
 	for _, is6 := range []bool{false, true} {
@@ -114,12 +126,15 @@ func byFamily(pools []network.Pool) [][]network.Pool {
 			out = append(out, some)
 		}
 	}
+
 	return out
 }
 
-// allocateFromPools leases an address from the pools of one family: from that which has the one that is asked for, or from the first that has a
-// free one.
-func (m *Manager) allocateFromPools(owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec) (p network.Pool, addr netip.Addr, err error) {
+// allocateFromPools allocates from the pools of one family. A static address selects its pool,
+// otherwise the first pool with a free address is used.
+func (m *Manager) allocateFromPools(
+	owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec,
+) (p network.Pool, addr netip.Addr, err error) {
 	for _, p := range pools {
 		if askedOf(p, spec).IsValid() {
 			addr, err := m.allocateAddress(owner, n, p, spec)
@@ -134,7 +149,7 @@ func (m *Manager) allocateFromPools(owner string, n network.Network, pools []net
 	return p, addr, err
 }
 
-// covered tells whether the network has a subnet for each address that is asked for.
+// covered returns an error if no subnet of the network contains a static address of the spec.
 func covered(n network.Network, spec network.EndpointSpec) error {
 	for _, want := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if !want.IsValid() {
@@ -147,22 +162,28 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 		if found {
 			continue
 		}
-		outside := fault.New(fault.Invalid, n.Subject(), "no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
+		outside := fault.New(fault.Invalid, n.Subject(),
+			"no configured subnet contains IP address "+want.String(), fault.WithField("ip"))
 		if short, ok := n.Short(want); ok {
 			return &poolExhausted{short, outside}
 		}
 		return outside
 	}
+
 	return nil
 }
 
-// allocateAddress leases the address that is asked for, or else the one that the owner had last, or the lowest free one.
-func (m *Manager) allocateAddress(owner string, n network.Network, p network.Pool, spec network.EndpointSpec) (netip.Addr, error) {
+// allocateAddress allocates the static address of the spec, or else the address that the owner had
+// last or the lowest free one.
+func (m *Manager) allocateAddress(
+	owner string, n network.Network, p network.Pool, spec network.EndpointSpec,
+) (netip.Addr, error) {
 	pool := n.Addresses(p)
 	want := askedOf(p, spec)
 	if !want.IsValid() {
 		return m.allocateProbed(owner, n, p)
 	}
+
 	reserved := m.store.Reservation(owner).Has(n.ID, want)
 	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.book.Reserve(n.ID, want)) {
 		return want, inUse(n, want)
@@ -173,6 +194,7 @@ func (m *Manager) allocateAddress(owner string, n network.Network, p network.Poo
 		}
 		return want, err
 	}
+
 	return want, nil
 }
 
@@ -181,7 +203,7 @@ func inUse(n network.Network, addr netip.Addr) error {
 		fault.WithHint("choose another address, or leave it to the network"))
 }
 
-// releaseAddresses ends the leases of a sandbox. What is reserved for its owner stays taken.
+// releaseAddresses releases the addresses of a sandbox, except the reserved ones.
 func (m *Manager) releaseAddresses(sb network.Sandbox) {
 	reserved := m.store.Reservation(sb.Owner)
 	for _, e := range sb.Endpoints {
@@ -193,7 +215,7 @@ func (m *Manager) releaseAddresses(sb network.Sandbox) {
 	}
 }
 
-// markAllocated marks the leases of a remembered sandbox as taken.
+// markAllocated marks the addresses of a stored sandbox as allocated.
 func (m *Manager) markAllocated(sb network.Sandbox) {
 	for _, e := range sb.Endpoints {
 		for _, p := range e.AllAddresses() {

@@ -10,7 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// find is an owner's sandbox with one of its endpoints and that one's network; false if that is gone.
+// find returns the sandbox of an owner, one of its endpoints and the network of that endpoint. ok
+// is false if one of them does not exist.
 func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
 	if sb, ok = m.store.Sandbox(owner); !ok {
 		return sb, n, e, false
@@ -23,32 +24,40 @@ func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Ne
 	return sb, n, sb.Endpoints[i], ok
 }
 
-// storeAndApplyLease stores what has become of a lease, nil for nothing, and has the endpoint follow.
-func (m *Manager) storeAndApplyLease(owner string, who leaseKey, terms *lease.Terms, log *slog.Logger) error {
+// storeAndApplyLease stores the new terms of a lease, nil if it is lost, and applies them to the
+// endpoint.
+func (m *Manager) storeAndApplyLease(owner string, key leaseKey, terms *lease.Terms, log *slog.Logger) error {
 	defer m.owners.lock(m.pinOf(owner))()
-	sb, n, before, ok := m.find(owner, who.endpoint)
+
+	sb, n, before, ok := m.find(owner, key.endpoint)
 	if !ok {
-		return nil // it has ended meanwhile, and what was granted goes by itself
+		return nil // removed in the meantime; the granted lease will expire
 	}
+
 	if terms != nil {
 		copied := *terms
 		terms = &copied
 	}
+
 	had, e := before.Lease4, before.WithLeases(terms, before.Lease6)
-	if who.ipv6 {
+	if key.ipv6 {
 		had, e = before.Lease6, before.WithLeases(before.Lease4, terms)
 	}
+
 	e.DNS = n.NameServersFor(e)
 	e.LeaseUnapplied = before.LeaseUnapplied || had == nil || terms == nil || !had.SameConfig(*terms)
 	after := m.withRoutes(sb, replaced(sb.Endpoints, e))
 	if err := m.store.PutSandbox(after); err != nil {
 		return err
 	}
-	defer m.NotifyChanged() // names and ports follow
-	tell(log.With("network", n.Name, "container", sb.DisplayName(), "interface", e.Interface), had, terms)
+
+	defer m.NotifyChanged() // DNS and ports are updated
+
+	logLease(log.With("network", n.Name, "container", sb.DisplayName(), "interface", e.Interface), had, terms)
 	if !e.LeaseUnapplied {
 		return nil
 	}
+
 	e, _ = on(after, n)
 	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		return errors.Join(m.LAN.ApplyLease(ns, n, before, e), m.applyRoutes(ns, after))
@@ -56,17 +65,18 @@ func (m *Manager) storeAndApplyLease(owner string, who leaseKey, terms *lease.Te
 	if err != nil {
 		return err
 	}
+
 	return m.markApplied(after, e)
 }
 
-// markApplied notes that an endpoint's interface is as its lease says.
+// markApplied records that the interface of an endpoint has the addresses of its lease.
 func (m *Manager) markApplied(sb network.Sandbox, e network.Endpoint) error {
 	e.LeaseUnapplied = false
 	sb.Endpoints = replaced(sb.Endpoints, e)
 	return m.store.PutSandbox(sb)
 }
 
-// reapplyLeases has interfaces be as their leases say which a process that was killed has left behind these.
+// reapplyLeases applies the leases that an earlier process stored but did not apply.
 func (m *Manager) reapplyLeases(log *slog.Logger) {
 	for _, sb := range m.store.Sandboxes() {
 		for _, e := range sb.Endpoints {
@@ -74,7 +84,7 @@ func (m *Manager) reapplyLeases(log *slog.Logger) {
 				continue
 			}
 			if err := m.reapplyLease(sb.Owner, e.ID); err != nil {
-				log.Error("lease cannot be applied", "endpoint", e.ID, "error", err)
+				log.Error("lease not applied", "endpoint", e.ID, "error", err)
 			}
 		}
 	}
@@ -95,16 +105,16 @@ func (m *Manager) reapplyLease(owner, endpoint string) error {
 	return m.markApplied(sb, e)
 }
 
-// tell tells what has become of a lease.
-func tell(log *slog.Logger, had, has *lease.Terms) {
+// logLease logs the change of a lease from had to has.
+func logLease(log *slog.Logger, had, has *lease.Terms) {
 	switch {
 	case has == nil && had != nil:
-		log.Warn("lease has ended, and the address with it; asking for another", "address", had.Address, "expired", had.Expire)
+		log.Warn("lease expired, requesting a new one", "address", had.Address, "expired", had.Expire)
 	case has == nil:
 	case had == nil:
-		log.Info("lease got", "by", has.Protocol, "address", has.Address, "expires", has.Expire)
+		log.Info("lease acquired", "by", has.Protocol, "address", has.Address, "expires", has.Expire)
 	case had.Address != has.Address:
-		log.Warn("lease is for another address now", "address", has.Address, "before", had.Address, "expires", has.Expire)
+		log.Warn("leased address changed", "address", has.Address, "before", had.Address, "expires", has.Expire)
 	default:
 		log.Info("lease renewed", "by", has.Protocol, "address", has.Address, "expires", has.Expire)
 	}

@@ -12,11 +12,14 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// What is plugged into a namespace that is pinned already is remembered after it is made, and forgotten before it is removed: a
-// crash in between leaves links that nobody remembers, and those are swept at the next start.
+// An endpoint in an existing namespace is stored after it is created, and deleted from the store
+// before it is removed. A crash in between leaves links without a record, which the next start
+// removes.
 
-// Connect plugs one more network into a sandbox. Asked again with the same content it answers the same. If it fails, the sandbox
-// is as before.
+// Connect connects a sandbox to one more network.
+//
+// It is idempotent. A connection with different content returns Exists. On failure, the sandbox is
+// unchanged.
 func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready(), spec.Validate(subject(owner))); err != nil {
 		return network.Sandbox{}, err
@@ -37,37 +40,48 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	if err := m.require(ctx, nets); err != nil {
 		return network.Sandbox{}, err
 	}
+
 	defer m.owners.lock(m.pinOf(owner))()
-	defer m.gates.RLock(idsOf(nets))()
-	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // it may have changed while this waited
+	defer m.netLocks.RLock(idsOf(nets))()
+
+	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)
 	}
 	if err != nil {
 		return network.Sandbox{}, err
 	}
+
 	sb, err := m.connectable(owner)
 	if err != nil {
 		return sb, err
 	}
+
 	n := nets[0].Network
 	if e, ok := on(sb, n); ok {
 		if e.Spec.Equal(spec.On(n.ID)) {
 			return sb, nil
 		}
-		return sb, fault.New(fault.Exists, n.Subject(), "endpoint with name "+sb.DisplayName()+" already exists in network "+n.Name,
+		return sb, fault.New(fault.Exists, n.Subject(),
+			"endpoint with name "+sb.DisplayName()+" already exists in network "+n.Name,
 			fault.WithHint("disconnect it first"))
 	}
+
 	if sb.Interfaces()[spec.Interface] {
-		return sb, fault.New(fault.Exists, subject(owner), "has an interface "+spec.Interface+" already", fault.WithField("interface"))
+		return sb, fault.New(fault.Exists, subject(owner), "already has interface "+spec.Interface,
+			fault.WithField("interface"))
 	}
+
 	return m.connect(ctx, sb, n, spec)
 }
 
-func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec) (network.Sandbox, error) {
+func (m *Manager) connect(
+	ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec,
+) (network.Sandbox, error) {
 	e, err := m.allocateEndpoint(sb.Owner, n, spec, sb.Interfaces())
 	if err != nil {
 		return sb, err
 	}
+
 	driver := m.drivers[n.Driver]
 	e = driver.Complete(n, e)
 	after := m.withRoutes(sb, append(slices.Clone(sb.Endpoints), e))
@@ -90,56 +104,68 @@ func (m *Manager) connect(ctx context.Context, sb network.Sandbox, n network.Net
 		m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
+
 	return after, nil
 }
 
-// withoutRoutes is an endpoint without the routes that may be another one's still. They are laid with those of the whole sandbox.
+// withoutRoutes returns an endpoint without gateways and routes. These are set once for the whole
+// sandbox, as another endpoint may still have them.
 func withoutRoutes(e network.Endpoint) network.Endpoint {
 	e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil
 	return e
 }
 
-// Disconnect takes a sandbox off a network. It is idempotent: a sandbox that is not on it stays as it is. For an owner without a
-// sandbox it releases what is held there until the owner comes back.
+// Disconnect disconnects a sandbox from a network.
+//
+// It does nothing if the sandbox is not connected to it. For an owner without a sandbox it releases
+// the held leases on the network.
 func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return network.Sandbox{}, err
 	}
+
 	n, err := m.store.FindNetwork(ref)
 	if err != nil {
 		return network.Sandbox{}, err
 	}
+
 	defer m.owners.lock(m.pinOf(owner))()
+
 	sb, err := m.connectable(owner)
 	if err != nil {
 		return sb, errors.Join(err, m.releaseHeldLeases(owner, n.ID))
 	}
+
 	e, ok := on(sb, n.Network)
-	if !ok { // what an interrupted call has left is done here
+	if !ok { // completes an interrupted call
 		return sb, errors.Join(m.unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
 	}
+
 	return m.disconnect(sb, n.Network, e)
 }
 
 func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.Endpoint) (network.Sandbox, error) {
-	after := m.withRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints), func(o network.Endpoint) bool { return o.ID == e.ID }))
+	after := m.withRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints),
+		func(o network.Endpoint) bool { return o.ID == e.ID }))
 	if err := m.store.PutSandbox(after); err != nil {
 		return sb, err
 	}
-	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // some of it may be gone
+	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // it may be partly removed
 		err = errors.Join(err, m.store.PutSandbox(sb))
 		rerr := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 			return errors.Join(m.reattach(ns, sb, e, false), m.applyRoutes(ns, sb))
 		})
 		return sb, errors.Join(err, m.asFault(rerr, sb))
 	}
+
 	m.releaseLeases(sb, e)
 	m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.updateRoutes(ns, sb, after) })
 	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
 }
 
-// releaseEndpoints gives back what a sandbox has but for its namespace, which others share.
+// releaseEndpoints releases everything that a sandbox has except its namespace, which other
+// containers share.
 func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
 	after := sb
 	after.Endpoints, after.NetnsOnly = nil, true
@@ -153,8 +179,10 @@ func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
 	return nil
 }
 
-// reattachKept plugs a sandbox into the namespace that was kept for it.
-func (m *Manager) reattachKept(ctx context.Context, kept, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+// reattachKept attaches the endpoints of a sandbox in the namespace that was kept for it.
+func (m *Manager) reattachKept(
+	ctx context.Context, kept, sb network.Sandbox, nets []store.Network,
+) (network.Sandbox, error) {
 	sb.CreatedAt = kept.CreatedAt
 	err := kernel.WithPinned(kept.NetnsPath, func(ns *kernel.Namespace) (err error) {
 		sb, err = m.attach(ctx, ns, sb, nets)
@@ -168,6 +196,7 @@ func (m *Manager) reattachKept(ctx context.Context, kept, sb network.Sandbox, ne
 		m.releaseLeases(sb)
 		m.releaseAddresses(sb)
 	}
+
 	return sb, err
 }
 
@@ -181,26 +210,30 @@ func (m *Manager) removeEndpoints(sb network.Sandbox) error {
 	return errors.Join(errs...)
 }
 
-// connectable answers an owner's sandbox if networks can be plugged in and out of it.
+// connectable returns the sandbox of an owner if its networks can be changed.
 func (m *Manager) connectable(owner string) (network.Sandbox, error) {
 	sb, ok := m.store.Sandbox(owner)
 	switch {
 	case !ok || sb.NetnsOnly || !namespaceExists(sb):
-		return sb, fault.New(fault.NotFound, subject(owner), "not found", fault.WithHint("only a running container can be connected now"))
+		return sb, fault.New(fault.NotFound, subject(owner), "not found",
+			fault.WithHint("only a running container can be connected now"))
 	case sb.Mode != network.Private:
-		return sb, fault.New(fault.Busy, subject(owner), "container sharing network namespace with another container or host cannot be connected to any other network")
+		return sb, fault.New(fault.Busy, subject(owner),
+			"container sharing network namespace with another container or host "+
+				"cannot be connected to any other network")
 	}
 	return sb, nil
 }
 
-// networkOf answers an endpoint's network and its driver; false if the network is gone.
-func (m *Manager) networkOf(e network.Endpoint) (network.Network, Driver, bool) {
-	n, ok := m.store.Network(e.NetworkID)
-	driver, known := m.drivers[n.Driver]
-	return n.Network, driver, ok && known
+// networkOf returns the network and the driver of an endpoint. ok is false if the network does not
+// exist.
+func (m *Manager) networkOf(e network.Endpoint) (n network.Network, d Driver, ok bool) {
+	stored, ok := m.store.Network(e.NetworkID)
+	d, known := m.drivers[stored.Driver]
+	return stored.Network, d, ok && known
 }
 
-// networksOf are the networks of a sandbox's endpoints, in the same order.
+// networksOf returns the networks of the endpoints of a sandbox, in the same order.
 func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
 	nets := make([]network.Network, len(sb.Endpoints))
 	for i, e := range sb.Endpoints {
@@ -209,7 +242,7 @@ func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
 	return nets
 }
 
-// on answers the sandbox's endpoint on a network.
+// on returns the endpoint of a sandbox on a network.
 func on(sb network.Sandbox, n network.Network) (network.Endpoint, bool) {
 	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID })
 	if i < 0 {

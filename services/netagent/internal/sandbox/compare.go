@@ -9,21 +9,27 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Compare returns what an owner's namespace has otherwise than its record says: interfaces, addresses and default routes. A sandbox that
-// is being changed is waited for; one that is gone has no differences.
+// Compare returns the differences between the namespace of an owner and its record.
+//
+// It compares interfaces, addresses and default routes. It waits for concurrent changes of the
+// sandbox. A sandbox that does not exist has no differences.
 func (m *Manager) Compare(owner string) (differences []string, err error) {
 	defer m.owners.lock(m.pinOf(owner))()
+
 	sb, ok := m.store.Sandbox(owner)
 	if !ok || sb.NetnsOnly || sb.Mode != network.Private {
 		return nil, nil
 	}
+
 	if !namespaceExists(sb) {
 		return []string{"its network namespace " + sb.NetnsPath + " is gone"}, nil
 	}
+
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
 		differences, err = m.compare(ns, sb)
 		return err
 	})
+
 	return differences, m.asFault(err, sb)
 }
 
@@ -32,10 +38,12 @@ func (m *Manager) compare(ns *kernel.Namespace, sb network.Sandbox) (differences
 	if err != nil {
 		return nil, err
 	}
+
 	for _, e := range sb.Endpoints {
 		addresses, there := have[e.Interface]
 		if !there {
-			differences = append(differences, fmt.Sprintf("%s to network %s is missing or down", e.Interface, e.NetworkName))
+			differences = append(differences, fmt.Sprintf("%s to network %s is missing or down", e.Interface,
+				e.NetworkName))
 			continue
 		}
 		for _, p := range e.Addresses() {
@@ -44,20 +52,24 @@ func (m *Manager) compare(ns *kernel.Namespace, sb network.Sandbox) (differences
 			}
 		}
 	}
+
 	found, err := ns.DefaultRoutes()
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range routes(sb) { // another one is the container's own
-		if !slices.ContainsFunc(found, func(have kernel.DefaultRoute) bool { return have.Gateway.Is4() == w.Gateway.Is4() }) {
+
+	for _, w := range routes(sb) { // additional default routes belong to the container
+		if !slices.ContainsFunc(found,
+			func(have kernel.DefaultRoute) bool { return have.Gateway.Is4() == w.Gateway.Is4() }) {
 			differences = append(differences, fmt.Sprintf("the default route via %s is missing", w.Gateway))
 		}
 	}
+
 	return differences, nil
 }
 
-// Repair makes an owner's namespace as its record says, if it differs, and returns what differed. Interfaces that are missing are
-// created again.
+// Repair reconciles the namespace of an owner with its record and returns what differed. Missing
+// interfaces are created again.
 func (m *Manager) Repair(ctx context.Context, owner string) ([]string, error) {
 	if differences, err := m.Compare(owner); err != nil || len(differences) == 0 {
 		return nil, err
@@ -70,10 +82,11 @@ func (m *Manager) Repair(ctx context.Context, owner string) ([]string, error) {
 	return m.repair(sb)
 }
 
-// repair is Repair for who holds the owner's lock.
+// repair is Repair with the owner's lock held.
 func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		if differences, err = m.compare(ns, sb); err != nil || len(differences) == 0 { // it may have changed meanwhile
+		// it may have changed in the meantime
+		if differences, err = m.compare(ns, sb); err != nil || len(differences) == 0 {
 			return err
 		}
 		have, err := ns.Addresses()
@@ -81,23 +94,25 @@ func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
 			return err
 		}
 		for _, e := range sb.Endpoints {
-			_, there := have[e.Interface]
-			if err := m.reattach(ns, sb, e, there); err != nil {
+			_, exists := have[e.Interface]
+			if err := m.reattach(ns, sb, e, exists); err != nil {
 				return err
 			}
 		}
 		return m.applyRoutes(ns, sb)
 	})
+
 	return differences, m.asFault(err, sb)
 }
 
-// reattach makes one endpoint in a namespace as its record says.
-func (m *Manager) reattach(ns *kernel.Namespace, sb network.Sandbox, e network.Endpoint, there bool) error {
+// reattach reconciles one endpoint in a namespace with its record, or creates it if exists is
+// false.
+func (m *Manager) reattach(ns *kernel.Namespace, sb network.Sandbox, e network.Endpoint, exists bool) error {
 	n, driver, ok := m.networkOf(e)
-	if !ok || n.UsesDHCP() { // those of a LANDriver are renewed with their lease
+	if !ok || n.UsesDHCP() { // the lease renewer applies DHCP addresses
 		return nil
 	}
-	if there {
+	if exists {
 		return driver.Renew(ns, n, e, nil)
 	}
 	if err := driver.Remove(n, sb, e); err != nil {
@@ -106,7 +121,7 @@ func (m *Manager) reattach(ns *kernel.Namespace, sb network.Sandbox, e network.E
 	return driver.Attach(ns, n, sb.Owner, withoutRoutes(e))
 }
 
-// RepairAll repairs all sandboxes, as a crash may have come in the middle of a change, and reports each that differed.
+// RepairAll repairs all sandboxes and logs each difference. A crash may have interrupted a change.
 func (m *Manager) RepairAll(ctx context.Context) {
 	for _, sb := range m.store.Sandboxes() {
 		if ctx.Err() != nil {

@@ -11,16 +11,17 @@ import (
 )
 
 const (
-	// foreignFor is how long an address is left alone that somebody else on the LANDriver has. Then it is asked for again.
+	// foreignFor is the time for which an address in use by another host is not allocated.
 	foreignFor = 10 * time.Minute
-	// maxForeign bounds how many such addresses are passed by for one container.
+	// maxForeign bounds the conflicting addresses that one allocation skips.
 	maxForeign = 64
 )
 
-// conflicts are addresses of pools that others on the LANDriver have. They are held in the book, so that nobody is given them.
+// conflicts holds addresses of pools that other hosts on the LAN use. They stay reserved in the
+// allocator, so that no container gets them.
 type conflicts struct {
 	mu   sync.Mutex
-	held map[held]time.Time // until when
+	held map[held]time.Time // address to expiry
 }
 
 type held struct {
@@ -34,7 +35,7 @@ func (f *conflicts) note(networkID string, addr netip.Addr) {
 	f.held[held{networkID, addr}] = time.Now().Add(foreignFor)
 }
 
-// drop forgets that others have an address, and tells whether it was so: then the caller holds it.
+// drop deletes a conflict and reports whether it existed. If so, the caller owns the address.
 func (f *conflicts) drop(networkID string, addr netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -43,7 +44,7 @@ func (f *conflicts) drop(networkID string, addr netip.Addr) bool {
 	return ok
 }
 
-// over takes out what was noted long enough ago.
+// over removes the expired conflicts and returns them.
 func (f *conflicts) over() []held {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,42 +58,46 @@ func (f *conflicts) over() []held {
 	return out
 }
 
-// allocateProbed leases an address that nobody asked for by number, and passes those by that others on the LANDriver have.
+// allocateProbed allocates a dynamic address and skips addresses that other hosts on the LAN use.
 func (m *Manager) allocateProbed(owner string, n network.Network, p network.Pool) (netip.Addr, error) {
 	for _, h := range m.foreign.over() {
 		m.book.Release(h.networkID, h.addr)
 	}
+
 	for range maxForeign {
 		addr, ok := m.book.Allocate(n.ID, n.Addresses(p), owner)
 		if !ok {
 			return addr, exhausted(n, p)
 		}
-		who, err := m.claimed(n, addr)
+		host, err := m.claimed(n, addr)
 		if err != nil {
 			m.book.Release(n.ID, addr)
 			return addr, err
 		}
-		if who == "" {
+		if host == "" {
 			return addr, nil
 		}
 		m.foreign.note(n.ID, addr)
 	}
+
 	return netip.Addr{}, fault.New(fault.Exhausted, n.Subject(),
-		fmt.Sprintf("others on the LAN of %s have the next %d addresses of %s", n.Parent, maxForeign, p.Subnet),
-		fault.WithHint("make the network with an --ip-range that the LAN leaves to it"))
+		fmt.Sprintf("next %d addresses of %s are in use on %s", maxForeign, p.Subnet, n.Parent),
+		fault.WithHint("create the network with an --ip-range that is reserved for it on the LAN"))
 }
 
-// checkConflict refuses an address that was asked for by number and that somebody else on the LANDriver has.
+// checkConflict returns an error if another host on the LAN uses a static address.
 func (m *Manager) checkConflict(n network.Network, addr netip.Addr) error {
-	who, err := m.claimed(n, addr)
-	if err != nil || who == "" {
+	host, err := m.claimed(n, addr)
+	if err != nil || host == "" {
 		return err
 	}
-	return fault.New(fault.Exists, n.Subject(), fmt.Sprintf("%s: Address already in use: %s has it", addr, who),
+	return fault.New(fault.Exists, n.Subject(), fmt.Sprintf("%s: Address already in use: %s has it", addr, host),
 		fault.WithField("ip"), fault.WithHint("choose another address, or leave it to the network"))
 }
 
-func (m *Manager) claimed(n network.Network, addr netip.Addr) (who string, err error) {
+// claimed returns a description of the other host that uses an address. It is empty if there is
+// none.
+func (m *Manager) claimed(n network.Network, addr netip.Addr) (host string, err error) {
 	if m.LAN == nil {
 		return "", nil
 	}

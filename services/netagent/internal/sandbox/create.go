@@ -11,7 +11,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Create makes a sandbox. Asked again with the same content it answers the same. If it fails, nothing is left.
+// Create creates a sandbox.
+//
+// It is idempotent. A request with different content returns Exists. On failure, it removes
+// everything it created.
 func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sandbox, error) {
 	var none network.Sandbox
 	if err := req.Validate(); err != nil {
@@ -20,11 +23,13 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	if err := m.ready(); err != nil {
 		return none, err
 	}
+
 	var sb network.Sandbox
 	err := m.retryAfterGrow(ctx, func() (err error) {
 		sb, err = m.create(ctx, req)
 		return err
 	})
+
 	return sb, err
 }
 
@@ -37,14 +42,17 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 	if err := m.require(ctx, nets); err != nil {
 		return none, err
 	}
+
 	defer m.owners.lock(m.pinOf(req.Owner))()
-	defer m.gates.RLock(idsOf(nets))()
+	defer m.netLocks.RLock(idsOf(nets))()
+
 	if nets, err = m.resolve(req.Endpoints); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)
 	}
 	if err != nil {
 		return none, err
 	}
+
 	have, ok, err := m.existing(req, nets)
 	if err != nil || ok {
 		return have, err
@@ -52,10 +60,12 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
+
 	sb, err := m.allocate(req, nets)
 	if err != nil {
 		return none, err
 	}
+
 	if have.NetnsOnly {
 		sb, err = m.reattachKept(ctx, have, sb, nets)
 	} else {
@@ -64,10 +74,11 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 	if err != nil {
 		return none, err
 	}
+
 	return sb, nil
 }
 
-// resolve finds the networks that endpoints name and checks that they can be had together.
+// resolve returns the networks of the endpoints and checks that they can be combined.
 func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error) {
 	seen := map[string]bool{}
 	var out []store.Network
@@ -77,27 +88,34 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 			return nil, err
 		}
 		if n.ConfigOnly {
-			return nil, fault.New(fault.Invalid, n.Subject(), "cannot create endpoint on configuration-only network", fault.WithField("endpoints"),
-				fault.WithHint("make a network of it: fairlead network create --config-from %s NAME", n.Name))
+			return nil, fault.New(fault.Invalid, n.Subject(),
+				"cannot create endpoint on configuration-only network", fault.WithField("endpoints"),
+				fault.WithHint("create a network from it: fairlead network create --config-from %s NAME", n.Name))
 		}
 		if _, ok := m.drivers[n.Driver]; !ok {
-			return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("networks of driver %s take no endpoints", n.Driver),
-				fault.WithField("endpoints"), fault.WithHint("leave the endpoints out; host is a mode, none is private without endpoints"))
+			return nil, fault.New(fault.Invalid, n.Subject(),
+				fmt.Sprintf("driver %s does not support endpoints", n.Driver),
+				fault.WithField("endpoints"),
+				fault.WithHint("remove the endpoints: host is a mode, none is mode private without endpoints"))
 		}
 		if len(spec.Allowed) > 0 && n.Driver != network.DriverBridge {
-			return nil, fault.New(fault.Invalid, n.Subject(), "allowed-addresses has no meaning on networks of driver "+n.Driver,
-				fault.WithField("driver-opt"), fault.WithHint("leave it out: the LAN decides which addresses are accepted"))
+			return nil, fault.New(fault.Invalid, n.Subject(),
+				"option allowed-addresses is not supported by driver "+n.Driver,
+				fault.WithField("driver-opt"),
+				fault.WithHint("remove the option: the LAN decides which addresses are accepted"))
 		}
 		if seen[n.ID] {
 			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
 		}
 		if n.Predefined && spec.HasStaticAddress() {
-			return nil, fault.New(fault.Invalid, n.Subject(), "invalid endpoint settings: user-specified IP address is supported on user-defined networks only",
+			return nil, fault.New(fault.Invalid, n.Subject(),
+				"invalid endpoint settings: user-specified IP address is supported on user-defined networks only",
 				fault.WithField("ip"))
 		}
 		seen[n.ID] = true
 		out = append(out, n)
 	}
+
 	return out, nil
 }
 
@@ -119,70 +137,83 @@ func (m *Manager) require(ctx context.Context, nets []store.Network) error {
 	return nil
 }
 
-// existing answers the sandbox that the owner has already, if it is as requested and its namespace is there. One that was kept
-// is answered too, but not as the one that was asked for.
+// existing returns the sandbox of the owner. ok is true if it matches the request and its namespace
+// exists. It also returns a kept namespace, with ok false.
 func (m *Manager) existing(req network.Request, nets []store.Network) (have network.Sandbox, ok bool, err error) {
 	have, ok = m.store.Sandbox(req.Owner)
 	if !ok {
 		return have, false, m.clearStalePin(req)
 	}
+
 	if !namespaceExists(have) {
 		return network.Sandbox{}, false, m.remove(have)
 	}
+
 	if have.NetnsOnly && req.Mode == network.Private {
 		return have, false, nil
 	}
+
 	specs := make([]network.EndpointSpec, len(nets))
 	for i, n := range nets {
 		specs[i] = req.Endpoints[i].On(n.ID)
 	}
+
 	if !have.Matches(req.Mode, specs) {
-		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner), "is there already, with other content",
+		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner),
+			"already exists with another configuration",
 			fault.WithHint("release it first"))
 	}
+
 	if have.OwnerName == req.OwnerName {
 		return have, true, nil
 	}
+
 	have.OwnerName = req.OwnerName
 	return have, true, m.store.PutSandbox(have)
 }
 
-// clearStalePin frees the place where the owner's namespace is to be pinned, unless another owner's id starts the same.
+// clearStalePin unpins a stale namespace at the owner's path. It fails if a sandbox of an owner
+// with the same ID prefix uses it.
 func (m *Manager) clearStalePin(req network.Request) error {
 	path := m.pinOf(req.Owner)
 	if other, ok := m.store.SandboxAt(path); ok {
-		return fault.New(fault.Conflict, subject(req.Owner), "another owner's id starts the same: "+other.Owner,
+		return fault.New(fault.Conflict, subject(req.Owner), "id has the same prefix as owner "+other.Owner,
 			fault.WithHint("choose another id"))
 	}
-	return fault.Wrap(kernel.Unpin(path), fault.Internal, subject(req.Owner), "cannot clear a leftover")
+	return fault.Wrap(kernel.Unpin(path), fault.Internal, subject(req.Owner), "cannot remove stale namespace")
 }
 
-// namespaceExists tells whether a sandbox's namespace is there.
+// namespaceExists reports whether the namespace of a sandbox exists.
 func namespaceExists(sb network.Sandbox) bool {
 	return sb.Mode == network.Host || kernel.Pinned(sb.NetnsPath)
 }
 
-// storeAndCreate remembers the sandbox and makes it, side by side, as both take about as long.
-func (m *Manager) storeAndCreate(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
-	remembered := make(chan error, 1)
-	go func() { remembered <- m.store.PutSandbox(sb) }()
+// storeAndCreate stores the sandbox and creates it concurrently, since both take about as long.
+func (m *Manager) storeAndCreate(
+	ctx context.Context, sb network.Sandbox, nets []store.Network,
+) (network.Sandbox, error) {
+	stored := make(chan error, 1)
+	go func() { stored <- m.store.PutSandbox(sb) }()
 	var err error
 	made := sb
 	if sb.Mode == network.Private {
 		made, err = m.createNamespace(ctx, sb, nets)
 	}
-	if err = errors.Join(err, <-remembered); err == nil && leased(made) {
+	if err = errors.Join(err, <-stored); err == nil && leased(made) {
 		err = errors.Join(m.store.PutSandbox(made), m.forgetHeld(made))
 	}
 	if err != nil {
 		m.releaseLeases(made)
 		return made, errors.Join(err, m.remove(made))
 	}
+
 	return made, nil
 }
 
-// createNamespace makes the namespace with all endpoints in it, and pins it.
-func (m *Manager) createNamespace(ctx context.Context, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+// createNamespace creates the namespace with all endpoints and pins it.
+func (m *Manager) createNamespace(
+	ctx context.Context, sb network.Sandbox, nets []store.Network,
+) (network.Sandbox, error) {
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) (err error) {
 		if err := errors.Join(ns.Apply(dockerSysctls()), ns.ApplyKnown(unguidedSysctls())); err != nil {
 			return err
@@ -195,8 +226,10 @@ func (m *Manager) createNamespace(ctx context.Context, sb network.Sandbox, nets 
 	return sb, m.asFault(err, sb)
 }
 
-// attach plugs all endpoints of a sandbox in, and answers it with the addresses that it has got by that.
-func (m *Manager) attach(ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, nets []store.Network) (network.Sandbox, error) {
+// attach attaches all endpoints of a sandbox and returns it with the addresses it acquired.
+func (m *Manager) attach(
+	ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, nets []store.Network,
+) (network.Sandbox, error) {
 	sb, err := m.obtain(ctx, ns, sb, sb.Endpoints...)
 	if err != nil {
 		return sb, err
@@ -210,15 +243,15 @@ func (m *Manager) attach(ctx context.Context, ns *kernel.Namespace, sb network.S
 	return sb, nil
 }
 
-// asFault makes a fault of an error of the kernel's.
+// asFault wraps a kernel error in a fault.
 func (m *Manager) asFault(err error, sb network.Sandbox) error {
 	if f := (*fault.Fault)(nil); errors.As(err, &f) {
 		return err
 	}
-	return fault.Wrap(err, fault.Internal, subject(sb.Owner), "cannot be made")
+	return fault.Wrap(err, fault.Internal, subject(sb.Owner), "cannot be created")
 }
 
-// dockerSysctls are what Docker's containers find: any user may take low ports and ping, as the namespace is its own.
+// dockerSysctls returns Docker's defaults: any user may bind low ports and send pings.
 func dockerSysctls() []kernel.Sysctl {
 	return []kernel.Sysctl{
 		{Path: "net/ipv4/ip_unprivileged_port_start", Value: "0"},
@@ -226,8 +259,9 @@ func dockerSysctls() []kernel.Sysctl {
 	}
 }
 
-// unguidedSysctls keep neighbours from giving a container addresses and routes, by router advertisements and redirects. Interfaces take
-// them over when they are created; the sysctls of an endpoint are set afterwards, and win.
+// unguidedSysctls disables router advertisements and redirects, so that other hosts cannot add
+// addresses and routes to a container. New interfaces inherit them. The sysctls of an endpoint are
+// set later and take precedence.
 func unguidedSysctls() []kernel.Sysctl {
 	return []kernel.Sysctl{
 		{Path: "net/ipv4/conf/all/accept_redirects", Value: "0"},

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// poolExhausted is the fault of an address that a network did not have, as long as nobody has tried to make the network larger.
+// poolExhausted is the fault of an exhausted pool that may still grow.
 type poolExhausted struct {
 	network.PoolShortage
 	fault *fault.Fault
@@ -18,22 +18,22 @@ type poolExhausted struct {
 func (s *poolExhausted) Error() string { return s.fault.Error() }
 func (s *poolExhausted) Unwrap() error { return s.fault }
 
-// becauseOf adds why the network cannot be made larger.
+// becauseOf adds the reason why the network cannot grow.
 func (s *poolExhausted) becauseOf(err error) error {
 	why, ok := errors.AsType[*fault.Fault](err)
 	if !ok || why.Kind != fault.Exhausted {
-		return errors.Join(s.fault, err) // it could be, but for something else
+		return errors.Join(s.fault, err) // growth failed for another reason
 	}
-	told := *s.fault
-	told.Message += ", and it cannot grow: " + why.Message
+	out := *s.fault
+	out.Message += ", and it cannot grow: " + why.Message
 	if why.Hint != "" {
-		told.Hint = why.Hint
+		out.Hint = why.Hint
 	}
-	return &told
+	return &out
 }
 
-// retryAfterGrow does something again each time that it finds no address on a network and that network grows. No owner may be locked: whoever
-// is on the network follows.
+// retryAfterGrow calls f again whenever it found a pool exhausted and the network has grown. No
+// owner may be locked, since growth updates all containers on the network.
 func (m *Manager) retryAfterGrow(ctx context.Context, f func() error) error {
 	for {
 		err := f()
@@ -41,27 +41,32 @@ func (m *Manager) retryAfterGrow(ctx context.Context, f func() error) error {
 		if !ok || m.Grow == nil {
 			return err
 		}
-		if why := m.Grow(ctx, short.PoolShortage); why != nil { // which ends the loop, as a subnet grows a few times only
+		if why := m.Grow(ctx, short.PoolShortage); why != nil { // ends the loop: growth is limited
 			return short.becauseOf(why)
 		}
 	}
 }
 
-// exhausted is the fault of a pool without a free address.
+// exhausted returns the fault of a pool without a free address.
 func exhausted(n network.Network, p network.Pool) error {
 	family := "IPv4"
 	if p.Subnet.Addr().Is6() {
 		family = "IPv6"
 	}
+
 	from := p.Subnet
 	if p.Range.IsValid() {
 		from = p.Range
 	}
+
 	hint := "remove containers, or make its subnet larger: fairlead network edit --subnet"
 	if n.Predefined {
 		hint = "remove containers, or configure a larger bip or fixed-cidr"
 	}
-	return &poolExhausted{network.PoolShortage{NetworkID: n.ID, Subnet: p.Subnet}, fault.New(fault.Exhausted, n.Subject(),
-		fmt.Sprintf("no available %s addresses on this network's address pools: %s: all %d of %s are taken", family, n.String(), n.Addresses(p).Size(), from),
+
+	return &poolExhausted{network.PoolShortage{NetworkID: n.ID, Subnet: p.Subnet}, fault.New(fault.Exhausted,
+		n.Subject(),
+		fmt.Sprintf("no available %s addresses on this network's address pools: %s: all %d of %s are taken",
+			family, n.String(), n.Addresses(p).Size(), from),
 		fault.WithHint("%s", hint))}
 }

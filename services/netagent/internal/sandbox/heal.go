@@ -13,19 +13,22 @@ type Healer interface {
 	Heal(*kernel.Namespace, network.Network, string, network.Endpoint) (changes []string, err error)
 }
 
-// Heal compares the endpoints of a sandbox with the kernel and repairs what other programs have changed. It does nothing for an owner
-// without a sandbox.
+// Heal compares an endpoint with the kernel, repairs it, and returns what differed.
 func (m *Manager) Heal(owner string) (changes []string, err error) {
 	defer m.owners.lock(m.pinOf(owner))()
+
 	sb, ok := m.store.Sandbox(owner)
 	if !ok || sb.NetnsOnly || sb.Mode != network.Private || m.Leaving(owner) || !namespaceExists(sb) {
 		return nil, nil
 	}
+
 	var on []string
 	for _, e := range sb.Endpoints {
 		on = append(on, e.NetworkID)
 	}
-	defer m.gates.RLock(on)()
+
+	defer m.netLocks.RLock(on)()
+
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		var errs []error
 		for _, e := range sb.Endpoints {
@@ -37,5 +40,6 @@ func (m *Manager) Heal(owner string) (changes []string, err error) {
 		}
 		return errors.Join(errs...)
 	})
+
 	return changes, m.asFault(err, sb)
 }

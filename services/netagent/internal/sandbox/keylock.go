@@ -2,7 +2,7 @@ package sandbox
 
 import "sync"
 
-// keyLock is a lock for each key. It keeps only those that somebody holds or waits for.
+// keyLock is a keyed lock. It stores only locks that are held or waited for.
 type keyLock struct {
 	mu   sync.Mutex
 	held map[string]*keyHolder
@@ -13,7 +13,7 @@ type keyHolder struct {
 	users int
 }
 
-// lock waits for a key's lock and answers what unlocks it.
+// lock waits for the lock of a key and returns a function that unlocks it.
 func (k *keyLock) lock(key string) (unlock func()) {
 	k.mu.Lock()
 	h, ok := k.held[key]
@@ -27,7 +27,7 @@ func (k *keyLock) lock(key string) (unlock func()) {
 	return k.unlocker(key, h)
 }
 
-// tryLock is lock if nobody has the key's lock, nor waits for it.
+// tryLock locks a key unless its lock is held or waited for.
 func (k *keyLock) tryLock(key string) (unlock func(), ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// tenancyTick is how exactly the times of leases are kept.
-	tenancyTick = time.Second
-	// tenancyWhile bounds how long it is listened for an answer at a time.
-	tenancyWhile = 4 * time.Second
-	// tenancyAgain is how long to wait before trying again what could not even be asked.
-	tenancyAgain = 5 * time.Second
-	// tenancyAtOnce bounds how many leases are talked about at the same time. Each has a thread in its namespace.
-	tenancyAtOnce = 16
+	// leaseTick is the interval at which lease deadlines are checked.
+	leaseTick = time.Second
+	// exchangeTimeout bounds the time to wait for a DHCP response.
+	exchangeTimeout = 4 * time.Second
+	// exchangeRetry is the delay before a failed exchange is retried.
+	exchangeRetry = 5 * time.Second
+	// maxExchanges bounds the concurrent DHCP exchanges. Each uses a thread in its namespace.
+	maxExchanges = 16
 )
 
-// leaseKey is one address that the LANDriver gives for a time: of one family, of one endpoint.
+// leaseKey identifies the lease of one family of one endpoint.
 type leaseKey struct {
 	endpoint string
 	ipv6     bool
 }
 
-// leaseState is where it stands.
+// leaseState is the state machine of one lease and its next deadline.
 type leaseState struct {
 	*lease.Client
 	owner string
@@ -37,8 +37,8 @@ type leaseState struct {
 	busy  bool
 }
 
-// leaseRenewer keeps the addresses that LANs give for a time: asks for more time when it is due, gives up what has ended, and asks for
-// another one then. What was granted is in the store, so a process that comes after goes on where this one has ended.
+// leaseRenewer renews the DHCP leases of all endpoints and requests a new one when a lease expires.
+// All granted leases are stored, so a new process continues from there.
 type leaseRenewer struct {
 	m   *Manager
 	log *slog.Logger
@@ -48,13 +48,15 @@ type leaseRenewer struct {
 	run sync.WaitGroup
 }
 
-// RunLeaseRenewal keeps what LANs grant for a time until ctx ends.
+// RunLeaseRenewal renews DHCP leases until ctx ends.
 func (m *Manager) RunLeaseRenewal(ctx context.Context, log *slog.Logger) {
 	m.reapplyLeases(log)
 	t := &leaseRenewer{m: m, log: log, all: map[leaseKey]*leaseState{}}
 	defer t.run.Wait()
-	tick := time.NewTicker(tenancyTick)
+
+	tick := time.NewTicker(leaseTick)
 	defer tick.Stop()
+
 	for {
 		t.poll(ctx, time.Now())
 		select {
@@ -65,39 +67,44 @@ func (m *Manager) RunLeaseRenewal(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// poll begins what is due, takes on who is new and forgets who is gone.
+// poll adds new leases, drops those without an endpoint, and starts the exchanges that are due.
 func (t *leaseRenewer) poll(ctx context.Context, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	there, busy := map[leaseKey]bool{}, 0
+
+	existing, busy := map[leaseKey]bool{}, 0
 	for _, n := range t.m.store.Networks() {
 		if !n.UsesDHCP() || n.Deleting {
 			continue
 		}
 		for _, sb := range t.m.store.SandboxesOn(n.ID) {
 			if e, ok := on(sb, n.Network); ok && !sb.NetnsOnly && kernel.Pinned(sb.NetnsPath) {
-				t.track(n.Network, sb.Owner, e, there, now)
+				t.track(n.Network, sb.Owner, e, existing, now)
 			}
 		}
 	}
-	for who, is := range t.all {
+
+	for key, is := range t.all {
 		if is.busy {
 			busy++
-		} else if !there[who] {
-			delete(t.all, who)
+		} else if !existing[key] {
+			delete(t.all, key)
 		}
 	}
-	for who, is := range t.all {
-		if !is.busy && !is.due.IsZero() && !now.Before(is.due) && busy < tenancyAtOnce {
+
+	for key, is := range t.all {
+		if !is.busy && !is.due.IsZero() && !now.Before(is.due) && busy < maxExchanges {
 			is.busy = true
 			busy++
-			t.run.Go(func() { t.renew(ctx, who, is) })
+			t.run.Go(func() { t.renew(ctx, key, is) })
 		}
 	}
 }
 
-// track notes an endpoint's tenancies.
-func (t *leaseRenewer) track(n network.Network, owner string, e network.Endpoint, there map[leaseKey]bool, now time.Time) {
+// track adds the leases of an endpoint and marks them in existing.
+func (t *leaseRenewer) track(
+	n network.Network, owner string, e network.Endpoint, existing map[leaseKey]bool, now time.Time,
+) {
 	for _, f := range []struct {
 		wanted, ipv6 bool
 		has          *lease.Terms
@@ -106,14 +113,14 @@ func (t *leaseRenewer) track(n network.Network, owner string, e network.Endpoint
 		if !f.wanted {
 			continue
 		}
-		who := leaseKey{e.ID, f.ipv6}
-		there[who] = true
-		if t.all[who] != nil {
+		key := leaseKey{e.ID, f.ipv6}
+		existing[key] = true
+		if t.all[key] != nil {
 			continue
 		}
-		if f.has == nil { // it may be granted at this very moment
-			var settled bool
-			if f.has, settled = t.m.grantedTo(owner, who); !settled {
+		if f.has == nil { // it may be granted concurrently
+			var idle bool
+			if f.has, idle = t.m.grantedTo(owner, key); !idle {
 				continue
 			}
 		}
@@ -122,61 +129,68 @@ func (t *leaseRenewer) track(n network.Network, owner string, e network.Endpoint
 			is.Client = lease.NewBound(*f.has, f.must)
 		}
 		is.due = is.Wake()
-		t.all[who] = is
+		t.all[key] = is
 	}
 }
 
-// grantedTo answers what is granted to a tenant, nil if it has nothing; false while somebody works on its owner, who may just be asking for
-// it: two who ask for one endpoint would each find the address taken, by the other.
-func (m *Manager) grantedTo(owner string, who leaseKey) (has *lease.Terms, settled bool) {
+// grantedTo returns the stored lease of an endpoint, nil without one. ok is false while the owner
+// is locked, as a lease may be pending: two concurrent requests for one endpoint would conflict
+// with each other.
+func (m *Manager) grantedTo(owner string, key leaseKey) (has *lease.Terms, ok bool) {
 	unlock, free := m.owners.tryLock(m.pinOf(owner))
 	if !free {
 		return nil, false
 	}
 	defer unlock()
-	_, _, e, ok := m.find(owner, who.endpoint)
-	if who.ipv6 {
+	_, _, e, ok := m.find(owner, key.endpoint)
+	if key.ipv6 {
 		return e.Lease6, ok
 	}
 	return e.Lease4, ok
 }
 
-// renew goes on with one tenancy for a while.
-func (t *leaseRenewer) renew(ctx context.Context, who leaseKey, is *leaseState) {
+// renew runs one exchange for a lease and applies the result.
+func (t *leaseRenewer) renew(ctx context.Context, key leaseKey, is *leaseState) {
 	had := is.HasAddress()
-	event, err := t.m.runDHCP(ctx, is.owner, who, is.Client)
+	event, err := t.m.runDHCP(ctx, is.owner, key, is.Client)
 	again := is.Wake()
 	if err != nil {
-		if event, _, _ = is.Tick(time.Now()); event == lease.NoEvent { // time goes on although nobody could be asked
-			again = time.Now().Add(tenancyAgain)
+		if event, _, _ = is.Tick(time.Now()); event == lease.NoEvent { // deadlines pass even if no server is reachable
+			again = time.Now().Add(exchangeRetry)
 		}
-		t.log.Debug("lease cannot be talked about", "endpoint", who.endpoint, "error", err)
+		t.log.Debug("DHCP exchange failed", "endpoint", key.endpoint, "error", err)
 	}
+
 	switch {
 	case event == lease.Granted:
-		err = t.m.storeAndApplyLease(is.owner, who, &is.Terms, t.log)
+		err = t.m.storeAndApplyLease(is.owner, key, &is.Terms, t.log)
 	case event == lease.Lost, event == lease.Refused && had:
-		err = t.m.storeAndApplyLease(is.owner, who, nil, t.log)
+		err = t.m.storeAndApplyLease(is.owner, key, nil, t.log)
 	}
+
 	if event == lease.Refused {
-		again = time.Now().Add(tenancyAgain)
+		again = time.Now().Add(exchangeRetry)
 	}
 	if err != nil && ctx.Err() == nil && event != lease.NoEvent {
-		t.log.Error("lease cannot be applied", "endpoint", who.endpoint, "error", err)
+		t.log.Error("lease not applied", "endpoint", key.endpoint, "error", err)
 	}
+
 	t.mu.Lock()
 	defer t.mu.Unlock()
+
 	is.due, is.busy = again, false
 }
 
-// runDHCP goes on with a lease for a while.
-func (m *Manager) runDHCP(ctx context.Context, owner string, who leaseKey, machine *lease.Client) (event lease.Event, err error) {
-	sb, n, e, ok := m.find(owner, who.endpoint)
+// runDHCP runs the state machine of a lease for one exchange.
+func (m *Manager) runDHCP(
+	ctx context.Context, owner string, key leaseKey, machine *lease.Client,
+) (event lease.Event, err error) {
+	sb, n, e, ok := m.find(owner, key.endpoint)
 	if !ok {
 		return lease.NoEvent, nil
 	}
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		event, err = m.LAN.RunDHCP(ctx, ns, n, sb, e, who.ipv6, machine, tenancyWhile)
+		event, err = m.LAN.RunDHCP(ctx, ns, n, sb, e, key.ipv6, machine, exchangeTimeout)
 		return err
 	})
 	return event, err

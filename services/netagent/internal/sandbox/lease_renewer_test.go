@@ -19,14 +19,17 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// slowLAN grants an address in its own time, in which the namespace can be found already, as in the moment before a grant is stored.
+// slowLAN grants an address slowly. The namespace can already be found meanwhile, as in the moment
+// before a lease is stored.
 type slowLAN struct {
 	sandbox.LANDriver
 	takes time.Duration
-	asked atomic.Int64 // how often it was asked for one by somebody else
+	asked atomic.Int64 // number of concurrent requests
 }
 
-func (l *slowLAN) AcquireLease(_ context.Context, ns *kernel.Namespace, _ network.Network, sb network.Sandbox, e, _ network.Endpoint) (network.Endpoint, error) {
+func (l *slowLAN) AcquireLease(
+	_ context.Context, ns *kernel.Namespace, _ network.Network, sb network.Sandbox, e, _ network.Endpoint,
+) (network.Endpoint, error) {
 	if err := ns.Pin(sb.NetnsPath); err != nil {
 		return e, err
 	}
@@ -35,31 +38,39 @@ func (l *slowLAN) AcquireLease(_ context.Context, ns *kernel.Namespace, _ networ
 	return e.WithLeases(&t, nil), kernel.Unpin(sb.NetnsPath)
 }
 
-func (l *slowLAN) RunDHCP(context.Context, *kernel.Namespace, network.Network, network.Sandbox, network.Endpoint, bool, *lease.Client, time.Duration) (lease.Event, error) {
+func (l *slowLAN) RunDHCP(
+	context.Context, *kernel.Namespace, network.Network, network.Sandbox, network.Endpoint, bool, *lease.Client,
+	time.Duration,
+) (lease.Event, error) {
 	l.asked.Add(1)
 	return lease.NoEvent, nil
 }
 
 func (l *slowLAN) ReleaseLease(network.Network, network.Sandbox, network.Endpoint) error { return nil }
 
-func TestNobodyAsksForAnAddressBesideWhoIsJustGrantedOne(t *testing.T) {
+func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	testns.NeedRoot(t)
 	root := roots(t)
 	s, err := store.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer func() { _ = s.Close() }()
+
 	n := network.Network{ID: id.New(), Name: "lan", Driver: network.DriverMacvlan, Parent: "eth0", DHCP4: true}
 	if err := s.AddNetwork(store.Network{Network: n}); err != nil {
 		t.Fatal(err)
 	}
+
 	lan := &slowLAN{takes: 2500 * time.Millisecond} // some ticks
-	m := sandbox.New(s, map[string]sandbox.Driver{network.DriverMacvlan: &steps{}}, &steps{}, ipam.NewBook(), filepath.Join(root, "pins"))
+	m := sandbox.New(s, map[string]sandbox.Driver{network.DriverMacvlan: &steps{}}, &steps{}, ipam.NewBook(),
+		filepath.Join(root, "pins"))
 	m.LAN = lan
 	if _, err := m.Recover(); err != nil {
 		t.Fatal(err)
 	}
+
 	m.AcceptRequests()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -67,16 +78,19 @@ func TestNobodyAsksForAnAddressBesideWhoIsJustGrantedOne(t *testing.T) {
 		defer close(done)
 		m.RunLeaseRenewal(ctx, slog.New(slog.DiscardHandler))
 	}()
+
 	owner := id.New()
-	sb, err := m.Create(ctx, network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "lan"}}})
+	sb, err := m.Create(ctx, network.Request{Owner: owner, Mode: network.Private,
+		Endpoints: []network.EndpointSpec{{Network: "lan"}}})
 	if err != nil || sb.Endpoints[0].IPv4.String() != "10.9.0.9/24" {
 		t.Errorf("got %+v, %v", sb, err)
 	}
+
 	time.Sleep(1500 * time.Millisecond) // another tick
 	cancel()
 	<-done
 	if n := lan.asked.Load(); n > 0 {
-		t.Errorf("the LAN was asked %d times beside", n)
+		t.Errorf("got %d concurrent DHCP exchanges, want none", n)
 	}
 	if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
 		t.Error(err)

@@ -1,8 +1,10 @@
-// Package sandbox makes and releases sandboxes: namespace, addresses and endpoints as one thing that is there whole or not at
-// all.
+// Package sandbox creates and releases sandboxes: namespaces with addresses and endpoints.
 //
-// A sandbox is remembered and made at the same time, and its namespace is pinned last. So a pin without a record and a record
-// without a pin are what a crash left, and Recover clears both. Before it is pinned a namespace ends with this process.
+// A sandbox exists completely or not at all. It is stored and created concurrently, and its
+// namespace is pinned last. A pin without a record, or a record without a pin, is stale after a
+// crash, and Recover removes both. An unpinned namespace ends with the process.
+//
+// Packages api and networks call it. It does not configure the host side of networks: drivers do.
 package sandbox
 
 import (
@@ -23,75 +25,84 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Driver plugs sandboxes into the networks of one kind.
+// Driver attaches sandboxes to the networks of one type.
 type Driver interface {
-	// Complete fills in what the driver decides of an endpoint that has its id, name and addresses.
+	// Complete sets the driver-specific fields of an endpoint that has an ID, a name and addresses.
 	Complete(network.Network, network.Endpoint) network.Endpoint
-	// Attach makes the endpoint in a namespace. If it fails, nothing of it outlives the namespace.
+	// Attach creates the endpoint in a namespace. On failure, everything it created ends with the
+	// namespace.
 	Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error
-	// Detach ends the endpoint's traffic, so that its addresses can be given to others, even while a process holds the namespace. It
-	// needs neither that nor the endpoint to be there.
+	// Detach stops the traffic of an endpoint, so that its addresses can be reused even while a
+	// process holds the namespace. Neither the namespace nor the endpoint needs to exist.
 	Detach(network.Network, network.Sandbox, network.Endpoint) error
-	// Refit has an endpoint in its namespace follow a change of the network.
+	// Refit applies a change of the network to an endpoint in its namespace.
 	Refit(*kernel.Namespace, network.Network, network.Endpoint) error
-	// Renew gives an endpoint in its namespace the addresses that it is to have, old ones among them, and takes others off.
+	// Renew sets the addresses of an endpoint in its namespace, including the former ones, and
+	// removes those in gone.
 	Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error
-	// Remove is Detach for an endpoint whose namespace stays: nothing of it is left when it returns.
+	// Remove is Detach for an endpoint whose namespace stays. It returns after everything is
+	// removed.
 	Remove(network.Network, network.Sandbox, network.Endpoint) error
 }
 
-// NatClient answers when a network may have containers.
+// NatClient waits for natagent to acknowledge a network.
 type NatClient interface {
 	EnsureApplied(context.Context, store.Network) error
 }
 
-// LANDriver is what networks' containers are on that share a LANDriver with others: somebody else may have an address, and servers give some.
+// LANDriver serves networks whose containers share a LAN with other hosts. These may use addresses
+// of the pools, and DHCP servers may grant addresses.
 type LANDriver interface {
-	// AddressOwner tells in words who else has an address; nothing if nobody does.
-	AddressOwner(n network.Network, addr netip.Addr) (who string, err error)
-	// AcquireLease makes an endpoint's interface in its namespace and has the LANDriver grant it addresses, those of had if it still can. If it fails,
-	// there is no interface and nothing is granted.
-	AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e, had network.Endpoint) (network.Endpoint, error)
-	// RunDHCP goes on with the lease of one family for a while.
-	RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool,
+	// AddressOwner describes the other host that uses an address. It is empty if there is none.
+	AddressOwner(n network.Network, addr netip.Addr) (host string, err error)
+	// AcquireLease creates the interface of an endpoint and acquires its DHCP leases, preferably
+	// those of had. On failure, it removes the interface and releases the leases.
+	AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e,
+		had network.Endpoint) (network.Endpoint, error)
+	// RunDHCP runs one DHCP exchange for the lease of one family. It takes at most while.
+	RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox,
+		e network.Endpoint, ipv6 bool,
 		m *lease.Client, while time.Duration) (lease.Event, error)
-	// ApplyLease has an endpoint in its namespace be as it is after what is granted to it has changed.
+	// ApplyLease applies a changed lease to an endpoint in its namespace.
 	ApplyLease(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error
-	// ReleaseLease gives back what the LANDriver has granted an endpoint, which need not be there any more. It does not wait for long; an error tells
-	// that the LANDriver may not know of it, and then it ends by itself.
+	// ReleaseLease releases the DHCP leases of an endpoint, which need not exist. It does not wait
+	// long. An error means that the DHCP server may not know of it and the lease will expire.
 	ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error
 }
 
-// Manager knows all sandboxes. It is safe for concurrent use.
+// Manager manages all sandboxes. It is safe for concurrent use.
 type Manager struct {
-	// LANDriver is asked about addresses of networks that are on one. Nil: there are none.
+	// LAN serves networks that share a LAN. It may be nil if there are none.
 	LAN LANDriver
-	// Log is told what no caller has to know. Nil: it is not told.
+	// Log receives messages that no caller needs. It may be nil.
 	Log *slog.Logger
-	// Grow makes a network larger that had no address; an Exhausted fault tells why it cannot be. Nil: none grows.
+	// Grow extends a network with an exhausted pool. An Exhausted fault says why it cannot.
+	// If it is nil, networks do not grow.
 	Grow func(context.Context, network.PoolShortage) error
 
 	store     *store.Store
-	drivers   map[string]Driver // by a network's driver; what is not in it takes no endpoints
+	drivers   map[string]Driver // by driver name; other drivers do not support endpoints
 	guard     NatClient
-	dir       string // where namespaces are pinned
+	dir       string // directory of pinned namespaces
 	book      *ipam.Allocator
 	owners    keyLock
 	foreign   conflicts
 	accepting atomic.Bool
 
-	gates            networkLocks
+	netLocks         networkLocks
 	removing         sync.Map // owners whose sandbox is being removed
 	renumberNotifier *notifier
 }
 
-// New makes a manager that pins namespaces in a folder and leases addresses in a book. It refuses to change anything before Recover.
+// New returns a manager that pins namespaces in dir and allocates addresses in book. It rejects
+// changes until AcceptRequests is called.
 func New(s *store.Store, drivers map[string]Driver, guard NatClient, book *ipam.Allocator, dir string) *Manager {
-	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book, owners: keyLock{held: map[string]*keyHolder{}},
-		foreign: conflicts{held: map[held]time.Time{}}, renumberNotifier: newBell()}
+	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book,
+		owners:  keyLock{held: map[string]*keyHolder{}},
+		foreign: conflicts{held: map[held]time.Time{}}, renumberNotifier: newNotifier()}
 }
 
-// Get answers an owner's sandbox.
+// Get returns the sandbox of an owner.
 func (m *Manager) Get(owner string) (network.Sandbox, error) {
 	if err := network.ValidateOwner(owner); err != nil {
 		return network.Sandbox{}, err
@@ -103,17 +114,17 @@ func (m *Manager) Get(owner string) (network.Sandbox, error) {
 	return sb, nil
 }
 
-// List answers all sandboxes, by owner.
+// List returns all sandboxes, sorted by owner.
 func (m *Manager) List() []network.Sandbox { return m.store.Sandboxes() }
 
-// pinOf is where an owner's namespace is pinned: under the id that people see.
+// pinOf returns the path of an owner's pinned namespace. Its name is the short ID.
 func (m *Manager) pinOf(owner string) string { return filepath.Join(m.dir, id.Short(owner)) }
 
 func (m *Manager) ready() error {
 	if m.accepting.Load() {
 		return nil
 	}
-	return fault.New(fault.Unavailable, "netagent", "is still comparing its state with the kernel", fault.WithHint("try again in a moment"))
+	return fault.New(fault.Unavailable, "netagent", "is starting", fault.WithHint("retry in a moment"))
 }
 
 func subject(owner string) string { return "sandbox of " + id.Short(owner) }

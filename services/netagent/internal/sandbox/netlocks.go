@@ -6,39 +6,42 @@ import (
 	"sync"
 )
 
-// networkLocks are passed by those who plug something into networks as they are, and closed by who changes a network. Networks share them by the
-// first digits of their ids.
+// networkLocks are striped locks of networks: read to attach an endpoint, write to change a
+// network. The first digits of the ID select the lock.
 type networkLocks [256]sync.RWMutex
 
-// RLock waits until none of some networks is being changed. None is until leave is called.
-func (g *networkLocks) RLock(networkIDs []string) (leave func()) {
-	var passed []int
+// RLock takes the read locks of the networks, in index order, and returns a function that releases
+// them.
+func (g *networkLocks) RLock(networkIDs []string) (unlock func()) {
+	var indexes []int
 	for _, id := range networkIDs {
-		passed = append(passed, gateOf(id))
+		indexes = append(indexes, indexOf(id))
 	}
-	slices.Sort(passed) // all in the same order, as else two could wait for each other
-	passed = slices.Compact(passed)
-	for _, i := range passed {
+
+	slices.Sort(indexes) // one order for all callers prevents deadlocks
+	indexes = slices.Compact(indexes)
+	for _, i := range indexes {
 		g[i].RLock()
 	}
+
 	return func() {
-		for _, i := range passed {
+		for _, i := range indexes {
 			g[i].RUnlock()
 		}
 	}
 }
 
-// Lock waits until nobody is in a network's gate. Nobody comes in until reopen is called.
-func (g *networkLocks) Lock(networkID string) (reopen func()) {
-	gate := &g[gateOf(networkID)]
-	gate.Lock()
-	return gate.Unlock
+// Lock takes the write lock of a network and returns a function that releases it.
+func (g *networkLocks) Lock(networkID string) (unlock func()) {
+	l := &g[indexOf(networkID)]
+	l.Lock()
+	return l.Unlock
 }
 
-func gateOf(networkID string) int {
+func indexOf(networkID string) int {
 	i, err := strconv.ParseUint(networkID[:min(2, len(networkID))], 16, 8)
 	if err != nil {
-		return 0 // no id, as in tests
+		return 0 // not an ID, in tests only
 	}
 	return int(i)
 }

@@ -2,32 +2,33 @@ package sandbox
 
 import "sync"
 
-// notifier wakes those who listen to it. Rings while somebody is awake are heard once.
+// notifier wakes its subscribers, without payload. Notifications of a busy subscriber are merged.
 type notifier struct {
-	mu        sync.Mutex
-	listeners map[chan struct{}]bool
+	mu          sync.Mutex
+	subscribers map[chan struct{}]bool
 }
 
-func newBell() *notifier { return &notifier{listeners: map[chan struct{}]bool{}} }
+func newNotifier() *notifier { return &notifier{subscribers: map[chan struct{}]bool{}} }
 
-// Subscribe answers a channel that has something in it whenever the bell has rung, at first too, until stop is called.
-func (b *notifier) Subscribe() (rung <-chan struct{}, stop func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// Subscribe returns a channel that receives a value initially and after each notification, until
+// stop is called.
+func (n *notifier) Subscribe() (notified <-chan struct{}, stop func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	c := make(chan struct{}, 1)
 	c <- struct{}{}
-	b.listeners[c] = true
+	n.subscribers[c] = true
 	return c, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.listeners, c)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.subscribers, c)
 	}
 }
 
-func (b *notifier) Notify() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.listeners {
+func (n *notifier) Notify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.subscribers {
 		select {
 		case c <- struct{}{}:
 		default:

@@ -13,21 +13,23 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Recovered is what Recover found and cleared.
+// Recovered is the result of Recover.
 type Recovered struct {
-	Restored  int               // sandboxes that are remembered and there
-	Missing   []network.Sandbox // remembered, but without a namespace: after a reboot, or a crash while they were made
+	Restored  int               // sandboxes with a record and a namespace
+	Missing   []network.Sandbox // records without a namespace: after a reboot, or a crash during creation
 	StalePins []string          // pins without a record
 	Left      []Unrecorded      // pins without a record in which a container runs
 }
 
-// Recover compares what is remembered with the namespaces that are pinned, forgets and removes what is only one of both, and
-// takes the leases of the rest. It comes before anything else, and once.
+// Recover compares the stored sandboxes with the pinned namespaces. It removes records without a
+// pin and pins without a record, and marks the addresses of the others as allocated. Call it once,
+// before any other method.
 func (m *Manager) Recover() (Recovered, error) {
 	var found Recovered
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
-		return found, fault.Wrap(err, fault.Unavailable, "folder "+m.dir, "cannot be made")
+		return found, fault.Wrap(err, fault.Unavailable, "directory "+m.dir, "cannot be created")
 	}
+
 	var gone []string
 	var errs []error
 	processes := sync.OnceValues(initproc.All)
@@ -37,20 +39,23 @@ func (m *Manager) Recover() (Recovered, error) {
 			found.Restored++
 			continue
 		}
-		errs = append(errs, m.reserveFixed(sb, false), m.holdLeases(sb), m.detachAll(sb)) // who has its owner also knows whether that goes on to be
+		// The addresses are kept: the supervisor decides whether the container still exists.
+		errs = append(errs, m.reserveStatic(sb, false), m.holdLeases(sb), m.detachAll(sb))
 		gone, found.Missing = append(gone, sb.Owner), append(found.Missing, sb)
 	}
+
 	errs = append(errs, m.store.DeleteSandboxes(gone...))
 	m.holdReserved()
 	var err error
-	found.StalePins, found.Left, err = m.clearStrays(processes)
+	found.StalePins, found.Left, err = m.clearStale(processes)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return found, err
 	}
+
 	return found, nil
 }
 
-// repin pins the namespace of a sandbox again whose container runs, and whose pin was lost.
+// repin pins the namespace of a running container again if the pin was lost.
 func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initproc.Process, error)) bool {
 	all, err := processes()
 	p, runs := all[sb.Owner]
@@ -58,43 +63,53 @@ func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initpro
 		err = kernel.PinProcess(p.PID, sb.NetnsPath)
 	}
 	if err != nil {
-		m.Log.Error("namespace of a running container cannot be pinned again", "owner", sb.Owner, "pid", p.PID, "error", err)
-		return runs // it is not cut off for that
+		m.Log.Error("cannot pin the namespace of a running container again", "owner", sb.Owner, "pid", p.PID,
+			"error", err)
+		return runs // the container keeps its network
 	}
+
 	if runs {
-		m.Log.Warn("pin of a running container was lost, pinned again", "owner", sb.Owner, "pid", p.PID)
+		m.Log.Warn("namespace pin of a running container lost, pinned again", "owner", sb.Owner, "pid", p.PID)
 	}
+
 	return runs
 }
 
-// clearStrays removes pins that no sandbox has, except those of containers that run: their records were lost, and what they have is left.
-func (m *Manager) clearStrays(processes func() (map[string]initproc.Process, error)) (strays []string, left []Unrecorded, err error) {
+// clearStale removes the pins without a record, except those of running containers. It returns
+// both.
+func (m *Manager) clearStale(
+	processes func() (map[string]initproc.Process, error),
+) (stale []string, left []Unrecorded, err error) {
 	entries, err := os.ReadDir(m.dir)
 	if err != nil {
-		return nil, nil, fault.Wrap(err, fault.Unavailable, "folder "+m.dir, "cannot be read")
+		return nil, nil, fault.Wrap(err, fault.Unavailable, "directory "+m.dir, "cannot be read")
 	}
+
 	var errs []error
 	for _, entry := range entries {
 		path := filepath.Join(m.dir, entry.Name())
-		if _, ours := m.store.SandboxAt(path); ours {
+		if _, recorded := m.store.SandboxAt(path); recorded {
 			continue
 		}
 		owner, err := m.runsIn(path, processes)
 		if err != nil {
-			m.Log.Error("namespace without a record cannot be examined, left alone", "path", path, "error", err)
+			m.Log.Error("cannot examine a namespace without a record, kept", "path", path, "error", err)
 			continue
 		}
 		if owner != "" && kernel.Pinned(path) {
 			left = append(left, Unrecorded{owner, path})
 			continue
 		}
-		strays = append(strays, path)
-		errs = append(errs, fault.Wrap(kernel.Unpin(path), fault.Internal, "network namespace "+path, "cannot be removed"))
+		stale = append(stale, path)
+		errs = append(errs, fault.Wrap(kernel.Unpin(path), fault.Internal, "network namespace "+path,
+			"cannot be removed"))
 	}
-	return strays, left, errors.Join(errs...)
+
+	return stale, left, errors.Join(errs...)
 }
 
-// runsIn returns the container that runs in a namespace without a record; empty if none does.
+// runsIn returns the container that runs in a namespace without a record. It is empty if there is
+// none.
 func (m *Manager) runsIn(path string, processes func() (map[string]initproc.Process, error)) (owner string, err error) {
 	all, err := processes()
 	for owner := range all {
@@ -105,8 +120,8 @@ func (m *Manager) runsIn(path string, processes func() (map[string]initproc.Proc
 	return "", err
 }
 
-// Unpin lets go of all namespaces, in place of Recover. Those that a process is in go on until it ends, and the next Recover finds none of
-// them.
+// Unpin unpins all namespaces, in place of Recover. A namespace with a process exists until that
+// exits, and the next Recover does not find it.
 func (m *Manager) Unpin() error {
 	entries, err := os.ReadDir(m.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -119,5 +134,5 @@ func (m *Manager) Unpin() error {
 	return errors.Join(errs...)
 }
 
-// AcceptRequests lets sandboxes be made and released from now on.
+// AcceptRequests allows changes from now on.
 func (m *Manager) AcceptRequests() { m.accepting.Store(true) }

@@ -9,7 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Release gives back everything that an owner has, or all but what is to be kept. Releasing what is not there is no error.
+// Release releases everything that an owner has, except what keep selects. It does nothing if the
+// owner has nothing.
 func (m *Manager) Release(ctx context.Context, owner string, keep network.ReleaseKeep) error {
 	if err := network.ValidateOwner(owner); err != nil {
 		return err
@@ -17,13 +18,16 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	if err := errors.Join(m.ready(), ctx.Err()); err != nil {
 		return err
 	}
+
 	defer m.owners.lock(m.pinOf(owner))()
+
 	sb, ok := m.store.Sandbox(owner)
 	if keep.Addresses {
-		if err := m.reserveFixed(sb, true); err != nil {
+		if err := m.reserveStatic(sb, true); err != nil {
 			return err
 		}
 	}
+
 	if keep.Addresses {
 		if err := m.holdLeases(sb); err != nil {
 			return err
@@ -32,13 +36,14 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	if err := m.release(sb, ok, keep.Namespace); err != nil || keep.Addresses {
 		return err
 	}
+
 	m.releaseLeases(sb)
 	return errors.Join(m.releaseHeldLeases(owner, ""), m.unreserve(owner, ""))
 }
 
-func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {
+func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error {
 	switch {
-	case !there || keepNamespace && sb.NetnsOnly:
+	case !exists || keepNamespace && sb.NetnsOnly:
 		return nil
 	case keepNamespace && sb.Mode == network.Private && namespaceExists(sb):
 		return m.releaseEndpoints(sb)
@@ -46,40 +51,44 @@ func (m *Manager) release(sb network.Sandbox, there, keepNamespace bool) error {
 	return m.remove(sb)
 }
 
-// remove ends a sandbox, made whole or in part, and forgets it, side by side. Its addresses are free when both are done. If the
-// kernel refuses, the sandbox is remembered again, so that it can be released again.
+// remove removes a sandbox, complete or not, and deletes its record concurrently. Its addresses are
+// released after both. If the kernel fails, the sandbox is stored again, so that Release can be
+// repeated.
 func (m *Manager) remove(sb network.Sandbox) error {
 	m.removing.Store(sb.Owner, true)
 	defer m.removing.Delete(sb.Owner)
-	forgotten := make(chan error, 1)
-	go func() { forgotten <- m.store.DeleteSandboxes(sb.Owner) }()
+
+	deleted := make(chan error, 1)
+	go func() { deleted <- m.store.DeleteSandboxes(sb.Owner) }()
 	err := m.detachAll(sb)
-	if ferr := <-forgotten; err != nil || ferr != nil {
-		if err != nil && ferr == nil {
-			ferr = m.store.PutSandbox(sb)
+	if derr := <-deleted; err != nil || derr != nil {
+		if err != nil && derr == nil {
+			derr = m.store.PutSandbox(sb)
 		}
-		return errors.Join(err, ferr)
+		return errors.Join(err, derr)
 	}
+
 	m.releaseAddresses(sb)
 	return nil
 }
 
-// Leaving tells whether an owner's sandbox is being removed.
+// Leaving reports whether the sandbox of an owner is being removed.
 func (m *Manager) Leaving(owner string) bool {
 	_, leaving := m.removing.Load(owner)
 	return leaving
 }
 
-// detachAll detaches the endpoints and lets go of the namespace. All of it is tried.
+// detachAll detaches all endpoints and unpins the namespace. It continues after errors.
 func (m *Manager) detachAll(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
-		if n, driver, ok := m.networkOf(e); ok { // else it is gone, and its bridge with it
+		if n, driver, ok := m.networkOf(e); ok { // otherwise the network is deleted, with its bridge
 			errs = append(errs, driver.Detach(n, sb, e))
 		}
 	}
 	if sb.Mode == network.Private {
-		errs = append(errs, fault.Wrap(kernel.Unpin(sb.NetnsPath), fault.Internal, subject(sb.Owner), "cannot be released"))
+		errs = append(errs, fault.Wrap(kernel.Unpin(sb.NetnsPath), fault.Internal, subject(sb.Owner),
+			"cannot be released"))
 	}
 	return errors.Join(errs...)
 }

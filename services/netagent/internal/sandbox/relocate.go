@@ -10,10 +10,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// MoveReservations stores a network that has moved, and with it what is reserved on it: whoever has asked for an address by number has the one
-// at the same place in the pool of today. If one of them cannot have that, nothing changes. Call it, and what takes it back, within
-// Change.
-func (m *Manager) MoveReservations(n store.Network) (back func() error, err error) {
+// MoveReservations stores a renumbered network and its reservations, with the static addresses
+// mapped to the current pools. If one cannot be mapped, nothing changes. Call it and undo inside
+// WithNetworkLocked.
+func (m *Manager) MoveReservations(n store.Network) (undo func() error, err error) {
 	prior, _ := m.store.Network(n.ID)
 	before := m.store.Reservations()
 	after, err := m.relocated(n.Network, before)
@@ -28,7 +28,7 @@ func (m *Manager) MoveReservations(n store.Network) (back func() error, err erro
 	return func() error { return m.exchange(prior, after, before) }, m.exchange(n, before, after)
 }
 
-// exchange stores a network with what is reserved for whom, in the place of what was.
+// exchange stores a network and replaces the reservations before by after.
 func (m *Manager) exchange(n store.Network, before, after []store.Reservation) error {
 	var taken []store.Reserved
 	for _, r := range after {
@@ -38,8 +38,9 @@ func (m *Manager) exchange(n store.Network, before, after []store.Reservation) e
 			}
 			if !m.book.Reserve(n.ID, a.Address) {
 				m.releaseReserved(taken)
-				return fault.New(fault.Exists, n.Subject(), "container "+m.called(r.Owner)+" asks for an address by number, but "+a.Address.String()+
-					", where it would be now, is in use", fault.WithField("subnet"), fault.WithHint("choose another subnet"))
+				return fault.New(fault.Exists, n.Subject(),
+					"static address of "+m.displayName(r.Owner)+" maps to "+a.Address.String()+", which is in use",
+					fault.WithField("subnet"), fault.WithHint("choose another subnet"))
 			}
 			taken = append(taken, a)
 		}
@@ -48,20 +49,22 @@ func (m *Manager) exchange(n store.Network, before, after []store.Reservation) e
 		m.releaseReserved(taken)
 		return err
 	}
+
 	for _, r := range before {
-		m.forgetLast(r)
+		m.dropAffinity(r)
 		for _, a := range r.Addresses {
 			if a.NetworkID == n.ID && !m.isOwnAddress(r.Owner, a) {
 				m.book.Release(n.ID, a.Address)
 			}
 		}
 	}
-	m.rememberLast()
+
+	m.restoreAffinity()
 	return nil
 }
 
-// relocated is what is reserved for whom when the network has moved: all that have anything there, those whose sandbox has an address
-// that was asked for by number among them.
+// relocated returns the reservations after the renumbering of a network. They include the static
+// addresses of running containers.
 func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store.Reservation, error) {
 	byOwner := map[string]store.Reservation{}
 	for _, r := range all {
@@ -71,6 +74,7 @@ func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store
 		}
 		byOwner[r.Owner] = moved
 	}
+
 	for _, sb := range m.store.SandboxesOn(n.ID) {
 		r, ok := byOwner[sb.Owner]
 		if !ok {
@@ -93,26 +97,29 @@ func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store
 			byOwner[sb.Owner] = r
 		}
 	}
+
 	var out []store.Reservation
 	for _, r := range byOwner {
 		out = append(out, r)
 	}
+
 	return out, nil
 }
 
-// moved is one owner's reservation when the network has moved.
+// moved returns the reservation of one owner after the renumbering of a network.
 func (m *Manager) moved(n network.Network, r store.Reservation) (store.Reservation, error) {
 	out := store.Reservation{Owner: r.Owner}
 	for _, a := range r.Addresses {
 		if a.NetworkID == n.ID {
 			now := n.CurrentAddr(a.Address)
 			if !usable(n, now) {
-				return out, noPlace(n, m.called(r.Owner), a.Address)
+				return out, noPlace(n, m.displayName(r.Owner), a.Address)
 			}
 			a.Address = now
 		}
 		out.Addresses = append(out.Addresses, a)
 	}
+
 	for _, a := range r.Affinity {
 		if a.NetworkID == n.ID {
 			a.Address = n.CurrentAddr(a.Address)
@@ -121,11 +128,13 @@ func (m *Manager) moved(n network.Network, r store.Reservation) (store.Reservati
 			out.Affinity = append(out.Affinity, a)
 		}
 	}
+
 	return out, nil
 }
 
 func noPlace(n network.Network, name string, a netip.Addr) error {
-	return fault.New(fault.Invalid, n.Subject(), "container "+name+" asks for "+a.String()+" by number, which has no place in the new subnet",
+	return fault.New(fault.Invalid, n.Subject(),
+		"static address "+a.String()+" of "+name+" does not fit the new subnet",
 		fault.WithField("subnet"), fault.WithHint("choose a larger subnet"))
 }
 
@@ -138,8 +147,8 @@ func usable(n network.Network, a netip.Addr) bool {
 	return false
 }
 
-// called is how messages name an owner.
-func (m *Manager) called(owner string) string {
+// displayName returns the name of an owner for messages.
+func (m *Manager) displayName(owner string) string {
 	if sb, ok := m.store.Sandbox(owner); ok {
 		return sb.DisplayName()
 	}

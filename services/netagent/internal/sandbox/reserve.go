@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Reserve keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for it before.
-// If one cannot be had, nothing changes.
+// Reserve replaces the reservations of an owner by the static addresses of specs. On failure,
+// nothing changes.
 func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return err
@@ -29,7 +29,9 @@ func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
 	if err != nil {
 		return err
 	}
+
 	defer m.owners.lock(m.pinOf(owner))()
+
 	before := m.store.Reservation(owner)
 	after, taken := store.Reservation{Owner: owner, Affinity: before.Affinity}, []store.Reserved(nil)
 	for i, n := range nets {
@@ -44,18 +46,24 @@ func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
 		m.releaseReserved(taken)
 		return err
 	}
+
 	m.releaseReserved(slices.DeleteFunc(slices.Clone(before.Addresses), func(r store.Reserved) bool {
 		return slices.Contains(after.Addresses, r) || m.leased(owner, r)
 	}))
+
 	return nil
 }
 
-// reserve takes the addresses that a spec asks for on a network. Fresh are those that the owner has not had before.
-func (m *Manager) reserve(owner string, n network.Network, spec network.EndpointSpec) (wanted, fresh []store.Reserved, err error) {
+// reserve reserves the static addresses of a spec on a network. fresh holds those that the owner
+// did not have before.
+func (m *Manager) reserve(
+	owner string, n network.Network, spec network.EndpointSpec,
+) (wanted, fresh []store.Reserved, err error) {
 	spec = spec.WithCurrentAddrs(n)
 	if err := covered(n, spec); err != nil {
 		return nil, nil, err
 	}
+
 	for _, p := range n.Pools {
 		addr := askedOf(p, spec)
 		if !addr.IsValid() {
@@ -71,10 +79,11 @@ func (m *Manager) reserve(owner string, n network.Network, spec network.Endpoint
 		}
 		fresh = append(fresh, r)
 	}
+
 	return wanted, fresh, nil
 }
 
-// askedOf is the address that a spec asks for out of a pool; not valid without one.
+// askedOf returns the static address of a spec in a pool. It is zero without one.
 func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
 	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if a.IsValid() && p.Subnet.Contains(a) {
@@ -84,31 +93,32 @@ func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
 	return netip.Addr{}
 }
 
-// isOwnAddress tells whether an owner has an address already.
+// isOwnAddress reports whether an owner already has an address.
 func (m *Manager) isOwnAddress(owner string, r store.Reserved) bool {
 	return m.store.Reservation(owner).Has(r.NetworkID, r.Address) || m.leased(owner, r)
 }
 
-// leased tells whether an owner's sandbox has an address.
+// leased reports whether the sandbox of an owner has an address.
 func (m *Manager) leased(owner string, r store.Reserved) bool {
 	sb, _ := m.store.Sandbox(owner)
 	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
-		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.AllAddresses(), func(p netip.Prefix) bool { return p.Addr() == r.Address })
+		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.AllAddresses(),
+			func(p netip.Prefix) bool { return p.Addr() == r.Address })
 	})
 }
 
-// holdReserved marks all that is reserved as taken, and remembers who had what last.
+// holdReserved marks all reservations as allocated and restores the affinities.
 func (m *Manager) holdReserved() {
 	for _, r := range m.store.Reservations() {
 		for _, a := range r.Addresses {
 			m.book.Reserve(a.NetworkID, a.Address)
 		}
 	}
-	m.rememberLast()
+	m.restoreAffinity()
 }
 
-// rememberLast notes who had what last.
-func (m *Manager) rememberLast() {
+// restoreAffinity sets the affinities in the allocator.
+func (m *Manager) restoreAffinity() {
 	for _, r := range m.store.Reservations() {
 		for _, a := range r.Affinity {
 			m.book.Remember(a.NetworkID, a.Address, r.Owner)
@@ -122,9 +132,9 @@ func (m *Manager) releaseReserved(all []store.Reserved) {
 	}
 }
 
-// reserveFixed reserves what a sandbox has that was asked for by number, beside what is reserved for its owner already. With remember
-// the rest is noted as what the owner had last.
-func (m *Manager) reserveFixed(sb network.Sandbox, remember bool) error {
+// reserveStatic adds the static addresses of a sandbox to the reservations of its owner. With
+// remember, the dynamic ones replace its affinities.
+func (m *Manager) reserveStatic(sb network.Sandbox, remember bool) error {
 	r := m.store.Reservation(sb.Owner)
 	all, last := slices.Clone(r.Addresses), r.Affinity
 	for _, a := range store.FixedOf(sb) {
@@ -132,29 +142,34 @@ func (m *Manager) reserveFixed(sb network.Sandbox, remember bool) error {
 			all = append(all, a)
 		}
 	}
+
 	if remember && len(sb.Endpoints) > 0 {
 		last = store.LastOf(sb)
 	}
+
 	if len(all) == len(r.Addresses) && slices.Equal(last, r.Affinity) {
 		return nil
 	}
 	if err := m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all, Affinity: last}); err != nil {
 		return err
 	}
-	m.forgetLast(r)
+
+	m.dropAffinity(r)
 	for _, a := range last {
 		m.book.Remember(a.NetworkID, a.Address, sb.Owner)
 	}
+
 	return nil
 }
 
-func (m *Manager) forgetLast(r store.Reservation) {
+func (m *Manager) dropAffinity(r store.Reservation) {
 	for _, a := range r.Affinity {
 		m.book.ForgetOwner(a.NetworkID, r.Owner)
 	}
 }
 
-// unreserve ends what is reserved and remembered for an owner, on one network or with an empty id on all, but for what its sandbox has.
+// unreserve deletes the reservations and affinities of an owner on a network, or on all if
+// networkID is empty. Addresses that its sandbox has stay allocated.
 func (m *Manager) unreserve(owner, networkID string) error {
 	r := m.store.Reservation(owner)
 	elsewhere := func(a store.Reserved) bool { return networkID != "" && a.NetworkID != networkID }
@@ -166,22 +181,26 @@ func (m *Manager) unreserve(owner, networkID string) error {
 			gone = append(gone, a)
 		}
 	}
+
 	for _, a := range r.Affinity {
 		if elsewhere(a) {
 			last = append(last, a)
 		}
 	}
+
 	if len(left) == len(r.Addresses) && len(last) == len(r.Affinity) {
 		return nil
 	}
 	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left, Affinity: last}); err != nil {
 		return err
 	}
+
 	m.releaseReserved(gone)
 	for _, a := range r.Affinity {
 		if !elsewhere(a) {
 			m.book.ForgetOwner(a.NetworkID, owner)
 		}
 	}
+
 	return nil
 }

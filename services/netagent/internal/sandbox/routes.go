@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// withRoutes is the sandbox with these endpoints and the routes that follow from them.
+// withRoutes returns the sandbox with these endpoints and the routes that result from them.
 func (m *Manager) withRoutes(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
 	sb.Endpoints = endpoints
 	nets := m.networksOf(sb)
@@ -15,7 +15,8 @@ func (m *Manager) withRoutes(sb network.Sandbox, endpoints []network.Endpoint) n
 	return sb
 }
 
-// updateRoutes moves the routes if they are other ones now. Those that a container has laid itself stay else.
+// updateRoutes sets the routes that differ between before and after. Unchanged ones are not
+// touched, so a container keeps its own changes.
 func (m *Manager) updateRoutes(ns *kernel.Namespace, before, after network.Sandbox) error {
 	var err error
 	if !slices.Equal(linkRoutes(before), linkRoutes(after)) {
@@ -27,7 +28,8 @@ func (m *Manager) updateRoutes(ns *kernel.Namespace, before, after network.Sandb
 	return ns.SetDefaultRoutes(routes(after))
 }
 
-// applyRoutes makes the routes be those of the sandbox. The default routes come last, as they may lead by others.
+// applyRoutes sets all routes of the sandbox. Default routes come last, as their gateways may
+// depend on other routes.
 func (m *Manager) applyRoutes(ns *kernel.Namespace, sb network.Sandbox) error {
 	if err := ns.SetDHCPRoutes(m.dhcpInterfaces(sb), linkRoutes(sb)); err != nil {
 		return err
@@ -35,7 +37,8 @@ func (m *Manager) applyRoutes(ns *kernel.Namespace, sb network.Sandbox) error {
 	return ns.SetDefaultRoutes(routes(sb))
 }
 
-// dhcpInterfaces are the interfaces whose LANs may tell routes. On others those are the container's own.
+// dhcpInterfaces returns the interfaces on networks with DHCP. Routes on other interfaces belong to
+// the container.
 func (m *Manager) dhcpInterfaces(sb network.Sandbox) []string {
 	var out []string
 	for _, e := range sb.Endpoints {
@@ -46,7 +49,7 @@ func (m *Manager) dhcpInterfaces(sb network.Sandbox) []string {
 	return out
 }
 
-// linkRoutes are those that LANs tell.
+// linkRoutes returns the routes received by DHCP.
 func linkRoutes(sb network.Sandbox) []kernel.DHCPRoute {
 	var out []kernel.DHCPRoute
 	for _, e := range sb.Endpoints {
@@ -57,13 +60,17 @@ func linkRoutes(sb network.Sandbox) []kernel.DHCPRoute {
 	return out
 }
 
-// rerouteAll sets the routes of a sandbox as its record says.
+// rerouteAll sets the routes of a sandbox in its namespace.
 func (m *Manager) rerouteAll(sb network.Sandbox) error {
-	return m.asFault(kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.applyRoutes(ns, sb) }), sb)
+	return m.asFault(kernel.WithPinned(sb.NetnsPath,
+		func(ns *kernel.Namespace) error { return m.applyRoutes(ns, sb) }), sb)
 }
 
 func (m *Manager) rerouteBack(before, after network.Sandbox) error {
-	err := kernel.WithPinned(before.NetnsPath, func(ns *kernel.Namespace) error { return m.updateRoutes(ns, after, before) })
+	err := kernel.WithPinned(before.NetnsPath, func(ns *kernel.Namespace) error {
+		return m.updateRoutes(ns,
+			after, before)
+	})
 	return m.asFault(err, before)
 }
 

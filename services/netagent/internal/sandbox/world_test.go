@@ -21,7 +21,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// world is a manager of sandboxes with real namespaces and a real store, whose process can be ended at any step.
+// world is a sandbox manager with real namespaces and a real store, whose process can exit at any
+// step.
 type world struct {
 	t   *rapid.T
 	ctx context.Context
@@ -31,18 +32,18 @@ type world struct {
 	book    *ipam.Allocator
 	manager *sandbox.Manager
 	steps   *steps
-	ids     map[string]string // of networks, by name
+	ids     map[string]string // network name to ID
 
-	dieAt    int // the process ends at the step of that number from now on; 0: it does not
-	failAt   int // the step of that number fails
+	dieAt    int // step at which the process exits; 0: never
+	failAt   int // step that fails
 	starts   int
-	promised map[string][]claim // what owners were told that they have
+	promised map[string][]claim // addresses that were returned to owners
 	reserved map[string][]claim
 }
 
 var (
-	errDead   = errors.New("the process was ended")
-	errFailed = errors.New("the kernel would not")
+	errDead   = errors.New("process exited")
+	errFailed = errors.New("kernel failure")
 )
 
 func newWorld(root string, rt *rapid.T) *world {
@@ -50,20 +51,25 @@ func newWorld(root string, rt *rapid.T) *world {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	w := &world{t: rt, ctx: context.Background(), dir: dir, ids: map[string]string{}, promised: map[string][]claim{}, reserved: map[string][]claim{}}
+
+	w := &world{t: rt, ctx: context.Background(), dir: dir, ids: map[string]string{},
+		promised: map[string][]claim{}, reserved: map[string][]claim{}}
 	w.start("")
 	for _, name := range []string{"a", "b"} {
-		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge, Internal: true, Bridge: "br" + name,
-			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"), Gateway: netip.MustParseAddr("10.0.0.1")}}}
+		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge, Internal: true,
+			Bridge: "br" + name,
+			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"),
+				Gateway: netip.MustParseAddr("10.0.0.1")}}}
 		w.ids[name] = n.ID
 		if err := w.store.AddNetwork(store.Network{Network: n}); err != nil {
 			rt.Fatal(err)
 		}
 	}
+
 	return w
 }
 
-// roots is where stores are, in memory if possible: how long a disk takes is of no interest here.
+// roots returns a directory for stores, in memory if possible.
 func roots(t *testing.T) string {
 	if dir, err := os.MkdirTemp("/dev/shm", "fairlead"); err == nil {
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -72,7 +78,7 @@ func roots(t *testing.T) string {
 	return t.TempDir()
 }
 
-// start starts a process with a copy of the file of the one before.
+// start starts a process with the store file of the previous one.
 func (w *world) start(file string) {
 	w.starts++
 	data := filepath.Join(w.dir, strings.Repeat("i", w.starts))
@@ -86,24 +92,28 @@ func (w *world) start(file string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+
 	w.book = ipam.NewBook()
 	w.steps = &steps{}
-	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book, w.pins())
+	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book,
+		w.pins())
 	w.manager.Grow = w.growFor
 	if _, err := w.manager.Recover(); err != nil {
 		w.t.Fatal(err)
 	}
+
 	w.manager.AcceptRequests()
 }
 
 func (w *world) pins() string { return filepath.Join(w.dir, "pins") }
 
-// file copies the store's file as it is now, which is as a process that is ended now leaves it.
+// file copies the store file in its current state, as an exit leaves it.
 func (w *world) file() string {
 	files, err := filepath.Glob(filepath.Join(w.dir, strings.Repeat("i", w.starts), "*.db"))
 	if err != nil || len(files) != 1 {
 		w.t.Fatal(files, err)
 	}
+
 	data, err := os.ReadFile(files[0])
 	path := filepath.Join(w.dir, "copy.db")
 	if err == nil {
@@ -112,10 +122,11 @@ func (w *world) file() string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+
 	return path
 }
 
-// crash ends the process between two operations.
+// crash restarts the process between two operations.
 func (w *world) crash() {
 	file := w.file()
 	w.close()
@@ -128,7 +139,8 @@ func (w *world) close() {
 	}
 }
 
-// do does an operation for an owner. What it promises counts if it ends well; if its process ends, nothing is known of the owner.
+// do runs an operation of an owner. Its result is recorded if it succeeds. If the process exits,
+// the state of the owner is undefined.
 func (w *world) do(owner string, operation func() error, done func()) {
 	w.steps.left, w.steps.failIn, w.dieAt, w.failAt = w.dieAt, w.failAt, 0, 0
 	var file string
@@ -142,20 +154,20 @@ func (w *world) do(owner string, operation func() error, done func()) {
 		w.start(file)
 	case err == nil:
 		done()
-	case errors.Is(err, errFailed): // of what was to go, something may be gone
+	case errors.Is(err, errFailed): // the removal may be partial
 		w.doubt(owner)
 	case !expected(err):
 		w.t.Fatal(err)
 	}
 }
 
-// doubt takes back what was promised to an owner.
+// doubt drops the expectations for an owner.
 func (w *world) doubt(owner string) {
 	delete(w.promised, owner)
 	delete(w.reserved, owner)
 }
 
-// survive has this process go on where the one of the operation ends.
+// survive recovers from the exit of the simulated process.
 func (w *world) survive(operation func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -171,11 +183,11 @@ func (w *world) owner(t *rapid.T) string {
 	return strings.Repeat(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "owner"), 64)
 }
 
-// plugged draws one who has a sandbox, as far as is known.
-func (w *world) plugged(t *rapid.T) string {
+// connected draws an owner that has a sandbox.
+func (w *world) connected(t *rapid.T) string {
 	some := slices.Sorted(maps.Keys(w.promised))
 	if len(some) == 0 {
-		t.Skip("nobody has one")
+		t.Skip("no owner has a sandbox")
 	}
 	return rapid.SampledFrom(some).Draw(t, "owner")
 }
@@ -193,9 +205,9 @@ func (w *world) end() {
 	}
 }
 
-// steps are a driver and a guard that do nothing, but may end the process.
+// steps is a driver and natagent client without effect that can end the process.
 type steps struct {
-	left   int // until the process ends; 0: it does not
+	left   int // steps until the process exits; 0: never
 	failIn int
 	dead   bool
 	die    func()
@@ -227,14 +239,14 @@ func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint
 	return e
 }
 
-// Attach runs in a thread of the namespace's, where nothing may panic. Its error has the same effect: what is undone then, the process
-// would not have pinned.
+// Attach runs in a thread of the namespace, where it must not panic. Its error has the same effect:
+// the caller undoes only what the process would not have pinned.
 func (s *steps) Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error {
 	return s.step()
 }
 
 func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error {
-	if s.dead { // what an error has the caller undo is nothing to a dead process
+	if s.dead { // an exited process does not roll back
 		return nil
 	}
 	err := s.step()
