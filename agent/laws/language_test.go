@@ -200,7 +200,6 @@ var unconverted = []string{
 	"services/netagent/internal/heal",
 	"services/netagent/internal/kernel",
 	"services/netagent/internal/natclient",
-	"services/netagent/internal/network",
 	"services/netagent/internal/networks",
 	"services/netagent/internal/portguard",
 	"services/netagent/internal/reconcile",

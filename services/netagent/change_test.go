@@ -104,7 +104,7 @@ func TestFixedAddressesAreGiven(t *testing.T) {
 		"on the default":  {network.EndpointSpec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")}, fault.Invalid, "user-specified IP address is supported on user-defined networks only"},
 		"a bad MAC":       {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid, "xx is not a valid mac address"},
 		"a multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid, "multicast"},
-		"a bad interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid, "no name for an interface"},
+		"a bad interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid, "not a valid interface name"},
 		"swapped":         {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")}, fault.Invalid, "invalid IPv4 address"},
 	} {
 		if _, err := a.sandboxes.Create(context.Background(), on(id.New(), c.spec)); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {

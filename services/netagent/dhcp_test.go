@@ -279,10 +279,10 @@ func TestWhatCannotBeLeasedIsRefused(t *testing.T) {
 		want network.Spec
 		text string
 	}{
-		"a bridge":          {network.Spec{Driver: "bridge", IPAM: "dhcp"}, "a bridge network like this is on no LAN that could have a DHCP server"},
+		"a bridge":          {network.Spec{Driver: "bridge", IPAM: "dhcp"}, "ipam driver dhcp requires a network on a LAN"},
 		"an island":         {network.Spec{Driver: "macvlan", IPAM: "dhcp"}, "on no LAN"},
-		"a subnet":          {network.Spec{Driver: "macvlan", IPAM: "dhcp", Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "the LAN's servers decide"},
-		"an unknown driver": {network.Spec{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; there are default and dhcp`},
+		"a subnet":          {network.Spec{Driver: "macvlan", IPAM: "dhcp", Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "does not accept subnet"},
+		"an unknown driver": {network.Spec{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; use default or dhcp`},
 	} {
 		c.want.Name, c.want.Options = "bad", map[string]string{}
 		if c.want.Driver != "bridge" && name != "an island" {

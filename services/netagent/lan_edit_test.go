@@ -194,7 +194,7 @@ func TestEditsThatAreNotForNetworksOnALANAreRefused(t *testing.T) {
 	for name, e := range map[string]network.Update{"another subnet": moveTo("10.8.0.0/24"), "a larger one": larger("10.9.0.0/16"), "somewhere": {Renumber: true},
 		"IPv6": {IPv6: true}, "IPv6 somewhere": {IPv6: true, Subnets: larger("fd09::/64").Subnets}} {
 		_, err := a.networks.Update(context.Background(), "lan", e)
-		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "network lan: has its addresses from the LAN, whose servers say where they are; change it there") {
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "network lan: gets its addresses by DHCP, so its subnets cannot be changed; change the DHCP server") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

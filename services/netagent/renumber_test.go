@@ -295,7 +295,7 @@ func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "as they overlap"},
 		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `static address 10.1.0.200 of `},
 		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
-		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "no name server can be at 127.0.0.1"},
+		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "loopback address 127.0.0.1 is not a valid name server"},
 		"IPv6 with too small an MTU":      {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
 		"an address, not a subnet's ends": {moveTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
 	} {

@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// How often neighbours are told of an endpoint's addresses, and the time between; the defaults are Docker's.
+// The options of gratuitous ARP and unsolicited NA: their number and interval. Defaults as in Docker.
 const (
 	OptAnnounceTimes = "com.docker.network.advertise_addr_nmsgs"
 	OptAnnounceEvery = "com.docker.network.advertise_addr_ms"
@@ -17,9 +17,10 @@ const (
 	defaultAnnounceEvery = 1000 // ms
 )
 
-// Announcements are how often neighbours are told of an endpoint's addresses, and the time between.
+// Announcements returns the number of gratuitous ARP or unsolicited NA packets and their interval.
 func (n Network) Announcements() (times int, every time.Duration) {
-	return setOr(n.AnnounceTimes, defaultAnnounceTimes), time.Duration(setOr(n.AnnounceEvery, defaultAnnounceEvery)) * time.Millisecond
+	return setOr(n.AnnounceTimes,
+		defaultAnnounceTimes), time.Duration(setOr(n.AnnounceEvery, defaultAnnounceEvery)) * time.Millisecond
 }
 
 func setOr(set *int, otherwise int) int {
@@ -29,7 +30,7 @@ func setOr(set *int, otherwise int) int {
 	return *set
 }
 
-// announceSetters read the options of announcements.
+// announceSetters returns the setters of the announcement options.
 func announceSetters() map[string]func(*Network, string) error {
 	return map[string]func(*Network, string) error{
 		OptAnnounceTimes: within(OptAnnounceTimes, 0, 3, func(n *Network) **int { return &n.AnnounceTimes }),
@@ -37,12 +38,13 @@ func announceSetters() map[string]func(*Network, string) error {
 	}
 }
 
-// within reads a number of a range.
-func within(key string, least, most int, where func(*Network) **int) func(*Network, string) error {
+// within returns a setter for an integer in a range.
+func within(key string, low, high int, where func(*Network) **int) func(*Network, string) error {
 	return func(n *Network, v string) error {
 		number, err := strconv.Atoi(v)
-		if err != nil || number < least || number > most {
-			return fault.New(fault.Invalid, "option "+key+"="+v, fmt.Sprintf("%s must be in the range %d to %d", key, least, most), fault.WithField("options"))
+		if err != nil || number < low || number > high {
+			return fault.New(fault.Invalid, "option "+key+"="+v,
+				fmt.Sprintf("%s must be in the range %d to %d", key, low, high), fault.WithField("options"))
 		}
 		*where(n) = &number
 		return nil

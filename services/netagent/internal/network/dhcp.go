@@ -9,16 +9,16 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// Who gives a network's containers their addresses.
+// The IPAM drivers.
 const (
-	IPAMDefault = "default" // netagent, out of the network's subnets
-	IPAMDHCP    = "dhcp"    // the servers of the LAN that the containers are on
+	IPAMDefault = "default" // netagent allocates addresses from the network's pools
+	IPAMDHCP    = "dhcp"    // DHCP servers or routers on the LAN assign addresses
 )
 
-// UsesDHCP tells whether containers' addresses come from the LAN.
+// UsesDHCP reports whether any address family is assigned on the LAN.
 func (n Network) UsesDHCP() bool { return n.DHCP4 || n.DHCP6 }
 
-// IPAM names who gives the network's addresses.
+// IPAM returns the name of the network's IPAM driver.
 func (n Network) IPAM() string {
 	if n.UsesDHCP() {
 		return IPAMDHCP
@@ -26,36 +26,39 @@ func (n Network) IPAM() string {
 	return IPAMDefault
 }
 
-// leased has the network's addresses come from the LAN if that is wanted and can be.
-func (w Spec) leased(n *Network, ipv4, ipv6 bool) error {
+// applyIPAM sets DHCP4 and DHCP6 according to the requested IPAM driver.
+func (w Spec) applyIPAM(n *Network, ipv4, ipv6 bool) error {
 	refuse := func(text, hint string) error {
 		return fault.New(fault.Invalid, n.Subject(), text, fault.WithField("ipam_driver"), fault.WithHint("%s", hint))
 	}
+
 	switch {
 	case w.IPAM == "" || w.IPAM == IPAMDefault:
 		return nil
 	case w.IPAM != IPAMDHCP:
-		return refuse("ipam driver "+quoteShort(w.IPAM)+" not found", "there are default and dhcp")
+		return refuse("ipam driver "+quoteShort(w.IPAM)+" not found", "use default or dhcp")
 	case !n.OnLAN():
-		return refuse("a "+n.Driver+" network like this is on no LAN that could have a DHCP server", "use -d macvlan, or -d ipvlan in mode l2, with -o parent=LINK")
+		return refuse("ipam driver dhcp requires a network on a LAN",
+			"use -d macvlan, or -d ipvlan in mode l2, with -o parent=LINK")
 	case len(w.Pools) > 0:
-		return refuse("with --ipam-driver dhcp the LAN's servers decide on subnet, ip-range, gateway and aux-address", "leave them out")
+		return refuse("ipam driver dhcp does not accept subnet, ip-range, gateway or aux-address", "leave them out")
 	}
+
 	n.DHCP4, n.DHCP6 = ipv4, ipv6
 	return nil
 }
 
-// DHCPClientMAC is the hardware address of an owner's interface on a network whose addresses come from the LAN: it is there before any
-// address is, and the same each time, as servers know their clients by it.
+// DHCPClientMAC returns the MAC address of an owner's interface on a DHCP network. It is derived
+// from the ids, so that DHCP servers recognize the client.
 func DHCPClientMAC(networkID, owner string) net.HardwareAddr {
 	sum := sha256.Sum256([]byte(networkID + owner))
 	return append(net.HardwareAddr{0x02}, sum[:5]...)
 }
 
-// UsesDHCPFor tells whether addresses of the family of this one come from the LAN.
+// UsesDHCPFor reports whether addresses of a's family are assigned on the LAN.
 func (n Network) UsesDHCPFor(a netip.Addr) bool { return a.Is4() && n.DHCP4 || a.Is6() && n.DHCP6 }
 
-// WithLeases is the endpoint with what the LAN has granted it, nil for nothing.
+// WithLeases returns the endpoint with the given leases and their addresses. Nil: no lease.
 func (e Endpoint) WithLeases(four, six *lease.Terms) Endpoint {
 	e.Lease4, e.Lease6 = four, six
 	e.IPv4, e.IPv6 = netip.Prefix{}, netip.Prefix{}
@@ -68,7 +71,7 @@ func (e Endpoint) WithLeases(four, six *lease.Terms) Endpoint {
 	return e
 }
 
-// Leases are what the LAN has granted the endpoint, IPv4 first.
+// Leases returns the endpoint's leases, IPv4 first.
 func (e Endpoint) Leases() []lease.Terms {
 	var out []lease.Terms
 	for _, t := range []*lease.Terms{e.Lease4, e.Lease6} {
@@ -79,27 +82,28 @@ func (e Endpoint) Leases() []lease.Terms {
 	return out
 }
 
-// MTU is what the LAN says that its links can carry at most; 0 if it does not say.
+// MTU returns the lowest MTU that the leases announce; 0 if they announce none.
 func (e Endpoint) MTU() int {
-	least := 0
+	lowest := 0
 	for _, t := range e.Leases() {
-		if t.MTU > 0 && (least == 0 || t.MTU < least) {
-			least = t.MTU
+		if t.MTU > 0 && (lowest == 0 || t.MTU < lowest) {
+			lowest = t.MTU
 		}
 	}
-	return least
+	return lowest
 }
 
-// Search are the search domains that the LAN has told.
+// Search returns the valid search domains of the leases.
 func (e Endpoint) Search() []string {
-	var told []string
+	var domains []string
 	for _, t := range e.Leases() {
-		told = append(told, t.Search...)
+		domains = append(domains, t.Search...)
 	}
-	return lease.FilterSearch(told)
+	return lease.FilterSearch(domains)
 }
 
-// NameServersFor are the name servers of an endpoint on the network: those that its maker names, or else those that the LAN has told.
+// NameServersFor returns the endpoint's name servers: those of the network, or else those of its
+// leases.
 func (n Network) NameServersFor(e Endpoint) []netip.Addr {
 	if len(n.DNS) > 0 {
 		return n.DNS

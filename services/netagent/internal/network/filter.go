@@ -5,28 +5,31 @@ import (
 	"time"
 )
 
-// Filter says which networks are meant: those that fit everything that is given.
+// Filter selects the networks that match all of its conditions.
 type Filter struct {
-	Before  time.Time // made before it; the zero time means whenever
-	Labels  []string  // each KEY or KEY=VALUE
-	Without []string  // no label of these
+	Before  time.Time // created before; zero: any time
+	Labels  []string  // required labels, each KEY or KEY=VALUE
+	Without []string  // excluded labels
 }
 
-// Fits tells whether a network is meant.
+// Fits reports whether the network matches.
 func (s Filter) Fits(n Network) bool {
 	if !s.Before.IsZero() && !n.CreatedAt.Before(s.Before) {
 		return false
 	}
+
 	for _, spec := range s.Labels {
 		if !n.labelled(spec) {
 			return false
 		}
 	}
+
 	for _, spec := range s.Without {
 		if n.labelled(spec) {
 			return false
 		}
 	}
+
 	return true
 }
 

@@ -8,14 +8,16 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// ChooseGateways gives each family's default route to one endpoint of a sandbox and takes it from the others, in a copy. nets
-// are the endpoints' networks, in the same order. The highest priority wins; of equals, as in Docker, the one that has gateways
-// of both families, and then the first network by name. An internal network leads nowhere.
+// ChooseGateways assigns the default route of each family to one endpoint of a sandbox, in a copy.
+// nets holds the endpoints' networks in the same order.
+// The highest gateway priority wins. As in Docker, ties go to the endpoint with gateways of both
+// families, then to the first network by name. Internal networks have no gateway.
 func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 	out := slices.Clone(endpoints)
 	for i := range out {
 		out[i].Gateway4, out[i].Gateway6 = netip.Addr{}, netip.Addr{}
 	}
+
 	has4, has6 := false, false
 	for _, i := range inOrder(out, nets) {
 		for _, gw := range gatewaysFor(nets[i], out[i]) {
@@ -27,44 +29,51 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 			}
 		}
 	}
+
 	return out
 }
 
-// inOrder are the places of endpoints, whose default route counts most first.
+// inOrder returns the indices of the endpoints by precedence of their default route.
 func inOrder(endpoints []Endpoint, nets []Network) []int {
 	order := make([]int, len(endpoints))
 	for i := range order {
 		order[i] = i
 	}
+
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := endpoints[a], endpoints[b]
-		return cmp.Or(cmp.Compare(y.Spec.Priority, x.Spec.Priority), cmp.Compare(len(gatewaysFor(nets[b], y)), len(gatewaysFor(nets[a], x))),
+		return cmp.Or(cmp.Compare(y.Spec.Priority, x.Spec.Priority),
+			cmp.Compare(len(gatewaysFor(nets[b], y)), len(gatewaysFor(nets[a], x))),
 			cmp.Compare(nets[a].Name, nets[b].Name))
 	})
+
 	return order
 }
 
-// ChooseRoutes gives endpoints the routes that their LANs tell, in a copy. Of several to one place the one counts whose endpoint has the
-// default route before the others. None leads away what is in a subnet of another endpoint, nor by a router that is not on the link.
+// ChooseRoutes assigns the routes of the leases to the endpoints, in a copy. Of several routes to
+// one destination it keeps that of the endpoint with the highest precedence. It drops routes into
+// the subnet of another endpoint and routes whose gateway is not on-link.
 func ChooseRoutes(endpoints []Endpoint, nets []Network) []Endpoint {
-	out, led := slices.Clone(endpoints), map[netip.Prefix]bool{}
+	out, assigned := slices.Clone(endpoints), map[netip.Prefix]bool{}
 	for i := range out {
 		out[i].Routes = nil
 	}
+
 	for _, i := range inOrder(out, nets) {
 		for _, t := range out[i].Leases() {
 			for _, r := range t.Routes {
-				if nets[i].Internal || led[r.To] || inOtherSubnet(r.To, out, i) || !out[i].onLink(r.Via) {
+				if nets[i].Internal || assigned[r.To] || inOtherSubnet(r.To, out, i) || !out[i].onLink(r.Via) {
 					continue
 				}
-				led[r.To], out[i].Routes = true, append(out[i].Routes, r)
+				assigned[r.To], out[i].Routes = true, append(out[i].Routes, r)
 			}
 		}
 	}
+
 	return out
 }
 
-// inOtherSubnet tells whether a place is in a subnet that another endpoint than this one is in.
+// inOtherSubnet reports whether a destination is in the subnet of another endpoint than this one.
 func inOtherSubnet(to netip.Prefix, all []Endpoint, this int) bool {
 	for i, e := range all {
 		for _, p := range e.AllAddresses() {
@@ -76,14 +85,16 @@ func inOtherSubnet(to netip.Prefix, all []Endpoint, this int) bool {
 	return false
 }
 
-// onLink tells whether the endpoint reaches a router by its interface alone. Not valid is the link itself.
+// onLink reports whether a gateway is reachable without another gateway. Zero denotes an on-link
+// route.
 func (e Endpoint) onLink(via netip.Addr) bool {
 	return !via.IsValid() || slices.ContainsFunc(e.Addresses(), func(p netip.Prefix) bool { return p.Contains(via) }) ||
 		slices.ContainsFunc(e.Routes, func(r lease.Route) bool { return !r.Via.IsValid() && r.To.Contains(via) })
 }
 
-// KeepGateways leaves the default route of each family with the endpoint that had it, in a copy of endpoints that were chosen anew: what
-// has begun to leave by one network goes on to. The endpoints are the same, with other addresses; nets are their networks.
+// KeepGateways leaves the default route of each family with the endpoint that had it, in a copy of
+// chosen. It keeps the egress interface stable while addresses change. before and chosen hold the
+// same endpoints; nets holds their networks.
 func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 	out := slices.Clone(chosen)
 	for i, e := range before {
@@ -100,24 +111,28 @@ func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 			}
 		}
 	}
+
 	return out
 }
 
-// gatewaysFor are the gateways out of a network for an endpoint: those of the subnets that its addresses are in.
+// gatewaysFor returns the endpoint's gateways on a network: those of the leases and of the subnets
+// of its addresses.
 func gatewaysFor(n Network, e Endpoint) []netip.Addr {
 	if n.Internal {
 		return nil
 	}
+
 	var out []netip.Addr
 	for _, t := range e.Leases() {
 		if t.Router.IsValid() {
 			out = append(out, t.Router)
 		}
 	}
+
 	for _, p := range n.AllPools() {
 		at := e.addressOf(p.Subnet.Addr().Is6())
 		if at.IsValid() && !p.Subnet.Contains(at.Addr()) || !at.IsValid() && len(e.Addresses()) > 0 {
-			continue // in another one, or of a family that it has not got yet
+			continue // the endpoint has no address in this pool
 		}
 		switch {
 		case n.IsL3():
@@ -126,5 +141,6 @@ func gatewaysFor(n Network, e Endpoint) []netip.Addr {
 			out = append(out, p.ContainerGatewayAddr())
 		}
 	}
+
 	return out
 }

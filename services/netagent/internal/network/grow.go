@@ -2,15 +2,15 @@ package network
 
 import "net/netip"
 
-// PoolShortage is an address that a network could not give.
+// PoolShortage describes an address that could not be allocated.
 type PoolShortage struct {
 	NetworkID string
-	Subnet    netip.Prefix // which had none, as it was then
-	Want      netip.Addr   // the one that was asked for; not valid: any
+	Subnet    netip.Prefix // the exhausted subnet
+	Want      netip.Addr   // the static address; zero: any address
 }
 
-// Larger is the next larger subnet that the pool's can become, and that holds an address if one is given; false if there is none. It is
-// as large as is needed and no larger.
+// Larger returns the next larger subnet within the grow limit; ok is false if there is none. If
+// want is valid, the subnet must contain it.
 func (p Pool) Larger(want netip.Addr) (netip.Prefix, bool) {
 	for bits := p.Subnet.Bits() - 1; p.GrowLimit.IsValid() && bits >= p.GrowLimit.Bits(); bits-- {
 		larger := netip.PrefixFrom(p.Subnet.Addr(), bits).Masked()
@@ -21,8 +21,8 @@ func (p Pool) Larger(want netip.Addr) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// Short is what is missing of an address that was asked for and lies in none of the network's subnets; false if none of them has room
-// for it.
+// Short returns the shortage for a static address outside all subnets; ok is false if no pool can
+// grow to contain it.
 func (n Network) Short(want netip.Addr) (PoolShortage, bool) {
 	for _, p := range n.Pools {
 		if _, ok := p.Larger(want); ok {

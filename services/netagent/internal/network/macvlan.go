@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// The drivers whose containers have a link of their own on a link of the host, their parent.
+// The drivers whose containers have a sub-interface of a parent interface.
 const (
 	DriverMacvlan = "macvlan"
 	DriverIPvlan  = "ipvlan"
@@ -28,30 +28,30 @@ const (
 	OptProbe       = "conflict_detection"
 )
 
-// The modes that mean something to others than the kernel.
+// The modes that netagent itself handles.
 const (
 	ModePassthru = "passthru"
 	ModeL2       = "l2"
 )
 
-// The modes of macvlan, the modes and the flags of ipvlan, the default first.
+// The modes of macvlan, and the modes and flags of ipvlan, defaults first.
 var (
 	macvlanModes = []string{"bridge", "private", "vepa", ModePassthru}
 	ipvlanModes  = []string{ModeL2, "l3", "l3s"}
 	ipvlanFlags  = []string{"bridge", "private", "vepa"}
 )
 
-// HasParent tells whether the driver is one of those.
+// HasParent reports whether the driver uses a parent interface.
 func (n Network) HasParent() bool { return n.Driver == DriverMacvlan || n.Driver == DriverIPvlan }
 
-// IsL3 tells whether the kernel routes to the network's containers, so that they need no gateway to leave by.
+// IsL3 reports whether the kernel routes to the containers, so that they need no gateway.
 func (n Network) IsL3() bool { return n.Driver == DriverIPvlan && n.Mode != ModeL2 }
 
-// OnLAN tells whether the network's containers are neighbours of whoever else is on the LAN of the parent.
+// OnLAN reports whether the containers are on the parent interface's LAN.
 func (n Network) OnLAN() bool { return n.HasParent() && !n.IsL3() && !n.ParentIsOwn() }
 
-// parentedSetters are those of setters that macvlan or ipvlan has, and its own.
-func parentedSetters(driver string) map[string]func(*Network, string) error {
+// parentSetters returns the option setters of macvlan or ipvlan.
+func parentSetters(driver string) map[string]func(*Network, string) error {
 	all := setters()
 	out := map[string]func(*Network, string) error{OptMTU: all[OptMTU], OptPrefix: all[OptPrefix]}
 	maps.Copy(out, announceSetters())
@@ -60,21 +60,26 @@ func parentedSetters(driver string) map[string]func(*Network, string) error {
 		_, err := ParseParent(driver, v)
 		return err
 	}
+
 	out[OptShim] = unless(OptShim, func(n *Network) *bool { return &n.NoShim })
 	out[OptProbe] = unless(OptProbe, func(n *Network) *bool { return &n.NoProbe })
 	if driver == DriverMacvlan {
-		out[OptMacvlanMode] = choice(OptMacvlanMode, "requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default",
+		out[OptMacvlanMode] = choice(OptMacvlanMode,
+			"requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default",
 			macvlanModes, func(n *Network) *string { return &n.Mode })
 		return out
 	}
-	out[OptIPvlanMode] = choice(OptIPvlanMode, "requested ipvlan mode '%s' is not valid, 'l2' mode is the ipvlan driver default",
+
+	out[OptIPvlanMode] = choice(OptIPvlanMode,
+		"requested ipvlan mode '%s' is not valid, 'l2' mode is the ipvlan driver default",
 		ipvlanModes, func(n *Network) *string { return &n.Mode })
-	out[OptIPvlanFlag] = choice(OptIPvlanFlag, "requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default",
+	out[OptIPvlanFlag] = choice(OptIPvlanFlag,
+		"requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default",
 		ipvlanFlags, func(n *Network) *string { return &n.Flag })
 	return out
 }
 
-// unless reads a flag that switches something off by false.
+// unless returns a setter that stores the negated flag.
 func unless(key string, where func(*Network) *bool) func(*Network, string) error {
 	return func(n *Network, v string) error {
 		on, err := strconv.ParseBool(v)
@@ -92,14 +97,14 @@ func choice(key, refusal string, known []string, where func(*Network) *string) f
 		}
 		if *where(n) = v; !slices.Contains(known, v) {
 			return fault.New(fault.Invalid, "option "+key+"="+v, fmt.Sprintf(refusal, v), fault.WithField("options"),
-				fault.WithHint("there are %s", strings.Join(known, ", ")))
+				fault.WithHint("use %s", strings.Join(known, ", ")))
 		}
 		return nil
 	}
 }
 
-// setParentDefaults fills in what the options of a macvlan or ipvlan network left open. One without a parent gets a link of its own, which leads
-// nowhere.
+// setParentDefaults sets the defaults of macvlan and ipvlan options. Without a parent interface the
+// network gets a dummy link and is internal.
 func (n *Network) setParentDefaults() {
 	n.Masquerade, n.InterContainer = false, true
 	if n.Mode == "" {
@@ -108,9 +113,11 @@ func (n *Network) setParentDefaults() {
 			n.Mode = ipvlanModes[0]
 		}
 	}
+
 	if n.Driver == DriverIPvlan && n.Flag == "" {
 		n.Flag = ipvlanFlags[0]
 	}
+
 	if n.Parent == "" && n.ID != "" {
 		n.Parent, n.Internal = ownParentPrefix+id.Short(n.ID), true
 	}
@@ -118,33 +125,37 @@ func (n *Network) setParentDefaults() {
 
 const ownParentPrefix = "dm-"
 
-// ParentIsOwn tells whether the parent is a link of the network's own.
+// ParentIsOwn reports whether the parent is a dummy link created for the network.
 func (n Network) ParentIsOwn() bool { return n.Parent == ownParentPrefix+id.Short(n.ID) }
 
-// Parent is a parent that is written LINK or LINK.VLAN.
+// Parent is a parent interface in the form LINK or LINK.VLAN.
 type Parent struct {
-	Link string // the link itself; of a VLAN, the one that it is on
-	VLAN int    // 0: none is named
+	Link string // the link, or the base link of the VLAN device
+	VLAN int    // VLAN id; 0: none
 }
 
-// maxVLAN is the highest VLAN id there is (IEEE 802.1Q).
+// maxVLAN is the highest VLAN id (IEEE 802.1Q).
 const maxVLAN = 4094
 
-// ParseParent reads a parent. A link that is there may have a dot in its name and mean no VLAN; whether it is, the host knows.
+// ParseParent parses the name of a parent interface. An existing link with a dot in its name is not
+// necessarily a VLAN device; the caller must check the host.
 func ParseParent(driver, name string) (Parent, error) {
 	refuse := func(text string) (Parent, error) {
 		return Parent{}, fault.New(fault.Invalid, "option "+OptParent+"="+name, text, fault.WithField("options"))
 	}
+
 	switch {
 	case name == "lo":
 		return refuse("loopback interface is not a valid " + driver + " parent link")
 	case !validLinkName(name):
-		return refuse("is no name for a device: 1 to 15 characters, no spaces, slashes or colons")
+		return refuse("is not a valid interface name: 1 to 15 characters, no spaces, slashes or colons")
 	}
+
 	link, number, dotted := strings.Cut(name, ".")
 	if !dotted {
 		return Parent{Link: name}, nil
 	}
+
 	vlan, err := strconv.Atoi(number)
 	switch {
 	case err != nil || link == "":
@@ -152,10 +163,11 @@ func ParseParent(driver, name string) (Parent, error) {
 	case vlan < 1 || vlan > maxVLAN:
 		return refuse("vlan id must be between 1-4094, received: " + number)
 	}
+
 	return Parent{Link: link, VLAN: vlan}, nil
 }
 
-// OnLink is a default route that has no gateway: whatever is asked for is on the link.
+// OnLink returns the gateway that denotes an on-link default route.
 func OnLink(ipv6 bool) netip.Addr {
 	if ipv6 {
 		return netip.IPv6Unspecified()
@@ -163,18 +175,20 @@ func OnLink(ipv6 bool) netip.Addr {
 	return netip.IPv4Unspecified()
 }
 
-// CheckSharedParent tells why two networks cannot be on one parent; nil if they can.
+// CheckSharedParent returns an error if the two networks cannot share a parent interface.
 func CheckSharedParent(n, other Network) error {
 	refuse := func(text string) error { return fault.New(fault.Exists, n.Subject(), text, fault.WithField("options")) }
 	using := n.Driver + " network " + other.String() + " is already using parent interface " + n.Parent
 	switch {
 	case n.Driver != other.Driver:
-		return refuse(fmt.Sprintf("%s network %s is already using parent interface %s: the kernel lets a link have children of one kind only",
-			other.Driver, other.String(), n.Parent))
+		return refuse(fmt.Sprintf("%s network %s is already using parent interface %s: "+
+			"the kernel lets a link have children of one kind only", other.Driver, other.String(), n.Parent))
 	case n.Driver == DriverMacvlan && (n.Mode == ModePassthru || other.Mode == ModePassthru):
 		return refuse("cannot use mode passthru, " + using)
 	case n.Driver == DriverIPvlan && (n.Mode != other.Mode || n.Flag != other.Flag):
-		return refuse(fmt.Sprintf("%s in mode %s %s, and the kernel has one mode for all of a link's children", using, other.Mode, other.Flag))
+		return refuse(fmt.Sprintf("%s in mode %s %s, and the kernel has one mode per parent interface", using,
+			other.Mode, other.Flag))
 	}
+
 	return nil
 }

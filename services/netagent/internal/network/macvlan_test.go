@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestParentsAreReadAsLinksAndVLANs(t *testing.T) {
+func TestParseParent(t *testing.T) {
 	for name, want := range map[string]struct {
 		parent  network.Parent
 		refusal string
@@ -24,13 +24,14 @@ func TestParentsAreReadAsLinksAndVLANs(t *testing.T) {
 		"eth0.x":           {network.Parent{}, "invalid subinterface vlan name eth0.x, example formatting is eth0.10"},
 		".10":              {network.Parent{}, "invalid subinterface vlan name .10"},
 		"lo":               {network.Parent{}, "loopback interface is not a valid macvlan parent link"},
-		"a/b":              {network.Parent{}, "is no name for a device"},
-		"":                 {network.Parent{}, "is no name for a device"},
-		"sixteenchars-xyz": {network.Parent{}, "is no name for a device"},
+		"a/b":              {network.Parent{}, "is not a valid interface name"},
+		"":                 {network.Parent{}, "is not a valid interface name"},
+		"sixteenchars-xyz": {network.Parent{}, "is not a valid interface name"},
 	} {
 		got, err := network.ParseParent(network.DriverMacvlan, name)
-		if want.refusal == "" && (err != nil || got != want.parent) || want.refusal != "" && (err == nil || !strings.Contains(err.Error(), want.refusal)) {
-			t.Errorf("%q: %+v, %v", name, got, err)
+		if want.refusal == "" && (err != nil || got != want.parent) || want.refusal != "" &&
+			(err == nil || !strings.Contains(err.Error(), want.refusal)) {
+			t.Errorf("%q: got %+v, %v", name, got, err)
 		}
 	}
 }
@@ -41,15 +42,16 @@ func FuzzParseParent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		p, err := network.ParseParent(network.DriverIPvlan, name)
 		if err == nil && (p.Link == "" || p.VLAN < 0 || p.VLAN > 4094 || !strings.HasPrefix(name, p.Link)) {
-			t.Errorf("%q is %+v", name, p)
+			t.Errorf("%q: got %+v", name, p)
 		}
 	})
 }
 
-func TestWhoCanShareAParent(t *testing.T) {
+func TestCheckSharedParent(t *testing.T) {
 	of := func(driver, mode, flag string) network.Network {
 		return network.Network{ID: id.New(), Name: "n", Driver: driver, Parent: "eth0", Mode: mode, Flag: flag}
 	}
+
 	for _, row := range []struct {
 		one, other network.Network
 		refusal    string
@@ -57,57 +59,71 @@ func TestWhoCanShareAParent(t *testing.T) {
 		{of("macvlan", "bridge", ""), of("macvlan", "private", ""), ""},
 		{of("macvlan", "passthru", ""), of("macvlan", "bridge", ""), "cannot use mode passthru, macvlan network n"},
 		{of("macvlan", "bridge", ""), of("macvlan", "passthru", ""), "cannot use mode passthru, macvlan network n"},
-		{of("macvlan", "bridge", ""), of("ipvlan", "l2", "bridge"), "is already using parent interface eth0: the kernel lets a link have children of one kind only"},
+		{of("macvlan", "bridge", ""), of("ipvlan", "l2", "bridge"),
+			"is already using parent interface eth0: the kernel lets a link have children of one kind only"},
 		{of("ipvlan", "l3", "bridge"), of("ipvlan", "l3", "bridge"), ""},
-		{of("ipvlan", "l3", "bridge"), of("ipvlan", "l2", "bridge"), "the kernel has one mode for all of a link's children"},
-		{of("ipvlan", "l2", "vepa"), of("ipvlan", "l2", "bridge"), "the kernel has one mode for all of a link's children"},
+		{of("ipvlan", "l3", "bridge"), of("ipvlan", "l2", "bridge"), "the kernel has one mode per parent interface"},
+		{of("ipvlan", "l2", "vepa"), of("ipvlan", "l2", "bridge"), "the kernel has one mode per parent interface"},
 	} {
 		err := network.CheckSharedParent(row.one, row.other)
-		if row.refusal == "" && err != nil || row.refusal != "" && (err == nil || !strings.Contains(err.Error(), row.refusal)) {
-			t.Errorf("%+v beside %+v: %v", row.one, row.other, err)
+		if row.refusal == "" && err != nil || row.refusal != "" &&
+			(err == nil || !strings.Contains(err.Error(), row.refusal)) {
+			t.Errorf("%+v with %+v: got %v", row.one, row.other, err)
 		}
 	}
 }
 
-func TestDraftsOfNetworksOnALink(t *testing.T) {
-	draft := func(driver string, options map[string]string) (network.Network, error) {
+func TestParentNetworkDefaults(t *testing.T) {
+	build := func(driver string, options map[string]string) (network.Network, error) {
 		return network.Spec{ID: id.New(), Name: "lan", Driver: driver, Options: options}.Build()
 	}
-	n, err := draft("macvlan", map[string]string{"parent": "eth0"})
+
+	n, err := build("macvlan", map[string]string{"parent": "eth0"})
 	if err != nil || n.Mode != "bridge" || n.MTU != 0 || n.Bridge != "" || n.Internal || n.NeedsFirewall() || n.IsL3() {
-		t.Errorf("macvlan: %+v, %v", n, err)
+		t.Errorf("macvlan: got %+v, %v", n, err)
 	}
-	if n, err = draft("ipvlan", map[string]string{"parent": "eth0", "ipvlan_mode": "l3s", "com.docker.network.driver.mtu": "1400"}); err != nil ||
+
+	if n, err = build("ipvlan",
+		map[string]string{"parent": "eth0", "ipvlan_mode": "l3s",
+			"com.docker.network.driver.mtu": "1400"}); err != nil ||
 		n.Mode != "l3s" || n.Flag != "bridge" || n.MTU != 1400 || !n.IsL3() {
-		t.Errorf("ipvlan: %+v, %v", n, err)
+		t.Errorf("ipvlan: got %+v, %v", n, err)
 	}
-	if n, err = draft("macvlan", nil); err != nil || !n.ParentIsOwn() || !n.Internal {
-		t.Errorf("without a parent: %+v, %v", n, err)
+
+	if n, err = build("macvlan", nil); err != nil || !n.ParentIsOwn() || !n.Internal {
+		t.Errorf("without a parent: got %+v, %v", n, err)
 	}
-	for _, options := range []map[string]string{{"ipvlan_mode": "l2"}, {"macvlan_mode": "vepa", "com.docker.network.bridge.name": "x"}, {"host_access": "maybe"}} {
-		if _, err := draft("macvlan", options); err == nil {
-			t.Errorf("%v is taken", options)
+
+	for _, options := range []map[string]string{{"ipvlan_mode": "l2"},
+		{"macvlan_mode": "vepa", "com.docker.network.bridge.name": "x"}, {"host_access": "maybe"}} {
+		if _, err := build("macvlan", options); err == nil {
+			t.Errorf("%v: got no error", options)
 		}
 	}
 }
 
-func TestAnEndpointsDefaultRouteIsThatOfItsSubnet(t *testing.T) {
+func TestDefaultRouteFollowsSubnet(t *testing.T) {
 	pool := func(subnet, gateway string) network.Pool {
 		p := network.Pool{Subnet: netip.MustParsePrefix(subnet)}
 		p.Gateway, _ = netip.ParseAddr(gateway)
 		return p
 	}
-	lan := network.Network{Name: "lan", Driver: "macvlan", Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}
-	got := network.ChooseGateways([]network.Endpoint{{IPv4: netip.MustParsePrefix("10.2.0.7/24")}}, []network.Network{lan})
+
+	lan := network.Network{Name: "lan", Driver: "macvlan",
+		Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}
+	got := network.ChooseGateways([]network.Endpoint{{IPv4: netip.MustParsePrefix("10.2.0.7/24")}},
+		[]network.Network{lan})
 	if got[0].Gateway4 != netip.MustParseAddr("10.2.0.1") {
-		t.Errorf("it is %s", got[0].Gateway4)
+		t.Errorf("got gateway %s", got[0].Gateway4)
 	}
+
 	lan.Driver, lan.Mode = "ipvlan", "l3"
 	if got = network.ChooseGateways(got, []network.Network{lan}); !got[0].Gateway4.IsUnspecified() {
-		t.Errorf("of l3 it is %s", got[0].Gateway4)
+		t.Errorf("mode l3: got gateway %s", got[0].Gateway4)
 	}
+
 	lan.Mode, lan.Pools = "l2", []network.Pool{pool("10.2.0.0/24", "")}
 	if got = network.ChooseGateways(got, []network.Network{lan}); got[0].Gateway4.IsValid() {
-		t.Errorf("without a gateway it is %s", got[0].Gateway4)
+		t.Errorf("without a gateway: got %s", got[0].Gateway4)
 	}
 }

@@ -16,45 +16,47 @@ const (
 	aliasPrefix = "fairlead"
 )
 
-// MACOf is the hardware address that belongs to an address: 02:42 and the four bytes of an IPv4 address, or the last four of
-// an IPv6 address. As long as an address has one owner, so has its MAC, and neighbour entries of a reused address stay right.
+// MACOf returns the MAC address derived from an IP address: 02:42 and its last four bytes. An
+// address and its MAC have the same owner, so neighbour entries of a reused address stay valid.
 func MACOf(addr netip.Addr) net.HardwareAddr {
 	b := addr.Unmap().AsSlice()
 	return append(net.HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)
 }
 
-// macLen is how many bytes a hardware address has.
+// macLen is the length of a MAC address in bytes.
 const macLen = 6
 
-// HostMAC is the hardware address of an endpoint's end on the host. It is given to the kernel, not left to it, so that no
-// network manager replaces it, and starts with fe so that no bridge ever takes it for its own.
+// HostMAC returns the MAC address of an endpoint's host end. It is set explicitly, so that no
+// network manager replaces it. It starts with fe, so that no bridge adopts it.
 func HostMAC(endpointID string) net.HardwareAddr {
 	b, err := hex.DecodeString(endpointID[:10])
 	if err != nil {
-		return nil // not an id: the kernel chooses
+		return nil // not an id: the kernel chooses the MAC address
 	}
 	return append(net.HardwareAddr{0xfe}, b...)
 }
 
-// IsHostEnd reports whether a link without an alias is an endpoint's end on the host whose creation was interrupted: its hardware
-// address is the one that belongs to its name. The kernel takes name and address with the creation, and an alias only afterwards.
+// IsHostEnd reports whether a link without an alias is a host end whose creation was interrupted.
+// The kernel sets name and MAC address at creation, but the alias only later. The MAC address must
+// match the name.
 func IsHostEnd(name string, mac net.HardwareAddr) bool {
 	digits, ok := strings.CutPrefix(name, vethPrefix)
-	return ok && len(digits) == vethDigits && len(mac) == macLen && mac[0] == 0xfe && strings.HasPrefix(hex.EncodeToString(mac[1:]), digits)
+	return ok && len(digits) == vethDigits && len(mac) == macLen && mac[0] == 0xfe &&
+		strings.HasPrefix(hex.EncodeToString(mac[1:]), digits)
 }
 
-// HostInterface names an endpoint's end on the host: veth and seven digits of its id.
+// HostInterface returns the name of an endpoint's host end: veth and seven digits of its id.
 func HostInterface(endpointID string) string { return vethPrefix + endpointID[:vethDigits] }
 
-// IsHostInterface reports whether a link may be an endpoint's end on the host.
+// IsHostInterface reports whether a link name has the form of a host end.
 func IsHostInterface(link string) bool {
 	return strings.HasPrefix(link, vethPrefix) && len(link) == len(vethPrefix)+vethDigits
 }
 
-// DefaultPrefix starts the names of interfaces inside containers.
+// DefaultPrefix is the default prefix of interface names in containers.
 const DefaultPrefix = "eth"
 
-// ContainerInterface names the interface with that number inside a container.
+// ContainerInterface returns the name of an interface in a container.
 func ContainerInterface(prefix string, number int) string {
 	if prefix == "" {
 		prefix = DefaultPrefix
@@ -62,25 +64,25 @@ func ContainerInterface(prefix string, number int) string {
 	return prefix + strconv.Itoa(number)
 }
 
-// FreeInterface names an interface with the lowest number that is not taken.
+// FreeInterface returns the interface name with the lowest free number.
 func FreeInterface(prefix string, taken map[string]bool) string {
-	for n := 0; ; n++ { // ends, as taken does
+	for n := 0; ; n++ {
 		if name := ContainerInterface(prefix, n); !taken[name] {
 			return name
 		}
 	}
 }
 
-// DefaultBridge names the bridge of a network whose maker gave no name: br- and the first 12 digits of its id.
+// DefaultBridge returns the default bridge name: br- and the first 12 digits of the network id.
 func DefaultBridge(networkID string) string { return "br-" + id.Short(networkID) }
 
-// Alias is written on the host's end of an endpoint. It says which network of which agent made it (network ids are random, so
-// agents with different state never take each other's links for their own) and for whom.
+// Alias returns the link alias of a host end. It contains the network id, which is random, so
+// agents with different state do not confuse their links.
 func Alias(networkID, owner string) string {
 	return aliasPrefix + ":" + id.Short(networkID) + ":" + id.Short(owner)
 }
 
-// AliasIsOf tells whether an alias was made for that network.
+// AliasIsOf reports whether an alias belongs to the network.
 func AliasIsOf(alias, networkID string) bool {
 	return strings.HasPrefix(alias, aliasPrefix+":"+id.Short(networkID)+":")
 }

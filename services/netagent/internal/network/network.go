@@ -1,5 +1,6 @@
-// Package network says what networks, sandboxes and endpoints are, how they are named, and what the configuration makes of the
-// predefined ones. It is pure: it neither touches the kernel nor remembers anything.
+// Package network defines networks, sandboxes and endpoints, their names and their validation.
+// It also derives the predefined networks from the configuration. It performs no I/O. All packages
+// of netagent use it.
 package network
 
 import (
@@ -12,79 +13,79 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 )
 
-// The drivers that a network can have.
+// The network drivers.
 const (
 	DriverBridge = "bridge"
 	DriverHost   = "host"
 	DriverNull   = "null"
 
-	// DriverOverlay makes networks that span the hosts of a fleet, and none on a host that is in no fleet.
+	// DriverOverlay connects the hosts of a fleet. It is not available on a host outside a fleet.
 	DriverOverlay = "overlay"
 )
 
-// Network is something that containers can be attached to.
+// Network is a network that containers can connect to.
 type Network struct {
 	ID             string
 	Name           string
 	Driver         string
 	Predefined     bool
-	Pools          []Pool // at most one a family for a bridge
-	Bridge         string // the bridge's device name; empty for other drivers
+	Pools          []Pool // a bridge has at most one per family
+	Bridge         string // link name of the bridge; empty for other drivers
 	MTU            int
 	Masquerade     bool
 	InterContainer bool
 	CreatedAt      time.Time
 
-	Internal      bool              // nothing enters or leaves
-	Labels        map[string]string // what its maker wrote on it
-	Options       map[string]string // the driver options as they were given
-	HostBinding   netip.Addr        // where ports are published without an address; not valid means on all
-	Prefix        string            // of interfaces' names inside; empty means DefaultPrefix
-	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway's address
-	AdoptedBridge bool              // the bridge was there before, and stays
+	Internal      bool              // no traffic enters or leaves
+	Labels        map[string]string // labels of the user
+	Options       map[string]string // driver options as given
+	HostBinding   netip.Addr        // default host address of port mappings; zero: all addresses
+	Prefix        string            // of interface names in containers; empty: DefaultPrefix
+	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway address
+	AdoptedBridge bool              // the bridge existed before and is kept
 
-	DNS []netip.Addr // what its containers' questions are passed on to; none: what is configured
+	DNS []netip.Addr // upstreams of its containers; none: the configured ones
 
-	Former        []Pool           // pools of before, of which containers still have addresses
-	FormerSubnets []netip.Prefix   // all subnets that it has had: who asks for an address there by number means its place in the pool of today
-	Renumbering   bool             // containers that have addresses of former pools are to get new ones
-	MAC           net.HardwareAddr // of its bridge since it was renumbered, as neighbours know it; nil: the gateway's
+	Former        []Pool           // former pools that containers still have addresses of
+	FormerSubnets []netip.Prefix   // all earlier subnets; a static address in one is translated to the current subnet
+	Renumbering   bool             // containers with addresses of former pools get new ones
+	MAC           net.HardwareAddr // of the bridge, kept since renumbering; nil: derived from the gateway
 
-	ConfigOnly bool   // it only holds a configuration for others
-	ConfigFrom string // the name of the network that its configuration was taken from
+	ConfigOnly bool   // holds configuration for other networks
+	ConfigFrom string // name of the configuration network it was created from
 
-	GatewayMode4      string // of a bridge: how others reach its containers over IPv4; empty means nat
+	GatewayMode4      string // of a bridge; empty: ModeNAT
 	GatewayMode6      string
-	TrustedInterfaces []string   // of a bridge: by these others reach its containers at their own addresses
-	Source4           netip.Addr // what leaves a bridge takes it; not valid: the address of the interface it leaves by
+	TrustedInterfaces []string   // of a bridge: interfaces with direct access to its containers
+	Source4           netip.Addr // SNAT address of a bridge; zero: masquerade
 	Source6           netip.Addr
 
-	AnnounceTimes *int `json:",omitempty"` // how often neighbours are told of an endpoint's addresses; nil: the default
-	AnnounceEvery *int `json:",omitempty"` // the time between in milliseconds
+	AnnounceTimes *int `json:",omitempty"` // number of gratuitous ARP packets; nil: default
+	AnnounceEvery *int `json:",omitempty"` // their interval in milliseconds; nil: default
 
-	Parent string // of macvlan and ipvlan: the host's link that its interfaces are on
+	Parent string // of macvlan and ipvlan: the parent interface
 	Mode   string // of macvlan and ipvlan
 	Flag   string // of ipvlan
-	NoShim bool   // of macvlan and ipvlan: the host itself has no way to its containers
+	NoShim bool   // of macvlan and ipvlan: the host has no route to the containers
 
-	NoProbe bool // of macvlan and ipvlan: addresses are taken without asking the LAN who has them
+	NoProbe bool // of macvlan and ipvlan: no address conflict detection
 
-	DHCP4 bool `json:",omitempty"` // IPv4 addresses come from the LAN's DHCP server
-	DHCP6 bool `json:",omitempty"` // IPv6 addresses come from the LAN's DHCPv6 server, or are made up of what its router advertises
+	DHCP4 bool `json:",omitempty"` // a DHCP server on the LAN assigns IPv4 addresses
+	DHCP6 bool `json:",omitempty"` // DHCPv6 or SLAAC on the LAN assigns IPv6 addresses
 }
 
-// Pool is one subnet of a network.
+// Pool is one subnet of a network with its special addresses.
 type Pool struct {
 	Subnet           netip.Prefix // without host bits
-	Range            netip.Prefix // where automatic addresses come from; not valid means all of Subnet
-	GrowLimit        netip.Prefix // as far as this it grows when its addresses run out; not valid: it stays as it is
-	Gateway          netip.Addr   // the host's own address
-	ContainerGateway netip.Addr   // what containers are told; not valid means Gateway
+	Range            netip.Prefix // range of dynamic addresses; zero: all of Subnet
+	GrowLimit        netip.Prefix // largest extension of Subnet; zero: fixed size
+	Gateway          netip.Addr   // the host's address
+	ContainerGateway netip.Addr   // next hop of the containers; zero: Gateway
 
-	Aux map[string]netip.Addr // addresses that no container gets, by the names that the network's maker gave them
+	Aux map[string]netip.Addr // auxiliary addresses by name, not for containers
 }
 
-// ContainerGatewayAddr is the gateway that containers are told.
+// ContainerGatewayAddr returns the next hop of the containers' default route.
 func (p Pool) ContainerGatewayAddr() netip.Addr {
 	if p.ContainerGateway.IsValid() {
 		return p.ContainerGateway
@@ -92,20 +93,20 @@ func (p Pool) ContainerGatewayAddr() netip.Addr {
 	return p.Gateway
 }
 
-// HostPrefix is the host's own address with the subnet's length: 172.17.0.1/16.
+// HostPrefix returns the host's address with the subnet's length, such as 172.17.0.1/16.
 func (p Pool) HostPrefix() netip.Prefix { return netip.PrefixFrom(p.Gateway, p.Subnet.Bits()) }
 
-// HasIPv4 tells whether containers get an IPv4 address.
+// HasIPv4 reports whether containers get an IPv4 address.
 func (n Network) HasIPv4() bool { return n.DHCP4 || n.hasFamily(netip.Addr.Is4) }
 
-// HasIPv6 tells whether containers get an IPv6 address.
+// HasIPv6 reports whether containers get an IPv6 address.
 func (n Network) HasIPv6() bool { return n.DHCP6 || n.hasFamily(netip.Addr.Is6) }
 
 func (n Network) hasFamily(is func(netip.Addr) bool) bool {
 	return slices.ContainsFunc(n.Pools, func(p Pool) bool { return is(p.Subnet.Addr()) })
 }
 
-// HostAddresses are what the network's bridge has.
+// HostAddresses returns the desired addresses of the network's bridge.
 func (n Network) HostAddresses() []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range n.AllPools() {
@@ -116,7 +117,7 @@ func (n Network) HostAddresses() []netip.Prefix {
 	return out
 }
 
-// hostIsIn tells whether the bridge has the pool's gateway address.
+// hostIsIn reports whether the bridge has the pool's gateway address.
 func (n Network) hostIsIn(p Pool) bool {
 	return !(n.InhibitIPv4 && p.Gateway.Is4()) && n.gatewayMode(p) != ModeIsolated
 }
@@ -128,11 +129,12 @@ func (n Network) gatewayMode(p Pool) string {
 	return n.GatewayMode4
 }
 
-// AllPools are those that it has, and those that containers still have addresses of.
+// AllPools returns the current and former pools.
 func (n Network) AllPools() []Pool { return slices.Concat(n.Pools, n.Former) }
 
-// BridgeMAC is the hardware address of its bridge: it follows the first gateway, IPv4 where there is any, and stays when the network
-// is renumbered, as containers know it by permanent entries.
+// BridgeMAC returns the MAC address of the bridge. It is derived from the first gateway, IPv4 if
+// possible. It stays the same after renumbering, because containers have permanent neighbour
+// entries for it.
 func (n Network) BridgeMAC() net.HardwareAddr {
 	if n.MAC != nil || len(n.Pools) == 0 {
 		return n.MAC
@@ -140,10 +142,12 @@ func (n Network) BridgeMAC() net.HardwareAddr {
 	return MACOf(n.Pools[0].Gateway)
 }
 
-// UnprotectedSubnets are the subnets whose containers anybody may reach at their own addresses.
+// UnprotectedSubnets returns the subnets in gateway mode nat-unprotected, which allow direct
+// access.
 func (n Network) UnprotectedSubnets() []netip.Prefix { return n.inMode(ModeUnprotected) }
 
-// RoutedSubnets are the subnets whose containers are reached at their own addresses by their published ports, and leave with them.
+// RoutedSubnets returns the subnets in gateway mode routed, which allow direct access to published
+// ports and are not masqueraded.
 func (n Network) RoutedSubnets() []netip.Prefix { return n.inMode(ModeRouted) }
 
 func (n Network) inMode(mode string) (out []netip.Prefix) {
@@ -155,19 +159,19 @@ func (n Network) inMode(mode string) (out []netip.Prefix) {
 	return out
 }
 
-// NeedsFirewall tells whether natagent must know the network before anybody may be on it.
+// NeedsFirewall reports whether natagent must acknowledge the network before containers connect.
 func (n Network) NeedsFirewall() bool { return n.Driver == DriverBridge }
 
-// String is the name with the short id, as messages have it: bridge (1c0ffee12345).
+// String returns the name with the short id, such as bridge (1c0ffee12345).
 func (n Network) String() string { return n.Name + " (" + id.Short(n.ID) + ")" }
 
-// Subject is how faults name the network.
+// Subject returns the name of the network in faults.
 func (n Network) Subject() string { return "network " + n.Name }
 
-// Addresses is one of the network's pools as package ipam knows it.
+// Addresses converts a pool of the network for package ipam.
 func (n Network) Addresses(p Pool) ipam.Pool {
 	reserved := []netip.Addr{p.Gateway, p.ContainerGatewayAddr()}
-	if len(n.MAC) == macLen { // whoever had the address that it follows would have it too
+	if len(n.MAC) == macLen { // the owner of that address would have the same MAC address
 		reserved = append(reserved, netip.AddrFrom4([4]byte(n.MAC[2:])))
 	}
 	for _, a := range p.Aux {

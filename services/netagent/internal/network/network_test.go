@@ -11,30 +11,31 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestAMACFollowsTheAddress(t *testing.T) {
+func TestMACFollowsAddress(t *testing.T) {
 	for addr, want := range map[string]string{"172.17.0.2": "02:42:ac:11:00:02", "192.168.10.2": "02:42:c0:a8:0a:02",
 		"::ffff:172.17.0.2": "02:42:ac:11:00:02", "fd00::1:2": "02:42:00:01:00:02"} {
 		if got := network.MACOf(netip.MustParseAddr(addr)).String(); got != want {
-			t.Errorf("%s has %s, want %s", addr, got, want)
+			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
 	}
 }
 
-func TestHostEndsAreNamedByTheirEndpoint(t *testing.T) {
+func TestHostEndNameAndMAC(t *testing.T) {
 	const endpoint = "1c0ffee234567890"
 	if got := network.HostInterface(endpoint); got != "veth1c0ffee" {
-		t.Errorf("named %s", got)
+		t.Errorf("got name %s", got)
 	}
 	if got := network.HostMAC(endpoint).String(); got != "fe:1c:0f:fe:e2:34" {
-		t.Errorf("MAC %s", got)
+		t.Errorf("got MAC address %s", got)
 	}
 }
 
-func TestAnAliasBelongsToOneNetwork(t *testing.T) {
+func TestAliasBelongsToOneNetwork(t *testing.T) {
 	one, other, owner := id.New(), id.New(), id.New()
 	alias := network.Alias(one, owner)
-	if alias != "fairlead:"+one[:12]+":"+owner[:12] || !network.AliasIsOf(alias, one) || network.AliasIsOf(alias, other) || network.AliasIsOf("", one) {
-		t.Errorf("alias %s", alias)
+	if alias != "fairlead:"+one[:12]+":"+owner[:12] || !network.AliasIsOf(alias, one) ||
+		network.AliasIsOf(alias, other) || network.AliasIsOf("", one) {
+		t.Errorf("got alias %s", alias)
 	}
 }
 
@@ -52,103 +53,124 @@ func addr(s string) netip.Addr {
 	return netip.MustParseAddr(s)
 }
 
-func TestSettingsThatCannotWorkAreRefusedWithEachKeyNamed(t *testing.T) {
+func TestInvalidBridgeSettingsNameKeys(t *testing.T) {
 	for name, c := range map[string]struct {
 		s     network.BridgeSettings
-		wrong string // the keys at fault, joined by spaces
+		wrong string // the invalid keys, joined by spaces
 	}{
-		"nothing given":            {network.BridgeSettings{}, ""},
-		"all given":                {network.BridgeSettings{Bip: prefix("192.168.1.5/24"), FixedCIDR: prefix("192.168.1.128/25"), DefaultGateway: addr("192.168.1.254")}, ""},
-		"both outside bip":         {network.BridgeSettings{Bip: prefix("192.168.1.5/24"), FixedCIDR: prefix("10.20.0.0/16"), DefaultGateway: addr("10.20.1.1")}, "fixed-cidr default-gateway"},
-		"the subnet's address":     {network.BridgeSettings{Bip: prefix("10.0.0.0/24")}, "bip"},
-		"the broadcast address":    {network.BridgeSettings{Bip: prefix("10.0.0.255/24")}, "bip"},
-		"a /31":                    {network.BridgeSettings{Bip: prefix("10.0.0.0/31")}, ""},
-		"IPv6 as bip":              {network.BridgeSettings{Bip: prefix("fd00::1/64")}, "bip"},
-		"a range larger than bip":  {network.BridgeSettings{Bip: prefix("10.0.0.1/24"), FixedCIDR: prefix("10.0.0.0/16")}, "fixed-cidr"},
-		"a gateway on broadcast":   {network.BridgeSettings{Bip: prefix("10.0.0.1/24"), DefaultGateway: addr("10.0.0.255")}, "default-gateway"},
+		"nothing given": {network.BridgeSettings{}, ""},
+		"all given": {network.BridgeSettings{Bip: prefix("192.168.1.5/24"),
+			FixedCIDR: prefix("192.168.1.128/25"), DefaultGateway: addr("192.168.1.254")}, ""},
+		"both outside bip": {network.BridgeSettings{Bip: prefix("192.168.1.5/24"),
+			FixedCIDR: prefix("10.20.0.0/16"), DefaultGateway: addr("10.20.1.1")}, "fixed-cidr default-gateway"},
+		"the subnet's address":  {network.BridgeSettings{Bip: prefix("10.0.0.0/24")}, "bip"},
+		"the broadcast address": {network.BridgeSettings{Bip: prefix("10.0.0.255/24")}, "bip"},
+		"a /31":                 {network.BridgeSettings{Bip: prefix("10.0.0.0/31")}, ""},
+		"IPv6 as bip":           {network.BridgeSettings{Bip: prefix("fd00::1/64")}, "bip"},
+		"a range larger than bip": {network.BridgeSettings{Bip: prefix("10.0.0.1/24"),
+			FixedCIDR: prefix("10.0.0.0/16")}, "fixed-cidr"},
+		"a gateway on broadcast": {network.BridgeSettings{Bip: prefix("10.0.0.1/24"),
+			DefaultGateway: addr("10.0.0.255")}, "default-gateway"},
 		"a small MTU":              {network.BridgeSettings{MTU: 67}, "mtu"},
 		"a negative MTU":           {network.BridgeSettings{MTU: -1}, "mtu"},
 		"an MTU too small for v6":  {network.BridgeSettings{MTU: 1000, Bip6: prefix("fd00::1/64")}, "mtu"},
 		"a bridge name too long":   {network.BridgeSettings{BridgeName: "a23456789012345b"}, "bridge"},
 		"a bridge name with slash": {network.BridgeSettings{BridgeName: "a/b"}, "bridge"},
 		"IPv6 by its range":        {network.BridgeSettings{FixedCIDRv6: prefix("fd00::/64")}, ""},
-		"IPv6 range outside":       {network.BridgeSettings{Bip6: prefix("fd00::1/64"), FixedCIDRv6: prefix("fd01::/80")}, "fixed-cidr-v6"},
+		"IPv6 range outside": {network.BridgeSettings{Bip6: prefix("fd00::1/64"),
+			FixedCIDRv6: prefix("fd01::/80")}, "fixed-cidr-v6"},
 		"IPv6 gateway without bip": {network.BridgeSettings{DefaultGatewayV6: addr("fd00::1")}, "default-gateway-v6"},
 		"IPv4 as bip6":             {network.BridgeSettings{Bip6: prefix("10.0.0.1/24")}, "bip6"},
 	} {
 		err := c.s.WithDefaults().Validate()
 		if (err == nil) != (c.wrong == "") {
-			t.Errorf("%s: %v, want fault in %q", name, err, c.wrong)
+			t.Errorf("%s: got %v, want a fault of %q", name, err, c.wrong)
 			continue
 		}
 		if err != nil && !fault.Is(err, fault.Invalid) {
-			t.Errorf("%s: %v is no Invalid fault", name, err)
+			t.Errorf("%s: got %v, want an Invalid fault", name, err)
 		}
 		for _, key := range strings.Fields(c.wrong) {
 			if !strings.Contains(err.Error(), key+" ") {
-				t.Errorf("%s: %v does not name %s", name, err, key)
+				t.Errorf("%s: got %v without key %s", name, err, key)
 			}
 		}
 	}
 }
 
-func TestThePredefinedNetworksAreDockers(t *testing.T) {
+func TestPredefinedNetworksMatchDocker(t *testing.T) {
 	all := network.BridgeSettings{}.WithDefaults().Predefined()
 	names := ""
 	for _, n := range all {
 		names += n.Name + ":" + n.Driver + " "
 	}
+
 	if names != "bridge:bridge host:host none:null " {
-		t.Errorf("networks %s", names)
+		t.Errorf("got networks %s", names)
 	}
+
 	b := all[0]
-	if b.Bridge != "docker0" || b.MTU != 1500 || !b.Masquerade || !b.InterContainer || len(b.Pools) != 1 || b.HasIPv6() ||
-		b.Pools[0].HostPrefix().String() != "172.17.0.1/16" || b.Pools[0].ContainerGatewayAddr().String() != "172.17.0.1" {
-		t.Errorf("bridge %+v", b)
+	if b.Bridge != "docker0" || b.MTU != 1500 || !b.Masquerade || !b.InterContainer || len(b.Pools) != 1 ||
+		b.HasIPv6() ||
+		b.Pools[0].HostPrefix().String() != "172.17.0.1/16" ||
+		b.Pools[0].ContainerGatewayAddr().String() != "172.17.0.1" {
+		t.Errorf("got bridge %+v", b)
 	}
+
 	dual := network.BridgeSettings{FixedCIDRv6: prefix("fd00:17::/64")}.WithDefaults().Predefined()[0]
 	if !dual.HasIPv6() || dual.Pools[1].HostPrefix().String() != "fd00:17::1/64" {
-		t.Errorf("bridge with IPv6 %+v", dual)
+		t.Errorf("got bridge with IPv6 %+v", dual)
 	}
 }
 
-func TestSysctlsOfAnInterfaceStayInItsFolder(t *testing.T) {
-	e := network.Endpoint{Interface: "eth1", Spec: network.EndpointSpec{Network: "n1", Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.neigh.IFNAME.x=a b"}}}
+func TestInterfaceSysctls(t *testing.T) {
+	e := network.Endpoint{Interface: "eth1",
+		Spec: network.EndpointSpec{Network: "n1",
+			Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.neigh.IFNAME.x=a b"}}}
 	if err := e.Spec.Validate("s"); err != nil {
 		t.Fatal(err)
 	}
+
 	got := e.InterfaceSysctls()
-	if len(got) != 2 || got[0] != (network.Sysctl{Path: "net/ipv4/conf/eth1/log_martians", Value: "1"}) || got[1] != (network.Sysctl{Path: "net/ipv6/neigh/eth1/x", Value: "a b"}) {
+	if len(got) != 2 || got[0] != (network.Sysctl{Path: "net/ipv4/conf/eth1/log_martians", Value: "1"}) ||
+		got[1] != (network.Sysctl{Path: "net/ipv6/neigh/eth1/x", Value: "a b"}) {
 		t.Errorf("got %+v", got)
 	}
-	for _, s := range []string{"", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x", "net.ipv4.conf.IFNAME.x=", "net.core.conf.IFNAME.x=1", "net.ipv4.conf.IFNAME.../../x=1",
+
+	for _, s := range []string{"", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x", "net.ipv4.conf.IFNAME.x=",
+		"net.core.conf.IFNAME.x=1", "net.ipv4.conf.IFNAME.../../x=1",
 		"net.ipv4.../..IFNAME.x=1", "net.ipv4.conf.IFNAME.x=1\n2", " net.ipv4.conf.IFNAME.x=1"} {
-		if err := (network.EndpointSpec{Network: "n1", Sysctls: []string{s}}).Validate("s"); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%q: %v", s, err)
+		err := (network.EndpointSpec{Network: "n1", Sysctls: []string{s}}).Validate("s")
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: got %v, want an Invalid fault", s, err)
 		}
 	}
 }
 
-func TestLinkLocalAddressesHaveTheirSubnetsLengthAndAreNoOthers(t *testing.T) {
+func TestLinkLocalAddresses(t *testing.T) {
 	spec := network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr("169.254.7.7"), addr("fe80::7")}}
 	if err := spec.Validate("s"); err != nil {
 		t.Fatal(err)
 	}
-	if got := (network.Endpoint{Spec: spec}).LinkLocals(); len(got) != 2 || got[0] != prefix("169.254.7.7/16") || got[1] != prefix("fe80::7/64") {
+
+	if got := (network.Endpoint{Spec: spec}).LinkLocals(); len(got) != 2 || got[0] != prefix("169.254.7.7/16") ||
+		got[1] != prefix("fe80::7/64") {
 		t.Errorf("got %v", got)
 	}
+
 	for _, a := range []string{"10.0.0.1", "fd00::1", "::ffff:169.254.1.1", "fe80::1%eth0"} {
-		if err := (network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr(a)}}).Validate("s"); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%s: %v", a, err)
+		err := (network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr(a)}}).Validate("s")
+		if !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: got %v, want an Invalid fault", a, err)
 		}
 	}
 }
 
-func TestDriversThatMakeNoNetworksHereAreRefusedWithWhatDoes(t *testing.T) {
+func TestUnavailableDriversRejected(t *testing.T) {
 	for driver, want := range map[string]string{"overlay": "this host is in none", "host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
 		_, err := (network.Spec{Name: "n1", Driver: driver}).Build()
 		if f := (*fault.Fault)(nil); !errors.As(err, &f) || !strings.Contains(f.Message+f.Hint, want) {
-			t.Errorf("%s: %v", driver, err)
+			t.Errorf("%s: got %v, want %q", driver, err, want)
 		}
 	}
 }

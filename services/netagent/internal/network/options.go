@@ -30,12 +30,13 @@ const (
 	OptIPv6        = "com.docker.network.enable_ipv6"
 )
 
-// setters read one option each into a network.
+// setters returns the setters of the bridge options.
 func setters() map[string]func(*Network, string) error {
 	out := map[string]func(*Network, string) error{
 		OptBridgeName: func(n *Network, v string) error {
 			if n.Bridge = v; !validLinkName(v) {
-				return badOption(OptBridgeName, v, "is no name for a device: 1 to 15 characters, no spaces, slashes or colons")
+				return badOption(OptBridgeName, v,
+					"is not a valid interface name: 1 to 15 characters, no spaces, slashes or colons")
 			}
 			return nil
 		},
@@ -44,11 +45,12 @@ func setters() map[string]func(*Network, string) error {
 		OptInhibitIPv4: flag(OptInhibitIPv4, func(n *Network) *bool { return &n.InhibitIPv4 }),
 		OptHostBinding: func(n *Network, v string) (err error) {
 			if n.HostBinding, err = netip.ParseAddr(v); err != nil || n.HostBinding.Zone() != "" {
-				return badOption(OptHostBinding, v, "is no IP address")
+				return badOption(OptHostBinding, v, "is not a valid IP address")
 			}
 			return nil
 		},
-		OptNoProxy: flag(OptNoProxy, func(*Network) *bool { return new(bool) }), // there is no proxy, whatever it says
+		// accepted without effect: there is no proxy
+		OptNoProxy: flag(OptNoProxy, func(*Network) *bool { return new(bool) }),
 		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.GatewayMode4 }),
 		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.GatewayMode6 }),
 		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Source4 }, netip.Addr.Is4),
@@ -57,7 +59,8 @@ func setters() map[string]func(*Network, string) error {
 			n.TrustedInterfaces = strings.Split(v, ":")
 			for _, name := range n.TrustedInterfaces {
 				if !validLinkName(name) {
-					return badOption(OptTrusted, v, "holds "+quoteShort(name)+", which is no name for a device; separate names by colons")
+					return badOption(OptTrusted, v, "contains the invalid interface name "+quoteShort(name)+
+						"; separate names by colons")
 				}
 			}
 			return nil
@@ -70,21 +73,22 @@ func setters() map[string]func(*Network, string) error {
 		},
 		OptPrefix: func(n *Network, v string) error {
 			if n.Prefix = v; !validLinkName(v + "0") {
-				return badOption(OptPrefix, v, "cannot start a device's name")
+				return badOption(OptPrefix, v, "is not a valid start of an interface name")
 			}
 			return nil
 		},
 	}
+
 	maps.Copy(out, announceSetters())
 	return out
 }
 
-// The gateway modes: how others reach a network's containers. In mode nat, which is also the empty one, only by published ports.
+// The gateway modes of a bridge, as in Docker. They define the ingress to its containers.
 const (
-	ModeNAT         = "nat"
-	ModeUnprotected = "nat-unprotected" // also at their own addresses
-	ModeRouted      = "routed"          // only at their own addresses, by published ports: nothing is translated
-	ModeIsolated    = "isolated"        // the host neither: it has no address on the bridge
+	ModeNAT         = "nat"             // by published ports; the default
+	ModeUnprotected = "nat-unprotected" // also by direct access
+	ModeRouted      = "routed"          // by direct access to published ports, without NAT
+	ModeIsolated    = "isolated"        // none, and the host has no address on the bridge
 )
 
 func gatewayMode(key string, where func(*Network) *string) func(*Network, string) error {
@@ -94,35 +98,43 @@ func gatewayMode(key string, where func(*Network) *string) func(*Network, string
 			*where(n) = v
 			return nil
 		}
-		return fault.New(fault.Invalid, "option "+key+"="+v, "failed to parse "+key+" value: "+v+" (unknown gateway mode "+v+")",
-			fault.WithField("options"), fault.WithHint("there are nat, nat-unprotected, routed and isolated"))
+		return fault.New(fault.Invalid, "option "+key+"="+v, "failed to parse "+key+" value: "+v+
+			" (unknown gateway mode "+v+")",
+			fault.WithField("options"), fault.WithHint("use nat, nat-unprotected, routed or isolated"))
 	}
 }
 
-// checkModes refuses gateway modes that go with nothing else of the network.
+// checkModes rejects gateway modes that contradict other options.
 func (n Network) checkModes() error {
 	if !n.Internal && (n.GatewayMode4 == ModeIsolated || n.GatewayMode6 == ModeIsolated) {
-		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network", fault.WithField("options"),
+		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network",
+			fault.WithField("options"),
 			fault.WithHint("add --internal"))
 	}
+
 	untranslated := func(key string, value netip.Addr, mode string) error {
 		if !value.IsValid() || mode != ModeRouted || value.IsUnspecified() {
 			return nil
 		}
-		return badOption(key, value.String(), "nothing is translated in gateway mode 'routed', so no address of the host is used")
+		return badOption(key, value.String(),
+			"nothing is translated in gateway mode 'routed', so no address of the host is used")
 	}
+
 	binding := n.GatewayMode4
 	if n.HostBinding.Is6() {
 		binding = n.GatewayMode6
 	}
-	return errors.Join(untranslated(OptSource4, n.Source4, n.GatewayMode4), untranslated(OptSource6, n.Source6, n.GatewayMode6),
+
+	return errors.Join(untranslated(OptSource4, n.Source4, n.GatewayMode4),
+		untranslated(OptSource6, n.Source6, n.GatewayMode6),
 		untranslated(OptHostBinding, n.HostBinding, binding))
 }
 
 func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {
 	return func(n *Network, v string) (err error) {
-		if *where(n), err = netip.ParseAddr(v); err != nil || !is(*where(n)) || where(n).Zone() != "" || where(n).IsUnspecified() {
-			return badOption(key, v, "is no address of that family")
+		if *where(n), err = netip.ParseAddr(v); err != nil || !is(*where(n)) || where(n).Zone() != "" ||
+			where(n).IsUnspecified() {
+			return badOption(key, v, "is not a valid address of this family")
 		}
 		return nil
 	}
@@ -137,13 +149,15 @@ func flag(key string, where func(*Network) *bool) func(*Network, string) error {
 	}
 }
 
-// applyOptions reads the driver options into the network. All that is wrong is told at once.
+// applyOptions applies the driver options to the network. It returns an error for each invalid
+// option.
 func (n *Network) applyOptions(options map[string]string) []error {
 	var errs []error
 	known := setters()
 	if n.HasParent() {
-		known = parentedSetters(n.Driver)
+		known = parentSetters(n.Driver)
 	}
+
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		if set, ok := known[key]; ok {
 			if err := set(n, options[key]); err != nil {
@@ -154,6 +168,7 @@ func (n *Network) applyOptions(options map[string]string) []error {
 		errs = append(errs, fault.New(fault.Invalid, "option "+key, "is not known", fault.WithField("options"),
 			fault.WithHint("%s networks have %s", n.Driver, strings.Join(slices.Sorted(maps.Keys(known)), ", "))))
 	}
+
 	return errs
 }
 
@@ -161,7 +176,7 @@ func badOption(key, value, message string) error {
 	return fault.New(fault.Invalid, "option "+key+"="+value, message, fault.WithField("options"))
 }
 
-// Family reads the option that switches an address family on or off; given is false without one.
+// Family parses the option that enables an address family; given is false if the option is not set.
 func Family(options map[string]string, key string) (on, given bool, err error) {
 	v, given := options[key]
 	if !given {

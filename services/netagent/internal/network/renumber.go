@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// WithPools is the network with other pools, while containers are on it that have addresses of those that it has. They keep them until they
-// are renewed or end, and until then the host is reached at the old gateways as well.
+// WithPools returns the network with new pools. Replaced pools become former pools, and the host
+// keeps their gateway addresses until renumbering completes.
 func (n Network) WithPools(pools []Pool) (Network, error) {
 	next := n
 	next.Pools, next.Former, next.FormerSubnets = pools, nil, nil
@@ -20,27 +20,33 @@ func (n Network) WithPools(pools []Pool) (Network, error) {
 		}
 		for _, p := range pools {
 			if p.Subnet.Overlaps(old.Subnet) {
-				return n, fault.New(fault.Conflict, n.Subject(), "cannot be moved from "+old.HostPrefix().String()+" to "+p.HostPrefix().String()+
-					" while containers are on it, as they overlap", fault.WithField("subnet"),
-					fault.WithHint("choose a subnet that lies elsewhere, or stop its containers first"))
+				return n, fault.New(fault.Conflict, n.Subject(), "cannot be renumbered from "+old.HostPrefix().String()+
+					" to "+p.HostPrefix().String()+": the subnets overlap",
+					fault.WithField("subnet"),
+					fault.WithHint("choose another subnet, or stop the containers first"))
 			}
 		}
 		next.Former = append(next.Former, old)
 	}
+
 	if len(next.Former) > 0 && n.Bridge != "" {
 		next.MAC = n.BridgeMAC()
 	}
+
 	for _, s := range slices.Concat(n.FormerSubnets, subnets(n.Pools)) {
-		if !slices.ContainsFunc(pools, func(p Pool) bool { return p.Subnet.Overlaps(s) }) && !slices.Contains(next.FormerSubnets, s) {
+		overlaps := func(p Pool) bool { return p.Subnet.Overlaps(s) }
+		if !slices.ContainsFunc(pools, overlaps) && !slices.Contains(next.FormerSubnets, s) {
 			next.FormerSubnets = append(next.FormerSubnets, s)
 		}
 	}
+
 	return next, nil
 }
 
-// growsTo tells whether everything that is right in a pool is right in another one too.
+// growsTo reports whether the larger pool keeps the gateway and all addresses of p.
 func (p Pool) growsTo(larger Pool) bool {
-	return larger.Gateway == p.Gateway && larger.Subnet.Bits() <= p.Subnet.Bits() && larger.Subnet.Contains(p.Subnet.Addr())
+	return larger.Gateway == p.Gateway && larger.Subnet.Bits() <= p.Subnet.Bits() &&
+		larger.Subnet.Contains(p.Subnet.Addr())
 }
 
 func subnets(pools []Pool) []netip.Prefix {
@@ -51,57 +57,68 @@ func subnets(pools []Pool) []netip.Prefix {
 	return out
 }
 
-// WithoutUnusedFormer is the network without the former pools that no endpoint has an address of.
+// WithoutUnusedFormer returns the network without the former pools in which no endpoint has an
+// address.
 func (n Network) WithoutUnusedFormer(sandboxes []Sandbox) Network {
 	used := func(p Pool) bool {
 		return slices.ContainsFunc(sandboxes, func(sb Sandbox) bool {
 			return slices.ContainsFunc(sb.Endpoints, func(e Endpoint) bool {
-				return e.NetworkID == n.ID && slices.ContainsFunc(e.AllAddresses(), func(a netip.Prefix) bool { return p.Subnet.Contains(a.Addr()) })
+				return e.NetworkID == n.ID && slices.ContainsFunc(e.AllAddresses(), func(a netip.Prefix) bool {
+					return p.Subnet.Contains(a.Addr())
+				})
 			})
 		})
 	}
+
 	n.Former = slices.DeleteFunc(slices.Clone(n.Former), func(p Pool) bool { return !used(p) })
 	if len(n.Former) == 0 {
 		n.Former, n.Renumbering = nil, false
 	}
+
 	return n
 }
 
-// CurrentAddr is the address that somebody means who asks for one by number: in a subnet that the network once had, the one at the same place
-// in the pool of today. Others mean what they say.
+// CurrentAddr translates a static address in a former subnet to the same position in the current
+// pool. It returns other addresses unchanged.
 func (n Network) CurrentAddr(addr netip.Addr) netip.Addr {
 	inside := func(s netip.Prefix) bool { return s.Contains(addr) }
 	if !addr.IsValid() || slices.ContainsFunc(subnets(n.Pools), inside) {
 		return addr
 	}
+
 	i := slices.IndexFunc(n.FormerSubnets, inside)
 	if i < 0 {
 		return addr
 	}
+
 	for _, p := range n.Pools {
 		if there, ok := translateAddr(addr, n.FormerSubnets[i], p.Subnet); ok {
 			return there
 		}
 	}
+
 	return addr
 }
 
-// WithCurrentAddrs is the spec with the addresses that it means.
+// WithCurrentAddrs returns the request with its static addresses translated by CurrentAddr.
 func (s EndpointSpec) WithCurrentAddrs(n Network) EndpointSpec {
 	s.IPv4, s.IPv6 = n.CurrentAddr(s.IPv4), n.CurrentAddr(s.IPv6)
 	return s
 }
 
-// translateAddr is the address at the same place in another subnet; false if that has no such place.
+// translateAddr returns the address at the same position in another subnet; ok is false if that
+// subnet is too small.
 func translateAddr(addr netip.Addr, from, to netip.Prefix) (netip.Addr, bool) {
-	if !addr.IsValid() || addr.Is4() != to.Addr().Is4() || from.Addr().Is4() != to.Addr().Is4() || !from.Contains(addr) {
+	if !addr.IsValid() || addr.Is4() != to.Addr().Is4() || from.Addr().Is4() != to.Addr().Is4() ||
+		!from.Contains(addr) {
 		return netip.Addr{}, false
 	}
+
 	a, f, t := addr.As16(), from.Masked().Addr().As16(), to.Masked().Addr().As16()
 	low, borrow := bits.Sub64(binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(f[8:]), 0)
 	high, _ := bits.Sub64(binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(f[:8]), borrow)
-	low, carry := bits.Add64(low, binary.BigEndian.Uint64(t[8:]), 0)
-	high, over := bits.Add64(high, binary.BigEndian.Uint64(t[:8]), carry)
+	low, extra := bits.Add64(low, binary.BigEndian.Uint64(t[8:]), 0)
+	high, over := bits.Add64(high, binary.BigEndian.Uint64(t[:8]), extra)
 	var sum [16]byte
 	binary.BigEndian.PutUint64(sum[:8], high)
 	binary.BigEndian.PutUint64(sum[8:], low)
@@ -109,48 +126,56 @@ func translateAddr(addr netip.Addr, from, to netip.Prefix) (netip.Addr, bool) {
 	if addr.Is4() {
 		out = out.Unmap()
 	}
+
 	return out, over == 0 && to.Contains(out)
 }
 
-// moveTo is a pool in another subnet: its gateway, its range and its other addresses are at the same places, as far as there are such
-// places. A gateway or an address without one is refused.
+// moveTo returns the pool in another subnet, with gateway, range and auxiliary addresses at the
+// same positions. It fails if the subnet is too small for the gateway or an auxiliary address.
 func (p Pool) moveTo(n Network, to netip.Prefix) (Pool, error) {
 	want := PoolSpec{Subnet: to}
-	place := func(field string, a netip.Addr) (netip.Addr, error) {
+	translate := func(field string, a netip.Addr) (netip.Addr, error) {
 		there, ok := translateAddr(a, p.Subnet, to)
 		if !ok && a.IsValid() {
-			return there, fault.New(fault.Invalid, n.Subject(), "subnet "+to.String()+" is too small: it has no place for "+a.String()+" of "+p.Subnet.String(),
+			return there, fault.New(fault.Invalid, n.Subject(), "subnet "+to.String()+" is too small for "+a.String()+
+				" of "+p.Subnet.String(),
 				fault.WithField(field), fault.WithHint("choose a larger subnet"))
 		}
 		return there, nil
 	}
+
 	var err error
-	if want.Gateway, err = place("gateway", p.Gateway); err != nil {
+	if want.Gateway, err = translate("gateway", p.Gateway); err != nil {
 		return p, err
 	}
+
 	for name, a := range p.Aux {
 		if want.Aux == nil {
 			want.Aux = map[string]netip.Addr{}
 		}
-		if want.Aux[name], err = place("aux-address", a); err != nil {
+		if want.Aux[name], err = translate("aux-address", a); err != nil {
 			return p, err
 		}
 	}
+
 	if first, ok := translateAddr(p.Range.Addr(), p.Subnet, to); ok && p.Range.Bits() >= to.Bits() {
 		want.Range = netip.PrefixFrom(first, p.Range.Bits()).Masked()
 	}
+
 	if err := want.check(n); err != nil {
 		return p, err
 	}
+
 	return want.Assign(to, want.Gateway.IsValid()), nil
 }
 
-// NeedsRenumbering tells whether an endpoint on the network is to have other addresses: it lacks those of a family that the network has got, or
-// it has one of a former pool and is to have a new one, or it is on its way there.
+// NeedsRenumbering reports whether the endpoint needs other addresses on the network: it lacks an
+// address family, it has an address of a former pool, or its renumbering is incomplete.
 func (e Endpoint) NeedsRenumbering(n Network) bool {
 	if e.Renumbering {
 		return true
 	}
+
 	for _, is6 := range []bool{false, true} {
 		has, pooled, inPool := e.addressOf(is6), false, false
 		for _, p := range n.Pools {
@@ -162,27 +187,32 @@ func (e Endpoint) NeedsRenumbering(n Network) bool {
 			return true
 		}
 	}
+
 	return false
 }
 
-// WithNewAddr is the endpoint with a new address, in the place of the one of that family, which becomes a former one. Its hardware address
-// follows the first address, unless one was asked for.
+// WithNewAddr returns the endpoint with a new address. The address that it replaces becomes a
+// former one. The MAC address follows the first address unless the user chose one.
 func (e Endpoint) WithNewAddr(p netip.Prefix) Endpoint {
 	had := &e.IPv4
 	if p.Addr().Is6() {
 		had = &e.IPv6
 	}
+
 	if had.IsValid() {
 		e.Former = append(e.Former, *had)
 	}
+
 	*had = p
 	if e.Spec.MAC == "" {
 		e.MAC = MACOf(e.Addresses()[0].Addr())
 	}
+
 	return e
 }
 
-// RestoreAddr is the endpoint with an address again that it had before, in one of these pools; false if there is none.
+// RestoreAddr returns the endpoint with a former address that is in one of the pools again; ok is
+// false if there is none.
 func (e Endpoint) RestoreAddr(pools []Pool) (Endpoint, bool) {
 	for _, p := range pools {
 		i := slices.IndexFunc(e.Former, func(a netip.Prefix) bool { return p.Subnet.Contains(a.Addr()) })
@@ -195,7 +225,8 @@ func (e Endpoint) RestoreAddr(pools []Pool) (Endpoint, bool) {
 	return e, false
 }
 
-// Without is the endpoint without the addresses of a family that its network has no more. They are former ones.
+// Without returns the endpoint without the address families that the network no longer has. Their
+// addresses become former ones.
 func (e Endpoint) Without(n Network) Endpoint {
 	if n.UsesDHCP() {
 		return e
@@ -208,7 +239,7 @@ func (e Endpoint) Without(n Network) Endpoint {
 	return e
 }
 
-// IsFormer tells whether an address is one of a former pool.
+// IsFormer reports whether an address is in a former pool.
 func (n Network) IsFormer(a netip.Prefix) bool {
 	return slices.ContainsFunc(n.Former, func(p Pool) bool { return p.Subnet.Contains(a.Addr()) })
 }

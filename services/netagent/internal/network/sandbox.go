@@ -12,84 +12,89 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// Mode says what network namespace a container gets.
+// Mode selects the network namespace of a container.
 type Mode string
 
-// The modes.
+// The namespace modes.
 const (
-	Private Mode = "private" // its own: lo, and one interface an endpoint
-	Host    Mode = "host"    // the host's
+	Private Mode = "private" // a namespace of its own, with lo and one interface per endpoint
+	Host    Mode = "host"    // the host's namespace
 )
 
-// ReleaseKeep is what a release leaves.
+// ReleaseKeep selects the resources that a release keeps.
 type ReleaseKeep struct {
-	Namespace bool // with lo only, for those who share it
-	Addresses bool // those that were asked for by number, for the owner
+	Namespace bool // with lo only, for containers that share it
+	Addresses bool // static addresses, as reservations of the owner
 }
 
-// Request asks for a sandbox.
+// Request is a request for a sandbox.
 type Request struct {
 	Owner     string
 	OwnerName string // for messages; may be empty
 	Mode      Mode
-	Endpoints []EndpointSpec // one for each interface, in the order of their numbers
+	Endpoints []EndpointSpec // one per interface, in the order of their numbers
 }
 
-// EndpointSpec asks for one interface. What is not valid, or empty, was not given.
+// EndpointSpec is a request for an endpoint. Zero and empty fields were not given.
 type EndpointSpec struct {
-	Network   string // a reference
+	Network   string // a name or id
 	IPv4      netip.Addr
 	IPv6      netip.Addr
-	MAC       string // as net.HardwareAddr writes it
-	Interface string // the name inside
-	Priority  int    // of several the highest has the default route
+	MAC       string // in the format of net.HardwareAddr
+	Interface string // name in the container
+	Priority  int    // gateway priority: the highest has the default route
 
-	LinkLocal []netip.Addr `json:",omitempty"` // further addresses
-	Sysctls   []string     `json:",omitempty"` // of the interface, as sysctlForm
+	LinkLocal []netip.Addr `json:",omitempty"` // link-local addresses in addition to IPv4 and IPv6
+	Sysctls   []string     `json:",omitempty"` // of the interface, see sysctlForm
 
-	Allowed []netip.Prefix `json:",omitempty"` // addresses that it may send from, beside its own
+	Allowed []netip.Prefix `json:",omitempty"` // source addresses in addition to its own
 }
 
-// Equal tells whether two requests are the same.
+// Equal reports whether two requests are equal.
 func (s EndpointSpec) Equal(other EndpointSpec) bool { return reflect.DeepEqual(s, other) }
 
-// HasStaticAddress tells whether an address was asked for by number.
+// HasStaticAddress reports whether the request has a static address.
 func (s EndpointSpec) HasStaticAddress() bool { return s.IPv4.IsValid() || s.IPv6.IsValid() }
 
-// On gives the same request with the network's id for the reference, so that requests can be compared.
+// On returns the request with the network's id instead of a reference, for comparison.
 func (s EndpointSpec) On(networkID string) EndpointSpec {
 	s.Network = networkID
 	return s
 }
 
-// Validate tells what is wrong with it by itself.
+// Validate checks the request without access to the store or the kernel.
 func (s EndpointSpec) Validate(subject string) error {
 	switch {
 	case s.Network == "":
-		return fault.Invalidf(subject, "endpoints", "an endpoint names no network")
+		return fault.Invalidf(subject, "endpoints", "an endpoint has no network")
 	case s.IPv4.IsValid() && !s.IPv4.Is4():
 		return fault.Invalidf(subject, "ip", "invalid IPv4 address: %s", s.IPv4)
 	case s.IPv6.IsValid() && (!s.IPv6.Is6() || s.IPv6.Is4In6() || s.IPv6.Zone() != "" || s.IPv6.IsLinkLocalUnicast()):
 		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", s.IPv6)
 	case s.Interface != "" && (!validLinkName(s.Interface) || s.Interface == "lo"):
-		return fault.Invalidf(subject, "interface", "%q is no name for an interface: 1 to %d characters, no spaces, slashes or colons, not lo",
+		return fault.Invalidf(subject, "interface",
+			"%q is not a valid interface name: 1 to %d characters, no spaces, slashes or colons, not lo",
 			s.Interface, maxLinkLen)
 	}
+
 	for _, a := range s.LinkLocal {
 		if err := validateLinkLocal(subject, a); err != nil {
 			return err
 		}
 	}
+
 	for _, text := range s.Sysctls {
 		if err := validateSysctl(subject, text); err != nil {
 			return err
 		}
 	}
+
 	for _, p := range s.Allowed {
 		if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
 			return fault.Invalidf(subject, "allowed-addresses", "invalid subnet %s in allowed-addresses", p)
 		}
 	}
+
 	return s.validateMAC(subject)
 }
 
@@ -97,26 +102,30 @@ func (s EndpointSpec) validateMAC(subject string) error {
 	if s.MAC == "" {
 		return nil
 	}
+
 	mac, err := net.ParseMAC(s.MAC)
 	if err != nil || len(mac) != 6 {
 		return fault.Invalidf(subject, "mac-address", "%s is not a valid mac address", s.MAC)
 	}
+
 	if mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00" {
-		return fault.Invalidf(subject, "mac-address", "%s is not the address of one device: it is a multicast address, or all zeros", s.MAC)
+		return fault.Invalidf(subject, "mac-address", "%s is not a unicast MAC address", s.MAC)
 	}
+
 	return nil
 }
 
-// Validate tells what is wrong with a request without looking at anything else.
+// Validate checks the request without access to the store or the kernel.
 func (r Request) Validate() error {
 	if err := ValidateOwner(r.Owner); err != nil {
 		return err
 	}
+
 	subject := "sandbox of " + id.Short(r.Owner)
 	switch r.Mode {
 	case Host:
 		if len(r.Endpoints) > 0 {
-			return fault.Invalidf(subject, "endpoints", "the host's namespace takes no endpoints, but %d were given", len(r.Endpoints))
+			return fault.Invalidf(subject, "endpoints", "mode host does not allow endpoints, got %d", len(r.Endpoints))
 		}
 	case Private:
 		names := map[string]bool{}
@@ -125,17 +134,18 @@ func (r Request) Validate() error {
 				return err
 			}
 			if e.Interface != "" && names[e.Interface] {
-				return fault.Invalidf(subject, "interface", "two interfaces cannot both be %s", e.Interface)
+				return fault.Invalidf(subject, "interface", "interface name %s is used twice", e.Interface)
 			}
 			names[e.Interface] = true
 		}
 	default:
-		return fault.Invalidf(subject, "mode", "no mode was given; it is private or host")
+		return fault.Invalidf(subject, "mode", "mode must be private or host")
 	}
+
 	return nil
 }
 
-// ValidateOwner tells whether s can own a sandbox.
+// ValidateOwner returns an error if s is not a valid owner.
 func ValidateOwner(s string) error {
 	if !id.Valid(s) {
 		return fault.Invalidf("owner "+quoteShort(s), "owner", "must be %d lower-case hexadecimal digits", id.Len)
@@ -151,23 +161,25 @@ func quoteShort(s string) string {
 	return `"` + s + `"`
 }
 
-// Sandbox is one container's network namespace and what is plugged into it.
+// Sandbox is a container's network namespace with its endpoints.
 type Sandbox struct {
 	Owner     string
 	Mode      Mode
-	NetnsPath string // empty for the host's
+	NetnsPath string // empty in mode host
 	Endpoints []Endpoint
 	CreatedAt time.Time
 	OwnerName string // for messages; may be empty
-	NetnsOnly bool   // released but for its namespace, which others share
+	NetnsOnly bool   // released except for the namespace, which other containers share
 }
 
-// Matches tells whether the sandbox is what was asked for. The specs name networks by id.
+// Matches reports whether the sandbox fulfills a request. The specs must have network ids.
 func (s Sandbox) Matches(mode Mode, specs []EndpointSpec) bool {
-	return s.Mode == mode && slices.EqualFunc(s.Endpoints, specs, func(e Endpoint, want EndpointSpec) bool { return e.Spec.Equal(want) })
+	return s.Mode == mode && slices.EqualFunc(s.Endpoints, specs, func(e Endpoint, want EndpointSpec) bool {
+		return e.Spec.Equal(want)
+	})
 }
 
-// Interfaces are the names of its interfaces.
+// Interfaces returns the set of interface names.
 func (s Sandbox) Interfaces() map[string]bool {
 	out := map[string]bool{}
 	for _, e := range s.Endpoints {
@@ -181,33 +193,33 @@ type Endpoint struct {
 	ID            string
 	NetworkID     string
 	NetworkName   string
-	Driver        string // the network's
-	Interface     string // inside: eth0
-	HostInterface string // outside: veth1c0ffee
+	Driver        string // of the network
+	Interface     string // container end, such as eth0
+	HostInterface string // host end, such as veth1c0ffee
 	Bridge        string
 	MAC           net.HardwareAddr
-	IPv4          netip.Prefix // not valid without IPv4
+	IPv4          netip.Prefix // zero: none
 	IPv6          netip.Prefix
-	Gateway4      netip.Addr // not valid without a default route
+	Gateway4      netip.Addr // zero: no default route
 	Gateway6      netip.Addr
-	HostBinding   netip.Addr   // the network's; not valid means on all
-	Internal      bool         // the network is
-	Spec          EndpointSpec // what was asked for, the network by its id
+	HostBinding   netip.Addr   // of the network; zero: all addresses
+	Internal      bool         // of the network
+	Spec          EndpointSpec // the request, with the network's id
 
-	Lease4 *lease.Terms `json:",omitempty"` // where addresses come from the LAN: what it has granted, nil while there is nothing
+	Lease4 *lease.Terms `json:",omitempty"` // on DHCP networks; nil: not acquired
 	Lease6 *lease.Terms `json:",omitempty"`
 
-	DNS    []netip.Addr  // the network's
-	Routes []lease.Route `json:",omitempty"` // that the LAN tells, beside the default route
-	// LeaseUnapplied is true while its interface is not yet as it is to be after what the LAN grants has changed.
+	DNS    []netip.Addr  // of the network
+	Routes []lease.Route `json:",omitempty"` // from the leases, in addition to the default route
+	// LeaseUnapplied is true while a changed lease is not applied to the interface.
 	LeaseUnapplied bool `json:",omitempty"`
 
-	// Renumbering is true while names and ports do not lead to all of its addresses yet, and Former are those that it had before.
+	// Renumbering is true until DNS and ports use the new addresses. Former holds the former ones.
 	Renumbering bool
 	Former      []netip.Prefix
 }
 
-// Gateways are where the endpoint's default routes lead, IPv4 first.
+// Gateways returns the next hops of the endpoint's default routes, IPv4 first.
 func (e Endpoint) Gateways() []netip.Addr {
 	var out []netip.Addr
 	for _, gw := range []netip.Addr{e.Gateway4, e.Gateway6} {
@@ -218,7 +230,7 @@ func (e Endpoint) Gateways() []netip.Addr {
 	return out
 }
 
-// Addresses are the endpoint's addresses, IPv4 first.
+// Addresses returns the endpoint's current addresses, IPv4 first.
 func (e Endpoint) Addresses() []netip.Prefix {
 	var out []netip.Prefix
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
@@ -229,10 +241,10 @@ func (e Endpoint) Addresses() []netip.Prefix {
 	return out
 }
 
-// AllAddresses are the endpoint's addresses, and those that it had before and still holds.
+// AllAddresses returns the endpoint's current and former addresses.
 func (e Endpoint) AllAddresses() []netip.Prefix { return append(e.Addresses(), e.Former...) }
 
-// addressOf is the endpoint's address of a family; not valid without one.
+// addressOf returns the endpoint's address of a family, or zero.
 func (e Endpoint) addressOf(ipv6 bool) netip.Prefix {
 	if ipv6 {
 		return e.IPv6
@@ -240,7 +252,7 @@ func (e Endpoint) addressOf(ipv6 bool) netip.Prefix {
 	return e.IPv4
 }
 
-// DisplayName is how a sandbox's container is called in messages.
+// DisplayName returns the container's name in messages.
 func (s Sandbox) DisplayName() string {
 	if s.OwnerName != "" {
 		return s.OwnerName
