@@ -121,7 +121,7 @@ func TestNoServerIsOneClearError(t *testing.T) {
 	lan.has("10.9.0.1/24")
 	leasedLAN(t, a, false)
 	_, err := a.sandboxes.Create(context.Background(), onNetwork("lan", ""))
-	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "network lan: no DHCP server on the LAN of lan0 has given an address within 10s") {
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "network lan: no response from a DHCP server on lan0 within 10s") {
 		t.Error(err)
 	}
 	if pins := a.pins(); len(pins) > 0 || len(a.sandboxes.List()) > 0 {
@@ -237,7 +237,7 @@ func TestAnAddressThatTheServerDoesNotGiveIsRefused(t *testing.T) {
 	_, err := a.sandboxes.Create(context.Background(), onNetwork("lan", "10.9.0.9"))
 	s.eventually("given back", "DHCPREPLY(wire) fd09", "DHCPRELEASE(wire) 00:04")
 	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "network lan: the LAN of lan0 gives 10.9.0.") ||
-		!strings.Contains(err.Error(), ", not 10.9.0.9, which was asked for") {
+		!strings.Contains(err.Error(), ", not 10.9.0.9") {
 		t.Error(err)
 	}
 	if sb := a.create(onNetwork("lan", "10.9.0.55")); sb.Endpoints[0].IPv4.String() != "10.9.0.55/24" {
@@ -248,7 +248,7 @@ func TestAnAddressThatTheServerDoesNotGiveIsRefused(t *testing.T) {
 	}
 	_, err = a.sandboxes.Create(context.Background(), network.Request{Owner: strings.Repeat("a", 64), Mode: network.Private,
 		Endpoints: []network.EndpointSpec{{Network: "lan", IPv6: netip.MustParseAddr("fd08::9")}}})
-	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), ", not fd08::9, which was asked for") {
+	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), ", not fd08::9") {
 		t.Errorf("IPv6: %v", err)
 	}
 }

@@ -134,7 +134,7 @@ func TestLeasesThatNobodyTakesBackHoldNothingUp(t *testing.T) {
 	if _, err := a.networks.Delete(context.Background(), "lan"); err != nil {
 		t.Fatal(err)
 	}
-	has(t, "what is told", log.String(), "its parent interface lan0 is down")
+	has(t, "what is told", log.String(), "parent interface lan0 is down")
 }
 
 func TestAStoppedContainerThatIsDisconnectedGivesItsLeaseBack(t *testing.T) {

@@ -9,42 +9,48 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Announcer tells the neighbours of endpoints where their addresses are now, so that nobody goes on with what he knew of them: a
-// gratuitous ARP, or an unsolicited neighbour advertisement, as often as the network says. It is safe for concurrent use.
+// Announcer sends gratuitous ARP and unsolicited NA for endpoints, so that hosts on the LAN update
+// their neighbour entries. Number and interval are options of the network. It is safe for
+// concurrent use.
 type Announcer struct {
 	mu      sync.Mutex
 	running map[string]*announcement // by endpoint
 }
 
-// announcement is one that goes on. Its socket keeps the endpoint's namespace.
+// announcement is a running repetition. Its socket keeps the endpoint's namespace alive.
 type announcement struct {
 	packets *kernel.PacketSocket
 	stop    chan struct{}
 }
 
-// NewAnnouncer makes one that announces nothing yet.
+// NewAnnouncer returns an Announcer without announcements.
 func NewAnnouncer() *Announcer { return &Announcer{running: map[string]*announcement{}} }
 
-// Announce tells of an endpoint's addresses for the first time before it returns, and then on and on until that is enough or Silence is
-// called. Its interface must be up. Nothing depends on it, so a failure is none of the endpoint's.
+// Announce sends the first announcement of an endpoint's addresses before it returns. It repeats it
+// in the background until the configured number is reached or Stop is called. The interface must be
+// up. Failures are ignored, as no endpoint depends on announcements.
 func (a *Announcer) Announce(ns *kernel.Namespace, n network.Network, e network.Endpoint) {
 	times, every := n.Announcements()
 	_, mac, there, err := ns.Child(e.Interface)
 	if times == 0 || n.IsL3() || len(e.Addresses()) == 0 || err != nil || !there {
-		return // where the kernel routes there are no neighbours
+		return // no neighbour entries exist for interfaces in a layer 3 mode
 	}
+
 	packets, err := ns.Packets(e.Interface, kernel.FilterNone())
 	if err != nil {
 		return
 	}
+
 	var frames [][]byte
-	for _, p := range e.AllAddresses() { // of those that it is about to give up, too, as they are elsewhere if its hardware address is another one
+	for _, p := range e.AllAddresses() { // former addresses too, as the MAC may have changed
 		frames = append(frames, frame.Announce(mac, p.Addr()))
 	}
+
 	if send(packets, frames) && times > 1 {
 		go a.repeat(e.ID, a.enter(e.ID, packets), frames, times-1, every)
 		return
 	}
+
 	_ = packets.Close()
 }
 
@@ -71,17 +77,18 @@ func (a *Announcer) repeat(endpoint string, one *announcement, frames [][]byte, 
 	for ; times > 0; times-- {
 		select {
 		case <-one.stop:
-			return // whoever stopped it has closed the socket
+			return // Stop has closed the socket
 		case <-tick.C:
 		}
 		if !send(one.packets, frames) {
 			break
 		}
 	}
+
 	a.Stop(endpoint)
 }
 
-// Stop ends what is told of an endpoint, at once. No error if nothing is.
+// Stop stops the announcements of an endpoint immediately. It does nothing if none are running.
 func (a *Announcer) Stop(endpoint string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -92,7 +99,7 @@ func (a *Announcer) Stop(endpoint string) {
 	}
 }
 
-// Close ends all that is told.
+// Close stops all announcements.
 func (a *Announcer) Close() {
 	a.mu.Lock()
 	all := make([]string, 0, len(a.running))

@@ -1,4 +1,5 @@
-// Package driver is what the drivers of networks have in common.
+// Package driver holds what the network drivers share: container interfaces, faults and
+// announcements. The drivers are in the packages below it. Only they and package sandbox import it.
 package driver
 
 import (
@@ -11,9 +12,11 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// ContainerInterface is how an endpoint's interface in the container shall be, but for what its driver adds.
+// ContainerInterface returns the desired state of an endpoint's interface, without what its driver
+// adds.
 func ContainerInterface(e network.Endpoint) kernel.Interface {
-	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()), Gateways: e.Gateways()}
+	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()),
+		Gateways: e.Gateways()}
 	for _, r := range e.Routes {
 		i.Routes = append(i.Routes, kernel.DHCPRoute{Interface: e.Interface, To: r.To, Via: r.Via})
 	}
@@ -23,11 +26,13 @@ func ContainerInterface(e network.Endpoint) kernel.Interface {
 	return i
 }
 
-// AttachFault says why an endpoint could not be made: a kernel parameter that the kernel does not take is the asker's fault.
+// AttachFault returns the fault for a failed attach. A sysctl that the kernel rejects is a fault of
+// the request.
 func AttachFault(n network.Network, e network.Endpoint, err error) error {
 	if bad := (*kernel.SysctlError)(nil); errors.As(err, &bad) {
-		return fault.New(fault.Invalid, n.Subject(), "sysctl "+strings.ReplaceAll(bad.Path, "/", ".")+"="+bad.Value+" cannot be set: "+bad.Err.Error(),
-			fault.WithField("driver-opt"), fault.WithHint("the kernel does not know it, or not this value"))
+		return fault.New(fault.Invalid, n.Subject(),
+			"sysctl "+strings.ReplaceAll(bad.Path, "/", ".")+"="+bad.Value+" cannot be set: "+bad.Err.Error(),
+			fault.WithField("driver-opt"), fault.WithHint("use a parameter and a value that the kernel accepts"))
 	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// BenchmarkCreateSandbox is what CreateSandbox does after gRPC: lease, store, namespace, endpoint. Compare it with
-// BenchmarkRawNetlinkSequence, which makes the same kernel objects and nothing else.
+// BenchmarkCreateSandbox measures CreateSandbox below gRPC: addresses, store, namespace, endpoint.
+// BenchmarkRawNetlinkSequence creates the same kernel objects and nothing else.
 func BenchmarkCreateSandbox(b *testing.B) {
 	ns := testns.New(b)
 	m := manager(b, ns)
@@ -38,22 +38,28 @@ func BenchmarkCreateSandbox(b *testing.B) {
 	}()
 	for b.Loop() {
 		owner := id.New()
-		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+		if _, err := m.Create(context.Background(),
+			network.Request{Owner: owner, Mode: network.Private,
+				Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		owners = rotate(b, append(owners, owner), func(owner string) error { return m.Release(context.Background(), owner, network.ReleaseKeep{}) })
+		owners = rotate(b, append(owners, owner), func(owner string) error {
+			return m.Release(context.Background(), owner, network.ReleaseKeep{})
+		})
 		b.StartTimer()
 	}
 }
 
-// BenchmarkReleaseSandbox is the way back.
+// BenchmarkReleaseSandbox measures the release of a sandbox.
 func BenchmarkReleaseSandbox(b *testing.B) {
 	m := manager(b, testns.New(b))
 	for b.Loop() {
 		b.StopTimer()
 		owner := id.New()
-		if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+		if _, err := m.Create(context.Background(),
+			network.Request{Owner: owner, Mode: network.Private,
+				Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
@@ -63,7 +69,7 @@ func BenchmarkReleaseSandbox(b *testing.B) {
 	}
 }
 
-// rotate keeps the number of ports small and steady, as the kernel's time grows with it.
+// rotate keeps the number of ports small and constant, as the kernel's time depends on it.
 func rotate[T any](b *testing.B, all []T, release func(T) error) []T {
 	if len(all) < 10 {
 		return all
@@ -78,7 +84,7 @@ type open struct{}
 
 func (open) EnsureApplied(context.Context, store.Network) error { return nil }
 
-// manager makes a sandbox manager with the default bridge in a namespace.
+// manager returns a sandbox manager with the default bridge in a namespace.
 func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	host, err := kernel.Open(ns.Path())
 	if err != nil {
@@ -97,7 +103,7 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = ports.Close() })
-	if os.Getenv("UNGUARDED") != "" { // to compare
+	if os.Getenv("UNGUARDED") != "" { // for comparison
 		ports = nil
 	}
 	driver := bridge.New(host, ports)
@@ -107,7 +113,8 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		b.Fatal(err)
 	}
-	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewBook(), filepath.Join(b.TempDir(), "netns"))
+	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewBook(),
+		filepath.Join(b.TempDir(), "netns"))
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)
 	}
@@ -115,8 +122,8 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	return m
 }
 
-// BenchmarkRawNetlinkSequence makes a pinned namespace with lo, a veth pair to a bridge, address, route, neighbours and sysctls
-// by bare calls.
+// BenchmarkRawNetlinkSequence creates a pinned namespace with lo, a veth pair to a bridge, address,
+// route, neighbour entries and sysctls by direct netlink calls.
 func BenchmarkRawNetlinkSequence(b *testing.B) {
 	ns := testns.New(b)
 	ns.Run("ip", "link", "add", "docker0", "address", "02:42:ac:11:00:01", "type", "bridge")
@@ -137,7 +144,7 @@ func BenchmarkRawNetlinkSequence(b *testing.B) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			runtime.LockOSThread() // never unlocked: the thread exits with the goroutine
 			raw(host, br, pin)
 		}()
 		<-done
@@ -157,11 +164,13 @@ func raw(host *netlink.Handle, br netlink.Link, pin string) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.MasterIndex = "veth"+id.New()[:7], 1500, br.Attrs().Index
 	mac := net.HardwareAddr{0x02, 0x42, 172, 17, 0, 2}
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(f.Fd())}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: mac,
+		PeerNamespace: netlink.NsFd(f.Fd())}
 	check(host.LinkAdd(veth))
 	check(host.LinkSetHairpin(veth, true))
 	check(host.LinkSetUp(veth))
-	for path, value := range map[string]string{"ipv4/ip_unprivileged_port_start": "0", "ipv4/ping_group_range": "0 2147483647", "ipv6/conf/eth0/disable_ipv6": "1"} {
+	for path, value := range map[string]string{"ipv4/ip_unprivileged_port_start": "0",
+		"ipv4/ping_group_range": "0 2147483647", "ipv6/conf/eth0/disable_ipv6": "1"} {
 		check(os.WriteFile("/proc/sys/net/"+path, []byte(value), 0))
 	}
 	eth0 := must(h.LinkByName("eth0"))
@@ -182,7 +191,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// check ends the benchmark, from whatever goroutine.
+// check aborts the benchmark from any goroutine.
 func check(err error) {
 	if err != nil {
 		panic(err)

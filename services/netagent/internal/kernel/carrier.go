@@ -7,11 +7,13 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// carrierLimit is how long links may take to notice their carrier; longer means that somebody holds one of them down.
+// carrierLimit bounds the wait of WaitCarrier. A link that takes longer is kept down by another
+// program.
 const carrierLimit = 500 * time.Millisecond
 
-// WaitCarrier waits until a bridge, a port of it and the interface at the port's other end pass packets on. The kernel answers that a
-// link is up before it is: a work queue finds out about the carrier a little later, and until then the link drops what it is given.
+// WaitCarrier waits until a bridge, one of its ports and the port's peer forward packets. The
+// kernel reports a link as up before it is: a work queue detects the carrier later, and until then
+// the link drops packets.
 func (h *Host) WaitCarrier(bridge, port string, ns *Namespace, inside string) error {
 	end := time.Now().Add(carrierLimit)
 	for _, l := range []struct {

@@ -17,26 +17,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventBuffer holds the events of a burst of launches.
+// eventBuffer is the size of the receive buffer: enough for a burst of launches.
 const eventBuffer = 4 << 20
 
-// HostNamespace is the number of the host's own namespace in Damage.
+// HostNamespace is the Namespace of damage in the host's own namespace.
 const HostNamespace = -1
 
-// Damage is an event by which an interface, an address or a route may have been lost.
+// Damage is an event that may mean the loss of an interface, an address or a route.
 type Damage struct {
-	Namespace int    // as the host's namespace numbers others; HostNamespace for the host's own
-	Link      string // the name of a link; empty for addresses and routes
-	Index     int    // the link of an address or a route
-	Program   string // the program that caused it; empty if it is not known
-	Lost      bool   // the kernel had more events than could be read: anything may have been lost
+	Namespace int    // ID in the host's namespace; HostNamespace for the host itself
+	Link      string // link name; empty for addresses and routes
+	Index     int    // link index of an address or a route
+	Program   string // program that caused the event; empty if unknown
+	Lost      bool   // events were dropped: anything may have been lost
 }
 
-// WatchDamage reports damage in the host's namespace and in all that are connected with it, until ctx ends. One socket receives
-// the events of all namespaces. It returns nil then, and an error if the kernel refuses.
+// WatchDamage reports damage in the host's namespace and in all namespaces connected with it. One
+// socket receives the events of all of them. It returns nil when ctx ends, and an error if the
+// kernel refuses the subscription.
 func (h *Host) WatchDamage(ctx context.Context, report func(Damage)) error {
-	groups := []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE}
-	return h.watchAll(ctx, unix.NETLINK_ROUTE, groups, func() { report(Damage{Lost: true}) }, func(namespace int, m syscall.NetlinkMessage) {
+	groups := []uint{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV4_ROUTE,
+		unix.RTNLGRP_IPV6_ROUTE}
+	return h.watchAll(ctx, unix.NETLINK_ROUTE, groups, func() {
+		report(Damage{Lost: true})
+	}, func(namespace int, m syscall.NetlinkMessage) {
 		if d, ok := damageIn(m, namespace == HostNamespace); ok {
 			d.Namespace, d.Program = namespace, program(m.Header.Pid)
 			report(d)
@@ -44,27 +48,34 @@ func (h *Host) WatchDamage(ctx context.Context, report func(Damage)) error {
 	})
 }
 
-// watchAll receives the events of groups in the host's namespace and in those that it has numbers for.
-func (h *Host) watchAll(ctx context.Context, protocol int, groups []uint, lost func(), each func(int, syscall.NetlinkMessage)) error {
+// watchAll receives the events of the given groups, in the host's namespace and in those that have
+// an ID in it.
+func (h *Host) watchAll(ctx context.Context, protocol int, groups []uint, lost func(),
+	each func(int, syscall.NetlinkMessage)) error {
 	at := netns.None()
 	if h.ns != nil {
 		at = netns.NsHandle(h.ns.Fd())
 	}
+
 	socket, err := nl.GetNetlinkSocketAt(at, netns.None(), protocol)
 	if err != nil {
 		return fmt.Errorf("netlink events: %w", err)
 	}
+
 	fd, err := unix.Dup(socket.GetFd())
 	socket.Close()
 	if err != nil {
 		return fmt.Errorf("netlink events: %w", err)
 	}
+
 	unix.CloseOnExec(fd)
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller one works too
-	errs := []error{unix.SetNonblock(fd, true), unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1)}
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) // a smaller buffer works too
+	errs := []error{unix.SetNonblock(fd, true), unix.SetsockoptInt(fd, unix.SOL_NETLINK,
+		unix.NETLINK_LISTEN_ALL_NSID, 1)}
 	for _, g := range groups {
 		errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(g)))
 	}
+
 	file := os.NewFile(uintptr(fd), "netlink")
 	defer file.Close()
 	if err := errors.Join(errs...); err != nil {
@@ -79,6 +90,7 @@ func readAll(ctx context.Context, file *os.File, lost func(), each func(int, sys
 	if err != nil {
 		return err
 	}
+
 	buf, control := make([]byte, 64<<10), make([]byte, 128)
 	for {
 		var n, oobn int
@@ -110,7 +122,7 @@ func readAll(ctx context.Context, file *os.File, lost func(), each func(int, sys
 	}
 }
 
-// numberIn reads the number of the namespace that an event comes from.
+// numberIn returns the ID of the namespace that an event comes from.
 func numberIn(control []byte) int {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {
@@ -124,7 +136,8 @@ func numberIn(control []byte) int {
 	return HostNamespace
 }
 
-// damageIn reports whether a message tells of a loss: what is created, or comes up, is none.
+// damageIn parses an event; ok is false if it reports no loss. Something created or set up is not a
+// loss.
 func damageIn(m syscall.NetlinkMessage, ofHost bool) (d Damage, ok bool) {
 	switch m.Header.Type {
 	case unix.RTM_DELADDR:
@@ -142,7 +155,8 @@ func damageIn(m syscall.NetlinkMessage, ofHost bool) (d Damage, ok bool) {
 		d = Damage{Link: linkName(m.Data)}
 		const created = ^uint32(0)
 		down := info.Flags&unix.IFF_UP == 0 && info.Change != created
-		return d, d.Link != "" && (m.Header.Type == unix.RTM_DELLINK || down || ofHost && info.Change != created && !hasMaster(m.Data))
+		return d, d.Link != "" && (m.Header.Type == unix.RTM_DELLINK || down || ofHost && info.Change != created &&
+			!hasMaster(m.Data))
 	}
 	return d, false
 }
@@ -152,15 +166,17 @@ func hasMaster(data []byte) (has bool) {
 	return has
 }
 
-// lostRoute reads the loss of a unicast route of the main table.
+// lostRoute parses the deletion of a unicast route of the main table.
 func lostRoute(data []byte) (d Damage, ok bool) {
 	if len(data) < unix.SizeofRtMsg {
 		return d, false
 	}
+
 	r := nl.DeserializeRtMsg(data)
 	if r.Table != unix.RT_TABLE_MAIN || r.Type != unix.RTN_UNICAST || r.Flags&unix.RTM_F_CLONED != 0 {
 		return d, false
 	}
+
 	attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) {
 		if kind == unix.RTA_OIF && len(value) == 4 {
 			d.Index = int(binary.NativeEndian.Uint32(value))
@@ -169,8 +185,8 @@ func lostRoute(data []byte) (d Damage, ok bool) {
 	return d, d.Index != 0
 }
 
-// program names the process whose socket caused an event, as far as it can be known: sockets are numbered after their process unless
-// it has several.
+// program returns the name of the process whose socket caused an event; empty if unknown. The port
+// ID of a socket is the process ID, unless the process has several sockets.
 func program(port uint32) string {
 	if port == 0 || int(port) == os.Getpid() {
 		return ""
@@ -182,7 +198,8 @@ func program(port uint32) string {
 	return strings.TrimSpace(string(comm))
 }
 
-// NamespaceNumber returns the number that the host's namespace has for the one that is pinned at a path; ok is false if it has none.
+// NamespaceNumber returns the ID in the host's namespace of the namespace pinned at a path; ok is
+// false if it has none.
 func (h *Host) NamespaceNumber(path string) (number int, ok bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -194,13 +211,14 @@ func (h *Host) NamespaceNumber(path string) (number int, ok bool, err error) {
 	return number, err == nil && number >= 0, wrap("number of network namespace", err)
 }
 
-// adoptRenamed gives a bridge its name back that another program has renamed. It is found by its MAC, which follows the network's
-// gateway and is that of no other bridge.
+// adoptRenamed restores the name of a bridge that another program has renamed. It finds the bridge
+// by its MAC, which is derived from the network's gateway and unique among bridges.
 func (h *Host) adoptRenamed(name string, mac net.HardwareAddr) (was string, err error) {
 	links, err := h.Links()
 	if err != nil {
 		return "", err
 	}
+
 	for _, l := range links {
 		if l.Kind != "bridge" || l.MAC.String() != mac.String() {
 			continue
@@ -210,24 +228,26 @@ func (h *Host) adoptRenamed(name string, mac net.HardwareAddr) (was string, err 
 			return "", err
 		}
 		err = retry(func() error { return h.handle.LinkSetName(link, name) })
-		if errors.Is(err, unix.EBUSY) { // kernels before 6.2 rename only what is down
+		if errors.Is(err, unix.EBUSY) { // kernels before 6.2 can only rename links that are down
 			err = errors.Join(h.handle.LinkSetDown(link), h.handle.LinkSetName(link, name))
 		}
 		return l.Name, wrap("rename "+l.Name, err)
 	}
+
 	return "", nil
 }
 
-// WatchRules reports, as WatchDamage does, that nftables rules of a table were deleted.
+// WatchRules reports deleted nftables rules of a table, with the contract of WatchDamage.
 func (h *Host) WatchRules(ctx context.Context, table string, report func(Damage)) error {
 	const group = unix.NFNLGRP_NFTABLES
 	lost := func() { report(Damage{Lost: true}) }
-	deleted := map[int]bool{} // namespaces with a transaction that deletes rules, until its end is reported
+	deleted := map[int]bool{} // namespaces with an open transaction that deletes rules
 	return h.watchAll(ctx, unix.NETLINK_NETFILTER, []uint{group}, lost, func(namespace int, m syscall.NetlinkMessage) {
-		const header = 4 // struct nfgenmsg
+		const header = 4 // size of struct nfgenmsg
 		if m.Header.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(m.Data) < header {
 			return
 		}
+
 		switch m.Header.Type & 0xff {
 		case unix.NFT_MSG_DELTABLE, unix.NFT_MSG_DELCHAIN, unix.NFT_MSG_DELRULE:
 			deleted[namespace] = deleted[namespace] || firstText(m.Data[header:], unix.NFTA_TABLE_NAME) == table
@@ -240,7 +260,8 @@ func (h *Host) WatchRules(ctx context.Context, table string, report func(Damage)
 	})
 }
 
-// firstText returns a text attribute. Tables, chains and rules have the name of their table in the same one.
+// firstText returns a text attribute. Tables, chains and rules store the table name in the same
+// one.
 func firstText(data []byte, wanted uint16) (text string) {
 	attributes(data, 0, func(kind uint16, value []byte) {
 		if kind == wanted && text == "" {

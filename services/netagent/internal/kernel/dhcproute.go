@@ -12,24 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DHCPRoute is a route of a namespace, by one of its interfaces, that a LAN has told of. Such routes have a mark of their own (proto dhcp),
-// by which they are known from those that the container has laid itself.
+// DHCPRoute is a route through an interface of a namespace that was received by DHCP or in a router
+// advertisement. The kernel stores it with proto dhcp, which distinguishes it from routes that the
+// container added.
 type DHCPRoute struct {
 	Interface string
 	To        netip.Prefix
-	Via       netip.Addr // not valid: it is on the link itself
+	Via       netip.Addr // zero: on-link
 }
 
-// dhcpProto marks them.
+// dhcpProto is the protocol of these routes.
 const dhcpProto = netlink.RouteProtocol(unix.RTPROT_DHCP)
 
-// SetDHCPRoutes makes these be the only routes of their kind by some interfaces. They are laid in their order. Those that are there already
-// are not touched, nor is one of another kind that leads to the same place.
+// SetDHCPRoutes makes want the only DHCP routes of the given interfaces. It adds them in their
+// order. Routes that already exist are kept, as are routes of other protocols to the same
+// destination.
 func (n *Namespace) SetDHCPRoutes(interfaces []string, want []DHCPRoute) error {
 	have, err := n.linkRoutes()
 	if err != nil {
 		return err
 	}
+
 	have = slices.DeleteFunc(have, func(h DHCPRoute) bool { return !slices.Contains(interfaces, h.Interface) })
 	for _, w := range want {
 		if slices.Contains(have, w) {
@@ -45,27 +48,31 @@ func (n *Namespace) SetDHCPRoutes(interfaces []string, want []DHCPRoute) error {
 		}
 		have = slices.DeleteFunc(have, func(h DHCPRoute) bool { return another && h.To == w.To })
 	}
+
 	for _, h := range have {
 		if err := n.deleteRoute(h, want); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// linkRoutes are those that are there.
+// linkRoutes returns the existing DHCP routes.
 func (n *Namespace) linkRoutes() ([]DHCPRoute, error) {
 	all, err := retried(func() ([]netlink.Route, error) {
-		return n.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: dhcpProto}, netlink.RT_FILTER_PROTOCOL)
+		return n.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Protocol: dhcpProto},
+			netlink.RT_FILTER_PROTOCOL)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
+
 	var out []DHCPRoute
 	for _, r := range all {
 		link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByIndex(r.LinkIndex) })
 		if missing(err) {
-			continue // gone meanwhile, and its routes with it
+			continue // the link was deleted meanwhile, with its routes
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look up link %d: %w", r.LinkIndex, err)
@@ -76,10 +83,11 @@ func (n *Namespace) linkRoutes() ([]DHCPRoute, error) {
 		via, _ := netip.AddrFromSlice(r.Gw)
 		out = append(out, DHCPRoute{link.Attrs().Name, prefixOf(r.Dst), via.Unmap()})
 	}
+
 	return out, nil
 }
 
-// addRoute lays a route, in the place of another one that leads to the same place if there is one of the same kind.
+// addRoute adds a route. With another set, it replaces a DHCP route to the same destination.
 func (n *Namespace) addRoute(index int, w DHCPRoute, another bool) error {
 	do := n.handle.RouteAdd
 	if another {
@@ -87,7 +95,7 @@ func (n *Namespace) addRoute(index int, w DHCPRoute, another bool) error {
 	}
 	err := retry(func() error { return do(w.on(index)) })
 	if errors.Is(err, syscall.EEXIST) {
-		err = nil // the container's own
+		err = nil // a route that the container added
 	}
 	return wrap("route to "+w.To.String(), err)
 }
@@ -103,10 +111,10 @@ func (n *Namespace) deleteRoute(h DHCPRoute, want []DHCPRoute) error {
 	if missing(err) {
 		return nil
 	}
-	return wrap("take away the route to "+h.To.String(), err)
+	return wrap("delete route to "+h.To.String(), err)
 }
 
-// on is the route as netlink has it.
+// on returns the route as a netlink route through the link with an index.
 func (w DHCPRoute) on(index int) *netlink.Route {
 	r := &netlink.Route{LinkIndex: index, Dst: ipNet(w.To), Protocol: dhcpProto, Scope: netlink.SCOPE_UNIVERSE}
 	if w.Via.IsValid() {

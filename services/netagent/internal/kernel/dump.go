@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is listed here is asked for and read by hand: a host may have thousands of links, addresses and routes, and the netlink library
-// gets them all to find those of one link.
+// The lists in this file use raw netlink messages. A host may have thousands of links, addresses
+// and routes, and the netlink library reads all of them to find those of one link.
 
-// dump asks for a list and hands each message of it on: its fixed part and its attributes. begin is called before each attempt. Where the
-// kernel can (4.20 and later) it only sends what the request's parts name.
+// dump requests a list and calls each with every message: its fixed part and its attributes. begin
+// is called before each attempt. Kernels from 4.20 filter by the request's parts.
 func (h *Host) dump(ask, answer uint16, begin func(), each func(data []byte), parts ...nl.NetlinkRequestData) error {
 	return retry(func() error {
 		begin()
@@ -32,7 +32,7 @@ func (h *Host) dump(ask, answer uint16, begin func(), each func(data []byte), pa
 	})
 }
 
-// attributes hands each attribute on that follows a message's fixed part.
+// attributes calls each with every attribute that follows a message's fixed part.
 func attributes(data []byte, fixed int, each func(kind uint16, value []byte)) {
 	for fixed < len(data) {
 		rest := data[fixed:]
@@ -48,7 +48,7 @@ func attributes(data []byte, fixed int, each func(kind uint16, value []byte)) {
 	}
 }
 
-// addresses are those of a link and a family; FAMILY_ALL is both.
+// addresses returns the addresses of a link; FAMILY_ALL selects both families.
 func (h *Host) addresses(link, family int) ([]netip.Prefix, error) {
 	all, err := h.addressesBy(link, family)
 	if err != nil {
@@ -57,19 +57,21 @@ func (h *Host) addresses(link, family int) ([]netip.Prefix, error) {
 	return all[link], nil
 }
 
-// addressesBy are those of a link, or for 0 of all links, by the link's index.
+// addressesBy returns the addresses of a link, or of all links if link is 0, by link index.
 func (h *Host) addressesBy(link, family int) (map[int][]netip.Prefix, error) {
 	out := map[int][]netip.Prefix{}
-	err := h.eachAddress(link, family, func() { clear(out) }, func(index int, a netip.Prefix, _ uint8) { out[index] = append(out[index], a) })
+	err := h.eachAddress(link, family, func() {
+		clear(out)
+	}, func(index int, a netip.Prefix, _ uint8) { out[index] = append(out[index], a) })
 	return out, err
 }
 
-// eachAddress tells of the addresses of a link, or for 0 of all links, with their flags. When the kernel has to be asked again, it calls
-// anew first.
-func (h *Host) eachAddress(link, family int, anew func(), each func(index int, a netip.Prefix, flags uint8)) error {
+// eachAddress calls each with every address of a link and its flags; link 0 selects all links. It
+// calls restart before each attempt.
+func (h *Host) eachAddress(link, family int, restart func(), each func(index int, a netip.Prefix, flags uint8)) error {
 	header := nl.NewIfAddrmsg(family)
 	header.Index = uint32(link)
-	return h.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, anew, func(data []byte) {
+	return h.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, restart, func(data []byte) {
 		if len(data) < unix.SizeofIfAddrmsg {
 			return
 		}
@@ -81,17 +83,19 @@ func (h *Host) eachAddress(link, family int, anew func(), each func(index int, a
 	}, header)
 }
 
-// addressIn reads an address message: the link's own address, or where it names none, the one address that there is.
+// addressIn parses an address message. It prefers IFA_LOCAL to IFA_ADDRESS, which is the peer's on
+// point-to-point links.
 func addressIn(data []byte) (found netip.Addr) {
 	attributes(data, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
-		if a, ok := netip.AddrFromSlice(value); ok && (kind == unix.IFA_LOCAL || kind == unix.IFA_ADDRESS && !found.IsValid()) {
+		if a, ok := netip.AddrFromSlice(value); ok &&
+			(kind == unix.IFA_LOCAL || kind == unix.IFA_ADDRESS && !found.IsValid()) {
 			found = a
 		}
 	})
 	return found
 }
 
-// names are those of all links.
+// names returns the names of all links by index.
 func (h *Host) names() (map[int]string, error) {
 	out := map[int]string{}
 	err := h.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, func() { clear(out) }, func(data []byte) {
@@ -108,16 +112,18 @@ func (h *Host) names() (map[int]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
+
 	return out, nil
 }
 
-// foundRoute is a route and the index of its link.
+// foundRoute is a route with the index of its link.
 type foundRoute struct {
 	to   netip.Prefix
 	link int
 }
 
-// mainRoutes are the routes of the main table to networks: no default routes, and none to link-local or multicast addresses.
+// mainRoutes returns the routes of the main table, without default routes and routes to link-local
+// or multicast addresses.
 func (h *Host) mainRoutes() ([]foundRoute, error) {
 	var all []foundRoute
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
@@ -128,15 +134,17 @@ func (h *Host) mainRoutes() ([]foundRoute, error) {
 				some = append(some, r)
 			}
 		}, header)
-		if err != nil && !missing(err) && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) { // no such table, or no IPv6
+		// no such table, or no IPv6
+		if err != nil && !missing(err) && !errors.Is(err, unix.EAFNOSUPPORT) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
 		all = append(all, some...)
 	}
+
 	return all, nil
 }
 
-// routesBy are the destinations of a link's routes in the main table.
+// routesBy returns the destinations of a link's routes in the main table.
 func (h *Host) routesBy(link, family int) (map[netip.Prefix]bool, error) {
 	out := map[netip.Prefix]bool{}
 	header := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Table: unix.RT_TABLE_MAIN}}
@@ -146,7 +154,7 @@ func (h *Host) routesBy(link, family int) (map[netip.Prefix]bool, error) {
 		}
 	}, header, nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(link))))
 	if missing(err) {
-		err = nil // there is no such table yet
+		err = nil // the table does not exist yet
 	}
 	return out, wrap("list routes", err)
 }
@@ -155,10 +163,12 @@ func routeIn(data []byte) (r foundRoute, ok bool) {
 	if len(data) < unix.SizeofRtMsg {
 		return r, false
 	}
+
 	m := nl.DeserializeRtMsg(data)
 	if m.Table != unix.RT_TABLE_MAIN || m.Flags&unix.RTM_F_CLONED != 0 || m.Dst_len == 0 {
 		return r, false
 	}
+
 	attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.RTA_DST:
@@ -174,7 +184,7 @@ func routeIn(data []byte) (r foundRoute, ok bool) {
 	return r, ok
 }
 
-// neighbours are the entries of a link that are permanent and nothing else.
+// neighbours returns the entries of a link whose state is exactly NUD_PERMANENT.
 func (h *Host) neighbours(link int) ([]Neighbour, error) {
 	var out []Neighbour
 	header := &netlink.Ndmsg{}
@@ -182,11 +192,15 @@ func (h *Host) neighbours(link int) ([]Neighbour, error) {
 		if len(data) < header.Len() {
 			return
 		}
+
 		var m netlink.Ndmsg
-		m.Family, m.Index, m.State, m.Flags = data[0], binary.NativeEndian.Uint32(data[4:]), binary.NativeEndian.Uint16(data[8:]), data[10]
-		if int(m.Index) != link || m.State != netlink.NUD_PERMANENT || m.Flags != 0 || m.Family != unix.AF_INET && m.Family != unix.AF_INET6 {
+		m.Family, m.Index, m.State, m.Flags = data[0], binary.NativeEndian.Uint32(
+			data[4:]), binary.NativeEndian.Uint16(data[8:]), data[10]
+		if int(m.Index) != link || m.State != netlink.NUD_PERMANENT || m.Flags != 0 || m.Family != unix.AF_INET &&
+			m.Family != unix.AF_INET6 {
 			return
 		}
+
 		var n Neighbour
 		attributes(data, header.Len(), func(kind uint16, value []byte) {
 			switch kind {

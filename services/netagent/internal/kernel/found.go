@@ -9,21 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found is an interface of a namespace as the kernel has it.
+// Found is the actual state of an interface in a namespace.
 type Found struct {
 	Name      string
-	Peer      int // the index of the other end, in the namespace of that
+	Peer      int // index of the peer, in the peer's namespace
 	MAC       net.HardwareAddr
-	Addresses []netip.Prefix // without link-local ones
-	Gateways  []netip.Addr   // of default routes by it
+	Addresses []netip.Prefix // without link-local addresses
+	Gateways  []netip.Addr   // next hops of its default routes
 }
 
-// Pairs returns the ends of veth pairs in the namespace.
+// Pairs returns the veth interfaces of the namespace.
 func (n *Namespace) Pairs() ([]Found, error) {
 	links, err := retried(n.handle.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
+
 	var out []Found
 	for _, l := range links {
 		if l.Type() != "veth" {
@@ -38,6 +39,7 @@ func (n *Namespace) Pairs() ([]Found, error) {
 		}
 		out = append(out, f)
 	}
+
 	return out, nil
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
 
-// BenchmarkGuardedLaunch compares launches with and without the port guard in one run, alternately, as other load of the machine
-// changes. It reports the medians in microseconds.
+// BenchmarkGuardedLaunch compares launches with and without the port guard. It alternates them in
+// one run, as the load of the machine changes. It reports the medians in microseconds.
 func BenchmarkGuardedLaunch(b *testing.B) {
 	measure := func(guarded bool) *sandbox.Manager {
 		if guarded {
@@ -30,7 +30,9 @@ func BenchmarkGuardedLaunch(b *testing.B) {
 		for name, m := range managers {
 			owner := id.New()
 			begin := time.Now()
-			if _, err := m.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+			if _, err := m.Create(context.Background(),
+				network.Request{Owner: owner, Mode: network.Private,
+					Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
 				b.Fatal(err)
 			}
 			times[name] = append(times[name], time.Since(begin))

@@ -1,8 +1,8 @@
-// Package kernel is netagent's one door to the kernel: links, addresses, routes, neighbours, namespaces and network sysctls.
+// Package kernel is netagent's access to the kernel: links, addresses, routes, neighbour entries,
+// namespaces and network sysctls.
 //
-// Everything that can be interrupted is retried here, so nobody else has to. The package says what is and makes what it is
-// told; it decides nothing and remembers nothing. Errors are plain and wrap the kernel's errno; callers that know what it
-// means for their user make faults of them.
+// It repeats interrupted requests, contains no policy and keeps no state. Errors wrap the kernel's
+// errno; callers translate them into faults.
 package kernel
 
 import (
@@ -21,15 +21,16 @@ import (
 	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
-// Host is the door to the namespace that is the host's. It is safe for concurrent use and keeps its sockets until Close.
+// Host is a connection to the host's network namespace. It is safe for concurrent use and keeps its
+// sockets open until Close.
 type Host struct {
-	ns      *os.File // nil: the process's own
+	ns      *os.File // nil: the namespace of the process
 	handle  *netlink.Handle
-	sockets map[int]*nl.SocketHandle // for the messages that netlink.Handle has no words for
-	strict  map[int]*nl.SocketHandle // for lists
+	sockets map[int]*nl.SocketHandle // for messages that netlink.Handle does not support
+	strict  map[int]*nl.SocketHandle // for dumps with strict checking
 }
 
-// Open opens the door to the namespace that a file is; an empty path means the process's own.
+// Open connects to the network namespace of a file; an empty path selects that of the process.
 func Open(nsPath string) (*Host, error) {
 	h, at := &Host{}, netns.None()
 	if nsPath != "" {
@@ -39,11 +40,13 @@ func Open(nsPath string) (*Host, error) {
 		}
 		h.ns, at = f, netns.NsHandle(f.Fd())
 	}
+
 	handle, err := netlink.NewHandleAt(at, unix.NETLINK_ROUTE)
 	if err != nil {
 		h.Close()
 		return nil, fmt.Errorf("netlink socket: %w", err)
 	}
+
 	h.handle = handle
 	for _, sockets := range []*map[int]*nl.SocketHandle{&h.sockets, &h.strict} {
 		socket, err := nl.GetNetlinkSocketAt(at, netns.None(), unix.NETLINK_ROUTE)
@@ -53,12 +56,14 @@ func Open(nsPath string) (*Host, error) {
 		}
 		*sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}
 	}
-	// A kernel that does not know this sends more than was asked for, which is left out here.
-	_ = unix.SetsockoptInt(h.strict[unix.NETLINK_ROUTE].Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+
+	// A kernel without strict checking does not filter dumps; the callers filter them again.
+	_ = unix.SetsockoptInt(h.strict[unix.NETLINK_ROUTE].Socket.GetFd(), unix.SOL_NETLINK,
+		unix.NETLINK_GET_STRICT_CHK, 1)
 	return h, nil
 }
 
-// Close lets go of the sockets.
+// Close closes the sockets.
 func (h *Host) Close() {
 	if h.handle != nil {
 		h.handle.Close()
@@ -73,7 +78,7 @@ func (h *Host) Close() {
 	}
 }
 
-// inside runs f on a thread that is in the host's namespace.
+// inside runs f on a thread in the host's namespace.
 func (h *Host) inside(f func() error) error {
 	if h.ns == nil {
 		return f()
@@ -86,7 +91,8 @@ func (h *Host) inside(f func() error) error {
 	})
 }
 
-// onOwnThread runs f on a thread of its own, which ends with f: whatever namespace f leaves it in, nobody else gets it.
+// onOwnThread runs f on a new thread that exits with f, so that a changed namespace never reaches
+// another goroutine.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -96,7 +102,7 @@ func onOwnThread(f func() error) error {
 	return <-done
 }
 
-// send executes one message of our own making.
+// send sends one message and waits for the acknowledgement.
 func (h *Host) send(kind, flags uint16, parts ...nl.NetlinkRequestData) error {
 	return retry(func() error {
 		req := &nl.NetlinkRequest{Sockets: h.sockets, NlMsghdr: unix.NlMsghdr{
@@ -109,10 +115,11 @@ func (h *Host) send(kind, flags uint16, parts ...nl.NetlinkRequestData) error {
 	})
 }
 
-// attempts is how often an interrupted request is made. Dumps of a busy host are interrupted often, but not this often.
+// attempts bounds the number of times an interrupted request is sent. Dumps on a busy host are interrupted often,
+// but not this often.
 const attempts = 20
 
-// retry makes a request again while the kernel says that it was interrupted.
+// retry repeats f while the kernel reports an interruption.
 func retry(f func() error) error {
 	err := crashpoint.Before(crashpoint.Netlink, "")
 	if err != nil {
@@ -125,10 +132,11 @@ func retry(f func() error) error {
 			break
 		}
 	}
+
 	return err
 }
 
-// retried is retry for requests with an answer.
+// retried is retry for functions with a result.
 func retried[T any](f func() (T, error)) (T, error) {
 	var out T
 	err := retry(func() (err error) {
@@ -138,35 +146,38 @@ func retried[T any](f func() (T, error)) (T, error) {
 	return out, err
 }
 
-// missing tells whether the kernel says that the thing is not there.
+// missing reports whether an error means that the object does not exist.
 func missing(err error) bool {
 	var notFound netlink.LinkNotFoundError
 	return errors.As(err, &notFound) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) ||
 		errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-// ipNet is a prefix with its host bits, as the netlink library wants it.
+// ipNet converts a prefix, with its host bits, for the netlink library.
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// prefixOf is the way back; not valid if it is none.
+// prefixOf converts a network of the netlink library; the zero prefix if it is not valid.
 func prefixOf(n *net.IPNet) netip.Prefix {
 	if n == nil {
 		return netip.Prefix{}
 	}
+
 	addr, ok := netip.AddrFromSlice(n.IP)
 	if !ok {
 		return netip.Prefix{}
 	}
+
 	ones, bits := n.Mask.Size()
 	if addr = addr.Unmap(); bits != addr.BitLen() {
 		return netip.Prefix{}
 	}
+
 	return netip.PrefixFrom(addr, ones)
 }
 
-// familyOf is the netlink library's number for the address's family.
+// familyOf returns the netlink library's constant for the family of an address.
 func familyOf(a netip.Addr) int {
 	if a.Is4() {
 		return netlink.FAMILY_V4

@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Source is the address that the host uses on a route.
+// Source is the preferred source address of a route.
 type Source struct{ Addr netip.Addr }
 
-// LinkLocal is the link-local IPv6 address of a link; not valid without one.
+// LinkLocal returns the link-local IPv6 address of a link; the zero address if it has none.
 func (h *Host) LinkLocal(index int) (netip.Addr, error) {
 	all, err := h.addresses(index, netlink.FAMILY_V6)
 	for _, p := range all {
@@ -25,24 +25,27 @@ func (h *Host) LinkLocal(index int) (netip.Addr, error) {
 	return netip.Addr{}, err
 }
 
-// Addresses are those of a link that others can reach.
+// Addresses returns the addresses of a link, without loopback and link-local ones.
 func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
 	all, err := h.addresses(index, netlink.FAMILY_ALL)
 	if err != nil {
 		return nil, err
 	}
+
 	var out []netip.Prefix
 	for _, p := range all {
 		if reachable(p.Addr()) {
 			out = append(out, p)
 		}
 	}
+
 	slices.SortFunc(out, netip.Prefix.Compare)
 	return out, nil
 }
 
-// UsableAddresses are those of a link that others can reach, without the IPv6 addresses that it may have to give up again, as it is still asking
-// whether somebody else has them or has heard that somebody has: the kernel does not take these for a route's source.
+// UsableAddresses returns the addresses of a link, without loopback, link-local and tentative ones.
+// The kernel does not accept an IPv6 address as a route's source during duplicate address
+// detection, or after it has failed.
 func (h *Host) UsableAddresses(index int) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	err := h.eachAddress(index, netlink.FAMILY_ALL, func() { out = nil }, func(_ int, p netip.Prefix, flags uint8) {
@@ -63,25 +66,30 @@ func (h *Host) SetUp(name string) error {
 	return wrap("set "+name+" up", err)
 }
 
-// PutHostRoute leads one address to a link. A route for it that others have laid by another link stays.
+// PutHostRoute adds or updates a host route to an address through a link. It does nothing if a
+// route to the address exists through another link.
 func (h *Host) PutHostRoute(link int, to netip.Addr, from Source) error {
-	route := &netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())), Src: from.Addr.AsSlice(), Scope: netlink.SCOPE_LINK}
+	route := &netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())),
+		Src: from.Addr.AsSlice(), Scope: netlink.SCOPE_LINK}
 	have, err := retried(func() ([]netlink.Route, error) {
 		return h.handle.RouteListFiltered(familyOf(to), &netlink.Route{Dst: route.Dst}, netlink.RT_FILTER_DST)
 	})
 	if err != nil {
 		return fmt.Errorf("list routes to %s: %w", to, err)
 	}
+
 	if slices.ContainsFunc(have, func(r netlink.Route) bool { return r.LinkIndex != link }) {
 		return nil
 	}
+
 	return wrap("route to "+to.String(), retry(func() error { return h.handle.RouteReplace(route) }))
 }
 
-// DeleteHostRoute takes it away. No error if it is not there.
+// DeleteHostRoute deletes a host route. It does nothing if the route does not exist.
 func (h *Host) DeleteHostRoute(link int, to netip.Addr) error {
 	err := retry(func() error {
-		return h.handle.RouteDel(&netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())), Scope: netlink.SCOPE_LINK})
+		return h.handle.RouteDel(&netlink.Route{LinkIndex: link, Dst: ipNet(netip.PrefixFrom(to, to.BitLen())),
+			Scope: netlink.SCOPE_LINK})
 	})
 	if missing(err) {
 		return nil
@@ -89,7 +97,7 @@ func (h *Host) DeleteHostRoute(link int, to netip.Addr) error {
 	return wrap("delete route to "+to.String(), err)
 }
 
-// HostRoutes are the single addresses that are led to a link.
+// HostRoutes returns the destinations of the host routes through a link.
 func (h *Host) HostRoutes(link int) ([]netip.Addr, error) {
 	all, err := retried(func() ([]netlink.Route, error) {
 		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: link}, netlink.RT_FILTER_OIF)
@@ -97,26 +105,30 @@ func (h *Host) HostRoutes(link int) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list routes of link %d: %w", link, err)
 	}
+
 	var out []netip.Addr
 	for _, r := range all {
 		if p := prefixOf(r.Dst); p.IsValid() && p.IsSingleIP() {
 			out = append(out, p.Addr())
 		}
 	}
+
 	return out, nil
 }
 
-// SetNeighbours makes these be the permanent entries of an interface.
+// SetNeighbours makes want the only permanent entries of an interface.
 func (n *Namespace) SetNeighbours(name string, want []Neighbour) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
 	}
+
 	index := link.Attrs().Index
 	have, err := retried(func() ([]netlink.Neigh, error) { return n.handle.NeighList(index, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list neighbours of %s: %w", name, err)
 	}
+
 	var errs []error
 	for _, old := range have {
 		addr, _ := netip.AddrFromSlice(old.IP)
@@ -125,13 +137,16 @@ func (n *Namespace) SetNeighbours(name string, want []Neighbour) error {
 			errs = append(errs, retry(func() error { return n.handle.NeighDel(&old) }))
 		}
 	}
+
 	for _, w := range want {
 		errs = append(errs, putNeighbour(n.handle, index, w))
 	}
+
 	return errors.Join(errs...)
 }
 
-// SupportsLink tells whether the kernel has links of a kind. It asks for one without a parent, which a kernel that has them refuses.
+// SupportsLink reports whether the kernel has a link type. It tries to create a link of that type
+// without a parent, which a kernel that has the type rejects as invalid.
 func (h *Host) SupportsLink(kind string) (bool, error) {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated(kind))

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 )
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
 func host(t *testing.T) (*testns.NS, *kernel.Host) {
 	t.Helper()
@@ -27,31 +27,31 @@ func host(t *testing.T) (*testns.NS, *kernel.Host) {
 	return ns, h
 }
 
-func TestThisKernelCanDoWhatIsNeeded(t *testing.T) {
+func TestProbeSucceeds(t *testing.T) {
 	testns.NeedRoot(t)
 	if err := kernel.Probe(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAPinKeepsANamespaceAndUnpinningIsIdempotent(t *testing.T) {
+func TestPinKeepsNamespaceUntilUnpin(t *testing.T) {
 	testns.NeedRoot(t)
 	path := filepath.Join(t.TempDir(), "pin")
-	if err := os.WriteFile(path, nil, 0o600); err != nil { // what a crash between file and mount leaves
+	if err := os.WriteFile(path, nil, 0o600); err != nil { // as after a crash between creating the file and mounting
 		t.Fatal(err)
 	}
 	if kernel.Pinned(path) {
-		t.Error("a plain file counts as a pin")
+		t.Error("plain file reported as pinned")
 	}
 	pin := func(ns *kernel.Namespace) error { return ns.Pin(path) }
 	if err := kernel.NewNamespace(pin); err != nil {
 		t.Fatal(err)
 	}
 	if !kernel.Pinned(path) {
-		t.Error("it is not pinned")
+		t.Error("namespace not reported as pinned")
 	}
 	if err := kernel.NewNamespace(pin); !errors.Is(err, unix.EBUSY) {
-		t.Errorf("pinned over another: %v", err)
+		t.Errorf("second pin: got %v, want EBUSY", err)
 	}
 	for range 2 {
 		if err := kernel.Unpin(path); err != nil {
@@ -59,29 +59,29 @@ func TestAPinKeepsANamespaceAndUnpinningIsIdempotent(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(path); err == nil {
-		t.Error("the file is left")
+		t.Error("file still exists")
 	}
 }
 
-func TestAWatcherHearsOfLinksAndAddressesAndEndsWithItsContext(t *testing.T) {
+func TestWatchReportsLinksAndAddresses(t *testing.T) {
 	ns, h := host(t)
 	ctx, cancel := context.WithCancel(context.Background())
-	heard, ended := make(chan kernel.Change, 100), make(chan error, 1)
-	go func() { ended <- h.Watch(ctx, func(c kernel.Change) { heard <- c }) }()
+	changes, ended := make(chan kernel.Change, 100), make(chan error, 1)
+	go func() { ended <- h.Watch(ctx, func(c kernel.Change) { changes <- c }) }()
 	expect := func(want kernel.Change, do ...string) {
 		t.Helper()
-		late := time.After(patience)
+		late := time.After(timeout)
 		for again := time.NewTicker(50 * time.Millisecond); ; {
 			select {
-			case got := <-heard:
+			case got := <-changes:
 				if got == want {
 					again.Stop()
 					return
 				}
-			case <-again.C: // the watcher may not have listened yet
+			case <-again.C: // the watch may not be active yet
 				ns.Run(do[0], do[1:]...)
 			case <-late:
-				t.Fatalf("never heard %+v", want)
+				t.Fatalf("no event %+v", want)
 			}
 		}
 	}
@@ -97,12 +97,12 @@ func TestAWatcherHearsOfLinksAndAddressesAndEndsWithItsContext(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
-		t.Fatal("it does not end")
+	case <-time.After(timeout):
+		t.Fatal("Watch does not return")
 	}
 }
 
-func TestSysctlsAreWrittenOnTheHostOnlyWhereTheyDiffer(t *testing.T) {
+func TestApplySysctlsWritesDifferencesOnly(t *testing.T) {
 	ns, h := host(t)
 	set := []kernel.Sysctl{{Path: "net/ipv4/conf/lo/forwarding", Value: "1"}}
 	for i, want := range []int{1, 0} {
@@ -112,19 +112,19 @@ func TestSysctlsAreWrittenOnTheHostOnlyWhereTheyDiffer(t *testing.T) {
 		}
 	}
 	if got := ns.Run("cat", "/proc/sys/net/ipv4/conf/lo/forwarding"); got != "1" {
-		t.Errorf("it is %s", got)
+		t.Errorf("got %s", got)
 	}
 	if _, err := h.ApplySysctls([]kernel.Sysctl{{Path: "net/no/such", Value: "1"}}); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("one that is not there: %v", err)
+		t.Errorf("missing sysctl: %v", err)
 	}
 }
 
-func TestDeletingWhatIsNotThereIsNoError(t *testing.T) {
+func TestDeleteMissingObjectSucceeds(t *testing.T) {
 	_, h := host(t)
 	if err := errors.Join(h.DeleteLink(4711), h.DisablePort("nosuch")); err != nil {
 		t.Error(err)
 	}
 	if _, ok, err := h.Link("nosuch"); ok || err != nil {
-		t.Errorf("a link that is not there: %v, %v", ok, err)
+		t.Errorf("missing link: got %v, %v", ok, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-func TestAnAddressIsLengthenedInItsPlace(t *testing.T) {
+func TestChangePrefixLenKeepsRoutes(t *testing.T) {
 	testns.NeedRoot(t)
 	err := NewNamespace(func(ns *Namespace) error {
 		pair := netlink.NewLinkAttrs()
@@ -20,7 +20,8 @@ func TestAnAddressIsLengthenedInItsPlace(t *testing.T) {
 		if err := ns.handle.LinkAdd(&netlink.Veth{LinkAttrs: pair, PeerName: "peer"}); err != nil {
 			return err
 		}
-		i := Interface{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.5/24"), netip.MustParsePrefix("fd09::5/64")},
+		i := Interface{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.5/24"),
+			netip.MustParsePrefix("fd09::5/64")},
 			Gateways:   []netip.Addr{netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fd09::1")},
 			Neighbours: []Neighbour{{Addr: netip.MustParseAddr("10.9.0.3"), MAC: net.HardwareAddr{2, 0, 0, 0, 0, 3}}}}
 		if err := ns.Configure(i); err != nil {
@@ -32,14 +33,16 @@ func TestAnAddressIsLengthenedInItsPlace(t *testing.T) {
 		}
 		index := link.Attrs().Index
 		want := []netip.Prefix{netip.MustParsePrefix("10.9.0.5/20"), netip.MustParsePrefix("fd09::5/48")}
-		for _, p := range want { // as ipvlan refuses them
-			if err := changePrefixLen(ns.handle, &netlink.Addr{IPNet: ipNet(p), LinkIndex: index, Flags: unix.IFA_F_NODAD}, unix.EADDRINUSE); err != nil {
+		for _, p := range want { // as ipvlan rejects them
+			if err := changePrefixLen(ns.handle, &netlink.Addr{IPNet: ipNet(p), LinkIndex: index,
+				Flags: unix.IFA_F_NODAD}, unix.EADDRINUSE); err != nil {
 				t.Errorf("%s: %v", p, err)
 			}
 		}
 		other := &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("10.9.0.6/24")), LinkIndex: index}
-		if err := changePrefixLen(ns.handle, other, unix.EADDRINUSE); err != unix.EADDRINUSE { //nolint:errorlint // this very one
-			t.Errorf("somebody else's: %v", err)
+		// exactly this error
+		if err := changePrefixLen(ns.handle, other, unix.EADDRINUSE); err != unix.EADDRINUSE { //nolint:errorlint
+			t.Errorf("address of another link: %v", err)
 		}
 
 		all, err := ns.handle.AddrList(link, netlink.FAMILY_ALL)
@@ -53,7 +56,7 @@ func TestAnAddressIsLengthenedInItsPlace(t *testing.T) {
 			}
 		}
 		if !slices.Equal(have, want) {
-			t.Errorf("has %v, want %v", have, want)
+			t.Errorf("got addresses %v, want %v", have, want)
 		}
 		routes := map[string]bool{}
 		left, err := ns.handle.RouteList(link, netlink.FAMILY_ALL)
@@ -61,11 +64,13 @@ func TestAnAddressIsLengthenedInItsPlace(t *testing.T) {
 			routes[r.Gw.String()] = true
 		}
 		if err != nil || !routes["10.9.0.1"] || !routes["fd09::1"] {
-			t.Errorf("the default routes are %v, %v", left, err)
+			t.Errorf("got default routes %v, %v", left, err)
 		}
 		neighbours, err := ns.handle.NeighList(index, netlink.FAMILY_V4)
-		if err != nil || !slices.ContainsFunc(neighbours, func(n netlink.Neigh) bool { return n.IP.String() == "10.9.0.3" && n.State == netlink.NUD_PERMANENT }) {
-			t.Errorf("the neighbours are %v, %v", neighbours, err)
+		if err != nil || !slices.ContainsFunc(neighbours, func(n netlink.Neigh) bool {
+			return n.IP.String() == "10.9.0.3" && n.State == netlink.NUD_PERMANENT
+		}) {
+			t.Errorf("got neighbours %v, %v", neighbours, err)
 		}
 		return nil
 	})

@@ -14,18 +14,19 @@ import (
 // threadNS is the network namespace of the calling thread.
 const threadNS = "/proc/thread-self/ns/net"
 
-// Namespace is a network namespace to work in. A new one is gone with everything in it when the function that got it returns,
-// unless it was pinned: a crash leaves nothing half-made behind.
+// Namespace is an open network namespace. A new one is deleted with its contents when the callback
+// returns, unless it was pinned, so a crash leaves no incomplete namespace.
 type Namespace struct {
 	file   *os.File
 	handle *netlink.Handle
 }
 
-// NewNamespace makes a namespace with lo up and hands it to f, on a thread that is in it and that ends with f.
+// NewNamespace creates a namespace with lo up and calls f on a thread in it. The thread exits with
+// f.
 func NewNamespace(f func(*Namespace) error) error {
 	return onOwnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make network namespace: %w", err)
+			return fmt.Errorf("create network namespace: %w", err)
 		}
 		return withThread(func(ns *Namespace) error {
 			if err := ns.setUp(loopbackIndex); err != nil {
@@ -36,7 +37,7 @@ func NewNamespace(f func(*Namespace) error) error {
 	})
 }
 
-// WithPinned hands the namespace that is pinned at a path to f, on a thread that is in it. It stays as f leaves it.
+// WithPinned calls f on a thread in the namespace pinned at a path.
 func WithPinned(path string, f func(*Namespace) error) error {
 	return onOwnThread(func() error {
 		file, err := os.Open(path)
@@ -51,7 +52,7 @@ func WithPinned(path string, f func(*Namespace) error) error {
 	})
 }
 
-// withThread hands the namespace of the calling thread to f.
+// withThread calls f with the namespace of the calling thread.
 func withThread(f func(*Namespace) error) error {
 	file, err := os.Open(threadNS)
 	if err != nil {
@@ -66,7 +67,7 @@ func withThread(f func(*Namespace) error) error {
 	return f(&Namespace{file: file, handle: handle})
 }
 
-// loopbackIndex is lo's index in every namespace.
+// loopbackIndex is the index of lo in every namespace.
 const loopbackIndex = 1
 
 func (n *Namespace) setUp(index int) error {
@@ -75,7 +76,7 @@ func (n *Namespace) setUp(index int) error {
 	})
 }
 
-// Apply writes sysctls of the namespace.
+// Apply writes sysctls of the namespace. It must be called on the namespace's thread.
 func (n *Namespace) Apply(settings []Sysctl) error {
 	for _, s := range settings {
 		if err := s.write(); err != nil {
@@ -85,7 +86,7 @@ func (n *Namespace) Apply(settings []Sysctl) error {
 	return nil
 }
 
-// ApplyKnown is Apply without those that the kernel does not have.
+// ApplyKnown is Apply, but ignores sysctls that the kernel does not have.
 func (n *Namespace) ApplyKnown(settings []Sysctl) error {
 	for _, s := range settings {
 		if err := s.write(); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -95,26 +96,27 @@ func (n *Namespace) ApplyKnown(settings []Sysctl) error {
 	return nil
 }
 
-// Interface is how an interface inside shall be.
+// Interface is the desired state of an interface in a container.
 type Interface struct {
 	Name       string
 	Addresses  []netip.Prefix
-	Gateways   []netip.Addr // default routes, at most one a family
-	Routes     []DHCPRoute  // others, by it
+	Gateways   []netip.Addr // next hops of default routes, at most one for each family
+	Routes     []DHCPRoute  // additional routes through the interface
 	Neighbours []Neighbour
-	// IPv6 leaves IPv6 switched on although there is no address of it.
+	// IPv6 keeps IPv6 enabled without an IPv6 address.
 	IPv6 bool
-	// Sysctls are its own parameters. They are set before it comes up.
+	// Sysctls are set before the interface comes up.
 	Sysctls []Sysctl
 }
 
-// Configure gives an interface its addresses, brings it up, and adds its routes and neighbours. Without an IPv6 address IPv6 is
-// switched off on it before it comes up.
+// Configure adds the addresses of an interface, sets it up, and adds its routes and neighbour
+// entries. It disables IPv6 first if the interface has no IPv6 address.
 func (n *Namespace) Configure(i Interface) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(i.Name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", i.Name, err)
 	}
+
 	index := link.Attrs().Index
 	ipv6 := i.IPv6
 	for _, p := range i.Addresses {
@@ -123,42 +125,50 @@ func (n *Namespace) Configure(i Interface) error {
 			return err
 		}
 	}
+
 	if !ipv6 {
 		if err := disableIPv6(i.Name); err != nil {
 			return err
 		}
 	}
+
 	if err := n.Apply(i.Sysctls); err != nil {
 		return err
 	}
+
 	if err := n.setUp(index); err != nil {
 		return fmt.Errorf("set %s up: %w", i.Name, err)
 	}
+
 	return n.connect(index, i)
 }
 
-// connect adds what needs the interface to be up.
+// connect adds the routes and neighbour entries, which need an interface that is up.
 func (n *Namespace) connect(index int, i Interface) error {
-	for _, r := range i.Routes { // first, as the gateways may be where they lead
+	for _, r := range i.Routes { // first, as the gateways may be reachable through these routes
 		if err := n.addRoute(index, r, false); err != nil {
 			return err
 		}
 	}
+
 	for _, gw := range i.Gateways {
 		route := defaultVia(index, gw)
 		if err := retry(func() error { return n.handle.RouteAdd(route) }); err != nil {
 			return fmt.Errorf("default route via %s: %w", gw, err)
 		}
 	}
+
 	for _, neighbour := range i.Neighbours {
 		if err := putNeighbour(n.handle, index, neighbour); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// disableIPv6 switches IPv6 off on an interface of the thread's namespace. A kernel without IPv6 has nothing to switch off.
+// disableIPv6 disables IPv6 on an interface of the thread's namespace. It does nothing on a kernel
+// without IPv6.
 func disableIPv6(name string) error {
 	s := Sysctl{"net/ipv6/conf/" + name + "/disable_ipv6", "1"}
 	if err := s.write(); err != nil && !missing(err) {

@@ -12,28 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FrameFilter says which frames a socket gets. The kernel sorts out the others, so that a busy link costs nothing.
+// FrameFilter selects the frames that a socket receives. The kernel drops all others, so a busy
+// link costs nothing.
 type FrameFilter struct {
 	kind    uint16
 	program []bpf.Instruction
 }
 
 const (
-	allOf      = 1 << 18 // as much of a frame as there is
-	auxdataLen = 20      // of struct tpacket_auxdata
+	allOf      = 1 << 18 // accepts the whole frame
+	auxdataLen = 20      // size of struct tpacket_auxdata
 )
 
-// FilterNone is for a socket that only sends.
+// FilterNone drops all frames, for sockets that only send.
 func FilterNone() FrameFilter {
 	return FrameFilter{program: []bpf.Instruction{bpf.RetConstant{Val: 0}}}
 }
 
-// FilterARP hears ARP.
+// FilterARP accepts ARP.
 func FilterARP() FrameFilter {
 	return FrameFilter{kind: unix.ETH_P_ARP, program: []bpf.Instruction{bpf.RetConstant{Val: allOf}}}
 }
 
-// FilterND hears neighbour and router discovery of IPv6.
+// FilterND accepts IPv6 neighbour and router discovery.
 func FilterND() FrameFilter {
 	const nextHeader, message, first, last = 14 + 6, 14 + 40, 133, 136
 	return FrameFilter{kind: unix.ETH_P_IPV6, program: []bpf.Instruction{
@@ -47,7 +48,7 @@ func FilterND() FrameFilter {
 	}}
 }
 
-// FilterUDP hears UDP over IPv4 or IPv6 to a port.
+// FilterUDP accepts UDP over IPv4 or IPv6 to a port.
 func FilterUDP(ipv6 bool, port uint16) FrameFilter {
 	if ipv6 {
 		return FrameFilter{kind: unix.ETH_P_IPV6, program: []bpf.Instruction{
@@ -63,7 +64,7 @@ func FilterUDP(ipv6 bool, port uint16) FrameFilter {
 		bpf.LoadAbsolute{Off: 14 + 9, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: 6},
 		bpf.LoadAbsolute{Off: 14 + 6, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x1fff, SkipTrue: 4}, // not the first piece
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x1fff, SkipTrue: 4}, // not the first fragment
 		bpf.LoadMemShift{Off: 14},
 		bpf.LoadIndirect{Off: 14 + 2, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1},
@@ -72,18 +73,19 @@ func FilterUDP(ipv6 bool, port uint16) FrameFilter {
 	}}
 }
 
-// PacketSocket is a socket for whole frames on one link. It belongs to the link's namespace, whatever thread uses it.
+// PacketSocket sends and receives whole frames on one link. It belongs to the link's namespace,
+// whatever thread uses it.
 type PacketSocket struct {
 	file *os.File
 	link int
 }
 
-// Packets opens one on a link of the host, also for who is on the thread of another namespace.
-func (h *Host) Packets(link int, hear FrameFilter) (p *PacketSocket, err error) {
+// Packets opens a socket on a link of the host. The caller's thread may be in another namespace.
+func (h *Host) Packets(link int, filter FrameFilter) (p *PacketSocket, err error) {
 	done := make(chan error, 1)
-	go func() { // on any thread that is nobody's
+	go func() { // a new goroutine runs on a thread in the process's namespace
 		done <- h.inside(func() (err error) {
-			p, err = openPackets(link, hear)
+			p, err = openPackets(link, filter)
 			return err
 		})
 	}()
@@ -91,47 +93,53 @@ func (h *Host) Packets(link int, hear FrameFilter) (p *PacketSocket, err error) 
 	return p, err
 }
 
-// Packets opens one on an interface of the namespace. It is to be called on the namespace's own thread.
-func (n *Namespace) Packets(name string, hear FrameFilter) (*PacketSocket, error) {
+// Packets opens a socket on an interface of the namespace. It must be called on the namespace's
+// thread.
+func (n *Namespace) Packets(name string, filter FrameFilter) (*PacketSocket, error) {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", name, err)
 	}
-	return openPackets(link.Attrs().Index, hear)
+	return openPackets(link.Attrs().Index, filter)
 }
 
-// openPackets binds the socket last, so that it gets nothing that was not sorted.
-func openPackets(link int, hear FrameFilter) (*PacketSocket, error) {
-	raw, err := bpf.Assemble(hear.program)
+// openPackets binds the socket last, so that it receives no unfiltered frame.
+func openPackets(link int, filter FrameFilter) (*PacketSocket, error) {
+	raw, err := bpf.Assemble(filter.program)
 	if err != nil {
 		return nil, fmt.Errorf("packet filter: %w", err)
 	}
+
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
+
 	p := &PacketSocket{file: os.NewFile(uintptr(fd), "packets"), link: link}
-	filter := make([]unix.SockFilter, len(raw))
+	instructions := make([]unix.SockFilter, len(raw))
 	for i, r := range raw {
-		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+		instructions[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
+
 	err = errors.Join(
-		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}),
+		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: uint16(len(instructions)), Filter: &instructions[0]}),
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1),
-		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: swapped(hear.kind), Ifindex: link}))
+		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: swapped(filter.kind), Ifindex: link}))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("packet socket: %w", err), p.Close())
 	}
+
 	return p, nil
 }
 
-// swapped is a number as it is on the wire.
+// swapped converts a 16-bit number to network byte order.
 func swapped(n uint16) uint16 { return n<<8 | n>>8 }
 
-// Close ends it, and a Read that waits.
+// Close closes the socket and aborts a blocked Read.
 func (p *PacketSocket) Close() error { return p.file.Close() }
 
-// SetReadDeadline bounds the Reads that follow.
+// SetReadDeadline sets the deadline of later Reads.
 func (p *PacketSocket) SetReadDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
 
 // Write sends a frame.
@@ -148,13 +156,14 @@ func (p *PacketSocket) Write(frame []byte) error {
 	return wrap("send frame", errors.Join(err, sent))
 }
 
-// Read waits for a frame that others have sent. It tells whether the frame's checksums were never made, as with frames that were
-// never on a wire.
+// Read returns the next frame from another host. unsummed reports that its checksums were not
+// computed, as for frames from the same host.
 func (p *PacketSocket) Read(buf []byte) (n int, unsummed bool, err error) {
 	conn, err := p.file.SyscallConn()
 	if err != nil {
 		return 0, false, err
 	}
+
 	var got error
 	control := make([]byte, unix.CmsgSpace(auxdataLen))
 	err = conn.Read(func(fd uintptr) bool {
@@ -172,8 +181,9 @@ func (p *PacketSocket) Read(buf []byte) (n int, unsummed bool, err error) {
 		}
 	})
 	if err != nil {
-		return 0, false, err // the time is over, or the socket is closed
+		return 0, false, err // deadline exceeded, or socket closed
 	}
+
 	return n, unsummed, got
 }
 

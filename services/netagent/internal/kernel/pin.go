@@ -11,16 +11,19 @@ import (
 	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
-// Pin makes a file that keeps the namespace: a bind mount that outlives the thread and this process. It is the last thing to
-// do with a namespace: what is pinned is finished. A file without a mount, left by a crash, is used; a pinned one is EBUSY.
+// Pin creates a bind mount that keeps the namespace after its thread and this process have exited.
+// It is the last step of setting up a namespace: a pinned namespace is complete. It reuses a file
+// without a mount, which a crash may have left, and returns EBUSY for a pinned one.
 func (n *Namespace) Pin(path string) error {
 	if Pinned(path) {
 		return fmt.Errorf("pin network namespace at %s: %w", path, unix.EBUSY)
 	}
+
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
 	if err != nil {
 		return fmt.Errorf("pin network namespace: %w", err)
 	}
+
 	_ = f.Close() // nothing was written
 	if err := crashpoint.Before(crashpoint.Pin, "mount"); err != nil {
 		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
@@ -29,49 +32,58 @@ func (n *Namespace) Pin(path string) error {
 	if err := unix.Mount(threadNS, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
+
 	return nil
 }
 
-// PinProcess pins the namespace that a process is in, in place of a pin that was lost.
+// PinProcess pins the namespace of a process, to replace a lost pin.
 func PinProcess(pid int, path string) error {
 	from := fmt.Sprintf("/proc/%d/ns/net", pid)
-	var its, ours unix.Stat_t
-	if err := errors.Join(unix.Stat(from, &its), unix.Stat(threadNS, &ours)); err != nil {
-		return fmt.Errorf("look at network namespace of process %d: %w", pid, err)
+	var its, own unix.Stat_t
+	if err := errors.Join(unix.Stat(from, &its), unix.Stat(threadNS, &own)); err != nil {
+		return fmt.Errorf("inspect network namespace of process %d: %w", pid, err)
 	}
-	if its.Ino == ours.Ino {
+
+	if its.Ino == own.Ino {
 		return fmt.Errorf("process %d is in the host's network namespace", pid)
 	}
+
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
 	if err != nil {
 		return fmt.Errorf("pin network namespace: %w", err)
 	}
+
 	_ = f.Close() // nothing was written
 	if err := unix.Mount(from, path, "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
 	}
+
 	return nil
 }
 
-// Pinned tells whether a namespace is pinned at the path.
+// Pinned reports whether a namespace is pinned at a path.
 func Pinned(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.NSFS_MAGIC
 }
 
-// Unpin lets go of a namespace. It is gone as soon as no process is in it, with all its interfaces; the kernel does that in
-// its own time. No error if there is nothing. Removing the file also ends its copies in other mount namespaces.
+// Unpin removes the pin of a namespace. The kernel deletes the namespace and its interfaces
+// asynchronously when no process is in it. Unpin does nothing if the path does not exist. Removing
+// the file also removes copies of the mount in other mount namespaces.
 func Unpin(path string) error {
 	if err := crashpoint.Before(crashpoint.Pin, "unmount"); err != nil {
 		return fmt.Errorf("unpin network namespace at %s: %w", path, err)
 	}
+
 	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // EINVAL: no mount, only a file
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) { // EINVAL: a file without a mount
 		return fmt.Errorf("unpin network namespace at %s: %w", path, err)
 	}
+
 	_ = crashpoint.After(crashpoint.Pin, "unmount")
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("unpin network namespace: %w", err)
 	}
+
 	return nil
 }

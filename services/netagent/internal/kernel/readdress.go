@@ -10,25 +10,29 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Readdress makes an interface that is up have exactly the wanted addresses, beside link-local ones, a hardware address, nil for the one
-// that it has, and neighbours. New addresses are there before others go. moved is called when the hardware address has just changed: what
-// is sent to the one of before is lost until others know. Default routes are not its business, and i.Gateways does not count.
+// Readdress replaces the addresses, the MAC and the neighbour entries of an interface that is up.
+// Link-local addresses stay, and a nil mac keeps the current one. New addresses are added before
+// old ones are removed. moved is called after the MAC has changed, when frames to the old MAC are
+// lost until other hosts update their neighbour entries. Default routes and i.Gateways are ignored.
 func (n *Namespace) Readdress(i Interface, mac net.HardwareAddr, moved func() error) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(i.Name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", i.Name, err)
 	}
+
 	index := link.Attrs().Index
 	if slices.ContainsFunc(i.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
 		if err := enableIPv6(i.Name); err != nil {
 			return err
 		}
 	}
+
 	for _, p := range i.Addresses {
 		if err := addAddress(n.handle, index, p); err != nil {
 			return err
 		}
 	}
+
 	if mac != nil && !bytes.Equal(link.Attrs().HardwareAddr, mac) {
 		if err := retry(func() error { return n.handle.LinkSetHardwareAddr(link, mac) }); err != nil {
 			return fmt.Errorf("set MAC of %s: %w", i.Name, err)
@@ -37,21 +41,24 @@ func (n *Namespace) Readdress(i Interface, mac net.HardwareAddr, moved func() er
 			return err
 		}
 	}
+
 	for _, neighbour := range i.Neighbours {
 		if err := putNeighbour(n.handle, index, neighbour); err != nil {
 			return err
 		}
 	}
+
 	return n.keepAddresses(link, i.Addresses)
 }
 
-// keepAddresses takes off what is not to be kept, but for link-local addresses.
+// keepAddresses removes all addresses except those in keep and link-local ones.
 func (n *Namespace) keepAddresses(link netlink.Link, keep []netip.Prefix) error {
 	have, err := retried(func() ([]netlink.Addr, error) { return n.handle.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
-	// Else the kernel takes others of the same subnet along with the first one.
+
+	// Otherwise the kernel deletes the secondary addresses of a subnet with the primary one.
 	promote := Sysctl{"net/ipv4/conf/" + link.Attrs().Name + "/promote_secondaries", "1"}
 	for _, a := range have {
 		p := prefixOf(a.IPNet)
@@ -62,13 +69,14 @@ func (n *Namespace) keepAddresses(link netlink.Link, keep []netip.Prefix) error 
 			return err
 		}
 		if err := retry(func() error { return n.handle.AddrDel(link, &a) }); err != nil && !missing(err) {
-			return fmt.Errorf("take address %s off %s: %w", p, link.Attrs().Name, err)
+			return fmt.Errorf("remove address %s from %s: %w", p, link.Attrs().Name, err)
 		}
 	}
+
 	return nil
 }
 
-// enableIPv6 switches IPv6 on on an interface of the thread's namespace that has been without.
+// enableIPv6 enables IPv6 on an interface of the thread's namespace.
 func enableIPv6(name string) error {
 	s := Sysctl{"net/ipv6/conf/" + name + "/disable_ipv6", "0"}
 	return s.write()

@@ -9,7 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// SetMTU sets a link's MTU; 0 leaves it as it is.
+// SetMTU sets the MTU of a link; 0 keeps the current one.
 func (h *Host) SetMTU(name string, mtu int) error {
 	link, err := h.link(name)
 	if err == nil {
@@ -25,32 +25,39 @@ func setMTU(handle *netlink.Handle, link netlink.Link, mtu int) error {
 	return retry(func() error { return handle.LinkSetMTU(link, mtu) })
 }
 
-// UpdateInterface gives an interface an MTU, 0 for the one that it has, and its addresses other lengths. Each IPv4 address is there all the time,
-// and each IPv6 address all but a moment, so that no connection and no route is lost.
+// UpdateInterface sets the MTU of an interface, unless mtu is 0, and the prefix lengths of its
+// addresses. IPv4 addresses stay present all the time, IPv6 addresses are missing for a moment.
+// Connections and routes survive.
 func (n *Namespace) UpdateInterface(name string, addresses []netip.Prefix, mtu int) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
 	}
+
 	if err := setMTU(n.handle, link, mtu); err != nil {
 		return fmt.Errorf("set MTU of %s: %w", name, err)
 	}
+
 	have, err := retried(func() ([]netlink.Addr, error) { return n.handle.AddrList(link, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", name, err)
 	}
+
 	var errs []error
 	for _, p := range addresses {
 		errs = append(errs, addAddress(n.handle, link.Attrs().Index, p))
 	}
+
 	for _, a := range have {
 		old := prefixOf(a.IPNet)
 		again := slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Addr() == old.Addr() && p != old })
 		if again {
-			if err := retry(func() error { return n.handle.AddrDel(link, &a) }); !missing(err) { // as one of IPv6 is by now
+			// an IPv6 address with the old length is missing by now
+			if err := retry(func() error { return n.handle.AddrDel(link, &a) }); !missing(err) {
 				errs = append(errs, err)
 			}
 		}
 	}
+
 	return errors.Join(errs...)
 }

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestInterruptedRequestsAreMadeAgainButNotForever(t *testing.T) {
+func TestRetryRepeatsInterruptedRequests(t *testing.T) {
 	for name, c := range map[string]struct {
-		fails int // how many times it fails before it works
+		fails int // number of failures before the success
 		with  error
 		calls int
 		err   error

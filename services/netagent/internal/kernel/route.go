@@ -10,45 +10,52 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Route is where a route of the host leads, and by which link; empty for one without a link.
+// Route is the destination of a host route and the name of its link; empty for a route without a
+// link.
 type Route struct {
 	To   netip.Prefix
 	Link string
 }
 
-// Routes answers the host's routes of its main table, but for default routes.
+// Routes returns the host's routes in the main table, without default routes.
 func (h *Host) Routes() ([]Route, error) {
 	all, err := h.mainRoutes()
 	if err != nil {
 		return nil, err
 	}
+
 	names, err := h.names()
 	if err != nil {
 		return nil, err
 	}
+
 	out := make([]Route, len(all))
 	for i, r := range all {
 		out[i] = Route{r.to, names[r.link]}
 	}
+
 	return out, nil
 }
 
-// RoutesBeside are Routes without those to prefixes that are known to have one. A prefix that has more keeps all of them.
-func (h *Host) RoutesBeside(known map[netip.Prefix]bool) ([]Route, error) {
+// RoutesExcept returns Routes without the known prefixes. A known prefix with more than one route
+// keeps all of them.
+func (h *Host) RoutesExcept(known map[netip.Prefix]bool) ([]Route, error) {
 	all, err := h.mainRoutes()
 	if err != nil {
 		return nil, err
 	}
+
 	count := map[netip.Prefix]int{}
 	for _, r := range all {
 		count[r.to]++
 	}
+
 	var out []Route
 	for _, r := range all {
 		if known[r.to] && count[r.to] == 1 {
 			continue
 		}
-		var link Link // empty for one without a link, or whose link is gone
+		var link Link // empty for a route without a link, or whose link was deleted
 		if r.link != 0 {
 			if link, _, err = h.LinkAt(r.link); err != nil {
 				return nil, err
@@ -56,10 +63,11 @@ func (h *Host) RoutesBeside(known map[netip.Prefix]bool) ([]Route, error) {
 		}
 		out = append(out, Route{r.to, link.Name})
 	}
+
 	return out, nil
 }
 
-// RoutedPrefixes are the prefixes of Routes.
+// RoutedPrefixes returns the destinations of Routes.
 func (h *Host) RoutedPrefixes() ([]netip.Prefix, error) {
 	all, err := h.mainRoutes()
 	if err != nil {
@@ -72,45 +80,51 @@ func (h *Host) RoutedPrefixes() ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// RemoveAddresses takes addresses off a link. Those that it does not have are no error.
+// RemoveAddresses removes addresses from a link. It ignores addresses that the link does not have.
 func (h *Host) RemoveAddresses(link string, addrs []netip.Prefix) error {
 	l, err := h.link(link)
 	if missing(err) {
 		return nil
 	}
+
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", link, err)
 	}
+
 	var errs []error
 	for _, p := range addrs {
 		err := retry(func() error { return h.handle.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)}) })
 		if err != nil && !missing(err) {
-			errs = append(errs, fmt.Errorf("take address %s off %s: %w", p, link, err))
+			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", p, link, err))
 		}
 	}
+
 	return errors.Join(errs...)
 }
 
-// DefaultRoute is a way out of a namespace.
+// DefaultRoute is a default route of a namespace.
 type DefaultRoute struct {
 	Interface string
-	Gateway   netip.Addr // unspecified: everything is on the link
+	Gateway   netip.Addr // unspecified: on-link
 }
 
-// defaultVia is a default route by a link.
+// defaultVia returns a default route through a link.
 func defaultVia(index int, gateway netip.Addr) *netlink.Route {
 	if !gateway.IsUnspecified() {
 		return &netlink.Route{LinkIndex: index, Gw: net.IP(gateway.AsSlice())}
 	}
-	return &netlink.Route{LinkIndex: index, Dst: ipNet(netip.PrefixFrom(gateway, 0)), Scope: netlink.SCOPE_LINK, Family: familyOf(gateway)}
+	return &netlink.Route{LinkIndex: index, Dst: ipNet(netip.PrefixFrom(gateway, 0)), Scope: netlink.SCOPE_LINK,
+		Family: familyOf(gateway)}
 }
 
-// SetDefaultRoutes makes these be the namespace's only default routes. Those that are there already are not touched.
+// SetDefaultRoutes makes want the only default routes of the namespace. It keeps those that already
+// exist.
 func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 	have, err := retried(func() ([]netlink.Route, error) { return n.handle.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list routes: %w", err)
 	}
+
 	there := map[DefaultRoute]bool{}
 	var gone []netlink.Route
 	for _, r := range have {
@@ -126,7 +140,8 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 		}
 		gone = append(gone, r)
 	}
-	for _, w := range want { // in the place of what is to go, so that there is a way all the time
+
+	for _, w := range want { // replaces the old route, so that a default route exists all the time
 		if there[w] {
 			continue
 		}
@@ -134,28 +149,33 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 			return err
 		}
 	}
+
 	for _, r := range gone {
 		if err := retry(func() error { return n.handle.RouteDel(&r) }); err != nil && !missing(err) {
 			return fmt.Errorf("delete default route via %s: %w", r.Gw, err)
 		}
 	}
+
 	return nil
 }
 
 func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
 	gw, ok := netip.AddrFromSlice(r.Gw)
-	if !ok { // on the link
+	if !ok { // on-link
 		if gw = netip.IPv4Unspecified(); r.Family == netlink.FAMILY_V6 {
 			gw = netip.IPv6Unspecified()
 		}
 	}
+
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByIndex(r.LinkIndex) })
 	if missing(err) {
-		return DefaultRoute{Gateway: gw.Unmap()}, nil // gone meanwhile, and its routes with it
+		return DefaultRoute{Gateway: gw.Unmap()}, nil // the link was deleted meanwhile, with its routes
 	}
+
 	if err != nil {
 		return DefaultRoute{}, fmt.Errorf("look up link %d: %w", r.LinkIndex, err)
 	}
+
 	return DefaultRoute{link.Attrs().Name, gw.Unmap()}, nil
 }
 

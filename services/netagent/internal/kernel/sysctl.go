@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// Sysctl is a kernel parameter and a value: net/ipv4/conf/docker0/route_localnet = 1.
+// Sysctl is a kernel parameter with its value: net/ipv4/conf/docker0/route_localnet = 1.
 type Sysctl struct {
-	Path  string // under /proc/sys; with slashes, as device names may have dots
+	Path  string // below /proc/sys, with slashes, as device names may contain dots
 	Value string
 }
 
-// SysctlError tells of a parameter that could not be set.
+// SysctlError reports a parameter that could not be set.
 type SysctlError struct {
 	Sysctl
 	Err error
 }
 
-// Error names the parameter, the value and the kernel's error.
+// Error returns the parameter, the value and the kernel's error.
 func (e *SysctlError) Error() string { return fmt.Sprintf("sysctl %s=%s: %v", e.Path, e.Value, e.Err) }
 
-// Unwrap gives the kernel's error.
+// Unwrap returns the kernel's error.
 func (e *SysctlError) Unwrap() error { return e.Err }
 
 func (s Sysctl) write() error {
@@ -34,7 +34,7 @@ func (s Sysctl) write() error {
 	return nil
 }
 
-// errnoOf drops the path from a file's error, as the message has it already.
+// errnoOf removes the path from a file error, as the message already contains the parameter.
 func errnoOf(err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {
@@ -43,7 +43,7 @@ func errnoOf(err error) error {
 	return err
 }
 
-// ReadSysctl reads one of the host's network sysctls.
+// ReadSysctl reads a network sysctl of the host.
 func (h *Host) ReadSysctl(name string) (value string, err error) {
 	err = h.inside(func() error {
 		value, err = readSysctl(name)
@@ -60,7 +60,7 @@ func readSysctl(name string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// ApplySysctls writes those of the host's network sysctls that have another value, and tells which.
+// ApplySysctls writes network sysctls of the host that have another value and returns the changes.
 func (h *Host) ApplySysctls(settings []Sysctl) (changes []string, err error) {
 	err = h.inside(func() error {
 		for _, s := range settings {

@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProbeResult is something that the kernel was asked for in a namespace that is gone again, and its answer.
+// ProbeResult is the result of one probe in a temporary namespace.
 type ProbeResult struct {
 	What string
-	Err  error // nil: it has it
+	Err  error // nil: supported
 }
 
-// ErrUnsupported says that the kernel does not have something.
+// ErrUnsupported reports that the kernel lacks a feature.
 var ErrUnsupported = errors.New("the kernel does not have it")
 
-// ProbeLinks tries each kind of link that a network can need, and the flag that keeps a bridge's ports apart.
+// ProbeLinks probes each link type that a network can use, and isolated bridge ports.
 func ProbeLinks() ([]ProbeResult, error) {
 	var all []ProbeResult
 	err := NewNamespace(func(ns *Namespace) error {
@@ -27,12 +27,14 @@ func ProbeLinks() ([]ProbeResult, error) {
 			return a
 		}
 		if err := ns.handle.LinkAdd(&netlink.Veth{LinkAttrs: attrs("outer", 0), PeerName: "inner"}); err != nil {
-			return fmt.Errorf("make a veth pair: %w", err)
+			return fmt.Errorf("create veth pair: %w", err)
 		}
+
 		outer, err := ns.handle.LinkByName("outer")
 		if err != nil {
 			return fmt.Errorf("look up outer: %w", err)
 		}
+
 		parent := outer.Attrs().Index
 		for _, link := range []netlink.Link{
 			&netlink.Bridge{LinkAttrs: attrs("bridge", 0)},
@@ -44,17 +46,19 @@ func ProbeLinks() ([]ProbeResult, error) {
 			name := link.Attrs().Name
 			err := known(ns.handle.LinkAdd(link))
 			all = append(all, ProbeResult{name, err})
-			if err == nil && name != "bridge" { // a parent has children of one kind
+			if err == nil && name != "bridge" { // the sub-interfaces of a parent have one type
 				_ = ns.handle.LinkDel(link)
 			}
 		}
-		all = append(all, ProbeResult{"isolated", known(ns.tryIsolated(outer))}, ProbeResult{"locked", known(ns.tryLocked(outer))})
+
+		all = append(all, ProbeResult{"isolated", known(ns.tryIsolated(outer))},
+			ProbeResult{"locked", known(ns.tryLocked(outer))})
 		return nil
 	})
 	return all, err
 }
 
-// TryIsolated tries whether ports of a bridge can be kept apart.
+// TryIsolated probes isolated bridge ports.
 func TryIsolated() error {
 	return NewNamespace(func(ns *Namespace) error {
 		attrs := func(name string) netlink.LinkAttrs {
@@ -63,8 +67,9 @@ func TryIsolated() error {
 			return a
 		}
 		port := &netlink.Veth{LinkAttrs: attrs("outer"), PeerName: "inner"}
-		if err := errors.Join(ns.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("bridge")}), ns.handle.LinkAdd(port)); err != nil {
-			return fmt.Errorf("make a bridge and a veth pair: %w", err)
+		if err := errors.Join(ns.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs("bridge")}),
+			ns.handle.LinkAdd(port)); err != nil {
+			return fmt.Errorf("create bridge and veth pair: %w", err)
 		}
 		return known(ns.tryIsolated(port))
 	})
@@ -75,20 +80,24 @@ func (n *Namespace) tryIsolated(port netlink.Link) error {
 	if err == nil {
 		err = n.handle.LinkSetMaster(port, bridge)
 	}
+
 	if err == nil {
 		err = n.handle.LinkSetIsolated(port, true)
 	}
+
 	if err != nil {
 		return err
 	}
+
 	is, err := n.handle.LinkGetProtinfo(port)
-	if err == nil && !is.Isolated { // a kernel may take what it does not know without a word
+	if err == nil && !is.Isolated { // a kernel may ignore an unknown flag silently
 		return ErrUnsupported
 	}
+
 	return err
 }
 
-// known makes ErrUnsupported of the kernel's answer that there is no such thing.
+// known replaces the kernel's error for a missing feature by ErrUnsupported.
 func known(err error) error {
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return ErrUnsupported

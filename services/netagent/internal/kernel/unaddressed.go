@@ -9,36 +9,44 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// UpWithoutAddress brings an interface up that has no address yet, and waits until it passes packets on. With IPv6 it has a link-local address at
-// once, and takes neither addresses nor routes from what routers advertise: whoever asks for those gives it them.
+// UpWithoutAddress sets an interface without an address up and waits for its carrier. With ipv6 it
+// gets a link-local address immediately. It ignores addresses and routes from router
+// advertisements, which the DHCP client applies instead.
 func (n *Namespace) UpWithoutAddress(name string, ipv6 bool) error {
 	if !ipv6 {
 		if err := disableIPv6(name); err != nil {
 			return err
 		}
 	}
-	for _, s := range []Sysctl{{"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"}, {"dad_transmits", "0"}, {"addr_gen_mode", "0"}} {
+
+	for _, s := range []Sysctl{{"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"}, {"dad_transmits", "0"},
+		{"addr_gen_mode", "0"}} {
 		s.Path = "net/ipv6/conf/" + name + "/" + s.Path
 		if err := s.write(); ipv6 && err != nil {
 			return err
 		}
 	}
+
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
 	}
+
 	if err := n.setUp(link.Attrs().Index); err != nil {
 		return fmt.Errorf("set %s up: %w", name, err)
 	}
+
 	return n.AwaitUp(name)
 }
 
-// LinkLocal answers an interface's link-local IPv6 address, which it may take a moment to make up.
+// LinkLocal returns the link-local IPv6 address of an interface. It waits a moment for the kernel
+// to create it.
 func (n *Namespace) LinkLocal(name string) (netip.Addr, error) {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("look up %s: %w", name, err)
 	}
+
 	for end := time.Now().Add(carrierLimit); ; time.Sleep(time.Millisecond) {
 		all, err := retried(func() ([]netlink.Addr, error) { return n.handle.AddrList(link, netlink.FAMILY_V6) })
 		if err != nil {
@@ -55,18 +63,21 @@ func (n *Namespace) LinkLocal(name string) (netip.Addr, error) {
 	}
 }
 
-// RemoveAddresses takes addresses off an interface. Those that it does not have are no error.
+// RemoveAddresses removes addresses from an interface. It ignores addresses that the interface does
+// not have.
 func (n *Namespace) RemoveAddresses(name string, addrs []netip.Prefix) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {
 		return fmt.Errorf("look up %s: %w", name, err)
 	}
+
 	var errs []error
 	for _, p := range addrs {
 		err := retry(func() error { return n.handle.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}) })
 		if err != nil && !missing(err) {
-			errs = append(errs, fmt.Errorf("take address %s off %s: %w", p, name, err))
+			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", p, name, err))
 		}
 	}
+
 	return errors.Join(errs...)
 }

@@ -27,7 +27,7 @@ type Host interface {
 	Link(name string) (kernel.Link, bool, error)
 	Routes() ([]kernel.Route, error)
 	RoutedPrefixes() ([]netip.Prefix, error)
-	RoutesBeside(known map[netip.Prefix]bool) ([]kernel.Route, error)
+	RoutesExcept(known map[netip.Prefix]bool) ([]kernel.Route, error)
 	// WatchRoutes tells that routes have come or gone until ctx ends.
 	WatchRoutes(ctx context.Context, tell func()) error
 }

@@ -167,7 +167,7 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 			own[kernel.Route{To: p.Masked(), Link: n.Bridge}], known[p.Masked()] = true, true
 		}
 	}
-	routes, err := m.Host.RoutesBeside(known)
+	routes, err := m.Host.RoutesExcept(known)
 	for _, r := range routes {
 		if r.To.Bits() >= shortestRoute && !own[r] {
 			out = append(out, r)

@@ -32,8 +32,8 @@ type Driver interface {
 		error)) (changes []string, err error)
 	// Delete takes the network off the host. It may be there in part or not at all.
 	Delete(n network.Network) error
-	// Bury deletes detached endpoints in the background until ctx ends.
-	Bury(ctx context.Context, failed func(error))
+	// RunLinkGC deletes detached endpoints in the background until ctx ends.
+	RunLinkGC(ctx context.Context, failed func(error))
 }
 
 // NatClient requests firewall rules from natagent.

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 )
 
-// fixture is a driver on a host with a network's bridge.
+// fixture returns a driver on a host with the bridge of a network.
 func fixture(t *testing.T, change func(*network.Network)) (*testns.NS, *bridge.Driver, network.Network) {
 	t.Helper()
 	ns := testns.New(t)
@@ -34,7 +34,7 @@ func fixture(t *testing.T, change func(*network.Network)) (*testns.NS, *bridge.D
 	return ns, d, n
 }
 
-// openGuard opens a port guard until the test ends.
+// openGuard returns a port guard that is closed with the test.
 func openGuard(t *testing.T, ns *testns.NS) *portguard.Guard {
 	t.Helper()
 	g, err := portguard.Open(ns.Path(), "")
@@ -45,14 +45,15 @@ func openGuard(t *testing.T, ns *testns.NS) *portguard.Guard {
 	return g
 }
 
-// owner is whose endpoints they all are.
+// owner is the owner of all endpoints.
 const owner = "0123456789abcdef"
 
-// plug makes a pinned namespace with one endpoint.
-func plug(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e network.Endpoint) {
+// connect creates a pinned namespace with one endpoint.
+func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e network.Endpoint) {
 	t.Helper()
 	ip := netip.MustParsePrefix(addr)
-	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip, MAC: network.MACOf(ip.Addr()), Gateway4: n.Pools[0].Gateway})
+	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
+		MAC: network.MACOf(ip.Addr()), Gateway4: n.Pools[0].Gateway})
 	pin = filepath.Join(t.TempDir(), "pin")
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
 		if err := d.Attach(ns, n, owner, e); err != nil {
@@ -71,90 +72,94 @@ func plug(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin s
 	return pin, e
 }
 
-// reaches tells whether a port of an address is refused, which is an answer, from inside a namespace.
+// reaches reports whether a connection from a namespace to a closed port is refused, so that the
+// address responds.
 func reaches(t *testing.T, ns *testns.NS, pin, addr string) bool {
 	t.Helper()
 	out, _ := ns.Try("nsenter", "--net="+pin, "--", "timeout", "1", "bash", "-c", "</dev/tcp/"+addr+"/9")
 	return strings.Contains(out, "refused")
 }
 
-func TestContainersOfANetworkWithoutInterContainerTrafficReachOnlyTheHost(t *testing.T) {
-	for _, together := range []bool{true, false} {
-		ns, d, n := fixture(t, func(n *network.Network) { n.InterContainer = together })
-		one, _ := plug(t, d, n, "172.17.0.2/16")
-		_, _ = plug(t, d, n, "172.17.0.3/16")
-		if got := reaches(t, ns, one, "172.17.0.3"); got != together {
-			t.Errorf("inter-container %v: reaches the other: %v", together, got)
+func TestInterContainerTraffic(t *testing.T) {
+	for _, icc := range []bool{true, false} {
+		ns, d, n := fixture(t, func(n *network.Network) { n.InterContainer = icc })
+		one, _ := connect(t, d, n, "172.17.0.2/16")
+		_, _ = connect(t, d, n, "172.17.0.3/16")
+		if got := reaches(t, ns, one, "172.17.0.3"); got != icc {
+			t.Errorf("ICC %v: container reaches the other one: %v", icc, got)
 		}
 		if !reaches(t, ns, one, "172.17.0.1") {
-			t.Errorf("inter-container %v: does not reach the host", together)
+			t.Errorf("ICC %v: container does not reach the host", icc)
 		}
 	}
 }
 
-func TestADetachedEndpointIsCutOffAtOnceAndDeletedWhenSomethingHoldsIt(t *testing.T) {
+func TestDetachDisablesPortInHeldNamespace(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
-	pin, e := plug(t, d, n, "172.17.0.2/16")
+	pin, e := connect(t, d, n, "172.17.0.2/16")
 	if !reaches(t, ns, pin, "172.17.0.1") {
-		t.Fatal("it does not reach the host")
+		t.Fatal("container does not reach the host")
 	}
-	for range 2 { // asked again, it does no harm
+	for range 2 { // idempotent
 		if err := d.Detach(n, network.Sandbox{Owner: owner}, e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if out := ns.Run("bridge", "link", "show", "dev", e.HostInterface); !strings.Contains(out, "disabled") {
-		t.Errorf("the port is open: %s", out)
+		t.Errorf("port is not disabled: %s", out)
 	}
 	if out := ns.Run("bridge", "fdb", "show", "dev", e.HostInterface); strings.Contains(out, e.MAC.String()) {
-		t.Errorf("the bridge remembers it: %s", out)
+		t.Errorf("FDB entry remains: %s", out)
 	}
 	if out := ns.Run("ip", "neigh", "show", "dev", "br0"); strings.Contains(out, "172.17.0.2") {
-		t.Errorf("the host remembers it: %s", out)
+		t.Errorf("neighbour entry remains: %s", out)
 	}
-	bury(t, d)
+	runLinkGC(t, d)
 	if out, err := ns.Try("ip", "link", "show", e.HostInterface); err == nil {
-		t.Errorf("the pair is still there: %s", out)
+		t.Errorf("veth pair remains: %s", out)
 	}
 }
 
-func TestAttachedAgainIsNotBuried(t *testing.T) {
+func TestLinkGCKeepsReattachedLink(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
-	pin, e := plug(t, d, n, "172.17.0.2/16")
+	pin, e := connect(t, d, n, "172.17.0.2/16")
 	if err := d.Remove(n, network.Sandbox{Owner: owner}, e); err != nil {
 		t.Fatal(err)
 	}
-	if err := kernel.WithPinned(pin, func(inside *kernel.Namespace) error { return d.Attach(inside, n, owner, e) }); err != nil {
+	if err := kernel.WithPinned(pin, func(inside *kernel.Namespace) error {
+		return d.Attach(inside, n, owner, e)
+	}); err != nil {
 		t.Fatal(err)
 	}
-	bury(t, d)
+	runLinkGC(t, d)
 	ns.Run("ip", "link", "show", e.HostInterface)
 	if !reaches(t, ns, pin, "172.17.0.1") {
-		t.Error("it does not reach the host")
+		t.Error("container does not reach the host")
 	}
 }
 
-func TestALinkThatOthersMadeUnderADeadOnesNameIsNotDeleted(t *testing.T) {
+func TestLinkGCKeepsForeignLink(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	ns.Run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
-	if err := d.Detach(n, network.Sandbox{Owner: owner}, network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge}); err != nil {
+	if err := d.Detach(n, network.Sandbox{Owner: owner},
+		network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge}); err != nil {
 		t.Fatal(err)
 	}
-	bury(t, d)
+	runLinkGC(t, d)
 	ns.Run("ip", "link", "show", "veth0")
 }
 
-// bury has the driver delete at once what was detached.
-func bury(t *testing.T, d *bridge.Driver) {
+// runLinkGC deletes all detached links immediately.
+func runLinkGC(t *testing.T, d *bridge.Driver) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	d.Bury(ctx, func(err error) { t.Error(err) })
+	d.RunLinkGC(ctx, func(err error) { t.Error(err) })
 }
 
-func TestRestoringPlugsInAgainWhatHasComeOff(t *testing.T) {
+func TestRestoreReattachesPorts(t *testing.T) {
 	ns, d, n := fixture(t, func(n *network.Network) { n.InterContainer = false })
-	pin, e := plug(t, d, n, "172.17.0.2/16")
+	pin, e := connect(t, d, n, "172.17.0.2/16")
 	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}}}
 	ns.Run("ip", "link", "set", e.HostInterface, "nomaster")
 	ns.Run("ip", "link", "set", e.HostInterface, "down")
@@ -163,13 +168,16 @@ func TestRestoringPlugsInAgainWhatHasComeOff(t *testing.T) {
 	if err != nil || len(changes) != 2 {
 		t.Errorf("restored %v, %v", changes, err)
 	}
-	if out := ns.Run("ip", "-d", "link", "show", e.HostInterface); !strings.Contains(out, "isolated on") || !strings.Contains(out, "hairpin on") {
-		t.Errorf("the port is not as it was: %s", out)
+	if out := ns.Run("ip", "-d", "link", "show", e.HostInterface); !strings.Contains(out, "isolated on") ||
+		!strings.Contains(out, "hairpin on") {
+		t.Errorf("port flags not restored: %s", out)
 	}
 	if !reaches(t, ns, pin, "172.17.0.1") {
-		t.Error("it does not reach the host")
+		t.Error("container does not reach the host")
 	}
-	if changes, err := d.Restore(n, all, func() ([]kernel.Link, error) { return nil, nil }); err != nil || len(changes) != 0 {
-		t.Errorf("nothing was wrong, but it did %v, %v", changes, err)
+	if changes, err := d.Restore(n, all, func() ([]kernel.Link, error) {
+		return nil, nil
+	}); err != nil || len(changes) != 0 {
+		t.Errorf("second restore: got changes %v, %v, want none", changes, err)
 	}
 }

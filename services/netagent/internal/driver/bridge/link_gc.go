@@ -10,12 +10,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// grace is how long a pair has to vanish with its namespace, which costs nothing, before it is deleted, which is slow.
+// grace is the time for a detached veth pair to disappear with its namespace. Explicit
+// deletion is slow.
 const grace = 300 * time.Millisecond
 
-// pendingDeletes holds the host ends that were detached and may still be there.
+// pendingDeletes holds the host ends of detached veth pairs that may still exist.
 type pendingDeletes struct {
-	wake chan struct{} // holds one token while something may be in it
+	wake chan struct{} // holds one token while the list may not be empty
 	mu   sync.Mutex
 	dead []pendingLink
 }
@@ -35,14 +36,14 @@ func (g *pendingDeletes) add(name, alias string) {
 	}
 }
 
-// drop forgets a host end that is gone already, or is in use again under the same name.
+// drop removes a host end that was deleted, or is in use again under the same name.
 func (g *pendingDeletes) drop(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.dead = slices.DeleteFunc(g.dead, func(d pendingLink) bool { return d.name == name })
 }
 
-// take removes and answers those that were added before a time, and tells whether others are left.
+// take removes and returns the entries added before a time. more reports whether entries remain.
 func (g *pendingDeletes) take(before time.Time) (due []pendingLink, more bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -54,9 +55,10 @@ func (g *pendingDeletes) take(before time.Time) (due []pendingLink, more bool) {
 	return due, len(g.dead) > 0
 }
 
-// Bury deletes detached pairs that are still there after a grace, as a process holds their namespace. It runs until ctx ends,
-// and has then deleted all of them. Failures are told; the next start finds what they leave.
-func (d *Driver) Bury(ctx context.Context, failed func(error)) {
+// RunLinkGC deletes detached veth pairs that still exist after a grace period, because a process
+// keeps their namespace. It runs until ctx ends, and has deleted all of them then. It reports
+// errors to failed; the next start deletes what remains.
+func (d *Driver) RunLinkGC(ctx context.Context, failed func(error)) {
 	for waitAtMost(ctx, d.pending.wake, 0) {
 		for more := true; more && waitAtMost(ctx, nil, grace); {
 			var due []pendingLink
@@ -69,7 +71,7 @@ func (d *Driver) Bury(ctx context.Context, failed func(error)) {
 	d.deleteLinks(due, failed)
 }
 
-// waitAtMost waits for a token, or for a time if that is not 0; false if ctx has ended.
+// waitAtMost waits for a token, or for most if that is not 0. It returns false if ctx has ended.
 func waitAtMost(ctx context.Context, token <-chan struct{}, most time.Duration) bool {
 	var late <-chan time.Time
 	if most > 0 {
@@ -95,10 +97,12 @@ func (d *Driver) deleteLinks(due []pendingLink, failed func(error)) {
 			failed(fault.Wrap(err, fault.Internal, "link "+dead.name, "cannot be deleted"))
 		}
 	}
+
 	if d.ports == nil || len(names) == 0 {
 		return
 	}
+
 	if err := d.ports.DropPorts(names...); err != nil {
-		failed(fault.Wrap(err, fault.Internal, "port guard", "cannot forget ports"))
+		failed(fault.Wrap(err, fault.Internal, "port guard", "cannot remove ports"))
 	}
 }

@@ -9,18 +9,23 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Restore compares the ports and neighbours of the network's bridge with the sandboxes that are plugged into it, and applies
-// the difference. Unless sweep is nil it also removes what no sandbox has: links that this network made, of those that sweep
-// answers, and neighbour entries in its subnets. Sweep only while no sandbox is being made.
-func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error)) (changes []string, err error) {
+// Restore reconciles the ports and neighbour entries of the network's bridge with the sandboxes
+// attached to it. Unless sweep is nil, it also removes stale neighbour entries in the network's
+// subnets, and stale links of the network among those that sweep returns. A sweep must not run
+// while a sandbox is created.
+func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox,
+	sweep func() ([]kernel.Link, error)) (changes []string, err error) {
 	bridge, ok, err := d.host.Link(n.Bridge)
 	if err != nil || !ok {
-		return nil, fault.New(fault.Unavailable, n.Subject(), "its bridge "+n.Bridge+" is not there", fault.WithCause(err))
+		return nil, fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge+" does not exist",
+			fault.WithCause(err))
 	}
+
 	wanted := endpointsOn(n, sandboxes)
 	if len(wanted) == 0 && sweep == nil {
 		return nil, nil
 	}
+
 	ports, err := d.restorePorts(n, bridge, wanted, sweep != nil)
 	changes = append(changes, ports...)
 	guard, gerr := d.restoreGuard(bridge, wanted)
@@ -30,12 +35,13 @@ func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox, sweep f
 	if err = errors.Join(err, nerr); sweep != nil {
 		links, lerr := sweep()
 		if lerr != nil {
-			return changes, fault.Wrap(errors.Join(err, lerr), fault.Internal, n.Subject(), "cannot look for leftovers")
+			return changes, fault.Wrap(errors.Join(err, lerr), fault.Internal, n.Subject(), "cannot list stale links")
 		}
 		swept, serr := d.sweepLinks(n, bridge, links, wanted)
 		changes, err = append(changes, swept...), errors.Join(err, serr)
 	}
-	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot restore its bridge")
+
+	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot restore bridge")
 }
 
 type wantedEndpoint struct {
@@ -43,7 +49,7 @@ type wantedEndpoint struct {
 	owner string
 }
 
-// endpointsOn are the endpoints on the network, by the name of their host end.
+// endpointsOn returns the endpoints on a network by the name of their host end.
 func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]wantedEndpoint {
 	out := map[string]wantedEndpoint{}
 	for _, sb := range sandboxes {
@@ -56,9 +62,10 @@ func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]want
 	return out
 }
 
-// restorePorts plugs host ends in again that have lost their bridge. At first it sets the flags of all, which an earlier version may
-// have set otherwise.
-func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint, first bool) (changes []string, err error) {
+// restorePorts attaches host ends that are not attached to the bridge. The first run sets the flags
+// of all ports, as an earlier version may have set other ones.
+func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint,
+	first bool) (changes []string, err error) {
 	for name, e := range wanted {
 		l, there, lerr := d.host.Link(name)
 		if err = errors.Join(err, lerr); !there {
@@ -66,7 +73,8 @@ func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[
 		}
 		if l.Master == bridge.Index && l.Up {
 			if first {
-				err = errors.Join(err, d.host.PutForwarding(l.Index, e.MAC), d.host.SetPort(d.portOf(n, e.owner, e.Endpoint)))
+				err = errors.Join(err, d.host.PutForwarding(l.Index, e.MAC),
+					d.host.SetPort(d.portOf(n, e.owner, e.Endpoint)))
 			}
 			continue
 		}
@@ -79,31 +87,36 @@ func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[
 	return changes, err
 }
 
-func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint, sweep bool) (changes []string, err error) {
+func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint,
+	sweep bool) (changes []string, err error) {
 	have, err := d.host.Neighbours(bridge.Index)
 	if err != nil {
 		return nil, err
 	}
+
 	missing := map[string]kernel.Neighbour{}
 	for _, e := range wanted {
 		for _, p := range e.AllAddresses() {
 			missing[p.Addr().String()] = kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}
 		}
 	}
+
 	for _, h := range have {
-		w, ours := missing[h.Addr.String()]
+		w, wantedHere := missing[h.Addr.String()]
 		switch {
-		case ours && w.MAC.String() == h.MAC.String():
+		case wantedHere && w.MAC.String() == h.MAC.String():
 			delete(missing, h.Addr.String())
-		case !ours && sweep && inPools(n, h):
+		case !wantedHere && sweep && inPools(n, h):
 			err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, h.Addr))
-			changes = append(changes, "without neighbour "+h.Addr.String())
+			changes = append(changes, "removed neighbour "+h.Addr.String())
 		}
 	}
+
 	for _, w := range missing {
 		err = errors.Join(err, d.host.PutNeighbour(bridge.Index, w))
 		changes = append(changes, "neighbour "+w.Addr.String())
 	}
+
 	return changes, err
 }
 
@@ -116,14 +129,17 @@ func inPools(n network.Network, h kernel.Neighbour) bool {
 	return false
 }
 
-// sweepLinks deletes host ends that this network made and no sandbox has, those among them whose creation was interrupted.
-func (d *Driver) sweepLinks(n network.Network, bridge kernel.Link, links []kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
+// sweepLinks deletes stale host ends of the network, including those whose creation was
+// interrupted.
+func (d *Driver) sweepLinks(n network.Network, bridge kernel.Link, links []kernel.Link,
+	wanted map[string]wantedEndpoint) (changes []string, err error) {
 	for _, l := range links {
-		if _, ours := wanted[l.Name]; ours || !network.AliasIsOf(l.Alias, n.ID) && !(unfinished(l) && l.Master == bridge.Index) {
+		if _, wantedHere := wanted[l.Name]; wantedHere || !network.AliasIsOf(l.Alias, n.ID) &&
+			!(unfinished(l) && l.Master == bridge.Index) {
 			continue
 		}
 		err = errors.Join(err, d.host.DeleteLink(l.Index))
-		changes = append(changes, fmt.Sprintf("without link %s (%s)", l.Name, l.Alias))
+		changes = append(changes, fmt.Sprintf("removed link %s (%s)", l.Name, l.Alias))
 	}
 	return changes, err
 }

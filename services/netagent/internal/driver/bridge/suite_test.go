@@ -12,9 +12,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestBridgePassesTheSuite(t *testing.T) {
+func TestBridgeDriver(t *testing.T) {
 	drivertest.Run(t, func(t *testing.T) drivertest.Subject {
-		n := network.BridgeSettings{BridgeName: "br0", FixedCIDRv6: netip.MustParsePrefix("fd00:7::/64")}.WithDefaults().Predefined()[0]
+		n := network.BridgeSettings{BridgeName: "br0",
+			FixedCIDRv6: netip.MustParsePrefix("fd00:7::/64")}.WithDefaults().Predefined()[0]
 		n.ID = id.New()
 		ns := testns.New(t)
 		guard := openGuard(t, ns)

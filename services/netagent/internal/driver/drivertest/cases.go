@@ -15,14 +15,14 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// bury has the driver delete at once what it would delete later.
-func (b *bench) bury() {
+// runLinkGC deletes all detached links immediately.
+func (b *bench) runLinkGC() {
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
-	b.driver.Bury(ctx, func(err error) { b.Error(err) })
+	b.driver.RunLinkGC(ctx, func(err error) { b.Error(err) })
 }
 
-// in hands a sandbox's namespace to f.
+// in calls f with the namespace of a sandbox.
 func (b *bench) in(sb network.Sandbox, f func(*kernel.Namespace) error) {
 	b.Helper()
 	if err := kernel.WithPinned(sb.NetnsPath, f); err != nil {
@@ -41,24 +41,26 @@ func (b *bench) attach() {
 			b.Errorf("no %s in:\n%s", want, shown)
 		}
 	}
+
 	if out := b.inside(one, "sysctl", "-n", "net.ipv4.conf.eth0.log_martians"); strings.TrimSpace(out) != "1" {
-		b.Errorf("its kernel parameter is %s", out)
+		b.Errorf("got sysctl %s", out)
 	}
+
 	if changes, created, err := b.driver.Ensure(b.Network, true); err != nil || created || len(changes) > 0 {
-		b.Errorf("asked again it changes %v, made %v, %v", changes, created, err)
+		b.Errorf("second Ensure: got changes %v, created %v, %v", changes, created, err)
 	}
 }
 
 func (b *bench) move() {
 	peer, old := b.container(10), b.container(11)
 	b.reaches(peer, addresses(old)...)
-	b.unplug(old) // and a process still holds its namespace
+	b.detach(old) // while a process keeps its namespace
 	moved := b.container(11)
 	b.reaches(peer, addresses(moved)...)
 	b.reaches(moved, append(addresses(peer), b.Others...)...)
 	b.inside(moved, "ip", "link", "set", "eth0", "down")
 	if err := probeTCP(peer, addresses(moved)[0], time.Second); err == nil || errors.Is(err, unix.ECONNREFUSED) {
-		b.Errorf("the old container answers for its address: %v", err)
+		b.Errorf("the old container still has the address: %v", err)
 	}
 }
 
@@ -66,14 +68,16 @@ func (b *bench) remove() {
 	peer := b.container(10)
 	before := b.state()
 	sb := b.container(11)
-	for range 2 { // asked again, it does no harm
+	for range 2 { // idempotent
 		if err := b.driver.Remove(b.Network, sb, sb.Endpoints[0]); err != nil {
 			b.Error(err)
 		}
 	}
+
 	if out := b.inside(sb, "ip", "-o", "link"); strings.Contains(out, "eth0") {
-		b.Errorf("the interface is left: %s", out)
+		b.Errorf("interface remains: %s", out)
 	}
+
 	b.asBefore(before)
 	e := b.endpoint(12)
 	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Attach(ns, b.Network, sb.Owner, e) })
@@ -98,20 +102,25 @@ func (b *bench) refit() {
 			}
 		}
 	}
+
 	b.reaches(sb, addresses(peer)...)
 }
 
-// grow: subnets are larger, and addresses are longer in them. Routes and permanent neighbours stay.
+// grow enlarges the subnets, and with them prefix lengths. Routes and permanent neighbour entries
+// stay.
 func (b *bench) grow() {
 	peer, sb := b.container(10), b.container(11)
-	ways := func(s network.Sandbox) string {
-		return b.inside(s, "sh", "-c", "ip route show default; ip -6 route show default; ip neigh show nud permanent | sort")
+	routes := func(s network.Sandbox) string {
+		return b.inside(s, "sh", "-c",
+			"ip route show default; ip -6 route show default; ip neigh show nud permanent | sort")
 	}
 	for _, s := range []network.Sandbox{peer, sb} {
-		b.inside(s, "ip", "addr", "del", s.Endpoints[0].LinkLocals()[0].String(), "dev", "eth0") // so that it has one address of each family only
-		before, e := ways(s), s.Endpoints[0]
-		e.IPv4, e.IPv6 = netip.PrefixFrom(e.IPv4.Addr(), e.IPv4.Bits()-4), netip.PrefixFrom(e.IPv6.Addr(), e.IPv6.Bits()-4)
-		for range 2 { // asked again, it does no harm
+		// leaves one address of each family
+		b.inside(s, "ip", "addr", "del", s.Endpoints[0].LinkLocals()[0].String(), "dev", "eth0")
+		before, e := routes(s), s.Endpoints[0]
+		e.IPv4, e.IPv6 = netip.PrefixFrom(e.IPv4.Addr(), e.IPv4.Bits()-4), netip.PrefixFrom(e.IPv6.Addr(),
+			e.IPv6.Bits()-4)
+		for range 2 { // idempotent
 			b.in(s, func(ns *kernel.Namespace) error { return b.driver.Refit(ns, b.Network, e) })
 		}
 		var have []string
@@ -119,22 +128,23 @@ func (b *bench) grow() {
 			have = append(have, strings.Fields(line)[3])
 		}
 		if want := []string{e.IPv4.String(), e.IPv6.String()}; !slices.Equal(have, want) {
-			b.Errorf("has %v, want %v", have, want)
+			b.Errorf("got addresses %v, want %v", have, want)
 		}
-		if now := ways(s); now != before {
-			b.Errorf("its ways were\n%s\nand are\n%s", before, now)
+		if now := routes(s); now != before {
+			b.Errorf("got routes\n%[2]s\nwant\n%[1]s", before, now)
 		}
 	}
+
 	b.reaches(sb, append(addresses(peer), b.Others...)...)
 	b.reaches(peer, addresses(sb)...)
 }
 
-// renew: an endpoint gets another address, beside the one that it has at first.
+// renew replaces the address of an endpoint. Both addresses are valid at first.
 func (b *bench) renew() {
 	peer, sb := b.container(10), b.container(11)
 	old, next := sb.Endpoints[0], b.endpoint(12)
 	next.ID, next.HostInterface, next.Former = old.ID, old.HostInterface, old.Addresses()
-	for _, e := range []network.Endpoint{next, next, old, next} { // asked again, and back
+	for _, e := range []network.Endpoint{next, next, old, next} { // repeated, and back to the former one
 		gone := old.Addresses()
 		if e.Former == nil {
 			gone = next.Addresses()
@@ -144,6 +154,7 @@ func (b *bench) renew() {
 		b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, e, gone) })
 		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
 	}
+
 	next.Former = nil
 	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, next, old.Addresses()) })
 	sb.Endpoints = []network.Endpoint{next}
@@ -151,14 +162,16 @@ func (b *bench) renew() {
 	b.reaches(peer, addresses(sb)...)
 	b.reaches(sb, append(addresses(peer), b.Others...)...)
 	if out := b.inside(sb, "ip", "addr"); strings.Contains(out, old.Addresses()[0].String()) {
-		b.Errorf("the old address is left: %s", out)
+		b.Errorf("former address remains: %s", out)
 	}
+
 	before := b.state()
 	if changes := b.begin(); len(changes) > 0 {
-		b.Errorf("the next start changes %v", changes)
+		b.Errorf("next start made changes: %v", changes)
 	}
+
 	if now := b.state(); now != before {
-		b.Errorf("after the start there is\n%s\nand was\n%s", now, before)
+		b.Errorf("after the start: got\n%s\nwant\n%s", now, before)
 	}
 }
 
@@ -166,39 +179,43 @@ func (b *bench) restart() {
 	one, two := b.container(10), b.container(11)
 	before := b.state()
 	if changes := b.begin(); len(changes) > 0 {
-		b.Errorf("the start changes %v", changes)
+		b.Errorf("start made changes: %v", changes)
 	}
 	if now := b.state(); now != before {
-		b.Errorf("after the start there is\n%s\nand was\n%s", now, before)
+		b.Errorf("after the start: got\n%s\nwant\n%s", now, before)
 	}
 	b.reaches(one, append(addresses(two), b.Others...)...)
-	b.unplug(two)
+	b.detach(two)
 	b.reaches(one, b.Others...)
 }
 
-// crashInAttach: the process was killed after it had made what it had not remembered yet.
+// crashInAttach simulates a crash after an endpoint was created and before it was stored.
 func (b *bench) crashInAttach() {
 	before := b.state()
 	lost := b.sandbox(b.endpoint(10))
-	if err := kernel.Unpin(lost.NetnsPath); err != nil { // what is pinned and not remembered is unpinned by package sandbox
+	// package sandbox unpins namespaces that are pinned and not stored
+	if err := kernel.Unpin(lost.NetnsPath); err != nil {
 		b.Fatal(err)
 	}
+
 	b.begin()
 	b.asBefore(before)
 
-	runs := b.sandbox() // a container that was to be connected
+	runs := b.sandbox() // a running container that was to be connected
 	b.sandboxes = append(b.sandboxes, runs)
 	e := b.endpoint(11)
 	b.in(runs, func(ns *kernel.Namespace) error { return b.driver.Attach(ns, b.Network, runs.Owner, e) })
 	b.begin()
 	b.asBefore(before)
 	if out := b.inside(runs, "ip", "-o", "link"); strings.Contains(out, "eth0") {
-		b.Errorf("in the container is left: %s", out)
+		b.Errorf("interface remains in the container: %s", out)
 	}
+
 	b.in(runs, func(ns *kernel.Namespace) error { return b.driver.Attach(ns, b.Network, runs.Owner, e) })
 }
 
-// crashInRemove: the process was killed after it had forgotten what it had not removed yet.
+// crashInRemove simulates a crash after an endpoint was removed from the store and before it was
+// removed.
 func (b *bench) crashInRemove() {
 	before := b.state()
 	sb, peer := b.container(10), b.container(11)
@@ -207,15 +224,17 @@ func (b *bench) crashInRemove() {
 	if err := kernel.Unpin(ended.NetnsPath); err != nil {
 		b.Fatal(err)
 	}
-	b.sandboxes[0].Endpoints = nil // disconnected, and its container runs on
+
+	b.sandboxes[0].Endpoints = nil // disconnected, and the container keeps running
 	b.begin()
 	if out := b.inside(sb, "ip", "-o", "link"); strings.Contains(out, "eth0") {
-		b.Errorf("in the container is left: %s", out)
+		b.Errorf("interface remains in the container: %s", out)
 	}
+
 	moved := b.container(10)
 	b.reaches(peer, addresses(moved)...)
-	b.unplug(peer)
-	b.unplug(moved)
+	b.detach(peer)
+	b.detach(moved)
 	b.asBefore(before)
 }
 
@@ -226,21 +245,23 @@ func (b *bench) fail() {
 		if err := b.driver.Attach(ns, b.Network, "0123456789abcdef", e); err != nil {
 			return err
 		}
-		again := b.endpoint(11) // under the name that is taken
+		again := b.endpoint(11) // with an interface name that is in use
 		return b.driver.Attach(ns, b.Network, "0123456789abcdef", again)
 	})
 	if err == nil {
 		b.Error("two interfaces have one name")
 	}
+
 	if err := b.driver.Detach(b.Network, network.Sandbox{Owner: "0123456789abcdef"}, e); err != nil {
 		b.Error(err)
 	}
+
 	b.asBefore(before)
 }
 
 func (b *bench) delete() {
 	sb := b.container(10)
-	b.unplug(sb)
+	b.detach(sb)
 	b.networks = nil
 	for range 2 {
 		if err := b.driver.Delete(b.Network); err != nil {

@@ -1,4 +1,5 @@
-// Package drivertest is what every driver of netagent must pass: create, attach, move, change of the MTU, restart, crash, delete.
+// Package drivertest is the test suite of netagent's drivers: create, attach, move, change of the
+// MTU, restart, crash, delete. The tests of the driver packages call it.
 package drivertest
 
 import (
@@ -22,41 +23,42 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
 
-// Driver is what netagent needs of a driver.
+// Driver is a driver under test.
 type Driver interface {
 	sandbox.Driver
 	reconcile.Driver
 }
 
-// Subject is a driver to be tried, and a network of it that is not on its host yet.
+// Subject is a driver under test, and a network of it that is not on its host yet.
 type Subject struct {
 	Host    *testns.NS
 	Network network.Network
-	Others  []netip.Addr // whom the network's containers reach, beside each other
-	// New makes the driver, as a process that starts does. It may ask which networks and sandboxes are remembered.
+	Others  []netip.Addr // addresses outside the network that containers must reach
+	// New returns the driver of a starting agent. The functions return the stored networks and
+	// sandboxes.
 	New func(h *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) Driver
 }
 
-// Run tries a driver. Each test gets a subject of its own.
+// Run runs the suite. Each test gets a subject of its own.
 func Run(t *testing.T, subject func(*testing.T) Subject) {
 	for name, try := range map[string]func(*bench){
-		"a container reaches others and is as it was told to be":     (*bench).attach,
-		"an address moves to another container at once":              (*bench).move,
-		"a container can be unplugged and plugged in while it runs":  (*bench).remove,
-		"a change of the MTU reaches containers":                     (*bench).refit,
-		"larger subnets reach containers":                            (*bench).grow,
-		"an endpoint gets another address while it runs":             (*bench).renew,
-		"a restart finds everything right":                           (*bench).restart,
-		"what was made and not remembered is swept after a crash":    (*bench).crashInAttach,
-		"what was forgotten and is still there goes after a crash":   (*bench).crashInRemove,
-		"an attachment that fails leaves nothing":                    (*bench).fail,
-		"a network that is deleted leaves the host as it was before": (*bench).delete,
+		"attach":                             (*bench).attach,
+		"address moves to another container": (*bench).move,
+		"detach and attach while running":    (*bench).remove,
+		"MTU change":                         (*bench).refit,
+		"subnet growth":                      (*bench).grow,
+		"renumbering":                        (*bench).renew,
+		"restart changes nothing":            (*bench).restart,
+		"sweep after crash during attach":    (*bench).crashInAttach,
+		"sweep after crash during removal":   (*bench).crashInRemove,
+		"failed attach leaves nothing":       (*bench).fail,
+		"delete restores the host":           (*bench).delete,
 	} {
 		t.Run(name, func(t *testing.T) { try(newBench(t, subject(t))) })
 	}
 }
 
-// bench is a driver on its host with what netagent remembers.
+// bench is a driver on its host with netagent's stored state.
 type bench struct {
 	*testing.T
 	Subject
@@ -73,21 +75,25 @@ func newBench(t *testing.T, s Subject) *bench {
 	if b.host, err = kernel.Open(s.Host.Path()); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(b.host.Close)
 	b.before = b.state()
 	b.start()
 	if _, created, err := b.driver.Ensure(b.Network, true); err != nil || !created {
-		t.Fatalf("the network is made: %v, %v", created, err)
+		t.Fatalf("got created %v, %v", created, err)
 	}
+
 	return b
 }
 
-// start makes the driver as a process does that knows only what is remembered.
+// start creates the driver as a starting agent does, from the stored state only.
 func (b *bench) start() {
-	b.driver = b.New(b.host, func() []network.Network { return b.networks }, func() []network.Sandbox { return b.sandboxes })
+	b.driver = b.New(b.host, func() []network.Network {
+		return b.networks
+	}, func() []network.Sandbox { return b.sandboxes })
 }
 
-// begin is the start of a process on a host that was in use. It answers what that changed.
+// begin starts the agent on a host that was in use and returns the changes it made.
 func (b *bench) begin() []string {
 	b.Helper()
 	b.start()
@@ -102,13 +108,15 @@ func (b *bench) begin() []string {
 	return append(changes, restored...)
 }
 
-// state is what there is on the host that a driver may make.
+// state returns the state of the host that a driver can change.
 func (b *bench) state() string {
 	b.Helper()
-	shown := b.Host.Run("sh", "-c", "printf 'link\\naddr\\nroute\\nneigh show nud permanent\\n' | ip -o -batch - && ip -6 route")
+	shown := b.Host.Run("sh", "-c",
+		"printf 'link\\naddr\\nroute\\nneigh show nud permanent\\n' | ip -o -batch - && ip -6 route")
 	var lines []string
 	for line := range strings.SplitSeq(shown, "\n") {
-		if line = uncounted.ReplaceAllString(line, ""); !strings.Contains(line, "fe80:") { // those come when the kernel is done
+		// the kernel adds link-local addresses later
+		if line = uncounted.ReplaceAllString(line, ""); !strings.Contains(line, "fe80:") {
 			lines = append(lines, line)
 		}
 	}
@@ -116,13 +124,14 @@ func (b *bench) state() string {
 	return strings.Join(lines, "\n")
 }
 
-// uncounted is what the kernel numbers, counts, and finds out by itself.
+// uncounted matches indexes, counters and flags that the kernel changes.
 var uncounted = regexp.MustCompile(`^\d+: |(@\S+)?: <.*|\\.*|valid_lft.*| tentative| linkdown`)
 
-// endpoint is one that is asked for by the last numbers of its addresses.
+// endpoint returns an endpoint whose static addresses end with number.
 func (b *bench) endpoint(number int) network.Endpoint {
 	e := network.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0",
-		Spec: network.EndpointSpec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}
+		Spec: network.EndpointSpec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})},
+			Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}
 	for _, p := range b.Network.Pools {
 		addr := p.Subnet.Addr()
 		for range number {
@@ -135,13 +144,15 @@ func (b *bench) endpoint(number int) network.Endpoint {
 			e.IPv6, e.Gateway6 = prefix, p.ContainerGatewayAddr()
 		}
 	}
+
 	return b.driver.Complete(b.Network, e)
 }
 
-// sandbox makes a namespace with those endpoints, and does not remember it.
+// sandbox creates a namespace with the given endpoints and does not store it.
 func (b *bench) sandbox(endpoints ...network.Endpoint) network.Sandbox {
 	b.Helper()
-	sb := network.Sandbox{Owner: id.New(), OwnerName: "web", Mode: network.Private, Endpoints: endpoints, NetnsPath: filepath.Join(b.TempDir(), "pin")}
+	sb := network.Sandbox{Owner: id.New(), OwnerName: "web", Mode: network.Private, Endpoints: endpoints,
+		NetnsPath: filepath.Join(b.TempDir(), "pin")}
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
 		for _, e := range endpoints {
 			if err := b.driver.Attach(ns, b.Network, sb.Owner, e); err != nil {
@@ -153,6 +164,7 @@ func (b *bench) sandbox(endpoints ...network.Endpoint) network.Sandbox {
 	if err != nil {
 		b.Fatal(err)
 	}
+
 	b.Cleanup(func() {
 		if err := kernel.Unpin(sb.NetnsPath); err != nil {
 			b.Error(err)
@@ -161,7 +173,7 @@ func (b *bench) sandbox(endpoints ...network.Endpoint) network.Sandbox {
 	return sb
 }
 
-// container is a sandbox with one endpoint that is remembered.
+// container returns a stored sandbox with one endpoint.
 func (b *bench) container(number int) network.Sandbox {
 	b.Helper()
 	sb := b.sandbox(b.endpoint(number))
@@ -169,18 +181,18 @@ func (b *bench) container(number int) network.Sandbox {
 	return sb
 }
 
-// inside runs a command in a sandbox.
+// inside runs a command in the namespace of a sandbox.
 func (b *bench) inside(sb network.Sandbox, args ...string) string {
 	b.Helper()
 	return b.Host.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
 }
 
-// reaches fails the test unless all these addresses answer in the sandbox.
+// reaches fails the test unless all given addresses respond in the sandbox.
 func (b *bench) reaches(sb network.Sandbox, addrs ...netip.Addr) {
 	b.Helper()
 	for _, a := range addrs {
 		var err error
-		for range patience { // an address may be tentative yet
+		for range attempts { // an address may be tentative at first
 			if err = probeTCP(sb, a, 2*time.Second); errors.Is(err, unix.ECONNREFUSED) {
 				break
 			}
@@ -192,7 +204,7 @@ func (b *bench) reaches(sb network.Sandbox, addrs ...netip.Addr) {
 	}
 }
 
-// probeTCP connects from a sandbox to a port that nobody listens on, which is refused by whoever is there.
+// probeTCP connects from a sandbox to a closed port. An existing host refuses the connection.
 func probeTCP(sb network.Sandbox, a netip.Addr, limit time.Duration) (err error) {
 	entered := kernel.WithPinned(sb.NetnsPath, func(*kernel.Namespace) error {
 		var conn net.Conn
@@ -214,8 +226,8 @@ func addresses(sb network.Sandbox) []netip.Addr {
 	return out
 }
 
-// unplug detaches a sandbox as its end does. The namespace stays as long as somebody is in it.
-func (b *bench) unplug(sb network.Sandbox) {
+// detach detaches a sandbox at its end. The namespace stays while a process is in it.
+func (b *bench) detach(sb network.Sandbox) {
 	b.Helper()
 	for _, e := range sb.Endpoints {
 		if err := b.driver.Detach(b.Network, sb, e); err != nil {
@@ -235,22 +247,23 @@ func (b *bench) forget(sb network.Sandbox) {
 	b.sandboxes = rest
 }
 
-// asBefore fails the test unless the host is as it was before, within the time that kernel and driver take for what they do later.
+// asBefore fails the test unless the host's state becomes that of before within the timeout. The
+// kernel and the driver delete links asynchronously.
 func (b *bench) asBefore(before string) {
 	b.Helper()
-	b.bury()
+	b.runLinkGC()
 	var now string
-	for range patience {
+	for range attempts {
 		if now = b.state(); now == before {
 			return
 		}
 		time.Sleep(pause)
 	}
-	b.Errorf("the host is now\n%s\nand was\n%s", now, before)
+	b.Errorf("got host state\n%s\nwant\n%s", now, before)
 }
 
-// How often is looked for what the kernel does later, and what is between.
+// Number and interval of the checks for asynchronous changes.
 const (
-	patience = 100
+	attempts = 100
 	pause    = 50 * time.Millisecond
 )

@@ -12,26 +12,29 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// How long the LAN is asked who has an address. RFC 5227 takes seconds, for hosts that were just plugged into switches which do not pass
-// frames on yet; the parent has long been plugged in.
+// Limits of address conflict detection. RFC 5227 waits seconds, for hosts whose switch port does
+// not forward yet. The parent interface has long been connected.
 const (
 	claimProbes = 2
 	claimPause  = 70 * time.Millisecond
 	claimLimit  = 200 * time.Millisecond
 )
 
-// AddressOwner asks the network's LAN whether somebody else has an address, and answers in words who it is; nothing if nobody has it.
-// Nobody is asked where there is no LAN, or where the network's maker does not want it.
+// AddressOwner returns a description of the host on the network's LAN that already uses an address;
+// empty if none does. It sends nothing if the network has no LAN or conflict detection is off.
 //
-// The host asks, from the shim if there is one: its frames reach the parent's other children too.
+// The host sends the probe, through the shim if there is one: frames from the shim also reach the
+// parent's other sub-interfaces.
 func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, err error) {
 	if n.NoProbe || !n.OnLAN() {
 		return "", nil
 	}
+
 	parent, ok, err := d.parent(n)
 	if err != nil || !ok || !parent.Up || !parent.Carrier {
-		return "", nil //nolint:nilerr // nobody could answer; Attach says what is wrong
+		return "", nil //nolint:nilerr // no host could respond; Attach reports the parent's state
 	}
+
 	has, err := d.host.Addresses(parent.Index)
 	if err == nil {
 		for _, p := range has {
@@ -48,23 +51,29 @@ func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, e
 		}
 		err = asked
 	}
-	return "", fault.Wrap(err, fault.Internal, n.Subject(), fmt.Sprintf("cannot ask the LAN of %s who has %s", n.Parent, addr))
+
+	return "", fault.Wrap(err, fault.Internal, n.Subject(),
+		fmt.Sprintf("cannot probe the LAN of %s for %s", n.Parent, addr))
 }
 
-// ask has the LAN asked by the host who has an address; nil if nobody says so.
+// ask probes for an address from the host and returns the MAC of its owner; nil without a response.
 func (d *Driver) ask(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
-	voices, err := d.lanLinks(n, parent)
+	links, err := d.lanLinks(n, parent)
 	if err != nil {
 		return nil, err
 	}
-	own, hear := []net.HardwareAddr{}, kernel.FilterARP()
-	for _, link := range voices {
+
+	own, filter := []net.HardwareAddr{}, kernel.FilterARP()
+	for _, link := range links {
 		own = append(own, link.MAC)
 	}
+
 	if addr.Is6() {
-		hear = kernel.FilterND()
+		filter = kernel.FilterND()
 	}
-	who, _, err := sendQuery(d.host, query{voices, hear, frame.Probe(voices[len(voices)-1].MAC, addr), claimProbes, claimPause, claimLimit},
+
+	who, _, err := sendQuery(d.host, query{links, filter, frame.Probe(links[len(links)-1].MAC, addr), claimProbes,
+		claimPause, claimLimit},
 		func(data []byte, _ bool) (net.HardwareAddr, bool) { return frame.ConflictFrom(data, addr, own...) })
 	return who, err
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// dhcpSession is an endpoint's with the servers of its LAN, of one family, by its own interface: whatever they answer to its hardware
-// address and to its addresses comes there and nowhere else.
+// dhcpSession is the exchange of one family with the servers of a LAN. It uses the endpoint's own
+// interface, as servers respond to its MAC and its addresses.
 type dhcpSession struct {
 	d         *Driver
 	n         network.Network
@@ -23,11 +23,13 @@ type dhcpSession struct {
 	ipv6      bool
 	linkLocal netip.Addr
 	servers   *kernel.PacketSocket
-	routers   *kernel.PacketSocket // of IPv6
+	routers   *kernel.PacketSocket // IPv6 only
 }
 
-// open makes the sockets of a conversation. It is to be called on the namespace's own thread; what follows need not be.
-func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool) (c *dhcpSession, err error) {
+// open opens the sockets of a session. It must be called on the namespace's thread; the other
+// methods need not be.
+func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint,
+	ipv6 bool) (c *dhcpSession, err error) {
 	c = &dhcpSession{d: d, n: n, e: e, who: lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC), ipv6: ipv6}
 	defer func() {
 		if err != nil {
@@ -38,12 +40,15 @@ func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb network.Sandbo
 		c.servers, err = ns.Packets(e.Interface, kernel.FilterUDP(false, dhcp.ClientPort4))
 		return c, err
 	}
+
 	if c.linkLocal, err = ns.LinkLocal(e.Interface); err != nil {
 		return c, err
 	}
+
 	if c.routers, err = ns.Packets(e.Interface, kernel.FilterND()); err != nil {
 		return c, err
 	}
+
 	c.servers, err = ns.Packets(e.Interface, kernel.FilterUDP(true, dhcp.ClientPort6))
 	return c, err
 }
@@ -56,46 +61,54 @@ func (c *dhcpSession) close() {
 	}
 }
 
-// talk goes on with a machine until something has happened or the limit is reached.
-func (c *dhcpSession) talk(ctx context.Context, m *lease.Client, limit time.Time) (lease.Event, error) {
+// run runs the client until an event occurs or the limit is reached.
+func (c *dhcpSession) run(ctx context.Context, m *lease.Client, limit time.Time) (lease.Event, error) {
 	if !c.ipv6 {
 		return dhcp.RunV4(ctx, c.servers, c.who, m, limit)
 	}
+
 	if m.HasAddress() && m.Terms.Protocol == lease.BySLAAC {
 		return dhcp.RunSLAAC(ctx, c.routers, c.who, c.linkLocal, m, limit)
 	}
+
 	router, err := dhcp.Router(ctx, c.routers, c.who, c.linkLocal)
 	if err != nil {
 		return lease.NoEvent, err
 	}
+
 	if t, ok := dhcp.SLAACTerms(router, c.linkLocal); ok && !m.HasAddress() {
 		m.Tick(time.Now())
 		return m.Receive(lease.Reply{Kind: lease.Ack, Terms: t}, time.Now()), nil
 	}
+
 	return dhcp.RunV6(ctx, c.servers, c.who, c.linkLocal, router, m, limit)
 }
 
-// declineIfInUse tells whether somebody else has the address that was just granted. Then it is declined, and the machine begins anew.
+// declineIfInUse reports whether another host uses the address that was just granted. It then
+// declines the address, and the client starts again.
 func (c *dhcpSession) declineIfInUse(m *lease.Client) (bool, error) {
 	who, err := c.d.AddressOwner(c.n, m.Terms.Address.Addr())
 	if err != nil || who == "" {
 		return false, err
 	}
+
 	switch m.Terms.Protocol {
 	case lease.ByDHCP:
 		err = c.servers.Write(dhcp.Decline4(c.who, m.Terms))
 	case lease.ByDHCPv6:
 		err = c.servers.Write(dhcp.Decline6(c.who, m.Terms))
 	}
+
 	m.Declined(time.Now())
 	return true, err
 }
 
-// jitter makes a wait up to a tenth longer.
+// jitter extends a duration by up to a tenth.
 func jitter(d time.Duration) time.Duration { return d + time.Duration(rand.Int64N(int64(d)/10+1)) }
 
-// RunDHCP goes on with the lease of one family of an endpoint in its namespace, for a while at most.
-func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint, ipv6 bool,
+// RunDHCP continues the lease of one family of an endpoint in its namespace, for a limited time.
+func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox,
+	e network.Endpoint, ipv6 bool,
 	m *lease.Client, while time.Duration) (lease.Event, error) {
 	c, err := d.open(ns, n, sb, e, ipv6)
 	if err != nil {
@@ -103,13 +116,15 @@ func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Ne
 	}
 	defer c.close()
 	m.Jitter = jitter
-	event, err := c.talk(ctx, m, time.Now().Add(while))
+	event, err := c.run(ctx, m, time.Now().Add(while))
 	if err != nil || event != lease.Granted || hasAddress(e, m.Terms.Address.Addr()) {
 		return event, err
 	}
+
 	if claimed, err := c.declineIfInUse(m); claimed || err != nil {
 		return lease.NoEvent, err
 	}
+
 	return event, nil
 }
 
@@ -122,41 +137,49 @@ func hasAddress(e network.Endpoint, a netip.Addr) bool {
 	return false
 }
 
-// ApplyLease has an endpoint in its namespace be as it is to be after what the LAN has granted it has changed: its addresses and its MTU. The
-// default routes are not its business.
+// ApplyLease applies a changed lease to an endpoint in its namespace: addresses and MTU. It does
+// not change default routes.
 func (d *Driver) ApplyLease(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error {
 	parent, err := d.upParent(n)
 	if err != nil {
 		return err
 	}
+
 	var fresh, gone network.Endpoint
 	for _, p := range after.Addresses() {
 		if !hasAddress(before, p.Addr()) {
 			fresh = with(fresh, p)
 		}
 	}
+
 	for _, p := range before.Addresses() {
 		if !hasAddress(after, p.Addr()) {
 			gone = with(gone, p)
 		}
 	}
+
 	mtu := 0
 	if n.MTU == 0 && after.MTU() != before.MTU() {
 		mtu = after.MTU()
 	}
+
 	if err := ns.UpdateInterface(after.Interface, after.Addresses(), mtu); err != nil {
 		return err
 	}
+
 	if len(fresh.Addresses()) > 0 {
 		d.announcer.Announce(ns, n, after)
 	}
+
 	err = errors.Join(err, ns.RemoveAddresses(after.Interface, gone.Addresses()))
-	// Once more, as one of the same subnet goes with the one that was there before it.
-	err = errors.Join(err, ns.UpdateInterface(after.Interface, after.Addresses(), 0), d.removeHostRoute(n, gone), d.addHostRoute(n, parent, after))
-	neighbours, nerr := d.hostNeighbours(n, parent) // which the kernel forgets with the last address
+	// Again, as the kernel removes a secondary address with the primary one of the same subnet.
+	err = errors.Join(err, ns.UpdateInterface(after.Interface, after.Addresses(), 0), d.removeHostRoute(n, gone),
+		d.addHostRoute(n, parent, after))
+	neighbours, nerr := d.hostNeighbours(n, parent) // the kernel deletes them with the last address
 	if err = errors.Join(err, nerr); err != nil {
 		return err
 	}
+
 	return ns.SetNeighbours(after.Interface, neighbours)
 }
 

@@ -10,11 +10,12 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// maxFrame is more than answers are long that the host waits for.
+// maxFrame is larger than any response that the host waits for.
 const maxFrame = 2048
 
-// lanLinks are the links by which the host hears a network's LAN: the parent and, if there is one, the shim. The last one is that by which it
-// speaks: by the shim, as its frames reach the parent's other children too.
+// lanLinks returns the links on which the host receives frames of a network's LAN: the parent and,
+// if there is one, the shim. The last one sends, as the shim's frames also reach the parent's other
+// sub-interfaces.
 func (d *Driver) lanLinks(n network.Network, parent kernel.Link) ([]kernel.Link, error) {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err == nil && ok && shim.Up {
@@ -23,33 +24,37 @@ func (d *Driver) lanLinks(n network.Network, parent kernel.Link) ([]kernel.Link,
 	return []kernel.Link{parent}, err
 }
 
-// query is a question of the host's to a LAN.
+// query is a request of the host to a LAN.
 type query struct {
-	by       []kernel.Link // answers are heard by all of them, the question goes out by the last
-	hear     kernel.FrameFilter
+	by       []kernel.Link // all receive responses, the last one sends the request
+	filter   kernel.FrameFilter
 	question []byte
-	times    int           // it is sent
-	pause    time.Duration // between two of them
-	limit    time.Duration // for which answers are waited for
+	times    int           // number of transmissions
+	pause    time.Duration // between two transmissions
+	limit    time.Duration // how long to wait for responses
 }
 
-// sendQuery sends a question some times, and waits until somebody answers or it is over; false then. read tells whether a frame is an answer.
-func sendQuery[T any](host *kernel.Host, q query, read func(data []byte, unsummed bool) (T, bool)) (answer T, ok bool, err error) {
+// sendQuery sends a request repeatedly until a response arrives or the limit is reached; ok is
+// false then. read reports whether a frame is a response.
+func sendQuery[T any](host *kernel.Host, q query, read func(data []byte, unsummed bool) (T, bool)) (answer T,
+	ok bool, err error) {
 	end := time.Now().Add(q.limit)
 	var sockets []*kernel.PacketSocket
 	for _, link := range q.by {
-		s, err := host.Packets(link.Index, q.hear)
+		s, err := host.Packets(link.Index, q.filter)
 		if err != nil {
 			return answer, false, errors.Join(err, closeAll(sockets))
 		}
 		sockets = append(sockets, s)
-		_ = s.SetReadDeadline(end) // a socket has deadlines
+		_ = s.SetReadDeadline(end) // packet sockets support deadlines
 	}
+
 	found := make(chan T, len(sockets))
 	var all sync.WaitGroup
 	for _, s := range sockets {
-		all.Go(func() { hearAnswer(s, read, found) })
+		all.Go(func() { readAnswer(s, read, found) })
 	}
+
 	answer, ok, err = put(sockets[len(sockets)-1], q, end, found)
 	err = errors.Join(err, closeAll(sockets))
 	all.Wait()
@@ -78,13 +83,13 @@ func put[T any](on *kernel.PacketSocket, q query, end time.Time, found <-chan T)
 	}
 }
 
-// hearAnswer reads until there is an answer or the socket's time is over.
-func hearAnswer[T any](s *kernel.PacketSocket, read func([]byte, bool) (T, bool), found chan<- T) {
+// readAnswer reads until a response arrives or the deadline of the socket passes.
+func readAnswer[T any](s *kernel.PacketSocket, read func([]byte, bool) (T, bool), found chan<- T) {
 	buf := make([]byte, maxFrame)
 	for {
 		size, unsummed, err := s.Read(buf)
 		if err != nil {
-			return // over: os.ErrDeadlineExceeded or closed
+			return // os.ErrDeadlineExceeded, or closed
 		}
 		if answer, ok := read(buf[:size], unsummed); ok {
 			found <- answer

@@ -13,40 +13,45 @@ import (
 )
 
 const (
-	// leaveTries is how often a DHCPv6 server is told that an address is given back, leavePause how long after the first time, and leaveLimit
-	// for how long it is waited for that it says that it knows. Whoever gives something back waits that long where there is no server any more.
+	// leaveTries is the number of DHCPv6 release messages, leavePause the time between them, and
+	// leaveLimit the time to wait for a confirmation. Without a server a release takes leaveLimit.
 	leaveTries = 2
 	leavePause = 400 * time.Millisecond
 	leaveLimit = time.Second
 )
 
-// ReleaseLease gives back what the LAN has granted an endpoint. The endpoint's own interface may be gone, so the host says it. Over IPv4 nobody
-// answers that; over IPv6 it is an error if nobody does.
+// ReleaseLease releases an endpoint's leases. The host sends the messages, as the endpoint's
+// interface may have been deleted. DHCPv6 servers confirm a release, and a missing confirmation is
+// an error; DHCPv4 servers do not.
 func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error {
 	parent, err := d.upParent(n)
 	if err != nil {
 		return err
 	}
-	voices, err := d.lanLinks(n, parent)
+
+	links, err := d.lanLinks(n, parent)
 	if err != nil {
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look for its way to the LAN of "+n.Parent)
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up the links to the LAN of "+n.Parent)
 	}
+
 	leases := e.Leases()
 	who, errs := lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC), make([]error, len(leases))
 	var all sync.WaitGroup
 	for i, t := range leases {
-		if t.Expired(time.Now()) { // it may be somebody else's by now
+		if t.Expired(time.Now()) { // it may have been granted to another client by now
 			continue
 		}
 		switch t.Protocol {
 		case lease.ByDHCP:
-			errs[i] = d.leave4(voices[len(voices)-1], who, t)
+			errs[i] = d.leave4(links[len(links)-1], who, t)
 		case lease.ByDHCPv6:
-			all.Go(func() { errs[i] = d.leave6(voices, who, t) })
+			all.Go(func() { errs[i] = d.leave6(links, who, t) })
 		}
 	}
+
 	all.Wait()
-	return fault.Wrap(errors.Join(errs...), fault.Unavailable, n.Subject(), "the LAN of "+n.Parent+" has not heard what is given back")
+	return fault.Wrap(errors.Join(errs...), fault.Unavailable, n.Subject(),
+		"DHCP release failed on the LAN of "+n.Parent)
 }
 
 func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error {
@@ -57,22 +62,26 @@ func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error
 	return errors.Join(s.Write(dhcp.Release4(who, t)), s.Close())
 }
 
-// leave6 says it in the host's name where that has a link-local address, as nobody may be there any more to hear what is answered to the
-// endpoint's own.
-func (d *Driver) leave6(voices []kernel.Link, who lease.Identity, t lease.Terms) error {
-	own, err := d.host.LinkLocal(voices[0].Index)
+// leave6 sends the release from the host's link-local address if there is one, as the endpoint may
+// not be able to receive the response any more.
+func (d *Driver) leave6(links []kernel.Link, who lease.Identity, t lease.Terms) error {
+	own, err := d.host.LinkLocal(links[0].Index)
 	if err != nil {
 		return err
 	}
-	by := voices[len(voices)-1]
+
+	by := links[len(links)-1]
 	if own.IsValid() {
 		who.MAC, t.Client = by.MAC, own
 	}
+
 	release := dhcp.NewRelease6(who, t)
-	_, ok, err := sendQuery(d.host, query{voices, kernel.FilterUDP(true, dhcp.ClientPort6), release.Frame, leaveTries, leavePause, leaveLimit},
+	_, ok, err := sendQuery(d.host, query{links, kernel.FilterUDP(true, dhcp.ClientPort6), release.Frame,
+		leaveTries, leavePause, leaveLimit},
 		func(data []byte, unsummed bool) (bool, bool) { return true, release.Answered(data, unsummed) })
 	if err == nil && !ok {
-		err = errors.New("no DHCPv6 server has said that it knows that " + t.Address.Addr().String() + " is free")
+		err = errors.New("DHCPv6 release of " + t.Address.Addr().String() + " was not confirmed")
 	}
+
 	return err
 }

@@ -8,60 +8,73 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// The kernel passes nothing between a parent and its own children. So the host has a child of its own on the parent, the shim, with a
-// route to each container; and each container knows by permanent neighbour entries that the host's addresses on the parent are at the
-// shim. The shim has no address and answers no ARP: on the LAN nothing of it is seen.
+// The kernel forwards no frames between a parent interface and its sub-interfaces. So the host has
+// a sub-interface of its own on the parent, the shim, with a host route to each container. Each
+// container has permanent neighbour entries with the shim's MAC for the host's addresses on the
+// parent. The shim has no address and does not respond to ARP, so it is not visible on the LAN.
 
-// wantsShim tells whether the network has a shim: where children talk to each other at all, and to the LAN.
+// wantsShim reports whether the network has a shim. It needs a mode in which sub-interfaces can
+// reach each other and the LAN.
 func wantsShim(n network.Network) bool {
 	if n.NoShim || n.Internal {
 		return false
 	}
-	return n.Driver == network.DriverMacvlan && n.Mode == "bridge" || n.Driver == network.DriverIPvlan && n.Mode == network.ModeL2 && n.Flag == "bridge"
+	return n.Driver == network.DriverMacvlan && n.Mode == "bridge" || n.Driver == network.DriverIPvlan &&
+		n.Mode == network.ModeL2 && n.Flag == "bridge"
 }
 
-// shimName is within the kernel's 15 characters.
+// shimName returns the name of the shim, within the kernel's limit of 15 characters.
 func shimName(n network.Network) string { return "shim-" + id.Short(n.ID)[:10] }
 
 func shimAlias(n network.Network) string { return network.Alias(n.ID, "shim") }
 
-// ensureShim makes the network's shim, or takes away one that it shall not have, or that was being made when its maker was killed.
+// ensureShim creates or deletes the network's shim as the options require. It also deletes one
+// whose creation was interrupted.
 func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []string, err error) {
 	if !wantsShim(n) {
 		return nil, d.deleteLink(shimName(n))
 	}
+
 	link, ok, err := d.host.Link(shimName(n))
 	if ok && link.Alias != shimAlias(n) {
 		err, ok = d.deleteLink(shimName(n)), false
 	}
+
 	mtu := min(n.MTU, parent.MTU)
 	if err == nil && ok && mtu != 0 && link.MTU != mtu {
 		err = d.host.SetMTU(link.Name, mtu)
 	}
+
 	if err != nil || ok && link.Up || !parent.Up {
 		return nil, err
 	}
+
 	if ok {
 		return []string{link.Name + " up"}, d.host.SetUp(link.Name)
 	}
-	c := kernel.SubInterface{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Mode, Flag: n.Flag, MAC: network.HostMAC(n.ID), Alias: shimAlias(n)}
-	// Answer for no address, and neither make one up nor take what routers advertise; see the kernel's ip-sysctl.rst.
-	return []string{"made " + c.Name}, d.host.AddHostChild(c, []kernel.Sysctl{
+
+	c := kernel.SubInterface{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Mode, Flag: n.Flag,
+		MAC: network.HostMAC(n.ID), Alias: shimAlias(n)}
+	// The shim responds for no address, creates none, and ignores router advertisements; see the
+	// kernel's ip-sysctl.rst.
+	return []string{"created " + c.Name}, d.host.AddHostChild(c, []kernel.Sysctl{
 		{Path: "net/ipv4/conf/" + c.Name + "/arp_ignore", Value: "8"},
 		{Path: "net/ipv6/conf/" + c.Name + "/addr_gen_mode", Value: "1"},
 		{Path: "net/ipv6/conf/" + c.Name + "/accept_ra", Value: "0"},
 	})
 }
 
-// hostNeighbours are the entries by which a container of the network finds the host.
+// hostNeighbours returns the neighbour entries of containers for the host.
 func (d *Driver) hostNeighbours(n network.Network, parent kernel.Link) ([]kernel.Neighbour, error) {
 	if !wantsShim(n) {
 		return nil, nil
 	}
+
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return nil, err
 	}
+
 	addrs, err := d.host.UsableAddresses(parent.Index)
 	var out []kernel.Neighbour
 	for _, a := range addrs {
@@ -69,25 +82,31 @@ func (d *Driver) hostNeighbours(n network.Network, parent kernel.Link) ([]kernel
 			out = append(out, kernel.Neighbour{Addr: a.Addr(), MAC: shim.MAC})
 		}
 	}
+
 	return out, err
 }
 
-// addHostRoute leads the host to an endpoint by the shim, with the address that the parent has in the same subnet, or else any.
+// addHostRoute adds the host route to an endpoint through the shim. Its source is the parent's
+// address in the same subnet, otherwise any address of the parent.
 func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.Endpoint) error {
 	if !wantsShim(n) {
 		return nil
 	}
+
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return err
 	}
+
 	addrs, err := d.host.UsableAddresses(parent.Index)
 	if err != nil {
 		return err
 	}
+
 	if sharesMAC(n) {
-		e.MAC = parent.MAC // which may be another than when the endpoint was made
+		e.MAC = parent.MAC // which may have changed since the endpoint was created
 	}
+
 	for _, to := range e.AllAddresses() {
 		var source kernel.Source
 		for _, a := range addrs {
@@ -99,22 +118,24 @@ func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.E
 			}
 		}
 		if !source.Addr.IsValid() {
-			continue // the host has no address there that could be answered
+			continue // the host has no usable source address of this family
 		}
 		err = errors.Join(err, d.host.PutNeighbour(shim.Index, kernel.Neighbour{Addr: to.Addr(), MAC: e.MAC}),
 			d.host.PutHostRoute(shim.Index, to.Addr(), source))
 	}
+
 	return err
 }
 
-// removeHostRoute takes the host's way to an endpoint away.
+// removeHostRoute removes the host route to an endpoint.
 func (d *Driver) removeHostRoute(n network.Network, e network.Endpoint) error {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return err
 	}
 	for _, to := range e.AllAddresses() {
-		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to.Addr()), d.host.DeleteNeighbour(shim.Index, to.Addr()))
+		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to.Addr()),
+			d.host.DeleteNeighbour(shim.Index, to.Addr()))
 	}
 	return err
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestMacvlanPassesTheSuite(t *testing.T) {
+func TestMacvlanDriver(t *testing.T) {
 	drivertest.Run(t, func(t *testing.T) drivertest.Subject { return subject(t, network.DriverMacvlan, "bridge", "") })
 }
 
-func TestIPvlanPassesTheSuite(t *testing.T) {
+func TestIPvlanDriver(t *testing.T) {
 	needIPvlan(t)
 	drivertest.Run(t, func(t *testing.T) drivertest.Subject { return subject(t, network.DriverIPvlan, "l2", "bridge") })
 }
@@ -25,12 +25,16 @@ func TestIPvlanPassesTheSuite(t *testing.T) {
 // needIPvlan skips a test on kernels without ipvlan.
 func needIPvlan(t *testing.T) {
 	t.Helper()
-	if out, err := testns.New(t).Try("sh", "-c", "ip link add v0 type veth peer name v1; ip link add link v0 name i0 type ipvlan"); err != nil {
-		t.Skipf("this kernel has no ipvlan (%s); the tests of package deploy/vm run this one in a virtual machine", strings.TrimSpace(out))
+	if out, err := testns.New(t).Try("sh", "-c",
+		"ip link add v0 type veth peer name v1; ip link add link v0 name i0 type ipvlan",
+	); err != nil {
+		t.Skipf("this kernel has no ipvlan (%s); deploy/vm runs this test in a virtual machine",
+			strings.TrimSpace(out))
 	}
 }
 
-// subject is a driver on a host that has a cable, p0, to the LAN that is the namespace's other link, p1.
+// subject returns a driver on a host with the parent interface p0. The other end of its LAN is p1
+// in the same namespace.
 func subject(t *testing.T, driver, mode, flag string) drivertest.Subject {
 	t.Helper()
 	ns := testns.New(t)
@@ -38,15 +42,18 @@ func subject(t *testing.T, driver, mode, flag string) drivertest.Subject {
 	pool := func(subnet, gateway string) network.Pool {
 		return network.Pool{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParseAddr(gateway)}
 	}
-	n := network.Network{ID: id.New(), Name: "lan", Driver: driver, Mode: mode, Flag: flag, Parent: "p0", InterContainer: true,
-		Pools: []network.Pool{pool("10.7.0.0/24", "10.7.0.1"), pool("fd00:7::/64", "fd00:7::1")}}
-	return drivertest.Subject{Host: ns, Network: n, Others: []netip.Addr{netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("fd00:7::2")},
-		New: func(h *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) drivertest.Driver {
+	n := network.Network{ID: id.New(), Name: "lan", Driver: driver, Mode: mode, Flag: flag, Parent: "p0",
+		InterContainer: true,
+		Pools:          []network.Pool{pool("10.7.0.0/24", "10.7.0.1"), pool("fd00:7::/64", "fd00:7::1")}}
+	return drivertest.Subject{Host: ns, Network: n,
+		Others: []netip.Addr{netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("fd00:7::2")},
+		New: func(h *kernel.Host, networks func() []network.Network,
+			sandboxes func() []network.Sandbox) drivertest.Driver {
 			return macvlan.New(h, networks, sandboxes)
 		}}
 }
 
-// cable lays the cable. The host's own addresses are on it, which containers reach by the shim.
+// cable creates the LAN. p0 has the host's own addresses, which containers reach through the shim.
 func cable(ns *testns.NS) {
 	ns.Run("ip", "link", "add", "p0", "type", "veth", "peer", "name", "p1")
 	ns.Run("ip", "addr", "add", "10.7.0.1/24", "dev", "p0")

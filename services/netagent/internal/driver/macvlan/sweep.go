@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// sweep takes away what a process left that was killed while it plugged containers in or out: interfaces in containers that run on, and
-// the host's ways to those that do not.
+// sweep removes what an agent left that was killed during an attach or detach: interfaces in
+// running containers, and host routes to other ones.
 func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
 	for _, sb := range d.sandboxes() {
 		if !kernel.Pinned(sb.NetnsPath) {
@@ -24,38 +24,45 @@ func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes 
 	return append(changes, gone...), errors.Join(err, serr)
 }
 
-// sweepChildren deletes the network's interfaces in a container that has no such endpoint, and those that had no name yet.
+// sweepChildren deletes interfaces of the network in a container that have no endpoint, and those
+// without their final name.
 func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err error) {
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		links, err := ns.SubInterfaces()
 		for _, l := range links {
-			ours := network.AliasIsOf(l.Alias, n.ID) || strings.HasPrefix(l.Name, unnamed) && l.Alias == ""
-			has := slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID && e.Interface == l.Name })
-			if !ours || has {
+			ofNetwork := network.AliasIsOf(l.Alias, n.ID) || strings.HasPrefix(l.Name, unnamed) && l.Alias == ""
+			has := slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
+				return e.NetworkID == n.ID && e.Interface == l.Name
+			})
+			if !ofNetwork || has {
 				continue
 			}
 			err = errors.Join(err, ns.DeleteChild(l.Name))
-			changes = append(changes, "without interface "+l.Name+" of "+sb.OwnerName)
+			changes = append(changes, "removed interface "+l.Name+" of "+sb.OwnerName)
 		}
+
 		return err
 	})
 	return changes, err
 }
 
-// sweepHostRoutes deletes the host's routes and neighbours on the network's shim that lead to nobody.
+// sweepHostRoutes deletes stale routes and neighbour entries on the network's shim.
 func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return nil, err
 	}
+
 	stray, err := d.host.HostRoutes(shim.Index)
 	if err != nil {
 		return nil, err
 	}
+
 	neighbours, err := d.host.Neighbours(shim.Index)
 	for _, e := range neighbours {
 		stray = append(stray, e.Addr)
 	}
+
 	wanted := map[netip.Addr]bool{}
 	for _, sb := range sandboxes {
 		for _, e := range sb.Endpoints {
@@ -64,13 +71,15 @@ func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox)
 			}
 		}
 	}
+
 	slices.SortFunc(stray, netip.Addr.Compare)
 	for _, to := range slices.Compact(stray) {
 		if wanted[to] {
 			continue
 		}
 		err = errors.Join(err, d.host.DeleteHostRoute(shim.Index, to), d.host.DeleteNeighbour(shim.Index, to))
-		changes = append(changes, "without a way to "+to.String())
+		changes = append(changes, "removed route to "+to.String())
 	}
+
 	return changes, err
 }
