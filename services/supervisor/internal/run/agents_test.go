@@ -13,10 +13,12 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// fakeNetworks has every network but nosuch; what starts with an n is an id prefix of the network of that name and a 1.
+// fakeNetworks has every network but nosuch; what starts with an n is an id prefix of the network
+// of that name and a 1.
 type fakeNetworks struct{ networkv1.NetworkServiceClient }
 
-func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest, _ ...grpc.CallOption) (*networkv1.GetNetworkResponse, error) {
+func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest,
+	_ ...grpc.CallOption) (*networkv1.GetNetworkResponse, error) {
 	name := req.GetReference()
 	switch name {
 	case "nosuch":
@@ -24,7 +26,8 @@ func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkReque
 	case "n":
 		name = "n1"
 	}
-	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name, Bridge: "br0", Internal: name == "inside"}}, nil
+	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: name, Bridge: "br0",
+		Internal: name == "inside"}}, nil
 }
 
 type fakeSandboxes struct {
@@ -32,10 +35,12 @@ type fakeSandboxes struct {
 	h *host
 }
 
-func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSandboxRequest, _ ...grpc.CallOption) (*networkv1.CreateSandboxResponse, error) {
+func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSandboxRequest,
+	_ ...grpc.CallOption) (*networkv1.CreateSandboxResponse, error) {
 	f.h.hold(req.GetOwner(), "sandbox")
 	f.h.hold(req.GetOwner(), "endpoints")
-	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net", Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
+	sb := &networkv1.Sandbox{Owner: req.GetOwner(), NetnsPath: "/proc/self/ns/net",
+		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
 	for _, e := range req.GetEndpoints() {
 		sb.Endpoints[0].Internal = e.GetNetwork() == "inside"
 	}
@@ -45,18 +50,22 @@ func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSan
 	return &networkv1.CreateSandboxResponse{Sandbox: sb}, f.h.step("join network")
 }
 
-func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.ConnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.ConnectEndpointResponse, error) {
+func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.ConnectEndpointRequest,
+	_ ...grpc.CallOption) (*networkv1.ConnectEndpointResponse, error) {
 	f.h.hold(req.GetOwner(), "endpoint on "+req.GetEndpoint().GetNetwork())
 	return &networkv1.ConnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"},
-		{NetworkName: req.GetEndpoint().GetNetwork(), NetworkId: req.GetEndpoint().GetNetwork(), Bridge: "br1", Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
+		{NetworkName: req.GetEndpoint().GetNetwork(), NetworkId: req.GetEndpoint().GetNetwork(), Bridge: "br1",
+			Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
 }
 
-func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest, _ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
+func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest,
+	_ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
 	return &networkv1.DisconnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}},
 		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 
-func (f fakeSandboxes) ReserveAddresses(_ context.Context, req *networkv1.ReserveAddressesRequest, _ ...grpc.CallOption) (*networkv1.ReserveAddressesResponse, error) {
+func (f fakeSandboxes) ReserveAddresses(_ context.Context, req *networkv1.ReserveAddressesRequest,
+	_ ...grpc.CallOption) (*networkv1.ReserveAddressesResponse, error) {
 	if len(req.GetEndpoints()) == 0 {
 		return &networkv1.ReserveAddressesResponse{}, f.h.drop(req.GetOwner(), "addresses")
 	}
@@ -70,7 +79,8 @@ func (h *host) fixed(uid string) bool {
 	return err == nil && c.Config.Network.Fixed()
 }
 
-func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest, _ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
+func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest,
+	_ ...grpc.CallOption) (*networkv1.ReleaseResponse, error) {
 	if req.GetKeepAddresses() {
 		if f.h.fixed(req.GetOwner()) {
 			f.h.hold(req.GetOwner(), "addresses")
@@ -84,7 +94,8 @@ func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest,
 	return &networkv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "sandbox")
 }
 
-func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandboxesRequest, _ ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
+func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandboxesRequest,
+	_ ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
 	resp := &networkv1.ListSandboxesResponse{}
 	f.h.mu.Lock()
 	moving := f.h.moving
@@ -94,15 +105,18 @@ func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandb
 		resp.Sandboxes = append(resp.Sandboxes, sb.GetSandbox())
 		return resp, err
 	}
+
 	for _, uid := range f.h.holders("sandbox") {
 		resp.Sandboxes = append(resp.Sandboxes, f.h.sandboxOf(uid))
 	}
+
 	return resp, nil
 }
 
 // sandboxOf is the sandbox of an owner that has been connected to n1, or not.
 func (h *host) sandboxOf(uid string) *networkv1.Sandbox {
-	sb := &networkv1.Sandbox{Owner: uid, Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
+	sb := &networkv1.Sandbox{Owner: uid,
+		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
 	if slices.Contains(h.heldBy(uid), "endpoint on n1") {
 		sb.Endpoints = append(sb.Endpoints, &networkv1.Endpoint{NetworkName: "n1", NetworkId: "n1", Bridge: "br1",
 			Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"})
@@ -115,7 +129,8 @@ type fakePublications struct {
 	h *host
 }
 
-func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, _ ...grpc.CallOption) (*natv1.PublishResponse, error) {
+func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest,
+	_ ...grpc.CallOption) (*natv1.PublishResponse, error) {
 	f.h.hold(req.GetOwner(), "ports")
 	f.h.mu.Lock()
 	f.h.led = append(f.h.led, req.GetIpv4Address())
@@ -125,28 +140,35 @@ func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest, 
 	for _, m := range req.GetMappings() {
 		port = m.GetHostPort()
 	}
-	return &natv1.PublishResponse{Bindings: []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: port, ContainerPort: 80}}}, f.h.step("publish ports")
+	return &natv1.PublishResponse{Bindings: []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: port,
+		ContainerPort: 80}}}, f.h.step("publish ports")
 }
 
-func (f fakePublications) UpdatePublication(ctx context.Context, req *natv1.UpdatePublicationRequest, _ ...grpc.CallOption) (*natv1.UpdatePublicationResponse, error) {
+func (f fakePublications) UpdatePublication(ctx context.Context, req *natv1.UpdatePublicationRequest,
+	_ ...grpc.CallOption) (*natv1.UpdatePublicationResponse, error) {
 	resp, err := f.Publish(ctx, req.GetPublication())
 	for i, m := range req.GetPublication().GetMappings() {
 		if i == 0 {
 			resp.Bindings = nil
 		}
-		resp.Bindings = append(resp.Bindings, &natv1.PortBinding{Protocol: m.GetProtocol(), HostIp: m.GetHostIp(), HostPort: m.GetHostPort(),
-			ContainerPort: m.GetContainerPort()})
+		resp.Bindings = append(resp.Bindings,
+			&natv1.PortBinding{Protocol: m.GetProtocol(), HostIp: m.GetHostIp(), HostPort: m.GetHostPort(),
+				ContainerPort: m.GetContainerPort()})
 	}
+
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
+
 	if f.h.published = resp.GetBindings(); f.h.ledAgain != nil {
 		f.h.ledAgain()
 	}
+
 	return &natv1.UpdatePublicationResponse{Bindings: resp.GetBindings()}, err
 }
 
 // CheckHostFirewall finds every port from 9000 on closed.
-func (f fakePublications) CheckHostFirewall(_ context.Context, req *natv1.CheckHostFirewallRequest, _ ...grpc.CallOption) (*natv1.CheckHostFirewallResponse, error) {
+func (f fakePublications) CheckHostFirewall(_ context.Context, req *natv1.CheckHostFirewallRequest,
+	_ ...grpc.CallOption) (*natv1.CheckHostFirewallResponse, error) {
 	if f.h.slow != nil {
 		<-f.h.slow
 	}
@@ -159,11 +181,13 @@ func (f fakePublications) CheckHostFirewall(_ context.Context, req *natv1.CheckH
 	return resp, f.h.step("review ports")
 }
 
-func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest, _ ...grpc.CallOption) (*natv1.ReleaseResponse, error) {
+func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest,
+	_ ...grpc.CallOption) (*natv1.ReleaseResponse, error) {
 	return &natv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "ports")
 }
 
-func (f fakePublications) ListPublications(context.Context, *natv1.ListPublicationsRequest, ...grpc.CallOption) (*natv1.ListPublicationsResponse, error) {
+func (f fakePublications) ListPublications(context.Context, *natv1.ListPublicationsRequest,
+	...grpc.CallOption) (*natv1.ListPublicationsResponse, error) {
 	resp := &natv1.ListPublicationsResponse{}
 	for _, uid := range f.h.holders("ports") {
 		resp.Publications = append(resp.Publications, &natv1.Publication{Owner: uid, Bindings: f.h.published})
@@ -176,16 +200,19 @@ type fakeNames struct {
 	h *host
 }
 
-func (f fakeNames) Register(_ context.Context, req *dnsv1.RegisterRequest, _ ...grpc.CallOption) (*dnsv1.RegisterResponse, error) {
+func (f fakeNames) Register(_ context.Context, req *dnsv1.RegisterRequest,
+	_ ...grpc.CallOption) (*dnsv1.RegisterResponse, error) {
 	f.h.hold(req.GetOwner(), "names")
 	name := "web"
 	if req.GetFileSource() == dnsv1.FileSource_FILE_SOURCE_SHARED {
 		name = req.GetOwner()[:12]
 	}
-	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: name, HostsPath: "/names/" + req.GetOwner()}}, f.h.step("register names")
+	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{Hostname: name, HostsPath: "/names/" + req.GetOwner()}},
+		f.h.step("register names")
 }
 
-func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc.CallOption) (*dnsv1.UpdateResponse, error) {
+func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc.CallOption) (*dnsv1.UpdateResponse,
+	error) {
 	f.h.mu.Lock()
 	f.h.known = append(f.h.known, req)
 	f.h.mu.Unlock()
@@ -195,10 +222,12 @@ func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc
 	return &dnsv1.UpdateResponse{}, f.h.step("update names")
 }
 
-func (f fakeNames) Release(_ context.Context, req *dnsv1.ReleaseRequest, _ ...grpc.CallOption) (*dnsv1.ReleaseResponse, error) {
+func (f fakeNames) Release(_ context.Context, req *dnsv1.ReleaseRequest, _ ...grpc.CallOption) (*dnsv1.ReleaseResponse,
+	error) {
 	return &dnsv1.ReleaseResponse{}, f.h.drop(req.GetOwner(), "names")
 }
 
-func (f fakeNames) ListOwners(context.Context, *dnsv1.ListOwnersRequest, ...grpc.CallOption) (*dnsv1.ListOwnersResponse, error) {
+func (f fakeNames) ListOwners(context.Context, *dnsv1.ListOwnersRequest, ...grpc.CallOption) (*dnsv1.ListOwnersResponse,
+	error) {
 	return &dnsv1.ListOwnersResponse{Owners: f.h.holders("names")}, nil
 }

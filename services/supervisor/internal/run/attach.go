@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Attach connects to a running container's process.
+// Attach connects to the streams of a running container.
 func (r *Runner) Attach(ctx context.Context, ref string, rows, cols uint16) (*Launched, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
@@ -34,36 +34,40 @@ func (r *Runner) attachTo(ctx context.Context, c *container.Container, rows, col
 	return launched, nil
 }
 
-// exitSoon is how long a process whose output cannot be reached has for its end to be seen.
-const exitSoon = time.Second
+// exitWait bounds the wait for an exit after a failed attach.
+const exitWait = time.Second
 
-// isEnding reports whether a container's process has ended, or does so soon.
+// isEnding reports whether the process of a container has exited, or exits within exitWait.
 func (r *Runner) isEnding(ctx context.Context, uid string) bool {
 	l := r.lives.of(uid)
 	if l == nil {
 		return false
 	}
-	soon := time.NewTimer(exitSoon)
+
+	soon := time.NewTimer(exitWait)
 	defer soon.Stop()
+
 	select {
 	case <-l.ended:
 		return true
 	case <-ctx.Done():
 	case <-soon.C:
 	}
+
 	return false
 }
 
-// ExitOf waits for the end of a launch's run, whatever has become of the container since.
+// ExitOf waits for the exit of a launched run, even if the container was restarted or removed
+// since.
 func (r *Runner) ExitOf(ctx context.Context, launched *Launched) (container.Exit, error) {
-	if launched.life == nil { // it ended between being looked up and being attached to
+	if launched.life == nil { // it exited between lookup and attach
 		return r.Wait(ctx, launched.Container.ID)
 	}
 	return waitExit(ctx, launched.life, launched.Container)
 }
 
-// Find gives the container that a user means.
+// Find returns the container with a name, ID or unique ID prefix.
 func (r *Runner) Find(ref string) (*container.Container, error) { return r.Store.FindContainer(ref) }
 
-// List gives all containers, newest first.
+// List returns all containers, newest first.
 func (r *Runner) List() []*container.Container { return r.Store.ListContainers() }

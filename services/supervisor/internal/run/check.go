@@ -18,8 +18,9 @@ const (
 	repairHint     = "fairlead system check --repair"
 )
 
-// held is what the other services and this host have for containers, by owner.
-type held struct {
+// actual holds the resources that exist for containers in other services and on this host, by
+// owner.
+type actual struct {
 	sandboxes map[string]*networkv1.Sandbox
 	published map[string][]container.Binding
 	named     []string
@@ -28,25 +29,31 @@ type held struct {
 	files     []string
 }
 
-// Check compares the stored containers with their processes, mounts and files, and with what the other services have for them. With
-// repair it completes interrupted changes, makes running containers follow their networks, and sweeps what no running container has.
+// Check compares the stored containers with processes, mounts, files and the other services.
+// With repair it first completes interrupted changes, synchronizes running containers with their
+// networks, and sweeps.
 func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	problem := func(name, format string, args ...any) {
-		out = append(out, diagnosis.Finding{Area: areaContainers, Name: name, Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...), Hint: repairHint})
+		out = append(out, diagnosis.Finding{Area: areaContainers, Name: name, Severity: diagnosis.Problem,
+			Text: fmt.Sprintf(format, args...), Hint: repairHint})
 	}
+
 	if repair {
-		for what, do := range map[string]func(context.Context) error{"networks": r.syncAll, "names": r.tellAllNames, "sweep": r.Sweep} {
+		for what, do := range map[string]func(context.Context) error{"networks": r.syncAll, "names": r.updateAllNames,
+			"sweep": r.Sweep} {
 			if err := do(ctx); err != nil {
 				problem("repair", "%s: %v", what, err)
 			}
 		}
 	}
-	h, err := r.held(ctx)
+
+	h, err := r.actual(ctx)
 	if err != nil {
-		problem("services", "cannot be compared: %v", err)
+		problem("services", "cannot list resources: %v", err)
 		return out
 	}
+
 	agree, known := 0, map[string]bool{}
 	for _, c := range r.Store.ListContainers() {
 		known[c.ID] = true
@@ -58,26 +65,33 @@ func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 			agree++
 		}
 	}
+
 	for _, text := range h.unknown(known) {
 		problem("unknown", "%s", text)
 	}
-	return append(out, diagnosis.Finding{Area: areaContainers, Name: "containers", Text: fmt.Sprintf("%d as stored", agree)})
+
+	return append(out, diagnosis.Finding{Area: areaContainers, Name: "containers",
+		Text: fmt.Sprintf("%d as stored", agree)})
 }
 
-func (r *Runner) held(ctx context.Context) (*held, error) {
+func (r *Runner) actual(ctx context.Context) (*actual, error) {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
-	h := &held{sandboxes: map[string]*networkv1.Sandbox{}}
+
+	h := &actual{sandboxes: map[string]*networkv1.Sandbox{}}
 	all, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
 	if err != nil {
 		return nil, err
 	}
+
 	for _, sb := range all.GetSandboxes() {
 		h.sandboxes[sb.GetOwner()] = sb
 	}
+
 	if h.published, err = r.published(ctx); err != nil {
 		return nil, err
 	}
+
 	for list, to := range map[*[]string]func(context.Context) ([]string, error){
 		&h.named: r.nameOwners, &h.mounted: r.mounted, &h.bundles: r.bundles, &h.files: r.strayFiles,
 	} {
@@ -85,15 +99,18 @@ func (r *Runner) held(ctx context.Context) (*held, error) {
 			return nil, err
 		}
 	}
+
 	return h, nil
 }
 
-// differences is what of a container is otherwise than its record says. One that is being launched or is just ending has none.
-func (r *Runner) differences(c *container.Container, h *held) (out []string) {
+// differences returns the differences between a container and its record. It returns none during a
+// launch or an exit.
+func (r *Runner) differences(c *container.Container, h *actual) (out []string) {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if c.Change != nil {
-		add("a change of its networks or name is not complete")
+		add("a change of its networks or name is incomplete")
 	}
+
 	life := r.lives.of(c.ID)
 	if !c.IsRunning() {
 		if life == nil && !r.joins.any(c.ID) {
@@ -101,73 +118,88 @@ func (r *Runner) differences(c *container.Container, h *held) (out []string) {
 		}
 		return out
 	}
+
 	if life == nil {
-		add("it has no process")
+		add("process does not exist")
 	}
+
 	if !slices.Contains(h.mounted, c.ID) {
-		add("its root file system is not mounted")
+		add("rootfs is not mounted")
 	}
+
 	if c.Live.SharedWith != "" {
-		return out // network, ports and names are another container's
+		return out // the owner of the namespace has the network, ports and names
 	}
+
 	sb := h.sandboxes[c.ID]
 	switch {
 	case sb == nil:
-		add("netagent has no sandbox for it")
+		add("sandbox is missing in netagent")
 	case sb.GetRenumberPending():
-		add("it does not follow its networks")
+		add("renumbering is pending")
 	case !reflect.DeepEqual(c.Live.Endpoints, protoconv.Endpoints(sb.GetEndpoints())):
-		add("its interfaces are others in netagent")
+		add("endpoints differ from netagent")
 	}
+
 	if !samePorts(c.Live.Bindings, h.published[c.ID]) {
-		add("its published ports are others in natagent")
+		add("published ports differ from natagent")
 	}
+
 	if !slices.Contains(h.named, c.ID) {
-		add("dnsagent does not know it")
+		add("names are missing in dnsagent")
 	}
+
 	return out
 }
 
-// of is what is held for an owner.
-func (h *held) of(uid string) (out []string) {
+// of returns the resources of an owner that is not running.
+func (h *actual) of(uid string) (out []string) {
 	if sb := h.sandboxes[uid]; sb != nil && !sb.GetNetnsOnly() {
-		out = append(out, "it does not run, and has a sandbox in netagent")
+		out = append(out, "not running, but has a sandbox in netagent")
 	}
+
 	if len(h.published[uid]) > 0 {
-		out = append(out, "it does not run, and has published ports in natagent")
+		out = append(out, "not running, but has published ports in natagent")
 	}
+
 	if slices.Contains(h.named, uid) {
-		out = append(out, "it does not run, and has names in dnsagent")
+		out = append(out, "not running, but has names in dnsagent")
 	}
+
 	if slices.Contains(h.mounted, uid) {
-		out = append(out, "it does not run, and its root file system is mounted")
+		out = append(out, "not running, but its rootfs is mounted")
 	}
+
 	return out
 }
 
-// unknown is what is held for owners that are no containers.
-func (h *held) unknown(known map[string]bool) (out []string) {
+// unknown returns the resources of owners that are not stored containers.
+func (h *actual) unknown(known map[string]bool) (out []string) {
 	seen := map[string]bool{}
 	for uid := range h.sandboxes {
 		seen[uid] = true
 	}
+
 	for uid := range h.published {
 		seen[uid] = true
 	}
+
 	for _, uid := range slices.Concat(h.named, h.mounted, h.bundles, h.files) {
 		seen[uid] = true
 	}
+
 	for uid := range seen {
 		if !known[uid] && id.Valid(uid) {
-			out = append(out, "something is held for "+id.Short(uid)+", which is no container")
+			out = append(out, "resources exist for "+id.Short(uid)+", which is not a stored container")
 		}
 	}
+
 	slices.Sort(out)
 	return out
 }
 
-// tellAllNames makes dnsagent know all running containers as they are stored.
-func (r *Runner) tellAllNames(ctx context.Context) error {
+// updateAllNames updates the registration of each running container from the store.
+func (r *Runner) updateAllNames(ctx context.Context) error {
 	var last error
 	for _, c := range r.Store.ListContainers() {
 		if !c.IsRunning() || c.Live.SharedWith != "" {
@@ -185,5 +217,6 @@ func (r *Runner) tellAllNames(ctx context.Context) error {
 		}
 		unlock()
 	}
+
 	return last
 }

@@ -26,19 +26,25 @@ func TestCheckFindsDifferences(t *testing.T) {
 	if got := problems(h.runner.Check(t.Context(), false)); got != "" {
 		t.Fatalf("without a difference: %s", got)
 	}
+
 	stray := strings.Repeat("ab", 32)
 	for name, c := range map[string]struct {
 		spoil, mend func()
 		want        string
 	}{
-		"no names":   {func() { _ = h.drop(c.ID, "names") }, func() { h.hold(c.ID, "names") }, "web: dnsagent does not know it"},
-		"no sandbox": {func() { _ = h.drop(c.ID, "sandbox") }, func() { h.hold(c.ID, "sandbox") }, "web: netagent has no sandbox for it"},
-		"no mount":   {func() { _ = h.drop(c.ID, "mount") }, func() { h.hold(c.ID, "mount") }, "web: its root file system is not mounted"},
+		"no names": {func() { _ = h.drop(c.ID, "names") }, func() { h.hold(c.ID, "names") },
+			"web: names are missing in dnsagent"},
+		"no sandbox": {func() { _ = h.drop(c.ID, "sandbox") }, func() { h.hold(c.ID, "sandbox") },
+			"web: sandbox is missing in netagent"},
+		"no mount": {func() { _ = h.drop(c.ID, "mount") }, func() { h.hold(c.ID, "mount") },
+			"web: rootfs is not mounted"},
 		"other endpoints": {func() { h.hold(c.ID, "endpoint on n1") }, func() { _ = h.drop(c.ID, "endpoint on n1") },
-			"web: its interfaces are others in netagent"},
-		"stray":     {func() { h.hold(stray, "sandbox") }, func() { _ = h.drop(stray, "sandbox") }, "unknown: something is held for abababababab, which is no container"},
-		"half done": {func() { h.intend(t, c.ID, &container.Change{Network: "n1"}) }, func() { h.intend(t, c.ID, nil) }, "web: a change of its networks or name is not complete"},
-		"away":      {func() { h.published = nil }, func() {}, "web: its published ports are others in natagent"},
+			"web: endpoints differ from netagent"},
+		"stray": {func() { h.hold(stray, "sandbox") }, func() { _ = h.drop(stray, "sandbox") },
+			"unknown: resources exist for abababababab, which is not a stored container"},
+		"half done": {func() { h.storeChange(t, c.ID, &container.Change{Network: "n1"}) }, func() { h.storeChange(t, c.ID, nil) },
+			"web: a change of its networks or name is incomplete"},
+		"away": {func() { h.published = nil }, func() {}, "web: published ports differ from natagent"},
 	} {
 		was := h.published
 		c.spoil()
@@ -54,7 +60,7 @@ func TestCheckRepairs(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	h.hold(strings.Repeat("ab", 32), "sandbox")
-	h.intend(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
+	h.storeChange(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
 	if got := problems(h.runner.Check(t.Context(), true)); got != "" {
 		t.Errorf("after the repair: %s", got)
 	}

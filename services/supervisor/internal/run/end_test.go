@@ -42,7 +42,8 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Whoever was told of an exit finds the container exited, and may remove or start it at once, though its remains are still being removed.
+// Whoever was told of an exit finds the container exited, and may remove or start it at once,
+// though its remains are still being removed.
 func TestAnExitIsToldWhenItIsStored(t *testing.T) {
 	for what, use := range map[string]func(*host) error{
 		"rm":    func(h *host) error { return h.runner.Remove(context.Background(), "web", false) },
@@ -105,7 +106,12 @@ func TestAStopIsCompletedWithoutItsClient(t *testing.T) {
 	if err := <-stopped; !errors.Is(err, context.Canceled) {
 		t.Errorf("Stop: %v", err)
 	}
-	eventually(t, "the end", func() bool { c, err := h.runner.Find("web"); return err == nil && c.Status == container.Exited })
+
+	eventually(t, "the end", func() bool {
+		c, err := h.runner.Find("web")
+		return err == nil &&
+			c.Status == container.Exited
+	})
 	h.eventuallyHeld(t, uid)
 }
 
@@ -115,10 +121,12 @@ func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	h.down("ports", true)
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err == nil {
 		t.Error("stop says nothing of a port that it could not release")
 	}
+
 	h.wantHeld(t, launched.Container.ID, "ports")
 	h.down("ports", false)
 	h.eventuallyHeld(t, launched.Container.ID)
@@ -126,32 +134,39 @@ func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "web", true); err == nil {
 		t.Error("rm -f says nothing of a port that it could not release")
 	}
+
 	h.down("ports", false)
 	eventually(t, "the removal", func() bool { _, err := h.runner.Find("web"); return fault.Is(err, fault.NotFound) })
 	h.wantHeld(t, launched.Container.ID)
 }
 
-// refuseWrites has every write to a file of this process fail, as on a full disk, until the returned function is called.
+// refuseWrites has every write to a file of this process fail, as on a full disk, until the
+// returned function is called.
 func refuseWrites(t *testing.T) (allow func()) {
 	t.Helper()
+
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
+
 	set := func(l unix.Rlimit) {
 		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &l); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	set(unix.Rlimit{Cur: 0, Max: before.Max})
 	t.Cleanup(func() { set(before) })
 	return func() { set(before) }
 }
 
-// A disk that is full when a container ends changes nothing of what is said of it, and hides nothing for good.
+// A disk that is full when a container ends changes nothing of what is said of it, and hides
+// nothing for good.
 func TestAnExitThatCannotBeStoredIsTrueAndStoredLater(t *testing.T) {
 	h := newHost(t)
 	launched := h.launch(t, "web")
@@ -161,18 +176,24 @@ func TestAnExitThatCannotBeStoredIsTrueAndStoredLater(t *testing.T) {
 	if exit, err := h.runner.ExitOf(bounded(t), launched); err != nil || exit.Code != 7 {
 		t.Errorf("exit %+v, %v", exit, err)
 	}
+
 	if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
 		t.Errorf("%+v, %v", c, err)
 	}
+
 	if held := h.heldBy(uid); !slices.Equal(held, []string{"bundle", "mount"}) {
 		t.Errorf("held: %v; the exit file must stay, and nothing that others may want", held)
 	}
+
 	if err := h.runner.Stop(bounded(t), "web", nil, ""); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	if _, err := h.runner.Start(bounded(t), "web", false, 0, 0); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "disk") {
+
+	if _, err := h.runner.Start(bounded(t), "web", false, 0, 0); !fault.Is(err, fault.Unavailable) ||
+		!strings.Contains(err.Error(), "disk") {
 		t.Errorf("start: %v", err)
 	}
+
 	allow()
 	h.eventuallyHeld(t, uid)
 	h.crash(t)
@@ -186,20 +207,27 @@ func TestAnExitThatWasNeverStoredIsFoundAfterARestart(t *testing.T) {
 	uid := h.launch(t, "web").Container.ID
 	allow := refuseWrites(t)
 	h.exit(uid, 7)
-	eventually(t, "the end", func() bool { c, err := h.runner.Find("web"); return err == nil && c.Status == container.Exited })
+	eventually(t, "the end", func() bool {
+		c, err := h.runner.Find("web")
+		return err == nil &&
+			c.Status == container.Exited
+	})
 	h.runner.Close()
 	allow()
 	h.crash(t)
 	if c, _ := h.runner.Find("web"); c.Status != container.Running {
 		t.Fatalf("it was stored: %+v", c)
 	}
+
 	h.endUnseen(uid, 7)
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
 		t.Errorf("%+v, %v", c, err)
 	}
+
 	h.wantHeld(t, uid)
 }
 
@@ -223,7 +251,8 @@ func TestARequestOutlivesTheSupervisor(t *testing.T) {
 			uid := h.launch(t, "web").Container.ID
 			h.set(func() { h.late = func() { <-t.Context().Done() } }) // this supervisor does not come to know the end
 			go c.request(h.runner)
-			eventually(t, "the stored request", func() bool { c, err := h.store.GetContainer(uid); return err == nil && c.Ending != nil })
+			eventually(t, "the stored request",
+				func() bool { c, err := h.store.GetContainer(uid); return err == nil && c.Ending != nil })
 			h.crash(t)
 			h.set(func() { h.late, h.deaf = nil, false })
 			if err := h.runner.Restore(t.Context()); err != nil {
@@ -245,15 +274,18 @@ func TestARestartIsCompletedFromBetweenStopAndStart(t *testing.T) {
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container {
 		return c.Wanted(container.Ending{Goal: container.GoalRestarted})
 	}); err != nil {
 		t.Fatal(err)
 	}
+
 	h.crash(t)
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	h.runner.Resume()
 	eventually(t, "the start", func() bool { c, err := h.runner.Find("web"); return err == nil && c.IsRunning() })
 }

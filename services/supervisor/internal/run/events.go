@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// emit tells of something that has happened to a container; more are further attributes, names and values by turns.
+// emit emits a container event. more lists additional attributes as name, value pairs.
 func (r *Runner) emit(c *container.Container, action string, more ...string) {
 	attributes := maps.Clone(c.Process.Labels)
 	if attributes == nil {
@@ -26,20 +26,21 @@ func (r *Runner) emit(c *container.Container, action string, more ...string) {
 	r.Events.Emit(events.Container, action, c.ID, attributes)
 }
 
-// emitNetworkEvents tells that a container has come onto networks, or has left them.
+// emitNetworkEvents emits a connect or disconnect event for each network of the endpoints.
 func (r *Runner) emitNetworkEvents(action, uid string, endpoints []container.Endpoint) {
 	for _, e := range endpoints {
-		r.Events.Emit(events.Network, action, e.NetworkID, map[string]string{"container": uid, "name": e.NetworkName, "type": e.Driver})
+		r.Events.Emit(events.Network, action, e.NetworkID,
+			map[string]string{"container": uid, "name": e.NetworkName, "type": e.Driver})
 	}
 }
 
-// tellChanged tells which networks a container has left, and which it has come onto.
-func (r *Runner) tellChanged(uid string, before, after []container.Endpoint) {
-	r.emitNetworkEvents("disconnect", uid, without(before, after))
-	r.emitNetworkEvents("connect", uid, without(after, before))
+// emitNetworkChanges emits the disconnect and connect events for a change of endpoints.
+func (r *Runner) emitNetworkChanges(uid string, before, after []container.Endpoint) {
+	r.emitNetworkEvents("disconnect", uid, subtract(before, after))
+	r.emitNetworkEvents("connect", uid, subtract(after, before))
 }
 
-func without(all, some []container.Endpoint) (out []container.Endpoint) {
+func subtract(all, some []container.Endpoint) (out []container.Endpoint) {
 	in := map[string]bool{}
 	for _, e := range some {
 		in[e.NetworkID] = true
@@ -52,8 +53,9 @@ func without(all, some []container.Endpoint) (out []container.Endpoint) {
 	return out
 }
 
-// tellLaunched tells of a launch that has succeeded, in Docker's order. One that fails leaves nothing to tell of.
-func (l *launch) tellLaunched() {
+// emitLaunched emits the events of a successful launch, in Docker's order. A failed launch has no
+// events.
+func (l *launch) emitLaunched() {
 	if l.initial == container.Launching {
 		l.r.emit(l.c, "create")
 	}
@@ -61,36 +63,37 @@ func (l *launch) tellLaunched() {
 	l.r.emit(l.c, "start")
 }
 
-// tellSignal tells that a process gets a signal.
-func (r *Runner) tellSignal(uid string, sig syscall.Signal) {
+// emitSignal emits the event of a signal to a process.
+func (r *Runner) emitSignal(uid string, sig syscall.Signal) {
 	if c, err := r.Store.GetContainer(uid); err == nil {
 		r.emit(c, "kill", "signal", strconv.Itoa(int(sig)))
 	}
 }
 
-// tellExec tells of one more process, in Docker's words, and of its end; then the channel is closed. One that cannot be started is not
-// told of.
-func (r *Runner) tellExec(c *container.Container, args []string, session Session) <-chan struct{} {
+// emitExec emits Docker's events of an exec process. It returns a channel that is closed after the
+// exit event.
+func (r *Runner) emitExec(c *container.Container, args []string, session Session) <-chan struct{} {
 	line, uid := strings.Join(args, " "), id.New()
 	r.emit(c, "exec_create: "+line, "execID", uid)
 	r.emit(c, "exec_start: "+line, "execID", uid)
-	told := make(chan struct{})
+	emitted := make(chan struct{})
 	go func() {
-		defer close(told)
+		defer close(emitted)
 		attributes := []string{"execID", uid}
-		if code, err := session.Wait(context.Background()); err == nil { // else nobody saw how it ended
+		if code, err := session.Wait(context.Background()); err == nil { // otherwise the exit status is unknown
 			attributes = append(attributes, "exitCode", strconv.Itoa(code))
 		}
-		if now, err := r.Store.GetContainer(c.ID); err == nil { // it may have another name
+		if now, err := r.Store.GetContainer(c.ID); err == nil { // it may have been renamed
 			c = now
 		}
 		r.emit(c, "exec_die", attributes...)
 	}()
-	return told
+
+	return emitted
 }
 
-// tellEnded tells of the end of a run, in Docker's order.
-func (r *Runner) tellEnded(c *container.Container, l *lifecycle, exit container.Exit) {
+// emitExited emits the events of the end of a run, in Docker's order.
+func (r *Runner) emitExited(c *container.Container, l *lifecycle, exit container.Exit) {
 	if c.Live != nil {
 		r.emitNetworkEvents("disconnect", c.ID, c.Live.Endpoints)
 	}

@@ -39,20 +39,26 @@ func TestWhatHappensIsToldInDockersOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer l.Close()
+
 	c := h.mustRun(t, request("web"))
 	h.end(t, c)
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+
 	h.exit(c.ID, 3)
 	if _, err := h.runner.Wait(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"create", "connect", "start", "kill", "disconnect", "stop", "die", "connect", "start", "disconnect", "die", "destroy"}
+
+	want := []string{"create", "connect", "start", "kill", "disconnect", "stop", "die", "connect", "start",
+		"disconnect", "die", "destroy"}
 	if got := told(t, l, len(want)); !slices.Equal(got, want) {
 		t.Errorf("told %v, want %v", got, want)
 	}
@@ -65,9 +71,12 @@ func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer l.Close()
+
 	for _, detach := range []bool{false, true} {
-		_, session, err := h.runner.Exec(t.Context(), run.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
+		_, session, err := h.runner.Exec(t.Context(),
+			run.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
 		if err != nil || (session == nil) != detach {
 			t.Fatalf("Exec = %v, %v", session, err)
 		}
@@ -82,17 +91,21 @@ func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
 			next(t, l)
 		}
 		start, die := next(t, l), next(t, l)
-		if start.Action != "exec_start: ls -l /" || start.ID != c.ID || start.Attributes["name"] != "web" || len(start.Attributes["execID"]) != 64 {
+		if start.Action != "exec_start: ls -l /" || start.ID != c.ID || start.Attributes["name"] != "web" ||
+			len(start.Attributes["execID"]) != 64 {
 			t.Errorf("told %+v", start)
 		}
-		if die.Action != "exec_die" || die.Attributes["execID"] != start.Attributes["execID"] || die.Attributes["exitCode"] != map[bool]string{false: "3"}[detach] {
+		if die.Action != "exec_die" || die.Attributes["execID"] != start.Attributes["execID"] ||
+			die.Attributes["exitCode"] != map[bool]string{false: "3"}[detach] {
 			t.Errorf("told %+v", die)
 		}
 	}
+
 	h.fail = "exec"
 	if _, _, err := h.runner.Exec(t.Context(), run.ExecRequest{Reference: "web", Args: []string{"ls"}}); err == nil {
 		t.Error("it worked")
 	}
+
 	if e, err := l.Next(ended(t)); err == nil {
 		t.Errorf("told %+v of what could not be started", e)
 	}
@@ -116,13 +129,17 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer l.Close()
+
 	if _, err := h.runner.Restart(t.Context(), "once", nil, ""); !fault.Is(err, fault.Busy) {
 		t.Errorf("of one that is removed when it stops: %v", err)
 	}
+
 	if _, err := h.runner.Restart(t.Context(), "nosuch", nil, ""); !fault.Is(err, fault.NotFound) {
 		t.Errorf("of nobody: %v", err)
 	}
+
 	for range 2 {
 		if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
 			t.Fatal(err)
@@ -132,20 +149,25 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 			t.Errorf("told %v, want %v", got, want)
 		}
 	}
+
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
 		t.Fatal(err)
 	}
+
 	told(t, l, 4)
 	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := told(t, l, 3); !slices.Equal(got, []string{"connect", "start", "restart"}) {
 		t.Errorf("of one that did not run: told %v", got)
 	}
+
 	h.fail = "join network"
 	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err == nil {
 		t.Error("it worked")
 	}
+
 	told(t, l, 4)
 	if e, err := l.Next(ended(t)); err == nil {
 		t.Errorf("told %+v of what failed", e)
@@ -158,13 +180,17 @@ func TestALaunchThatFailsIsNotToldOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer l.Close()
-	for _, step := range []string{"prepare rootfs", "join network", "register names", "create process", "start process"} {
+
+	for _, step := range []string{"prepare rootfs", "join network", "register names", "create process",
+		"start process"} {
 		h.fail = step
 		if _, err := h.runner.Run(t.Context(), request("web")); err == nil {
 			t.Errorf("%s failed, and the launch did not", step)
 		}
 	}
+
 	h.fail = ""
 	h.mustRun(t, request("web"))
 	if got := told(t, l, 1); got[0] != "create" {
@@ -179,10 +205,13 @@ func TestWhoComesOntoANetworkWhileItRunsIsToldOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer l.Close()
+
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
 		t.Fatal(err)
 	}
+
 	e := next(t, l)
 	if e.Type != events.Network || e.Action != "connect" || e.Attributes["name"] != "n1" {
 		t.Errorf("told %+v", e)

@@ -13,8 +13,9 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// Eight clients at once run, stop, restart, kill, wait for and remove containers whose processes end by themselves in the middle of it: no
-// verb gives an error that Docker would not give, and nothing is left.
+// Eight clients at once run, stop, restart, kill, wait for and remove containers whose processes
+// end by themselves in the middle of it: no verb gives an error that Docker would not give, and
+// nothing is left.
 func TestVerbsMeetProcessesThatEndByThemselves(t *testing.T) {
 	const clients, loops = 8, 30
 	h := newHost(t)
@@ -22,6 +23,7 @@ func TestVerbsMeetProcessesThatEndByThemselves(t *testing.T) {
 	h.late = func() { time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond) }
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+
 	var all sync.WaitGroup
 	for client := range clients {
 		all.Go(func() {
@@ -32,6 +34,7 @@ func TestVerbsMeetProcessesThatEndByThemselves(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	eventually(t, "nothing to be left", func() bool { return len(h.heldBy("")) == 0 && len(h.runner.List()) == 0 })
 }
@@ -45,6 +48,7 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
+
 	time.Sleep(time.Duration(rand.IntN(3000)) * time.Microsecond)
 	soon := 10 * time.Millisecond
 	switch way % 6 {
@@ -73,11 +77,14 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 			return nil // it removes itself
 		}
 	}
+
 	if err != nil {
 		return err
 	}
+
 	if c, err := r.Find(name); err != nil || c.Status != container.Exited {
 		return fmt.Errorf("after its end: %+v, %w", c, err)
 	}
+
 	return r.Remove(ctx, name, false)
 }

@@ -27,7 +27,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// host stands for everything around a Runner: it notes who holds what, fails the step it is told to, and lets processes end.
+// host stands for everything around a Runner: it notes who holds what, fails the step it is told
+// to, and lets processes end.
 type host struct {
 	runner *run.Runner
 	dir    string
@@ -49,8 +50,9 @@ type host struct {
 
 	alive     map[string]bool      // processes
 	lifetimes func() time.Duration // of processes; nil: they live until they are ended
-	late      func()               // is called between a process's end and the supervisor's knowledge of it; nil: nothing
-	clearing  chan struct{}        // unless it is nil, what a process leaves is removed when it is closed
+	// is called between a process's end and the supervisor's knowledge of it; nil: nothing
+	late     func()
+	clearing chan struct{} // unless it is nil, what a process leaves is removed when it is closed
 
 	published []*natv1.PortBinding // what natagent says of everybody's ports
 	ledAgain  func()               // is called when ports were published anew
@@ -59,7 +61,8 @@ type host struct {
 
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), held: map[string]map[string]bool{}, away: map[string]bool{}, ended: map[string]runtime.Exit{}, lost: map[string]bool{}, alive: map[string]bool{}}
+	h := &host{dir: t.TempDir(), held: map[string]map[string]bool{}, away: map[string]bool{},
+		ended: map[string]runtime.Exit{}, lost: map[string]bool{}, alive: map[string]bool{}}
 	h.open(t)
 	t.Cleanup(func() { h.runner.Close(); _ = h.store.Close() })
 	return h
@@ -67,18 +70,24 @@ func newHost(t *testing.T) *host {
 
 func (h *host) open(t *testing.T) {
 	t.Helper()
+
 	var err error
 	if h.store, err = store.Open(h.dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := h.store.AddImages(busybox()); err != nil {
 		t.Fatal(err)
 	}
+
 	if h.runner != nil {
 		h.runner.Close()
 	}
-	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store, Images: fakeImages{h}, RootFS: fakeRootFS{h},
-		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
+
+	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store,
+		Images: fakeImages{h}, RootFS: fakeRootFS{h},
+		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h},
+		Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
 }
 
 // crash ends the supervisor without a word, and starts another one on what it left.
@@ -184,12 +193,14 @@ func (h *host) exit(uid string, code int) {
 	if !alive {
 		return
 	}
+
 	h.mu.Lock()
 	late := h.late
 	h.mu.Unlock()
 	if late != nil {
 		late()
 	}
+
 	h.runner.OnExit(runtime.Exit{ID: uid, Code: code, At: time.Now()})
 }
 
@@ -211,13 +222,15 @@ func (h *host) endUnseen(uid string, code int) {
 
 func (h *host) markLaunching(t *testing.T, uid string) {
 	t.Helper()
-	if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container { return c.InStatus(container.Launching) }); err != nil {
+	if _, err := h.store.UpdateContainer(uid,
+		func(c *container.Container) *container.Container { return c.InStatus(container.Launching) }); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func busybox() *store.Image {
-	return &store.Image{ID: "sha256:00", Tags: []string{"docker.io/library/busybox:latest"}, Config: []byte(`{"config":{}}`)}
+	return &store.Image{ID: "sha256:00", Tags: []string{"docker.io/library/busybox:latest"},
+		Config: []byte(`{"config":{}}`)}
 }
 
 type fakeImages struct{ h *host }
@@ -328,7 +341,8 @@ func (fakeOutput) CloseStdin() error            { return nil }
 func (fakeOutput) Resize(uint16, uint16) error  { return nil }
 func (fakeOutput) Close() error                 { return nil }
 
-// fakeSession has ended with as many as the command has words; nobody has seen that of a detached one.
+// fakeSession has ended with as many as the command has words; nobody has seen that of a detached
+// one.
 type fakeSession struct {
 	fakeOutput
 	code     int

@@ -8,7 +8,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// lifecycle is one run of a container, from its launch until everything that it had is released. See end.go for how it ends.
+// lifecycle is one run of a container, from its launch until all of its resources are released. See
+// end.go for its end.
 type lifecycle struct {
 	launched chan struct{} // closed when the launch has succeeded or failed
 	failed   bool          // readable once launched is closed
@@ -16,22 +17,23 @@ type lifecycle struct {
 	ended   chan struct{}  // closed when the process has ended
 	exit    container.Exit // readable once ended is closed
 	ending  sync.Once
-	exited  chan struct{} // closed when its name, address and ports are free again and everybody reads that it has exited
-	cleaned chan struct{} // closed when nothing of the run is left
-	left    error         // readable once cleaned is closed: what could not be removed
-	refused chan struct{} // closed when the store has refused the exit; cleaned waits until it does not
+	exited  chan struct{} // closed when names, addresses and ports are released and the exit is visible
+	cleaned chan struct{} // closed when all resources of the run are removed
+	left    error         // readable once cleaned is closed: the error of the removal
+	refused chan struct{} // closed when the exit cannot be stored yet
 
-	stopped  atomic.Bool // its end was requested
-	released bool        // names, addresses and ports were; the container's lock guards it
-	told     bool        // as released: the events of its end were sent
+	stopped  atomic.Bool // a stop was requested
+	released bool        // names, addresses and ports are released; guarded by the container's lock
+	emitted  bool        // the exit events were emitted; guarded by the container's lock
 }
 
 func newLife() *lifecycle {
-	return &lifecycle{launched: make(chan struct{}), ended: make(chan struct{}), exited: make(chan struct{}), cleaned: make(chan struct{}),
+	return &lifecycle{launched: make(chan struct{}), ended: make(chan struct{}), exited: make(chan struct{}),
+		cleaned: make(chan struct{}),
 		refused: make(chan struct{})}
 }
 
-// end notes that the process has ended, and reports whether that is news.
+// end records the exit of the process. news is false if it was recorded before.
 func (l *lifecycle) end(exit container.Exit) (news bool) {
 	l.ending.Do(func() {
 		l.exit, news = exit, true
@@ -40,7 +42,7 @@ func (l *lifecycle) end(exit container.Exit) (news bool) {
 	return news
 }
 
-// isOver reports whether a channel of a life is closed.
+// isOver reports whether a channel of a lifecycle is closed.
 func isOver(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -50,31 +52,31 @@ func isOver(c <-chan struct{}) bool {
 	}
 }
 
-// closeOnce closes a channel that the container's lock guards.
+// closeOnce closes a channel unless it is closed. The container's lock must be held.
 func closeOnce(c chan struct{}) {
 	if !isOver(c) {
 		close(c)
 	}
 }
 
-// lifecycles are the runs that go on now, and a lock for each container that is being worked on.
+// lifecycles holds the current runs and the keyed locks of containers.
 type lifecycles struct {
 	mu    sync.Mutex
 	byID  map[string]*lifecycle
 	locks map[string]*lock
 }
 
-// lock is held by one operation on a container at a time.
+// lock serializes operations on a container.
 type lock struct {
 	token chan struct{}
-	users int // holders and waiters; the lock is forgotten with the last one
+	users int // holders and waiters; the last one deletes the lock
 }
 
 func newLives() *lifecycles {
 	return &lifecycles{byID: map[string]*lifecycle{}, locks: map[string]*lock{}}
 }
 
-// begin notes a new run.
+// begin adds a run.
 func (l *lifecycles) begin(uid string) *lifecycle {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,14 +85,14 @@ func (l *lifecycles) begin(uid string) *lifecycle {
 	return n
 }
 
-// of gives the run that goes on, nil without one.
+// of returns the current run of a container, nil if there is none.
 func (l *lifecycles) of(uid string) *lifecycle {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.byID[uid]
 }
 
-// end forgets a run.
+// end removes a run.
 func (l *lifecycles) end(uid string, which *lifecycle) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -99,7 +101,7 @@ func (l *lifecycles) end(uid string, which *lifecycle) {
 	}
 }
 
-// lock waits until no other operation works on the container, or ctx ends.
+// lock waits for the container's lock, or until ctx is done.
 func (l *lifecycles) lock(ctx context.Context, uid string) (unlock func(), err error) {
 	l.mu.Lock()
 	k := l.locks[uid]
@@ -107,6 +109,7 @@ func (l *lifecycles) lock(ctx context.Context, uid string) (unlock func(), err e
 		k = &lock{token: make(chan struct{}, 1)}
 		l.locks[uid] = k
 	}
+
 	k.users++
 	l.mu.Unlock()
 	leave := func() {
@@ -116,6 +119,7 @@ func (l *lifecycles) lock(ctx context.Context, uid string) (unlock func(), err e
 			delete(l.locks, uid)
 		}
 	}
+
 	select {
 	case k.token <- struct{}{}:
 		return func() { <-k.token; leave() }, nil
@@ -125,7 +129,7 @@ func (l *lifecycles) lock(ctx context.Context, uid string) (unlock func(), err e
 	}
 }
 
-// reservations are names that launches have taken and not stored yet.
+// reservations holds names that launches have reserved and not stored yet.
 type reservations struct {
 	mu    sync.Mutex
 	names map[string]bool
@@ -133,7 +137,7 @@ type reservations struct {
 
 func newReservations() *reservations { return &reservations{names: map[string]bool{}} }
 
-// take reserves a name, and tells whether it was free.
+// take reserves a name. It returns false if the name is already reserved.
 func (r *reservations) take(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -144,7 +148,7 @@ func (r *reservations) take(name string) bool {
 	return true
 }
 
-// drop gives a name back.
+// drop releases a name.
 func (r *reservations) drop(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

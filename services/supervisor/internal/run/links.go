@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// resolveLinks finds the containers that links name.
+// resolveLinks resolves the containers of links to IDs.
 func (r *Runner) resolveLinks(links []container.Link) ([]container.Link, error) {
 	var out []container.Link
 	for _, link := range links {
@@ -21,8 +21,8 @@ func (r *Runner) resolveLinks(links []container.Link) ([]container.Link, error) 
 	return out, nil
 }
 
-// privateAliases are the names that a container alone has for others, those for one network among them. They are known by their short
-// ids, which no rename changes.
+// privateAliases returns the link aliases of a container. They refer to short IDs, which a rename
+// does not change.
 func privateAliases(cfg *container.Config) []*dnsv1.LinkAlias {
 	var out []*dnsv1.LinkAlias
 	for _, l := range cfg.Network.Links {

@@ -7,14 +7,15 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
-// LogOptions say what to read of a container's output.
+// LogOptions selects a part of a container's output.
 type LogOptions struct {
-	Follow bool      // go on until the container ends
-	Tail   int       // the last so many lines; negative means all
-	Since  time.Time // the zero time leaves nothing out
+	Follow bool      // continue until the container exits
+	Tail   int       // number of lines from the end; negative means all
+	Since  time.Time // zero means from the start
 }
 
-// Logs calls emit with each piece of what a container has written. Nothing is followed of a container that does not run.
+// Logs calls emit for each log entry of a container. Follow has no effect if the container is not
+// running.
 func (r *Runner) Logs(ctx context.Context, ref string, opts LogOptions, emit func(logfile.Entry) error) error {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {

@@ -10,14 +10,15 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// checkSources finds what cannot be shown from the host, before anything is touched.
+// checkSources checks the mount sources before the first step.
 func checkSources(cfg *container.Config) error {
 	for _, m := range cfg.Mounts {
 		_, err := os.Stat(m.Source)
 		switch {
 		case err == nil:
 		case !errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.Invalid, "mount "+m.Source, "cannot be used", fault.WithField("volume"), fault.WithCause(err))
+			return fault.New(fault.Invalid, "mount "+m.Source, "cannot be used", fault.WithField("volume"),
+				fault.WithCause(err))
 		case !m.CreateSource:
 			return fault.Invalidf("mount "+m.Source, "mount", "bind source path does not exist: %s", m.Source)
 		}
@@ -25,12 +26,13 @@ func checkSources(cfg *container.Config) error {
 	return nil
 }
 
-// folders are those that were made, parents first.
-type folders []string
+// directories lists created directories, parents first.
+type directories []string
 
-// makeSources makes the missing sources of -v as folders, as Docker does. If one cannot be made, none is left.
-func makeSources(mounts []container.Mount) (folders, error) {
-	var made folders
+// createSources creates the missing sources of -v as directories, as in Docker. It removes them on
+// failure.
+func createSources(mounts []container.Mount) (directories, error) {
+	var created directories
 	for _, m := range mounts {
 		if !m.CreateSource {
 			continue
@@ -40,21 +42,24 @@ func makeSources(mounts []container.Mount) (folders, error) {
 		}
 		missing := missingParents(m.Source)
 		if err := os.MkdirAll(m.Source, 0o755); err != nil {
-			made.remove()
-			return nil, fault.New(fault.Invalid, "mount "+m.Source, "cannot be made", fault.WithField("volume"), fault.WithCause(err))
+			created.remove()
+			return nil, fault.New(fault.Invalid, "mount "+m.Source, "cannot be created", fault.WithField("volume"),
+				fault.WithCause(err))
 		}
-		made = append(made, missing...)
+		created = append(created, missing...)
 	}
-	return made, nil
+
+	return created, nil
 }
 
-// isFile reports whether a bind source exists and is not a directory. It follows symlinks, as the mount does.
+// isFile reports whether a bind source exists and is not a directory. It follows symlinks, as the
+// mount does.
 func isFile(source string) bool {
 	info, err := os.Stat(source)
 	return err == nil && !info.IsDir()
 }
 
-// missingParents are the folders that MkdirAll would make, parents first.
+// missingParents returns the directories that MkdirAll would create, parents first.
 func missingParents(path string) []string {
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -62,8 +67,8 @@ func missingParents(path string) []string {
 	return append(missingParents(filepath.Dir(path)), path)
 }
 
-// remove takes the folders away again, but for those that somebody has put something into.
-func (f folders) remove() {
+// remove removes the directories that are empty.
+func (f directories) remove() {
 	for i := len(f) - 1; i >= 0; i-- {
 		_ = os.Remove(f[i])
 	}

@@ -10,9 +10,10 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// networkNames is how a container is known on each of the user networks that it is on: by its name, its aliases there, its short id
-// and its host name. Nobody is known by name on the default bridge.
-func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *container.Config, endpoints []container.Endpoint) ([]*dnsv1.NetworkRegistration, error) {
+// networkNames returns the DNS names of a container on each user-defined network.
+// These are its name, aliases, short ID and host name. The default bridge has no DNS names.
+func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *container.Config,
+	endpoints []container.Endpoint) ([]*dnsv1.NetworkRegistration, error) {
 	var all []*dnsv1.NetworkRegistration
 	for _, e := range endpoints {
 		if e.NetworkName == "" || e.NetworkName == string(container.ModeBridge) {
@@ -22,14 +23,16 @@ func (r *Runner) networkNames(ctx context.Context, uid, name string, cfg *contai
 		if err != nil {
 			return nil, err
 		}
-		known := append([]string{name}, aliasesOn(cfg.Network, e.NetworkName)...)
-		known = append(known, id.Short(uid))
+		names := append([]string{name}, aliasesOn(cfg.Network, e.NetworkName)...)
+		names = append(names, id.Short(uid))
 		if cfg.DNS.Hostname != "" {
-			known = append(known, cfg.DNS.Hostname)
+			names = append(names, cfg.DNS.Hostname)
 		}
-		all = append(all, &dnsv1.NetworkRegistration{NetworkId: e.NetworkID, NetworkName: e.NetworkName, Addresses: addresses(e),
-			Names: known, Internal: resp.GetNetwork().GetInternal(), Servers: e.Servers, Search: e.Search})
+		all = append(all, &dnsv1.NetworkRegistration{NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+			Addresses: addresses(e),
+			Names:     names, Internal: resp.GetNetwork().GetInternal(), Servers: e.Servers, Search: e.Search})
 	}
+
 	return all, nil
 }
 
@@ -41,13 +44,14 @@ func aliasesOn(n container.Network, network string) []string {
 	return n.Attachments[i].Aliases
 }
 
-// updateNames has dnsagent know on which networks a running container is now.
+// updateNames updates the registration of a running container in dnsagent.
 func (r *Runner) updateNames(ctx context.Context, c *container.Container, live *container.RunState) error {
 	networks, err := r.networkNames(ctx, c.ID, c.Config.Name, &c.Config, live.Endpoints)
 	if err != nil {
 		return err
 	}
-	req := &dnsv1.UpdateRequest{Owner: c.ID, Networks: networks, HostGateways: live.HostGateways, LinkAliases: privateAliases(&c.Config)}
+	req := &dnsv1.UpdateRequest{Owner: c.ID, Networks: networks, HostGateways: live.HostGateways,
+		LinkAliases: privateAliases(&c.Config)}
 	for _, e := range live.Endpoints {
 		req.Addresses = append(req.Addresses, addresses(e)...)
 	}

@@ -11,20 +11,27 @@ import (
 func TestAConnectedContainerIsKnownOnTheNetworkUntilItIsDisconnected(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n", Aliases: []string{"www"}}); err != nil {
+	if err := h.runner.ConnectNetwork(t.Context(), "web",
+		container.Attachment{Network: "n", Aliases: []string{"www"}}); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	if len(h.known) != 2 {
 		t.Fatalf("told %v", h.known)
 	}
+
 	on := h.known[0].GetNetworks()
-	if len(on) != 1 || on[0].GetNetworkName() != "n1" || !slices.Equal(on[0].GetNames(), []string{"web", "www", c.ID[:12]}) ||
-		!slices.Equal(on[0].GetAddresses(), []string{"172.18.0.2"}) || !slices.Equal(h.known[0].GetAddresses(), []string{"172.17.0.2", "172.18.0.2"}) {
+	if len(on) != 1 || on[0].GetNetworkName() != "n1" ||
+		!slices.Equal(on[0].GetNames(), []string{"web", "www", c.ID[:12]}) ||
+		!slices.Equal(on[0].GetAddresses(), []string{"172.18.0.2"}) ||
+		!slices.Equal(h.known[0].GetAddresses(), []string{"172.17.0.2", "172.18.0.2"}) {
 		t.Errorf("after the connect: %v", h.known[0])
 	}
+
 	if len(h.known[1].GetNetworks()) != 0 || !slices.Equal(h.known[1].GetAddresses(), []string{"172.17.0.2"}) {
 		t.Errorf("after the disconnect: %v", h.known[1])
 	}
@@ -33,24 +40,34 @@ func TestAConnectedContainerIsKnownOnTheNetworkUntilItIsDisconnected(t *testing.
 func TestALinkOfANetworkIsForThatNetworkAndEndsWithIt(t *testing.T) {
 	h := newHost(t)
 	db, web := h.mustRun(t, request("db")), h.mustRun(t, request("web"))
-	err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1", Links: []container.Link{{Container: "db", Alias: "store"}, {Container: db.ID[:12]}}})
+	err := h.runner.ConnectNetwork(t.Context(), "web",
+		container.Attachment{Network: "n1",
+			Links: []container.Link{{Container: "db", Alias: "store"}, {Container: db.ID[:12]}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now, err := h.runner.Find(web.ID); err != nil || !slices.Equal(now.Config.Network.Attachments[1].Links, []container.Link{{Container: db.ID, Alias: "store"}, {Container: db.ID, Alias: "db"}}) {
+
+	if now, err := h.runner.Find(web.ID); err != nil ||
+		!slices.Equal(now.Config.Network.Attachments[1].Links,
+			[]container.Link{{Container: db.ID, Alias: "store"}, {Container: db.ID, Alias: "db"}}) {
 		t.Errorf("%+v, %v", now, err)
 	}
+
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	if len(h.known) != 2 {
 		t.Fatalf("told %v", h.known)
 	}
+
 	var told []string
 	for _, a := range h.known[0].GetLinkAliases() {
 		told = append(told, a.GetAlias()+"="+a.GetName())
 	}
-	if !slices.Equal(told, []string{"store=" + db.ID[:12] + ".n1", "db=" + db.ID[:12] + ".n1"}) || len(h.known[1].GetLinkAliases()) != 0 {
+
+	if !slices.Equal(told, []string{"store=" + db.ID[:12] + ".n1", "db=" + db.ID[:12] + ".n1"}) ||
+		len(h.known[1].GetLinkAliases()) != 0 {
 		t.Errorf("told %v", h.known)
 	}
 }
@@ -62,14 +79,17 @@ func TestALinkToNobodyOrWhereNobodyIsKnownByNameIsRefused(t *testing.T) {
 		a    container.Attachment
 		kind fault.Kind
 	}{
-		{container.Attachment{Network: "n1", Links: []container.Link{{Container: "nosuch", Alias: "x"}}}, fault.NotFound},
+		{container.Attachment{Network: "n1", Links: []container.Link{{Container: "nosuch", Alias: "x"}}},
+			fault.NotFound},
 		{container.Attachment{Network: "n1", Links: []container.Link{{Container: "web", Alias: "a/b"}}}, fault.Invalid},
-		{container.Attachment{Network: "bridge", Links: []container.Link{{Container: "web", Alias: "x"}}}, fault.Invalid},
+		{container.Attachment{Network: "bridge", Links: []container.Link{{Container: "web", Alias: "x"}}},
+			fault.Invalid},
 	} {
 		if err := h.runner.ConnectNetwork(t.Context(), "web", c.a); !fault.Is(err, c.kind) {
 			t.Errorf("%+v: %v", c.a, err)
 		}
 	}
+
 	if now, err := h.runner.Find("web"); err != nil || len(now.Config.Network.Attachments) != 1 || len(h.known) != 0 {
 		t.Errorf("%+v, %v, told %v", now, err, h.known)
 	}
@@ -93,7 +113,8 @@ func TestAnOwnerThatEndsIsNotFoundByNameThoughItsFilesAreShared(t *testing.T) {
 	owner := h.mustRun(t, request("b1"))
 	h.mustRun(t, joining("b2", "b1"))
 	h.end(t, owner)
-	if len(h.known) != 1 || h.known[0].GetOwner() != owner.ID || len(h.known[0].GetNetworks())+len(h.known[0].GetAddresses()) != 0 {
+	if len(h.known) != 1 || h.known[0].GetOwner() != owner.ID ||
+		len(h.known[0].GetNetworks())+len(h.known[0].GetAddresses()) != 0 {
 		t.Errorf("told %v", h.known)
 	}
 	h.wantHeld(t, owner.ID, "names", "sandbox")

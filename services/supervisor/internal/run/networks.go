@@ -11,58 +11,77 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 )
 
-// ConnectNetwork puts a container on one more network. If it runs, that happens at once, and if it fails the container is as before.
+// ConnectNetwork connects a container to a network, immediately if it is running. On failure
+// nothing changes.
 func (r *Runner) ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error {
 	c, unlock, err := r.findAndLock(ctx, ref)
 	if err != nil {
 		return err
 	}
+
 	defer unlock()
+
 	if a.Network, err = r.connectable(ctx, c, a.Network); err != nil {
 		return err
 	}
+
 	if err := a.Validate(c.Subject()); err != nil {
 		return err
 	}
+
 	if a.Links, err = r.resolveLinks(a.Links); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == a.Network }) {
-		return fault.New(fault.Exists, c.Subject(), "endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
+
+	if slices.ContainsFunc(c.Config.Network.Attachments,
+		func(have container.Attachment) bool { return have.Network == a.Network }) {
+		return fault.New(fault.Exists, c.Subject(),
+			"endpoint with name "+c.Config.Name+" already exists in network "+a.Network)
 	}
+
 	if !c.IsRunning() {
 		return r.storeNetworks(ctx, c, c.Connected(a, c.Live), &container.Change{Network: a.Network, Connect: &a})
 	}
-	return r.connect(context.WithoutCancel(ctx), c, a) // a client that goes away does not leave it half done
+
+	return r.connect(context.WithoutCancel(ctx), c, a) // completed even if the client disconnects
 }
 
-// DisconnectNetwork takes a container off a network, at once if it runs.
+// DisconnectNetwork disconnects a container from a network, immediately if it is running.
 func (r *Runner) DisconnectNetwork(ctx context.Context, ref, network string) error {
-	pending, _ := r.Store.FindContainer(ref) // before findAndLock completes a change that was interrupted
+	pending, _ := r.Store.FindContainer(ref) // before findAndLock completes an interrupted change
 	c, unlock, err := r.findAndLock(ctx, ref)
 	if err != nil {
 		return err
 	}
+
 	defer unlock()
+
 	if c.Config.Network.Mode == container.ModeHost && network == string(container.ModeHost) {
-		return fault.New(fault.Busy, c.Subject(), "cannot disconnect container from host network - container was created in host network mode")
+		return fault.New(fault.Busy, c.Subject(),
+			"cannot disconnect container from host network - container was created in host network mode")
 	}
+
 	network = r.networkName(ctx, network)
-	i := slices.IndexFunc(c.Config.Network.Attachments, func(have container.Attachment) bool { return have.Network == network })
+	i := slices.IndexFunc(c.Config.Network.Attachments,
+		func(have container.Attachment) bool { return have.Network == network })
 	if i < 0 && pending != nil && pending.Change.Disconnects(network) {
 		return nil
 	}
+
 	if i < 0 {
 		return fault.New(fault.NotFound, c.Subject(), "container "+c.ID+" is not connected to network "+network)
 	}
+
 	if !c.IsRunning() {
 		return r.storeNetworks(ctx, c, c.Disconnected(network, c.Live), &container.Change{Network: network})
 	}
+
 	return r.disconnect(context.WithoutCancel(ctx), c, c.Config.Network.Attachments[i])
 }
 
-// retargetPorts leads published ports to where the default routes are now, on the same host ports.
-func (r *Runner) retargetPorts(ctx context.Context, c *container.Container, now *container.RunState) ([]container.Binding, error) {
+// retargetPorts publishes the same host ports at the endpoints that now have the default routes.
+func (r *Runner) retargetPorts(ctx context.Context, c *container.Container,
+	now *container.RunState) ([]container.Binding, error) {
 	mappings := c.Republished()
 	if len(mappings)+len(c.Config.Network.Addresses) == 0 || publishTargets(c.Live) == publishTargets(now) {
 		return c.Live.Bindings, nil
@@ -70,7 +89,8 @@ func (r *Runner) retargetPorts(ctx context.Context, c *container.Container, now 
 	return r.publishMappings(ctx, c, now, mappings, false)
 }
 
-// withHostBinding writes mappings, those that name no host address with the one that their network binds to.
+// withHostBinding converts mappings. Those without a host address get the host binding of the
+// network.
 func withHostBinding(mappings []container.PortMapping, w publishTarget) []*natv1.PortMapping {
 	out := protoconv.ToMappings(mappings)
 	for _, m := range out {
@@ -81,7 +101,7 @@ func withHostBinding(mappings []container.PortMapping, w publishTarget) []*natv1
 	return out
 }
 
-// publishTarget is where published ports lead, empty for a family that leads nowhere.
+// publishTarget holds the addresses that ports are forwarded to, empty for a family without one.
 type publishTarget struct{ ipv4, ipv6, binding string }
 
 func publishTargets(l *container.RunState) publishTarget {
@@ -96,46 +116,54 @@ func publishTargets(l *container.RunState) publishTarget {
 	return w
 }
 
-// findAndLock finds a container and waits until nobody else works on it.
+// findAndLock finds a container and acquires its lock. It completes an interrupted change first.
 func (r *Runner) findAndLock(ctx context.Context, ref string) (*container.Container, func(), error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	unlock, err := r.lives.lock(ctx, c.ID)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	if c, err = r.Store.GetContainer(c.ID); err == nil {
 		c, err = r.completed(ctx, c)
 	}
+
 	if err != nil {
 		unlock()
 		return nil, nil, err
 	}
+
 	return c, unlock, nil
 }
 
-// connectable gives the name of a network that a container can be put on.
+// connectable returns the name of a network that the container can be connected to.
 func (r *Runner) connectable(ctx context.Context, c *container.Container, ref string) (string, error) {
 	refuse := func(text string) (string, error) {
 		return "", fault.New(fault.Busy, c.Subject(), text, fault.WithField("network"))
 	}
+
 	_, joined := c.Config.Network.Mode.Joined()
 	switch {
 	case joined || c.Config.Network.Mode == container.ModeHost:
-		return refuse("container sharing network namespace with another container or host cannot be connected to any other network")
+		return refuse("container sharing network namespace with another container or host " +
+			"cannot be connected to any other network")
 	case c.Config.Network.Mode == container.ModeNone || ref == string(container.ModeNone):
-		return refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode")
+		return refuse("container cannot be connected to multiple networks " +
+			"with one of the networks in private (none) mode")
 	case ref == string(container.ModeHost):
 		return refuse("cannot connect container to host network - container must be created in host network mode")
 	}
+
 	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
 	return resp.GetNetwork().GetName(), err
 }
 
-// networkName gives the full name of a network that a user means; what cannot be found is taken as it is written, as a container
-// may be on a network that is gone.
+// networkName returns the full name of a network. It returns ref if the network was not found, as
+// it may be removed.
 func (r *Runner) networkName(ctx context.Context, ref string) string {
 	resp, err := r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
 	if err != nil {
@@ -144,11 +172,11 @@ func (r *Runner) networkName(ctx context.Context, ref string) string {
 	return resp.GetNetwork().GetName()
 }
 
-// resolveReferences finds what a new container's network configuration names: networks by their full names, a container that is joined by
-// its id.
+// resolveReferences resolves networks to full names, and a joined container to its ID.
 func (l *launch) resolveReferences(ctx context.Context) error {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
+
 	n := l.req.Config.Network
 	if ref, ok := n.Mode.Joined(); ok {
 		c, err := l.r.Store.FindContainer(ref)
@@ -160,16 +188,18 @@ func (l *launch) resolveReferences(ctx context.Context) error {
 		}
 		n.Mode = container.ModeJoin(c.ID)
 	}
+
 	var err error
 	if n.Links, err = l.r.resolveLinks(n.Links); err != nil {
 		return err
 	}
+
 	var unpublishable *networkv1.Network
 	l.internal = len(n.Attachments) > 0
 	for i, a := range n.Attachments {
 		if a.Network == string(container.ModeBridge) {
 			unpublishable, l.internal = nil, false
-			continue // which is always there, or is missed by the launch
+			continue // predefined; a missing one fails the launch
 		}
 		resp, err := l.r.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: a.Network})
 		if err != nil {
@@ -186,16 +216,18 @@ func (l *launch) resolveReferences(ctx context.Context) error {
 			n.Mode = container.Mode(n.Attachments[0].Network)
 		}
 	}
+
 	l.req.Config.Network = n
 	if unpublishable != nil && l.publishes() {
-		return fault.New(fault.Invalid, "network "+unpublishable.GetName(), "ports cannot be published on it: containers on "+
-			unpublishable.GetDriver()+" networks are on the LAN themselves", fault.WithField("publish"),
-			fault.WithHint("leave out -p and connect to the container's own address, or add a bridge network to publish on"))
+		return fault.New(fault.Invalid, "network "+unpublishable.GetName(), "ports cannot be published: containers on "+
+			unpublishable.GetDriver()+" networks have their own address on the LAN", fault.WithField("publish"),
+			fault.WithHint("omit -p and connect to the container's own address, or add a bridge network"))
 	}
-	return l.req.Config.Validate() // names may have become the same
+
+	return l.req.Config.Validate() // resolved names can be equal
 }
 
-// publishableOn answers nil if ports can be published on a network, and otherwise the network.
+// publishableOn returns nil if ports can be published on the network, otherwise the network.
 func publishableOn(n *networkv1.Network) *networkv1.Network {
 	if n.GetBridge() != "" {
 		return nil

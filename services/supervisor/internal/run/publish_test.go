@@ -15,24 +15,31 @@ func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	h.fail = "publish ports"
 	if _, _, err := h.runner.PublishPorts(t.Context(), "web", more, nil); err == nil {
 		t.Fatal("it did not fail")
 	}
+
 	if after, _ := h.runner.Find("web"); len(after.Config.Network.Publish) != len(before.Config.Network.Publish) {
 		t.Errorf("after a failure %+v", after.Config.Network.Publish)
 	}
+
 	h.fail = ""
 	bindings, warnings, err := h.runner.PublishPorts(t.Context(), "web", more, nil)
 	if err != nil || len(bindings) != 2 || bindings[1].HostPort != 9000 {
 		t.Fatalf("got %+v, %v", bindings, err)
 	}
+
 	if !slices.Equal(warnings, []string{"port 9000 is closed"}) {
 		t.Errorf("warned %q; want of the new one only", warnings)
 	}
-	if err := h.runner.UnpublishPorts(t.Context(), "web", []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80}}, nil, false); err != nil {
+
+	if err := h.runner.UnpublishPorts(t.Context(), "web",
+		[]container.PortMapping{{Protocol: container.TCP, ContainerPort: 80}}, nil, false); err != nil {
 		t.Fatal(err)
 	}
+
 	h.crash(t)
 	after, err := h.runner.Find("web")
 	if err != nil || len(after.Config.Network.Publish) != 1 || after.Config.Network.Publish[0] != more[0] {

@@ -10,54 +10,67 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 )
 
-// A change of a container's networks concerns four stores. The intent is stored first; then netagent, dnsagent and natagent follow, and
-// the last commit stores the configuration and removes the intent. If a step fails, all are undone, each with a time limit of its own. What
-// a crash or a failed undo leaves is an intent, which complete brings to its end.
+// A change of a container's networks updates four stores. The pending change is stored first, then
+// netagent, dnsagent and natagent are updated, and the last commit stores the configuration and
+// removes the pending change. If a step fails, all steps are undone, each with its own timeout. A
+// pending change that remains after a crash or a failed undo is completed by complete.
 
-// connect puts a running container on a network. The caller holds the lock.
+// connect connects a running container to a network. The container's lock must be held.
 func (r *Runner) connect(ctx context.Context, c *container.Container, a container.Attachment) error {
-	if err := r.intend(c.ID, &container.Change{Network: a.Network, Connect: &a}); err != nil {
+	if err := r.storeChange(c.ID, &container.Change{Network: a.Network, Connect: &a}); err != nil {
 		return err
 	}
-	sandbox, err := r.plugIn(ctx, c.ID, a)
+
+	sandbox, err := r.connectEndpoint(ctx, c.ID, a)
 	if err == nil {
-		err = r.adjust(ctx, c, sandbox, func(c *container.Container, live *container.RunState) *container.Container {
-			return c.Connected(a, live)
-		}, nil)
+		err = r.applySandbox(ctx, c, sandbox,
+			func(c *container.Container, live *container.RunState) *container.Container {
+				return c.Connected(a, live)
+			}, nil)
 	}
+
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, r.undo(ctx, c, &container.Change{Network: a.Network}, func(ctx context.Context) (*networkv1.Sandbox, error) {
-		return r.plugOut(ctx, c.ID, a.Network)
-	}))
+
+	return errors.Join(err, r.undo(ctx, c, &container.Change{Network: a.Network},
+		func(ctx context.Context) (*networkv1.Sandbox, error) {
+			return r.disconnectEndpoint(ctx, c.ID, a.Network)
+		}))
 }
 
-// disconnect takes a running container off a network. Names and ports whose service is away follow later. The caller holds the lock.
+// disconnect disconnects a running container from a network. The container's lock must be held.
+// Names and ports are updated later if their service is unavailable.
 func (r *Runner) disconnect(ctx context.Context, c *container.Container, a container.Attachment) error {
 	change := &container.Change{Network: a.Network}
-	if err := r.intend(c.ID, change); err != nil {
+	if err := r.storeChange(c.ID, change); err != nil {
 		return err
 	}
-	sandbox, err := r.plugOut(ctx, c.ID, a.Network)
+
+	sandbox, err := r.disconnectEndpoint(ctx, c.ID, a.Network)
 	if err == nil {
-		err = r.adjust(ctx, c, sandbox, disconnected(a.Network), change)
+		err = r.applySandbox(ctx, c, sandbox, disconnected(a.Network), change)
 	}
+
 	if err == nil {
 		return nil
 	}
-	return errors.Join(err, r.undo(ctx, c, change, func(ctx context.Context) (*networkv1.Sandbox, error) { return r.plugIn(ctx, c.ID, a) }))
+
+	return errors.Join(err, r.undo(ctx, c, change,
+		func(ctx context.Context) (*networkv1.Sandbox, error) { return r.connectEndpoint(ctx, c.ID, a) }))
 }
 
-func (r *Runner) plugIn(ctx context.Context, uid string, a container.Attachment) (*networkv1.Sandbox, error) {
+func (r *Runner) connectEndpoint(ctx context.Context, uid string, a container.Attachment) (*networkv1.Sandbox, error) {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
-	resp, err := r.Sandboxes.ConnectEndpoint(ctx, &networkv1.ConnectEndpointRequest{Owner: uid, Endpoint: protoconv.ToEndpointSpec(a)})
+	resp, err := r.Sandboxes.ConnectEndpoint(ctx,
+		&networkv1.ConnectEndpointRequest{Owner: uid, Endpoint: protoconv.ToEndpointSpec(a)})
 	return resp.GetSandbox(), err
 }
 
-// plugOut disconnects an endpoint; there is none on a network that is gone.
-func (r *Runner) plugOut(ctx context.Context, uid, network string) (*networkv1.Sandbox, error) {
+// disconnectEndpoint disconnects an endpoint. It returns the sandbox unchanged if the network no
+// longer exists.
+func (r *Runner) disconnectEndpoint(ctx context.Context, uid, network string) (*networkv1.Sandbox, error) {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	resp, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: uid, Network: network})
@@ -71,107 +84,128 @@ func (r *Runner) plugOut(ctx context.Context, uid, network string) (*networkv1.S
 	return resp.GetSandbox(), err
 }
 
-// intend stores the intent of a change, or with nil that there is none.
-func (r *Runner) intend(uid string, change *container.Change) error {
-	_, err := r.Store.UpdateContainer(uid, func(c *container.Container) *container.Container { return c.Changing(change) })
+// storeChange stores a pending change; nil removes it.
+func (r *Runner) storeChange(uid string, change *container.Change) error {
+	_, err := r.Store.UpdateContainer(uid,
+		func(c *container.Container) *container.Container { return c.Changing(change) })
 	return err
 }
 
-// adjust makes names and ports follow a sandbox that has changed, and stores the container as it is then. With later they may also follow
-// later, if their service is away: then that is the intent that stays.
-func (r *Runner) adjust(ctx context.Context, c *container.Container, sandbox *networkv1.Sandbox,
+// applySandbox updates names and ports to a changed sandbox, and stores the container.
+// With later set, an unavailable service does not fail; later then remains as the pending change.
+func (r *Runner) applySandbox(ctx context.Context, c *container.Container, sandbox *networkv1.Sandbox,
 	after func(*container.Container, *container.RunState) *container.Container, later *container.Change) error {
 	live := *c.Live
 	live.Endpoints = protoconv.Endpoints(sandbox.GetEndpoints())
-	left, err := r.followed(ctx, c, after(c, &live), &live, later)
+	left, err := r.updateServices(ctx, c, after(c, &live), &live, later)
 	if err != nil {
 		return err
 	}
+
 	if _, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		return after(c, &live).Changing(left)
 	}); err != nil {
 		return err
 	}
+
 	if left != nil {
-		r.hurry()
+		r.requestSync()
 	}
-	r.tellChanged(c.ID, c.Live.Endpoints, live.Endpoints)
+
+	r.emitNetworkChanges(c.ID, c.Live.Endpoints, live.Endpoints)
 	return nil
 }
 
-// followed makes names and ports follow, each in a time of its own. It returns later if they will do so later.
-func (r *Runner) followed(ctx context.Context, c, after *container.Container, live *container.RunState, later *container.Change) (*container.Change, error) {
+// updateServices updates names and ports, each with its own timeout. It returns later if a service
+// was unavailable.
+func (r *Runner) updateServices(ctx context.Context, c, after *container.Container, live *container.RunState,
+	later *container.Change) (*container.Change, error) {
 	named, cancelNamed := withCallTimeout(ctx)
 	defer cancelNamed()
+
 	err := r.updateNames(named, after, live)
-	if err != nil && (later == nil || !passing(err)) {
+	if err != nil && (later == nil || !isTemporary(err)) {
 		return nil, err
 	}
-	led, cancelLed := withCallTimeout(ctx)
-	defer cancelLed()
-	bindings, lerr := r.retargetPorts(led, c, live)
-	if lerr == nil {
+
+	published, cancelPublished := withCallTimeout(ctx)
+	defer cancelPublished()
+
+	bindings, perr := r.retargetPorts(published, c, live)
+	if perr == nil {
 		live.Bindings = bindings
-	} else if later == nil || !passing(lerr) {
-		return nil, lerr
+	} else if later == nil || !isTemporary(perr) {
+		return nil, perr
 	}
-	if err = errors.Join(err, lerr); err == nil {
+
+	if err = errors.Join(err, perr); err == nil {
 		return nil, nil
 	}
-	r.logFor(c.ID).Warn("names and ports follow later, their service is away", "network", later.Network, "error", err)
+
+	r.logFor(c.ID).Warn("service unavailable, names and ports updated later", "network", later.Network, "error", err)
 	return later, nil
 }
 
-// undo takes a change back everywhere: back is netagent's part. If that fails too, the intent to take it back, or for a disconnect the
-// disconnect itself, stays, and is completed as soon as the services are there.
+// undo undoes a change in all services. back undoes netagent's part.
+// If that fails, left remains as the pending change and is completed when the services are
+// available.
 func (r *Runner) undo(ctx context.Context, c *container.Container, left *container.Change,
 	back func(context.Context) (*networkv1.Sandbox, error)) error {
 	sandbox, err := back(ctx)
 	if err != nil {
 		return errors.Join(err, r.postpone(c.ID, left))
 	}
+
 	live := *c.Live
 	live.Endpoints = protoconv.Endpoints(sandbox.GetEndpoints())
 	named, cancelNamed := withCallTimeout(ctx)
 	defer cancelNamed()
+
 	err = r.updateNames(named, c, &live)
-	led, cancelLed := withCallTimeout(ctx)
-	defer cancelLed()
-	bindings, lerr := r.republishPorts(led, c, &live)
-	if lerr == nil {
+	published, cancelPublished := withCallTimeout(ctx)
+	defer cancelPublished()
+
+	bindings, perr := r.republishPorts(published, c, &live)
+	if perr == nil {
 		live.Bindings = bindings
 	}
-	if err = errors.Join(err, lerr); err != nil {
+
+	if err = errors.Join(err, perr); err != nil {
 		return errors.Join(err, r.postpone(c.ID, left))
 	}
+
 	_, err = r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		n := c.Changing(nil)
 		n.Live = &live
 		return n
 	})
+
 	if err != nil {
-		r.instead(c.ID, nil)
+		r.overrideChange(c.ID, nil)
 	}
+
 	return err
 }
 
-// postpone stores an intent for later.
+// postpone stores a pending change and requests a sync.
 func (r *Runner) postpone(uid string, change *container.Change) error {
-	defer r.hurry()
-	err := r.intend(uid, change)
+	defer r.requestSync()
+	err := r.storeChange(uid, change)
 	if err != nil {
-		r.instead(uid, change)
+		r.overrideChange(uid, change)
 	}
 	return err
 }
 
-// instead notes the intent that counts in place of the stored one, which cannot be replaced at the moment; nil: there is none.
-func (r *Runner) instead(uid string, change *container.Change) {
-	r.intents.Store(uid, change)
-	r.hurry()
+// overrideChange keeps a pending change in memory, as the stored one cannot be replaced now.
+// nil means that no change is pending.
+func (r *Runner) overrideChange(uid string, change *container.Change) {
+	r.changes.Store(uid, change)
+	r.requestSync()
 }
 
-// completed returns a container without an intent: it brings a change to its end that was interrupted. The caller holds the lock.
+// completed completes an interrupted change and returns the container without it. The container's
+// lock must be held.
 func (r *Runner) completed(ctx context.Context, c *container.Container) (*container.Container, error) {
 	if c.Change == nil {
 		return c, nil
@@ -179,52 +213,59 @@ func (r *Runner) completed(ctx context.Context, c *container.Container) (*contai
 	ctx, change := context.WithoutCancel(ctx), *c.Change
 	log := r.logFor(c.ID).With("name", c.Config.Name, "network", change.Network, "connect", change.Connect != nil)
 	if err := r.complete(ctx, c, change); err != nil {
-		return nil, fault.Wrap(err, fault.KindOf(err), c.Subject(), "cannot complete a change of its networks or name that was interrupted")
+		return nil, fault.Wrap(err, fault.KindOf(err), c.Subject(),
+			"cannot complete an interrupted change of networks or name")
 	}
 	log.Info("interrupted change completed")
 	return r.Store.GetContainer(c.ID)
 }
 
 func (r *Runner) complete(ctx context.Context, c *container.Container, change container.Change) error {
-	if better, ok := r.intents.Load(c.ID); ok {
-		if err := r.intend(c.ID, better.(*container.Change)); err != nil {
+	if better, ok := r.changes.Load(c.ID); ok {
+		if err := r.storeChange(c.ID, better.(*container.Change)); err != nil {
 			return err
 		}
-		r.intents.Delete(c.ID)
+		r.changes.Delete(c.ID)
 		if better.(*container.Change) == nil {
 			return nil
 		}
 		change = *better.(*container.Change)
 	}
+
 	if change.Renamed {
 		if c.IsRunning() {
 			if err := r.updateName(ctx, c); err != nil {
 				return err
 			}
 		}
-		return r.intend(c.ID, nil)
+		return r.storeChange(c.ID, nil)
 	}
+
 	if !c.IsRunning() {
-		return r.completePlan(ctx, c, change)
+		return r.completeStopped(ctx, c, change)
 	}
+
 	if change.Connect == nil {
 		return r.completeDisconnect(ctx, c, change.Network)
 	}
+
 	err := r.connect(ctx, c, *change.Connect)
-	if err == nil || passing(err) {
+	if err == nil || isTemporary(err) {
 		return err
 	}
+
 	r.logFor(c.ID).Warn("interrupted connect undone", "network", change.Network, "error", err)
-	return nil // connect has undone it, or left the intent to do so
+	return nil // connect has undone it, or stored a change that does
 }
 
-// completeDisconnect goes forward only: the network may be gone by now.
+// completeDisconnect completes a disconnect. It is never undone, as the network may no longer
+// exist.
 func (r *Runner) completeDisconnect(ctx context.Context, c *container.Container, network string) error {
-	sandbox, err := r.plugOut(ctx, c.ID, network)
+	sandbox, err := r.disconnectEndpoint(ctx, c.ID, network)
 	if err != nil {
 		return err
 	}
-	return r.adjust(ctx, c, sandbox, disconnected(network), nil)
+	return r.applySandbox(ctx, c, sandbox, disconnected(network), nil)
 }
 
 func disconnected(network string) func(*container.Container, *container.RunState) *container.Container {
@@ -233,40 +274,47 @@ func disconnected(network string) func(*container.Container, *container.RunState
 	}
 }
 
-// passing reports whether an error may be gone at the next attempt, as when a service is away or a disk is full.
-func passing(err error) bool {
-	return fault.Is(err, fault.Unavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+// isTemporary reports whether a retry can succeed, as after an unavailable service or a full disk.
+func isTemporary(err error) bool {
+	return fault.Is(err, fault.Unavailable) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, context.Canceled)
 }
 
-// storeNetworks stores on which networks a container is to be with its next start, with the addresses that it asks for reserved.
-func (r *Runner) storeNetworks(ctx context.Context, before, after *container.Container, change *container.Change) error {
+// storeNetworks stores the networks of a stopped container and reserves its static addresses.
+func (r *Runner) storeNetworks(ctx context.Context, before, after *container.Container,
+	change *container.Change) error {
 	if before.Config.Network.Fixed() || after.Config.Network.Fixed() {
 		ctx = context.WithoutCancel(ctx)
-		if err := r.intend(before.ID, change); err != nil {
+		if err := r.storeChange(before.ID, change); err != nil {
 			return err
 		}
 		if err := r.reserve(ctx, after); err != nil {
-			return errors.Join(err, r.unplan(ctx, before))
+			return errors.Join(err, r.undoStoreNetworks(ctx, before))
 		}
 	}
-	if _, err := r.Store.UpdateContainer(after.ID, func(*container.Container) *container.Container { return after }); err != nil {
-		return errors.Join(err, r.unplan(ctx, before))
+
+	if _, err := r.Store.UpdateContainer(after.ID,
+		func(*container.Container) *container.Container { return after }); err != nil {
+		return errors.Join(err, r.undoStoreNetworks(ctx, before))
 	}
+
 	if change.Connect == nil {
 		r.releaseHeldLease(ctx, after, change.Network)
 	}
+
 	return nil
 }
 
-func (r *Runner) unplan(ctx context.Context, before *container.Container) error {
+func (r *Runner) undoStoreNetworks(ctx context.Context, before *container.Container) error {
 	if err := r.reserve(ctx, before); err != nil {
 		return err
 	}
-	return r.intend(before.ID, nil)
+	return r.storeChange(before.ID, nil)
 }
 
-// completePlan completes the change of a container that does not run: a connect is undone, as its client was never told of it.
-func (r *Runner) completePlan(ctx context.Context, c *container.Container, change container.Change) error {
+// completeStopped completes a change of a stopped container. A connect is undone, as its client
+// received no response.
+func (r *Runner) completeStopped(ctx context.Context, c *container.Container, change container.Change) error {
 	after := c.Changing(nil)
 	if change.Connect == nil {
 		after = c.Disconnected(change.Network, nil)
@@ -281,12 +329,12 @@ func (r *Runner) completePlan(ctx context.Context, c *container.Container, chang
 	return err
 }
 
-// releaseHeldLease gives back what the LAN of a network holds for a container until it is started again.
+// releaseHeldLease releases the DHCP lease that is held for a stopped container.
 func (r *Runner) releaseHeldLease(ctx context.Context, c *container.Container, network string) {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
 	_, err := r.Sandboxes.DisconnectEndpoint(ctx, &networkv1.DisconnectEndpointRequest{Owner: c.ID, Network: network})
 	if err != nil && !fault.Is(err, fault.NotFound) {
-		r.logFor(c.ID).Warn("what its network's LAN has granted goes back later", "network", network, "error", err)
+		r.logFor(c.ID).Warn("DHCP release deferred", "network", network, "error", err)
 	}
 }

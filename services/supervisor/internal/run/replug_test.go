@@ -16,13 +16,16 @@ var unplugged = []string{"bundle", "endpoints", "mount", "names", "ports", "sand
 // syncAll follows networks until no change of the container is left.
 func (h *host) catchUp(t *testing.T, name string) *container.Container {
 	t.Helper()
+
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		h.runner.RunNetworkSync(ctx)
 	}()
+
 	defer func() { cancel(); <-ended }()
+
 	for end := time.Now().Add(testLimit); ; time.Sleep(time.Millisecond) {
 		c, err := h.runner.Find(name)
 		if err == nil && c.Change == nil {
@@ -50,23 +53,26 @@ func TestDisconnectCompletesPendingDisconnect(t *testing.T) {
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
 		t.Fatal(err)
 	}
-	h.intend(t, c.ID, &container.Change{Network: "n1"})
+
+	h.storeChange(t, c.ID, &container.Change{Network: "n1"})
 
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
+
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("got %v, want not found", err)
 	}
 }
 
-// A crash came after netagent had changed the sandbox, or before, and before the supervisor stored that.
+// A crash came after netagent had changed the sandbox, or before, and before the supervisor stored
+// that.
 func TestInterruptedChangeIsCompleted(t *testing.T) {
 	for name, done := range map[string]bool{"before netagent": false, "after netagent": true} {
 		t.Run("connect "+name, func(t *testing.T) {
 			h := newHost(t)
 			c := h.mustRun(t, request("web"))
-			h.intend(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
+			h.storeChange(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
 			if done {
 				h.hold(c.ID, "endpoint on n1")
 			}
@@ -82,7 +88,7 @@ func TestInterruptedChangeIsCompleted(t *testing.T) {
 			if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
 				t.Fatal(err)
 			}
-			h.intend(t, c.ID, &container.Change{Network: "n1"})
+			h.storeChange(t, c.ID, &container.Change{Network: "n1"})
 			if done {
 				_ = h.drop(c.ID, "endpoint on n1")
 			}
@@ -95,9 +101,10 @@ func TestInterruptedChangeIsCompleted(t *testing.T) {
 	}
 }
 
-func (h *host) intend(t *testing.T, uid string, change *container.Change) {
+func (h *host) storeChange(t *testing.T, uid string, change *container.Change) {
 	t.Helper()
-	if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container { return c.Changing(change) }); err != nil {
+	if _, err := h.store.UpdateContainer(uid,
+		func(c *container.Container) *container.Container { return c.Changing(change) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -120,12 +127,14 @@ func TestConnectIsUndoneWhenNetagentIsBack(t *testing.T) {
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err == nil {
 		t.Error("connected without names")
 	}
+
 	h.wantHeld(t, c.ID, plugged...)
 	h.fail = ""
 	h.down("endpoint on n1", false)
 	if c := h.catchUp(t, "web"); onNetwork(c, "n1") {
 		t.Errorf("got %+v", c)
 	}
+
 	h.wantHeld(t, c.ID, unplugged...)
 }
 
@@ -135,15 +144,18 @@ func TestDisconnectDoesNotWaitForNames(t *testing.T) {
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
 		t.Fatal(err)
 	}
+
 	h.fail = "update names"
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, c.ID, unplugged...)
 	now, err := h.runner.Find("web")
 	if err != nil || onNetwork(now, "n1") || now.Change == nil {
 		t.Errorf("got %+v, %v", now, err)
 	}
+
 	h.fail = ""
 	told := len(h.known)
 	h.catchUp(t, "web")

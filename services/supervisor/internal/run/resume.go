@@ -8,8 +8,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Resume completes in the background what an earlier supervisor was asked for and had not completed when it ended: stops, restarts and
-// removals. It is called once the service is ready, as a start needs the other services.
+// Resume completes stops, restarts and removals of an earlier supervisor in the background.
+// It is called once the service is ready, as a start requires the other services.
 func (r *Runner) Resume() {
 	for _, c := range r.Store.ListContainers() {
 		if c.Ending == nil && c.Status != container.Removing {
@@ -17,7 +17,8 @@ func (r *Runner) Resume() {
 		}
 		go func() {
 			if err := r.resume(r.running, c); err != nil && r.running.Err() == nil {
-				r.logFor(c.ID).Warn("what was requested before the restart cannot be completed", "name", c.Config.Name, "error", err)
+				r.logFor(c.ID).Warn("cannot complete request from before the restart", "name", c.Config.Name, "error",
+					err)
 			}
 		}()
 	}
@@ -25,38 +26,41 @@ func (r *Runner) Resume() {
 
 func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 	if c.Status == container.Removing {
-		r.repeat(c.ID, func() error { return r.settleOnce(ctx, c.ID, concluded()) })
+		r.repeat(c.ID, func() error { return r.tryConclude(ctx, c.ID, concluded()) })
 		return nil
 	}
+
 	e := *c.Ending
-	r.logFor(c.ID).Info("completing what was requested before the restart", "name", c.Config.Name, "goal", e.Goal)
+	r.logFor(c.ID).Info("completing request from before the restart", "name", c.Config.Name, "goal", e.Goal)
 	l := r.lives.of(c.ID)
 	left := e.Left(time.Now(), c.StopTimeout())
 	switch {
 	case e.Goal == container.GoalRestarted:
-		return r.restartAgain(ctx, c, e, left)
+		return r.retryRestart(ctx, c, e, left)
 	case l == nil:
-		return r.unlessGivenUp(c.ID, nil)
+		return r.dropFailedRequest(c.ID, nil)
 	case e.Goal == container.GoalRemoved:
-		return r.unlessGivenUp(c.ID, r.kill(ctx, c, l))
+		return r.dropFailedRequest(c.ID, r.kill(ctx, c, l))
 	}
-	return r.unlessGivenUp(c.ID, r.stop(ctx, c, l, e, left))
+
+	return r.dropFailedRequest(c.ID, r.stop(ctx, c, l, e, left))
 }
 
-// restartPatience is how long a restart is tried again while other services are not ready.
-const restartPatience = 2 * time.Minute
+// restartRetryTime bounds the retries of a restart while other services are unavailable.
+const restartRetryTime = 2 * time.Minute
 
-// restartAgain completes a restart; the other services may still be starting, too.
-func (r *Runner) restartAgain(ctx context.Context, c *container.Container, e container.Ending, left time.Duration) error {
-	for deadline := time.Now().Add(restartPatience); ; pause(ctx, time.Second) {
+// retryRestart completes a restart, retrying while other services start.
+func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e container.Ending,
+	left time.Duration) error {
+	for deadline := time.Now().Add(restartRetryTime); ; pause(ctx, time.Second) {
 		_, err := r.restart(ctx, c, e, left)
 		if err == nil || !fault.Is(err, fault.Unavailable) || ctx.Err() != nil || time.Now().After(deadline) {
-			return r.unlessGivenUp(c.ID, err)
+			return r.dropFailedRequest(c.ID, err)
 		}
 	}
 }
 
-// concluded is a run of which nothing is left but, perhaps, what tidy removes.
+// concluded returns a lifecycle that is cleaned, for removeRemains.
 func concluded() *lifecycle {
 	l := newLife()
 	close(l.cleaned)

@@ -30,18 +30,23 @@ func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	uid := launched.Container.ID
 	h.wantHeld(t, uid, "bundle", "endpoints", "mount", "names", "ports", "sandbox")
 	c, err := h.runner.Find("web")
-	if err != nil || !c.IsRunning() || c.Live.PID == 0 || c.Live.Endpoints[0].IPv4 != "172.17.0.2/16" || len(c.Live.Bindings) != 1 {
+	if err != nil || !c.IsRunning() || c.Live.PID == 0 || c.Live.Endpoints[0].IPv4 != "172.17.0.2/16" ||
+		len(c.Live.Bindings) != 1 {
 		t.Fatalf("%+v, %v", c, err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "web", false); !fault.Is(err, fault.Busy) {
 		t.Errorf("removing a running container: %v", err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, uid)
 	if _, err := h.runner.Find("web"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("after its removal: %v", err)
@@ -79,19 +84,23 @@ func TestAStoredContainerKeepsWhyItDidNotStart(t *testing.T) {
 	if _, err := h.runner.Create(t.Context(), request("web")); err != nil {
 		t.Fatal(err)
 	}
+
 	h.fail = "publish ports"
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err == nil {
 		t.Fatal("started")
 	}
+
 	h.wantHeld(t, "")
 	c, err := h.runner.Find("web")
 	if err != nil || c.Status != container.Created || !strings.Contains(c.Error, "publish ports") {
 		t.Errorf("%+v, %v", c, err)
 	}
+
 	h.fail = ""
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+
 	if c, _ := h.runner.Find("web"); !c.IsRunning() || c.Error != "" {
 		t.Errorf("%+v", c)
 	}
@@ -106,6 +115,7 @@ func TestANameIsTakenOnce(t *testing.T) {
 			errs <- err
 		}()
 	}
+
 	taken := 0
 	for range 8 {
 		switch err := <-errs; {
@@ -115,6 +125,7 @@ func TestANameIsTakenOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
+
 	if taken != 1 {
 		t.Errorf("%d containers got the name", taken)
 	}
@@ -137,7 +148,8 @@ func TestAnExitIsTold(t *testing.T) {
 		if err != nil || exit.Code != 7 {
 			t.Fatalf("exit %+v, %v", exit, err)
 		}
-		if held := h.heldBy(uid); slices.Contains(held, "sandbox") || slices.Contains(held, "ports") || slices.Contains(held, "names") {
+		if held := h.heldBy(uid); slices.Contains(held, "sandbox") || slices.Contains(held, "ports") ||
+			slices.Contains(held, "names") {
 			t.Errorf("told of the exit while %v are still held", held)
 		}
 		c, err := h.runner.Find("web")
@@ -158,23 +170,28 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	soon := 20 * time.Millisecond
 	if err := h.runner.Stop(t.Context(), "web", &soon, ""); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := h.signals; !slices.Equal(got, []string{"terminated", "killed"}) {
 		t.Errorf("signals %v", got)
 	}
+
 	h.wantHeld(t, launched.Container.ID)
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
 		t.Errorf("stopping what does not run: %v", err)
 	}
+
 	if err := h.runner.Kill(t.Context(), "web", ""); !fault.Is(err, fault.Busy) {
 		t.Errorf("killing what does not run: %v", err)
 	}
 }
 
-// After a crash: what runs is kept, what ended meanwhile is told, what was half done or belongs to nobody is cleared.
+// After a crash: what runs is kept, what ended meanwhile is told, what was half done or belongs to
+// nobody is cleared.
 func TestRestoreFindsAndClears(t *testing.T) {
 	h := newHost(t)
 	ids := map[string]string{}
@@ -185,6 +202,7 @@ func TestRestoreFindsAndClears(t *testing.T) {
 		}
 		ids[name] = launched.Container.ID
 	}
+
 	h.crash(t)
 	h.lose(ids["gone"])
 	h.endUnseen(ids["ended"], 3)
@@ -196,6 +214,7 @@ func TestRestoreFindsAndClears(t *testing.T) {
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, ids["alive"], "bundle", "endpoints", "mount", "names", "ports", "sandbox")
 	for name, want := range map[string]struct {
 		status container.Status
@@ -206,9 +225,11 @@ func TestRestoreFindsAndClears(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, c, err)
 		}
 	}
+
 	if _, err := h.runner.Find("half"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("the half launched one: %v", err)
 	}
+
 	for _, uid := range []string{ids["ended"], ids["gone"], ids["half"], stray} {
 		h.wantHeld(t, uid)
 	}
@@ -216,6 +237,7 @@ func TestRestoreFindsAndClears(t *testing.T) {
 	h.exit(ids["alive"], 9)
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
+
 	if exit, err := h.runner.Wait(ctx, "alive"); err != nil || exit.Code != 9 {
 		t.Errorf("the one that was found again: %+v, %v", exit, err)
 	}
@@ -227,18 +249,22 @@ func TestAServiceThatIsAwayDelaysNoExit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	h.down("ports", true)
 	h.exit(launched.Container.ID, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
+
 	if _, err := h.runner.ExitOf(ctx, launched); err != nil {
 		t.Fatal(err)
 	}
+
 	h.eventuallyHeld(t, launched.Container.ID, "ports")
 	h.down("ports", false)
 	if err := h.runner.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, launched.Container.ID)
 }
 
@@ -246,22 +272,27 @@ func TestFoldersForMountsAreMadeOrLeftAlone(t *testing.T) {
 	h := newHost(t)
 	missing := filepath.Join(t.TempDir(), "a", "b")
 	req := request("web")
-	req.Config.Mounts = []container.Mount{{Source: missing, Target: "/x", CreateSource: true}, {Source: missing + "2", Target: "/y"}}
+	req.Config.Mounts = []container.Mount{{Source: missing, Target: "/x", CreateSource: true},
+		{Source: missing + "2", Target: "/y"}}
 	if _, err := h.runner.Run(t.Context(), req); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a source that is not there: %v", err)
 	}
+
 	req.Config.Mounts = req.Config.Mounts[:1]
 	h.fail = "create process"
 	if _, err := h.runner.Run(t.Context(), req); err == nil {
 		t.Error("launched")
 	}
+
 	if _, err := os.Stat(filepath.Dir(missing)); !os.IsNotExist(err) {
 		t.Errorf("a failed launch leaves %s: %v", filepath.Dir(missing), err)
 	}
+
 	h.fail = ""
 	if _, err := h.runner.Run(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := os.Stat(missing); err != nil {
 		t.Error(err)
 	}

@@ -1,7 +1,8 @@
-// Package run is the life of containers: launching, watching, stopping, removing, and finding them again after a restart.
+// Package run launches, stops and removes containers, and adopts them after a restart of the agent.
 //
-// A launch is the list of steps in launch.go, each step in a file of its own with its undo. Removing a container, a launch that
-// failed, and what a crash left behind are the same list walked backwards.
+// A launch executes the steps of launch.go; each step has its own file and an undo. Removal, a
+// failed launch and the cleanup after a crash undo the same steps in reverse order. Package api
+// calls it. Processes belong to package runtime; networks, ports and names to the other services.
 package run
 
 import (
@@ -29,14 +30,14 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// Images is what a launch needs of the image store.
+// Images is the part of the image store that launches use.
 type Images interface {
 	Resolve(ref, platform string) (*store.Image, error)
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
 	LayerPaths(img *store.Image) []string
 }
 
-// RootFS mounts containers' root file systems.
+// RootFS mounts root file systems of containers.
 type RootFS interface {
 	Mount(ctx context.Context, uid string, lowers []string) (string, error)
 	Unmount(uid string) error
@@ -45,14 +46,14 @@ type RootFS interface {
 	Path(uid string) string
 }
 
-// Processes runs containers' processes; package runtime does it with conmon and an OCI runtime.
+// Processes runs container processes. Package runtime implements it with conmon and an OCI runtime.
 type Processes interface {
 	Runtime(nameOrPath string) (path string, err error)
 	Prepare(ctx context.Context, launch runtime.Launch) (Monitor, error)
 	Start(ctx context.Context, uid string) error
-	Signal(ctx context.Context, uid string, sig syscall.Signal) error // runtime.ErrEnded if the process has ended
-	Stop(ctx context.Context, uid string, sig syscall.Signal) error   // as Signal; what is frozen is thawed to take it
-	Kill(ctx context.Context, uid string) error                       // whatever holds the process up
+	Signal(ctx context.Context, uid string, sig syscall.Signal) error // runtime.ErrEnded if the process has exited
+	Stop(ctx context.Context, uid string, sig syscall.Signal) error   // as Signal; thaws a frozen container
+	Kill(ctx context.Context, uid string) error                       // kills a frozen process too
 	Delete(ctx context.Context, uid string) error
 	Attach(ctx context.Context, uid string) (Output, error)
 	Exec(ctx context.Context, req runtime.ExecRequest) (Session, error)
@@ -60,7 +61,7 @@ type Processes interface {
 	IDs() ([]string, error)
 }
 
-// Output is a connection to a process's output, and to its input if that is open. Read answers io.EOF when all was read.
+// Output is a connection to the streams of a process. Read returns io.EOF at the end of the output.
 type Output interface {
 	Read() (runtime.Frame, error)
 	Write(p []byte) (int, error)
@@ -69,12 +70,12 @@ type Output interface {
 	Close() error
 }
 
-// Monitor watches over a process that is to be.
+// Monitor is a started monitor that creates the process.
 type Monitor interface {
 	Create(ctx context.Context, spec *specs.Spec) (pid int, err error)
 }
 
-// Config is what a Runner works with.
+// Config holds the dependencies and settings of a Runner.
 type Config struct {
 	DataRoot string // logs go to <DataRoot>/containers/<id>
 	Log      *slog.Logger
@@ -84,15 +85,15 @@ type Config struct {
 	Host     spec.Host
 	Cgroup   cgroup.Layout
 
-	NameFiles namefiles.Mounts // what dnsagent writes name files into; the zero value: directories without a bound
+	NameFiles namefiles.Mounts // file systems for dnsagent's name files; zero means plain directories
 
-	LogFiles *logfile.Rotator // bounds containers' logs; nil: nothing does
+	LogFiles *logfile.Rotator // rotates container logs; nil means unbounded logs
 
-	Events *events.Broker // who wants to know what happens
+	Events *events.Broker // receives container and network events; nil means none
 
-	PidsLimit int64 // processes and threads of one container; 0: no limit
+	PidsLimit int64 // processes and threads of one container; 0 means no limit
 
-	HostGateways []string // what host-gateway means; empty: the host's addresses on the default bridge
+	HostGateways []string // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Processes Processes
 
@@ -109,31 +110,32 @@ type Runner struct {
 	names *reservations
 	joins *sharedNetns
 
-	foreign sync.Map      // PID by container, of processes that run though no running container is stored
-	intents sync.Map      // *container.Change by container, in place of stored ones that could not be replaced
-	wake    chan struct{} // has a token while Follow is to catch up soon
+	foreign sync.Map      // container ID to PID, of running processes without stored state
+	changes sync.Map      // container ID to *container.Change that overrides the stored one
+	wake    chan struct{} // requests a network sync
 
-	running context.Context // ends with Close
-	cease   context.CancelFunc
+	running context.Context // done after Close
+	cancel  context.CancelFunc
 }
 
-// New makes a Runner. It does nothing until Restore.
+// New returns a Runner. Restore must be called before other methods.
 func New(cfg Config) *Runner {
 	if cfg.Events == nil {
 		cfg.Events = &events.Broker{}
 	}
-	r := &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins(), wake: make(chan struct{}, 1)}
-	r.running, r.cease = context.WithCancel(context.Background())
+	r := &Runner{Config: cfg, lives: newLives(), names: newReservations(), joins: newJoins(),
+		wake: make(chan struct{}, 1)}
+	r.running, r.cancel = context.WithCancel(context.Background())
 	return r
 }
 
-// Close ends what is under way in the background. What is not complete then is completed by the next Runner on the same store.
-func (r *Runner) Close() { r.cease() }
+// Close stops background work. The next Runner on the same store completes it.
+func (r *Runner) Close() { r.cancel() }
 
 // callTimeout bounds each call to another service.
 const callTimeout = 20 * time.Second
 
-// LogPath is where a container's output is kept.
+// LogPath returns the path of a container's log.
 func (r *Runner) LogPath(uid string) string {
 	return filepath.Join(r.containerDir(uid), logfile.Name)
 }
@@ -142,10 +144,11 @@ func (r *Runner) containerDir(uid string) string {
 	return filepath.Join(r.DataRoot, "containers", uid)
 }
 
-// logFor names a container in the log.
+// logFor returns a logger with the container's ID.
 func (r *Runner) logFor(uid string) *slog.Logger { return r.Log.With("container", id.Short(uid)) }
 
-// notRunning is the answer to what only a running container can do.
+// notRunning returns the fault for an operation that requires a running container.
 func notRunning(subject, uid string) error {
-	return fault.New(fault.Busy, subject, "Container "+id.Short(uid)+" is not running", fault.WithHint("start it first"))
+	return fault.New(fault.Busy, subject, "Container "+id.Short(uid)+" is not running",
+		fault.WithHint("start it first"))
 }

@@ -12,7 +12,8 @@ import (
 )
 
 func joining(name, with string) run.Request {
-	return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"}, Network: container.Network{Mode: container.Mode("container:" + with)}}}
+	return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+		Network: container.Network{Mode: container.Mode("container:" + with)}}}
 }
 
 // mustRun launches a container and gives it.
@@ -38,12 +39,15 @@ func TestJoinerHasNamespaceOfOwnerAndOwnNames(t *testing.T) {
 	owner := h.mustRun(t, request("b1"))
 	joiner := h.mustRun(t, joining("b2", "b1"))
 	h.wantHeld(t, joiner.ID, "bundle", "mount", "names")
-	if l := joiner.Live; l.NetnsPath != owner.Live.NetnsPath || l.SharedWith != owner.ID || l.Files.Hosts == owner.Live.Files.Hosts || len(l.Endpoints) > 0 {
+	if l := joiner.Live; l.NetnsPath != owner.Live.NetnsPath || l.SharedWith != owner.ID ||
+		l.Files.Hosts == owner.Live.Files.Hosts || len(l.Endpoints) > 0 {
 		t.Errorf("joined as %+v", l)
 	}
+
 	if joiner.Live.Files.HostName != joiner.ID[:12] {
 		t.Errorf("the host name is %s", joiner.Live.Files.HostName)
 	}
+
 	if joiner.Config.Network.Mode != container.ModeJoin(owner.ID) {
 		t.Errorf("the mode is %s", joiner.Config.Network.Mode)
 	}
@@ -98,13 +102,16 @@ func TestAnOwnerCanBeRemovedWhileItsNamespaceIsShared(t *testing.T) {
 	if err := h.runner.Remove(t.Context(), "b1", true); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, owner.ID, "names", "sandbox")
 	if _, err := h.runner.Run(t.Context(), joining("b3", "b1")); !fault.Is(err, fault.NotFound) {
 		t.Errorf("joining what is gone: %v", err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "b2", true); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, "")
 }
 
@@ -114,43 +121,56 @@ func TestOnlyARunningContainerCanBeJoined(t *testing.T) {
 	if _, err := h.runner.Create(t.Context(), joining("dd", "own")); err != nil {
 		t.Fatal(err)
 	}
+
 	h.end(t, owner)
 	if _, err := h.runner.Start(t.Context(), "dd", false, 0, 0); !fault.Is(err, fault.Busy) ||
-		!strings.Contains(err.Error(), "cannot join network namespace of a non running container: container own is exited") {
+		!strings.Contains(err.Error(),
+			"cannot join network namespace of a non running container: container own is exited") {
 		t.Errorf("joining a stopped one: %v", err)
 	}
+
 	if err := h.runner.Remove(t.Context(), "own", false); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.runner.Start(t.Context(), "dd", false, 0, 0); !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "No such container") {
+
+	if _, err := h.runner.Start(t.Context(), "dd", false, 0, 0); !fault.Is(err, fault.NotFound) ||
+		!strings.Contains(err.Error(), "No such container") {
 		t.Errorf("joining a removed one: %v", err)
 	}
+
 	if _, err := h.runner.Create(t.Context(), joining("ee", "nosuch")); !fault.Is(err, fault.NotFound) {
 		t.Errorf("creating with an unknown one: %v", err)
 	}
+
 	h.wantHeld(t, "")
 }
 
 func TestAContainerIsOnItsNetworksInTheOrderGiven(t *testing.T) {
 	h := newHost(t)
 	req := request("web")
-	req.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n", Priority: 3}, {Network: "default"}}}
+	req.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n", Priority: 3},
+		{Network: "default"}}}
 	c := h.mustRun(t, req)
 	if c.Config.Network.Mode != "n1" {
 		t.Errorf("the mode is %s", c.Config.Network.Mode)
 	}
+
 	var got []string
 	for _, e := range h.asked[0].GetEndpoints() {
 		got = append(got, e.GetNetwork())
 	}
-	if !slices.Equal(got, []string{"n1", "bridge"}) || h.asked[0].GetEndpoints()[0].GetGatewayPriority() != 3 || h.asked[0].GetOwnerName() != "web" {
+
+	if !slices.Equal(got, []string{"n1", "bridge"}) || h.asked[0].GetEndpoints()[0].GetGatewayPriority() != 3 ||
+		h.asked[0].GetOwnerName() != "web" {
 		t.Errorf("asked for %v", h.asked[0])
 	}
+
 	req = request("other")
 	req.Config.Network.Mode = "nosuch"
 	if _, err := h.runner.Create(t.Context(), req); !fault.Is(err, fault.NotFound) {
 		t.Errorf("an unknown network: %v", err)
 	}
+
 	req.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n"}, {Network: "n1"}}}
 	if _, err := h.runner.Create(t.Context(), req); !fault.Is(err, fault.Invalid) {
 		t.Errorf("one network twice: %v", err)
@@ -163,20 +183,26 @@ func TestPortsFollowTheDefaultRoute(t *testing.T) {
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n"}); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, c.ID, "bundle", "endpoint on n1", "endpoints", "mount", "names", "ports", "sandbox")
-	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); !fault.Is(err, fault.Exists) {
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); !fault.Is(err,
+		fault.Exists) {
 		t.Errorf("connected twice: %v", err)
 	}
+
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	if want := []string{"172.17.0.2", "172.18.0.2", "172.17.0.2"}; !slices.Equal(h.led, want) {
 		t.Errorf("ports led to %v, want %v", h.led, want)
 	}
+
 	now, err := h.runner.Find("web")
 	if err != nil || len(now.Live.Endpoints) != 1 || len(now.Config.Network.Attachments) != 1 {
 		t.Errorf("%+v, %v", now, err)
 	}
+
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("disconnected twice: %v", err)
 	}
@@ -187,6 +213,7 @@ func TestAStoppedContainerIsConnectedWithItsNextStart(t *testing.T) {
 	if _, err := h.runner.Create(t.Context(), request("web")); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, step := range []func() error{
 		func() error { return h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}) },
 		func() error { return h.runner.DisconnectNetwork(t.Context(), "web", "bridge") },
@@ -195,9 +222,11 @@ func TestAStoppedContainerIsConnectedWithItsNextStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil {
 		t.Fatal(err)
 	}
+
 	if e := h.asked[0].GetEndpoints(); len(e) != 1 || e[0].GetNetwork() != "n1" {
 		t.Errorf("asked for %v", e)
 	}
@@ -206,8 +235,10 @@ func TestAStoppedContainerIsConnectedWithItsNextStart(t *testing.T) {
 func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
 	h := newHost(t)
 	plain := func(name string, mode container.Mode) run.Request {
-		return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"}, Network: container.Network{Mode: mode}}}
+		return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+			Network: container.Network{Mode: mode}}}
 	}
+
 	h.mustRun(t, plain("web", "bridge"))
 	h.mustRun(t, plain("hosted", "host"))
 	h.mustRun(t, plain("alone", "none"))
@@ -221,11 +252,14 @@ func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
 		{"web", "nosuch", "not found"},
 		{"nobody", "n1", "No such container: nobody"},
 	} {
-		if err := h.runner.ConnectNetwork(t.Context(), c.ref, container.Attachment{Network: c.network}); err == nil || !strings.Contains(err.Error(), c.text) {
+		if err := h.runner.ConnectNetwork(t.Context(), c.ref, container.Attachment{Network: c.network}); err == nil ||
+			!strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s to %s: %v", c.ref, c.network, err)
 		}
 	}
-	if err := h.runner.DisconnectNetwork(t.Context(), "hosted", "host"); err == nil || !strings.Contains(err.Error(), "cannot disconnect container from host network") {
+
+	if err := h.runner.DisconnectNetwork(t.Context(), "hosted", "host"); err == nil ||
+		!strings.Contains(err.Error(), "cannot disconnect container from host network") {
 		t.Errorf("disconnecting host: %v", err)
 	}
 }
@@ -233,37 +267,45 @@ func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
 func TestAFixedAddressStaysTheContainersFromCreateToRemove(t *testing.T) {
 	h := newHost(t)
 	fixed := request("web")
-	fixed.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n1", IPv4: netip.MustParseAddr("10.0.0.5")}}}
+	fixed.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n1",
+		IPv4: netip.MustParseAddr("10.0.0.5")}}}
 	h.fail = "reserve addresses"
 	if _, err := h.runner.Create(t.Context(), fixed); err == nil {
 		t.Fatal("created without its address")
 	}
+
 	h.wantHeld(t, "")
 	h.fail = ""
 	l, err := h.runner.Create(t.Context(), fixed)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	uid := l.Container.ID
 	h.wantHeld(t, uid, "addresses")
 	h.fail = "publish ports"
 	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil { // it publishes nothing
 		t.Fatal(err)
 	}
+
 	h.fail = ""
 	h.end(t, l.Container)
 	h.wantHeld(t, uid, "addresses")
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, uid)
-	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1", IPv4: netip.MustParseAddr("10.0.0.6")}); err != nil {
+	if err := h.runner.ConnectNetwork(t.Context(), "web",
+		container.Attachment{Network: "n1", IPv4: netip.MustParseAddr("10.0.0.6")}); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, uid, "addresses")
 	if err := h.runner.Remove(t.Context(), "web", false); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, "")
 	fixed.Config.AutoRemove = true
 	h.end(t, h.mustRun(t, fixed))

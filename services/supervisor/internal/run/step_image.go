@@ -10,8 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// resolveImage finds the image, fetches it if the policy says so, and lays the configuration over the image's. An image that
-// was fetched stays when a later step fails.
+// resolveImage finds or pulls the image and merges the configurations. Undo keeps a pulled image.
 func (l *launch) resolveImage() saga.Step {
 	return saga.Step{
 		Name: resolveImage, After: []string{reserveName},
@@ -40,6 +39,7 @@ func (l *launch) findImage(ctx context.Context) (*store.Image, error) {
 		}
 	}
 	cred := l.req.Credentials
-	return l.r.Images.Pull(ctx, image.PullRequest{Reference: cfg.Image, Platform: cfg.Platform, Progress: l.req.Progress,
-		Username: cred.Username, Password: cred.Password, IdentityToken: cred.IdentityToken})
+	return l.r.Images.Pull(ctx,
+		image.PullRequest{Reference: cfg.Image, Platform: cfg.Platform, Progress: l.req.Progress,
+			Username: cred.Username, Password: cred.Password, IdentityToken: cred.IdentityToken})
 }

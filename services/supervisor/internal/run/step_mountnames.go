@@ -6,7 +6,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// mountNames mounts the file system that dnsagent writes the container's name files into.
+// mountNames mounts the file system for the container's name files.
 func (l *launch) mountNames(after string) saga.Step {
 	return saga.Step{
 		Name: mountNames, After: needs(after),
@@ -20,5 +20,5 @@ func (l *launch) mountNames(after string) saga.Step {
 	}
 }
 
-// keepsFiles reports whether the registration of a container that ends is kept for those who share its network.
-func (l *launch) keepsFiles() bool { return l.r.joins.any(l.id) && !l.abandons() }
+// keepsFiles reports whether the name files are kept for joined containers.
+func (l *launch) keepsFiles() bool { return l.r.joins.any(l.id) && !l.detachesSharers() }

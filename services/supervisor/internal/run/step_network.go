@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// joinNetwork asks netagent for the container's network namespace and interfaces. Undone, the namespace stays as long as others
-// share it.
+// joinNetwork creates the sandbox in netagent. Undo keeps the namespace while joined containers use
+// it.
 func (l *launch) joinNetwork(after string) saga.Step {
 	return saga.Step{
 		Name: joinNetwork, After: needs(after),
@@ -26,23 +26,24 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			if l.abandons() {
+			if l.detachesSharers() {
 				if err := l.r.detachSharers(ctx, l.id); err != nil {
 					return err
 				}
 			}
-			_, err := l.r.Sandboxes.Release(ctx, &networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id) && !l.abandons(),
-				KeepAddresses: l.keepsAddresses()})
+			_, err := l.r.Sandboxes.Release(ctx,
+				&networkv1.ReleaseRequest{Owner: l.id, KeepNamespace: l.r.joins.any(l.id) && !l.detachesSharers(),
+					KeepAddresses: l.keepsAddresses()})
 			return err
 		},
 	}
 }
 
-// abandons tells whether those who share the namespace are left behind in it.
-func (l *launch) abandons() bool { return l.req.Config.Network.DropSharers }
+// detachesSharers reports whether joined containers keep the namespace when the container exits.
+func (l *launch) detachesSharers() bool { return l.req.Config.Network.DropSharers }
 
-// keepsAddresses tells whether the container goes on to be there: then the addresses that it asked for by number stay its
-// own, and it gets the others again if nobody has needed them meanwhile.
+// keepsAddresses reports whether the container continues to exist.
+// Its static addresses then remain reserved, and its dynamic addresses have affinity.
 func (l *launch) keepsAddresses() bool {
 	c, err := l.r.Store.GetContainer(l.id)
 	if err != nil {
@@ -57,7 +58,7 @@ func (l *launch) keepsAddresses() bool {
 	return false
 }
 
-// reserveAddresses keeps the addresses for a container that asks for some by number, from its creation on.
+// reserveAddresses reserves the static addresses of a created container.
 func (l *launch) reserveAddresses() saga.Step {
 	return saga.Step{
 		Name: reserveAddresses, After: []string{storeContainer},
@@ -69,7 +70,7 @@ func (l *launch) reserveAddresses() saga.Step {
 	}
 }
 
-// reserve keeps the addresses that a container asks for by number, and no others.
+// reserve replaces the address reservations of a container by its static addresses.
 func (r *Runner) reserve(ctx context.Context, c *container.Container) error {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
@@ -84,7 +85,8 @@ func (r *Runner) reserve(ctx context.Context, c *container.Container) error {
 }
 
 func (l *launch) sandboxRequest() *networkv1.CreateSandboxRequest {
-	req := &networkv1.CreateSandboxRequest{Owner: l.id, OwnerName: l.name, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	req := &networkv1.CreateSandboxRequest{Owner: l.id, OwnerName: l.name,
+		Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 	if l.req.Config.Network.Mode == container.ModeHost {
 		req.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 	}

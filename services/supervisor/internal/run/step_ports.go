@@ -8,26 +8,27 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// publishes tells whether the container wants host ports.
+// publishes reports whether the container publishes ports or addresses.
 func (l *launch) publishes() bool {
 	n := l.req.Config.Network
 	return len(n.Publish) > 0 || n.PublishAll || len(n.Addresses) > 0
 }
 
-// publishPorts asks natagent to lead host ports to the container.
+// publishPorts publishes ports in natagent.
 func (l *launch) publishPorts() saga.Step {
 	return saga.Step{
 		Name: publishPorts, After: []string{joinNetwork},
 		Do: func(ctx context.Context) error {
 			w := publishTargets(&l.live)
-			if w == (publishTarget{}) { // on internal networks only, until it is connected to another
+			if w == (publishTarget{}) { // internal networks only
 				l.warnings = append(l.warnings, l.unpublished())
 				return nil
 			}
 			req := &natv1.PublishRequest{Owner: l.id, OwnerName: l.name, Ipv4Address: w.ipv4, Ipv6Address: w.ipv6,
-				Mappings: withHostBinding(l.req.Config.Mappings(l.process.Exposed), w), Addresses: protoconv.ToAddresses(l.req.Config.Network.Addresses)}
+				Mappings:  withHostBinding(l.req.Config.Mappings(l.process.Exposed), w),
+				Addresses: protoconv.ToAddresses(l.req.Config.Network.Addresses)}
 			if len(req.Mappings)+len(req.Addresses) == 0 {
-				return nil // -P of an image that exposes nothing
+				return nil // -P of an image without exposed ports
 			}
 			ctx, cancel := withCallTimeout(ctx)
 			defer cancel()
@@ -36,7 +37,7 @@ func (l *launch) publishPorts() saga.Step {
 				return err
 			}
 			l.live.Bindings = protoconv.Bindings(resp.GetBindings())
-			l.reviewed = l.r.startHostFirewallCheck(ctx, l.live.Bindings)
+			l.firewallWarnings = l.r.startHostFirewallCheck(ctx, l.live.Bindings)
 			return nil
 		},
 		Undo: func(ctx context.Context) error {

@@ -15,38 +15,39 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
-// startMonitor starts conmon, which then waits: its own start-up runs beside the steps that make what the process needs.
+// startMonitor starts conmon, which initializes concurrently with the following steps.
 func (l *launch) startMonitor(after string) saga.Step {
 	return saga.Step{
 		Name: startMonitor, After: needs(after),
 		Do: func(ctx context.Context) (err error) {
 			dir := l.r.containerDir(l.id)
 			if err := os.MkdirAll(dir, rootfs.DirectoryMode|rootfs.Disposable); err != nil {
-				return fault.New(fault.Unavailable, "folder "+dir, "cannot be made", fault.WithCause(err))
+				return fault.New(fault.Unavailable, "directory "+dir, "cannot be created", fault.WithCause(err))
 			}
 			if err := errors.Join(l.r.LogFiles.Begin(dir), l.r.LogFiles.Track(dir)); err != nil {
 				return fault.New(fault.Unavailable, "log "+l.r.LogPath(l.id), "cannot be rotated", fault.WithCause(err))
 			}
 			cfg := &l.req.Config
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
-				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id), LogMaxSize: l.r.LogFiles.MaxSize()})
+				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id),
+				LogMaxSize: l.r.LogFiles.MaxSize()})
 			return err
 		},
 		Undo: l.deleteProcess,
 	}
 }
 
-// createProcess has the runtime make the container, up to the point where its program would start.
+// createProcess creates the container in the OCI runtime, without starting the process.
 func (l *launch) createProcess() saga.Step {
 	return saga.Step{
 		Name: createProcess, After: []string{startMonitor, prepareRootfs, registerNames},
 		Do: func(ctx context.Context) error {
-			made, err := makeSources(l.req.Config.Mounts)
+			created, err := createSources(l.req.Config.Mounts)
 			if err != nil {
 				return err
 			}
 			if err = l.create(ctx); err != nil {
-				made.remove()
+				created.remove()
 			}
 			return err
 		},
@@ -54,7 +55,7 @@ func (l *launch) createProcess() saga.Step {
 	}
 }
 
-// create builds the specification and asks the runtime to create the container. The sources of all mounts exist.
+// create builds the specification and creates the container. The sources of all mounts exist.
 func (l *launch) create(ctx context.Context) error {
 	opts, err := l.specOptions()
 	if err != nil {
@@ -68,8 +69,8 @@ func (l *launch) create(ctx context.Context) error {
 	return err
 }
 
-// deleteProcess ends whatever is left of the container's processes. Deleting what is not there costs nothing, so that the two
-// steps that a process needs can both be undone by it.
+// deleteProcess kills and deletes the container's processes. Idempotent, so that two steps can use
+// it as undo.
 func (l *launch) deleteProcess(ctx context.Context) error {
 	defer l.r.LogFiles.Untrack(l.r.containerDir(l.id))
 	return l.r.Processes.Delete(ctx, l.id)
@@ -77,26 +78,30 @@ func (l *launch) deleteProcess(ctx context.Context) error {
 
 func (l *launch) specOptions() (spec.Options, error) {
 	p := l.process
-	who, err := users.Resolve(l.rootfs, p.User)
+	user, err := users.Resolve(l.rootfs, p.User)
 	if err != nil {
 		return spec.Options{}, err
 	}
+
 	f := l.live.Files
 	opts := spec.Options{
 		PidsLimit: l.r.PidsLimit,
-		Host:      l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost, NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
+		Host:      l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
+		NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
-		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: who, TTY: l.req.Config.TTY,
+		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: user, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols},
 	}
+
 	for i, m := range l.req.Config.Mounts {
 		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: l.targets[i], ReadOnly: m.ReadOnly,
 			Propagation: m.Propagation, File: isFile(m.Source)})
 	}
+
 	return opts, nil
 }
 
-// attachOutput connects to the process before it runs, so that nothing it writes is missed.
+// attachOutput connects to the process before it starts, so that no output is lost.
 func (l *launch) attachOutput() saga.Step {
 	return saga.Step{
 		Name: attachOutput, After: []string{createProcess},
@@ -109,22 +114,24 @@ func (l *launch) attachOutput() saga.Step {
 		},
 		Undo: func(context.Context) error {
 			if l.output == nil {
-				return nil // there is nothing of it outside this process
+				return nil // it was not opened by this agent
 			}
 			return l.output.Close()
 		},
 	}
 }
 
-// startProcess lets the program go, once everything it may use is there, and stores that it runs.
+// startProcess starts the process and stores the running container.
 func (l *launch) startProcess() saga.Step {
 	after := []string{createProcess}
 	if l.publishes() {
 		after = append(after, publishPorts)
 	}
+
 	if l.req.Attach {
 		after = append(after, attachOutput)
 	}
+
 	return saga.Step{
 		Name: startProcess, After: after,
 		Do: func(ctx context.Context) error {

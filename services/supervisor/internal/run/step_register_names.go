@@ -12,10 +12,10 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// hostGateway is the word in --add-host that stands for the host.
+// hostGateway is the value of --add-host that denotes the host.
 const hostGateway = "host-gateway"
 
-// registerNames asks dnsagent for the container's hosts, resolv.conf and hostname files.
+// registerNames registers the container in dnsagent, which writes its name files.
 func (l *launch) registerNames() saga.Step {
 	return saga.Step{
 		Name: registerNames, After: []string{mountNames, joinNetwork},
@@ -47,10 +47,12 @@ func (l *launch) registerNames() saga.Step {
 }
 
 func nameFiles(f *dnsv1.NameFiles) container.NameFiles {
-	return container.NameFiles{Hostname: f.GetHostnamePath(), Hosts: f.GetHostsPath(), ResolvConf: f.GetResolvConfPath(), HostName: f.GetHostname()}
+	return container.NameFiles{Hostname: f.GetHostnamePath(), Hosts: f.GetHostsPath(),
+		ResolvConf: f.GetResolvConfPath(), HostName: f.GetHostname()}
 }
 
-// retainFiles leaves the files to those who share them, the last of whom gives them back, and has nobody find the container any more.
+// retainFiles removes the DNS names and keeps the name files for joined containers.
+// The last of these releases the files.
 func (l *launch) retainFiles(ctx context.Context) error {
 	_, err := l.r.Names.Update(ctx, &dnsv1.UpdateRequest{Owner: l.id})
 	if fault.Is(err, fault.NotFound) {
@@ -59,10 +61,12 @@ func (l *launch) retainFiles(ctx context.Context) error {
 	return err
 }
 
-// registerAgain brings files up to date that others share, and which were kept for them when the container ended.
+// registerAgain updates a registration that was kept for joined containers after the container
+// exited.
 func (l *launch) registerAgain(ctx context.Context, req *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
-	if _, err := l.r.Names.Update(ctx, &dnsv1.UpdateRequest{Owner: l.id, Addresses: req.GetAddresses(), Networks: req.GetNetworks(),
-		LinkAliases: req.GetLinkAliases()}); err != nil {
+	if _, err := l.r.Names.Update(ctx,
+		&dnsv1.UpdateRequest{Owner: l.id, Addresses: req.GetAddresses(), Networks: req.GetNetworks(),
+			LinkAliases: req.GetLinkAliases()}); err != nil {
 		return nil, err
 	}
 	return l.r.Names.Register(ctx, req)
@@ -70,50 +74,59 @@ func (l *launch) registerAgain(ctx context.Context, req *dnsv1.RegisterRequest) 
 
 func (l *launch) registerRequest(ctx context.Context) (*dnsv1.RegisterRequest, error) {
 	dns := l.req.Config.DNS
-	req := &dnsv1.RegisterRequest{Owner: l.id, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: dns.Hostname,
+	req := &dnsv1.RegisterRequest{Owner: l.id, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED,
+		Hostname:   dns.Hostname,
 		Domainname: dns.Domainname, Servers: dns.Servers, Search: dns.Search, Options: dns.Options,
 		Ipv6Disabled: l.req.Config.HasNoIPv6(), LinkAliases: privateAliases(&l.req.Config)}
 	if l.req.Config.Network.Mode == container.ModeHost {
 		req.FileSource = dnsv1.FileSource_FILE_SOURCE_HOST
 	}
+
 	var err error
 	if l.req.Config.UTS == container.UTSHost {
 		if req.Hostname, err = l.utsName(); err != nil {
 			return nil, err
 		}
 	}
+
 	for _, e := range l.live.Endpoints {
 		req.Addresses = append(req.Addresses, addresses(e)...)
 	}
+
 	wantsGateway := false
 	for _, h := range dns.ExtraHosts {
-		name, addr, _ := strings.Cut(h, ":") // Validate has seen that there is a colon
+		name, addr, _ := strings.Cut(h, ":") // Validate requires the colon
 		req.ExtraHosts = append(req.ExtraHosts, &dnsv1.ExtraHost{Name: name, Address: addr})
 		wantsGateway = wantsGateway || addr == hostGateway
 	}
+
 	if req.Networks, err = l.r.networkNames(ctx, l.id, l.name, &l.req.Config, l.live.Endpoints); err != nil {
 		return nil, err
 	}
+
 	if len(req.Networks) > 0 {
 		req.FileSource = dnsv1.FileSource_FILE_SOURCE_RESOLVER
 	}
+
 	if wantsGateway {
 		req.HostGateways, err = l.r.hostGateways(ctx)
 		l.live.HostGateways = req.HostGateways
 	}
+
 	return req, err
 }
 
-// utsName returns the host's name for a container that shares the host's UTS namespace, and otherwise none.
+// utsName returns the host's name for a container in the host's UTS namespace, otherwise an empty
+// name.
 func (l *launch) utsName() (string, error) {
 	if l.req.Config.UTS != container.UTSHost {
 		return "", nil
 	}
 	name, err := os.Hostname()
-	return name, fault.Wrap(err, fault.Internal, "the host's name", "cannot be read")
+	return name, fault.Wrap(err, fault.Internal, "host name", "cannot be read")
 }
 
-// addresses gives an endpoint's addresses without their prefix lengths.
+// addresses returns an endpoint's addresses without prefix lengths.
 func addresses(e container.Endpoint) []string {
 	var out []string
 	for _, cidr := range []string{e.IPv4, e.IPv6} {
@@ -124,7 +137,8 @@ func addresses(e container.Endpoint) []string {
 	return out
 }
 
-// hostGateways are the host's addresses on the default bridge, whatever network the container is on, if none are configured.
+// hostGateways returns the configured host-gateway addresses, or else the gateways of the default
+// bridge.
 func (r *Runner) hostGateways(ctx context.Context) ([]string, error) {
 	if len(r.HostGateways) > 0 {
 		return r.HostGateways, nil

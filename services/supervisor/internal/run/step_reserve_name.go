@@ -11,11 +11,13 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// reserveName takes the container's name, or makes one up. The reservation is in memory: it lasts until the name is stored.
+// reserveName reserves or generates the container's name. The reservation is in memory until the
+// name is stored.
 func (l *launch) reserveName() saga.Step {
 	taken := func(name string) bool {
 		return l.r.Store.NameFree(name) != nil || !l.r.names.take(name)
 	}
+
 	return saga.Step{
 		Name: reserveName,
 		Do: func(context.Context) error {
@@ -48,7 +50,8 @@ func nameTaken(name string) error {
 		fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"))
 }
 
-// storeContainer makes the container known. It needs nothing of the later steps, so that they run beside the disk.
+// storeContainer stores the container. Later steps do not depend on it and run concurrently with
+// the commit.
 func (l *launch) storeContainer() saga.Step {
 	return saga.Step{
 		Name: storeContainer, After: []string{resolveImage},
@@ -69,7 +72,8 @@ func (l *launch) storeContainer() saga.Step {
 			return nil
 		},
 		Undo: func(context.Context) error {
-			return errors.Join(l.r.Store.DeleteContainer(l.id), l.r.RootFS.Remove(l.id), os.RemoveAll(l.r.containerDir(l.id)))
+			return errors.Join(l.r.Store.DeleteContainer(l.id), l.r.RootFS.Remove(l.id),
+				os.RemoveAll(l.r.containerDir(l.id)))
 		},
 	}
 }

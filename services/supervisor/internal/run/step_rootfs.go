@@ -8,8 +8,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// prepareRootfs mounts the image's layers under the container's own writable one. Undone, only the mount goes: what the
-// container wrote stays until the container is removed.
+// prepareRootfs mounts the image's layers and the writable layer. Undo unmounts and keeps the
+// written data.
 func (l *launch) prepareRootfs(after string) saga.Step {
 	return saga.Step{
 		Name: prepareRootfs, After: needs(after),
@@ -24,9 +24,10 @@ func (l *launch) prepareRootfs(after string) saga.Step {
 	}
 }
 
-// mountPoints are what the container's mounts need in its root file system.
+// mountPoints returns the mount points that the rootfs needs.
 func (l *launch) mountPoints() mountpoint.Request {
-	req := mountpoint.Request{WorkingDir: l.process.WorkingDir, NameFiles: []string{"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"}}
+	req := mountpoint.Request{WorkingDir: l.process.WorkingDir,
+		NameFiles: []string{"/etc/resolv.conf", "/etc/hostname", "/etc/hosts"}}
 	for _, m := range l.req.Config.Mounts {
 		req.Mounts = append(req.Mounts, mountpoint.Mount{Target: m.Target, File: isFile(m.Source)})
 		req.NameFiles = slices.DeleteFunc(req.NameFiles, func(name string) bool { return name == m.Target })
@@ -34,7 +35,7 @@ func (l *launch) mountPoints() mountpoint.Request {
 	return req
 }
 
-// needs is an After list of the steps that are named.
+// needs returns the names that are not empty.
 func needs(steps ...string) []string {
 	var out []string
 	for _, s := range steps {

@@ -11,15 +11,17 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
-// killTimeout is how long it may take from the end of a process until nothing of its run is left.
+// killTimeout is the maximum time from the exit of a process until its run is cleaned up.
 const killTimeout = 20 * time.Second
 
-// quickStop is how long a process has to end before the request to stop it is stored. Most end sooner, and then it costs no commit.
-const quickStop = 200 * time.Millisecond
+// stopStoreDelay is how long a stop waits before its request is stored. Most processes exit sooner,
+// without a commit.
+const stopStoreDelay = 200 * time.Millisecond
 
-// Stop sends the stop signal, then SIGKILL after the timeout, and returns when the run is over and nothing of it is left. It is completed
-// though the client goes away, and by the next supervisor if this one is killed. A nil timeout and an empty signal mean the container's
-// own.
+// Stop sends the stop signal, then SIGKILL after the timeout, and returns when the run is cleaned
+// up.
+// A nil timeout and an empty signal mean the container's own. It is completed even if the client
+// disconnects, and by the next supervisor if this one is killed.
 func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
 	c, l, err := r.findLife(ref)
 	if err != nil || l == nil {
@@ -29,30 +31,39 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 	if err != nil {
 		return err
 	}
-	return r.unattended(ctx, func(ctx context.Context) error { return r.unlessGivenUp(c.ID, r.stop(ctx, c, l, e, grace)) })
+	return r.runDetached(ctx, func(ctx context.Context) error {
+		return r.dropFailedRequest(c.ID,
+			r.stop(ctx, c, l, e, grace))
+	})
 }
 
-// ending is a request to end a run, and how long the process has for that.
-func ending(c *container.Container, goal container.Goal, timeout *time.Duration, signal string) (container.Ending, time.Duration, error) {
+// ending returns the request to end a run, and the time until SIGKILL.
+func ending(c *container.Container, goal container.Goal, timeout *time.Duration, signal string) (container.Ending,
+	time.Duration, error) {
 	if signal == "" {
 		signal = c.Process.StopSignal
 	}
+
 	if _, err := container.ParseSignal(signal); err != nil {
 		return container.Ending{}, 0, err
 	}
+
 	grace := c.StopTimeout()
 	if timeout != nil {
 		grace = *timeout
 	}
+
 	e := container.Ending{Goal: goal, KillAt: time.Now().Add(grace)}
 	if grace > 0 {
 		e.Signal = signal
 	}
+
 	return e, grace, nil
 }
 
-// stop ends a run as a stored request says.
-func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle, e container.Ending, grace time.Duration) error {
+// stop ends a run as requested.
+func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle, e container.Ending,
+	grace time.Duration) error {
 	l.stopped.Store(true)
 	if e.Signal != "" && grace > 0 {
 		sig, err := container.ParseSignal(e.Signal)
@@ -62,31 +73,33 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle,
 		if err := r.signal(ctx, c.ID, l, sig, r.Processes.Stop); err != nil {
 			return err
 		}
-		if over, err := waitCleaned(ctx, l, min(grace, quickStop)); over || err != nil {
-			return errors.Join(err, leftOf(l))
+		if over, err := waitCleaned(ctx, l, min(grace, stopStoreDelay)); over || err != nil {
+			return errors.Join(err, cleanupError(l))
 		}
 		if e.Goal == container.GoalStopped {
-			if err := r.want(c.ID, e); err != nil {
-				r.logFor(c.ID).Warn("the request to stop it cannot be stored", "error", err) // it is carried out all the same
+			if err := r.storeRequest(c.ID, e); err != nil {
+				r.logFor(c.ID).Warn("cannot store stop request", "error", err) // the stop itself continues
 			}
 		}
-		if over, err := waitCleaned(ctx, l, grace-min(grace, quickStop)); over || err != nil {
-			return errors.Join(err, leftOf(l))
+		if over, err := waitCleaned(ctx, l, grace-min(grace, stopStoreDelay)); over || err != nil {
+			return errors.Join(err, cleanupError(l))
 		}
 	}
+
 	return r.kill(ctx, c, l)
 }
 
-// leftOf is what could not be removed of a run.
-func leftOf(l *lifecycle) error {
+// cleanupError returns the error of the cleanup of a run.
+func cleanupError(l *lifecycle) error {
 	if isOver(l.cleaned) {
 		return l.left
 	}
 	return nil
 }
 
-// want stores a request to end a run, if there is a run to end.
-func (r *Runner) want(uid string, e container.Ending) error {
+// storeRequest stores a request to end a run. It does nothing if the container is not running,
+// unless for a restart.
+func (r *Runner) storeRequest(uid string, e container.Ending) error {
 	_, err := r.Store.UpdateContainer(uid, func(c *container.Container) *container.Container {
 		if !c.IsRunning() && e.Goal != container.GoalRestarted {
 			return nil
@@ -96,9 +109,10 @@ func (r *Runner) want(uid string, e container.Ending) error {
 	return err
 }
 
-// unlessGivenUp removes a stored request that has failed for good: its caller knows, and a restarted supervisor must not take it up again.
-// One that the agent's own end has interrupted stays.
-func (r *Runner) unlessGivenUp(uid string, err error) error {
+// dropFailedRequest removes the stored request if err is final, and returns err.
+// A restarted supervisor then does not repeat the request.
+// It keeps a request that the end of the agent has interrupted.
+func (r *Runner) dropFailedRequest(uid string, err error) error {
 	if err == nil || r.running.Err() != nil {
 		return err
 	}
@@ -108,13 +122,14 @@ func (r *Runner) unlessGivenUp(uid string, err error) error {
 		}
 		return c.Unwanted()
 	}); uerr != nil && !fault.Is(uerr, fault.NotFound) {
-		r.logFor(uid).Warn("a request that has failed cannot be removed", "error", uerr)
+		r.logFor(uid).Warn("cannot remove failed request", "error", uerr)
 	}
 	return err
 }
 
-// unattended does work that is completed though the client goes away: the end of ctx ends the waiting for it, the agent's end the work.
-func (r *Runner) unattended(ctx context.Context, work func(context.Context) error) error {
+// runDetached runs work to completion even if ctx is done. It returns when either is done; Close
+// cancels work.
+func (r *Runner) runDetached(ctx context.Context, work func(context.Context) error) error {
 	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() {
@@ -122,6 +137,7 @@ func (r *Runner) unattended(ctx context.Context, work func(context.Context) erro
 		defer context.AfterFunc(r.running, cancel)()
 		done <- work(working)
 	}()
+
 	select {
 	case err := <-done:
 		return err
@@ -130,35 +146,42 @@ func (r *Runner) unattended(ctx context.Context, work func(context.Context) erro
 	}
 }
 
-// Restart stops a container if it runs, and starts it. It is completed like Stop.
+// Restart stops a running container and starts it. It is completed like Stop.
 func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*Launched, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, err
 	}
+
 	if c.Config.AutoRemove {
-		return nil, fault.New(fault.Busy, c.Subject(), "is removed when it stops, so it cannot be restarted", fault.WithHint("run it without --rm"))
+		return nil, fault.New(fault.Busy, c.Subject(), "cannot be restarted, as it is removed when it stops",
+			fault.WithHint("run it without --rm"))
 	}
+
 	e, grace, err := ending(c, container.GoalRestarted, timeout, signal)
 	if err != nil {
 		return nil, err
 	}
+
 	launched := make(chan *Launched, 1)
-	err = r.unattended(ctx, func(ctx context.Context) error {
-		if err := r.want(c.ID, e); err != nil {
+	err = r.runDetached(ctx, func(ctx context.Context) error {
+		if err := r.storeRequest(c.ID, e); err != nil {
 			return err
 		}
 		l, err := r.restart(ctx, c, e, grace)
 		launched <- l
-		return r.unlessGivenUp(c.ID, err)
+		return r.dropFailedRequest(c.ID, err)
 	})
+
 	if err != nil {
 		return nil, err
 	}
+
 	return <-launched, nil
 }
 
-func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending, grace time.Duration) (*Launched, error) {
+func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
+	grace time.Duration) (*Launched, error) {
 	if l := r.lives.of(c.ID); l != nil {
 		if err := r.stop(ctx, c, l, e, grace); err != nil {
 			return nil, err
@@ -172,23 +195,28 @@ func (r *Runner) restart(ctx context.Context, c *container.Container, e containe
 	return launched, nil
 }
 
-// Kill sends a signal; empty means KILL, for whose effect it waits. A process that is just ending is no error, as in Docker.
+// Kill sends a signal; empty means SIGKILL, whose effect it waits for. It succeeds if the process
+// is exiting, as in Docker.
 func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 	if signal == "" {
 		signal = "KILL"
 	}
+
 	sig, err := container.ParseSignal(signal)
 	if err != nil {
 		return err
 	}
+
 	c, l, err := r.findLife(ref)
 	if err != nil {
 		return err
 	}
+
 	if l == nil || isOver(l.exited) {
 		return notRunning(c.Subject(), c.ID)
 	}
-	return r.unattended(ctx, func(ctx context.Context) error {
+
+	return r.runDetached(ctx, func(ctx context.Context) error {
 		if sig == syscall.SIGKILL {
 			return r.kill(ctx, c, l)
 		}
@@ -196,7 +224,7 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 	})
 }
 
-// findLife gives a container and its run; a nil run if it does not run. A launch on its way is waited for by signal.
+// findLife returns a container and its current run, which is nil if it is not running.
 func (r *Runner) findLife(ref string) (*container.Container, *lifecycle, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
@@ -205,20 +233,22 @@ func (r *Runner) findLife(ref string) (*container.Container, *lifecycle, error) 
 	return c, r.lives.of(c.ID), nil
 }
 
-// signal sends a signal to a run's process, once there is one. A process that has just ended is no error.
-func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig syscall.Signal, send func(context.Context, string, syscall.Signal) error) error {
+// signal sends a signal once the run is launched. It succeeds if the process has exited.
+func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig syscall.Signal,
+	send func(context.Context, string, syscall.Signal) error) error {
 	alive, err := r.awaitLaunch(ctx, l)
 	if err != nil || !alive {
 		return err
 	}
-	r.tellSignal(uid, sig) // before it can end by it
+	r.emitSignal(uid, sig) // before the signal can end it
 	if err := send(ctx, uid, sig); err != nil && !errors.Is(err, runtime.ErrEnded) {
 		return err
 	}
 	return nil
 }
 
-// awaitLaunch waits until a run is launched, and reports whether its process may still live.
+// awaitLaunch waits until a run is launched. alive is false if the launch failed or the process has
+// exited.
 func (r *Runner) awaitLaunch(ctx context.Context, l *lifecycle) (alive bool, err error) {
 	select {
 	case <-l.launched:
@@ -228,24 +258,28 @@ func (r *Runner) awaitLaunch(ctx context.Context, l *lifecycle) (alive bool, err
 	return !l.failed && !isOver(l.ended), nil
 }
 
-// kill ends a run whatever holds its process up, and waits until nothing of it is left.
+// kill kills a run, even a frozen one, and waits for the cleanup.
 func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle) error {
 	alive, err := r.awaitLaunch(ctx, l)
 	if err != nil || l.failed {
 		return err
 	}
+
 	if alive {
-		r.tellSignal(c.ID, syscall.SIGKILL)
+		r.emitSignal(c.ID, syscall.SIGKILL)
 		if err := r.Processes.Kill(ctx, c.ID); err != nil {
 			return err
 		}
 	}
+
 	over, err := waitCleaned(ctx, l, killTimeout)
 	if err == nil && !over {
-		return fault.New(fault.Busy, c.Subject(), "its process has ended, but what it had is not removed after "+killTimeout.String(),
-			fault.WithHint("it is tried again; the agent's log says what holds it up"))
+		return fault.New(fault.Busy, c.Subject(),
+			"process has exited, but cleanup is incomplete after "+killTimeout.String(),
+			fault.WithHint("see the agent's log; cleanup is retried"))
 	}
-	return errors.Join(err, leftOf(l))
+
+	return errors.Join(err, cleanupError(l))
 }
 
 // Signal sends a signal to the process of a run.

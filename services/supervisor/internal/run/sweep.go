@@ -15,12 +15,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
-// sweepEvery is the slow tick on which owners without a running container lose what they have.
-const sweepEvery = 30 * time.Second
+// sweepInterval is the interval of the sweep.
+const sweepInterval = 30 * time.Second
 
-// RunSweeper sweeps on a slow tick until ctx ends.
+// RunSweeper sweeps periodically until ctx is done.
 func (r *Runner) RunSweeper(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -28,21 +28,21 @@ func (r *Runner) RunSweeper(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := r.Sweep(ctx); err != nil {
-				r.Log.Warn("sweep", "error", err)
+				r.Log.Warn("sweep failed, retrying", "error", err)
 			}
 		}
 	}
 }
 
-// Sweep asks every place where something can be held for a container, and gives back what belongs to none that runs. What running
-// containers have lost elsewhere is registered again.
+// Sweep releases resources of owners without a running container.
+// It also registers running containers that dnsagent has lost.
 func (r *Runner) Sweep(ctx context.Context) error {
 	owners, err := r.owners(ctx)
 	errs := []error{err}
 	for uid := range owners {
 		errs = append(errs, r.sweepOne(ctx, uid))
 	}
-	errs = append(errs, r.healNames(ctx))
+	errs = append(errs, r.repairNames(ctx))
 	return errors.Join(errs...)
 }
 
@@ -50,54 +50,61 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 	if r.lives.of(uid) != nil || r.joins.any(uid) {
 		return nil
 	}
+
 	unlock, err := r.lives.lock(ctx, uid)
 	if err != nil {
 		return err
 	}
+
 	defer unlock()
+
 	c, err := r.Store.GetContainer(uid)
 	known := err == nil
 	if r.lives.of(uid) != nil || r.joins.any(uid) || (known && c.IsRunning()) {
 		return nil
 	}
+
 	if running, err := r.runsUnknown(ctx, uid); running || err != nil {
 		return err
 	}
-	r.logFor(uid).Info("giving back what no running container has")
+
+	r.logFor(uid).Info("releasing resources")
 	err = r.releaseAll(ctx, uid)
 	if !known {
-		err = errors.Join(err, r.forgetUnknown(uid))
+		err = errors.Join(err, r.removeUnknown(uid))
 	}
+
 	return err
 }
 
-// runsUnknown reports whether a process runs for an owner that is not stored as running. Its state was lost; the process is left alone
-// with all that it has.
+// runsUnknown reports whether a process runs for an owner that is not stored as running. Its
+// resources are kept.
 func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
 	found, err := r.Processes.Adopt(ctx, uid)
 	if err != nil || found.State != runtime.Alive {
 		return false, err
 	}
 	if _, warned := r.foreign.LoadOrStore(uid, found.PID); !warned {
-		r.logFor(uid).Warn("process runs without stored state, left alone", "pid", found.PID)
+		r.logFor(uid).Warn("process without stored state, left running", "pid", found.PID)
 	}
 	return true, nil
 }
 
-// owners collects the ids for which something is held anywhere but in the store, or files lie about that the store knows
-// nothing of. Places that do not answer are named in the error, and the rest still counts.
+// owners returns the owners of resources in all services and on this host.
+// The error names the sources that cannot be listed.
 func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := withCallTimeout(ctx)
 	defer cancel()
+
 	all := map[string]bool{}
 	var errs []error
-	for place, list := range map[string]func(context.Context) ([]string, error){
+	for source, list := range map[string]func(context.Context) ([]string, error){
 		"netagent": r.sandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.nameOwners,
 		"mounts": r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
 	} {
 		found, err := list(ctx)
 		if err != nil {
-			errs = append(errs, fault.Wrap(err, fault.Unavailable, place, "cannot say what it holds"))
+			errs = append(errs, fault.Wrap(err, fault.Unavailable, source, "cannot list owners"))
 		}
 		for _, uid := range found {
 			if id.Valid(uid) {
@@ -105,6 +112,7 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 			}
 		}
 	}
+
 	return all, errors.Join(errs...)
 }
 
@@ -137,7 +145,7 @@ func (r *Runner) nameMounts(context.Context) ([]string, error) { return r.NameFi
 
 func (r *Runner) bundles(context.Context) ([]string, error) { return r.Processes.IDs() }
 
-// strayFiles are containers' folders without a container.
+// strayFiles returns the container directories without a stored container.
 func (r *Runner) strayFiles(context.Context) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(r.DataRoot, "containers"))
 	if errors.Is(err, os.ErrNotExist) {

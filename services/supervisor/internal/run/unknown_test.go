@@ -34,10 +34,12 @@ func TestSweepSetsUnknownDataAside(t *testing.T) {
 	if err := h.runner.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	left, _ := os.ReadDir(filepath.Join(h.dir, "containers"))
 	if len(left) != 0 {
 		t.Errorf("got %v left, want none", left)
 	}
+
 	aside, _ := filepath.Glob(filepath.Join(h.dir, "quarantine", "*", "*", "upper", "letter"))
 	if len(aside) != 1 || !strings.Contains(aside[0], lost) {
 		t.Errorf("got %v in the quarantine, want the letter of %s", aside, lost)
@@ -51,9 +53,11 @@ func TestSweepLeavesUnknownProcessAlone(t *testing.T) {
 	for _, what := range []string{"bundle", "sandbox", "ports", "names", "mount"} {
 		h.hold(uid, what)
 	}
+
 	if err := h.runner.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	h.wantHeld(t, uid, "bundle", "mount", "names", "ports", "sandbox")
 	if _, err := os.Stat(dir); err != nil {
 		t.Error(err)
@@ -78,13 +82,16 @@ func TestSweepRegistersLostNamesAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	uid := launched.Container.ID
 	if err := h.drop(uid, "names"); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := h.runner.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	if !slices.Contains(h.heldBy(uid), "names") {
 		t.Errorf("got %v held, want names among it", h.heldBy(uid))
 	}

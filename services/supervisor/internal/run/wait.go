@@ -8,20 +8,24 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Wait returns how the container's process ended: of the run that goes on, or else of the last one. It returns when the exit is stored.
+// Wait returns the exit status of the current run, otherwise of the last one. It returns after the
+// exit is stored.
 func (r *Runner) Wait(ctx context.Context, ref string) (container.Exit, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return container.Exit{}, err
 	}
+
 	if l := r.lives.of(c.ID); l != nil {
 		return waitExit(ctx, l, c)
 	}
+
 	if now, err := r.Store.GetContainer(c.ID); err == nil {
 		c = now
 	} else if c.IsRunning() {
-		return container.Exit{}, err // it has removed itself since, and nobody remembers its exit
+		return container.Exit{}, err // it was removed meanwhile, with its exit status
 	}
+
 	return container.Exit{Code: c.ExitCode, Unknown: c.ExitUnknown, OOM: c.OOMKilled, At: c.FinishedAt}, nil
 }
 
@@ -33,9 +37,11 @@ func waitExit(ctx context.Context, l *lifecycle, c *container.Container) (contai
 		return container.Exit{}, ctx.Err()
 	case <-l.launched:
 	}
+
 	if l.failed {
 		return container.Exit{}, notRunning(c.Subject(), id.Short(c.ID))
 	}
+
 	select {
 	case <-l.exited:
 		return l.exit, nil
@@ -44,7 +50,7 @@ func waitExit(ctx context.Context, l *lifecycle, c *container.Container) (contai
 	}
 }
 
-// waitCleaned waits until nothing of a run is left, or until its exit is shown and cannot be stored. What could not be removed is the error.
+// waitCleaned waits until a run is cleaned up, or until its exit is reported and cannot be stored.
 func waitCleaned(ctx context.Context, l *lifecycle, limit time.Duration) (over bool, err error) {
 	t := time.NewTimer(limit)
 	defer t.Stop()

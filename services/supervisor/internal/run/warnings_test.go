@@ -24,21 +24,31 @@ func TestWhatIsToBeKnownOfPublishedPortsIsToldAtEachStart(t *testing.T) {
 	if err != nil || !slices.Equal(launched.Warnings(t.Context()), closed) {
 		t.Errorf("run: %q, %v", launched.Warnings(t.Context()), err)
 	}
-	if launched, err = h.runner.Restart(t.Context(), "web", nil, ""); err != nil || !slices.Equal(launched.Warnings(t.Context()), closed) {
+
+	if launched, err = h.runner.Restart(t.Context(), "web", nil, ""); err != nil ||
+		!slices.Equal(launched.Warnings(t.Context()), closed) {
 		t.Errorf("restart: %q, %v", launched.Warnings(t.Context()), err)
 	}
-	if launched, err = h.runner.Start(t.Context(), "web", false, 0, 0); err != nil || len(launched.Warnings(t.Context())) != 0 {
+
+	if launched, err = h.runner.Start(t.Context(), "web", false, 0, 0); err != nil ||
+		len(launched.Warnings(t.Context())) != 0 {
 		t.Errorf("start of one that runs: %q, %v", launched.Warnings(t.Context()), err)
 	}
+
 	h.end(t, launched.Container)
-	if launched, err = h.runner.Start(t.Context(), "web", false, 0, 0); err != nil || !slices.Equal(launched.Warnings(t.Context()), closed) {
+	if launched, err = h.runner.Start(t.Context(), "web", false, 0, 0); err != nil ||
+		!slices.Equal(launched.Warnings(t.Context()), closed) {
 		t.Errorf("start: %q, %v", launched.Warnings(t.Context()), err)
 	}
-	if launched, err = h.runner.Run(t.Context(), request("open")); err != nil || len(launched.Warnings(t.Context())) != 0 {
+
+	if launched, err = h.runner.Run(t.Context(), request("open")); err != nil ||
+		len(launched.Warnings(t.Context())) != 0 {
 		t.Errorf("of an open port: %q, %v", launched.Warnings(t.Context()), err)
 	}
+
 	h.fail = "review ports"
-	if launched, err = h.runner.Run(t.Context(), onPort("unasked", 8081)); err != nil || len(launched.Warnings(t.Context())) != 0 {
+	if launched, err = h.runner.Run(t.Context(), onPort("unasked", 8081)); err != nil ||
+		len(launched.Warnings(t.Context())) != 0 {
 		t.Errorf("nobody can tell: %q, %v", launched.Warnings(t.Context()), err)
 	}
 }
@@ -53,16 +63,18 @@ func TestPortsThatNobodyReachesAreWarnedOfAtCreateRunAndStart(t *testing.T) {
 		}
 		return req
 	}
+
 	wants := func(what string, launched *run.Launched, err error, want bool) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := strings.Join(launched.Warnings(t.Context()), "\n")
-		if strings.Contains(w, "its ports are not published, since nobody reaches an internal network") != want {
+		if strings.Contains(w, "its ports are not published, as its networks are internal") != want {
 			t.Errorf("%s: %q", what, w)
 		}
 	}
+
 	launched, err := h.runner.Create(t.Context(), on("later", "inside"))
 	wants("create", launched, err, true)
 	launched, err = h.runner.Start(t.Context(), "later", false, 0, 0)
