@@ -8,7 +8,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// benchLayers makes five layers of 3,600 files with 68 MB in all, half of which compresses away.
+// benchLayers returns five layers of 3,600 files and 68 MB in all, half of which is compressible.
 func benchLayers(b *testing.B) []v1.Layer {
 	b.Helper()
 	rnd := rand.NewChaCha8([32]byte{1})
@@ -22,6 +22,7 @@ func benchLayers(b *testing.B) []v1.Layer {
 		}
 		out = append(out, layerOf(b, entries...))
 	}
+
 	return out
 }
 

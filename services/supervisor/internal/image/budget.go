@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/registry"
 )
 
-// What one image may take of memory, of the store and of lists, whoever made it.
+// Limits for one image, which protect memory, the store and listings.
 const (
 	maxConfig  = registry.MaxConfig // bytes of the configuration document, labels included
 	maxLayers  = 500                // the kernel's limit for one overlay mount
@@ -16,7 +16,7 @@ const (
 	maxVolumes = 1024
 )
 
-// checkBudget refuses an image that takes more than one image may.
+// checkBudget returns a fault if an image exceeds a limit.
 func checkBudget(subject string, document []byte, c *ocispec.Image, layers int) error {
 	for _, limit := range []struct {
 		what, field string
@@ -29,8 +29,10 @@ func checkBudget(subject string, document []byte, c *ocispec.Image, layers int) 
 		{"volumes", "volume", len(c.Config.Volumes), maxVolumes},
 	} {
 		if limit.got > limit.max {
-			return fault.Invalidf(subject, limit.field, "has %d %s, and at most %d are supported", limit.got, limit.what, limit.max)
+			return fault.Invalidf(subject, limit.field, "has %d %s, at most %d are supported", limit.got, limit.what,
+				limit.max)
 		}
 	}
+
 	return nil
 }

@@ -74,15 +74,17 @@ func TestClaimedConfigSizeIsNotAllocated(t *testing.T) {
 	}))
 	defer srv.Close()
 	h := newHost(t)
-	_, err := h.Pull(context.Background(), image.PullRequest{Reference: strings.TrimPrefix(srv.URL, "http://") + "/app"})
+	_, err := h.Pull(context.Background(), image.PullRequest{Reference: strings.TrimPrefix(srv.URL,
+		"http://") + "/app"})
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "configuration of 1099511627776 bytes") {
 		t.Errorf("got %v", err)
 	}
+
 	h.mustBeEmpty()
 }
 
-// TestLongManifestIsCutOff pulls from a registry whose manifest does not end.
-func TestLongManifestIsCutOff(t *testing.T) {
+// TestManifestSizeIsLimited pulls from a registry whose manifest does not end.
+func TestManifestSizeIsLimited(t *testing.T) {
 	sent := 0
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.Contains(r.URL.Path, "/manifests/") {
@@ -96,10 +98,12 @@ func TestLongManifestIsCutOff(t *testing.T) {
 		}
 	}))
 	h := newHost(t)
-	_, err := h.Pull(context.Background(), image.PullRequest{Reference: strings.TrimPrefix(srv.URL, "http://") + "/app"})
+	_, err := h.Pull(context.Background(), image.PullRequest{Reference: strings.TrimPrefix(srv.URL,
+		"http://") + "/app"})
 	srv.Close()
 	if err == nil || sent > 32<<20 {
 		t.Errorf("got %v after %d bytes", err, sent)
 	}
+
 	h.mustBeEmpty()
 }

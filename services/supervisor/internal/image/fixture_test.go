@@ -31,7 +31,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// host is a supervisor's images with the store under them.
+// host is the images of a supervisor and their store.
 type host struct {
 	*image.Images
 	t     testing.TB
@@ -52,11 +52,13 @@ func (h *host) open(change ...func(*image.Config)) {
 	if h.store, err = store.Open(h.dir); err != nil {
 		h.t.Fatal(err)
 	}
+
 	h.t.Cleanup(func() { _ = h.store.Close() })
 	cfg := image.Config{Root: filepath.Join(h.dir, "images"), Store: h.store, Log: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&cfg)
 	}
+
 	if h.Images, err = image.Open(context.Background(), cfg); err != nil {
 		h.t.Fatal(err)
 	}
@@ -71,16 +73,16 @@ func (h *host) pull(ref string) *store.Image {
 	return img
 }
 
-// mustBeEmpty fails if there is any image, layer or leftover.
+// mustBeEmpty fails if an image, a layer or a stale file exists.
 func (h *host) mustBeEmpty() {
 	h.t.Helper()
 	if l := h.List(); len(l) > 0 {
-		h.t.Errorf("%d images are there, want none", len(l))
+		h.t.Errorf("got %d images, want none", len(l))
 	}
 	h.mustHaveLayers(0)
 }
 
-// mustHaveLayers fails unless there are so many whole layers and nothing else.
+// mustHaveLayers fails unless exactly want complete layers exist and nothing else.
 func (h *host) mustHaveLayers(want int) {
 	h.t.Helper()
 	n := 0
@@ -88,28 +90,31 @@ func (h *host) mustHaveLayers(want int) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+
 	for _, e := range entries {
 		if strings.Contains(e.Name(), ".tmp") {
-			h.t.Errorf("%s is left", e.Name())
+			h.t.Errorf("%s is not removed", e.Name())
 		}
 		n++
 	}
+
 	if n != want {
-		h.t.Errorf("%d layers are there, want %d", n, want)
+		h.t.Errorf("got %d layers, want %d", n, want)
 	}
+
 	if left, _ := filepath.Glob(filepath.Join(h.dir, "images", "archive.tmp*")); len(left) > 0 {
-		h.t.Errorf("%v are left", left)
+		h.t.Errorf("%v are not removed", left)
 	}
 }
 
-// reg is a registry on loopback whose answers can be spoiled.
+// reg is a registry on loopback whose responses a test can replace.
 type reg struct {
 	t      testing.TB
 	host   string
 	server *httptest.Server
 
 	mu    sync.Mutex
-	spoil http.HandlerFunc // sees each request first, and answers it or calls pass
+	spoil http.HandlerFunc // receives each request first, and responds or calls pass
 	pass  http.Handler
 	count map[string]int // requests by path
 }
@@ -144,7 +149,7 @@ func (r *reg) spoilWith(f http.HandlerFunc) {
 	r.spoil = f
 }
 
-// blobs is how many blobs were asked for since the last time.
+// blobs returns the number of blob requests since the last call.
 func (r *reg) blobs() (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,7 +171,7 @@ func (r *reg) ref(t testing.TB, repo string) name.Reference {
 	return ref
 }
 
-// push puts an image there and answers its full name.
+// push stores an image in the registry and returns its full name.
 func (r *reg) push(repo string, img v1.Image) string {
 	r.t.Helper()
 	if err := remote.Write(r.ref(r.t, repo), img); err != nil {
@@ -177,10 +182,11 @@ func (r *reg) push(repo string, img v1.Image) string {
 
 var blobPath = regexp.MustCompile(`^/v2/.+/blobs/(sha256:[0-9a-f]{64})$`)
 
-// onBlob spoils the answers for one blob.
+// onBlob replaces the responses for one blob.
 func (r *reg) onBlob(h v1.Hash, f http.HandlerFunc) {
 	r.spoilWith(func(w http.ResponseWriter, req *http.Request) {
-		if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil && m[1] == h.String() && req.Method == http.MethodGet {
+		if m := blobPath.FindStringSubmatch(req.URL.Path); m != nil && m[1] == h.String() &&
+			req.Method == http.MethodGet {
 			f(w, req)
 			return
 		}
@@ -188,10 +194,10 @@ func (r *reg) onBlob(h v1.Hash, f http.HandlerFunc) {
 	})
 }
 
-// entry is one thing in a tar archive.
+// entry is an entry of a tar archive.
 type entry struct {
 	name string
-	kind byte // 0 means a file, or a folder if the name ends with a slash
+	kind byte // 0 means a file, or a directory if the name ends with a slash
 	body string
 	link string
 	mode int64
@@ -205,7 +211,8 @@ func tarOf(t testing.TB, entries ...entry) []byte {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, e := range entries {
-		h := &tar.Header{Name: e.name, Typeflag: e.kind, Mode: e.mode, Uid: e.uid, Gid: e.uid, Size: int64(len(e.body)), Linkname: e.link,
+		h := &tar.Header{Name: e.name, Typeflag: e.kind, Mode: e.mode, Uid: e.uid, Gid: e.uid,
+			Size: int64(len(e.body)), Linkname: e.link,
 			PAXRecords: e.pax, Devmajor: e.dev[0], Devminor: e.dev[1]}
 		if h.Typeflag == 0 {
 			h.Typeflag = tar.TypeReg
@@ -223,13 +230,15 @@ func tarOf(t testing.TB, entries ...entry) []byte {
 			t.Fatal(err)
 		}
 	}
+
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	return buf.Bytes()
 }
 
-// layerOf makes a gzipped layer.
+// layerOf creates a gzipped layer.
 func layerOf(t testing.TB, entries ...entry) v1.Layer {
 	t.Helper()
 	data := tarOf(t, entries...)
@@ -251,25 +260,29 @@ func imageFor(t testing.TB, arch string, layers ...v1.Layer) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	c, err := img.ConfigFile()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	c = c.DeepCopy()
 	c.OS, c.Architecture = "linux", arch
 	c.Config.Cmd = []string{"/bin/true"}
 	if img, err = mutate.ConfigFile(img, c); err != nil {
 		t.Fatal(err)
 	}
+
 	return img
 }
 
-// manyFiles makes a layer of some size that is like no other.
+// manyFiles creates a unique layer of a given size.
 func manyFiles(t testing.TB, seed string, n int) v1.Layer {
 	t.Helper()
 	entries := []entry{{name: seed + "/"}}
 	for i := range n {
-		entries = append(entries, entry{name: fmt.Sprintf("%s/%d", seed, i), body: strings.Repeat(fmt.Sprint(seed, i), 200)})
+		entries = append(entries, entry{name: fmt.Sprintf("%s/%d", seed, i),
+			body: strings.Repeat(fmt.Sprint(seed, i), 200)})
 	}
 	return layerOf(t, entries...)
 }
@@ -288,7 +301,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// tree lists all that is under a folder.
+// tree lists all paths below a directory.
 func tree(t testing.TB, root string) (out []string) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -303,13 +316,13 @@ func tree(t testing.TB, root string) (out []string) {
 	return out
 }
 
-// await gives what comes from a channel, and fails if nothing does.
+// await receives from a channel, and fails on timeout.
 func await[T any](t testing.TB, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(30 * time.Second):
-		t.Fatal("nothing came")
+		t.Fatal("timeout waiting for the channel")
 	}
 	return v
 }

@@ -16,19 +16,20 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// ImportRequest says what a root file system is to become.
+// ImportRequest describes the image to create from a root file system.
 type ImportRequest struct {
 	Reference string   // the tag; empty for none
 	Changes   []string // Dockerfile instructions
 	Platform  string   // os/arch[/variant]; empty means the host's
 }
 
-// Import makes a one-layer image of a root file system in a tar archive.
+// Import creates a one-layer image from a root file system in a tar archive.
 func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*store.Image, error) {
 	config, tags, err := importConfig(req)
 	if err != nil {
 		return nil, err
 	}
+
 	diffID, err := m.layers.AddArchive(ctx, in)
 	if err != nil {
 		return nil, err
@@ -39,9 +40,11 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	if err != nil {
 		return nil, err
 	}
+
 	if err := checkBudget("image", data, config, 1); err != nil {
 		return nil, err
 	}
+
 	sum := sha256.Sum256(data)
 	p := platform.Platform{OS: config.OS, Arch: config.Architecture, Variant: config.Variant}
 	img := &store.Image{ID: "sha256:" + hex.EncodeToString(sum[:]), Tags: tags, Layers: []string{diffID},
@@ -49,14 +52,16 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	if err := m.finish(img); err != nil {
 		return nil, err
 	}
+
 	stored, err := m.add(img)
 	if err != nil {
 		return nil, err
 	}
+
 	return stored[0], nil
 }
 
-// importConfig makes all of the configuration that does not depend on the archive.
+// importConfig returns the configuration without the layer, and the tags.
 func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
 	var tags []string
 	if req.Reference != "" {
@@ -66,6 +71,7 @@ func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
 		}
 		tags = []string{tag.String()}
 	}
+
 	p := platform.Host()
 	if req.Platform != "" {
 		var err error
@@ -73,8 +79,10 @@ func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
 			return nil, nil, err
 		}
 	}
+
 	now := time.Now().UTC()
-	c := &ocispec.Image{Created: &now, History: []ocispec.History{{Created: &now, Comment: "Imported from a tar archive"}}}
+	c := &ocispec.Image{Created: &now, History: []ocispec.History{{Created: &now,
+		Comment: "Imported from a tar archive"}}}
 	c.OS, c.Architecture, c.Variant = p.OS, p.Arch, p.Variant
 	return c, tags, change.Apply(&c.Config, req.Changes)
 }

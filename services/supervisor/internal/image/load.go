@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// Load stores the images of an archive as `docker save` writes it, or of an OCI layout: all of them or none.
+// Load stores the images of an archive of `docker save` or of an OCI layout: all of them or none.
 func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error) {
 	a, err := archive.Read(ctx, m.root, in)
 	if err != nil {
@@ -21,12 +21,14 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 	if err != nil {
 		return nil, err
 	}
+
 	drafts := make([]*draft, len(images))
 	for i, img := range images {
 		if drafts[i], err = draftOf(img); err != nil {
 			return nil, err
 		}
 	}
+
 	report := newReporter(nil)
 	defer report.close()
 	var held []string
@@ -43,6 +45,7 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 		}
 		add = append(add, d.img)
 	}
+
 	return m.add(add...)
 }
 
@@ -51,12 +54,14 @@ func draftOf(img archive.Image) (*draft, error) {
 	for i, l := range img.Layers {
 		blobs[i] = layers.Blob{Digest: l.Digest, Size: l.Size, Open: l.Open}
 	}
+
 	d, err := newDraft("archive", img.ID, img.Config, blobs)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, n := range img.Names {
-		if strings.Contains(n, "@") { // nothing here vouches for the digest of a manifest
+		if strings.Contains(n, "@") { // the manifest digest cannot be verified
 			continue
 		}
 		tag, err := parseTag(n)
@@ -65,5 +70,6 @@ func draftOf(img archive.Image) (*draft, error) {
 		}
 		d.img.Tags = append(d.img.Tags, tag.String())
 	}
+
 	return d, nil
 }

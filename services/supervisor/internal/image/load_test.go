@@ -27,7 +27,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 )
 
-// saved is an archive as `docker save` writes it.
+// saved creates an archive in the format of `docker save`.
 func saved(t testing.TB, images map[string]v1.Image) []byte {
 	t.Helper()
 	refs := map[name.Tag]v1.Image{}
@@ -38,14 +38,16 @@ func saved(t testing.TB, images map[string]v1.Image) []byte {
 		}
 		refs[tag] = img
 	}
+
 	var buf bytes.Buffer
 	if err := tarball.MultiWrite(refs, &buf); err != nil {
 		t.Fatal(err)
 	}
+
 	return buf.Bytes()
 }
 
-// ociLayout is an archive of an OCI layout with one image of that name.
+// ociLayout creates an archive of an OCI layout with one named image.
 func ociLayout(t testing.TB, ref string, img v1.Image) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,17 +55,22 @@ func ociLayout(t testing.TB, ref string, img v1.Image) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.AppendImage(img, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": ref})); err != nil {
+
+	annotations := map[string]string{"org.opencontainers.image.ref.name": ref}
+	if err := p.AppendImage(img, layout.WithAnnotations(annotations)); err != nil {
 		t.Fatal(err)
 	}
+
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	if err := w.AddFS(os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	return buf.Bytes()
 }
 
@@ -89,7 +96,7 @@ func zstandard(t testing.TB, data []byte) []byte {
 	return w.EncodeAll(data, nil)
 }
 
-func TestArchivesOfEveryKindAreLoaded(t *testing.T) {
+func TestLoadArchiveFormats(t *testing.T) {
 	img := imageOf(t, manyFiles(t, "a", 3), manyFiles(t, "b", 3))
 	id, _ := img.ConfigName()
 	docker, oci := saved(t, map[string]v1.Image{"example.com/app:1": img}), ociLayout(t, "example.com/app:1", img)
@@ -104,45 +111,49 @@ func TestArchivesOfEveryKindAreLoaded(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(got) != 1 || got[0].ID != id.String() || !slices.Equal(got[0].Tags, []string{"example.com/app:1"}) {
-				t.Errorf("loaded %+v", got)
+				t.Errorf("got %+v", got)
 			}
 			if !exists(filepath.Join(h.LayerPaths(got[0])[1], "b", "2")) {
 				t.Error("the second layer has no file b/2")
 			}
+
 			h.mustHaveLayers(2)
 		})
 	}
 }
 
-func TestAnArchiveMayHoldSeveralImagesWithSharedLayers(t *testing.T) {
+func TestLoadImagesWithSharedLayers(t *testing.T) {
 	h := newHost(t)
 	base := manyFiles(t, "base", 3)
 	one, two := imageOf(t, base, manyFiles(t, "1", 1)), imageOf(t, base, manyFiles(t, "2", 1))
-	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"app:1": one, "app:uno": one, "app:2": two})))
+	got, err := h.Load(context.Background(), bytes.NewReader(saved(t,
+		map[string]v1.Image{"app:1": one, "app:uno": one, "app:2": two})))
 	if err != nil || len(got) != 2 {
-		t.Fatalf("loaded %v, %v; want two images", got, err)
+		t.Fatalf("got %v, %v; want two images", got, err)
 	}
+
 	for ref, made := range map[string]v1.Image{"app:1": one, "app:uno": one, "app:2": two} {
 		id, _ := made.ConfigName()
 		if img, err := h.Get(ref); err != nil || img.ID != id.String() {
-			t.Errorf("%s is %v, %v", ref, img, err)
+			t.Errorf("%s: got %v, %v", ref, img, err)
 		}
 	}
+
 	h.mustHaveLayers(3)
 }
 
-func TestALoadedImageThatWasPulledTakesNoMoreRoom(t *testing.T) {
+func TestLoadReusesPulledLayers(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	made := imageOf(t, manyFiles(t, "a", 3))
 	pulled := h.pull(r.push("app", made))
 	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"mine:1": made})))
 	if err != nil || got[0].ID != pulled.ID || len(got[0].Tags) != 2 {
-		t.Errorf("loaded %+v, %v", got, err)
+		t.Errorf("got %+v, %v", got, err)
 	}
 	h.mustHaveLayers(1)
 }
 
-// rewrite copies an archive with other contents; nil leaves a file out.
+// rewrite copies an archive with replaced contents; nil removes a file.
 func rewrite(t testing.TB, data []byte, change func(name string, body []byte) []byte) []byte {
 	t.Helper()
 	var entries []entry
@@ -158,7 +169,7 @@ func rewrite(t testing.TB, data []byte, change func(name string, body []byte) []
 	}
 }
 
-func TestABadArchiveIsRefusedAndNothingIsKept(t *testing.T) {
+func TestLoadRejectsInvalidArchive(t *testing.T) {
 	good := saved(t, map[string]v1.Image{"app:1": imageOf(t, manyFiles(t, "a", 3), manyFiles(t, "b", 300))})
 	oci := ociLayout(t, "app:1", imageOf(t, manyFiles(t, "a", 3)))
 	drop := func(suffix string) []byte {
@@ -170,38 +181,42 @@ func TestABadArchiveIsRefusedAndNothingIsKept(t *testing.T) {
 		})
 	}
 	for what, data := range map[string][]byte{
-		"empty":               nil,
-		"text":                []byte("hello, this is no archive"),
-		"half":                good[:len(good)/2],
-		"half, gzip":          gzipped(t, good)[:len(good)/4],
-		"a file system":       tarOf(t, entry{name: "bin/"}, entry{name: "bin/sh", body: "x"}),
-		"no layers":           drop(".tar.gz"),
-		"no image":            tarOf(t, entry{name: "manifest.json", body: "[]"}),
-		"a list of nothing":   tarOf(t, entry{name: "manifest.json", body: `{"x":1}`}),
-		"path to outside":     tarOf(t, entry{name: "manifest.json", body: `[{"Config":"../../../etc/passwd"}]`}),
-		"loop of links":       tarOf(t, entry{name: "manifest.json", body: `[{"Config":"a"}]`}, entry{name: "a", kind: tar.TypeSymlink, link: "b"}, entry{name: "b", kind: tar.TypeSymlink, link: "a"}),
-		"bad name":            rewrite(t, good, func(n string, b []byte) []byte { return bytes.ReplaceAll(b, []byte("app:1"), []byte("APP:1")) }),
+		"empty":             nil,
+		"text":              []byte("hello, this is no archive"),
+		"half":              good[:len(good)/2],
+		"half, gzip":        gzipped(t, good)[:len(good)/4],
+		"a file system":     tarOf(t, entry{name: "bin/"}, entry{name: "bin/sh", body: "x"}),
+		"no layers":         drop(".tar.gz"),
+		"no image":          tarOf(t, entry{name: "manifest.json", body: "[]"}),
+		"a list of nothing": tarOf(t, entry{name: "manifest.json", body: `{"x":1}`}),
+		"path to outside":   tarOf(t, entry{name: "manifest.json", body: `[{"Config":"../../../etc/passwd"}]`}),
+		"loop of links":     tarOf(t, entry{name: "manifest.json", body: `[{"Config":"a"}]`}, entry{name: "a", kind: tar.TypeSymlink, link: "b"}, entry{name: "b", kind: tar.TypeSymlink, link: "a"}),
+		"bad name": rewrite(t, good, func(n string,
+			b []byte) []byte {
+			return bytes.ReplaceAll(b, []byte("app:1"), []byte("APP:1"))
+		}),
 		"a layer of no image": rewrite(t, good, spoilLast(".tar.gz")),
 		"a spoiled blob":      rewrite(t, oci, spoilLast("")),
 		"a blob of another digest": rewrite(t, oci, func(_ string, b []byte) []byte {
 			if bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
 				b = slices.Clone(b)
-				b[4] ^= 1 // the time in the header: what is compressed stays the same
+				b[4] ^= 1 // the time in the gzip header: the content stays the same
 			}
 			return b
 		}),
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newHost(t)
-			if _, err := h.Load(context.Background(), bytes.NewReader(data)); !fault.Is(err, fault.Invalid) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%v, want an Invalid fault of one line", err)
+			if _, err := h.Load(context.Background(), bytes.NewReader(data)); !fault.Is(err, fault.Invalid) ||
+				strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want an Invalid fault of one line", err)
 			}
 			h.mustBeEmpty()
 		})
 	}
 }
 
-// spoilLast changes bytes in the middle of all files of that kind but JSON.
+// spoilLast changes bytes in the middle of all files with a suffix, except JSON.
 func spoilLast(suffix string) func(string, []byte) []byte {
 	return func(name string, body []byte) []byte {
 		if strings.HasSuffix(name, suffix) && len(body) > 100 && body[0] != '{' && body[0] != '[' {
@@ -212,7 +227,7 @@ func spoilLast(suffix string) func(string, []byte) []byte {
 	}
 }
 
-func TestLayersMayBeLinksToOthers(t *testing.T) {
+func TestLoadFollowsLayerLinks(t *testing.T) {
 	good := saved(t, map[string]v1.Image{"app:1": imageOf(t, manyFiles(t, "a", 3))})
 	var entries []entry
 	for r := tar.NewReader(bytes.NewReader(good)); ; {
@@ -222,18 +237,20 @@ func TestLayersMayBeLinksToOthers(t *testing.T) {
 		}
 		body, _ := io.ReadAll(r)
 		if strings.HasSuffix(h.Name, ".tar.gz") {
-			entries = append(entries, entry{name: "x/" + h.Name, body: string(body)}, entry{name: "y/l", kind: tar.TypeSymlink, link: "../x/" + h.Name},
+			entries = append(entries, entry{name: "x/" + h.Name, body: string(body)},
+				entry{name: "y/l", kind: tar.TypeSymlink, link: "../x/" + h.Name},
 				entry{name: h.Name, kind: tar.TypeSymlink, link: "./y/l"})
 			continue
 		}
 		entries = append(entries, entry{name: "./" + h.Name, body: string(body)})
 	}
+
 	if _, err := newHost(t).Load(context.Background(), bytes.NewReader(tarOf(t, entries...))); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestARootFileSystemBecomesAnImage(t *testing.T) {
+func TestImportCreatesImage(t *testing.T) {
 	h := newHost(t)
 	data := tarOf(t, entry{name: "bin/"}, entry{name: "bin/sh", body: "x", mode: 0o755})
 	for what, in := range map[string][]byte{"plain": data, "gzip": gzipped(t, data), "zstd": zstandard(t, data)} {
@@ -247,19 +264,23 @@ func TestARootFileSystemBecomesAnImage(t *testing.T) {
 		if err := json.Unmarshal(img.Config, &c); err != nil {
 			t.Fatal(err)
 		}
-		want := ocispec.ImageConfig{Cmd: []string{"/bin/sh"}, Env: []string{"A=b"}, ExposedPorts: map[string]struct{}{"80/tcp": {}}, WorkingDir: "/srv",
-			StopSignal: "SIGQUIT", User: "1:2", Labels: map[string]string{"x": "y"}, Entrypoint: []string{"/bin/sh", "-c", "/init"}}
+		want := ocispec.ImageConfig{Cmd: []string{"/bin/sh"}, Env: []string{"A=b"},
+			ExposedPorts: map[string]struct{}{"80/tcp": {}}, WorkingDir: "/srv",
+			StopSignal: "SIGQUIT", User: "1:2", Labels: map[string]string{"x": "y"}, Entrypoint: []string{"/bin/sh",
+				"-c", "/init"}}
 		if d := cmp.Diff(want, c.Config); d != "" {
 			t.Errorf("%s (-want +got):\n%s", what, d)
 		}
-		if got, err := h.Get("mine:latest"); err != nil || got.ID != img.ID || img.Platform != "linux/arm64" || img.Size != 1 {
-			t.Errorf("%s: stored as %+v, %v", what, img, err)
+		if got, err := h.Get("mine:latest"); err != nil || got.ID != img.ID || img.Platform != "linux/arm64" ||
+			img.Size != 1 {
+			t.Errorf("%s: got %+v, %v", what, img, err)
 		}
 	}
+
 	h.mustHaveLayers(1)
 }
 
-func TestABadImportIsRefusedAndNothingIsKept(t *testing.T) {
+func TestImportRejectsInvalidRequest(t *testing.T) {
 	h := newHost(t)
 	data := tarOf(t, entry{name: "a", body: strings.Repeat("x", 2000)})
 	for what, tc := range map[string]struct {
@@ -275,22 +296,25 @@ func TestABadImportIsRefusedAndNothingIsKept(t *testing.T) {
 		"xz":        {image.ImportRequest{Reference: "a"}, []byte("\xfd7zXZ\x00 and so on")},
 	} {
 		if _, err := h.Import(context.Background(), tc.req, bytes.NewReader(tc.in)); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%s: %v, want an Invalid fault", what, err)
+			t.Errorf("%s: got %v, want an Invalid fault", what, err)
 		}
 	}
+
 	h.mustBeEmpty()
 }
 
-func TestAReaderThatFailsIsReportedAsItIs(t *testing.T) {
+func TestReaderErrorIsReturned(t *testing.T) {
 	h := newHost(t)
 	boom := fault.New(fault.Invalid, "import", "the stream is not what it should be")
 	data := tarOf(t, entry{name: "a", body: strings.Repeat("x", 2000)})
 	in := func() io.Reader { return io.MultiReader(bytes.NewReader(data[:1500]), failing{boom}) }
-	if _, err := h.Import(context.Background(), image.ImportRequest{}, in()); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "the stream is not") {
-		t.Errorf("import: %v, want %v", err, boom)
+	if _, err := h.Import(context.Background(), image.ImportRequest{}, in()); fault.KindOf(err) != fault.Invalid ||
+		!strings.Contains(err.Error(), "the stream is not") {
+		t.Errorf("import: got %v, want %v", err, boom)
 	}
-	if _, err := h.Load(context.Background(), in()); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "the stream is not") {
-		t.Errorf("load: %v, want %v", err, boom)
+	if _, err := h.Load(context.Background(), in()); fault.KindOf(err) != fault.Invalid ||
+		!strings.Contains(err.Error(), "the stream is not") {
+		t.Errorf("load: got %v, want %v", err, boom)
 	}
 	h.mustBeEmpty()
 }
@@ -299,7 +323,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestARepeatedLayerIsKeptOnce(t *testing.T) {
+func TestRepeatedLayerIsStoredOnce(t *testing.T) {
 	h := newHost(t)
 	a, b := manyFiles(t, "a", 1), manyFiles(t, "b", 1)
 	img, err := mutate.AppendLayers(imageOf(t, a, b), a)
@@ -308,7 +332,7 @@ func TestARepeatedLayerIsKeptOnce(t *testing.T) {
 	}
 	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"app:1": img})))
 	if err != nil || len(got[0].Layers) != 3 {
-		t.Fatalf("loaded %+v, %v", got, err)
+		t.Fatalf("got %+v, %v", got, err)
 	}
 	h.mustHaveLayers(2)
 }

@@ -7,17 +7,18 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/layers"
 )
 
-// Progress tells that a pull moved on: as fairlead.container.v1.Progress says.
+// Progress is the progress of a pull, as in fairlead.container.v1.Progress.
 type Progress struct {
 	Step, Subject string
 	Done, Total   int64
 }
 
-// reportEvery is how often a layer's bytes are told of.
+// reportEvery is the minimum interval between reports on a layer's bytes.
 const reportEvery = 50 * time.Millisecond
 
-// reporter passes progress on by a goroutine of its own, so that a slow listener does not hold up a download that others
-// share, and of each layer's bytes not too often. What is overtaken before it was told is left out.
+// reporter delivers progress from its own goroutine, so that a slow client does not delay a shared
+// download. It limits the rate of reports per layer and drops reports that are superseded before
+// delivery.
 type reporter struct {
 	to   func(Progress)
 	done chan struct{}
@@ -25,27 +26,27 @@ type reporter struct {
 	mu     sync.Mutex
 	more   *sync.Cond
 	queue  []Progress
-	last   map[string]told
+	last   map[string]sent
 	closed bool
 }
 
-type told struct {
+type sent struct {
 	phase layers.Phase
 	at    time.Time
 }
 
-// newReporter starts one; its close must be called. to may be nil.
+// newReporter starts a reporter. The caller must call close. to may be nil.
 func newReporter(to func(Progress)) *reporter {
 	if to == nil {
 		to = func(Progress) {}
 	}
-	r := &reporter{to: to, done: make(chan struct{}), last: map[string]told{}}
+	r := &reporter{to: to, done: make(chan struct{}), last: map[string]sent{}}
 	r.more = sync.NewCond(&r.mu)
 	go r.deliver()
 	return r
 }
 
-// close waits until all is told.
+// close waits until all reports are delivered.
 func (r *reporter) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -73,7 +74,7 @@ func (r *reporter) deliver() {
 	}
 }
 
-// layer gives the function that a layer's progress is told to.
+// layer returns the progress function of a layer.
 func (r *reporter) layer(subject string) func(layers.Progress) {
 	return func(p layers.Progress) {
 		r.mu.Lock()
@@ -83,7 +84,7 @@ func (r *reporter) layer(subject string) func(layers.Progress) {
 		if last.phase == p.Phase && now.Sub(last.at) < reportEvery && !whole {
 			return
 		}
-		r.last[subject] = told{p.Phase, now}
+		r.last[subject] = sent{p.Phase, now}
 		r.put(Progress{Step: string(p.Phase), Subject: subject, Done: p.Done, Total: p.Total})
 	}
 }
@@ -94,7 +95,7 @@ func (r *reporter) step(step, subject string) {
 	r.put(Progress{Step: step, Subject: subject})
 }
 
-// put queues a report, in place of one of the same step that still waits.
+// put queues a report. It replaces a queued report of the same step.
 func (r *reporter) put(p Progress) {
 	for i, q := range r.queue {
 		if q.Step == p.Step && q.Subject == p.Subject {

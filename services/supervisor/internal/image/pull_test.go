@@ -21,36 +21,44 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 )
 
-func TestAPulledImageIsThereUnderAllItsNames(t *testing.T) {
+func TestPulledImageResolvesByAllNames(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	made := imageOf(t, manyFiles(t, "a", 3), manyFiles(t, "b", 3))
 	ref := r.push("team/app:1.0", made)
 	img := h.pull(ref)
 	id, _ := made.ConfigName()
 	digest, _ := made.Digest()
-	if img.ID != id.String() || !slices.Equal(img.Tags, []string{ref}) || img.Platform != "linux/amd64" || len(img.Layers) != 2 || img.Size == 0 {
-		t.Errorf("stored as %+v", img)
+	if img.ID != id.String() || !slices.Equal(img.Tags, []string{ref}) || img.Platform != "linux/amd64" ||
+		len(img.Layers) != 2 || img.Size == 0 {
+		t.Errorf("got %+v", img)
 	}
-	for _, name := range []string{ref, r.host + "/team/app@" + digest.String(), id.String(), id.Hex, id.Hex[:12], "sha256:" + id.Hex[:7]} {
+
+	for _, name := range []string{ref, r.host + "/team/app@" + digest.String(), id.String(), id.Hex, id.Hex[:12],
+		"sha256:" + id.Hex[:7]} {
 		if got, err := h.Resolve(name, ""); err != nil || got.ID != img.ID {
-			t.Errorf("Resolve(%s) = %v, %v", name, got, err)
+			t.Errorf("Resolve(%s): got %v, %v", name, got, err)
 		}
 	}
+
 	for _, name := range []string{r.host + "/team/app", "app:1.0", r.host + "/team/app:1.1", "0000"} {
-		if _, err := h.Resolve(name, ""); !fault.Is(err, fault.NotFound) || fault.ReasonOf(err) != fault.ReasonNoSuchImage {
-			t.Errorf("Resolve(%s): %v, want a NotFound fault with the reason NO_SUCH_IMAGE", name, err)
+		if _, err := h.Resolve(name, ""); !fault.Is(err, fault.NotFound) ||
+			fault.ReasonOf(err) != fault.ReasonNoSuchImage {
+			t.Errorf("Resolve(%s): got %v, want a NotFound fault with the reason NO_SUCH_IMAGE", name, err)
 		}
 	}
+
 	if _, err := h.Resolve(ref, "linux/amd64"); err != nil {
 		t.Error(err)
 	}
+
 	if _, err := h.Resolve(ref, "linux/arm64"); fault.ReasonOf(err) != fault.ReasonNoSuchImage {
-		t.Errorf("for another platform: %v", err)
+		t.Errorf("for another platform: got %v", err)
 	}
+
 	h.mustHaveLayers(2)
 }
 
-func TestLayersThatAreThereAreNotFetchedAgain(t *testing.T) {
+func TestPullSkipsExistingLayers(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	a, b, c := manyFiles(t, "a", 3), manyFiles(t, "b", 3), manyFiles(t, "c", 3)
 	one, two := r.push("one", imageOf(t, a, b)), r.push("two", imageOf(t, a, b, c))
@@ -58,50 +66,55 @@ func TestLayersThatAreThereAreNotFetchedAgain(t *testing.T) {
 	r.blobs()
 	h.pull(two)
 	if n := r.blobs(); n != 2 { // the configuration and the new layer
-		t.Errorf("the second image took %d blobs, want 2", n)
+		t.Errorf("second image: got %d blob requests, want 2", n)
 	}
+
 	h.pull(two)
 	if n := r.blobs(); n > 1 {
-		t.Errorf("pulling again took %d blobs, want the configuration at most", n)
+		t.Errorf("second pull: got %d blob requests, want the configuration at most", n)
 	}
+
 	h.mustHaveLayers(3)
 }
 
-func TestAMovedTagLeavesItsOldImageWithoutOne(t *testing.T) {
+func TestMovedTagLeavesUntaggedImage(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	ref := r.push("app", imageOf(t, manyFiles(t, "a", 1)))
 	old := h.pull(ref)
 	r.push("app", imageOf(t, manyFiles(t, "b", 1)))
 	if img := h.pull(ref); img.ID == old.ID {
-		t.Fatal("the old image came again")
+		t.Fatal("the tag was not moved")
 	}
 	if got, err := h.Get(old.ID); err != nil || len(got.Tags) != 0 {
-		t.Errorf("the old image: %+v, %v; want it without tags", got, err)
+		t.Errorf("previous image: got %+v, %v; want no tags", got, err)
 	}
 }
 
-func TestAnImageIsPulledByDigest(t *testing.T) {
+func TestPullByDigest(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	made := imageOf(t, manyFiles(t, "a", 1))
 	r.push("app", made)
 	d, _ := made.Digest()
 	img := h.pull(r.host + "/app@" + d.String())
 	if len(img.Tags) != 0 || len(img.Digests) != 1 {
-		t.Errorf("tags %v and digests %v, want one digest only", img.Tags, img.Digests)
+		t.Errorf("got tags %v and digests %v, want one digest only", img.Tags, img.Digests)
 	}
+
 	if _, err := h.Remove(img.Digests[0], false); err != nil {
 		t.Error(err)
 	}
+
 	h.mustBeEmpty()
 }
 
-func TestPullsAtTheSameTimeShareTheirDownloads(t *testing.T) {
+func TestConcurrentPullsShareDownloads(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	shared := manyFiles(t, "shared", 200)
 	var refs []string
 	for i := range 6 {
 		refs = append(refs, r.push(fmt.Sprint("app", i), imageOf(t, shared, manyFiles(t, fmt.Sprint("own", i), 1))))
 	}
+
 	gate, first := make(chan struct{}), make(chan struct{}, 100)
 	r.onBlob(digestOf(t, shared), func(w http.ResponseWriter, req *http.Request) {
 		first <- struct{}{}
@@ -116,16 +129,18 @@ func TestPullsAtTheSameTimeShareTheirDownloads(t *testing.T) {
 			}
 		})
 	}
+
 	await(t, first)
 	close(gate)
 	group.Wait()
 	if n := len(first); n != 0 {
-		t.Errorf("the shared layer was fetched %d times, want once", n+1)
+		t.Errorf("got %d downloads of the shared layer, want 1", n+1)
 	}
+
 	h.mustHaveLayers(7)
 }
 
-func TestOneWhoLeavesDoesNotStopOthers(t *testing.T) {
+func TestCanceledPullKeepsSharedDownload(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	l := manyFiles(t, "shared", 50)
 	ref := r.push("app", imageOf(t, l))
@@ -144,6 +159,7 @@ func TestOneWhoLeavesDoesNotStopOthers(t *testing.T) {
 		_, err := h.Pull(ctx, image.PullRequest{Reference: ref})
 		left <- err
 	}()
+
 	await(t, asked)
 	go func() {
 		var once sync.Once
@@ -154,19 +170,22 @@ func TestOneWhoLeavesDoesNotStopOthers(t *testing.T) {
 		}})
 		stayed <- err
 	}()
+
 	await(t, waiting)
 	cancel()
 	if err := await(t, left); err != context.Canceled {
-		t.Errorf("the one who left: %v, want %v", err, context.Canceled)
+		t.Errorf("canceled pull: got %v, want %v", err, context.Canceled)
 	}
+
 	close(gate)
 	if err := await(t, stayed); err != nil {
-		t.Errorf("the one who stayed: %v", err)
+		t.Errorf("remaining pull: %v", err)
 	}
+
 	h.mustHaveLayers(1)
 }
 
-func TestACancelledPullLeavesNothing(t *testing.T) {
+func TestCanceledPullRemovesEverything(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	whole, half := manyFiles(t, "a", 3), manyFiles(t, "b", 2000)
 	ref := r.push("app", imageOf(t, whole, half))
@@ -178,12 +197,13 @@ func TestACancelledPullLeavesNothing(t *testing.T) {
 		<-req.Context().Done()
 	})
 	if _, err := h.Pull(ctx, image.PullRequest{Reference: ref}); err != context.Canceled {
-		t.Errorf("%v, want %v", err, context.Canceled)
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+
 	h.mustBeEmpty()
 }
 
-// sendPart sends the 1/n of a layer under the whole's length.
+// sendPart sends 1/n of a layer with the Content-Length of the whole.
 func sendPart(t testing.TB, w http.ResponseWriter, l v1.Layer, n int64) {
 	size, _ := l.Size()
 	rc, err := l.Compressed()
@@ -197,7 +217,7 @@ func sendPart(t testing.TB, w http.ResponseWriter, l v1.Layer, n int64) {
 	w.(http.Flusher).Flush()
 }
 
-func TestADownloadThatBreaksOffIsTriedAgain(t *testing.T) {
+func TestInterruptedDownloadIsRetried(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	l := manyFiles(t, "a", 500)
 	ref := r.push("app", imageOf(t, l))
@@ -211,11 +231,11 @@ func TestADownloadThatBreaksOffIsTriedAgain(t *testing.T) {
 	})
 	h.pull(ref)
 	if tries != 3 {
-		t.Errorf("%d tries, want 3", tries)
+		t.Errorf("got %d attempts, want 3", tries)
 	}
 }
 
-func TestABadLayerIsRefusedAndNothingIsKept(t *testing.T) {
+func TestPullRejectsInvalidLayer(t *testing.T) {
 	l := manyFiles(t, "a", 500)
 	size, _ := l.Size()
 	whole := func() []byte {
@@ -241,8 +261,9 @@ func TestABadLayerIsRefusedAndNothingIsKept(t *testing.T) {
 			ref := r.push("app", imageOf(t, manyFiles(t, "good", 3), l))
 			r.onBlob(digestOf(t, l), func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(tc.body) })
 			_, err := h.Pull(context.Background(), image.PullRequest{Reference: ref})
-			if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), digestOf(t, l).Hex[:12]) {
-				t.Errorf("%v; want an Unavailable fault that names the layer and says %q", err, tc.says)
+			if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), tc.says) ||
+				!strings.Contains(err.Error(), digestOf(t, l).Hex[:12]) {
+				t.Errorf("got %v; want an Unavailable fault with the layer and %q", err, tc.says)
 			}
 			h.mustBeEmpty()
 			r.spoilWith(nil)
@@ -252,7 +273,7 @@ func TestABadLayerIsRefusedAndNothingIsKept(t *testing.T) {
 	}
 }
 
-func TestALayerThatIsNotWhatTheConfigurationSaysIsRefused(t *testing.T) {
+func TestPullRejectsWrongDiffID(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	img := imageOf(t, manyFiles(t, "a", 3))
 	c, _ := img.ConfigFile()
@@ -262,14 +283,17 @@ func TestALayerThatIsNotWhatTheConfigurationSaysIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ref := r.push("app", img)
-	if _, err := h.Pull(context.Background(), image.PullRequest{Reference: ref}); !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "and the image says") {
-		t.Errorf("%v, want an Unavailable fault", err)
+	if _, err := h.Pull(context.Background(), image.PullRequest{Reference: ref}); !fault.Is(err, fault.Unavailable) ||
+		!strings.Contains(err.Error(), "but the image requires") {
+		t.Errorf("got %v, want an Unavailable fault", err)
 	}
+
 	h.mustBeEmpty()
 }
 
-func TestThePlatformIsChosenFromAnIndex(t *testing.T) {
+func TestPullSelectsPlatformFromIndex(t *testing.T) {
 	r := newReg(t)
 	var index v1.ImageIndex = empty.Index
 	for _, arch := range []string{"arm64", "amd64", "s390x"} {
@@ -277,34 +301,40 @@ func TestThePlatformIsChosenFromAnIndex(t *testing.T) {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
 			MediaType: types.DockerManifestSchema2, Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
 	}
+
 	if err := remote.WriteIndex(r.ref(t, "multi:1"), index); err != nil {
 		t.Fatal(err)
 	}
+
 	ref := r.host + "/multi:1"
 	for want, arch := range map[string]string{"linux/arm64": "arm64", "linux/s390x": "s390x", "amd64": "amd64"} {
 		h := newHost(t)
 		img, err := h.Pull(context.Background(), image.PullRequest{Reference: ref, Platform: want})
 		if err != nil || img.Platform != "linux/"+arch {
-			t.Errorf("for %s: %+v, %v", want, img, err)
+			t.Errorf("for %s: got %+v, %v", want, img, err)
 		}
 		d, _ := index.Digest()
 		if err == nil && !slices.Equal(img.Digests, []string{r.host + "/multi@" + d.String()}) {
-			t.Errorf("digests %v, want the index's", img.Digests)
+			t.Errorf("got digests %v, want the index's", img.Digests)
 		}
 	}
+
 	h := newHost(t)
 	_, err := h.Pull(context.Background(), image.PullRequest{Reference: ref, Platform: "linux/riscv64"})
 	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "linux/amd64, linux/arm64, linux/s390x") {
-		t.Errorf("%v; want a NotFound fault that names what there is", err)
+		t.Errorf("got %v; want a NotFound fault with the available platforms", err)
 	}
+
 	single := r.push("single", imageFor(t, "s390x", manyFiles(t, "x", 1)))
-	if _, err := h.Pull(context.Background(), image.PullRequest{Reference: single, Platform: "linux/amd64"}); !fault.Is(err, fault.NotFound) {
-		t.Errorf("an image for another platform: %v, want a NotFound fault", err)
+	if _, err := h.Pull(context.Background(), image.PullRequest{Reference: single,
+		Platform: "linux/amd64"}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("image for another platform: got %v, want a NotFound fault", err)
 	}
+
 	h.mustBeEmpty()
 }
 
-func TestProgressTellsEachLayersWay(t *testing.T) {
+func TestPullReportsLayerProgress(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	a, b := manyFiles(t, "a", 300), manyFiles(t, "b", 3)
 	ref := r.push("app", imageOf(t, a))
@@ -312,30 +342,35 @@ func TestProgressTellsEachLayersWay(t *testing.T) {
 	var got []image.Progress
 	pull := func(ref string) map[string]string {
 		got = nil
-		if _, err := h.Pull(context.Background(), image.PullRequest{Reference: ref, Progress: func(p image.Progress) { got = append(got, p) }}); err != nil {
+		if _, err := h.Pull(context.Background(), image.PullRequest{Reference: ref,
+			Progress: func(p image.Progress) { got = append(got, p) }}); err != nil {
 			t.Fatal(err)
 		}
+
 		last := map[string]string{}
 		for _, p := range got {
 			last[p.Subject] = p.Step
 			if p.Done > p.Total || p.Done < 0 {
-				t.Errorf("%+v is more than all", p)
+				t.Errorf("got %+v, Done exceeds Total", p)
 			}
 		}
+
 		if len(got) == 0 || got[0] != (image.Progress{Step: "pulling", Subject: ref + ":latest"}) {
-			t.Errorf("it begins with %+v", got[:1])
+			t.Errorf("got first report %+v", got[:1])
 		}
+
 		return last
 	}
 	if last := pull(ref); last[digestOf(t, a).Hex[:12]] != "done" {
-		t.Errorf("the layer ends as %v", last)
+		t.Errorf("got last report %v", last)
 	}
+
 	if last := pull(both); last[digestOf(t, a).Hex[:12]] != "exists" || last[digestOf(t, b).Hex[:12]] != "done" {
-		t.Errorf("the layers end as %v", last)
+		t.Errorf("got last reports %v", last)
 	}
 }
 
-func TestASlowListenerDoesNotHoldUpOthers(t *testing.T) {
+func TestSlowClientDoesNotDelayPulls(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	ref := r.push("app", imageOf(t, manyFiles(t, "a", 100)))
 	stuck, free := make(chan struct{}, 100), make(chan struct{})
@@ -347,12 +382,14 @@ func TestASlowListenerDoesNotHoldUpOthers(t *testing.T) {
 		}})
 		slow <- err
 	}()
+
 	await(t, stuck)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if _, err := h.Pull(ctx, image.PullRequest{Reference: ref}); err != nil {
 		t.Error(err)
 	}
+
 	close(free)
 	if err := await(t, slow); err != nil {
 		t.Error(err)

@@ -1,5 +1,5 @@
-// Package archive reads the images in a tar archive as `docker save` writes it, or of an OCI layout, compressed or not. It only
-// reads: what it gives is unpacked and stored by others.
+// Package archive reads images from a tar archive of `docker save` or of an OCI layout, compressed
+// or not. Package image calls it, and unpacks and stores the images.
 package archive
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/unpack"
 )
 
-// What one archive may take of memory.
+// Limits for one archive.
 const (
 	maxDocument = 8 << 20 // bytes of a manifest or index
 	maxParts    = 100_000 // files
@@ -30,13 +30,13 @@ const (
 
 const subject = "archive"
 
-// Archive is an archive that was taken in whole, so that its parts can be read in any order.
+// Archive is a spooled archive whose files can be read in any order.
 type Archive struct {
 	file  *os.File
 	parts map[string]part
 }
 
-// part is a file in the archive, or a link to another one.
+// part is a file in the archive, or a link to another file.
 type part struct {
 	at, size int64
 	link     string
@@ -44,7 +44,7 @@ type part struct {
 
 // Image is one image of an archive.
 type Image struct {
-	Names  []string // as the archive has them
+	Names  []string // as in the archive
 	Config []byte
 	ID     string
 	Layers []Layer // lowest first
@@ -52,27 +52,27 @@ type Image struct {
 
 // Layer is the blob of one layer.
 type Layer struct {
-	Digest string // empty if the archive does not say
+	Digest string // empty if the archive does not contain it
 	Size   int64
 	Open   func(context.Context) (io.ReadCloser, error)
 }
 
-// Read takes in an archive. Its bytes go to a file in dir that has no name, and is gone when the archive is closed or the
-// process ends.
+// Read spools an archive to an unlinked file in dir. The file is deleted when the archive is closed
+// or the process exits.
 func Read(ctx context.Context, dir string, in io.Reader) (*Archive, error) {
 	file, err := os.CreateTemp(dir, "archive.tmp-")
 	if err != nil {
 		return nil, layers.DiskFault(subject, err)
 	}
 	a := &Archive{file: file, parts: map[string]part{}}
-	if err := a.take(ctx, dir, in); err != nil {
+	if err := a.load(ctx, dir, in); err != nil {
 		_ = a.Close()
 		return nil, err
 	}
 	return a, nil
 }
 
-func (a *Archive) take(ctx context.Context, dir string, in io.Reader) error {
+func (a *Archive) load(ctx context.Context, dir string, in io.Reader) error {
 	if err := os.Remove(a.file.Name()); err != nil {
 		return layers.DiskFault(subject, err)
 	}
@@ -82,7 +82,7 @@ func (a *Archive) take(ctx context.Context, dir string, in io.Reader) error {
 	return a.index()
 }
 
-// Close lets go of the file.
+// Close closes the spool file.
 func (a *Archive) Close() error { return a.file.Close() }
 
 func (a *Archive) spool(ctx context.Context, dir string, in io.Reader) error {
@@ -99,18 +99,20 @@ func (a *Archive) spool(ctx context.Context, dir string, in io.Reader) error {
 	if _, err := io.Copy(&sink{file: a.file, ctx: ctx, disk: disk}, plain); err != nil {
 		return unreadable(ctx, err)
 	}
+
 	return nil
 }
 
-// sink writes to the file, and tells its own failures from the reader's.
+// sink writes to the spool file. It wraps its own failures as disk faults, so that they differ from
+// the reader's.
 type sink struct {
 	file  *os.File
 	ctx   context.Context
 	disk  *beneath.Root
-	since int // bytes written since the last check of what is free
+	since int // bytes written since the last check of free disk space
 }
 
-// spareEvery is how many bytes are written between two checks of what is free on the disk.
+// spareEvery is the number of bytes between two checks of free disk space.
 const spareEvery = 1 << 20
 
 func (s *sink) Write(p []byte) (int, error) {
@@ -135,40 +137,42 @@ func unreadable(ctx context.Context, err error) error {
 		return f
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fault.New(fault.Invalid, subject, "is cut short")
+		return fault.New(fault.Invalid, subject, "is truncated")
 	}
 	return fault.New(fault.Invalid, subject, "cannot be read", fault.WithCause(err))
 }
 
-// index notes where each part is.
+// index records the offset of each file.
 func (a *Archive) index() error {
 	if _, err := a.file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
+
 	end, err := a.file.Stat()
 	if err != nil {
 		return err
 	}
+
 	for r := tar.NewReader(a.file); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return fault.New(fault.Invalid, subject, "is not a tar archive, or is cut short", fault.WithCause(err))
+			return fault.New(fault.Invalid, subject, "is not a tar archive, or is truncated", fault.WithCause(err))
 		}
-		at, err := a.file.Seek(0, io.SeekCurrent) // the tar reader reads headers by blocks, and no further
+		at, err := a.file.Seek(0, io.SeekCurrent) // the tar reader reads no further than the header
 		if err != nil {
 			return err
 		}
 		if len(a.parts) >= maxParts {
-			return fault.Invalidf(subject, "", "has more than %d files in it", maxParts)
+			return fault.Invalidf(subject, "", "contains more than %d files", maxParts)
 		}
 		name := clean(h.Name)
 		switch h.Typeflag {
 		case tar.TypeReg:
 			if at+h.Size > end.Size() {
-				return fault.New(fault.Invalid, subject, "is cut short: "+name+" is not all there")
+				return fault.New(fault.Invalid, subject, "is truncated: "+name+" is incomplete")
 			}
 			a.parts[name] = part{at: at, size: h.Size}
 		case tar.TypeSymlink:
@@ -181,7 +185,8 @@ func (a *Archive) index() error {
 
 func clean(name string) string { return strings.TrimPrefix(path.Join("/", name), "/") }
 
-// find follows links, which older versions of Docker use for layers that images share.
+// find returns a file and follows links. Older versions of Docker use links for layers that images
+// share.
 func (a *Archive) find(name string) (part, error) {
 	at := clean(name)
 	for range 8 {
@@ -194,7 +199,9 @@ func (a *Archive) find(name string) (part, error) {
 		}
 		at = p.link
 	}
-	return part{}, fault.New(fault.Invalid, subject, "has no file "+name+", which an image in it needs")
+
+	return part{}, fault.New(fault.Invalid, subject,
+		"does not contain the file "+name+", which one of its images needs")
 }
 
 func (a *Archive) has(name string) bool {
@@ -202,26 +209,29 @@ func (a *Archive) has(name string) bool {
 	return ok
 }
 
-// document reads a JSON file of at most limit bytes.
+// document parses a JSON file of at most limit bytes.
 func (a *Archive) document(name string, into any, limit int64) ([]byte, error) {
 	p, err := a.find(name)
 	if err != nil {
 		return nil, err
 	}
 	if p.size > limit {
-		return nil, fault.New(fault.Invalid, subject, fmt.Sprintf("%s is too long: %d bytes", name, p.size))
+		return nil, fault.New(fault.Invalid, subject, fmt.Sprintf("%s is too large: %d bytes", name, p.size))
 	}
+
 	data := make([]byte, p.size)
 	if _, err := a.file.ReadAt(data, p.at); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, name+" cannot be read")
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot read "+name)
 	}
+
 	if err := json.Unmarshal(data, into); err != nil {
-		return nil, fault.New(fault.Invalid, subject, name+" is not what it should be", fault.WithCause(err))
+		return nil, fault.New(fault.Invalid, subject, name+" is not valid", fault.WithCause(err))
 	}
+
 	return data, nil
 }
 
-// layer gives the blob in a file.
+// layer returns the layer in a file.
 func (a *Archive) layer(name, digest string) (Layer, error) {
 	p, err := a.find(name)
 	if err != nil {
@@ -232,7 +242,7 @@ func (a *Archive) layer(name, digest string) (Layer, error) {
 	}}, nil
 }
 
-// Images gives the images in the archive, in its order.
+// Images returns the images in the archive, in its order.
 func (a *Archive) Images() ([]Image, error) {
 	switch {
 	case a.has("manifest.json"):
@@ -240,8 +250,9 @@ func (a *Archive) Images() ([]Image, error) {
 	case a.has("index.json"):
 		return a.layout()
 	}
-	return nil, fault.New(fault.Invalid, subject, "has neither manifest.json nor index.json in it: it is not an archive of images",
-		fault.WithHint("use `fairlead import` for the root file system of a machine"))
+	return nil, fault.New(fault.Invalid, subject,
+		"contains neither manifest.json nor index.json, so it is not an image archive",
+		fault.WithHint("use `fairlead import` for a root file system"))
 }
 
 func digestOf(data []byte) string {

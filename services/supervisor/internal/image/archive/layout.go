@@ -10,13 +10,14 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/registry"
 )
 
-// The annotations that name an image in an OCI layout: containerd's in full, OCI's often as a tag alone.
+// The annotations that name an image in an OCI layout. containerd's has the full name, OCI's often
+// only the tag.
 const (
 	fullName = "io.containerd.image.name"
 	refName  = "org.opencontainers.image.ref.name"
 )
 
-// maxDepth bounds indexes in indexes.
+// maxDepth limits the nesting of indexes.
 const maxDepth = 4
 
 func (a *Archive) layout() ([]Image, error) {
@@ -27,6 +28,7 @@ func (a *Archive) layout() ([]Image, error) {
 	if len(index.Manifests) > maxImages {
 		return nil, tooMany(len(index.Manifests))
 	}
+
 	var out []Image
 	at := map[string]int{}
 	for _, d := range index.Manifests {
@@ -46,13 +48,15 @@ func (a *Archive) layout() ([]Image, error) {
 		img.Names = name
 		out = append(out, img)
 	}
+
 	if len(out) == 0 {
-		return nil, fault.New(fault.Invalid, subject, "has no image in it")
+		return nil, fault.New(fault.Invalid, subject, "contains no image")
 	}
+
 	return out, nil
 }
 
-// nameOf gives the name of an image, if it has one. A ref.name without a repository names nothing.
+// nameOf returns the name of an image, if it has one. A ref.name without a repository is ignored.
 func nameOf(d v1.Descriptor) []string {
 	if n := d.Annotations[fullName]; n != "" {
 		return []string{n}
@@ -65,8 +69,9 @@ func nameOf(d v1.Descriptor) []string {
 
 func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 	if depth == 0 {
-		return Image{}, fault.New(fault.Invalid, subject, "has indexes in indexes that do not come to an end")
+		return Image{}, fault.New(fault.Invalid, subject, "contains too deeply nested indexes")
 	}
+
 	if d.MediaType.IsIndex() {
 		var index v1.IndexManifest
 		if _, err := a.blob(d.Digest, &index, maxDocument); err != nil {
@@ -82,17 +87,21 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 			}
 		}
 	}
+
 	var m v1.Manifest
 	if _, err := a.blob(d.Digest, &m, maxDocument); err != nil {
 		return Image{}, err
 	}
 	if !m.Config.MediaType.IsConfig() {
-		return Image{}, fault.New(fault.Invalid, subject, "has something in it that is not a container image but of type "+string(m.Config.MediaType))
+		return Image{}, fault.New(fault.Invalid, subject,
+			"contains a manifest that is not a container image but of type "+string(m.Config.MediaType))
 	}
+
 	config, err := a.blob(m.Config.Digest, &struct{}{}, registry.MaxConfig)
 	if err != nil {
 		return Image{}, err
 	}
+
 	img := Image{Config: config, ID: m.Config.Digest.String()}
 	for _, l := range m.Layers {
 		blob, err := a.layer(blobName(l.Digest), l.Digest.String())
@@ -101,6 +110,7 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 		}
 		img.Layers = append(img.Layers, blob)
 	}
+
 	return img, nil
 }
 

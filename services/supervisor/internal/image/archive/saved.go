@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/registry"
 )
 
-// savedImage is an entry of the manifest.json of `docker save`.
+// savedImage is an entry in the manifest.json of `docker save`.
 type savedImage struct {
 	Config   string
 	RepoTags []string
@@ -20,11 +20,12 @@ func (a *Archive) saved() ([]Image, error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		return nil, fault.New(fault.Invalid, subject, "has no image in it")
+		return nil, fault.New(fault.Invalid, subject, "contains no image")
 	}
 	if len(list) > maxImages {
 		return nil, tooMany(len(list))
 	}
+
 	var out []Image
 	for _, s := range list {
 		config, err := a.document(s.Config, &struct{}{}, registry.MaxConfig)
@@ -33,7 +34,7 @@ func (a *Archive) saved() ([]Image, error) {
 		}
 		img := Image{Names: s.RepoTags, Config: config, ID: digestOf(config)}
 		for _, name := range s.Layers {
-			l, err := a.layer(name, "") // the file's name may be anything; the diff ids are checked anyway
+			l, err := a.layer(name, "") // the file name is arbitrary; the diff IDs are verified later
 			if err != nil {
 				return nil, err
 			}
@@ -41,10 +42,12 @@ func (a *Archive) saved() ([]Image, error) {
 		}
 		out = append(out, img)
 	}
+
 	return out, nil
 }
 
 func tooMany(images int) error {
-	return fault.New(fault.Invalid, subject, fmt.Sprintf("has %d images in it, and at most %d are supported", images, maxImages),
-		fault.WithHint("save and load them in several archives"))
+	return fault.New(fault.Invalid, subject, fmt.Sprintf("contains %d images, at most %d are supported", images,
+		maxImages),
+		fault.WithHint("split the images into several archives"))
 }

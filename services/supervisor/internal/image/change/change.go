@@ -1,4 +1,5 @@
-// Package change applies Dockerfile instructions to an image's configuration, as `import -c` takes them. It is pure.
+// Package change applies the Dockerfile instructions of `import -c` to an image's configuration. It
+// performs no I/O.
 package change
 
 import (
@@ -13,7 +14,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Apply makes the changes, one instruction each, in their order. If one of them is wrong, c is left as it was.
+// Apply applies the changes, one instruction each, in order. It does not modify c if one of them is
+// not valid.
 func Apply(c *ocispec.ImageConfig, instructions []string) error {
 	n := clone(c)
 	for _, in := range instructions {
@@ -30,17 +32,20 @@ func apply(c *ocispec.ImageConfig, instruction string) error {
 	name, rest := strings.ToUpper(word), strings.TrimSpace(rest)
 	set, ok := setters()[name]
 	if !ok {
-		return invalid(instruction, "%s is not a valid change command; valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR and STOPSIGNAL", name)
+		return invalid(instruction, "%s is not a valid change command; "+
+			"valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR and STOPSIGNAL", name)
 	}
 	if rest == "" {
 		return invalid(instruction, "%s requires an argument", name)
 	}
 	if strings.ContainsRune(rest, 0) {
-		return invalid(instruction, "has a zero byte in it")
+		return invalid(instruction, "contains a zero byte")
 	}
+
 	if why := set(c, rest); why != "" {
 		return invalid(instruction, "%s %s", name, why)
 	}
+
 	return nil
 }
 
@@ -48,7 +53,7 @@ func invalid(instruction, format string, args ...any) error {
 	return fault.Invalidf("change "+strconv.Quote(instruction), "change", format, args...)
 }
 
-// setter changes a configuration, or says why it cannot.
+// setter changes a configuration, or returns why the value is not valid.
 type setter func(c *ocispec.ImageConfig, rest string) (why string)
 
 func setters() map[string]setter {
@@ -64,7 +69,7 @@ func setters() map[string]setter {
 	}
 }
 
-// command is the JSON form if it is one, and the shell form otherwise.
+// command parses the JSON form, or returns the shell form.
 func command(s string) []string {
 	var words []string
 	if strings.HasPrefix(s, "[") && json.Unmarshal([]byte(s), &words) == nil {
@@ -117,7 +122,7 @@ func setWorkdir(c *ocispec.ImageConfig, s string) string {
 
 func setStopSignal(c *ocispec.ImageConfig, s string) string {
 	if _, err := container.ParseSignal(s); err != nil {
-		return "wants a signal by name or number, not " + strconv.Quote(s)
+		return "requires a signal name or number, got " + strconv.Quote(s)
 	}
 	c.StopSignal = s
 	return ""
@@ -127,7 +132,7 @@ func setExpose(c *ocispec.ImageConfig, s string) string {
 	for _, word := range strings.Fields(s) {
 		ports, ok := exposed(word)
 		if !ok {
-			return "wants PORT[-PORT][/tcp|udp|sctp], not " + strconv.Quote(word)
+			return "requires PORT[-PORT][/tcp|udp|sctp], got " + strconv.Quote(word)
 		}
 		for _, p := range ports {
 			if c.ExposedPorts == nil {
@@ -136,6 +141,7 @@ func setExpose(c *ocispec.ImageConfig, s string) string {
 			c.ExposedPorts[p] = struct{}{}
 		}
 	}
+
 	return ""
 }
 
@@ -147,19 +153,23 @@ func exposed(word string) ([]string, bool) {
 	if proto != "tcp" && proto != "udp" && proto != "sctp" {
 		return nil, false
 	}
+
 	from, to, isRange := strings.Cut(ports, "-")
 	if !isRange {
 		to = from
 	}
+
 	lo, err1 := strconv.ParseUint(from, 10, 16)
 	hi, err2 := strconv.ParseUint(to, 10, 16)
 	if err1 != nil || err2 != nil || lo == 0 || hi < lo {
 		return nil, false
 	}
+
 	var out []string
 	for p := lo; p <= hi; p++ {
 		out = append(out, strconv.FormatUint(p, 10)+"/"+proto)
 	}
+
 	return out, true
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/change"
 )
 
-func TestInstructionsChangeTheConfiguration(t *testing.T) {
+func TestApplyInstructions(t *testing.T) {
 	ports := func(ps ...string) map[string]struct{} {
 		m := map[string]struct{}{}
 		for _, p := range ps {
@@ -29,7 +29,8 @@ func TestInstructionsChangeTheConfiguration(t *testing.T) {
 		{[]string{`ENV A=1 B="two words" C='x\y' D=a\ b E=`, `ENV A=2`, `ENV OLD some  words "q"`},
 			ocispec.ImageConfig{Env: []string{"A=2", "B=two words", `C=x\y`, "D=a b", "E=", `OLD=some  words "q"`}}},
 		{[]string{"EXPOSE 80 443/tcp 53/UDP", "EXPOSE 9000-9002/sctp"},
-			ocispec.ImageConfig{ExposedPorts: ports("80/tcp", "443/tcp", "53/udp", "9000/sctp", "9001/sctp", "9002/sctp")}},
+			ocispec.ImageConfig{ExposedPorts: ports("80/tcp", "443/tcp", "53/udp", "9000/sctp", "9001/sctp",
+				"9002/sctp")}},
 		{[]string{`LABEL a=b "c d"="e f"`}, ocispec.ImageConfig{Labels: map[string]string{"a": "b", "c d": "e f"}}},
 		{[]string{"USER 101:101", "WORKDIR /srv", "WORKDIR app/../www", "STOPSIGNAL SIGQUIT"},
 			ocispec.ImageConfig{User: "101:101", WorkingDir: "/srv/www", StopSignal: "SIGQUIT"}},
@@ -43,7 +44,7 @@ func TestInstructionsChangeTheConfiguration(t *testing.T) {
 	}
 }
 
-func TestAWrongInstructionIsNamedAndChangesNothing(t *testing.T) {
+func TestApplyRejectsInvalidInstruction(t *testing.T) {
 	for _, bad := range []string{
 		"", "RUN true", "CMD", "ENV", "ENV A", "ENV =x", `ENV A="x`, "EXPOSE x", "EXPOSE 80/icmp", "EXPOSE 0", "EXPOSE 90-80",
 		"EXPOSE 70000", `LABEL a=b c`, `ENV A=b\`, "USER a\x00b", "STOPSIGNAL SIGNOPE",
@@ -51,30 +52,32 @@ func TestAWrongInstructionIsNamedAndChangesNothing(t *testing.T) {
 		c := ocispec.ImageConfig{Env: []string{"A=0"}, User: "me"}
 		before := ocispec.ImageConfig{Env: []string{"A=0"}, User: "me"}
 		if err := change.Apply(&c, []string{"ENV A=1", "USER you", bad}); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%q: %v, want an Invalid fault", bad, err)
+			t.Errorf("%q: got %v, want an Invalid fault", bad, err)
 		}
 		if d := cmp.Diff(before, c); d != "" {
-			t.Errorf("%q changed something:\n%s", bad, d)
+			t.Errorf("%q changed the configuration:\n%s", bad, d)
 		}
 	}
 }
 
-func FuzzAnyTextIsAppliedOrRefused(f *testing.F) {
+func FuzzApply(f *testing.F) {
 	for _, s := range []string{`ENV A="b c" d=e`, `CMD ["x"]`, "EXPOSE 1-2/udp", `LABEL "a b"=c`, "WORKDIR ..", `ENV a '`} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, s string) {
 		var c ocispec.ImageConfig
 		if err := change.Apply(&c, []string{s}); err != nil {
 			if !fault.Is(err, fault.Invalid) {
-				t.Errorf("%q: %v, want an Invalid fault", s, err)
+				t.Errorf("%q: got %v, want an Invalid fault", s, err)
 			}
 			if d := cmp.Diff(ocispec.ImageConfig{}, c); d != "" {
-				t.Errorf("%q was refused and changed something:\n%s", s, d)
+				t.Errorf("%q was rejected but changed the configuration:\n%s", s, d)
 			}
 		}
+
 		if c.WorkingDir != "" && c.WorkingDir[0] != '/' {
-			t.Errorf("%q makes the working directory %q", s, c.WorkingDir)
+			t.Errorf("%q: got working directory %q", s, c.WorkingDir)
 		}
 	})
 }

@@ -5,34 +5,38 @@ import (
 	"strings"
 )
 
-// keyValues reads K=V K2="V 2", or the old form K V with one pair, whose value is the rest of the line.
+// keyValues parses K=V K2="V 2", or the old form K V with one pair, whose value is the rest of the
+// line.
 func keyValues(s string) (pairs [][2]string, why string) {
 	all, why := words(s)
 	if why != "" {
 		return nil, why
 	}
+
 	if first := strings.Fields(s)[0]; !strings.Contains(first, "=") {
 		_, rest, found := strings.Cut(s, " ")
 		if !found || len(all) < 2 {
-			return nil, "wants KEY=VALUE, not " + strconv.Quote(s)
+			return nil, "requires KEY=VALUE, got " + strconv.Quote(s)
 		}
 		if strings.ContainsAny(first, `"'`) {
-			return nil, "wants a name without quotes before the value, not " + first
+			return nil, "requires a name without quotes before the value, got " + first
 		}
 		return [][2]string{{first, strings.TrimSpace(rest)}}, ""
 	}
+
 	for _, w := range all {
 		k, v, found := strings.Cut(w, "=")
 		if !found || k == "" {
-			return nil, "wants KEY=VALUE, not " + strconv.Quote(w)
+			return nil, "requires KEY=VALUE, got " + strconv.Quote(w)
 		}
 		pairs = append(pairs, [2]string{k, v})
 	}
+
 	return pairs, ""
 }
 
-// words splits at spaces that are not quoted, and takes the quotes off. A backslash takes the meaning from what follows it,
-// but in single quotes.
+// words splits a text at unquoted spaces and removes the quotes. A backslash escapes the next
+// character, except in single quotes.
 func words(s string) (out []string, why string) {
 	var word strings.Builder
 	var quote rune
@@ -61,13 +65,15 @@ func words(s string) (out []string, why string) {
 			word.WriteRune(r)
 		}
 	}
+
 	switch {
 	case quote != 0:
-		return nil, "has a quote that is not closed"
+		return nil, "contains an unclosed quote"
 	case escaped:
 		return nil, "ends with a backslash"
 	case in:
 		out = append(out, word.String())
 	}
+
 	return out, ""
 }

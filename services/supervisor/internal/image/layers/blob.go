@@ -14,8 +14,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// blobReader reads a blob, sums it up, and tells how far it is. It remembers what the reading failed of, because the layers
-// above it hide that.
+// blobReader reads and hashes a blob and reports progress. It records read errors, because the
+// decoders above it hide them.
 type blobReader struct {
 	in     io.Reader
 	blob   Blob
@@ -46,20 +46,23 @@ func (r *blobReader) total() int64 { return max(r.n, r.blob.Size) }
 
 func (r *blobReader) digest() string { return "sha256:" + hex.EncodeToString(r.sum.Sum(nil)) }
 
-// verify holds a blob that was read to its end to what it should be.
+// verify compares a completely read blob with its size and digest.
 func (r *blobReader) verify() error {
 	switch {
 	case r.blob.Size > 0 && r.n < r.blob.Size:
-		return &truncatedError{fault.New(fault.Invalid, subject(r.blob), fmt.Sprintf("ends after %d of %d bytes", r.n, r.blob.Size))}
+		return &truncatedError{fault.New(fault.Invalid, subject(r.blob),
+			fmt.Sprintf("ends after %d of %d bytes", r.n, r.blob.Size))}
 	case r.blob.Size > 0 && r.n > r.blob.Size:
-		return fault.New(fault.Invalid, subject(r.blob), fmt.Sprintf("is longer than the %d bytes that it should have", r.blob.Size))
+		return fault.New(fault.Invalid, subject(r.blob),
+			fmt.Sprintf("is longer than the expected %d bytes", r.blob.Size))
 	case r.blob.Digest != "" && r.digest() != r.blob.Digest:
-		return fault.New(fault.Invalid, subject(r.blob), "has the wrong digest "+r.digest()+": its content is not what the image says")
+		return fault.New(fault.Invalid, subject(r.blob),
+			"has the wrong digest "+r.digest()+": its content is not what the image says")
 	}
 	return nil
 }
 
-// truncatedError is a download that did not come to its end: another attempt may.
+// truncatedError is a truncated download, which is retried.
 type truncatedError struct{ *fault.Fault }
 
 func (b *truncatedError) Unwrap() error { return b.Fault }
@@ -75,13 +78,14 @@ func subject(b Blob) string {
 	return "layer " + Short(d)
 }
 
-// Short is the part of a digest that people see.
+// Short returns the short form of a digest.
 func Short(digest string) string {
 	_, hexa, _ := strings.Cut(digest, ":")
 	return hexa[:min(12, len(hexa))]
 }
 
-// unpackFault says what went wrong in the middle of a blob: the download, the disk, or the content.
+// unpackFault returns the fault for a failure while unpacking a blob. The cause is the download,
+// the disk or the content.
 func unpackFault(ctx context.Context, b Blob, r *blobReader, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -92,7 +96,8 @@ func unpackFault(ctx context.Context, b Blob, r *blobReader, err error) error {
 	if r.err != nil {
 		return r.readFault(b)
 	}
-	// The decoder stumbled. If the rest shows that the blob is not the right one, that is the better reason.
+
+	// The decoder failed. A wrong size or digest of the blob is the better reason.
 	if _, derr := io.Copy(io.Discard, r); derr == nil {
 		if verr := r.verify(); verr != nil {
 			return verr
@@ -103,15 +108,18 @@ func unpackFault(ctx context.Context, b Blob, r *blobReader, err error) error {
 		return r.readFault(b)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-		return fault.New(fault.Invalid, subject(b), "its archive is cut short")
+		return fault.New(fault.Invalid, subject(b), "archive is truncated")
 	}
+
 	if f, ok := errors.AsType[*fault.Fault](err); ok {
 		return f
 	}
+
 	return fault.New(fault.Invalid, subject(b), "cannot be unpacked", fault.WithCause(err))
 }
 
-// readFault is for a reader that failed. Registry clients check digests too, and call a wrong one an error in reading.
+// readFault returns the fault for a failed reader. Registry clients also verify digests and return
+// a wrong one as a read error.
 func (r *blobReader) readFault(b Blob) error {
 	if f, ok := errors.AsType[*fault.Fault](r.err); ok {
 		return f
@@ -121,15 +129,18 @@ func (r *blobReader) readFault(b Blob) error {
 			return err
 		}
 	}
-	what := "its download broke off"
+
+	what := "download was interrupted"
 	if b.Size > 0 {
-		what = fmt.Sprintf("its download broke off after %d of %d bytes", r.n, b.Size)
+		what = fmt.Sprintf("download was interrupted after %d of %d bytes", r.n, b.Size)
 	}
+
 	return &truncatedError{fault.New(fault.Unavailable, subject(b), what, fault.WithCause(r.err))}
 }
 
 func isDisk(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.EMFILE,
+		syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -137,12 +148,12 @@ func isDisk(err error) bool {
 	return false
 }
 
-// DiskFault says that something could not be stored, and what to do.
+// DiskFault returns the fault for a failure to store subject.
 func DiskFault(subject string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fault.New(fault.Exhausted, subject, "no space is left for it", fault.WithCause(err),
-			fault.WithHint("remove images with `fairlead rmi`, or make room on the disk of --data-root"))
+		return fault.New(fault.Exhausted, subject, "no space left on the disk", fault.WithCause(err),
+			fault.WithHint("remove images with `fairlead rmi`, or free space on the disk of --data-root"))
 	}
 	return fault.New(fault.Unavailable, subject, "cannot be stored", fault.WithCause(err),
-		fault.WithHint("look at the disk of --data-root"))
+		fault.WithHint("check the disk of --data-root"))
 }

@@ -7,9 +7,10 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
 )
 
-// Inherit gives folders that a layer only implies (it has /tmp/x and no entry for /tmp) the owner, mode and time that they
-// have in the layers below. Without it an overlay mount would show them as root's with mode 0755. diffIDs are an image's
-// layers, lowest first. A layer is looked at once, with the first image that has it.
+// Inherit copies owner, mode and times of implied directories from the layers below. An implied
+// directory has no entry of its own: the layer contains /tmp/x but not /tmp. Otherwise an overlay
+// mount would show it as root's with mode 0755. diffIDs are an image's layers, lowest first. Each
+// layer is processed once, for the first image that uses it.
 func (s *Store) Inherit(diffIDs []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,6 +32,7 @@ func (s *Store) Inherit(diffIDs []string) error {
 			return DiskFault("layer "+Short(d), err)
 		}
 	}
+
 	return nil
 }
 
@@ -43,6 +45,7 @@ func (s *Store) inherit(diffID, path string, below []string) error {
 	if a, ok := own.Lookup(path); !ok || !a.IsDir() {
 		return nil // reached through a symlink, whose target has its own entry
 	}
+
 	for _, d := range slices.Backward(below) {
 		a, ok, err := s.lookup(d, path)
 		switch {
@@ -51,10 +54,11 @@ func (s *Store) inherit(diffID, path string, below []string) error {
 		case !ok:
 			continue
 		case !a.IsDir():
-			return nil // it hides what is further below
+			return nil // it hides the layers below
 		}
 		return own.SetDirAttributes(path, a)
 	}
+
 	return nil
 }
 

@@ -1,11 +1,13 @@
-// Package layers keeps unpacked image layers, each in a folder of its own under the digest of its tar archive (the diff id):
+// Package layers stores unpacked image layers. Each has a directory named by the digest of its tar
+// archive (the diff ID):
 //
-//	<dir>/<diff id>/fs/         what the layer holds, with overlayfs's own whiteouts
-//	<dir>/<diff id>/layer.json  its size, and the folders that it only implies
-//	<dir>/<name>.tmp-<random>   work that is not finished; what a crash left is removed by Open
+//	<dir>/<diff id>/fs/         files, with whiteouts of overlayfs
+//	<dir>/<diff id>/layer.json  size, and the implied directories
+//	<dir>/<name>.tmp-<random>   unfinished work; Open removes it after a crash
 //
-// A layer is filled under a temporary name, synced to disk and then renamed, so that a layer that is there is whole. The
-// package knows nothing of images, registries and mounts: its callers say which layers are used.
+// A layer is unpacked under a temporary name, synced to disk and renamed, so that an existing layer
+// is complete. Package image calls this package and decides which layers are used. It does not
+// depend on images, registries or mounts.
 package layers
 
 import (
@@ -30,22 +32,22 @@ const (
 	metaName = "layer.json"
 )
 
-// Store is the folder of layers.
+// Store is the layer directory.
 type Store struct {
 	dir     string
 	flights inFlight
 
-	mu   sync.Mutex // over the decision whether a layer may go, and the renaming that makes it go
+	mu   sync.Mutex // serializes the decision to remove a layer and its renaming
 	held map[string]int
 }
 
-// meta is layer.json.
+// meta is the content of layer.json.
 type meta struct {
 	Size    int64    // bytes in files
-	Implied []string `json:",omitempty"` // folders that have no entry of their own, until Inherit has seen to them
+	Implied []string `json:",omitempty"` // directories without an entry of their own, until Inherit has processed them
 }
 
-// Config says what Open needs.
+// Config configures Open.
 type Config struct {
 	Dir   string
 	Used  func(diffID string) bool // reports whether an image has the layer
@@ -53,26 +55,29 @@ type Config struct {
 	Log   *slog.Logger             // nil discards
 }
 
-// disposable is the mode of a layer that no image has had yet, so that it can be deleted after a crash. A layer without it
-// is data of an image whose record was lost.
+// disposable is the mode bit of a layer that no image has used yet. Open deletes such a layer after
+// a crash. An unused layer without this bit belongs to an image whose record was lost.
 const disposable = fs.ModeSticky
 
-// Open opens the directory, creates it if it does not exist, and removes unfinished layers and those that no image ever had.
-// Others without an image are set aside.
+// Open opens the directory, and creates it if it does not exist. It removes unfinished layers and
+// layers that no image ever used. Other layers without an image are set aside.
 func Open(cfg Config) (*Store, error) {
 	dir := cfg.Dir
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	// Not for others to enter: layers hold set-uid programs.
+
+	// Other users have no access: layers contain set-uid programs.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be made")
+		return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be created")
 	}
+
 	s := &Store{dir: dir, held: map[string]int{}}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be read")
 	}
+
 	var lost []string
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -84,12 +89,13 @@ func Open(cfg Config) (*Store, error) {
 			s.Keep("sha256:" + e.Name())
 		case strings.Contains(e.Name(), tmpMark) || info.Mode()&disposable != 0:
 			if err := os.RemoveAll(path); err != nil {
-				return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "leftovers cannot be removed")
+				return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot remove stale files")
 			}
 		default:
 			lost = append(lost, path)
 		}
 	}
+
 	return s, setAside(cfg, lost)
 }
 
@@ -98,20 +104,23 @@ func setAside(cfg Config, paths []string) error {
 	if len(paths) == 0 || cfg.Aside == nil {
 		return nil
 	}
+
 	dir, err := cfg.Aside()
 	if err != nil {
 		return err
 	}
+
 	for _, path := range paths {
 		if err := os.Rename(path, filepath.Join(dir, filepath.Base(path))); err != nil {
 			return fault.Wrap(err, fault.Unavailable, "layer "+filepath.Base(path), "cannot be set aside")
 		}
 	}
+
 	cfg.Log.Warn("layers of unknown images set aside", "layers", len(paths), "quarantine", dir)
 	return nil
 }
 
-// Keep marks layers as those of a stored image. What fails is done by the next Open.
+// Keep marks layers as used by a stored image. The next Open repeats a failed call.
 func (s *Store) Keep(diffIDs ...string) {
 	for _, d := range diffIDs {
 		if info, err := os.Lstat(s.layerDir(d)); err == nil && info.Mode()&disposable != 0 {
@@ -120,16 +129,16 @@ func (s *Store) Keep(diffIDs ...string) {
 	}
 }
 
-// Path is the folder with the layer's files, for an overlay mount.
+// Path returns the directory with the layer's files, for an overlay mount.
 func (s *Store) Path(diffID string) string { return filepath.Join(s.layerDir(diffID), fsName) }
 
-// Has tells whether the layer is there.
+// Has reports whether the layer exists.
 func (s *Store) Has(diffID string) bool {
 	_, err := os.Lstat(s.layerDir(diffID))
 	return err == nil
 }
 
-// Size is how many bytes the layer's files have.
+// Size returns the total size of the layer's files in bytes.
 func (s *Store) Size(diffID string) (int64, error) {
 	m, err := readMeta(s.layerDir(diffID))
 	return m.Size, err
@@ -139,7 +148,7 @@ func (s *Store) layerDir(diffID string) string {
 	return filepath.Join(s.dir, strings.TrimPrefix(diffID, "sha256:"))
 }
 
-// Hold keeps layers from being swept, whether they are there already or only about to be. Each Hold needs one Release.
+// Hold protects layers from Sweep, even before they exist. Each Hold needs one Release.
 func (s *Store) Hold(diffIDs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +157,7 @@ func (s *Store) Hold(diffIDs ...string) {
 	}
 }
 
-// Release undoes a Hold and sweeps those of the layers that nobody uses.
+// Release undoes a Hold and sweeps the layers that are not used.
 func (s *Store) Release(used func(diffID string) bool, diffIDs ...string) ([]string, error) {
 	s.mu.Lock()
 	for _, d := range diffIDs {
@@ -160,16 +169,17 @@ func (s *Store) Release(used func(diffID string) bool, diffIDs ...string) ([]str
 	return s.Sweep(used, diffIDs...)
 }
 
-// Sweep removes those of the layers that are neither held nor used, and tells which.
+// Sweep removes those of the given layers that are neither held nor used, and returns their diff
+// IDs.
 func (s *Store) Sweep(used func(diffID string) bool, diffIDs ...string) ([]string, error) {
 	gone, tmp, err := s.detach(used, diffIDs)
 	for _, t := range tmp {
 		err = errors.Join(err, os.RemoveAll(t))
 	}
-	return gone, fault.Wrap(err, fault.Unavailable, "layer store "+s.dir, "layers cannot be removed")
+	return gone, fault.Wrap(err, fault.Unavailable, "layer store "+s.dir, "cannot remove layers")
 }
 
-// detach renames what is to go, so that nobody finds a layer of which a part is gone.
+// detach renames the layers to remove, so that no caller finds a partially removed layer.
 func (s *Store) detach(used func(string) bool, diffIDs []string) (gone, tmp []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,17 +198,20 @@ func (s *Store) detach(used func(string) bool, diffIDs []string) (gone, tmp []st
 		}
 		gone = append(gone, d)
 	}
+
 	return gone, tmp, err
 }
 
-// publish gives a filled folder its lasting name. If the layer is there already, that one stays.
+// publish renames an unpacked directory to its final name. An existing layer is kept.
 func (s *Store) publish(tmp, diffID string, m meta) error {
 	if err := writeMeta(tmp, m); err != nil {
 		return err
 	}
+
 	if err := syncFS(tmp); err != nil {
 		return err
 	}
+
 	info, err := os.Lstat(tmp)
 	if err == nil {
 		err = os.Chmod(tmp, info.Mode().Perm()|disposable)
@@ -206,6 +219,7 @@ func (s *Store) publish(tmp, diffID string, m meta) error {
 	if err != nil {
 		return err
 	}
+
 	err = os.Rename(tmp, s.layerDir(diffID))
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY) {
 		return os.RemoveAll(tmp)
@@ -213,36 +227,37 @@ func (s *Store) publish(tmp, diffID string, m meta) error {
 	if err != nil {
 		return err
 	}
+
 	return syncDir(s.dir)
 }
 
-func readMeta(home string) (m meta, err error) {
-	data, err := os.ReadFile(filepath.Join(home, metaName))
+func readMeta(dir string) (m meta, err error) {
+	data, err := os.ReadFile(filepath.Join(dir, metaName))
 	if err == nil {
 		err = json.Unmarshal(data, &m)
 	}
 	if err != nil {
-		err = fault.New(fault.Internal, "layer "+filepath.Base(home), "its description cannot be read", fault.WithCause(err),
-			fault.WithHint("remove the images that have it and pull them again"))
+		err = fault.New(fault.Internal, "layer "+filepath.Base(dir), "cannot read layer.json", fault.WithCause(err),
+			fault.WithHint("remove the images that use it and pull them again"))
 	}
 	return m, err
 }
 
-// writeMeta replaces the file in one step.
-func writeMeta(home string, m meta) error {
+// writeMeta replaces the file atomically.
+func writeMeta(dir string, m meta) error {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(home, metaName+".new")
+	tmp := filepath.Join(dir, metaName+".new")
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, filepath.Join(home, metaName))
+	return os.Rename(tmp, filepath.Join(dir, metaName))
 }
 
-// syncFS writes out all that the file system of a folder has not written yet: for thousands of small files it is much
-// faster than one fsync each.
+// syncFS flushes the file system of a directory. For thousands of small files this is much faster
+// than fsync of each.
 func syncFS(dir string) error { return withDir(dir, unix.Syncfs) }
 
 func syncDir(dir string) error { return withDir(dir, unix.Fsync) }

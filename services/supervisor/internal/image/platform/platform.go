@@ -1,4 +1,5 @@
-// Package platform reads and compares os/arch[/variant], as image indexes and users write it. It is pure.
+// Package platform parses and compares os/arch[/variant] of image indexes and users. It performs no
+// I/O.
 package platform
 
 import (
@@ -9,13 +10,14 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Platform is an operating system on a processor.
+// Platform is an operating system and a processor architecture.
 type Platform struct{ OS, Arch, Variant string }
 
-// Host is what this program runs on. The variant is left open: any that the index has will do, the best of them first.
+// Host returns the platform of this program. The variant is empty, so the best one of an index is
+// selected.
 func Host() Platform { return Platform{OS: runtime.GOOS, Arch: runtime.GOARCH} }
 
-// String is os/arch[/variant].
+// String returns os/arch[/variant].
 func (p Platform) String() string {
 	s := p.OS + "/" + p.Arch
 	if p.Variant != "" {
@@ -24,20 +26,23 @@ func (p Platform) String() string {
 	return s
 }
 
-var archNames = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm", "i386": "386", "i686": "386"}
+var archNames = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm",
+	"armel": "arm", "i386": "386", "i686": "386"}
 
-// Parse reads what a user writes: os/arch, os/arch/variant, or an architecture alone, which means Linux.
+// Parse parses user input: os/arch, os/arch/variant, or an architecture alone, which means Linux.
 func Parse(s string) (Platform, error) {
 	parts := strings.Split(strings.ToLower(s), "/")
 	if len(parts) > 3 || slices.ContainsFunc(parts, bad) {
-		return Platform{}, fault.Invalidf("platform "+s, "platform", "is not os/arch[/variant]; write it like linux/amd64 or linux/arm/v7")
+		return Platform{}, fault.Invalidf("platform "+s, "platform",
+			"is not a valid os/arch[/variant], such as linux/amd64 or linux/arm/v7")
 	}
 	if len(parts) == 1 {
 		parts = []string{"linux", parts[0]}
 	}
 	if parts[0] != "linux" {
-		return Platform{}, fault.Invalidf("platform "+s, "platform", "%s containers cannot run here", parts[0])
+		return Platform{}, fault.Invalidf("platform "+s, "platform", "%s containers are not supported", parts[0])
 	}
+
 	p := Platform{OS: parts[0], Arch: parts[1]}
 	if a, ok := archNames[p.Arch]; ok {
 		p.Arch = a
@@ -45,6 +50,7 @@ func Parse(s string) (Platform, error) {
 	if len(parts) == 3 {
 		p.Variant = parts[2]
 	}
+
 	return p.normal(), nil
 }
 
@@ -52,7 +58,7 @@ func bad(part string) bool {
 	return part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789_.-") != ""
 }
 
-// normal leaves out the variants that say nothing.
+// normal removes the default variants.
 func (p Platform) normal() Platform {
 	if p.Arch == "arm64" && (p.Variant == "v8" || p.Variant == "8") || p.Arch == "amd64" && p.Variant == "v1" {
 		p.Variant = ""
@@ -60,14 +66,14 @@ func (p Platform) normal() Platform {
 	return p
 }
 
-// Satisfies tells whether something for p is what was wanted. No variant in want means any.
+// Satisfies reports whether p satisfies the wanted platform. An empty variant in want matches any.
 func (p Platform) Satisfies(want Platform) bool {
 	p, want = p.normal(), want.normal()
 	return p.OS == want.OS && p.Arch == want.Arch && (want.Variant == "" || p.Variant == want.Variant)
 }
 
-// Best gives the index of the one that fits best, or -1. Of several variants of ARM that all fit, it is the highest that the
-// processor is sure to run; of others, the one without a variant.
+// Best returns the index of the best match, or -1. Among matching ARM variants that is the highest
+// one the processor is sure to support. On other architectures it is the one without a variant.
 func Best(have []Platform, want Platform) int {
 	best := -1
 	for i, p := range have {
@@ -78,8 +84,8 @@ func Best(have []Platform, want Platform) int {
 	return best
 }
 
-// rank orders variants: with no more than the architecture's name to go by, a plain entry is safest, then what is oldest but
-// for ARM, where v7 is what anyone has today.
+// rank orders variants. An entry without a variant is safest, then the oldest one. On ARM, v7 is
+// preferred, which all current processors support.
 func rank(p Platform) int {
 	switch v := p.normal().Variant; {
 	case v == "":

@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 )
 
-func TestPlatformsAreReadAsPeopleWriteThem(t *testing.T) {
+func TestParsePlatform(t *testing.T) {
 	for in, want := range map[string]string{
 		"linux/amd64":      "linux/amd64",
 		"Linux/x86_64":     "linux/amd64",
@@ -27,18 +27,19 @@ func TestPlatformsAreReadAsPeopleWriteThem(t *testing.T) {
 		got, err := platform.Parse(in)
 		if want == "" {
 			if !fault.Is(err, fault.Invalid) {
-				t.Errorf("Parse(%q) = %v, %v; want an Invalid fault", in, got, err)
+				t.Errorf("Parse(%q): got %v, %v; want an Invalid fault", in, got, err)
 			}
 			continue
 		}
 		if err != nil || got.String() != want {
-			t.Errorf("Parse(%q) = %v, %v; want %s", in, got, err, want)
+			t.Errorf("Parse(%q): got %v, %v; want %s", in, got, err, want)
 		}
 	}
 }
 
-func TestTheBestOfAnIndexIsChosen(t *testing.T) {
-	index := []string{"linux/arm64", "linux/arm/v5", "linux/arm/v7", "linux/arm/v6", "linux/amd64/v3", "linux/amd64", "linux/amd64/v2"}
+func TestBestPlatform(t *testing.T) {
+	index := []string{"linux/arm64", "linux/arm/v5", "linux/arm/v7", "linux/arm/v6", "linux/amd64/v3", "linux/amd64",
+		"linux/amd64/v2"}
 	var have []platform.Platform
 	for _, s := range index {
 		p, err := platform.Parse(s)
@@ -47,6 +48,7 @@ func TestTheBestOfAnIndexIsChosen(t *testing.T) {
 		}
 		have = append(have, p)
 	}
+
 	for want, chosen := range map[string]string{
 		"linux/amd64": "linux/amd64", "linux/arm": "linux/arm/v7", "linux/arm/v6": "linux/arm/v6",
 		"linux/arm64/v8": "linux/arm64", "linux/amd64/v3": "linux/amd64/v3", "linux/s390x": "",
@@ -60,12 +62,12 @@ func TestTheBestOfAnIndexIsChosen(t *testing.T) {
 			got = have[i].String()
 		}
 		if got != chosen {
-			t.Errorf("for %s: %q, want %q", want, got, chosen)
+			t.Errorf("for %s: got %q, want %q", want, got, chosen)
 		}
 	}
 }
 
-func FuzzAParsedPlatformIsReadBackAsItself(f *testing.F) {
+func FuzzParsePlatform(f *testing.F) {
 	f.Add("linux/amd64")
 	f.Add("arm/v7")
 	f.Fuzz(func(t *testing.T, s string) {

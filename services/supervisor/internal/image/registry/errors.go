@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// fault says in clear words what a registry's refusal, or its silence, means.
+// fault converts an error of the registry client, or a timeout, to a fault.
 func (s *Source) fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled) {
 		return ctx.Err()
@@ -43,51 +43,56 @@ func (s *Source) responseError(te *transport.Error) error {
 	switch {
 	case te.StatusCode == http.StatusUnauthorized || te.StatusCode == http.StatusForbidden ||
 		has(transport.UnauthorizedErrorCode, transport.DeniedErrorCode):
-		return fault.New(fault.Denied, subject, "pull access denied: "+from+" has no such repository, or wants other credentials",
+		return fault.New(fault.Denied, subject,
+			"pull access denied: "+from+" has no such repository, or requires other credentials",
 			fault.WithField("credentials"), fault.WithHint("check the name, and the credentials for %s", s.Host()))
 	case has(transport.ManifestUnknownErrorCode):
 		return s.unknown("manifest unknown: " + from + " has no such tag or digest")
 	case has(transport.NameUnknownErrorCode):
-		return s.unknown("repository unknown: " + from + " has none of that name")
+		return s.unknown("repository unknown: " + from + " has no such repository")
 	case has(transport.BlobUnknownErrorCode):
-		return fault.New(fault.Unavailable, subject, from+" has lost a part of it", fault.WithCause(te),
-			fault.WithHint("push it there again"))
+		return fault.New(fault.Unavailable, subject, from+" has lost one of its blobs", fault.WithCause(te),
+			fault.WithHint("push the image again"))
 	case te.StatusCode == http.StatusNotFound:
-		return s.unknown("manifest unknown: " + from + " does not know it")
+		return s.unknown("manifest unknown: " + from + " does not have it")
 	case te.StatusCode == http.StatusTooManyRequests:
-		return fault.New(fault.Exhausted, subject, from+" is asked too often (429 Too Many Requests)",
+		return fault.New(fault.Exhausted, subject, from+" limits requests (429 Too Many Requests)",
 			fault.WithHint("wait, log in there, or use a mirror (registry-mirrors)"))
 	}
+
 	return fault.New(fault.Unavailable, subject, from+" failed", fault.WithCause(te), fault.WithHint("try again later"))
 }
 
 func (s *Source) unknown(message string) error {
-	return fault.New(fault.NotFound, Subject(s.ref), message, fault.WithField("reference"), fault.WithHint("check the name and the tag"))
+	return fault.New(fault.NotFound, Subject(s.ref), message, fault.WithField("reference"),
+		fault.WithHint("check the name and the tag"))
 }
 
-// networkError is for a registry that gave no answer that makes sense.
+// networkError converts an error without a usable response.
 func (s *Source) networkError(ctx context.Context, err error) error {
-	message, hint := "registry "+s.Host()+" cannot be reached", "check the name, the network, and that the registry runs"
+	message := "registry " + s.Host() + " cannot be reached"
+	hint := "check the name, the network, and that the registry runs"
 	var certificate *tls.CertificateVerificationError
 	var plain *plainHTTPError
 	var dns *net.DNSError
 	switch {
 	case errors.Is(context.Cause(ctx), errStalled):
-		message, hint, err = "registry "+s.Host()+" has stopped answering", "try again later", errStalled
+		message, hint, err = "registry "+s.Host()+" stopped responding", "try again later", errStalled
 	case errors.As(err, &certificate):
-		message = "registry " + s.Host() + " shows a certificate that is not trusted"
-		hint = "install its authority on this machine, or add the registry to insecure-registries"
+		message = "registry " + s.Host() + " has an untrusted certificate"
+		hint = "install its CA certificate on the host, or add the registry to insecure-registries"
 	case errors.As(err, &plain) || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		message = "registry " + s.Host() + " does not speak HTTPS"
-		hint = "if you trust the network between, add it to insecure-registries"
+		message = "registry " + s.Host() + " does not support HTTPS"
+		hint = "if the network is trusted, add the registry to insecure-registries"
 	case errors.As(err, &dns):
 		hint = "check the name of the registry, and the host's /etc/resolv.conf"
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-		message = "registry " + s.Host() + " broke off its answer"
+		message = "registry " + s.Host() + " sent a truncated response"
 		hint = "try again later"
 	case !isNetwork(err):
-		message, hint = "registry "+s.Host()+" gave an answer that makes no sense", "check that it is a registry"
+		message, hint = "registry "+s.Host()+" sent a response that is not valid", "check that it is a registry"
 	}
+
 	return fault.New(fault.Unavailable, Subject(s.ref), message, fault.WithCause(err), fault.WithHint("%s", hint))
 }
 

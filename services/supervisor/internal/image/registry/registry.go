@@ -1,5 +1,6 @@
-// Package registry fetches images from registries: which hosts are asked and in what order, how they are spoken to, with what
-// credentials, and what their refusals mean. It stores nothing.
+// Package registry downloads images from registries and mirrors. It selects hosts, protocols and
+// credentials, and converts errors to faults. It stores nothing. Packages image and archive call
+// it.
 package registry
 
 import (
@@ -19,10 +20,10 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 )
 
-// dockerHub is the registry that mirrors stand in for.
+// dockerHub is the registry that mirrors replace.
 const dockerHub = "docker.io"
 
-// Client speaks to registries.
+// Client connects to registries.
 type Client struct {
 	mirrors   []mirror
 	insecure  *insecure
@@ -30,14 +31,16 @@ type Client struct {
 	log       *slog.Logger
 }
 
-// New makes a client. mirrors are URLs of mirrors of Docker Hub; insecureRegistries are host[:port] or CIDR of registries that
-// may be spoken to in plain HTTP or with a certificate that nobody vouches for. Those on loopback always may.
+// New returns a client. mirrors are URLs of mirrors of Docker Hub. insecureRegistries are
+// host[:port] or CIDR of registries allowed to use plain HTTP or an untrusted certificate. Loopback
+// always is.
 func New(mirrors, insecureRegistries []string, log *slog.Logger) (*Client, error) {
 	c := &Client{log: log}
 	var err error
 	if c.insecure, err = parseInsecure(insecureRegistries); err != nil {
 		return nil, err
 	}
+
 	for _, m := range mirrors {
 		parsed, err := parseMirror(m)
 		if err != nil {
@@ -48,21 +51,23 @@ func New(mirrors, insecureRegistries []string, log *slog.Logger) (*Client, error
 			c.insecure.hosts[parsed.host] = true
 		}
 	}
+
 	c.transport = newTransport(c.insecure)
 	return c, nil
 }
 
-// Credentials authenticate with the registry that a reference names.
+// Credentials authenticate the client to the registry in a reference.
 type Credentials struct{ Username, Password, IdentityToken string }
 
 func (c Credentials) authenticator() authn.Authenticator {
 	if c == (Credentials{}) {
 		return authn.Anonymous
 	}
-	return authn.FromConfig(authn.AuthConfig{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken})
+	return authn.FromConfig(authn.AuthConfig{Username: c.Username, Password: c.Password,
+		IdentityToken: c.IdentityToken})
 }
 
-// Source is one place where an image can be had.
+// Source is one registry that can have an image.
 type Source struct {
 	client *Client
 	ref    reference.Named
@@ -70,8 +75,8 @@ type Source struct {
 	auth   authn.Authenticator
 }
 
-// Sources gives the places where an image can be had, in the order to try them: the mirrors, if it is Docker Hub's, then its
-// own registry. Mirrors are never shown the credentials.
+// Sources returns the registries for an image, in the order to try them: for Docker Hub the
+// mirrors, then the image's own registry. Credentials are never sent to mirrors.
 func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credentials) ([]*Source, error) {
 	var out []*Source
 	domain, path := reference.Domain(ref), reference.Path(ref)
@@ -82,7 +87,8 @@ func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credenti
 		}
 		repo, err := name.NewRepository(host+"/"+path, opts...)
 		if err != nil {
-			return fault.New(fault.Invalid, Subject(ref), "invalid reference format", fault.WithCause(err), fault.WithField("reference"))
+			return fault.New(fault.Invalid, Subject(ref), "invalid reference format", fault.WithCause(err),
+				fault.WithField("reference"))
 		}
 		out = append(out, &Source{client: c, ref: ref, repo: repo, auth: auth})
 		return nil
@@ -94,51 +100,57 @@ func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credenti
 			}
 		}
 	}
+
 	return out, add(domain, c.insecure.allows(ctx, domain), cred.authenticator())
 }
 
-// Host is the registry's host.
+// Host returns the registry's host name and port.
 func (s *Source) Host() string { return s.repo.RegistryStr() }
 
-// Image is an image in a registry, of which the manifest and the configuration are here.
+// Image is an image in a registry whose manifest and configuration were read. Layers are lowest
+// first.
 type Image struct {
-	Digest string // what the reference leads to: the index's if there is one
-	Config []byte // the configuration document
-	ID     string // its digest
+	Digest string // digest of the reference: the index's if there is one
+	Config []byte // configuration document
+	ID     string // digest of the configuration
 	Layers []Layer
 
 	source *Source
 	puller *remote.Puller
 }
 
-// MaxConfig bounds an image's configuration in bytes.
+// MaxConfig limits an image's configuration in bytes.
 const MaxConfig = 1 << 20
 
-// Layer is a blob that an image's manifest lists, lowest first.
+// Layer is a layer blob in an image's manifest.
 type Layer struct {
 	Digest string
 	Size   int64
 }
 
-// Fetch reads an image's manifest and configuration. The zero platform means the host's, or whatever there is if there is
-// only one.
+// Fetch reads an image's manifest and configuration. The zero platform means the host's, or the
+// only one of the image.
 func (s *Source) Fetch(ctx context.Context, want platform.Platform) (*Image, error) {
 	puller, err := remote.NewPuller(s.options()...)
 	if err != nil {
-		return nil, fault.New(fault.Internal, Subject(s.ref), "cannot be asked for", fault.WithCause(err))
+		return nil, fault.New(fault.Internal, Subject(s.ref), "cannot be requested", fault.WithCause(err))
 	}
+
 	desc, err := puller.Get(ctx, s.remoteRef())
 	if err != nil {
 		return nil, s.fault(ctx, err)
 	}
+
 	img, err := s.choose(desc, want)
 	if err != nil {
 		return nil, s.fault(ctx, err)
 	}
+
 	out := &Image{Digest: desc.Digest.String(), source: s, puller: puller}
 	if err := s.read(img, out); err != nil {
 		return nil, s.fault(ctx, err)
 	}
+
 	return out, nil
 }
 
@@ -147,23 +159,30 @@ func (s *Source) read(img v1.Image, out *Image) error {
 	if err != nil {
 		return err
 	}
+
 	if t := manifest.Config.MediaType; !t.IsConfig() {
-		return fault.New(fault.Invalid, Subject(s.ref), "is not a container image but something of type "+string(t), fault.WithField("reference"))
+		return fault.New(fault.Invalid, Subject(s.ref), "is not a container image but of type "+string(t),
+			fault.WithField("reference"))
 	}
+
 	if n := manifest.Config.Size; n > MaxConfig || n < 0 { // the registry client allocates what the manifest claims
-		return fault.Invalidf(Subject(s.ref), "reference", "has a configuration of %d bytes, and at most %d are supported", n, MaxConfig)
+		return fault.Invalidf(Subject(s.ref), "reference",
+			"has a configuration of %d bytes, at most %d are supported", n, MaxConfig)
 	}
+
 	if out.Config, err = img.RawConfigFile(); err != nil {
 		return err
 	}
+
 	out.ID = manifest.Config.Digest.String()
 	for _, l := range manifest.Layers {
 		out.Layers = append(out.Layers, Layer{l.Digest.String(), l.Size})
 	}
+
 	return nil
 }
 
-// Open starts the download of a layer. It ends with an error when nothing has come for stallTimeout.
+// Open starts the download of a layer. The reader fails if no data arrives for stallTimeout.
 func (i *Image) Open(ctx context.Context, l Layer) (io.ReadCloser, error) {
 	return openStalling(ctx, func(ctx context.Context) (io.ReadCloser, error) {
 		layer, err := i.puller.Layer(ctx, i.source.repo.Digest(l.Digest))
@@ -179,7 +198,8 @@ func (i *Image) Open(ctx context.Context, l Layer) (io.ReadCloser, error) {
 }
 
 func (s *Source) options() []remote.Option {
-	return []remote.Option{remote.WithAuth(s.auth), remote.WithTransport(s.client.transport), remote.WithUserAgent("fairlead"),
+	return []remote.Option{remote.WithAuth(s.auth), remote.WithTransport(s.client.transport),
+		remote.WithUserAgent("fairlead"),
 		remote.WithRetryBackoff(retryBackoff), remote.WithRetryPredicate(worthRetrying)}
 }
 
@@ -193,7 +213,7 @@ func (s *Source) remoteRef() name.Reference {
 	return s.repo.Tag("latest")
 }
 
-// Subject names an image in messages as people write it.
+// Subject returns the subject of faults about an image, with its short name.
 func Subject(ref reference.Reference) string {
 	return `image "` + strings.TrimSpace(reference.FamiliarString(ref)) + `"`
 }

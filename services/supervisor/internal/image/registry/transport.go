@@ -16,27 +16,28 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// How long to wait for what. A slow download may take as long as it likes, as long as something comes.
+// Timeouts. The duration of a download is not limited while data arrives.
 const (
-	connectTimeout = 10 * time.Second
-	answerTimeout  = 30 * time.Second
-	stallTimeout   = 60 * time.Second
-	idleTimeout    = 30 * time.Second
+	connectTimeout  = 10 * time.Second
+	responseTimeout = 30 * time.Second
+	stallTimeout    = 60 * time.Second
+	idleTimeout     = 30 * time.Second
 )
 
 var retryBackoff = remote.Backoff{Duration: 300 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
 
-// worthRetrying is for answers that a registry itself calls temporary, and connections that broke. A host that is not there,
-// or does not answer in time, is reported at once.
+// worthRetrying reports whether an error is temporary or a broken connection. An unreachable host
+// or a timeout is not retried.
 func worthRetrying(err error) bool {
 	if te, ok := errors.AsType[*transport.Error](err); ok {
 		return te.Temporary()
 	}
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, syscall.ECONNRESET)
 }
 
-// roundTripper checks certificates, and refuses plain HTTP, for all hosts that are not allowed otherwise: whoever a registry
-// or its token server redirects to as well.
+// roundTripper verifies certificates and rejects plain HTTP for all hosts that are not insecure,
+// including the targets of redirects and token servers.
 type roundTripper struct {
 	insecure *insecure
 	strict   *http.Transport
@@ -49,19 +50,20 @@ func newTransport(in *insecure) *roundTripper {
 		DialContext:           (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   connectTimeout,
-		ResponseHeaderTimeout: answerTimeout,
+		ResponseHeaderTimeout: responseTimeout,
 		IdleConnTimeout:       idleTimeout,
 		MaxIdleConnsPerHost:   4,
 	}
 	lenient := strict.Clone()
-	lenient.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // asked for by configuration, or loopback
+	lenient.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // configured, or loopback
 	return &roundTripper{in, strict, lenient}
 }
 
-// maxDocument bounds a response that is read as a whole: manifests, tokens and errors.
+// maxDocument limits a response that is read as a whole: manifests, tokens and errors.
 const maxDocument = 4 << 20
 
-// RoundTrip bounds what the registry client reads into memory. Blobs are streamed, except the configuration, whose size is checked.
+// RoundTrip limits what the registry client reads into memory. Blobs are streamed, except the
+// configuration, whose size is checked.
 func (t *roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.send(r)
 	if err == nil && !isBlob(r) {
@@ -91,14 +93,14 @@ func (t *roundTripper) send(r *http.Request) (*http.Response, error) {
 	return t.strict.RoundTrip(r)
 }
 
-// plainHTTPError is for a host that would have to be spoken to in plain HTTP.
+// plainHTTPError is returned for a host that would need plain HTTP.
 type plainHTTPError struct{ host string }
 
 func (e *plainHTTPError) Error() string { return "plain HTTP to " + e.host + " is not allowed" }
 
-var errStalled = fmt.Errorf("nothing came for %v", stallTimeout)
+var errStalled = fmt.Errorf("no data received for %v", stallTimeout)
 
-// openStalling opens a stream that ends with errStalled when it stands still, and with its context.
+// openStalling opens a stream that fails with errStalled if no data arrives, or when ctx is done.
 func openStalling(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &stalling{ctx: ctx, cancel: cancel, timer: time.AfterFunc(stallTimeout, func() { cancel(errStalled) })}

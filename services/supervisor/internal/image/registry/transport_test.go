@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// dripping gives one byte at a time, each after a pause, and then stands still until its context ends.
+// dripping returns one byte at a time, each after a pause, then blocks until its context is done.
 type dripping struct {
 	ctx   context.Context
 	pause time.Duration
@@ -22,6 +22,7 @@ func (d *dripping) Read(p []byte) (int, error) {
 	if d.left == 0 {
 		wait = 1000 * time.Hour
 	}
+
 	select {
 	case <-d.ctx.Done():
 		return 0, d.ctx.Err()
@@ -34,7 +35,7 @@ func (d *dripping) Read(p []byte) (int, error) {
 
 func (*dripping) Close() error { return nil }
 
-func TestADownloadThatStandsStillIsGivenUp(t *testing.T) {
+func TestStalledDownloadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		in, err := openStalling(t.Context(), func(ctx context.Context) (io.ReadCloser, error) {
@@ -47,17 +48,21 @@ func TestADownloadThatStandsStillIsGivenUp(t *testing.T) {
 		var got bytes.Buffer
 		_, err = io.Copy(&got, in)
 		if !errors.Is(err, errStalled) || got.String() != "xxx" {
-			t.Errorf("%q, %v; want three bytes and %v", got.String(), err, errStalled)
+			t.Errorf("got %q, %v; want three bytes and %v", got.String(), err, errStalled)
 		}
+
 		if took := time.Since(start); took != 3*(stallTimeout-time.Second)+stallTimeout {
-			t.Errorf("given up after %v", took)
+			t.Errorf("failed after %v", took)
 		}
 	})
 }
 
-func TestATimeSpentElsewhereIsNoStandstill(t *testing.T) {
+func TestSlowReaderIsNotStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		in, err := openStalling(t.Context(), func(ctx context.Context) (io.ReadCloser, error) { return &dripping{ctx, time.Second, 10}, nil })
+		in, err := openStalling(t.Context(), func(ctx context.Context) (io.ReadCloser,
+			error) {
+			return &dripping{ctx, time.Second, 10}, nil
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +76,14 @@ func TestATimeSpentElsewhereIsNoStandstill(t *testing.T) {
 	})
 }
 
-func TestAnOpeningThatDoesNotComeToItsEndIsGivenUp(t *testing.T) {
+func TestStalledOpenFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := openStalling(t.Context(), func(ctx context.Context) (io.ReadCloser, error) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		})
 		if !errors.Is(err, errStalled) {
-			t.Errorf("%v, want %v", err, errStalled)
+			t.Errorf("got %v, want %v", err, errStalled)
 		}
 	})
 }

@@ -13,16 +13,18 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// maxWindow bounds the memory that a zstd stream may ask for; it is what `zstd --long` needs.
+// maxWindow limits the memory of a zstd stream to what `zstd --long` needs.
 const maxWindow = 128 << 20
 
-// Decompress gives what a stream holds, by the first bytes of it: gzip, zstd, bzip2, or no compression at all.
+// Decompress returns the uncompressed stream. It detects gzip, zstd, bzip2 or no compression by the
+// first bytes.
 func Decompress(in io.Reader) (io.ReadCloser, error) {
 	buf := bufio.NewReaderSize(in, 64<<10)
 	head, err := buf.Peek(6)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
+
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
 		return gzip.NewReader(buf)
@@ -38,5 +40,6 @@ func Decompress(in io.Reader) (io.ReadCloser, error) {
 		return nil, fault.New(fault.Invalid, "archive", "is compressed with xz, which is not supported",
 			fault.WithHint("decompress it first: xz -dc FILE | …"))
 	}
+
 	return io.NopCloser(buf), nil
 }

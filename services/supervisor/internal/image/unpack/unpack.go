@@ -1,7 +1,8 @@
-// Package unpack applies a layer's tar archive, which its author chose byte by byte, to an empty directory.
+// Package unpack unpacks the tar archive of a layer, whose content is not trusted, into an empty
+// directory. Package layers calls it.
 //
-// It runs with that directory as its root directory, so that no path in the archive leads to another one, whatever entries replace
-// each other by symlinks. Devices are created as nodes and never opened.
+// It runs with that directory as its root directory, so that no path in the archive leaves it, even
+// if entries replace each other by symlinks. Devices are created as nodes and never opened.
 package unpack
 
 import (
@@ -25,7 +26,7 @@ const (
 	opaqueXattr = "trusted.overlay.opaque"
 )
 
-// Layer is what an archive contained.
+// Layer describes an unpacked archive.
 type Layer struct {
 	DiffID  string   // digest of the uncompressed archive
 	Size    int64    // bytes in files
@@ -51,16 +52,19 @@ func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
 		return nil, err
 	}
 
-	if _, err := io.Copy(io.Discard, reader{ctx, tee}); err != nil { // padding counts too
+	if _, err := io.Copy(io.Discard, reader{ctx, tee}); err != nil { // the digest includes padding
 		return nil, err
 	}
-	if _, err := io.Copy(io.Discard, reader{ctx, in}); err != nil { // and so does what follows a compressed stream
+
+	if _, err := io.Copy(io.Discard, reader{ctx, in}); err != nil { // the blob can continue after the compressed stream
 		return nil, err
 	}
+
 	return &Layer{DiffID: "sha256:" + hex.EncodeToString(sum.Sum(nil)), Size: w.size, Implied: w.implied()}, nil
 }
 
-// walk watches the entries of an archive go by. Paths are as they are in the jail, where the layer's directory is "/".
+// walk records the entries of an archive. Paths are those in the jail, where the layer's directory
+// is "/".
 type walk struct {
 	root    *beneath.Root
 	spare   func() error
@@ -68,7 +72,7 @@ type walk struct {
 	size    int64
 	dirs    map[string]bool // directories that have an entry
 	parents map[string]bool // directories that entries are in
-	whited  []string        // what is whited out
+	whited  []string        // paths with a whiteout
 }
 
 // apply unpacks an archive. It runs in the jail.
@@ -77,31 +81,34 @@ func (w *walk) apply(ctx context.Context, in io.Reader) (err error) {
 		return err
 	}
 	defer func() { _ = w.root.Close() }()
-	w.size, err = archive.Apply(ctx, "/", in, archive.WithFilter(w.see), archive.WithConvertWhiteout(w.convert))
+	w.size, err = archive.Apply(ctx, "/", in, archive.WithFilter(w.visit), archive.WithConvertWhiteout(w.convert))
 	if err != nil {
 		return err
 	}
 	return w.finish()
 }
 
-// see is called for each entry before it is unpacked.
-func (w *walk) see(h *tar.Header) (bool, error) {
+// visit is called for each entry before it is unpacked.
+func (w *walk) visit(h *tar.Header) (bool, error) {
 	if w.entries++; w.entries%spareEntries == 0 {
 		if err := w.spare(); err != nil {
 			return false, err
 		}
 	}
+
 	name := strings.TrimPrefix(path.Join("/", h.Name), "/")
 	if h.Typeflag == tar.TypeDir {
 		w.dirs[name] = true
 	}
+
 	for p := path.Dir(name); p != "." && !w.parents[p]; p = path.Dir(p) {
 		w.parents[p] = true
 	}
+
 	return true, nil
 }
 
-// convert turns a whiteout of the archive into overlayfs's.
+// convert converts a whiteout of the archive to one of overlayfs.
 func (w *walk) convert(h *tar.Header, at string) (bool, error) {
 	base := path.Base(at)
 	if base == opaqueMark || !strings.HasPrefix(base, whiteout) {
@@ -110,13 +117,13 @@ func (w *walk) convert(h *tar.Header, at string) (bool, error) {
 	hidden := path.Join(path.Dir(at), base[len(whiteout):])
 	w.whited = append(w.whited, hidden)
 	if _, ok := w.root.Lookup(hidden); ok {
-		return false, nil // the layer has a file of that name too, which hides the one below by itself
+		return false, nil // the layer has a file with this name, which hides the lower one
 	}
 	return archive.OverlayConvertWhiteout(h, at)
 }
 
-// finish makes a directory where the same layer has whited something out hide what is below it. A later entry may have replaced the
-// directory, or a parent of it, by a symlink: then there is nothing to hide there.
+// finish makes a directory opaque if the same layer has a whiteout for it. It does nothing if a
+// later entry has replaced the directory, or a parent of it, by a symlink.
 func (w *walk) finish() error {
 	for _, hidden := range w.whited {
 		if a, ok := w.root.Lookup(hidden); ok && a.IsDir() {
@@ -140,13 +147,13 @@ func (w *walk) implied() []string {
 	return out
 }
 
-// How much of an archive is unpacked between two checks of what is free.
+// Intervals between two checks of free disk space.
 const (
 	spareEntries = 64
 	spareEvery   = 256 << 10 // bytes
 )
 
-// spare ends when the disk has no more room than it must keep free for the stores and for containers.
+// spare fails when free disk space falls below the reserve for the stores and containers.
 type spare struct {
 	in   io.Reader
 	root *beneath.Root
@@ -164,7 +171,7 @@ func (s *spare) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reader ends when a context does.
+// reader fails when its context is done.
 type reader struct {
 	ctx context.Context
 	in  io.Reader

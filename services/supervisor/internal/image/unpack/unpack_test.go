@@ -32,9 +32,11 @@ func archive(t *testing.T, entries ...*tar.Header) *bytes.Buffer {
 			t.Fatal(err)
 		}
 	}
+
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	return &buf
 }
 
@@ -45,6 +47,7 @@ func TestEntriesReachNothingOutside(t *testing.T) {
 	if err := os.Mkdir(outside, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	parent, base := path.Split(outside)
 	dir := func(name string) *tar.Header { return &tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o700} }
 	file := func(name string) *tar.Header { return &tar.Header{Name: name, Typeflag: tar.TypeReg} }
@@ -76,18 +79,19 @@ func TestEntriesReachNothingOutside(t *testing.T) {
 		left, lerr := os.ReadDir(outside)
 		n, xerr := unix.Llistxattr(outside, make([]byte, 1000))
 		if serr != nil || lerr != nil || xerr != nil || info.Mode().Perm() != 0o755 || len(left) > 0 || n > 0 {
-			t.Fatalf("%s: got mode %s, %v, %d bytes of attributes, %v %v %v", name, info.Mode(), left, n, serr, lerr, xerr)
+			t.Fatalf("%s: got mode %s, %v, %d bytes of attributes, %v %v %v", name, info.Mode(), left, n, serr, lerr,
+				xerr)
 		}
 	}
 }
 
-// TestLayerLeavesSpareRoom unpacks layers that are larger than a small disk, in bytes and in files. It runs itself in a mount
-// namespace of its own.
-func TestLayerLeavesSpareRoom(t *testing.T) {
+// TestUnpackKeepsSpareSpace unpacks layers larger than a small disk, in bytes and in files. It
+// executes itself in a new mount namespace.
+func TestUnpackKeepsSpareSpace(t *testing.T) {
 	testns.NeedRoot(t)
 	const inside = "UNPACK_TEST_SMALL_DISK"
 	if os.Getenv(inside) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestLayerLeavesSpareRoom$", "-test.v")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestUnpackKeepsSpareSpace$", "-test.v")
 		cmd.Env = append(os.Environ(), inside+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS")) {
@@ -95,19 +99,23 @@ func TestLayerLeavesSpareRoom(t *testing.T) {
 		}
 		return
 	}
+
 	files := make([]*tar.Header, 20_000)
 	for n := range files {
 		files[n] = &tar.Header{Name: fmt.Sprint(n), Typeflag: tar.TypeReg}
 	}
+
 	var big bytes.Buffer
 	w := tar.NewWriter(&big)
 	err := w.WriteHeader(&tar.Header{Name: "big", Typeflag: tar.TypeReg, Mode: 0o644, Size: 64 << 20})
 	if err == nil {
 		_, err = w.Write(make([]byte, 64<<20))
 	}
+
 	if err := errors.Join(err, w.Close()); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, layer := range []*bytes.Buffer{&big, archive(t, files...)} {
 		dir := t.TempDir()
 		if err := unix.Mount("small", dir, "tmpfs", 0, "size=50m,nr_inodes=10000"); err != nil {
@@ -118,12 +126,12 @@ func TestLayerLeavesSpareRoom(t *testing.T) {
 			t.Errorf("got %v, want ENOSPC", err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "else"), make([]byte, 512<<10), 0o600); err != nil {
-			t.Errorf("no room is left for anything else: %v", err)
+			t.Errorf("no space is left for other files: %v", err)
 		}
 	}
 }
 
-func TestWhiteoutBesideDirectoryMakesItOpaque(t *testing.T) {
+func TestWhiteoutMakesDirectoryOpaque(t *testing.T) {
 	testns.NeedRoot(t)
 	into := t.TempDir()
 	layer, err := unpack.Into(t.Context(), archive(t, &tar.Header{Name: "x/.wh.d", Typeflag: tar.TypeReg},
@@ -132,7 +140,8 @@ func TestWhiteoutBesideDirectoryMakesItOpaque(t *testing.T) {
 		t.Fatalf("got %+v, %v", layer, err)
 	}
 	value := make([]byte, 8)
-	if n, err := unix.Lgetxattr(filepath.Join(into, "x/d"), "trusted.overlay.opaque", value); err != nil || string(value[:n]) != "y" {
+	if n, err := unix.Lgetxattr(filepath.Join(into, "x/d"), "trusted.overlay.opaque", value); err != nil ||
+		string(value[:n]) != "y" {
 		t.Errorf("got %q, %v, want y", value[:max(n, 0)], err)
 	}
 }
