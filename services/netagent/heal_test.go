@@ -118,3 +118,19 @@ func TestFlushedResolverRulesAreRepaired(t *testing.T) {
 		a.eventually("the rules are back after "+flush, func() bool { return rules() == before })
 	}
 }
+
+// Bridges of networks with IPv6 only can have the same MAC, as it follows the end of the gateway's address.
+func TestIPv6OnlyNetworksKeepBridges(t *testing.T) {
+	a := newHost(t).run()
+	no := false
+	var bridges []string
+	for name, subnet := range map[string]string{"n1": "fd00:88:1::/64", "n2": "fd00:88:2::/64", "n3": "fd00:88:3::/64"} {
+		want := given(name, subnet)
+		want.IPv4 = &no
+		bridges = append(bridges, a.network(want).Bridge)
+	}
+
+	for _, bridge := range bridges {
+		a.ns.Run("ip", "link", "show", bridge)
+	}
+}

@@ -19,6 +19,7 @@ var ErrNotBridge = errors.New("link exists and is not a bridge")
 type Bridge struct {
 	Name      string
 	MAC       net.HardwareAddr // fixed, so that it does not change with the ports; nil keeps the current one
+	Alias     string           // identifies a bridge that another program renamed; empty: none
 	MTU       int
 	Addresses []netip.Prefix // other addresses of the same family are removed, except link-local ones
 	Adopted   bool           // used by other programs too, so that their addresses stay
@@ -27,8 +28,8 @@ type Bridge struct {
 // EnsureBridge creates or reconciles a bridge and returns the changes it made.
 func (h *Host) EnsureBridge(want Bridge) (changes []string, created bool, err error) {
 	link, err := h.link(want.Name)
-	if missing(err) && want.MAC != nil {
-		if was, rerr := h.adoptRenamed(want.Name, want.MAC); rerr != nil {
+	if missing(err) && want.Alias != "" {
+		if was, rerr := h.adoptRenamed(want.Name, want.Alias); rerr != nil {
 			return nil, false, rerr
 		} else if was != "" {
 			changes = append(changes, "name, was "+was)
@@ -52,7 +53,7 @@ func (h *Host) EnsureBridge(want Bridge) (changes []string, created bool, err er
 		return changes, created, fmt.Errorf("%s: %w (%s)", want.Name, ErrNotBridge, link.Type())
 	}
 
-	for _, step := range []func(netlink.Link, Bridge) ([]string, error){h.fixMAC, h.fixMTU, h.fixIPv6,
+	for _, step := range []func(netlink.Link, Bridge) ([]string, error){h.fixAlias, h.fixMAC, h.fixMTU, h.fixIPv6,
 		h.fixAddresses, h.fixUp, h.fixRoutes} {
 		done, err := step(link, want)
 		changes = append(changes, done...)
@@ -72,6 +73,14 @@ func (h *Host) addBridge(want Bridge) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.HardwareAddr = want.Name, want.MAC
 	return retry(func() error { return h.handle.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}) })
+}
+
+// fixAlias sets the alias. It is not reported as a change.
+func (h *Host) fixAlias(l netlink.Link, want Bridge) ([]string, error) {
+	if want.Alias == "" || l.Attrs().Alias == want.Alias {
+		return nil, nil
+	}
+	return nil, wrap("set alias", retry(func() error { return h.handle.LinkSetAlias(l, want.Alias) }))
 }
 
 func (h *Host) fixMAC(l netlink.Link, want Bridge) ([]string, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -212,15 +211,15 @@ func (h *Host) NamespaceNumber(path string) (number int, ok bool, err error) {
 }
 
 // adoptRenamed restores the name of a bridge that another program has renamed. It finds the bridge
-// by its MAC, which is derived from the network's gateway and unique among bridges.
-func (h *Host) adoptRenamed(name string, mac net.HardwareAddr) (was string, err error) {
+// by its alias, and returns the name that the bridge had; empty if there is no such bridge.
+func (h *Host) adoptRenamed(name, alias string) (was string, err error) {
 	links, err := h.Links()
 	if err != nil {
 		return "", err
 	}
 
 	for _, l := range links {
-		if l.Kind != "bridge" || l.MAC.String() != mac.String() {
+		if l.Kind != "bridge" || l.Alias != alias {
 			continue
 		}
 		link, err := h.link(l.Name)

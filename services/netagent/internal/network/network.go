@@ -132,6 +132,9 @@ func (n Network) gatewayMode(p Pool) string {
 // AllPools returns the current and former pools.
 func (n Network) AllPools() []Pool { return slices.Concat(n.Pools, n.Former) }
 
+// BridgeAlias returns the alias of the network's bridge, by which it is found if another program renames it.
+func (n Network) BridgeAlias() string { return "fairlead network " + n.ID }
+
 // BridgeMAC returns the MAC address of the bridge. It is derived from the first gateway, IPv4 if
 // possible. It stays the same after renumbering, because containers have permanent neighbour
 // entries for it.

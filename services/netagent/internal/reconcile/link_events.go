@@ -102,7 +102,7 @@ func (r *Reconciler) renamed(name string) (out []string) {
 		return nil
 	}
 	r.store.AnyNetwork(func(n *store.Network) bool {
-		if n.Bridge != "" && n.BridgeMAC().String() == link.MAC.String() {
+		if n.Bridge != "" && n.BridgeAlias() == link.Alias {
 			out = append(out, n.Bridge)
 		}
 		return false

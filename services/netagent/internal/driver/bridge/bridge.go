@@ -46,6 +46,9 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 	if len(n.Pools) > 0 && (!want.Adopted || len(want.Addresses) > 0) {
 		want.MAC = n.BridgeMAC()
 	}
+	if !want.Adopted {
+		want.Alias = n.BridgeAlias()
+	}
 
 	changes, created, err = d.host.EnsureBridge(want)
 	if errors.Is(err, kernel.ErrNotBridge) {
