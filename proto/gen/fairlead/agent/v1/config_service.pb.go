@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fairlead/agent/v1/config_service.proto
 
-// Package fairlead.agent.v1 is about the agent itself, whichever services it carries.
+// Package fairlead.agent.v1 is the API of the agent process, independent of its services.
 
 package agentv1
 
@@ -60,7 +60,7 @@ func (*GetConfigRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_agent_v1_config_service_proto_rawDescGZIP(), []int{0}
 }
 
-// GetConfigResponse has every key that has a value.
+// GetConfigResponse holds every key that has a value.
 type GetConfigResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the order in which the keys are documented.
@@ -109,13 +109,14 @@ func (x *GetConfigResponse) GetSettings() []*Setting {
 // Setting is a key and its values.
 type Setting struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As in the configuration file, for example "bip"; members of an object have a dot, as in "services.net".
+	// As in the configuration file, for example "bip". Members of an object are separated by a dot:
+	// "services.net".
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// One for a scalar; for a list one for each element.
+	// One value for a scalar, one for each element of a list.
 	Values []*Value `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
-	// Whether the key takes a list.
+	// True if the key takes a list.
 	List bool `protobuf:"varint,3,opt,name=list,proto3" json:"list,omitempty"`
-	// Whether a reload applies a change of it.
+	// True if a reload applies a change of the key.
 	Reloadable    bool `protobuf:"varint,4,opt,name=reloadable,proto3" json:"reloadable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -182,9 +183,10 @@ func (x *Setting) GetReloadable() bool {
 // Value is one value and its origin.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it would be written in the file, without quotes.
+	// As written in the file, without quotes.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	// Where it was written: "default", "/etc/fairlead/daemon.json:4", "environment FAIRLEAD_BIP" or "flag --bip".
+	// Where the value was set: "default", "/etc/fairlead/daemon.json:4", "environment FAIRLEAD_BIP"
+	// or "flag --bip".
 	Origin        string `protobuf:"bytes,2,opt,name=origin,proto3" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -234,16 +236,16 @@ func (x *Value) GetOrigin() string {
 	return ""
 }
 
-// ReloadConfigRequest asks for the configuration to be read again.
+// ReloadConfigRequest holds the options of a reload.
 type ReloadConfigRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only tell what would change, or why it would be refused.
+	// Report the changes, or the error, without applying anything.
 	DryRun bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Give running containers of the default network new addresses if its subnet is another one, this once, whatever the key "renumber"
-	// says.
+	// Renumber running containers of the default network if its subnet changes, whatever the key
+	// "renumber" says. For this reload only.
 	Renumber bool `protobuf:"varint,2,opt,name=renumber,proto3" json:"renumber,omitempty"`
-	// Put back into effect what was before the last reload, whatever is written, as another service of the host has refused it. Nothing
-	// if there was none.
+	// Restore the configuration in effect before the last reload, because another service of the host
+	// has rejected the new one. Does nothing if there was no reload.
 	Revert        bool `protobuf:"varint,3,opt,name=revert,proto3" json:"revert,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -300,12 +302,13 @@ func (x *ReloadConfigRequest) GetRevert() bool {
 	return false
 }
 
-// ReloadConfigResponse tells what has changed. Without changes it is empty.
+// ReloadConfigResponse holds the changes. It is empty if nothing changed.
 type ReloadConfigResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The keys whose values differ from those in effect.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
-	// What an administrator should know, one line each: misspelt files, services that could not be asked.
+	// Warnings for the administrator, one line each: misspelled files, services that are not
+	// responding.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -360,11 +363,12 @@ type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in Setting.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// The values that were in effect; none if it was not set.
+	// The former values. Empty if the key was not set.
 	Before []string `protobuf:"bytes,2,rep,name=before,proto3" json:"before,omitempty"`
-	// The configured values; none if it is not set any more.
+	// The configured values. Empty if the key is no longer set.
 	After []string `protobuf:"bytes,3,rep,name=after,proto3" json:"after,omitempty"`
-	// Whether after is in effect now (with dry_run: would be). Otherwise the agent must be restarted for it.
+	// True if the new values are in effect (with dry_run: would be). Otherwise the agent must be
+	// restarted.
 	Applied       bool `protobuf:"varint,4,opt,name=applied,proto3" json:"applied,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

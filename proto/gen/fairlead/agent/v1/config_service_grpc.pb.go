@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: fairlead/agent/v1/config_service.proto
 
-// Package fairlead.agent.v1 is about the agent itself, whichever services it carries.
+// Package fairlead.agent.v1 is the API of the agent process, independent of its services.
 
 package agentv1
 
@@ -29,14 +29,16 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ConfigService shows and renews the configuration of an agent that runs. Every socket of an agent has it. What is wrong with a
-// file can be found without an agent, so it is not here.
+// ConfigService shows and reloads the configuration of a running agent. Every socket of an agent
+// serves it. Validating a file needs no agent, so there is no RPC for it.
 type ConfigServiceClient interface {
-	// GetConfig answers what is in effect, and where each value came from.
+	// GetConfig returns the effective configuration and the origin of each value.
 	GetConfig(ctx context.Context, in *GetConfigRequest, opts ...grpc.CallOption) (*GetConfigResponse, error)
-	// ReloadConfig reads the configuration again and applies what can be applied to a running agent; SIGHUP does the same. A configuration
-	// with anything wrong in it is refused whole, and nothing changes. On a public socket it also asks those services of the host that have
-	// a process of their own: all take it or none. One that does not answer is warned of; it reads the configuration when it is there again.
+	// ReloadConfig reads the configuration again and applies the reloadable keys, as SIGHUP does. If
+	// the configuration has an error, nothing changes. On a public socket it also reloads the
+	// services of the host that run in processes of their own: all of them apply the configuration,
+	// or none. A service that is not responding causes a warning; it reads the configuration when it
+	// starts.
 	ReloadConfig(ctx context.Context, in *ReloadConfigRequest, opts ...grpc.CallOption) (*ReloadConfigResponse, error)
 }
 
@@ -72,14 +74,16 @@ func (c *configServiceClient) ReloadConfig(ctx context.Context, in *ReloadConfig
 // All implementations must embed UnimplementedConfigServiceServer
 // for forward compatibility.
 //
-// ConfigService shows and renews the configuration of an agent that runs. Every socket of an agent has it. What is wrong with a
-// file can be found without an agent, so it is not here.
+// ConfigService shows and reloads the configuration of a running agent. Every socket of an agent
+// serves it. Validating a file needs no agent, so there is no RPC for it.
 type ConfigServiceServer interface {
-	// GetConfig answers what is in effect, and where each value came from.
+	// GetConfig returns the effective configuration and the origin of each value.
 	GetConfig(context.Context, *GetConfigRequest) (*GetConfigResponse, error)
-	// ReloadConfig reads the configuration again and applies what can be applied to a running agent; SIGHUP does the same. A configuration
-	// with anything wrong in it is refused whole, and nothing changes. On a public socket it also asks those services of the host that have
-	// a process of their own: all take it or none. One that does not answer is warned of; it reads the configuration when it is there again.
+	// ReloadConfig reads the configuration again and applies the reloadable keys, as SIGHUP does. If
+	// the configuration has an error, nothing changes. On a public socket it also reloads the
+	// services of the host that run in processes of their own: all of them apply the configuration,
+	// or none. A service that is not responding causes a warning; it reads the configuration when it
+	// starts.
 	ReloadConfig(context.Context, *ReloadConfigRequest) (*ReloadConfigResponse, error)
 	mustEmbedUnimplementedConfigServiceServer()
 }

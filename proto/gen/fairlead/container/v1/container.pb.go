@@ -4,7 +4,8 @@
 // 	protoc        (unknown)
 // source: fairlead/container/v1/container.proto
 
-// Package fairlead.container.v1 is the supervisor's: images, containers, their processes and their output.
+// Package fairlead.container.v1 is the API of the supervisor: images, containers, processes and
+// their output.
 
 package containerv1
 
@@ -26,17 +27,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// PullPolicy says when `run` and `create` fetch the image.
+// PullPolicy defines when `run` and `create` pull the image.
 type PullPolicy int32
 
 const (
-	// As MISSING.
+	// The same as MISSING.
 	PullPolicy_PULL_POLICY_UNSPECIFIED PullPolicy = 0
-	// Only if it is not there.
+	// Only if the image is not stored.
 	PullPolicy_PULL_POLICY_MISSING PullPolicy = 1
 	// Each time.
 	PullPolicy_PULL_POLICY_ALWAYS PullPolicy = 2
-	// Never: NOT_FOUND if it is not there.
+	// Never. NOT_FOUND if the image is not stored.
 	PullPolicy_PULL_POLICY_NEVER PullPolicy = 3
 )
 
@@ -83,19 +84,19 @@ func (PullPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{0}
 }
 
-// ContainerStatus is where in its life a container is.
+// ContainerStatus is the state of a container.
 type ContainerStatus int32
 
 const (
 	// Never sent.
 	ContainerStatus_CONTAINER_STATUS_UNSPECIFIED ContainerStatus = 0
-	// It exists, its process was never started.
+	// The process was never started.
 	ContainerStatus_CONTAINER_STATUS_CREATED ContainerStatus = 1
-	// Its process runs.
+	// The process is running.
 	ContainerStatus_CONTAINER_STATUS_RUNNING ContainerStatus = 2
-	// Its process has ended.
+	// The process has exited.
 	ContainerStatus_CONTAINER_STATUS_EXITED ContainerStatus = 3
-	// It is being removed.
+	// The container is being removed.
 	ContainerStatus_CONTAINER_STATUS_REMOVING ContainerStatus = 4
 )
 
@@ -144,51 +145,52 @@ func (ContainerStatus) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
 }
 
-// ContainerConfig is all that a user says of a container before it exists.
+// ContainerConfig holds the configuration that the user gave.
 type ContainerConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// --name: [a-zA-Z0-9][a-zA-Z0-9_.-]+; empty means that one is made up.
+	// --name: [a-zA-Z0-9][a-zA-Z0-9_.-]+. Empty means a generated name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The image: a reference such as "nginx" or "nginx:1.27", a digest, an image id or a unique prefix of one.
+	// The image: a reference such as "nginx" or "nginx:1.27", a digest, an image ID or a unique
+	// prefix of one.
 	Image string `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`
-	// The arguments after the image; they replace the image's command.
+	// The arguments after the image. They replace the command of the image.
 	Command []string `protobuf:"bytes,3,rep,name=command,proto3" json:"command,omitempty"`
-	// --entrypoint; replaces the image's. Given with one empty string, it removes the image's.
+	// --entrypoint, which replaces that of the image. One empty string removes it.
 	Entrypoint []string `protobuf:"bytes,4,rep,name=entrypoint,proto3" json:"entrypoint,omitempty"`
-	// -e, as KEY=VALUE; they override the image's.
+	// -e, as KEY=VALUE. They override the variables of the image.
 	Env []string `protobuf:"bytes,5,rep,name=env,proto3" json:"env,omitempty"`
-	// -w: an absolute path; empty means the image's, and then "/".
+	// -w: an absolute path. Empty means that of the image, or else "/".
 	WorkingDir string `protobuf:"bytes,6,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
-	// -u: USER[:GROUP], names or numbers; empty means the image's, and then root.
+	// -u: USER[:GROUP], names or IDs. Empty means that of the image, or else root.
 	User string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
 	// -v and --mount type=bind.
 	Mounts []*BindMount `protobuf:"bytes,8,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// --label.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// -t: give the process a terminal.
+	// -t: allocate a terminal.
 	Tty bool `protobuf:"varint,10,opt,name=tty,proto3" json:"tty,omitempty"`
-	// -i: keep its standard input open.
+	// -i: keep standard input open.
 	OpenStdin bool `protobuf:"varint,11,opt,name=open_stdin,json=openStdin,proto3" json:"open_stdin,omitempty"`
-	// --rm: remove the container when its process ends.
+	// --rm: remove the container when its process exits.
 	AutoRemove bool `protobuf:"varint,12,opt,name=auto_remove,json=autoRemove,proto3" json:"auto_remove,omitempty"`
-	// --runtime: "crun", "runc" or a path; empty means the agent's default.
+	// --runtime: "crun", "runc" or a path. Empty means the agent's default.
 	Runtime string `protobuf:"bytes,13,opt,name=runtime,proto3" json:"runtime,omitempty"`
-	// --platform: os/arch[/variant]; empty means the host's.
+	// --platform: os/arch[/variant]. Empty means the host's platform.
 	Platform string `protobuf:"bytes,14,opt,name=platform,proto3" json:"platform,omitempty"`
-	// --stop-signal: a name or a number; empty means the image's, and then SIGTERM.
+	// --stop-signal: a name or number. Empty means that of the image, or else SIGTERM.
 	StopSignal string `protobuf:"bytes,15,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
-	// How the container is on the network.
+	// The network configuration.
 	Network *NetworkConfig `protobuf:"bytes,16,opt,name=network,proto3" json:"network,omitempty"`
-	// What it finds in its name files.
+	// The content of the name files.
 	Dns *DnsConfig `protobuf:"bytes,17,opt,name=dns,proto3" json:"dns,omitempty"`
-	// --pull: when to fetch the image.
+	// --pull: when to pull the image.
 	Pull PullPolicy `protobuf:"varint,18,opt,name=pull,proto3,enum=fairlead.container.v1.PullPolicy" json:"pull,omitempty"`
-	// --stop-timeout in seconds; absent means 10.
+	// --stop-timeout in seconds. Absent means 10.
 	StopTimeout *uint32 `protobuf:"varint,19,opt,name=stop_timeout,json=stopTimeout,proto3,oneof" json:"stop_timeout,omitempty"`
-	// --sysctl: kernel parameters of the container's own namespaces by name, as "net.ipv4.ip_forward". Not those of one interface, which are
-	// given with its network.
+	// --sysctl: kernel parameters of the container's namespaces by name, such as
+	// "net.ipv4.ip_forward". Those of one interface are part of its NetworkAttachment.
 	Sysctls map[string]string `protobuf:"bytes,20,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// --uts: "host" for the host's own host name; empty means one of its own.
+	// --uts: "host" for the host's UTS namespace. Empty means a private one.
 	Uts           string `protobuf:"bytes,21,opt,name=uts,proto3" json:"uts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -371,18 +373,18 @@ func (x *ContainerConfig) GetUts() string {
 	return ""
 }
 
-// BindMount shows a path of the host in the container.
+// BindMount is a host path mounted into the container.
 type BindMount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// An absolute path on the host. With -v a missing one is made as a folder, as Docker does.
+	// An absolute path on the host. With -v a missing path is created as a directory, as in Docker.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// An absolute path in the container.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// True for `:ro`.
 	ReadOnly bool `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
-	// "private", "rprivate", "shared", "rshared", "slave", "rslave"; empty means rprivate.
+	// "private", "rprivate", "shared", "rshared", "slave" or "rslave". Empty means rprivate.
 	Propagation string `protobuf:"bytes,4,opt,name=propagation,proto3" json:"propagation,omitempty"`
-	// True to make a missing source (-v); false to refuse it (--mount).
+	// True to create a missing source (-v), false to fail (--mount).
 	CreateSource  bool `protobuf:"varint,5,opt,name=create_source,json=createSource,proto3" json:"create_source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -453,28 +455,28 @@ func (x *BindMount) GetCreateSource() bool {
 	return false
 }
 
-// NetworkConfig is how a container is on the network.
+// NetworkConfig is the network configuration of a container.
 type NetworkConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// --network: "none", "host", "container:CONTAINER", or the first network by name; empty and "default" mean "bridge". Answers
-	// have the other container's full id.
+	// --network: "none", "host", "container:CONTAINER", or the name of the first network. Empty and
+	// "default" mean "bridge". Responses have the full ID of the other container.
 	Mode string `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`
 	// -p.
 	Publish []*v1.PortMapping `protobuf:"bytes,2,rep,name=publish,proto3" json:"publish,omitempty"`
-	// -P: publish every exposed port on a dynamic host port.
+	// -P: publish every exposed port on an ephemeral host port.
 	PublishAll bool `protobuf:"varint,3,opt,name=publish_all,json=publishAll,proto3" json:"publish_all,omitempty"`
 	// --expose.
 	Expose []*ExposedPort `protobuf:"bytes,4,rep,name=expose,proto3" json:"expose,omitempty"`
-	// The networks, in the order of the interfaces, for options and for more than one. Empty means just `mode`; otherwise
-	// `mode` is empty or the first one's name.
+	// The networks, in the order of the interfaces, if there are options or several networks. Empty
+	// means just `mode`. Otherwise `mode` is empty or the name of the first one.
 	Networks []*NetworkAttachment `protobuf:"bytes,5,rep,name=networks,proto3" json:"networks,omitempty"`
-	// --publish-address: addresses of the host that lead to the container with every protocol and port.
+	// --publish-address: host addresses whose whole traffic is forwarded to the container.
 	PublishAddresses []*v1.AddressMapping `protobuf:"bytes,6,rep,name=publish_addresses,json=publishAddresses,proto3" json:"publish_addresses,omitempty"`
-	// --link: further names of others on the same user networks, for this container alone.
+	// --link: link aliases of other containers on the same user networks.
 	Links []*Link `protobuf:"bytes,7,rep,name=links,proto3" json:"links,omitempty"`
-	// --keep-network: what becomes of those who share this container's network when it ends. Absent or true: the namespace is kept for
-	// them, and is plugged in again when this container is started again. False: they stay behind in it, with lo only, until they are
-	// started again themselves.
+	// --keep-netns: absent or true keeps the network namespace for joined containers when this
+	// container exits, and restores its endpoints at the next start. False leaves joined containers
+	// in it with only lo until they are restarted.
 	KeepNetns     *bool `protobuf:"varint,8,opt,name=keep_netns,json=keepNetns,proto3,oneof" json:"keep_netns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -566,12 +568,12 @@ func (x *NetworkConfig) GetKeepNetns() bool {
 	return false
 }
 
-// Link is a further name of another container.
+// Link is a name of another container that only this container can resolve.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The other container: a reference; answers have its full id.
+	// A reference to the other container. Responses have its full ID.
 	Container string `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
-	// The name; empty means the other container's own.
+	// The alias. Empty means the name of the other container.
 	Alias         string `protobuf:"bytes,2,opt,name=alias,proto3" json:"alias,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -621,31 +623,33 @@ func (x *Link) GetAlias() string {
 	return ""
 }
 
-// NetworkAttachment is a network with what a container wants of it.
+// NetworkAttachment is a network with the options of the endpoint.
 type NetworkAttachment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network: name, id, or unique id prefix.
+	// The network: name, ID or unique ID prefix.
 	Network string `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
-	// --ip: the IPv4 address to have; empty means a free one.
+	// --ip: the static IPv4 address. Empty means a dynamic one.
 	Ipv4Address string `protobuf:"bytes,2,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
-	// --ip6: the IPv6 address to have; empty means a free one.
+	// --ip6: the static IPv6 address. Empty means a dynamic one.
 	Ipv6Address string `protobuf:"bytes,3,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
-	// --mac-address; empty means one that follows the address.
+	// --mac-address. Empty means one derived from the IP address.
 	MacAddress string `protobuf:"bytes,4,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
-	// --network-alias: further names of the container on this network.
+	// --network-alias: additional names of the container on this network.
 	Aliases []string `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty"`
-	// gw-priority: of several networks the one with the highest has the default route.
+	// gw-priority: the network with the highest priority has the default route.
 	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
-	// The interface's name inside; empty means the network's prefix and the next number.
+	// The name of the interface in the container. Empty means the network's prefix and the next
+	// number.
 	InterfaceName string `protobuf:"bytes,7,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
-	// --link-local-ip: further addresses of the interface, of 169.254.0.0/16 or fe80::/10.
+	// --link-local-ip: additional link-local addresses, of 169.254.0.0/16 or fe80::/10.
 	LinkLocalAddresses []string `protobuf:"bytes,8,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
-	// Kernel parameters of this interface, each as net.ipv4.conf.IFNAME.NAME=VALUE; IFNAME stands for the interface's name. They are in
-	// effect before the interface comes up.
+	// Sysctls of the interface, as net.ipv4.conf.IFNAME.NAME=VALUE. IFNAME is a placeholder for the
+	// interface name. They are set before the interface is up.
 	Sysctls []string `protobuf:"bytes,9,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
-	// --link of `network connect`: further names of others on this network, for this container alone. They end with the attachment.
+	// --link of `network connect`: link aliases of other containers on this network. They are removed
+	// with the attachment.
 	Links []*Link `protobuf:"bytes,10,rep,name=links,proto3" json:"links,omitempty"`
-	// Subnets that the container may send from in addition to its own addresses, because it routes for them.
+	// Additional source subnets that the container can send from, because it routes for them.
 	AllowedAddresses []string `protobuf:"bytes,11,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -758,14 +762,14 @@ func (x *NetworkAttachment) GetAllowedAddresses() []string {
 	return nil
 }
 
-// ExposedPort is a port or a range that a container says it listens on.
+// ExposedPort is an exposed port or port range.
 type ExposedPort struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The transport.
 	Protocol v1.Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
 	// The first port, 1 to 65535.
 	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
-	// The last port of a range; 0 means just `port`.
+	// The last port of a range. 0 means just `port`.
 	PortEnd       uint32 `protobuf:"varint,3,opt,name=port_end,json=portEnd,proto3" json:"port_end,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -822,7 +826,7 @@ func (x *ExposedPort) GetPortEnd() uint32 {
 	return 0
 }
 
-// DnsConfig is what a container finds in its name files. See fairlead.dns.v1.RegisterRequest.
+// DnsConfig is the content of the name files. See fairlead.dns.v1.RegisterRequest.
 type DnsConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// -h.
@@ -835,7 +839,7 @@ type DnsConfig struct {
 	Search []string `protobuf:"bytes,4,rep,name=search,proto3" json:"search,omitempty"`
 	// --dns-option.
 	Options []string `protobuf:"bytes,5,rep,name=options,proto3" json:"options,omitempty"`
-	// --add-host, each as NAME:ADDRESS; ADDRESS may be "host-gateway".
+	// --add-host, each as NAME:ADDRESS. ADDRESS can be "host-gateway".
 	ExtraHosts    []string `protobuf:"bytes,6,rep,name=extra_hosts,json=extraHosts,proto3" json:"extra_hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -913,53 +917,53 @@ func (x *DnsConfig) GetExtraHosts() []string {
 	return nil
 }
 
-// Container is a container with all that is known of it.
+// Container holds the configuration and state of a container.
 type Container struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 64 lower-case hexadecimal digits.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// As it was asked for, with the name made up if none was given, and with the environment, working folder, user, labels and
-	// stop signal that its image adds.
+	// The requested configuration, with a generated name if none was given, and with the environment,
+	// working directory, user, labels and stop signal of the image.
 	Config *ContainerConfig `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
-	// The image's id: "sha256:…".
+	// The image ID: "sha256:…".
 	ImageId string `protobuf:"bytes,3,opt,name=image_id,json=imageId,proto3" json:"image_id,omitempty"`
-	// Where in its life it is.
+	// The state.
 	Status ContainerStatus `protobuf:"varint,4,opt,name=status,proto3,enum=fairlead.container.v1.ContainerStatus" json:"status,omitempty"`
-	// The process id on the host; 0 when it does not run.
+	// The process ID on the host. 0 if it is not running.
 	Pid uint32 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
-	// The exit code of the last run; 137 with `exit_unknown` if nobody was there to see it.
+	// The exit code of the last run. 137 with `exit_unknown` if no monitor recorded it.
 	ExitCode uint32 `protobuf:"varint,6,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
-	// True if the exit code could not be known, for example after the host lost power.
+	// True if the exit code is unknown, for example after a power failure.
 	ExitUnknown bool `protobuf:"varint,7,opt,name=exit_unknown,json=exitUnknown,proto3" json:"exit_unknown,omitempty"`
 	// When it was created.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When it was last started; absent if never.
+	// When it was last started. Absent if never.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	// When it last ended; absent if never.
+	// When it last exited. Absent if never.
 	FinishedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=finished_at,json=finishedAt,proto3" json:"finished_at,omitempty"`
-	// Its place on the network while it runs; absent otherwise.
+	// The sandbox while the container is running. Absent otherwise.
 	Sandbox *v11.Sandbox `protobuf:"bytes,11,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
-	// Its published ports while it runs.
+	// The port bindings while the container is running.
 	Bindings []*v1.PortBinding `protobuf:"bytes,12,rep,name=bindings,proto3" json:"bindings,omitempty"`
-	// The ports that the image or --expose names.
+	// The ports exposed by the image or --expose.
 	Exposed []*ExposedPort `protobuf:"bytes,13,rep,name=exposed,proto3" json:"exposed,omitempty"`
 	// The arguments of the process: entrypoint, then command.
 	Args []string `protobuf:"bytes,14,rep,name=args,proto3" json:"args,omitempty"`
-	// The host's files for /etc/hostname, /etc/hosts and /etc/resolv.conf; empty until it is started.
+	// The host path of /etc/hostname. Empty before the first start.
 	HostnamePath string `protobuf:"bytes,15,opt,name=hostname_path,json=hostnamePath,proto3" json:"hostname_path,omitempty"`
-	// See hostname_path.
+	// As hostname_path, for the other name file.
 	HostsPath string `protobuf:"bytes,16,opt,name=hosts_path,json=hostsPath,proto3" json:"hosts_path,omitempty"`
-	// See hostname_path.
+	// As hostname_path, for the other name file.
 	ResolvConfPath string `protobuf:"bytes,17,opt,name=resolv_conf_path,json=resolvConfPath,proto3" json:"resolv_conf_path,omitempty"`
 	// The log file.
 	LogPath string `protobuf:"bytes,18,opt,name=log_path,json=logPath,proto3" json:"log_path,omitempty"`
-	// Why its last start failed; empty if it did not.
+	// Why the last start failed. Empty if it succeeded.
 	Error string `protobuf:"bytes,19,opt,name=error,proto3" json:"error,omitempty"`
-	// True if the process was ended by the kernel for want of memory.
+	// True if the OOM killer ended the process.
 	OomKilled bool `protobuf:"varint,20,opt,name=oom_killed,json=oomKilled,proto3" json:"oom_killed,omitempty"`
-	// The host name inside.
+	// The hostname of the container.
 	Hostname string `protobuf:"bytes,21,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	// The runtime's path.
+	// The path of the OCI runtime.
 	RuntimePath   string `protobuf:"bytes,22,opt,name=runtime_path,json=runtimePath,proto3" json:"runtime_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -24,12 +24,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// WatchEventsRequest says from when to when.
+// WatchEventsRequest selects the events of a time range.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From when on, as far as it is remembered, which is the last 256 events of each service; absent means from now on.
+	// The start. Past events are kept up to the last 256 of each service. Absent means now.
 	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
-	// Until when; the stream ends then. Absent means until the client goes away.
+	// The end: the stream is closed then. Absent means until the client cancels the call.
 	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -125,10 +125,10 @@ func (x *WatchEventsResponse) GetEvent() *v1.Event {
 	return nil
 }
 
-// RunContainerRequest is the configuration, and then input.
+// RunContainerRequest holds the configuration, or input.
 type RunContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of the message.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -204,7 +204,7 @@ type RunContainerRequest_Run struct {
 }
 
 type RunContainerRequest_Input struct {
-	// Every later one; only while attached.
+	// Every later message. Only while attached.
 	Input *Input `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
 }
 
@@ -217,13 +217,13 @@ type RunOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Config *ContainerConfig `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
-	// True for a foreground run: the call carries output, input and the exit code.
+	// True to stream output, input and the exit code.
 	Attach bool `protobuf:"varint,2,opt,name=attach,proto3" json:"attach,omitempty"`
-	// The terminal's size; only with config.tty.
+	// The size of the terminal. Only with tty.
 	Size *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
-	// For pulling the image; absent means none.
+	// Credentials for pulling the image. Absent means none.
 	Credentials *Credentials `protobuf:"bytes,4,opt,name=credentials,proto3" json:"credentials,omitempty"`
-	// True to report each step of the launch when it begins. Otherwise a quick launch reports nothing.
+	// True to report each launch step when it starts. Otherwise a quick launch reports nothing.
 	Steps         bool `protobuf:"varint,5,opt,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -297,7 +297,7 @@ func (x *RunOptions) GetSteps() bool {
 // RunContainerResponse is one event of a run.
 type RunContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// The event.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -388,22 +388,22 @@ type isRunContainerResponse_Event interface {
 }
 
 type RunContainerResponse_Progress struct {
-	// A launch step or an image layer moved on.
+	// Progress of a launch step or an image layer.
 	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
 }
 
 type RunContainerResponse_Started struct {
-	// The process runs.
+	// The process has started.
 	Started *Started `protobuf:"bytes,2,opt,name=started,proto3,oneof"`
 }
 
 type RunContainerResponse_Output struct {
-	// The process wrote.
+	// The process wrote output.
 	Output *Output `protobuf:"bytes,3,opt,name=output,proto3,oneof"`
 }
 
 type RunContainerResponse_Exited struct {
-	// The process has ended; the last message.
+	// The process has exited. This is the last message.
 	Exited *Exited `protobuf:"bytes,4,opt,name=exited,proto3,oneof"`
 }
 
@@ -420,9 +420,9 @@ type CreateContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Config *ContainerConfig `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
-	// For pulling the image; absent means none.
+	// Credentials for pulling the image. Absent means none.
 	Credentials *Credentials `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
-	// True to report each step when it begins. Otherwise a quick creation reports nothing.
+	// True to report each step when it starts. Otherwise a quick creation reports nothing.
 	Steps         bool `protobuf:"varint,3,opt,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -482,7 +482,7 @@ func (x *CreateContainerRequest) GetSteps() bool {
 // CreateContainerResponse is progress or the result.
 type CreateContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// The event.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -553,7 +553,7 @@ type isCreateContainerResponse_Event interface {
 }
 
 type CreateContainerResponse_Progress struct {
-	// An image layer moved on.
+	// Progress of an image layer.
 	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
 }
 
@@ -566,12 +566,12 @@ func (*CreateContainerResponse_Progress) isCreateContainerResponse_Event() {}
 
 func (*CreateContainerResponse_Created) isCreateContainerResponse_Event() {}
 
-// Created tells of a new container.
+// Created reports of a new container.
 type Created struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its id.
+	// The ID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What the user should know, one line each.
+	// Warnings for the user, one line each.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -621,12 +621,12 @@ func (x *Created) GetWarnings() []string {
 	return nil
 }
 
-// ConnectNetworkRequest says who goes where.
+// ConnectNetworkRequest names a container and a network.
 type ConnectNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// The network and the options.
+	// The network and the options of the endpoint.
 	Network       *NetworkAttachment `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -713,12 +713,12 @@ func (*ConnectNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{9}
 }
 
-// DisconnectNetworkRequest says who leaves what.
+// DisconnectNetworkRequest names a container and a network.
 type DisconnectNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// The network: name, id, or unique id prefix.
+	// The network: name, ID or unique ID prefix.
 	Network       string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -805,7 +805,7 @@ func (*DisconnectNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{11}
 }
 
-// RenameContainerRequest says who is to be called what.
+// RenameContainerRequest names a container and its new name.
 type RenameContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
@@ -943,10 +943,10 @@ func (x *StartContainerRequest) GetReference() string {
 	return ""
 }
 
-// StartContainerResponse tells what came of it.
+// StartContainerResponse holds warnings.
 type StartContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the user should know, one line each.
+	// Warnings for the user, one line each.
 	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -989,10 +989,10 @@ func (x *StartContainerResponse) GetWarnings() []string {
 	return nil
 }
 
-// AttachContainerRequest is options, and then input.
+// AttachContainerRequest holds options, or input.
 type AttachContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of the message.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -1068,7 +1068,7 @@ type AttachContainerRequest_Attach struct {
 }
 
 type AttachContainerRequest_Input struct {
-	// Every later one.
+	// Every later message.
 	Input *Input `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
 }
 
@@ -1081,9 +1081,10 @@ type AttachOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Start it once attached; then it may be in any state that StartContainer takes.
+	// True to start the container once attached. It can then be in any state that StartContainer
+	// accepts.
 	Start bool `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
-	// The terminal's size; only if the container has one.
+	// The size of the terminal. Only if the container has a terminal.
 	Size          *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1143,7 +1144,7 @@ func (x *AttachOptions) GetSize() *TerminalSize {
 // AttachContainerResponse is one event of an attached container.
 type AttachContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// The event.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -1224,17 +1225,17 @@ type isAttachContainerResponse_Event interface {
 }
 
 type AttachContainerResponse_Started struct {
-	// The connection stands; output follows.
+	// The client is attached. Output follows.
 	Started *Started `protobuf:"bytes,1,opt,name=started,proto3,oneof"`
 }
 
 type AttachContainerResponse_Output struct {
-	// The process wrote.
+	// The process wrote output.
 	Output *Output `protobuf:"bytes,2,opt,name=output,proto3,oneof"`
 }
 
 type AttachContainerResponse_Exited struct {
-	// The process has ended; the last message.
+	// The process has exited. This is the last message.
 	Exited *Exited `protobuf:"bytes,3,opt,name=exited,proto3,oneof"`
 }
 
@@ -1244,10 +1245,10 @@ func (*AttachContainerResponse_Output) isAttachContainerResponse_Event() {}
 
 func (*AttachContainerResponse_Exited) isAttachContainerResponse_Event() {}
 
-// ExecContainerRequest is options, and then input.
+// ExecContainerRequest holds options, or input.
 type ExecContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of the message.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -1323,7 +1324,7 @@ type ExecContainerRequest_Exec struct {
 }
 
 type ExecContainerRequest_Input struct {
-	// Every later one.
+	// Every later message.
 	Input *Input `protobuf:"bytes,2,opt,name=input,proto3,oneof"`
 }
 
@@ -1334,23 +1335,23 @@ func (*ExecContainerRequest_Input) isExecContainerRequest_Message() {}
 // ExecOptions opens an ExecContainer call.
 type ExecOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container, which must run.
+	// The container, which must be running.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// The program and its arguments; at least one.
 	Args []string `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`
-	// -e, as KEY=VALUE, beside the container's.
+	// -e, as KEY=VALUE, in addition to those of the container.
 	Env []string `protobuf:"bytes,3,rep,name=env,proto3" json:"env,omitempty"`
-	// -w; empty means the container's.
+	// -w. Empty means that of the container.
 	WorkingDir string `protobuf:"bytes,4,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
-	// -u; empty means the container's.
+	// -u. Empty means that of the container.
 	User string `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`
 	// -t.
 	Tty bool `protobuf:"varint,6,opt,name=tty,proto3" json:"tty,omitempty"`
-	// -i: without it the process reads end-of-file at once.
+	// -i: keep standard input open. Without it, the process reads end-of-file.
 	OpenStdin bool `protobuf:"varint,7,opt,name=open_stdin,json=openStdin,proto3" json:"open_stdin,omitempty"`
-	// -d: answer `started` and end; the process runs on.
+	// -d: return after `started`. The process keeps running.
 	Detach bool `protobuf:"varint,8,opt,name=detach,proto3" json:"detach,omitempty"`
-	// The terminal's size; only with tty.
+	// The size of the terminal. Only with tty.
 	Size          *TerminalSize `protobuf:"bytes,9,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1452,7 +1453,7 @@ func (x *ExecOptions) GetSize() *TerminalSize {
 // ExecContainerResponse is one event of an exec.
 type ExecContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// The event.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -1533,17 +1534,17 @@ type isExecContainerResponse_Event interface {
 }
 
 type ExecContainerResponse_Started struct {
-	// The process runs.
+	// The process has started.
 	Started *Started `protobuf:"bytes,1,opt,name=started,proto3,oneof"`
 }
 
 type ExecContainerResponse_Output struct {
-	// The process wrote.
+	// The process wrote output.
 	Output *Output `protobuf:"bytes,2,opt,name=output,proto3,oneof"`
 }
 
 type ExecContainerResponse_Exited struct {
-	// The process has ended; the last message.
+	// The process has exited. This is the last message.
 	Exited *Exited `protobuf:"bytes,3,opt,name=exited,proto3,oneof"`
 }
 
@@ -1558,9 +1559,9 @@ type StopContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Seconds before SIGKILL; absent means the container's own (10). Zero kills at once.
+	// Seconds before SIGKILL. Absent means the container's stop timeout (10). Zero kills immediately.
 	TimeoutSeconds *uint32 `protobuf:"varint,2,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
-	// The signal; empty means the container's own.
+	// The signal. Empty means the container's stop signal.
 	Signal        string `protobuf:"bytes,3,opt,name=signal,proto3" json:"signal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1718,10 +1719,10 @@ func (x *RestartContainerRequest) GetSignal() string {
 	return ""
 }
 
-// RestartContainerResponse tells what came of it.
+// RestartContainerResponse holds warnings.
 type RestartContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the user should know, one line each.
+	// Warnings for the user, one line each.
 	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1769,7 +1770,7 @@ type KillContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// A name with or without SIG, or a number; empty means KILL.
+	// A name with or without SIG, or a number. Empty means KILL.
 	Signal        string `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1861,7 +1862,7 @@ type RemoveContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Kill it first if it runs.
+	// True to kill a running container first.
 	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1948,14 +1949,14 @@ func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
 }
 
-// PublishPortsRequest says what else to publish.
+// PublishPortsRequest holds the port mappings to add.
 type PublishPortsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, id, or unique id prefix.
+	// Name, ID or unique ID prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Ports, as -p.
+	// Port mappings, as for -p.
 	Ports []*v11.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
-	// Addresses, as --publish-address.
+	// Published addresses, as for --publish-address.
 	Addresses     []*v11.AddressMapping `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2012,12 +2013,12 @@ func (x *PublishPortsRequest) GetAddresses() []*v11.AddressMapping {
 	return nil
 }
 
-// PublishPortsResponse tells all that is published now.
+// PublishPortsResponse holds all port bindings of the container.
 type PublishPortsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty if the container does not run.
+	// Empty if the container is not running.
 	Bindings []*v11.PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
-	// What the user should know, one line each.
+	// Warnings for the user, one line each.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2067,16 +2068,17 @@ func (x *PublishPortsResponse) GetWarnings() []string {
 	return nil
 }
 
-// UnpublishPortsRequest says what to withdraw.
+// UnpublishPortsRequest selects the port mappings to remove.
 type UnpublishPortsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, id, or unique id prefix.
+	// Name, ID or unique ID prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Each chooses what leads to these very container ports, and if given, from this host address and these host ports.
+	// Each selects the bindings of exactly these container ports and, if given, of this host address
+	// and these host ports.
 	Ports []*v11.PortMapping `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
-	// Addresses of the host that are published whole.
+	// Published addresses.
 	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// True for everything.
+	// True to unpublish everything.
 	All           bool `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2223,7 +2225,7 @@ func (x *WaitContainerRequest) GetReference() string {
 	return ""
 }
 
-// WaitContainerResponse tells how it ended.
+// WaitContainerResponse holds the exit code.
 type WaitContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The exit code, 0 to 255.
@@ -2269,12 +2271,12 @@ func (x *WaitContainerResponse) GetExitCode() uint32 {
 	return 0
 }
 
-// ListContainersRequest says which.
+// ListContainersRequest selects containers.
 type ListContainersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Also those that do not run.
+	// Include stopped containers.
 	All bool `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
-	// The next_page_token of the page before. Empty means the first page.
+	// The next_page_token of the previous page. Empty means the first page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2324,12 +2326,12 @@ func (x *ListContainersRequest) GetPageToken() string {
 	return ""
 }
 
-// ListContainersResponse holds them.
+// ListContainersResponse holds one page of containers.
 type ListContainersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first. A page holds at most 1 MiB, but at least one container.
 	Containers []*Container `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
-	// The page_token of the next page. Empty means that this is the last one.
+	// The page_token of the next page. Empty means that this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2425,7 +2427,7 @@ func (x *GetContainerRequest) GetReference() string {
 	return ""
 }
 
-// GetContainerResponse holds it.
+// GetContainerResponse holds the container.
 type GetContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
@@ -2471,16 +2473,16 @@ func (x *GetContainerResponse) GetContainer() *Container {
 	return nil
 }
 
-// ReadLogsRequest says what to read.
+// ReadLogsRequest selects output.
 type ReadLogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Go on until the container ends.
+	// Stream new output until the container exits.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
-	// Only the last so many lines; absent means all.
+	// Number of lines from the end. Absent means all.
 	Tail *uint32 `protobuf:"varint,3,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
-	// Only what was written at or after this time; absent means from the start.
+	// Only output since this time. Absent means from the start.
 	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2544,12 +2546,12 @@ func (x *ReadLogsRequest) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
-// ReadLogsResponse is some output.
+// ReadLogsResponse is a piece of output.
 type ReadLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was written.
+	// The output.
 	Output *Output `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
-	// When.
+	// When it was written.
 	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -46,58 +46,67 @@ const (
 //
 // ContainerService runs containers.
 //
-// Wherever a request has a `reference`, it is a full id, a full name, or a unique prefix of an id, looked for in this order;
+// Every `reference` is a full ID, a full name or a unique ID prefix, tried in this order. Errors:
 // NOT_FOUND if nothing matches.
 type ContainerServiceClient interface {
-	// RunContainer creates a container and starts it, in one call and one round trip. The first request holds the
-	// configuration; later ones hold input. The answers are progress, then `started`, then output, then `exited`.
-	// Not attached, it ends after `started`. If any step of the launch fails, everything done is undone, and the call fails.
-	// The container does not depend on the call: when the client goes away, it runs on.
+	// RunContainer creates and starts a container in one call. The first request holds the
+	// configuration, later ones hold input. The responses are progress, `started`, output, and
+	// `exited`. Unless attached, the call ends after `started`. If a launch step fails, all steps are
+	// undone and the call fails. The container keeps running if the client disconnects.
 	RunContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunContainerRequest, RunContainerResponse], error)
-	// CreateContainer makes a container without starting it. The answers are progress, then `created`.
+	// CreateContainer creates a container without starting it. The responses are progress, then
+	// `created`.
 	CreateContainer(ctx context.Context, in *CreateContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CreateContainerResponse], error)
-	// StartContainer starts a created or exited container. Starting one that runs is no error.
+	// StartContainer starts a created or exited container. It does nothing if the container is
+	// running.
 	StartContainer(ctx context.Context, in *StartContainerRequest, opts ...grpc.CallOption) (*StartContainerResponse, error)
-	// AttachContainer connects to the output, and the input, of a running container's process. The first request says to
-	// which one. With `start` set, it is attached first and started then, so that no output is missed.
+	// AttachContainer attaches to the output and input of a running container. The first request
+	// names the container. With `start` the container is attached before it is started, so no output
+	// is missed.
 	AttachContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachContainerRequest, AttachContainerResponse], error)
-	// ExecContainer runs one more process in a running container. The process keeps running when the client detaches or goes away.
+	// ExecContainer runs an exec process in a running container. The process keeps running if the
+	// client detaches or disconnects.
 	ExecContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecContainerRequest, ExecContainerResponse], error)
-	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
-	// Stopping one that does not run is no error.
+	// StopContainer sends the stop signal, then SIGKILL after the timeout, and returns when the
+	// process has exited. It does nothing if the container is not running.
 	StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error)
-	// RestartContainer stops a container if it runs, and starts it. It goes on though the client goes away. FAILED_PRECONDITION for one
-	// that is removed when it stops.
+	// RestartContainer stops a container if it is running, and starts it. It continues if the client
+	// disconnects. Errors: FAILED_PRECONDITION for a container that is removed when it exits.
 	RestartContainer(ctx context.Context, in *RestartContainerRequest, opts ...grpc.CallOption) (*RestartContainerResponse, error)
-	// KillContainer sends a signal. FAILED_PRECONDITION if the container does not run.
+	// KillContainer sends a signal. Errors: FAILED_PRECONDITION if the container is not running.
 	KillContainer(ctx context.Context, in *KillContainerRequest, opts ...grpc.CallOption) (*KillContainerResponse, error)
-	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
+	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
+	// forced.
 	RemoveContainer(ctx context.Context, in *RemoveContainerRequest, opts ...grpc.CallOption) (*RemoveContainerResponse, error)
-	// ConnectNetwork puts a container on one more network, at once if it runs, and with its next start otherwise.
-	// ALREADY_EXISTS if it is on it, FAILED_PRECONDITION if it has no namespace of its own.
+	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
+	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
+	// network namespace of its own.
 	ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error)
-	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
+	// DisconnectNetwork disconnects a container from a network. Errors: NOT_FOUND if it is not
+	// connected.
 	DisconnectNetwork(ctx context.Context, in *DisconnectNetworkRequest, opts ...grpc.CallOption) (*DisconnectNetworkResponse, error)
-	// PublishPorts publishes further ports and addresses of the host, at once if the container runs, and with each later start.
-	// What is published already keeps its connections. ALREADY_EXISTS if the container publishes the same; faults as of
+	// PublishPorts adds port mappings and published addresses to a container: immediately if it is
+	// running, and at every later start. Existing connections are kept. Errors: ALREADY_EXISTS if the
+	// container already publishes one of them; others as for
 	// fairlead.nat.v1.PublicationService.Publish.
 	PublishPorts(ctx context.Context, in *PublishPortsRequest, opts ...grpc.CallOption) (*PublishPortsResponse, error)
-	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
-	// something is not published.
+	// UnpublishPorts removes port mappings and published addresses from a container. Connections to
+	// the remaining ones are kept. Errors: NOT_FOUND if one is not published.
 	UnpublishPorts(ctx context.Context, in *UnpublishPortsRequest, opts ...grpc.CallOption) (*UnpublishPortsResponse, error)
-	// RenameContainer gives a container another name, while it runs too: those on its networks find it by the new name at once, and no
-	// longer by the old one. ALREADY_EXISTS if another container has the name.
+	// RenameContainer renames a container, running or not. DNS names on its networks change
+	// immediately. Errors: ALREADY_EXISTS if another container has the name.
 	RenameContainer(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*RenameContainerResponse, error)
-	// WaitContainer answers when the container's process has ended, at once if it does not run.
+	// WaitContainer waits until the container's process has exited. It returns immediately if the
+	// container is not running.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
-	// ListContainers answers containers, newest first.
+	// ListContainers returns containers, newest first.
 	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
-	// GetContainer answers one.
+	// GetContainer returns a container.
 	GetContainer(ctx context.Context, in *GetContainerRequest, opts ...grpc.CallOption) (*GetContainerResponse, error)
-	// ReadLogs answers what a container has written, and with `follow` what it goes on to write until it ends.
+	// ReadLogs streams the stored output of a container, and with `follow` new output until it exits.
 	ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error)
-	// WatchEvents answers what happens to containers, in order. A reader that is slower than what happens is cut off with
-	// RESOURCE_EXHAUSTED.
+	// WatchEvents streams the events of containers in order. Errors: RESOURCE_EXHAUSTED if the client
+	// is too slow.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
@@ -341,58 +350,67 @@ type ContainerService_WatchEventsClient = grpc.ServerStreamingClient[WatchEvents
 //
 // ContainerService runs containers.
 //
-// Wherever a request has a `reference`, it is a full id, a full name, or a unique prefix of an id, looked for in this order;
+// Every `reference` is a full ID, a full name or a unique ID prefix, tried in this order. Errors:
 // NOT_FOUND if nothing matches.
 type ContainerServiceServer interface {
-	// RunContainer creates a container and starts it, in one call and one round trip. The first request holds the
-	// configuration; later ones hold input. The answers are progress, then `started`, then output, then `exited`.
-	// Not attached, it ends after `started`. If any step of the launch fails, everything done is undone, and the call fails.
-	// The container does not depend on the call: when the client goes away, it runs on.
+	// RunContainer creates and starts a container in one call. The first request holds the
+	// configuration, later ones hold input. The responses are progress, `started`, output, and
+	// `exited`. Unless attached, the call ends after `started`. If a launch step fails, all steps are
+	// undone and the call fails. The container keeps running if the client disconnects.
 	RunContainer(grpc.BidiStreamingServer[RunContainerRequest, RunContainerResponse]) error
-	// CreateContainer makes a container without starting it. The answers are progress, then `created`.
+	// CreateContainer creates a container without starting it. The responses are progress, then
+	// `created`.
 	CreateContainer(*CreateContainerRequest, grpc.ServerStreamingServer[CreateContainerResponse]) error
-	// StartContainer starts a created or exited container. Starting one that runs is no error.
+	// StartContainer starts a created or exited container. It does nothing if the container is
+	// running.
 	StartContainer(context.Context, *StartContainerRequest) (*StartContainerResponse, error)
-	// AttachContainer connects to the output, and the input, of a running container's process. The first request says to
-	// which one. With `start` set, it is attached first and started then, so that no output is missed.
+	// AttachContainer attaches to the output and input of a running container. The first request
+	// names the container. With `start` the container is attached before it is started, so no output
+	// is missed.
 	AttachContainer(grpc.BidiStreamingServer[AttachContainerRequest, AttachContainerResponse]) error
-	// ExecContainer runs one more process in a running container. The process keeps running when the client detaches or goes away.
+	// ExecContainer runs an exec process in a running container. The process keeps running if the
+	// client detaches or disconnects.
 	ExecContainer(grpc.BidiStreamingServer[ExecContainerRequest, ExecContainerResponse]) error
-	// StopContainer sends the stop signal, then SIGKILL after the timeout, and answers when the process has ended.
-	// Stopping one that does not run is no error.
+	// StopContainer sends the stop signal, then SIGKILL after the timeout, and returns when the
+	// process has exited. It does nothing if the container is not running.
 	StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error)
-	// RestartContainer stops a container if it runs, and starts it. It goes on though the client goes away. FAILED_PRECONDITION for one
-	// that is removed when it stops.
+	// RestartContainer stops a container if it is running, and starts it. It continues if the client
+	// disconnects. Errors: FAILED_PRECONDITION for a container that is removed when it exits.
 	RestartContainer(context.Context, *RestartContainerRequest) (*RestartContainerResponse, error)
-	// KillContainer sends a signal. FAILED_PRECONDITION if the container does not run.
+	// KillContainer sends a signal. Errors: FAILED_PRECONDITION if the container is not running.
 	KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error)
-	// RemoveContainer removes a container. FAILED_PRECONDITION if it runs, unless forced.
+	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
+	// forced.
 	RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error)
-	// ConnectNetwork puts a container on one more network, at once if it runs, and with its next start otherwise.
-	// ALREADY_EXISTS if it is on it, FAILED_PRECONDITION if it has no namespace of its own.
+	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
+	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
+	// network namespace of its own.
 	ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error)
-	// DisconnectNetwork takes a container off a network. NOT_FOUND if it is not on it.
+	// DisconnectNetwork disconnects a container from a network. Errors: NOT_FOUND if it is not
+	// connected.
 	DisconnectNetwork(context.Context, *DisconnectNetworkRequest) (*DisconnectNetworkResponse, error)
-	// PublishPorts publishes further ports and addresses of the host, at once if the container runs, and with each later start.
-	// What is published already keeps its connections. ALREADY_EXISTS if the container publishes the same; faults as of
+	// PublishPorts adds port mappings and published addresses to a container: immediately if it is
+	// running, and at every later start. Existing connections are kept. Errors: ALREADY_EXISTS if the
+	// container already publishes one of them; others as for
 	// fairlead.nat.v1.PublicationService.Publish.
 	PublishPorts(context.Context, *PublishPortsRequest) (*PublishPortsResponse, error)
-	// UnpublishPorts withdraws some of what a container publishes, or all. What stays keeps its connections. NOT_FOUND if
-	// something is not published.
+	// UnpublishPorts removes port mappings and published addresses from a container. Connections to
+	// the remaining ones are kept. Errors: NOT_FOUND if one is not published.
 	UnpublishPorts(context.Context, *UnpublishPortsRequest) (*UnpublishPortsResponse, error)
-	// RenameContainer gives a container another name, while it runs too: those on its networks find it by the new name at once, and no
-	// longer by the old one. ALREADY_EXISTS if another container has the name.
+	// RenameContainer renames a container, running or not. DNS names on its networks change
+	// immediately. Errors: ALREADY_EXISTS if another container has the name.
 	RenameContainer(context.Context, *RenameContainerRequest) (*RenameContainerResponse, error)
-	// WaitContainer answers when the container's process has ended, at once if it does not run.
+	// WaitContainer waits until the container's process has exited. It returns immediately if the
+	// container is not running.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
-	// ListContainers answers containers, newest first.
+	// ListContainers returns containers, newest first.
 	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
-	// GetContainer answers one.
+	// GetContainer returns a container.
 	GetContainer(context.Context, *GetContainerRequest) (*GetContainerResponse, error)
-	// ReadLogs answers what a container has written, and with `follow` what it goes on to write until it ends.
+	// ReadLogs streams the stored output of a container, and with `follow` new output until it exits.
 	ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error
-	// WatchEvents answers what happens to containers, in order. A reader that is slower than what happens is cut off with
-	// RESOURCE_EXHAUSTED.
+	// WatchEvents streams the events of containers in order. Errors: RESOURCE_EXHAUSTED if the client
+	// is too slow.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedContainerServiceServer()
 }

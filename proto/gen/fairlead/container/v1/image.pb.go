@@ -22,24 +22,24 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Image is an image in the store.
+// Image is a stored image.
 type Image struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The digest of its configuration: "sha256:…".
+	// The digest of the image configuration: "sha256:…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Its tags, each as NAME:TAG in the short form that people write ("nginx:latest"); none for a dangling image.
+	// The tags in short form ("nginx:latest"). Empty for a dangling image.
 	Tags []string `protobuf:"bytes,2,rep,name=tags,proto3" json:"tags,omitempty"`
-	// Its digests as NAME@sha256:…, for those that came from a registry.
+	// The digests as NAME@sha256:…, for images from a registry.
 	Digests []string `protobuf:"bytes,3,rep,name=digests,proto3" json:"digests,omitempty"`
-	// The layers' uncompressed digests (diff ids), lowest first.
+	// The diff IDs of the layers, lowest first.
 	Layers []string `protobuf:"bytes,4,rep,name=layers,proto3" json:"layers,omitempty"`
-	// The unpacked size in bytes; shared layers count in each image.
+	// The unpacked size in bytes. Shared layers count in each image.
 	Size int64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
-	// When it was built, as its maker says.
+	// The build time in the image configuration.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// os/arch[/variant].
 	Platform string `protobuf:"bytes,7,opt,name=platform,proto3" json:"platform,omitempty"`
-	// The image configuration as OCI's image specification defines it, as JSON.
+	// The image configuration as JSON, as defined by the OCI image specification.
 	Config        []byte `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -24,11 +24,11 @@ const (
 // Credentials authenticate with a registry. They are used for one call and never stored.
 type Credentials struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user name; empty with a token.
+	// The user name. Empty with a token.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// The password.
 	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// An identity token in place of a password.
+	// An identity token instead of a password.
 	IdentityToken string `protobuf:"bytes,3,opt,name=identity_token,json=identityToken,proto3" json:"identity_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -85,14 +85,14 @@ func (x *Credentials) GetIdentityToken() string {
 	return ""
 }
 
-// PullImageRequest says what to fetch.
+// PullImageRequest names the image to pull.
 type PullImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// os/arch[/variant]; empty means the host's.
+	// os/arch[/variant]. Empty means the host's platform.
 	Platform string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
-	// For the registry that the reference names; absent means none.
+	// Credentials for the registry of the reference. Absent means none.
 	Credentials   *Credentials `protobuf:"bytes,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -152,7 +152,7 @@ func (x *PullImageRequest) GetCredentials() *Credentials {
 // PullImageResponse is progress or the result.
 type PullImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What happened.
+	// The event.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -223,12 +223,12 @@ type isPullImageResponse_Event interface {
 }
 
 type PullImageResponse_Progress struct {
-	// A layer moved on.
+	// Progress of a layer.
 	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
 }
 
 type PullImageResponse_Image struct {
-	// It is stored; the last message.
+	// The stored image. This is the last message.
 	Image *Image `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
 }
 
@@ -236,10 +236,10 @@ func (*PullImageResponse_Progress) isPullImageResponse_Event() {}
 
 func (*PullImageResponse_Image) isPullImageResponse_Event() {}
 
-// LoadImageRequest is a piece of the archive.
+// LoadImageRequest holds a piece of the archive.
 type LoadImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most 1 MiB a message. The archive may be compressed with gzip or zstd.
+	// At most 1 MiB for each message. The archive can be compressed with gzip or zstd.
 	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -282,10 +282,10 @@ func (x *LoadImageRequest) GetData() []byte {
 	return nil
 }
 
-// LoadImageResponse tells what was stored.
+// LoadImageResponse holds the stored images.
 type LoadImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The images, in the archive's order.
+	// The images in the order of the archive.
 	Images        []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -328,10 +328,10 @@ func (x *LoadImageResponse) GetImages() []*Image {
 	return nil
 }
 
-// ImportImageRequest is options, and then pieces of the archive.
+// ImportImageRequest holds options, or a piece of the archive.
 type ImportImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What this message is.
+	// The content of the message.
 	//
 	// Types that are valid to be assigned to Message:
 	//
@@ -407,7 +407,7 @@ type ImportImageRequest_Options struct {
 }
 
 type ImportImageRequest_Data struct {
-	// Every later one: at most 1 MiB. The archive may be compressed with gzip or zstd.
+	// Every later message, at most 1 MiB. The archive can be compressed with gzip or zstd.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
 }
 
@@ -418,11 +418,12 @@ func (*ImportImageRequest_Data) isImportImageRequest_Message() {}
 // ImportOptions opens an ImportImage call.
 type ImportOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The tag; empty for none.
+	// The tag. Empty means none.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// -c: Dockerfile instructions (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL), one each.
+	// -c: Dockerfile instructions (CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL),
+	// one each.
 	Changes []string `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	// os/arch[/variant]; empty means the host's.
+	// os/arch[/variant]. Empty means the host's platform.
 	Platform      string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -479,7 +480,7 @@ func (x *ImportOptions) GetPlatform() string {
 	return ""
 }
 
-// ImportImageResponse tells what was stored.
+// ImportImageResponse holds the stored image.
 type ImportImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image.
@@ -525,10 +526,10 @@ func (x *ImportImageResponse) GetImage() *Image {
 	return nil
 }
 
-// ListImagesRequest asks for all images.
+// ListImagesRequest selects a page of images.
 type ListImagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The next_page_token of the page before. Empty means the first page.
+	// The next_page_token of the previous page. Empty means the first page.
 	PageToken     string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -571,12 +572,12 @@ func (x *ListImagesRequest) GetPageToken() string {
 	return ""
 }
 
-// ListImagesResponse holds them.
+// ListImagesResponse holds one page of images.
 type ListImagesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Newest first. A page holds at most 1 MiB, but at least one image.
 	Images []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
-	// The page_token of the next page. Empty means that this is the last one.
+	// The page_token of the next page. Empty means that this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -672,7 +673,7 @@ func (x *GetImageRequest) GetReference() string {
 	return ""
 }
 
-// GetImageResponse holds it.
+// GetImageResponse holds the image.
 type GetImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image.
@@ -718,7 +719,7 @@ func (x *GetImageResponse) GetImage() *Image {
 	return nil
 }
 
-// TagImageRequest names an image and its new name.
+// TagImageRequest names an image and its new tag.
 type TagImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image.
@@ -813,9 +814,10 @@ func (*TagImageResponse) Descriptor() ([]byte, []int) {
 // RemoveImageRequest names what to remove.
 type RemoveImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A tag, which is taken off; or an image id, which is removed with all its tags if it has one tag at most, or if forced.
+	// A tag, which is removed; or an image ID, whose image is removed with all tags if it has at most
+	// one, or if forced.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Remove it even with several tags, or with stopped containers.
+	// True to remove the image even if it has several tags or stopped containers use it.
 	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -865,12 +867,12 @@ func (x *RemoveImageRequest) GetForce() bool {
 	return false
 }
 
-// RemoveImageResponse tells what was done.
+// RemoveImageResponse holds what was removed.
 type RemoveImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tags that were taken off.
+	// The removed tags.
 	Untagged []string `protobuf:"bytes,1,rep,name=untagged,proto3" json:"untagged,omitempty"`
-	// Image ids and layers that were deleted.
+	// The IDs of deleted images and layers.
 	Deleted       []string `protobuf:"bytes,2,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -32,25 +32,26 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ImageService keeps images.
+// ImageService manages images.
 //
-// Wherever a request has a `reference`, it is NAME[:TAG], NAME@DIGEST, an image id or a unique prefix of one.
+// Every `reference` is NAME[:TAG], NAME@DIGEST, an image ID or a unique prefix of one.
 type ImageServiceClient interface {
-	// PullImage fetches an image from its registry. The answers are progress, then `image`.
-	// NOT_FOUND if the registry has no such image, PERMISSION_DENIED if it wants other credentials, UNAVAILABLE if it is not there.
+	// PullImage pulls an image from its registry. The responses are progress, then `image`. Errors:
+	// NOT_FOUND if the registry does not have the image; PERMISSION_DENIED if the credentials are
+	// rejected; UNAVAILABLE if the registry is not responding.
 	PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error)
-	// LoadImage stores the images of an archive as `docker save` writes it, or of an OCI layout.
+	// LoadImage stores the images of a `docker save` archive or OCI layout.
 	LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse], error)
-	// ImportImage makes a one-layer image of a root file system in a tar archive.
+	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse], error)
-	// ListImages answers all images, newest first.
+	// ListImages returns all images, newest first.
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
-	// GetImage answers one.
+	// GetImage returns an image.
 	GetImage(ctx context.Context, in *GetImageRequest, opts ...grpc.CallOption) (*GetImageResponse, error)
-	// TagImage gives an image one more name. A tag that stood elsewhere moves.
+	// TagImage adds a tag to an image. A tag of another image is moved.
 	TagImage(ctx context.Context, in *TagImageRequest, opts ...grpc.CallOption) (*TagImageResponse, error)
-	// RemoveImage takes a tag off, and with the last one removes the image and the layers that no other image has.
-	// FAILED_PRECONDITION if a container uses it.
+	// RemoveImage removes a tag. With the last tag it removes the image and the layers that no other
+	// image uses. Errors: FAILED_PRECONDITION if a container uses the image.
 	RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error)
 }
 
@@ -151,25 +152,26 @@ func (c *imageServiceClient) RemoveImage(ctx context.Context, in *RemoveImageReq
 // All implementations must embed UnimplementedImageServiceServer
 // for forward compatibility.
 //
-// ImageService keeps images.
+// ImageService manages images.
 //
-// Wherever a request has a `reference`, it is NAME[:TAG], NAME@DIGEST, an image id or a unique prefix of one.
+// Every `reference` is NAME[:TAG], NAME@DIGEST, an image ID or a unique prefix of one.
 type ImageServiceServer interface {
-	// PullImage fetches an image from its registry. The answers are progress, then `image`.
-	// NOT_FOUND if the registry has no such image, PERMISSION_DENIED if it wants other credentials, UNAVAILABLE if it is not there.
+	// PullImage pulls an image from its registry. The responses are progress, then `image`. Errors:
+	// NOT_FOUND if the registry does not have the image; PERMISSION_DENIED if the credentials are
+	// rejected; UNAVAILABLE if the registry is not responding.
 	PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error
-	// LoadImage stores the images of an archive as `docker save` writes it, or of an OCI layout.
+	// LoadImage stores the images of a `docker save` archive or OCI layout.
 	LoadImage(grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]) error
-	// ImportImage makes a one-layer image of a root file system in a tar archive.
+	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error
-	// ListImages answers all images, newest first.
+	// ListImages returns all images, newest first.
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
-	// GetImage answers one.
+	// GetImage returns an image.
 	GetImage(context.Context, *GetImageRequest) (*GetImageResponse, error)
-	// TagImage gives an image one more name. A tag that stood elsewhere moves.
+	// TagImage adds a tag to an image. A tag of another image is moved.
 	TagImage(context.Context, *TagImageRequest) (*TagImageResponse, error)
-	// RemoveImage takes a tag off, and with the last one removes the image and the layers that no other image has.
-	// FAILED_PRECONDITION if a container uses it.
+	// RemoveImage removes a tag. With the last tag it removes the image and the layers that no other
+	// image uses. Errors: FAILED_PRECONDITION if a container uses the image.
 	RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error)
 	mustEmbedUnimplementedImageServiceServer()
 }

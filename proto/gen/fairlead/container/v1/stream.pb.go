@@ -21,7 +21,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// StreamKind is where output was written to.
+// StreamKind is the stream that output was written to.
 type StreamKind int32
 
 const (
@@ -74,10 +74,10 @@ func (StreamKind) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_stream_proto_rawDescGZIP(), []int{0}
 }
 
-// Input is what a client sends to a process.
+// Input is sent by the client to a process.
 type Input struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is.
+	// The type of input.
 	//
 	// Types that are valid to be assigned to Event:
 	//
@@ -178,27 +178,27 @@ type isInput_Event interface {
 }
 
 type Input_Stdin struct {
-	// Bytes for its standard input, at most 64 KiB a message.
+	// Standard input, at most 64 KiB for each message.
 	Stdin []byte `protobuf:"bytes,1,opt,name=stdin,proto3,oneof"`
 }
 
 type Input_StdinClosed struct {
-	// Its standard input has ended.
+	// End of standard input.
 	StdinClosed bool `protobuf:"varint,2,opt,name=stdin_closed,json=stdinClosed,proto3,oneof"`
 }
 
 type Input_Resize struct {
-	// The terminal has a new size.
+	// The new size of the terminal.
 	Resize *TerminalSize `protobuf:"bytes,3,opt,name=resize,proto3,oneof"`
 }
 
 type Input_Signal struct {
-	// A signal for it, by name or number.
+	// A signal to send, by name or number.
 	Signal string `protobuf:"bytes,4,opt,name=signal,proto3,oneof"`
 }
 
 type Input_Detach struct {
-	// The client leaves, and the process goes on.
+	// The client detaches. The process keeps running.
 	Detach bool `protobuf:"varint,5,opt,name=detach,proto3,oneof"`
 }
 
@@ -212,7 +212,7 @@ func (*Input_Signal) isInput_Event() {}
 
 func (*Input_Detach) isInput_Event() {}
 
-// TerminalSize is in characters.
+// TerminalSize is the size of a terminal in characters.
 type TerminalSize struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Height.
@@ -267,12 +267,12 @@ func (x *TerminalSize) GetColumns() uint32 {
 	return 0
 }
 
-// Output is some bytes that a process wrote.
+// Output is data that a process wrote.
 type Output struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where to.
+	// The stream.
 	Stream StreamKind `protobuf:"varint,1,opt,name=stream,proto3,enum=fairlead.container.v1.StreamKind" json:"stream,omitempty"`
-	// What: at most 64 KiB a message.
+	// The data, at most 64 KiB for each message.
 	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -322,12 +322,12 @@ func (x *Output) GetData() []byte {
 	return nil
 }
 
-// Started tells that a process runs.
+// Started reports that a process has started.
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's id.
+	// The container ID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// What the user should know, one line each.
+	// Warnings for the user, one line each.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -377,10 +377,10 @@ func (x *Started) GetWarnings() []string {
 	return nil
 }
 
-// Exited tells that a process has ended.
+// Exited reports that a process has exited.
 type Exited struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 0 to 255; 128 plus the signal's number if one ended it.
+	// The exit code, 0 to 255. 128 plus the signal number if a signal ended the process.
 	ExitCode      uint32 `protobuf:"varint,1,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -423,17 +423,18 @@ func (x *Exited) GetExitCode() uint32 {
 	return 0
 }
 
-// Progress tells that a step or a layer moved on.
+// Progress reports the progress of a launch step or layer.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The launch step ("resolve image", "join network", …) or the phase of a pull ("pulling", "waiting", "downloading",
-	// "unpacking", "done", "exists").
+	// The launch step ("resolve image", "join network", …) or the phase of a pull ("pulling",
+	// "waiting", "downloading", "unpacking", "done", "exists").
 	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
-	// What it concerns: for a layer, the first 12 digits of its digest; for the pull as a whole, the reference.
+	// The subject: the first 12 digits of a layer's digest, or the reference of the image for the
+	// whole pull.
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Bytes done; 0 when bytes do not say anything.
+	// Bytes completed. 0 if not applicable.
 	Done int64 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
-	// Bytes in all; 0 if not known.
+	// Total bytes. 0 if not known.
 	Total         int64 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

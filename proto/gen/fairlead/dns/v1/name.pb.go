@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: fairlead/dns/v1/name.proto
 
-// Package fairlead.dns.v1 is dnsagent's: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname, and the names
-// by which containers find each other on user networks.
+// Package fairlead.dns.v1 is the API of dnsagent. It manages /etc/hosts, /etc/resolv.conf and
+// /etc/hostname of containers, and the names by which containers on user networks find each other.
 
 package dnsv1
 
@@ -24,20 +24,20 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// FileSource says what a container's files are made from.
+// FileSource is the source of a container's name files.
 type FileSource int32
 
 const (
 	// Not given; refused.
 	FileSource_FILE_SOURCE_UNSPECIFIED FileSource = 0
-	// Written for the container.
+	// Generated for the container.
 	FileSource_FILE_SOURCE_GENERATED FileSource = 1
-	// Copies of the host's files, as host networking wants; what is given explicitly still wins.
+	// Copies of the host's files, for host networking. Explicit options override them.
 	FileSource_FILE_SOURCE_HOST FileSource = 2
-	// Written for the container, with the embedded resolver at 127.0.0.11 as its only name server. For containers on user networks,
-	// with or without a network at the moment. The container's sandbox must be there.
+	// Generated for the container, with the embedded resolver at 127.0.0.11 as the only name server.
+	// For containers that use user networks, connected or not. The container's sandbox must exist.
 	FileSource_FILE_SOURCE_RESOLVER FileSource = 3
-	// Those of another container, whose network namespace this one shares, with the own host name in place of the other's.
+	// Shared with the container whose network namespace this one joined, except for the hostname.
 	FileSource_FILE_SOURCE_SHARED FileSource = 4
 )
 
@@ -86,12 +86,12 @@ func (FileSource) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_proto_rawDescGZIP(), []int{0}
 }
 
-// ExtraHost is one line of a hosts file beside those that are always there (--add-host).
+// ExtraHost is an additional entry of a hosts file (--add-host).
 type ExtraHost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The address, or the word "host-gateway", which stands for the host's address on the container's network.
+	// The address, or "host-gateway" for the host's address on the container's network.
 	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -141,23 +141,26 @@ func (x *ExtraHost) GetAddress() string {
 	return ""
 }
 
-// NetworkRegistration is how a container is known on one user network, to those who are on it too.
+// NetworkRegistration holds the names and addresses of a container on one user network.
 type NetworkRegistration struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network's id.
+	// The network ID.
 	NetworkId string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
-	// The network's name. Every name below can also be asked for with it: "web.backend".
+	// The network name. It can be appended to every name below: "web.backend".
 	NetworkName string `protobuf:"bytes,2,opt,name=network_name,json=networkName,proto3" json:"network_name,omitempty"`
-	// The container's own addresses there, without prefix length.
+	// The container's addresses on the network, without prefix length.
 	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// Its names there: its name, its aliases, its short id, its host name. The first one is what its addresses are translated to.
-	// Case does not matter, and repeated ones count once.
+	// The container's names on the network: its name, aliases, short ID and hostname. PTR records
+	// point to the first. Names are case-insensitive; duplicates are ignored.
 	Names []string `protobuf:"bytes,4,rep,name=names,proto3" json:"names,omitempty"`
-	// True if the network does not lead out of the host. A container that has no other is not served by the host's name servers.
+	// True if the network is internal. Queries of a container without another network are not
+	// forwarded to the host's name servers.
 	Internal bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
-	// The network's name servers, which are asked for a container that has none of its own, in place of the configured ones.
+	// The upstreams of the network. They replace the configured ones for a container without
+	// upstreams of its own.
 	Servers []string `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
-	// The network's search domains, which a container has that has none of its own, in place of the configured ones.
+	// The search domains of the network. They replace the configured ones for a container without
+	// search domains of its own.
 	Search        []string `protobuf:"bytes,7,rep,name=search,proto3" json:"search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -242,13 +245,14 @@ func (x *NetworkRegistration) GetSearch() []string {
 	return nil
 }
 
-// LinkAlias is a further name of another container, for this one alone (--link). Of several that are alike the first counts that
-// somebody has the name of.
+// LinkAlias is a name of another container that only this container can resolve (--link). Of
+// several with the same alias, the first that resolves is used.
 type LinkAlias struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The further name.
+	// The alias.
 	Alias string `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
-	// A name that the other container has on a network that both are on; with "." and a network's name behind it, on that one.
+	// A name of the other container on a network that both are connected to. With "." and a network
+	// name appended, on that network.
 	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -298,10 +302,10 @@ func (x *LinkAlias) GetName() string {
 	return ""
 }
 
-// NameFiles is where an owner's files are, to be bind-mounted into the container.
+// NameFiles holds the paths of an owner's name files, which are bind-mounted into the container.
 type NameFiles struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The UID of the container.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The file for /etc/hostname.
 	HostnamePath string `protobuf:"bytes,2,opt,name=hostname_path,json=hostnamePath,proto3" json:"hostname_path,omitempty"`
@@ -309,7 +313,7 @@ type NameFiles struct {
 	HostsPath string `protobuf:"bytes,3,opt,name=hosts_path,json=hostsPath,proto3" json:"hosts_path,omitempty"`
 	// The file for /etc/resolv.conf.
 	ResolvConfPath string `protobuf:"bytes,4,opt,name=resolv_conf_path,json=resolvConfPath,proto3" json:"resolv_conf_path,omitempty"`
-	// The host name that the container must be started with, for example "docker.test.com".
+	// The hostname that the container must be started with, for example "docker.test.com".
 	Hostname      string `protobuf:"bytes,5,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

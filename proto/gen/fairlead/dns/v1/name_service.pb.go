@@ -22,38 +22,42 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// RegisterRequest says what the files hold.
+// RegisterRequest holds the content of the name files.
 type RegisterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// What they are made from.
+	// The source of the files.
 	FileSource FileSource `protobuf:"varint,2,opt,name=file_source,json=fileSource,proto3,enum=fairlead.dns.v1.FileSource" json:"file_source,omitempty"`
-	// -h; empty means the first 12 digits of the owner, or the host's own name with FILE_SOURCE_HOST. At most 64 bytes.
+	// -h. Empty means the first 12 digits of the owner, or the host's own name with FILE_SOURCE_HOST.
+	// At most 64 bytes.
 	Hostname string `protobuf:"bytes,3,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	// --domainname; joined to the host name with a dot.
+	// --domainname, appended to the hostname with a dot.
 	Domainname string `protobuf:"bytes,4,opt,name=domainname,proto3" json:"domainname,omitempty"`
-	// The container's own addresses without prefix length, in the order of its interfaces; each gets a line with its names.
+	// The container's addresses without prefix length, in the order of its interfaces. Each has a
+	// line with the container's names.
 	Addresses []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// --add-host, in the order given.
+	// --add-host, in the given order.
 	ExtraHosts []*ExtraHost `protobuf:"bytes,6,rep,name=extra_hosts,json=extraHosts,proto3" json:"extra_hosts,omitempty"`
-	// --dns; empty means the configured ones, and then the host's.
+	// --dns. Empty means the configured servers, or else the host's.
 	Servers []string `protobuf:"bytes,7,rep,name=servers,proto3" json:"servers,omitempty"`
-	// --dns-search; "." alone means none; empty means those of its networks, then the configured ones, and then the host's.
+	// --dns-search. "." alone means none. Empty means those of the networks, or else the configured
+	// ones, or else the host's.
 	Search []string `protobuf:"bytes,8,rep,name=search,proto3" json:"search,omitempty"`
-	// --dns-option; empty means the configured ones, and then the host's.
+	// --dns-option. Empty means the configured options, or else the host's.
 	Options []string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty"`
-	// What "host-gateway" stands for: the host's addresses on the container's network, IPv4 and IPv6, without prefix length.
+	// The addresses of "host-gateway": those of the host on the container's network, IPv4 and IPv6,
+	// without prefix length.
 	HostGateways []string `protobuf:"bytes,10,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
-	// True if the container has no IPv6 at all: then the hosts file has no IPv6 lines.
+	// True if the container has no IPv6. The hosts file then has no IPv6 entries.
 	Ipv6Disabled bool `protobuf:"varint,11,opt,name=ipv6_disabled,json=ipv6Disabled,proto3" json:"ipv6_disabled,omitempty"`
-	// The user networks that it is on, in the order in which names are looked for. Only with FILE_SOURCE_RESOLVER. The default bridge is
-	// not one of them: nobody is known by name there.
+	// The container's user networks, in lookup order. Only with FILE_SOURCE_RESOLVER. The default
+	// bridge is not included because it has no DNS names.
 	Networks []*NetworkRegistration `protobuf:"bytes,12,rep,name=networks,proto3" json:"networks,omitempty"`
-	// Further names of others for this container alone. Only with FILE_SOURCE_RESOLVER.
+	// Link aliases. Only with FILE_SOURCE_RESOLVER.
 	LinkAliases []*LinkAlias `protobuf:"bytes,13,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
-	// The UID of the container whose addresses, hosts and name servers it has. Only with FILE_SOURCE_SHARED, where nothing else is given.
-	// Its files follow that container's.
+	// The ID of the container whose network namespace is joined. Only with FILE_SOURCE_SHARED, where
+	// no other content is allowed. The files follow that container's.
 	SharesWith    string `protobuf:"bytes,14,opt,name=shares_with,json=sharesWith,proto3" json:"shares_with,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -187,7 +191,7 @@ func (x *RegisterRequest) GetSharesWith() string {
 	return ""
 }
 
-// RegisterResponse tells where the files are.
+// RegisterResponse holds the paths of the name files.
 type RegisterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The files.
@@ -233,19 +237,19 @@ func (x *RegisterResponse) GetFiles() *NameFiles {
 	return nil
 }
 
-// UpdateRequest says what is true from now on.
+// UpdateRequest holds the new networks and names of an owner.
 type UpdateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// Its own addresses on all its networks, as in RegisterRequest.
+	// The container's addresses on all networks, as in RegisterRequest.
 	Addresses []string `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// The user networks that it is on now; all of them. One that was registered without a resolver gets it with its first one,
-	// and keeps it.
+	// All current user networks. A container registered without a resolver gets one with its first
+	// user network, and keeps it.
 	Networks []*NetworkRegistration `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`
 	// As in RegisterRequest.
 	LinkAliases []*LinkAlias `protobuf:"bytes,4,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
-	// As in RegisterRequest; empty means that they are as they were.
+	// As in RegisterRequest. Empty means unchanged.
 	HostGateways  []string `protobuf:"bytes,5,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -353,7 +357,7 @@ func (*UpdateResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{3}
 }
 
-// ListOwnersRequest asks for all owners.
+// ListOwnersRequest is empty.
 type ListOwnersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -390,7 +394,7 @@ func (*ListOwnersRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{4}
 }
 
-// ListOwnersResponse holds them.
+// ListOwnersResponse holds all owners.
 type ListOwnersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted.
@@ -436,10 +440,10 @@ func (x *ListOwnersResponse) GetOwners() []string {
 	return nil
 }
 
-// ReleaseRequest names the owner to forget.
+// ReleaseRequest names an owner.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -519,10 +523,10 @@ func (*ReleaseResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_dns_v1_name_service_proto_rawDescGZIP(), []int{7}
 }
 
-// CheckRequest says what to do about disagreements.
+// CheckRequest holds the options of a check.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	// True to reconcile first, as the service does at its start, and check the result.
 	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -565,10 +569,10 @@ func (x *CheckRequest) GetRepair() bool {
 	return false
 }
 
-// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+// CheckResponse holds one problem for each difference, and a summary of what matches.
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The findings, in the order in which they were made.
+	// In the order of the checks.
 	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,21 +30,24 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NameService writes containers' name files and keeps them, and answers their questions for names.
+// NameService manages the name files of containers and resolves names for them.
 type NameServiceClient interface {
-	// Register writes an owner's three files and answers where they are. Asked again with the same content it answers the same;
-	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
+	// Register writes the three name files of an owner and returns their paths. They are rewritten in
+	// place because they are bind-mounted. Idempotent. Errors: ALREADY_EXISTS if the owner is
+	// registered with other content.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*RegisterResponse, error)
-	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
-	// change or nothing, and as soon as it is answered they see it. The owner's hosts file is written anew; where it gets its first
-	// user network, or its networks have other search domains, its resolv.conf too. What the container wrote into another file stays.
-	// A container that keeps its files from being written delays or fails nothing. NOT_FOUND without a registration.
+	// Update replaces the networks and names of an owner after a connect, a disconnect or a rename.
+	// The change is atomic for other containers and visible to them when the call returns. The
+	// owner's hosts file is rewritten. Its resolv.conf is rewritten with its first user network or
+	// when search domains change. Files that the container has changed itself are kept. A container
+	// that makes its files unwritable does not delay or fail the call. Errors: NOT_FOUND without a
+	// registration.
 	Update(ctx context.Context, in *UpdateRequest, opts ...grpc.CallOption) (*UpdateResponse, error)
-	// ListOwners answers the UIDs that have files here, sorted.
+	// ListOwners returns the owners that have name files, sorted.
 	ListOwners(ctx context.Context, in *ListOwnersRequest, opts ...grpc.CallOption) (*ListOwnersResponse, error)
-	// Check compares the stored registrations with the name files and with the resolvers that answer.
+	// Check compares the stored registrations with the name files and the running resolvers.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
-	// Release removes an owner's files. No error if there are none.
+	// Release removes an owner's files. It does nothing if there are none.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
@@ -110,21 +113,24 @@ func (c *nameServiceClient) Release(ctx context.Context, in *ReleaseRequest, opt
 // All implementations must embed UnimplementedNameServiceServer
 // for forward compatibility.
 //
-// NameService writes containers' name files and keeps them, and answers their questions for names.
+// NameService manages the name files of containers and resolves names for them.
 type NameServiceServer interface {
-	// Register writes an owner's three files and answers where they are. Asked again with the same content it answers the same;
-	// other content under the same owner is ALREADY_EXISTS. The files are rewritten in place, as they are bind-mounted.
+	// Register writes the three name files of an owner and returns their paths. They are rewritten in
+	// place because they are bind-mounted. Idempotent. Errors: ALREADY_EXISTS if the owner is
+	// registered with other content.
 	Register(context.Context, *RegisterRequest) (*RegisterResponse, error)
-	// Update changes on which networks an owner is, and as what: after a connect, a disconnect or a rename. Others see all of the
-	// change or nothing, and as soon as it is answered they see it. The owner's hosts file is written anew; where it gets its first
-	// user network, or its networks have other search domains, its resolv.conf too. What the container wrote into another file stays.
-	// A container that keeps its files from being written delays or fails nothing. NOT_FOUND without a registration.
+	// Update replaces the networks and names of an owner after a connect, a disconnect or a rename.
+	// The change is atomic for other containers and visible to them when the call returns. The
+	// owner's hosts file is rewritten. Its resolv.conf is rewritten with its first user network or
+	// when search domains change. Files that the container has changed itself are kept. A container
+	// that makes its files unwritable does not delay or fail the call. Errors: NOT_FOUND without a
+	// registration.
 	Update(context.Context, *UpdateRequest) (*UpdateResponse, error)
-	// ListOwners answers the UIDs that have files here, sorted.
+	// ListOwners returns the owners that have name files, sorted.
 	ListOwners(context.Context, *ListOwnersRequest) (*ListOwnersResponse, error)
-	// Check compares the stored registrations with the name files and with the resolvers that answer.
+	// Check compares the stored registrations with the name files and the running resolvers.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
-	// Release removes an owner's files. No error if there are none.
+	// Release removes an owner's files. It does nothing if there are none.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedNameServiceServer()
 }

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fairlead/event/v1/event.proto
 
-// Package fairlead.event.v1 is what services tell of as it happens.
+// Package fairlead.event.v1 defines the events that services emit.
 
 package eventv1
 
@@ -24,19 +24,22 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Event is something that has happened. The words are Docker's where it has the same.
+// Event is a change of a container or network. Types and actions are Docker's where Docker has
+// them.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When.
+	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// To what kind of thing: "container" or "network".
+	// The type of the object: "container" or "network".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// What: "create", "start", "kill", "stop", "restart", "die", "destroy", "rename", "oom", "connect", "disconnect", "update", "prune",
-	// "exec_create: COMMAND", "exec_start: COMMAND", "exec_die", or "overlap" for a network whose subnet a route of the host overlaps.
+	// The action: "create", "start", "kill", "stop", "restart", "die", "destroy", "rename", "oom",
+	// "connect", "disconnect", "update", "prune", "exec_create: COMMAND", "exec_start: COMMAND",
+	// "exec_die", or "overlap" for a network whose subnet overlaps a host route.
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// The id of the thing that it happened to; empty for "prune", which is of all networks.
+	// The ID of the object. Empty for "prune", which concerns all networks.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
-	// What else is known of it: of a container its name, image and labels, and of a network its name, and its driver as "type".
+	// Attributes of the object. A container has its name, image and labels; a network has its name,
+	// and its driver as "type".
 	Attributes    map[string]string `protobuf:"bytes,5,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fairlead/fault/v1/fault.proto
 
-// Package fairlead.fault.v1 is how every service says that something went wrong.
+// Package fairlead.fault.v1 defines the error details of every service.
 
 package faultv1
 
@@ -23,29 +23,29 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Kind is the class of a fault. It decides the gRPC status code, and whether asking again can help.
+// Kind is the class of a fault. It determines the gRPC status code and whether a retry can help.
 type Kind int32
 
 const (
 	// The sender did not say; treated as INTERNAL.
 	Kind_KIND_UNSPECIFIED Kind = 0
-	// The request can never work as it is. gRPC INVALID_ARGUMENT.
+	// The request is not valid and a retry cannot help. gRPC INVALID_ARGUMENT.
 	Kind_KIND_INVALID Kind = 1
-	// What the request names is not there. gRPC NOT_FOUND.
+	// An object named in the request does not exist. gRPC NOT_FOUND.
 	Kind_KIND_NOT_FOUND Kind = 2
-	// Something else already stands under that key. gRPC ALREADY_EXISTS.
+	// The object already exists with other content. gRPC ALREADY_EXISTS.
 	Kind_KIND_EXISTS Kind = 3
-	// The thing is in use, or in a state in which this cannot be done now. gRPC FAILED_PRECONDITION.
+	// The object is in use, or its state does not allow the operation. gRPC FAILED_PRECONDITION.
 	Kind_KIND_BUSY Kind = 4
-	// The caller may not do this. gRPC PERMISSION_DENIED.
+	// The caller is not authorized. gRPC PERMISSION_DENIED.
 	Kind_KIND_DENIED Kind = 5
-	// A service, the kernel or a registry does not answer now; the same request may work later. gRPC UNAVAILABLE.
+	// A service, the kernel or a registry is not responding; a retry may succeed. gRPC UNAVAILABLE.
 	Kind_KIND_UNAVAILABLE Kind = 6
-	// Two requests collided; ask again. gRPC ABORTED.
+	// The request conflicted with a concurrent one; retry it. gRPC ABORTED.
 	Kind_KIND_CONFLICT Kind = 7
-	// An address pool, a port range, a bridge or a disk is full. gRPC RESOURCE_EXHAUSTED.
+	// An address pool, port range, bridge or disk is full. gRPC RESOURCE_EXHAUSTED.
 	Kind_KIND_EXHAUSTED Kind = 8
-	// A fault of ours. gRPC INTERNAL.
+	// An error in Fairlead itself. gRPC INTERNAL.
 	Kind_KIND_INTERNAL Kind = 9
 )
 
@@ -104,23 +104,25 @@ func (Kind) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_fault_v1_fault_proto_rawDescGZIP(), []int{0}
 }
 
-// Fault travels as a detail of the gRPC status. The status message is the one line for people;
-// these fields are for programs.
+// Fault is a detail of the gRPC status. The status message is the human-readable line; these fields
+// are machine-readable.
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What class of fault this is.
+	// The class of the fault.
 	Kind Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=fairlead.fault.v1.Kind" json:"kind,omitempty"`
-	// What it is about, for example `container "web"` or `port 0.0.0.0:8080/tcp`.
+	// The subject, for example `container "web"` or `port 0.0.0.0:8080/tcp`.
 	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
-	// The request's field or flag at fault, for example "publish"; empty when no single one is.
+	// The request field or flag with the error, for example "publish". Empty if no single one is
+	// wrong.
 	Field string `protobuf:"bytes,3,opt,name=field,proto3" json:"field,omitempty"`
 	// What is wrong, without the subject.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// What the reader can do about it; empty when nothing better than reading the message is known.
+	// What the user can do about it. Empty if the message says enough.
 	Hint string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
-	// A stable upper-case word for programs, for example "PORT_ALLOCATED" or "COMMAND_NOT_FOUND"; empty for most.
+	// A stable, machine-readable code, for example "PORT_ALLOCATED" or "COMMAND_NOT_FOUND". Often
+	// empty.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The launch step in which it happened, for example "join network"; empty outside a launch.
+	// The launch step that failed, for example "join network". Empty outside a launch.
 	Step          string `protobuf:"bytes,7,opt,name=step,proto3" json:"step,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

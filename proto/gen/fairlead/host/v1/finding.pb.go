@@ -21,17 +21,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Severity says what a finding means.
+// Severity is the severity of a finding.
 type Severity int32
 
 const (
 	// Not given.
 	Severity_SEVERITY_UNSPECIFIED Severity = 0
-	// It works.
+	// The feature works.
 	Severity_SEVERITY_OK Severity = 1
-	// Something is not to be had, or worth knowing; what needs it is refused, all else works.
+	// A feature is not available, or there is something to know. Only requests that need the feature
+	// fail.
 	Severity_SEVERITY_NOTE Severity = 2
-	// Containers cannot work as they should.
+	// Something that containers need does not work.
 	Severity_SEVERITY_PROBLEM Severity = 3
 )
 
@@ -78,18 +79,18 @@ func (Severity) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_host_v1_finding_proto_rawDescGZIP(), []int{0}
 }
 
-// Finding is one thing that a service found out about its host by trying.
+// Finding is one result of a check of the host.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What it is about: "network drivers", "firewall", "containers", "other programs".
+	// The area: "network drivers", "firewall", "containers", "other programs".
 	Area string `protobuf:"bytes,1,opt,name=area,proto3" json:"area,omitempty"`
-	// The thing: "macvlan", "nftables", "firewalld".
+	// The feature or program: "macvlan", "nftables", "firewalld".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// What it means.
+	// The severity.
 	Severity Severity `protobuf:"varint,3,opt,name=severity,proto3,enum=fairlead.host.v1.Severity" json:"severity,omitempty"`
-	// What was found, without a full stop.
+	// The result, without a full stop.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// What to do; empty if there is nothing to do.
+	// What to do. Empty if there is nothing to do.
 	Hint          string `protobuf:"bytes,5,opt,name=hint,proto3" json:"hint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fairlead/host/v1/host_service.proto
 
-// Package fairlead.host.v1 tells about the machine and the agent on it.
+// Package fairlead.host.v1 describes the host and the agent that runs on it.
 
 package hostv1
 
@@ -65,7 +65,7 @@ type GetInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The agent's version, for example "0.1.0".
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	// The kernel's release, for example "6.1.0-18-amd64".
+	// The kernel release, for example "6.1.0-18-amd64".
 	KernelVersion string `protobuf:"bytes,2,opt,name=kernel_version,json=kernelVersion,proto3" json:"kernel_version,omitempty"`
 	// "linux".
 	Os string `protobuf:"bytes,3,opt,name=os,proto3" json:"os,omitempty"`
@@ -75,21 +75,22 @@ type GetInfoResponse struct {
 	CgroupVersion string `protobuf:"bytes,5,opt,name=cgroup_version,json=cgroupVersion,proto3" json:"cgroup_version,omitempty"`
 	// The default OCI runtime, for example "/usr/bin/crun".
 	Runtime string `protobuf:"bytes,6,opt,name=runtime,proto3" json:"runtime,omitempty"`
-	// Where durable state is.
+	// The directory for persistent state.
 	DataRoot string `protobuf:"bytes,7,opt,name=data_root,json=dataRoot,proto3" json:"data_root,omitempty"`
-	// Where run-time files are.
+	// The directory for runtime files.
 	ExecRoot string `protobuf:"bytes,8,opt,name=exec_root,json=execRoot,proto3" json:"exec_root,omitempty"`
-	// Network drivers, in the order of their names.
+	// Network drivers, sorted by name.
 	NetworkDrivers []string `protobuf:"bytes,9,rep,name=network_drivers,json=networkDrivers,proto3" json:"network_drivers,omitempty"`
-	// The driver of a container that names no network.
+	// The driver of a container without a --network option.
 	DefaultNetworkDriver string `protobuf:"bytes,10,opt,name=default_network_driver,json=defaultNetworkDriver,proto3" json:"default_network_driver,omitempty"`
-	// How many containers there are, by state: "created", "running", "exited".
+	// The number of containers by state: "created", "running", "exited".
 	Containers map[string]uint32 `protobuf:"bytes,11,rep,name=containers,proto3" json:"containers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// How many images there are.
+	// The number of images.
 	Images uint32 `protobuf:"varint,12,opt,name=images,proto3" json:"images,omitempty"`
-	// What an administrator should know, one line each.
+	// Warnings for the administrator, one line each.
 	Warnings []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	// The version of the gRPC services, MAJOR.MINOR, for example "1.1". Clients compare it to see whether the agent has what they need.
+	// The version of the gRPC services, MAJOR.MINOR, for example "1.1". Clients compare it to find
+	// out whether the agent has the features they need.
 	ApiVersion    string `protobuf:"bytes,14,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -260,10 +261,10 @@ func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_host_v1_host_service_proto_rawDescGZIP(), []int{2}
 }
 
-// DiagnoseResponse holds what was found.
+// DiagnoseResponse holds the findings.
 type DiagnoseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of areas.
+	// Grouped by area.
 	Findings      []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -306,10 +307,10 @@ func (x *DiagnoseResponse) GetFindings() []*Finding {
 	return nil
 }
 
-// CheckRequest says what to do about disagreements.
+// CheckRequest holds the options of a check.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	// True to reconcile first, as the service does at its start, and check the result.
 	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -352,10 +353,10 @@ func (x *CheckRequest) GetRepair() bool {
 	return false
 }
 
-// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+// CheckResponse holds one problem for each difference, and a summary of what matches.
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The findings, in the order in which they were made.
+	// In the order of the checks.
 	Findings      []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,7 +4,7 @@
 // - protoc             (unknown)
 // source: fairlead/host/v1/host_service.proto
 
-// Package fairlead.host.v1 tells about the machine and the agent on it.
+// Package fairlead.host.v1 describes the host and the agent that runs on it.
 
 package hostv1
 
@@ -30,13 +30,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// HostService answers `fairlead info`, `fairlead version` and `fairlead doctor`.
+// HostService serves `fairlead info`, `fairlead version` and `fairlead doctor`.
 type HostServiceClient interface {
-	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
+	// Diagnose probes the features that containers need and finds programs that share the network.
+	// The host is not changed.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
-	// Check compares the stored containers with their processes, mounts and files, and with what the other services have for them.
+	// Check compares the stored containers with their processes, mounts and files, and with the state
+	// of the other services.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
-	// GetInfo answers what this host can do and how the agent is set up.
+	// GetInfo returns the features of the host and the configuration of the agent.
 	GetInfo(ctx context.Context, in *GetInfoRequest, opts ...grpc.CallOption) (*GetInfoResponse, error)
 }
 
@@ -82,13 +84,15 @@ func (c *hostServiceClient) GetInfo(ctx context.Context, in *GetInfoRequest, opt
 // All implementations must embed UnimplementedHostServiceServer
 // for forward compatibility.
 //
-// HostService answers `fairlead info`, `fairlead version` and `fairlead doctor`.
+// HostService serves `fairlead info`, `fairlead version` and `fairlead doctor`.
 type HostServiceServer interface {
-	// Diagnose tries what containers need on this host, and looks for programs that share its network. It leaves nothing behind.
+	// Diagnose probes the features that containers need and finds programs that share the network.
+	// The host is not changed.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
-	// Check compares the stored containers with their processes, mounts and files, and with what the other services have for them.
+	// Check compares the stored containers with their processes, mounts and files, and with the state
+	// of the other services.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
-	// GetInfo answers what this host can do and how the agent is set up.
+	// GetInfo returns the features of the host and the configuration of the agent.
 	GetInfo(context.Context, *GetInfoRequest) (*GetInfoResponse, error)
 	mustEmbedUnimplementedHostServiceServer()
 }

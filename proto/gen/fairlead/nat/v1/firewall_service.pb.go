@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// PutNetworkRequest holds the whole wanted state of one network.
+// PutNetworkRequest holds the desired state of one network.
 type PutNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
@@ -108,7 +108,7 @@ func (*PutNetworkResponse) Descriptor() ([]byte, []int) {
 // DeleteNetworkRequest names a network.
 type DeleteNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network's id.
+	// The network ID.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -188,7 +188,7 @@ func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{3}
 }
 
-// ListNetworksRequest asks for all guarded networks.
+// ListNetworksRequest is empty.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -225,10 +225,10 @@ func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{4}
 }
 
-// ListNetworksResponse holds them.
+// ListNetworksResponse holds the networks.
 type ListNetworksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sorted by id.
+	// Sorted by ID.
 	Networks      []*FirewallNetwork `protobuf:"bytes,1,rep,name=networks,proto3" json:"networks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -271,10 +271,10 @@ func (x *ListNetworksResponse) GetNetworks() []*FirewallNetwork {
 	return nil
 }
 
-// DiagnoseRequest says how much to find out.
+// DiagnoseRequest holds the options of a diagnosis.
 type DiagnoseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True to answer the backend only, and try nothing.
+	// True to return the backend without probing.
 	BackendOnly   bool `protobuf:"varint,1,opt,name=backend_only,json=backendOnly,proto3" json:"backend_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -317,10 +317,10 @@ func (x *DiagnoseRequest) GetBackendOnly() bool {
 	return false
 }
 
-// DiagnoseResponse holds what was found.
+// DiagnoseResponse holds the findings.
 type DiagnoseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of areas.
+	// Grouped by area.
 	Findings []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	// The backend in use: "nftables", "iptables-nft" or "iptables-legacy".
 	Backend       string `protobuf:"bytes,2,opt,name=backend,proto3" json:"backend,omitempty"`
@@ -372,10 +372,10 @@ func (x *DiagnoseResponse) GetBackend() string {
 	return ""
 }
 
-// CheckRequest says what to do about disagreements.
+// CheckRequest holds the options of a check.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	// True to reconcile first, as the service does at its start, and check the result.
 	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -418,10 +418,10 @@ func (x *CheckRequest) GetRepair() bool {
 	return false
 }
 
-// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+// CheckResponse holds one problem for each difference, and a summary of what matches.
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The findings, in the order in which they were made.
+	// In the order of the checks.
 	Findings      []*v1.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,17 +30,21 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// FirewallService translates and filters for whole networks. netagent asks it before a network gets its first endpoint.
+// FirewallService manages the NAT and filter rules of networks. netagent calls it before a network
+// gets its first endpoint.
 type FirewallServiceClient interface {
-	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
+	// Diagnose probes the firewall backends of the host and inspects foreign rules. The host is not
+	// changed.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
-	// Check compares the stored publications and networks with the firewall's rules and the ports that are held.
+	// Check compares the stored publications and networks with the firewall rules and the port
+	// sockets.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
-	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
+	// PutNetwork creates or updates the masquerade, hairpin and filter rules of a network.
+	// Idempotent.
 	PutNetwork(ctx context.Context, in *PutNetworkRequest, opts ...grpc.CallOption) (*PutNetworkResponse, error)
-	// DeleteNetwork takes them out. No error if there are none.
+	// DeleteNetwork removes the rules of a network. It does nothing if there are none.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
-	// ListNetworks answers all guarded networks, by id.
+	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
 }
 
@@ -106,17 +110,21 @@ func (c *firewallServiceClient) ListNetworks(ctx context.Context, in *ListNetwor
 // All implementations must embed UnimplementedFirewallServiceServer
 // for forward compatibility.
 //
-// FirewallService translates and filters for whole networks. netagent asks it before a network gets its first endpoint.
+// FirewallService manages the NAT and filter rules of networks. netagent calls it before a network
+// gets its first endpoint.
 type FirewallServiceServer interface {
-	// Diagnose tries which firewalls work on this host, and looks at those of others. It leaves nothing behind.
+	// Diagnose probes the firewall backends of the host and inspects foreign rules. The host is not
+	// changed.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
-	// Check compares the stored publications and networks with the firewall's rules and the ports that are held.
+	// Check compares the stored publications and networks with the firewall rules and the port
+	// sockets.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
-	// PutNetwork makes the network's masquerading, hairpin and filter elements be as given. Asking again changes nothing.
+	// PutNetwork creates or updates the masquerade, hairpin and filter rules of a network.
+	// Idempotent.
 	PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error)
-	// DeleteNetwork takes them out. No error if there are none.
+	// DeleteNetwork removes the rules of a network. It does nothing if there are none.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
-	// ListNetworks answers all guarded networks, by id.
+	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
 	mustEmbedUnimplementedFirewallServiceServer()
 }

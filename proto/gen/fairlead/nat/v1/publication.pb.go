@@ -4,7 +4,8 @@
 // 	protoc        (unknown)
 // source: fairlead/nat/v1/publication.proto
 
-// Package fairlead.nat.v1 is natagent's: published ports, address translation, and the guards around them.
+// Package fairlead.nat.v1 is the API of natagent: port publishing, address translation and
+// filtering.
 
 package natv1
 
@@ -23,7 +24,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Protocol is a transport that has ports.
+// Protocol is a transport protocol with ports.
 type Protocol int32
 
 const (
@@ -33,9 +34,9 @@ const (
 	Protocol_PROTOCOL_TCP Protocol = 1
 	// UDP.
 	Protocol_PROTOCOL_UDP Protocol = 2
-	// SCTP, where the kernel has it.
+	// SCTP. Requires kernel support.
 	Protocol_PROTOCOL_SCTP Protocol = 3
-	// Every protocol, those without ports too. Only in a PortBinding of a whole address.
+	// Every protocol, including those without ports. Only in the PortBinding of a published address.
 	Protocol_PROTOCOL_ALL Protocol = 4
 )
 
@@ -84,24 +85,25 @@ func (Protocol) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{0}
 }
 
-// PortMapping is what one `-p` asks for: [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK].
+// PortMapping is a requested port mapping (-p):
+// [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=CIDR].
 type PortMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The transport.
+	// The transport protocol.
 	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
-	// The host address to publish on; empty means all of the host's addresses.
+	// The host address. Empty means all host addresses.
 	HostIp string `protobuf:"bytes,2,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	// The first host port; 0 means that natagent picks one.
+	// The first host port. 0 means an ephemeral port.
 	HostPort uint32 `protobuf:"varint,3,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
-	// The last host port of a range; 0 means just `host_port`. A range of the container ports' length maps one to one;
-	// with a single container port, the first free port of the range is taken.
+	// The last host port of a range. 0 means just `host_port`. A range as long as the container range
+	// maps one to one. With a single container port, the first free port of the range is used.
 	HostPortEnd uint32 `protobuf:"varint,4,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"`
 	// The first container port, 1 to 65535.
 	ContainerPort uint32 `protobuf:"varint,5,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"`
-	// The last container port of a range; 0 means just `container_port`.
+	// The last container port of a range. 0 means just `container_port`.
 	ContainerPortEnd uint32 `protobuf:"varint,6,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
-	// The networks in CIDR form, or addresses, that others may connect from; none means from everywhere. The host itself always may. Without
-	// `host_ip`, nothing is published on a family of which none is given.
+	// Addresses or CIDRs that can connect. Empty means everywhere. The host itself can always
+	// connect. Without `host_ip`, only the address families of the given sources are published.
 	AllowedSources []string `protobuf:"bytes,7,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -186,15 +188,16 @@ func (x *PortMapping) GetAllowedSources() []string {
 	return nil
 }
 
-// AddressMapping is what one `--publish-address` asks for: every protocol and port of a host's address leads to the container.
+// AddressMapping is a requested published address (--publish-address): all traffic for a host
+// address is forwarded to the container.
 type AddressMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of the host's addresses; not a loopback, link-local IPv6 or unspecified one.
+	// An address of the host. Loopback, link-local IPv6 and unspecified addresses are not valid.
 	HostIp string `protobuf:"bytes,1,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	// True to leave what the container sends out as its network has it. False: it leaves as this address, or, of several of one
-	// family, as the first.
+	// True to keep the network's SNAT for outgoing traffic. False: the source is rewritten to this
+	// address, or to the first one of its family if there are several.
 	NoSnat bool `protobuf:"varint,2,opt,name=no_snat,json=noSnat,proto3" json:"no_snat,omitempty"`
-	// The networks that others may connect from, as in PortMapping.
+	// The allowed sources, as in PortMapping.
 	AllowedSources []string `protobuf:"bytes,3,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -251,27 +254,30 @@ func (x *AddressMapping) GetAllowedSources() []string {
 	return nil
 }
 
-// PortBinding is one host port that leads to one container port, a run of ports that lead to those of the same numbers, or a whole
-// address.
+// PortBinding is a port mapping in effect: one host port to one container port, a port range to the
+// same ports of the container, or a published address.
 type PortBinding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The transport.
+	// The transport protocol.
 	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
-	// The host address, "0.0.0.0" or "::" when it is all of that family's, and when nothing is translated (see host_port).
+	// The host address. "0.0.0.0" or "::" means all addresses of the family, or no translation (see
+	// host_port).
 	HostIp string `protobuf:"bytes,2,opt,name=host_ip,json=hostIp,proto3" json:"host_ip,omitempty"`
-	// The host port; 0 for a whole address, and for a port that is open at the container's own address (gateway mode routed).
+	// The host port. 0 for a published address and for direct access to the container's address
+	// (gateway mode routed).
 	HostPort uint32 `protobuf:"varint,3,opt,name=host_port,json=hostPort,proto3" json:"host_port,omitempty"`
 	// The container's address.
 	ContainerIp string `protobuf:"bytes,4,opt,name=container_ip,json=containerIp,proto3" json:"container_ip,omitempty"`
-	// The container's port; 0 for a whole address.
+	// The container port. 0 for a published address.
 	ContainerPort uint32 `protobuf:"varint,5,opt,name=container_port,json=containerPort,proto3" json:"container_port,omitempty"`
-	// The last host port of a run; 0 if there is one port only.
+	// The last host port of a range. 0 if there is only one port.
 	HostPortEnd uint32 `protobuf:"varint,6,opt,name=host_port_end,json=hostPortEnd,proto3" json:"host_port_end,omitempty"`
-	// True if what the container sends out leaves as host_ip; only of a whole address.
+	// True if outgoing traffic of the container has host_ip as its source. Only for a published
+	// address.
 	Snat bool `protobuf:"varint,7,opt,name=snat,proto3" json:"snat,omitempty"`
-	// The networks in CIDR form that others may connect from, sorted; none means from everywhere.
+	// The allowed sources as sorted CIDRs. Empty means everywhere.
 	AllowedSources []string `protobuf:"bytes,8,rep,name=allowed_sources,json=allowedSources,proto3" json:"allowed_sources,omitempty"`
-	// The last of a run of ports that are open at the container's own address; 0 if there is one only.
+	// The last container port of a range with direct access. 0 if there is only one port.
 	ContainerPortEnd uint32 `protobuf:"varint,9,opt,name=container_port_end,json=containerPortEnd,proto3" json:"container_port_end,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -370,14 +376,14 @@ func (x *PortBinding) GetContainerPortEnd() uint32 {
 	return 0
 }
 
-// Publication is all that one owner has published.
+// Publication holds all port bindings of an owner.
 type Publication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The UID of the container.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The container's name as people know it, used in messages such as "held by container web".
+	// The container name, used in messages such as "held by container web".
 	OwnerName string `protobuf:"bytes,2,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
-	// The ports, sorted by container port, protocol and host address.
+	// The port bindings, sorted by container port, protocol and host address.
 	Bindings      []*PortBinding `protobuf:"bytes,3,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -434,31 +440,32 @@ func (x *Publication) GetBindings() []*PortBinding {
 	return nil
 }
 
-// FirewallNetwork is what natagent must know of a network to translate and filter for it.
+// FirewallNetwork holds the properties of a network that determine its firewall rules.
 type FirewallNetwork struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network's id.
+	// The network ID.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The bridge's device name.
 	Bridge string `protobuf:"bytes,2,opt,name=bridge,proto3" json:"bridge,omitempty"`
 	// The subnets in CIDR form, IPv4 and IPv6.
 	Subnets []string `protobuf:"bytes,3,rep,name=subnets,proto3" json:"subnets,omitempty"`
-	// True if what leaves by another interface takes the host's address.
+	// True if traffic that leaves by another interface is masqueraded.
 	Masquerade bool `protobuf:"varint,4,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
-	// True if the network's containers may talk to each other.
+	// True if containers of the network can connect to each other (ICC).
 	Icc bool `protobuf:"varint,5,opt,name=icc,proto3" json:"icc,omitempty"`
-	// True if nothing may enter or leave the network.
+	// True if traffic to and from outside the network is dropped.
 	Internal bool `protobuf:"varint,6,opt,name=internal,proto3" json:"internal,omitempty"`
-	// Those of the subnets whose containers anybody may reach at their own addresses (gateway mode nat-unprotected).
+	// The subnets with direct access for everyone (gateway mode nat-unprotected).
 	UnprotectedSubnets []string `protobuf:"bytes,7,rep,name=unprotected_subnets,json=unprotectedSubnets,proto3" json:"unprotected_subnets,omitempty"`
-	// Host interfaces by which others may reach the containers at their own addresses.
+	// Host interfaces from which direct access is allowed.
 	TrustedInterfaces []string `protobuf:"bytes,8,rep,name=trusted_interfaces,json=trustedInterfaces,proto3" json:"trusted_interfaces,omitempty"`
-	// The host address that what leaves over IPv4 takes; empty means that of the interface it leaves by. Only with masquerade.
+	// The SNAT address of outgoing IPv4 traffic. Empty means the address of the outgoing interface.
+	// Only with masquerade.
 	SnatIpv4 string `protobuf:"bytes,9,opt,name=snat_ipv4,json=snatIpv4,proto3" json:"snat_ipv4,omitempty"`
-	// The same over IPv6.
+	// The SNAT address of outgoing IPv6 traffic. See snat_ipv4.
 	SnatIpv6 string `protobuf:"bytes,10,opt,name=snat_ipv6,json=snatIpv6,proto3" json:"snat_ipv6,omitempty"`
-	// Those of the subnets that are not translated: what leaves keeps its address, published ports are open at the containers' own
-	// addresses, and so is ICMP (gateway mode routed).
+	// The subnets without translation (gateway mode routed). Outgoing traffic keeps its source
+	// address. Published ports and ICMP are accepted at the containers' own addresses.
 	RoutedSubnets []string `protobuf:"bytes,11,rep,name=routed_subnets,json=routedSubnets,proto3" json:"routed_subnets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -21,20 +21,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// PublishRequest says which ports lead where.
+// PublishRequest holds a publication.
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The container's name, for messages.
+	// The container name, for messages.
 	OwnerName string `protobuf:"bytes,2,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
-	// The container's IPv4 address without prefix length; empty if it has none.
+	// The container's IPv4 address without prefix length. Empty if it has none.
 	Ipv4Address string `protobuf:"bytes,3,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
-	// The container's IPv6 address without prefix length; empty if it has none: then nothing is published on IPv6.
+	// The container's IPv6 address without prefix length. Empty if it has none: nothing is published
+	// on IPv6 then.
 	Ipv6Address string `protobuf:"bytes,4,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
-	// What to publish.
+	// The port mappings.
 	Mappings []*PortMapping `protobuf:"bytes,5,rep,name=mappings,proto3" json:"mappings,omitempty"`
-	// Whole addresses to publish. A port of one that `mappings` names leads where that says.
+	// The published addresses. A port mapping on one of them takes precedence.
 	Addresses     []*AddressMapping `protobuf:"bytes,6,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -112,7 +113,7 @@ func (x *PublishRequest) GetAddresses() []*AddressMapping {
 	return nil
 }
 
-// PublishResponse tells the ports that were taken.
+// PublishResponse holds the port bindings.
 type PublishResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by container port, protocol and host address.
@@ -158,13 +159,14 @@ func (x *PublishResponse) GetBindings() []*PortBinding {
 	return nil
 }
 
-// UpdatePublicationRequest says what is to be published from now on.
+// UpdatePublicationRequest holds the new publication.
 type UpdatePublicationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All of it; a host port of 0 is a new dynamic one.
+	// The complete publication. A host port of 0 means a new ephemeral port.
 	Publication *PublishRequest `protobuf:"bytes,1,opt,name=publication,proto3" json:"publication,omitempty"`
-	// True if TCP and SCTP connections that go on to where a port has led before are to be kept, as the container still answers there: for
-	// whoever moves it to DrainConnections and DeleteConntrack later. Else they are cut.
+	// True to keep TCP and SCTP connections to the former destination of a port, because the
+	// container still responds there. The caller then uses DrainConnections and DeleteConntrack.
+	// False: they are cut.
 	KeepConnections bool `protobuf:"varint,2,opt,name=keep_connections,json=keepConnections,proto3" json:"keep_connections,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -214,7 +216,7 @@ func (x *UpdatePublicationRequest) GetKeepConnections() bool {
 	return false
 }
 
-// UpdatePublicationResponse tells what is published now.
+// UpdatePublicationResponse holds the new port bindings.
 type UpdatePublicationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted as in PublishResponse.
@@ -260,10 +262,10 @@ func (x *UpdatePublicationResponse) GetBindings() []*PortBinding {
 	return nil
 }
 
-// CheckHostFirewallRequest names what is published.
+// CheckHostFirewallRequest holds the port bindings to check.
 type CheckHostFirewallRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As Publish has answered it.
+	// As returned by Publish.
 	Bindings      []*PortBinding `protobuf:"bytes,1,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -306,7 +308,7 @@ func (x *CheckHostFirewallRequest) GetBindings() []*PortBinding {
 	return nil
 }
 
-// CheckHostFirewallResponse tells what is to be known.
+// CheckHostFirewallResponse holds the warnings.
 type CheckHostFirewallResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One line each.
@@ -352,18 +354,19 @@ func (x *CheckHostFirewallResponse) GetWarnings() []string {
 	return nil
 }
 
-// ExplainConnectionRequest is the first packet of a connection.
+// ExplainConnectionRequest describes the first packet of a connection.
 type ExplainConnectionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whose it is, an address; empty: the host's own.
+	// The source address. Empty means the host.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// The interface that it comes in by, if it comes from outside; empty: any that no network trusts.
+	// The incoming interface of traffic from outside. Empty means any untrusted interface.
 	Interface string `protobuf:"bytes,2,opt,name=interface,proto3" json:"interface,omitempty"`
-	// Where it goes, an address of the host or of a container; 0.0.0.0 and :: are any of the host's that nothing is published on by itself.
+	// The destination: an address of the host or of a container. 0.0.0.0 and :: mean any host address
+	// without port bindings of its own.
 	Destination string `protobuf:"bytes,3,opt,name=destination,proto3" json:"destination,omitempty"`
-	// The port there.
+	// The destination port.
 	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
-	// The transport.
+	// The transport protocol.
 	Protocol      Protocol `protobuf:"varint,5,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -434,18 +437,19 @@ func (x *ExplainConnectionRequest) GetProtocol() Protocol {
 	return Protocol_PROTOCOL_UNSPECIFIED
 }
 
-// ExplainConnectionResponse tells what becomes of it.
+// ExplainConnectionResponse holds the verdict.
 type ExplainConnectionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True if it reaches a container, or leaves one, as far as our rules decide.
+	// True if Fairlead's rules accept the connection.
 	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	// What leads it on, or keeps it out; absent if nothing is published there.
+	// The port binding that applies. Absent if the port is not published.
 	Binding *PortBinding `protobuf:"bytes,2,opt,name=binding,proto3" json:"binding,omitempty"`
-	// The name of the container that the binding is of.
+	// The name of the container that owns the binding.
 	Container string `protobuf:"bytes,3,opt,name=container,proto3" json:"container,omitempty"`
-	// What the rules that look at it do, one after the other.
+	// The effects of the matching rules, in order.
 	Steps []*ExplainStep `protobuf:"bytes,4,rep,name=steps,proto3" json:"steps,omitempty"`
-	// Rules of others that may drop it all the same, or would drop it if nothing were published.
+	// Foreign rules that may drop the connection anyway, or would drop it if the port were not
+	// published.
 	ForeignRules  []string `protobuf:"bytes,5,rep,name=foreign_rules,json=foreignRules,proto3" json:"foreign_rules,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -516,12 +520,13 @@ func (x *ExplainConnectionResponse) GetForeignRules() []string {
 	return nil
 }
 
-// ExplainStep is what one rule does.
+// ExplainStep is the effect of one rule.
 type ExplainStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where it stands: "table inet fairlead, chain to_bridge", "iptables -t filter, chain FAIRLEAD-TO"; empty if it is none of ours.
+	// The location of the rule: "table inet fairlead, chain to_bridge", "iptables -t filter, chain
+	// FAIRLEAD-TO". Empty if no rule of Fairlead applies.
 	Rule string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
-	// What it does, without a full stop.
+	// The effect, without a full stop.
 	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -571,7 +576,7 @@ func (x *ExplainStep) GetText() string {
 	return ""
 }
 
-// ListPublicationsRequest asks for all publications.
+// ListPublicationsRequest is empty.
 type ListPublicationsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -608,7 +613,7 @@ func (*ListPublicationsRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_publication_service_proto_rawDescGZIP(), []int{9}
 }
 
-// ListPublicationsResponse holds them.
+// ListPublicationsResponse holds the publications.
 type ListPublicationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by owner.
@@ -654,10 +659,10 @@ func (x *ListPublicationsResponse) GetPublications() []*Publication {
 	return nil
 }
 
-// ReleaseRequest names the owner to forget.
+// ReleaseRequest names an owner.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -705,7 +710,7 @@ type DrainConnectionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Without prefix length.
 	Addresses []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// How long to wait at most, in milliseconds; no more than 60,000.
+	// The timeout in milliseconds, at most 60,000.
 	TimeoutMs     uint32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -755,10 +760,10 @@ func (x *DrainConnectionsRequest) GetTimeoutMs() uint32 {
 	return 0
 }
 
-// DrainConnectionsResponse tells how it ended.
+// DrainConnectionsResponse holds the result.
 type DrainConnectionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many connections are open still.
+	// The number of connections still open.
 	OpenConnections uint32 `protobuf:"varint,1,opt,name=open_connections,json=openConnections,proto3" json:"open_connections,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -33,29 +33,34 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PublicationService leads host ports to containers.
+// PublicationService publishes container ports on the host.
 type PublicationServiceClient interface {
-	// Publish takes the host ports and leads them to the container, all of them or none. Asked again with the same content it
-	// answers the same bindings; other content under the same owner is ALREADY_EXISTS.
-	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
-	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
+	// Publish reserves the host ports and forwards them to the container, all or none. Idempotent.
+	// Errors: ALREADY_EXISTS if the owner has another publication; FAILED_PRECONDITION with reason
+	// PORT_ALLOCATED or ADDRESS_IN_USE if a port is in use (the message names the user of the port);
+	// INVALID_ARGUMENT for an address that is not assigned to the host; RESOURCE_EXHAUSTED if no
+	// ephemeral port is free.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
-	// UpdatePublication makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
-	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
-	// has published nothing yet is no error. Faults as of Publish.
+	// UpdatePublication replaces the publication of an owner atomically. Unchanged ports keep their
+	// connections, and ports with a new destination are never closed in between. If it fails, nothing
+	// changes. An empty publication is the same as Release. The owner does not need to have a
+	// publication. Errors: as for Publish.
 	UpdatePublication(ctx context.Context, in *UpdatePublicationRequest, opts ...grpc.CallOption) (*UpdatePublicationResponse, error)
-	// CheckHostFirewall tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
-	// configuration says to warn of them. It reads that firewall, which takes a moment.
+	// CheckHostFirewall returns warnings about published ports that the host firewall blocks, if the
+	// configuration enables them. Reading the host firewall takes a moment.
 	CheckHostFirewall(ctx context.Context, in *CheckHostFirewallRequest, opts ...grpc.CallOption) (*CheckHostFirewallResponse, error)
-	// ExplainConnection tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	// ExplainConnection returns the verdict on a new connection and the rules that decide it. It
+	// sends no packet and changes nothing.
 	ExplainConnection(ctx context.Context, in *ExplainConnectionRequest, opts ...grpc.CallOption) (*ExplainConnectionResponse, error)
-	// ListPublications answers all of them, by owner.
+	// ListPublications returns all publications, sorted by owner.
 	ListPublications(ctx context.Context, in *ListPublicationsRequest, opts ...grpc.CallOption) (*ListPublicationsResponse, error)
-	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
+	// Release removes the publication of an owner and deletes its conntrack entries. It does nothing
+	// if there is none.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
-	// DrainConnections waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	// DrainConnections waits until no TCP connection uses the given addresses, or the timeout
+	// expires.
 	DrainConnections(ctx context.Context, in *DrainConnectionsRequest, opts ...grpc.CallOption) (*DrainConnectionsResponse, error)
-	// DeleteConntrack ends what the kernel tracks of connections from and to addresses that no container has any more.
+	// DeleteConntrack deletes the conntrack entries of the given addresses.
 	DeleteConntrack(ctx context.Context, in *DeleteConntrackRequest, opts ...grpc.CallOption) (*DeleteConntrackResponse, error)
 }
 
@@ -151,29 +156,34 @@ func (c *publicationServiceClient) DeleteConntrack(ctx context.Context, in *Dele
 // All implementations must embed UnimplementedPublicationServiceServer
 // for forward compatibility.
 //
-// PublicationService leads host ports to containers.
+// PublicationService publishes container ports on the host.
 type PublicationServiceServer interface {
-	// Publish takes the host ports and leads them to the container, all of them or none. Asked again with the same content it
-	// answers the same bindings; other content under the same owner is ALREADY_EXISTS.
-	// FAILED_PRECONDITION with reason PORT_ALLOCATED or ADDRESS_IN_USE if a port is taken (the message says by whom),
-	// INVALID_ARGUMENT for an address that the host does not have, RESOURCE_EXHAUSTED if no dynamic port is free.
+	// Publish reserves the host ports and forwards them to the container, all or none. Idempotent.
+	// Errors: ALREADY_EXISTS if the owner has another publication; FAILED_PRECONDITION with reason
+	// PORT_ALLOCATED or ADDRESS_IN_USE if a port is in use (the message names the user of the port);
+	// INVALID_ARGUMENT for an address that is not assigned to the host; RESOURCE_EXHAUSTED if no
+	// ephemeral port is free.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
-	// UpdatePublication makes what an owner has published be as given, in one step: ports that stay keep their connections, ports that lead
-	// elsewhere are never closed between, and if anything fails all is as before. Nothing given is like Release; an owner that
-	// has published nothing yet is no error. Faults as of Publish.
+	// UpdatePublication replaces the publication of an owner atomically. Unchanged ports keep their
+	// connections, and ports with a new destination are never closed in between. If it fails, nothing
+	// changes. An empty publication is the same as Release. The owner does not need to have a
+	// publication. Errors: as for Publish.
 	UpdatePublication(context.Context, *UpdatePublicationRequest) (*UpdatePublicationResponse, error)
-	// CheckHostFirewall tells what an administrator should know of ports that are published: those that the host's own firewall is closed at, if the
-	// configuration says to warn of them. It reads that firewall, which takes a moment.
+	// CheckHostFirewall returns warnings about published ports that the host firewall blocks, if the
+	// configuration enables them. Reading the host firewall takes a moment.
 	CheckHostFirewall(context.Context, *CheckHostFirewallRequest) (*CheckHostFirewallResponse, error)
-	// ExplainConnection tells what becomes of a new connection, and which rules say so. It sends nothing, and changes nothing.
+	// ExplainConnection returns the verdict on a new connection and the rules that decide it. It
+	// sends no packet and changes nothing.
 	ExplainConnection(context.Context, *ExplainConnectionRequest) (*ExplainConnectionResponse, error)
-	// ListPublications answers all of them, by owner.
+	// ListPublications returns all publications, sorted by owner.
 	ListPublications(context.Context, *ListPublicationsRequest) (*ListPublicationsResponse, error)
-	// Release withdraws all that an owner has published and cuts the flows that used it. No error if there is nothing.
+	// Release removes the publication of an owner and deletes its conntrack entries. It does nothing
+	// if there is none.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
-	// DrainConnections waits until no TCP connection from or to addresses that a container is about to lose is open any more, or the time is up.
+	// DrainConnections waits until no TCP connection uses the given addresses, or the timeout
+	// expires.
 	DrainConnections(context.Context, *DrainConnectionsRequest) (*DrainConnectionsResponse, error)
-	// DeleteConntrack ends what the kernel tracks of connections from and to addresses that no container has any more.
+	// DeleteConntrack deletes the conntrack entries of the given addresses.
 	DeleteConntrack(context.Context, *DeleteConntrackRequest) (*DeleteConntrackResponse, error)
 	mustEmbedUnimplementedPublicationServiceServer()
 }

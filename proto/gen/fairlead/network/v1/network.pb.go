@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: fairlead/network/v1/network.proto
 
-// Package fairlead.network.v1 is netagent's: networks, sandboxes, endpoints, addresses.
+// Package fairlead.network.v1 is the API of netagent: networks, sandboxes, endpoints, addresses.
 
 package networkv1
 
@@ -24,15 +24,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// SandboxMode says what network namespace a container gets.
+// SandboxMode is the type of a container's network namespace.
 type SandboxMode int32
 
 const (
 	// Not given; refused.
 	SandboxMode_SANDBOX_MODE_UNSPECIFIED SandboxMode = 0
-	// A namespace of its own, with lo and one interface an endpoint. Without endpoints it is Docker's `none`.
+	// A private namespace with lo and one interface for each endpoint. Without endpoints it is
+	// Docker's `none`.
 	SandboxMode_SANDBOX_MODE_PRIVATE SandboxMode = 1
-	// The host's own namespace.
+	// The host's namespace.
 	SandboxMode_SANDBOX_MODE_HOST SandboxMode = 2
 )
 
@@ -77,53 +78,54 @@ func (SandboxMode) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{0}
 }
 
-// Network is something that containers can be attached to.
+// Network is a network that containers can connect to.
 type Network struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 64 lower-case hexadecimal digits, unique on the host and stable over restarts.
+	// 64 lower-case hexadecimal digits, unique on the host and stable across restarts.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Unique on the host, for example "bridge".
+	// The name, unique on the host, for example "bridge".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The driver that makes it: "bridge", "host", "ipvlan", "macvlan" or "null".
+	// The driver: "bridge", "host", "ipvlan", "macvlan" or "null".
 	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
-	// True for bridge, host and none, which are there from the start and cannot be removed.
+	// True for bridge, host and none, which always exist and cannot be removed.
 	Predefined bool `protobuf:"varint,4,opt,name=predefined,proto3" json:"predefined,omitempty"`
-	// The address pools, at most one a family for a bridge.
+	// The pools, at most one for each address family of a bridge.
 	Pools []*Pool `protobuf:"bytes,5,rep,name=pools,proto3" json:"pools,omitempty"`
-	// The bridge's device name on the host; empty for other drivers.
+	// The device name of the bridge. Empty for other drivers.
 	Bridge string `protobuf:"bytes,6,opt,name=bridge,proto3" json:"bridge,omitempty"`
-	// The MTU of its links in bytes.
+	// The MTU in bytes.
 	Mtu uint32 `protobuf:"varint,7,opt,name=mtu,proto3" json:"mtu,omitempty"`
-	// True if its containers may leave through the host with the host's address (MASQUERADE).
+	// True if outgoing traffic is masqueraded.
 	Masquerade bool `protobuf:"varint,8,opt,name=masquerade,proto3" json:"masquerade,omitempty"`
-	// True if its containers may talk to each other.
+	// True if its containers can connect to each other (ICC).
 	Icc bool `protobuf:"varint,9,opt,name=icc,proto3" json:"icc,omitempty"`
-	// When it was first made.
+	// When it was created.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// What its maker wrote on it.
+	// User labels.
 	Labels map[string]string `protobuf:"bytes,11,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The driver options that its maker gave, in Docker's keys.
+	// The driver options that the user gave, with Docker's keys.
 	Options map[string]string `protobuf:"bytes,12,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// True if nothing enters or leaves it: no default route, no masquerading.
+	// True if the network is isolated from outside: no default route, no masquerading.
 	Internal bool `protobuf:"varint,13,opt,name=internal,proto3" json:"internal,omitempty"`
 	// True if its containers get IPv4 addresses.
 	Ipv4 bool `protobuf:"varint,14,opt,name=ipv4,proto3" json:"ipv4,omitempty"`
 	// True if its containers get IPv6 addresses.
 	Ipv6 bool `protobuf:"varint,15,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
-	// The host address that ports are published on where none is given; empty means all of the host's.
+	// The default host address of port bindings. Empty means all host addresses.
 	HostBinding string `protobuf:"bytes,16,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
-	// What an administrator should know of it, one line each: a route of the host that overlaps a subnet, for example.
-	// Only in the answer of ListNetworks.
+	// Warnings for the administrator, one line each, for example about a host route that overlaps a
+	// subnet. Only in ListNetworksResponse.
 	Warnings []string `protobuf:"bytes,17,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	// True for one that only holds a configuration for others.
+	// True if the network only holds a configuration for other networks.
 	ConfigOnly bool `protobuf:"varint,18,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
-	// The name of the network that its configuration was taken from; empty for most.
+	// The name of the network that the configuration was copied from. Usually empty.
 	ConfigFrom string `protobuf:"bytes,19,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
-	// Who gives its containers addresses: "default", out of its pools, or "dhcp", the servers of the LAN that they are on.
+	// The address source: "default" for the pools, "dhcp" for DHCP servers and routers on the LAN.
 	IpamDriver string `protobuf:"bytes,22,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
-	// The name servers that its containers' questions are passed on to, unless those have their own; empty means the configured ones.
+	// The upstream DNS servers for containers without servers of their own. Empty means the
+	// configured ones.
 	Dns []string `protobuf:"bytes,20,rep,name=dns,proto3" json:"dns,omitempty"`
-	// Pools that it had before and that containers still have addresses of.
+	// Former pools that containers still have addresses from.
 	FormerPools   []*Pool `protobuf:"bytes,21,rep,name=former_pools,json=formerPools,proto3" json:"former_pools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -313,22 +315,22 @@ func (x *Network) GetFormerPools() []*Pool {
 	return nil
 }
 
-// Pool is one subnet of a network.
+// Pool is a subnet of a network, with the addresses that can be allocated.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subnet in CIDR form, without host bits, for example "172.17.0.0/16".
 	Subnet string `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
-	// The part of the subnet that automatic addresses come from, in CIDR form; empty means all of it.
+	// The range of dynamic addresses in CIDR form. Empty means the whole subnet.
 	IpRange string `protobuf:"bytes,2,opt,name=ip_range,json=ipRange,proto3" json:"ip_range,omitempty"`
-	// The host's own address in the subnet, for example "172.17.0.1".
+	// The host's address in the subnet, for example "172.17.0.1".
 	Gateway string `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// The gateway that containers are given, when it is not the host's own; empty means `gateway`.
+	// The gateway of containers if it is not the host. Empty means `gateway`.
 	ContainerGateway string `protobuf:"bytes,4,opt,name=container_gateway,json=containerGateway,proto3" json:"container_gateway,omitempty"`
-	// Addresses that no container gets, by the names that their maker gave them.
+	// Auxiliary addresses, which are never allocated, by the name that the user gave them.
 	AuxAddresses map[string]string `protobuf:"bytes,5,rep,name=aux_addresses,json=auxAddresses,proto3" json:"aux_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// How many of the subnet's addresses are taken: by containers, by the host, by aux_addresses and by the subnet itself.
+	// The number of addresses in use: by containers, the host, aux_addresses and the subnet itself.
 	Used uint64 `protobuf:"varint,6,opt,name=used,proto3" json:"used,omitempty"`
-	// How many more containers can get an address from ip_range. Larger numbers than fit are the largest.
+	// The number of free addresses in ip_range, limited to the largest uint64.
 	Free          uint64 `protobuf:"varint,7,opt,name=free,proto3" json:"free,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -413,20 +415,23 @@ func (x *Pool) GetFree() uint64 {
 	return 0
 }
 
-// Sandbox is one container's network namespace and what is plugged into it.
+// Sandbox is the network namespace of a container with its endpoints.
 type Sandbox struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The UID of the container that it belongs to.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// What kind of namespace it is.
+	// The type of the namespace.
 	Mode SandboxMode `protobuf:"varint,2,opt,name=mode,proto3,enum=fairlead.network.v1.SandboxMode" json:"mode,omitempty"`
-	// Where the namespace is pinned, for example "/run/fairlead/netns/3f2a…"; empty for the host's.
+	// The path where the namespace is pinned, for example "/run/fairlead/netns/3f2a…". Empty for the
+	// host's.
 	NetnsPath string `protobuf:"bytes,3,opt,name=netns_path,json=netnsPath,proto3" json:"netns_path,omitempty"`
-	// Its interfaces, in the order they were asked for: eth0, eth1, …
+	// The endpoints in the order requested: eth0, eth1, …
 	Endpoints []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// True after a Release that kept the namespace: there is lo only, until CreateSandbox plugs it in again.
+	// True after a Release that kept the namespace. It only has lo until CreateSandbox adds endpoints
+	// again.
 	NetnsOnly bool `protobuf:"varint,5,opt,name=netns_only,json=netnsOnly,proto3" json:"netns_only,omitempty"`
-	// True if a network was changed so that it is to have other addresses, and it has not followed yet: RenumberSandbox, then CompleteRenumbering.
+	// True if a changed network requires other addresses: call RenumberSandbox, then
+	// CompleteRenumbering.
 	RenumberPending bool `protobuf:"varint,6,opt,name=renumber_pending,json=renumberPending,proto3" json:"renumber_pending,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -504,48 +509,48 @@ func (x *Sandbox) GetRenumberPending() bool {
 	return false
 }
 
-// Endpoint is one attachment of a sandbox to a network.
+// Endpoint is the attachment of a sandbox to one network.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 64 lower-case hexadecimal digits.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The network's id.
+	// The network ID.
 	NetworkId string `protobuf:"bytes,2,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
-	// The network's name.
+	// The network name.
 	NetworkName string `protobuf:"bytes,3,opt,name=network_name,json=networkName,proto3" json:"network_name,omitempty"`
-	// The interface's name inside, for example "eth0".
+	// The name of the interface in the container, for example "eth0".
 	InterfaceName string `protobuf:"bytes,4,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
-	// The host's end of a bridge's veth pair, for example "veth1c0ffee"; empty where there is none.
+	// The host end of a bridge's veth pair, for example "veth1c0ffee". Empty for other drivers.
 	HostInterface string `protobuf:"bytes,5,opt,name=host_interface,json=hostInterface,proto3" json:"host_interface,omitempty"`
-	// For example "02:42:ac:11:00:02".
+	// The MAC address, for example "02:42:ac:11:00:02".
 	MacAddress string `protobuf:"bytes,6,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
-	// The IPv4 address in CIDR form, for example "172.17.0.2/16"; empty without IPv4.
+	// The IPv4 address in CIDR form, for example "172.17.0.2/16". Empty without IPv4.
 	Ipv4Address string `protobuf:"bytes,7,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
-	// The IPv4 default gateway; empty without one.
+	// The IPv4 default gateway. Empty if there is none.
 	Ipv4Gateway string `protobuf:"bytes,8,opt,name=ipv4_gateway,json=ipv4Gateway,proto3" json:"ipv4_gateway,omitempty"`
-	// The IPv6 address in CIDR form; empty without IPv6.
+	// The IPv6 address in CIDR form. Empty without IPv6.
 	Ipv6Address string `protobuf:"bytes,9,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
-	// The IPv6 default gateway; empty without one.
+	// The IPv6 default gateway. Empty if there is none.
 	Ipv6Gateway string `protobuf:"bytes,10,opt,name=ipv6_gateway,json=ipv6Gateway,proto3" json:"ipv6_gateway,omitempty"`
-	// The bridge that the host's end is a port of; empty where there is none.
+	// The bridge of the host end. Empty for other drivers.
 	Bridge string `protobuf:"bytes,11,opt,name=bridge,proto3" json:"bridge,omitempty"`
-	// As it was asked for; of several endpoints the one with the highest has the default route.
+	// The requested priority. The endpoint with the highest priority has the default route.
 	GatewayPriority int32 `protobuf:"varint,12,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
-	// True if the IPv4 or the IPv6 address was asked for by number.
+	// True if the IPv4 or IPv6 address is static.
 	StaticAddress bool `protobuf:"varint,13,opt,name=static_address,json=staticAddress,proto3" json:"static_address,omitempty"`
-	// The host address that the network publishes ports on where none is given; empty means all of the host's.
+	// The network's default host address of port bindings. Empty means all host addresses.
 	HostBinding string `protobuf:"bytes,14,opt,name=host_binding,json=hostBinding,proto3" json:"host_binding,omitempty"`
-	// True on an internal network: nothing can be published there.
+	// True on an internal network, where nothing can be published.
 	Internal bool `protobuf:"varint,15,opt,name=internal,proto3" json:"internal,omitempty"`
 	// The network's driver.
 	Driver string `protobuf:"bytes,16,opt,name=driver,proto3" json:"driver,omitempty"`
-	// The network's name servers.
+	// The network's upstream DNS servers.
 	DnsServers []string `protobuf:"bytes,17,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
-	// What the LAN has granted, where addresses come from there; none for a family that it has granted nothing of at the moment.
+	// DHCP leases and SLAAC addresses. A family without a current lease has none.
 	Leases []*Lease `protobuf:"bytes,18,rep,name=leases,proto3" json:"leases,omitempty"`
-	// Addresses that it had before, without prefix length, and has still until CompleteRenumbering.
+	// Former addresses without prefix length, valid until CompleteRenumbering.
 	FormerAddresses []string `protobuf:"bytes,19,rep,name=former_addresses,json=formerAddresses,proto3" json:"former_addresses,omitempty"`
-	// The network's search domains: those that the LAN tells.
+	// The network's search domains, as received by DHCP or router advertisement.
 	DnsSearch     []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -721,29 +726,29 @@ func (x *Endpoint) GetDnsSearch() []string {
 	return nil
 }
 
-// Lease is an address that the LAN has granted for a time.
+// Lease is an address granted by the LAN for a limited time.
 type Lease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How: "dhcp", "dhcpv6" or "slaac".
+	// The protocol: "dhcp", "dhcpv6" or "slaac".
 	Protocol string `protobuf:"bytes,1,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// The address in CIDR form.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// The server's address; empty where it is not known by one.
+	// The address of the server. Empty if it is not known.
 	Server string `protobuf:"bytes,3,opt,name=server,proto3" json:"server,omitempty"`
-	// When it was granted, or prolonged last.
+	// When the lease was acquired or last renewed.
 	GrantedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
-	// When the server is asked for more time; absent for a lease that does not end.
+	// When the lease is renewed (T1). Absent for an infinite lease.
 	RenewAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=renew_at,json=renewAt,proto3" json:"renew_at,omitempty"`
-	// When any server is asked.
+	// When the lease is rebound with any server (T2).
 	RebindAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=rebind_at,json=rebindAt,proto3" json:"rebind_at,omitempty"`
-	// When the address is given up if nobody has answered.
+	// When the lease expires.
 	ExpireAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
-	// The name servers that the LAN tells, without ports.
+	// The received name servers, without ports.
 	NameServers []string `protobuf:"bytes,8,rep,name=name_servers,json=nameServers,proto3" json:"name_servers,omitempty"`
-	// The search domains that the LAN tells.
+	// The received search domains.
 	Search []string `protobuf:"bytes,9,rep,name=search,proto3" json:"search,omitempty"`
-	// The routes that the LAN tells beside the default route, each as "10.0.0.0/8 via 192.168.8.3", or its destination alone where that is
-	// on the link.
+	// The received routes except the default route, as "10.0.0.0/8 via 192.168.8.3", or only the
+	// destination of an on-link route.
 	Routes        []string `protobuf:"bytes,10,rep,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

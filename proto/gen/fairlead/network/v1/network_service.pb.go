@@ -24,12 +24,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// WatchEventsRequest says from when to when.
+// WatchEventsRequest selects the events of a time range.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// From when on, as far as it is remembered, which is the last 256 events of each service; absent means from now on.
+	// The start. Past events are kept up to the last 256 of each service. Absent means now.
 	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
-	// Until when; the stream ends then. Absent means until the client goes away.
+	// The end: the stream is closed then. Absent means until the client cancels the call.
 	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -125,34 +125,39 @@ func (x *WatchEventsResponse) GetEvent() *v1.Event {
 	return nil
 }
 
-// CreateNetworkRequest says what the network shall be.
+// CreateNetworkRequest holds the specification of a network.
 type CreateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 64 lower-case hexadecimal digits that the caller makes up, so that it can ask again; empty means that netagent does.
+	// An ID chosen by the caller, 64 lower-case hexadecimal digits, which makes the call idempotent.
+	// Empty means that netagent chooses one.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 characters.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The driver; empty means "bridge".
+	// The driver. Empty means "bridge".
 	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
-	// The subnets, at most one a family. A family that has none gets one from the default pools.
+	// The subnets, at most one for each family. A family without a subnet gets one from the default
+	// address pools.
 	Pools []*PoolSpec `protobuf:"bytes,4,rep,name=pools,proto3" json:"pools,omitempty"`
-	// True to let nothing in or out.
+	// True to isolate the network from outside.
 	Internal bool `protobuf:"varint,5,opt,name=internal,proto3" json:"internal,omitempty"`
-	// Whether containers get IPv4 addresses; absent means yes.
+	// Enables IPv4. Absent means true.
 	Ipv4 *bool `protobuf:"varint,6,opt,name=ipv4,proto3,oneof" json:"ipv4,omitempty"`
-	// Whether containers get IPv6 addresses; absent means no.
+	// Enables IPv6. Absent means false.
 	Ipv6 *bool `protobuf:"varint,7,opt,name=ipv6,proto3,oneof" json:"ipv6,omitempty"`
-	// What to write on it.
+	// User labels.
 	Labels map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Driver options in Docker's keys, as "com.docker.network.bridge.enable_icc".
+	// Driver options with Docker's keys, such as "com.docker.network.bridge.enable_icc".
 	Options map[string]string `protobuf:"bytes,9,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// True for one that only holds a configuration for others; no container can be on it.
+	// True to create a configuration-only network, which containers cannot connect to.
 	ConfigOnly bool `protobuf:"varint,10,opt,name=config_only,json=configOnly,proto3" json:"config_only,omitempty"`
-	// The name of the network whose configuration to take; then nothing but name, id and driver may be given.
+	// The name of the configuration-only network to copy. Only name, ID and driver can be given with
+	// it.
 	ConfigFrom string `protobuf:"bytes,11,opt,name=config_from,json=configFrom,proto3" json:"config_from,omitempty"`
-	// Who gives containers addresses: empty or "default" for netagent, "dhcp" for the servers of the LAN that they are on.
+	// The address source: empty or "default" for netagent, "dhcp" for DHCP servers and routers on the
+	// LAN.
 	IpamDriver string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
-	// The name servers that its containers' questions are passed on to, in place of the configured ones.
+	// The upstream DNS servers for containers without servers of their own. Empty means the
+	// configured ones.
 	Dns           []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -279,17 +284,18 @@ func (x *CreateNetworkRequest) GetDns() []string {
 	return nil
 }
 
-// PoolSpec asks for one subnet.
+// PoolSpec requests one subnet.
 type PoolSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In CIDR form without host bits. "0.0.0.0/25" means any of that length from the default pools; empty means any.
+	// A subnet in CIDR form without host bits. "0.0.0.0/25" means any subnet of that length from the
+	// default address pools; empty means any.
 	Subnet string `protobuf:"bytes,1,opt,name=subnet,proto3" json:"subnet,omitempty"`
-	// The part of it for automatic addresses, in CIDR form; empty means all of it.
+	// The range of dynamic addresses in CIDR form. Empty means the whole subnet.
 	IpRange string `protobuf:"bytes,2,opt,name=ip_range,json=ipRange,proto3" json:"ip_range,omitempty"`
-	// The host's own address; empty means the first one.
+	// The host's address. Empty means the first address.
 	Gateway string `protobuf:"bytes,3,opt,name=gateway,proto3" json:"gateway,omitempty"`
-	// Addresses that no container gets, by name. "DefaultGatewayIPv4" and "DefaultGatewayIPv6" are what containers are told in
-	// place of the host's address.
+	// Auxiliary addresses, which are never allocated, by name. "DefaultGatewayIPv4" and
+	// "DefaultGatewayIPv6" are the gateways of containers instead of the host.
 	AuxAddresses  map[string]string `protobuf:"bytes,4,rep,name=aux_addresses,json=auxAddresses,proto3" json:"aux_addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -353,10 +359,10 @@ func (x *PoolSpec) GetAuxAddresses() map[string]string {
 	return nil
 }
 
-// CreateNetworkResponse holds the finished network.
+// CreateNetworkResponse holds the created network.
 type CreateNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was made.
+	// The created object.
 	Network       *Network `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -399,23 +405,25 @@ func (x *CreateNetworkResponse) GetNetwork() *Network {
 	return nil
 }
 
-// UpdateNetworkRequest says what is to be different. What is not given stays.
+// UpdateNetworkRequest holds the changes. What is absent stays unchanged.
 type UpdateNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Name, id, or unique id prefix.
+	// Name, ID or unique ID prefix.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// The MTU in bytes of its links, those of running containers too.
+	// The MTU in bytes, applied to running containers too.
 	Mtu *uint32 `protobuf:"varint,2,opt,name=mtu,proto3,oneof" json:"mtu,omitempty"`
-	// Subnets in CIDR form: each in the place of one that lies in it; with `ipv6` the one to add; with `renumber` any other.
+	// New subnets in CIDR form. Each replaces a subnet that it contains; with `ipv6` it is added;
+	// with `renumber` it can be any.
 	Subnets []string `protobuf:"bytes,3,rep,name=subnets,proto3" json:"subnets,omitempty"`
-	// Labels to write on it; one with an empty value is taken off.
+	// Labels to set. An empty value removes the label.
 	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Other name servers.
+	// New upstream DNS servers.
 	Dns *NameServers `protobuf:"bytes,5,opt,name=dns,proto3" json:"dns,omitempty"`
-	// True to add IPv6: running containers get an address each. Without a subnet of that family in `subnets` one is chosen.
+	// True to add IPv6. Each running container gets an address. Without an IPv6 subnet in `subnets`,
+	// one is chosen.
 	Ipv6 bool `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
-	// True to let `subnets` be other ones than those that are there: running containers get new addresses, one after the other. Without
-	// `subnets` new ones are chosen in the place of those that a route of the host overlaps.
+	// True to allow any new subnets. Running containers are renumbered one by one. Without `subnets`,
+	// those that a host route overlaps are replaced by free ones.
 	Renumber      bool `protobuf:"varint,7,opt,name=renumber,proto3" json:"renumber,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -500,10 +508,10 @@ func (x *UpdateNetworkRequest) GetRenumber() bool {
 	return false
 }
 
-// NameServers are addresses of name servers.
+// NameServers holds addresses of name servers.
 type NameServers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order in which they are asked; empty takes them off.
+	// In the order in which they are queried. Empty removes them.
 	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -592,7 +600,7 @@ func (x *WaitNetworkRequest) GetReference() string {
 	return ""
 }
 
-// WaitNetworkResponse tells what has become of it.
+// WaitNetworkResponse holds the updated network.
 type WaitNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
@@ -638,7 +646,7 @@ func (x *WaitNetworkResponse) GetNetwork() *Network {
 	return nil
 }
 
-// UpdateNetworkResponse tells what has become of it.
+// UpdateNetworkResponse holds the updated network.
 type UpdateNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
@@ -687,7 +695,7 @@ func (x *UpdateNetworkResponse) GetNetwork() *Network {
 // DeleteNetworkRequest names one network.
 type DeleteNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A full id, a full name or a unique prefix of an id, looked for in this order.
+	// A full ID, a full name or a unique ID prefix, tried in this order.
 	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -730,10 +738,10 @@ func (x *DeleteNetworkRequest) GetReference() string {
 	return ""
 }
 
-// DeleteNetworkResponse tells what was deleted.
+// DeleteNetworkResponse names the deleted network.
 type DeleteNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network's id.
+	// The network ID.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -776,10 +784,10 @@ func (x *DeleteNetworkResponse) GetId() string {
 	return ""
 }
 
-// PruneNetworksRequest says which: all that fit everything that is given.
+// PruneNetworksRequest holds filters, which must all match.
 type PruneNetworksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Made before this time; absent means whenever.
+	// Created before this time. Absent means no limit.
 	Until *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
 	// With all of these labels, each KEY or KEY=VALUE.
 	Labels []string `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`
@@ -840,10 +848,10 @@ func (x *PruneNetworksRequest) GetExcludeLabels() []string {
 	return nil
 }
 
-// PruneNetworksResponse tells what is gone.
+// PruneNetworksResponse names the deleted networks.
 type PruneNetworksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The names, in order.
+	// The names, sorted.
 	Deleted       []string `protobuf:"bytes,1,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -886,7 +894,7 @@ func (x *PruneNetworksResponse) GetDeleted() []string {
 	return nil
 }
 
-// ListNetworksRequest asks for all networks.
+// ListNetworksRequest is empty.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -923,7 +931,7 @@ func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
 }
 
-// ListNetworksResponse holds them.
+// ListNetworksResponse holds the networks.
 type ListNetworksResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by name.
@@ -972,7 +980,7 @@ func (x *ListNetworksResponse) GetNetworks() []*Network {
 // GetNetworkRequest names one network.
 type GetNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A full id, a full name or a unique prefix of an id, looked for in this order. "default" means "bridge".
+	// A full ID, a full name or a unique ID prefix, tried in this order. "default" means "bridge".
 	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1015,7 +1023,7 @@ func (x *GetNetworkRequest) GetReference() string {
 	return ""
 }
 
-// GetNetworkResponse holds it.
+// GetNetworkResponse holds the network.
 type GetNetworkResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
@@ -1098,10 +1106,10 @@ func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{18}
 }
 
-// DiagnoseResponse holds what was found.
+// DiagnoseResponse holds the findings.
 type DiagnoseResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of areas.
+	// Grouped by area.
 	Findings      []*v11.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1144,10 +1152,10 @@ func (x *DiagnoseResponse) GetFindings() []*v11.Finding {
 	return nil
 }
 
-// CheckRequest says what to do about disagreements.
+// CheckRequest holds the options of a check.
 type CheckRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Reconcile first, as the service does by itself at its start, and check afterwards.
+	// True to reconcile first, as the service does at its start, and check the result.
 	Repair        bool `protobuf:"varint,1,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1190,10 +1198,10 @@ func (x *CheckRequest) GetRepair() bool {
 	return false
 }
 
-// CheckResponse holds what was compared: a problem for each disagreement, and what agrees.
+// CheckResponse holds one problem for each difference, and a summary of what matches.
 type CheckResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The findings, in the order in which they were made.
+	// In the order of the checks.
 	Findings      []*v11.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -35,33 +35,37 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NetworkService makes and deletes networks, and tells which there are.
+// NetworkService creates, updates, deletes and lists networks.
 type NetworkServiceClient interface {
-	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
+	// Diagnose probes which network drivers work on the host. The host is not changed.
 	Diagnose(ctx context.Context, in *DiagnoseRequest, opts ...grpc.CallOption) (*DiagnoseResponse, error)
 	// Check compares the stored networks and sandboxes with links, addresses, routes and namespaces.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
-	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
-	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
-	// if no subnet is left to be chosen.
+	// CreateNetwork creates a network. It is ready for containers when the call returns. Idempotent
+	// if the ID is given. Errors: ALREADY_EXISTS if the name, the bridge or a part of the subnet is
+	// in use by another network; RESOURCE_EXHAUSTED if the address pools have no free subnet.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
-	// UpdateNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
-	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; WaitNetwork tells when all have.
-	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
+	// UpdateNetwork updates a network that can be in use. Containers keep running and keep their
+	// connections, except those of addresses that are removed. If it fails, nothing changes.
+	// Containers are updated one by one after the call; WaitNetwork waits for them. Errors:
+	// PERMISSION_DENIED for predefined networks, which are managed by the configuration;
+	// ALREADY_EXISTS if a subnet would overlap another network.
 	UpdateNetwork(ctx context.Context, in *UpdateNetworkRequest, opts ...grpc.CallOption) (*UpdateNetworkResponse, error)
-	// WaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
-	// if some have not within half a minute; they go on to.
+	// WaitNetwork waits until every running container of a network has been updated. Errors:
+	// UNAVAILABLE, with their names, if some are not updated within 30 seconds; their update
+	// continues.
 	WaitNetwork(ctx context.Context, in *WaitNetworkRequest, opts ...grpc.CallOption) (*WaitNetworkResponse, error)
-	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
+	// DeleteNetwork deletes a network and releases the held leases of stopped containers. Errors:
+	// FAILED_PRECONDITION while containers are connected; PERMISSION_DENIED for predefined networks.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
-	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
+	// PruneNetworks deletes all unused networks except the predefined ones and returns their names.
 	PruneNetworks(ctx context.Context, in *PruneNetworksRequest, opts ...grpc.CallOption) (*PruneNetworksResponse, error)
-	// ListNetworks answers all networks, by name.
+	// ListNetworks returns all networks, sorted by name.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
-	// GetNetwork answers one. NOT_FOUND if none matches.
+	// GetNetwork returns a network. Errors: NOT_FOUND if none matches.
 	GetNetwork(ctx context.Context, in *GetNetworkRequest, opts ...grpc.CallOption) (*GetNetworkResponse, error)
-	// WatchEvents answers what happens to networks, in order, but for who is connected to them, which is told with containers. A reader
-	// that is slower than what happens is cut off with RESOURCE_EXHAUSTED.
+	// WatchEvents streams the events of networks in order. Connects and disconnects are events of
+	// ContainerService. Errors: RESOURCE_EXHAUSTED if the client is too slow.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
 }
 
@@ -186,33 +190,37 @@ type NetworkService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsRe
 // All implementations must embed UnimplementedNetworkServiceServer
 // for forward compatibility.
 //
-// NetworkService makes and deletes networks, and tells which there are.
+// NetworkService creates, updates, deletes and lists networks.
 type NetworkServiceServer interface {
-	// Diagnose tries which networks can be made on this host. It leaves nothing behind.
+	// Diagnose probes which network drivers work on the host. The host is not changed.
 	Diagnose(context.Context, *DiagnoseRequest) (*DiagnoseResponse, error)
 	// Check compares the stored networks and sandboxes with links, addresses, routes and namespaces.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
-	// CreateNetwork makes a network and answers when containers can be put on it. Asked again with the same id and content it
-	// answers the same. ALREADY_EXISTS if the name, the bridge or a part of the subnet is another network's, RESOURCE_EXHAUSTED
-	// if no subnet is left to be chosen.
+	// CreateNetwork creates a network. It is ready for containers when the call returns. Idempotent
+	// if the ID is given. Errors: ALREADY_EXISTS if the name, the bridge or a part of the subnet is
+	// in use by another network; RESOURCE_EXHAUSTED if the address pools have no free subnet.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
-	// UpdateNetwork changes a network while containers are on it: nothing is restarted, and no connection is lost but those of addresses
-	// that are given up. If it fails, all is as before. Containers follow one by one after the answer; WaitNetwork tells when all have.
-	// PERMISSION_DENIED for predefined ones, which are the configuration's; ALREADY_EXISTS if a subnet would overlap another network's.
+	// UpdateNetwork updates a network that can be in use. Containers keep running and keep their
+	// connections, except those of addresses that are removed. If it fails, nothing changes.
+	// Containers are updated one by one after the call; WaitNetwork waits for them. Errors:
+	// PERMISSION_DENIED for predefined networks, which are managed by the configuration;
+	// ALREADY_EXISTS if a subnet would overlap another network.
 	UpdateNetwork(context.Context, *UpdateNetworkRequest) (*UpdateNetworkResponse, error)
-	// WaitNetwork answers when every running container on a network has followed what was changed of it. UNAVAILABLE, with their names,
-	// if some have not within half a minute; they go on to.
+	// WaitNetwork waits until every running container of a network has been updated. Errors:
+	// UNAVAILABLE, with their names, if some are not updated within 30 seconds; their update
+	// continues.
 	WaitNetwork(context.Context, *WaitNetworkRequest) (*WaitNetworkResponse, error)
-	// DeleteNetwork deletes one, and gives back what its LAN holds for stopped containers. FAILED_PRECONDITION while containers are on it, PERMISSION_DENIED for predefined ones.
+	// DeleteNetwork deletes a network and releases the held leases of stopped containers. Errors:
+	// FAILED_PRECONDITION while containers are connected; PERMISSION_DENIED for predefined networks.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
-	// PruneNetworks deletes all networks that nobody is on, but for predefined ones, and answers which they were.
+	// PruneNetworks deletes all unused networks except the predefined ones and returns their names.
 	PruneNetworks(context.Context, *PruneNetworksRequest) (*PruneNetworksResponse, error)
-	// ListNetworks answers all networks, by name.
+	// ListNetworks returns all networks, sorted by name.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
-	// GetNetwork answers one. NOT_FOUND if none matches.
+	// GetNetwork returns a network. Errors: NOT_FOUND if none matches.
 	GetNetwork(context.Context, *GetNetworkRequest) (*GetNetworkResponse, error)
-	// WatchEvents answers what happens to networks, in order, but for who is connected to them, which is told with containers. A reader
-	// that is slower than what happens is cut off with RESOURCE_EXHAUSTED.
+	// WatchEvents streams the events of networks in order. Connects and disconnects are events of
+	// ContainerService. Errors: RESOURCE_EXHAUSTED if the client is too slow.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
 	mustEmbedUnimplementedNetworkServiceServer()
 }

@@ -21,16 +21,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CreateSandboxRequest says what the container gets.
+// CreateSandboxRequest holds the specification of a sandbox.
 type CreateSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID: 64 lower-case hexadecimal digits.
+	// The container ID: 64 lower-case hexadecimal digits.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The kind of namespace.
+	// The type of the namespace.
 	Mode SandboxMode `protobuf:"varint,2,opt,name=mode,proto3,enum=fairlead.network.v1.SandboxMode" json:"mode,omitempty"`
 	// One for each interface, in the order of their numbers. Must be empty in host mode.
 	Endpoints []*EndpointSpec `protobuf:"bytes,3,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// The container's name as people know it, for messages; may be empty.
+	// The container name, for messages. Can be empty.
 	OwnerName     string `protobuf:"bytes,4,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -94,26 +94,28 @@ func (x *CreateSandboxRequest) GetOwnerName() string {
 	return ""
 }
 
-// EndpointSpec asks for one interface.
+// EndpointSpec holds the specification of one endpoint.
 type EndpointSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The network: id, name, or unique id prefix.
+	// The network: ID, name or unique ID prefix.
 	Network string `protobuf:"bytes,1,opt,name=network,proto3" json:"network,omitempty"`
-	// The address to have; empty means a free one. Not on the default bridge.
+	// The static IPv4 address. Empty means a dynamic one. Not on the default bridge.
 	Ipv4Address string `protobuf:"bytes,2,opt,name=ipv4_address,json=ipv4Address,proto3" json:"ipv4_address,omitempty"`
-	// See ipv4_address.
+	// The static IPv6 address. See ipv4_address.
 	Ipv6Address string `protobuf:"bytes,3,opt,name=ipv6_address,json=ipv6Address,proto3" json:"ipv6_address,omitempty"`
-	// The hardware address to have; empty means one that follows the address.
+	// The MAC address. Empty means one derived from the IP address.
 	MacAddress string `protobuf:"bytes,4,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
-	// The interface's name inside; empty means the network's prefix and the next number.
+	// The name of the interface in the container. Empty means the network's prefix and the next
+	// number.
 	InterfaceName string `protobuf:"bytes,5,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
-	// Of several endpoints the one with the highest has the default route.
+	// The endpoint with the highest priority has the default route.
 	GatewayPriority int32 `protobuf:"varint,6,opt,name=gateway_priority,json=gatewayPriority,proto3" json:"gateway_priority,omitempty"`
-	// Further addresses of the interface, of 169.254.0.0/16 or fe80::/10.
+	// Additional link-local addresses, of 169.254.0.0/16 or fe80::/10.
 	LinkLocalAddresses []string `protobuf:"bytes,7,rep,name=link_local_addresses,json=linkLocalAddresses,proto3" json:"link_local_addresses,omitempty"`
-	// Kernel parameters of the interface, each as net.ipv4.conf.IFNAME.NAME=VALUE, where IFNAME stands for its name.
+	// Sysctls of the interface, as net.ipv4.conf.IFNAME.NAME=VALUE. IFNAME is a placeholder for the
+	// interface name.
 	Sysctls []string `protobuf:"bytes,8,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
-	// Subnets that the interface may send from in addition to its own addresses. Bridge networks only.
+	// Additional source subnets that the container can send from. Bridge networks only.
 	AllowedAddresses []string `protobuf:"bytes,9,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -212,12 +214,12 @@ func (x *EndpointSpec) GetAllowedAddresses() []string {
 	return nil
 }
 
-// ConnectEndpointRequest says what to plug in where.
+// ConnectEndpointRequest holds the endpoint to add.
 type ConnectEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// What it gets.
+	// The endpoint.
 	Endpoint      *EndpointSpec `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -270,7 +272,7 @@ func (x *ConnectEndpointRequest) GetEndpoint() *EndpointSpec {
 // ConnectEndpointResponse holds the whole sandbox.
 type ConnectEndpointResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now.
+	// The sandbox after the change.
 	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -313,12 +315,12 @@ func (x *ConnectEndpointResponse) GetSandbox() *Sandbox {
 	return nil
 }
 
-// DisconnectEndpointRequest says what to pull out.
+// DisconnectEndpointRequest names the endpoint to remove.
 type DisconnectEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// The network: id, name, or unique id prefix.
+	// The network: ID, name or unique ID prefix.
 	Network       string `protobuf:"bytes,2,opt,name=network,proto3" json:"network,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -371,7 +373,7 @@ func (x *DisconnectEndpointRequest) GetNetwork() string {
 // DisconnectEndpointResponse holds the whole sandbox.
 type DisconnectEndpointResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now.
+	// The sandbox after the change.
 	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -414,10 +416,10 @@ func (x *DisconnectEndpointResponse) GetSandbox() *Sandbox {
 	return nil
 }
 
-// CreateSandboxResponse holds the finished sandbox.
+// CreateSandboxResponse holds the created sandbox.
 type CreateSandboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What was made.
+	// The created object.
 	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -463,7 +465,7 @@ func (x *CreateSandboxResponse) GetSandbox() *Sandbox {
 // GetSandboxRequest names an owner.
 type GetSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -506,7 +508,7 @@ func (x *GetSandboxRequest) GetOwner() string {
 	return ""
 }
 
-// GetSandboxResponse holds its sandbox.
+// GetSandboxResponse holds the sandbox.
 type GetSandboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sandbox.
@@ -552,7 +554,7 @@ func (x *GetSandboxResponse) GetSandbox() *Sandbox {
 	return nil
 }
 
-// ListSandboxesRequest asks for all sandboxes.
+// ListSandboxesRequest is empty.
 type ListSandboxesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -589,7 +591,7 @@ func (*ListSandboxesRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{9}
 }
 
-// ListSandboxesResponse holds them.
+// ListSandboxesResponse holds the sandboxes.
 type ListSandboxesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by owner.
@@ -672,7 +674,7 @@ func (*WatchSandboxesRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
 }
 
-// WatchSandboxesResponse is empty: look again.
+// WatchSandboxesResponse is empty.
 type WatchSandboxesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -712,7 +714,7 @@ func (*WatchSandboxesResponse) Descriptor() ([]byte, []int) {
 // RenumberSandboxRequest names an owner.
 type RenumberSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -758,7 +760,7 @@ func (x *RenumberSandboxRequest) GetOwner() string {
 // RenumberSandboxResponse holds the whole sandbox.
 type RenumberSandboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As it is now.
+	// The sandbox after the change.
 	Sandbox       *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -804,7 +806,7 @@ func (x *RenumberSandboxResponse) GetSandbox() *Sandbox {
 // CompleteRenumberingRequest names an owner.
 type CompleteRenumberingRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -847,10 +849,10 @@ func (x *CompleteRenumberingRequest) GetOwner() string {
 	return ""
 }
 
-// CompleteRenumberingResponse tells what was taken away.
+// CompleteRenumberingResponse holds the removed addresses.
 type CompleteRenumberingResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The addresses, without prefix length, that nobody has any more.
+	// The removed addresses, without prefix length.
 	RemovedAddresses []string `protobuf:"bytes,1,rep,name=removed_addresses,json=removedAddresses,proto3" json:"removed_addresses,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -893,15 +895,15 @@ func (x *CompleteRenumberingResponse) GetRemovedAddresses() []string {
 	return nil
 }
 
-// ReleaseRequest names the owner to forget.
+// ReleaseRequest names an owner.
 type ReleaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// True to give back the endpoints only. The namespace stays for those who share it, with lo, until it is released for good
-	// or plugged in again by CreateSandbox.
+	// True to remove only the endpoints. The namespace is kept with lo for joined containers, until a
+	// full Release or the next CreateSandbox.
 	KeepNamespace bool `protobuf:"varint,2,opt,name=keep_namespace,json=keepNamespace,proto3" json:"keep_namespace,omitempty"`
-	// True to keep addresses that were asked for by number reserved for the owner, and to hold what the LAN has granted it.
+	// True to keep static addresses reserved, and to hold the leases.
 	KeepAddresses bool `protobuf:"varint,3,opt,name=keep_addresses,json=keepAddresses,proto3" json:"keep_addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -958,12 +960,12 @@ func (x *ReleaseRequest) GetKeepAddresses() bool {
 	return false
 }
 
-// ReserveAddressesRequest says who will want what.
+// ReserveAddressesRequest holds the endpoints that an owner is going to have.
 type ReserveAddressesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container's UID.
+	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	// All endpoints that it will ask for. Those without an address by number do not matter.
+	// All endpoints. Those without static addresses are ignored.
 	Endpoints     []*EndpointSpec `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

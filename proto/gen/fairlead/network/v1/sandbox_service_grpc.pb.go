@@ -35,39 +35,44 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// SandboxService makes containers' network namespaces and plugs them into networks.
+// SandboxService manages the network namespaces of containers and their endpoints.
 //
-// A sandbox belongs to an owner, the UID of a container, and lives from CreateSandbox to Release. Its address is leased for
-// the same time. All of it is on disk before the answer, and is made again after a reboot when it is asked for again.
+// A sandbox belongs to an owner, which is a container ID, and exists from CreateSandbox to Release.
+// So do its addresses. The state is stored before a call returns, and CreateSandbox recreates it
+// after a reboot.
 type SandboxServiceClient interface {
-	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
-	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS. Another name of
-	// the owner is no other content, and is taken over.
-	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
-	// A namespace that Release has kept is plugged in again, whatever was in it before.
+	// CreateSandbox creates the namespace with its endpoints. Traffic can flow when the call returns.
+	// Idempotent; a new owner_name is not a different content. A namespace kept by Release gets its
+	// endpoints again, whatever it had before. Errors: ALREADY_EXISTS if the owner has a sandbox with
+	// other content; NOT_FOUND if a network does not exist; RESOURCE_EXHAUSTED if a network has no
+	// free address or its bridge no free port (1,023).
 	CreateSandbox(ctx context.Context, in *CreateSandboxRequest, opts ...grpc.CallOption) (*CreateSandboxResponse, error)
-	// GetSandbox answers an owner's sandbox, NOT_FOUND without one.
+	// GetSandbox returns the sandbox of an owner. Errors: NOT_FOUND if there is none.
 	GetSandbox(ctx context.Context, in *GetSandboxRequest, opts ...grpc.CallOption) (*GetSandboxResponse, error)
-	// ListSandboxes answers all of them, by owner.
+	// ListSandboxes returns all sandboxes, sorted by owner.
 	ListSandboxes(ctx context.Context, in *ListSandboxesRequest, opts ...grpc.CallOption) (*ListSandboxesResponse, error)
-	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
-	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
+	// ConnectEndpoint adds an endpoint to an existing sandbox. The default routes may change.
+	// Idempotent. Errors: ALREADY_EXISTS if the sandbox has an endpoint on the network with other
+	// content.
 	ConnectEndpoint(ctx context.Context, in *ConnectEndpointRequest, opts ...grpc.CallOption) (*ConnectEndpointResponse, error)
-	// DisconnectEndpoint takes a sandbox off a network. A sandbox that is not on it stays as it is. The default routes may move. What the network's LAN
-	// holds for an owner who has no sandbox at the moment is given back to it all the same.
+	// DisconnectEndpoint removes an endpoint from a sandbox. The default routes may change. It does
+	// nothing if there is no such endpoint. Held leases of an owner without a sandbox are released
+	// anyway.
 	DisconnectEndpoint(ctx context.Context, in *DisconnectEndpointRequest, opts ...grpc.CallOption) (*DisconnectEndpointResponse, error)
-	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
-	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
+	// ReserveAddresses reserves the static addresses of an owner's endpoints until they are released.
+	// They replace the owner's former reservations. Errors: ALREADY_EXISTS if an address belongs to
+	// another owner.
 	ReserveAddresses(ctx context.Context, in *ReserveAddressesRequest, opts ...grpc.CallOption) (*ReserveAddressesResponse, error)
-	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
+	// WatchSandboxes sends a message immediately, and again whenever sandboxes may be out of date.
+	// The client then calls ListSandboxes.
 	WatchSandboxes(ctx context.Context, in *WatchSandboxesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSandboxesResponse], error)
-	// RenumberSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
-	// CompleteRenumbering, and packets to them still arrive. Asked again it answers the same.
+	// RenumberSandbox adds the addresses that the changed networks require. The former addresses keep
+	// working until CompleteRenumbering. Idempotent.
 	RenumberSandbox(ctx context.Context, in *RenumberSandboxRequest, opts ...grpc.CallOption) (*RenumberSandboxResponse, error)
-	// CompleteRenumbering takes the addresses away that RenumberSandbox has replaced. No error if there are none.
+	// CompleteRenumbering removes the former addresses. It does nothing if there are none.
 	CompleteRenumbering(ctx context.Context, in *CompleteRenumberingRequest, opts ...grpc.CallOption) (*CompleteRenumberingResponse, error)
-	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
-	// releasing what is not there is no error.
+	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
+	// to exist. It does nothing if there is nothing to release.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
@@ -192,39 +197,44 @@ func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 // All implementations must embed UnimplementedSandboxServiceServer
 // for forward compatibility.
 //
-// SandboxService makes containers' network namespaces and plugs them into networks.
+// SandboxService manages the network namespaces of containers and their endpoints.
 //
-// A sandbox belongs to an owner, the UID of a container, and lives from CreateSandbox to Release. Its address is leased for
-// the same time. All of it is on disk before the answer, and is made again after a reboot when it is asked for again.
+// A sandbox belongs to an owner, which is a container ID, and exists from CreateSandbox to Release.
+// So do its addresses. The state is stored before a call returns, and CreateSandbox recreates it
+// after a reboot.
 type SandboxServiceServer interface {
-	// CreateSandbox makes the namespace and everything in it, and answers when packets can flow.
-	// Asked again with the same content it answers the same; other content under the same owner is ALREADY_EXISTS. Another name of
-	// the owner is no other content, and is taken over.
-	// NOT_FOUND if a network is not there, RESOURCE_EXHAUSTED if its addresses or its bridge's ports (1,023) are used up.
-	// A namespace that Release has kept is plugged in again, whatever was in it before.
+	// CreateSandbox creates the namespace with its endpoints. Traffic can flow when the call returns.
+	// Idempotent; a new owner_name is not a different content. A namespace kept by Release gets its
+	// endpoints again, whatever it had before. Errors: ALREADY_EXISTS if the owner has a sandbox with
+	// other content; NOT_FOUND if a network does not exist; RESOURCE_EXHAUSTED if a network has no
+	// free address or its bridge no free port (1,023).
 	CreateSandbox(context.Context, *CreateSandboxRequest) (*CreateSandboxResponse, error)
-	// GetSandbox answers an owner's sandbox, NOT_FOUND without one.
+	// GetSandbox returns the sandbox of an owner. Errors: NOT_FOUND if there is none.
 	GetSandbox(context.Context, *GetSandboxRequest) (*GetSandboxResponse, error)
-	// ListSandboxes answers all of them, by owner.
+	// ListSandboxes returns all sandboxes, sorted by owner.
 	ListSandboxes(context.Context, *ListSandboxesRequest) (*ListSandboxesResponse, error)
-	// ConnectEndpoint plugs one more network into a sandbox that is there. Asked again with the same content it answers the
-	// same; on a network that the sandbox is on with other content it is ALREADY_EXISTS. The default routes may move.
+	// ConnectEndpoint adds an endpoint to an existing sandbox. The default routes may change.
+	// Idempotent. Errors: ALREADY_EXISTS if the sandbox has an endpoint on the network with other
+	// content.
 	ConnectEndpoint(context.Context, *ConnectEndpointRequest) (*ConnectEndpointResponse, error)
-	// DisconnectEndpoint takes a sandbox off a network. A sandbox that is not on it stays as it is. The default routes may move. What the network's LAN
-	// holds for an owner who has no sandbox at the moment is given back to it all the same.
+	// DisconnectEndpoint removes an endpoint from a sandbox. The default routes may change. It does
+	// nothing if there is no such endpoint. Held leases of an owner without a sandbox are released
+	// anyway.
 	DisconnectEndpoint(context.Context, *DisconnectEndpointRequest) (*DisconnectEndpointResponse, error)
-	// ReserveAddresses keeps the addresses that endpoints ask for by number for an owner, in place of those that were reserved for
-	// it before, until they are released. ALREADY_EXISTS if somebody else has one.
+	// ReserveAddresses reserves the static addresses of an owner's endpoints until they are released.
+	// They replace the owner's former reservations. Errors: ALREADY_EXISTS if an address belongs to
+	// another owner.
 	ReserveAddresses(context.Context, *ReserveAddressesRequest) (*ReserveAddressesResponse, error)
-	// WatchSandboxes answers at once, and then whenever sandboxes may have fallen behind their networks, which ListSandboxes tells.
+	// WatchSandboxes sends a message immediately, and again whenever sandboxes may be out of date.
+	// The client then calls ListSandboxes.
 	WatchSandboxes(*WatchSandboxesRequest, grpc.ServerStreamingServer[WatchSandboxesResponse]) error
-	// RenumberSandbox gives a sandbox the addresses that its networks want it to have now. Those that it had before are its own until
-	// CompleteRenumbering, and packets to them still arrive. Asked again it answers the same.
+	// RenumberSandbox adds the addresses that the changed networks require. The former addresses keep
+	// working until CompleteRenumbering. Idempotent.
 	RenumberSandbox(context.Context, *RenumberSandboxRequest) (*RenumberSandboxResponse, error)
-	// CompleteRenumbering takes the addresses away that RenumberSandbox has replaced. No error if there are none.
+	// CompleteRenumbering removes the former addresses. It does nothing if there are none.
 	CompleteRenumbering(context.Context, *CompleteRenumberingRequest) (*CompleteRenumberingResponse, error)
-	// Release gives back everything that an owner has here. It needs neither the namespace nor a process to exist, and
-	// releasing what is not there is no error.
+	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
+	// to exist. It does nothing if there is nothing to release.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedSandboxServiceServer()
 }
