@@ -9,9 +9,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Build merges layers and checks the result whole. For a scalar the highest layer's word counts; lists are united, the
-// highest layer's elements first, and duplicates dropped. The error joins one Invalid fault for each thing that is wrong;
-// each names its key and where it was written, and says what to do.
+// Build merges layers and checks the result. The highest layer determines a scalar. Lists are
+// merged without duplicates, the elements of the highest layer first. The error joins one Invalid
+// fault for each problem, with key, origin and hint.
 func Build(layers ...Layer) (*Config, error) {
 	b := newBuilder()
 	b.merge(slices.Concat([]Layer{defaults()}, layers))
@@ -27,7 +27,7 @@ func newBuilder() *builder {
 	return b
 }
 
-// finish computes what was not given, and adds what does not fit together to what could not be read.
+// finish derives missing values and adds conflicts between keys to the problems.
 func (b *builder) finish() error {
 	b.config.derive()
 	return errors.Join(append(b.problems, b.config.check(b.unread)...)...)
@@ -47,10 +47,10 @@ type builder struct {
 	keys     map[string]Key
 	config   *Config
 	problems []error
-	unread   map[string]bool // keys of which nothing can be said but that
+	unread   map[string]bool // keys with a problem, which check skips
 }
 
-// merge fills the values, from the strongest layer down.
+// merge fills the values, from the highest layer down.
 func (b *builder) merge(layers []Layer) {
 	slices.SortStableFunc(layers, func(x, y Layer) int { return cmp.Compare(y.Rank, x.Rank) })
 	for _, layer := range layers {
@@ -61,7 +61,7 @@ func (b *builder) merge(layers []Layer) {
 				b.problems = append(b.problems, unknown(s))
 			case !k.Kind.accepts(s.Shape):
 				b.unread[k.Name] = true
-				b.problems = append(b.problems, subjected(bad("", "it must be %s", k.Kind), s.Key, s.Origin))
+				b.problems = append(b.problems, subjected(bad("", "must be %s", k.Kind), s.Key, s.Origin))
 			default:
 				b.add(k, s)
 			}
@@ -83,7 +83,8 @@ func (b *builder) add(k Key, s Setting) {
 	b.config.values[k.Name] = v
 }
 
-// read gives each text to its key. An empty scalar says "not set", which only keys without a default can be.
+// read parses each text with its key. An empty scalar means "not set", which is only valid for keys
+// without a default.
 func (b *builder) read() {
 	for _, k := range Keys() {
 		v := b.config.values[k.Name]
@@ -93,7 +94,7 @@ func (b *builder) read() {
 			case text != "" || k.Kind.MultiValued():
 				err = k.set(b.config, text)
 			case k.Default != "" || k.Kind != String:
-				err = bad("leave it out", "it is empty")
+				err = bad("remove it", "is empty")
 			}
 			if err != nil {
 				b.unread[k.Name] = true
@@ -109,18 +110,18 @@ func unknown(s Setting) error {
 		names = append(names, k.Name)
 	}
 	if IsGroup(s.Key) {
-		return subjected(bad("", "it must be an object with the members %s", members(s.Key)), s.Key, s.Origin)
+		return subjected(bad("", "must be an object with the members %s", members(s.Key)), s.Key, s.Origin)
 	}
 	if why, known := unsupportedKeys()[s.Key]; known {
-		return subjected(bad(why, "it is Docker's, and not to be had"), s.Key, s.Origin)
+		return subjected(bad(why, "Docker key is not supported"), s.Key, s.Origin)
 	}
 	if near, ok := Suggest(s.Key, append(names, "services", "log-opts")); ok {
-		return subjected(bad("did you mean "+near+"?", "there is no such key"), s.Key, s.Origin)
+		return subjected(bad("did you mean "+near+"?", "unknown key"), s.Key, s.Origin)
 	}
-	return subjected(bad("the keys are "+strings.Join(names, ", "), "there is no such key"), s.Key, s.Origin)
+	return subjected(bad("the keys are "+strings.Join(names, ", "), "unknown key"), s.Key, s.Origin)
 }
 
-// members lists the names of the keys in a group: "a, b and c".
+// members returns the names of the keys in a group: "a, b and c".
 func members(group string) string {
 	var out []string
 	for _, k := range Keys() {
@@ -132,7 +133,7 @@ func members(group string) string {
 	return strings.Join(out[:last], ", ") + " and " + out[last]
 }
 
-// subjected says which key a fault is about, and where it was written.
+// subjected adds the key and its origin to a fault.
 func subjected(err error, key string, at Origin) error {
 	f, ok := errors.AsType[*fault.Fault](err)
 	if !ok {

@@ -1,7 +1,8 @@
-// Package config is what an agent is told: the keys, with Docker's names where the thing is the same, how the layers default,
-// file, environment and flag are merged, and what is wrong with the result.
+// Package config defines the agent's configuration keys, with Docker's names where they match. It
+// merges and checks the layers: default, file, environment and flags.
 //
-// It is pure. Package agent/config/file reads the file; the command makes a layer of its flags.
+// It performs no I/O. Package agent/config/file reads the file; the command creates a layer from
+// its flags.
 package config
 
 import (
@@ -11,36 +12,36 @@ import (
 
 // Config is the merged and checked configuration.
 type Config struct {
-	DataRoot string // durable state
-	ExecRoot string // run-time files: sockets, namespaces, locks
-	Pidfile  string // empty: one in the exec-root
-	Group    string // who may use the public unix sockets, besides root
-	Hosts    []Host // where the public API listens
+	DataRoot string // persistent state
+	ExecRoot string // runtime files: sockets, namespaces, locks
+	Pidfile  string // empty: a file in the exec-root
+	Group    string // has access to the public Unix sockets, besides root
+	Hosts    []Host // listen addresses of the public API
 	Services Services
 
-	Bridge           string // the default network's device, or NoBridge
+	Bridge           string // device of the default network, or NoBridge
 	BIP, BIP6        netip.Prefix
 	FixedCIDR        netip.Prefix
 	FixedCIDRv6      netip.Prefix
 	DefaultGateway   netip.Addr
 	DefaultGatewayV6 netip.Addr
-	Renumber         bool // running containers follow to another subnet of the default network
+	Renumber         bool // renumber running containers if the subnet of the default network changes
 	MTU              int
-	IPv6             bool       // the default network has it, with a subnet of the host's own if none is given
-	ICC              bool       // containers of the default network reach each other
-	IPMasq           bool       // containers of the default network leave with the host's address
-	IP               netip.Addr // where its ports are published that name no address; 0.0.0.0 is everywhere
+	IPv6             bool       // enabled on the default network; without a subnet one is chosen
+	ICC              bool       // containers of the default network can connect to each other
+	IPMasq           bool       // masquerade outgoing traffic of the default network
+	IP               netip.Addr // default host address of published ports; 0.0.0.0 means all
 	HostGateways     []netip.Addr
-	Pools            []Pool // where the subnets of networks come from; empty: Docker's ranges
-	IPForward        bool   // forwarding is switched on where containers' traffic goes
+	Pools            []Pool // empty: Docker's ranges
+	IPForward        bool   // enable IP forwarding where containers need it
 
-	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
+	NetworkOptions map[string]map[string]string // driver -> option -> default value for new networks
 
 	FirewallBackend string // auto, nftables or iptables
-	AcceptMark      uint32 // packets with it pass between containers and others
-	AcceptMask      uint32 // what of it counts; 0: there is none
-	PublishBlocked  string // warn, refuse or allow, where the host's own firewall is closed
-	DirectRouting   bool   // published ports are open at the containers' own addresses, too
+	AcceptMark      uint32 // fwmark of packets that are always accepted from and to containers
+	AcceptMask      uint32 // 0: no mark is configured
+	PublishBlocked  string // warn, refuse or allow ports that the host firewall blocks
+	DirectRouting   bool   // allow direct access to published container ports
 
 	DNS        []netip.Addr
 	DNSSearch  []string
@@ -68,19 +69,19 @@ type Config struct {
 	values map[string]Value
 }
 
-// NoBridge as the default network's device means that there is no default network.
+// NoBridge is the bridge name that disables the default network.
 const NoBridge = "none"
 
-// defaultBridge is the default network's device if nobody names another.
+// defaultBridge is the default device of the default network.
 const defaultBridge = "docker0"
 
-// Pool is a range of addresses that networks' subnets are cut from.
+// Pool is an address range that subnets of networks are allocated from.
 type Pool struct {
 	Base netip.Prefix
 	Size int // the subnets' prefix length
 }
 
-// Services is where the services of a host find each other.
+// Services holds the addresses of the services of a host.
 type Services struct {
 	Net, NAT, DNS, Supervisor Host
 }
@@ -89,7 +90,8 @@ func (s *Services) byName() map[string]*Host {
 	return map[string]*Host{"net": &s.Net, "nat": &s.NAT, "dns": &s.DNS, "supervisor": &s.Supervisor}
 }
 
-// Service is where the service of that name is; the zero Host if there is none of that name.
+// Service returns the address of the service with the given name, or the zero Host if there is
+// none.
 func (c *Config) Service(name string) Host {
 	if h, ok := c.Services.byName()[name]; ok {
 		return *h
@@ -97,7 +99,7 @@ func (c *Config) Service(name string) Host {
 	return Host{}
 }
 
-// Values is what each key that has a value is set to and where that came from, in the order of Keys.
+// Values returns the keys that have a value, with origins, in the order of Keys.
 func (c *Config) Values() []Value {
 	var all []Value
 	for _, k := range Keys() {
@@ -108,14 +110,15 @@ func (c *Config) Values() []Value {
 	return all
 }
 
-// Value is what Config was built from: texts with their origins. Scalars have one.
+// Value holds the texts of one key with their origins. A scalar has one text.
 type Value struct {
 	Key     string
 	Texts   []string
 	Origins []Origin // one for each text
 }
 
-// OriginOf is the origin of a scalar's value, or of a list's first; the zero Origin if the key is not set.
+// OriginOf returns the origin of a scalar, or of the first element of a list. It is zero if the key
+// is not set.
 func (c *Config) OriginOf(key string) Origin {
 	if v := c.values[key]; len(v.Origins) > 0 {
 		return v.Origins[0]

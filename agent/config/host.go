@@ -9,13 +9,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Host is where something listens: a unix socket, a TCP address, or (Network "fd") whatever systemd hands over.
+// Host is a listen address: a Unix socket, a TCP address, or the sockets passed by systemd.
 type Host struct {
 	Network string // "unix", "tcp" or "fd"
 	Address string // a path, ADDRESS:PORT, or nothing
 }
 
-// String is the host as ParseHost reads it; empty for the zero Host.
+// String formats the host for ParseHost. It is empty for the zero Host.
 func (h Host) String() string {
 	if h.Network == "" {
 		return ""
@@ -23,7 +23,7 @@ func (h Host) String() string {
 	return h.Network + "://" + h.Address
 }
 
-// Loopback tells whether only this machine can reach it.
+// Loopback reports whether only processes on this host can connect.
 func (h Host) Loopback() bool {
 	if h.Network != "tcp" {
 		return true
@@ -33,10 +33,11 @@ func (h Host) Loopback() bool {
 	return name == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// UnixPathMax is the longest path of a unix socket; the kernel's field has 108 bytes and the last is zero.
+// UnixPathMax is the maximum length of a Unix socket path: 108 bytes in the kernel, with a trailing
+// zero.
 const UnixPathMax = 107
 
-// ParseHost reads unix://PATH, tcp://ADDRESS:PORT or fd://.
+// ParseHost parses unix://PATH, tcp://ADDRESS:PORT or fd://.
 func ParseHost(text string) (Host, error) {
 	network, address, found := strings.Cut(text, "://")
 	h := Host{network, address}
@@ -50,9 +51,9 @@ func ParseHost(text string) (Host, error) {
 	case network == "fd" && address == "":
 		return h, nil
 	case network == "fd":
-		return Host{}, bad("write fd:// to take all that systemd hands over", "%q names a descriptor", text)
+		return Host{}, bad("write fd:// for all sockets of the systemd unit", "%q names a descriptor", text)
 	}
-	return Host{}, bad("write unix:///PATH, tcp://ADDRESS:PORT or fd://", "%q has a scheme that is not known", text)
+	return Host{}, bad("write unix:///PATH, tcp://ADDRESS:PORT or fd://", "%q has an unknown scheme", text)
 }
 
 func (h Host) checked(err error) (Host, error) {
@@ -69,7 +70,7 @@ func (h Host) checkPath() error {
 	case strings.ContainsRune(h.Address, 0):
 		return bad("", "%q has a zero byte in its path", h)
 	case len(h.Address) > UnixPathMax:
-		return bad("use a shorter folder", "the path of %s has %d bytes, a unix socket's may have %d", h, len(h.Address), UnixPathMax)
+		return bad("use a shorter path", "socket path %s has %d bytes, more than %d", h, len(h.Address), UnixPathMax)
 	}
 	return nil
 }
@@ -86,7 +87,7 @@ func (h Host) checkPort() error {
 	inner, bracketed := strings.CutPrefix(name, "[")
 	inner, closed := strings.CutSuffix(inner, "]")
 	if addr, err := netip.ParseAddr(inner); bracketed != closed || bracketed && (err != nil || !addr.Is6()) {
-		return bad("", "%q has brackets around something else than an IPv6 address", h)
+		return bad("", "%q has brackets without an IPv6 address", h)
 	}
 	if !bracketed && strings.ContainsAny(name, ":/ \x00") {
 		return bad("write an IPv6 address in brackets", "%q is not ADDRESS:PORT", h)
@@ -105,7 +106,7 @@ func portNumber(text string) (int, bool) {
 	return n, n >= 1 && n <= 65535
 }
 
-// bad is a fault about a value, without a subject: Build knows which key it is and where it was written.
+// bad returns an Invalid fault about a value, without a subject. Build adds the key and its origin.
 func bad(hint, format string, args ...any) error {
 	return fault.New(fault.Invalid, "", fmt.Sprintf(format, args...), fault.WithHint("%s", hint))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 )
 
-func TestHostsAreReadOrRefused(t *testing.T) {
+func TestParseHost(t *testing.T) {
 	for text, want := range map[string]string{ // the host's loopback-ness, or a piece of the error
 		"unix:///run/a.sock":                   "loopback",
 		"tcp://127.0.0.1:80":                   "loopback",
@@ -32,7 +32,7 @@ func TestHostsAreReadOrRefused(t *testing.T) {
 		"tcp://::1:80":                         "write an IPv6 address in brackets",
 		"tcp://[127.0.0.1]:80":                 "brackets",
 		"tcp://[::1:80":                        "brackets",
-		"http://127.0.0.1:80":                  "scheme that is not known",
+		"http://127.0.0.1:80":                  "unknown scheme",
 		"fd://3":                               "names a descriptor",
 		"unix:///" + strings.Repeat("a", 106):  "loopback",
 		"tcp://user@host.example/path:80":      "not ADDRESS:PORT",
@@ -42,7 +42,7 @@ func TestHostsAreReadOrRefused(t *testing.T) {
 		if err != nil {
 			got = err.Error()
 		} else if h.String() != text {
-			t.Errorf("%q became %q", text, h)
+			t.Errorf("%q parsed as %q", text, h)
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%q: %s; want %s", text, got, want)
@@ -50,9 +50,11 @@ func TestHostsAreReadOrRefused(t *testing.T) {
 	}
 }
 
-func TestTheNearestWordIsFound(t *testing.T) {
+func TestSuggestFindsNearestWord(t *testing.T) {
 	words := []string{"bip", "bip6", "fixed-cidr", "default-gateway", "log-level"}
-	for word, want := range map[string]string{"bpi": "bip", "BIP": "bip", "fixed_cidr": "fixed-cidr", "defualt-gatway": "default-gateway", "loglevel": "log-level", "storage-driver": "", "": "", "bip" + strings.Repeat(" ", 62): ""} {
+	for word, want := range map[string]string{"bpi": "bip", "BIP": "bip", "fixed_cidr": "fixed-cidr",
+		"defualt-gatway": "default-gateway", "loglevel": "log-level", "storage-driver": "", "": "",
+		"bip" + strings.Repeat(" ", 62): ""} {
 		if got, _ := config.Suggest(word, words); got != want && !(word == "" && got == "") {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)
 		}
@@ -70,7 +72,7 @@ func FuzzParseHost(f *testing.F) {
 		}
 		h.Loopback()
 		if again, err := config.ParseHost(h.String()); err != nil || again != h {
-			t.Errorf("%q became %q, which reads as %v, %v", text, h, again, err)
+			t.Errorf("%q parsed as %q, which reads as %v, %v", text, h, again, err)
 		}
 	})
 }

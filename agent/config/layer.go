@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Rank orders the layers: what a higher one says wins.
+// Rank is the precedence of a layer. A higher rank overrides a lower one.
 type Rank int
 
-// From weakest to strongest.
+// The ranks, lowest first.
 const (
 	Default Rank = iota
 	File
@@ -16,14 +16,15 @@ const (
 	Flag
 )
 
-// Origin is where a value was written.
+// Origin is the source of a value.
 type Origin struct {
 	Rank Rank
 	Name string // the file's path, the variable or the flag
 	Line int    // in a file
 }
 
-// String is short, for people: "/etc/fairlead/daemon.json:4", "environment FAIRLEAD_BIP", "flag --bip", "default".
+// String formats the origin: "/etc/fairlead/daemon.json:4", "environment FAIRLEAD_BIP", "flag
+// --bip" or "default".
 func (o Origin) String() string {
 	switch o.Rank {
 	case File:
@@ -36,10 +37,11 @@ func (o Origin) String() string {
 	return "default"
 }
 
-// Shape is how a value was written.
+// Shape is the syntactic form of a value.
 type Shape int
 
-// The shapes. Text from a flag or the environment fits every key; in a file a shape must fit its key's kind.
+// The shapes. Text from a flag or the environment is valid for every key. In a file the shape must
+// match the kind of the key.
 const (
 	Words Shape = iota // from a flag or the environment
 	Text
@@ -51,7 +53,7 @@ const (
 	Other   // null, or another object or array
 )
 
-// Setting is one key as one layer gives it.
+// Setting is one key with its values in one layer.
 type Setting struct {
 	Key    string
 	Shape  Shape
@@ -59,14 +61,15 @@ type Setting struct {
 	Origin Origin
 }
 
-// Layer is all that one source says. Layers are given to Build in any order.
+// Layer holds the settings of one source. Build accepts layers in any order.
 type Layer struct {
 	Rank     Rank
 	Settings []Setting
 }
 
-// FromEnvironment picks the agent's variables out of an environment: FAIRLEAD_ and the key in capitals, lists separated by
-// commas, and pools and options by blanks. Empty ones count as not set. The warnings name variables that look like misspelt ones.
+// FromEnvironment returns the settings in an environment. Variables are named FAIRLEAD_ and the key
+// in capitals; lists are separated by commas, pools and options by spaces. Empty variables are
+// ignored. The warnings name variables that look misspelled.
 func FromEnvironment(environ []string) (Layer, []string) {
 	byVariable, names := map[string]Key{}, []string{}
 	for _, k := range Keys() {
@@ -80,10 +83,12 @@ func FromEnvironment(environ []string) (Layer, []string) {
 		switch {
 		case known && text == "":
 		case known:
-			layer.Settings = append(layer.Settings, Setting{Key: k.Name, Texts: k.split(text), Origin: Origin{Rank: Environment, Name: name}})
+			layer.Settings = append(layer.Settings,
+				Setting{Key: k.Name, Texts: k.split(text), Origin: Origin{Rank: Environment, Name: name}})
 		case strings.HasPrefix(name, prefix) && !isClients(name):
 			if near, ok := Suggest(name, names); ok {
-				warnings = append(warnings, fmt.Sprintf("environment %s: means nothing to the agent; did you mean %s?", name, near))
+				warnings = append(warnings, fmt.Sprintf("environment %s: unknown variable; did you mean %s?", name,
+					near))
 			}
 		}
 	}
@@ -92,7 +97,7 @@ func FromEnvironment(environ []string) (Layer, []string) {
 
 const prefix = "FAIRLEAD_"
 
-// isClients tells whether a variable is the command line's, and no misspelt one of the agent's.
+// isClients reports whether a variable belongs to the command-line client.
 func isClients(name string) bool {
 	return name == "FAIRLEAD_HOST" || name == "FAIRLEAD_TLS_VERIFY" || name == "FAIRLEAD_CERT_PATH"
 }

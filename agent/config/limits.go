@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// What a container's log may be set to.
+// Limits of a container's log.
 const (
 	minLogSize  = 64 << 10
 	maxLogFiles = 100
 )
 
-// setLogMaxSize reads 512k, 10m or 1g, with Docker's binary units; -1 means no limit.
+// setLogMaxSize parses 512k, 10m or 1g in Docker's binary units. -1 means no limit.
 func setLogMaxSize(c *Config, text string) error {
 	const hint = "write a size such as 10m, or -1 for no limit"
 	if text == "-1" {
@@ -20,7 +20,8 @@ func setLogMaxSize(c *Config, text string) error {
 		return nil
 	}
 	number, unit := strings.ToLower(text), int64(1)
-	for suffix, factor := range map[string]int64{"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30} {
+	for suffix, factor := range map[string]int64{"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "kb": 1 << 10,
+		"mb": 1 << 20, "gb": 1 << 30} {
 		if n, ok := strings.CutSuffix(strings.ToLower(text), suffix); ok && len(n) < len(number) {
 			number, unit = n, factor
 		}

@@ -9,14 +9,17 @@ import (
 
 func TestLogAndProcessLimits(t *testing.T) {
 	build := func(key, text string) (*config.Config, error) {
-		return config.Build(config.Layer{Rank: config.File, Settings: []config.Setting{{Key: key, Texts: []string{text}}}})
+		return config.Build(config.Layer{Rank: config.File,
+			Settings: []config.Setting{{Key: key, Texts: []string{text}}}})
 	}
-	for text, want := range map[string]int64{"10m": 10 << 20, "64K": 64 << 10, "1g": 1 << 30, "2MB": 2 << 20, "70000": 70000, "65536b": 65536, "-1": 0} {
+	for text, want := range map[string]int64{"10m": 10 << 20, "64K": 64 << 10, "1g": 1 << 30, "2MB": 2 << 20,
+		"70000": 70000, "65536b": 65536, "-1": 0} {
 		if c, err := build("log-opts.max-size", text); err != nil || c.LogMaxSize != want {
 			t.Errorf("%s: got %v, want %d", text, err, want)
 		}
 	}
-	for key, texts := range map[string][]string{"log-opts.max-size": {"0", "1k", "x", "9999999999g", "-5", "m"}, "log-opts.max-file": {"0", "101", "x"},
+	for key, texts := range map[string][]string{"log-opts.max-size": {"0", "1k", "x", "9999999999g", "-5", "m"},
+		"log-opts.max-file":  {"0", "101", "x"},
 		"default-pids-limit": {"-2", "many"}, "log-driver": {"journald"}} {
 		for _, text := range texts {
 			if _, err := build(key, text); err == nil || !strings.Contains(err.Error(), key) {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// narrowest are the lengths of the smallest subnets that hold a container beside the bridge.
+// Prefix lengths of the smallest subnets with an address for a container besides the bridge.
 const (
 	narrowest4 = 30
 	narrowest6 = 126
 )
 
-// addPool reads base=10.0.0.0/8,size=24.
+// addPool parses base=10.0.0.0/8,size=24.
 func addPool(c *Config, text string) error {
 	p, err := readPool(text)
 	if err != nil {
@@ -24,13 +24,16 @@ func addPool(c *Config, text string) error {
 	}
 	switch {
 	case p.Size < p.Base.Bits():
-		return bad("make size "+strconv.Itoa(p.Base.Bits())+" or more, or base larger", "subnets with a prefix of %d bits do not fit into %s", p.Size, p.Base)
+		return bad("use size "+strconv.Itoa(p.Base.Bits())+" or more, or a larger base",
+			"subnets of size %d do not fit into %s",
+			p.Size, p.Base)
 	case p.Size > narrowest:
-		return bad("make size "+strconv.Itoa(narrowest)+" or less", "subnets with a prefix of %d bits have no room for containers", p.Size)
+		return bad("use size "+strconv.Itoa(narrowest)+" or less", "subnets of size %d are too small for containers",
+			p.Size)
 	}
 	for _, other := range c.Pools {
 		if other.Base.Overlaps(p.Base) {
-			return bad("take one of them out, or make one smaller", "%s overlaps %s, which is a pool too", p.Base, other.Base)
+			return bad("remove one of them, or use a smaller one", "%s overlaps the pool %s", p.Base, other.Base)
 		}
 	}
 	c.Pools = append(c.Pools, p)
@@ -50,16 +53,17 @@ func readPool(text string) (Pool, error) {
 		case "size":
 			p.Size, err = strconv.Atoi(value)
 		default:
-			return p, bad(want, "%q has %q, which pools do not have", text, name)
+			return p, bad(want, "%q has the unknown member %q", text, name)
 		}
 		if err != nil || given[name] {
-			return p, bad(want, "%q has no usable %s", text, name)
+			return p, bad(want, "%q has no valid %s", text, name)
 		}
 		given[name] = true
 	}
 	base := p.Base.Addr()
-	if !given["base"] || !given["size"] || !isFamily(4, base) && !isFamily(6, base) || p.Base.Bits() == 0 || !usable(base) {
-		return p, bad(want, "%q is not a pool of addresses for networks", text)
+	if !given["base"] || !given["size"] || !isFamily(4, base) && !isFamily(6, base) || p.Base.Bits() == 0 ||
+		!usable(base) {
+		return p, bad(want, "%q is not a valid address pool", text)
 	}
 	p.Base = p.Base.Masked()
 	return p, nil

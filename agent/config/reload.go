@@ -2,15 +2,16 @@ package config
 
 import "slices"
 
-// Change is a key whose configured values are not those in effect.
+// Change is a key whose configured values differ from those in effect.
 type Change struct {
 	Key           string
 	Before, After []string // empty: not set
-	Reloadable    bool     // it can be applied to an agent that runs
+	Reloadable    bool     // applied by a reload
 }
 
-// Reload is what an agent that runs with c can make of next: the live keys of next, and the others of c. The error tells what
-// does not fit together then.
+// Reload returns the configuration that an agent running with c can apply: the reloadable keys of
+// next, and the other keys of c. It also returns all changes. The error reports conflicts between
+// the two.
 func (c *Config) Reload(next *Config) (*Config, []Change, error) {
 	var changes []Change
 	b := newBuilder()
@@ -22,7 +23,7 @@ func (c *Config) Reload(next *Config) (*Config, []Change, error) {
 		}
 		kept := old
 		if same || k.Reloadable {
-			kept = new // of the same texts, the newer origins
+			kept = new // same texts, current origins
 		}
 		if kept.Texts != nil {
 			b.config.values[k.Name] = kept
@@ -35,7 +36,7 @@ func (c *Config) Reload(next *Config) (*Config, []Change, error) {
 	return b.config, changes, nil
 }
 
-// given is a key's value unless it was computed from others.
+// given returns the value of a key unless it was derived from other keys.
 func (c *Config) given(k Key) Value {
 	v := c.values[k.Name]
 	if k.Default == "" && len(v.Origins) == 1 && v.Origins[0].Rank == Default {

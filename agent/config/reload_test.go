@@ -9,14 +9,16 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 )
 
-func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
+func TestReloadAppliesReloadableKeys(t *testing.T) {
 	running := build(t, file("mtu=1400", "pidfile=/a", "dns=1.1.1.1", "data-root=/d"), flags("hosts=unix:///a"))
-	next := build(t, file("pidfile=/b", "data-root=/d", "dns=1.1.1.1", "dns=::1", "log-level=debug"), flags("hosts=unix:///a", "hosts=unix:///b"))
+	next := build(t, file("pidfile=/b", "data-root=/d", "dns=1.1.1.1", "dns=::1", "log-level=debug"),
+		flags("hosts=unix:///a", "hosts=unix:///b"))
 	merged, changes, err := running.Reload(next)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if merged.MTU != 1500 || merged.Pidfile != "/a" || len(merged.DNS) != 2 || merged.LogLevel != slog.LevelDebug || len(merged.Hosts) != 2 {
+	if merged.MTU != 1500 || merged.Pidfile != "/a" || len(merged.DNS) != 2 || merged.LogLevel != slog.LevelDebug ||
+		len(merged.Hosts) != 2 {
 		t.Errorf("in effect: %+v", merged)
 	}
 	want := []config.Change{
@@ -29,7 +31,8 @@ func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
 	if !reflect.DeepEqual(changes, want) {
 		t.Errorf("changes %+v\nwant %+v", changes, want)
 	}
-	if from := merged.OriginOf("pidfile").String() + ", " + merged.OriginOf("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
+	if from := merged.OriginOf("pidfile").String() + ", " +
+		merged.OriginOf("data-root").String(); from != "/etc/d.json:2, /etc/d.json:2" {
 		t.Errorf("pidfile and data-root are from %s", from) // the one as it runs, the other where it stands now
 	}
 	if _, changes, err := merged.Reload(next); err != nil || len(changes) != 1 || changes[0].Key != "pidfile" {
@@ -37,7 +40,7 @@ func TestAReloadTakesLiveKeysAndTellsOfTheOthers(t *testing.T) {
 	}
 }
 
-func TestWhatIsComputedIsNoChange(t *testing.T) {
+func TestDerivedValuesAreNotChanges(t *testing.T) {
 	running := build(t, flags("exec-root=/run/a"))
 	merged, changes, err := running.Reload(build(t, flags("exec-root=/run/b")))
 	if err != nil || len(changes) != 1 || changes[0].Key != "exec-root" {
@@ -48,9 +51,10 @@ func TestWhatIsComputedIsNoChange(t *testing.T) {
 	}
 }
 
-func TestAReloadThatWouldNotFitTogetherIsRefused(t *testing.T) {
+func TestReloadRejectsConflicts(t *testing.T) {
 	running := build(t, flags("bridge=none"))
-	if _, _, err := running.Reload(build(t, flags("bip=10.0.0.1/24"))); err == nil || !strings.HasPrefix(err.Error(), "bip (flag --bip): nothing uses it without a default network") {
+	if _, _, err := running.Reload(build(t, flags("bip=10.0.0.1/24"))); err == nil ||
+		!strings.HasPrefix(err.Error(), "bip (flag --bip): has no effect: bridge") {
 		t.Errorf("%v", err)
 	}
 }

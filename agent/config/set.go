@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// The functions here read one text into one field, or say what is wrong with it.
+// Each function below parses one text into one field.
 
 func path(field func(*Config) *string) func(*Config, string) error {
 	return func(c *Config, text string) error {
 		if !filepath.IsAbs(text) {
-			return bad("write it from / on", "%q is not an absolute path", text)
+			return bad("write a path that starts with /", "%q is not an absolute path", text)
 		}
 		*field(c) = filepath.Clean(text)
 		return nil
@@ -39,7 +39,7 @@ func serviceHost(field func(*Config) *Host) func(*Config, string) error {
 			return err
 		}
 		if h.Network != "unix" {
-			return bad("services know each other by the user ids that unix sockets tell; write unix:///PATH", "%q is not a unix socket", text)
+			return bad("services authenticate by peer UID; write unix:///PATH", "%q is not a Unix socket", text)
 		}
 		*field(c) = h
 		return nil
@@ -56,7 +56,7 @@ func addHost(c *Config, text string) error {
 
 func setBridge(c *Config, text string) error {
 	if len(text) > 15 || text == "." || text == ".." || strings.ContainsAny(text, "/: \t\n\x00") {
-		return bad("use at most 15 letters, digits and dashes", "%q cannot be a device's name", text)
+		return bad("use at most 15 letters, digits and dashes", "%q is not a valid device name", text)
 	}
 	c.Bridge = text
 	return nil
@@ -65,7 +65,7 @@ func setBridge(c *Config, text string) error {
 func setMTU(c *Config, text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 68 || n > 65535 {
-		return bad("1500 is Ethernet's", "%q is not a number from 68 to 65535", text)
+		return bad("the MTU of Ethernet is 1500", "%q is not a number from 68 to 65535", text)
 	}
 	c.MTU = n
 	return nil
@@ -74,7 +74,7 @@ func setMTU(c *Config, text string) error {
 func setIP(c *Config, text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.IsMulticast() || addr.Zone() != "" {
-		return bad("write an address of the host, or 0.0.0.0 for all of them", "%q is not an address to publish on", text)
+		return bad("write a host address, or 0.0.0.0 for all", "%q is not a valid address for published ports", text)
 	}
 	c.IP = addr
 	return nil
@@ -83,11 +83,12 @@ func setIP(c *Config, text string) error {
 func addHostGateway(c *Config, text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || !usable(addr) || addr.Zone() != "" {
-		return bad("write an address that containers reach", "%q is not a host's address", text)
+		return bad("write an address that containers can reach", "%q is not a valid host address", text)
 	}
 	for _, other := range c.HostGateways {
 		if other.Is4() == addr.Is4() {
-			return bad("give at most one IPv4 and one IPv6 address", "%s is the second of its family after %s", addr, other)
+			return bad("use at most one IPv4 and one IPv6 address", "%s is the second address of its family, after %s",
+				addr, other)
 		}
 	}
 	c.HostGateways = append(c.HostGateways, addr)
@@ -97,7 +98,7 @@ func addHostGateway(c *Config, text string) error {
 func addDNS(c *Config, text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.IsUnspecified() || addr.IsMulticast() {
-		return bad("write an IPv4 or IPv6 address, without a port", "%q is not a server's address", text)
+		return bad("write an IPv4 or IPv6 address, without a port", "%q is not a valid server address", text)
 	}
 	c.DNS = append(c.DNS, addr)
 	return nil
@@ -105,7 +106,7 @@ func addDNS(c *Config, text string) error {
 
 func addDNSSearch(c *Config, text string) error {
 	if text != "." && !isDomain(strings.TrimSuffix(text, ".")) {
-		return bad("write letters, digits, dashes and dots", "%q is not a domain", text)
+		return bad("write letters, digits, dashes and dots", "%q is not a valid domain", text)
 	}
 	c.DNSSearch = append(c.DNSSearch, text)
 	return nil
@@ -126,7 +127,7 @@ func isDomain(text string) bool {
 
 func addDNSOption(c *Config, text string) error {
 	if text == "" || strings.ContainsAny(text, " \t\n\r\x00") {
-		return bad("write one option each, as in ndots:2", "%q is not one option", text)
+		return bad("write one option for each element, as in ndots:2", "%q is not a valid option", text)
 	}
 	c.DNSOptions = append(c.DNSOptions, text)
 	return nil
@@ -134,8 +135,9 @@ func addDNSOption(c *Config, text string) error {
 
 func addMirror(c *Config, text string) error {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return bad("write https://HOST[:PORT]", "%q is not a mirror's URL", text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" ||
+		u.Fragment != "" {
+		return bad("write https://HOST[:PORT]", "%q is not a valid mirror URL", text)
 	}
 	c.RegistryMirrors = append(c.RegistryMirrors, text)
 	return nil
@@ -144,7 +146,7 @@ func addMirror(c *Config, text string) error {
 func addInsecure(c *Config, text string) error {
 	_, err := netip.ParsePrefix(text)
 	if text == "" || err != nil && strings.ContainsAny(text, "/ \t\n@?#") {
-		return bad("write HOST[:PORT] without http://, or a subnet", "%q is not a registry", text)
+		return bad("write HOST[:PORT] without http://, or a subnet", "%q is not a valid registry", text)
 	}
 	c.InsecureRegistries = append(c.InsecureRegistries, text)
 	return nil
@@ -152,7 +154,7 @@ func addInsecure(c *Config, text string) error {
 
 func setFirewallBackend(c *Config, text string) error {
 	if text != "auto" && text != "nftables" && text != "iptables" {
-		return bad("write auto, nftables or iptables", "%q is not a firewall backend", text)
+		return bad("write auto, nftables or iptables", "%q is not a valid firewall backend", text)
 	}
 	c.FirewallBackend = text
 	return nil
@@ -160,7 +162,7 @@ func setFirewallBackend(c *Config, text string) error {
 
 func setPublishClosed(c *Config, text string) error {
 	if text != "warn" && text != "refuse" && text != "allow" {
-		return bad("write warn, refuse or allow", "%q is nothing to do", text)
+		return bad("write warn, refuse or allow", "invalid value %q", text)
 	}
 	c.PublishBlocked = text
 	return nil
@@ -168,17 +170,19 @@ func setPublishClosed(c *Config, text string) error {
 
 func setRuntime(c *Config, text string) error {
 	if strings.Contains(text, "/") && !filepath.IsAbs(text) || strings.ContainsAny(text, " \n\x00") {
-		return bad("write a name such as crun, or a path from / on", "%q is neither a name nor an absolute path", text)
+		return bad("write a name such as crun, or an absolute path", "%q is neither a name nor an absolute path", text)
 	}
 	c.DefaultRuntime = text
 	return nil
 }
 
 func setLogLevel(c *Config, text string) error {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	}
 	level, ok := levels[strings.ToLower(text)]
 	if !ok {
-		return bad("write debug, info, warn or error", "%q is not a level", text)
+		return bad("write debug, info, warn or error", "%q is not a valid log level", text)
 	}
 	c.LogLevel = level
 	return nil
@@ -186,7 +190,7 @@ func setLogLevel(c *Config, text string) error {
 
 func setLogFormat(c *Config, text string) error {
 	if text != "text" && text != "json" {
-		return bad("write text or json", "%q is not a format", text)
+		return bad("write text or json", "%q is not a valid log format", text)
 	}
 	c.LogFormat = text
 	return nil

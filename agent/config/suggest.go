@@ -2,25 +2,26 @@ package config
 
 import "strings"
 
-// longestWord bounds the work on what is no word at all.
+// longestWord bounds the work for long inputs.
 const longestWord = 64
 
-// Suggest finds the candidate that word is most likely a misspelling of. Its first answer is empty and its second false if
-// none is near.
-func Suggest(word string, candidates []string) (string, bool) {
+// Suggest returns the candidate that word is most likely a misspelling of; ok is false if none is
+// similar.
+func Suggest(word string, candidates []string) (best string, ok bool) {
 	if len(word) > longestWord {
 		return "", false
 	}
-	best, least := "", max(2, len(word)/3)+1
+	least := max(2, len(word)/3) + 1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least && d < max(len(word), len(c)) { // something must be the same
+		// at least one letter must match
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < least && d < max(len(word), len(c)) {
 			best, least = c, d
 		}
 	}
 	return best, best != ""
 }
 
-// distance counts the letters to insert, delete, replace or swap with their neighbour to get from a to b.
+// distance returns the Damerau-Levenshtein distance of a and b.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

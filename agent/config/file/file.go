@@ -1,5 +1,5 @@
-// Package file reads the configuration file: JSON as Docker's daemon.json, in which comments and trailing commas are welcome.
-// What the keys mean is package config's.
+// Package file reads the configuration file: JSON as in Docker's daemon.json, with comments and
+// trailing commas. Package config defines the keys.
 package file
 
 import (
@@ -17,13 +17,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Read reads a file. One that is not there is an empty layer, unless somebody named it explicitly. The warnings name files
-// in its directory whose names look like misspellings of daemon.json, where that is its name.
+// Read reads a file. A missing file is an empty layer, unless explicit is true. The warnings name
+// files next to a daemon.json whose names look misspelled.
 func Read(path string, explicit bool) (config.Layer, []string, error) {
 	likely := similarNames(path)
 	data, err := os.ReadFile(path)
 	if err != nil && (explicit || !errors.Is(err, fs.ErrNotExist)) {
-		hint := "name a file that can be read, or leave --config-file out"
+		hint := "use a readable file, or remove --config-file"
 		if likely != nil {
 			hint = "did you mean " + likely[0] + "?"
 		}
@@ -32,35 +32,36 @@ func Read(path string, explicit bool) (config.Layer, []string, error) {
 	}
 	var warnings []string
 	if filepath.Base(path) != usual {
-		likely = nil // a file that was named so has neighbours like it: one a host, or one an agent
+		likely = nil // similar names are intended: one file for each host or agent
 	}
 	for _, other := range likely {
-		warnings = append(warnings, fmt.Sprintf("configuration file %s: nothing reads it; did you mean to name it %s?", other, path))
+		warnings = append(warnings, fmt.Sprintf("configuration file %s: not used; did you mean %s?", other, path))
 	}
 	layer, err := Parse(path, data)
 	return layer, warnings, err
 }
 
-// Check tells everything that is wrong with a file that an agent would be started with and nothing else. The warnings also tell
-// when the agent would not find it under its name.
+// Check returns all errors of a file, without considering flags or the environment. The warnings
+// also report a file name that the agent would not find.
 func Check(path string) (warnings []string, err error) {
 	layer, warnings, err := Read(path, true)
 	if base := filepath.Base(path); base != usual {
 		if _, near := config.Suggest(base, []string{usual}); near {
-			warnings = append(warnings, fmt.Sprintf("configuration file %s: an agent reads %s unless --config-file says otherwise; did you mean to name it so?", path, usual))
+			warnings = append(warnings,
+				fmt.Sprintf("configuration file %s: the agent reads %s unless --config-file is given", path, usual))
 		}
 	}
 	_, more := config.Build(layer)
 	return warnings, errors.Join(err, more)
 }
 
-// DefaultPath is the file that an agent reads unless it is given another one.
+// DefaultPath is the configuration file of an agent without --config-file.
 const DefaultPath = "/etc/fairlead/daemon.json"
 
-// usual is what configuration files are called.
+// usual is the usual name of a configuration file.
 const usual = "daemon.json"
 
-// reason is a path error without the path, which the subject already says.
+// reason returns a path error without the path, which is in the subject.
 func reason(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
@@ -68,8 +69,8 @@ func reason(err error) error {
 	return err
 }
 
-// similarNames finds files in the same folder that are nearly called the same. Backup copies, which go on after the whole name,
-// are none.
+// similarNames returns files in the same directory with a similar name. Backup copies, whose names
+// start with the whole name, are excluded.
 func similarNames(path string) []string {
 	dir, base := filepath.Split(path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
@@ -89,21 +90,24 @@ func similarNames(path string) []string {
 	return all
 }
 
-// Parse reads a file's content. Name is for messages. A file with nothing in it sets nothing.
+// Parse parses the content of a file. The name is used in messages. An empty file is an empty
+// layer.
 func Parse(name string, data []byte) (config.Layer, error) {
 	layer := config.Layer{Rank: config.File}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if len(bytes.TrimSpace(data)) == 0 {
 		return layer, nil
 	}
-	root, err := hujson.Parse(append(bytes.Clone(data), '\n')) // it wants a line end after a // comment
+	root, err := hujson.Parse(append(bytes.Clone(data), '\n')) // hujson requires a line end after a // comment
 	if err != nil {
-		return layer, fault.New(fault.Invalid, "configuration file "+name, "is not JSON: "+strings.TrimPrefix(err.Error(), "hujson: "),
-			fault.WithHint("correct it; // and /* */ comments are allowed"))
+		return layer, fault.New(fault.Invalid, "configuration file "+name,
+			"is not JSON: "+strings.TrimPrefix(err.Error(), "hujson: "),
+			fault.WithHint("correct the syntax; // and /* */ comments are allowed"))
 	}
 	object, ok := root.Value.(*hujson.Object)
 	if !ok {
-		return layer, fault.New(fault.Invalid, "configuration file "+name, "is not an object", fault.WithHint(`write {"KEY": VALUE, …}`))
+		return layer, fault.New(fault.Invalid, "configuration file "+name, "is not an object",
+			fault.WithHint(`write {"KEY": VALUE, …}`))
 	}
 	r := reader{name: name, data: data, lines: map[string]int{}}
 	r.object("", object)
@@ -125,7 +129,8 @@ func (r *reader) object(parent string, o *hujson.Object) {
 		line := 1 + bytes.Count(r.data[:m.Name.StartOffset], []byte("\n"))
 		if first, twice := r.lines[key]; twice {
 			r.problems = append(r.problems, fault.New(fault.Invalid, fmt.Sprintf("%s (%s:%d)", key, r.name, line),
-				fmt.Sprintf("it is already set in line %d", first), fault.WithField(key), fault.WithHint("keep one of them")))
+				fmt.Sprintf("is already set in line %d", first), fault.WithField(key),
+				fault.WithHint("keep one of them")))
 			continue
 		}
 		r.lines[key] = line
@@ -139,7 +144,7 @@ func (r *reader) object(parent string, o *hujson.Object) {
 	}
 }
 
-// read gives a value's shape and texts.
+// read returns the shape and texts of a value.
 func read(v hujson.ValueTrimmed) (config.Shape, []string) {
 	switch v := v.(type) {
 	case hujson.Literal:
@@ -165,7 +170,7 @@ func read(v hujson.ValueTrimmed) (config.Shape, []string) {
 	return config.Other, nil
 }
 
-// readNested reads {"bridge": {"com.docker.network.driver.mtu": "1400"}}.
+// readNested parses {"bridge": {"com.docker.network.driver.mtu": "1400"}}.
 func readNested(o *hujson.Object) (config.Shape, []string) {
 	texts := []string{}
 	for _, outer := range o.Members {
@@ -178,13 +183,14 @@ func readNested(o *hujson.Object) (config.Shape, []string) {
 			if !ok {
 				return config.Other, nil
 			}
-			texts = append(texts, outer.Name.Value.(hujson.Literal).String()+"="+m.Name.Value.(hujson.Literal).String()+"="+value.String())
+			driver, option := outer.Name.Value.(hujson.Literal).String(), m.Name.Value.(hujson.Literal).String()
+			texts = append(texts, driver+"="+option+"="+value.String())
 		}
 	}
 	return config.Nested, texts
 }
 
-// readObjects reads [{"base": "10.0.0.0/8", "size": 24}].
+// readObjects parses [{"base": "10.0.0.0/8", "size": 24}].
 func readObjects(a *hujson.Array) (config.Shape, []string) {
 	texts := []string{}
 	for _, e := range a.Elements {

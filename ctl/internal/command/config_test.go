@@ -65,13 +65,13 @@ func TestACheckTellsEverythingAtOnceWithoutAnAgent(t *testing.T) {
 	checkAll(t, []row{
 		{args: "config check good.json", stdout: "good.json: OK\n", requests: []proto.Message{}},
 		{args: "config check " + dir + "/deamon.json", code: 1, stderr: "" +
-			"WARNING: configuration file " + dir + "/deamon.json: an agent reads daemon.json unless --config-file says otherwise; did you mean to name it so?\n" +
-			"fairlead: mtu (" + dir + "/deamon.json:7): it is already set in line 6; keep one of them\n" +
-			"fairlead: dsn (" + dir + "/deamon.json:5): there is no such key; did you mean dns?\n" +
-			"fairlead: mtu (" + dir + "/deamon.json:6): it must be a number\n" +
-			"fairlead: fixed-cidr (" + dir + "/deamon.json:3), default-gateway (" + dir + "/deamon.json:4): 10.20.0.0/16 and 10.20.1.1 are not parts of 192.168.1.0/24, " +
-			"the network of bip (" + dir + "/deamon.json:2); move them into 192.168.1.0/24, or change bip\n"},
-		{args: "config check broken.json", code: 1, stderr: "fairlead: configuration file broken.json: is not JSON: line 2, column 8: invalid character ',' at start of value; correct it; // and /* */ comments are allowed\n"},
-		{args: "config check missing.txt", code: 1, stderr: "fairlead: configuration file missing.txt: cannot be read: no such file or directory; name a file that can be read, or leave --config-file out\n"},
+			"WARNING: configuration file " + dir + "/deamon.json: the agent reads daemon.json unless --config-file is given\n" +
+			"fairlead: mtu (" + dir + "/deamon.json:7): is already set in line 6; keep one of them\n" +
+			"fairlead: dsn (" + dir + "/deamon.json:5): unknown key; did you mean dns?\n" +
+			"fairlead: mtu (" + dir + "/deamon.json:6): must be a number\n" +
+			"fairlead: fixed-cidr (" + dir + "/deamon.json:3), default-gateway (" + dir + "/deamon.json:4): 10.20.0.0/16 and 10.20.1.1 are outside of 192.168.1.0/24, " +
+			"the subnet of bip (" + dir + "/deamon.json:2); move them into 192.168.1.0/24, or change bip\n"},
+		{args: "config check broken.json", code: 1, stderr: "fairlead: configuration file broken.json: is not JSON: line 2, column 8: invalid character ',' at start of value; correct the syntax; // and /* */ comments are allowed\n"},
+		{args: "config check missing.txt", code: 1, stderr: "fairlead: configuration file missing.txt: cannot be read: no such file or directory; use a readable file, or remove --config-file\n"},
 	})
 }

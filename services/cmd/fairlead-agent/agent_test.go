@@ -151,14 +151,14 @@ func TestWhatCannotStartSaysWhyInOneLineEach(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"--config-file", file}, fmt.Sprintf("fixed-cidr (%[1]s:3), default-gateway (%[1]s:4): 10.20.0.0/16 and 10.20.1.1 are not parts of 192.168.1.0/24, the network of bip (%[1]s:2); move them into 192.168.1.0/24, or change bip\n", file)},
-		{[]string{"--bip", "10.0.0.0/24", "--mtu", "1"}, "bip (flag --bip): 10.0.0.0/24 is the address of the network itself; the bridge needs a host's address in it, as in 10.0.0.1/24\nmtu (flag --mtu): \"1\" is not a number from 68 to 65535; 1500 is Ethernet's\n"},
+		{[]string{"--config-file", file}, fmt.Sprintf("fixed-cidr (%[1]s:3), default-gateway (%[1]s:4): 10.20.0.0/16 and 10.20.1.1 are outside of 192.168.1.0/24, the subnet of bip (%[1]s:2); move them into 192.168.1.0/24, or change bip\n", file)},
+		{[]string{"--bip", "10.0.0.0/24", "--mtu", "1"}, "bip (flag --bip): 10.0.0.0/24 is a network address; write a host address, as in 10.0.0.1/24\nmtu (flag --mtu): \"1\" is not a number from 68 to 65535; the MTU of Ethernet is 1500\n"},
 		{[]string{"--bpi=1"}, "flag --bpi: there is no such flag; did you mean --bip?\n"},
 		{[]string{"-Z"}, "flag -Z: there is no such flag; see --help\n"},
 		{[]string{"nett"}, "argument \"nett\": is no service; name one of dns, nat, net, supervisor, or none for all of them\n"},
 		{[]string{"net", "more"}, "argument \"more\": is no service; leave it out\n"},
-		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or directory; name a file that can be read, or leave --config-file out\n"},
-		{[]string{"--host", "tcp://0.0.0.0:2375"}, "hosts (flag --host): tcp://0.0.0.0:2375 would give root on this machine to whoever reaches it; give --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp\n"},
+		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or directory; use a readable file, or remove --config-file\n"},
+		{[]string{"--host", "tcp://0.0.0.0:2375"}, "hosts (flag --host): tcp://0.0.0.0:2375 would allow unauthenticated root access; use --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp\n"},
 	} {
 		code, stdout, stderr := h.run(c.args...)
 		if code != 1 || stdout != "" || stderr != c.want {
@@ -177,7 +177,7 @@ func TestValidateChecksAndExits(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H", "unix:///a", "-H", "unix:///b")
-	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": nothing reads it; did you mean to name it ") {
+	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": not used; did you mean ") {
 		t.Errorf("%d, %q, %q", code, stdout, stderr)
 	}
 	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca", "--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
