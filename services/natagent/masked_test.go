@@ -25,9 +25,9 @@ func TestAKernelThatCannotDoWhatIsNeededIsNotServed(t *testing.T) {
 		}
 		return err
 	}
-	wantFault(t, open(natagent.BackendNFTables), fault.Unavailable, "", "kernel: has no nf_tables", "load or build it (CONFIG_NF_TABLES, module nf_tables)")
+	wantFault(t, open(natagent.BackendNFTables), fault.Unavailable, "", "kernel: does not support nf_tables", "load the module or enable the option (CONFIG_NF_TABLES, module nf_tables)")
 	for _, backend := range []string{natagent.BackendIPTables, natagent.BackendAuto} { // the older iptables can do without netlink
-		wantFault(t, open(backend), fault.Unavailable, "", "kernel: has no connection tracker that can be asked", "module nf_conntrack_netlink")
+		wantFault(t, open(backend), fault.Unavailable, "", "kernel: does not support ctnetlink", "module nf_conntrack_netlink")
 	}
 	t.Setenv("PATH", t.TempDir())
 	if err := open(natagent.BackendAuto); !strings.Contains(err.Error(), "has no nf_tables") || !strings.Contains(err.Error(), "install the package iptables") {

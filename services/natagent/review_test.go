@@ -40,7 +40,7 @@ func TestAReviewNamesThePortsThatTheHostsOwnFirewallIsClosedAt(t *testing.T) {
 	for _, w := range resp.GetWarnings() {
 		subject, text, _ := strings.Cut(w, ": ")
 		subjects = append(subjects, subject)
-		if !strings.HasPrefix(text, "the host's own firewall is closed there, by the policy of inet mine in; ") {
+		if !strings.HasPrefix(text, "blocked in the host firewall by the policy of inet mine in; ") {
 			t.Errorf("%q", w)
 		}
 	}

@@ -1,8 +1,8 @@
-// Package conntrack cuts flows that the kernel still translates the way it decided when they began. It is natagent's door to
-// the connection tracker, and nothing else asks it.
+// Package conntrack deletes conntrack entries, for packages publish and reconcile. No other package
+// uses ctnetlink.
 //
-// A flow's translation is decided once. When a port is withdrawn, or leads elsewhere, a UDP client that keeps talking would be
-// led to the old container for as long as it talks.
+// The kernel decides the translation of a connection once. After a port is withdrawn or gets
+// another target, a UDP client that continues to send would still reach the former container.
 package conntrack
 
 import (
@@ -15,27 +15,29 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Selector says which flows to cut: those that clients opened to a host's port.
+// Selector selects the conntrack entries to delete: by default those of connections to a host port.
 type Selector struct {
 	Protocol publication.Protocol
 	Host     netip.AddrPort // what clients connect to; an unspecified address is any of the host's
-	Target   netip.AddrPort // the container's port
-	Last     uint16         // the last port of a run that leads to the same numbers; 0: one port, or a whole address
-	// NotToTarget cuts the flows that go anywhere but to the target, those to the host itself among them. Otherwise those that go
-	// to the target are cut.
+	Target   netip.AddrPort // the container address and port
+	Last     uint16         // the last port of a range; 0: one port, or a published address
+	// NotToTarget selects connections to other destinations than Target, including the host itself.
+	// Otherwise connections to Target are selected.
 	NotToTarget bool
-	// Missed has a stale cut, of what is not UDP, cut only those flows that began while no rule translated them: they go to the host
-	// itself, and have no answer. Their client's next tries would go where the first one did.
+	// Missed, with NotToTarget, selects TCP and SCTP connections only if they started while the
+	// rules were missing: they go to the host itself and have no reply. A retry of the client would
+	// use the same entry.
 	Missed bool
-	// Leaves cuts the flows from these addresses to none of Inside and not to the host, that are not translated and have no answer, as
-	// they began while no rule translated them. Nothing else counts then.
+	// Leaves selects connections from these addresses to none of Inside and not to the host, that
+	// are not translated and have no reply. They started while the rules were missing. Other fields
+	// are ignored.
 	Leaves netip.Prefix
 	Inside []netip.Prefix
-	// AnyEndpoint cuts all flows that come from the target's address, or go there. Nothing else counts then.
+	// AnyEndpoint selects all connections from and to Target's address. Other fields are ignored.
 	AnyEndpoint bool
 }
 
-// ForAddresses are the cuts for addresses that nobody has any more.
+// ForAddresses returns the selectors for addresses that are no longer in use.
 func ForAddresses(addresses []netip.Addr) []Selector {
 	var out []Selector
 	for _, a := range addresses {
@@ -44,7 +46,7 @@ func ForAddresses(addresses []netip.Addr) []Selector {
 	return out
 }
 
-// ForWithdrawn are the cuts for bindings that are no more.
+// ForWithdrawn returns the selectors for withdrawn bindings.
 func ForWithdrawn(bindings []publication.Binding) []Selector {
 	out := make([]Selector, 0, len(bindings))
 	for _, b := range bindings {
@@ -53,24 +55,28 @@ func ForWithdrawn(bindings []publication.Binding) []Selector {
 	return out
 }
 
-// ForPublished are the cuts for bindings that are new. Only UDP needs them: TCP and SCTP clients begin anew by themselves.
+// ForPublished returns the selectors for new bindings. Only UDP needs them: TCP and SCTP clients
+// reconnect.
 func ForPublished(bindings []publication.Binding) []Selector {
 	var out []Selector
 	for _, b := range bindings {
 		if b.Protocol == publication.UDP || b.IsAddress() {
-			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd, NotToTarget: true})
+			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd,
+				NotToTarget: true})
 		}
 	}
 	return out
 }
 
-// Missed are the cuts for rules that were gone for a while and are back: of flows that began meanwhile and would go on without an
-// answer for as long as their clients try. leaving are the networks whose addresses are translated outside; inside are all.
+// Missed returns the selectors for connections that started while rules were missing, which would
+// get no reply as long as the client retries. leaving are the networks with masquerade or SNAT;
+// inside are all networks.
 func Missed(bindings []publication.Binding, leaving, inside []netip.Prefix) []Selector {
 	out := make([]Selector, 0, len(bindings)+len(leaving))
 	for _, b := range bindings {
 		if !b.Direct() {
-			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd, NotToTarget: true, Missed: true})
+			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd,
+				NotToTarget: true, Missed: true})
 		}
 	}
 	for _, p := range leaving {
@@ -79,8 +85,8 @@ func Missed(bindings []publication.Binding, leaving, inside []netip.Prefix) []Se
 	return out
 }
 
-// Deleter cuts flows. To find them the kernel has to walk its whole table, some 5 ms at its usual size; so requests that come
-// while a walk is under way are joined in the next one.
+// Deleter deletes conntrack entries. The kernel walks its whole table for that, about 5 ms at its
+// usual size, so requests during a walk share the next one.
 type Deleter struct {
 	ns hostns.NS
 
@@ -89,17 +95,18 @@ type Deleter struct {
 	walking bool
 }
 
-// batch is a set of cuts that are made together.
+// batch is a set of selectors that share one walk.
 type batch struct {
 	cuts []Selector
 	done chan struct{}
 	err  error
 }
 
-// New makes a cutter for a network namespace.
+// New returns a deleter for a network namespace.
 func New(ns hostns.NS) *Deleter { return &Deleter{ns: ns} }
 
-// Delete cuts flows and waits until that is done. If ctx ends first they are cut all the same.
+// Delete deletes the selected entries and waits for that. If ctx ends first, they are deleted
+// anyway.
 func (c *Deleter) Delete(ctx context.Context, cuts []Selector) error {
 	if len(cuts) == 0 {
 		return nil
@@ -119,16 +126,18 @@ func (c *Deleter) enter(cuts []Selector) *batch {
 	if c.pending == nil {
 		c.pending = &batch{done: make(chan struct{})}
 	}
+
 	c.pending.cuts = append(c.pending.cuts, cuts...)
 	w := c.pending
 	if !c.walking {
 		c.walking = true
 		go c.work()
 	}
+
 	return w
 }
 
-// work makes walks until none is pending.
+// work walks the table until no batch is pending.
 func (c *Deleter) work() {
 	for {
 		c.mu.Lock()
@@ -148,7 +157,8 @@ func (c *Deleter) work() {
 func (c *Deleter) cut(cuts []Selector) error {
 	byFamily := map[bool][]Selector{}
 	for _, one := range cuts {
-		v6 := one.Host.Addr().Is6() || one.AnyEndpoint && one.Target.Addr().Is6() || one.Leaves.IsValid() && one.Leaves.Addr().Is6()
+		v6 := one.Host.Addr().Is6() || one.AnyEndpoint && one.Target.Addr().Is6() || one.Leaves.IsValid() &&
+			one.Leaves.Addr().Is6()
 		byFamily[v6] = append(byFamily[v6], one)
 	}
 	var errs []error

@@ -67,6 +67,7 @@ func flows(n *testns.NS) string {
 			}
 		}
 	}
+
 	return strings.Join(out, " ")
 }
 
@@ -78,23 +79,31 @@ func TestOnlyTheFlowsMeantAreCut(t *testing.T) {
 		gone []string
 	}{
 		"withdrawn from all addresses": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")}}, []string{"10.1.0.1:53"}},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")}},
+			[]string{"10.1.0.1:53"}},
 		"withdrawn from one address": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("10.1.0.1:53"), Target: at("10.2.0.2:5000")}}, []string{"10.1.0.1:53"}},
-		"an end of it, the client":    {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("fd01::2")}), []string{"[fd01::1]:53"}},
-		"an end of it, the container": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("10.2.0.2")}), []string{"10.1.0.1:53", "10.2.0.2:53"}},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("10.1.0.1:53"), Target: at("10.2.0.2:5000")}},
+			[]string{"10.1.0.1:53"}},
+		"an end of it, the client": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("fd01::2")}),
+			[]string{"[fd01::1]:53"}},
+		"an end of it, the container": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("10.2.0.2")}),
+			[]string{"10.1.0.1:53", "10.2.0.2:53"}},
 		"withdrawn from another address": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("10.2.0.1:53"), Target: at("10.2.0.2:5000")}}, nil},
 		"withdrawn from another container": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.3:5000")}}, nil},
 		"withdrawn on IPv6": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("[::]:53"), Target: at("[fd02::2]:5000")}}, []string{"[fd01::1]:53"}},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("[::]:53"), Target: at("[fd02::2]:5000")}},
+			[]string{"[fd01::1]:53"}},
 		"published anew elsewhere": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.9:5000"), NotToTarget: true}}, []string{"10.1.0.1:53"}},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.9:5000"),
+				NotToTarget: true}}, []string{"10.1.0.1:53"}},
 		"published anew to the same": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000"), NotToTarget: true}}, nil},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000"),
+				NotToTarget: true}}, nil},
 		"published where the host was asked before": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:54"), Target: at("10.2.0.2:54"), NotToTarget: true}}, []string{"10.1.0.1:54"}},
+			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:54"), Target: at("10.2.0.2:54"),
+				NotToTarget: true}}, []string{"10.1.0.1:54"}},
 		"several at once": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")},
 				{Protocol: "udp", Host: at("[::]:53"), Target: at("[fd02::2]:5000")},
@@ -133,14 +142,17 @@ func same(a, b string) bool {
 	for _, f := range strings.Fields(a) {
 		count[f]++
 	}
+
 	for _, f := range strings.Fields(b) {
 		count[f]--
 	}
+
 	for _, n := range count {
 		if n != 0 {
 			return false
 		}
 	}
+
 	return true
 }
 
@@ -151,18 +163,22 @@ func TestCutsAskedForAtOnceAreAllMade(t *testing.T) {
 	for i := range n {
 		send(t, client, "udp4", netip.AddrPortFrom(netip.MustParseAddr("10.1.0.1"), uint16(6000+i)).String())
 	}
+
 	errs := make(chan error, n)
 	for i := range n {
 		go func() {
-			errs <- cutter.Delete(context.Background(), []conntrack.Selector{{Protocol: "udp", NotToTarget: true, Target: at("10.2.0.2:1"),
-				Host: netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(6000+i))}})
+			errs <- cutter.Delete(context.Background(), []conntrack.Selector{{Protocol: "udp", NotToTarget: true,
+				Target: at("10.2.0.2:1"),
+				Host:   netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(6000+i))}})
 		}()
 	}
+
 	for range n {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
 	}
+
 	if got := flows(host); got != "" {
 		t.Errorf("left: %s", got)
 	}

@@ -11,10 +11,11 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// drainLook is how often open connections are looked for. A look walks the kernel's whole table twice an address.
-const drainLook = 50 * time.Millisecond
+// drainInterval is the poll interval. Each poll walks the kernel's table twice per address.
+const drainInterval = 50 * time.Millisecond
 
-// Drain waits until no TCP connection from or to addresses is open any more, or ctx ends, and answers how many still are.
+// Drain waits until no TCP connection uses the addresses, or ctx ends. It returns the number of
+// open ones.
 func (c *Deleter) Drain(ctx context.Context, addresses []netip.Addr) (open int, err error) {
 	for {
 		open = 0
@@ -31,12 +32,12 @@ func (c *Deleter) Drain(ctx context.Context, addresses []netip.Addr) (open int, 
 		select {
 		case <-ctx.Done():
 			return open, nil
-		case <-time.After(drainLook):
+		case <-time.After(drainInterval):
 		}
 	}
 }
 
-// countOpen counts the open TCP connections that an address is at an end of: those that it has opened, and those that are answered by it.
+// countOpen counts the open TCP connections from and to an address.
 func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 	open := 0
 	for _, end := range []struct {
@@ -44,7 +45,7 @@ func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 		is           func(flow) bool
 	}{
 		{attrTupleOrig, attrFilterOrig, func(f flow) bool { return f.from == a }},
-		{attrTupleReply, attrFilterReply, func(f flow) bool { return f.answer.Addr() == a }},
+		{attrTupleReply, attrFilterReply, func(f flow) bool { return f.replySrc.Addr() == a }},
 	} {
 		filter, err := sourceFilter(a, end.tuple, end.flags)
 		if err != nil {
@@ -60,19 +61,22 @@ func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 			return 0, err
 		}
 	}
+
 	return open, nil
 }
 
-// isOpen tells whether data may still be on its way in a TCP connection.
+// isOpen reports whether a TCP connection can still carry data.
 func isOpen(state uint8) bool { return stateSynSent <= state && state <= stateLastAck }
 
-// sourceFilter has the kernel (5.8 and later; older ones list all) leave out whatever is not TCP with a source, of its packets there or
-// of the answers. Of IPv6 all TCP is listed: ctnetlink_filter_match_tuple passes the other sources there, not the one that it is given.
+// sourceFilter returns a dump filter for TCP with a source address, of the original or the reply
+// direction. Linux before 5.8 ignores it. For IPv6 it selects all TCP: ctnetlink_filter_match_tuple
+// accepts the wrong addresses there.
 func sourceFilter(a netip.Addr, tuple, flags uint16) ([]byte, error) {
 	wanted := uint32(filterProtoNum)
 	if a.Is4() {
 		wanted |= filterSource
 	}
+
 	ae := netlink.NewAttributeEncoder()
 	ae.Nested(tuple, func(ae *netlink.AttributeEncoder) error {
 		ae.Nested(attrTupleIP, func(ae *netlink.AttributeEncoder) error {
@@ -87,6 +91,7 @@ func sourceFilter(a netip.Addr, tuple, flags uint16) ([]byte, error) {
 		})
 		return nil
 	})
+
 	ae.Nested(attrFilter, func(ae *netlink.AttributeEncoder) error {
 		for _, one := range []uint16{attrFilterOrig, attrFilterReply} {
 			if one == flags {
@@ -97,5 +102,6 @@ func sourceFilter(a netip.Addr, tuple, flags uint16) ([]byte, error) {
 		}
 		return nil
 	})
+
 	return ae.Encode()
 }

@@ -8,15 +8,15 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// flow is what matters of an entry: where the client sent to, and from where answers come.
+// flow holds the relevant fields of an entry.
 type flow struct {
-	proto  uint8
-	dst    netip.AddrPort // original destination
-	answer netip.AddrPort // source of the replies: where the flow was led
-	from   netip.Addr     // original source
-	back   netip.Addr     // where replies are sent to
-	heard  bool           // a reply has been seen
-	state  uint8          // of a TCP connection
+	proto    uint8
+	dst      netip.AddrPort // original destination
+	replySrc netip.AddrPort // source of the replies: the destination after DNAT
+	from     netip.Addr     // original source
+	back     netip.Addr     // destination of the replies
+	replied  bool           // a reply was seen
+	state    uint8          // TCP connections only
 }
 
 type protoPort struct {
@@ -24,14 +24,14 @@ type protoPort struct {
 	port  uint16
 }
 
-// matcher finds the flows that are to be cut.
+// matcher decides which entries to delete.
 type matcher struct {
 	cuts  map[protoPort][]Selector
-	ends  map[netip.Addr]bool // flows that one of these is at an end of
-	wide  []Selector          // of runs of ports and of whole addresses
-	leave []Selector          // of networks
+	ends  map[netip.Addr]bool // connections from and to these addresses
+	wide  []Selector          // selectors of port ranges and published addresses
+	leave []Selector          // selectors with Leaves
 	local func() map[netip.Addr]bool
-	known map[netip.Addr]bool // what local gave, once it was needed
+	known map[netip.Addr]bool // result of local, on first use
 }
 
 func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
@@ -52,10 +52,11 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 		k := protoPort{c.Protocol.Number(), c.Host.Port()}
 		m.cuts[k] = append(m.cuts[k], c)
 	}
+
 	return m
 }
 
-// only gives the protocol and port that all cuts have in common; ok is false if there are several.
+// only returns the protocol and port that all selectors share; ok is false if they differ.
 func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
 	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave) > 0 {
 		return "", 0, false
@@ -67,67 +68,72 @@ func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
 }
 
 func (m *matcher) match(f flow) bool {
-	if m.ends[f.from] || m.ends[f.answer.Addr()] {
+	if m.ends[f.from] || m.ends[f.replySrc.Addr()] {
 		return true
 	}
+
 	for _, c := range m.cuts[protoPort{f.proto, f.dst.Port()}] {
 		if m.cut(c, f) {
 			return true
 		}
 	}
+
 	for _, c := range m.wide {
 		if c.covers(f) && m.cut(c.of(f), f) {
 			return true
 		}
 	}
+
 	return m.leaves(f)
 }
 
-// leaves tells whether a flow left one of the networks untranslated, and without an answer.
+// leaves reports whether a connection left one of the networks untranslated and without a reply.
 func (m *matcher) leaves(f flow) bool {
-	if f.heard || f.back != f.from || f.dst.Addr().IsMulticast() {
+	if f.replied || f.back != f.from || f.dst.Addr().IsMulticast() {
 		return false
 	}
 	for _, c := range m.leave {
 		if c.Leaves.Contains(f.from) {
-			return !slices.ContainsFunc(c.Inside, func(p netip.Prefix) bool { return p.Contains(f.dst.Addr()) }) && !m.isLocal(f.dst.Addr())
+			return !slices.ContainsFunc(c.Inside, func(p netip.Prefix) bool { return p.Contains(f.dst.Addr()) }) &&
+				!m.isLocal(f.dst.Addr())
 		}
 	}
 	return false
 }
 
-// cut tells whether a cut, of a flow's very port, cuts the flow.
+// cut reports whether a selector, with the port of f, selects f.
 func (m *matcher) cut(c Selector, f flow) bool {
 	if !c.Host.Addr().IsUnspecified() && c.Host.Addr() != f.dst.Addr() {
 		return false
 	}
 	if !c.NotToTarget {
-		return f.answer == c.Target
+		return f.replySrc == c.Target
 	}
-	missed := f.answer == f.dst && !f.heard
+	missed := f.replySrc == f.dst && !f.replied
 	if c.Missed && f.proto != publication.UDP.Number() && !missed {
 		return false
 	}
-	return f.answer != c.Target && m.isLocal(f.dst.Addr())
+	return f.replySrc != c.Target && m.isLocal(f.dst.Addr())
 }
 
 func (c Selector) wide() bool { return c.Last != 0 || c.Protocol == publication.All }
 
-// covers tells whether a wide cut is about a flow's protocol and port.
+// covers reports whether a wide selector has the protocol and port of f.
 func (c Selector) covers(f flow) bool {
-	if c.Protocol == publication.All { // of a new one only UDP is stale, as clients of the others begin anew by themselves
+	// Only UDP entries are stale for a new address: clients of other protocols reconnect.
+	if c.Protocol == publication.All {
 		return !c.NotToTarget || c.Missed || f.proto == publication.UDP.Number()
 	}
 	return c.Protocol.Number() == f.proto && c.Host.Port() <= f.dst.Port() && f.dst.Port() <= c.Last
 }
 
-// of is a wide cut as that of a flow's port alone. Flows keep the numbers of their ports.
+// of returns a wide selector with the port of f. Host port and container port are equal.
 func (c Selector) of(f flow) Selector {
 	c.Target = netip.AddrPortFrom(c.Target.Addr(), f.dst.Port())
 	return c
 }
 
-// isLocal tells whether an address is the host's, so that flows that only pass through are left alone.
+// isLocal reports whether an address is the host's. Forwarded connections must not be deleted.
 func (m *matcher) isLocal(a netip.Addr) bool {
 	if m.known == nil {
 		m.known = m.local()
@@ -135,7 +141,7 @@ func (m *matcher) isLocal(a netip.Addr) bool {
 	return a.IsLoopback() || m.known[a]
 }
 
-// local lists the host's addresses. Without them no stale flow to "all addresses" is cut.
+// local returns the host's addresses. On error, no stale entries to "all addresses" are deleted.
 func (c *Deleter) local() map[netip.Addr]bool {
 	out := map[netip.Addr]bool{}
 	_ = c.ns.Do(func() error {

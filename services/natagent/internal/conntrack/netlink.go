@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
-// Numbers of linux/netfilter/nfnetlink_conntrack.h.
+// Constants of linux/netfilter/nfnetlink_conntrack.h.
 const (
 	msgGet    = unix.NFNL_SUBSYS_CTNETLINK<<8 | 1
 	msgDelete = unix.NFNL_SUBSYS_CTNETLINK<<8 | 2
@@ -48,40 +48,43 @@ const (
 // seenReply is IPS_SEEN_REPLY of linux/netfilter/nf_conntrack_common.h.
 const seenReply = 1 << 1
 
-// States of linux/netfilter/nf_conntrack_tcp.h, from a first SYN to the answer to a last FIN.
+// States of linux/netfilter/nf_conntrack_tcp.h, from SYN_SENT to LAST_ACK.
 const (
 	stateSynSent = 1
 	stateLastAck = 6
 )
 
-// cutFamily walks the entries of a family and deletes those that match.
+// cutFamily deletes the matching entries of a family.
 func (c *Deleter) cutFamily(v6 bool, m *matcher) error {
 	filter, err := dumpFilter(m)
 	if err != nil {
 		return err
 	}
+
 	return c.walk(v6, filter, func(conn *netlink.Conn, f flow, key []byte) error {
 		if !m.match(f) {
 			return nil
 		}
-		if _, err := request(conn, msgDelete, netlink.Acknowledge, familyOf(v6), key); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("cut the flow to %s: %w", f.dst, err)
+		if _, err := request(conn, msgDelete, netlink.Acknowledge, familyOf(v6), key); err != nil &&
+			!errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("delete the conntrack entry to %s: %w", f.dst, err)
 		}
 		return nil
 	})
 }
 
-// walk hands on the entries of a family, those that a filter of the kernel lets through.
+// walk calls each for the entries of a family that pass the kernel's filter.
 func (c *Deleter) walk(v6 bool, filter []byte, each func(conn *netlink.Conn, f flow, key []byte) error) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
 	if err != nil {
-		return fmt.Errorf("connection tracker: %w", err)
+		return fmt.Errorf("conntrack: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
 	entries, err := request(conn, msgGet, netlink.Dump, familyOf(v6), filter)
 	if err != nil {
-		return fmt.Errorf("list tracked connections: %w", err)
+		return fmt.Errorf("list conntrack entries: %w", err)
 	}
+
 	var errs []error
 	for _, e := range entries {
 		f, key, err := parse(e.Data)
@@ -90,6 +93,7 @@ func (c *Deleter) walk(v6 bool, filter []byte, each func(conn *netlink.Conn, f f
 		}
 		errs = append(errs, err)
 	}
+
 	return errors.Join(errs...)
 }
 
@@ -100,7 +104,8 @@ func familyOf(v6 bool) byte {
 	return unix.AF_INET
 }
 
-func request(conn *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, family byte, attrs []byte) ([]netlink.Message, error) {
+func request(conn *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFlags, family byte,
+	attrs []byte) ([]netlink.Message, error) {
 	if err := crashpoint.Before(crashpoint.Netlink, "conntrack"); err != nil {
 		return nil, err
 	}
@@ -110,12 +115,14 @@ func request(conn *netlink.Conn, kind netlink.HeaderType, flags netlink.HeaderFl
 	})
 }
 
-// dumpFilter has the kernel (5.8 and later; older ones list all) leave out other ports, if there is just one to look for.
+// dumpFilter returns a dump filter for a single port, or nil for several. Linux before 5.8 ignores
+// it.
 func dumpFilter(m *matcher) ([]byte, error) {
 	proto, port, ok := m.only()
 	if !ok {
 		return nil, nil
 	}
+
 	ae := netlink.NewAttributeEncoder()
 	ae.Nested(attrTupleOrig, func(ae *netlink.AttributeEncoder) error {
 		ae.Nested(attrTupleProto, func(ae *netlink.AttributeEncoder) error {
@@ -125,23 +132,27 @@ func dumpFilter(m *matcher) ([]byte, error) {
 		})
 		return nil
 	})
+
 	ae.Nested(attrFilter, func(ae *netlink.AttributeEncoder) error {
 		ae.Uint32(attrFilterOrig, filterProtoNum|filterDstPort)
 		ae.Uint32(attrFilterReply, 0)
 		return nil
 	})
+
 	return ae.Encode()
 }
 
-// parse reads an entry. key is what names it in a request to delete it: its original tuple, its id and its zone.
+// parse decodes an entry. key identifies it in a delete request: original tuple, ID and zone.
 func parse(data []byte) (f flow, key []byte, err error) {
 	if len(data) < 4 {
-		return f, nil, errors.New("tracked connection: message is too short")
+		return f, nil, errors.New("conntrack entry: message is too short")
 	}
+
 	ad, err := netlink.NewAttributeDecoder(data[4:])
 	if err != nil {
-		return f, nil, fmt.Errorf("tracked connection: %w", err)
+		return f, nil, fmt.Errorf("conntrack entry: %w", err)
 	}
+
 	ae := netlink.NewAttributeEncoder()
 	var reply tuple
 	for ad.Next() {
@@ -153,23 +164,25 @@ func parse(data []byte) (f flow, key []byte, err error) {
 			ae.Bytes(unix.NLA_F_NESTED|attrTupleOrig, ad.Bytes())
 		case attrTupleReply:
 			ad.Nested(reply.decode)
-			f.answer, f.back = reply.src(), reply.dstIP
+			f.replySrc, f.back = reply.src(), reply.dstIP
 		case attrStatus:
-			f.heard = len(ad.Bytes()) == 4 && binary.BigEndian.Uint32(ad.Bytes())&seenReply != 0
+			f.replied = len(ad.Bytes()) == 4 && binary.BigEndian.Uint32(ad.Bytes())&seenReply != 0
 		case attrProtoInfo:
 			ad.Nested(f.decodeState)
 		case attrID, attrZone:
 			ae.Bytes(ad.Type(), ad.Bytes())
 		}
 	}
+
 	if err := ad.Err(); err != nil {
-		return f, nil, fmt.Errorf("tracked connection: %w", err)
+		return f, nil, fmt.Errorf("conntrack entry: %w", err)
 	}
+
 	key, err = ae.Encode()
 	return f, key, err
 }
 
-// decodeState reads the state of a TCP connection.
+// decodeState decodes the state of a TCP connection.
 func (f *flow) decodeState(ad *netlink.AttributeDecoder) error {
 	for ad.Next() {
 		if ad.Type() == attrInfoTCP {
@@ -183,6 +196,7 @@ func (f *flow) decodeState(ad *netlink.AttributeDecoder) error {
 			})
 		}
 	}
+
 	return nil
 }
 
@@ -233,5 +247,6 @@ func (t *tuple) decodeProto(ad *netlink.AttributeDecoder) error {
 			t.dstPort = ad.Uint16()
 		}
 	}
+
 	return nil
 }

@@ -12,22 +12,26 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Probe finds out whether the connection tracker can be asked. Without it, who talks to a port that is withdrawn would go on to reach
-// the container's address, whoever has that by then.
+// Probe checks whether conntrack entries can be listed and deleted. Without that, clients of a
+// withdrawn port would still reach the container's address, even after another container has it.
 func Probe(ns hostns.NS) error {
 	c := New(ns)
-	few := Selector{Protocol: publication.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)} // which the kernel looks for, not we
+	// The kernel filters by the port, so that the result is small.
+	few := Selector{Protocol: publication.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
 	filter, err := dumpFilter(newMatcher([]Selector{few}, c.local))
 	if err == nil {
 		err = c.walk(false, filter, func(*netlink.Conn, flow, []byte) error { return nil })
 	}
+
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
-		return fault.New(fault.Denied, "connection tracker", "may not be asked", fault.WithCause(err),
-			fault.WithHint("run natagent as root, or give it CAP_NET_ADMIN"))
+		return fault.New(fault.Denied, "conntrack", "cannot be used: permission denied", fault.WithCause(err),
+			fault.WithHint("run natagent as root, or grant it CAP_NET_ADMIN"))
 	}
-	return fault.New(fault.Unavailable, "kernel", "has no connection tracker that can be asked, and flows to withdrawn ports could not be cut", fault.WithCause(err),
-		fault.WithHint("load or build it (CONFIG_NF_CT_NETLINK, module nf_conntrack_netlink)"))
+
+	return fault.New(fault.Unavailable, "kernel", "does not support ctnetlink, required to delete conntrack entries",
+		fault.WithCause(err),
+		fault.WithHint("load the module nf_conntrack_netlink (CONFIG_NF_CT_NETLINK)"))
 }

@@ -1,14 +1,14 @@
-// Package firewall is the contract between natagent and what translates and filters packets in the kernel.
+// Package firewall defines the interface between natagent and a firewall backend.
 //
-// A backend owns a place of its own in the kernel (a table, a set of chains) and changes nothing outside it. It keeps
+// A backend manages its own table or chains and changes nothing outside. It maintains
+//   - from the first Sync on, filters: 127.0.0.0/8 is dropped on other interfaces than lo; to a
+//     managed bridge only replies, ICC and published ports are accepted; internal networks are
+//     closed;
+//   - for each Network, masquerade or SNAT of egress and of hairpin connections;
+//   - for each Binding, a DNAT rule or, for direct access, an accept rule.
 //
-//   - guards, from the first Sync on: nothing from outside may speak to or from 127.0.0.0/8, nothing reaches a managed bridge
-//     but answers, traffic of the same bridge and what was published, nothing enters or leaves an internal network;
-//   - for each Network: masquerading of what leaves the host, and of hairpin connections;
-//   - for each Binding: the translation of the host's port to the container's, or the opening of the container's own.
-//
-// What a backend has put into the kernel stays when natagent ends. Package firewall/firewalltest has the suite that every
-// backend must pass. Host ports, sockets and the store are not a backend's business.
+// Its rules stay in the kernel when natagent exits. Package firewalltest has the tests that each
+// backend must pass. Ports, sockets and the store are not part of a backend.
 package firewall
 
 import (
@@ -19,70 +19,73 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Network is what a backend must know of a network.
+// Network is the firewall configuration of a network.
 type Network struct {
 	ID         string
-	Bridge     string         // the device
+	Bridge     string         // the device name
 	Subnets    []netip.Prefix // sorted, masked
-	Masquerade bool           // what leaves by another interface takes the host's address
-	ICC        bool           // the network's containers may talk to each other
-	Internal   bool           // nothing may enter or leave
+	Masquerade bool           // masquerade egress
+	ICC        bool           // accept traffic between the network's containers
+	Internal   bool           // drop all ingress and egress
 
-	Unprotected []netip.Prefix `json:",omitempty"` // those of Subnets whose containers anybody may reach at their own addresses
-	Trusted     []string       `json:",omitempty"` // interfaces by which others may reach the containers so
-	Routed      []netip.Prefix `json:",omitempty"` // those that are not translated: bindings are direct, what leaves keeps its address, and ICMP enters
-	SNAT4       netip.Addr     // what leaves takes it; not valid: the address of the interface it leaves by
+	Unprotected []netip.Prefix `json:",omitempty"` // subnets with direct access to all ports
+	Trusted     []string       `json:",omitempty"` // interfaces with direct access to all ports
+	Routed      []netip.Prefix `json:",omitempty"` // routed subnets: direct bindings, no SNAT, ICMP accepted
+	SNAT4       netip.Addr     // source of IPv4 egress; zero: masquerade
 	SNAT6       netip.Addr
 }
 
-// State is all that a backend shall have in the kernel.
+// State is the desired state of a backend.
 type State struct {
 	Networks []Network
 	Bindings []publication.Binding
 }
 
-// Mark is what somebody else writes on packets to let them pass. The zero Mark is none.
+// Mark is a packet mark that a third-party firewall sets on packets to be accepted. A zero Mask
+// disables it.
 type Mark struct {
 	Value, Mask uint32
 }
 
-// Change is what a Sync had to do.
+// Change describes what a Sync changed.
 type Change struct {
-	Rebuilt bool                  // rules, not only elements, had to be written
-	Added   int                   // elements that were missing
-	Removed []publication.Binding // bindings that were there and should not
+	Rebuilt bool                  // rules were written, not only elements
+	Added   int                   // number of missing elements
+	Removed []publication.Binding // bindings that were present but not desired
 }
 
-// Firewall is a backend. Every method is one transaction: it happens whole or not at all. Methods may be called at the same time.
+// Firewall is a backend. Each method is one transaction: it is applied completely or not at all. It
+// is safe for concurrent use.
 type Firewall interface {
-	// Sync makes the kernel be as wanted and changes only what differs: nothing at all if nothing differs.
+	// Sync reconciles the kernel with want. It writes only differences.
 	Sync(ctx context.Context, want State) (Change, error)
-	// Compare returns what Sync would change, and changes nothing.
+	// Compare returns what Sync would change, without changing it.
 	Compare(ctx context.Context, want State) (Change, error)
-	// AddBindings adds bindings. An error for any reason means that Sync must be asked.
+	// AddBindings adds bindings. After an error, Sync must be called.
 	AddBindings(ctx context.Context, bindings []publication.Binding) error
-	// RemoveBindings takes bindings out. An error for any reason means that Sync must be asked.
+	// RemoveBindings removes bindings. After an error, Sync must be called.
 	RemoveBindings(ctx context.Context, bindings []publication.Binding) error
-	// ReplaceBindings takes bindings out and adds others, which may be the same host ports that lead elsewhere. An error for any reason
-	// means that Sync must be asked.
+	// ReplaceBindings removes bindings and adds others, possibly with the same host ports. After an
+	// error, Sync must be called.
 	ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error
-	// ReplaceNetwork puts a network in the place of an older version of it. old is nil for a new one; now is nil to take it out.
+	// ReplaceNetwork replaces a network. old is nil for a new network; now is nil to remove it.
 	ReplaceNetwork(ctx context.Context, old, now *Network) error
-	// Watch signals that somebody else may have changed what is ours, until ctx ends. Signals may be lost while one waits to be read.
+	// Watch signals possible external changes to the backend's rules until ctx ends. A signal is
+	// dropped if another one is not yet received.
 	Watch(ctx context.Context) (<-chan Modifier, error)
-	// ForwardChains lists the chains of others that decide on forwarded packets too.
+	// ForwardChains lists the foreign chains at the forward hook.
 	ForwardChains(ctx context.Context) ([]ForwardChain, error)
-	// Close lets go of the kernel. What is in it stays.
+	// Close closes the netlink sockets. The rules stay.
 	Close() error
 }
 
-// Modifier is a program that changes rules, as the kernel tells of it.
+// Modifier is a program that changed rules, as the kernel reports it.
 type Modifier struct {
-	Name string // empty: not known
-	PID  uint32 // in the kernel's own count
+	Name string // empty: unknown
+	PID  uint32 // in the initial PID namespace
 }
 
-// String is the program as messages name it.
+// String returns the program's name in messages.
 func (s Modifier) String() string {
 	if s.Name == "" {
 		return "an unknown program"
@@ -90,10 +93,10 @@ func (s Modifier) String() string {
 	return fmt.Sprintf("%s (pid %d)", s.Name, s.PID)
 }
 
-// ForwardChain is somebody else's say on forwarded packets.
+// ForwardChain is a foreign chain at the forward hook.
 type ForwardChain struct {
 	Family string // ip, ip6 or inet
 	Table  string
 	Name   string
-	Drops  bool // what no rule of it accepts is dropped
+	Drops  bool // its policy is drop
 }

@@ -1,5 +1,7 @@
-// Package guard is what natagent does for networks: it masquerades, and keeps apart what shall be apart. Like package publish
-// it only puts other rooms together.
+// Package guard creates and deletes the firewall rules of networks: masquerade, SNAT and isolation.
+// Package api calls it.
+//
+// It combines store and firewall, and does not use the kernel itself.
 package guard
 
 import (
@@ -17,7 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// Store remembers networks.
+// Store holds the networks.
 type Store interface {
 	Network(id string) (*firewall.Network, bool)
 	Networks() []*firewall.Network
@@ -25,24 +27,25 @@ type Store interface {
 	DeleteNetwork(id string) error
 }
 
-// Firewall has a network's elements.
+// Firewall holds the rules of networks.
 type Firewall interface {
 	ReplaceNetwork(ctx context.Context, old, now *firewall.Network) error
 }
 
-// Gate lets one change happen at a time, and mends the firewall from the store.
+// Gate serializes changes and reconciles the firewall with the store.
 type Gate interface {
 	Lock(ctx context.Context) (end func(), err error)
 	Repair(ctx context.Context) error
 }
 
-// ForwardPolicy asks other firewalls of the host to let bridges' traffic through. They are looked at once for all bridges.
+// ForwardPolicy makes other firewalls of the host accept the bridges' traffic. Each call inspects
+// them once for all bridges.
 type ForwardPolicy interface {
 	Allow(ctx context.Context, bridges ...string) error
 	Forget(ctx context.Context, bridges ...string) error
 }
 
-// Rules guards networks.
+// Rules manages the firewall rules of networks. It is safe for concurrent use.
 type Rules struct {
 	store    Store
 	firewall Firewall
@@ -50,26 +53,28 @@ type Rules struct {
 	others   ForwardPolicy
 	log      *slog.Logger
 
-	policyMu sync.Mutex // one asks others at a time, so that what is forgotten is not allowed again
+	policyMu sync.Mutex // serializes calls of others, so that a revoked bridge is not allowed again
 }
 
-// New makes a guard.
+// New returns a Rules.
 func New(store Store, fw Firewall, gate Gate, others ForwardPolicy, log *slog.Logger) *Rules {
 	return &Rules{store: store, firewall: fw, gate: gate, others: others, log: log}
 }
 
-// List answers all guarded networks, by id.
+// List returns all networks, sorted by ID.
 func (g *Rules) List(context.Context) ([]*firewall.Network, error) { return g.store.Networks(), nil }
 
-// Put makes a network be guarded as given.
+// Put creates or updates the rules of a network.
 func (g *Rules) Put(ctx context.Context, n *firewall.Network) error {
 	if err := validate(n); err != nil {
 		return err
 	}
+
 	end, err := g.gate.Lock(ctx)
 	if err != nil {
 		return err
 	}
+
 	old, err := g.put(ctx, n)
 	end()
 	if err != nil {
@@ -78,11 +83,12 @@ func (g *Rules) Put(ctx context.Context, n *firewall.Network) error {
 	if old != nil && old.Bridge != n.Bridge {
 		g.forget(ctx, old.Bridge)
 	}
+
 	g.allow(ctx, n.ID)
 	return nil
 }
 
-// allow asks other firewalls to let a network's bridge through, if it is still there.
+// allow makes other firewalls accept a network's bridge, if the network still exists.
 func (g *Rules) allow(ctx context.Context, network string) {
 	g.policyMu.Lock()
 	defer g.policyMu.Unlock()
@@ -108,29 +114,34 @@ func (g *Rules) put(ctx context.Context, n *firewall.Network) (*firewall.Network
 	if err := g.store.PutNetwork(n); err != nil {
 		return nil, err
 	}
+
 	if err := g.replace(ctx, old, n); err != nil {
 		if old == nil {
 			return nil, errors.Join(err, g.store.DeleteNetwork(n.ID))
 		}
 		return nil, errors.Join(err, g.store.PutNetwork(old))
 	}
+
 	return old, nil
 }
 
-// Delete takes a network out. No error if it is not there.
+// Delete deletes the rules of a network. It does nothing if the network does not exist.
 func (g *Rules) Delete(ctx context.Context, network string) error {
 	if !id.Valid(network) {
-		return fault.Invalidf("network", "id", "id %q is not one of %d hexadecimal digits", network, id.Len)
+		return fault.Invalidf("network", "id", "%q is not a network ID of %d hexadecimal digits", network, id.Len)
 	}
+
 	end, err := g.gate.Lock(ctx)
 	if err != nil {
 		return err
 	}
+
 	old, err := g.remove(ctx, network)
 	end()
 	if err != nil || old == nil {
 		return err
 	}
+
 	g.forget(ctx, old.Bridge)
 	return nil
 }
@@ -154,11 +165,12 @@ func (g *Rules) replace(ctx context.Context, old, now *firewall.Network) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	g.log.Warn("firewall is not as it should be; reconciling", "error", err)
+	g.log.Warn("firewall out of sync, reconciling", "error", err)
 	return g.gate.Repair(ctx)
 }
 
-// AllowAll asks other firewalls again for all networks, as they may have been restarted.
+// AllowAll makes other firewalls accept the bridges of all networks, for example after their
+// restart.
 func (g *Rules) AllowAll(ctx context.Context) error {
 	g.policyMu.Lock()
 	defer g.policyMu.Unlock()
@@ -175,7 +187,7 @@ func (g *Rules) bridges() (all []string) {
 	return all
 }
 
-// RevokeAll takes the bridges of all networks out of other firewalls.
+// RevokeAll removes the bridges of all networks from other firewalls.
 func (g *Rules) RevokeAll(ctx context.Context) error {
 	all := g.bridges()
 	if len(all) == 0 {
@@ -184,10 +196,10 @@ func (g *Rules) RevokeAll(ctx context.Context) error {
 	return g.others.Forget(ctx, all...)
 }
 
-// warn logs that another firewall was not dealt with. The network works but for it, and may do so all the same.
+// warn logs a failure to configure another firewall. The network is usable otherwise.
 func (g *Rules) warn(err error, bridge string) {
 	if err != nil {
-		g.log.Warn("another firewall of this host may drop the network's traffic", "bridge", bridge, "error", err)
+		g.log.Warn("another firewall may drop the network's traffic", "bridge", bridge, "error", err)
 	}
 }
 
@@ -195,43 +207,48 @@ func subject(n *firewall.Network) string { return "network " + id.Short(n.ID) }
 
 func validate(n *firewall.Network) error {
 	if !id.Valid(n.ID) {
-		return fault.Invalidf("network", "id", "id %q is not one of %d hexadecimal digits", n.ID, id.Len)
+		return fault.Invalidf("network", "id", "%q is not a network ID of %d hexadecimal digits", n.ID, id.Len)
 	}
-	const longest = 15 // IFNAMSIZ less the zero at its end
+
+	const longest = 15 // IFNAMSIZ without the terminating zero
 	if n.Bridge == "" || len(n.Bridge) > longest || n.Bridge == "." || n.Bridge == ".." ||
 		strings.ContainsFunc(n.Bridge, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
-		return fault.Invalidf(subject(n), "bridge", "%q is no device's name", n.Bridge)
+		return fault.Invalidf(subject(n), "bridge", "%q is not a valid interface name", n.Bridge)
 	}
+
 	for i, p := range n.Subnets {
 		if !p.IsValid() || p != p.Masked() || p.Bits() == 0 {
-			return fault.Invalidf(subject(n), "subnets", "invalid subnet %s: it should be %s", p, p.Masked())
+			return fault.Invalidf(subject(n), "subnets", "invalid subnet %s, must be %s", p, p.Masked())
 		}
 		if j := overlapping(p, n.Subnets[:i]); j >= 0 {
 			return fault.Invalidf(subject(n), "subnets", "subnets %s and %s overlap", n.Subnets[j], p)
 		}
 	}
+
 	return nil
 }
 
-// clash looks for another network that wants the same bridge or addresses.
+// clash rejects a bridge or subnet of another network.
 func (g *Rules) clash(n *firewall.Network) error {
 	for _, o := range g.store.Networks() {
 		if o.ID == n.ID {
 			continue
 		}
 		if o.Bridge == n.Bridge {
-			return fault.New(fault.Exists, subject(n), fmt.Sprintf("bridge %s is %s's", n.Bridge, subject(o)))
+			return fault.New(fault.Exists, subject(n), fmt.Sprintf("bridge %s is in use by %s", n.Bridge, subject(o)))
 		}
 		for _, p := range n.Subnets {
 			if j := overlapping(p, o.Subnets); j >= 0 {
-				return fault.New(fault.Exists, subject(n), fmt.Sprintf("subnet %s overlaps %s of %s", p, o.Subnets[j], subject(o)))
+				return fault.New(fault.Exists, subject(n), fmt.Sprintf("subnet %s overlaps %s of %s", p, o.Subnets[j],
+					subject(o)))
 			}
 		}
 	}
+
 	return nil
 }
 
-// overlapping finds the first of some prefixes that overlaps p, or answers -1.
+// overlapping returns the index of the first prefix that overlaps p, or -1.
 func overlapping(p netip.Prefix, some []netip.Prefix) int {
 	for i, o := range some {
 		if p.Overlaps(o) {

@@ -65,7 +65,8 @@ func setUp(t *testing.T) (*guard.Rules, *kernel, *store.Store) {
 }
 
 func network(bridge string) *firewall.Network {
-	return &firewall.Network{ID: fmt.Sprintf("%064x", 1), Bridge: bridge, Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
+	return &firewall.Network{ID: fmt.Sprintf("%064x", 1), Bridge: bridge,
+		Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
 }
 
 func TestAFirewallThatFailsLeavesTheStoreAsItWas(t *testing.T) {
@@ -75,10 +76,12 @@ func TestAFirewallThatFailsLeavesTheStoreAsItWas(t *testing.T) {
 	if err := g.Put(ctx, network("brA")); !errors.Is(err, k.fail) || len(st.Networks()) != 0 {
 		t.Errorf("Put: %v, stored %v", err, st.Networks())
 	}
+
 	k.fail = nil
 	if err := g.Put(ctx, network("brA")); err != nil {
 		t.Fatal(err)
 	}
+
 	k.fail = errors.New("boom")
 	if err := g.Put(ctx, network("brB")); err == nil || st.Networks()[0].Bridge != "brA" {
 		t.Errorf("another Put: %v, stored %v", err, st.Networks()[0])
@@ -86,6 +89,7 @@ func TestAFirewallThatFailsLeavesTheStoreAsItWas(t *testing.T) {
 	if err := g.Delete(ctx, network("").ID); err == nil || len(st.Networks()) != 1 {
 		t.Errorf("Delete: %v, stored %v", err, st.Networks())
 	}
+
 	k.fail = nil
 	if err := g.Delete(ctx, network("").ID); err != nil || len(st.Networks()) != 0 || len(k.bridges) != 0 {
 		t.Errorf("Delete at last: %v, stored %v, bridges %v", err, st.Networks(), k.bridges)
@@ -104,6 +108,7 @@ func TestOtherFirewallsAreAskedAndMayFail(t *testing.T) {
 			t.Errorf("allowed %v, bridges %v; want %s only", k.allowed, k.bridges, bridge)
 		}
 	}
+
 	if err := g.Delete(ctx, network("").ID); err != nil || len(k.allowed) != 0 {
 		t.Errorf("Delete: %v, allowed %v", err, k.allowed)
 	}
@@ -115,6 +120,7 @@ func TestOtherFirewallsAreLookedAtOnceForAllNetworks(t *testing.T) {
 	if err := g.AllowAll(ctx); err != nil || k.asked != 0 {
 		t.Errorf("without networks: asked %d times, %v", k.asked, err)
 	}
+
 	const many = 50
 	for i := range many {
 		n := &firewall.Network{ID: fmt.Sprintf("%064x", i+1), Bridge: fmt.Sprintf("br%d", i)}
@@ -122,6 +128,7 @@ func TestOtherFirewallsAreLookedAtOnceForAllNetworks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	k.asked, k.allowed = 0, map[string]bool{}
 	if err := g.AllowAll(ctx); err != nil || k.asked != 1 || len(k.allowed) != many {
 		t.Errorf("asked %d times for %d bridges, %v", k.asked, len(k.allowed), err)

@@ -11,23 +11,23 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// late is how long word of a transaction may come after it can be seen.
-const late = 100 * time.Millisecond
+// eventTimeout is the maximum wait for the event of a transaction that has already happened.
+const eventTimeout = 100 * time.Millisecond
 
-// cache has the ruleset as long as nobody has changed it. To ask it is to ask the kernel for the number of the last transaction; what the
-// transactions since were about the kernel tells without being asked.
+// cache holds the ruleset until it changes. Validating it takes one request, for the number of the
+// last transaction; events describe the transactions since the ruleset was read.
 type cache struct {
 	ns   hostns.NS
 	own  string
-	link *nflink.Link // nil on a kernel without nf_tables
+	link *nflink.Link // nil if the kernel has no nf_tables
 
-	reading sync.Mutex // one reads at a time
+	reading sync.Mutex // serializes reads
 
-	mu    sync.Mutex
-	rules *ruleset      // nil: none that is right
-	heard uint32        // the last transaction that was told of
-	hears bool          // somebody listens
-	news  chan struct{} // closed and made anew with each
+	mu        sync.Mutex
+	rules     *ruleset      // nil: invalid
+	notedID   uint32        // the last transaction with an event
+	listening bool          // events are being received
+	news      chan struct{} // closed and replaced for each event
 }
 
 func newCache(ns hostns.NS, own string) *cache {
@@ -45,11 +45,12 @@ func (c *cache) close() error {
 	return c.link.Close()
 }
 
-// get is the ruleset as it is now; nil where there is none, or it cannot be read.
+// get returns the current ruleset; nil if there is none or it cannot be read.
 func (c *cache) get(ctx context.Context) *ruleset {
 	if c.link == nil {
 		return nil
 	}
+
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	gen, err := c.link.GetGen()
@@ -59,27 +60,30 @@ func (c *cache) get(ctx context.Context) *ruleset {
 	if rs := c.valid(ctx, gen.ID); rs != nil {
 		return rs
 	}
+
 	rs, err := readRuleset(ctx, c.link, c.own)
 	if err != nil {
 		return nil
 	}
+
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.rules = rs; int32(c.heard-rs.generation) > 0 {
-		c.rules = nil // what was told of meanwhile was not compared with it
+	if c.rules = rs; int32(c.notedID-rs.generation) > 0 {
+		c.rules = nil // its event came before the ruleset was stored
 	}
+
 	return rs
 }
 
-// valid is the ruleset that was read last, if nothing until a transaction has changed it.
+// valid returns the cached ruleset if no transaction up to the given one has changed it.
 func (c *cache) valid(ctx context.Context, transaction uint32) *ruleset {
-	for deadline := time.After(late); ; {
+	for deadline := time.After(eventTimeout); ; {
 		c.mu.Lock()
 		rs, news := c.rules, c.news
-		if rs != nil && c.hears && int32(c.heard-transaction) >= 0 {
+		if rs != nil && c.listening && int32(c.notedID-transaction) >= 0 {
 			rs.generation = transaction
 		}
-		waits := rs != nil && rs.generation != transaction && c.hears
+		waits := rs != nil && rs.generation != transaction && c.listening
 		c.mu.Unlock()
 		switch {
 		case rs == nil:
@@ -99,14 +103,14 @@ func (c *cache) valid(ctx context.Context, transaction uint32) *ruleset {
 	}
 }
 
-// watch hears the kernel until ctx ends.
+// watch receives events until ctx ends.
 func (c *cache) watch(ctx context.Context) {
-	const again = time.Second
+	const retry = time.Second
 	for c.link != nil && ctx.Err() == nil {
 		c.listen(ctx)
 		select {
 		case <-ctx.Done():
-		case <-time.After(again):
+		case <-time.After(retry):
 		}
 	}
 }
@@ -116,22 +120,25 @@ func (c *cache) listen(ctx context.Context) {
 	if err != nil {
 		return
 	}
+
 	monitor := nftables.NewMonitor()
 	events, err := conn.AddGenerationalMonitor(monitor)
 	if err != nil {
 		return
 	}
 	defer func() {
-		c.deaf()
+		c.stopped()
 		_ = monitor.Close()
-		for range events { // lets the library's goroutine end
+		for range events { // lets the library's goroutine exit
 		}
 	}()
+
 	gen, err := c.link.GetGen()
 	if err != nil {
 		return
 	}
-	c.note(gen.ID, func(rs *ruleset) bool { return rs.generation != gen.ID }) // what was before is not known
+
+	c.note(gen.ID, func(rs *ruleset) bool { return rs.generation != gen.ID }) // earlier transactions are unknown
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,30 +149,30 @@ func (c *cache) listen(ctx context.Context) {
 			}
 			gen, ok := e.GeneratedBy.Data.(*nftables.Gen)
 			if !ok || gen == nil {
-				return // something was lost
+				return // an event was lost
 			}
 			c.note(gen.ID, func(rs *ruleset) bool { return rs.concerns(e.Changes) })
 		}
 	}
 }
 
-// note takes word of a transaction, which may have changed the ruleset.
+// note records the event of a transaction and invalidates the ruleset if it changed.
 func (c *cache) note(transaction uint32, changed func(*ruleset) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rules != nil && int32(transaction-c.rules.generation) > 0 && changed(c.rules) {
 		c.rules = nil
 	}
-	c.heard, c.hears = transaction, true
+	c.notedID, c.listening = transaction, true
 	close(c.news)
 	c.news = make(chan struct{})
 }
 
-// deaf says that nobody listens any more.
-func (c *cache) deaf() {
+// stopped records that no events are received any more, and invalidates the ruleset.
+func (c *cache) stopped() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hears, c.rules = false, nil
+	c.listening, c.rules = false, nil
 	close(c.news)
 	c.news = make(chan struct{})
 }

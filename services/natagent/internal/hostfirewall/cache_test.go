@@ -22,16 +22,18 @@ func listening(t *testing.T) (*Reader, *testns.NS) {
 		r.Watch(ctx)
 		close(done)
 	}()
+
 	t.Cleanup(func() {
 		stop()
 		<-done
 		_ = r.Close()
 	})
+
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		r.cache.mu.Lock()
-		hears := r.cache.hears
+		listening := r.cache.listening
 		r.cache.mu.Unlock()
-		if hears {
+		if listening {
 			return r, n
 		}
 		if time.Now().After(deadline) {
@@ -41,18 +43,22 @@ func listening(t *testing.T) (*Reader, *testns.NS) {
 }
 
 func isShut(r *Reader) bool {
-	_, closed := r.Blocked(context.Background(), publication.TCP, netip.MustParseAddrPort("10.9.0.1:80"), netip.MustParseAddr("10.9.0.5"))
+	_, closed := r.Blocked(context.Background(), publication.TCP, netip.MustParseAddrPort("10.9.0.1:80"),
+		netip.MustParseAddr("10.9.0.5"))
 	return closed
 }
 
 func TestAChangeCountsForWhoAsksRightBehindIt(t *testing.T) {
 	r, n := listening(t)
 	for _, scripts := range [][2]string{
-		{"nft 'table inet mine { chain in { type filter hook input priority 0; policy drop; }; }'", "nft delete table inet mine"},
-		{"nft 'table inet mine { chain more { drop; }; chain in { type filter hook input priority 0; jump more; }; }'", "nft flush chain inet mine more"},
+		{"nft 'table inet mine { chain in { type filter hook input priority 0; policy drop; }; }'",
+			"nft delete table inet mine"},
+		{"nft 'table inet mine { chain more { drop; }; chain in { type filter hook input priority 0; jump more; }; }'",
+			"nft flush chain inet mine more"},
 		{"iptables-nft -A INPUT -j DROP", "iptables-nft -D INPUT -j DROP"},
 		{"iptables-legacy -P INPUT DROP", "iptables-legacy -P INPUT ACCEPT"},
-		{"iptables-legacy -F INPUT; iptables-legacy -A INPUT -p tcp --dport 80 -j DROP", "iptables-legacy -R INPUT 1 -p tcp --dport 81 -j DROP"},
+		{"iptables-legacy -F INPUT; iptables-legacy -A INPUT -p tcp --dport 80 -j DROP",
+			"iptables-legacy -R INPUT 1 -p tcp --dport 81 -j DROP"},
 	} {
 		for range 3 {
 			n.Run("sh", "-ec", scripts[0])
@@ -70,11 +76,15 @@ func TestAChangeCountsForWhoAsksRightBehindIt(t *testing.T) {
 func TestWhatDoesNotMatterIsNoReasonToReadAgain(t *testing.T) {
 	r, n := listening(t)
 	ctx := context.Background()
-	n.Run("nft", "table inet mine { chain in { type filter hook input priority 0; policy drop; jump more; }; chain more { tcp dport 81 accept; }; chain other { }; }")
+	n.Run("nft", "table inet mine { chain in { type filter hook input priority 0; policy drop; jump more; }; chain "+
+		"more { tcp dport 81 accept; }; chain other { }; }")
+
 	first := r.cache.get(ctx)
 	for _, script := range []string{
-		"table inet fairlead { map m { type inet_service : ipv4_addr; elements = { 80 : 10.0.0.1 }; }; chain c { type nat hook prerouting priority 0; }; }",
-		"add element inet fairlead m { 81 : 10.0.0.2 }", "add rule inet mine other accept", "table bridge mine { chain in { type filter hook input priority 0; }; }",
+		"table inet fairlead { map m { type inet_service : ipv4_addr; elements = { 80 : 10.0.0.1 }; }; chain c { " +
+			"type nat hook prerouting priority 0; }; }",
+		"add element inet fairlead m { 81 : 10.0.0.2 }", "add rule inet mine other accept",
+		"table bridge mine { chain in { type filter hook input priority 0; }; }",
 		"table ip mine { chain f { type filter hook forward priority 0; policy drop; }; }", "delete table bridge mine",
 	} {
 		n.Run("nft", script)
@@ -82,7 +92,9 @@ func TestWhatDoesNotMatterIsNoReasonToReadAgain(t *testing.T) {
 			t.Errorf("read again behind %q", script)
 		}
 	}
-	for _, script := range []string{"add rule inet mine more accept", "add chain inet mine in { policy accept; }", "table ip mine { flags dormant; }",
+
+	for _, script := range []string{"add rule inet mine more accept", "add chain inet mine in { policy accept; }",
+		"table ip mine { flags dormant; }",
 		"table ip yours { chain in { type filter hook input priority 0; }; }", "delete table inet mine"} {
 		n.Run("nft", script)
 		next := r.cache.get(ctx)
@@ -97,11 +109,13 @@ func TestTheInterfaceIsThatOfTheRouteBack(t *testing.T) {
 	host, peer := testns.New(t), testns.New(t)
 	testns.Connect(t, host, "eth0", "10.9.0.1/24 fd09::1/64", peer, "eth0", "10.9.0.5/24")
 	ns := hostns.At(host.Fd())
-	for a, want := range map[string]string{"10.9.0.5": "eth0", "fd09::7": "eth0", "127.0.0.1": "lo", "203.0.113.1": "", "2001:db8::1": ""} {
+	for a, want := range map[string]string{"10.9.0.5": "eth0", "fd09::7": "eth0", "127.0.0.1": "lo", "203.0.113.1": "",
+		"2001:db8::1": ""} {
 		if name, index := interfaceTo(ns, netip.MustParseAddr(a)); name != want || (index != 0) != (want != "") {
 			t.Errorf("%s comes by %q (%d), want %q", a, name, index, want)
 		}
 	}
+
 	host.Run("ip", "route", "add", "default", "via", "10.9.0.5")
 	if name, _ := interfaceTo(ns, ExternalAddr(true)); name != "eth0" {
 		t.Errorf("the internet comes by %q", name)

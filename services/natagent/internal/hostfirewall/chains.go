@@ -1,28 +1,30 @@
-// Package hostfirewall reads what the host's own firewall says of connections to the host itself: ufw, firewalld, or rules that an
-// administrator has written for iptables or nft. A published port does not pass there, as it is led on to a container before; so
-// whoever closes a port there and publishes it may be in for a surprise, and can be told.
+// Package hostfirewall inspects the host firewall (INPUT rules of ufw, firewalld or the
+// administrator) for rules that block connections to published ports. DNAT bypasses these rules, so
+// that publishing a blocked port opens it, contrary to the administrator's intent. Package publish
+// warns about that or refuses it.
 //
-// It says that something is closed only where that is certain. A rule whose conditions it does not understand may match or not.
+// A port counts as blocked only if that is certain: a rule with unsupported conditions may or may
+// not match.
 package hostfirewall
 
 import "fmt"
 
-// Block is a chain that drops a packet for sure.
+// Block is a chain that certainly drops a packet.
 type Block struct {
 	Family, Table, Chain string
-	Policy               bool // no rule of it decides, so that its policy does
+	Policy               bool // by its policy, not by a rule
 }
 
-// String says so for people.
+// String returns a human-readable description.
 func (c Block) String() string {
 	by := "a rule of"
 	if c.Policy {
 		by = "the policy of"
 	}
-	return fmt.Sprintf("the host's own firewall is closed there, by %s %s %s %s", by, c.Family, c.Table, c.Chain)
+	return fmt.Sprintf("blocked in the host firewall by %s %s %s %s", by, c.Family, c.Table, c.Chain)
 }
 
-// tristate is whether a condition holds.
+// tristate states whether a condition holds.
 type tristate int
 
 const (
@@ -31,7 +33,7 @@ const (
 	yes
 )
 
-// of is the answer to what is known.
+// of converts a known result.
 func of(holds bool) tristate {
 	if holds {
 		return yes
@@ -39,13 +41,13 @@ func of(holds bool) tristate {
 	return no
 }
 
-// not turns an answer round.
+// not negates the state.
 func (a tristate) not() tristate { return yes - a }
 
-// condition is one part of a rule.
+// condition is one condition of a rule.
 type condition func(p Packet) tristate
 
-// The verdicts of rules.
+// Verdicts of rules.
 const (
 	accept = "accept"
 	drop   = "drop"
@@ -54,11 +56,11 @@ const (
 	leap   = "goto"
 )
 
-// rule is a rule that has a verdict. Those that only watch are left out.
+// rule is a rule with a verdict. Rules without one, such as counters, are omitted.
 type rule struct {
 	conditions []condition
 	verdict    string
-	target     string // of jump and goto
+	target     string // for jump and goto
 }
 
 func (r rule) matches(p Packet) tristate {
@@ -69,20 +71,20 @@ func (r rule) matches(p Packet) tristate {
 	return all
 }
 
-// chain is a chain of rules. Only those that the kernel calls itself have a policy.
+// chain is a chain of rules. Only base chains have a policy.
 type chain struct {
 	base   bool
 	policy string // accept or drop
 	rules  []rule
 }
 
-// table is a table's chains, by name.
+// table holds a table's chains by name.
 type table struct {
 	family, name string
 	chains       map[string]*chain
 }
 
-// closed finds a chain of the table that drops a packet for sure.
+// closed returns a base chain of the table that certainly drops a packet.
 func (t table) closed(p Packet) (Block, bool) {
 	for name, c := range t.chains {
 		if !c.base {
@@ -96,22 +98,24 @@ func (t table) closed(p Packet) (Block, bool) {
 			return Block{t.family, t.name, name, false}, true
 		}
 	}
+
 	return Block{}, false
 }
 
-// outcome is what may become of a packet in a chain.
+// outcome describes what can happen to a packet in a chain.
 type outcome struct {
-	accepted bool // it may be
-	through  bool // it may come to the chain's end, or return
+	accepted bool // it can be accepted
+	through  bool // it can reach the chain's end or return
 }
 
-const deepest = 16 // chains within chains, as the kernel has it
+const maxDepth = 16 // the kernel's limit for nested chains
 
 func (t table) follow(name string, p Packet, depth int) (out outcome) {
 	c := t.chains[name]
-	if c == nil || depth > deepest {
-		return outcome{accepted: true, through: true} // who knows
+	if c == nil || depth > maxDepth {
+		return outcome{accepted: true, through: true} // unknown
 	}
+
 	for _, r := range c.rules {
 		sure := r.matches(p)
 		if sure == no {
@@ -134,6 +138,7 @@ func (t table) follow(name string, p Packet, depth int) (out outcome) {
 			return out
 		}
 	}
+
 	out.through = true
 	return out
 }

@@ -10,26 +10,26 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// debounce is how long to wait after a port was published, as ports come in swarms.
+// debounce joins bursts of published ports.
 const debounce = 300 * time.Millisecond
 
-// Checker logs which ports were published that the host's own firewall is closed at.
+// Checker logs, or refuses to publish, ports that the host firewall blocks.
 type Checker struct {
 	reader *Reader
 	log    *slog.Logger
 
 	asked   chan question
-	wake    chan struct{} // holds one token while something waits
+	wake    chan struct{} // holds one token while bindings are waiting
 	mu      sync.Mutex
 	waiting []publication.Binding
 }
 
-// NewTeller makes one.
+// NewTeller returns a checker.
 func NewTeller(r *Reader, log *slog.Logger) *Checker {
 	return &Checker{reader: r, log: log, asked: make(chan question), wake: make(chan struct{}, 1)}
 }
 
-// Enqueue takes note of what was published. It never waits.
+// Enqueue schedules a check of published bindings. It does not block.
 func (t *Checker) Enqueue(bindings []publication.Binding) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, bindings...)
@@ -40,7 +40,7 @@ func (t *Checker) Enqueue(bindings []publication.Binding) {
 	}
 }
 
-// Run looks at what was published, and answers who asks, until ctx ends.
+// Run checks enqueued bindings and processes reviews until ctx ends.
 func (t *Checker) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.answer(ctx) })
@@ -67,17 +67,18 @@ func (t *Checker) Run(ctx context.Context) {
 
 func (t *Checker) logBlocked(ctx context.Context, some []publication.Binding) {
 	t.look().each(ctx, some, func(b publication.Binding, c Block) bool {
-		t.log.Warn("a port is published at which the host's own firewall is closed; ,from=NETWORK limits who reaches it",
-			"port", b.Subject(), "container", b.OwnerName, "closed_by", c.Family+" "+c.Table+" "+c.Chain)
+		t.log.Warn("published port is blocked in the host firewall",
+			"port", b.Subject(), "container", b.OwnerName, "chain", c.Family+" "+c.Table+" "+c.Chain)
 		return true
 	})
 }
 
-// CheckAllowed refuses to publish what the host's own firewall is closed at.
+// CheckAllowed returns an error if the host firewall blocks one of the bindings.
 func (t *Checker) CheckAllowed(ctx context.Context, some []publication.Binding) (err error) {
 	t.look().each(ctx, some, func(b publication.Binding, c Block) bool {
 		err = fault.New(fault.Denied, b.Subject(), c.String(), fault.WithField("publish"),
-			fault.WithHint("open it there, publish it for a network that may pass with ,from=NETWORK, or set publish-closed to warn"))
+			fault.WithHint("open the port there, publish it with ,from=CIDR for an accepted network, or set "+
+				"publish-closed to warn"))
 		return false
 	})
 	return err

@@ -13,22 +13,23 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
-// load is what a register has: something of a packet.
+// load returns the value of a register for a packet.
 type load func(Packet) value
 
 func nothing(Packet) value { return value{} }
 
-// compiler makes rules of a rule's expressions, which work on registers one after the other.
+// compiler converts the expressions of a rule, which pass values in registers.
 type compiler struct {
 	family     nftables.TableFamily
-	set        func(name string) (*set, error) // reads a set that has no name of its own
-	registers  map[uint32]load                 // what is not there is not known
-	interfaces map[uint32]bool                 // registers that have the name of an interface
+	set        func(name string) (*set, error) // reads an anonymous set
+	registers  map[uint32]load                 // a missing register is unknown
+	interfaces map[uint32]bool                 // registers that hold an interface name
 	conditions []condition
 	out        []rule
 }
 
-// compile gives a rule, or one for each verdict of a map, of a rule's expressions; none for one that only watches.
+// compile converts the expressions of a rule to rules: one, one per verdict of a map, or none for a
+// rule without verdict.
 func compile(family nftables.TableFamily, exprs []nflink.Expression, set func(string) (*set, error)) ([]rule, error) {
 	c := compiler{family: family, set: set, registers: map[uint32]load{}, interfaces: map[uint32]bool{}}
 	for _, e := range exprs {
@@ -45,21 +46,25 @@ func unknown(Packet) tristate { return maybe }
 // also adds a condition.
 func (c *compiler) also(one condition) { c.conditions = append(c.conditions, one) }
 
-// decide adds a rule that has all conditions so far.
+// decide adds a rule with all conditions so far.
 func (c *compiler) decide(verdict, target string, more ...condition) {
 	c.out = append(c.out, rule{slices.Concat(c.conditions, more), verdict, target})
 }
 
-// add takes the next expression; ends is true when it decides for all that come to it.
+// add processes the next expression; ends is true if it decides for all packets.
 func (c *compiler) add(e nflink.Expression) (ends bool, err error) {
-	decode := map[string]expr.Any{"meta": &expr.Meta{}, "payload": &expr.Payload{}, "cmp": &expr.Cmp{}, "bitwise": &expr.Bitwise{}, "range": &expr.Range{},
-		"ct": &expr.Ct{}, "fib": &expr.Fib{}, "lookup": &expr.Lookup{}, "immediate": &expr.Immediate{}, "match": &expr.Match{}, "target": &expr.Target{}}
+	decode := map[string]expr.Any{"meta": &expr.Meta{}, "payload": &expr.Payload{}, "cmp": &expr.Cmp{},
+		"bitwise": &expr.Bitwise{}, "range": &expr.Range{},
+		"ct": &expr.Ct{}, "fib": &expr.Fib{}, "lookup": &expr.Lookup{}, "immediate": &expr.Immediate{},
+		"match": &expr.Match{}, "target": &expr.Target{}}
+
 	one, ok := decode[e.Name]
 	if ok {
 		if err := expr.Unmarshal(byte(c.family), e.Data, one); err != nil {
 			return false, err
 		}
 	}
+
 	switch one := one.(type) {
 	case *expr.Meta:
 		if !one.SourceRegister {
@@ -93,10 +98,11 @@ func (c *compiler) add(e nflink.Expression) (ends bool, err error) {
 	default:
 		return c.other(e.Name), nil
 	}
+
 	return false, nil
 }
 
-// other takes an expression by its name alone.
+// other processes an expression that is known by its name only.
 func (c *compiler) other(name string) (ends bool) {
 	switch name {
 	case "counter", "log", "objref", "last", "notrack", "dup":
@@ -104,17 +110,18 @@ func (c *compiler) other(name string) (ends bool) {
 		c.decide(drop, "")
 		return true
 	case "queue":
-		c.decide(accept, "", unknown) // whoever reads the queue says
+		c.decide(accept, "", unknown) // the reader of the queue decides
 		c.decide(drop, "", unknown)
 		return true
-	default: // a limit, or something that is not known and may write any register
+	default: // a limit or an unknown expression, which can write any register
 		clear(c.registers)
 		c.also(unknown)
 	}
+
 	return false
 }
 
-// of is what a register has.
+// of returns the value of a register.
 func (c *compiler) of(register uint32) load {
 	if l := c.registers[register]; l != nil {
 		return l
@@ -158,7 +165,7 @@ func ctLoad(key expr.CtKey) load {
 		switch key {
 		case expr.CtKeySTATE:
 			return native32(stateNew)
-		case expr.CtKeySTATUS: // it was not translated, else it were not for the host
+		case expr.CtKeySTATUS: // DNAT is not set, otherwise the packet would not be for the host
 			return native32(0)
 		}
 		return value{}
@@ -189,13 +196,13 @@ func (c *compiler) bitwise(e *expr.Bitwise) load {
 	}
 }
 
-// compare compares as many bytes as the rule has, so that names of interfaces may stand for all that begin so.
+// compare compares as many bytes as the rule has, so that a prefix matches several interface names.
 func (c *compiler) compare(e *expr.Cmp) condition {
 	from, interfaces := c.of(e.Register), c.interfaces[e.Register]
 	return func(p Packet) tristate {
 		v := from(p)
 		if !v.known && interfaces && bytes.HasPrefix(e.Data, []byte("lo\x00")) {
-			v = knownAs(make([]byte, interfaceName)...) // whatever it is, not that one
+			v = knownAs(make([]byte, interfaceName)...) // any name other than lo
 		}
 		if !v.known || len(v.bytes) < len(e.Data) {
 			return maybe
@@ -218,7 +225,7 @@ func (c *compiler) ranged(e *expr.Range) condition {
 	}
 }
 
-// lookup looks for a register's value in a set, or for the verdict that a map has for it.
+// lookup processes a lookup in a set or verdict map.
 func (c *compiler) lookup(e *expr.Lookup) error {
 	from := c.of(e.SourceRegister)
 	s, err := c.set(e.SetName)
@@ -248,36 +255,40 @@ func (c *compiler) lookup(e *expr.Lookup) error {
 			}
 		})
 	}
+
 	return nil
 }
 
-// immediate is a value for a register, or a verdict.
+// immediate processes a constant or a verdict.
 func (c *compiler) immediate(e *expr.Immediate, data []byte) (ends bool, err error) {
 	if e.Register != unix.NFT_REG_VERDICT {
 		constant := knownAs(e.Data...)
 		c.registers[e.Register] = func(Packet) value { return constant }
 		return false, nil
 	}
+
 	v := &expr.Verdict{}
 	if err := expr.Unmarshal(byte(c.family), data, v); err != nil {
 		return false, err
 	}
+
 	verdict, target := verdictName(int32(v.Kind), v.Chain)
 	if verdict == "" {
 		return false, nil
 	}
+
 	c.decide(verdict, target)
 	return true, nil
 }
 
-// verdictName is a verdict's name here; empty for one that goes on.
+// verdictName returns the verdict of a code; "" if evaluation continues.
 func verdictName(code int32, chain string) (verdict, target string) {
 	names := map[expr.VerdictKind]string{expr.VerdictAccept: accept, expr.VerdictDrop: drop, expr.VerdictReturn: back,
 		expr.VerdictJump: jump, expr.VerdictGoto: leap}
 	return names[expr.VerdictKind(code)], chain
 }
 
-// target is what a rule of iptables does.
+// target processes an iptables target.
 func (c *compiler) target(e *expr.Target) (ends bool) {
 	verdict, chain := verdictOf("-j", e.Name)
 	if verdict == "" {
@@ -287,7 +298,7 @@ func (c *compiler) target(e *expr.Target) (ends bool) {
 	return true
 }
 
-// targets are the chains that rules lead to.
+// targets returns the chains that the rules jump to.
 func targets(rules []rule) []string {
 	found := map[string]bool{}
 	for _, r := range rules {

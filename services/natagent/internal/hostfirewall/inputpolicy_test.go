@@ -24,8 +24,10 @@ var rules = map[string]struct{ script, by string }{
 		iptables-nft -A user -s 10.9.0.0/16 -p tcp --dport 8080 -j ACCEPT; iptables-nft -A user ! -s 10.8.0.0/16 -j RETURN; iptables-nft -A user -j ACCEPT
 		iptables-nft -A logged -m limit --limit 3/min -j LOG; iptables-nft -A logged -j REJECT`, "ip filter INPUT"},
 	"a table of nft's": {`nft 'table inet mine { set open { type inet_service; elements = { 22 }; }
-		chain in { type filter hook input priority 0; policy drop; ct state vmap { established : accept, related : accept, invalid : drop }; iifname "lo" accept
-		tcp dport { 22, 2222-2230 } accept; ip saddr 10.9.0.0/16 tcp dport 8000-8080 accept; meta l4proto icmp accept; jump more; };
+		chain in { type filter hook input priority 0; policy drop; ct state vmap { established : accept,
+			related : accept, invalid : drop }; iifname "lo" accept
+		tcp dport { 22,
+			2222-2230 } accept; ip saddr 10.9.0.0/16 tcp dport 8000-8080 accept; meta l4proto icmp accept; jump more; };
 		chain more { tcp dport 80 reject; tcp dport 22 accept; }; }'`, "inet mine in"},
 	"a chain that others accept in": {`nft 'table inet one { chain in { type filter hook input priority 0; tcp dport { 80, 22, 8080 } accept; }; }'
 		nft 'table inet two { chain in { type filter hook input priority 5; tcp dport 80 drop; }; }'`, "inet two in"},
@@ -57,7 +59,8 @@ func TestClosedIsOnlyWhatIsClosedForSure(t *testing.T) {
 			r := New(hostns.At(host.Fd()), "fairlead")
 			defer func() { _ = r.Close() }()
 			for _, port := range []uint16{22, 80, 8080} {
-				c, closed := r.Blocked(context.Background(), publication.TCP, netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), port), netip.MustParseAddr("10.9.0.5"))
+				c, closed := r.Blocked(context.Background(), publication.TCP,
+					netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), port), netip.MustParseAddr("10.9.0.5"))
 				got := c.Family + " " + c.Table + " " + c.Chain
 				want := row.by != "" && port == 80
 				if closed != want || closed && got != row.by {
@@ -67,7 +70,9 @@ func TestClosedIsOnlyWhatIsClosedForSure(t *testing.T) {
 					t.Errorf("port %d is said to be closed, and is not", port)
 				}
 			}
-			if c, closed := r.Blocked(context.Background(), publication.UDP, netip.MustParseAddrPort("10.9.0.1:22"), netip.MustParseAddr("10.9.0.5")); closed != (row.by != "" && name != "a chain that others accept in" || ofTCP[name]) {
+			if c, closed := r.Blocked(context.Background(), publication.UDP, netip.MustParseAddrPort("10.9.0.1:22"),
+				netip.MustParseAddr("10.9.0.5")); closed != (row.by != "" && name != "a chain that others accept in" ||
+				ofTCP[name]) {
 				t.Errorf("22/udp: closed %v by %v", closed, c)
 			}
 		})

@@ -17,10 +17,11 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// patience is for a command that hangs.
-const patience = 10 * time.Second
+// commandTimeout is the maximum run time of a command.
+const commandTimeout = 10 * time.Second
 
-// legacy reads the filter tables of the older iptables, which the kernel keeps apart from nf_tables, and of which it tells no changes.
+// legacy reads the filter tables of legacy iptables, which are separate from nf_tables and have no
+// events.
 type legacy struct {
 	ns       hostns.NS
 	versions [2]legacyVersion
@@ -28,12 +29,12 @@ type legacy struct {
 	mu sync.Mutex
 }
 
-// legacyVersion is iptables for IPv4, or IPv6.
+// legacyVersion reads the table of IPv4 or IPv6.
 type legacyVersion struct {
 	family, command, names string
 	domain, level          int
-	next, counters         int // places in struct ipt_entry and ip6t_entry
-	size                   int // of that
+	next, counters         int // offsets in struct ipt_entry and ip6t_entry
+	size                   int // the size of that struct
 
 	known bool
 	stamp uint64
@@ -42,32 +43,38 @@ type legacyVersion struct {
 
 func newLegacy(ns hostns.NS) *legacy {
 	return &legacy{ns: ns, versions: [2]legacyVersion{
-		{family: "ip", command: "iptables-legacy-save", names: "ip_tables_names", domain: unix.AF_INET, level: unix.SOL_IP, next: 90, counters: 96, size: 112},
-		{family: "ip6", command: "ip6tables-legacy-save", names: "ip6_tables_names", domain: unix.AF_INET6, level: unix.SOL_IPV6, next: 142, counters: 152, size: 168},
+		{family: "ip", command: "iptables-legacy-save", names: "ip_tables_names", domain: unix.AF_INET,
+			level: unix.SOL_IP, next: 90, counters: 96, size: 112},
+		{family: "ip6", command: "ip6tables-legacy-save", names: "ip6_tables_names", domain: unix.AF_INET6,
+			level: unix.SOL_IPV6, next: 142, counters: 152, size: 168},
 	}}
 }
 
-// get is the table of a family, if there is one.
+// get returns the filter table of a family, if it exists.
 func (l *legacy) get(ctx context.Context, ipv4 bool) []table {
 	v := &l.versions[1]
 	if ipv4 {
 		v = &l.versions[0]
 	}
+
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	there, stamp, told := v.look(l.ns)
+	there, stamp, ok := v.look(l.ns)
 	if !there {
 		v.known = false
 		return nil
 	}
-	if !v.known || !told || v.stamp != stamp {
+
+	if !v.known || !ok || v.stamp != stamp {
 		v.table, v.stamp, v.known = parseSave(v.family, string(run(ctx, l.ns, v.command, "-t", "filter"))), stamp, true
 	}
+
 	return []table{v.table}
 }
 
-// look tells whether there is a filter table, and gives a stamp that changes when its rules do; told is false if it cannot.
-func (v *legacyVersion) look(ns hostns.NS) (there bool, stamp uint64, told bool) {
+// look reports whether the filter table exists, and returns a stamp that changes with its rules; ok
+// is false without stamp.
+func (v *legacyVersion) look(ns hostns.NS) (there bool, stamp uint64, ok bool) {
 	_ = ns.Do(func() error {
 		names, err := os.ReadFile("/proc/thread-self/net/" + v.names)
 		if there = err == nil && slices.Contains(strings.Fields(string(names)), "filter"); !there {
@@ -78,13 +85,15 @@ func (v *legacyVersion) look(ns hostns.NS) (there bool, stamp uint64, told bool)
 			return err
 		}
 		defer func() { _ = unix.Close(fd) }()
-		stamp, told = v.hash(fd)
+		stamp, ok = v.hash(fd)
 		return nil
 	})
-	return there, stamp, told
+
+	return there, stamp, ok
 }
 
-// Options of linux/netfilter_ipv4/ip_tables.h, which those of ip6_tables.h equal, and where the answers have what is asked for.
+// Options of linux/netfilter_ipv4/ip_tables.h, equal to those of ip6_tables.h, and offsets in their
+// results.
 const (
 	getInfo, getEntries = 64, 65
 	infoSize, infoBytes = 84, 80
@@ -92,19 +101,20 @@ const (
 	nameLength          = 32
 )
 
-// hash is of all the rules but for their counters.
+// hash returns a hash of all rules without their counters.
 func (v *legacyVersion) hash(fd int) (uint64, bool) {
 	info := make([]byte, infoSize)
 	copy(info, "filter")
 	if !getsockopt(fd, v.level, getInfo, info) {
 		return 0, false
 	}
+
 	size := binary.NativeEndian.Uint32(info[infoBytes:])
 	all := make([]byte, entriesHead+int(size))
 	copy(all, "filter")
 	binary.NativeEndian.PutUint32(all[nameLength:], size)
 	if !getsockopt(fd, v.level, getEntries, all) {
-		return 0, false // it has changed just now, as a rule
+		return 0, false // the table has changed since
 	}
 
 	rules, at := all[entriesHead:], 0
@@ -116,6 +126,7 @@ func (v *legacyVersion) hash(fd int) (uint64, bool) {
 		}
 		at += next
 	}
+
 	h := fnv.New64a()
 	_, _ = h.Write(rules)
 	return h.Sum64(), true
@@ -128,9 +139,9 @@ func getsockopt(fd, level, option int, into []byte) bool {
 	return errno == 0
 }
 
-// run answers what a command prints in the host's namespace; nothing if it fails.
+// run returns the output of a command in the host's network namespace; nil if it fails.
 func run(ctx context.Context, ns hostns.NS, name string, args ...string) []byte {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	var out strings.Builder
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -9,16 +9,16 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Packet is the first one of a connection to the host.
+// Packet is the first packet of a connection to the host.
 type Packet struct {
 	Protocol  publication.Protocol
 	Source    netip.Addr
 	Target    netip.AddrPort
-	Interface string // by which it comes in; empty: not known
-	Index     int    // of that interface; 0: not known
+	Interface string // input interface; empty: unknown
+	Index     int    // index of that interface; 0: unknown
 }
 
-// value is what rules compare: some bytes of a packet, as far as they are known.
+// value holds some bytes of a packet, if known.
 type value struct {
 	bytes []byte
 	known bool
@@ -28,11 +28,13 @@ func knownAs(b ...byte) value { return value{b, true} }
 
 func native32(n uint32) value { return knownAs(binary.NativeEndian.AppendUint32(nil, n)...) }
 
-// part gives some bytes of a header. Headers are told as values of single bytes; behind their ends nothing is known.
+// part returns some bytes of a header, which holds one value per byte. Bytes after its end are
+// unknown.
 func part(header []value, offset, length uint32) value {
 	if uint64(offset)+uint64(length) > uint64(len(header)) {
 		return value{}
 	}
+
 	var out value
 	for _, b := range header[offset : offset+length] {
 		if !b.known {
@@ -40,6 +42,7 @@ func part(header []value, offset, length uint32) value {
 		}
 		out.bytes = append(out.bytes, b.bytes...)
 	}
+
 	out.known = true
 	return out
 }
@@ -50,7 +53,7 @@ func put(header []value, at int, bytes []byte) {
 	}
 }
 
-// network is the packet's IP header.
+// network returns the packet's IP header.
 func (p Packet) network() []value {
 	number := []byte{p.Protocol.Number()}
 	if p.Target.Addr().Is4() {
@@ -61,6 +64,7 @@ func (p Packet) network() []value {
 		put(h, 16, p.Target.Addr().AsSlice())
 		return h
 	}
+
 	h := make([]value, 40)
 	put(h, 6, number)
 	put(h, 8, p.Source.AsSlice())
@@ -68,7 +72,7 @@ func (p Packet) network() []value {
 	return h
 }
 
-// transport is the header behind it.
+// transport returns the packet's transport header.
 func (p Packet) transport() []value {
 	h := make([]value, 8)
 	if p.Protocol == publication.TCP {
@@ -80,14 +84,14 @@ func (p Packet) transport() []value {
 	return h
 }
 
-// Numbers of linux/if_ether.h and linux/netfilter/nf_tables.h that package unix lacks.
+// Constants that package unix lacks.
 const (
 	interfaceName = 16 // IFNAMSIZ
 	stateNew      = 1 << 3
 	typeLocal     = unix.RTN_LOCAL
 )
 
-// family is the packet's as netfilter numbers it, and as Ethernet does.
+// family returns the packet's netfilter family and EtherType.
 func (p Packet) family() (byte, uint16) {
 	if p.Target.Addr().Is4() {
 		return unix.NFPROTO_IPV4, unix.ETH_P_IP

@@ -10,27 +10,29 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Reader knows the firewalls of a network namespace. It reads them once, and again when the kernel tells that they have changed, so that
-// asking costs the same however many rules, links and addresses the host has.
+// Reader reads the host firewall of a network namespace. It caches the rules until the kernel
+// reports a change, so that a check takes constant time.
 type Reader struct {
 	ns     hostns.NS
 	cache  *cache
 	legacy *legacy
 }
 
-// New makes a reader. own is the table of nf_tables that is not somebody else's.
+// New returns a reader. own is the nf_tables table of natagent itself.
 func New(ns hostns.NS, own string) *Reader {
 	return &Reader{ns: ns, cache: newCache(ns, own), legacy: newLegacy(ns)}
 }
 
-// Watch hears of changes until ctx ends. Without it all is read again after any change.
+// Watch receives change events until ctx ends. Without it, any change invalidates the cache.
 func (r *Reader) Watch(ctx context.Context) { r.cache.watch(ctx) }
 
-// Close lets go of the kernel.
+// Close closes the netlink socket.
 func (r *Reader) Close() error { return r.cache.close() }
 
-// Blocked tells which chain drops connections to the host for sure; ok is false if none does, or nothing is certain.
-func (r *Reader) Blocked(ctx context.Context, proto publication.Protocol, target netip.AddrPort, source netip.Addr) (Block, bool) {
+// Blocked returns the chain that certainly drops connections to the host; ok is false if there is
+// none.
+func (r *Reader) Blocked(ctx context.Context, proto publication.Protocol, target netip.AddrPort,
+	source netip.Addr) (Block, bool) {
 	p := Packet{Protocol: proto, Source: source, Target: target}
 	p.Interface, p.Index = interfaceTo(r.ns, source)
 	for _, t := range r.tables(ctx, target.Addr().Is4()) {
@@ -41,7 +43,7 @@ func (r *Reader) Blocked(ctx context.Context, proto publication.Protocol, target
 	return Block{}, false
 }
 
-// tables are those of others that see IPv4 or IPv6. What cannot be read says nothing.
+// tables returns the foreign tables for IPv4 or IPv6. Unreadable ones are omitted.
 func (r *Reader) tables(ctx context.Context, ipv4 bool) (all []table) {
 	if rs := r.cache.get(ctx); rs != nil {
 		all = append(all, rs.tables[ipv4]...)
@@ -49,11 +51,13 @@ func (r *Reader) tables(ctx context.Context, ipv4 bool) (all []table) {
 	return append(all, r.legacy.get(ctx, ipv4)...)
 }
 
-// Tools names the programs whose tables and chains are there: firewalld, ufw, Docker, libvirt.
+// Tools returns the programs that own tables or chains: firewalld, ufw, Docker, libvirt.
 func (r *Reader) Tools(ctx context.Context) (found []string) {
 	marks := []struct{ tool, table, chain string }{
-		{"firewalld", "firewalld", ""}, {"ufw", "", "ufw-"}, {"Docker", "", "DOCKER-USER"}, {"libvirt", "", "LIBVIRT_"}, {"libvirt", "libvirt_network", ""},
+		{"firewalld", "firewalld", ""}, {"ufw", "", "ufw-"}, {"Docker", "", "DOCKER-USER"}, {"libvirt", "", "LIBVIRT_"},
+		{"libvirt", "libvirt_network", ""},
 	}
+
 	names := r.names(ctx)
 	for _, m := range marks {
 		there := func(n chainName) bool {
@@ -63,13 +67,14 @@ func (r *Reader) Tools(ctx context.Context) (found []string) {
 			found = append(found, m.tool)
 		}
 	}
+
 	return found
 }
 
-// chainName is a chain, or a table without any.
+// chainName names a chain, or a table without chains.
 type chainName struct{ table, chain string }
 
-// names are the chains of others, of both kinds of iptables and of nft.
+// names returns all chains of nftables and iptables.
 func (r *Reader) names(ctx context.Context) (all []chainName) {
 	if r.cache.link != nil {
 		chains, _ := r.cache.link.ListChains()
@@ -81,6 +86,7 @@ func (r *Reader) names(ctx context.Context) (all []chainName) {
 			all = append(all, chainName{table: t.Name})
 		}
 	}
+
 	for _, ipv4 := range []bool{true, false} {
 		for _, t := range r.legacy.get(ctx, ipv4) {
 			for name := range t.chains {
@@ -88,5 +94,6 @@ func (r *Reader) names(ctx context.Context) (all []chainName) {
 			}
 		}
 	}
+
 	return all
 }

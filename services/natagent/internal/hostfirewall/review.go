@@ -6,14 +6,14 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// question is what somebody wants looked at.
+// question is a request for a review.
 type question struct {
 	bindings []publication.Binding
-	answer   chan<- []string // holds one
+	answer   chan<- []string // has a buffer of one
 }
 
-// Review tells, a line each, at which ports the host's own firewall is closed. Who asks while others are being answered is answered with
-// one more look together with all who wait, so that a swarm costs no more than a few.
+// Review returns a warning for each port that the host firewall blocks. Concurrent calls share one
+// inspection.
 func (t *Checker) Review(ctx context.Context, some []publication.Binding) ([]string, error) {
 	answer := make(chan []string, 1)
 	select {
@@ -21,6 +21,7 @@ func (t *Checker) Review(ctx context.Context, some []publication.Binding) ([]str
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+
 	select {
 	case warnings := <-answer:
 		return warnings, nil
@@ -29,7 +30,7 @@ func (t *Checker) Review(ctx context.Context, some []publication.Binding) ([]str
 	}
 }
 
-// answer looks for those who ask until ctx ends.
+// answer processes reviews until ctx ends.
 func (t *Checker) answer(ctx context.Context) {
 	for {
 		var all []question
@@ -47,12 +48,12 @@ func (t *Checker) answer(ctx context.Context) {
 				more = false
 			}
 		}
-		look := t.look()
+		view := t.look()
 		for _, q := range all {
 			var warnings []string
-			look.each(ctx, q.bindings, func(b publication.Binding, c Block) bool {
+			view.each(ctx, q.bindings, func(b publication.Binding, c Block) bool {
 				warnings = append(warnings, b.Subject()+": "+c.String()+
-					"; a published port does not pass there, and is open all the same: publish it with ,from=NETWORK to limit who reaches it")
+					"; the port is published anyway: limit it with ,from=CIDR")
 				return true
 			})
 			q.answer <- warnings

@@ -12,8 +12,9 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// interfaceTo is the one by which the host would answer an address, and by which it comes in as a rule; empty and 0 if there is none.
-// The kernel looks that up in its routes: no list of links or addresses is read.
+// interfaceTo returns the interface of the route to an address, which packets from it usually enter
+// by. It returns "" and 0 without route. The kernel looks it up, so that no links or addresses are
+// listed.
 func interfaceTo(ns hostns.NS, a netip.Addr) (name string, index int) {
 	_ = ns.Do(func() (err error) {
 		if index, err = outgoing(a); err == nil && index != 0 {
@@ -27,7 +28,7 @@ func interfaceTo(ns hostns.NS, a netip.Addr) (name string, index int) {
 	return name, index
 }
 
-// outgoing asks for the route to an address.
+// outgoing returns the output interface of the route to an address.
 func outgoing(a netip.Addr) (index int, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -37,21 +38,25 @@ func outgoing(a netip.Addr) (index int, err error) {
 	if err := unix.Sendto(fd, routeRequest(a), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, os.NewSyscallError("sendto", err)
 	}
+
 	answer := make([]byte, os.Getpagesize())
-	n, _, err := unix.Recvfrom(fd, answer, unix.MSG_DONTWAIT) // the kernel has queued it when sending returns
+	n, _, err := unix.Recvfrom(fd, answer, unix.MSG_DONTWAIT) // queued before sendto returns
 	if err != nil {
 		return 0, os.NewSyscallError("recvfrom", err)
 	}
+
 	messages, err := syscall.ParseNetlinkMessage(answer[:n])
 	if err != nil || len(messages) == 0 || messages[0].Header.Type != unix.RTM_NEWROUTE {
 		return 0, err
 	}
+
 	attrs, err := syscall.ParseNetlinkRouteAttr(&messages[0])
 	for _, attr := range attrs {
 		if attr.Attr.Type == unix.RTA_OIF && len(attr.Value) == 4 {
 			index = int(binary.NativeEndian.Uint32(attr.Value))
 		}
 	}
+
 	return index, err
 }
 
@@ -60,6 +65,7 @@ func routeRequest(a netip.Addr) []byte {
 	if a.Is6() {
 		family = unix.AF_INET6
 	}
+
 	size := unix.NLMSG_HDRLEN + unix.SizeofRtMsg + unix.SizeofRtAttr + a.BitLen()/8
 	data := binary.NativeEndian.AppendUint32(nil, uint32(size))
 	data = binary.NativeEndian.AppendUint16(data, unix.RTM_GETROUTE)
@@ -72,7 +78,7 @@ func routeRequest(a netip.Addr) []byte {
 	return append(data, a.AsSlice()...)
 }
 
-// nameOf asks for an interface's name.
+// nameOf returns the name of an interface.
 func nameOf(index int) (string, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -81,7 +87,8 @@ func nameOf(index int) (string, error) {
 	defer func() { _ = unix.Close(fd) }()
 	var request [40]byte // struct ifreq
 	binary.NativeEndian.PutUint32(request[interfaceName:], uint32(index))
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFNAME, uintptr(unsafe.Pointer(&request[0]))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFNAME,
+		uintptr(unsafe.Pointer(&request[0]))); errno != 0 {
 		return "", os.NewSyscallError("ioctl", errno)
 	}
 	return unix.ByteSliceToString(request[:interfaceName]), nil

@@ -11,11 +11,11 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
-// ruleset is what nf_tables had at one time: the tables of others that have a say on what is for the host.
+// ruleset holds the foreign nf_tables tables with input chains, as of one generation.
 type ruleset struct {
-	generation uint32           // of the kernel's rules
-	tables     map[bool][]table // those that see IPv4, and those that see IPv6
-	reached    map[string]bool  // the chains that they are decided in, as chainKey gives them
+	generation uint32           // number of the last transaction
+	tables     map[bool][]table // by IPv4 (true) and IPv6
+	reached    map[string]bool  // the chains reachable from input chains, by chainKey
 }
 
 const (
@@ -24,13 +24,15 @@ const (
 	dormant   = 1 // NFT_TABLE_F_DORMANT
 )
 
-var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet"}
+var families = map[nftables.TableFamily]string{nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
+	nftables.TableFamilyINet: "inet"}
 
 func chainKey(family nftables.TableFamily, table, chain string) string {
 	return fmt.Sprintf("%d %s %s", family, table, chain)
 }
 
-// readRuleset reads it. As that takes several requests, it is done again if somebody has changed anything meanwhile.
+// readRuleset reads the ruleset. It needs several requests and repeats them if the rules change
+// meanwhile.
 func readRuleset(ctx context.Context, link *nflink.Link, own string) (*ruleset, error) {
 	var last error
 	for range readTries {
@@ -51,7 +53,8 @@ func readRuleset(ctx context.Context, link *nflink.Link, own string) (*ruleset, 
 		case <-time.After(readPause):
 		}
 	}
-	return nil, fmt.Errorf("the firewall changes all the time: %w", last)
+
+	return nil, fmt.Errorf("ruleset keeps changing: %w", last)
 }
 
 func readOnce(link *nflink.Link, own string) (*ruleset, error) {
@@ -60,14 +63,17 @@ func readOnce(link *nflink.Link, own string) (*ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
-	asleep, err := dormantTables(link)
+
+	dormantByKey, err := dormantTables(link)
 	if err != nil {
 		return nil, err
 	}
+
 	byTable, order := map[string][]*nftables.Chain{}, []string{}
 	for _, c := range all {
 		key := chainKey(c.Table.Family, c.Table.Name, "")
-		if families[c.Table.Family] == "" || c.Table.Name == own || strings.HasPrefix(c.Table.Name, own+"-") || asleep[key] {
+		if families[c.Table.Family] == "" || c.Table.Name == own || strings.HasPrefix(c.Table.Name, own+"-") ||
+			dormantByKey[key] {
 			continue
 		}
 		if byTable[key] == nil {
@@ -75,32 +81,34 @@ func readOnce(link *nflink.Link, own string) (*ruleset, error) {
 		}
 		byTable[key] = append(byTable[key], c)
 	}
+
 	for _, key := range order {
 		if err := rs.add(link, byTable[key]); err != nil {
 			return nil, err
 		}
 	}
+
 	return rs, nil
 }
 
-// dormantTables are those whose chains nothing passes.
+// dormantTables returns the tables that are disabled.
 func dormantTables(link *nflink.Link) (map[string]bool, error) {
 	tables, err := link.ListTables()
-	asleep := map[string]bool{}
+	dormantByKey := map[string]bool{}
 	for _, t := range tables {
 		if t.Flags&dormant != 0 {
-			asleep[chainKey(t.Family, t.Name, "")] = true
+			dormantByKey[chainKey(t.Family, t.Name, "")] = true
 		}
 	}
-	return asleep, err
+	return dormantByKey, err
 }
 
-// isInput tells whether the kernel calls a chain for what is for the host.
+// isInput reports whether a chain is a base chain at the input hook.
 func isInput(c *nftables.Chain) bool {
 	return c.Hooknum != nil && *c.Hooknum == *nftables.ChainHookInput
 }
 
-// add reads a table's chains, from those that the kernel calls on to where they lead.
+// add reads the chains of a table that are reachable from its input chains.
 func (rs *ruleset) add(link *nflink.Link, chains []*nftables.Chain) error {
 	family := chains[0].Table.Family
 	t := table{family: families[family], name: chains[0].Table.Name, chains: map[string]*chain{}}
@@ -111,9 +119,11 @@ func (rs *ruleset) add(link *nflink.Link, chains []*nftables.Chain) error {
 			next = append(next, c.Name)
 		}
 	}
+
 	if len(next) == 0 {
 		return nil
 	}
+
 	for len(next) > 0 {
 		name := next[0]
 		next = next[1:]
@@ -128,12 +138,14 @@ func (rs *ruleset) add(link *nflink.Link, chains []*nftables.Chain) error {
 		rs.reached[chainKey(family, t.name, name)] = true
 		next = append(next, targets(c.rules)...)
 	}
+
 	if family != nftables.TableFamilyIPv6 {
 		rs.tables[true] = append(rs.tables[true], t)
 	}
 	if family != nftables.TableFamilyIPv4 {
 		rs.tables[false] = append(rs.tables[false], t)
 	}
+
 	return nil
 }
 
@@ -142,16 +154,19 @@ func readChain(link *nflink.Link, kernel *nftables.Chain) (*chain, error) {
 	if kernel.Policy != nil && *kernel.Policy == nftables.ChainPolicyDrop {
 		c.policy = drop
 	}
+
 	rules, err := link.Rules(kernel.Table.Family, kernel.Table.Name, kernel.Name)
 	if err != nil {
 		return nil, err
 	}
+
 	sets := func(name string) (*set, error) {
-		if !nameless(name) {
-			return nil, nil // its elements come and go
+		if !isAnonymous(name) {
+			return nil, nil // its elements can change
 		}
 		return readSet(link, kernel.Table, name)
 	}
+
 	for _, exprs := range rules {
 		some, err := compile(kernel.Table.Family, exprs, sets)
 		if err != nil {
@@ -159,27 +174,31 @@ func readChain(link *nflink.Link, kernel *nftables.Chain) (*chain, error) {
 		}
 		c.rules = append(c.rules, some...)
 	}
+
 	return c, nil
 }
 
-// concerns tells whether a change may be to what the ruleset says.
+// concerns reports whether a change may affect the ruleset.
 func (rs *ruleset) concerns(changes []*nftables.MonitorEvent) bool {
 	for _, c := range changes {
 		switch data := c.Data.(type) {
 		case *nftables.Table:
 			if data == nil || families[data.Family] != "" && rs.has(data) {
-				return true // it may sleep now, or be gone
+				return true // it may be dormant or deleted
 			}
 		case *nftables.Chain:
-			if data == nil || data.Table == nil || families[data.Table.Family] != "" && isInput(data) || rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Name)] {
+			if data == nil || data.Table == nil || families[data.Table.Family] != "" && isInput(data) ||
+				rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Name)] {
 				return true
 			}
 		case *nftables.Rule:
-			if data == nil || data.Chain == nil || data.Table == nil || rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Chain.Name)] {
+			if data == nil || data.Chain == nil || data.Table == nil ||
+				rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Chain.Name)] {
 				return true
 			}
 		}
 	}
+
 	return false
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// parseSave reads the filter table from what iptables-save or ip6tables-save prints.
+// parseSave parses the filter table in the output of iptables-save.
 func parseSave(family, text string) table {
 	t := table{family: family, name: "filter", chains: map[string]*chain{}}
 	in := false
@@ -29,10 +29,11 @@ func parseSave(family, text string) table {
 			}
 		}
 	}
+
 	return t
 }
 
-// split is the words of a line; those in quotes are one.
+// split splits a line into words. Quoted text is one word.
 func split(line string) (words []string) {
 	for i, part := range strings.Split(line, `"`) {
 		if i%2 == 1 {
@@ -47,10 +48,10 @@ func split(line string) (words []string) {
 	return words
 }
 
-// parseRule reads the words of a rule.
+// parseRule parses the words of a rule.
 func parseRule(words []string) rule {
 	var r rule
-	turned := false
+	negated := false
 	for i := 0; i < len(words); i++ {
 		arg := ""
 		if i+1 < len(words) {
@@ -59,9 +60,9 @@ func parseRule(words []string) rule {
 		var c condition
 		switch words[i] {
 		case "!":
-			turned = true
+			negated = true
 			continue
-		case "-m": // the options behind it tell
+		case "-m": // its options follow
 			i++
 			continue
 		case "-j", "-g":
@@ -76,13 +77,14 @@ func parseRule(words []string) rule {
 		if !strings.HasPrefix(arg, "-") {
 			i++
 		}
-		if turned {
-			straight := c
-			c = func(p Packet) tristate { return straight(p).not() }
+		if negated {
+			positive := c
+			c = func(p Packet) tristate { return positive(p).not() }
 		}
-		turned = false
+		negated = false
 		r.conditions = append(r.conditions, c)
 	}
+
 	return r
 }
 
@@ -97,13 +99,15 @@ func verdictOf(option, target string) (verdict, chain string) {
 	case "LOG", "NFLOG", "MARK", "CONNMARK", "CT", "TRACE", "SET", "":
 		return "", ""
 	}
+
 	if option == "-g" {
 		return leap, target
 	}
+
 	return jump, target
 }
 
-// conditionOf reads one option and its value. What it does not know may hold or not.
+// conditionOf parses an option and its value. Unknown options may or may not match.
 func conditionOf(option, value string) condition {
 	switch option {
 	case "-p":
@@ -121,10 +125,11 @@ func conditionOf(option, value string) condition {
 	case "--dst-type":
 		return func(Packet) tristate { return of(value == "LOCAL") }
 	}
+
 	return func(Packet) tristate { return maybe }
 }
 
-// comesBy compares the interface; one that ends in + stands for all that start so.
+// comesBy compares the input interface. A name that ends in + is a prefix.
 func comesBy(p Packet, name string) tristate {
 	switch {
 	case p.Interface == "" && name != "lo":
@@ -135,7 +140,7 @@ func comesBy(p Packet, name string) tristate {
 	return of(p.Interface == name)
 }
 
-// inPorts reads "22", "80:90" and "22,80:90".
+// inPorts parses "22", "80:90" and "22,80:90".
 func inPorts(port uint16, list string) bool {
 	for part := range strings.SplitSeq(list, ",") {
 		first, last, ranged := strings.Cut(part, ":")
@@ -148,6 +153,7 @@ func inPorts(port uint16, list string) bool {
 			return true
 		}
 	}
+
 	return false
 }
 

@@ -7,14 +7,14 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// snapshot is one look at the host's firewalls: what of them is needed is asked for once.
+// snapshot is one inspection of the host firewall. It caches what it reads.
 type snapshot struct {
 	reader *Reader
-	tables map[bool][]table // of IPv4, or not
+	tables map[bool][]table // by IPv4 (true) and IPv6
 	ways   map[netip.Addr]way
 }
 
-// way is the interface that an address comes in by.
+// way is the input interface of an address.
 type way struct {
 	name  string
 	index int
@@ -24,8 +24,8 @@ func (t *Checker) look() snapshot {
 	return snapshot{reader: t.reader, tables: map[bool][]table{}, ways: map[netip.Addr]way{}}
 }
 
-// each calls found for those that a firewall is closed at, until it answers false. Whole addresses, and what is not led by the host, are
-// left out.
+// each calls found for each blocked binding until it returns false. It skips published addresses,
+// direct access and loopback bindings.
 func (l snapshot) each(ctx context.Context, some []publication.Binding, found func(publication.Binding, Block) bool) {
 	for _, b := range some {
 		if b.IsAddress() || b.Direct() || b.HostIP.IsLoopback() {
@@ -43,7 +43,7 @@ func (l snapshot) each(ctx context.Context, some []publication.Binding, found fu
 	}
 }
 
-// packet is one from somebody who may reach what is published.
+// packet returns a packet from an allowed source of b.
 func (l snapshot) packet(b publication.Binding) Packet {
 	source := ExternalAddr(b.HostIP.Is4())
 	if from := b.Sources.Prefixes(); len(from) > 0 {
@@ -57,7 +57,7 @@ func (l snapshot) packet(b publication.Binding) Packet {
 	return Packet{Protocol: b.Protocol, Source: source, Target: b.Host(), Interface: w.name, Index: w.index}
 }
 
-// seeing are the tables that see IPv4, or IPv6.
+// seeing returns the tables for IPv4 or IPv6.
 func (l snapshot) seeing(ctx context.Context, v4 bool) []table {
 	some, asked := l.tables[v4]
 	if !asked {
@@ -67,7 +67,7 @@ func (l snapshot) seeing(ctx context.Context, v4 bool) []table {
 	return some
 }
 
-// ExternalAddr is an address that stands for somebody in the internet; documentation is written with it.
+// ExternalAddr returns an address of the documentation range that represents the internet.
 func ExternalAddr(v4 bool) netip.Addr {
 	if v4 {
 		return netip.AddrFrom4([4]byte{203, 0, 113, 1})

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// matchOf is a match of iptables, which nf_tables carries as it is. What is not known may hold or not.
+// matchOf converts an iptables match. Unknown matches may or may not match.
 func matchOf(e *expr.Match) condition {
 	switch info := e.Info.(type) {
 	case *xt.Comment:
@@ -18,7 +18,8 @@ func matchOf(e *expr.Match) condition {
 		return ports(publication.TCP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.TcpInvDestPorts != 0,
 			info.Option == 0 && info.InvFlags&^xt.TcpInvDestPorts == 0 && flagsOfFirst(info))
 	case *xt.Udp:
-		return ports(publication.UDP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.UdpInvDestPorts != 0, info.InvFlags&^xt.UdpInvDestPorts == 0)
+		return ports(publication.UDP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.UdpInvDestPorts != 0,
+			info.InvFlags&^xt.UdpInvDestPorts == 0)
 	case *xt.AddrTypeV1:
 		return addressType(info)
 	case *xt.ConntrackMtinfo1:
@@ -37,21 +38,23 @@ func matchOf(e *expr.Match) condition {
 			return func(Packet) tristate { return no }
 		}
 	}
+
 	return unknown
 }
 
-// flagsOfFirst tells whether a connection's first packet has the flags that a rule looks for, of which it has SYN alone.
+// flagsOfFirst reports whether a SYN packet has the TCP flags of a rule.
 func flagsOfFirst(info *xt.Tcp) bool {
 	const syn = 2
 	return syn&info.FlagsMask == info.FlagsCmp
 }
 
-// ports is a match of one transport's ports. Where something else counts too, it may hold at most.
-func ports(proto publication.Protocol, from, to [2]uint16, turned, rest bool) condition {
+// ports matches the ports of a transport. With other conditions (rest is false) it returns maybe at
+// most.
+func ports(proto publication.Protocol, from, to [2]uint16, negated, rest bool) condition {
 	return func(p Packet) tristate {
 		in := to[0] <= p.Target.Port() && p.Target.Port() <= to[1]
 		switch {
-		case p.Protocol != proto, in == turned:
+		case p.Protocol != proto, in == negated:
 			return no
 		case !rest || from != [2]uint16{0, 0xffff}:
 			return maybe
@@ -70,7 +73,7 @@ func addressType(info *xt.AddrTypeV1) condition {
 	}
 }
 
-// tracked is a match of what the connection tracker knows: of a new connection, that it is one.
+// tracked matches the conntrack state new.
 func tracked(match, invert, states uint16) condition {
 	if match != uint16(xt.ConntrackState) && match != uint16(xt.ConntrackState|xt.ConntrackStateAlias) {
 		return unknown
@@ -80,13 +83,14 @@ func tracked(match, invert, states uint16) condition {
 	}
 }
 
-// multiport reads struct xt_multiport_v1: what is compared, how many ports, the ports, which of them begin a range, and whether it is
-// turned round.
+// multiport decodes struct xt_multiport_v1: what is compared, the number of ports, the ports, which
+// of them start a range, and whether the match is negated.
 func multiport(info []byte) condition {
 	const sources, destinations, most = 0, 1, 15
 	if len(info) < 2+2*most+most+1 || info[0] == sources || int(info[1]) > most {
 		return unknown
 	}
+
 	var ranges [][2]uint16
 	for i := 0; i < int(info[1]); i++ {
 		at := func(i int) uint16 { return binary.NativeEndian.Uint16(info[2+2*i:]) }
@@ -97,15 +101,16 @@ func multiport(info []byte) condition {
 		}
 		ranges = append(ranges, one)
 	}
-	turned, either := info[2+3*most] != 0, info[0] != destinations
+
+	negated, either := info[2+3*most] != 0, info[0] != destinations
 	return func(p Packet) tristate {
 		in := false
 		for _, r := range ranges {
 			in = in || r[0] <= p.Target.Port() && p.Target.Port() <= r[1]
 		}
 		if either && !in {
-			return maybe // its source may be among them
+			return maybe // its source port may match
 		}
-		return of(in != turned)
+		return of(in != negated)
 	}
 }

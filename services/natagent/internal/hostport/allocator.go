@@ -1,7 +1,8 @@
-// Package hostport keeps the books on host ports: who has which, and which to hand out next.
+// Package hostport records the host ports that natagent has allocated, and selects ephemeral ports.
+// Package publish uses it.
 //
-// It is pure and counts only what natagent itself has handed out. Package hostport/hold asks the kernel about the rest.
-// A Ledger is not safe for concurrent use.
+// It performs no I/O; package portsocket checks ports against the kernel. An Allocator is not safe
+// for concurrent use.
 package hostport
 
 import (
@@ -12,16 +13,16 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// ErrNoTransport says that the kernel does not have the transport, SCTP as a rule.
-var ErrNoTransport = errors.New("the kernel has no such transport")
+// ErrNoTransport means that the kernel does not support the transport, usually SCTP.
+var ErrNoTransport = errors.New("transport not supported by the kernel")
 
-// Range is a run of ports, both ends included.
+// Range is a port range, both ends included.
 type Range struct{ First, Last uint16 }
 
-// Contains tells whether a port is in the range.
+// Contains reports whether a port is in the range.
 func (r Range) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
-// Holder says who has a port on an address.
+// Holder is the owner of a port on an address.
 type Holder struct {
 	IP    netip.Addr
 	Owner string
@@ -38,49 +39,51 @@ type protoIP struct {
 	ip    netip.Addr
 }
 
-// Allocator knows the ports that are handed out.
+// Allocator records allocated ports.
 type Allocator struct {
-	held   map[protoPort][]Holder
-	runs   []run
-	wholes map[netip.Addr]Holder
-	last   map[protoIP]uint16
+	held      map[protoPort][]Holder
+	ranges    []allocatedRange
+	addresses map[netip.Addr]Holder
+	last      map[protoIP]uint16
 }
 
-// run is a range of ports that one owner has.
-type run struct {
+// allocatedRange is a port range of one owner.
+type allocatedRange struct {
 	proto publication.Protocol
 	ports Range
 	by    Holder
 }
 
-// NewLedger makes an empty one.
+// NewLedger returns an empty allocator.
 func NewLedger() *Allocator {
-	return &Allocator{held: map[protoPort][]Holder{}, wholes: map[netip.Addr]Holder{}, last: map[protoIP]uint16{}}
+	return &Allocator{held: map[protoPort][]Holder{}, addresses: map[netip.Addr]Holder{}, last: map[protoIP]uint16{}}
 }
 
-// HolderOf tells who has a port on an address, or on one that excludes it.
+// HolderOf returns the owner of a port on an address or an overlapping one.
 func (l *Allocator) HolderOf(proto publication.Protocol, ip netip.Addr, port uint16) (Holder, bool) {
 	for _, h := range l.held[protoPort{proto, port}] {
 		if publication.Overlap(h.IP, ip) {
 			return h, true
 		}
 	}
-	for _, r := range l.runs {
+
+	for _, r := range l.ranges {
 		if r.proto == proto && r.ports.Contains(port) && publication.Overlap(r.by.IP, ip) {
 			return r.by, true
 		}
 	}
-	h, whole := l.wholes[ip]
+
+	h, whole := l.addresses[ip]
 	return h, whole
 }
 
-// Add enters an owner's port.
+// Add records a port of an owner.
 func (l *Allocator) Add(owner, name string, proto publication.Protocol, ip netip.Addr, port uint16) {
 	k := protoPort{proto, port}
 	l.held[k] = append(l.held[k], Holder{ip, owner, name})
 }
 
-// Remove strikes a port out again.
+// Remove removes a port of an owner.
 func (l *Allocator) Remove(owner string, proto publication.Protocol, ip netip.Addr, port uint16) {
 	k := protoPort{proto, port}
 	var left []Holder
@@ -89,20 +92,22 @@ func (l *Allocator) Remove(owner string, proto publication.Protocol, ip netip.Ad
 			left = append(left, h)
 		}
 	}
+
 	if len(left) == 0 {
 		delete(l.held, k)
 		return
 	}
+
 	l.held[k] = left
 }
 
-// Free gives the ports of a range that nobody has on any of the addresses, from the lowest to the highest.
+// Free yields the ports of a range that are free on all addresses, in ascending order.
 func (l *Allocator) Free(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
 	return l.from(proto, ips, r, r.First)
 }
 
-// Next gives the free ports of a range, the one after the last that was handed out first, and goes once around. Tell it with
-// Handed which one was taken.
+// Next yields the free ports of a range once, starting after the last one used. Report the port
+// taken with MarkUsed.
 func (l *Allocator) Next(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
 	start := r.First
 	if last, ok := l.last[protoIP{proto, ips[0]}]; ok && r.Contains(last) && last != r.Last {
@@ -111,7 +116,7 @@ func (l *Allocator) Next(proto publication.Protocol, ips []netip.Addr, r Range) 
 	return l.from(proto, ips, r, start)
 }
 
-// MarkUsed remembers a port that Next gave as handed out.
+// MarkUsed records a port of Next as used.
 func (l *Allocator) MarkUsed(proto publication.Protocol, ips []netip.Addr, port uint16) {
 	for _, ip := range ips {
 		l.last[protoIP{proto, ip}] = port

@@ -24,8 +24,10 @@ func TestAPortOnAllAddressesExcludesEachOfItsFamilyAndNoOther(t *testing.T) {
 		has, asks string
 		taken     bool
 	}{
-		{"0.0.0.0", "0.0.0.0", true}, {"0.0.0.0", "10.0.0.1", true}, {"10.0.0.1", "0.0.0.0", true}, {"10.0.0.1", "10.0.0.1", true},
-		{"10.0.0.1", "10.0.0.2", false}, {"0.0.0.0", "::", false}, {"::", "::1", true}, {"::1", "::", true}, {"::", "10.0.0.1", false},
+		{"0.0.0.0", "0.0.0.0", true}, {"0.0.0.0", "10.0.0.1", true}, {"10.0.0.1", "0.0.0.0", true},
+		{"10.0.0.1", "10.0.0.1", true},
+		{"10.0.0.1", "10.0.0.2", false}, {"0.0.0.0", "::", false}, {"::", "::1", true}, {"::1", "::", true},
+		{"::", "10.0.0.1", false},
 	} {
 		l := hostport.NewLedger()
 		l.Add("o", "web", publication.TCP, netip.MustParseAddr(row.has), 80)
@@ -45,15 +47,18 @@ func TestNextGoesOnAfterTheLastAndOnceAround(t *testing.T) {
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 12, 13, 14}) {
 		t.Errorf("at first %v", got)
 	}
+
 	l.Add("o", "", publication.TCP, any[0], 12)
 	l.MarkUsed(publication.TCP, any, 12)
 	if got := next(); !slices.Equal(got, []uint16{13, 14, 10, 11}) {
 		t.Errorf("after 12 %v", got)
 	}
+
 	l.MarkUsed(publication.TCP, any, 14)
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 13, 14}) {
 		t.Errorf("after the last %v", got)
 	}
+
 	l.MarkUsed(publication.TCP, any, 40000) // the range was changed since
 	if got := next(); got[0] != 10 {
 		t.Errorf("after a port of another range %v", got)
@@ -74,12 +79,14 @@ func TestTheLedgerAgreesWithAPlainList(t *testing.T) {
 		ip    netip.Addr
 		port  uint16
 	}
+
 	draw := rapid.Custom(func(t *rapid.T) entry {
 		return entry{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "owner"),
 			rapid.SampledFrom([]publication.Protocol{"tcp", "udp"}).Draw(t, "proto"),
 			rapid.SampledFrom(addrs("0.0.0.0", "10.0.0.1", "10.0.0.2", "::", "::1")).Draw(t, "ip"),
 			rapid.Uint16Range(80, 83).Draw(t, "port")}
 	})
+
 	rapid.Check(t, func(t *rapid.T) {
 		l, list := hostport.NewLedger(), []entry{}
 		excluded := func(e entry) bool {
@@ -105,7 +112,8 @@ func TestTheLedgerAgreesWithAPlainList(t *testing.T) {
 				if _, taken := l.HolderOf(e.proto, e.ip, e.port); taken != excluded(e) {
 					t.Fatalf("%v: taken %v, want %v", e, taken, !taken)
 				}
-				free := slices.Contains(slices.Collect(l.Free(e.proto, []netip.Addr{e.ip}, hostport.Range{First: 80, Last: 83})), e.port)
+				free := slices.Contains(slices.Collect(l.Free(e.proto, []netip.Addr{e.ip},
+					hostport.Range{First: 80, Last: 83})), e.port)
 				if free == excluded(e) {
 					t.Fatalf("%v: free %v", e, free)
 				}
@@ -115,7 +123,8 @@ func TestTheLedgerAgreesWithAPlainList(t *testing.T) {
 }
 
 func TestSysctlsThatAreNoRangesAreErrors(t *testing.T) {
-	for _, row := range [][2]string{{"", ""}, {"1", ""}, {"1 2 3", ""}, {"5 4", ""}, {"1 70000", ""}, {"1 2", "x"}, {"1 2", "3-"}, {"1 2", "1,,2"}} {
+	for _, row := range [][2]string{{"", ""}, {"1", ""}, {"1 2 3", ""}, {"5 4", ""}, {"1 70000", ""}, {"1 2", "x"},
+		{"1 2", "3-"}, {"1 2", "1,,2"}} {
 		if _, err := hostport.ParseDynamic(row[0], row[1]); err == nil {
 			t.Errorf("%q is taken", row)
 		}

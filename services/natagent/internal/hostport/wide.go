@@ -7,43 +7,50 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// HolderOfRange tells who has the lowest port of a range that is taken on an address, or on one that excludes it. It looks at what is
-// handed out, as a range may be of all the ports that there are.
+// HolderOfRange returns the lowest allocated port of a range on an address or an overlapping one,
+// and its owner. It iterates over allocated ports, since a range can have up to 65535.
 func (l *Allocator) HolderOfRange(proto publication.Protocol, ip netip.Addr, ports Range) (Holder, uint16, bool) {
 	lowest, taken := ports.Last, false
 	found := func(port uint16) { lowest, taken = min(lowest, port), true }
-	if _, whole := l.wholes[ip]; whole {
+	if _, whole := l.addresses[ip]; whole {
 		found(ports.First)
 	}
+
 	for at, some := range l.held {
-		if at.proto == proto && ports.Contains(at.port) && slices.ContainsFunc(some, func(h Holder) bool { return publication.Overlap(h.IP, ip) }) {
+		if at.proto == proto && ports.Contains(at.port) &&
+			slices.ContainsFunc(some, func(h Holder) bool { return publication.Overlap(h.IP, ip) }) {
 			found(at.port)
 		}
 	}
-	for _, r := range l.runs {
+
+	for _, r := range l.ranges {
 		first, last := max(r.ports.First, ports.First), min(r.ports.Last, ports.Last)
 		if r.proto == proto && first <= last && publication.Overlap(r.by.IP, ip) {
 			found(first)
 		}
 	}
+
 	if !taken {
 		return Holder{}, 0, false
 	}
+
 	h, _ := l.HolderOf(proto, ip, lowest)
 	return h, lowest, true
 }
 
-// HolderOfAddress tells who has an address, or anything that is published on just it. What is published on all addresses does not
-// keep one of them from being handed out whole: it goes on on the others.
+// HolderOfAddress returns the owner of an address or of a port on exactly that address. Ports on
+// all addresses do not conflict: they remain in effect on the other addresses.
 func (l *Allocator) HolderOfAddress(ip netip.Addr) (Holder, bool) {
-	if h, taken := l.wholes[ip]; taken {
+	if h, taken := l.addresses[ip]; taken {
 		return h, true
 	}
-	for _, r := range l.runs {
+
+	for _, r := range l.ranges {
 		if r.by.IP == ip {
 			return r.by, true
 		}
 	}
+
 	for _, some := range l.held {
 		for _, h := range some {
 			if h.IP == ip {
@@ -51,31 +58,33 @@ func (l *Allocator) HolderOfAddress(ip netip.Addr) (Holder, bool) {
 			}
 		}
 	}
+
 	return Holder{}, false
 }
 
-// TakeWide enters an owner's run of ports, or its whole address.
+// TakeWide records a port range or a published address.
 func (l *Allocator) TakeWide(owner, name string, b publication.Binding) {
 	by := Holder{b.HostIP, owner, name}
 	if b.IsAddress() {
-		l.wholes[b.HostIP] = by
+		l.addresses[b.HostIP] = by
 		return
 	}
-	l.runs = append(l.runs, run{b.Protocol, Range{b.HostPort, b.LastPort()}, by})
+	l.ranges = append(l.ranges, allocatedRange{b.Protocol, Range{b.HostPort, b.LastPort()}, by})
 }
 
-// GiveWide strikes all runs and addresses of an owner out again.
+// GiveWide removes all port ranges and published addresses of an owner.
 func (l *Allocator) GiveWide(owner string) {
-	var left []run
-	for _, r := range l.runs {
+	var left []allocatedRange
+	for _, r := range l.ranges {
 		if r.by.Owner != owner {
 			left = append(left, r)
 		}
 	}
-	l.runs = left
-	for ip, h := range l.wholes {
+
+	l.ranges = left
+	for ip, h := range l.addresses {
 		if h.Owner == owner {
-			delete(l.wholes, ip)
+			delete(l.addresses, ip)
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // naive asks for one port of a run after the other.
-func naive(l *hostport.Allocator, proto publication.Protocol, ip netip.Addr, ports hostport.Range) (hostport.Holder, uint16, bool) {
+func naive(l *hostport.Allocator, proto publication.Protocol, ip netip.Addr, ports hostport.Range) (hostport.Holder,
+	uint16, bool) {
 	for port := int(ports.First); port <= int(ports.Last); port++ {
 		if h, taken := l.HolderOf(proto, ip, uint16(port)); taken {
 			return h, uint16(port), true
@@ -27,12 +28,14 @@ func TestTheHolderOfARunIsThatOfItsLowestTakenPort(t *testing.T) {
 		ports := rapid.Custom(func(t *rapid.T) hostport.Range {
 			// Few low ports and the last one there is, after which counting starts again.
 			first := rapid.SampledFrom([]uint16{1, 2, 3, 4, 65534, 65535}).Draw(t, "first")
-			return hostport.Range{First: first, Last: rapid.SampledFrom([]uint16{first, min(first, 65533) + 2, 65535}).Draw(t, "last")}
+			return hostport.Range{First: first, Last: rapid.SampledFrom([]uint16{first, min(first, 65533) + 2,
+				65535}).Draw(t, "last")}
 		})
 		l := hostport.NewLedger()
 		for range rapid.IntRange(1, 4).Draw(t, "taken") {
 			ip, r := ips.Draw(t, "ip"), ports.Draw(t, "ports")
-			b := publication.Binding{Protocol: protos.Draw(t, "proto"), HostIP: ip, HostPort: r.First, HostPortEnd: r.Last}
+			b := publication.Binding{Protocol: protos.Draw(t, "proto"), HostIP: ip, HostPort: r.First,
+				HostPortEnd: r.Last}
 			switch rapid.IntRange(0, 2).Draw(t, "kind") {
 			case 0:
 				l.Add("one", "one", b.Protocol, ip, r.First)

@@ -1,12 +1,13 @@
-// Package iptables is the firewall backend for hosts without nf_tables, and for administrators who work in iptables: chains
-// named FAIRLEAD-… in the tables raw, nat and filter, for IPv4 and IPv6.
+// Package iptables is the firewall backend for hosts without nf_tables and for administrators who
+// use iptables. It manages chains named FAIRLEAD-* in the tables raw, nat and filter, for IPv4 and
+// IPv6.
 //
-// Each change is one run of iptables-restore for a family, which keeps what it is not told about. A published port is one
-// rule, with a comment that names the container and its port. That is slower than package nftables by nature: publishing
-// costs milliseconds, and a new connection is compared with one port after the other.
+// Each change is one iptables-restore --noflush per family. A published port is a rule with a
+// comment that names the container and its port. Publishing takes milliseconds, and a new
+// connection is matched against each rule: package nftables is faster.
 //
-// Users put rules of their own into FAIRLEAD-USER, which sees every forwarded packet first. It is made once and neither
-// emptied nor taken out if it has rules.
+// Users can add rules to FAIRLEAD-USER, which all forwarded packets traverse first. The backend
+// creates it once, and neither flushes it nor deletes it while it has rules.
 package iptables
 
 import (
@@ -25,18 +26,18 @@ import (
 
 const subject = "iptables"
 
-// Backend is the chains.
+// Backend manages the chains.
 type Backend struct {
 	flavour  string
 	families []family
 	watcher  *watcher
 
-	mu       sync.Mutex                  // one change at a time
-	networks map[string]firewall.Network // what the last Sync and those after it have put in, by id; nil before the first Sync
+	mu       sync.Mutex                  // serializes changes
+	networks map[string]firewall.Network // by ID, as written to the kernel; nil before the first Sync
 	bindings map[hostPort]publication.Binding
 }
 
-// hostPort is what one binding only can have.
+// hostPort identifies a binding. It is unique.
 type hostPort struct {
 	proto publication.Protocol
 	at    string
@@ -44,7 +45,7 @@ type hostPort struct {
 
 func keyOf(b publication.Binding) hostPort { return hostPort{b.Protocol, b.Host().String()} }
 
-// Open makes a backend. The kernel is not changed before the first Sync.
+// Open returns a backend. It does not change the kernel before the first Sync.
 func Open(ns hostns.NS, f Features) (*Backend, error) {
 	b := &Backend{flavour: f.Flavour, families: []family{newFamily(ns, f, false)}}
 	if f.IPv6 {
@@ -55,65 +56,73 @@ func Open(ns hostns.NS, f Features) (*Backend, error) {
 	return b, err
 }
 
-// Close lets go of the kernel. The chains stay.
+// Close closes the watcher's sockets. The chains stay.
 func (b *Backend) Close() error { return b.watcher.close() }
 
-// AddBindings adds bindings.
+// AddBindings implements firewall.Firewall.
 func (b *Backend) AddBindings(ctx context.Context, bindings []publication.Binding) error {
 	return b.ReplaceBindings(ctx, nil, bindings)
 }
 
-// RemoveBindings takes bindings out.
+// RemoveBindings implements firewall.Firewall.
 func (b *Backend) RemoveBindings(ctx context.Context, bindings []publication.Binding) error {
 	return b.ReplaceBindings(ctx, bindings, nil)
 }
 
-// ReplaceBindings takes bindings out and adds others.
+// ReplaceBindings implements firewall.Firewall.
 func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.checkSupported(ctx, fresh); err != nil {
 		return err
 	}
+
 	leaving := map[hostPort]bool{}
 	var known, added []publication.Binding
 	for _, bind := range gone {
 		if have, ok := b.bindings[keyOf(bind)]; ok && have.Target() == bind.Target() {
-			known = append(known, have) // with the name that is in its rule's comment
+			known = append(known, have) // with the name in its rule's comment
 			leaving[keyOf(bind)] = true
 		}
 	}
+
 	for _, bind := range fresh {
 		switch have, ok := b.bindings[keyOf(bind)]; {
 		case !ok || leaving[keyOf(bind)]:
 			added = append(added, bind)
 		case have.Target() != bind.Target() || have.Sources != bind.Sources:
-			return fault.New(fault.Internal, bind.Subject(), "already leads to "+have.Target().String())
+			return fault.New(fault.Internal, bind.Subject(), "already forwarded to "+have.Target().String())
 		}
 	}
+
 	if err := b.exchange(ctx, known, added); err != nil {
 		return err
 	}
+
 	for _, bind := range known {
 		delete(b.bindings, keyOf(bind))
 	}
+
 	for _, bind := range added {
 		b.bindings[keyOf(bind)] = bind
 	}
+
 	return nil
 }
 
-// ReplaceNetwork puts a network in the place of an older version of it.
+// ReplaceNetwork implements firewall.Firewall.
 func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.checkSupported(ctx, nil); err != nil {
 		return err
 	}
+
 	next := make(map[string]firewall.Network, len(b.networks)+1)
 	for id, n := range b.networks {
 		next[id] = n
 	}
+
 	if old != nil {
 		delete(next, old.ID)
 	}
@@ -123,32 +132,37 @@ func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network
 	if err := b.checkIPv6(next); err != nil {
 		return err
 	}
+
 	err := b.each(ctx, func(f family) (do, undo string) {
 		return networkBatch(f, sortedNetworks(next)), networkBatch(f, sortedNetworks(b.networks))
 	})
+
 	if err == nil {
 		b.networks = next
 	}
+
 	return err
 }
 
-// checkSupported refuses what cannot be done.
+// checkSupported rejects bindings of a missing family, and changes before the first Sync.
 func (b *Backend) checkSupported(ctx context.Context, bindings []publication.Binding) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if b.networks == nil {
-		return fault.New(fault.Internal, subject, "is asked for a change before it was synced")
+		return fault.New(fault.Internal, subject, "change before the first sync")
 	}
+
 	for _, bind := range bindings {
 		if bind.HostIP.Is6() && len(b.families) == 1 {
 			return noIPv6(bind.Subject())
 		}
 	}
+
 	return nil
 }
 
-// checkIPv6 refuses networks that could not be guarded.
+// checkIPv6 rejects IPv6 networks if ip6tables is not available.
 func (b *Backend) checkIPv6(networks map[string]firewall.Network) error {
 	for _, n := range networks {
 		for _, p := range n.Subnets {
@@ -161,20 +175,22 @@ func (b *Backend) checkIPv6(networks map[string]firewall.Network) error {
 }
 
 func noIPv6(subject string) error {
-	return fault.New(fault.Unavailable, subject, "the host has no IPv6, so ip6tables cannot guard it",
-		fault.WithHint("use IPv4 only, or boot the kernel with IPv6"))
+	return fault.New(fault.Unavailable, subject, "IPv6 is disabled on this host, ip6tables cannot filter it",
+		fault.WithHint("use IPv4 only, or enable IPv6 in the kernel"))
 }
 
-// exchange removes the rules of some bindings and adds those of others.
+// exchange removes the rules of gone and adds those of fresh.
 func (b *Backend) exchange(ctx context.Context, gone, fresh []publication.Binding) error {
 	return b.each(ctx, func(f family) (string, string) {
 		before := b.countAddressRules(f, slices.Concat(gone, fresh))
 		after := before + narrowOf(f, fresh) - narrowOf(f, gone)
-		return natBatch(f, gone, fresh, after) + ownBatch(f, gone, fresh), natBatch(f, fresh, gone, before) + ownBatch(f, fresh, gone)
+		return natBatch(f, gone, fresh, after) + ownBatch(f, gone, fresh),
+			natBatch(f, fresh, gone, before) + ownBatch(f, fresh, gone)
 	})
 }
 
-// countAddressRules counts the rules of ports of one address, if that is needed to place any of some bindings.
+// countAddressRules counts the rules of ports on one address, which come before those of published
+// addresses. It returns 0 if no binding needs the position.
 func (b *Backend) countAddressRules(f family, some []publication.Binding) (n int) {
 	if !slices.ContainsFunc(some, publication.Binding.IsAddress) {
 		return 0
@@ -196,7 +212,7 @@ func narrowOf(f family, bindings []publication.Binding) (n int) {
 	return n
 }
 
-// each restores a text for each family. If a later one fails, those before it are undone.
+// each restores a text for each family. On error it undoes the previous families.
 func (b *Backend) each(ctx context.Context, texts func(family) (do, undo string)) error {
 	defer b.watcher.beginChange()()
 	var undos []func() error
@@ -210,10 +226,11 @@ func (b *Backend) each(ctx context.Context, texts func(family) (do, undo string)
 		}
 		undos = append(undos, func() error { return b.restore(ctx, f, undo) })
 	}
+
 	return nil
 }
 
-// restore restores a text and counts its transactions.
+// restore restores a text and counts its transactions for the watcher.
 func (b *Backend) restore(ctx context.Context, f family, text string) error {
 	if text == "" {
 		return nil
@@ -225,26 +242,29 @@ func (b *Backend) restore(ctx context.Context, f family, text string) error {
 	return err
 }
 
-// natBatch is the text that takes out and adds bindings of a family. Whole addresses are added last, as their places are counted
-// with all others in theirs: narrow is how many ports of one address there are then.
+// natBatch returns the restore text that removes and adds bindings of a family. Published addresses
+// are added last, after narrow rules of ports on one address.
 func natBatch(f family, gone, fresh []publication.Binding, narrow int) string {
-	var text, wholes strings.Builder
+	var text, addresses strings.Builder
 	for _, bind := range translated(gone) {
 		if bind.HostIP.Is6() == f.v6 {
 			fmt.Fprintln(&text, removeRules(bind))
 		}
 	}
+
 	for _, bind := range translated(fresh) {
 		to := &text
 		if bind.IsAddress() {
-			to = &wholes
+			to = &addresses
 		}
 		if bind.HostIP.Is6() == f.v6 {
 			fmt.Fprintln(to, addRules(bind, narrow))
 		}
 	}
-	if text.Len()+wholes.Len() == 0 {
+
+	if text.Len()+addresses.Len() == 0 {
 		return ""
 	}
-	return "*nat\n" + text.String() + wholes.String() + "COMMIT\n"
+
+	return "*nat\n" + text.String() + addresses.String() + "COMMIT\n"
 }

@@ -64,7 +64,8 @@ var noise = regexp.MustCompile(`(?m)^#.*\n?|\[\d+:\d+\]`)
 
 // saved is all that iptables-save and ip6tables-save print, without counters.
 func saved(n *testns.NS, flavour string) string {
-	return noise.ReplaceAllString(n.Run("iptables-"+flavour+"-save"), "") + noise.ReplaceAllString(n.Run("ip6tables-"+flavour+"-save"), "")
+	return noise.ReplaceAllString(n.Run("iptables-"+flavour+"-save"), "") +
+		noise.ReplaceAllString(n.Run("ip6tables-"+flavour+"-save"), "")
 }
 
 func TestWhatOthersDoIsSeenAndMended(t *testing.T) {
@@ -114,7 +115,8 @@ func TestWhatOthersDoIsSeenAndMended(t *testing.T) {
 
 // ours are the lines that name our chains.
 func ours(text string) string {
-	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool { return !strings.Contains(l, "FAIRLEAD") })
+	lines := slices.DeleteFunc(strings.Split(text, "\n"),
+		func(l string) bool { return !strings.Contains(l, "FAIRLEAD") })
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
@@ -163,7 +165,8 @@ func TestTheUsersChainIsNeverFlushed(t *testing.T) {
 		n.Run("iptables-"+flavour, "-D", "FORWARD", "-j", "FAIRLEAD-USER")
 		n.Run("iptables-"+flavour, "-F", "FAIRLEAD-TO")
 		mustSync(t, b, firewall.State{})
-		if got := saved(n, flavour); !strings.Contains(got, rule) || !strings.Contains(got, "-A FORWARD -j FAIRLEAD-USER\n-A FORWARD -j FAIRLEAD-FWD\n") {
+		if got := saved(n, flavour); !strings.Contains(got, rule) ||
+			!strings.Contains(got, "-A FORWARD -j FAIRLEAD-USER\n-A FORWARD -j FAIRLEAD-FWD\n") {
 			t.Errorf("the user's rule or the jump to it is gone:\n%s", got)
 		}
 		if err := iptables.Remove(context.Background(), at(n), ""); err != nil {
@@ -181,7 +184,9 @@ func TestRemoveLeavesWhatOthersHave(t *testing.T) {
 		n.Run("sh", "-ec", strings.ReplaceAll(`CMD -P FORWARD DROP; CMD -N mine; CMD -A FORWARD -j mine; CMD -A mine -i lo -j ACCEPT
 			CMD -t nat -A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE; CMD -t raw -A OUTPUT -d 192.0.2.1 -j DROP`, "CMD", "iptables-"+flavour))
 		for _, v := range []string{"iptables-", "ip6tables-"} { // tables are made by looking, in one flavour
-			n.Run("sh", "-ec", strings.ReplaceAll("for t in raw filter nat; do CMD -t $t -S; CMD -t $t -P OUTPUT ACCEPT; done", "CMD", v+flavour))
+			n.Run("sh", "-ec",
+				strings.ReplaceAll("for t in raw filter nat; do CMD -t $t -S; CMD -t $t -P OUTPUT ACCEPT; done", "CMD",
+					v+flavour))
 		}
 		before := tables(saved(n, flavour))
 		mustSync(t, opened(t, n, flavour), state(100))
@@ -258,14 +263,15 @@ func BenchmarkPublish(b *testing.B) {
 // TestWhatCannotBeGuardedIsRefused: where a table or a match is missing, the backend is refused, as it would leave a hole.
 func TestWhatCannotBeGuardedIsRefused(t *testing.T) {
 	for name, row := range map[string]struct{ mask, want string }{
-		"no raw table":  {`case "$*" in *raw*) echo "can't initialize iptables table raw: Table does not exist" >&2; exit 3;; esac`, "kernel: has no iptables table raw"},
-		"no nat table":  {`case "$*" in *nat*) echo "can't initialize iptables table nat: Table does not exist" >&2; exit 3;; esac`, "kernel: has no iptables table nat"},
+		"no raw table":  {`case "$*" in *raw*) echo "can't initialize iptables table raw: Table does not exist" >&2; exit 3;; esac`, "kernel: does not have the iptables table raw"},
+		"no nat table":  {`case "$*" in *nat*) echo "can't initialize iptables table nat: Table does not exist" >&2; exit 3;; esac`, "kernel: does not have the iptables table nat"},
 		"no conntrack":  {`case "$0" in *restore) echo "unknown option --ctstate" >&2; exit 2;; esac`, "--ctstate"},
 		"no permission": {`case "$*" in *-S*) echo "Permission denied (you must be root)" >&2; exit 4;; esac`, "CAP_NET_ADMIN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			for _, tool := range []string{"iptables-legacy", "iptables-legacy-restore", "ip6tables-legacy", "ip6tables-legacy-restore"} {
+			for _, tool := range []string{"iptables-legacy", "iptables-legacy-restore", "ip6tables-legacy",
+				"ip6tables-legacy-restore"} {
 				real, err := exec.LookPath(tool)
 				if err != nil {
 					t.Skip(err)

@@ -15,17 +15,17 @@ import (
 )
 
 const (
-	lockSeconds = "5"              // how long to wait for others that run iptables
-	patience    = 30 * time.Second // for a command that hangs
-	errLocked   = 4                // iptables' exit status if somebody else holds the lock, among other things
+	lockSeconds    = "5"              // maximum wait for the xtables lock
+	commandTimeout = 30 * time.Second // maximum run time of a command
+	errLocked      = 4                // exit status of iptables if the lock is held, and for other errors
 )
 
-// family is the commands for IPv4 or IPv6.
+// family runs the commands of IPv4 or IPv6.
 type family struct {
 	ns      hostns.NS
 	v6      bool
-	command string // iptables, ip6tables-legacy …
-	fully   bool   // MASQUERADE knows --random-fully
+	command string // such as iptables or ip6tables-legacy
+	fully   bool   // MASQUERADE supports --random-fully
 	accept  firewall.Mark
 }
 
@@ -37,8 +37,8 @@ func newFamily(ns hostns.NS, f Features, v6 bool) family {
 	return fam
 }
 
-// masquerade takes a random source port: two connections that start at the same moment would else choose the same and one
-// of them would stall.
+// masquerade returns the masquerade target. It randomizes source ports, as otherwise two
+// simultaneous connections could pick the same port and one would stall.
 func (f family) masquerade() string {
 	if f.fully {
 		return " -j MASQUERADE --random-fully"
@@ -46,19 +46,19 @@ func (f family) masquerade() string {
 	return " -j MASQUERADE"
 }
 
-// tool is a command of the family's: iptables-restore of iptables, ip6tables-legacy-save of ip6tables-legacy.
+// tool returns a command of the family, such as iptables-restore or ip6tables-legacy-save.
 func (f family) tool(verb string) string { return f.command + "-" + verb }
 
-// restore changes what the text names and keeps all else. A table is changed whole or not at all. It is not interrupted:
-// with a change half done nobody would be helped.
+// restore applies a text with --noflush. Each table is changed atomically. It ignores the
+// cancellation of ctx, so that a change never stops halfway.
 func (f family) restore(ctx context.Context, text string, more ...string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
 	defer cancel()
 	_, err := f.run(ctx, text, f.tool("restore"), append([]string{"--noflush", "-w", lockSeconds}, more...)...)
 	return err
 }
 
-// run runs a command in the host's namespace and answers what it prints.
+// run runs a command in the host's network namespace and returns its output.
 func (f family) run(ctx context.Context, input, name string, args ...string) (string, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -71,10 +71,11 @@ func (f family) run(ctx context.Context, input, name string, args ...string) (st
 	if err == nil {
 		return out.String(), nil
 	}
+
 	return "", explain(name, err, strings.TrimSpace(errs.String()))
 }
 
-// explain makes a command's failure a fault.
+// explain converts the failure of a command to a fault.
 func explain(name string, err error, said string) error {
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	switch {
@@ -82,13 +83,15 @@ func explain(name string, err error, said string) error {
 		return fault.New(fault.Unavailable, name, "is not installed", fault.WithCause(err),
 			fault.WithHint("install the package iptables"))
 	case failed && exit.ExitCode() == errLocked && strings.Contains(said, "lock"):
-		return fault.New(fault.Busy, name, fmt.Sprintf("another program has held the xtables lock for %s seconds", lockSeconds),
+		return fault.New(fault.Busy, name, fmt.Sprintf("another program has held the xtables lock for %s seconds",
+			lockSeconds),
 			fault.WithHint("find it with: fuser -v /run/xtables.lock"))
 	case failed && strings.Contains(said, "Permission denied"):
-		return fault.New(fault.Denied, name, "may not change rules: "+said,
-			fault.WithHint("natagent needs CAP_NET_ADMIN and CAP_NET_RAW"))
+		return fault.New(fault.Denied, name, "cannot change rules: "+said,
+			fault.WithHint("grant natagent CAP_NET_ADMIN and CAP_NET_RAW"))
 	case failed && said != "":
-		return fault.New(fault.Internal, name, "refuses a change: "+said, fault.WithCause(err))
+		return fault.New(fault.Internal, name, "rejected a change: "+said, fault.WithCause(err))
 	}
+
 	return fault.New(fault.Internal, name, "failed", fault.WithCause(err))
 }

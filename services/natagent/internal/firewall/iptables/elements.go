@@ -12,14 +12,16 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// dnatRules are the rules of a published port, run of ports or address, as iptables-save shows them: one, or where only some may reach
-// it one for each of their networks, one for the host itself, which reaches its own addresses by lo, and one that keeps all others
-// from what comes later in the chain.
+// dnatRules returns the rules of a published port, port range or address, in iptables-save format.
+// Without allowed sources this is one rule. Otherwise it is one rule per source, one for the host
+// itself (whose packets to its own addresses leave by lo), and a last one that ends the search for
+// all other clients.
 func dnatRules(b publication.Binding) []string {
 	host, match, target := "", "", b.ContainerIP.String()
 	if !b.HostIP.IsUnspecified() {
 		host = "-d " + single(b.HostIP) + " "
 	}
+
 	switch {
 	case b.IsRange():
 		match = fmt.Sprintf("-p %s -m %s --dport %d:%d ", b.Protocol, b.Protocol, b.HostPort, b.HostPortEnd)
@@ -27,35 +29,39 @@ func dnatRules(b publication.Binding) []string {
 		match = fmt.Sprintf("-p %s -m %s --dport %d ", b.Protocol, b.Protocol, b.HostPort)
 		target = b.Target().String()
 	}
+
 	match += fmt.Sprintf(`-m comment --comment "%s" `, comment(b))
 	dnat := "-j DNAT --to-destination " + target
 	if b.Sources == "" {
 		return []string{host + match + dnat}
 	}
+
 	var rules []string
 	for _, from := range b.Sources.Strings() {
 		rules = append(rules, "-s "+from+" "+host+match+dnat)
 	}
+
 	return append(rules, host+"-o lo "+match+dnat, host+match+"-j ACCEPT")
 }
 
-// snatRule is the rule of a container that leaves as an address of its own.
+// snatRule returns the rule that sets the source of a container's egress.
 func snatRule(b publication.Binding) string {
 	return fmt.Sprintf(`-s %s -m comment --comment "%s" -j SNAT --to-source %s`, single(b.ContainerIP), comment(b), b.HostIP)
 }
 
-// single is an address as a prefix.
+// single formats an address as a prefix.
 func single(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
 
-// comment names the container and what of it is published: web 80/tcp, web 8000-8100/udp, web all ports.
+// comment names the container and what it publishes: web 80/tcp, web 8000-8100/udp, web all ports.
 func comment(b publication.Binding) string {
-	const longest = 200 // of the 255 that the kernel takes
+	const longest = 200 // the kernel accepts 255 bytes
 	name := strings.Map(func(r rune) rune {
 		if r > ' ' && r <= '~' && !strings.ContainsRune("\"'\\", r) {
 			return r
 		}
 		return '_'
 	}, b.OwnerName)
+
 	what := fmt.Sprintf("%d/%s", b.ContainerPort, b.Protocol)
 	switch {
 	case b.IsAddress():
@@ -63,11 +69,12 @@ func comment(b publication.Binding) string {
 	case b.IsRange():
 		what = fmt.Sprintf("%d-%d/%s", b.HostPort, b.HostPortEnd, b.Protocol)
 	}
+
 	return strings.TrimSpace(fmt.Sprintf("%.*s %s", longest, name, what))
 }
 
-// priority is where in the chain a binding's rule is: ports of one address come before whole addresses, and those before ports of all
-// addresses.
+// priority orders the rules in the chain: 0 for ports of one address, 1 for published addresses, 2
+// for ports of all addresses.
 func priority(b publication.Binding) int {
 	switch {
 	case b.IsAddress():
@@ -78,13 +85,14 @@ func priority(b publication.Binding) int {
 	return 0
 }
 
-// addRules put a binding into its place. narrow is how many rules of ports of one address there are.
+// addRules returns the commands that add a binding. narrow is the number of rules with priority 0.
 func addRules(b publication.Binding, narrow int) string {
 	var lines []string
 	rules, at := dnatRules(b), 1
 	if b.IsAddress() {
 		at = narrow + 1
 	}
+
 	for i := range rules {
 		if priority(b) == 2 {
 			lines = append(lines, "-A "+chainDNAT+" "+rules[i])
@@ -92,9 +100,11 @@ func addRules(b publication.Binding, narrow int) string {
 		}
 		lines = append(lines, fmt.Sprintf("-I %s %d %s", chainDNAT, at, rules[len(rules)-1-i]))
 	}
+
 	if b.SNAT {
 		lines = append(lines, "-A "+chainSNAT+" "+snatRule(b))
 	}
+
 	return strings.Join(lines, "\n")
 }
 
@@ -109,7 +119,7 @@ func removeRules(b publication.Binding) string {
 	return strings.Join(lines, "\n")
 }
 
-// bindingRules are the rules of all bindings of a family, in the order of the chain.
+// bindingRules returns the DNAT rules of a family, in chain order.
 func bindingRules(f family, bindings []publication.Binding) []string {
 	var at [3][]string
 	for _, b := range translated(bindings) {
@@ -120,8 +130,8 @@ func bindingRules(f family, bindings []publication.Binding) []string {
 	return slices.Concat(at[:]...)
 }
 
-// leavingRules are those of the containers of a family that leave as an address of their own.
-func leavingRules(f family, bindings []publication.Binding) (rules []string) {
+// egressRules returns the SNAT rules of a family.
+func egressRules(f family, bindings []publication.Binding) (rules []string) {
 	for _, b := range bindings {
 		if b.SNAT && b.HostIP.Is6() == f.v6 {
 			rules = append(rules, snatRule(b))
@@ -130,10 +140,10 @@ func leavingRules(f family, bindings []publication.Binding) (rules []string) {
 	return rules
 }
 
-// inOrder tells whether all rules are in their places.
+// inOrder reports whether the rules are in chain order.
 func inOrder(f family, rules []string) bool {
 	last := 0
-	ended := map[hostPort]bool{} // nobody else may reach it
+	ended := map[hostPort]bool{} // no further rule can match the port
 	for _, r := range rules {
 		end := target(r) == "ACCEPT"
 		b, ok := parseBinding(f, r)
@@ -143,16 +153,18 @@ func inOrder(f family, rules []string) bool {
 		last = priority(b)
 		ended[keyOf(b)] = end
 	}
+
 	return true
 }
 
-// parseBinding reads a binding's rule back; ok is false for rules of another form, that which keeps others out among them. Of what
-// goes out, and of who may come in, it tells nothing.
+// parseBinding parses the rule of a binding, except SNAT and the allowed sources. ok is false for
+// other rules, including the last rule of a binding with sources.
 func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
 	b = publication.Binding{Protocol: publication.All, HostIP: netip.IPv4Unspecified()}
 	if f.v6 {
 		b.HostIP = netip.IPv6Unspecified()
 	}
+
 	words := strings.Fields(rule)
 	for i := 0; i+1 < len(words); i++ {
 		switch words[i] {
@@ -170,13 +182,15 @@ func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
 			b.ContainerIP, b.ContainerPort = parseTarget(words[i+1], b.HostPort)
 		}
 	}
+
 	if b.IsAddress() {
 		return b, b.HostPort == 0 && b.ContainerPort == 0 && b.ContainerIP.IsValid() && !b.HostIP.IsUnspecified()
 	}
+
 	return b, b.Protocol.Number() != 0 && b.HostPort != 0 && b.ContainerPort != 0 && b.ContainerIP.IsValid()
 }
 
-// parseName reads the name off the start of a comment; empty if there is none.
+// parseName returns the name at the start of a comment, or "".
 func parseName(words []string) string {
 	name := strings.TrimPrefix(words[0], `"`)
 	if strings.HasSuffix(name, `"`) || name == "all" && len(words) > 1 && words[1] == `ports"` {
@@ -185,18 +199,18 @@ func parseName(words []string) string {
 	return name
 }
 
-// parsePorts reads "80" or "8000:8010".
+// parsePorts parses "80" or "8000:8010".
 func parsePorts(s string) (first, last uint16) {
-	a, b, run := strings.Cut(s, ":")
+	a, b, isRange := strings.Cut(s, ":")
 	n, _ := strconv.ParseUint(a, 10, 16)
-	if !run {
+	if !isRange {
 		return uint16(n), 0
 	}
 	end, _ := strconv.ParseUint(b, 10, 16)
 	return uint16(n), uint16(end)
 }
 
-// parseTarget reads an address and port, or an address alone, which leaves the port as it is.
+// parseTarget parses "ADDRESS:PORT" or "ADDRESS", for which it returns the given port.
 func parseTarget(s string, port uint16) (netip.Addr, uint16) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
 		return ap.Addr(), ap.Port()

@@ -20,8 +20,9 @@ func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
 			return a
 		}
 		b := publication.Binding{
-			Protocol: rapid.SampledFrom([]publication.Protocol{publication.TCP, publication.UDP, publication.SCTP}).Draw(t, "proto"),
-			HostIP:   ip("host"), HostPort: rapid.Uint16Range(1, 65535).Draw(t, "hostPort"),
+			Protocol: rapid.SampledFrom([]publication.Protocol{publication.TCP, publication.UDP,
+				publication.SCTP}).Draw(t, "proto"),
+			HostIP: ip("host"), HostPort: rapid.Uint16Range(1, 65535).Draw(t, "hostPort"),
 			ContainerIP: ip("container"), ContainerPort: rapid.Uint16Range(1, 65535).Draw(t, "port"),
 			OwnerName: rapid.StringMatching(`([a-z][a-z0-9_.-]*)?`).Draw(t, "name"),
 		}
@@ -52,6 +53,7 @@ func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
 		end   = "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j ACCEPT"
 		all   = "-p udp -m udp --dport 80:90 -j DNAT --to-destination 10.0.0.2"
 	)
+
 	for _, row := range []struct {
 		rules []string
 		want  bool
@@ -73,8 +75,11 @@ func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
 }
 
 func FuzzParseSaved(f *testing.F) {
-	f.Add("*nat\n:PREROUTING ACCEPT [0:0]\n:FAIRLEAD-DNAT - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT\n" +
-		"-A FAIRLEAD-DNAT -d 10.0.0.1/32 -p tcp -m tcp --dport 80 -m comment --comment \"web 80/tcp\" -j DNAT --to-destination 10.0.0.2:80\nCOMMIT\n")
+	f.Add("*nat\n:PREROUTING ACCEPT [0:0]\n:FAIRLEAD-DNAT - [0:0]\n-A PREROUTING -m addrtype --dst-type LOCAL -j " +
+		"FAIRLEAD-DNAT\n" +
+		"-A FAIRLEAD-DNAT -d 10.0.0.1/32 -p tcp -m tcp --dport 80 -m comment --comment \"web 80/tcp\" -j DNAT " +
+		"--to-destination 10.0.0.2:80\nCOMMIT\n")
+
 	f.Add("-A x\n*\n:\n-A \n-j")
 	f.Fuzz(func(t *testing.T, text string) {
 		all := parseSaved(text)

@@ -7,7 +7,8 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// ForwardChains lists the base chains of nf_tables at the forward hook, but for those that our own rules are in.
+// ForwardChains lists the nf_tables base chains at the forward hook, except iptables' own FORWARD
+// chain.
 func (b *Backend) ForwardChains(ctx context.Context) ([]firewall.ForwardChain, error) {
 	if err := ctx.Err(); err != nil || b.watcher.nft == nil {
 		return nil, err

@@ -29,6 +29,7 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		change(&n)
 		return n
 	}
+
 	docker0 := network("", "172.17.0.0/16")
 	docker0.Bridge = "docker0"
 	for name, s := range map[string]firewall.State{
@@ -37,19 +38,27 @@ func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
 		"no_masquerade": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Masquerade = false })}},
 		"no_icc":        {Networks: []firewall.Network{with(func(n *firewall.Network) { n.ICC = false })}},
 		"internal":      {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Internal = true })}},
-		"two_networks":  {Networks: []firewall.Network{network("A", "10.10.1.0/24"), network("B", "10.10.2.0/24", "fd10:2::/64")}},
-		"published_s15": {Networks: []firewall.Network{docker0}, Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+		"two_networks": {Networks: []firewall.Network{network("A", "10.10.1.0/24"),
+			network("B", "10.10.2.0/24", "fd10:2::/64")}},
+		"published_s15": {Networks: []firewall.Network{docker0},
+			Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
 		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
 			n.Unprotected, n.Trusted, n.SNAT4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
 		})}},
-		"published_wide":    {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: wideForms()},
-		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: limitedForms()},
-		"routed":            {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })}, Bindings: ownForms()},
+		"published_wide": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
+			Bindings: wideForms()},
+		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
+			Bindings: limitedForms()},
+		"routed": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })},
+			Bindings: ownForms()},
 		"routed_ipv6": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets[1:] })},
 			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
-		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"), asRouted(network("B", "10.10.2.0/24"))},
-			Bindings: slices.Concat(ownForms(), []publication.Binding{binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80")})},
-		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")}, Bindings: eachForm()},
+		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"),
+			asRouted(network("B", "10.10.2.0/24"))},
+			Bindings: slices.Concat(ownForms(), []publication.Binding{binding("web", "tcp", "0.0.0.0:8080",
+				"10.10.1.2:80")})},
+		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
+			Bindings: eachForm()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachFlavour(t, func(t *testing.T, flavour string) {
@@ -119,12 +128,14 @@ func limitedForms() []publication.Binding {
 		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
 		binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0"),
 	}
+
 	for i := range some {
 		some[i].Sources = "10.0.0.0/9,192.168.8.2/32"
 		if some[i].HostIP.Is6() {
 			some[i].Sources = "fd00::/8"
 		}
 	}
+
 	return some
 }
 

@@ -11,8 +11,9 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// legacy asks ip_tables and ip6_tables for the number and size of their rules, which is its stamp. To put a rule in the
-// place of another of the same size is not seen by it, but by the next reconcile.
+// legacy implements generation for ip_tables and ip6_tables. The stamp is the number and size of
+// the rules. It misses the replacement of a rule by another one of the same size; a resync finds
+// that.
 type legacy struct{ sockets []legacySocket }
 
 type legacySocket struct {
@@ -20,10 +21,10 @@ type legacySocket struct {
 	tables    []string
 }
 
-// getInfo is IPT_SO_GET_INFO and IP6T_SO_GET_INFO.
+// getInfo is the socket option IPT_SO_GET_INFO and IP6T_SO_GET_INFO.
 const getInfo = 64
 
-// tableInfo is struct ipt_getinfo, and ip6t_getinfo alike.
+// tableInfo is struct ipt_getinfo, which equals struct ip6t_getinfo.
 type tableInfo struct {
 	name       [32]byte
 	validHooks uint32
@@ -44,6 +45,7 @@ func openLegacy(ns hostns.NS, v6 bool) (*legacy, error) {
 			return os.NewSyscallError("socket", err)
 		})
 	}
+
 	err := open(unix.AF_INET, unix.SOL_IP, "raw", "filter", "nat")
 	if v6 && err == nil {
 		err = open(unix.AF_INET6, unix.SOL_IPV6, "filter", "nat")
@@ -51,6 +53,7 @@ func openLegacy(ns hostns.NS, v6 bool) (*legacy, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.close())
 	}
+
 	return l, nil
 }
 
@@ -77,6 +80,7 @@ func (l *legacy) now() ([]uint64, error) {
 			out = append(out, uint64(info.entries)<<32|uint64(info.size))
 		}
 	}
+
 	return out, nil
 }
 
@@ -84,5 +88,5 @@ func (l *legacy) after([]uint64, int) []uint64 { return nil }
 
 func (l *legacy) news() <-chan struct{} { return nil }
 
-// who cannot be told: ip_tables does not say.
+// who returns the zero Modifier: ip_tables does not report the program.
 func (l *legacy) who() firewall.Modifier { return firewall.Modifier{} }

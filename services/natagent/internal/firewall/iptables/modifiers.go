@@ -11,31 +11,35 @@ import (
 )
 
 const (
-	authorsKept = 64 // transactions
-	authorLate  = 150 * time.Millisecond
+	modifiersKept   = 64 // transactions
+	modifierTimeout = 150 * time.Millisecond
 )
 
-// modifierLog remembers who made the last transactions of nf_tables. The kernel tells with each, and never again.
+// modifierLog records which programs made the last nf_tables transactions. The kernel reports this
+// only once, in an event.
 type modifierLog struct {
 	close func()
 
 	mu   sync.Mutex
-	by   map[uint32]firewall.Modifier // by the transaction's number
-	news chan struct{}                // closed and made anew with each; nil when no more is heard
+	by   map[uint32]firewall.Modifier // by transaction number
+	news chan struct{}                // closed and replaced for each transaction; nil after the socket was closed
 }
 
-// listen begins to hear the kernel on a socket of its own.
+// listen starts to receive events on a separate socket.
 func listen(ns hostns.NS) (*modifierLog, error) {
 	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
 	if err != nil {
 		return nil, err
 	}
+
 	monitor := nftables.NewMonitor()
 	events, err := conn.AddGenerationalMonitor(monitor)
 	if err != nil {
 		return nil, err
 	}
-	a := &modifierLog{by: map[uint32]firewall.Modifier{}, news: make(chan struct{}), close: func() { _ = monitor.Close() }}
+
+	a := &modifierLog{by: map[uint32]firewall.Modifier{}, news: make(chan struct{}),
+		close: func() { _ = monitor.Close() }}
 	go func() {
 		for e := range events {
 			if gen, ok := e.GeneratedBy.Data.(*nftables.Gen); ok && gen != nil {
@@ -47,21 +51,22 @@ func listen(ns hostns.NS) (*modifierLog, error) {
 		close(a.news)
 		a.news = nil
 	}()
+
 	return a, nil
 }
 
 func (a *modifierLog) note(gen *nftables.Gen) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.by, gen.ID-authorsKept)
+	delete(a.by, gen.ID-modifiersKept)
 	a.by[gen.ID] = firewall.Modifier{Name: gen.ProcComm, PID: gen.ProcPID}
 	close(a.news)
 	a.news = make(chan struct{})
 }
 
-// of is who made a transaction. Word of it may come a little later than it can be seen.
+// of returns the program that made a transaction. It waits shortly, as the event can arrive late.
 func (a *modifierLog) of(transaction uint32) firewall.Modifier {
-	for late := time.After(authorLate); ; {
+	for late := time.After(modifierTimeout); ; {
 		a.mu.Lock()
 		who, known := a.by[transaction]
 		news := a.news

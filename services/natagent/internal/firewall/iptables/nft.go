@@ -9,11 +9,11 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// nfTables looks into nf_tables, and changes nothing there. Its stamp is the number of the last transaction.
+// nfTables reads nf_tables without changing it. The stamp is the number of the last transaction.
 type nfTables struct {
-	conn    *nflink.Link
-	last    uint32 // that number
-	authors *modifierLog
+	conn      *nflink.Link
+	last      uint32 // the last stamp
+	modifiers *modifierLog
 }
 
 func openNFTables(ns hostns.NS) (*nfTables, error) {
@@ -25,8 +25,8 @@ func openNFTables(ns hostns.NS) (*nfTables, error) {
 }
 
 func (n *nfTables) close() error {
-	if n.authors != nil {
-		n.authors.close()
+	if n.modifiers != nil {
+		n.modifiers.close()
 	}
 	return n.conn.Close()
 }
@@ -40,12 +40,12 @@ func (n *nfTables) now() ([]uint64, error) {
 	return []uint64{uint64(gen.ID)}, nil
 }
 
-func (n *nfTables) who() firewall.Modifier { return n.authors.of(n.last) }
+func (n *nfTables) who() firewall.Modifier { return n.modifiers.of(n.last) }
 
 func (n *nfTables) news() <-chan struct{} {
-	n.authors.mu.Lock()
-	defer n.authors.mu.Unlock()
-	return n.authors.news
+	n.modifiers.mu.Lock()
+	defer n.modifiers.mu.Unlock()
+	return n.modifiers.news
 }
 
 func (n *nfTables) after(before []uint64, transactions int) []uint64 {
@@ -60,9 +60,11 @@ func (n *nfTables) forwardChains() ([]firewall.ForwardChain, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot list chains")
 	}
+
 	names := map[nftables.TableFamily]string{
 		nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6", nftables.TableFamilyINet: "inet",
 	}
+
 	var out []firewall.ForwardChain
 	for _, c := range all {
 		if names[c.Table.Family] == "" || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward {
@@ -71,5 +73,6 @@ func (n *nfTables) forwardChains() ([]firewall.ForwardChain, error) {
 		out = append(out, firewall.ForwardChain{Family: names[c.Table.Family], Table: c.Table.Name, Name: c.Name,
 			Drops: c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop})
 	}
+
 	return out, nil
 }

@@ -13,28 +13,29 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// The flavours.
+// Flavors of iptables.
 const (
-	NFT    = "nft"    // iptables' rules, kept by nf_tables
-	Legacy = "legacy" // ip_tables
+	NFT    = "nft"    // iptables rules in nf_tables
+	Legacy = "legacy" // iptables rules in ip_tables
 )
 
-// Features is what Probe found out.
+// Features is the result of Probe.
 type Features struct {
 	Flavour     string        // NFT or Legacy
-	IPv6        bool          // the host has it
-	Accept      firewall.Mark // packets with it pass
+	IPv6        bool          // the host supports IPv6
+	Accept      firewall.Mark // packets with this mark are accepted
 	command     string
 	randomFully bool
 }
 
-// Probe finds out whether iptables can do all that the chains need, in the given flavour or, with none given, in the one
-// that the administrator has chosen, or else in any. No rule or chain is made.
+// Probe detects whether iptables supports all rules that the backend needs. Without a flavor it
+// uses the administrator's choice, and another flavor if that fails. It creates no rule or chain.
 func Probe(ctx context.Context, ns hostns.NS, flavour string) (Features, error) {
 	commands := []string{"iptables", "iptables-" + Legacy, "iptables-" + NFT}
 	if flavour != "" {
 		commands = []string{"iptables-" + flavour}
 	}
+
 	var errs []error
 	for _, command := range commands {
 		f, err := probe(ctx, ns, command)
@@ -43,7 +44,8 @@ func Probe(ctx context.Context, ns hostns.NS, flavour string) (Features, error) 
 		}
 		errs = append(errs, err)
 	}
-	return Features{}, errs[0] // that of the administrator's choice
+
+	return Features{}, errs[0] // of the administrator's choice
 }
 
 func probe(ctx context.Context, ns hostns.NS, command string) (Features, error) {
@@ -52,6 +54,7 @@ func probe(ctx context.Context, ns hostns.NS, command string) (Features, error) 
 		return Features{}, fault.New(fault.Unavailable, command, "cannot be run", fault.WithCause(err),
 			fault.WithHint("install the package iptables"))
 	}
+
 	f := Features{command: command, Flavour: Legacy, randomFully: ipt.HasRandomFully()}
 	version, err := family{ns: ns}.run(ctx, "", command, "--version")
 	if err != nil {
@@ -60,27 +63,31 @@ func probe(ctx context.Context, ns hostns.NS, command string) (Features, error) 
 	if strings.Contains(version, "nf_tables") {
 		f.Flavour = NFT
 	}
+
 	err = ns.Do(func() error {
 		_, err := os.Stat("/proc/thread-self/net/if_inet6")
 		f.IPv6 = err == nil
 		return nil
 	})
+
 	for _, v6 := range []bool{false, true} {
 		if v6 && !f.IPv6 {
 			continue
 		}
 		err = errors.Join(err, try(ctx, newFamily(ns, f, v6)))
 	}
+
 	return f, err
 }
 
-// try checks that the tables can be listed and that the rules are understood.
+// try checks that the tables exist and that the kernel supports the matches.
 func try(ctx context.Context, f family) error {
 	for _, t := range skeleton(f, nil) {
 		if _, err := f.run(ctx, "", f.command, "-w", lockSeconds, "-t", t.name, "-S"); err != nil {
-			return fault.Wrap(err, fault.Unavailable, "kernel", "has no iptables table "+t.name)
+			return fault.Wrap(err, fault.Unavailable, "kernel", "does not have the iptables table "+t.name)
 		}
 	}
-	text := "*nat\n:" + prefix + "PROBE - [0:0]\n-A " + prefix + "PROBE -m addrtype --dst-type LOCAL -m conntrack --ctstate DNAT -m comment --comment probe -j RETURN\nCOMMIT\n"
+	text := "*nat\n:" + prefix + "PROBE - [0:0]\n-A " + prefix +
+		"PROBE -m addrtype --dst-type LOCAL -m conntrack --ctstate DNAT -m comment --comment probe -j RETURN\nCOMMIT\n"
 	return f.restore(ctx, text, "--test")
 }

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// contents is what is in a family's tables: by table and chain, the rules as iptables-save shows them.
+// contents holds the rules of a family by table and chain, in iptables-save format.
 type contents map[string]map[string][]string
 
-// read lists the tables that there are.
+// read returns the rules of the tables that exist.
 func (f family) read(ctx context.Context) (contents, error) {
 	text, err := f.run(ctx, "", f.tool("save"))
 	if err != nil {
@@ -17,7 +17,7 @@ func (f family) read(ctx context.Context) (contents, error) {
 	return parseSaved(text), nil
 }
 
-// parseSaved reads what iptables-save prints. Lines that it does not understand are left out.
+// parseSaved parses the output of iptables-save and skips other lines.
 func parseSaved(text string) contents {
 	all := contents{}
 	var table map[string][]string
@@ -36,10 +36,11 @@ func parseSaved(text string) contents {
 			table[name] = append(table[name], rule)
 		}
 	}
+
 	return all
 }
 
-// target is the chain that a rule leads to.
+// target returns the target of a rule: the chain or extension after -j or -g.
 func target(rule string) string {
 	words := strings.Fields(rule)
 	for i := len(words) - 2; i >= 0; i-- {

@@ -14,8 +14,8 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// Remove takes all our chains out of both flavours but one, for another backend that has taken over. Nothing is run on a
-// host without iptables' tables. A user chain that has rules stays, as they are the user's.
+// Remove deletes all FAIRLEAD-* chains of both flavors except one, after a change of the backend.
+// It runs no command if the host has no iptables tables. It keeps a FAIRLEAD-USER chain with rules.
 func Remove(ctx context.Context, ns hostns.NS, but string) error {
 	var errs []error
 	for _, flavour := range []string{NFT, Legacy} {
@@ -30,10 +30,11 @@ func Remove(ctx context.Context, ns hostns.NS, but string) error {
 			errs = append(errs, newFamily(ns, f, v6).remove(ctx))
 		}
 	}
+
 	return errors.Join(errs...)
 }
 
-// used tells whether a flavour has any table.
+// used reports whether a flavor has any table.
 func used(ns hostns.NS, flavour string) (yes bool) {
 	if flavour == NFT {
 		n, err := openNFTables(ns)
@@ -46,6 +47,7 @@ func used(ns hostns.NS, flavour string) (yes bool) {
 			return t.Family == nftables.TableFamilyIPv4 || t.Family == nftables.TableFamilyIPv6
 		})
 	}
+
 	_ = ns.Do(func() error {
 		for _, names := range []string{"ip_tables_names", "ip6_tables_names"} {
 			text, err := os.ReadFile("/proc/thread-self/net/" + names)
@@ -53,6 +55,7 @@ func used(ns hostns.NS, flavour string) (yes bool) {
 		}
 		return nil
 	})
+
 	return yes
 }
 
@@ -67,7 +70,7 @@ func (f family) remove(ctx context.Context) error {
 	return nil
 }
 
-// removal is what to restore so that nothing of ours is left.
+// removal returns the restore text that deletes our chains and the jumps to them.
 func removal(have contents) string {
 	var all strings.Builder
 	for _, table := range slices.Sorted(maps.Keys(have)) {
@@ -76,7 +79,7 @@ func removal(have contents) string {
 			rules := have[table][name]
 			if !strings.HasPrefix(name, prefix) {
 				for _, r := range rules {
-					if isOurs(r) {
+					if jumpsToUs(r) {
 						jumps.WriteString("-D " + name + " " + r + "\n")
 					}
 				}
@@ -92,8 +95,9 @@ func removal(have contents) string {
 			all.WriteString("*" + table + "\n" + jumps.String() + empty.String() + gone.String() + "COMMIT\n")
 		}
 	}
+
 	return all.String()
 }
 
-// isOurs tells whether a rule in a chain of somebody else's leads to a chain of ours.
-func isOurs(rule string) bool { return strings.HasPrefix(target(rule), prefix) }
+// jumpsToUs reports whether a rule of a foreign chain jumps to one of our chains.
+func jumpsToUs(rule string) bool { return strings.HasPrefix(target(rule), prefix) }

@@ -10,55 +10,61 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// The chains. All but chainUser are ours alone.
+// Chain names. Users can add rules to chainUser only.
 const (
 	prefix      = "FAIRLEAD-"
-	chainRaw    = "FAIRLEAD-RAW"  // guards of the host's loopback
+	chainRaw    = "FAIRLEAD-RAW"  // drops loopback addresses from outside
 	chainDNAT   = "FAIRLEAD-DNAT" // a rule for each published port
-	chainPost   = "FAIRLEAD-POST" // masquerading
-	chainSNAT   = "FAIRLEAD-SNAT" // containers that leave as an address of their own
-	chainUser   = "FAIRLEAD-USER" // the user's own
-	chainFwd    = "FAIRLEAD-FWD"  // which bridges' packets are looked at
-	chainTo     = "FAIRLEAD-TO"   // what reaches containers
-	chainDirect = "FAIRLEAD-OWN"  // a rule for each port that is open at a container's own address
-	chainFrom   = "FAIRLEAD-FROM" // what leaves them
+	chainPost   = "FAIRLEAD-POST" // masquerade and SNAT
+	chainSNAT   = "FAIRLEAD-SNAT" // SNAT of containers with a published address
+	chainUser   = "FAIRLEAD-USER" // the user's rules
+	chainFwd    = "FAIRLEAD-FWD"  // selects packets from and to bridges
+	chainTo     = "FAIRLEAD-TO"   // filters ingress to containers
+	chainDirect = "FAIRLEAD-OWN"  // a rule for each port with direct access
+	chainFrom   = "FAIRLEAD-FROM" // filters egress of containers
 )
 
-// chain is a chain and its rules, each as iptables-save shows it without "-A NAME ".
+// chain is a chain and its rules in iptables-save format, without "-A NAME ".
 type chain struct {
 	name  string
 	rules []string
 }
 
-// jumps are rules at the top of one of the kernel's chains, which lead into ours.
+// jumps are the rules at the top of a built-in chain that jump to our chains.
 type jumps struct {
 	from  string
 	rules []string
 }
 
-// table is what we have in a table.
+// table is the part of a table that the backend manages.
 type table struct {
 	name   string
 	jumps  []jumps
 	chains []chain
-	user   string // a chain that is made if it is missing and else left alone
+	user   string // created if missing, never changed
 }
 
-// skeleton is all but the published ports. The guards come first, as tables are written one after the other.
+// skeleton returns all chains except the rules of bindings. The drop rules come first, because
+// tables are written sequentially.
 func skeleton(f family, networks []firewall.Network) []table {
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
-		jumps:  []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
-		chains: []chain{{chainDirect, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(f, networks)}, {chainFwd, forwardRules(networks)}}}
+		jumps: []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
+		chains: []chain{{chainDirect, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(f, networks)},
+			{chainFwd, forwardRules(networks)}}}
+
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
 		chains: []chain{{chainDNAT, nil}, {chainSNAT, nil}, {chainPost, postRules(f, networks)}}}
-	if f.v6 { // the kernel itself drops ::1 from outside
+
+	if f.v6 { // the kernel drops ::1 from outside
 		return []table{filter, nat}
 	}
+
 	raw := table{name: "raw", jumps: []jumps{{"PREROUTING", []string{"-j " + chainRaw}}},
 		chains: []chain{{chainRaw, []string{"-d 127.0.0.0/8 ! -i lo -j DROP", "-s 127.0.0.0/8 ! -i lo -j DROP"}}}}
+
 	return []table{raw, filter, nat}
 }
 
@@ -74,8 +80,8 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 	return rules
 }
 
-// toRules decide what reaches containers. That a connection was translated shows that its port is published; all else that
-// is new, direct access to container addresses above all, is dropped, but for what is open at their own addresses.
+// toRules filters ingress to containers. Connections with DNAT are to published ports. Other new
+// connections are dropped, unless direct access is configured.
 func toRules(f family, networks []firewall.Network) []string {
 	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
 	for _, n := range networks {
@@ -83,11 +89,13 @@ func toRules(f family, networks []firewall.Network) []string {
 			rules = append(rules, "-i "+n.Bridge+" -o "+n.Bridge+" -j ACCEPT")
 		}
 	}
+
 	for _, n := range networks {
 		if n.Internal {
 			rules = append(rules, "-i "+n.Bridge+" -j DROP", "-o "+n.Bridge+" -j DROP")
 		}
 	}
+
 	for _, n := range networks {
 		if n.Internal {
 			continue
@@ -101,14 +109,15 @@ func toRules(f family, networks []firewall.Network) []string {
 			}
 		}
 	}
+
 	rules = append(rules, "-m conntrack --ctstate DNAT -j ACCEPT")
 	return append(rules, ownAddressRules(f, networks)...)
 }
 
-// ownAddressRules decide what reaches containers at their own addresses: everybody what is open where nothing is translated, and only those
-// that come from none of our bridges what is open elsewhere.
+// ownAddressRules filters direct access. On routed networks all sources can connect to published
+// ports; elsewhere only those outside of our bridges.
 func ownAddressRules(f family, networks []firewall.Network) (rules []string) {
-	var open, apart []string
+	var open, isolated []string
 	for _, n := range networks {
 		for _, p := range n.Routed {
 			if p.Addr().Is6() == f.v6 && !n.Internal {
@@ -117,11 +126,12 @@ func ownAddressRules(f family, networks []firewall.Network) (rules []string) {
 				open = append(open, to+" -j "+chainDirect)
 			}
 		}
-		if !n.Internal { // else it is dropped already
-			apart = append(apart, "-i "+n.Bridge+" -j DROP")
+		if !n.Internal { // internal networks are closed already
+			isolated = append(isolated, "-i "+n.Bridge+" -j DROP")
 		}
 	}
-	return slices.Concat(rules, open, apart, []string{"-j " + chainDirect, "-j DROP"})
+
+	return slices.Concat(rules, open, isolated, []string{"-j " + chainDirect, "-j DROP"})
 }
 
 func fromRules(f family, networks []firewall.Network) []string {
@@ -134,7 +144,7 @@ func fromRules(f family, networks []firewall.Network) []string {
 	return append(rules, "-j ACCEPT")
 }
 
-// marked lets packets with a mark pass, whatever they are.
+// marked accepts all packets with the configured mark.
 func (f family) marked() []string {
 	switch m := f.accept; m.Mask {
 	case 0:
@@ -146,14 +156,15 @@ func (f family) marked() []string {
 	}
 }
 
-// postRules give the bridge's address to connections whose answers would else not come back through the host, and the
-// host's address to what leaves it. What goes from bridge to bridge keeps its own.
+// postRules masquerades connections whose replies would bypass the host otherwise, and egress.
+// Traffic between bridges keeps its source.
 func postRules(f family, networks []firewall.Network) []string {
 	loopback := "127.0.0.0/8"
 	if f.v6 {
 		loopback = "::1/128"
 	}
-	var local, hairpin, bridges, leaving []string
+
+	var local, hairpin, bridges, egress []string
 	for _, n := range networks {
 		local = append(local, "-s "+loopback+" -o "+n.Bridge+f.masquerade())
 		bridges = append(bridges, "-o "+n.Bridge+" -j RETURN")
@@ -167,14 +178,15 @@ func postRules(f family, networks []firewall.Network) []string {
 				if to := f.source(n); to.IsValid() {
 					as = " -j SNAT --to-source " + to.String()
 				}
-				leaving = append(leaving, "-s "+p.String()+" ! -o "+n.Bridge+as)
+				egress = append(egress, "-s "+p.String()+" ! -o "+n.Bridge+as)
 			}
 		}
 	}
-	return slices.Concat(local, hairpin, bridges, []string{"-j " + chainSNAT}, leaving)
+
+	return slices.Concat(local, hairpin, bridges, []string{"-j " + chainSNAT}, egress)
 }
 
-// networkBatch writes all chains that depend on networks.
+// networkBatch returns the restore text of all chains that depend on networks.
 func networkBatch(f family, networks []firewall.Network) string {
 	var text strings.Builder
 	for _, t := range skeleton(f, networks) {
@@ -187,12 +199,12 @@ func networkBatch(f family, networks []firewall.Network) string {
 	return text.String()
 }
 
-// ofBindings tells whether the chain's rules are those of published ports and addresses.
+// ofBindings reports whether the chain holds the rules of bindings.
 func (c chain) ofBindings() bool {
 	return c.name == chainDNAT || c.name == chainSNAT || c.name == chainDirect
 }
 
-// write writes the chains of a table anew.
+// write writes all chains of a table with their rules.
 func (t table) write(text *strings.Builder) {
 	text.WriteString("*" + t.name + "\n")
 	for _, c := range t.chains {
@@ -204,7 +216,7 @@ func (t table) write(text *strings.Builder) {
 	text.WriteString("COMMIT\n")
 }
 
-// declare makes the chain, or empties it.
+// declare creates the chain, or flushes it.
 func (c chain) declare(text *strings.Builder) { text.WriteString(":" + c.name + " - [0:0]\n") }
 
 func (c chain) fill(text *strings.Builder) {
@@ -213,7 +225,7 @@ func (c chain) fill(text *strings.Builder) {
 	}
 }
 
-// icmp is the protocol of pings, as iptables-save shows it.
+// icmp returns the name of the ICMP protocol in iptables-save format.
 func (f family) icmp() string {
 	if f.v6 {
 		return "ipv6-icmp"
@@ -221,7 +233,7 @@ func (f family) icmp() string {
 	return "icmp"
 }
 
-// source is the address that a network's traffic of the family leaves as; not valid without one.
+// source returns the SNAT address of a network; zero: masquerade.
 func (f family) source(n firewall.Network) netip.Addr {
 	if f.v6 {
 		return n.SNAT6

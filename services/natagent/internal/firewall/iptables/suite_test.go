@@ -35,10 +35,12 @@ func open(t testing.TB, ns hostns.NS, flavour string) *iptables.Backend {
 	if f.Flavour != flavour {
 		t.Fatalf("iptables-%s is of the flavour %q", flavour, f.Flavour)
 	}
+
 	b, err := iptables.Open(ns, f)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return b
 }
 

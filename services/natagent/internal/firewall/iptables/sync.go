@@ -10,22 +10,25 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Sync compares the chains with what is wanted and writes those that differ anew, each table in one transaction.
+// Sync compares the chains with want and rewrites those that differ, with one transaction per
+// table.
 func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewall.Change, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return change, err
 	}
+
 	networks := make(map[string]firewall.Network, len(want.Networks))
 	for _, n := range want.Networks {
 		networks[n.ID] = n
 	}
+
 	if err := b.checkIPv6(networks); err != nil {
 		return change, err
 	}
 	defer b.watcher.beginChange()()
-	b.networks = nil // until all is as it should be
+	b.networks = nil // until the sync has succeeded
 	for _, f := range b.families {
 		have, err := f.read(ctx)
 		if err != nil {
@@ -36,14 +39,16 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 			return change, err
 		}
 		if text != "" && b.flavour == Legacy {
-			b.watcher.forceSignal() // whoever flushed one table may have flushed the next one meanwhile
+			b.watcher.forceSignal() // another table may have been flushed concurrently
 		}
 	}
+
 	publication.Sort(change.Removed)
 	b.networks, b.bindings = networks, make(map[hostPort]publication.Binding, len(want.Bindings))
 	for _, bind := range want.Bindings {
 		b.bindings[keyOf(bind)] = bind
 	}
+
 	return change, nil
 }
 
@@ -55,21 +60,26 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (change fire
 	for _, n := range want.Networks {
 		networks[n.ID] = n
 	}
+
 	for _, f := range b.families {
 		have, err := f.read(ctx)
 		if err != nil {
 			return change, err
 		}
-		if difference(f, have, networks, want.Bindings, &change) != "" && change.Added == 0 && len(change.Removed) == 0 {
+		if difference(f, have, networks, want.Bindings, &change) != "" && change.Added == 0 &&
+			len(change.Removed) == 0 {
 			change.Rebuilt = true
 		}
 	}
+
 	publication.Sort(change.Removed)
 	return change, nil
 }
 
-// difference is what to restore so that a family is as wanted; empty if it is.
-func difference(f family, have contents, networks map[string]firewall.Network, bindings []publication.Binding, change *firewall.Change) string {
+// difference returns the restore text that brings a family to the desired state; empty if it is
+// there.
+func difference(f family, have contents, networks map[string]firewall.Network, bindings []publication.Binding,
+	change *firewall.Change) string {
 	var all strings.Builder
 	for _, t := range skeleton(f, sortedNetworks(networks)) {
 		present := have[t.name]
@@ -79,12 +89,13 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 			switch c.name {
 			case chainDNAT:
 				c.rules = bindingRules(f, bindings)
-				same = samePorts(f, present[c.name], c.rules, bindings, parseBinding, change) && inOrder(f, present[c.name])
+				same = samePorts(f, present[c.name], c.rules, bindings, parseBinding, change) &&
+					inOrder(f, present[c.name])
 			case chainDirect:
 				c.rules = ownRulesOf(f, bindings)
 				same = samePorts(f, present[c.name], c.rules, bindings, parseOwn, change)
 			case chainSNAT:
-				c.rules = leavingRules(f, bindings)
+				c.rules = egressRules(f, bindings)
 				same = len(missingFrom(c.rules, present[c.name])) == 0 && len(present[c.name]) == len(c.rules)
 			}
 			if _, there := present[c.name]; there && same {
@@ -102,7 +113,7 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 				change.Rebuilt = true
 			}
 		}
-		for _, name := range letThroughIn(t) {
+		for _, name := range chainsWithAccept(t) {
 			for _, rule := range present[name] {
 				if strings.HasSuffix(rule, acceptSuffix) {
 					rest.WriteString("-D " + name + " " + rule + "\n")
@@ -113,23 +124,26 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 			all.WriteString("*" + t.name + "\n" + chains.String() + rest.String() + "COMMIT\n")
 		}
 	}
+
 	return all.String()
 }
 
-// acceptSuffix is how rules end that get our bridges past the chains of others while another backend is used. Here they would
-// only get them past our own.
+// acceptSuffix ends the rules with which another backend passes foreign chains. This backend does
+// not need them.
 const acceptSuffix = "-m comment --comment fairlead -j ACCEPT"
 
-// letThroughIn are the chains of a table that may have such rules.
-func letThroughIn(t table) []string {
+// chainsWithAccept returns the chains of a table that can have such rules.
+func chainsWithAccept(t table) []string {
 	if t.name != "filter" {
 		return nil
 	}
 	return []string{"FORWARD", "DOCKER-USER"}
 }
 
-// samePorts tells whether the rules of ports need not be written but for their order, and notes what is missing and what is too much.
-func samePorts(f family, have, want []string, bindings []publication.Binding, parse parser, change *firewall.Change) bool {
+// samePorts reports whether the rules are equal apart from their order. It adds the differences to
+// change.
+func samePorts(f family, have, want []string, bindings []publication.Binding, parse parser,
+	change *firewall.Change) bool {
 	missing, extra := missingFrom(want, have), missingFrom(have, want)
 	change.Added += len(missing)
 	if len(extra) > 0 {
@@ -138,18 +152,18 @@ func samePorts(f family, have, want []string, bindings []publication.Binding, pa
 	return len(missing) == 0 && len(extra) == 0
 }
 
-// parser reads a binding's rule back; ok is false for rules of another form.
+// parser parses the rule of a binding; ok is false for other rules.
 type parser func(f family, rule string) (b publication.Binding, ok bool)
 
-// wrongTargets are the ports of some rules that do not lead where they should. A port that does, though its rule is written
-// in another way, with another name or as another version of iptables prints it, is not among them: its connections must
-// not be cut.
+// wrongTargets returns the bindings of rules that are not desired. A rule that differs only in the
+// container name or the iptables version's format is excluded, because its connections must stay.
 func wrongTargets(f family, rules []string, bindings []publication.Binding, parse parser) (out []publication.Binding) {
 	right := make(map[publication.Binding]bool, len(bindings))
 	for _, b := range bindings {
 		b.OwnerName, b.Sources = "", ""
 		right[b] = true
 	}
+
 	for _, rule := range rules {
 		bind, ok := parse(f, rule)
 		nameless := bind
@@ -158,10 +172,11 @@ func wrongTargets(f family, rules []string, bindings []publication.Binding, pars
 			out = append(out, bind)
 		}
 	}
+
 	return out
 }
 
-// missingFrom are those of all that are not among some, as often as they are not.
+// missingFrom returns the elements of all that are not in some, counting duplicates.
 func missingFrom(all, some []string) []string {
 	count := make(map[string]int, len(some))
 	for _, s := range some {
@@ -176,20 +191,24 @@ func missingFrom(all, some []string) []string {
 	return out
 }
 
-// put writes what brings the jumps to the top of their chain and takes others into our chains out; false if nothing needs
-// to be done. On top, as a rule of somebody else's before them could let through what must be dropped.
+// put appends the commands that move our jumps to the top of the chain and remove duplicates. It
+// returns false if there are none. A foreign rule before the jumps could accept packets that must
+// be dropped.
 func (j jumps) put(have []string, text *strings.Builder) bool {
 	n := len(j.rules)
-	if len(have) >= n && slices.Equal(have[:n], j.rules) && !slices.ContainsFunc(have[n:], isOurs) {
+	if len(have) >= n && slices.Equal(have[:n], j.rules) && !slices.ContainsFunc(have[n:], jumpsToUs) {
 		return false
 	}
+
 	for _, rule := range have {
-		if isOurs(rule) {
+		if jumpsToUs(rule) {
 			text.WriteString("-D " + j.from + " " + rule + "\n")
 		}
 	}
+
 	for i, rule := range j.rules {
 		text.WriteString("-I " + j.from + " " + strconv.Itoa(i+1) + " " + rule + "\n")
 	}
+
 	return true
 }

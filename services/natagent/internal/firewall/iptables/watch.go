@@ -12,35 +12,35 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// How often to look whether somebody else has changed rules: where the kernel tells of changes, only in case word of one was lost.
-// The older iptables has no events; to look is one system call for a table.
+// Poll intervals of Watch. With kernel events, polling only covers lost ones. Legacy iptables has
+// no events; a poll is one system call per table.
 const (
 	watchEvery  = 25 * time.Millisecond
-	watchBeside = time.Second
+	watchResync = time.Second
 )
 
-// generation changes when rules do.
+// generation detects changes of rules by a stamp.
 type generation interface {
-	// now is the stamp of the moment.
+	// now returns the current stamp.
 	now() ([]uint64, error)
-	// after is what the stamp must be after a number of transactions of ours; nil if that cannot be told.
+	// after returns the stamp after some transactions of ours; nil if unknown.
 	after(before []uint64, transactions int) []uint64
-	// who made the change that now saw last, as far as that is known.
+	// who returns the program that made the last change seen by now, if known.
 	who() firewall.Modifier
-	// news is closed at the next change; nil if the kernel does not tell.
+	// news is closed at the next change; nil if the kernel has no events.
 	news() <-chan struct{}
 	close() error
 }
 
-// watcher tells changes of others from our own.
+// watcher detects external changes.
 type watcher struct {
 	stamp generation
-	nft   *nfTables // nil on a kernel without
+	nft   *nfTables // nil if the kernel has no nf_tables
 
 	mu      sync.Mutex
 	seen    []uint64
-	written int  // transactions of the change that is being made
-	changed bool // by somebody else, and not signalled yet
+	written int  // transactions of the current change
+	changed bool // externally, and not signalled yet
 	by      firewall.Modifier
 }
 
@@ -50,22 +50,25 @@ func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
 	if err == nil {
 		w.nft = nft
 	}
+
 	if f.Flavour == NFT {
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 		}
 		w.stamp = nft
-		if nft.authors, err = listen(ns); err != nil {
+		if nft.modifiers, err = listen(ns); err != nil {
 			return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot be watched"), nft.close())
 		}
 		return w, nil
 	}
+
 	if w.stamp, err = openLegacy(ns, f.IPv6); err != nil {
 		if nft != nil {
 			_ = nft.close()
 		}
 		return nil, fault.Wrap(err, fault.Unavailable, "ip_tables", "cannot be watched")
 	}
+
 	return w, nil
 }
 
@@ -76,7 +79,8 @@ func (w *watcher) close() error {
 	return w.stamp.close()
 }
 
-// beginChange begins a change of ours, which wrote is told of, and answers how to end it.
+// beginChange starts a change of our own and returns a function that ends it. Call wrote in
+// between.
 func (w *watcher) beginChange() (end func()) {
 	w.mu.Lock()
 	before := w.look()
@@ -85,7 +89,7 @@ func (w *watcher) beginChange() (end func()) {
 		now, err := w.stamp.now()
 		if want := w.stamp.after(before, w.written); err != nil || want != nil && !slices.Equal(now, want) {
 			w.changed = true
-			if w.written == 0 { // all of it is somebody else's
+			if w.written == 0 { // all changes are external
 				w.by = w.stamp.who()
 			}
 		}
@@ -94,13 +98,14 @@ func (w *watcher) beginChange() (end func()) {
 	}
 }
 
-// wrote counts transactions between own and its end.
+// wrote counts transactions of the current change.
 func (w *watcher) wrote(transactions int) { w.written += transactions }
 
-// forceSignal has Watch signal once more, between own and its end, where a change of others among our own cannot be told.
+// forceSignal makes Watch signal after the current change, where external changes cannot be
+// detected.
 func (w *watcher) forceSignal() { w.changed = true }
 
-// look notes whether the stamp has changed.
+// look updates the stamp and records a change.
 func (w *watcher) look() []uint64 {
 	now, err := w.stamp.now()
 	if err != nil || !slices.Equal(now, w.seen) {
@@ -110,7 +115,7 @@ func (w *watcher) look() []uint64 {
 	return now
 }
 
-// take tells whether somebody else has changed something since it was last asked, and who.
+// take returns whether rules were changed externally since the last call, and by which program.
 func (w *watcher) take() (by firewall.Modifier, changed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -120,7 +125,7 @@ func (w *watcher) take() (by firewall.Modifier, changed bool) {
 	return by, changed
 }
 
-// pause waits for news, or some time; false when ctx ends.
+// pause waits for news or until the timeout. It returns false when ctx ends.
 func pause(ctx context.Context, news <-chan struct{}, most time.Duration) bool {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
@@ -133,15 +138,15 @@ func pause(ctx context.Context, news <-chan struct{}, most time.Duration) bool {
 	return true
 }
 
-// Watch signals changes that others made to tables that our chains are in.
+// Watch implements firewall.Firewall.
 func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Modifier, error) {
-	b.watcher.take() // what was before
+	b.watcher.take() // discard earlier changes
 	out := make(chan firewall.Modifier, 1)
 	go func() {
 		for {
 			news, every := b.watcher.stamp.news(), watchEvery
 			if news != nil {
-				every = watchBeside
+				every = watchResync
 			}
 			by, changed := b.watcher.take()
 			if !changed && !pause(ctx, news, every) {
@@ -152,9 +157,10 @@ func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Modifier, error) {
 			}
 			select {
 			case out <- by:
-			default: // one is waiting to be read already
+			default: // a signal is pending already
 			}
 		}
 	}()
+
 	return out, nil
 }

@@ -47,6 +47,7 @@ func TestDescriptorsBeyond1023AreNoMatter(t *testing.T) {
 			_ = unix.Close(fd)
 		}
 	}()
+
 	for {
 		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -56,6 +57,7 @@ func TestDescriptorsBeyond1023AreNoMatter(t *testing.T) {
 			break
 		}
 	}
+
 	l, _ := open(t)
 	if _, err := crowd(l, "high", 3); err != nil {
 		t.Fatal(err)
@@ -104,6 +106,7 @@ func TestManyMayAskAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -115,5 +118,6 @@ func TestManyMayAskAtOnce(t *testing.T) {
 			}
 		})
 	}
+
 	wg.Wait()
 }

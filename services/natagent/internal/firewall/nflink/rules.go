@@ -9,13 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Expression is a part of a rule as the kernel tells it.
+// Expression is an expression of a rule.
 type Expression struct {
 	Name string
-	Data []byte // its attributes
+	Data []byte // encoded attributes
 }
 
-// Rules lists the rules of a chain with all their expressions. The library's own list leaves those out that it does not know.
+// Rules lists the rules of a chain with all expressions. The library's own list omits unknown ones.
 func (l *Link) Rules(family nftables.TableFamily, table, chain string) (rules [][]Expression, err error) {
 	ae := netlink.NewAttributeEncoder()
 	ae.String(unix.NFTA_RULE_TABLE, table)
@@ -24,14 +24,18 @@ func (l *Link) Rules(family nftables.TableFamily, table, chain string) (rules []
 	if err != nil {
 		return nil, err
 	}
-	answers, err := l.exchange([]netlink.Message{{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
-		Data:   append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, attrs...),
+
+	responses, err := l.exchange([]netlink.Message{{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE,
+			Flags: netlink.Request | netlink.Dump},
+		Data: append([]byte{byte(family), unix.NFNETLINK_V0, 0, 0}, attrs...),
 	}})
+
 	if err != nil {
 		return nil, fmt.Errorf("list rules of %s: %w", chain, err)
 	}
-	for _, m := range answers {
+
+	for _, m := range responses {
 		if m.Header.Type == netlink.Error || m.Header.Type == netlink.Done && len(m.Data) >= 4 {
 			if errno := int32(binary.NativeEndian.Uint32(m.Data)); errno != 0 {
 				return nil, fmt.Errorf("list rules of %s: %w", chain, unix.Errno(-errno))
@@ -46,6 +50,7 @@ func (l *Link) Rules(family nftables.TableFamily, table, chain string) (rules []
 		}
 		rules = append(rules, rule)
 	}
+
 	return rules, nil
 }
 
@@ -54,6 +59,7 @@ func expressions(rule []byte) (all []Expression, err error) {
 	if err != nil {
 		return nil, err
 	}
+
 	for ad.Next() {
 		if ad.Type() == unix.NFTA_RULE_EXPRESSIONS {
 			ad.Nested(func(list *netlink.AttributeDecoder) error {
@@ -76,15 +82,17 @@ func expressions(rule []byte) (all []Expression, err error) {
 			})
 		}
 	}
+
 	return all, ad.Err()
 }
 
-// Verdict reads the verdict that an element of a map has for its value.
+// Verdict decodes the verdict of a map element.
 func Verdict(value []byte) (code int32, chain string, err error) {
 	ad, err := netlink.NewAttributeDecoder(value)
 	if err != nil {
 		return 0, "", err
 	}
+
 	ad.ByteOrder = binary.BigEndian
 	for ad.Next() {
 		switch ad.Type() {
@@ -94,5 +102,6 @@ func Verdict(value []byte) (code int32, chain string, err error) {
 			chain = ad.String()
 		}
 	}
+
 	return code, chain, ad.Err()
 }

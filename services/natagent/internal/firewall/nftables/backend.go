@@ -1,11 +1,12 @@
-// Package nftables is the firewall backend on nf_tables: one table, inet fairlead, spoken to over one lasting netlink socket.
+// Package nftables is the firewall backend for nf_tables. It manages the table inet fairlead over
+// one persistent netlink socket.
 //
-// The rules are a fixed skeleton, written once; afterwards only elements of sets and maps change. A published port is one
-// element of a hash map, so publishing costs the same with ten ports and with ten thousand, and so does a new connection.
+// The rules are static and written once. Afterwards only elements of sets and maps change: a
+// published port is one element of a hash map, so publishing and connecting take constant time.
 //
-// Where the kernel can (6.9 and later) the table is owned by the socket and persists: nobody else can change or flush it
-// while natagent runs, and it stays when natagent ends, for the next one to claim. It follows that users cannot put rules
-// into it. A table of their own with a forward chain at priority filter - 5 comes first, and what it drops is dropped:
+// From Linux 6.9 on, the socket owns the table, which persists: no other program can change it, and
+// it stays when natagent exits, until the next one claims it. Users cannot add rules to it. They
+// can create a table with a forward chain at priority filter - 5, which is traversed before:
 //
 //	table inet mine { chain forward { type filter hook forward priority filter - 5; policy accept; } }
 package nftables
@@ -27,41 +28,44 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Features is what Probe found out about the kernel beyond what is needed.
+// Features lists optional kernel features that Probe found.
 type Features struct {
-	Owner bool // tables can be owned and persist
+	Owner bool // the kernel supports table owners and persistence
 
-	Accept firewall.Mark // packets with it shall pass
+	Accept firewall.Mark // packets with this mark are accepted
 }
 
 const subject = "table inet " + TableName
 
-// Backend is the table.
+// Backend manages the table.
 type Backend struct {
 	ns    hostns.NS
 	flags nftables.TableFlags
-	pid   uint32 // the socket's netlink port: who owns the table
+	pid   uint32 // the socket's netlink port, which owns the table
 
-	accept firewall.Mark // packets with it pass
+	accept firewall.Mark // packets with this mark are accepted
 
-	mu   sync.Mutex // one transaction at a time
+	mu   sync.Mutex // serializes transactions
 	conn *nflink.Link
 	sets map[string]*nftables.Set
 }
 
-// Open opens the socket. The kernel is not changed before the first Sync.
+// Open opens the socket. It does not change the kernel before the first Sync.
 func Open(ns hostns.NS, f Features) (*Backend, error) {
 	conn, err := nflink.Open(ns)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 	}
+
 	b := &Backend{ns: ns, conn: conn, pid: conn.Port(), accept: f.Accept, sets: map[string]*nftables.Set{}}
 	if f.Owner {
 		b.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
 	}
+
 	for _, s := range sets(b.table()) {
 		b.sets[s.Name] = s
 	}
+
 	return b, nil
 }
 
@@ -72,22 +76,22 @@ func (b *Backend) table() *nftables.Table {
 	return &nftables.Table{Name: TableName, Family: nftables.TableFamilyINet, Flags: b.flags}
 }
 
-// AddBindings adds bindings.
+// AddBindings implements firewall.Firewall.
 func (b *Backend) AddBindings(ctx context.Context, bindings []publication.Binding) error {
 	return b.ReplaceBindings(ctx, nil, bindings)
 }
 
-// RemoveBindings takes bindings out.
+// RemoveBindings implements firewall.Firewall.
 func (b *Backend) RemoveBindings(ctx context.Context, bindings []publication.Binding) error {
 	return b.ReplaceBindings(ctx, bindings, nil)
 }
 
-// ReplaceBindings takes bindings out and adds others.
+// ReplaceBindings implements firewall.Firewall.
 func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
 	return b.change(ctx, bindingElements(gone), bindingElements(fresh))
 }
 
-// ReplaceNetwork puts a network in the place of an older version of it.
+// ReplaceNetwork implements firewall.Firewall.
 func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network) error {
 	remove, add := networkElements(old), networkElements(now)
 	return b.change(ctx, without(remove, add), without(add, remove))
@@ -101,7 +105,7 @@ func bindingElements(bindings []publication.Binding) []element {
 	return out
 }
 
-// without gives the elements of all that are not among some.
+// without returns the elements of all that are not in some.
 func without(all, some []element) []element {
 	in := make(map[element]bool, len(some))
 	for _, e := range some {
@@ -129,13 +133,15 @@ func (b *Backend) change(ctx context.Context, remove, add []element) error {
 	return b.commit()
 }
 
-// queue adds elements to the transaction that commit sends. An error spoils the transaction.
+// queue adds elements to the transaction that commit sends. After an error the transaction is
+// invalid.
 func (b *Backend) queue(elements []element, remove bool) error {
 	slices.SortFunc(elements, inKernelOrder)
 	bySet := map[string][]nftables.SetElement{}
 	for _, e := range elements {
 		bySet[e.set] = append(bySet[e.set], e.kernel(remove))
 	}
+
 	for name, list := range bySet {
 		put := b.conn.SetAddElements
 		if remove {
@@ -145,22 +151,24 @@ func (b *Backend) queue(elements []element, remove bool) error {
 			return fmt.Errorf("encode elements of %s: %w", name, err)
 		}
 	}
+
 	return nil
 }
 
-// commit sends what is queued as one transaction.
+// commit sends the queued messages as one transaction.
 func (b *Backend) commit() error { return explain(b.conn.Flush()) }
 
-// explain makes the kernel's answer a fault.
+// explain converts an error of the kernel to a fault.
 func explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
-		return fault.New(fault.Denied, subject, "the kernel refuses to change it", fault.WithCause(err),
-			fault.WithHint("natagent needs CAP_NET_ADMIN in the host's network namespace"))
+		return fault.New(fault.Denied, subject, "cannot be changed: permission denied", fault.WithCause(err),
+			fault.WithHint("grant natagent CAP_NET_ADMIN in the host's network namespace"))
 	case errors.Is(err, unix.ENOMEM), errors.Is(err, unix.ENFILE):
-		return fault.New(fault.Exhausted, subject, "the kernel has no room for it", fault.WithCause(err))
+		return fault.New(fault.Exhausted, subject, "cannot be changed: the kernel is out of memory",
+			fault.WithCause(err))
 	}
-	return fault.New(fault.Internal, subject, "the kernel refuses a change", fault.WithCause(err))
+	return fault.New(fault.Internal, subject, "cannot be changed", fault.WithCause(err))
 }

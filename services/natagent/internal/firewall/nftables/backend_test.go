@@ -93,6 +93,7 @@ func TestANewOwnerClaimsTheTableAndChangesNothingInIt(t *testing.T) {
 	if c := mustSync(t, first, want); !c.Rebuilt {
 		t.Error("the first Sync did not write the rules")
 	}
+
 	before := ruleset(n) // with handles: whatever is written anew gets another
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
@@ -105,7 +106,9 @@ func TestANewOwnerClaimsTheTableAndChangesNothingInIt(t *testing.T) {
 	if after := ruleset(n); sorted(after) != sorted(before) {
 		t.Errorf("the table was changed by claiming it\nbefore:\n%s\nafter:\n%s", before, after)
 	}
-	if err := second.AddBindings(context.Background(), []publication.Binding{binding("udp", "127.0.0.1", 53, "10.10.1.2", 53)}); err != nil {
+
+	if err := second.AddBindings(context.Background(),
+		[]publication.Binding{binding("udp", "127.0.0.1", 53, "10.10.1.2", 53)}); err != nil {
 		t.Errorf("Publish by the new owner: %v", err)
 	}
 }
@@ -115,15 +118,18 @@ func sorted(listing string) string {
 	lines := strings.FieldsFunc(listing, func(r rune) bool { return r == '\n' || r == ',' || r == '{' || r == '}' })
 	kept := map[string]int{}
 	for _, l := range lines {
-		if l = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(l), "elements = ")); l != "" && !strings.HasPrefix(l, "flags owner") &&
+		if l = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(l), "elements = ")); l != "" &&
+			!strings.HasPrefix(l, "flags owner") &&
 			!strings.HasPrefix(l, "# progname") {
 			kept[l]++
 		}
 	}
+
 	out := make([]string, 0, len(kept))
 	for l := range kept {
 		out = append(out, l)
 	}
+
 	slices.Sort(out)
 	return strings.Join(out, "\n")
 }
@@ -142,6 +148,7 @@ func TestNobodyElseCanChangeAnOwnedTable(t *testing.T) {
 			t.Errorf("nft %s was allowed: %s", strings.Join(args, " "), out)
 		}
 	}
+
 	n.Run("nft", "flush", "ruleset")
 	if c := mustSync(t, b, state(3)); c.Rebuilt || c.Added != 0 {
 		t.Errorf("after flush ruleset, Sync had to do %+v", c)
@@ -202,6 +209,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for range 20 {
 		if err := b.AddBindings(ctx, state(5).Bindings); err != nil {
 			t.Fatal(err)
@@ -210,6 +218,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	for _, verb := range []string{"add", "delete"} { // events come in order: what is signalled before these is our own
 		n.Run("nft", verb, "chain", "inet", "fairlead", "mine")
 		select {
@@ -218,6 +227,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 			t.Fatalf("%s of a chain was not signalled", verb)
 		}
 	}
+
 	select {
 	case <-changed:
 		t.Error("more was signalled than the two changes of somebody else")
@@ -229,13 +239,19 @@ func TestForwardChainsOfOthersAreListed(t *testing.T) {
 	n := testns.New(t)
 	b := open(t, n, nftables.Features{})
 	mustSync(t, b, state(0))
-	n.Run("nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }; "+
-		"add table inet mine; add chain inet mine through { type filter hook forward priority 5; }; add chain inet mine inward { type filter hook input priority 0; policy drop; }")
+	n.Run("nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy "+
+		"drop; }; "+
+		"add table inet mine; add chain inet mine through { type filter hook forward priority 5; }; add chain inet "+
+		"mine inward { type filter hook input priority 0; policy drop; }")
+
 	got, err := b.ForwardChains(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []firewall.ForwardChain{{Family: "ip", Table: "filter", Name: "FORWARD", Drops: true}, {Family: "inet", Table: "mine", Name: "through"}}
+
+	want := []firewall.ForwardChain{{Family: "ip", Table: "filter", Name: "FORWARD", Drops: true},
+		{Family: "inet", Table: "mine", Name: "through"}}
+
 	if len(got) != 2 || got[0] != want[0] && got[1] != want[0] || got[0] != want[1] && got[1] != want[1] {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -12,16 +12,16 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// element is one element of a set, comparable so that wanted and present ones can be told apart. The strings hold bytes.
+// element is a comparable set or map element. The strings hold bytes.
 type element struct {
 	set    string
 	key    string
-	keyEnd string // the upper end, in a set of intervals with several fields
-	end    bool   // the first value past an interval, in a set of intervals with one field
-	value  string // what a map's key leads to
+	keyEnd string // the upper bound, in an interval set with several fields
+	end    bool   // the first value after an interval, in an interval set with one field
+	value  string // the value of a map element
 }
 
-// kernel is the element as the library sends it. To take one out, the key is enough, and must be alone.
+// kernel converts the element for the library. Removals must contain the key only.
 func (e element) kernel(remove bool) nftables.SetElement {
 	k := nftables.SetElement{Key: []byte(e.key), KeyEnd: []byte(e.keyEnd), IntervalEnd: e.end}
 	if !remove {
@@ -30,8 +30,8 @@ func (e element) kernel(remove bool) nftables.SetElement {
 	return k
 }
 
-// inKernelOrder sorts by key, and the end of an interval before the start of the next at the same value. The kernel takes
-// intervals in no other order, as it looks for overlaps after each element.
+// inKernelOrder sorts by key, and interval ends before starts at the same value. The kernel accepts
+// intervals in no other order, as it checks for overlaps after each element.
 func inKernelOrder(a, b element) int {
 	if a.end != b.end && a.key == b.key {
 		if a.end {
@@ -42,7 +42,7 @@ func inKernelOrder(a, b element) int {
 	return cmp.Compare(a.key, b.key)
 }
 
-// desiredElements are all elements of a state.
+// desiredElements returns all elements of a state.
 func desiredElements(s firewall.State) map[element]bool {
 	all := make(map[element]bool, len(s.Bindings)+8*len(s.Networks))
 	for _, n := range s.Networks {
@@ -50,19 +50,22 @@ func desiredElements(s firewall.State) map[element]bool {
 			all[e] = true
 		}
 	}
+
 	for _, b := range s.Bindings {
 		for _, e := range elementsOf(b) {
 			all[e] = true
 		}
 	}
+
 	return all
 }
 
-// networkElements are those of a network; none for nil.
+// networkElements returns the elements of a network; none for nil.
 func networkElements(n *firewall.Network) []element {
 	if n == nil {
 		return nil
 	}
+
 	name := string(ifname(n.Bridge))
 	out := []element{{set: setBridge, key: name}}
 	if n.ICC {
@@ -71,26 +74,31 @@ func networkElements(n *firewall.Network) []element {
 	if n.Internal {
 		return append(out, element{set: setInternal, key: name})
 	}
+
 	for _, trusted := range n.Trusted {
 		out = append(out, element{set: setICC, key: string(ifname(trusted)) + name})
 	}
+
 	for _, p := range n.Subnets {
 		out = append(out, subnetElements(n, name, p)...)
 	}
+
 	return out
 }
 
-// subnetElements are those of a subnet of a network that is not internal.
+// subnetElements returns the elements of a subnet of a network that is not internal.
 func subnetElements(n *firewall.Network, name string, p netip.Prefix) []element {
 	hair, open, masq, source, as := setHair4, setOpen4, setMasq4, mapSource4, n.SNAT4
 	ping := setPing4
 	if p.Addr().Is6() {
 		hair, open, masq, source, as, ping = setHair6, setOpen6, setMasq6, mapSource6, n.SNAT6, setPing6
 	}
+
 	first, last := string(p.Addr().AsSlice()), lastOf(p)
 	if slices.Contains(n.Routed, p) {
 		return []element{{set: ping, key: name + first, keyEnd: name + string(last.AsSlice())}}
 	}
+
 	out := []element{{set: hair, key: name + first, keyEnd: name + string(last.AsSlice())}}
 	if slices.Contains(n.Unprotected, p) {
 		out = append(out, element{set: open, key: name + first, keyEnd: name + string(last.AsSlice())})
@@ -98,18 +106,21 @@ func subnetElements(n *firewall.Network, name string, p netip.Prefix) []element 
 	if !n.Masquerade {
 		return out
 	}
-	leaving := element{set: masq, key: first}
+
+	egress := element{set: masq, key: first}
 	if as.IsValid() {
-		leaving.set, leaving.value = source, string(as.AsSlice())
+		egress.set, egress.value = source, string(as.AsSlice())
 	}
-	out = append(out, leaving)
+
+	out = append(out, egress)
 	if past := last.Next(); past.IsValid() { // else the interval is open
-		out = append(out, element{set: leaving.set, key: string(past.AsSlice()), end: true})
+		out = append(out, element{set: egress.set, key: string(past.AsSlice()), end: true})
 	}
+
 	return out
 }
 
-// lastOf is the highest address of a masked prefix.
+// lastOf returns the highest address of a masked prefix.
 func lastOf(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
 	for i := p.Bits(); i < 8*len(b); i++ {
@@ -119,7 +130,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 	return last
 }
 
-// elementsOf are those of a binding.
+// elementsOf returns the elements of a binding.
 func elementsOf(b publication.Binding) []element {
 	if b.Direct() {
 		return append([]element{directElement(b)}, sourceElements(b)...)
@@ -130,7 +141,7 @@ func elementsOf(b publication.Binding) []element {
 	return append([]element{bindingElement(b)}, sourceElements(b)...)
 }
 
-// bindingElement is the one of a published port.
+// bindingElement returns the element of a published port.
 func bindingElement(b publication.Binding) element {
 	e := element{value: string(b.ContainerIP.AsSlice()) + padded(b.ContainerPort)}
 	key := string([]byte{b.Protocol.Number(), 0, 0, 0}) + padded(b.HostPort)
@@ -144,22 +155,25 @@ func bindingElement(b publication.Binding) element {
 	default:
 		e.set, e.key = mapPub6, string(b.HostIP.AsSlice())+key
 	}
+
 	return e
 }
 
-// binding reads a published port's element back; ok is false for elements of other sets.
+// binding decodes the element of a binding; ok is false for elements of other sets.
 func (e element) binding() (b publication.Binding, ok bool) {
-	if b, ok = e.wideBinding(); ok {
+	if b, ok = e.rangeBinding(); ok {
 		return b, true
 	}
 	if b, ok = e.ownBinding(); ok {
 		return b, true
 	}
+
 	addr := map[string]int{mapPub4: 4, mapPub6: 16, mapPub4Any: 0, mapPub6Any: 0}
 	length, ok := addr[e.set]
 	if !ok || len(e.key) != length+8 || len(e.value) < 8 {
 		return b, false
 	}
+
 	switch host, specific := netip.AddrFromSlice([]byte(e.key[:length])); {
 	case specific:
 		b.HostIP = host
@@ -168,6 +182,7 @@ func (e element) binding() (b publication.Binding, ok bool) {
 	default:
 		b.HostIP = netip.IPv6Unspecified()
 	}
+
 	b.Protocol = protocolOf(e.key[length])
 	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[length+4:]))
 	b.ContainerIP, ok = netip.AddrFromSlice([]byte(e.value[:len(e.value)-4]))
@@ -175,7 +190,7 @@ func (e element) binding() (b publication.Binding, ok bool) {
 	return b, ok && b.Protocol != ""
 }
 
-// padded is a port in the four bytes that a field of a concatenation takes.
+// padded encodes a port in the four bytes of a concatenation field.
 func padded(port uint16) string {
 	return string(binary.BigEndian.AppendUint16(nil, port)) + "\x00\x00"
 }

@@ -22,6 +22,7 @@ func TestEveryBindingIsReadBackFromItsElement(t *testing.T) {
 		}
 		return a
 	}
+
 	rapid.Check(t, func(t *rapid.T) {
 		v4 := rapid.Bool().Draw(t, "IPv4")
 		b := publication.Binding{

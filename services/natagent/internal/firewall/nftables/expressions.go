@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Registers. A value longer than 4 bytes takes several 32-bit ones; the 16-byte registers 1 to 4 and the 32-bit ones from 8
-// on are the same memory. The kernel reports a 32-bit register that starts a 16-byte one under the latter's number, so these
-// are written so too; else every read-back would differ.
+// Registers. Longer values than 4 bytes span several 32-bit registers. The 16-byte registers 1 to 4
+// and the 32-bit ones from 8 on share their memory. The kernel reports a 32-bit register at the
+// start of a 16-byte one by the latter's number. The same is written here, so that rules can be
+// compared.
 const (
 	reg1 = unix.NFT_REG_1
 	reg2 = unix.NFT_REG_2
 )
 
-// statusDNAT is the connection tracker's bit for "the destination was translated" (IPS_DST_NAT).
+// statusDNAT is the conntrack status bit IPS_DST_NAT.
 const statusDNAT = 1 << 5
 
-// word is the number of the n-th 32-bit register.
+// word returns the number of the n-th 32-bit register.
 func word(n uint32) uint32 {
 	if n%4 == 0 {
 		return reg1 + n/4
@@ -28,7 +29,7 @@ func word(n uint32) uint32 {
 	return unix.NFT_REG32_00 + n
 }
 
-// rule joins the parts of a rule.
+// rule concatenates the expressions of a rule.
 func rule(parts ...[]expr.Any) []expr.Any {
 	var all []expr.Any
 	for _, p := range parts {
@@ -45,7 +46,7 @@ func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 
 
 func differ(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: data} }
 
-// family is where things are in the headers of IPv4 or IPv6.
+// family holds header offsets of IPv4 or IPv6.
 type family struct {
 	proto        byte
 	saddr, daddr uint32 // offsets
@@ -55,7 +56,7 @@ type family struct {
 func ipv4() family { return family{unix.NFPROTO_IPV4, 12, 16, 4} }
 func ipv6() family { return family{unix.NFPROTO_IPV6, 8, 24, 16} }
 
-// only matches packets of the family. In an inet table nothing else keeps a lookup from seeing the other one.
+// only matches packets of the family, which is required before lookups in an inet table.
 func (f family) only() []expr.Any {
 	return []expr.Any{load(expr.MetaKeyNFPROTO, reg1), equal([]byte{f.proto})}
 }
@@ -73,7 +74,7 @@ func (f family) within(offset uint32, p netip.Prefix) []expr.Any {
 	})
 }
 
-// in looks up what is loaded from register 1 on.
+// in looks up the value in register 1.
 func in(set string) []expr.Any { return one(&expr.Lookup{SourceRegister: reg1, SetName: set}) }
 
 func notIn(set string) []expr.Any {
@@ -88,7 +89,7 @@ func ifaceNotIn(key expr.MetaKey, set string) []expr.Any {
 	return rule(one(load(key, reg1)), notIn(set))
 }
 
-// ifaceIsNot matches all interfaces but one.
+// ifaceIsNot matches all interfaces except one.
 func ifaceIsNot(key expr.MetaKey, name string) []expr.Any {
 	return []expr.Any{load(key, reg1), differ(ifname(name))}
 }
@@ -104,7 +105,7 @@ func ct(key expr.CtKey, bits uint32) []expr.Any {
 	}
 }
 
-// toLocal matches what is addressed to the host itself.
+// toLocal matches packets to the host's own addresses.
 func toLocal() []expr.Any {
 	return []expr.Any{
 		&expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true},
@@ -119,12 +120,12 @@ func verdict(kind expr.VerdictKind, chain string) []expr.Any {
 func accept() []expr.Any { return verdict(expr.VerdictAccept, "") }
 func drop() []expr.Any   { return verdict(expr.VerdictDrop, "") }
 
-// masquerade takes a random source port: two connections that start at the same moment would else choose the same and one
-// of them would stall.
+// masquerade randomizes source ports, as otherwise two simultaneous connections could pick the same
+// port and one would stall.
 func masquerade() []expr.Any { return one(&expr.Masq{FullyRandom: true}) }
 
-// key loads what a packet is addressed to, the address, protocol and port or one of these, from register 1 on. next is the number of
-// the first 32-bit register that is free then.
+// key loads the destination of a packet (address, or protocol and port, or both) from register 1
+// on. next is the first free 32-bit register.
 func (f family) key(address, port bool) (out []expr.Any, next uint32) {
 	if address {
 		out, next = one(f.address(f.daddr, reg1)), f.length/4
@@ -137,33 +138,34 @@ func (f family) key(address, port bool) (out []expr.Any, next uint32) {
 	return out, next
 }
 
-// restrictSources drops what came in by an interface for a key that is in the set limited, unless the key with the source is in from. What
-// the host itself sends has come in by none.
+// restrictSources drops packets whose key is in the set limited, unless the key with the source is
+// in from. It ignores packets of the host itself, which have no input interface.
 func (f family) restrictSources(limited, from string, address, port bool) []expr.Any {
 	key, next := f.key(address, port)
 	return rule(ifaceIsNot(expr.MetaKeyIIFNAME, ""), f.only(), key, in(limited),
 		key, one(f.address(f.saddr, word(next))), notIn(from), drop())
 }
 
-// acceptDirect lets through what is addressed to an address, protocol and port in a set.
+// acceptDirect accepts packets to an address, protocol and port in a set.
 func (f family) acceptDirect(set string) []expr.Any {
 	key, _ := f.key(true, true)
 	return rule(f.only(), key, in(set), accept())
 }
 
-// isolateBridges drops what comes from one of our bridges, unless it is for what is in a set of bridges with subnets.
+// isolateBridges drops packets from our bridges, unless the set has their output bridge and
+// destination subnet.
 func (f family) isolateBridges(set string) []expr.Any {
 	return rule(ifaceIn(expr.MetaKeyIIFNAME, setBridge), f.only(), one(load(expr.MetaKeyOIFNAME, reg1)),
 		one(f.address(f.daddr, reg2)), notIn(set), drop())
 }
 
-// acceptICMP lets ICMP through to what is in a set of bridges with subnets.
+// acceptICMP accepts ICMP to an output bridge and destination subnet in a set.
 func (f family) acceptICMP(set string, proto byte) []expr.Any {
 	return rule(f.only(), one(load(expr.MetaKeyL4PROTO, reg1)), one(equal([]byte{proto})),
 		one(load(expr.MetaKeyOIFNAME, reg1)), one(f.address(f.daddr, reg2)), in(set), accept())
 }
 
-// dnat looks up protocol and port, and with exact the address too, and translates to what it finds.
+// dnat looks up protocol and port, with exact also the address, and translates to the result.
 func (f family) dnat(set string, exact bool) []expr.Any {
 	key, _ := f.key(exact, true)
 	return rule(f.only(), key, []expr.Any{
@@ -173,22 +175,22 @@ func (f family) dnat(set string, exact bool) []expr.Any {
 	})
 }
 
-// dnatRun looks up protocol and port in a map of runs, with exact the address too, and translates to the address that it finds. The
-// port stays.
-func (f family) dnatRun(set string, exact bool) []expr.Any {
+// dnatRange looks up protocol and port, with exact also the address, in a map of port ranges, and
+// translates the address only.
+func (f family) dnatRange(set string, exact bool) []expr.Any {
 	key, _ := f.key(exact, true)
 	return rule(f.only(), key, f.translate(set, expr.NATTypeDestNAT))
 }
 
-// dnatAddress looks up the address and translates to the one that it finds, whatever the protocol.
+// dnatAddress looks up the address and translates to the result, for all protocols.
 func (f family) dnatAddress(set string) []expr.Any {
 	return rule(f.only(), one(f.address(f.daddr, reg1)), f.translate(set, expr.NATTypeDestNAT))
 }
 
-// snat looks up what is in register 1 and has the packet leave as the address that it finds.
+// snat looks up register 1 and sets the source address to the result.
 func (f family) snat(set string) []expr.Any { return f.translate(set, expr.NATTypeSourceNAT) }
 
-// translate looks up an address with what is loaded from register 1 on and translates to it.
+// translate looks up an address with the key in register 1 and translates to it.
 func (f family) translate(set string, kind expr.NATType) []expr.Any {
 	return []expr.Any{
 		&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true},
@@ -196,14 +198,14 @@ func (f family) translate(set string, kind expr.NATType) []expr.Any {
 	}
 }
 
-// ifname is an interface's name as the kernel compares it.
+// ifname encodes an interface name for comparison in the kernel.
 func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
 	copy(b, name)
 	return b
 }
 
-// concat is the type of several values side by side.
+// concat returns the type of concatenated values.
 func concat(types ...nftables.SetDatatype) nftables.SetDatatype {
-	return nftables.MustConcatSetType(types...) // panics for more than five, which any test would show
+	return nftables.MustConcatSetType(types...) // panics for more than five types, which tests would detect
 }

@@ -7,25 +7,26 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// directElement is the one of a port, or of a run of them, that is open at the container's own address.
+// directElement returns the element for direct access to a port or range.
 func directElement(b publication.Binding) element {
-	single, run := setOwn4, setOwnRun4
+	single, ports := setOwn4, setOwnRun4
 	if b.HostIP.Is6() {
-		single, run = setOwn6, setOwnRun6
+		single, ports = setOwn6, setOwnRun6
 	}
 	at := string(b.HostIP.AsSlice()) + string([]byte{b.Protocol.Number(), 0, 0, 0})
 	if b.IsRange() {
-		return element{set: run, key: at + padded(b.HostPort), keyEnd: at + padded(b.LastPort())}
+		return element{set: ports, key: at + padded(b.HostPort), keyEnd: at + padded(b.LastPort())}
 	}
 	return element{set: single, key: at + padded(b.HostPort)}
 }
 
-// ownBinding reads it back.
+// ownBinding decodes an element for direct access.
 func (e element) ownBinding() (b publication.Binding, ok bool) {
 	n, ok := map[string]int{setOwn4: 4, setOwn6: 16, setOwnRun4: 4, setOwnRun6: 16}[e.set]
 	if !ok || len(e.key) != n+8 {
 		return b, false
 	}
+
 	b.HostIP, _ = netip.AddrFromSlice([]byte(e.key[:n]))
 	b.ContainerIP = b.HostIP
 	b.Protocol = protocolOf(e.key[n])
@@ -37,5 +38,6 @@ func (e element) ownBinding() (b publication.Binding, ok bool) {
 		}
 		b.HostPortEnd = binary.BigEndian.Uint16([]byte(e.keyEnd[n+4:]))
 	}
+
 	return b, b.Protocol != ""
 }

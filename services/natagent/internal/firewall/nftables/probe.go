@@ -14,8 +14,8 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// Probe finds out by trying whether the kernel can do all that the table needs. Nothing is left behind, not even for a
-// moment: each try is a transaction that ends with a mistake made on purpose, so that the kernel checks it and drops it.
+// Probe detects whether the kernel supports all features that the table needs. It changes nothing:
+// each trial transaction ends with a deliberate error, so that the kernel checks and discards it.
 func Probe(ctx context.Context, ns hostns.NS) (Features, error) {
 	conn, err := nflink.Open(ns)
 	if err != nil {
@@ -30,35 +30,39 @@ func Probe(ctx context.Context, ns hostns.NS) (Features, error) {
 			return Features{}, missing(n.what, n.config, err)
 		}
 	}
+
 	owner := try(conn.Conn, nftables.TableFlagOwner|nftables.TableFlagPersist, func(*nftables.Conn, *nftables.Table) {})
 	return Features{Owner: owner == nil}, nil
 }
 
 func missing(what, config string, err error) error {
 	if errors.Is(err, unix.EPERM) {
-		return fault.New(fault.Denied, "nf_tables", "may not be used", fault.WithCause(err),
-			fault.WithHint("run natagent as root, or give it CAP_NET_ADMIN"))
+		return fault.New(fault.Denied, "nf_tables", "cannot be used: permission denied", fault.WithCause(err),
+			fault.WithHint("run natagent as root, or grant it CAP_NET_ADMIN"))
 	}
-	return fault.New(fault.Unavailable, "kernel", "has no "+what, fault.WithCause(err),
-		fault.WithHint("load or build it (%s)", config))
+	return fault.New(fault.Unavailable, "kernel", "does not support "+what, fault.WithCause(err),
+		fault.WithHint("load the module or enable the option (%s)", config))
 }
 
-// need is something without which the table cannot be.
+// need is a feature that the table requires.
 type need struct {
 	what, config string
 	ask          func(*nftables.Conn, *nftables.Table)
 }
 
 func needs() []need {
-	withRule := func(kind nftables.ChainType, hook *nftables.ChainHook, exprs ...expr.Any) func(*nftables.Conn, *nftables.Table) {
+	withRule := func(kind nftables.ChainType, hook *nftables.ChainHook, exprs ...expr.Any) func(*nftables.Conn,
+		*nftables.Table) {
 		return func(c *nftables.Conn, t *nftables.Table) {
 			for _, s := range sets(t) {
 				_ = c.AddSet(s, nil)
 			}
-			ch := c.AddChain(&nftables.Chain{Name: "try", Table: t, Type: kind, Hooknum: hook, Priority: nftables.ChainPriorityNATSource})
+			ch := c.AddChain(&nftables.Chain{Name: "try", Table: t, Type: kind, Hooknum: hook,
+				Priority: nftables.ChainPriorityNATSource})
 			c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: exprs})
 		}
 	}
+
 	pre, post := nftables.ChainHookPrerouting, nftables.ChainHookPostrouting
 	return []need{
 		{"nf_tables tables of family inet", "CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, module nf_tables",
@@ -69,22 +73,24 @@ func needs() []need {
 					_ = c.AddSet(s, nil)
 				}
 			}},
-		{"nf_tables fib lookups", "CONFIG_NFT_FIB_INET, module nft_fib_inet", withRule(nftables.ChainTypeFilter, pre, toLocal()...)},
+		{"nf_tables fib lookups", "CONFIG_NFT_FIB_INET, module nft_fib_inet",
+			withRule(nftables.ChainTypeFilter, pre, toLocal()...)},
 		{"nf_tables connection tracking", "CONFIG_NFT_CT, module nft_ct",
 			withRule(nftables.ChainTypeFilter, pre, ct(expr.CtKeySTATUS, statusDNAT)...)},
 		{"nf_tables address translation", "CONFIG_NFT_NAT, module nft_chain_nat",
 			withRule(nftables.ChainTypeNAT, pre, ipv4().dnat(mapPub4Any, false)...)},
 		{"nf_tables address translation for IPv6", "CONFIG_NFT_NAT and CONFIG_NF_NAT",
 			withRule(nftables.ChainTypeNAT, pre, ipv6().dnat(mapPub6Any, false)...)},
-		{"nf_tables masquerading", "CONFIG_NFT_MASQ, module nft_masq", withRule(nftables.ChainTypeNAT, post, masquerade()...)},
+		{"nf_tables masquerading", "CONFIG_NFT_MASQ, module nft_masq",
+			withRule(nftables.ChainTypeNAT, post, masquerade()...)},
 	}
 }
 
-// errTry is the kernel's answer to the mistake made on purpose, a table made twice. It is none of those that something
-// missing gives.
+// errTry is the kernel's error for the deliberate error, a table created twice. Missing features
+// have other errors.
 const errTry = unix.EEXIST
 
-// try asks the kernel for something in a table of its own that never comes to be.
+// try sends a trial transaction for a table that is never created.
 func try(conn *nftables.Conn, flags nftables.TableFlags, ask func(*nftables.Conn, *nftables.Table)) error {
 	t := &nftables.Table{Name: TableName + "_probe", Family: nftables.TableFamilyINet, Flags: flags}
 	conn.AddTable(t)
@@ -93,9 +99,9 @@ func try(conn *nftables.Conn, flags nftables.TableFlags, ask func(*nftables.Conn
 	switch err := conn.Flush(); {
 	case errors.Is(err, errTry):
 		return nil
-	case err == nil: // cannot be; but then the table is there
+	case err == nil: // unexpected; the table exists then
 		conn.DelTable(t)
-		return errors.Join(fmt.Errorf("table %s was made twice", t.Name), conn.Flush())
+		return errors.Join(fmt.Errorf("table %s was created twice", t.Name), conn.Flush())
 	default:
 		return err
 	}

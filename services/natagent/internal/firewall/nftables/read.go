@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// contents is the table as it is in the kernel. The zero value stands for one that is not there.
+// contents is the table in the kernel. The zero value means that it does not exist.
 type contents struct {
 	table    *nftables.Table
 	sets     []*nftables.Set
@@ -27,7 +27,8 @@ const (
 	readPause = 20 * time.Millisecond
 )
 
-// read lists the table. As that takes several requests, it is done again if somebody has changed anything meanwhile.
+// read lists the table. It needs several requests and repeats them if the ruleset changes
+// meanwhile.
 func (b *Backend) read(ctx context.Context) (*contents, error) {
 	var last error
 	for range readTries {
@@ -47,7 +48,8 @@ func (b *Backend) read(ctx context.Context) (*contents, error) {
 		case <-time.After(readPause):
 		}
 	}
-	return nil, fault.New(fault.Unavailable, subject, "cannot be read, as the firewall changes all the time", fault.WithCause(last))
+
+	return nil, fault.New(fault.Unavailable, subject, "cannot be read: ruleset keeps changing", fault.WithCause(last))
 }
 
 func (b *Backend) readOnce() (*contents, error) {
@@ -58,6 +60,7 @@ func (b *Backend) readOnce() (*contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
+
 	c := &contents{table: table, elements: map[element]bool{}}
 	if c.sets, err = b.conn.GetSets(table); err != nil {
 		return nil, fmt.Errorf("list sets: %w", err)
@@ -65,6 +68,7 @@ func (b *Backend) readOnce() (*contents, error) {
 	if err := b.readElements(c); err != nil {
 		return nil, err
 	}
+
 	return c, b.readRules(c)
 }
 
@@ -78,10 +82,12 @@ func (b *Backend) readElements(c *contents) error {
 			return fmt.Errorf("list elements of %s: %w", s.Name, err)
 		}
 		for _, k := range list {
-			e := element{set: s.Name, key: string(k.Key), keyEnd: string(k.KeyEnd), end: k.IntervalEnd, value: string(k.Val)}
+			e := element{set: s.Name, key: string(k.Key), keyEnd: string(k.KeyEnd), end: k.IntervalEnd,
+				value: string(k.Val)}
 			c.elements[e] = true
 		}
 	}
+
 	return nil
 }
 
@@ -90,6 +96,7 @@ func (b *Backend) readRules(c *contents) error {
 	if err != nil {
 		return fmt.Errorf("list chains: %w", err)
 	}
+
 	for _, k := range all {
 		if k.Table.Name != TableName {
 			continue
@@ -103,6 +110,7 @@ func (b *Backend) readRules(c *contents) error {
 			c.rules = append(c.rules, ruleText(k.Name, i, r.Exprs))
 		}
 	}
+
 	slices.Sort(c.chains)
 	slices.Sort(c.rules)
 	return nil

@@ -12,42 +12,43 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// TableName is the name of the table, family inet, that is ours.
+// TableName is the name of our table, of family inet.
 const TableName = "fairlead"
 
-// The sets and maps. They are all that changes at run time.
+// Sets and maps. Only their elements change at run time.
 const (
 	setBridge   = "br"      // managed bridges
-	setInternal = "br_int"  // those of internal networks
-	setICC      = "icc"     // bridge . bridge whose containers may talk to each other, and trusted interface . bridge
+	setInternal = "br_int"  // bridges of internal networks
+	setICC      = "icc"     // bridge . bridge with ICC, and trusted interface . bridge
 	setHair4    = "hair4"   // bridge . its subnet
 	setHair6    = "hair6"   //
-	setMasq4    = "masq4"   // subnets that take the host's address when they leave
+	setMasq4    = "masq4"   // subnets with masquerade
 	setMasq6    = "masq6"   //
 	mapPub4     = "pub4"    // address . protocol . port : container . port
 	mapPub6     = "pub6"    //
 	mapPub4Any  = "pub4any" // protocol . port : container . port
 	mapPub6Any  = "pub6any" //
-	mapRun4     = "run4"    // address . protocol . ports : container, at the same port
+	mapRun4     = "run4"    // address . protocol . port range : container
 	mapRun6     = "run6"    //
-	mapRun4Any  = "run4any" // protocol . ports : container
+	mapRun4Any  = "run4any" // protocol . port range : container
 	mapRun6Any  = "run6any" //
-	mapFull4    = "full4"   // address : container, every protocol and port
+	mapFull4    = "full4"   // address : container, for published addresses
 	mapFull6    = "full6"   //
-	mapLeave4   = "leave4"  // container : the address that it leaves as
+	mapLeave4   = "leave4"  // container : SNAT address
 	mapLeave6   = "leave6"  //
-	mapSource4  = "source4" // subnets : the address that they leave as
+	mapSource4  = "source4" // subnet : SNAT address
 	mapSource6  = "source6" //
-	setOpen4    = "open4"   // bridge . a subnet that anybody may reach
+	setOpen4    = "open4"   // bridge . subnet with gateway mode nat-unprotected
 	setOpen6    = "open6"   //
-	setPing4    = "ping4"   // bridge . a subnet that is not translated, which ICMP reaches
+	setPing4    = "ping4"   // bridge . routed subnet, with ICMP accepted
 	setPing6    = "ping6"   //
-	setOwn4     = "own4"    // address . protocol . port of a container, open at its own address
+	setOwn4     = "own4"    // container address . protocol . port with direct access
 	setOwn6     = "own6"    //
-	setOwnRun4  = "ownrun4" // address . protocol . ports
+	setOwnRun4  = "ownrun4" // container address . protocol . port range
 	setOwnRun6  = "ownrun6" //
 
-	// What of the above only some may reach, and who: for each of the three kinds of key a set of such keys, and one of keys with sources.
+	// Allowed sources. For each type of key there is a set of restricted keys, and one of keys with
+	// their sources.
 	setLimit4     = "limit4"     // address . protocol . ports
 	setLimit6     = "limit6"     //
 	setLimit4Any  = "limit4any"  // protocol . ports
@@ -65,30 +66,37 @@ const (
 // chain is a chain and its rules.
 type chain struct {
 	name     string
-	kind     nftables.ChainType // "" for one that is only jumped to
+	kind     nftables.ChainType // "" for a chain without hook
 	hook     *nftables.ChainHook
 	priority *nftables.ChainPriority
 	rules    [][]expr.Any
 }
 
-// sets are the sets and maps of the skeleton. Those without intervals are hashes: an element costs the same to add, to take
-// out and to look up however many there are. Interval sets are only used for subnets and for runs of ports, of which there are few.
+// sets returns the sets and maps. Those without intervals are hashes with constant time per
+// element. Interval sets hold only subnets and port ranges, of which there are few.
 func sets(t *nftables.Table) []*nftables.Set {
 	ip4, ip6, name := nftables.TypeIPAddr, nftables.TypeIP6Addr, nftables.TypeIFName
 	proto, port := nftables.TypeInetProto, nftables.TypeInetService
 	names := func(n string, fields ...nftables.SetDatatype) *nftables.Set {
 		return &nftables.Set{Table: t, Name: n, KeyType: concat(fields...), Concatenation: len(fields) > 1,
-			KeyByteOrder: binaryutil.NativeEndian} // without this, nft shows names as ""
+			KeyByteOrder: binaryutil.NativeEndian} // otherwise nft prints names as ""
 	}
+
 	interval := func(n string, fields ...nftables.SetDatatype) *nftables.Set {
-		return &nftables.Set{Table: t, Name: n, KeyType: concat(fields...), Concatenation: len(fields) > 1, Interval: true}
+		return &nftables.Set{Table: t, Name: n, KeyType: concat(fields...), Concatenation: len(fields) > 1,
+			Interval: true}
 	}
+
 	toward := func(n string, data nftables.SetDatatype, key ...nftables.SetDatatype) *nftables.Set {
-		return &nftables.Set{Table: t, Name: n, IsMap: true, KeyType: concat(key...), Concatenation: true, DataType: concat(data, port)}
+		return &nftables.Set{Table: t, Name: n, IsMap: true, KeyType: concat(key...), Concatenation: true,
+			DataType: concat(data, port)}
 	}
+
 	address := func(n string, data nftables.SetDatatype, runs bool, key ...nftables.SetDatatype) *nftables.Set {
-		return &nftables.Set{Table: t, Name: n, IsMap: true, Interval: runs, KeyType: concat(key...), Concatenation: len(key) > 1, DataType: data}
+		return &nftables.Set{Table: t, Name: n, IsMap: true, Interval: runs, KeyType: concat(key...),
+			Concatenation: len(key) > 1, DataType: data}
 	}
+
 	return []*nftables.Set{
 		names(setBridge, name),
 		names(setInternal, name),
@@ -134,7 +142,7 @@ func sets(t *nftables.Table) []*nftables.Set {
 	}
 }
 
-// chains are the chains of the skeleton. Those that are jumped to come first.
+// chains returns the chains. Jump targets come first.
 func chains(accepted firewall.Mark) []chain {
 	return []chain{
 		{name: "to_published", rules: publishedRules()},
@@ -144,9 +152,11 @@ func chains(accepted firewall.Mark) []chain {
 		{name: "raw_prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
 			priority: nftables.ChainPriorityRaw, rules: loopbackGuards()},
 		{name: "nat_prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
-			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(), verdict(expr.VerdictJump, "to_published"))}},
+			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(),
+				verdict(expr.VerdictJump, "to_published"))}},
 		{name: "nat_output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput,
-			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(), verdict(expr.VerdictJump, "to_published"))}},
+			priority: nftables.ChainPriorityNATDest, rules: [][]expr.Any{rule(toLocal(),
+				verdict(expr.VerdictJump, "to_published"))}},
 		{name: "nat_postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting,
 			priority: nftables.ChainPriorityNATSource, rules: postroutingRules()},
 		{name: "forward", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward,
@@ -157,32 +167,33 @@ func chains(accepted firewall.Mark) []chain {
 	}
 }
 
-// publishedRules translate. A port of one address is looked up before the whole address, and that before "all addresses". Before each
-// of them, whoever may not reach what would be found is dropped: to let him go on would lead him to what is found later.
+// publishedRules translates destinations. Ports of one address are looked up first, then published
+// addresses, then ports of all addresses. Before each lookup, packets from other than the allowed
+// sources are dropped, so that they do not match a later one.
 func publishedRules() [][]expr.Any {
 	return [][]expr.Any{
 		ipv4().restrictSources(setLimit4, setFrom4, true, true),
 		ipv4().dnat(mapPub4, true),
-		ipv4().dnatRun(mapRun4, true),
+		ipv4().dnatRange(mapRun4, true),
 		ipv4().restrictSources(setLimit4Full, setFrom4Full, true, false),
 		ipv4().dnatAddress(mapFull4),
 		ipv4().restrictSources(setLimit4Any, setFrom4Any, false, true),
 		ipv4().dnat(mapPub4Any, false),
-		ipv4().dnatRun(mapRun4Any, false),
+		ipv4().dnatRange(mapRun4Any, false),
 		ipv6().restrictSources(setLimit6, setFrom6, true, true),
 		ipv6().dnat(mapPub6, true),
-		ipv6().dnatRun(mapRun6, true),
+		ipv6().dnatRange(mapRun6, true),
 		ipv6().restrictSources(setLimit6Full, setFrom6Full, true, false),
 		ipv6().dnatAddress(mapFull6),
 		ipv6().restrictSources(setLimit6Any, setFrom6Any, false, true),
 		ipv6().dnat(mapPub6Any, false),
-		ipv6().dnatRun(mapRun6Any, false),
+		ipv6().dnatRange(mapRun6Any, false),
 	}
 }
 
-// loopbackGuards make good for route_localnet, which bridges need so that 127.0.0.1 reaches published ports: without them
-// a neighbour could reach what listens on the host's loopback, or pretend to come from there. The kernel itself does as
-// much for ::1.
+// loopbackGuards drops loopback addresses from outside. Bridges need route_localnet so that
+// 127.0.0.1 works for published ports; without these rules, hosts on the LAN could connect to the
+// host's loopback or forge its addresses. The kernel itself does this for ::1.
 func loopbackGuards() [][]expr.Any {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	notLo := ifaceIsNot(expr.MetaKeyIIFNAME, "lo")
@@ -193,26 +204,28 @@ func loopbackGuards() [][]expr.Any {
 }
 
 func postroutingRules() [][]expr.Any {
-	leaving := func(f family, set string) []expr.Any {
+	masqueraded := func(f family, set string) []expr.Any {
 		return rule(f.only(), one(f.address(f.saddr, reg1)), in(set),
 			ifaceNotIn(expr.MetaKeyOIFNAME, setBridge), masquerade())
 	}
-	leavingAs := func(f family, set string) []expr.Any {
+
+	translated := func(f family, set string) []expr.Any {
 		return rule(ifaceNotIn(expr.MetaKeyOIFNAME, setBridge), f.only(), one(f.address(f.saddr, reg1)), f.snat(set))
 	}
+
 	return [][]expr.Any{
 		rule(ifaceIn(expr.MetaKeyOIFNAME, setBridge), verdict(expr.VerdictJump, "to_bridge_snat")),
-		leavingAs(ipv4(), mapLeave4),
-		leavingAs(ipv6(), mapLeave6),
-		leavingAs(ipv4(), mapSource4),
-		leavingAs(ipv6(), mapSource6),
-		leaving(ipv4(), setMasq4),
-		leaving(ipv6(), setMasq6),
+		translated(ipv4(), mapLeave4),
+		translated(ipv6(), mapLeave6),
+		translated(ipv4(), mapSource4),
+		translated(ipv6(), mapSource6),
+		masqueraded(ipv4(), setMasq4),
+		masqueraded(ipv6(), setMasq6),
 	}
 }
 
-// toBridgeSNATRules give the bridge's address to connections whose answers would else not come back through the host: those
-// from the host's loopback, and those that a container makes to a port that its own network has published.
+// toBridgeSNATRules masquerades connections whose replies would bypass the host otherwise: those
+// from the host's loopback, and those of a container to a published port of its own network.
 func toBridgeSNATRules() [][]expr.Any {
 	hairpin := func(f family, set string) []expr.Any {
 		return rule(ct(expr.CtKeySTATUS, statusDNAT), f.only(),
@@ -226,16 +239,18 @@ func toBridgeSNATRules() [][]expr.Any {
 	}
 }
 
-// toBridgeRules decide what reaches containers. That a connection was translated shows that its port is published, so no
-// rule for single ports is needed, but for those that are open at the containers' own addresses; all else that is new, direct
-// access to container addresses above all, is dropped.
+// toBridgeRules filters ingress to containers. Connections with DNAT are to published ports, so
+// that no rules for single ports are needed. Other new connections are dropped, unless direct
+// access is configured.
 func toBridgeRules() [][]expr.Any {
 	return append(acceptEstablished(),
 		rule([]expr.Any{load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg2)}, in(setICC), accept()),
 		rule(ifaceIn(expr.MetaKeyIIFNAME, setInternal), drop()),
 		rule(ifaceIn(expr.MetaKeyOIFNAME, setInternal), drop()),
-		rule(ipv4().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv4().address(ipv4().daddr, reg2)), in(setOpen4), accept()),
-		rule(ipv6().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv6().address(ipv6().daddr, reg2)), in(setOpen6), accept()),
+		rule(ipv4().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv4().address(ipv4().daddr, reg2)), in(setOpen4),
+			accept()),
+		rule(ipv6().only(), one(load(expr.MetaKeyOIFNAME, reg1)), one(ipv6().address(ipv6().daddr, reg2)), in(setOpen6),
+			accept()),
 		rule(ct(expr.CtKeySTATUS, statusDNAT), accept()),
 		ipv4().acceptICMP(setPing4, unix.IPPROTO_ICMP),
 		ipv6().acceptICMP(setPing6, unix.IPPROTO_ICMPV6),
@@ -251,7 +266,7 @@ func toBridgeRules() [][]expr.Any {
 	)
 }
 
-// marked lets packets with a mark pass, whatever they are.
+// marked accepts all packets with the configured mark.
 func marked(m firewall.Mark) [][]expr.Any {
 	if m.Mask == 0 {
 		return nil

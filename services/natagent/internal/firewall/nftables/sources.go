@@ -2,32 +2,38 @@ package nftables
 
 import "github.com/fairlead/fairlead/services/natagent/internal/publication"
 
-// sourceElements say who may reach a binding; none if anybody may.
+// sourceElements returns the elements of the allowed sources; none if all sources are allowed.
 func sourceElements(b publication.Binding) []element {
 	if b.Sources == "" {
 		return nil
 	}
+
 	limit, from := limitSets(b)
 	first, last := "", ""
 	if !b.HostIP.IsUnspecified() {
 		first = string(b.HostIP.AsSlice())
 		last = first
 	}
+
 	if !b.IsAddress() {
 		proto := string([]byte{b.Protocol.Number(), 0, 0, 0})
 		first, last = first+proto+padded(b.HostPort), last+proto+padded(b.LastPort())
 	}
+
 	out := []element{{set: limit, key: first}}
 	if !b.IsAddress() {
 		out[0].keyEnd = last
 	}
+
 	for _, p := range b.Sources.Prefixes() {
-		out = append(out, element{set: from, key: first + string(p.Addr().AsSlice()), keyEnd: last + string(lastOf(p).AsSlice())})
+		out = append(out, element{set: from, key: first + string(p.Addr().AsSlice()),
+			keyEnd: last + string(lastOf(p).AsSlice())})
 	}
+
 	return out
 }
 
-// limitSets are the two sets that the key of a binding is in.
+// limitSets returns the two sets for the allowed sources of a binding.
 func limitSets(b publication.Binding) (limit, from string) {
 	v6 := b.HostIP.Is6()
 	switch {
@@ -42,5 +48,6 @@ func limitSets(b publication.Binding) (limit, from string) {
 	case v6:
 		return setLimit6, setFrom6
 	}
+
 	return setLimit4, setFrom4
 }

@@ -14,22 +14,25 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Sync compares the table with what is wanted and changes what differs, in one transaction.
+// Sync compares the table with want and changes what differs, in one transaction.
 func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Change, error) {
 	if err := ctx.Err(); err != nil {
 		return firewall.Change{}, err
 	}
+
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	have, err := b.read(ctx)
 	if err != nil {
 		return firewall.Change{}, err
 	}
+
 	if have.table != nil && have.table.Owner != 0 && have.table.Owner != b.pid {
 		return firewall.Change{}, fault.New(fault.Busy, subject,
-			fmt.Sprintf("another process owns it, by netlink port %d", have.table.Owner),
+			fmt.Sprintf("is owned by another process (netlink port %d)", have.table.Owner),
 			fault.WithHint("stop the other natagent of this network namespace"))
 	}
+
 	change := firewall.Change{Rebuilt: b.queueSkeleton(have)}
 	elements := desiredElements(want)
 	var add, remove []element
@@ -38,6 +41,7 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 			add = append(add, e)
 		}
 	}
+
 	for e := range have.elements {
 		if elements[e] {
 			continue
@@ -47,6 +51,7 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 			change.Removed = append(change.Removed, bind)
 		}
 	}
+
 	publication.Sort(change.Removed)
 	change.Added = len(add)
 	if err := errors.Join(b.queue(remove, true), b.queue(add, false)); err != nil {
@@ -55,6 +60,7 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 	if err := b.commit(); err != nil {
 		return firewall.Change{}, err
 	}
+
 	return change, nil
 }
 
@@ -69,6 +75,7 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Ch
 	if have.table != nil && !b.fits(have) {
 		*have = contents{}
 	}
+
 	change := firewall.Change{Rebuilt: have.table == nil || !slices.Equal(have.rules, b.skeletonRules())}
 	elements := desiredElements(want)
 	for e := range elements {
@@ -76,41 +83,48 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Ch
 			change.Added++
 		}
 	}
+
 	for e := range have.elements {
 		if bind, ok := e.binding(); ok && !elements[e] {
 			change.Removed = append(change.Removed, bind)
 		}
 	}
+
 	publication.Sort(change.Removed)
 	return change, nil
 }
 
-// queueSkeleton puts table, sets, chains and rules into the transaction as far as they are missing or other than they should
-// be. It empties have.elements if the sets have to be made anew.
+// queueSkeleton queues the table, sets, chains and rules that are missing or different. It clears
+// have if the table must be created again.
 func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 	t := b.table()
 	if have.table != nil && !b.fits(have) {
 		b.conn.DelTable(t)
 		*have = contents{}
 	}
+
 	if have.table == nil || b.flags&nftables.TableFlagOwner != 0 && have.table.Owner != b.pid {
-		b.conn.AddTable(t) // claims it, if it is there
+		b.conn.AddTable(t) // claims it if it exists
 	}
+
 	if have.table == nil {
 		rebuilt = true
 		for _, s := range b.sets {
-			s.ID = 0 // for a new one to be given, as this is another transaction
+			s.ID = 0 // get a new ID for this transaction
 			_ = b.conn.AddSet(s, nil)
 		}
 	}
+
 	if slices.Equal(have.rules, b.skeletonRules()) {
 		return rebuilt
 	}
+
 	b.queueRules(t, have.table != nil)
 	return true
 }
 
-// fits tells whether the table's own form is right, so that its rules and elements can be put right without making it anew.
+// fits reports whether table, sets and chains are correct, so that only rules and elements need to
+// be written.
 func (b *Backend) fits(have *contents) bool {
 	persists := have.table.Flags&nftables.TableFlagPersist != 0
 	if persists != (b.flags&nftables.TableFlagPersist != 0) || !slices.Equal(have.chains, b.skeletonChains()) {
@@ -119,6 +133,7 @@ func (b *Backend) fits(have *contents) bool {
 	if len(have.sets) != len(b.sets) {
 		return false
 	}
+
 	for _, s := range have.sets {
 		want, ok := b.sets[s.Name]
 		if !ok || s.KeyType.Bytes != want.KeyType.Bytes || s.IsMap != want.IsMap || s.Interval != want.Interval ||
@@ -126,20 +141,23 @@ func (b *Backend) fits(have *contents) bool {
 			return false
 		}
 	}
+
 	return true
 }
 
-// queueRules writes all rules, in place of those that are there.
+// queueRules queues all rules, replacing existing ones.
 func (b *Backend) queueRules(t *nftables.Table, replace bool) {
 	all := chains(b.accept)
 	if replace {
 		b.conn.FlushTable(t)
 	}
+
 	for _, c := range all {
 		if !replace {
 			b.conn.AddChain(c.kernel(t))
 		}
 	}
+
 	for _, c := range all {
 		for _, exprs := range c.rules {
 			b.conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: c.name, Table: t}, Exprs: exprs})
@@ -156,7 +174,7 @@ func (c chain) kernel(t *nftables.Table) *nftables.Chain {
 	return k
 }
 
-// skeletonChains are the chains as text, to compare.
+// skeletonChains returns the chains as text, for comparison.
 func (b *Backend) skeletonChains() []string {
 	var out []string
 	for _, c := range chains(b.accept) {
@@ -173,7 +191,7 @@ func chainText(c *nftables.Chain) string {
 	return fmt.Sprintf("%s: %s hook %d priority %d policy %d", c.Name, c.Type, *c.Hooknum, *c.Priority, *c.Policy)
 }
 
-// skeletonRules are the rules as text, to compare.
+// skeletonRules returns the rules as text, for comparison.
 func (b *Backend) skeletonRules() []string {
 	var out []string
 	for _, c := range chains(b.accept) {

@@ -13,22 +13,24 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// watchPause is how long to wait before listening again after the kernel had more events than the socket could hold.
+// watchPause is the delay before a new subscription after the event socket overflowed.
 const watchPause = 100 * time.Millisecond
 
-// Watch signals changes that others made and that may be to our table.
+// Watch implements firewall.Firewall.
 func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Modifier, error) {
 	events, stop, err := b.monitor()
 	if err != nil {
 		return nil, err
 	}
+
 	out := make(chan firewall.Modifier, 1)
 	signal := func(who firewall.Modifier) {
 		select {
 		case out <- who:
-		default: // one is waiting to be read already
+		default: // a signal is pending already
 		}
 	}
+
 	go func() {
 		for {
 			if b.listen(ctx, events, signal); ctx.Err() != nil {
@@ -36,7 +38,7 @@ func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Modifier, error) {
 				return
 			}
 			stop()
-			signal(firewall.Modifier{}) // what was missed is not known
+			signal(firewall.Modifier{}) // lost events are unknown
 			for events = nil; events == nil; {
 				select {
 				case <-ctx.Done():
@@ -49,28 +51,31 @@ func (b *Backend) Watch(ctx context.Context) (<-chan firewall.Modifier, error) {
 			}
 		}
 	}()
+
 	return out, nil
 }
 
-// monitor opens a socket of its own and listens for transactions. stop must be called once.
+// monitor opens a separate socket and subscribes to transactions. stop must be called once.
 func (b *Backend) monitor() (events <-chan *nftables.MonitorEvents, stop func(), err error) {
 	conn, err := nftables.New(nftables.WithNetNSFd(b.ns.Fd()))
 	if err != nil {
 		return nil, nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be watched")
 	}
+
 	m := nftables.NewMonitor()
 	ch, err := conn.AddGenerationalMonitor(m)
 	if err != nil {
 		return nil, nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be watched")
 	}
+
 	return ch, func() {
 		_ = m.Close()
-		for range ch { // lets the library's goroutine end
+		for range ch { // lets the library's goroutine exit
 		}
 	}, nil
 }
 
-// listen signals until events end or ctx does.
+// listen signals external changes until events is closed or ctx ends.
 func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEvents, signal func(firewall.Modifier)) {
 	for {
 		select {
@@ -80,14 +85,15 @@ func (b *Backend) listen(ctx context.Context, events <-chan *nftables.MonitorEve
 			if !ok {
 				return
 			}
-			if who := modifier(e); e.GeneratedBy.Header.PID != b.pid && b.affectsOurTable(e.Changes) && !elementsOfAgent(who, e.Changes) {
+			if who := modifier(e); e.GeneratedBy.Header.PID != b.pid && b.affectsOurTable(e.Changes) &&
+				!elementsOfAgent(who, e.Changes) {
 				signal(who)
 			}
 		}
 	}
 }
 
-// modifier is who made a transaction.
+// modifier returns the program that made a transaction.
 func modifier(e *nftables.MonitorEvents) firewall.Modifier {
 	gen, ok := e.GeneratedBy.Data.(*nftables.Gen)
 	if !ok || gen == nil {
@@ -96,8 +102,8 @@ func modifier(e *nftables.MonitorEvents) firewall.Modifier {
 	return firewall.Modifier{Name: gen.ProcComm, PID: gen.ProcPID}
 }
 
-// elementsOfAgent reports whether an agent, this process or another service of the host, has changed only elements: those of the port
-// guard change with each launch, and events do not name their table.
+// elementsOfAgent reports whether this process or another agent service changed elements only. The
+// port guard's elements change with each launch, and element events do not name their table.
 func elementsOfAgent(who firewall.Modifier, changes []*nftables.MonitorEvent) bool {
 	self, err := os.ReadFile("/proc/self/comm")
 	if err != nil || who.Name != strings.TrimSpace(string(self)) {
@@ -108,8 +114,8 @@ func elementsOfAgent(who firewall.Modifier, changes []*nftables.MonitorEvent) bo
 	})
 }
 
-// affectsOurTable tells whether a transaction may have touched our table. Changes of sets and elements do not say whose they are;
-// nobody else can make them in a table that is owned.
+// affectsOurTable reports whether a transaction may have changed our table. Set and element events
+// do not name their table, but other programs cannot change an owned one.
 func (b *Backend) affectsOurTable(changes []*nftables.MonitorEvent) bool {
 	for _, c := range changes {
 		switch data := c.Data.(type) {
@@ -131,5 +137,6 @@ func (b *Backend) affectsOurTable(changes []*nftables.MonitorEvent) bool {
 			}
 		}
 	}
+
 	return false
 }

@@ -7,47 +7,54 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// rangeElements are those of a run of ports, or of a whole address.
+// rangeElements returns the elements of a port range or a published address.
 func rangeElements(b publication.Binding) []element {
-	run, anyRun, full, leave := mapRun4, mapRun4Any, mapFull4, mapLeave4
+	ports, anyPorts, full, snat := mapRun4, mapRun4Any, mapFull4, mapLeave4
 	if b.HostIP.Is6() {
-		run, anyRun, full, leave = mapRun6, mapRun6Any, mapFull6, mapLeave6
+		ports, anyPorts, full, snat = mapRun6, mapRun6Any, mapFull6, mapLeave6
 	}
+
 	host, target := string(b.HostIP.AsSlice()), string(b.ContainerIP.AsSlice())
 	if b.IsAddress() {
 		out := []element{{set: full, key: host, value: target}}
 		if b.SNAT {
-			out = append(out, element{set: leave, key: target, value: host})
+			out = append(out, element{set: snat, key: target, value: host})
 		}
 		return out
 	}
+
 	if b.HostIP.IsUnspecified() {
-		host, run = "", anyRun
+		host, ports = "", anyPorts
 	}
+
 	host += string([]byte{b.Protocol.Number(), 0, 0, 0})
-	return []element{{set: run, key: host + padded(b.HostPort), keyEnd: host + padded(b.LastPort()), value: target}}
+	return []element{{set: ports, key: host + padded(b.HostPort), keyEnd: host + padded(b.LastPort()), value: target}}
 }
 
-// wideBinding reads the element of a run or of a whole address back. That of an address tells nothing of what goes out.
-func (e element) wideBinding() (b publication.Binding, ok bool) {
+// rangeBinding decodes the element of a port range or a published address, except SNAT.
+func (e element) rangeBinding() (b publication.Binding, ok bool) {
 	length := map[string]int{mapRun4: 4, mapRun6: 16, mapRun4Any: 0, mapRun6Any: 0, mapFull4: 4, mapFull6: 16}
 	n, ok := length[e.set]
 	if !ok || len(e.key) < n {
 		return b, false
 	}
+
 	b.ContainerIP, ok = netip.AddrFromSlice([]byte(e.value))
 	if host, specific := netip.AddrFromSlice([]byte(e.key[:n])); specific {
 		b.HostIP = host
 	} else if b.HostIP = netip.IPv4Unspecified(); e.set == mapRun6Any {
 		b.HostIP = netip.IPv6Unspecified()
 	}
+
 	if len(e.key) == n {
 		b.Protocol = publication.All
 		return b, ok && (e.set == mapFull4 || e.set == mapFull6)
 	}
+
 	if len(e.key) != n+8 || len(e.keyEnd) != n+8 {
 		return b, false
 	}
+
 	b.Protocol = protocolOf(e.key[n])
 	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[n+4:]))
 	b.HostPortEnd = binary.BigEndian.Uint16([]byte(e.keyEnd[n+4:]))
@@ -55,7 +62,7 @@ func (e element) wideBinding() (b publication.Binding, ok bool) {
 	return b, ok && b.Protocol != ""
 }
 
-// protocolOf is the transport of a number in an IP header; empty for others.
+// protocolOf returns the transport with a protocol number; "" for others.
 func protocolOf(number byte) publication.Protocol {
 	for _, p := range []publication.Protocol{publication.TCP, publication.UDP, publication.SCTP} {
 		if p.Number() == number {

@@ -26,6 +26,7 @@ func reusing(t *testing.T, n *testns.NS, network, addr string) (c interface{ Clo
 		_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 		return err
 	}}
+
 	n.Do(func() {
 		if network[:3] == "udp" {
 			c, err = cfg.ListenPacket(context.Background(), network, addr)
@@ -33,6 +34,7 @@ func reusing(t *testing.T, n *testns.NS, network, addr string) (c interface{ Clo
 			c, err = cfg.Listen(context.Background(), network, addr)
 		}
 	})
+
 	return c, err
 }
 
@@ -133,10 +135,12 @@ func TestAPortCanBeHeldWhileOldConnectionsAreInTimeWait(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
+
 	c, err := n.Dial("tcp", "127.0.0.1:80", time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, _ = c.Read(make([]byte, 1))
 	_ = c.Close()
 	_ = l.Close()
@@ -144,19 +148,23 @@ func TestAPortCanBeHeldWhileOldConnectionsAreInTimeWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_ = port.Close()
 }
 
 func TestAnAddressThatIsNotTheHostsIsToldApart(t *testing.T) {
 	n := testns.New(t)
-	if _, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("203.0.113.5:80")); !errors.Is(err, unix.EADDRNOTAVAIL) {
+	if _, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("203.0.113.5:80")); !errors.Is(err,
+		unix.EADDRNOTAVAIL) {
 		t.Errorf("err = %v, want EADDRNOTAVAIL", err)
 	}
 }
 
 func TestTheDynamicRangeIsThatOfTheNamespace(t *testing.T) {
 	n := testns.New(t)
-	n.Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40009", "net.ipv4.ip_local_reserved_ports=40003,40005-40006")
+	n.Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40009",
+		"net.ipv4.ip_local_reserved_ports=40003,40005-40006")
+
 	d, err := portsocket.New(hostns.At(n.Fd())).Dynamic()
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +172,9 @@ func TestTheDynamicRangeIsThatOfTheNamespace(t *testing.T) {
 	if d.Range.First != 40000 || d.Range.Last != 40009 {
 		t.Errorf("range %v, want 40000-40009", d.Range)
 	}
-	for port, want := range map[uint16]bool{40002: false, 40003: true, 40004: false, 40005: true, 40006: true, 40007: false} {
+
+	for port, want := range map[uint16]bool{40002: false, 40003: true, 40004: false, 40005: true, 40006: true,
+		40007: false} {
 		if d.Reserved(port) != want {
 			t.Errorf("Reserved(%d) = %v, want %v", port, !want, want)
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 )
 
-// Dynamic reads where the host's dynamic ports come from. With the error comes the range to use in its place.
+// Dynamic returns the host's ephemeral ports. With an error, it returns the default range.
 func (h *Binder) Dynamic() (hostport.EphemeralPorts, error) {
 	var portRange, reserved []byte
 	err := h.ns.Do(func() (err error) {
@@ -17,12 +17,15 @@ func (h *Binder) Dynamic() (hostport.EphemeralPorts, error) {
 		reserved, err = os.ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports")
 		return err
 	})
+
 	if err != nil {
-		return hostport.DefaultEphemeral(), fmt.Errorf("read the dynamic port range: %w", err)
+		return hostport.DefaultEphemeral(), fmt.Errorf("read the ephemeral port range: %w", err)
 	}
+
 	d, err := hostport.ParseDynamic(string(portRange), string(reserved))
 	if err != nil {
 		return hostport.DefaultEphemeral(), err
 	}
+
 	return d, nil
 }
