@@ -1,5 +1,6 @@
-// Package bridgenf finds out whether a program of the host relies on net.bridge.bridge-nf-call-iptables. The kernel's value does not
-// tell: it is 1 whenever the module br_netfilter is loaded.
+// Package bridgenf reports whether another program of the host relies on
+// net.bridge.bridge-nf-call-iptables. The kernel's value does not show it: it is 1 whenever the
+// module br_netfilter is loaded. It reads configuration files only; package reconcile calls it.
 package bridgenf
 
 import (
@@ -9,27 +10,31 @@ import (
 	"strings"
 )
 
-// setting is the kernel parameter, as sysctl.conf(5) writes it.
+// setting is the name of the kernel parameter in sysctl.conf(5).
 const setting = "net.bridge.bridge-nf-call-iptables"
 
-// configurations are the files that set kernel parameters at boot (sysctl.d(5)).
+// configurations returns patterns of the files that set kernel parameters at boot (sysctl.d(5)).
 func configurations() []string {
 	return []string{"etc/sysctl.conf", "etc/sysctl.d/*.conf", "run/sysctl.d/*.conf", "usr/local/lib/sysctl.d/*.conf",
 		"usr/lib/sysctl.d/*.conf", "lib/sysctl.d/*.conf"}
 }
 
-// nodes are directories of Kubernetes nodes: of kubeadm, k3s and RKE2, k0s, MicroK8s, and of any CNI plugin.
+// nodes returns patterns of files on Kubernetes nodes (kubeadm, k3s, RKE2, k0s, MicroK8s) and of
+// CNI plugins.
 func nodes() []string {
-	return []string{"etc/kubernetes/kubelet.conf", "var/lib/kubelet/config.yaml", "etc/rancher/*/*.yaml", "var/lib/rancher/*/agent",
+	return []string{"etc/kubernetes/kubelet.conf", "var/lib/kubelet/config.yaml", "etc/rancher/*/*.yaml",
+		"var/lib/rancher/*/agent",
 		"var/lib/k0s/kubelet", "var/snap/microk8s", "etc/cni/net.d/*.conflist", "etc/cni/net.d/*.conf"}
 }
 
-// Needed returns the file that shows that another program relies on bridge-nf-call-iptables=1; empty without one. root is where the
-// host's file system is; empty means /.
+// Needed returns the path of a file that shows that another program relies on
+// bridge-nf-call-iptables=1; empty without one. root is the root directory of the host; empty means
+// /.
 func Needed(root string) string {
 	if root == "" {
 		root = "/"
 	}
+
 	for _, pattern := range configurations() {
 		for _, path := range matches(root, pattern) {
 			if sets(path) {
@@ -37,20 +42,23 @@ func Needed(root string) string {
 			}
 		}
 	}
+
 	for _, pattern := range nodes() {
 		if found := matches(root, pattern); len(found) > 0 {
 			return found[0]
 		}
 	}
+
 	return ""
 }
 
 func matches(root, pattern string) []string {
-	found, _ := filepath.Glob(filepath.Join(root, pattern)) // which only fails for a bad pattern
+	found, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for an invalid pattern
 	return found
 }
 
-// sets reports whether a file sets the parameter to another value than 0. What cannot be read sets nothing.
+// sets reports whether a file sets the parameter to a value other than 0. An unreadable file sets
+// nothing.
 func sets(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -64,5 +72,6 @@ func sets(path string) bool {
 			return true
 		}
 	}
+
 	return false
 }

@@ -16,24 +16,26 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// The ports of DHCPv6.
+// Ports of DHCPv6.
 const (
 	ServerPort6 = 547
 	ClientPort6 = 546
 )
 
-// RunV6 asks for an IPv6 address by DHCPv6, or for more time for one, until something has happened or the limit is reached. router is what
-// was heard of the LAN's router, nil for nothing: DHCPv6 itself knows neither of routers nor of how long a prefix is.
-func RunV6(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr, router *frame.Router, m *lease.Client, limit time.Time) (lease.Event, error) {
+// RunV6 acquires or renews an IPv6 address by DHCPv6, until an event occurs or the limit is
+// reached. router is the last router advertisement, or nil: DHCPv6 itself provides neither routers
+// nor prefix lengths.
+func RunV6(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr, router *frame.Router,
+	m *lease.Client, limit time.Time) (lease.Event, error) {
 	return exchange(ctx, w, newSix(who, linkLocal, router), m, limit)
 }
 
-// Decline6 tells the server that somebody else has the address that it granted.
+// Decline6 returns the frame that reports a granted address as in use by another host.
 func Decline6(who lease.Identity, t lease.Terms) []byte {
 	return newSix(who, t.Client, nil).message(dhcpv6.MessageTypeDecline, t.Address.Addr(), t.Server)
 }
 
-// v6Exchange is one conversation.
+// v6Exchange is a DHCPv6 exchange.
 type v6Exchange struct {
 	who    lease.Identity
 	from   netip.Addr
@@ -44,7 +46,8 @@ type v6Exchange struct {
 
 func newSix(who lease.Identity, linkLocal netip.Addr, router *frame.Router) *v6Exchange {
 	n := rand.Uint32()
-	return &v6Exchange{who: who, from: linkLocal, router: router, xid: dhcpv6.TransactionID{byte(n >> 16), byte(n >> 8), byte(n)}, began: time.Now()}
+	return &v6Exchange{who: who, from: linkLocal, router: router,
+		xid: dhcpv6.TransactionID{byte(n >> 16), byte(n >> 8), byte(n)}, began: time.Now()}
 }
 
 func (s *v6Exchange) request(m *lease.Client) []byte {
@@ -59,24 +62,28 @@ func (s *v6Exchange) request(m *lease.Client) []byte {
 	case lease.Rebinding:
 		return s.message(dhcpv6.MessageTypeRebind, addr, nil)
 	}
+
 	return s.message(dhcpv6.MessageTypeSolicit, m.Preferred, nil)
 }
 
-// message writes one of the client's to all servers. An address that is not valid, and a server that is nil, is left out.
+// message encodes a client message to all servers. A zero address and a nil server are omitted.
 func (s *v6Exchange) message(kind dhcpv6.MessageType, addr netip.Addr, server []byte) []byte {
 	m := &dhcpv6.Message{MessageType: kind, TransactionID: s.xid}
 	duid, err := dhcpv6.DUIDFromBytes(s.who.DUID)
 	if err == nil {
 		m.AddOption(dhcpv6.OptClientID(duid))
 	}
+
 	if by, err := dhcpv6.DUIDFromBytes(server); err == nil && server != nil {
 		m.AddOption(dhcpv6.OptServerID(by))
 	}
+
 	ia := &dhcpv6.OptIANA{}
 	binary.BigEndian.PutUint32(ia.IaId[:], s.who.IAID)
 	if addr.IsValid() {
 		ia.Options.Add(&dhcpv6.OptIAAddress{IPv6Addr: addr.AsSlice()})
 	}
+
 	m.AddOption(ia)
 	m.AddOption(dhcpv6.OptElapsedTime(min(time.Since(s.began), 0xffff*10*time.Millisecond)))
 	m.AddOption(dhcpv6.OptRequestedOption(dhcpv6.OptionDNSRecursiveNameServer, dhcpv6.OptionDomainSearchList))
@@ -84,10 +91,12 @@ func (s *v6Exchange) message(kind dhcpv6.MessageType, addr netip.Addr, server []
 		const serverUpdates = 1
 		dhcpv6.WithFQDN(serverUpdates, s.who.Hostname)(m)
 	}
-	return frame.UDP{FromMAC: s.who.MAC, From: netip.AddrPortFrom(s.from, ClientPort6), To: allServers(), Payload: m.ToBytes()}.Frame()
+
+	return frame.UDP{FromMAC: s.who.MAC, From: netip.AddrPortFrom(s.from, ClientPort6), To: allServers(),
+		Payload: m.ToBytes()}.Frame()
 }
 
-// allServers is the group that servers and relays listen to.
+// allServers returns the multicast group of servers and relays.
 func allServers() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xff, 0x02, 13: 1, 15: 2}), ServerPort6)
 }
@@ -98,14 +107,17 @@ func (s *v6Exchange) answer(data []byte, unsummed bool, m *lease.Client) (lease.
 	if !ok || u.To.Port() != ClientPort6 {
 		return none, false
 	}
+
 	msg, err := dhcpv6.MessageFromBytes(u.Payload)
 	if err != nil || msg.TransactionID != s.xid {
 		return none, false
 	}
+
 	client, server := msg.Options.ClientID(), msg.Options.ServerID()
 	if client == nil || server == nil || !bytes.Equal(client.ToBytes(), s.who.DUID) {
 		return none, false
 	}
+
 	kind := lease.Offer
 	switch {
 	case msg.MessageType == dhcpv6.MessageTypeAdvertise:
@@ -115,14 +127,16 @@ func (s *v6Exchange) answer(data []byte, unsummed bool, m *lease.Client) (lease.
 		if bad(msg.Options.Status()) {
 			return lease.Reply{Kind: lease.Nak}, true
 		}
-		return lease.Reply{Kind: lease.Ack, Terms: m.Terms}, true // it stays as it was
+		return lease.Reply{Kind: lease.Ack, Terms: m.Terms}, true // unchanged
 	default:
 		kind = lease.Ack
 	}
+
 	t, ok := s.terms(msg, m.Terms)
 	if !ok && kind == lease.Ack {
 		return lease.Reply{Kind: lease.Nak}, true
 	}
+
 	t.Server, t.ServerMAC = server.ToBytes(), u.FromMAC
 	return lease.Reply{Kind: kind, Terms: t}, ok
 }
@@ -131,11 +145,13 @@ func bad(status *dhcpv6.OptStatusCode) bool {
 	return status != nil && status.StatusCode != iana.StatusSuccess
 }
 
-// terms reads what is granted. Of the router and the prefix what was known stays where nothing was heard.
+// terms parses a reply. Router and prefix length keep their previous values if no router
+// advertisement was received.
 func (s *v6Exchange) terms(msg *dhcpv6.Message, was lease.Terms) (lease.Terms, bool) {
 	if bad(msg.Options.Status()) {
 		return lease.Terms{}, false
 	}
+
 	for _, ia := range msg.Options.IANA() {
 		if binary.BigEndian.Uint32(ia.IaId[:]) != s.who.IAID || bad(ia.Options.Status()) {
 			continue
@@ -169,18 +185,19 @@ func (s *v6Exchange) terms(msg *dhcpv6.Message, was lease.Terms) (lease.Terms, b
 			return t, true
 		}
 	}
+
 	return lease.Terms{}, false
 }
 
-// either is what was told, or else what was known before.
-func either[T any](told, known []T) []T {
-	if len(told) > 0 {
-		return told
+// either returns the received values, or the previous ones if there are none.
+func either[T any](received, known []T) []T {
+	if len(received) > 0 {
+		return received
 	}
 	return known
 }
 
-// search6 are the search domains that a server tells.
+// search6 returns the search domains of a message.
 func search6(msg *dhcpv6.Message) []string {
 	list := msg.Options.GetOne(dhcpv6.OptionDomainSearchList)
 	if list == nil {
@@ -189,11 +206,12 @@ func search6(msg *dhcpv6.Message) []string {
 	return lease.FilterSearch(lease.Names(list.ToBytes()))
 }
 
-// seconds is a time as it was on the wire.
+// seconds converts a duration to its encoding.
 func seconds(d time.Duration) uint32 { return uint32(min(d/time.Second, 1<<32-1)) }
 
-// unicast6 is an address that one machine can have and others reach.
+// unicast6 returns a global or unique local unicast address; otherwise ok is false.
 func unicast6(ip net.IP) (netip.Addr, bool) {
 	a, ok := netip.AddrFromSlice(ip)
-	return a, ok && a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
+	return a, ok && a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() &&
+		!a.IsLinkLocalUnicast()
 }

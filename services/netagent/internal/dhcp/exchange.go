@@ -1,5 +1,6 @@
-// Package dhcp speaks with a LAN's servers of addresses: DHCP, DHCPv6 and routers that advertise. What is said when is package lease's;
-// what it looks like on the wire is here. Sockets come from the kernel's door.
+// Package dhcp encodes and exchanges DHCP, DHCPv6 and router discovery messages. Package lease
+// holds the state machine that decides when to send them. The sockets come from package kernel;
+// package macvlan calls it.
 package dhcp
 
 import (
@@ -14,22 +15,24 @@ import (
 // FrameConn is a socket for whole frames on the client's interface.
 type FrameConn interface {
 	Write(frame []byte) error
-	// Read answers a frame's length, and whether its sums were never made.
+	// Read returns the length of a frame. unsummed reports that its checksums were not computed.
 	Read(buf []byte) (n int, unsummed bool, err error)
-	// SetReadDeadline bounds the Reads that follow.
+	// SetReadDeadline sets the deadline of later Reads.
 	SetReadDeadline(t time.Time) error
 }
 
-// protocol writes the question of a machine's state and reads what answers it; false if it does not.
+// protocol encodes the request for a client's state and parses replies; ok is false if a frame is
+// not a reply to it.
 type protocol interface {
 	request(m *lease.Client) []byte
 	answer(frame []byte, unsummed bool, m *lease.Client) (lease.Reply, bool)
 }
 
-// maxFrame is more than servers send: what is longer is cut off, and then is no message.
+// maxFrame is larger than any valid reply. Longer frames are truncated and do not parse.
 const maxFrame = 4096
 
-// exchange asks and listens as the machine says, until something has happened or the limit is reached: then it is lease.Nothing.
+// exchange sends requests and reads replies as the client requires, until an event occurs. At the
+// limit it returns lease.Nothing.
 func exchange(ctx context.Context, w FrameConn, p protocol, m *lease.Client, limit time.Time) (lease.Event, error) {
 	stop := context.AfterFunc(ctx, func() { _ = w.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -55,8 +58,9 @@ func exchange(ctx context.Context, w FrameConn, p protocol, m *lease.Client, lim
 	}
 }
 
-// readReply takes answers until one makes a difference, or a moment is reached.
-func readReply(ctx context.Context, w FrameConn, p protocol, m *lease.Client, until time.Time, buf []byte) (lease.Event, error) {
+// readReply reads replies until one causes an event or the deadline passes.
+func readReply(ctx context.Context, w FrameConn, p protocol, m *lease.Client, until time.Time,
+	buf []byte) (lease.Event, error) {
 	if err := w.SetReadDeadline(until); err != nil || ctx.Err() != nil {
 		return lease.NoEvent, errors.Join(err, ctx.Err())
 	}

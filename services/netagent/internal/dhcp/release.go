@@ -11,27 +11,27 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// Release4 gives the address back. Nobody answers.
+// Release4 returns the frame that releases an IPv4 lease. Servers send no reply.
 func Release4(who lease.Identity, t lease.Terms) []byte {
 	f := &v4Exchange{who: who, xid: rand.Uint32()}
 	return f.unicast(t, f.message(dhcpv4.MessageTypeRelease, from(t.Address.Addr()), server(t.Server)))
 }
 
-// Release6 gives an IPv6 address back.
+// Release6 is the release of an IPv6 lease.
 type Release6 struct {
 	Frame []byte
 	xid   dhcpv6.TransactionID
 	duid  []byte
 }
 
-// NewRelease6 makes one. It is said by t.Client, with the hardware address of who.
+// NewRelease6 returns the release, sent from t.Client with the MAC of who.
 func NewRelease6(who lease.Identity, t lease.Terms) Release6 {
 	s := newSix(who, t.Client, nil)
 	return Release6{s.message(dhcpv6.MessageTypeRelease, t.Address.Addr(), t.Server), s.xid, who.DUID}
 }
 
-// Answered tells whether a frame is what a server answers. Whatever it says of it, it has heard it, and there is nothing more to be done
-// (RFC 8415, 18.2.10.2).
+// Answered reports whether a frame is the server's reply. Its status does not matter, as the
+// exchange is complete with any reply (RFC 8415, 18.2.10.2).
 func (r Release6) Answered(data []byte, unsummed bool) bool {
 	u, ok := frame.ReadUDP(data, unsummed)
 	if !ok || u.To.Port() != ClientPort6 {

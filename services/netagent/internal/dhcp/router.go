@@ -12,17 +12,19 @@ import (
 )
 
 const (
-	// routerPause is between questions for a router, routerTries how many there are. Routers wait up to half a second (RFC 4861, 6.2.6).
+	// routerPause is the time between router solicitations, routerTries their number. Routers delay
+	// their response by up to half a second (RFC 4861, 6.2.6).
 	routerPause = 600 * time.Millisecond
 	routerTries = 3
 	leastMTU6   = 1280
-	// routerAgain is how soon who has an address but has heard of no router looks for one again.
+	// routerAgain is the interval of new solicitations for a client with an address and without a
+	// router.
 	routerAgain = time.Minute
-	// mostRenew bounds how long a router that hands out addresses is not asked whether it is still so.
+	// mostRenew bounds the time between two checks of an advertised prefix.
 	mostRenew = 30 * time.Minute
 )
 
-// Router asks the LAN for a router; nil if there is none.
+// Router solicits a router advertisement; nil without a response.
 func Router(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr) (*frame.Router, error) {
 	stop := context.AfterFunc(ctx, func() { _ = w.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -47,40 +49,48 @@ func Router(ctx context.Context, w FrameConn, who lease.Identity, linkLocal neti
 			}
 		}
 	}
+
 	return nil, ctx.Err()
 }
 
-// withRouter fills in what a router tells of an address's use.
+// withRouter adds the contents of a router advertisement to the terms of a lease.
 func withRouter(r *frame.Router, t lease.Terms) lease.Terms {
 	if r == nil {
 		return t
 	}
+
 	if t.Router = (netip.Addr{}); r.Lifetime > 0 {
 		t.Router = r.Addr
 	}
+
 	if r.MTU >= leastMTU6 {
 		t.MTU = r.MTU
 	}
+
 	for _, p := range r.Prefixes {
 		if p.OnLink && p.Prefix.Contains(t.Address.Addr()) {
 			t.Address = netip.PrefixFrom(t.Address.Addr(), p.Prefix.Bits())
 		}
 	}
+
 	if len(t.Servers) == 0 {
 		t.Servers = r.Servers
 	}
+
 	if len(t.Search) == 0 {
 		t.Search = lease.FilterSearch(r.Search)
 	}
+
 	return t
 }
 
-// SLAACTerms are the terms of the address that a client may give itself: in the first prefix that the router offers for that. False if
-// it offers none, or says that addresses are to be had by DHCPv6.
+// SLAACTerms returns the terms of the client's EUI-64 address in the first autonomous prefix that a
+// router advertises. ok is false without such a prefix, or if the advertisement refers to DHCPv6.
 func SLAACTerms(r *frame.Router, linkLocal netip.Addr) (lease.Terms, bool) {
 	if r == nil || r.Managed {
 		return lease.Terms{}, false
 	}
+
 	for _, p := range r.Prefixes {
 		addr, ok := lease.EUI64Addr(p.Prefix, linkLocal)
 		if !p.Autonomous || p.Valid < time.Second || p.Preferred == 0 || !ok {
@@ -93,11 +103,14 @@ func SLAACTerms(r *frame.Router, linkLocal netip.Addr) (lease.Terms, bool) {
 		}
 		return t, true
 	}
+
 	return lease.Terms{}, false
 }
 
-// RunSLAAC asks the router whether the address that the client has given itself is still one, or for a prefix to give itself one.
-func RunSLAAC(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr, m *lease.Client, limit time.Time) (lease.Event, error) {
+// RunSLAAC checks whether a router still advertises the prefix of the client's address, or acquires
+// one.
+func RunSLAAC(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr, m *lease.Client,
+	limit time.Time) (lease.Event, error) {
 	return exchange(ctx, w, slaacExchange{who, linkLocal}, m, limit)
 }
 

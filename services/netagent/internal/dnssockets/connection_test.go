@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-// begin connects to the resolver as the kernel does it for a program that has not run since: what became of it is not looked at.
+// begin starts a non-blocking connect to the resolver and does not wait for it.
 func begin(t *testing.T, ns *testns.NS) (fd int) {
 	t.Helper()
 	var err error
@@ -28,11 +28,11 @@ func begin(t *testing.T, ns *testns.NS) (fd int) {
 	return fd
 }
 
-// await waits until something can be done with a socket.
+// await waits for a poll event of a socket.
 func await(t *testing.T, fd int, what int16) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: what}}, int(patience.Milliseconds()))
+	for deadline := time.Now().Add(timeout); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: what}}, int(timeout.Milliseconds()))
 		if n == 1 {
 			return
 		}
@@ -42,15 +42,15 @@ func await(t *testing.T, fd int, what int16) {
 	}
 }
 
-func TestAConnectionIsMadeAlsoIfTheSocketsGoMeanwhile(t *testing.T) {
+func TestConnectSucceedsWhenSocketsClose(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	r := f.resolver(owner)
 	fd := begin(t, ns)
 	r.close()
-	f.stop() // the last who had the sockets, as if all agents were killed at once
+	f.stop() // closes the last descriptors, as when all agents are killed together
 	if code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); code != 0 || err != nil {
-		t.Fatalf("connect: %v, %v; a program takes that for a failure", unix.Errno(code), err)
+		t.Fatalf("connect: got %v, %v, want success", unix.Errno(code), err)
 	}
 	f.serve()
 	f.resolver(owner).answer("next")
@@ -59,21 +59,21 @@ func TestAConnectionIsMadeAlsoIfTheSocketsGoMeanwhile(t *testing.T) {
 	}
 	await(t, fd, unix.POLLIN)
 	if n, err := unix.Read(fd, make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
-		t.Errorf("read: %d, %v; want a reset, after which the question is asked again", n, err)
+		t.Errorf("read: got %d, %v, want a connection reset", n, err)
 	}
 	expect(t, ns, "127.0.0.11", "next")
 }
 
-func TestAConnectionIsAcceptedWithItsQuestion(t *testing.T) {
+func TestAcceptWaitsForQuery(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	r := f.resolver(owner)
 	first, second := begin(t, ns), begin(t, ns)
-	for _, asker := range []struct {
-		fd       int
-		question string
+	for _, client := range []struct {
+		fd    int
+		query string
 	}{{second, "second"}, {first, "first"}} {
-		if _, err := unix.Write(asker.fd, []byte(asker.question)); err != nil {
+		if _, err := unix.Write(client.fd, []byte(client.query)); err != nil {
 			t.Fatal(err)
 		}
 		conn, err := r.tcp.Accept()
@@ -82,10 +82,10 @@ func TestAConnectionIsAcceptedWithItsQuestion(t *testing.T) {
 		}
 		defer conn.Close()
 		buf := make([]byte, 16)
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_ = conn.SetReadDeadline(time.Now().Add(timeout))
 		n, err := conn.Read(buf)
-		if os.IsTimeout(err) || string(buf[:n]) != asker.question {
-			t.Errorf("accepted one that asks %q, %v; want %q", buf[:n], err, asker.question)
+		if os.IsTimeout(err) || string(buf[:n]) != client.query {
+			t.Errorf("got connection with query %q, %v; want %q", buf[:n], err, client.query)
 		}
 	}
 }

@@ -1,8 +1,10 @@
-// Package dnssockets opens sockets in containers' namespaces for dnsagent, which may not, and keeps them.
+// Package dnssockets opens sockets in containers' network namespaces and keeps them. dnsagent,
+// which has no privilege to open them, receives them by fd passing. It neither reads nor answers
+// queries.
 //
-// A container's resolver has one UDP and one TCP socket. This process keeps them open too, so that they outlive dnsagent: what is
-// asked in the meantime waits in them, and the next dnsagent gets the very same ones. What is asked and answered is none of its
-// business.
+// Each container's resolver has one UDP and one TCP socket. This process keeps them open too, so
+// that they outlive dnsagent: queries wait in them, and the next dnsagent receives the same
+// sockets.
 package dnssockets
 
 import (
@@ -20,18 +22,19 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// What dnsagent asks for. All else is a socket to ask other servers with: "udp4", "udp6", "tcp4", "tcp6".
+// Requests of dnsagent. Other values request a socket for upstream queries: "udp4", "udp6", "tcp4",
+// "tcp6".
 const (
-	wantResolver = "resolver" // the two sockets, UDP first
-	wantForget   = "forget"   // nothing; they are not needed any more
+	wantResolver = "resolver" // both sockets, UDP first
+	wantForget   = "forget"   // no socket: the resolver is not needed any more
 )
 
-// Sandboxes knows where containers' namespaces are. It answers NotFound for those that have none.
+// Sandboxes finds the namespaces of containers. It returns NotFound if an owner has none.
 type Sandboxes interface {
 	Get(owner string) (network.Sandbox, error)
 }
 
-// Keeper keeps the sockets. It is safe for concurrent use.
+// Keeper keeps the sockets of all resolvers. It is safe for concurrent use.
 type Keeper struct {
 	sandboxes Sandboxes
 	log       *slog.Logger
@@ -40,27 +43,30 @@ type Keeper struct {
 	kept map[string]*slot // by owner
 }
 
-// slot is where one owner's sockets are kept. To open them takes a while, for which nobody else has to wait.
+// slot holds the sockets of one owner. Its lock is held while they are opened, so other owners need
+// not wait.
 type slot struct {
 	mu     sync.Mutex
-	pair   *pair // nil: none yet
-	closed bool  // it was forgotten, and must not be used any more
+	pair   *pair // nil: not open
+	closed bool  // removed from kept, and must not be used any more
 }
 
-// New makes a keeper that has nothing yet.
+// New returns a Keeper without sockets.
 func New(sandboxes Sandboxes, log *slog.Logger) *Keeper {
 	return &Keeper{sandboxes: sandboxes, log: log, kept: map[string]*slot{}}
 }
 
-// Serve hands sockets over at a unix socket until ctx ends, and then lets go of all of them. The socket comes from package fdpass.
+// Serve passes sockets over a Unix socket until ctx ends, and then closes all of them. Package
+// fdpass creates the listener.
 func (k *Keeper) Serve(ctx context.Context, at *net.UnixListener) {
 	defer k.forgetAll()
 	if err := fdpass.Serve(ctx, at, k.handle); err != nil {
-		k.log.Error("sockets for names are not handed over any more", "error", err)
+		k.log.Error("fd passing stopped, resolvers cannot be opened", "error", err)
 	}
 }
 
-// Forget lets go of an owner's sockets, so that its namespace can go. No error if there are none.
+// Forget closes an owner's sockets, so that its namespace can be deleted. It does nothing if there
+// are none.
 func (k *Keeper) Forget(owner string) {
 	k.mu.Lock()
 	p, ok := k.kept[owner]
@@ -94,7 +100,7 @@ func (p *slot) replace(by *pair) {
 	p.pair = by
 }
 
-// lock finds an owner's place and takes it.
+// lock finds or creates the slot of an owner and locks it.
 func (k *Keeper) lock(owner string) *slot {
 	for {
 		k.mu.Lock()
@@ -117,57 +123,64 @@ func (k *Keeper) handle(_ context.Context, r fdpass.Request) ([]int, error) {
 		k.Forget(r.Owner)
 		return nil, nil
 	}
+
 	path, err := k.namespace(r.Owner)
 	if err != nil {
 		return nil, err
 	}
+
 	var fds []int
 	if r.Kind == wantResolver {
 		fds, err = k.resolver(r.Owner, path)
 	} else {
 		fds, err = upstreamSocket(path, r.Kind)
 	}
-	return fds, fault.Wrap(err, kindOf(err), subject(r.Owner), "its sockets for names cannot be opened")
+
+	return fds, fault.Wrap(err, kindOf(err), subject(r.Owner), "cannot open DNS sockets")
 }
 
-// namespace is where an owner's is. The host's own has no resolver of ours.
+// namespace returns the path of an owner's namespace. The host's own has no embedded resolver.
 func (k *Keeper) namespace(owner string) (string, error) {
 	sb, err := k.sandboxes.Get(owner)
 	if err != nil {
 		return "", err
 	}
 	if sb.NetnsPath == "" {
-		return "", fault.New(fault.Invalid, subject(owner), "has the host's network, which has no embedded resolver")
+		return "", fault.New(fault.Invalid, subject(owner), "uses the host's network, which has no embedded resolver")
 	}
 	return sb.NetnsPath, nil
 }
 
-// resolver gives the sockets that are kept, if they are of the namespace that the owner has now, and opens them else. The sandbox may
-// be released at the same time; whoever does that calls Forget afterwards, so it is looked for again when the place is taken.
+// resolver returns the sockets of an owner, and opens them if there are none for its current
+// namespace. A concurrent release of the sandbox calls Forget after the sandbox is removed, so
+// resolver looks the sandbox up again while it holds the slot.
 func (k *Keeper) resolver(owner, path string) ([]int, error) {
 	p := k.lock(owner)
 	defer p.mu.Unlock()
 	if _, err := k.sandboxes.Get(owner); err != nil {
 		return nil, err
 	}
+
 	now, err := inode(path)
 	if err != nil {
 		return nil, err
 	}
+
 	if p.pair == nil || p.pair.namespace != now {
 		p.replace(nil)
 		if p.pair, err = open(path); err != nil {
 			return nil, err
 		}
-		k.log.Debug("resolver's sockets opened", "owner", owner)
+		k.log.Debug("resolver sockets opened", "owner", owner)
 	}
+
 	return p.pair.duplicates()
 }
 
 func kindOf(err error) fault.Kind {
 	switch {
 	case fault.Is(err, fault.NotFound), errors.Is(err, unix.ENOENT):
-		return fault.NotFound // released in the meantime
+		return fault.NotFound // released meanwhile
 	case errors.Is(err, unix.EPROTONOSUPPORT):
 		return fault.Invalid
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):

@@ -23,9 +23,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-const patience = 5 * time.Second
+const timeout = 5 * time.Second
 
-// fixture is a keeper that serves, and the sandboxes that it knows.
+// fixture is a serving Keeper with its sandboxes.
 type fixture struct {
 	*dnssockets.Keeper
 	t      testing.TB
@@ -58,7 +58,7 @@ func start(t testing.TB) *fixture {
 	return f
 }
 
-// serve runs a keeper that has nothing yet, until the test ends or stop is called.
+// serve runs a new Keeper until the test ends or stop is called.
 func (f *fixture) serve() {
 	k := dnssockets.New(f, slog.New(slog.DiscardHandler))
 	f.Keeper = k
@@ -73,7 +73,7 @@ func (f *fixture) serve() {
 	f.t.Cleanup(f.stop)
 }
 
-// resolver is what dnsagent makes of the sockets.
+// resolver is a test resolver on the sockets.
 type resolver struct {
 	udp net.PacketConn
 	tcp net.Listener
@@ -106,7 +106,7 @@ func (r resolver) close() {
 	_ = r.tcp.Close()
 }
 
-// answer answers each question with a word, until the sockets are closed.
+// answer responds to each query with a word, until the sockets are closed.
 func (r resolver) answer(word string) {
 	go func() {
 		buf := make([]byte, 512)
@@ -132,15 +132,15 @@ func (r resolver) answer(word string) {
 	}()
 }
 
-// ask sends a question to port 53 of an address.
+// ask sends a query to port 53 of an address.
 func ask(t testing.TB, ns *testns.NS, protocol, address string) (string, error) {
 	t.Helper()
-	conn, err := ns.Dial(protocol, address+":53", patience)
+	conn, err := ns.Dial(protocol, address+":53", timeout)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	if _, err := conn.Write([]byte("who?")); err != nil {
 		return "", err
 	}
@@ -168,7 +168,7 @@ func expect(t *testing.T, ns *testns.NS, address, word string) {
 	}
 }
 
-func TestPort53LeadsToTheResolverAndTheContainersOwnNameServerHasItToo(t *testing.T) {
+func TestPort53IsRedirectedAndStaysFree(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	own := resolver{ns.ListenPacket("udp4", "0.0.0.0:53"), ns.Listen("tcp4", "0.0.0.0:53")}
@@ -178,10 +178,13 @@ func TestPort53LeadsToTheResolverAndTheContainersOwnNameServerHasItToo(t *testin
 	expect(t, ns, "127.0.0.1", "own")
 }
 
-func TestQuestionsAreNotTracked(t *testing.T) {
+func TestQueriesAreNotTracked(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
-	ns.Run("nft", "add table ip t; add chain ip t o { type nat hook output priority -100; }; add rule ip t o ct state new counter") // turns tracking on
+	// enables tracking
+	ns.Run("nft",
+		"add table ip t; add chain ip t o { type nat hook output priority -100; }; "+
+			"add rule ip t o ct state new counter")
 	f.resolver(owner).answer("resolver")
 	expect(t, ns, "127.0.0.11", "resolver")
 	if got := ns.Run("nft", "list chain ip t o"); !strings.Contains(got, "packets 0 ") {
@@ -189,10 +192,10 @@ func TestQuestionsAreNotTracked(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedWhileDnsagentIsAwayWaitsForTheNextOne(t *testing.T) {
+func TestQueriesWaitForNextDnsagent(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
-	f.resolver(owner).close() // the first dnsagent came and went
+	f.resolver(owner).close() // a first dnsagent that has exited
 	type result struct {
 		got string
 		err error
@@ -212,7 +215,7 @@ func TestWhatIsAskedWhileDnsagentIsAwayWaitsForTheNextOne(t *testing.T) {
 	}
 }
 
-func TestAfterARestartOfNetagentTheNextSocketsGetTheQuestions(t *testing.T) {
+func TestNewSocketsReplaceRulesAfterRestart(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	f.resolver(owner).close()
@@ -221,16 +224,16 @@ func TestAfterARestartOfNetagentTheNextSocketsGetTheQuestions(t *testing.T) {
 	f.resolver(owner).answer("again")
 	expect(t, ns, "127.0.0.11", "again")
 	if got := ns.Run("nft", "list table ip fairlead-dns"); strings.Count(got, "udp dport 53") != 1 {
-		t.Errorf("rules are there twice:\n%s", got)
+		t.Errorf("duplicate rules:\n%s", got)
 	}
 }
 
-func TestWithoutAResolverQuestionsAreLateAndNotRefused(t *testing.T) {
+func TestQueriesTimeOutWithoutResolver(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	f.resolver(owner).close()
 	f.Forget(owner)
-	conn, err := ns.Dial("udp", "127.0.0.11:53", patience)
+	conn, err := ns.Dial("udp", "127.0.0.11:53", timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,29 +241,29 @@ func TestWithoutAResolverQuestionsAreLateAndNotRefused(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
 	_, _ = conn.Write([]byte("who?"))
 	if _, err := conn.Read(make([]byte, 1)); !os.IsTimeout(err) {
-		t.Errorf("err = %v, want a time-out", err)
+		t.Errorf("got %v, want timeout", err)
 	}
 	if _, err := ns.Dial("tcp", "127.0.0.11:53", 100*time.Millisecond); !os.IsTimeout(err) {
-		t.Errorf("by TCP: err = %v, want a time-out", err)
+		t.Errorf("TCP: got %v, want timeout", err)
 	}
-	if _, err := ns.Dial("tcp", "127.0.0.12:53", patience); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("elsewhere: err = %v, want a refusal", err)
+	if _, err := ns.Dial("tcp", "127.0.0.12:53", timeout); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("other port: got %v, want connection refused", err)
 	}
 	connected := make(chan error, 1)
 	go func() {
-		conn, err := ns.Dial("tcp", "127.0.0.11:53", patience)
+		conn, err := ns.Dial("tcp", "127.0.0.11:53", timeout)
 		if err == nil {
 			_ = conn.Close()
 		}
 		connected <- err
 	}()
-	f.resolver(owner).answer("next") // the kernel tries again to connect
+	f.resolver(owner).answer("next") // the kernel repeats the connect
 	if err := <-connected; err != nil {
-		t.Errorf("a connection that was begun without a resolver: %v", err)
+		t.Errorf("connection started without a resolver: %v", err)
 	}
 }
 
-func TestANewNamespaceOfTheSameOwnerGetsItsOwnSockets(t *testing.T) {
+func TestNewNamespaceGetsNewSockets(t *testing.T) {
 	f := start(t)
 	owner, _ := f.container()
 	f.resolver(owner).answer("old")
@@ -270,13 +273,14 @@ func TestANewNamespaceOfTheSameOwnerGetsItsOwnSockets(t *testing.T) {
 	expect(t, again, "127.0.0.11", "new")
 }
 
-func TestForgottenSocketsAreClosed(t *testing.T) {
+func TestForgetClosesSockets(t *testing.T) {
 	f := start(t)
 	owner, _ := f.container()
 	before := openSockets(t)
 	r := f.resolver(owner)
-	var handed []string // those that both the keeper and the resolver hold, when those who passed them on have let go
-	for deadline := time.Now().Add(5 * time.Second); len(handed) != 2 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	var handed []string // sockets open in both the keeper and the resolver, after fd passing has closed its copies
+	for deadline := time.Now().Add(5 * time.Second); len(handed) != 2 &&
+		time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		handed = nil
 		for socket, holders := range openSockets(t) {
 			if before[socket] == 0 && holders == 2 {
@@ -285,7 +289,7 @@ func TestForgottenSocketsAreClosed(t *testing.T) {
 		}
 	}
 	if len(handed) != 2 {
-		t.Fatalf("%v were handed over, want one for UDP and one for TCP", handed)
+		t.Fatalf("got sockets %v, want one UDP and one TCP", handed)
 	}
 	r.close()
 	for range 2 {
@@ -296,12 +300,12 @@ func TestForgottenSocketsAreClosed(t *testing.T) {
 	after := openSockets(t)
 	for _, socket := range handed {
 		if after[socket] != 0 {
-			t.Errorf("%s is still open %d times", socket, after[socket])
+			t.Errorf("socket %s has %d open descriptors, want 0", socket, after[socket])
 		}
 	}
 }
 
-// openSockets counts the descriptors of each socket of this process.
+// openSockets counts the descriptors of each socket in this process.
 func openSockets(t *testing.T) map[string]int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -316,7 +320,7 @@ func openSockets(t *testing.T) map[string]int {
 	return sockets
 }
 
-func TestServersAreAskedFromTheContainersNamespace(t *testing.T) {
+func TestUpstreamSocketIsInNamespace(t *testing.T) {
 	f := start(t)
 	owner, ns := f.container()
 	server := ns.ListenPacket("udp4", "127.0.0.7:53")
@@ -333,14 +337,14 @@ func TestServersAreAskedFromTheContainersNamespace(t *testing.T) {
 		}
 		_ = files[0].Close()
 	}
-	_ = server.SetDeadline(time.Now().Add(patience))
+	_ = server.SetDeadline(time.Now().Add(timeout))
 	buf := make([]byte, 512)
 	if n, _, err := server.ReadFrom(buf); string(buf[:n]) != "from inside" || err != nil {
-		t.Errorf("the server inside got %q, %v", buf[:n], err)
+		t.Errorf("server in the namespace received %q, %v", buf[:n], err)
 	}
 }
 
-func TestWhatCannotBeOpenedIsSaid(t *testing.T) {
+func TestRequestFaults(t *testing.T) {
 	f := start(t)
 	owner, _ := f.container()
 	gone, hosts := id.New(), id.New()
@@ -351,15 +355,17 @@ func TestWhatCannotBeOpenedIsSaid(t *testing.T) {
 		want        fault.Kind
 	}{
 		{"resolver", id.New(), fault.NotFound}, {"resolver", gone, fault.NotFound}, {"resolver", hosts, fault.Invalid},
-		{"udp4", id.New(), fault.NotFound}, {"udp4", gone, fault.NotFound}, {"raw", owner, fault.Invalid}, {"", owner, fault.Invalid},
+		{"udp4", id.New(), fault.NotFound}, {"udp4", gone, fault.NotFound}, {"raw", owner, fault.Invalid}, {"",
+			owner, fault.Invalid},
 	} {
-		if files, err := fdpass.Fetch(t.Context(), f.socket, fdpass.Request{Kind: c.what, Owner: c.owner}); !fault.Is(err, c.want) {
+		if files, err := fdpass.Fetch(t.Context(), f.socket,
+			fdpass.Request{Kind: c.what, Owner: c.owner}); !fault.Is(err, c.want) {
 			t.Errorf("%q: %v, %v; want kind %d", c.what, files, err, c.want)
 		}
 	}
 }
 
-// BenchmarkOpen is what a launch waits for.
+// BenchmarkOpen measures the part of a launch that opens sockets.
 func BenchmarkOpen(b *testing.B) {
 	f := start(b)
 	for b.Loop() {
@@ -370,7 +376,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkOutgoing is what a question to a server in the container's network costs more than one from the host.
+// BenchmarkOutgoing measures the extra cost of an upstream query from a container's network.
 func BenchmarkOutgoing(b *testing.B) {
 	f := start(b)
 	owner, _ := f.container()

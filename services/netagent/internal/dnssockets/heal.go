@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
 )
 
-// Heal writes the rules of an owner's resolver again if they are gone, and reports whether they were. It does nothing for an owner
-// whose sockets are not kept here.
+// Heal restores the redirect rules of an owner's resolver and reports whether they were missing. It
+// does nothing for an owner without sockets here.
 func (k *Keeper) Heal(owner string) (healed bool, err error) {
 	k.mu.Lock()
 	p, ok := k.kept[owner]
@@ -19,32 +19,39 @@ func (k *Keeper) Heal(owner string) (healed bool, err error) {
 	if !ok {
 		return false, nil
 	}
+
 	path, err := k.namespace(owner)
 	if err != nil {
 		return false, nil // released meanwhile
 	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pair == nil || p.closed {
 		return false, nil
 	}
+
 	err = inNamespace(path, func(ns *os.File) error {
 		there, err := redirect.Present(int(ns.Fd()))
 		if err != nil || there {
 			return err
 		}
+
 		udp, err := portOf(p.pair.udp)
 		if err != nil {
 			return err
 		}
+
 		tcp, err := portOf(p.pair.tcp)
 		if err != nil {
 			return err
 		}
+
 		healed = true
 		return redirect.Apply(int(ns.Fd()), resolver(), udp, tcp)
 	})
-	return healed && err == nil, fault.Wrap(err, fault.Internal, subject(owner), "cannot write the rules of its resolver again")
+	return healed && err == nil, fault.Wrap(err, fault.Internal, subject(owner),
+		"cannot restore the rules of its resolver")
 }
 
 // portOf returns the port of a bound socket.

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	// receiveBuffer holds what is asked while dnsagent restarts: about two thousand questions.
+	// receiveBuffer holds the queries that arrive while dnsagent restarts: about two thousand.
 	receiveBuffer = 1 << 20
 	backlog       = 128
-	// questionTime is how many seconds a connection may be without a question before it is one to accept.
-	questionTime = 5
+	// queryTimeout is the TCP_DEFER_ACCEPT timeout in seconds.
+	queryTimeout = 5
 )
 
-// pair is a resolver's sockets, as this process keeps them. They keep the namespace, so they must be closed for it to go.
+// pair holds the sockets of a resolver. They keep the namespace alive until they are closed.
 type pair struct {
-	namespace uint64 // its inode, which nobody else gets while the sockets are open
+	namespace uint64 // inode number; unique while the sockets are open
 	udp, tcp  int
 }
 
-// open opens a resolver's sockets in a namespace and leads port 53 to them.
+// open opens a resolver's sockets in a namespace and redirects port 53 to them.
 func open(path string) (*pair, error) {
 	p := &pair{udp: -1, tcp: -1}
 	err := inNamespace(path, func(ns *os.File) error {
@@ -34,32 +34,38 @@ func open(path string) (*pair, error) {
 		if p.namespace, err = inode(ns.Name()); err != nil {
 			return err
 		}
+
 		var udpPort, tcpPort uint16
 		if p.udp, udpPort, err = bound(unix.SOCK_DGRAM); err != nil {
 			return err
 		}
-		_ = unix.SetsockoptInt(p.udp, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) // with the usual buffer it works too
+
+		_ = unix.SetsockoptInt(p.udp, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) // a smaller buffer works too
 		if p.tcp, tcpPort, err = bound(unix.SOCK_STREAM); err != nil {
 			return err
 		}
+
 		if err := listen(p.tcp); err != nil {
 			return err
 		}
+
 		return redirect.Apply(int(ns.Fd()), resolver(), udpPort, tcpPort)
 	})
 	if err != nil {
 		p.close()
 		return nil, err
 	}
+
 	return p, nil
 }
 
-// listen has the kernel accept connections with their first question only. What waits to be accepted is reset when the last process
-// that has the socket ends, and a program whose connect fails so does not ask again, as all do that have asked. It also leaves a
-// question with the kernel, for the next dnsagent, until this one can read it.
+// listen accepts connections after their first query only (TCP_DEFER_ACCEPT). When the last process
+// closes the socket, the kernel resets connections in the accept queue. A program whose connect
+// fails does not retry; one whose query fails does. The kernel also keeps a query for the next
+// dnsagent until this one can read it.
 func listen(tcp int) error {
-	if err := unix.SetsockoptInt(tcp, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, questionTime); err != nil {
-		return fmt.Errorf("accept with a question only: %w", err)
+	if err := unix.SetsockoptInt(tcp, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, queryTimeout); err != nil {
+		return fmt.Errorf("set TCP_DEFER_ACCEPT: %w", err)
 	}
 	if err := unix.Listen(tcp, backlog); err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -67,7 +73,7 @@ func listen(tcp int) error {
 	return nil
 }
 
-// bound opens a socket at a port of the kernel's choice.
+// bound opens a socket and binds it to a port that the kernel chooses.
 func bound(kind int) (fd int, port uint16, err error) {
 	if fd, err = unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return -1, 0, fmt.Errorf("socket: %w", err)
@@ -77,12 +83,12 @@ func bound(kind int) (fd int, port uint16, err error) {
 	}
 	name, err := unix.Getsockname(fd)
 	if err != nil {
-		return fd, 0, fmt.Errorf("socket's name: %w", err)
+		return fd, 0, fmt.Errorf("read socket address: %w", err)
 	}
 	return fd, uint16(name.(*unix.SockaddrInet4).Port), nil
 }
 
-// duplicates are descriptors of the same sockets, for another process.
+// duplicates returns descriptors of the same sockets for another process.
 func (p *pair) duplicates() ([]int, error) {
 	udp, err := unix.FcntlInt(uintptr(p.udp), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -103,10 +109,10 @@ func (p *pair) close() {
 	}
 }
 
-// resolver is the address of the embedded resolver in every namespace.
+// resolver returns the address of the embedded resolver in every namespace.
 func resolver() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 11}) }
 
-// inNamespace runs f on a thread that is in a namespace and that ends with f.
+// inNamespace runs f on a new thread in a namespace. The thread exits with f.
 func inNamespace(path string, f func(ns *os.File) error) error {
 	ns, err := os.Open(path)
 	if err != nil {
@@ -133,7 +139,7 @@ func inode(path string) (uint64, error) {
 	return st.Ino, nil
 }
 
-// upstreamSocket opens a socket in a namespace to ask another name server from there.
+// upstreamSocket opens a socket in a namespace for queries to an upstream server.
 func upstreamSocket(path, what string) ([]int, error) {
 	kind, ok := map[string][2]int{
 		"udp4": {unix.AF_INET, unix.SOCK_DGRAM}, "tcp4": {unix.AF_INET, unix.SOCK_STREAM},
@@ -142,6 +148,7 @@ func upstreamSocket(path, what string) ([]int, error) {
 	if !ok {
 		return nil, unix.EPROTONOSUPPORT
 	}
+
 	fd := -1
 	err := inNamespace(path, func(*os.File) (err error) {
 		fd, err = unix.Socket(kind[0], kind[1]|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -150,5 +157,6 @@ func upstreamSocket(path, what string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return []int{fd}, nil
 }

@@ -1,8 +1,10 @@
-// Package heal repairs what other programs take from the interfaces of running containers, soon after the kernel reports it: links,
-// addresses, routes and the rules of a container's resolver. Package reconcile repairs bridges, on the same events.
+// Package heal repairs the interfaces of running containers after external changes: links,
+// addresses, routes and the rules of a container's resolver. It acts soon after the kernel reports
+// the change. Package reconcile repairs bridges, on the same events.
 //
-// One socket receives the events of all namespaces. An event only says that something may have been lost; the sandbox is then compared
-// with its record, so that neither a lost event nor the container's own end does harm.
+// One socket receives the events of all namespaces. An event only means that something may have
+// been lost. The sandbox is then compared with the store, so neither a lost event nor a container's
+// exit causes a wrong repair.
 package heal
 
 import (
@@ -19,31 +21,31 @@ import (
 const (
 	// debounce joins bursts of events.
 	debounce = 30 * time.Millisecond
-	// again is how long to wait before watching again after a failure.
+	// again is the delay before a failed watch is repeated.
 	again = time.Second
 )
 
-// Sandboxes are the containers' namespaces.
+// Sandboxes holds the containers' sandboxes.
 type Sandboxes interface {
 	List() []network.Sandbox
 	// Heal repairs the interfaces of a sandbox and returns what was wrong.
 	Heal(owner string) (changes []string, err error)
 }
 
-// Bridges are the networks' bridges.
+// Bridges holds the networks' bridges.
 type Bridges interface {
 	// LinkTouched and IndexTouched report that a link of the host may have changed.
 	LinkTouched(name, program string)
 	IndexTouched(index int, program string)
 }
 
-// Resolvers are the rules that lead to containers' resolvers.
+// Resolvers holds the redirect rules of the containers' resolvers.
 type Resolvers interface {
-	// Heal writes the rules of an owner's resolver again if they are gone, and reports whether they were.
+	// Heal restores the rules of an owner's resolver and reports whether they were missing.
 	Heal(owner string) (healed bool, err error)
 }
 
-// Healer watches and repairs.
+// Healer watches for external changes and repairs them.
 type Healer struct {
 	Host      *kernel.Host
 	Sandboxes Sandboxes
@@ -55,10 +57,10 @@ type Healer struct {
 	reports []report
 	wake    chan struct{}
 
-	numbers map[string]int // of the owners' namespaces
+	numbers map[string]int // IDs of the owners' namespaces
 }
 
-// report is one event.
+// report is an event to process.
 type report struct {
 	kernel.Damage
 	rules bool // firewall rules of the namespace were deleted
@@ -86,7 +88,7 @@ func (h *Healer) Run(ctx context.Context) {
 func (h *Healer) insist(ctx context.Context, watch func() error) {
 	for ctx.Err() == nil {
 		if err := watch(); err != nil {
-			h.Log.Warn("kernel watch failed, containers are not healed", "error", err)
+			h.Log.Warn("kernel watch failed, containers are not repaired", "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(again):
@@ -119,7 +121,7 @@ func (h *Healer) flushed(d kernel.Damage) {
 	}
 }
 
-// damaged hands events of the host's bridges on, and notes those of containers.
+// damaged passes events of bridges on and queues those of containers.
 func (h *Healer) damaged(d kernel.Damage) {
 	switch {
 	case d.Lost || d.Namespace != kernel.HostNamespace:
@@ -134,7 +136,7 @@ func (h *Healer) damaged(d kernel.Damage) {
 	}
 }
 
-// repair heals the sandboxes that reports are of.
+// repair repairs the sandboxes that the reports concern.
 func (h *Healer) repair(reports []report) {
 	programs, rules := map[string]string{}, map[string]bool{}
 	sandboxes := h.Sandboxes.List()
@@ -146,6 +148,7 @@ func (h *Healer) repair(reports []report) {
 			rules[owner] = rules[owner] || r.rules
 		}
 	}
+
 	for owner, program := range programs {
 		h.heal(owner, program, rules[owner])
 	}
@@ -162,22 +165,27 @@ func (h *Healer) heal(owner, program string, rules bool) {
 			changes = append(changes, "rules of the resolver")
 		}
 	}
+
 	if program == "" {
 		program = "unknown"
 	}
+
 	if err != nil {
 		h.Log.Error("container network cannot be repaired", "owner", owner, "program", program, "error", err)
 	}
+
 	if len(changes) > 0 {
-		h.Log.Warn("container network repaired after an external change", "owner", owner, "program", program, "changes", changes)
+		h.Log.Warn("container network repaired after an external change", "owner", owner, "program", program,
+			"changes", changes)
 	}
 }
 
-// ownersOf finds the sandboxes that an event is of.
+// ownersOf returns the owners of the sandboxes that an event concerns.
 func (h *Healer) ownersOf(d kernel.Damage, sandboxes []network.Sandbox) (out []string) {
 	if d.Namespace != kernel.HostNamespace && !d.Lost {
 		h.count(sandboxes)
 	}
+
 	for _, sb := range sandboxes {
 		number, known := h.numbers[sb.Owner]
 		switch {
@@ -191,10 +199,12 @@ func (h *Healer) ownersOf(d kernel.Damage, sandboxes []network.Sandbox) (out []s
 			}
 		}
 	}
+
 	return out
 }
 
-// count completes the numbers of namespaces, and drops those of sandboxes that are gone, as numbers are reused.
+// count adds missing namespace IDs and removes those of deleted sandboxes, as the kernel reuses
+// IDs.
 func (h *Healer) count(sandboxes []network.Sandbox) {
 	there := make(map[string]bool, len(sandboxes))
 	for _, sb := range sandboxes {
@@ -206,6 +216,7 @@ func (h *Healer) count(sandboxes []network.Sandbox) {
 			h.numbers[sb.Owner] = number
 		}
 	}
+
 	for owner := range h.numbers {
 		if !there[owner] {
 			delete(h.numbers, owner)

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// element is one element of a set, as the kernel has it.
+// element is an element of a set, encoded as in the kernel.
 type element struct {
 	set      string
-	key, end string // end is empty but in sets of intervals
+	key, end string // end is only set in interval sets
 }
 
-// The lengths of the parts of a key. Each starts at a multiple of four.
+// Lengths of the parts of a key. Each part starts at a multiple of four.
 const (
 	nameLen = 16
 	macLen  = 8
@@ -33,8 +33,8 @@ func LinkLocal(mac net.HardwareAddr) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// sources returns the source addresses of a port. The unspecified ones are those of a host that has no address yet: of DHCP
-// requests, of probes for duplicates and of multicast reports.
+// sources returns the source addresses of a port. Hosts without an address use the unspecified
+// ones, in DHCP requests, duplicate address detection and multicast reports.
 func (p Port) sources(mac net.HardwareAddr) []netip.Addr {
 	return append(slices.Clone(p.Addresses), netip.IPv4Unspecified(), netip.IPv6Unspecified(), LinkLocal(mac))
 }
@@ -43,6 +43,7 @@ func elementsOfPort(p Port) []element {
 	if p.Name == "" {
 		return nil
 	}
+
 	name, bridge := padded(p.Name, nameLen), padded(p.Bridge, nameLen)
 	out := []element{{set: setPorts, key: name}}
 	for _, mac := range p.MACs {
@@ -54,9 +55,11 @@ func elementsOfPort(p Port) []element {
 			out = append(out, interval(perFamily(n.Addr(), setNet4, setNet6), at, n))
 		}
 	}
+
 	for _, a := range p.Addresses {
 		out = append(out, element{set: perFamily(a, setLive4, setLive6), key: bridge + string(a.AsSlice())})
 	}
+
 	return unique(out)
 }
 
@@ -64,14 +67,17 @@ func elementsOfBridge(b Bridge) []element {
 	if b.Name == "" {
 		return nil
 	}
+
 	name := padded(b.Name, nameLen)
 	var out []element
 	if b.Internal {
 		out = append(out, element{set: setInternal, key: name})
 	}
+
 	for _, n := range disjoint(b.Subnets) {
 		out = append(out, interval(perFamily(n.Addr(), setSubnet4, setSubnet6), name, n))
 	}
+
 	return out
 }
 
@@ -91,11 +97,13 @@ func perFamily(a netip.Addr, four, six string) string {
 	return six
 }
 
-// disjoint returns prefixes without those that lie in others, as the kernel accepts no overlaps.
+// disjoint returns the prefixes that no other prefix contains, as the kernel accepts no overlaps.
 func disjoint(all []netip.Prefix) []netip.Prefix {
 	var out []netip.Prefix
 	for i, p := range all {
-		inAnother := slices.ContainsFunc(all, func(o netip.Prefix) bool { return o.Bits() < p.Bits() && o.Contains(p.Addr()) })
+		inAnother := slices.ContainsFunc(all, func(o netip.Prefix) bool {
+			return o.Bits() < p.Bits() && o.Contains(p.Addr())
+		})
 		if !inAnother && !slices.Contains(all[:i], p) {
 			out = append(out, p)
 		}

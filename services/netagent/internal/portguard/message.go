@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Attributes and flags that package unix does not have.
+// Attributes and flags that package unix lacks.
 const (
-	tableOwner   = 2 // NFT_TABLE_F_OWNER: only the socket that made the table can change it
-	tablePersist = 4 // NFT_TABLE_F_PERSIST: it stays when that socket is closed
+	tableOwner   = 2 // NFT_TABLE_F_OWNER: only the socket that created the table can change it
+	tablePersist = 4 // NFT_TABLE_F_PERSIST: the table survives that socket
 
 	attrTableHandle   = 4
 	attrTableUserdata = 6
@@ -51,16 +51,16 @@ func number(to []byte, kind uint16, n uint32) []byte {
 	return attr(to, kind, binary.BigEndian.AppendUint32(nil, n))
 }
 
-// tables are both tables of a name.
+// tables are the two tables with a name.
 type tables struct {
 	name  string
 	flags uint32
 }
 
-// families are the families of the tables.
+// families returns the families of the tables.
 func families() []byte { return []byte{unix.NFPROTO_BRIDGE, unix.NFPROTO_INET} }
 
-// create creates the tables, or take their ownership if they exist.
+// create creates the tables, or takes ownership of existing ones.
 func (t tables) create() (out []message) {
 	for _, f := range families() {
 		a := number(text(nil, unix.NFTA_TABLE_NAME, t.name), unix.NFTA_TABLE_FLAGS, t.flags)
@@ -84,9 +84,11 @@ func (t tables) replace() ([]message, error) {
 	for i, s := range sets() {
 		out = append(out, s.create(t.name, uint32(i+1)))
 	}
+
 	for _, c := range chains() {
 		out = append(out, c.create(t.name))
 	}
+
 	var problems error
 	for _, c := range chains() {
 		for _, exprs := range c.rules {
@@ -94,6 +96,7 @@ func (t tables) replace() ([]message, error) {
 			out, problems = append(out, m), errors.Join(problems, err)
 		}
 	}
+
 	return out, problems
 }
 
@@ -103,13 +106,17 @@ func (s set) create(table string, id uint32) message {
 	if s.ranges {
 		flags |= unix.NFT_SET_INTERVAL
 	}
+
 	if len(s.fields) > 1 {
 		flags |= setConcat
 	}
+
 	a := text(text(nil, unix.NFTA_SET_TABLE, table), unix.NFTA_SET_NAME, s.name)
-	for _, n := range [][2]uint32{{unix.NFTA_SET_FLAGS, flags}, {unix.NFTA_SET_KEY_TYPE, kind}, {unix.NFTA_SET_KEY_LEN, length}, {unix.NFTA_SET_ID, id}} {
+	for _, n := range [][2]uint32{{unix.NFTA_SET_FLAGS, flags}, {unix.NFTA_SET_KEY_TYPE, kind},
+		{unix.NFTA_SET_KEY_LEN, length}, {unix.NFTA_SET_ID, id}} {
 		a = number(a, uint16(n[0]), n[1])
 	}
+
 	if len(s.fields) > 1 {
 		var fields []byte
 		for _, f := range s.fields {
@@ -117,6 +124,7 @@ func (s set) create(table string, id uint32) message {
 		}
 		a = nested(a, unix.NFTA_SET_DESC, nested(nil, attrSetDescConcat, fields))
 	}
+
 	return message{unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.family, a}
 }
 
@@ -139,13 +147,14 @@ func (c chain) rule(table string, exprs []expr.Any) (message, error) {
 		list = nested(list, unix.NFTA_LIST_ELEM, data)
 	}
 	a := text(text(nil, unix.NFTA_RULE_TABLE, table), unix.NFTA_RULE_CHAIN, c.name)
-	return message{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, c.family, nested(a, unix.NFTA_RULE_EXPRESSIONS, list)}, nil
+	return message{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, c.family,
+		nested(a, unix.NFTA_RULE_EXPRESSIONS, list)}, nil
 }
 
-// mostElements is how many elements one message holds at most: their length is a number of 16 bits.
+// mostElements is the maximum number of elements in one message: their length has 16 bits.
 const mostElements = 400
 
-// elements removes elements and adds others.
+// elements removes and adds elements.
 func (t tables) elements(remove, add []element) (out []message) {
 	for _, step := range []struct {
 		kind  int

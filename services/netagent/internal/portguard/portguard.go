@@ -1,20 +1,23 @@
-// Package portguard keeps containers from sending frames with addresses that are not theirs.
+// Package portguard drops frames of containers with spoofed addresses. Package bridge calls it.
 //
-// It owns two nftables tables named fairlead-ports. natagent owns all other rules of the host; these are here because their
-// elements are facts that only netagent knows (the port, MAC and addresses of each endpoint), because they must be in force
-// before the port comes up, and because a launch must not wait for another service.
+// It owns two nftables tables named fairlead-ports. natagent owns all other rules of the host.
+// These are here because only netagent has their data (port, MAC and addresses of each endpoint),
+// because they must be in force before the port comes up, and because a launch must not wait for
+// another service.
 //
-//   - family bridge: frames from a guarded port pass only if their source MAC and source address (IPv4, IPv6, ARP sender,
-//     neighbour advertisement target) were allocated to that port. Router advertisements, redirects and DHCP server messages
-//     are dropped, and so are protocols other than IPv4, IPv6 and ARP.
-//   - family inet: a new connection that is forwarded to a subnet of a guarded bridge passes only if its destination exists, so
-//     that a scan creates no neighbour entries; containers of an internal network reach no host address but those of their bridge.
+//   - family bridge: frames from a guarded port pass only if their source MAC and source address (IPv4,
+//     IPv6, ARP sender, neighbour advertisement target) were allocated to that port. Router
+//     advertisements, redirects and DHCP server messages are dropped, and so are protocols other than
+//     IPv4, IPv6 and ARP.
+//   - family inet: a new connection that is forwarded to a subnet of a guarded bridge passes only if
+//     its destination exists, so that a scan creates no neighbour entries. Containers of an internal
+//     network reach no host address except those of their bridge.
 //
-// Both work with either firewall backend of natagent. Where the kernel has no nftables, the bridge's own port flags remain
-// (locked ports and static FDB entries, package kernel).
+// Both work with either firewall backend of natagent. Without nftables in the kernel, the bridge's
+// own port flags remain (locked ports and static FDB entries, package kernel).
 //
-// The package keeps what was requested in memory, writes only differences, in one transaction, and rebuilds both tables in one
-// transaction if the kernel refuses a difference.
+// The package keeps the requested state in memory and writes differences in one transaction. If the
+// kernel refuses a difference, it rebuilds both tables in one transaction.
 package portguard
 
 import (
@@ -29,23 +32,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TableName is what the names of both tables start with.
+// TableName is the prefix of the names of both tables.
 const TableName = "fairlead-ports"
 
-// Port is a bridge port with the addresses that may be behind it.
+// Port is a bridge port with the addresses allowed behind it.
 type Port struct {
 	Name      string // the host end
 	Bridge    string
 	MACs      []net.HardwareAddr // more than one while the MAC changes
 	Addresses []netip.Addr
-	Allowed   []netip.Prefix // further source addresses, of containers that route
+	Allowed   []netip.Prefix // additional source addresses, for containers that forward packets
 }
 
 // Bridge is a bridge with guarded ports.
 type Bridge struct {
 	Name     string
-	Internal bool           // its containers reach only the bridge's own addresses of the host
-	Subnets  []netip.Prefix // connections are forwarded only to addresses of ports in these
+	Internal bool           // containers reach only the bridge's own addresses of the host
+	Subnets  []netip.Prefix // connections to these are forwarded only to addresses of ports
 }
 
 // Guard writes the tables of one network namespace. It is safe for concurrent use.
@@ -54,16 +57,16 @@ type Guard struct {
 	socket  *socket
 	tables  tables
 	built   bool
-	missing error // why the kernel has no such tables; nil if it has them
+	missing error // why the kernel cannot hold the tables, or nil
 
 	ports   map[string]Port
 	bridges map[string]Bridge
-	count   map[element]int // how many ports and bridges need an element that is in the kernel
-	prints  []byte          // what the tables looked like after they were written
+	count   map[element]int // number of ports and bridges that need each element in the kernel
+	prints  []byte          // fingerprint of the tables as written
 }
 
-// Open opens a guard in the namespace of a file; an empty path means the process's own. suffix distinguishes several agents of one
-// namespace, and may be empty. Open changes nothing.
+// Open opens a guard in the namespace of a file; an empty path selects that of the process. suffix
+// distinguishes several agents in one namespace and may be empty. Open does not change the tables.
 func Open(nsPath, suffix string) (*Guard, error) {
 	s, err := openSocket(nsPath)
 	if err != nil {
@@ -91,7 +94,7 @@ func (g *Guard) Missing() error {
 	return g.missing
 }
 
-// PortID is the netlink port of the guard's own transactions.
+// PortID returns the netlink port ID of the guard's own transactions.
 func (g *Guard) PortID() uint32 { return g.socket.port }
 
 // Load replaces all ports and bridges. It writes only if the tables differ.
@@ -108,7 +111,7 @@ func (g *Guard) Load(bridges []Bridge, ports []Port) (changed bool, err error) {
 	return g.repair()
 }
 
-// PutPort guards a port, or changes what may be behind it.
+// PutPort adds or changes a port.
 func (g *Guard) PutPort(p Port) error {
 	return g.change(func() (gone, fresh []element) {
 		gone = elementsOfPort(g.ports[p.Name])
@@ -161,26 +164,31 @@ func (g *Guard) change(edit func() (gone, fresh []element)) error {
 	if g.missing != nil {
 		return nil
 	}
+
 	if !g.built && len(g.ports)+len(g.bridges) == 0 {
 		return nil
 	}
+
 	if !g.built {
 		_, err := g.repair()
 		return err
 	}
+
 	add, remove := g.recount(gone, fresh)
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
+
 	if g.send(g.tables.elements(remove, add)) == nil {
 		return nil
 	}
+
 	return g.rebuild() // another program has changed the tables
 }
 
 // recount updates the counts and returns the elements to add and to remove.
 func (g *Guard) recount(gone, fresh []element) (add, remove []element) {
-	touched := map[element]int{} // with the counts of before
+	touched := map[element]int{} // with the previous counts
 	step := func(e element, by int) {
 		if _, ok := touched[e]; !ok {
 			touched[e] = g.count[e]
@@ -192,9 +200,11 @@ func (g *Guard) recount(gone, fresh []element) (add, remove []element) {
 	for _, e := range fresh {
 		step(e, 1)
 	}
+
 	for _, e := range gone {
 		step(e, -1)
 	}
+
 	for e, before := range touched {
 		switch now := g.count[e]; {
 		case before == 0 && now > 0:
@@ -203,10 +213,11 @@ func (g *Guard) recount(gone, fresh []element) (add, remove []element) {
 			remove = append(remove, e)
 		}
 	}
+
 	return add, remove
 }
 
-// Sync compares the tables with what they must hold, and repairs them. It reports whether there was anything to repair.
+// Sync compares the tables with the requested state and repairs them. It reports whether it had to.
 func (g *Guard) Sync() (changed bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -219,42 +230,49 @@ func (g *Guard) Sync() (changed bool, err error) {
 	return g.repair()
 }
 
-// repair rebuilds the tables unless they are right. mu must be held.
+// repair rebuilds the tables unless they are correct. mu must be held.
 func (g *Guard) repair() (changed bool, err error) {
 	if g.missing != nil {
 		return false, nil
 	}
+
 	g.count = map[element]int{}
 	for _, p := range g.ports {
 		g.recount(nil, elementsOfPort(p))
 	}
+
 	for _, b := range g.bridges {
 		g.recount(nil, elementsOfBridge(b))
 	}
+
 	prints, elements, err := g.read()
 	if err == nil && g.right(prints, elements) {
 		return false, g.claim()
 	}
+
 	return true, g.rebuild()
 }
 
-// right reports whether the tables in the kernel are as they must be.
+// right reports whether the tables in the kernel are correct.
 func (g *Guard) right(prints []byte, elements map[element]bool) bool {
-	if g.prints == nil { // of an earlier process, which has left its version
+	if g.prints == nil { // written by an earlier process, which left its version
 		if !bytes.Contains(prints, version()) {
 			return false
 		}
 	} else if !bytes.Equal(prints, g.prints) {
 		return false
 	}
+
 	if len(elements) != len(g.count) {
 		return false
 	}
+
 	for e := range g.count {
 		if !elements[e] {
 			return false
 		}
 	}
+
 	return true
 }
 
@@ -276,17 +294,20 @@ func (g *Guard) rebuild() error {
 	for e := range g.count {
 		all = append(all, e)
 	}
+
 	skeleton, err := g.tables.replace()
 	if err != nil {
 		return fmt.Errorf("nftables tables %s: %w", g.tables.name, err)
 	}
+
 	if err := g.send(slices.Concat(skeleton, g.tables.elements(nil, all))); err != nil {
 		return fmt.Errorf("nftables tables %s: %w", g.tables.name, err)
 	}
+
 	return g.written()
 }
 
-// written remembers what the tables look like.
+// written stores the fingerprint of the tables.
 func (g *Guard) written() error {
 	g.built = true
 	prints, _, err := g.read()
@@ -299,15 +320,19 @@ func (g *Guard) Remove() error {
 	if g == nil {
 		return nil
 	}
+
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.ports, g.bridges, g.count, g.built, g.prints = map[string]Port{}, map[string]Bridge{}, map[element]int{}, false, nil
+	g.ports, g.bridges, g.count = map[string]Port{}, map[string]Bridge{}, map[element]int{}
+	g.built, g.prints = false, nil
 	if g.missing != nil {
 		return nil
 	}
+
 	err := g.send(g.tables.remove())
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
+
 	return err
 }

@@ -26,7 +26,8 @@ func open(t testing.TB, ns *testns.NS) *portguard.Guard {
 
 func port(i int) portguard.Port {
 	a := netip.AddrFrom4([4]byte{172, 17, byte(i >> 8), byte(i)})
-	return portguard.Port{Name: fmt.Sprintf("veth%d", i), Bridge: "docker0", MACs: []net.HardwareAddr{{2, 0x42, 172, 17, byte(i >> 8), byte(i)}},
+	return portguard.Port{Name: fmt.Sprintf("veth%d", i), Bridge: "docker0",
+		MACs:      []net.HardwareAddr{{2, 0x42, 172, 17, byte(i >> 8), byte(i)}},
 		Addresses: []netip.Addr{a, netip.MustParseAddr(fmt.Sprintf("fd00::%x", i))}}
 }
 
@@ -40,9 +41,11 @@ func must(t testing.TB, err error) {
 func TestTablesAreRepaired(t *testing.T) {
 	ns := testns.New(t)
 	g := open(t, ns)
-	must(t, g.PutBridge(portguard.Bridge{Name: "docker0", Internal: true, Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}}))
+	must(t, g.PutBridge(portguard.Bridge{Name: "docker0", Internal: true,
+		Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}}))
 	p := port(2)
-	p.Allowed = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd01::/64")}
+	p.Allowed = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("10.1.0.0/16"),
+		netip.MustParsePrefix("fd01::/64")}
 	must(t, g.PutPort(p))
 	want := ns.Run("nft", "list", "ruleset")
 	for _, part := range []string{`"veth2" . 02:42:ac:11:00:02 . 172.17.0.2`, "172.17.0.0/16", "10.0.0.0/8"} {
@@ -51,12 +54,13 @@ func TestTablesAreRepaired(t *testing.T) {
 		}
 	}
 
-	// A restarted process adopts what is right.
+	// A restarted process adopts correct tables.
 	handle := func() string { return ns.Run("nft", "-a", "list", "table", "bridge", portguard.TableName) }
 	before := handle()
 	must(t, g.Close())
 	g = open(t, ns)
-	changed, err := g.Load([]portguard.Bridge{{Name: "docker0", Internal: true, Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}}}, []portguard.Port{p})
+	changed, err := g.Load([]portguard.Bridge{{Name: "docker0", Internal: true,
+		Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16")}}}, []portguard.Port{p})
 	if err != nil || changed || handle() != before {
 		t.Errorf("changed %v, %v:\n%s\n%s", changed, err, before, handle())
 	}
@@ -71,7 +75,7 @@ func TestTablesAreRepaired(t *testing.T) {
 	}
 	must(t, g.Remove())
 	if now := ns.Run("nft", "list", "ruleset"); now != "" {
-		t.Errorf("left: %s", now)
+		t.Errorf("remaining elements: %s", now)
 	}
 	must(t, g.Remove())
 }

@@ -10,7 +10,7 @@ import (
 // send executes a transaction.
 func (g *Guard) send(messages []message) error { return g.socket.execute(messages) }
 
-// probe tries what the kernel supports, in tables that are deleted again, and returns the flags for tables.
+// probe probes the kernel's features with temporary tables and returns the flags for tables.
 func (g *Guard) probe() (flags uint32, err error) {
 	for _, flags = range []uint32{tableOwner | tablePersist, 0} {
 		t := tables{fmt.Sprintf("%s-probe%d", TableName, g.socket.port), flags}
@@ -26,7 +26,7 @@ func (g *Guard) probe() (flags uint32, err error) {
 	return 0, fmt.Errorf("nftables of families bridge and inet: %w", g.missing)
 }
 
-// read returns what identifies tables, chains and rules, and all elements. mu must be held.
+// read returns the fingerprint of tables, chains and rules, and all elements. mu must be held.
 func (g *Guard) read() (prints []byte, elements map[element]bool, err error) {
 	there := 0
 	err = g.socket.list(message{kind: unix.NFT_MSG_GETTABLE}, func(data []byte) {
@@ -40,24 +40,29 @@ func (g *Guard) read() (prints []byte, elements map[element]bool, err error) {
 		for _, kind := range []int{unix.NFT_MSG_GETCHAIN, unix.NFT_MSG_GETRULE} {
 			lerr := g.socket.list(message{kind: kind, family: f}, func(data []byte) {
 				a := attrs(data)
-				if string(a[unix.NFTA_RULE_TABLE]) == g.tables.name+"\x00" { // the numbers of chains' attributes are the same
+				if string(a[unix.NFTA_RULE_TABLE]) == g.tables.name+"\x00" { // chains use the same attribute number
 					prints = fmt.Appendf(prints, "%d %x %q\n", kind, a[handleOf(kind)], a[nameOf(kind)])
 				}
 			})
 			err = errors.Join(err, lerr)
 		}
 	}
+
 	elements = map[element]bool{}
 	if there < len(families()) {
 		return prints, elements, err
 	}
+
 	for _, s := range sets() {
 		a := text(text(nil, unix.NFTA_SET_ELEM_LIST_TABLE, g.tables.name), unix.NFTA_SET_ELEM_LIST_SET, s.name)
-		lerr := g.socket.list(message{kind: unix.NFT_MSG_GETSETELEM, family: s.family, attrs: a}, func(data []byte) { s.readElements(data, elements) })
+		lerr := g.socket.list(message{kind: unix.NFT_MSG_GETSETELEM, family: s.family, attrs: a}, func(data []byte) {
+			s.readElements(data, elements)
+		})
 		if !errors.Is(lerr, unix.ENOENT) {
 			err = errors.Join(err, lerr)
 		}
 	}
+
 	return prints, elements, err
 }
 
@@ -78,7 +83,8 @@ func attrs(data []byte) map[uint16][]byte {
 	return out
 }
 
-// handleOf is the attribute that numbers a chain or a rule. A rule that is replaced gets another number.
+// handleOf returns the attribute with the handle of a chain or rule. A replaced rule has a new
+// handle.
 func handleOf(kind int) uint16 {
 	if kind == unix.NFT_MSG_GETCHAIN {
 		return unix.NFTA_CHAIN_HANDLE

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sets. They are all that changes after the tables were written.
+// Names of the sets. After the tables are written, only the elements of sets change.
 const (
 	setPorts   = "ports"   // guarded ports
 	setSource4 = "source4" // port . MAC . address
@@ -22,7 +22,7 @@ const (
 	setInternal = "internal" // bridges of internal networks
 	setLive4    = "live4"    // bridge . address of a port
 	setLive6    = "live6"    //
-	setSubnet4  = "subnet4"  // bridge . subnet with such addresses only
+	setSubnet4  = "subnet4"  // bridge . subnet that contains only such addresses
 	setSubnet6  = "subnet6"  //
 )
 
@@ -30,7 +30,7 @@ const (
 type set struct {
 	family byte
 	name   string
-	fields []int // the lengths of the parts of its key
+	fields []int // lengths of the parts of its key
 	ranges bool
 }
 
@@ -51,7 +51,7 @@ func sets() []set {
 	}
 }
 
-// keyType is the type of a set's key as nft shows it: six bits a field.
+// keyType returns the type of a set's key for nft: six bits for each field.
 func (s set) keyType() (kind, length uint32) {
 	types := map[int]uint32{nameLen: 41, macLen: 9, 4: 7}
 	for i, f := range s.fields {
@@ -65,16 +65,16 @@ func (s set) keyType() (kind, length uint32) {
 	return kind, length
 }
 
-// chain is a chain and its rules.
+// chain is a chain with its rules.
 type chain struct {
 	family   byte
 	name     string
-	hook     int // -1: it is only jumped to
+	hook     int // -1: only reached by jumps
 	priority int32
 	rules    [][]expr.Any
 }
 
-// The hooks, and priorities before all others.
+// Hooks, and priorities before all other chains.
 const (
 	noHook          = -1
 	bridgeIngress   = 0 // NF_BR_PRE_ROUTING
@@ -86,7 +86,7 @@ const (
 	forwardPriority = -10
 )
 
-// Where things are in headers.
+// Offsets in headers.
 const (
 	etherDestination, etherSource = 0, 6
 	arpSenderMAC, arpSenderIP     = 8, 14
@@ -95,7 +95,7 @@ const (
 	destination4, destination6    = 16, 24
 )
 
-// The registers of a key: a name, a MAC, an address.
+// Registers of a key: a name, a MAC, an address.
 const (
 	reg1      = unix.NFT_REG_1
 	regKey    = unix.NFT_REG32_00
@@ -118,7 +118,8 @@ func chains() []chain {
 			drop(),
 		}},
 		{l2, "from_port", bridgeIngress, bridgePriority, fromPortRules()},
-		{l2, "to_host", bridgeLocal, bridgePriority, [][]expr.Any{ // such frames come from the port itself, not from the bridge
+		// these frames come from the port itself, not from the bridge
+		{l2, "to_host", bridgeLocal, bridgePriority, [][]expr.Any{
 			rule(linkLocalGroup(), name(expr.MetaKeyIIFNAME), in(setPorts), drop()),
 		}},
 		{l3, "input", inetInput, inputPriority, [][]expr.Any{
@@ -134,7 +135,7 @@ func chains() []chain {
 	}
 }
 
-// fromPortRules decide on what comes from a port. TCP over IPv4 needs one look-up.
+// fromPortRules returns the rules for frames from a port. TCP over IPv4 needs one lookup.
 func fromPortRules() [][]expr.Any {
 	const advertisement, routerAdvertisement, redirect = 136, 134, 137
 	sender4, sender6 := key(expr.PayloadBaseNetworkHeader, source4, 4), key(expr.PayloadBaseNetworkHeader, source6, 16)
@@ -142,7 +143,8 @@ func fromPortRules() [][]expr.Any {
 	udp := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_UDP)}
 	icmp6 := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_ICMPV6)}
 	return [][]expr.Any{
-		rule(protocol(unix.ETH_P_IP), meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_TCP), sender4, in(setSource4), accept()),
+		rule(protocol(unix.ETH_P_IP), meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_TCP), sender4, in(setSource4),
+			accept()),
 		rule(name(expr.MetaKeyIIFNAME), notIn(setPorts), accept()),
 		rule(linkLocalGroup(), drop()),
 		rule(protocol(unix.ETH_P_IP), udp, ports(67, 68), drop()),
@@ -174,7 +176,7 @@ func rule(parts ...any) []expr.Any {
 	return out
 }
 
-// protocol matches what a frame carries.
+// protocol matches the protocol in a frame.
 func protocol(kind uint16) []expr.Any {
 	return []expr.Any{meta(expr.MetaKeyPROTOCOL), equal(binary.BigEndian.AppendUint16(nil, kind)...)}
 }
@@ -187,7 +189,7 @@ func payload(base expr.PayloadBase, offset, length, register uint32) expr.Any {
 	return &expr.Payload{DestRegister: register, Base: base, Offset: offset, Len: length}
 }
 
-// ports matches the ports of UDP.
+// ports matches UDP ports.
 func ports(source, destination uint16) []expr.Any {
 	both := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, source), destination)
 	return []expr.Any{payload(expr.PayloadBaseTransportHeader, 0, 4, reg1), equal(both...)}
@@ -198,7 +200,7 @@ func ofType(kind byte) []expr.Any {
 	return []expr.Any{payload(expr.PayloadBaseTransportHeader, 0, 1, reg1), equal(kind)}
 }
 
-// key loads port . MAC . an address of the packet.
+// key loads port . MAC . address of a packet.
 func key(base expr.PayloadBase, offset, length uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: regKey},
@@ -226,16 +228,18 @@ func toKey(offset, length uint32) []expr.Any {
 
 func name(key expr.MetaKey) []expr.Any { return []expr.Any{&expr.Meta{Key: key, Register: regKey}} }
 
-// linkLocalGroup matches 01:80:c2:00:00:0X, which a bridge hands to the port instead of forwarding it.
+// linkLocalGroup matches 01:80:c2:00:00:0X, which a bridge delivers to the port instead of
+// forwarding.
 func linkLocalGroup() []expr.Any {
 	return []expr.Any{
 		payload(expr.PayloadBaseLLHeader, etherDestination, 6, reg1),
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 6, Mask: []byte{255, 255, 255, 255, 255, 0xf0}, Xor: make([]byte, 6)},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 6, Mask: []byte{255, 255, 255, 255, 255, 0xf0},
+			Xor: make([]byte, 6)},
 		equal(0x01, 0x80, 0xc2, 0, 0, 0),
 	}
 }
 
-// local matches a destination that is the host's; with onLink, one of the interface that the packet came in by.
+// local matches a destination address of the host; with onLink, one of the receiving interface.
 func local(onLink bool) []expr.Any { return addressType(onLink, expr.CmpOpEq) }
 
 func notLocal(onLink bool) []expr.Any { return addressType(onLink, expr.CmpOpNeq) }
@@ -247,7 +251,7 @@ func addressType(onLink bool, op expr.CmpOp) []expr.Any {
 	}
 }
 
-// known matches packets of connections that exist.
+// known matches packets of existing connections.
 func known() []expr.Any {
 	zero := make([]byte, 4)
 	mask := binary.NativeEndian.AppendUint32(nil, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
@@ -275,12 +279,13 @@ func verdict(kind expr.VerdictKind, chain ...string) []expr.Any {
 func accept() []expr.Any { return verdict(expr.VerdictAccept) }
 func drop() []expr.Any   { return verdict(expr.VerdictDrop) }
 
-// version is what the tables are marked with: a table of another version is rebuilt.
+// version identifies the rules. Tables with another version are rebuilt.
 func version() []byte {
 	h := sha256.New()
 	for _, s := range sets() {
 		fmt.Fprintf(h, "%+v", s)
 	}
+
 	for _, c := range chains() {
 		fmt.Fprintf(h, "%s %d %d", c.name, c.hook, c.priority)
 		for _, exprs := range c.rules {
@@ -289,5 +294,6 @@ func version() []byte {
 			}
 		}
 	}
+
 	return slices.Concat([]byte("fairlead-ports "), []byte(hex.EncodeToString(h.Sum(nil)[:8])))
 }

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The netlink libraries are not used here: a launch waits for these transactions, and a lasting socket with messages of a known
-// form needs neither a goroutine nor an allocation for each attribute.
+// This file does not use the netlink libraries: a launch waits for these transactions. A persistent
+// socket with messages of a known format needs no goroutines and no allocation for each attribute.
 
-// socket is a lasting netfilter socket in one namespace.
+// socket is a persistent netfilter socket in one namespace.
 type socket struct {
 	fd   int
 	port uint32
@@ -27,7 +27,7 @@ const (
 	answerSeconds = 10
 )
 
-// openSocket opens a socket in the namespace of a file; an empty path means the process's own.
+// openSocket opens a socket in the namespace of a file; an empty path selects that of the process.
 func openSocket(nsPath string) (*socket, error) {
 	done := make(chan error, 1)
 	s := &socket{fd: -1}
@@ -36,15 +36,18 @@ func openSocket(nsPath string) (*socket, error) {
 			done <- s.open()
 			return
 		}
+
 		runtime.LockOSThread() // never unlocked, so the runtime ends the thread
 		f, err := os.Open(nsPath)
 		if err == nil {
 			defer f.Close()
 			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
 		}
+
 		if err == nil {
 			err = s.open()
 		}
+
 		done <- err
 	}()
 	return s, <-done
@@ -54,20 +57,25 @@ func (s *socket) open() (err error) {
 	if s.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER); err != nil {
 		return err
 	}
+
 	// A transaction with many elements is one message to the socket.
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil {
 		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
+
 	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
-	err = errors.Join(unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: answerSeconds}),
+	err = errors.Join(unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO,
+		&unix.Timeval{Sec: answerSeconds}),
 		unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
+
 	name, err := unix.Getsockname(s.fd)
 	if at, ok := name.(*unix.SockaddrNetlink); ok {
 		s.port = at.Pid
 	}
+
 	s.buf = make([]byte, receiveBuffer)
 	return err
 }
@@ -81,7 +89,7 @@ func (s *socket) close() error {
 	return unix.Close(fd)
 }
 
-const messageHeader = 4 // struct nfgenmsg
+const messageHeader = 4 // size of struct nfgenmsg
 
 func (s *socket) appendMessage(to []byte, kind, flags uint16, family byte, subsystem uint16, attrs []byte) []byte {
 	s.seq++
@@ -94,7 +102,7 @@ func (s *socket) appendMessage(to []byte, kind, flags uint16, family byte, subsy
 	return append(to, attrs...)
 }
 
-// execute sends a transaction: all of it or nothing.
+// execute sends a transaction, which the kernel applies atomically.
 func (s *socket) execute(messages []message) error {
 	first := s.seq + 1
 	out := s.appendMessage(nil, unix.NFNL_MSG_BATCH_BEGIN, 0, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
@@ -105,11 +113,13 @@ func (s *socket) execute(messages []message) error {
 		}
 		out = s.appendMessage(out, uint16(unix.NFNL_SUBSYS_NFTABLES<<8|m.kind), flags, m.family, 0, m.attrs)
 	}
+
 	last := s.seq
 	out = s.appendMessage(out, unix.NFNL_MSG_BATCH_END, 0, unix.NFPROTO_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, nil)
 	if err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
+
 	var failed error
 	err := s.receive(func(kind uint16, seq uint32, data []byte) (more bool) {
 		if seq < first || kind != unix.NLMSG_ERROR || len(data) < 4 {
@@ -130,6 +140,7 @@ func (s *socket) list(m message, each func(data []byte)) error {
 	if err := unix.Sendto(s.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}
+
 	var failed error
 	err := s.receive(func(kind uint16, seq uint32, data []byte) (more bool) {
 		switch {
@@ -164,7 +175,8 @@ func (s *socket) receive(each func(kind uint16, seq uint32, data []byte) (more b
 			if length < unix.SizeofNlMsghdr || length > len(b) {
 				break
 			}
-			if !each(binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint32(b[8:]), b[unix.SizeofNlMsghdr:length]) {
+			if !each(binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint32(b[8:]),
+				b[unix.SizeofNlMsghdr:length]) {
 				more = false
 			}
 			b = b[min(len(b), (length+3)&^3):]

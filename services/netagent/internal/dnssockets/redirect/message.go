@@ -12,8 +12,9 @@ import (
 	"github.com/fairlead/fairlead/agent/crashpoint"
 )
 
-// The nftables library waits by select(2), which cannot be used for descriptors from 1024 on, and it panics there. A process that keeps
-// sockets for each container gets there soon. So the few messages are put together here.
+// The nftables library waits with select(2), which does not support descriptors from 1024 on, and
+// panics there. A process with sockets for each container reaches that number. So this file encodes
+// the few messages itself.
 
 const (
 	chainName = "output"
@@ -22,8 +23,8 @@ const (
 	timeLimit = 10 * time.Second
 )
 
-// transaction makes table and chain if they are not there, and exchanges the rules. To take rules out makes the kernel wait for a
-// few milliseconds, but only where there are some.
+// transaction creates table and chain if they do not exist, and replaces the rules. Deleting rules
+// makes the kernel wait for a few milliseconds, but only if there are any.
 func transaction(rules [][]expr.Any) ([]netlink.Message, error) {
 	all := []netlink.Message{batchMessage(unix.NFNL_MSG_BATCH_BEGIN)}
 	var problems error
@@ -53,9 +54,12 @@ func transaction(rules [][]expr.Any) ([]netlink.Message, error) {
 	for _, exprs := range rules {
 		add(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append, func(ae *netlink.AttributeEncoder) {
 			ofChain(ae)
-			ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(list *netlink.AttributeEncoder) error { return encode(list, exprs) })
+			ae.Nested(unix.NFTA_RULE_EXPRESSIONS, func(list *netlink.AttributeEncoder) error {
+				return encode(list, exprs)
+			})
 		})
 	}
+
 	return append(all, batchMessage(unix.NFNL_MSG_BATCH_END)), problems
 }
 
@@ -76,8 +80,9 @@ func message(kind int, flags netlink.HeaderFlags, fill func(*netlink.AttributeEn
 	fill(ae)
 	data, err := ae.Encode()
 	return netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind), Flags: netlink.Request | netlink.Acknowledge | flags},
-		Data:   append([]byte{unix.NFPROTO_IPV4, unix.NFNETLINK_V0, 0, 0}, data...),
+		Header: netlink.Header{Type: netlink.HeaderType(unix.NFNL_SUBSYS_NFTABLES<<8 | kind),
+			Flags: netlink.Request | netlink.Acknowledge | flags},
+		Data: append([]byte{unix.NFPROTO_IPV4, unix.NFNETLINK_V0, 0, 0}, data...),
 	}, err
 }
 
@@ -87,7 +92,7 @@ func batchMessage(kind uint16) netlink.Message {
 		Data: []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}}
 }
 
-// send executes a transaction: all of it or nothing.
+// send executes a transaction atomically.
 func send(namespace int, messages []netlink.Message) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: namespace})
 	if err != nil {
@@ -97,6 +102,7 @@ func send(namespace int, messages []netlink.Message) error {
 	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		return err
 	}
+
 	if err := crashpoint.Before(crashpoint.Firewall, "redirect"); err != nil {
 		return err
 	}
@@ -104,6 +110,7 @@ func send(namespace int, messages []netlink.Message) error {
 	if _, err := conn.SendMessages(messages); err != nil {
 		return err
 	}
+
 	for acknowledged := 0; acknowledged < len(messages)-2; {
 		replies, err := conn.Receive()
 		if err != nil {
@@ -111,10 +118,11 @@ func send(namespace int, messages []netlink.Message) error {
 		}
 		acknowledged += len(replies)
 	}
+
 	return nil
 }
 
-// Present reports whether the namespace that a descriptor is of has all rules.
+// Present reports whether the namespace of a descriptor has all rules.
 func Present(namespace int) (bool, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: namespace})
 	if err != nil {
@@ -124,14 +132,19 @@ func Present(namespace int) (bool, error) {
 	if err := conn.SetDeadline(time.Now().Add(timeLimit)); err != nil {
 		return false, err
 	}
-	ask, err := message(unix.NFT_MSG_GETRULE, netlink.Dump, func(ae *netlink.AttributeEncoder) { ae.String(unix.NFTA_RULE_TABLE, TableName) })
+
+	ask, err := message(unix.NFT_MSG_GETRULE, netlink.Dump, func(ae *netlink.AttributeEncoder) {
+		ae.String(unix.NFTA_RULE_TABLE, TableName)
+	})
 	if err != nil {
 		return false, err
 	}
+
 	ask.Header.Flags &^= netlink.Acknowledge
 	replies, err := conn.Execute(ask)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
+
 	return len(replies) == ruleCount, err
 }

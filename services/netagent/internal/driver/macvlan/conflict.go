@@ -42,22 +42,22 @@ func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, e
 				return "this host itself, by " + parent.Name, nil
 			}
 		}
-		mac, asked := d.ask(n, parent, addr)
+		mac, probeErr := d.probe(n, parent, addr)
 		switch {
-		case asked == nil && mac != nil:
+		case probeErr == nil && mac != nil:
 			return mac.String() + " on the LAN of " + parent.Name, nil
-		case asked == nil:
+		case probeErr == nil:
 			return "", nil
 		}
-		err = asked
+		err = probeErr
 	}
 
 	return "", fault.Wrap(err, fault.Internal, n.Subject(),
 		fmt.Sprintf("cannot probe the LAN of %s for %s", n.Parent, addr))
 }
 
-// ask probes for an address from the host and returns the MAC of its owner; nil without a response.
-func (d *Driver) ask(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
+// probe sends a probe for an address from the host and returns the MAC of its owner; nil without a response.
+func (d *Driver) probe(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
 	links, err := d.lanLinks(n, parent)
 	if err != nil {
 		return nil, err

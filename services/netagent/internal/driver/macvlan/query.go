@@ -26,12 +26,12 @@ func (d *Driver) lanLinks(n network.Network, parent kernel.Link) ([]kernel.Link,
 
 // query is a request of the host to a LAN.
 type query struct {
-	by       []kernel.Link // all receive responses, the last one sends the request
-	filter   kernel.FrameFilter
-	question []byte
-	times    int           // number of transmissions
-	pause    time.Duration // between two transmissions
-	limit    time.Duration // how long to wait for responses
+	by      []kernel.Link // all receive responses, the last one sends the request
+	filter  kernel.FrameFilter
+	request []byte
+	times   int           // number of transmissions
+	pause   time.Duration // between two transmissions
+	limit   time.Duration // how long to wait for responses
 }
 
 // sendQuery sends a request repeatedly until a response arrives or the limit is reached; ok is
@@ -65,7 +65,7 @@ func put[T any](on *kernel.PacketSocket, q query, end time.Time, found <-chan T)
 	for sent := 0; ; {
 		wait := time.Until(end)
 		if sent < q.times {
-			if err := on.Write(q.question); err != nil {
+			if err := on.Write(q.request); err != nil {
 				return answer, false, err
 			}
 			if sent++; sent < q.times {
