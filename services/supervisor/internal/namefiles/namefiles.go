@@ -67,12 +67,17 @@ func (m Mounts) Unmount(uid string) error {
 		return nil
 	}
 	for m.mounted(uid) {
-		if err := unix.Unmount(m.path(uid), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+		err := unix.Unmount(m.path(uid), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EINVAL) {
+			break // unmounted in the meantime
+		}
+		if err != nil {
 			return fault.Wrap(err, fault.Unavailable, subject(uid), "cannot unmount the file system of them")
 		}
 	}
-	_ = os.Remove(m.path(uid)) // unless dnsagent has something there that was written without the mount
-	return nil
+
+	// dnsagent can have written a file after the mount was gone
+	return fault.Wrap(os.RemoveAll(m.path(uid)), fault.Unavailable, subject(uid), "cannot remove the directory of them")
 }
 
 // mounted reports whether a container has a mount.
@@ -81,7 +86,7 @@ func (m Mounts) mounted(uid string) bool {
 	return unix.Stat(m.root, &root) == nil && unix.Lstat(m.path(uid), &at) == nil && root.Dev != at.Dev
 }
 
-// Mounted returns the containers that have a mount.
+// Mounted returns the containers that have a directory, with a mount or without.
 func (m Mounts) Mounted() ([]string, error) {
 	if m.root == "" {
 		return nil, nil
@@ -92,7 +97,7 @@ func (m Mounts) Mounted() ([]string, error) {
 	}
 	var all []string
 	for _, e := range entries {
-		if id.Valid(e.Name()) && m.mounted(e.Name()) {
+		if e.IsDir() && id.Valid(e.Name()) {
 			all = append(all, e.Name())
 		}
 	}
