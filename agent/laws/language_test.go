@@ -184,19 +184,12 @@ var unconverted = []string{
 	"services/netagent/internal/store",
 	"services/supervisor",
 	"services/supervisor/internal/api",
-	"services/supervisor/internal/beneath",
-	"services/supervisor/internal/cgroup",
 	"services/supervisor/internal/diagnose",
-	"services/supervisor/internal/logfile",
-	"services/supervisor/internal/mountpoint",
 	"services/supervisor/internal/namefiles",
 	"services/supervisor/internal/protoconv",
-	"services/supervisor/internal/rootfs",
 	"services/supervisor/internal/run",
 	"services/supervisor/internal/saga",
-	"services/supervisor/internal/spec",
 	"services/supervisor/internal/store",
-	"services/supervisor/internal/users",
 }
 
 type wordRule struct {

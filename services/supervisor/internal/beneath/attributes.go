@@ -14,7 +14,8 @@ type Attributes struct{ st unix.Stat_t }
 // IsDir reports whether the file is a directory.
 func (a Attributes) IsDir() bool { return a.st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
-// Lookup returns the attributes of a file; ok is false if it does not exist. It follows no symlink, not even within the path.
+// Lookup returns the attributes of a file; ok is false if it does not exist. It follows no symlink,
+// not even within the path.
 func (r *Root) Lookup(name string) (a Attributes, ok bool) {
 	dir, base := path.Split(path.Clean("/" + name))
 	parent, err := r.path(dir, unix.O_DIRECTORY, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)

@@ -1,9 +1,11 @@
-// Package beneath opens, creates and inspects files below a directory whose content is not trusted: an image's layer, or the
-// root file system of a container, which its processes may change at the same time. It is the only package that does so.
+// Package beneath opens, creates and inspects files below a directory whose content is not trusted:
+// an image layer, or the root file system of a container whose processes can change it
+// concurrently. All access to such directories goes through this package.
 //
-// Every path is resolved by the kernel or component by component from a descriptor of the directory, as if that were the root. No
-// symlink in it leads out. A file is first opened with O_PATH, which has no effect on it; only a regular file is then opened for
-// reading. Nothing here blocks on a FIFO, a device, a terminal or a lease.
+// The kernel resolves every path, or this package resolves it component by component, with the
+// directory as its root. No symlink leaves it. A file is first opened with O_PATH, which has no
+// side effect; only a regular file is then opened for reading. No call blocks on a FIFO, a device,
+// a terminal or a lease.
 package beneath
 
 import (
@@ -25,7 +27,7 @@ var ErrNotRegular = errors.New("not a regular file")
 // ErrTooLarge is returned for a file that is larger than the caller accepts.
 var ErrTooLarge = errors.New("file too large")
 
-// Open opens a directory. The path to it is trusted; a symlink at its end is refused.
+// Open opens a directory. The path to it is trusted; a symlink as its last component is an error.
 func Open(path string) (*Root, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -37,10 +39,10 @@ func Open(path string) (*Root, error) {
 // Close closes the directory.
 func (r *Root) Close() error { return unix.Close(r.fd) }
 
-// attempts bounds how often a path is resolved again after a concurrent rename.
+// attempts limits how often a path is resolved again after a concurrent rename.
 const attempts = 16
 
-// path opens a name with O_PATH, which reads nothing and cannot block.
+// path opens a file with O_PATH, which has no side effect and cannot block.
 func (r *Root) path(name string, flags, resolve uint64) (int, error) {
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_NO_MAGICLINKS | resolve}
 	for range attempts {
@@ -71,6 +73,7 @@ func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 	if err := unix.Fstat(at, &st); err != nil {
 		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
 	}
+
 	if err := readable(st, limit); err != nil {
 		return nil, &os.PathError{Op: "read", Path: name, Err: err}
 	}
@@ -81,9 +84,10 @@ func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 	}
 	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit { // it has grown since
+	if err == nil && int64(len(data)) > limit { // it has grown meanwhile
 		err = &os.PathError{Op: "read", Path: name, Err: ErrTooLarge}
 	}
+
 	return data, err
 }
 
@@ -97,7 +101,8 @@ func readable(st unix.Stat_t, limit int64) error {
 	return nil
 }
 
-// reopen opens a regular file for reading by its O_PATH descriptor. O_NONBLOCK makes a lease that a container holds an error.
+// reopen opens a regular file for reading by its O_PATH descriptor. With O_NONBLOCK, a lease held
+// by a container is an error.
 func reopen(at int, name string) (*os.File, error) {
 	fd, err := unix.Open(descriptor(at), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -106,5 +111,6 @@ func reopen(at int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// descriptor is a path to the file of a descriptor, for calls that take no descriptor opened with O_PATH.
+// descriptor returns a path to the file of a descriptor, for calls that do not accept O_PATH
+// descriptors.
 func descriptor(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }

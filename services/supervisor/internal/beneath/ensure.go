@@ -10,13 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kind is what a path must be.
+// Kind is the required type of a path.
 type Kind int
 
-// The kinds.
+// The types of a path.
 const (
 	Directory Kind = iota
-	File           // anything but a directory and a symlink; created as an empty regular file
+	File           // any type but a directory or symlink; created as an empty regular file
 )
 
 const (
@@ -25,14 +25,15 @@ const (
 	maxSymlinks   = 40 // as in the kernel
 )
 
-// ErrKind is returned for an existing path of the other kind.
+// ErrKind is returned for an existing path of the wrong type.
 var ErrKind = errors.New("a directory where a file is needed, or the reverse")
 
 // ErrLoop is returned for a path with too many symlinks.
 var ErrLoop error = unix.ELOOP
 
-// EnsureReal makes a path exist without any symlink in it. A symlink, or another file where a directory is needed, is replaced;
-// a directory where a file is needed is an error. It must be used only while no process can change the root's content.
+// EnsureReal ensures that a path exists without any symlink in it. It replaces a symlink, or
+// another file where a directory is required. A directory where a file is required is an error. It
+// must be used only while no process can change the root's content.
 func (r *Root) EnsureReal(name string, kind Kind) error {
 	if r.isReal(name, kind) {
 		return nil
@@ -42,9 +43,10 @@ func (r *Root) EnsureReal(name string, kind Kind) error {
 	return w.run(name)
 }
 
-// Ensure makes a path exist and returns it without symlinks, as an absolute path below the root. Symlinks are resolved below the
-// root, the target of a dangling one is created. It stops before a directory in stop, of which later content is not the root's:
-// there it creates nothing, and the rest of the path is returned as it is.
+// Ensure ensures that a path exists and returns its absolute path below the root, without symlinks.
+// Symlinks are resolved below the root; the target of a dangling one is created. Ensure stops at
+// the directories in stop, which are mount points: it creates nothing in them and returns the rest
+// of the path unchanged.
 func (r *Root) Ensure(name string, kind Kind, stop ...string) (string, error) {
 	if r.isReal(name, kind) {
 		return path.Clean("/" + name), nil
@@ -55,12 +57,14 @@ func (r *Root) Ensure(name string, kind Kind, stop ...string) (string, error) {
 	return path.Join("/", path.Join(w.names...)), err
 }
 
-// isReal reports whether a path has no symlink in it and is of a kind. It is the common case, and fast.
+// isReal reports whether a path exists with the given type and without symlinks. It is a fast check
+// of the common case.
 func (r *Root) isReal(name string, kind Kind) bool {
 	var flags uint64
 	if kind == Directory {
 		flags = unix.O_DIRECTORY
 	}
+
 	fd, err := r.path(path.Clean("/"+name), flags, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return false
@@ -69,6 +73,7 @@ func (r *Root) isReal(name string, kind Kind) bool {
 	if kind == Directory {
 		return true
 	}
+
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
@@ -114,6 +119,7 @@ func (w *walk) run(name string) error {
 			return &os.PathError{Op: "create", Path: name, Err: err}
 		}
 	}
+
 	return nil
 }
 
@@ -125,10 +131,12 @@ func (w *walk) step(next string) error {
 		w.pop()
 		return nil
 	}
+
 	kind := Directory
 	if len(w.todo) == 0 {
 		kind = w.kind
 	}
+
 	var st unix.Stat_t
 	err := unix.Fstatat(w.at(), next, &st, unix.AT_SYMLINK_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
@@ -137,6 +145,7 @@ func (w *walk) step(next string) error {
 	if err != nil {
 		return err
 	}
+
 	return w.existing(next, kind, st.Mode&unix.S_IFMT)
 }
 
@@ -147,7 +156,7 @@ func (w *walk) pop() {
 	}
 }
 
-// existing continues at a component that exists.
+// existing continues at an existing component.
 func (w *walk) existing(next string, kind Kind, format uint32) error {
 	isDir := format == unix.S_IFDIR
 	switch {
@@ -163,9 +172,11 @@ func (w *walk) existing(next string, kind Kind, format uint32) error {
 	case !w.replace:
 		return ErrKind
 	}
+
 	if err := unix.Unlinkat(w.at(), next, 0); err != nil {
 		return err
 	}
+
 	return w.create(next, kind)
 }
 
@@ -179,10 +190,13 @@ func (w *walk) create(next string, kind Kind) error {
 		}
 		return unix.Chmod(descriptor(w.at()), directoryMode) // independent of the umask
 	}
-	fd, err := unix.Openat(w.at(), next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, fileMode)
+
+	fd, err := unix.Openat(w.at(), next, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC,
+		fileMode)
 	if err != nil {
 		return err
 	}
+
 	w.names = append(w.names, next)
 	return errors.Join(unix.Fchmod(fd, fileMode), unix.Close(fd))
 }
@@ -196,22 +210,25 @@ func (w *walk) enter(next string) error {
 	return nil
 }
 
-// follow puts a symlink's target before the rest of the path.
+// follow prepends a symlink's target to the rest of the path.
 func (w *walk) follow(next string) error {
 	if w.symlinks++; w.symlinks > maxSymlinks {
 		return ErrLoop
 	}
+
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(w.at(), next, buf)
 	if err != nil {
 		return err
 	}
+
 	target := string(buf[:n])
 	if path.IsAbs(target) {
 		for len(w.dirs) > 0 {
 			w.pop()
 		}
 	}
+
 	w.todo = append(components(target), w.todo...)
 	return nil
 }

@@ -9,24 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Remove removes a directory with everything in it, however deep: a container chooses the depth, and os.RemoveAll has a descriptor
-// open for each level. Directories in directories are moved to the top first. It does nothing if the directory does not exist. The
-// path is trusted; no symlink in the directory is followed.
+// Remove removes a directory with its content at any depth. A container chooses the depth, and
+// os.RemoveAll needs a descriptor for each level, so nested directories are first moved to the top.
+// Remove does nothing if the directory does not exist. The path is trusted; symlinks in the
+// directory are not followed.
 func Remove(path string) error {
 	top, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
+
 	if err == nil {
 		r := remover{top: top}
 		err = errors.Join(r.run(), unix.Close(top))
 	}
+
 	if err == nil {
 		err = unix.Rmdir(path)
 	}
 	if err != nil {
 		return &os.PathError{Op: "remove", Path: filepath.Clean(path), Err: err}
 	}
+
 	return nil
 }
 
@@ -50,12 +54,13 @@ func (r *remover) run() error {
 	}
 }
 
-// remove removes an entry of the top directory. Directories in it that are not empty go to the top.
+// remove removes an entry of the top directory. It moves non-empty subdirectories to the top.
 func (r *remover) remove(name string) error {
 	done, err := unlink(r.top, name)
 	if done || err != nil {
 		return err
 	}
+
 	dir, err := unix.Openat(r.top, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -77,7 +82,7 @@ func (r *remover) remove(name string) error {
 	}
 }
 
-// lift removes an entry of a directory, or moves it to the top under a name of its own.
+// lift removes an entry of a directory, or moves it to the top under a unique name.
 func (r *remover) lift(dir int, name string) error {
 	done, err := unlink(dir, name)
 	for !done && err == nil {
@@ -90,6 +95,7 @@ func (r *remover) lift(dir int, name string) error {
 			err = nil
 		}
 	}
+
 	return err
 }
 
@@ -102,12 +108,14 @@ func unlink(dir int, name string) (done bool, err error) {
 			err = derr
 		}
 	}
+
 	switch {
 	case err == nil, errors.Is(err, unix.ENOENT):
 		return true, nil
 	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST):
 		return false, nil
 	}
+
 	return false, err
 }
 
@@ -116,6 +124,7 @@ func entries(dir int) ([]string, error) {
 	if _, err := unix.Seek(dir, 0, 0); err != nil {
 		return nil, err
 	}
+
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := unix.ReadDirent(dir, buf)

@@ -14,54 +14,66 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
 )
 
-func TestRemoveRemovesEverythingAndNothingElse(t *testing.T) {
+func TestRemoveDoesNotFollowSymlinks(t *testing.T) {
 	tr := newTree(t)
 	kept := filepath.Join(t.TempDir(), "kept")
 	if err := os.WriteFile(kept, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+
 	dir := filepath.Join(tr.dir, "x")
 	for i := range 2000 {
 		sub := filepath.Join(dir, fmt.Sprint(i%7), "a", fmt.Sprint(i%11), ".removed-1")
-		if err := errors.Join(os.MkdirAll(sub, 0o700), os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(sub, 0o700),
+			os.WriteFile(filepath.Join(sub, fmt.Sprint(i)), nil, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := errors.Join(os.Symlink(filepath.Dir(kept), filepath.Join(dir, "link")), os.Symlink(filepath.Dir(kept), filepath.Join(dir, "1/link")),
+
+	err := errors.Join(os.Symlink(filepath.Dir(kept), filepath.Join(dir, "link")),
+		os.Symlink(filepath.Dir(kept), filepath.Join(dir, "1/link")),
 		syscall.Mkfifo(filepath.Join(dir, "2/fifo"), 0o600), os.Link(kept, filepath.Join(dir, "3/hard")))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if err := beneath.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want nothing left", err)
 	}
+
 	if _, err := os.Lstat(kept); err != nil {
 		t.Error(err)
 	}
+
 	if err := beneath.Remove(dir); err != nil {
-		t.Errorf("removed already: %v", err)
+		t.Errorf("second removal: %v", err)
 	}
+
 	if err := os.Symlink(filepath.Dir(kept), dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := beneath.Remove(dir); err == nil {
 		t.Error("got no error for a symlink")
 	}
 }
 
-// TestRemoveNeedsFewDescriptors removes a tree that is deeper than the limit of descriptors, and than any path can name.
+// TestRemoveNeedsFewDescriptors removes a tree deeper than the descriptor limit and PATH_MAX.
 func TestRemoveNeedsFewDescriptors(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+
 	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	long := strings.Repeat("d", 100)
 	for range 5000 {
 		if err := unix.Mkdirat(at, long, 0o700); err != nil {
@@ -73,11 +85,13 @@ func TestRemoveNeedsFewDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	_ = unix.Close(at)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+
 	small := limit
 	small.Cur = 200
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &small); err != nil {
@@ -85,11 +99,13 @@ func TestRemoveNeedsFewDescriptors(t *testing.T) {
 	}
 	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit) }()
 	if err := os.RemoveAll(dir); err == nil {
-		t.Error("os.RemoveAll succeeds: this test shows nothing")
+		t.Error("os.RemoveAll succeeds: the tree is not deep enough")
 	}
+
 	if err := beneath.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want nothing left", err)
 	}

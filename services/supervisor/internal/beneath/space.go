@@ -2,13 +2,13 @@ package beneath
 
 import "golang.org/x/sys/unix"
 
-// What a file system keeps free for everything else on it, as one part in so many, and in bytes at most.
+// The space to keep free on a file system: a fraction of its size, and an upper limit in bytes.
 const (
 	spareShare = 50
 	spareBytes = 64 << 20
 )
 
-// Spare returns an ENOSPC error if the root's file system has less room than it must keep free, in bytes or in inodes.
+// Spare returns ENOSPC if the root's file system has less free space or inodes than the reserve.
 func (r *Root) Spare() error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(r.fd, &st); err != nil {

@@ -24,19 +24,19 @@ func detect(t *testing.T) cgroup.Layout {
 	return l
 }
 
-func TestTheHostsLayoutIsFoundAndNothingIsLeftOfTheTry(t *testing.T) {
+func TestDetectRemovesProbe(t *testing.T) {
 	l := detect(t)
 	if err := l.CheckCrun(); err != nil {
 		t.Error(err)
 	}
 	for _, m := range l.Mounts {
-		if left, _ := filepath.Glob(filepath.Join(m, "fairlead-try-*")); len(left) > 0 {
-			t.Errorf("left: %v", left)
+		if left, _ := filepath.Glob(filepath.Join(m, "fairlead-probe-*")); len(left) > 0 {
+			t.Errorf("not removed: %v", left)
 		}
 	}
 }
 
-func TestRemoveEndsProcessesInTheWholeTreeAndIsIdempotent(t *testing.T) {
+func TestRemoveKillsTreeAndIsIdempotent(t *testing.T) {
 	l := detect(t)
 	const uid = "c1"
 	var procs []*exec.Cmd
@@ -47,21 +47,24 @@ func TestRemoveEndsProcessesInTheWholeTreeAndIsIdempotent(t *testing.T) {
 				t.Fatal(err)
 			}
 			if filepath.Base(m) == "cpuset" {
-				continue // it takes processes only once it has been given processors
+				continue // a cpuset accepts processes only after CPUs are assigned
 			}
 			p := exec.CommandContext(t.Context(), "sleep", "1000")
 			if err := p.Start(); err != nil {
 				t.Fatal(err)
 			}
 			procs = append(procs, p)
-			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.Process.Pid)), 0); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(p.Process.Pid)),
+				0); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+
 	if n := len(l.Pids(uid)); n != len(procs) {
-		t.Errorf("Pids() gives %d, want %d", n, len(procs))
+		t.Errorf("Pids: got %d, want %d", n, len(procs))
 	}
+
 	done := make(chan error, 1)
 	go func() { done <- l.Remove(t.Context(), uid) }()
 	for _, p := range procs {
@@ -69,20 +72,23 @@ func TestRemoveEndsProcessesInTheWholeTreeAndIsIdempotent(t *testing.T) {
 			t.Errorf("process %d was not killed", p.Process.Pid)
 		}
 	}
+
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
+
 	for _, m := range l.Mounts {
 		if _, err := os.Stat(filepath.Join(m, l.Path(uid))); !os.IsNotExist(err) {
-			t.Errorf("%s: %v, want not exist", m, err)
+			t.Errorf("%s: got %v, want not exist", m, err)
 		}
 	}
+
 	if err := l.Remove(t.Context(), uid); err != nil {
-		t.Errorf("a second time: %v", err)
+		t.Errorf("second removal: %v", err)
 	}
 }
 
-func TestTheLastAgentTakesTheParentWithIt(t *testing.T) {
+func TestLastAgentRemovesParent(t *testing.T) {
 	l := detect(t)
 	for _, agent := range []string{"/run/a", "/run/b", "/run/a"} {
 		f, err := l.CreateAgentCgroup(agent)
@@ -90,12 +96,13 @@ func TestTheLastAgentTakesTheParentWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		if (f != nil) != (l.V2 != "") {
-			t.Errorf("Claim gives %v with v2 at %q", f, l.V2)
+			t.Errorf("CreateAgentCgroup: got %v with v2 at %q", f, l.V2)
 		}
 		if f != nil {
 			_ = f.Close()
 		}
 	}
+
 	there := func() int {
 		n := 0
 		for _, m := range l.Mounts {
@@ -107,10 +114,11 @@ func TestTheLastAgentTakesTheParentWithIt(t *testing.T) {
 	}
 	l.RemoveAgentCgroup("/run/a")
 	if n := there(); n != len(l.Mounts) {
-		t.Errorf("the parent is in %d of %d hierarchies while an agent is left", n, len(l.Mounts))
+		t.Errorf("parent exists in %d of %d hierarchies while an agent runs", n, len(l.Mounts))
 	}
+
 	l.RemoveAgentCgroup("/run/b")
 	if n := there(); n != 0 {
-		t.Errorf("the parent is still in %d hierarchies", n)
+		t.Errorf("parent still exists in %d hierarchies", n)
 	}
 }

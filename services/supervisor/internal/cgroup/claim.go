@@ -8,13 +8,14 @@ import (
 	"path/filepath"
 )
 
-// CreateAgentCgroup makes a cgroup for an agent, which is known by its exec root, beside those of its containers. It keeps another agent from removing
-// their common parent, and in the v2 hierarchy it is the place for containers' monitors, which are not to be taken for processes of the
-// agent; that one is opened, for clone3(2). Where there is no v2 hierarchy the file is nil.
+// CreateAgentCgroup creates the agent's cgroup, next to those of its containers. The name is
+// derived from the exec root. This cgroup prevents other agents from removing the common parent. In
+// the v2 hierarchy it also holds the monitors, so that they do not count as processes of the
+// agent's unit. The returned file is that cgroup, for clone3(2); it is nil without a v2 hierarchy.
 func (l Layout) CreateAgentCgroup(execRoot string) (*os.File, error) {
 	for _, dir := range l.dirs(l.claim(execRoot)) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, broken("cannot be made", err, "run the agent as root")
+			return nil, broken("cannot be created", err, "run the agent as root")
 		}
 	}
 	if l.V2 == "" {
@@ -23,7 +24,8 @@ func (l Layout) CreateAgentCgroup(execRoot string) (*os.File, error) {
 	return os.Open(filepath.Join(l.V2, l.claim(execRoot)))
 }
 
-// RemoveAgentCgroup removes the agent's cgroup, and the parent if it is the last one. Where monitors still run both stay.
+// RemoveAgentCgroup removes the agent's cgroup, and the parent if it is empty. Both stay while
+// monitors run.
 func (l Layout) RemoveAgentCgroup(execRoot string) {
 	for _, dir := range l.dirs(l.claim(execRoot)) {
 		_ = os.Remove(dir)

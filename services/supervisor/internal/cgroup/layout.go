@@ -1,9 +1,9 @@
-// Package cgroup knows which cgroup layout the host has, where containers belong in it, and how to end and remove what is there. It
-// sets no limits: the OCI runtime does.
+// Package cgroup detects the host's cgroup layout, and kills, thaws and removes the cgroups of
+// containers. It sets no limits: the OCI runtime does. Package runtime calls it.
 //
-// Containers get the cgroup /fairlead/<id> in every hierarchy, made by the OCI runtime's own file system driver. It lies
-// outside of the agent's cgroup on purpose: a restart of the agent's unit, or a limit on it, must not reach the containers. systemd leaves cgroups
-// alone that it did not make.
+// Containers get the cgroup /fairlead/<id> in every hierarchy, created by the OCI runtime's
+// cgroupfs driver. It is outside of the agent's cgroup, so that a restart of the agent's unit, or a
+// limit on it, does not affect containers. systemd does not touch cgroups that it did not create.
 package cgroup
 
 import (
@@ -13,13 +13,13 @@ import (
 	"strings"
 )
 
-// Mode is the kind of layout.
+// Mode is a type of layout.
 type Mode int
 
-// The kinds.
+// The types of layout.
 const (
-	V1     Mode = iota + 1 // controllers in hierarchies of their own
-	Hybrid                 // the same, and a v2 hierarchy beside them, without controllers or with those that v1 does not use
+	V1     Mode = iota + 1 // one hierarchy for each controller
+	Hybrid                 // as V1, with a v2 hierarchy for the controllers not used by v1
 	V2                     // one hierarchy
 )
 
@@ -27,22 +27,22 @@ func (m Mode) String() string {
 	return map[Mode]string{V1: "v1", Hybrid: "hybrid", V2: "v2"}[m]
 }
 
-// DefaultParent is what all containers are under.
+// DefaultParent is the parent cgroup of all containers.
 const DefaultParent = "/fairlead"
 
-// Layout is the host's cgroups.
+// Layout describes the host's cgroups.
 type Layout struct {
 	Mode          Mode
-	Mounts        []string // where the hierarchies are mounted; in V2 the only one
+	Mounts        []string // mount points of the hierarchies; in V2 the only one
 	V2            string   // where the v2 hierarchy is mounted; empty in V1
-	V2Controllers []string // in Hybrid, the controllers that are still on the v2 side
-	Parent        string   // what containers go under, with a leading slash
+	V2Controllers []string // in Hybrid, the controllers of the v2 hierarchy
+	Parent        string   // parent cgroup of containers, with a leading slash
 }
 
-// Path is a container's cgroup as the OCI specification wants it.
+// Path returns a container's cgroup in the form of the OCI specification.
 func (l Layout) Path(uid string) string { return l.Parent + "/" + uid }
 
-// dirs are the folders of a cgroup, one for each hierarchy.
+// dirs returns the directories of a cgroup, one for each hierarchy.
 func (l Layout) dirs(name string) []string {
 	out := make([]string, 0, len(l.Mounts))
 	for _, m := range l.Mounts {
@@ -53,7 +53,7 @@ func (l Layout) dirs(name string) []string {
 
 const root = "/sys/fs/cgroup"
 
-// parse reads the layout from /proc/self/mountinfo, see proc_pid_mountinfo(5).
+// parse parses the layout from /proc/self/mountinfo, see proc_pid_mountinfo(5).
 func parse(mountinfo string) (Layout, error) {
 	l := Layout{Parent: DefaultParent}
 	for line := range strings.Lines(mountinfo) {
@@ -73,6 +73,7 @@ func parse(mountinfo string) (Layout, error) {
 			l.add(point)
 		}
 	}
+
 	switch {
 	case len(l.Mounts) == 0:
 		return l, fmt.Errorf("nothing is mounted below %s", root)
@@ -85,6 +86,7 @@ func parse(mountinfo string) (Layout, error) {
 	default:
 		return l, fmt.Errorf("cgroup v2 is mounted at %s; it must be at %s", l.V2, root)
 	}
+
 	return l, nil
 }
 
@@ -94,11 +96,12 @@ func (l *Layout) add(point string) {
 	}
 }
 
-// required are the controllers without which a container cannot be told from its neighbours, in v1 and in v2. In v2 device access needs
-// none.
-var required = map[Mode][]string{V1: {"devices", "memory", "pids"}, Hybrid: {"devices", "memory", "pids"}, V2: {"memory", "pids"}}
+// required are the controllers needed to isolate containers. In v2, device access needs none.
+var required = map[Mode][]string{V1: {"devices", "memory", "pids"}, Hybrid: {"devices", "memory", "pids"},
+	V2: {"memory", "pids"}}
 
-// missing gives the controllers that are required and not there. V1's controllers are known by their mounts' names, "cpu,cpuacct".
+// missing returns the required controllers that do not exist. V1 controllers are found by the names
+// of their mount points, such as "cpu,cpuacct".
 func (l Layout) missing(v2controllers []string) []string {
 	have := v2controllers
 	if l.Mode != V2 {

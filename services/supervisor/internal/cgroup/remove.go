@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a killed process may take to leave its cgroup.
-const patience = 10 * time.Second
+// exitTimeout limits the time until a killed process has left its cgroup.
+const exitTimeout = 10 * time.Second
 
-// Pids are the processes in a container's cgroup, and in those below it.
+// Pids returns the processes in a container's cgroup and those below it.
 func (l Layout) Pids(uid string) []int {
 	var out []int
 	for _, dir := range l.dirs(l.Path(uid)) {
@@ -31,11 +31,12 @@ func (l Layout) Pids(uid string) []int {
 	return slices.Compact(out)
 }
 
-// Remove ends every process of a container's cgroup and removes it, in every hierarchy. What is not there is no error.
+// Remove kills all processes in a container's cgroup and removes it from every hierarchy. It does
+// nothing if the cgroup does not exist.
 func (l Layout) Remove(ctx context.Context, uid string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, exitTimeout)
 	defer cancel()
-	thawed := sync.OnceFunc(func() { _ = l.Thaw(uid) }) // what is frozen does not end
+	thawed := sync.OnceFunc(func() { _ = l.Thaw(uid) }) // frozen processes do not exit
 	var errs []error
 	for _, dir := range l.dirs(l.Path(uid)) {
 		errs = append(errs, remove(ctx, dir, thawed))
@@ -43,7 +44,7 @@ func (l Layout) Remove(ctx context.Context, uid string) error {
 	return errors.Join(errs...)
 }
 
-// remove tries again while killed processes are still leaving.
+// remove retries while killed processes are exiting.
 func remove(ctx context.Context, dir string, thawed func()) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		err := removeOnce(dir)
@@ -53,13 +54,13 @@ func remove(ctx context.Context, dir string, thawed func()) error {
 		thawed()
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("cgroup %s: %w; processes in it: %v", dir, err, pids(dir))
+			return fmt.Errorf("cgroup %s: %w; it contains the processes %v", dir, err, pids(dir))
 		case <-time.After(wait):
 		}
 	}
 }
 
-// removeOnce expects the usual case first: one empty cgroup.
+// removeOnce tries the usual case first: one empty cgroup.
 func removeOnce(dir string) error {
 	if err := ignoreMissing(os.Remove(dir)); err == nil {
 		return nil
@@ -74,7 +75,7 @@ func removeOnce(dir string) error {
 	return last
 }
 
-// kill ends the processes of one cgroup: those that are there in one stroke where the kernel (5.14, v2) offers it.
+// kill kills the processes of one cgroup: atomically if the kernel supports it (v2, Linux 5.14).
 func kill(dir string) {
 	if os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0) == nil {
 		return
@@ -98,7 +99,7 @@ func pids(dir string) []int {
 	return out
 }
 
-// tree is a cgroup and all below it, parents first.
+// tree returns a cgroup and all below it, parents first.
 func tree(dir string) []string {
 	var out []string
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

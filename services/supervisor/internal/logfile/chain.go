@@ -8,14 +8,16 @@ import (
 	"path/filepath"
 )
 
-// chain is the files of a log, oldest first. Read as a whole it is a snapshot: sizes are those of the time when it was opened.
+// chain is the files of a log, oldest first. ReadAt sees a snapshot: sizes are those at the time of
+// opening.
 type chain struct {
 	files []*os.File
 	infos []os.FileInfo
 }
 
-// openChain opens the files of the log at path. There are none if the container has not written yet. It opens the newest first: a
-// file that is renamed meanwhile is seen twice, and not missed.
+// openChain opens the files of the log at path. The chain is empty if the container has not written
+// yet. It opens the newest file first, so that a file renamed meanwhile is found twice instead of
+// missed.
 func openChain(path string) (*chain, error) {
 	dir := filepath.Dir(path)
 	c := &chain{}
@@ -35,7 +37,7 @@ func openChain(path string) (*chain, error) {
 	}
 }
 
-// open puts a file before the others, unless it is one of them.
+// open prepends a file, unless it is already in the chain.
 func (c *chain) open(name string) (found bool, err error) {
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,15 +46,17 @@ func (c *chain) open(name string) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
+
 	info, err := f.Stat()
 	if err != nil || c.index(info) >= 0 {
 		return true, errors.Join(err, f.Close())
 	}
+
 	c.files, c.infos = append([]*os.File{f}, c.files...), append([]os.FileInfo{info}, c.infos...)
 	return true, nil
 }
 
-// index is where a file is in the chain; -1 if it is not.
+// index returns the index of a file in the chain; -1 if it is not in it.
 func (c *chain) index(info os.FileInfo) int {
 	for i, other := range c.infos {
 		if os.SameFile(info, other) {
@@ -69,7 +73,7 @@ func (c *chain) size() (n int64) {
 	return n
 }
 
-// ReadAt reads from the files as if they were one.
+// ReadAt reads from the concatenation of the files.
 func (c *chain) ReadAt(p []byte, off int64) (n int, err error) {
 	for i, f := range c.files {
 		size := c.infos[i].Size()
@@ -82,13 +86,15 @@ func (c *chain) ReadAt(p []byte, off int64) (n int, err error) {
 		}
 		off = max(0, off-size)
 	}
+
 	if n < len(p) {
 		return n, io.EOF
 	}
+
 	return n, nil
 }
 
-// skip drops the files before an offset, and starts the first of the rest there.
+// skip drops the files before an offset, and seeks to it in the first remaining one.
 func (c *chain) skip(offset int64) error {
 	for len(c.files) > 1 && offset >= c.infos[0].Size() {
 		offset -= c.infos[0].Size()
@@ -113,7 +119,8 @@ func (c *chain) close() {
 	}
 }
 
-// after drops everything up to and including a file. A file that is not there was removed, and all others are newer.
+// after drops all files up to and including the given one. If that was removed, all remaining files
+// are newer.
 func (c *chain) after(info os.FileInfo) {
 	for i := c.index(info); i >= 0; i-- {
 		c.drop()

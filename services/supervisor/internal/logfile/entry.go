@@ -1,8 +1,10 @@
-// Package logfile reads and rotates the log of a container as conmon writes it: one record a line, in Kubernetes' format. It reads
-// all of it or the last lines, from a time on, and can continue until the container has ended.
+// Package logfile reads and rotates the log of a container, which conmon writes in the Kubernetes
+// format: one record a line. It reads all records, the last lines or those since a time, and can
+// follow the log until the container has ended. Packages run and api call it.
 //
-// Conmon replaces the file by a new one when it has reached its limit, also while no agent runs. A second name of the file, .keep,
-// preserves the one that was replaced; it becomes .1, and that .2, up to the number of files to keep.
+// conmon replaces the file when it has reached its size limit, even while no agent runs. A hard
+// link to the file, .keep, preserves the replaced file. The Rotator renames it to .1, that to .2,
+// up to the number of files to keep.
 //
 //	2026-11-23T19:31:47.123456789+00:00 stdout F a whole line, or the end of one
 //	2026-11-23T19:31:47.123456789+00:00 stderr P a part of a line, without its end
@@ -13,7 +15,7 @@ import (
 	"time"
 )
 
-// Stream says where output was written to.
+// Stream identifies an output stream.
 type Stream int
 
 // The streams.
@@ -22,7 +24,8 @@ const (
 	Stderr Stream = 2
 )
 
-// Entry is a piece of output: a line with its end, or a part of one without. Pieces put together are what was written.
+// Entry is a piece of output: a line with its line feed, or a part of one. The concatenation of all
+// entries is the output.
 type Entry struct {
 	Time    time.Time
 	Stream  Stream
@@ -30,7 +33,8 @@ type Entry struct {
 	Data    []byte // valid until the callback returns
 }
 
-// Parse reads one record, with or without its line end. It answers false for what is none.
+// Parse parses one record, with or without its line feed. It returns false if the record is not
+// valid.
 func Parse(record []byte) (Entry, bool) {
 	record = bytes.TrimSuffix(record, []byte{'\n'})
 	when, rest, _ := bytes.Cut(record, []byte{' '})
@@ -40,6 +44,7 @@ func Parse(record []byte) (Entry, bool) {
 	if err != nil || !found {
 		return Entry{}, false
 	}
+
 	e := Entry{Time: at}
 	switch string(stream) {
 	case "stdout":
@@ -49,6 +54,7 @@ func Parse(record []byte) (Entry, bool) {
 	default:
 		return Entry{}, false
 	}
+
 	switch string(tag) {
 	case "F":
 		e.Data = append(data[:len(data):len(data)], '\n')
@@ -57,10 +63,11 @@ func Parse(record []byte) (Entry, bool) {
 	default:
 		return Entry{}, false
 	}
+
 	return e, true
 }
 
-// endsLine tells whether a record ends a line of output, without reading all of it.
+// endsLine reports whether a record ends a line of output. It does not parse the whole record.
 func endsLine(record []byte) bool {
 	for range 2 {
 		_, rest, ok := bytes.Cut(record, []byte{' '})

@@ -16,13 +16,14 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-const patience = 20 * time.Second
+const testTimeout = 20 * time.Second
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// record is one as conmon writes it, so many seconds after noon.
+// record returns a record of conmon, some seconds after noon.
 func record(second int, stream, tag, text string) string {
-	return fmt.Sprintf("%s %s %s %s\n", noon.Add(time.Duration(second)*time.Second).Format("2006-01-02T15:04:05.000000000-07:00"), stream, tag, text)
+	at := noon.Add(time.Duration(second) * time.Second).Format("2006-01-02T15:04:05.000000000-07:00")
+	return fmt.Sprintf("%s %s %s %s\n", at, stream, tag, text)
 }
 
 func write(t testing.TB, records ...string) string {
@@ -47,10 +48,11 @@ func read(t testing.TB, path string, o Options) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return out.String()
 }
 
-func TestRecordsAreRead(t *testing.T) {
+func TestParse(t *testing.T) {
 	for text, want := range map[string]*Entry{
 		record(0, "stdout", "F", "hello world"): {noon, Stdout, false, []byte("hello world\n")},
 		record(1, "stderr", "P", "half "):       {noon.Add(time.Second), Stderr, true, []byte("half ")},
@@ -64,65 +66,71 @@ func TestRecordsAreRead(t *testing.T) {
 		"2026-11-23T12:00:00Z stdout F":         nil,
 	} {
 		got, ok := Parse([]byte(text))
-		if ok != (want != nil) || ok && (!got.Time.Equal(want.Time) || got.Stream != want.Stream || got.Partial != want.Partial || !bytes.Equal(got.Data, want.Data)) {
-			t.Errorf("Parse(%q) = %+v, %v; want %+v", text, got, ok, want)
+		if ok != (want != nil) || ok && (!got.Time.Equal(want.Time) || got.Stream != want.Stream ||
+			got.Partial != want.Partial || !bytes.Equal(got.Data, want.Data)) {
+			t.Errorf("Parse(%q): got %+v, %v; want %+v", text, got, ok, want)
 		}
 	}
 }
 
-func TestTailCountsLinesAndNotTheirParts(t *testing.T) {
-	path := write(t, record(0, "stdout", "F", "one"), record(1, "stdout", "P", "tw"), record(2, "stdout", "P", "o"), record(3, "stdout", "F", "."),
+func TestTailCountsWholeLines(t *testing.T) {
+	path := write(t, record(0, "stdout", "F", "one"), record(1, "stdout", "P", "tw"), record(2, "stdout", "P", "o"),
+		record(3, "stdout", "F", "."),
 		record(4, "stderr", "F", "three"), record(5, "stdout", "P", "open"))
-	for tail, want := range map[int]string{-1: "one\ntwo.\n!three\nopen", 0: "", 1: "open", 2: "!three\nopen", 3: "two.\n!three\nopen", 4: "one\ntwo.\n!three\nopen", 99: "one\ntwo.\n!three\nopen"} {
+	for tail, want := range map[int]string{-1: "one\ntwo.\n!three\nopen", 0: "", 1: "open", 2: "!three\nopen",
+		3: "two.\n!three\nopen", 4: "one\ntwo.\n!three\nopen", 99: "one\ntwo.\n!three\nopen"} {
 		if got := read(t, path, Options{Tail: tail}); got != want {
-			t.Errorf("tail %d = %q, want %q", tail, got, want)
+			t.Errorf("tail %d: got %q, want %q", tail, got, want)
 		}
 	}
 }
 
-func TestTailOfALongLogIsItsEnd(t *testing.T) {
+func TestTailOfLongLog(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var all []string
 		for i := range rapid.IntRange(0, 60).Draw(rt, "lines") {
-			all = append(all, record(i, "stdout", "F", strings.Repeat("x", rapid.IntRange(0, 9000).Draw(rt, "length"))+fmt.Sprint(i)))
+			all = append(all, record(i, "stdout", "F",
+				strings.Repeat("x", rapid.IntRange(0, 9000).Draw(rt, "length"))+fmt.Sprint(i)))
 		}
 		n := rapid.IntRange(0, 70).Draw(rt, "tail")
 		file := strings.Join(all, "")
 		want := len(strings.Join(all[:max(0, len(all)-n)], ""))
 		got, err := tailOffset(strings.NewReader(file), int64(len(file)), n)
 		if err != nil || got != int64(want) {
-			rt.Fatalf("the last %d of %d lines begin at %d, %v; want %d", n, len(all), got, err, want)
+			rt.Fatalf("last %d of %d lines: got offset %d, %v; want %d", n, len(all), got, err, want)
 		}
 	})
 }
 
-func TestSinceLeavesOutWhatIsOlder(t *testing.T) {
+func TestSinceExcludesOlderRecords(t *testing.T) {
 	path := write(t, record(0, "stdout", "F", "old"), record(5, "stdout", "F", "at"), record(6, "stdout", "F", "after"))
 	if got := read(t, path, Options{Tail: -1, Since: noon.Add(5 * time.Second)}); got != "at\nafter\n" {
-		t.Errorf("since: %q", got)
+		t.Errorf("since: got %q", got)
 	}
 	if got := read(t, path, Options{Tail: 3, Since: noon.Add(6 * time.Second)}); got != "after\n" {
-		t.Errorf("since and tail: %q", got)
+		t.Errorf("since and tail: got %q", got)
 	}
 }
 
-func TestAMissingLogIsEmptyAndAFolderIsNone(t *testing.T) {
+func TestMissingLogIsEmpty(t *testing.T) {
 	if got := read(t, filepath.Join(t.TempDir(), "none"), Options{Tail: -1}); got != "" {
 		t.Errorf("got %q", got)
 	}
 	err := Read(t.Context(), t.TempDir(), Options{Tail: -1}, func(Entry) error { return nil })
 	if !fault.Is(err, fault.Internal) {
-		t.Errorf("a folder: %v", err)
+		t.Errorf("a directory: got %v", err)
 	}
 }
 
-func TestFollowGoesOnUntilTheContainerHasEnded(t *testing.T) {
+func TestFollowUntilContainerEnds(t *testing.T) {
 	path := write(t, record(0, "stdout", "F", "zero"))
 	ended, got := make(chan struct{}), make(chan string, 10)
 	done := make(chan error, 1)
 	go func() {
-		done <- Read(t.Context(), path, Options{Tail: -1, Ended: ended}, func(e Entry) error { got <- string(e.Data); return nil })
+		done <- Read(t.Context(), path, Options{Tail: -1, Ended: ended},
+			func(e Entry) error { got <- string(e.Data); return nil })
 	}()
+
 	next := func(want string) {
 		t.Helper()
 		select {
@@ -130,8 +138,8 @@ func TestFollowGoesOnUntilTheContainerHasEnded(t *testing.T) {
 			if s != want {
 				t.Errorf("got %q, want %q", s, want)
 			}
-		case <-time.After(patience):
-			t.Fatalf("%q does not come", want)
+		case <-time.After(testTimeout):
+			t.Fatalf("timeout waiting for %q", want)
 		}
 	}
 	next("zero\n")
@@ -148,7 +156,7 @@ func TestFollowGoesOnUntilTheContainerHasEnded(t *testing.T) {
 	}
 	add(record(1, "stdout", "F", "one"))
 	next("one\n")
-	whole := record(2, "stdout", "P", "two") // a record that is written in two goes
+	whole := record(2, "stdout", "P", "two") // a record in two writes
 	add(whole[:20])
 	add(whole[20:])
 	next("two")
@@ -160,22 +168,23 @@ func TestFollowGoesOnUntilTheContainerHasEnded(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience):
-		t.Fatal("follow goes on after the end")
+	case <-time.After(testTimeout):
+		t.Fatal("Read does not return after the end")
 	}
 }
 
-func TestReadingStopsWhenNobodyWantsMore(t *testing.T) {
+func TestReadStopsOnErrorAndCancel(t *testing.T) {
 	path := write(t, record(0, "stdout", "F", "one"), record(1, "stdout", "F", "two"))
 	enough := errors.New("enough")
 	calls := 0
-	if err := Read(t.Context(), path, Options{Tail: -1}, func(Entry) error { calls++; return enough }); !errors.Is(err, enough) || calls != 1 {
-		t.Errorf("Read = %v after %d calls", err, calls)
+	if err := Read(t.Context(), path, Options{Tail: -1},
+		func(Entry) error { calls++; return enough }); !errors.Is(err, enough) || calls != 1 {
+		t.Errorf("Read: got %v after %d calls", err, calls)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	err := Read(ctx, path, Options{Tail: 1, Ended: make(chan struct{})}, func(Entry) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("Read = %v, want canceled", err)
+		t.Errorf("Read: got %v, want canceled", err)
 	}
 }
 
@@ -186,10 +195,10 @@ func FuzzParse(f *testing.F) {
 		before := bytes.Clone(b)
 		e, ok := Parse(b)
 		if ok && (e.Stream != Stdout && e.Stream != Stderr || !e.Partial && !bytes.HasSuffix(e.Data, []byte("\n"))) {
-			t.Errorf("Parse(%q) = %+v", b, e)
+			t.Errorf("Parse(%q): got %+v", b, e)
 		}
 		if !bytes.Equal(before, b) {
-			t.Error("Parse changes what it reads")
+			t.Error("Parse changed its input")
 		}
 	})
 }
@@ -199,7 +208,7 @@ func FuzzTail(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte, n int) {
 		at, err := tailOffset(bytes.NewReader(file), int64(len(file)), max(0, n))
 		if err != nil || at < 0 || at > int64(len(file)) || at > 0 && at < int64(len(file)) && file[at-1] != '\n' {
-			t.Errorf("tailOffset = %d, %v", at, err)
+			t.Errorf("tailOffset: got %d, %v", at, err)
 		}
 	})
 }

@@ -13,24 +13,26 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/inotify"
 )
 
-// Options say what to read.
+// Options select the records to read.
 type Options struct {
-	// Tail is how many lines to read from the end; negative means all.
+	// Tail is the number of lines to read from the end; negative means all.
 	Tail int
-	// Since leaves out what is older; the zero time leaves nothing out.
+	// Since excludes older records; the zero time excludes none.
 	Since time.Time
-	// Ended makes Read go on with what is written later. When it is closed, which tells that the container has ended, Read reads what is
-	// left and returns. Nil means not to go on.
+	// Ended makes Read follow the log until the channel is closed, when the container has ended.
+	// Read then reads the remaining records and returns. Nil means not to follow.
 	Ended <-chan struct{}
 }
 
-// Read calls emit with each piece of a container's output, in order, until the end that the options say, or emit fails, or ctx ends.
-// A log that does not exist is empty. Files that were replaced are read, too; path is the newest one.
+// Read calls emit with each entry of a container's log, in order, until the end selected by the
+// options, an error of emit, or the end of ctx. A log that does not exist is empty. path is the
+// newest file; Read includes the replaced ones.
 func Read(ctx context.Context, path string, o Options, emit func(Entry) error) error {
 	files, err := openChain(path)
 	if err != nil {
 		return unreadable(path, err)
 	}
+
 	r := &reader{path: path, files: files, options: o, emit: emit}
 	defer func() { r.files.close() }()
 	if o.Tail >= 0 {
@@ -41,11 +43,12 @@ func Read(ctx context.Context, path string, o Options, emit func(Entry) error) e
 	if o.Ended == nil {
 		return r.all(ctx)
 	}
+
 	return r.follow(ctx)
 }
 
 func unreadable(path string, err error) error {
-	return fault.New(fault.Internal, "log "+path, "it cannot be read", fault.WithCause(err))
+	return fault.New(fault.Internal, "log "+path, "cannot be read", fault.WithCause(err))
 }
 
 type reader struct {
@@ -54,7 +57,7 @@ type reader struct {
 	options Options
 	emit    func(Entry) error
 	buf     *bufio.Reader // of the first file
-	partial []byte        // of a record that conmon has not written to its end
+	partial []byte        // start of a record that conmon has not completed
 }
 
 func (r *reader) skipToTail() error {
@@ -65,7 +68,7 @@ func (r *reader) skipToTail() error {
 	return r.files.skip(offset)
 }
 
-// all reads to the end of what is written now, in all files. The last one stays open.
+// all reads to the current end of all files. The last one stays open.
 func (r *reader) all(ctx context.Context) error {
 	for len(r.files.files) > 0 {
 		if err := r.rest(ctx); err != nil || len(r.files.files) == 1 {
@@ -76,13 +79,13 @@ func (r *reader) all(ctx context.Context) error {
 	return nil
 }
 
-// next continues with the next file. A record does not continue there.
+// next continues with the next file. Records do not span files.
 func (r *reader) next() {
 	r.files.drop()
 	r.buf, r.partial = nil, nil
 }
 
-// catchUp reads what was written since, also in files that conmon has begun since.
+// catchUp reads new records, including those in files that conmon has started since.
 func (r *reader) catchUp(ctx context.Context) error {
 	for {
 		if r.isNewest() {
@@ -95,7 +98,8 @@ func (r *reader) catchUp(ctx context.Context) error {
 		if n := len(r.files.infos); n > 0 {
 			newer.after(r.files.infos[n-1])
 		}
-		// The files at hand are read after the look for newer ones: they are complete if there are any.
+		// The open files are read after the check for newer ones. If there are any, the open files
+		// are complete.
 		if err := r.all(ctx); err != nil || len(newer.files) == 0 {
 			newer.close()
 			return err
@@ -105,18 +109,19 @@ func (r *reader) catchUp(ctx context.Context) error {
 	}
 }
 
-// isNewest reports whether the last file at hand is the one that conmon writes to.
+// isNewest reports whether the last open file is the one that conmon writes to.
 func (r *reader) isNewest() bool {
 	n := len(r.files.infos)
 	info, err := os.Stat(r.path)
 	return err == nil && n > 0 && os.SameFile(info, r.files.infos[n-1])
 }
 
-// rest reads the first file to the end of what is written now.
+// rest reads the first file to its current end.
 func (r *reader) rest(ctx context.Context) error {
 	if r.buf == nil {
 		r.buf = bufio.NewReaderSize(r.files.files[0], blockSize)
 	}
+
 	for ctx.Err() == nil {
 		record, err := r.buf.ReadBytes('\n')
 		if err != nil {
@@ -138,15 +143,17 @@ func (r *reader) rest(ctx context.Context) error {
 			return err
 		}
 	}
+
 	return ctx.Err()
 }
 
-// follow reads on whenever the log grows or is replaced.
+// follow continues to read when the log grows or is replaced.
 func (r *reader) follow(ctx context.Context) error {
 	w, err := inotify.Watch(filepath.Dir(r.path), inotify.Grown|inotify.MovedIn|inotify.Created)
 	if err != nil {
 		return unreadable(r.path, err)
 	}
+
 	changed, stopped := make(chan struct{}, 1), make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/inotify"
 )
 
-// Limit bounds a container's log.
+// Limit is the limit of a container's log.
 type Limit struct {
 	Size  int64 // bytes of one file; 0 means unlimited
 	Files int   // files to keep, at least 1
@@ -21,42 +21,43 @@ type Limit struct {
 // Name is the name of a container's log file in its directory.
 const Name = "container.log"
 
-// keepName is a second name of the file that conmon writes to.
+// keepName is a hard link to the file that conmon writes to.
 const keepName = Name + ".keep"
 
 func rotated(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("%s.%d", Name, n)) }
 
-// Rotator keeps the files that conmon replaces. A nil Rotator does nothing, and has no limit.
+// Rotator keeps the files that conmon replaces. A nil Rotator does nothing and has no limit.
 type Rotator struct {
 	limit   Limit
 	log     *slog.Logger
 	watcher *inotify.Watcher
 	stopped chan struct{}
 
-	mu      sync.Mutex // over the files of tracked directories
+	mu      sync.Mutex // guards the maps and the files of tracked directories
 	dirs    map[int]string
 	watches map[string]int
 }
 
-// NewRotator starts a Rotator. Close ends it.
+// NewRotator starts a Rotator. Close stops it.
 func NewRotator(limit Limit, log *slog.Logger) (*Rotator, error) {
 	w, err := inotify.New()
 	if err != nil {
 		return nil, err
 	}
-	r := &Rotator{limit: limit, log: log, watcher: w, stopped: make(chan struct{}), dirs: map[int]string{}, watches: map[string]int{}}
+	r := &Rotator{limit: limit, log: log, watcher: w, stopped: make(chan struct{}), dirs: map[int]string{},
+		watches: map[string]int{}}
 	go r.run()
 	return r, nil
 }
 
-// Close ends the rotation. Conmon continues to bound the current files.
+// Close stops the rotation. conmon continues to limit the current files.
 func (r *Rotator) Close() error {
 	err := r.watcher.Close()
 	<-r.stopped
 	return err
 }
 
-// MaxSize is the limit of one file; 0 means unlimited.
+// MaxSize returns the limit of one file; 0 means unlimited.
 func (r *Rotator) MaxSize() int64 {
 	if r == nil {
 		return 0
@@ -64,7 +65,8 @@ func (r *Rotator) MaxSize() int64 {
 	return r.limit.Size
 }
 
-// Track rotates the log in a container's directory from now on. It is called before conmon starts, or after the agent did.
+// Track starts rotating the log in a container's directory. It must be called before conmon starts,
+// and after each agent start.
 func (r *Rotator) Track(dir string) error {
 	if r.MaxSize() == 0 {
 		return nil
@@ -79,38 +81,44 @@ func (r *Rotator) Track(dir string) error {
 	return r.rotate(dir)
 }
 
-// Begin rotates a log that is full, before conmon, which counts from zero, continues it.
+// Begin rotates a full log before a new conmon continues it. conmon counts bytes from zero.
 func (r *Rotator) Begin(dir string) error {
 	if r.MaxSize() == 0 {
 		return nil
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	path := filepath.Join(dir, Name)
 	if info, err := os.Stat(path); err != nil || info.Size() < r.limit.Size {
 		return nil
 	}
-	if err := r.rotate(dir); err != nil { // .keep is the same file now
+
+	if err := r.rotate(dir); err != nil { // .keep links to the same file now
 		return err
 	}
+
 	if err := os.Remove(path); err != nil {
 		return err
 	}
+
 	return r.shift(dir)
 }
 
-// Untrack ends the rotation of a log. Nothing is done in the directory after it returns.
+// Untrack stops rotating a log. The Rotator does not access the directory after Untrack returns.
 func (r *Rotator) Untrack(dir string) {
 	if r == nil {
 		return
 	}
+
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	watch, ok := r.watches[dir]
 	if !ok {
 		return
 	}
-	_ = r.watcher.Remove(watch) // the kernel has done so already if the directory is gone
+
+	_ = r.watcher.Remove(watch) // fails if the directory was removed, which removes the watch
 	delete(r.watches, dir)
 	delete(r.dirs, watch)
 }
@@ -138,12 +146,13 @@ func (r *Rotator) changed(e inotify.Event) {
 			continue
 		}
 		if err := r.rotate(dir); err != nil {
-			r.log.Warn("log rotation failed, older output is lost", "dir", dir, "error", err)
+			r.log.Warn("log rotation failed, older output is lost", "directory", dir, "error", err)
 		}
 	}
 }
 
-// rotate preserves the file that conmon has replaced, and gives the current one its second name. mu must be held.
+// rotate preserves the file that conmon has replaced, and links the current one to .keep. mu must
+// be held.
 func (r *Rotator) rotate(dir string) error {
 	path, keep := filepath.Join(dir, Name), filepath.Join(dir, keepName)
 	current, err := os.Lstat(path)
@@ -153,6 +162,7 @@ func (r *Rotator) rotate(dir string) error {
 	if err != nil {
 		return err
 	}
+
 	kept, err := os.Lstat(keep)
 	switch {
 	case err == nil && os.SameFile(current, kept):
@@ -164,13 +174,15 @@ func (r *Rotator) rotate(dir string) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+
 	if err := os.Link(path, keep); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+
 	return nil
 }
 
-// shift makes .keep the file .1, .1 the file .2, and so on, and removes the oldest one.
+// shift renames .keep to .1, .1 to .2 and so on, and removes the oldest file.
 func (r *Rotator) shift(dir string) error {
 	last := r.limit.Files - 1
 	if last < 1 {

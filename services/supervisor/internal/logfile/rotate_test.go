@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
-// monitor writes a log as conmon does.
+// monitor writes a log like conmon.
 type monitor struct {
 	*testing.T
 	dir  string
@@ -52,7 +52,7 @@ func (m *monitor) write(lines int) {
 	}
 }
 
-// replace closes the file, and renames a new one over it.
+// replace closes the file and renames a new one over it.
 func (m *monitor) replace() {
 	m.Helper()
 	_ = m.f.Close()
@@ -62,7 +62,7 @@ func (m *monitor) replace() {
 	}
 }
 
-// kept waits until a rotator has preserved what was replaced.
+// kept waits until a rotator has preserved the replaced file.
 func (m *monitor) kept() {
 	m.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -112,32 +112,40 @@ func TestReplacedFilesAreKept(t *testing.T) {
 	if err := r.Track(m.dir); err != nil {
 		t.Fatal(err)
 	}
+
 	for range 4 {
 		m.write(10)
 		m.replace()
 		m.kept()
 	}
+
 	m.write(5)
 	if got, want := m.read(logfile.Options{Tail: -1}), numbers(21, 45); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	for tail, want := range map[int][]string{0: nil, 3: numbers(43, 45), 5: numbers(41, 45), 6: numbers(40, 45), 17: numbers(29, 45), 99: numbers(21, 45)} {
+
+	for tail, want := range map[int][]string{0: nil, 3: numbers(43, 45), 5: numbers(41, 45), 6: numbers(40, 45),
+		17: numbers(29, 45), 99: numbers(21, 45)} {
 		if got := m.read(logfile.Options{Tail: tail}); !slices.Equal(got, want) {
 			t.Errorf("tail %d: got %v, want %v", tail, got, want)
 		}
 	}
+
 	if _, err := os.Lstat(m.path() + ".3"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want two replaced files only", err)
+		t.Errorf("got %v, want only two replaced files", err)
 	}
+
 	r.Untrack(m.dir)
 	m.replace()
 	m.replace()
 	if got, want := m.read(logfile.Options{Tail: -1}), numbers(21, 45); !slices.Equal(got, want) {
 		t.Errorf("not tracked: got %v, want %v", got, want)
 	}
-	if err := r.Track(m.dir); err != nil { // an agent that was restarted
+
+	if err := r.Track(m.dir); err != nil { // after an agent restart
 		t.Fatal(err)
 	}
+
 	if got, want := m.read(logfile.Options{Tail: -1}), numbers(31, 45); !slices.Equal(got, want) {
 		t.Errorf("tracked again: got %v, want %v", got, want)
 	}
@@ -148,6 +156,7 @@ func TestFollowContinuesInNewFile(t *testing.T) {
 	if err := m.rotator(3).Track(m.dir); err != nil {
 		t.Fatal(err)
 	}
+
 	m.write(3)
 	m.replace()
 	m.kept()
@@ -155,11 +164,13 @@ func TestFollowContinuesInNewFile(t *testing.T) {
 	ended, got := make(chan struct{}), make(chan string, 1000)
 	done := make(chan error, 1)
 	go func() {
-		done <- logfile.Read(context.WithoutCancel(t.Context()), m.path(), logfile.Options{Tail: 4, Ended: ended}, func(e logfile.Entry) error {
-			got <- strings.TrimSpace(strings.TrimPrefix(string(e.Data), "line "))
-			return nil
-		})
+		done <- logfile.Read(context.WithoutCancel(t.Context()), m.path(), logfile.Options{Tail: 4, Ended: ended},
+			func(e logfile.Entry) error {
+				got <- strings.TrimSpace(strings.TrimPrefix(string(e.Data), "line "))
+				return nil
+			})
 	}()
+
 	expect := func(from, to int) {
 		t.Helper()
 		for _, want := range numbers(from, to) {
@@ -169,7 +180,7 @@ func TestFollowContinuesInNewFile(t *testing.T) {
 					t.Fatalf("got %s, want %s", line, want)
 				}
 			case <-time.After(30 * time.Second):
-				t.Fatalf("got nothing, want %s", want)
+				t.Fatalf("timeout waiting for %s", want)
 			}
 		}
 	}
@@ -181,6 +192,7 @@ func TestFollowContinuesInNewFile(t *testing.T) {
 		m.write(2)
 		expect(m.line-3, m.line)
 	}
+
 	m.write(1)
 	m.replace()
 	m.write(1)
@@ -198,16 +210,20 @@ func TestFullLogIsRotatedBeforeItContinues(t *testing.T) {
 	if err := r.Begin(m.dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := m.read(logfile.Options{Tail: -1}); len(got) != 10 {
 		t.Errorf("not full: got %v", got)
 	}
+
 	m.write(10)
 	if err := r.Begin(m.dir); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := os.Lstat(m.path()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want no current file", err)
 	}
+
 	m.begin(logfile.Name)
 	m.write(1)
 	if got, want := m.read(logfile.Options{Tail: -1}), numbers(1, 21); !slices.Equal(got, want) {

@@ -5,15 +5,17 @@ import (
 	"io"
 )
 
-// blockSize is how much is read at once, backwards.
+// blockSize is the size of one read.
 const blockSize = 64 << 10
 
-// tailOffset finds where the last n lines of output begin. A line that has no end yet counts as one.
+// tailOffset returns the offset of the last n lines of output. It reads backwards. An incomplete
+// last line counts as a line.
 func tailOffset(r io.ReaderAt, size int64, n int) (int64, error) {
 	if n == 0 {
 		return size, nil
 	}
-	var rest []byte // of the record that the block before begins with
+
+	var rest []byte // of the record that starts in the previous block
 	lines, first := 0, true
 	for end := size; end > 0; {
 		start := max(0, end-blockSize)
@@ -25,7 +27,7 @@ func tailOffset(r io.ReaderAt, size int64, n int) (int64, error) {
 		for {
 			at := bytes.LastIndexByte(bytes.TrimSuffix(block, []byte{'\n'}), '\n') + 1
 			if at == 0 && start > 0 {
-				break // the record begins in an earlier block
+				break // the record starts in an earlier block
 			}
 			if len(block) > 0 && (endsLine(block[at:]) || first) {
 				if lines++; lines > n {
@@ -40,5 +42,6 @@ func tailOffset(r io.ReaderAt, size int64, n int) (int64, error) {
 		}
 		rest, end = block, start
 	}
+
 	return 0, nil
 }

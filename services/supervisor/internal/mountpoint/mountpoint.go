@@ -1,8 +1,10 @@
-// Package mountpoint creates what a container's mounts are put on, in its root file system, before an OCI runtime sees it.
+// Package mountpoint creates a container's mount points in its root file system before an OCI
+// runtime uses it. It does not mount. Package run calls it while no process of the container runs.
 //
-// Runtimes trust some paths of a root file system more than they should: with /dev a symlink, crun and runc create device nodes in
-// the directory of the host that it names. So /dev, /proc, /sys and the name files are real directories and files, as in Docker's
-// init layer, and runtimes get the targets of other mounts without symlinks. No process of the container runs meanwhile.
+// OCI runtimes trust some paths of a root file system too much: if /dev is a symlink, crun and runc
+// create device nodes in its target directory on the host. So /dev, /proc, /sys and the name files
+// are created as real directories and files, as in Docker's init layer. Runtimes get the targets of
+// other mounts without symlinks.
 package mountpoint
 
 import (
@@ -19,18 +21,18 @@ type Mount struct {
 	File   bool // the source is not a directory
 }
 
-// Request is what must exist.
+// Request lists the paths that must exist.
 type Request struct {
-	Mounts     []Mount  // in the order in which they are mounted
-	NameFiles  []string // files that are mounted by the agent, as /etc/hosts
+	Mounts     []Mount  // in mount order
+	NameFiles  []string // files mounted by the agent, such as /etc/hosts
 	WorkingDir string
 }
 
-// standard returns the directories that a runtime mounts file systems on.
+// standard returns the directories on which OCI runtimes mount file systems.
 func standard() []string { return []string{"/proc", "/sys", "/dev"} }
 
-// Prepare creates the mount points and the working directory in a root file system. It returns the targets of the mounts without
-// symlinks, in their order.
+// Prepare creates the mount points and the working directory in a root file system. It returns the
+// targets of the mounts without symlinks, in order.
 func Prepare(rootfs string, req Request) ([]string, error) {
 	root, err := beneath.Open(rootfs)
 	if err != nil {
@@ -42,6 +44,7 @@ func Prepare(rootfs string, req Request) ([]string, error) {
 			return nil, refusal("mount point "+dir, err)
 		}
 	}
+
 	for _, name := range req.NameFiles {
 		if err := root.EnsureReal(name, beneath.File); err != nil {
 			return nil, refusal("mount point "+name, err)
@@ -56,6 +59,7 @@ func Prepare(rootfs string, req Request) ([]string, error) {
 		}
 		targets, mounted = append(targets, target), append(mounted, target)
 	}
+
 	return targets, workingDir(root, req.WorkingDir, mounted)
 }
 
@@ -84,7 +88,8 @@ func refusal(subject string, err error) error {
 				"Check if the specified host path exists and is the expected type"))
 	}
 	if errors.Is(err, beneath.ErrLoop) {
-		return fault.New(fault.Invalid, subject, "cannot be resolved in the root file system", fault.WithField("volume"), fault.WithCause(err))
+		return fault.New(fault.Invalid, subject, "cannot be resolved in the root file system",
+			fault.WithField("volume"), fault.WithCause(err))
 	}
 	return fault.New(fault.Unavailable, subject, "cannot be created in the root file system", fault.WithCause(err))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs/testmnt"
 )
 
-func TestAnyNumberOfLayersCanBeMounted(t *testing.T) {
+func TestMountManyLayers(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 51, 120, 400} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			testmnt.Do(t, func() { mountLayers(t, n) })
@@ -23,7 +23,7 @@ func TestAnyNumberOfLayersCanBeMounted(t *testing.T) {
 	}
 }
 
-// mountLayers mounts so many layers, or is told why an older kernel cannot.
+// mountLayers mounts n layers, or checks the error of an older kernel.
 func mountLayers(t *testing.T, n int) {
 	dir := t.TempDir()
 	var lowers []string
@@ -31,29 +31,35 @@ func mountLayers(t *testing.T, n int) {
 		path := filepath.Join(dir, "layers", fmt.Sprintf("%064d", i), "fs")
 		lowers = append(lowers, layer(t, path, map[string]string{fmt.Sprint(i): "x", "last": fmt.Sprint(i)}))
 	}
+
 	at, err := rootfs.New(filepath.Join(dir, "containers")).Mount(context.Background(), id.New(), lowers)
 	if n > 120 && !kernelTakesEachLayer(t) {
-		if want := fmt.Sprintf("%d layers are more than this kernel can mount", n); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("err = %v, want %q", err, want)
+		if want := fmt.Sprintf("cannot mount %d layers with this kernel", n); err == nil ||
+			!strings.Contains(err.Error(), want) {
+			t.Errorf("got error %v, want %q", err, want)
 		}
 		return
 	}
+
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	entries, err := os.ReadDir(at)
 	if want := n + min(n, 1); err != nil || len(entries) != want {
-		t.Fatalf("%d files, %v; want %d", len(entries), err, want)
+		t.Fatalf("got %d files, %v; want %d", len(entries), err, want)
 	}
 	if n > 0 && read(t, filepath.Join(at, "last")) != fmt.Sprint(n-1) {
-		t.Errorf("the topmost layer is %s, want %d", read(t, filepath.Join(at, "last")), n-1)
+		t.Errorf("got topmost layer %s, want %d", read(t, filepath.Join(at, "last")), n-1)
 	}
+
 	if err := os.WriteFile(filepath.Join(at, "new"), nil, 0o644); err != nil {
 		t.Error(err)
 	}
 }
 
-// kernelTakesEachLayer tells whether overlayfs is told of one layer after the other, as since Linux 6.8, and not of all in one page.
+// kernelTakesEachLayer reports whether the kernel accepts each layer as a parameter (since Linux
+// 6.8).
 func kernelTakesEachLayer(t *testing.T) bool {
 	t.Helper()
 	var name unix.Utsname

@@ -9,20 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxParameter is the longest value that fsconfig takes, and one page is what mount(2) takes for all of them.
+// maxParameter is the longest value of fsconfig; maxOptions is one page, the limit of all mount(2)
+// options together.
 const (
 	maxParameter = 255
 	maxOptions   = 4095
 )
 
-// overlay is a mount to be made. lowers are topmost first.
+// overlay describes an overlay mount. lowers are topmost first.
 type overlay struct {
 	lowers      []string
 	upper, work string
 }
 
-// mount tries the newer way, in which each layer is a parameter of its own (Linux 6.8), and then the older one. If that fails too,
-// both errors are told.
+// mount passes each layer as a parameter (Linux 6.8), or falls back to mount(2). If both fail, it
+// returns both errors.
 func (o *overlay) mount(target string) error {
 	if !o.fitsParameters() {
 		return o.mountByOptions(target)
@@ -46,7 +47,7 @@ func (o *overlay) fitsParameters() bool {
 	return len(o.upper) <= maxParameter && len(o.work) <= maxParameter
 }
 
-// errStep is for a call that an older kernel does not know, or does not know in this way.
+// errStep is the failure of one step, to recognize calls that an older kernel does not support.
 type errStep struct {
 	step string
 	err  error
@@ -61,8 +62,9 @@ const (
 	createStep = "fsconfig create"
 )
 
-// unknownParameter tells an older kernel from other failures. Linux 6.5 to 6.7 refuse the parameter; before that overlayfs takes any,
-// and refuses them all when the file system is made.
+// unknownParameter reports whether an error means that the kernel is too old for layers as
+// parameters. Linux 6.5 to 6.7 reject the parameter. Earlier versions reject all parameters when
+// the file system is created.
 func unknownParameter(err error) bool {
 	var s *errStep
 	if !errors.As(err, &s) {
@@ -82,12 +84,16 @@ func (o *overlay) mountByParameters(target string) error {
 			return &errStep{lowerStep, err}
 		}
 	}
-	if err := errors.Join(unix.FsconfigSetString(fs, "upperdir", o.upper), unix.FsconfigSetString(fs, "workdir", o.work)); err != nil {
+
+	if err := errors.Join(unix.FsconfigSetString(fs, "upperdir", o.upper),
+		unix.FsconfigSetString(fs, "workdir", o.work)); err != nil {
 		return &errStep{"fsconfig upperdir, workdir", err}
 	}
+
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return &errStep{createStep, withLog(fs, err)}
 	}
+
 	mnt, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
 	if err != nil {
 		return &errStep{"fsmount", err}
@@ -96,10 +102,11 @@ func (o *overlay) mountByParameters(target string) error {
 	if err := unix.MoveMount(mnt, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return &errStep{"move_mount", err}
 	}
+
 	return nil
 }
 
-// withLog adds what the kernel says of the failure, which otherwise is only in its log.
+// withLog adds the kernel's message for the failure, which otherwise is only in the kernel log.
 func withLog(fs int, err error) error {
 	buf := make([]byte, 1024)
 	n, rerr := unix.Read(fs, buf)
@@ -109,7 +116,7 @@ func withLog(fs int, err error) error {
 	return fmt.Errorf("%w (%s)", err, strings.TrimSpace(strings.TrimPrefix(string(buf[:n]), "e ")))
 }
 
-// mountByOptions puts all folders into one page, each by a file descriptor's short name.
+// mountByOptions passes all directories in one page, each as the short path of a file descriptor.
 func (o *overlay) mountByOptions(target string) error {
 	var open []int
 	defer func() {
@@ -117,6 +124,7 @@ func (o *overlay) mountByOptions(target string) error {
 			_ = unix.Close(fd)
 		}
 	}()
+
 	name := func(path string) (string, error) {
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
@@ -133,17 +141,20 @@ func (o *overlay) mountByOptions(target string) error {
 		}
 		names = append(names, n)
 	}
+
 	options := "upperdir=" + names[0] + ",workdir=" + names[1] + ",lowerdir=" + strings.Join(names[2:], ":")
 	if len(options) > maxOptions {
-		return fmt.Errorf("%d layers are more than this kernel can mount: Linux 6.8 and later can", len(o.lowers))
+		return fmt.Errorf("cannot mount %d layers with this kernel: Linux 6.8 or later is required", len(o.lowers))
 	}
+
 	if err := unix.Mount("overlay", target, "overlay", 0, options); err != nil {
 		return os.NewSyscallError("mount overlay", err)
 	}
+
 	return nil
 }
 
-// explain names a layer that is not there, for which the kernel only says "no such file".
+// explain adds the path of a missing layer, for which the kernel only returns ENOENT.
 func (o *overlay) explain(err error) error {
 	if !errors.Is(err, unix.ENOENT) {
 		return err

@@ -12,13 +12,14 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs/testmnt"
 )
 
-// folders makes an overlay with n layers, of which each has a file with its number.
-func folders(t *testing.T, dir string, n int) *overlay {
+// overlayDirs creates an overlay of n layers, each with a file named by its number.
+func overlayDirs(t *testing.T, dir string, n int) *overlay {
 	t.Helper()
 	o := &overlay{upper: filepath.Join(dir, "upper"), work: filepath.Join(dir, "work")}
 	for i := range n {
 		o.lowers = append(o.lowers, filepath.Join(dir, "layers", fmt.Sprintf("%064d", i), "fs"))
 	}
+
 	for i, path := range append([]string{o.upper, o.work, filepath.Join(dir, "merged")}, o.lowers...) {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			t.Fatal(err)
@@ -29,28 +30,29 @@ func folders(t *testing.T, dir string, n int) *overlay {
 			}
 		}
 	}
+
 	return o
 }
 
-func TestOlderKernelsMountManyLayersToo(t *testing.T) {
+func TestMountByOptionsManyLayers(t *testing.T) {
 	for _, n := range []int{1, 120} {
 		testmnt.Do(t, func() {
 			dir := t.TempDir()
-			o := folders(t, dir, n)
+			o := overlayDirs(t, dir, n)
 			if err := o.mountByOptions(filepath.Join(dir, "merged")); err != nil {
 				t.Fatal(err)
 			}
 			if entries, err := os.ReadDir(filepath.Join(dir, "merged")); err != nil || len(entries) != n {
-				t.Errorf("%d files, %v; want %d", len(entries), err, n)
+				t.Errorf("got %d files, %v; want %d", len(entries), err, n)
 			}
 		})
 	}
 }
 
-func TestPathsTooLongForTheNewerWayAreMountedTheOlderWay(t *testing.T) {
+func TestMountFallsBackForLongPaths(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := filepath.Join(t.TempDir(), strings.Repeat("x", 120), strings.Repeat("y", 120))
-		o := folders(t, dir, 3)
+		o := overlayDirs(t, dir, 3)
 		if o.fitsParameters() {
 			t.Fatal("the paths are too short for this test")
 		}
@@ -58,12 +60,12 @@ func TestPathsTooLongForTheNewerWayAreMountedTheOlderWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if entries, err := os.ReadDir(filepath.Join(dir, "merged")); err != nil || len(entries) != 3 {
-			t.Errorf("%d files, %v; want 3", len(entries), err)
+			t.Errorf("got %d files, %v; want 3", len(entries), err)
 		}
 	})
 }
 
-func TestOnlyAnUnknownCallOrParameterMeansAnOlderKernel(t *testing.T) {
+func TestUnknownParameter(t *testing.T) {
 	for _, tc := range []struct {
 		err  error
 		want bool
@@ -76,12 +78,12 @@ func TestOnlyAnUnknownCallOrParameterMeansAnOlderKernel(t *testing.T) {
 		{unix.EINVAL, false},
 	} {
 		if got := unknownParameter(tc.err); got != tc.want {
-			t.Errorf("%v: %v, want %v", tc.err, got, tc.want)
+			t.Errorf("%v: got %v, want %v", tc.err, got, tc.want)
 		}
 	}
 }
 
-func TestMountPointsAreReadAsTheyAre(t *testing.T) {
+func TestUnescapeMountPoint(t *testing.T) {
 	if got := unescape(`/a\040b\011c\134040`); got != "/a b\tc\\040" {
 		t.Errorf("got %q", got)
 	}

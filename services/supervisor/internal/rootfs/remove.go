@@ -16,65 +16,73 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
 )
 
-// Unmount takes a container's mount away, at once even if something still uses it. It is no error if there is none.
+// Unmount unmounts a container's root file system immediately, even while it is in use. It does
+// nothing if it is not mounted.
 func (r *RootFS) Unmount(containerID string) error {
 	if !id.Valid(containerID) {
-		return fault.New(fault.Invalid, subject(containerID), "the container id is not one")
+		return fault.New(fault.Invalid, subject(containerID), "container ID is not valid")
 	}
-	// Several times over, if a crash in another version's hands has stacked them.
+
+	// Repeated, because a crash of an older version can leave stacked mounts.
 	for range 16 {
 		err := unix.Unmount(r.Path(containerID), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-			return nil // nothing is mounted there
+			return nil // not mounted
 		}
 		if err != nil {
 			return fault.Wrap(err, fault.Unavailable, subject(containerID), "cannot be unmounted")
 		}
 	}
-	return fault.New(fault.Internal, subject(containerID), "there is always one more mount on it")
+
+	return fault.New(fault.Internal, subject(containerID), "too many stacked mounts")
 }
 
-// Remove unmounts a container's root file system and deletes all that the container has changed. It is no error if there is
-// nothing.
+// Remove unmounts a container's root file system and deletes the container's changes. It does
+// nothing if they do not exist.
 func (r *RootFS) Remove(containerID string) error {
 	if err := r.Unmount(containerID); err != nil {
 		return err
 	}
-	home := filepath.Join(r.root, containerID)
-	err := beneath.Remove(home)
+	dir := filepath.Join(r.root, containerID)
+	err := beneath.Remove(dir)
 	if err != nil {
-		err = r.forceRemove(home)
+		err = r.forceRemove(dir)
 	}
 	return fault.Wrap(err, fault.Unavailable, subject(containerID), "cannot be deleted")
 }
 
-// forceRemove deals with what keeps a folder from being deleted: mounts in it, and files that are marked immutable.
-func (r *RootFS) forceRemove(home string) error {
-	mounts, err := mountsUnder(home)
+// forceRemove deletes a directory after it has unmounted file systems and reset immutable flags
+// below it.
+func (r *RootFS) forceRemove(dir string) error {
+	mounts, err := mountsUnder(dir)
 	if err != nil {
 		return err
 	}
-	for i := len(mounts) - 1; i >= 0; i-- { // the later stand on the earlier
-		if err := unix.Unmount(mounts[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+
+	for i := len(mounts) - 1; i >= 0; i-- { // later mounts can hide earlier ones
+		if err := unix.Unmount(mounts[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil &&
+			!errors.Is(err, unix.EINVAL) {
 			return os.NewSyscallError("umount "+mounts[i], err)
 		}
 	}
-	_ = filepath.WalkDir(home, func(path string, d fs.DirEntry, err error) error {
+
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && (d.IsDir() || d.Type().IsRegular()) {
 			makeMutable(path)
 		}
 		return nil
 	})
-	return beneath.Remove(home)
+	return beneath.Remove(dir)
 }
 
-// As in linux/fs.h.
+// Flags of linux/fs.h.
 const (
 	immutableFlag  = 0x10
 	appendOnlyFlag = 0x20
 )
 
-// makeMutable takes the immutable and append-only marks off a file. What it cannot do shows when the file is deleted.
+// makeMutable resets the immutable and append-only flags of a file. If it fails, so does the
+// removal of the file.
 func makeMutable(path string) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -88,12 +96,13 @@ func makeMutable(path string) {
 	_ = unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags&^(immutableFlag|appendOnlyFlag)))
 }
 
-// Mounted gives the ids of the containers whose root file systems are mounted.
+// Mounted returns the IDs of the containers whose root file systems are mounted.
 func (r *RootFS) Mounted() ([]string, error) {
 	mounts, err := mountsUnder(r.root)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "root file systems", "the mounts cannot be listed")
+		return nil, fault.Wrap(err, fault.Unavailable, "root file systems", "cannot list mounts")
 	}
+
 	var out []string
 	for _, m := range mounts {
 		rel, err := filepath.Rel(r.root, m)
@@ -105,12 +114,13 @@ func (r *RootFS) Mounted() ([]string, error) {
 			out = append(out, uid)
 		}
 	}
+
 	return out, nil
 }
 
-// mountsUnder gives the mount points in a folder, oldest first.
+// mountsUnder returns the mount points below a directory, oldest first.
 func mountsUnder(dir string) ([]string, error) {
-	// The thread's own, as threads can be in different mount namespaces.
+	// Of this thread, because threads can be in different mount namespaces.
 	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
@@ -119,7 +129,7 @@ func mountsUnder(dir string) ([]string, error) {
 	var out []string
 	in := bufio.NewReader(f)
 	for {
-		line, err := in.ReadString('\n') // as long as it is: an overlay's line names all its layers
+		line, err := in.ReadString('\n') // unlimited: the line of an overlay lists all its layers
 		if line == "" && err != nil {
 			return out, nil
 		}
@@ -133,7 +143,7 @@ func mountsUnder(dir string) ([]string, error) {
 	}
 }
 
-// unescape undoes the four escapes that mountinfo has for spaces, tabs, line feeds and backslashes.
+// unescape decodes the four escapes of mountinfo, for spaces, tabs, line feeds and backslashes.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

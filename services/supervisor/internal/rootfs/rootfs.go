@@ -1,11 +1,12 @@
-// Package rootfs makes containers' root file systems: a writable folder over an image's layers, by overlayfs.
+// Package rootfs mounts containers' root file systems: a writable directory over an image's layers,
+// by overlayfs.
 //
-//	<root>/<container id>/upper   what the container has changed
-//	<root>/<container id>/work    overlayfs's own
-//	<root>/<container id>/merged  where the mount is
+//	<root>/<container id>/upper   changes of the container
+//	<root>/<container id>/work    used by overlayfs
+//	<root>/<container id>/merged  mount point
 //
-// It knows nothing of images and of what else is mounted into a container. The writable folder outlives the mount, so a
-// stopped container finds its files again.
+// Package run calls it. It does not depend on images, and mounts nothing else into a container. The
+// writable directory outlives the mount, so a stopped container keeps its files.
 package rootfs
 
 import (
@@ -27,56 +28,63 @@ const (
 	upperName  = "upper"
 	workName   = "work"
 	mergedName = "merged"
-	emptyName  = "empty" // stands in for the layers of an image that has none
+	emptyName  = "empty" // replaces the layers of an image without layers
 )
 
-// The mode of a container's directory: closed, as images hold set-uid programs. Disposable is its mark until a process has
-// run in it; package run has its meaning.
+// The mode of a container's directory. Other users have no access, because images contain set-uid
+// programs. Disposable marks a container whose process has never run; see package run.
 const (
 	DirectoryMode fs.FileMode = 0o700
 	Disposable                = fs.ModeSticky
 )
 
-// RootFS makes root file systems under one folder. Calls for one container must not overlap; those for different ones may.
+// RootFS mounts root file systems below one directory. Calls for one container must not be
+// concurrent; calls for different containers may be.
 type RootFS struct{ root string }
 
-// New gives the root file systems under a folder, which need not be there yet.
+// New returns a RootFS for a directory, which need not exist yet.
 func New(root string) *RootFS { return &RootFS{root: root} }
 
-// Path is where a container's root file system is, when it is mounted.
+// Path returns the mount point of a container's root file system.
 func (r *RootFS) Path(containerID string) string {
 	return filepath.Join(r.root, containerID, mergedName)
 }
 
-// Mount mounts a container's root file system over layers, lowest first, and answers where. Mounted already, it is left so.
+// Mount mounts a container's root file system over layers, lowest first, and returns the mount
+// point. It does nothing if it is already mounted.
 func (r *RootFS) Mount(ctx context.Context, containerID string, lowers []string) (string, error) {
 	subject := subject(containerID)
 	if !id.Valid(containerID) {
-		return "", fault.New(fault.Invalid, subject, "the container id is not one")
+		return "", fault.New(fault.Invalid, subject, "container ID is not valid")
 	}
+
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	home := filepath.Join(r.root, containerID)
-	merged := filepath.Join(home, mergedName)
-	if mounted, err := isMount(home, merged); err == nil && mounted {
+
+	dir := filepath.Join(r.root, containerID)
+	merged := filepath.Join(dir, mergedName)
+	if mounted, err := isMount(dir, merged); err == nil && mounted {
 		return merged, nil
 	}
-	if err := r.prepare(home, len(lowers) == 0); err != nil {
-		return "", mountFault(subject, "its folders cannot be made", err)
+
+	if err := r.prepare(dir, len(lowers) == 0); err != nil {
+		return "", mountFault(subject, "cannot create its directories", err)
 	}
 	if len(lowers) == 0 {
-		lowers = []string{filepath.Join(home, emptyName)}
+		lowers = []string{filepath.Join(dir, emptyName)}
 	}
-	o := overlay{lowers: topmostFirst(lowers), upper: filepath.Join(home, upperName), work: filepath.Join(home, workName)}
+
+	o := overlay{lowers: topmostFirst(lowers), upper: filepath.Join(dir, upperName), work: filepath.Join(dir, workName)}
 	if err := o.mount(merged); err != nil {
 		return "", mountFault(subject, "cannot be mounted", o.explain(err))
 	}
+
 	return merged, nil
 }
 
-// topmostFirst orders layers as overlayfs wants them. The kernel refuses a folder that stands twice; only the topmost of them
-// matters, as it has all that those below have, whiteouts too.
+// topmostFirst reverses layers into the order of overlayfs. The kernel rejects duplicates. Only the
+// topmost copy is kept: it hides the others.
 func topmostFirst(lowers []string) []string {
 	out := make([]string, 0, len(lowers))
 	seen := make(map[string]bool, len(lowers))
@@ -89,34 +97,37 @@ func topmostFirst(lowers []string) []string {
 	return out
 }
 
-// prepare makes the folders. The upper one is what a container sees as the mode of its /.
-func (r *RootFS) prepare(home string, empty bool) error {
+// prepare creates the directories. The upper directory determines the mode of / in the container.
+func (r *RootFS) prepare(dir string, empty bool) error {
 	names := []string{upperName, workName, mergedName}
 	if empty {
 		names = append(names, emptyName)
 	}
-	if err := os.MkdirAll(home, DirectoryMode|Disposable); err != nil {
+
+	if err := os.MkdirAll(dir, DirectoryMode|Disposable); err != nil {
 		return err
 	}
+
 	for _, name := range names {
-		path := filepath.Join(home, name)
+		path := filepath.Join(dir, name)
 		switch err := os.Mkdir(path, 0o755); {
 		case errors.Is(err, fs.ErrExist):
 			continue
 		case err != nil:
 			return err
 		}
-		if err := os.Chmod(path, 0o755); err != nil { // whatever the umask is
+		if err := os.Chmod(path, 0o755); err != nil { // independent of the umask
 			return err
 		}
 	}
+
 	return nil
 }
 
-// isMount tells whether something is mounted on a folder, whose parent is home.
-func isMount(home, path string) (bool, error) {
+// isMount reports whether a file system is mounted on path, a subdirectory of dir.
+func isMount(dir, path string) (bool, error) {
 	var up, at unix.Stat_t
-	if err := errors.Join(unix.Lstat(home, &up), unix.Lstat(path, &at)); err != nil {
+	if err := errors.Join(unix.Lstat(dir, &up), unix.Lstat(path, &at)); err != nil {
 		return false, err
 	}
 	return up.Dev != at.Dev, nil
@@ -127,14 +138,15 @@ func mountFault(subject, message string, err error) error {
 	kind := fault.Unavailable
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		kind, hint = fault.Exhausted, "make room on the disk of --data-root"
+		kind, hint = fault.Exhausted, "free space on the disk of --data-root"
 	case errors.Is(err, syscall.EPERM):
-		hint = "the agent needs CAP_SYS_ADMIN"
+		hint = "run the agent with CAP_SYS_ADMIN"
 	case errors.Is(err, syscall.ENODEV):
-		hint = "the kernel has no overlayfs: modprobe overlay"
+		hint = "load overlayfs: modprobe overlay"
 	case errors.Is(err, syscall.EINVAL):
-		hint = "--data-root must be on a file system that can carry overlayfs (ext4, xfs, btrfs; not another overlay)"
+		hint = "put --data-root on a file system that supports overlayfs (ext4, xfs or btrfs, but not overlay)"
 	}
+
 	return fault.New(kind, subject, message, fault.WithCause(err), fault.WithHint("%s", hint))
 }
 

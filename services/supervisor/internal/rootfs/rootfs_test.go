@@ -18,12 +18,13 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs/testmnt"
 )
 
-// layer makes a folder with files in it.
+// layer creates a directory with files.
 func layer(t testing.TB, dir string, files map[string]string) string {
 	t.Helper()
 	for name, content := range files {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755),
+			os.WriteFile(path, []byte(content), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,7 +49,7 @@ func mount(t testing.TB, r *rootfs.RootFS, uid string, lowers []string) string {
 	return path
 }
 
-func TestAHigherLayerHidesALowerOne(t *testing.T) {
+func TestHigherLayerHidesLower(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		low := layer(t, filepath.Join(dir, "low"), map[string]string{"a": "low", "b": "low", "etc/x": "low"})
@@ -57,28 +58,29 @@ func TestAHigherLayerHidesALowerOne(t *testing.T) {
 		at := mount(t, r, id.New(), []string{low, high})
 		for name, want := range map[string]string{"a": "low", "b": "high", "etc/x": "low", "etc/y": "high"} {
 			if got := read(t, filepath.Join(at, name)); got != want {
-				t.Errorf("%s holds %q, want %q", name, got, want)
+				t.Errorf("%s: got %q, want %q", name, got, want)
 			}
 		}
+
 		if fi, err := os.Stat(at); err != nil || fi.Mode().Perm() != 0o755 {
-			t.Errorf("the root folder is %v, %v; want mode 0755", fi.Mode(), err)
+			t.Errorf("root directory: got %v, %v; want mode 0755", fi.Mode(), err)
 		}
 	})
 }
 
-func TestALayerThatStandsTwiceCountsWhereItIsHigher(t *testing.T) {
+func TestDuplicateLayerCountsOnTop(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		a := layer(t, filepath.Join(dir, "a"), map[string]string{"f": "a"})
 		b := layer(t, filepath.Join(dir, "b"), map[string]string{"f": "b", "g": "b"})
 		at := mount(t, rootfs.New(filepath.Join(dir, "containers")), id.New(), []string{a, b, a})
 		if f, g := read(t, filepath.Join(at, "f")), read(t, filepath.Join(at, "g")); f != "a" || g != "b" {
-			t.Errorf("f is %s and g is %s, want a and b", f, g)
+			t.Errorf("got f %s and g %s, want a and b", f, g)
 		}
 	})
 }
 
-func TestMountingAgainChangesNothingAndFilesOutliveTheMount(t *testing.T) {
+func TestMountIsIdempotentAndKeepsFiles(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		low := layer(t, filepath.Join(dir, "low"), map[string]string{"a": "low"})
@@ -86,55 +88,63 @@ func TestMountingAgainChangesNothingAndFilesOutliveTheMount(t *testing.T) {
 		at := mount(t, r, uid, []string{low})
 		layer(t, at, map[string]string{"a": "mine"})
 		if again := mount(t, r, uid, []string{low}); again != at {
-			t.Errorf("mounted at %s, then %s", at, again)
+			t.Errorf("got mount point %s, then %s", at, again)
 		}
+
 		if n := strings.Count(read(t, "/proc/thread-self/mountinfo"), " "+at+" "); n != 1 {
-			t.Errorf("mounted %d times, want once", n)
+			t.Errorf("got %d mounts, want 1", n)
 		}
+
 		for range 2 {
 			if err := r.Unmount(uid); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		if _, err := os.Stat(filepath.Join(at, "a")); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("after unmounting: %v, want it not to be there", err)
+			t.Errorf("after unmounting: got %v, want not exist", err)
 		}
+
 		mount(t, r, uid, []string{low})
 		if got := read(t, filepath.Join(at, "a")); got != "mine" {
-			t.Errorf("after mounting again a holds %q, want mine", got)
+			t.Errorf("after mounting again: got a %q, want mine", got)
 		}
+
 		if got := read(t, filepath.Join(low, "a")); got != "low" {
-			t.Errorf("the layer holds %q now", got)
+			t.Errorf("layer was changed to %q", got)
 		}
 	})
 }
 
-func TestMountedTellsWhatIsMounted(t *testing.T) {
+func TestMountedListsContainers(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := filepath.Join(t.TempDir(), "with space")
 		low := layer(t, filepath.Join(dir, "low"), nil)
 		if err := os.MkdirAll(low, 0o755); err != nil {
 			t.Fatal(err)
 		}
+
 		r := rootfs.New(filepath.Join(dir, "containers"))
 		want := []string{id.New(), id.New(), id.New()}
 		for _, uid := range want {
 			mount(t, r, uid, []string{low})
 		}
+
 		if err := r.Unmount(want[1]); err != nil {
 			t.Fatal(err)
 		}
+
 		want = slices.Delete(want, 1, 2)
 		got, err := r.Mounted()
 		slices.Sort(got)
 		slices.Sort(want)
 		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("Mounted() = %v, %v; want %v", got, err, want)
+			t.Errorf("Mounted: got %v, %v; want %v", got, err, want)
 		}
 	})
 }
 
-func TestRemoveTakesWhateverIsThere(t *testing.T) {
+func TestRemoveWithStackedAndBusyMounts(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		low := layer(t, filepath.Join(dir, "low"), map[string]string{"a": "low"})
@@ -142,12 +152,13 @@ func TestRemoveTakesWhateverIsThere(t *testing.T) {
 		at := mount(t, r, uid, []string{low})
 		home := filepath.Dir(at)
 		layer(t, at, map[string]string{"deep/er/file": "x"})
-		// A mount that someone has left in the folders, on top of which another one stands.
+		// A foreign mount in the directory, with another one stacked on it.
 		for _, target := range []string{home + "/upper/deep", home + "/upper/deep"} {
 			if err := unix.Mount("none", target, "tmpfs", 0, ""); err != nil {
 				t.Fatal(err)
 			}
 		}
+
 		open, err := os.Open(filepath.Join(at, "a")) // the mount is in use
 		if err != nil {
 			t.Fatal(err)
@@ -158,16 +169,18 @@ func TestRemoveTakesWhateverIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+
 		if _, err := os.Lstat(home); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the folder is still there: %v", err)
+			t.Errorf("directory still exists: %v", err)
 		}
+
 		if got, err := r.Mounted(); err != nil || len(got) > 0 {
-			t.Errorf("Mounted() = %v, %v; want none", got, err)
+			t.Errorf("Mounted: got %v, %v; want none", got, err)
 		}
 	})
 }
 
-func TestRemoveTakesImmutableFiles(t *testing.T) {
+func TestRemoveDeletesImmutableFiles(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		r, uid := rootfs.New(filepath.Join(dir, "containers")), id.New()
@@ -181,6 +194,7 @@ func TestRemoveTakesImmutableFiles(t *testing.T) {
 				t.Skip("needs a file system with immutable files: ", err)
 			}
 		}
+
 		if err := r.Remove(uid); err != nil {
 			t.Fatal(err)
 		}
@@ -196,27 +210,27 @@ func setImmutable(path string) error {
 	return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, 0x10)
 }
 
-func TestAMissingLayerIsNamed(t *testing.T) {
+func TestMissingLayerIsReported(t *testing.T) {
 	testmnt.Do(t, func() {
 		dir := t.TempDir()
 		r, uid := rootfs.New(filepath.Join(dir, "containers")), id.New()
 		_, err := r.Mount(context.Background(), uid, []string{filepath.Join(dir, "gone")})
 		if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), filepath.Join(dir, "gone")) {
-			t.Errorf("%v; want an Unavailable fault that names the folder", err)
+			t.Errorf("got %v; want an Unavailable fault with the directory", err)
 		}
 		if got, err := r.Mounted(); err != nil || len(got) > 0 {
-			t.Errorf("Mounted() = %v, %v; want none", got, err)
+			t.Errorf("Mounted: got %v, %v; want none", got, err)
 		}
 	})
 }
 
-func TestOnlyContainerIDsNameFolders(t *testing.T) {
+func TestInvalidContainerIDIsRejected(t *testing.T) {
 	r := rootfs.New(t.TempDir())
 	for _, bad := range []string{"", "..", "../../etc", strings.Repeat("A", id.Len)} {
 		_, err := r.Mount(context.Background(), bad, nil)
 		for what, err := range map[string]error{"Mount": err, "Unmount": r.Unmount(bad), "Remove": r.Remove(bad)} {
 			if !fault.Is(err, fault.Invalid) {
-				t.Errorf("%s(%q): %v, want an Invalid fault", what, bad, err)
+				t.Errorf("%s(%q): got %v, want an Invalid fault", what, bad, err)
 			}
 		}
 	}

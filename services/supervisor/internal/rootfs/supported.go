@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Supported tells why the kernel cannot lay the layers of an image over each other; nil if it can.
+// Supported returns why the kernel cannot mount overlays, or nil if it can.
 func Supported() error {
 	known, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
 		return err
 	}
 	if !slices.Contains(strings.Fields(string(known)), "overlay") {
-		return errors.New("the kernel has no overlay file system, or has not loaded it")
+		return errors.New("the kernel does not support overlayfs, or the module overlay is not loaded")
 	}
 	return nil
 }

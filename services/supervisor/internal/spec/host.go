@@ -14,16 +14,16 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Host is what the host and the agent's own privileges allow.
+// Host describes the limits set by the host and by the agent's own privileges.
 type Host struct {
 	CgroupV2            bool
-	MissingCapabilities []string // those that the agent has not and so cannot give, as CAP_MKNOD
-	RecursiveReadOnly   bool     // the kernel has mount_setattr (Linux 5.12), which makes a mount read-only with all mounts below it
-	OOMScoreAdj         int      // 0, or what the agent has if it is more and cannot be lowered
-	ThermalThrottle     []string // folders of the processors' throttle counters, by which a container could spy
+	MissingCapabilities []string // capabilities the agent does not have and cannot grant, such as CAP_MKNOD
+	RecursiveReadOnly   bool     // the kernel supports mount_setattr (Linux 5.12) for recursive read-only mounts
+	OOMScoreAdj         int      // 0, or the agent's own value if it is higher and cannot be lowered
+	ThermalThrottle     []string // directories of CPU throttle counters, a side channel for containers
 }
 
-// DetectHost finds it out.
+// DetectHost detects the limits of this host.
 func DetectHost(cgroupV2 bool) (Host, error) {
 	h := Host{CgroupV2: cgroupV2}
 	caps, err := capability.NewPid2(0)
@@ -31,19 +31,22 @@ func DetectHost(cgroupV2 bool) (Host, error) {
 		err = caps.Load()
 	}
 	if err != nil {
-		return h, fault.New(fault.Internal, "agent", "its capabilities cannot be read", fault.WithCause(err), fault.WithHint("mount /proc"))
+		return h, fault.New(fault.Internal, "agent", "cannot read its capabilities", fault.WithCause(err),
+			fault.WithHint("mount /proc"))
 	}
-	h.MissingCapabilities = lacked(caps)
-	// A descriptor that is not open gives EBADF, and a kernel without the call ENOSYS.
+
+	h.MissingCapabilities = missingCapabilities(caps)
+	// Without the system call the error is ENOSYS, otherwise EBADF.
 	h.RecursiveReadOnly = !errors.Is(unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}), unix.ENOSYS)
 	if !caps.Get(capability.PERMITTED, capability.CAP_SYS_RESOURCE) {
 		h.OOMScoreAdj = max(0, oomScoreAdj())
 	}
+
 	h.ThermalThrottle, err = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	return h, err
 }
 
-func lacked(caps capability.Capabilities) []string {
+func missingCapabilities(caps capability.Capabilities) []string {
 	var out []string
 	for _, c := range capability.ListKnown() {
 		name := "CAP_" + strings.ToUpper(c.String())

@@ -7,12 +7,13 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// mounts are those of every Linux container, then the user's, then the name files.
+// mounts returns the standard mounts, then the user's, then the name files.
 func (o *Options) mounts() []specs.Mount {
 	out := standardMounts()
 	for _, m := range o.Mounts {
 		out = append(out, m.build(o.Host))
 	}
+
 	for _, f := range []Mount{
 		{Source: o.ResolvConfFile, Target: "/etc/resolv.conf"},
 		{Source: o.HostnameFile, Target: "/etc/hostname"},
@@ -22,10 +23,11 @@ func (o *Options) mounts() []specs.Mount {
 			out = append(out, f.build(o.Host))
 		}
 	}
+
 	return out
 }
 
-// mounted tells whether the user mounts something of his own there.
+// mounted reports whether the user mounts something at target.
 func (o *Options) mounted(target string) bool {
 	return slices.ContainsFunc(o.Mounts, func(m Mount) bool { return m.Target == target })
 }
@@ -45,8 +47,8 @@ func standardMounts() []specs.Mount {
 	}
 }
 
-// build returns a bind mount. A read-only directory is read-only with everything mounted below it, where the kernel supports
-// that. A file has nothing below it, and crun before 1.9 cannot apply the recursive option to one.
+// build returns a bind mount. A read-only directory is recursively read-only if the kernel supports
+// it. A file has no mounts below it, and crun before 1.9 rejects the recursive option for one.
 func (m Mount) build(h Host) specs.Mount {
 	options := []string{"rbind", "rw"}
 	if m.ReadOnly {
@@ -59,7 +61,8 @@ func (m Mount) build(h Host) specs.Mount {
 	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options}
 }
 
-// rootfsPropagation is as weak as the mounts allow: a shared or slave mount works only if the root is at least that.
+// rootfsPropagation returns the weakest propagation that the mounts allow: a shared or slave mount
+// needs at least the same propagation of the root.
 func (o *Options) rootfsPropagation() string {
 	out := ""
 	for _, m := range o.Mounts {

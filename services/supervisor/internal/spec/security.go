@@ -6,25 +6,28 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// defaultCapabilities are Docker's.
+// defaultCapabilities returns Docker's default capabilities.
 func defaultCapabilities() []string {
 	return []string{
-		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
-		"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW",
+		"CAP_SETGID", "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
+		"CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
 	}
 }
 
-// capabilities are the default ones that the agent has itself. Only root has them effective: other users get them by programs that
-// carry them, as after any execve(2).
+// capabilities returns the default capabilities that the agent has itself. Only for root they are
+// effective: other users get them from file capabilities, as after any execve(2).
 func capabilities(h Host, uid uint32) *specs.LinuxCapabilities {
-	caps := slices.DeleteFunc(defaultCapabilities(), func(c string) bool { return slices.Contains(h.MissingCapabilities, c) })
+	caps := slices.DeleteFunc(defaultCapabilities(),
+		func(c string) bool { return slices.Contains(h.MissingCapabilities, c) })
 	if uid != 0 {
 		return &specs.LinuxCapabilities{Bounding: caps}
 	}
 	return &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
 }
 
-// deviceRules are Docker's: any device node can be made, and only the harmless ones be used. Runtimes add the terminals' own.
+// deviceRules returns Docker's rules: any device node can be created, only harmless ones can be
+// opened. OCI runtimes add rules for the terminal.
 func deviceRules() []specs.LinuxDeviceCgroup {
 	rule := func(kind string, major, minor int64, access string) specs.LinuxDeviceCgroup {
 		d := specs.LinuxDeviceCgroup{Allow: true, Type: kind, Access: access}
@@ -47,10 +50,12 @@ func deviceRules() []specs.LinuxDeviceCgroup {
 	}
 }
 
-// maskedPaths are Docker's: what tells of the host, or lets a container's root change it.
+// maskedPaths returns Docker's masked paths: they expose the host, or let a container's root change
+// it.
 func maskedPaths() []string {
 	return []string{
-		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
-		"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
+		"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+		"/sys/devices/virtual/powercap", "/sys/firmware",
 	}
 }

@@ -1,7 +1,8 @@
-// Package spec builds the OCI runtime specification of a container: what Docker would give it by default, and what the user asked for.
+// Package spec builds the OCI runtime specification of a container from Docker's defaults and the
+// user's options. Package run calls it. It starts nothing.
 //
-// Build is a pure function of its Options, but for the seccomp profile, which depends on the kernel's version. What the
-// host and the agent's own privileges allow is gathered once, by DetectHost. The package starts nothing.
+// Build performs no I/O, except for the seccomp profile, which depends on the kernel version.
+// DetectHost detects the limits of the host and of the agent's privileges once.
 package spec
 
 import (
@@ -15,52 +16,53 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
-// ociVersion is not the newest: crun 1.8.1, Debian 12's, refuses any above 1.0.
+// ociVersion is not the latest: crun 1.8.1 of Debian 12 rejects versions above 1.0.
 const ociVersion = "1.0.2"
 
-// defaultPath is Docker's.
+// defaultPath is Docker's default PATH.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Options are a container as its runtime sees it.
+// Options describe a container for the OCI runtime.
 type Options struct {
 	Host Host
 
 	Process  Process
 	Rootfs   string
 	Hostname string
-	HostUTS  bool // the host name is the host's own
-	// NetNS is the network namespace's path; empty means that the container shares the host's.
+	HostUTS  bool // use the host's UTS namespace and hostname
+	// NetNS is the path of the network namespace; empty means the host's.
 	NetNS string
 	// CgroupPath is the container's cgroup.
 	CgroupPath string
-	// PidsLimit bounds processes and threads; 0 means no limit.
+	// PidsLimit limits processes and threads; 0 means unlimited.
 	PidsLimit int64
 	Mounts    []Mount
 	// Sysctls are kernel parameters of the container's own namespaces.
 	Sysctls map[string]string
-	// The host's files to be seen as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be empty.
+	// The host's files to mount as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be
+	// empty.
 	HostnameFile, HostsFile, ResolvConfFile string
 }
 
-// Process is a program with its surroundings.
+// Process describes a program and its environment.
 type Process struct {
 	Args       []string
-	Env        []string // the image's and the user's, KEY=VALUE, each key once
+	Env        []string // of the image and the user, KEY=VALUE, each key once
 	WorkingDir string   // empty means /
 	User       users.User
 	TTY        bool
-	Rows, Cols uint16 // the terminal's first size; zeros mean that it is not known
+	Rows, Cols uint16 // initial terminal size; zero means unknown
 }
 
-// Mount is a path of the host that is shown in the container.
+// Mount is a bind mount of a host path.
 type Mount struct {
 	Source, Target string
 	ReadOnly       bool
-	Propagation    string // of mount_namespaces(7), as "rslave"; empty means rprivate
+	Propagation    string // see mount_namespaces(7), such as "rslave"; empty means rprivate
 	File           bool   // Source is not a directory
 }
 
-// Build makes the specification.
+// Build returns the specification of a container.
 func Build(o Options) (*specs.Spec, error) {
 	s := &specs.Spec{
 		Version:  ociVersion,
@@ -73,15 +75,17 @@ func Build(o Options) (*specs.Spec, error) {
 	if o.HostUTS {
 		s.Hostname = ""
 	}
+
 	profile, err := seccomp.GetDefaultProfile(s)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "seccomp", "the default profile cannot be made", fault.WithCause(err))
+		return nil, fault.New(fault.Internal, "seccomp", "cannot create the default profile", fault.WithCause(err))
 	}
+
 	s.Linux.Seccomp = profile
 	return s, nil
 }
 
-// ExecProcess makes the process of an exec in a container with that host name.
+// ExecProcess returns the process of an exec in a container with a hostname.
 func ExecProcess(h Host, p Process, hostname string) *specs.Process { return p.build(h, hostname) }
 
 func (p Process) build(h Host, hostname string) *specs.Process {
@@ -100,16 +104,18 @@ func (p Process) build(h Host, hostname string) *specs.Process {
 	if p.TTY && p.Rows > 0 && p.Cols > 0 {
 		out.ConsoleSize = &specs.Box{Height: uint(p.Rows), Width: uint(p.Cols)}
 	}
+
 	return out
 }
 
-// env puts Docker's defaults before the image's and the user's variables, which win.
+// env returns Docker's defaults, overridden by the variables of the image and the user.
 func (p Process) env(hostname string) []string {
 	set := map[string]bool{}
 	for _, e := range p.Env {
 		key, _, _ := strings.Cut(e, "=")
 		set[key] = true
 	}
+
 	defaults := []string{defaultPath, "HOSTNAME=" + hostname}
 	if p.TTY {
 		defaults = append(defaults, "TERM=xterm")
@@ -117,6 +123,7 @@ func (p Process) env(hostname string) []string {
 	if p.User.Home != "" {
 		defaults = append(defaults, "HOME="+p.User.Home)
 	}
+
 	defaults = slices.DeleteFunc(defaults, func(e string) bool {
 		key, _, _ := strings.Cut(e, "=")
 		return set[key]
@@ -144,7 +151,8 @@ func (o *Options) linux() *specs.Linux {
 	}
 }
 
-// namespaces are private ones, but for the network's when the host's is shared. A cgroup namespace is the way of cgroup v2.
+// namespaces returns private namespaces, except those shared with the host. A cgroup namespace is
+// used with cgroup v2 only, as in Docker.
 func (o *Options) namespaces() []specs.LinuxNamespace {
 	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}}
 	if !o.HostUTS {

@@ -14,11 +14,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 func base() Options {
 	return Options{
-		Process:    Process{Args: []string{"nginx", "-g", "daemon off;"}, Env: []string{"NGINX_VERSION=1.22"}, User: users.User{Home: "/root"}},
+		Process: Process{Args: []string{"nginx", "-g", "daemon off;"}, Env: []string{"NGINX_VERSION=1.22"},
+			User: users.User{Home: "/root"}},
 		Rootfs:     "/var/lib/fairlead/containers/c1/rootfs",
 		Hostname:   "web.example.com",
 		NetNS:      "/run/fairlead/netns/c1",
@@ -26,7 +27,7 @@ func base() Options {
 	}
 }
 
-func TestSpecificationsAreAsTheGoldenFilesSay(t *testing.T) {
+func TestBuildMatchesGoldenFiles(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"bridge": func(o *Options) {
 			o.HostnameFile, o.HostsFile, o.ResolvConfFile = "/run/n/hostname", "/run/n/hosts", "/run/n/resolv.conf"
@@ -35,14 +36,17 @@ func TestSpecificationsAreAsTheGoldenFilesSay(t *testing.T) {
 			o.NetNS, o.Host.CgroupV2, o.Host.OOMScoreAdj = "", true, 100
 			o.Host.MissingCapabilities = []string{"CAP_AUDIT_WRITE"}
 			o.Host.ThermalThrottle = []string{"/sys/devices/system/cpu/cpu0/thermal_throttle"}
-			o.Process = Process{Args: []string{"sh"}, Env: []string{"PATH=/bin", "TERM=vt100", "HOME=/tmp"}, WorkingDir: "/srv", TTY: true,
+			o.Process = Process{Args: []string{"sh"}, Env: []string{"PATH=/bin", "TERM=vt100", "HOME=/tmp"},
+				WorkingDir: "/srv", TTY: true,
 				Rows: 50, Cols: 132, User: users.User{UID: 33, GID: 34, Groups: []uint32{50}, Home: "/var/www"}}
 		},
 		"mounts": func(o *Options) {
 			o.HostsFile, o.ResolvConfFile = "/run/n/hosts", "/run/n/resolv.conf"
 			o.Host.RecursiveReadOnly = true
 			o.PidsLimit = 4096
-			o.Mounts = []Mount{{Source: "/srv", Target: "/srv", ReadOnly: true}, {Source: "/srv/f", Target: "/f", ReadOnly: true, File: true}, {Source: "/mnt", Target: "/mnt", Propagation: "rslave"},
+			o.Mounts = []Mount{{Source: "/srv", Target: "/srv", ReadOnly: true},
+				{Source: "/srv/f", Target: "/f", ReadOnly: true, File: true}, {Source: "/mnt", Target: "/mnt",
+					Propagation: "rslave"},
 				{Source: "/my/hosts", Target: "/etc/hosts"}}
 		},
 	} {
@@ -55,7 +59,7 @@ func TestSpecificationsAreAsTheGoldenFilesSay(t *testing.T) {
 		if s.Linux.Seccomp == nil {
 			t.Errorf("%s: no seccomp profile", name)
 		}
-		s.Linux.Seccomp = nil // it depends on the kernel: see below
+		s.Linux.Seccomp = nil // depends on the kernel: see below
 		got, err := json.MarshalIndent(s, "", "  ")
 		if err != nil {
 			t.Fatal(err)
@@ -72,16 +76,18 @@ func golden(t *testing.T, name string, got []byte) {
 			t.Fatal(err)
 		}
 	}
+
 	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if d := cmp.Diff(string(want), string(got)); d != "" {
 		t.Errorf("%s (-want +got):\n%s", name, d)
 	}
 }
 
-func TestTheSeccompProfileRefusesWhatItDoesNotKnowAndFollowsTheCapabilities(t *testing.T) {
+func TestSeccompProfileFollowsCapabilities(t *testing.T) {
 	allowed := func(change func(*Options)) map[string]bool {
 		o := base()
 		change(&o)
@@ -90,37 +96,42 @@ func TestTheSeccompProfileRefusesWhatItDoesNotKnowAndFollowsTheCapabilities(t *t
 			t.Fatal(err)
 		}
 		if s.Linux.Seccomp.DefaultAction != specs.ActErrno {
-			t.Errorf("default action %s", s.Linux.Seccomp.DefaultAction)
+			t.Errorf("got default action %s", s.Linux.Seccomp.DefaultAction)
 		}
+
 		names := map[string]bool{}
 		for _, c := range s.Linux.Seccomp.Syscalls {
 			for _, n := range c.Names {
 				names[n] = names[n] || c.Action == specs.ActAllow
 			}
 		}
+
 		return names
 	}
 	full := allowed(func(*Options) {})
 	less := allowed(func(o *Options) { o.Host.MissingCapabilities = []string{"CAP_SYS_CHROOT"} })
-	for name, want := range map[string]bool{"read": true, "execve": true, "chroot": true, "mount": false, "bpf": false, "kexec_load": false} {
+	for name, want := range map[string]bool{"read": true, "execve": true, "chroot": true, "mount": false,
+		"bpf": false, "kexec_load": false} {
 		if full[name] != want {
-			t.Errorf("%s allowed: %v, want %v", name, full[name], want)
+			t.Errorf("%s allowed: got %v, want %v", name, full[name], want)
 		}
 	}
+
 	if less["chroot"] {
 		t.Error("chroot is allowed without CAP_SYS_CHROOT")
 	}
 }
 
-func TestUsersVariablesWinOverTheDefaults(t *testing.T) {
-	p := ExecProcess(Host{}, Process{Args: []string{"env"}, Env: []string{"HOSTNAME=mine", "A=1", "PATH="}, TTY: true}, "host")
+func TestUserVariablesOverrideDefaults(t *testing.T) {
+	p := ExecProcess(Host{}, Process{Args: []string{"env"}, Env: []string{"HOSTNAME=mine", "A=1", "PATH="},
+		TTY: true}, "host")
 	want := []string{"TERM=xterm", "HOSTNAME=mine", "A=1", "PATH="}
 	if !slices.Equal(p.Env, want) {
-		t.Errorf("env = %q, want %q", p.Env, want)
+		t.Errorf("got env %q, want %q", p.Env, want)
 	}
 }
 
-func TestTheStrongestPropagationDecidesTheRoots(t *testing.T) {
+func TestRootfsPropagation(t *testing.T) {
 	for want, propagations := range map[string][]string{
 		"":       {"", "rprivate", "private"},
 		"rslave": {"", "slave", "rprivate"},
@@ -131,15 +142,15 @@ func TestTheStrongestPropagationDecidesTheRoots(t *testing.T) {
 			o.Mounts = append(o.Mounts, Mount{Source: "/a", Target: "/a", Propagation: p})
 		}
 		if got := o.rootfsPropagation(); got != want {
-			t.Errorf("%q gives %q, want %q", propagations, got, want)
+			t.Errorf("%q: got %q, want %q", propagations, got, want)
 		}
 	}
 }
 
-func TestThisHostCanBeDetected(t *testing.T) {
+func TestDetectHost(t *testing.T) {
 	h, err := DetectHost(true)
 	if err != nil || !h.CgroupV2 {
-		t.Errorf("DetectHost() = %+v, %v", h, err)
+		t.Errorf("DetectHost: got %+v, %v", h, err)
 	}
 }
 

@@ -1,7 +1,9 @@
-// Package users finds the IDs that USER[:GROUP] means inside a root file system, from its own /etc/passwd and /etc/group.
+// Package users resolves USER[:GROUP] to IDs with the /etc/passwd and /etc/group of a root file
+// system. Package run calls it.
 //
-// Both files are written by the author of an image, or by the container. They are read through package beneath, up to a size, and
-// lines with IDs that are not valid are ignored: an ID of 2^32-1 means "unchanged" to the kernel, which is root.
+// The author of an image, or the container, writes both files. They are read through package
+// beneath, with a size limit. Lines with IDs that are not valid are ignored: an ID of 2^32-1 means
+// "unchanged" to the kernel, which is root.
 package users
 
 import (
@@ -19,18 +21,19 @@ import (
 
 const (
 	maxFileSize = 4 << 20            // of passwd and of group
-	maxGroups   = 1024               // supplementary ones; the kernel's limit is 65536
+	maxGroups   = 1024               // supplementary groups; the kernel's limit is 65536
 	maxID       = math.MaxUint32 - 1 // 2^32-1 is not an ID
 )
 
-// User is the identity of a process.
+// User holds the IDs of a process.
 type User struct {
 	UID, GID uint32
-	Groups   []uint32 // supplementary groups, of which GID is the first: without it, permissions that exclude the group do not apply
-	Home     string   // "/" if the root file system has none
+	// GID, then the supplementary groups; without GID, permissions that exclude the group would not apply
+	Groups []uint32
+	Home   string // "/" if the root file system has none
 }
 
-// Resolve returns the IDs that spec means: "", "1000", "nginx", "nginx:www", "1000:1000". The empty one is root.
+// Resolve returns the IDs of spec: "1000", "nginx", "nginx:www", "1000:1000". Empty means root.
 func Resolve(rootfs, spec string) (User, error) {
 	root, err := beneath.Open(rootfs)
 	if err != nil {
@@ -45,42 +48,48 @@ func Resolve(rootfs, spec string) (User, error) {
 	return resolve(spec, passwd, group)
 }
 
-// read returns a file's content; nothing if it does not exist.
+// read returns a file's content, or nil if it does not exist.
 func read(root *beneath.Root, name string) ([]byte, error) {
 	data, err := root.ReadFile(name, maxFileSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fault.New(fault.Invalid, name, "cannot be read in the root file system", fault.WithField("user"), fault.WithCause(err),
-			fault.WithHint("it must be a regular file of at most %d MiB", maxFileSize>>20))
+		return nil, fault.New(fault.Invalid, name, "cannot be read in the root file system", fault.WithField("user"),
+			fault.WithCause(err),
+			fault.WithHint("replace it by a regular file of at most %d MiB", maxFileSize>>20))
 	}
 	return data, nil
 }
 
-// resolve is Resolve on the files' contents.
+// resolve is Resolve with the files' contents.
 func resolve(spec string, passwd, group []byte) (User, error) {
-	found, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, bytes.NewReader(valid(passwd, 2, 3)), bytes.NewReader(valid(group, 2)))
+	found, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, bytes.NewReader(valid(passwd, 2, 3)),
+		bytes.NewReader(valid(group, 2)))
 	if err != nil {
 		return User{}, fault.New(fault.Invalid, "user "+spec, "the image does not have it", fault.WithField("user"),
-			fault.WithCause(err), fault.WithHint("give a name of the image's /etc/passwd and /etc/group, or numbers"))
+			fault.WithCause(err), fault.WithHint("use names in the image's /etc/passwd and /etc/group, or numbers"))
 	}
 	if len(found.Sgids) > maxGroups {
-		return User{}, fault.Invalidf("user "+spec, "user", "is in %d groups of the image's /etc/group, at most %d are allowed", len(found.Sgids), maxGroups)
+		return User{}, fault.Invalidf("user "+spec, "user",
+			"is in %d groups of the image's /etc/group, at most %d are allowed", len(found.Sgids), maxGroups)
 	}
+
 	u := User{UID: uint32(found.Uid), GID: uint32(found.Gid), Groups: []uint32{uint32(found.Gid)}, Home: found.Home}
 	for _, g := range found.Sgids {
 		if g != found.Gid {
 			u.Groups = append(u.Groups, uint32(g))
 		}
 	}
+
 	if u.Home == "" {
 		u.Home = "/"
 	}
+
 	return u, nil
 }
 
-// valid returns the lines of which the given fields are IDs.
+// valid returns the lines whose given fields are valid IDs.
 func valid(file []byte, fields ...int) []byte {
 	var out []byte
 	for line := range bytes.Lines(file) {

@@ -1,4 +1,4 @@
-// Package testmnt gives tests mount namespaces of their own, so that no mount outlives a test.
+// Package testmnt runs tests in mount namespaces of their own, so that no mount outlives a test.
 package testmnt
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-// Do runs f on a thread in a new mount namespace, which is gone with its mounts when f returns or the process ends.
-// Goroutines that f starts are not in it. f may call t.Fatal.
+// Do runs f on a thread in a new mount namespace, which is removed with its mounts when f returns
+// or the process ends. Goroutines that f starts are not in it. f may call t.Fatal.
 func Do(t testing.TB, f func()) {
 	t.Helper()
 	testns.NeedRoot(t)
@@ -26,6 +26,7 @@ func Do(t testing.TB, f func()) {
 		}
 		f()
 	}()
+
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func Do(t testing.TB, f func()) {
 }
 
 func enter() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil { // takes CLONE_FS along
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil { // implies CLONE_FS
 		return fmt.Errorf("unshare: %w", err)
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
