@@ -19,6 +19,7 @@ func lease(t *testing.T, path string) (end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(unix.SIGURG)) // which the Go runtime ignores
 	if err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK)
@@ -26,6 +27,7 @@ func lease(t *testing.T, path string) (end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return func() { _ = unix.Close(fd) }
 }
 
@@ -53,6 +55,7 @@ func TestLeaseOnHostsDelaysNoChange(t *testing.T) {
 	if took := time.Since(began); took > 20*time.Second { // a lease lasts 45 s
 		t.Errorf("the changes took %s", took)
 	}
+
 	end()
 	m.eventually(f.GetHostsPath(), "10.1.0.4\t"+bad[:12]+"\n")
 
@@ -64,9 +67,11 @@ func TestLeaseOnHostsDelaysNoChange(t *testing.T) {
 	m.eventually(f.GetHostsPath(), "10.1.0.5\t"+bad[:12]+"\n")
 	end = lease(t, f.GetHostsPath())
 	defer end()
+
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: bad}); err != nil {
 		t.Fatal(err)
 	}
+
 	if left, err := os.ReadDir(m.path("exec/dns")); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

@@ -14,15 +14,17 @@ import (
 
 const areaNames = "names"
 
-// Check compares the stored registrations with the name files and with the resolvers that answer. With repair it writes files that are
-// missing and starts resolvers that are not running first.
+// Check compares the stored registrations with name files and resolvers. With repair it first
+// writes missing files and starts missing resolvers.
 func (n *names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	problem := func(owner, format string, args ...any) {
-		out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner), Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...),
+		out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner),
+			Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...),
 			Hint: "fairlead system check --repair"})
 	}
-	agree := 0
+
+	matching := 0
 	for _, r := range n.store.Registrations() {
 		if repair {
 			if err := n.repair(ctx, r); err != nil {
@@ -34,11 +36,13 @@ func (n *names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 			problem(r.Owner, "%s", text)
 		}
 		if len(differences) == 0 {
-			agree++
+			matching++
 		}
 	}
-	out = append(out, n.strays()...)
-	return append(out, diagnosis.Finding{Area: areaNames, Name: "registrations", Text: fmt.Sprintf("%d as stored", agree)})
+
+	out = append(out, n.stale()...)
+	return append(out, diagnosis.Finding{Area: areaNames, Name: "registrations",
+		Text: fmt.Sprintf("%d as stored", matching)})
 }
 
 func (n *names) differences(r *store.Registration) (out []string) {
@@ -58,18 +62,22 @@ func (n *names) repair(ctx context.Context, r *store.Registration) error {
 	if len(n.differences(r)) == 0 {
 		return nil
 	}
+
 	unlock, err := n.owners.lock(ctx, r.Owner)
 	if err != nil {
 		return err
 	}
+
 	defer unlock()
+
 	now, ok := n.store.Registration(r.Owner)
 	if !ok {
-		return nil // released meanwhile
+		return nil // released in the meantime
 	}
 	if err := n.restore(now); err != nil {
 		return err
 	}
+
 	n.publishNames(now)
 	if now.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
 		on, err := n.resolvers.open(ctx, r.Owner)
@@ -78,21 +86,25 @@ func (n *names) repair(ctx context.Context, r *store.Registration) error {
 		}
 		n.resolvers.serve(r.Owner, on)
 	}
+
 	return nil
 }
 
-// strays are files of owners without a registration.
-func (n *names) strays() (out []diagnosis.Finding) {
+// stale returns findings for files without a registration.
+func (n *names) stale() (out []diagnosis.Finding) {
 	present, err := n.files.Owners()
 	if err != nil {
 		return []diagnosis.Finding{{Area: areaNames, Name: "files", Severity: diagnosis.Problem, Text: err.Error()}}
 	}
+
 	for _, owner := range present {
-		known := slices.ContainsFunc(n.store.Registrations(), func(r *store.Registration) bool { return r.Owner == owner })
+		known := slices.ContainsFunc(n.store.Registrations(),
+			func(r *store.Registration) bool { return r.Owner == owner })
 		if !known {
 			out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner), Severity: diagnosis.Problem,
-				Text: "has name files and is not registered", Hint: "restart the agent, which removes them"})
+				Text: "has name files and is not registered", Hint: "restart the agent to remove them"})
 		}
 	}
+
 	return out
 }

@@ -2,8 +2,8 @@ package dnsagent
 
 import "context"
 
-// Users returns none: dnsagent serves containers, and the supervisor names them.
+// Users returns none: dnsagent holds no resource that other processes use.
 func (s *Service) Users() []string { return nil }
 
-// Clean closes the resolvers' sockets that are kept for the next process: they keep containers' network namespaces.
+// Clean closes the stored sockets of resolvers, which keep network namespaces of containers.
 func (s *Service) Clean(ctx context.Context) error { return s.names.resolvers.store.Clear(ctx) }

@@ -23,6 +23,7 @@ func manager(t *testing.T) (*testsystemd.Manager, func() *process.FDStore) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = m.Close() })
 	return m, func() *process.FDStore {
 		t.Setenv("NOTIFY_SOCKET", m.Socket())
@@ -50,6 +51,7 @@ func keeps(t *testing.T, m *testsystemd.Manager, owners ...string) {
 		}
 		return len(m.Names()) == want
 	}
+
 	for deadline := time.Now().Add(10 * time.Second); !complete(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the manager keeps %q, want two sockets of each of %q", m.Names(), owners)
@@ -70,6 +72,7 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: gone}); err != nil {
 		t.Fatal(err)
 	}
+
 	keeps(t, sm, web)
 	at := map[string]string{"udp": k.address("udp", web), "tcp": k.address("tcp", web)}
 	stop()
@@ -78,6 +81,7 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 	for network, address := range at {
 		go func() { answers <- askAt(network, address, "web") }()
 	}
+
 	m.store = store()
 	client, _ = m.start()
 	for range 2 {
@@ -85,13 +89,16 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 			t.Errorf("what was asked meanwhile: %s", got)
 		}
 	}
+
 	update(t, client, web, "front 10.1.0.4 web") // needs no netagent either
 	if got := askAt("udp", at["udp"], "web"); got != "10.1.0.4" {
 		t.Errorf("after an update: %s", got)
 	}
+
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: web}); err != nil {
 		t.Fatal(err)
 	}
+
 	keeps(t, sm)
 }
 
@@ -110,16 +117,20 @@ func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	f, err := l.(*net.TCPListener).File()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_ = l.Close()
-	for _, name := range []string{"udp." + stranger, "tcp." + stranger, "tcp.no-owner", "other", "udp." + web} { // web's two are no pair
+	// web's two are no pair
+	for _, name := range []string{"udp." + stranger, "tcp." + stranger, "tcp.no-owner", "other", "udp." + web} {
 		if err := before.Put(t.Context(), name, f); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	_ = f.Close()
 	has := func(n int) {
 		t.Helper()
@@ -129,6 +140,7 @@ func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
 			}
 		}
 	}
+
 	has(6)
 	m.store = store()
 	m.start() // web's sockets come from netagent

@@ -31,10 +31,12 @@ func (m *machine) keeper(t *testing.T) *keeper {
 	if err := os.MkdirAll(m.path("exec"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	l, err := fdpass.Listen(m.path("exec/net-fd.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	k := &keeper{t: t, kept: map[string][2]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -48,6 +50,7 @@ func (m *machine) keeper(t *testing.T) *keeper {
 			k.forget(owner)
 		}
 	})
+
 	t.Cleanup(k.stop)
 	return k
 }
@@ -55,6 +58,7 @@ func (m *machine) keeper(t *testing.T) *keeper {
 func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+
 	switch r.Kind {
 	case "forget":
 		k.forget(r.Owner)
@@ -72,6 +76,7 @@ func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
 		tcp, err := unix.Dup(pair[1])
 		return []int{udp, tcp}, err
 	}
+
 	k.outside++
 	return nil, fault.NotFoundf("sandbox", "no socket of that kind")
 }
@@ -122,12 +127,15 @@ func askAt(network, address, name string) string {
 	if err != nil {
 		return err.Error()
 	}
+
 	var got []string
 	for _, rr := range m.Answer {
 		got = append(got, rr.(*dns.A).A.String())
 	}
+
 	if len(got) == 0 {
 		return dns.RcodeToString[m.Rcode]
 	}
+
 	return strings.Join(got, " ")
 }

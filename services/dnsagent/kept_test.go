@@ -20,11 +20,13 @@ func outside(t *testing.T, address string) *atomic.Int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	var asked atomic.Int64
 	server := &dns.Server{PacketConn: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		asked.Add(1)
 		out := new(dns.Msg).SetReply(q)
-		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(1, 2, 3, 4)}}
+		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA,
+			Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(1, 2, 3, 4)}}
 		_ = w.WriteMsg(out)
 	})}
 	ended := make(chan error, 1)
@@ -43,11 +45,13 @@ func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	client, disconnect := connect(t, svc)
 	defer func() {
 		disconnect()
 		_ = svc.Close()
 	}()
+
 	web, db := id.New(), id.New()
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	register(t, client, onNetworks(db, "back 10.2.0.2 db"))
@@ -62,6 +66,7 @@ func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
 			t.Errorf("the server was asked %d times, want %d", n, want)
 		}
 	}
+
 	reload := func(noCache bool) {
 		t.Helper()
 		cfg.NoCache = noCache
@@ -69,6 +74,7 @@ func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	both(1)
 	reload(false) // forgets
 	both(2)

@@ -58,7 +58,8 @@ func (m *machine) read(path string) string {
 func (m *machine) config() dnsagent.Config {
 	return dnsagent.Config{
 		Store:    m.store,
-		DataRoot: m.path("data"), ExecRoot: m.path("exec"), HostRoot: m.path("host"), Log: slog.New(slog.DiscardHandler),
+		DataRoot: m.path("data"), ExecRoot: m.path("exec"), HostRoot: m.path("host"),
+		Log:      slog.New(slog.DiscardHandler),
 		Hostname: func() (string, error) { return "box", nil },
 	}
 }
@@ -70,6 +71,7 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- svc.Run(ctx, func() { close(ready) }) }()
@@ -80,6 +82,7 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 	case <-time.After(10 * time.Second):
 		m.t.Fatal("the service does not get ready")
 	}
+
 	client, disconnect := connect(m.t, svc)
 	stop := sync.OnceFunc(func() {
 		disconnect()
@@ -91,24 +94,31 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 			m.t.Error(err)
 		}
 	})
+
 	m.t.Cleanup(stop)
 	return client, stop
 }
 
 func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()) {
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
+		h grpc.UnaryHandler) (any, error) {
 		resp, err := h(ctx, req)
 		return resp, faultrpc.ToStatus(err)
 	}))
+
 	svc.Register(server)
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///dnsagent", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(faultrpc.UnaryClient),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn,
+			error) {
+			return listener.DialContext(ctx)
+		}))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return dnsv1.NewNameServiceClient(conn), func() {
 		_ = conn.Close()
 		server.Stop()
@@ -117,8 +127,9 @@ func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()
 
 func scenario7(owner string) *dnsv1.RegisterRequest {
 	return &dnsv1.RegisterRequest{
-		Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: "docker.test.com", Addresses: []string{"172.17.0.2"},
-		Servers: []string{"1.1.1.1"}, Search: []string{"baidu.com"},
+		Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: "docker.test.com",
+		Addresses: []string{"172.17.0.2"},
+		Servers:   []string{"1.1.1.1"}, Search: []string{"baidu.com"},
 	}
 }
 

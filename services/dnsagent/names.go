@@ -16,10 +16,10 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
-// names keeps the files and the state in step.
+// names keeps name files, resolvers and state consistent.
 //
-// No lock is held over an access to a file that a container has: it could delay it. The owner's lock is, which only that
-// container's own calls wait for.
+// mu is not held while a file of a container is accessed, since the container can delay that. The
+// owner's lock is held, for which only calls for that container wait.
 type names struct {
 	store     *store.Store
 	files     files.Publisher
@@ -29,14 +29,15 @@ type names struct {
 	resolvers *resolvers
 	log       *slog.Logger
 
-	owners ownerLock // one change of a container at a time
+	owners ownerLock // serializes changes of a container
 
-	mu         sync.Mutex // what is stored and what resolvers are told change together; after the owner's lock
+	mu         sync.Mutex // makes changes of store and resolvers atomic; taken after the owner's lock
 	configured resolvconf.Conf
-	sharers    map[string]map[string]bool // owner -> the containers that share its network
+	sharers    map[string]map[string]bool // owner to the containers that share its network
 }
 
-// configure takes other settings. Files of containers stay as they are; their resolvers pass questions on as the new settings say.
+// configure changes the configured settings. Existing files do not change; resolvers use the new
+// upstreams.
 func (n *names) configure(c resolvconf.Conf) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -48,12 +49,13 @@ func (n *names) configure(c resolvconf.Conf) {
 	}
 }
 
-// Register writes the files and then commits, so that a registration that is on disk has files that are whole. A resolver's sockets
-// come first, as they can fail, and as others do not have to wait for them.
+// Register writes the files before it commits, so that a stored registration has complete files.
+// Sockets are opened first, since that can fail and must not delay other containers.
 func (n *names) Register(ctx context.Context, r registration.Registration) (api.Registered, error) {
 	if err := r.Validate(); err != nil {
 		return api.Registered{}, err
 	}
+
 	var on *sockets
 	if r.Source == registration.Resolver {
 		var err error
@@ -61,11 +63,13 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 			return api.Registered{}, err
 		}
 	}
+
 	done, err := n.register(ctx, r)
 	if err != nil {
 		on.close()
 		return api.Registered{}, err
 	}
+
 	n.resolvers.serve(r.Owner, on)
 	return done, nil
 }
@@ -73,32 +77,39 @@ func (n *names) Register(ctx context.Context, r registration.Registration) (api.
 func (n *names) register(ctx context.Context, r registration.Registration) (api.Registered, error) {
 	unlock, err := n.lockBoth(ctx, r.Owner, r.SharesWith)
 	if err != nil {
-		return api.Registered{}, err // the caller has gone while others were served
+		return api.Registered{}, err // the caller is gone
 	}
+
 	defer unlock()
+
 	host, err := n.host(n.sourceOf(&r))
 	if err != nil {
 		return api.Registered{}, err
 	}
+
 	contents := n.contents(&r, host)
 	if known, ok := n.store.Registration(r.Owner); ok {
 		if !isSameRequest(known.Registration, r) {
-			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner), "its names are registered already, with other content",
+			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner),
+				"already exists with another configuration",
 				fault.WithHint("release the owner first"))
 		}
 		return n.registered(known), inTime(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
 	}
+
 	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
 	if err := n.create(entry, contents); err != nil {
 		return api.Registered{}, errors.Join(err, inTime(r.Owner, func() error { return n.files.Remove(r.Owner) }))
 	}
+
 	return n.registered(entry), nil
 }
 
-// fileTime bounds how long a container's own calls wait for its files.
+// fileTime bounds the wait of a request for file access.
 const fileTime = 2 * time.Second
 
-// inTime bounds an access to files that a container may have. What is late goes on alone.
+// inTime bounds the wait for file access that a container can delay. A late access continues in the
+// background.
 func inTime(owner string, access func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- access() }()
@@ -108,7 +119,8 @@ func inTime(owner string, access func() error) error {
 	case err := <-done:
 		return err
 	case <-late.C:
-		return fault.New(fault.Unavailable, registration.Subject(owner), "cannot access its name files in "+fileTime.String())
+		return fault.New(fault.Unavailable, registration.Subject(owner),
+			"cannot access its name files in "+fileTime.String())
 	}
 }
 
@@ -119,7 +131,8 @@ func (n *names) settings() resolvconf.Conf {
 	return n.configured
 }
 
-// isSameRequest tells whether a request is for what there is. Who has got the resolver keeps it, on no user network too.
+// isSameRequest reports whether a request equals the stored one. A container keeps a resolver that
+// it got later.
 func isSameRequest(known, r registration.Registration) bool {
 	if r.Source == registration.Generated && known.Source == registration.Resolver {
 		r.Source = registration.Resolver
@@ -127,13 +140,13 @@ func isSameRequest(known, r registration.Registration) bool {
 	return reflect.DeepEqual(known, r)
 }
 
-// publishNames makes a container that has a resolver known to those on its networks. Of others, the resolvers know the addresses only.
+// publishNames adds a container to the zone. Without a resolver, only its addresses are registered.
 func (n *names) publishNames(r *store.Registration) {
 	if r.Source == registration.Resolver {
 		n.resolvers.register(&r.Registration, r.Upstream(n.configured))
 		return
 	}
-	n.resolvers.note(&r.Registration)
+	n.resolvers.putAddresses(&r.Registration)
 }
 
 func (n *names) create(r *store.Registration, c registration.Contents) error {
@@ -144,7 +157,7 @@ func (n *names) create(r *store.Registration, c registration.Contents) error {
 	return n.commit(r)
 }
 
-// commit stores a registration and makes it known.
+// commit stores a registration and publishes its names.
 func (n *names) commit(r *store.Registration) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -166,10 +179,10 @@ func (n *names) host(source registration.FileSource) (registration.HostFiles, er
 		return host, err
 	}
 	host.Name, err = n.hostname()
-	return host, fault.Wrap(err, fault.Unavailable, "the host's name", "cannot be read")
+	return host, fault.Wrap(err, fault.Unavailable, "host name", "cannot be read")
 }
 
-// Owners gives the UIDs that are registered, sorted.
+// Owners returns all registered owners, sorted.
 func (n *names) Owners(context.Context) ([]string, error) {
 	var owners []string
 	for _, r := range n.store.Registrations() {
@@ -178,47 +191,56 @@ func (n *names) Owners(context.Context) ([]string, error) {
 	return owners, nil
 }
 
-// Release makes the container unknown, and removes the files before it forgets it, so that an owner stays listed until nothing of it
-// is left.
+// Release releases an owner. The files are removed before the registration, so that an owner is
+// listed until everything is removed.
 func (n *names) Release(ctx context.Context, owner string) error {
 	if err := registration.CheckOwner(owner); err != nil {
 		return err
 	}
+
 	n.resolvers.unregister(ctx, owner)
 	unlock, err := n.owners.lock(ctx, owner)
 	if err != nil {
 		return err
 	}
+
 	defer unlock()
+
 	n.publisher.forget(owner)
 	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
 		return err
 	}
-	n.leaveAlone(owner)
+
+	n.unshareAll(owner)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+
 	if known, ok := n.store.Registration(owner); ok {
 		delete(n.sharers[known.SharesWith], owner)
 	}
+
 	return n.store.Delete(owner)
 }
 
 // reconcile applies the difference between state and files.
 //
-// A registration whose folder has gone is dropped: the run-time root was emptied, by a reboot as a rule, and no container can have
-// the files any more, as a mount stays with the file that it was made from. New ones would reach nobody, and would only stand in
-// the way of the container's next start, with perhaps another address. A folder that nobody registered was left by a request that
-// did not end, and goes too. In a folder that is there, what is missing is written again and what is there is left alone, as
-// containers may edit their files.
+// A registration without a directory is dropped: the run-time root was emptied, usually by a
+// reboot. No container can use the files any more, as a mount refers to the former inode, and new
+// ones would be stale at the next start of the container.
+//
+// A directory without a registration was left by an interrupted request and is removed. In other
+// directories, only missing files are written, as containers can edit their files.
 func (n *names) reconcile(ctx context.Context) error {
 	present, err := n.files.Owners()
 	if err != nil {
 		return err
 	}
+
 	orphans := make(map[string]bool, len(present))
 	for _, owner := range present {
 		orphans[owner] = true
 	}
+
 	var errs []error
 	var gone []string
 	for _, r := range n.store.Registrations() {
@@ -231,16 +253,20 @@ func (n *names) reconcile(ctx context.Context) error {
 		n.publishNames(r)
 		n.shares(r)
 	}
+
 	for owner := range orphans {
 		errs = append(errs, n.files.Remove(owner))
 	}
+
 	if len(gone)+len(orphans) > 0 {
-		n.log.InfoContext(ctx, "name files reconciled", "registrations_dropped", len(gone), "folders_removed", len(orphans))
+		n.log.InfoContext(ctx, "name files reconciled", "registrations_dropped", len(gone),
+			"directories_removed", len(orphans))
 	}
+
 	return errors.Join(append(errs, n.store.Delete(gone...))...)
 }
 
-// resolved gives the owners that have a resolver.
+// resolved returns the owners that have a resolver.
 func (n *names) resolved() []string {
 	var owners []string
 	for _, r := range n.store.Registrations() {
@@ -251,7 +277,7 @@ func (n *names) resolved() []string {
 	return owners
 }
 
-// restore writes what is missing, and what a process before this one has not written any more.
+// restore writes missing files, and those that the former process had not updated.
 func (n *names) restore(r *store.Registration) error {
 	host, err := n.host(n.sourceOf(&r.Registration))
 	if err != nil {

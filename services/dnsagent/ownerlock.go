@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// ownerLock is a keyed lock: one change of an owner at a time, while changes of others go on. The zero value is unlocked.
+// ownerLock is a keyed lock: it serializes the changes of an owner. The zero value is unlocked.
 type ownerLock struct {
 	mu    sync.Mutex
 	locks map[string]*ownerToken
@@ -16,7 +16,7 @@ type ownerToken struct {
 	users int // holders and waiters; the last one removes it
 }
 
-// lock waits until no other change of the owner is under way, or ctx ends.
+// lock waits for the lock of an owner, or until ctx ends.
 func (l *ownerLock) lock(ctx context.Context, owner string) (unlock func(), err error) {
 	l.mu.Lock()
 	t := l.locks[owner]
@@ -27,6 +27,7 @@ func (l *ownerLock) lock(ctx context.Context, owner string) (unlock func(), err 
 		t = &ownerToken{token: make(chan struct{}, 1)}
 		l.locks[owner] = t
 	}
+
 	t.users++
 	l.mu.Unlock()
 	select {

@@ -10,32 +10,33 @@ import (
 )
 
 const (
-	// publishTime is how long a change waits for the files to follow. A container that delays them longer is not waited for.
+	// publishTime bounds the wait of a change for its files. A container that delays them longer is
+	// not waited for.
 	publishTime = 100 * time.Millisecond
-	// publishAgain and publishAgainMax bound the delay until a file that could not be written is tried again.
+	// publishAgain and publishAgainMax bound the retry delay of a file that cannot be written.
 	publishAgain    = 50 * time.Millisecond
 	publishAgainMax = 5 * time.Second
 )
 
-// publisher writes changed name files beside the changes of the store: a container that stands in the way of its own files
-// delays and fails nothing but them. It is safe for concurrent use.
+// publisher writes changed name files independently of the store. A container that blocks its own
+// files delays nothing else. It is safe for concurrent use.
 type publisher struct {
 	files files.Publisher
 	log   *slog.Logger
-	done  <-chan struct{} // closed when no more is to be written
+	done  <-chan struct{} // closed to stop writing
 
 	mu   sync.Mutex
 	jobs map[string]*job // by owner
 	all  sync.WaitGroup
 }
 
-// job is what remains to be written for one owner.
+// job holds the pending writes of one owner.
 type job struct {
-	dir     *files.Dir // nil until there is something to write
+	dir     *files.Dir // nil until the first write
 	left    registration.Contents
-	intents int             // changes that are not in left yet
+	intents int             // announced changes that are not in left yet
 	waiting []chan struct{} // closed after the next attempt
-	wake    chan struct{}   // one token: there is more to write, or nothing any more
+	wake    chan struct{}   // one token: more to write, or ended
 	ended   bool
 }
 
@@ -59,17 +60,18 @@ func (p *publisher) intend(owner string) {
 	}
 }
 
-// withdraw ends an intent without a change.
+// withdraw cancels an announced change.
 func (p *publisher) withdraw(owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if j := p.jobs[owner]; j != nil {
 		j.intents--
-		p.settle(owner, j)
+		p.removeIdle(owner, j)
 	}
 }
 
-// publish writes contents that are not nil, by owner, in place of what was to be written before. It waits a moment for that.
+// publish writes the given contents by owner, replacing pending ones. Nil contents are not written.
+// It waits briefly for the first attempt.
 func (p *publisher) publish(changes map[string]registration.Contents) {
 	var all []<-chan struct{}
 	for owner, c := range changes {
@@ -77,25 +79,30 @@ func (p *publisher) publish(changes map[string]registration.Contents) {
 			all = append(all, tried)
 		}
 	}
-	patience := time.NewTimer(publishTime)
-	defer patience.Stop()
+
+	timeout := time.NewTimer(publishTime)
+	defer timeout.Stop()
+
 	for _, tried := range all {
 		select {
 		case <-tried:
-		case <-patience.C:
+		case <-timeout.C:
 			return
 		}
 	}
 }
 
-// enqueue returns nil if nothing is to be waited for.
+// enqueue adds contents to the job of an owner. It returns a channel that is closed after the next
+// attempt, nil if there is none.
 func (p *publisher) enqueue(owner string, c registration.Contents) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+
 	j := p.jobs[owner]
 	if j == nil {
 		return nil // released in the meantime
 	}
+
 	j.intents--
 	j.left = merged(c, j.left)
 	if j.dir == nil {
@@ -103,19 +110,20 @@ func (p *publisher) enqueue(owner string, c registration.Contents) <-chan struct
 		if err != nil {
 			p.log.Warn("cannot write name files", "owner", owner, "error", err)
 			j.left = registration.Contents{}
-			p.settle(owner, j)
+			p.removeIdle(owner, j)
 			return nil
 		}
 		j.dir = dir
 		p.all.Go(func() { p.work(owner, j) })
 	}
+
 	tried := make(chan struct{})
 	j.waiting = append(j.waiting, tried)
 	j.signal()
 	return tried
 }
 
-// forget ends what is to be written for an owner.
+// forget drops the pending writes of an owner.
 func (p *publisher) forget(owner string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,8 +141,9 @@ func (j *job) signal() {
 	}
 }
 
-// settle removes a job that has nothing to do, with the mark of its files. The caller has the lock.
-func (p *publisher) settle(owner string, j *job) {
+// removeIdle removes a job without pending writes, and the stale mark of its files. mu must be
+// held.
+func (p *publisher) removeIdle(owner string, j *job) {
 	if j.ended || j.intents > 0 || !empty(j.left) || p.jobs[owner] != j {
 		return
 	}
@@ -146,9 +155,10 @@ func (p *publisher) settle(owner string, j *job) {
 	}
 }
 
-// work writes until nothing is left.
+// work writes until the job is done.
 func (p *publisher) work(owner string, j *job) {
 	defer j.dir.Close()
+
 	log := p.log.With("owner", owner)
 	again := publishAgain
 	for p.next(j) {
@@ -166,7 +176,7 @@ func (p *publisher) work(owner string, j *job) {
 	}
 }
 
-// next waits for something to write. It reports false when there will be nothing any more.
+// next waits for pending writes. It returns false if there will be none.
 func (p *publisher) next(j *job) bool {
 	p.mu.Lock()
 	over := j.ended
@@ -174,6 +184,7 @@ func (p *publisher) next(j *job) bool {
 	if over {
 		return false
 	}
+
 	select {
 	case <-j.wake:
 		p.mu.Lock()
@@ -184,25 +195,28 @@ func (p *publisher) next(j *job) bool {
 	}
 }
 
-// attempt writes what is left once, without a lock, and reports whether something remains.
+// attempt writes the pending contents once, without a lock, and reports whether some remain.
 func (p *publisher) attempt(owner string, j *job, log *slog.Logger) (failed bool) {
 	p.mu.Lock()
 	c, waiting := j.left, j.waiting
 	j.left, j.waiting = registration.Contents{}, nil
-	j.intents++ // which keeps settle from taking the job for done
+	j.intents++ // keeps removeIdle from removing the job
 	p.mu.Unlock()
 	left, err := j.dir.Publish(c)
 	if err != nil {
-		log.Warn("cannot write name files, the container keeps the former ones for now", "error", err)
+		log.Warn("cannot write name files, retrying", "error", err)
 	}
+
 	p.mu.Lock()
 	defer p.mu.Unlock()
+
 	j.intents--
 	j.left = merged(j.left, left)
-	p.settle(owner, j)
+	p.removeIdle(owner, j)
 	for _, w := range waiting {
 		close(w)
 	}
+
 	return !empty(left)
 }
 
@@ -214,7 +228,8 @@ func merged(newer, older registration.Contents) registration.Contents {
 		}
 		return older
 	}
-	return registration.Contents{Hostname: choose(newer.Hostname, older.Hostname), Hosts: choose(newer.Hosts, older.Hosts),
+	return registration.Contents{Hostname: choose(newer.Hostname, older.Hostname), Hosts: choose(newer.Hosts,
+		older.Hosts),
 		ResolvConf: choose(newer.ResolvConf, older.ResolvConf)}
 }
 
@@ -222,7 +237,7 @@ func empty(c registration.Contents) bool {
 	return c.Hostname == nil && c.Hosts == nil && c.ResolvConf == nil
 }
 
-// close waits for attempts that are under way, for a moment: a container may hold one up.
+// close waits briefly for attempts in progress, which a container can block.
 func (p *publisher) close() {
 	over := make(chan struct{})
 	go func() {
@@ -235,7 +250,7 @@ func (p *publisher) close() {
 	}
 }
 
-// republish writes the files again that are marked stale.
+// republish writes files that are marked stale.
 func (p *publisher) republish(owner string, c registration.Contents) {
 	p.intend(owner)
 	_ = p.enqueue(owner, c)

@@ -20,32 +20,41 @@ func TestAReloadedConfigurationIsForNewContainers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	client, disconnect := connect(t, svc)
 	defer func() {
 		disconnect()
 		_ = svc.Close()
 	}()
+
 	plain := func() *dnsv1.RegisterRequest {
-		return &dnsv1.RegisterRequest{Owner: id.New(), FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Hostname: "web"}
+		return &dnsv1.RegisterRequest{Owner: id.New(), FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED,
+			Hostname: "web"}
 	}
+
 	before := register(t, client, plain())
 	untouched := m.read(before.GetResolvConfPath())
 
-	cfg.Servers, cfg.Search, cfg.Options = []netip.Addr{netip.MustParseAddr("9.9.9.9")}, []string{"corp.example"}, []string{"ndots:2"}
+	cfg.Servers, cfg.Search, cfg.Options = []netip.Addr{netip.MustParseAddr("9.9.9.9")},
+		[]string{"corp.example"}, []string{"ndots:2"}
 	if err := svc.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+
 	want := "search corp.example\nnameserver 9.9.9.9\noptions ndots:2\n"
 	if got := m.read(register(t, client, plain()).GetResolvConfPath()); got != want {
 		t.Errorf("after the reload: %q; want %q", got, want)
 	}
+
 	if got := m.read(before.GetResolvConfPath()); got != untouched {
 		t.Errorf("what ran before has %q now", got)
 	}
+
 	cfg.Search = []string{"not a domain"}
 	if err := svc.Reload(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a bad one: %v", err)
 	}
+
 	if got := m.read(register(t, client, plain()).GetResolvConfPath()); got != want {
 		t.Errorf("after a refused one: %q", got)
 	}

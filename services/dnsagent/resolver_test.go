@@ -18,7 +18,8 @@ func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
 	for _, text := range networks {
 		words := strings.Fields(text)
 		req.Addresses = append(req.Addresses, words[1])
-		req.Networks = append(req.Networks, &dnsv1.NetworkRegistration{NetworkId: "id-" + words[0], NetworkName: words[0], Addresses: words[1:2], Names: words[2:]})
+		req.Networks = append(req.Networks, &dnsv1.NetworkRegistration{NetworkId: "id-" + words[0],
+			NetworkName: words[0], Addresses: words[1:2], Names: words[2:]})
 	}
 	return req
 }
@@ -26,7 +27,8 @@ func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
 func update(t *testing.T, c dnsv1.NameServiceClient, owner string, networks ...string) {
 	t.Helper()
 	req := onNetworks(owner, networks...)
-	if _, err := c.Update(t.Context(), &dnsv1.UpdateRequest{Owner: owner, Addresses: req.Addresses, Networks: req.Networks}); err != nil {
+	if _, err := c.Update(t.Context(), &dnsv1.UpdateRequest{Owner: owner, Addresses: req.Addresses,
+		Networks: req.Networks}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -41,9 +43,11 @@ func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T)
 	if got := m.read(f.GetResolvConfPath()); got != "nameserver 127.0.0.11\noptions ndots:0\n" {
 		t.Errorf("resolv.conf: %q", got)
 	}
+
 	if got := m.read(f.GetHostsPath()); !strings.HasSuffix(got, "10.1.0.2\t"+web[:12]+"\n") {
 		t.Errorf("hosts: %q", got)
 	}
+
 	for _, network := range []string{"udp", "tcp"} {
 		if got := k.ask(network, web, "DB"); got != "10.1.0.3" {
 			t.Errorf("web asks for db by %s: %s", network, got)
@@ -52,15 +56,19 @@ func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T)
 			t.Errorf("db asks for www.front by %s: %s", network, got)
 		}
 	}
+
 	if again := register(t, client, onNetworks(web, "front 10.1.0.2 web www")); again.String() != f.String() {
 		t.Errorf("answers %v, then %v", f, again)
 	}
+
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: db}); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
 		t.Error("db was released, but is still known")
 	}
+
 	if k.has(db) {
 		t.Error("db was released, but its sockets are kept")
 	}
@@ -80,6 +88,7 @@ func TestOtherNamesAreAskedOfTheHostsServersUnlessAllNetworksAreInternal(t *test
 	if got := k.ask("udp", open, "example.org"); got != "1.2.3.4" {
 		t.Errorf("on a network that leads out: %s", got)
 	}
+
 	if got := k.ask("udp", closed, "example.org"); got != "SERVFAIL" {
 		t.Errorf("on an internal network: %s", got)
 	}
@@ -98,7 +107,8 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 
 	update := func(networks ...string) {
 		t.Helper()
-		u := &dnsv1.UpdateRequest{Owner: web, Addresses: []string{"172.17.0.2"}, Networks: onNetworks(web, networks...).Networks}
+		u := &dnsv1.UpdateRequest{Owner: web, Addresses: []string{"172.17.0.2"}, Networks: onNetworks(web,
+			networks...).Networks}
 		for _, n := range u.Networks {
 			u.Addresses = append(u.Addresses, n.Addresses...)
 		}
@@ -106,28 +116,35 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	update("back 10.2.0.2 web")
 	if got, want := m.read(f.GetHostsPath()), published+"10.2.0.2\tdocker.test.com docker\n"; got != want {
 		t.Errorf("hosts after the connect:\n%q\nwant\n%q", got, want)
 	}
+
 	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 127.0.0.11\noptions ndots:0\n" {
 		t.Errorf("resolv.conf after the connect: %q", got)
 	}
+
 	if got := k.ask("udp", db, "web") + ", " + k.ask("udp", web, "db"); got != "10.2.0.2, 10.2.0.3" {
 		t.Errorf("after the connect: %s", got)
 	}
+
 	stop()
 	client, _ = m.start()
 	if got := k.ask("udp", db, "web"); got != "10.2.0.2" {
 		t.Errorf("after a restart: %s", got)
 	}
+
 	update()
 	if got, want := m.read(f.GetHostsPath()), published; got != want {
 		t.Errorf("hosts after the disconnect:\n%q\nwant\n%q", got, want)
 	}
+
 	if got := k.ask("udp", db, "web"); got == "10.2.0.2" {
 		t.Error("web is still known after the disconnect")
 	}
+
 	if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: id.New()}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("an unknown owner: %v, want a NotFound fault", err)
 	}
@@ -138,7 +155,8 @@ func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	m.keeper(t)
 	client, _ := m.start()
 	owner := id.New()
-	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
+	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner,
+		FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
 	m.write("host/etc/resolv.conf", "nameserver 10.8.0.1\n") // the host has another by now
 	edit := func(path, content string) { m.write(strings.TrimPrefix(path, m.root), content) }
 	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
@@ -147,11 +165,13 @@ func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	if got := m.read(f.GetResolvConfPath()); got != "nameserver 127.0.0.11\noptions ndots:0\n" {
 		t.Errorf("resolv.conf with the first user network: got %q", got)
 	}
+
 	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
 	update(t, client, owner, "back 10.2.0.2 web")
 	if got := m.read(f.GetResolvConfPath()) + m.read(f.GetHostnamePath()); got != "nameserver 6.6.6.6\nmine\n" {
 		t.Errorf("edited files that did not change: got %q", got)
 	}
+
 	if got := m.read(f.GetHostsPath()); !strings.Contains(got, "10.2.0.2\t") {
 		t.Errorf("hosts: got %q", got)
 	}
@@ -165,20 +185,24 @@ func TestAReloadIsForResolversThatRunToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	client, disconnect := connect(t, svc)
 	defer func() {
 		disconnect()
 		_ = svc.Close()
 	}()
+
 	web := id.New()
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	if k.askedOutside() {
 		t.Error("a socket in the container's network was asked for before")
 	}
+
 	cfg.Servers = []netip.Addr{netip.MustParseAddr("9.9.9.9")}
 	if err := svc.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+
 	k.ask("udp", web, "example.org")
 	if !k.askedOutside() {
 		t.Error("the configured server was not asked from the container's network")
@@ -196,6 +220,7 @@ func TestAQuestionDuringARestartIsAnsweredAfterIt(t *testing.T) {
 	for _, network := range []string{"udp", "tcp"} {
 		go func() { answers <- k.ask(network, web, "web") }()
 	}
+
 	m.start()
 	for range 2 {
 		if got := <-answers; got != "10.1.0.2" {
@@ -220,6 +245,7 @@ func TestResolversWaitForNetagentAfterARestart(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+
 	if got := again.ask("udp", web, "web"); got != "10.1.0.2" {
 		t.Errorf("got %s", got)
 	}
@@ -229,12 +255,15 @@ func TestARegistrationWithAResolverButWithoutNetagentLeavesNothingBehind(t *test
 	m := newMachine(t)
 	client, _ := m.start()
 	owner := id.New()
-	if _, err := client.Register(t.Context(), onNetworks(owner, "front 10.1.0.2 web")); !fault.Is(err, fault.Unavailable) {
+	if _, err := client.Register(t.Context(), onNetworks(owner, "front 10.1.0.2 web")); !fault.Is(err,
+		fault.Unavailable) {
 		t.Errorf("err = %v, want an Unavailable fault", err)
 	}
+
 	if got := owners(t, client); len(got) != 0 {
 		t.Errorf("owners: %v", got)
 	}
+
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: owner}); err != nil {
 		t.Error(err)
 	}
@@ -256,7 +285,8 @@ func TestBadNamesOnNetworksAreRefused(t *testing.T) {
 	} {
 		req := onNetworks(owner, "front 10.1.0.2 web")
 		change(req)
-		if _, err := client.Register(t.Context(), req); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
+		if _, err := client.Register(t.Context(), req); !fault.Is(err, fault.Invalid) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("err = %v; want an Invalid fault with %q", err, want)
 		}
 	}
@@ -274,6 +304,7 @@ func TestAPrivateAliasIsKnownToItsContainerAlone(t *testing.T) {
 	if got := k.ask("udp", web, "store"); got != "10.1.0.3" {
 		t.Errorf("web asks for store: %s", got)
 	}
+
 	if got := k.ask("udp", db, "store"); got == "10.1.0.3" {
 		t.Error("db knows it too")
 	}
@@ -290,6 +321,7 @@ func TestARenameIsKnownAtOnce(t *testing.T) {
 	if got := k.ask("udp", web, "database"); got != "10.1.0.3" {
 		t.Errorf("the new name: %s", got)
 	}
+
 	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
 		t.Error("the old name is still known")
 	}

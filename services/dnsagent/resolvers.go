@@ -20,21 +20,22 @@ import (
 )
 
 const (
-	// maxForwards bounds the queries of all containers that are on their way to other servers, maxForwardsToOne those to one of
-	// them. Each has a socket.
+	// maxForwards bounds the pending upstream queries of all containers, maxForwardsToOne those to
+	// one server. Each has a socket.
 	maxForwards      = 4096
 	maxForwardsToOne = 2048
-	// maxKept bounds the answers of other servers that are kept for all containers. They have two kilobytes at most.
-	maxKept = 4096
-	// retry is how long to wait before netagent is asked again for sockets that it could not hand over.
+	// maxCached bounds the cached responses of all containers, of at most two kilobytes each.
+	maxCached = 4096
+	// retry is the delay before sockets are requested from netagent again.
 	retry = 250 * time.Millisecond
-	// resumeAtOnce bounds how many sockets are asked for at the same time after a start.
-	resumeAtOnce = 16
-	// forgetTime is how long a release waits for netagent, which lets go of sockets by itself too when the sandbox goes.
+	// maxResumes bounds concurrent socket requests after a start.
+	maxResumes = 16
+	// forgetTime bounds the wait of a release for netagent, which also closes the sockets with the
+	// sandbox.
 	forgetTime = time.Second
 )
 
-// What netagent is asked for at its socket.
+// Request kinds of netagent's fd socket.
 const (
 	wantSockets = "resolver"
 	wantForget  = "forget"
@@ -43,39 +44,40 @@ const (
 // resolvers runs one resolver for each container that has one.
 type resolvers struct {
 	zone         *zone.Zone
-	socketServer string // the socket at which netagent hands sockets over
+	socketServer string // path of netagent's fd socket
 	host         *upstream.Host
 	budgets      *resolver.Budgets
 	cache        *cache.Cache
 	store        FDStore
 	log          *slog.Logger
 
-	fdMu sync.Mutex // held, before mu, while what runs and what is left with the manager change together
+	fdMu sync.Mutex // makes changes of running and of the fd store atomic; taken before mu
 
 	mu      sync.Mutex
 	running map[string]running
-	rules   map[string]upstreamRule // whom to ask for whom; an owner without a line is not to be served
-	changes uint64                  // how often that changed
-	ended   bool                    // nobody is served from now on
+	rules   map[string]upstreamRule // upstreams by owner; owners without a rule are not served
+	changes uint64                  // number of changes of rules
+	ended   bool                    // closed
 }
 
-// upstreamRule says whom to ask for a container, and from where.
+// upstreamRule holds the upstreams of a container and where they are reached from.
 type upstreamRule struct {
 	registration.Upstream
-	network string // the container's, as it is since the rule's last change: what was answered in another one is not believed
+	network string // identifies the container's network since the last change, for the cache
 }
 
-func newResolvers(keeper string, host *upstream.Host, store FDStore, log *slog.Logger) *resolvers {
+func newResolvers(socketServer string, host *upstream.Host, store FDStore, log *slog.Logger) *resolvers {
 	return &resolvers{
-		zone: &zone.Zone{}, socketServer: keeper, host: host, budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store, log: log,
+		zone: &zone.Zone{}, socketServer: socketServer, host: host,
+		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store, log: log,
 		running: map[string]running{}, rules: map[string]upstreamRule{},
 	}
 }
 
-// running is a resolver on its sockets.
+// running is a resolver with its sockets.
 type running struct {
 	*resolver.Resolver
-	socket uint64 // the inode of the one for UDP, which tells whether netagent has others now
+	socket uint64 // inode of the UDP socket, to detect that netagent has new ones
 }
 
 func (s *resolvers) serves(owner string) bool {
@@ -91,7 +93,7 @@ func (s *resolvers) wanted(owner string) bool {
 	return known && !s.ended
 }
 
-// register makes what a registration says be true for everybody, at once.
+// register publishes the names and upstreams of a container.
 func (s *resolvers) register(r *registration.Registration, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,10 +101,10 @@ func (s *resolvers) register(r *registration.Registration, up registration.Upstr
 	s.zone.Put(r.ZoneContainer())
 }
 
-// note registers the addresses of a container that has no resolver.
-func (s *resolvers) note(r *registration.Registration) { s.zone.Put(r.ZoneContainer()) }
+// putAddresses registers the addresses of a container without a resolver.
+func (s *resolvers) putAddresses(r *registration.Registration) { s.zone.Put(r.ZoneContainer()) }
 
-// setUpstream has a container's questions passed on to others from now on, if it is served.
+// setUpstream changes the upstreams of a container that is served.
 func (s *resolvers) setUpstream(owner string, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,28 +113,31 @@ func (s *resolvers) setUpstream(owner string, up registration.Upstream) {
 	}
 }
 
-// setRule is called with mu locked.
+// setRule stores a rule. mu must be held.
 func (s *resolvers) setRule(owner string, up registration.Upstream) {
 	s.changes++
 	s.rules[owner] = upstreamRule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
 }
 
-// setCaching forgets what other servers have said, and keeps it from now on, or does not.
+// setCaching clears the cache and enables or disables it.
 func (s *resolvers) setCaching(on bool) {
 	bound := 0
 	if on {
-		bound = maxKept
+		bound = maxCached
 	}
 	s.cache.Reset(bound)
 }
 
-// serve answers on sockets from now on. If they are served already, or the container was released in the meantime, they are closed.
+// serve starts a resolver on sockets. It closes them if they are already served or the container
+// was released in the meantime.
 func (s *resolvers) serve(owner string, on *sockets) {
 	if on == nil {
 		return
 	}
+
 	s.fdMu.Lock()
 	defer s.fdMu.Unlock()
+
 	s.mu.Lock()
 	_, known := s.rules[owner]
 	before := s.running[owner]
@@ -141,6 +146,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 		on.close()
 		return
 	}
+
 	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Cache: s.cache, Log: s.log,
 		Routes: func() []resolver.Upstream { return s.routes(owner) }})
 	r.Serve(on.udp, on.tcp)
@@ -148,11 +154,11 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	s.mu.Unlock()
 	s.storeSockets(owner, on)
 	if before.Resolver != nil {
-		before.Close() // netagent, or the container's namespace, is another one than before
+		before.Close() // netagent or the container was restarted
 	}
 }
 
-// routes are whom to ask for a container at this moment.
+// routes returns the current upstreams of a container.
 func (s *resolvers) routes(owner string) []resolver.Upstream {
 	s.mu.Lock()
 	rule := s.rules[owner]
@@ -171,7 +177,7 @@ func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resol
 	return routes
 }
 
-// unregister makes a container unknown to the others at once, and lets go of its sockets.
+// unregister removes a container from the zone and closes its sockets.
 func (s *resolvers) unregister(ctx context.Context, owner string) {
 	known, r := s.end(ctx, owner)
 	if r.Resolver != nil {
@@ -183,14 +189,16 @@ func (s *resolvers) unregister(ctx context.Context, owner string) {
 	ctx, cancel := context.WithTimeout(ctx, forgetTime)
 	defer cancel()
 	if _, err := fdpass.Fetch(ctx, s.socketServer, fdpass.Request{Kind: wantForget, Owner: owner}); err != nil {
-		s.log.DebugContext(ctx, "netagent was not told that sockets are not needed any more", "owner", owner, "error", err)
+		s.log.DebugContext(ctx, "socket release failed", "owner", owner, "error", err)
 	}
 }
 
-// end makes a container unknown; what served it is still to be closed.
+// end removes a container from the zone and the rules, and returns its resolver, which the caller
+// must close.
 func (s *resolvers) end(ctx context.Context, owner string) (known bool, r running) {
 	s.fdMu.Lock()
 	defer s.fdMu.Unlock()
+
 	s.mu.Lock()
 	s.zone.Remove(owner)
 	_, known = s.rules[owner]
@@ -201,25 +209,26 @@ func (s *resolvers) end(ctx context.Context, owner string) (known bool, r runnin
 	if known {
 		s.dropStored(ctx, owner)
 	}
+
 	return known, r
 }
 
-// resume serves containers that were there before, as soon as netagent hands their sockets over. What is asked until then waits in
-// the sockets.
+// resume serves the given containers after a start, as soon as netagent sends their sockets.
+// Queries wait in the sockets until then.
 func (s *resolvers) resume(ctx context.Context, owners []string) {
 	var all sync.WaitGroup
-	turns := make(chan struct{}, resumeAtOnce)
+	slots := make(chan struct{}, maxResumes)
 	for _, owner := range owners {
 		all.Go(func() {
 			for s.wanted(owner) && !s.serves(owner) {
-				turns <- struct{}{}
+				slots <- struct{}{}
 				err := s.tryAgain(ctx, owner)
-				<-turns
+				<-slots
 				if err == nil {
 					return
 				}
 				if fault.Is(err, fault.NotFound) {
-					s.log.WarnContext(ctx, "a container with a resolver has no sandbox", "owner", owner)
+					s.log.WarnContext(ctx, "container with a resolver has no sandbox", "owner", owner)
 					return
 				}
 				select {
@@ -230,11 +239,12 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 			}
 		})
 	}
+
 	all.Wait()
 }
 
 func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
-	on, err := s.openBy(ctx, fdpass.Fetch, owner) // resume repeats it
+	on, err := s.openBy(ctx, fdpass.Fetch, owner) // resume retries
 	if err != nil {
 		return err
 	}
@@ -242,7 +252,7 @@ func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
 	return nil
 }
 
-// close has all of them finish. The sockets stay with netagent.
+// close shuts down all resolvers. netagent keeps the sockets.
 func (s *resolvers) close() {
 	s.mu.Lock()
 	ending := slices.Collect(maps.Values(s.running))

@@ -31,13 +31,16 @@ func TestAContainerHasTheSearchDomainsOfItsNetworksUnlessItHasItsOwn(t *testing.
 			t.Errorf("%s: %q, want %q", what, got, want)
 		}
 	}
+
 	follow := func(domains ...[]string) {
 		t.Helper()
 		req := searched(owner, domains...)
-		if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: owner, Addresses: req.Addresses, Networks: req.Networks}); err != nil {
+		if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: owner, Addresses: req.Addresses,
+			Networks: req.Networks}); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	is("registered", "search lan.test\n")
 	follow([]string{"lan.test", "b.test"}, []string{"b.test", "c.test"})
 	is("with another network", "search lan.test b.test c.test\n")

@@ -1,10 +1,12 @@
-// Package dnsagent serves names: what a container finds in /etc/hosts, /etc/resolv.conf and /etc/hostname, and what its questions to
-// the embedded resolver are answered.
+// Package dnsagent serves names to containers: /etc/hosts, /etc/resolv.conf, /etc/hostname, and the
+// embedded resolver.
 //
-// It needs no privilege and nothing of the kernel but a folder to write in: the resolver's sockets are opened by netagent in the
-// containers' namespaces, and handed over. It knows containers by their UID only, and does not mount the files that it writes. The
-// rooms: api speaks gRPC, registration is the domain, hostsfile and resolvconf are the formats, files and store keep; zone knows
-// who has which name, resolver speaks DNS, upstream leads to other name servers.
+// It needs no privileges, only a writable directory: netagent opens the resolver's sockets in the
+// containers' namespaces and passes them. It does not mount the files.
+//
+// Its packages: api implements gRPC, registration is the domain, hostsfile and resolvconf are the
+// formats, files and store persist; zone holds the names, resolver implements DNS, upstream
+// connects to name servers.
 package dnsagent
 
 import (
@@ -25,22 +27,22 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 )
 
-// Config is what dnsagent must be told.
+// Config configures dnsagent.
 type Config struct {
 	DataRoot string // holds dns.db
-	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}, and net-fd.sock, at which netagent hands sockets over
+	ExecRoot string // holds dns/<owner>/{hostname,hosts,resolv.conf}, and netagent's net-fd.sock
 	Log      *slog.Logger
-	State    state.Config // how the store is opened
+	State    state.Config // options of the store
 
-	Servers []netip.Addr // "dns": for containers that name none
+	Servers []netip.Addr // "dns": for containers without their own
 	Search  []string     // "dns-search"
 	Options []string     // "dns-opts"
-	NoCache bool         // "dns-cache" is false: other servers are asked each time
+	NoCache bool         // "dns-cache" is false
 
-	Store FDStore // where sockets are left for the next process, beside netagent; nil: nowhere
+	Store FDStore // keeps sockets for the next process, in addition to netagent; may be nil
 
-	HostRoot string                 // where the host's etc and run are; "/" if empty
-	Hostname func() (string, error) // the host's name; os.Hostname if nil
+	HostRoot string                 // root of the host's etc and run; empty means "/"
+	Hostname func() (string, error) // returns the host name; nil means os.Hostname
 }
 
 // Service is dnsagent. It implements agent/service.Service.
@@ -50,55 +52,66 @@ type Service struct {
 	closed context.CancelFunc
 }
 
-// New checks the configuration and opens the state. It changes no container's file.
+// New validates the configuration and opens the state. It changes no file of a container.
 func New(_ context.Context, cfg Config) (*Service, error) {
 	configured, err := cfg.forContainers()
 	if err != nil {
 		return nil, err
 	}
-	root, err := filepath.Abs(cfg.ExecRoot) // the paths are answered to others, who may stand in another folder
+
+	root, err := filepath.Abs(cfg.ExecRoot) // clients can have another working directory
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "folder "+cfg.ExecRoot, "cannot be resolved")
+		return nil, fault.Wrap(err, fault.Unavailable, "directory "+cfg.ExecRoot, "cannot be resolved")
 	}
+
 	if cfg.HostRoot == "" {
 		cfg.HostRoot = "/"
 	}
+
 	if cfg.Store == nil {
 		cfg.Store = noStore{}
 	}
+
 	if cfg.Hostname == nil {
 		cfg.Hostname = os.Hostname
 	}
+
 	st, err := store.OpenAs(cfg.DataRoot, cfg.stateConfig())
 	if err != nil {
 		return nil, err
 	}
-	folder := files.NewPublisher(filepath.Join(root, "dns"))
+
+	publisher := files.NewPublisher(filepath.Join(root, "dns"))
 	closing, closed := context.WithCancel(context.Background())
 	n := &names{
-		store: st, files: folder, publisher: newPublisher(closing.Done(), folder, cfg.Log), configured: configured, sharers: map[string]map[string]bool{},
-		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
-		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"), upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
+		store: st, files: publisher, publisher: newPublisher(closing.Done(), publisher, cfg.Log),
+		configured: configured,
+		sharers:    map[string]map[string]bool{},
+		hostRoot:   cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
+		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"),
+			upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
 	}
+
 	n.resolvers.setCaching(!cfg.NoCache)
 	return &Service{Server: api.New(n), names: n, closed: closed}, nil
 }
 
-// stateConfig names what only the store explains.
+// stateConfig returns the store options, with the evidence of a lost store.
 func (c Config) stateConfig() state.Config {
 	how := c.State
-	how.Evidence = state.Evidence{"directories with name files of containers": filepath.Join(c.ExecRoot, "dns", "*")}.Find
+	how.Evidence = state.Evidence{"directories with name files of containers": filepath.Join(c.ExecRoot, "dns",
+		"*")}.Find
 	return how
 }
 
-// forContainers is what containers get that name nothing themselves.
+// forContainers returns the default settings of containers.
 func (c Config) forContainers() (resolvconf.Conf, error) {
 	conf := resolvconf.Conf{Search: c.Search, Servers: c.Servers, Options: c.Options}
 	return conf, registration.ValidateNames("configuration", conf)
 }
 
-// Reload takes servers, search domains and options, for containers that are registered from now on. What other servers have said is
-// forgotten.
+// Reload changes the servers, search domains and options of containers that are registered later,
+// and clears the cache.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	configured, err := cfg.forContainers()
 	if err != nil {
@@ -109,14 +122,14 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	return nil
 }
 
-// Check tells why Reload would fail.
+// Check returns the error with which Reload would fail.
 func (s *Service) Check(_ context.Context, cfg Config) error {
 	_, err := cfg.forContainers()
 	return err
 }
 
-// Run brings files and state together, and then only waits: nothing but requests changes them. Resolvers start beside that, as they
-// need netagent.
+// Run reconciles files with the state and then waits: only requests change them. Resolvers start
+// concurrently, as they need netagent.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.names.reconcile(ctx); err != nil {
 		return err
@@ -130,7 +143,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Close ends the resolvers and closes the state.
+// Close shuts down the resolvers and closes the state.
 func (s *Service) Close() error {
 	s.closed()
 	s.names.publisher.close()

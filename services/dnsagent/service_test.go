@@ -23,22 +23,28 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 	client, _ := m.start()
 	owner := id.New()
 	req := scenario7(owner)
-	req.ExtraHosts = []*dnsv1.ExtraHost{{Name: "qq.com", Address: "2.2.2.2"}, {Name: "host.docker.internal", Address: "host-gateway"}}
+	req.ExtraHosts = []*dnsv1.ExtraHost{{Name: "qq.com", Address: "2.2.2.2"}, {Name: "host.docker.internal",
+		Address: "host-gateway"}}
 	req.HostGateways = []string{"172.17.0.1"}
 	f := register(t, client, req)
 
 	if f.GetHostname() != "docker.test.com" || f.GetOwner() != owner {
 		t.Errorf("answer: %v", f)
 	}
+
 	if got := m.read(f.GetHostnamePath()); got != "docker.test.com\n" {
 		t.Errorf("hostname: %q", got)
 	}
+
 	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 1.1.1.1\n" {
 		t.Errorf("resolv.conf: %q", got)
 	}
-	if got := m.read(f.GetHostsPath()); !strings.HasSuffix(got, "ip6-allrouters\n2.2.2.2\tqq.com\n172.17.0.1\thost.docker.internal\n172.17.0.2\tdocker.test.com docker\n") {
+
+	if got := m.read(f.GetHostsPath()); !strings.HasSuffix(got,
+		"ip6-allrouters\n2.2.2.2\tqq.com\n172.17.0.1\thost.docker.internal\n172.17.0.2\tdocker.test.com docker\n") {
 		t.Errorf("hosts:\n%s", got)
 	}
+
 	if got := owners(t, client); !slices.Equal(got, []string{owner}) {
 		t.Errorf("owners: %v", got)
 	}
@@ -48,9 +54,11 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	if _, err := os.Stat(filepath.Dir(f.GetHostsPath())); !os.IsNotExist(err) {
 		t.Errorf("the folder is still there: %v", err)
 	}
+
 	if got := owners(t, client); len(got) != 0 {
 		t.Errorf("owners: %v", got)
 	}
@@ -85,6 +93,7 @@ func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
 	if err := os.WriteFile(first.GetHostsPath(), []byte(edited), 0o644); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, restart := range []bool{false, true} {
 		if restart {
 			stop()
@@ -118,6 +127,7 @@ func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T)
 	if err := os.Remove(hole.GetHostsPath()); err != nil {
 		t.Fatal(err)
 	}
+
 	m.write("exec/dns/"+orphan+"/hosts", "half done")
 	m.write("exec/dns/notes/mine", "not ours")
 
@@ -127,12 +137,15 @@ func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T)
 	if got := owners(t, client); !slices.Equal(got, want) {
 		t.Errorf("owners = %v, want %v", got, want)
 	}
+
 	if got := m.read(hole.GetHostsPath()); !strings.Contains(got, "docker.test.com docker\n") {
 		t.Errorf("the missing file was not written again: %q", got)
 	}
+
 	if _, err := os.Stat(m.path("exec/dns/" + orphan)); !os.IsNotExist(err) {
 		t.Errorf("the orphan is still there: %v", err)
 	}
+
 	m.read(m.path("exec/dns/notes/mine"))
 	other := scenario7(vanished)
 	other.Addresses = []string{"172.17.0.9"}
@@ -149,7 +162,8 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 	}{
 		{func(r *dnsv1.RegisterRequest) { r.Owner = "web" }, `"web" is not a container's UID`},
 		{func(r *dnsv1.RegisterRequest) { r.Owner = "../" + owner[3:] }, "is not a container's UID"},
-		{func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_UNSPECIFIED }, "source 0 is not known"},
+		{func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_UNSPECIFIED },
+			"source 0 is not known"},
 		{func(r *dnsv1.RegisterRequest) { r.FileSource = 7 }, "source 7 is not known"},
 		{func(r *dnsv1.RegisterRequest) { r.Hostname = strings.Repeat("a", 65) }, "is too long (maximum 64 bytes)"},
 		{func(r *dnsv1.RegisterRequest) { r.Addresses = []string{"172.17.0.2/16"} }, `"172.17.0.2/16" is not an IP address`},
@@ -159,16 +173,21 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 		{func(r *dnsv1.RegisterRequest) {
 			r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "foo", Address: "host-gateway"}}
 		}, "unable to derive the IP value for host-gateway"},
-		{func(r *dnsv1.RegisterRequest) { r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "a\nb", Address: "1.1.1.1"}} }, "bad format for add-host"},
+		{func(r *dnsv1.RegisterRequest) {
+			r.ExtraHosts = []*dnsv1.ExtraHost{{Name: "a\nb",
+				Address: "1.1.1.1"}}
+		}, "bad format for add-host"},
 		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"foo"} }, "IP address is not correctly formatted: foo"},
-		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"::1%a\nnameserver 6.6.6.6"} }, "IP address is not correctly formatted"},
+		{func(r *dnsv1.RegisterRequest) { r.Servers = []string{"::1%a\nnameserver 6.6.6.6"} },
+			"IP address is not correctly formatted"},
 		{func(r *dnsv1.RegisterRequest) { r.Search = []string{"bad domain!"} }, "bad domain! is not a valid domain"},
 		{func(r *dnsv1.RegisterRequest) { r.Options = []string{""} }, "is empty"},
 	} {
 		req := scenario7(owner)
 		c.change(req)
 		_, err := client.Register(t.Context(), req)
-		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want) ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("err = %v; want an Invalid fault of one line with %q", err, c.want)
 		}
 	}
@@ -191,12 +210,15 @@ func TestARegistrationThatFailsMidwayLeavesNothingBehind(t *testing.T) {
 	if _, err := client.Register(t.Context(), scenario7(owner)); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("err = %v, want an Unavailable fault", err)
 	}
+
 	if _, err := os.Stat(m.path("exec/dns/" + owner)); !os.IsNotExist(err) {
 		t.Errorf("the folder is still there: %v", err)
 	}
+
 	if got := owners(t, client); len(got) != 0 {
 		t.Errorf("owners: %v", got)
 	}
+
 	register(t, client, scenario7(owner))
 }
 
@@ -213,7 +235,8 @@ func TestFiftyContainersAtOnceDoNotDisturbEachOther(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if data, err := os.ReadFile(resp.GetFiles().GetHostnamePath()); err != nil || string(data) != req.Hostname+"\n" {
+			if data, err := os.ReadFile(resp.GetFiles().GetHostnamePath()); err != nil ||
+				string(data) != req.Hostname+"\n" {
 				t.Errorf("hostname: %q, %v", data, err)
 			}
 			if i%2 == 0 {
@@ -224,6 +247,7 @@ func TestFiftyContainersAtOnceDoNotDisturbEachOther(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 	folders, err := os.ReadDir(m.path("exec/dns"))
 	if got := owners(t, client); err != nil || len(got) != 25 || len(folders) != 25 || !slices.IsSorted(got) {
@@ -251,6 +275,7 @@ func TestABadConfigurationIsRefused(t *testing.T) {
 			t.Errorf("err = %v, want an Invalid fault", err)
 		}
 	}
+
 	if _, err := os.Stat(m.path("data")); !os.IsNotExist(err) {
 		t.Errorf("state was made: %v", err)
 	}
@@ -263,10 +288,12 @@ func BenchmarkRegister(b *testing.B) {
 	if err != nil {
 		b.Skip("needs a tmpfs at /dev/shm: ", err)
 	}
+
 	b.Cleanup(func() { _ = os.RemoveAll(tmpfs) })
 	if err := os.Symlink(tmpfs, m.path("exec")); err != nil {
 		b.Fatal(err)
 	}
+
 	client, _ := m.start()
 	for b.Loop() {
 		if _, err := client.Register(b.Context(), scenario7(id.New())); err != nil {

@@ -8,25 +8,29 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
-// lockBoth locks an owner, and the one whose network it shares: always in the same order.
+// lockBoth locks an owner and the one whose network it shares, in a fixed order.
 func (n *names) lockBoth(ctx context.Context, owner, with string) (unlock func(), err error) {
 	first, second := owner, with
 	if with != "" && with < owner {
 		first, second = with, owner
 	}
+
 	unlockFirst, err := n.owners.lock(ctx, first)
 	if err != nil || second == "" {
 		return unlockFirst, err
 	}
+
 	unlockSecond, err := n.owners.lock(ctx, second)
 	if err != nil {
 		unlockFirst()
 		return nil, err
 	}
+
 	return func() { unlockSecond(); unlockFirst() }, nil
 }
 
-// with returns the registration of the container whose network is shared, as it was started; nil if there is none.
+// with returns the registration of the container whose network is shared, with its hostname at
+// start. It is nil if there is none.
 func (n *names) with(r *registration.Registration) *registration.Registration {
 	known, ok := n.store.Registration(r.SharesWith)
 	if !ok {
@@ -37,7 +41,7 @@ func (n *names) with(r *registration.Registration) *registration.Registration {
 	return &with
 }
 
-// sourceOf returns what the files of a registration are made from in the end.
+// sourceOf returns the effective source of the files of a registration.
 func (n *names) sourceOf(r *registration.Registration) registration.FileSource {
 	if with := n.with(r); with != nil {
 		return with.Source
@@ -52,7 +56,7 @@ func (n *names) contents(r *registration.Registration, host registration.HostFil
 	return r.Contents(host, n.settings())
 }
 
-// shares notes whose network a container shares. The caller has the lock.
+// shares records whose network a container shares. mu must be held.
 func (n *names) shares(r *store.Registration) {
 	if r.SharesWith == "" {
 		return
@@ -63,7 +67,7 @@ func (n *names) shares(r *store.Registration) {
 	n.sharers[r.SharesWith][r.Owner] = true
 }
 
-// sharing returns the registrations of those who share an owner's network.
+// sharing returns the registrations of containers that share an owner's network.
 func (n *names) sharing(owner string) []*store.Registration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,31 +80,34 @@ func (n *names) sharing(owner string) []*store.Registration {
 	return all
 }
 
-// leaveAlone ends the sharing with an owner that is released: those who share its network have no address there any more, and do
-// not follow when it is registered again.
-func (n *names) leaveAlone(owner string) {
+// unshareAll stops the sharing with a released owner. The sharing containers lose their addresses,
+// and do not follow a later registration.
+func (n *names) unshareAll(owner string) {
 	known, ok := n.store.Registration(owner)
 	sharing := n.sharing(owner)
 	if !ok || len(sharing) == 0 {
 		return
 	}
+
 	host, err := n.host(known.Source)
 	if err != nil {
 		n.log.Warn("cannot update name files of containers without a network", "owner", owner, "error", err)
 		return
 	}
+
 	changes := map[string]registration.Contents{}
 	for _, r := range sharing {
 		n.publisher.intend(r.Owner)
 		changes[r.Owner] = registration.Contents{Hosts: r.SharedContents(nil, host, n.settings()).Hosts}
 	}
 	if err := n.unshare(owner, sharing); err != nil {
-		n.log.Warn("cannot store that containers lost a shared network", "owner", owner, "error", err)
+		n.log.Warn("cannot store the loss of a shared network", "owner", owner, "error", err)
 	}
+
 	n.publisher.publish(changes)
 }
 
-// unshare stores that containers share an owner's network no longer.
+// unshare stores that containers no longer share an owner's network.
 func (n *names) unshare(owner string, sharing []*store.Registration) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -25,9 +25,11 @@ func TestSharedNetworkHasOwnHostname(t *testing.T) {
 	if name := beside[:12]; f.GetHostname() != name || m.read(f.GetHostnamePath()) != name+"\n" {
 		t.Errorf("host name: got %q, %q", f.GetHostname(), m.read(f.GetHostnamePath()))
 	}
+
 	if m.read(f.GetResolvConfPath()) != m.read(owner.GetResolvConfPath()) {
 		t.Errorf("resolv.conf: got %q", m.read(f.GetResolvConfPath()))
 	}
+
 	has := func(when string, lines ...string) {
 		t.Helper()
 		_, got, _ := strings.Cut(m.read(f.GetHostsPath()), "ip6-allrouters\n")
@@ -35,9 +37,11 @@ func TestSharedNetworkHasOwnHostname(t *testing.T) {
 			t.Errorf("hosts %s: got %q, want %q", when, got, want)
 		}
 	}
+
 	has("at first", "10.9.9.9\tdb", "10.1.0.2\twebhost", "10.1.0.2\t"+beside[:12])
 	update(t, client, web, "front 10.1.0.2 web", "back 10.2.0.2 web")
-	has("on another network", "10.9.9.9\tdb", "10.1.0.2\twebhost", "10.2.0.2\twebhost", "10.1.0.2\t"+beside[:12], "10.2.0.2\t"+beside[:12])
+	has("on another network", "10.9.9.9\tdb", "10.1.0.2\twebhost", "10.2.0.2\twebhost",
+		"10.1.0.2\t"+beside[:12], "10.2.0.2\t"+beside[:12])
 	stop()
 	client, _ = m.start()
 	update(t, client, web)
@@ -47,6 +51,7 @@ func TestSharedNetworkHasOwnHostname(t *testing.T) {
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: web}); err != nil {
 		t.Fatal(err)
 	}
+
 	has("when the other is gone", "127.0.0.1\t"+beside[:12])
 	register(t, client, req)
 	update(t, client, web, "front 10.1.0.8 web")
@@ -59,7 +64,8 @@ func TestSharedHostNetworkHasHostsFiles(t *testing.T) {
 	host, beside := id.New(), id.New()
 	register(t, client, &dnsv1.RegisterRequest{Owner: host, FileSource: dnsv1.FileSource_FILE_SOURCE_HOST})
 	f := register(t, client, sharing(beside, host))
-	if got, want := m.read(f.GetHostsPath()), m.read(m.path("host/etc/hosts"))+"127.0.0.1\t"+beside[:12]+"\n"; got != want {
+	if got, want := m.read(f.GetHostsPath()),
+		m.read(m.path("host/etc/hosts"))+"127.0.0.1\t"+beside[:12]+"\n"; got != want {
 		t.Errorf("hosts: got %q, want %q", got, want)
 	}
 }

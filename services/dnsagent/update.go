@@ -12,16 +12,18 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
-// Update changes the networks that a container is on. What the container wrote into a file stays until that file changes.
+// Update changes the networks of a container. Edits by the container stay until the file changes.
 func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
 	known, ok := n.store.Registration(owner)
 	if !ok {
 		return unknown(owner)
 	}
+
 	next, err := updated(known, u)
 	if err != nil {
 		return err
 	}
+
 	var on *sockets
 	if next.Source == registration.Resolver && !n.resolvers.serves(owner) {
 		if on, err = n.resolvers.open(ctx, owner); err != nil {
@@ -32,15 +34,17 @@ func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
 		on.close()
 		return err
 	}
+
 	n.resolvers.serve(owner, on)
 	return nil
 }
 
 func unknown(owner string) error {
-	return fault.NotFoundf(registration.Subject(owner), "its names are not registered")
+	return fault.NotFoundf(registration.Subject(owner), "names are not registered")
 }
 
-// updated is a registration as it is to be. With its first user network a container gets the resolver, which it keeps.
+// updated returns the changed registration. With its first user network a container gets a
+// resolver, which it keeps.
 func updated(known *store.Registration, u api.Update) (*store.Registration, error) {
 	next := *known
 	next.Addresses, next.Networks, next.Aliases = u.Addresses, u.Networks, u.Aliases
@@ -53,25 +57,30 @@ func updated(known *store.Registration, u api.Update) (*store.Registration, erro
 	return &next, next.Validate()
 }
 
-// update stores the change, and then has the files follow: they can neither fail nor delay it.
+// update stores the change and then publishes the files, which can neither delay nor fail it.
 func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 	unlock, err := n.owners.lock(ctx, owner)
 	if err != nil {
-		return err // the caller has gone while others were served
+		return err // the caller is gone
 	}
+
 	defer unlock()
+
 	known, ok := n.store.Registration(owner)
 	if !ok {
 		return unknown(owner) // released in the meantime
 	}
+
 	next, err := updated(known, u)
 	if err != nil {
 		return err
 	}
+
 	host, err := n.host(next.Source)
 	if err != nil {
 		return err
 	}
+
 	changed := n.changes(known, next, host)
 	for owner := range changed {
 		n.publisher.intend(owner)
@@ -82,20 +91,23 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 		}
 		return err
 	}
+
 	n.publisher.publish(changed)
 	return nil
 }
 
-// changes are the contents of the files that differ for two registrations of a container, by owner: its own, and those of the
-// containers that share its network. What a container wrote into others stays.
+// changes returns the contents of changed files by owner: those of the container and of containers
+// that share its network. Unchanged files keep edits by the container.
 func (n *names) changes(from, to *store.Registration, host registration.HostFiles) map[string]registration.Contents {
 	before, after := from.Registration, to.Registration
-	before.Hostname, after.Hostname = from.StartName, to.StartName // which a change of the host's name does not change
+	before.Hostname, after.Hostname = from.StartName, to.StartName // independent of the host name
 	configured := n.settings()
 	resolv := from.Source != to.Source || !slices.Equal(from.NetworkSearch(), to.NetworkSearch())
-	all := map[string]registration.Contents{to.Owner: changed(before.Contents(host, configured), after.Contents(host, configured), resolv)}
+	all := map[string]registration.Contents{to.Owner: changed(before.Contents(host, configured),
+		after.Contents(host, configured), resolv)}
 	for _, r := range n.sharing(to.Owner) {
-		all[r.Owner] = changed(r.SharedContents(&before, host, configured), r.SharedContents(&after, host, configured), resolv)
+		all[r.Owner] = changed(r.SharedContents(&before, host, configured), r.SharedContents(&after, host,
+			configured), resolv)
 	}
 	maps.DeleteFunc(all, func(_ string, c registration.Contents) bool { return empty(c) })
 	return all

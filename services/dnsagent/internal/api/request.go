@@ -9,14 +9,15 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
 )
 
-// hostGateway is the word that stands for the host's address.
+// hostGateway is the keyword for the address of the host.
 const hostGateway = "host-gateway"
 
-// registrationOf reads a request: text becomes addresses here, and the registration's own rules do the rest.
+// registrationOf converts and validates a request.
 func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, err error) {
 	if err := registration.CheckOwner(req.GetOwner()); err != nil {
-		return r, err // first, as the other faults name it
+		return r, err // first, since other faults name the owner
 	}
+
 	r = registration.Registration{
 		Owner:        req.GetOwner(),
 		Source:       registration.FileSource(req.GetFileSource()),
@@ -26,30 +27,37 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 		IPv6Disabled: req.GetIpv6Disabled(),
 		SharesWith:   req.GetSharesWith(),
 	}
+
 	if r.Addresses, err = addressesOf(r.Owner, "addresses", req.GetAddresses()); err != nil {
 		return r, err
 	}
+
 	if r.HostGateways, err = addressesOf(r.Owner, "host_gateways", req.GetHostGateways()); err != nil {
 		return r, err
 	}
+
 	if r.ExtraHosts, err = extraHostsOf(r.Owner, req.GetExtraHosts()); err != nil {
 		return r, err
 	}
+
 	if r.Networks, err = networksOf(r.Owner, req.GetNetworks()); err != nil {
 		return r, err
 	}
+
 	r.Aliases = aliasesOf(req.GetLinkAliases())
 	for _, s := range req.GetServers() {
 		addr, ok := resolvconf.ParseServer(s)
 		if !ok {
-			return r, fault.Invalidf(registration.Subject(r.Owner), "dns", "IP address is not correctly formatted: %s", registration.QuoteValue(s))
+			return r, fault.Invalidf(registration.Subject(r.Owner), "dns",
+				"IP address is not correctly formatted: %s", registration.QuoteValue(s))
 		}
 		r.Names.Servers = append(r.Names.Servers, addr)
 	}
+
 	return r, r.Validate()
 }
 
-// updateOf reads what changes of a registration.
+// updateOf converts an update request.
 func updateOf(req *dnsv1.UpdateRequest) (u Update, err error) {
 	if err := registration.CheckOwner(req.GetOwner()); err != nil {
 		return u, err
@@ -76,9 +84,11 @@ func networksOf(owner string, in []*dnsv1.NetworkRegistration) ([]registration.N
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(), Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal(),
+		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(),
+			Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal(),
 			Servers: servers, Search: n.GetSearch()})
 	}
+
 	return out, nil
 }
 
@@ -109,20 +119,24 @@ func extraHostsOf(owner string, records []*dnsv1.ExtraHost) ([]registration.Extr
 		addr, ok := parseAddr(rec.GetAddress())
 		switch {
 		case e.Name == "" || rec.GetAddress() == "":
-			return nil, fault.Invalidf(registration.Subject(owner), "add-host", "bad format for add-host: %q", e.Name+rec.GetAddress())
+			return nil, fault.Invalidf(registration.Subject(owner), "add-host", "bad format for add-host: %q",
+				e.Name+rec.GetAddress())
 		case rec.GetAddress() == hostGateway:
 			e.Gateway = true
 		case ok:
 			e.Addr = addr
 		default:
-			return nil, fault.Invalidf(registration.Subject(owner), "add-host", "invalid IP address in add-host: %q", rec.GetAddress())
+			return nil, fault.Invalidf(registration.Subject(owner), "add-host",
+				"invalid IP address in add-host: %q", rec.GetAddress())
 		}
 		hosts = append(hosts, e)
 	}
+
 	return hosts, nil
 }
 
-// parseAddr reads an address without a zone, which would mean nothing in a container's hosts file.
+// parseAddr parses an address without a zone, which has no meaning in the hosts file of a
+// container.
 func parseAddr(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
 	return addr.Unmap(), err == nil && addr.Zone() == ""

@@ -1,4 +1,5 @@
-// Package api speaks fairlead.dns.v1: it reads requests, hands them to the service and writes answers. It decides nothing.
+// Package api implements fairlead.dns.v1: it converts requests, calls the service and converts
+// results. It contains no policy.
 package api
 
 import (
@@ -13,36 +14,37 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
 
-// Names is what the handlers need of the service.
+// Names is the part of the service that the handlers call.
 type Names interface {
 	Register(ctx context.Context, r registration.Registration) (Registered, error)
 	Update(ctx context.Context, owner string, u Update) error
 	Owners(ctx context.Context) ([]string, error)
 	Release(ctx context.Context, owner string) error
-	// Check compares the store with files and resolvers, and with repair reconciles first.
+	// Check compares the store with files and resolvers. With repair it reconciles them first.
 	Check(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// Registered is the answer to a registration.
+// Registered is the result of a registration.
 type Registered struct {
 	Owner    string
 	Paths    files.Paths
-	Hostname string // the name to start the container with
+	Hostname string // hostname to start the container with
 }
 
-// Update is what can change of a registration.
+// Update holds the changeable fields of a registration.
 type Update struct {
 	Addresses []netip.Addr
 	Networks  []registration.Network
 	Aliases   []registration.Alias
 
-	HostGateways []netip.Addr // none: as they were
+	HostGateways []netip.Addr // empty means unchanged
 }
 
-// Server serves NameService. The handlers are a type of their own, as one of the calls is named Register too.
+// Server implements NameService. The handlers are a separate type, since one RPC is also named
+// Register.
 type Server struct{ handlers handlers }
 
-// New makes a server of names.
+// New returns a server for names.
 func New(names Names) *Server { return &Server{handlers{names: names}} }
 
 // Register adds NameService to a gRPC server.
@@ -58,10 +60,12 @@ func (h handlers) Register(ctx context.Context, req *dnsv1.RegisterRequest) (*dn
 	if err != nil {
 		return nil, err
 	}
+
 	done, err := h.names.Register(ctx, reg)
 	if err != nil {
 		return nil, err
 	}
+
 	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{
 		Owner:          done.Owner,
 		HostnamePath:   done.Paths.Hostname,

@@ -27,15 +27,15 @@ func (f Publisher) Open(owner string) (*Dir, error) {
 // Close closes the directory.
 func (d *Dir) Close() error { return unix.Close(d.fd) }
 
-// Publish writes the files whose contents are not nil, and returns those that it could not write. It waits for no process of
-// the container: a file that one has a lease on is one that cannot be written now.
+// Publish writes the files whose contents are not nil and returns those that it could not write. It
+// never waits for a process of the container: a file with a lease cannot be written now.
 func (d *Dir) Publish(c registration.Contents) (left registration.Contents, err error) {
 	for _, f := range []struct {
 		name     string
 		data     []byte
 		leftover *[]byte
 	}{
-		{hostsFile, c.Hosts, &left.Hosts}, // first, as it is the longest: what a container filled it with makes room for the others
+		{hostsFile, c.Hosts, &left.Hosts}, // first: shrinking an overfull file frees space for the others
 		{resolvConfFile, c.ResolvConf, &left.ResolvConf},
 		{hostnameFile, c.Hostname, &left.Hostname},
 	} {
@@ -47,10 +47,12 @@ func (d *Dir) Publish(c registration.Contents) (left registration.Contents, err 
 			*f.leftover = f.data
 		}
 	}
+
 	return left, err
 }
 
-// create writes a file in place, and replaces one that cannot be written, as no container of this registration has it yet.
+// create writes a file, and replaces one that cannot be written. No container of this registration
+// has it mounted yet.
 func (d *Dir) create(name string, data []byte) error {
 	if d.write(name, data) == nil {
 		return nil
@@ -75,7 +77,8 @@ func (d *Dir) clear() error {
 	return errors.Join(d.unlink(hostnameFile), d.unlink(hostsFile), d.unlink(resolvConfFile))
 }
 
-// write keeps the inode of a file that exists. What is no file is replaced.
+// write writes a file and keeps the inode of an existing one. It replaces anything but a regular
+// file.
 func (d *Dir) write(name string, data []byte) error {
 	var st unix.Stat_t
 	err := unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -85,19 +88,22 @@ func (d *Dir) write(name string, data []byte) error {
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
+
 	fd, err := d.open(name)
 	switch {
 	case errors.Is(err, unix.EACCES) && unix.Fchmodat(d.fd, name, fileMode, 0) == nil,
 		errors.Is(err, unix.EPERM) && d.clearFlags(name) == nil:
-		fd, err = d.open(name) // a container's root took the permission away
+		fd, err = d.open(name) // root in the container removed the permission
 	}
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
+
 	return errors.Join(fill(fd, data), unix.Close(fd))
 }
 
-// open fails with EAGAIN, and does not wait, if a container's process has a lease on the file.
+// open opens a file for writing. It fails with EAGAIN, without waiting, if a process of the
+// container has a lease on the file.
 func (d *Dir) open(name string) (int, error) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	for {
@@ -108,7 +114,7 @@ func (d *Dir) open(name string) (int, error) {
 	}
 }
 
-// clearFlags makes a file mutable that is not.
+// clearFlags removes the immutable and append-only flags of a file.
 func (d *Dir) clearFlags(name string) error {
 	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -122,12 +128,14 @@ func (d *Dir) clearFlags(name string) error {
 	return errors.Join(err, unix.Close(fd))
 }
 
-// fill truncates the file only after the writing, so that it is never seen empty, and only if it is longer.
+// fill writes data and truncates the file afterwards, if it was longer, so that readers never see
+// it empty.
 func fill(fd int, data []byte) error {
 	var before unix.Stat_t
 	if err := unix.Fstat(fd, &before); err != nil {
 		return err
 	}
+
 	for at := 0; at < len(data); {
 		n, err := unix.Pwrite(fd, data[at:], int64(at))
 		if errors.Is(err, unix.EINTR) {
@@ -138,18 +146,21 @@ func fill(fd int, data []byte) error {
 		}
 		at += n
 	}
+
 	if before.Size > int64(len(data)) {
 		if err := unix.Ftruncate(fd, int64(len(data))); err != nil {
 			return fmt.Errorf("truncate: %w", err)
 		}
 	}
+
 	if before.Mode&0o7777 != fileMode {
-		_ = unix.Fchmod(fd, fileMode) // whatever the umask is. A container that gave the file to another user keeps its mode
+		_ = unix.Fchmod(fd, fileMode) // independent of the umask; fails harmlessly if the container changed the owner
 	}
+
 	return nil
 }
 
-// unlink removes what is at a name, an empty directory too.
+// unlink removes a directory entry, including an empty directory.
 func (d *Dir) unlink(name string) error {
 	err := unix.Unlinkat(d.fd, name, 0)
 	switch {

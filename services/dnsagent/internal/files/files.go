@@ -1,8 +1,10 @@
-// Package files publishes containers' name files in a directory of the run-time root, and reads the host's own.
+// Package files writes the name files of containers to a directory of the run-time root, and reads
+// those of the host.
 //
-// A container's files are bind-mounted into it, and a mount stays with the file that it was made from. So an existing file is
-// written in place and never replaced. The container can change size, mode and lease of its files; they are written without
-// waiting for it and never read. What they hold is decided elsewhere.
+// The files are bind-mounted into containers, and a mount refers to an inode. So an existing file
+// is written in place and never replaced. A container can change size, mode and lease of its files:
+// they are never read, and writing never waits for the container. Package registration renders the
+// contents.
 package files
 
 import (
@@ -19,8 +21,8 @@ import (
 )
 
 const (
-	fileMode = 0o644 // every user of a container reads them
-	dirMode  = 0o711 // mapped users must pass; nobody needs a list of containers
+	fileMode = 0o644 // readable by every user of a container
+	dirMode  = 0o711 // searchable by mapped users, without listing containers
 )
 
 // The files of one owner, in its directory.
@@ -30,32 +32,35 @@ const (
 	resolvConfFile = "resolv.conf"
 )
 
-// Publisher holds one folder an owner, with three files in each.
+// Publisher writes one directory per owner, with three files in each.
 type Publisher struct{ root string }
 
-// NewPublisher is the folder at root.
+// NewPublisher returns a publisher for the directory root.
 func NewPublisher(root string) Publisher { return Publisher{root} }
 
-// Paths tells where an owner's files are.
+// Paths holds the paths of an owner's files.
 type Paths struct{ Hostname, Hosts, ResolvConf string }
 
-// Paths of an owner, whether they exist or not.
+// Paths returns the paths of an owner's files, which need not exist.
 func (f Publisher) Paths(owner string) Paths {
 	dir := filepath.Join(f.root, owner)
 	return Paths{filepath.Join(dir, hostnameFile), filepath.Join(dir, hostsFile), filepath.Join(dir, resolvConfFile)}
 }
 
-// Write creates an owner's directory with all three files, in place where they exist: a running container may have them mounted.
+// Write creates an owner's directory with all three files. Existing files are written in place, as a
+// running container can have them mounted.
 func (f Publisher) Write(owner string, c registration.Contents) error {
 	return f.each(owner, func(dir *Dir) error {
-		return errors.Join(dir.create(hostnameFile, c.Hostname), dir.create(hostsFile, c.Hosts), dir.create(resolvConfFile, c.ResolvConf))
+		return errors.Join(dir.create(hostnameFile, c.Hostname), dir.create(hostsFile, c.Hosts),
+			dir.create(resolvConfFile, c.ResolvConf))
 	})
 }
 
 // Restore writes those of the files that are missing. Existing files keep what a container wrote into them.
 func (f Publisher) Restore(owner string, c registration.Contents) error {
 	return f.each(owner, func(dir *Dir) error {
-		return errors.Join(dir.restore(hostnameFile, c.Hostname), dir.restore(hostsFile, c.Hosts), dir.restore(resolvConfFile, c.ResolvConf))
+		return errors.Join(dir.restore(hostnameFile, c.Hostname), dir.restore(hostsFile, c.Hosts),
+			dir.restore(resolvConfFile, c.ResolvConf))
 	})
 }
 
@@ -68,16 +73,18 @@ func (f Publisher) each(owner string, write func(*Dir) error) error {
 		}
 	}
 	if err != nil {
-		return fault.New(fault.Unavailable, registration.Subject(owner), "cannot write its name files", fault.WithCause(err),
+		return fault.New(fault.Unavailable, registration.Subject(owner), "cannot write its name files",
+			fault.WithCause(err),
 			fault.WithHint("check for a full or read-only file system at %s", f.root))
 	}
+
 	return nil
 }
 
 // staleMark follows the owner in the name of the file that marks its name files as older than the store.
 const staleMark = ".stale"
 
-// MarkStale notes that an owner's files are to be written again, also by the next process.
+// MarkStale records that the files of an owner must be written again, also by the next process.
 func (f Publisher) MarkStale(owner string) error {
 	return os.WriteFile(filepath.Join(f.root, owner+staleMark), nil, 0o600)
 }
@@ -97,21 +104,24 @@ func (f Publisher) MarkFresh(owner string) error {
 	return err
 }
 
-// Remove removes an owner's files and directory. It does nothing if there is no such directory. One that is a mount point stays
-// for the supervisor, whose mount it is, and with it what cannot be removed there.
+// Remove removes the files and the directory of an owner. It does nothing if the directory does not
+// exist. A mount point is kept for the supervisor, which unmounts it.
 func (f Publisher) Remove(owner string) error {
 	path := filepath.Join(f.root, owner)
 	dir, err := f.Open(owner)
 	if err == nil {
 		err = errors.Join(dir.clear(), dir.Close())
 	}
+
 	if !errors.Is(err, fs.ErrNotExist) {
 		err = os.RemoveAll(path)
 	}
 	if errors.Is(err, unix.EBUSY) || f.mounted(path) || errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return fault.Wrap(errors.Join(err, f.MarkFresh(owner)), fault.Unavailable, registration.Subject(owner), "cannot remove its name files")
+
+	return fault.Wrap(errors.Join(err, f.MarkFresh(owner)), fault.Unavailable, registration.Subject(owner),
+		"cannot remove its name files")
 }
 
 // mounted reports whether a directory below the root is a mount point.
@@ -120,21 +130,25 @@ func (f Publisher) mounted(path string) bool {
 	return unix.Stat(f.root, &root) == nil && unix.Lstat(path, &dir) == nil && root.Dev != dir.Dev
 }
 
-// Owners gives the UIDs that have a folder, sorted. It makes the root if it is not there. What is not named by a UID is not ours.
+// Owners returns the owners that have a directory, sorted. It creates the root if necessary and
+// ignores names that are not container IDs.
 func (f Publisher) Owners() ([]string, error) {
 	if err := os.MkdirAll(f.root, dirMode); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "folder "+f.root, "cannot be made")
+		return nil, fault.Wrap(err, fault.Unavailable, "directory "+f.root, "cannot be created")
 	}
+
 	entries, err := os.ReadDir(f.root)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "folder "+f.root, "cannot be read")
+		return nil, fault.Wrap(err, fault.Unavailable, "directory "+f.root, "cannot be read")
 	}
+
 	var owners []string
 	for _, e := range entries {
 		if e.IsDir() && id.Valid(e.Name()) {
 			owners = append(owners, e.Name())
 		}
 	}
+
 	return owners, nil
 }
 
@@ -146,20 +160,23 @@ const (
 	resolvedConf = "run/systemd/resolve/resolv.conf"
 )
 
-// ReadHostFiles reads those of the host's files that a source needs, below a root, which is "/" but in tests. Files that are not there stay
-// nil. A hosts file can have megabytes, where it blocks advertisements; only host networking has to read it.
+// ReadHostFiles reads the host files that a source needs, below root, which is "/" except in tests.
+// Missing files are nil. The hosts file, which can have megabytes, is read only for host
+// networking.
 func ReadHostFiles(root string, source registration.FileSource) (registration.HostFiles, error) {
 	var h registration.HostFiles
 	wanted := map[string]*[]byte{resolvConf: &h.ResolvConf, resolvedConf: &h.ResolvedConf}
 	if source == registration.Host {
 		wanted = map[string]*[]byte{resolvConf: &h.ResolvConf, hostname: &h.Hostname, hosts: &h.Hosts}
 	}
+
 	for path, to := range wanted {
 		data, err := os.ReadFile(filepath.Join(root, path))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return h, fault.Wrap(err, fault.Unavailable, "the host's /"+path, "cannot be read")
+			return h, fault.Wrap(err, fault.Unavailable, "host file /"+path, "cannot be read")
 		}
 		*to = data
 	}
+
 	return h, nil
 }

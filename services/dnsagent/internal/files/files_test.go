@@ -16,7 +16,8 @@ import (
 var owner = strings.Repeat("0123456789abcdef", 4)
 
 func contents(hosts string) registration.Contents {
-	return registration.Contents{Hostname: []byte("web\n"), Hosts: []byte(hosts), ResolvConf: []byte("nameserver 1.1.1.1\n")}
+	return registration.Contents{Hostname: []byte("web\n"), Hosts: []byte(hosts),
+		ResolvConf: []byte("nameserver 1.1.1.1\n")}
 }
 
 func write(t *testing.T, f files.Publisher, hosts string) {
@@ -35,40 +36,43 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-func TestAFileIsWrittenInPlaceSoThatABindMountSeesIt(t *testing.T) {
+func TestWriteKeepsInode(t *testing.T) {
 	f := files.NewPublisher(filepath.Join(t.TempDir(), "dns"))
 	write(t, f, "a long content\n")
 	path := f.Paths(owner).Hosts
-	before, err := os.Open(path) // holds the file as a mount does
+	before, err := os.Open(path) // refers to the inode, as a mount does
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer before.Close()
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	write(t, f, "short\n")
 
 	buf := make([]byte, 100)
 	n, _ := before.Read(buf)
 	if got := string(buf[:n]); got != "short\n" {
-		t.Errorf("the file that was there now reads %q", got)
+		t.Errorf("open file: got %q, want the new content", got)
 	}
+
 	if info, err := os.Stat(path); err != nil || info.Mode() != 0o644 {
-		t.Errorf("mode %v, %v; want 0644", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want 0644", info.Mode(), err)
 	}
 }
 
-func TestTheModeDoesNotDependOnTheUmask(t *testing.T) {
+func TestWriteIgnoresUmask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	f := files.NewPublisher(filepath.Join(t.TempDir(), "dns"))
 	write(t, f, "x")
 	if info, err := os.Stat(f.Paths(owner).ResolvConf); err != nil || info.Mode() != 0o644 {
-		t.Errorf("mode %v, %v; want 0644", info.Mode(), err)
+		t.Errorf("got mode %v, %v, want 0644", info.Mode(), err)
 	}
 }
 
-func TestALinkIsNotFollowed(t *testing.T) {
+func TestWriteDoesNotFollowLinks(t *testing.T) {
 	dir := t.TempDir()
 	f := files.NewPublisher(filepath.Join(dir, "dns"))
 	write(t, f, "x")
@@ -76,6 +80,7 @@ func TestALinkIsNotFollowed(t *testing.T) {
 	if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	path := f.Paths(owner).Hosts
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -83,16 +88,18 @@ func TestALinkIsNotFollowed(t *testing.T) {
 	if err := os.Symlink(victim, path); err != nil {
 		t.Fatal(err)
 	}
+
 	write(t, f, "y")
 	if got := read(t, path); got != "y" {
 		t.Errorf("hosts: got %q", got)
 	}
+
 	if got := read(t, victim); got != "precious" {
-		t.Errorf("the link's target now holds %q", got)
+		t.Errorf("link target: got %q", got)
 	}
 }
 
-func TestRestoreWritesWhatIsMissingAndKeepsWhatIsThere(t *testing.T) {
+func TestRestoreWritesMissingFilesOnly(t *testing.T) {
 	f := files.NewPublisher(filepath.Join(t.TempDir(), "dns"))
 	write(t, f, "x")
 	p := f.Paths(owner)
@@ -105,38 +112,44 @@ func TestRestoreWritesWhatIsMissingAndKeepsWhatIsThere(t *testing.T) {
 	if err := f.Restore(owner, contents("x")); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := read(t, p.Hosts); got != "edited in the container\n" {
-		t.Errorf("hosts is now %q", got)
+		t.Errorf("hosts: got %q", got)
 	}
+
 	if got := read(t, p.Hostname); got != "web\n" {
-		t.Errorf("hostname is now %q", got)
+		t.Errorf("hostname: got %q", got)
 	}
 }
 
-func TestOnlyFoldersNamedByAnOwnerAreOurs(t *testing.T) {
+func TestOwnersIgnoresOtherDirectories(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "deep", "dns")
 	f := files.NewPublisher(root)
 	if owners, err := f.Owners(); err != nil || len(owners) != 0 {
-		t.Fatalf("at first: %v, %v", owners, err)
+		t.Fatalf("before writing: got %v, %v", owners, err)
 	}
+
 	write(t, f, "x")
 	if err := os.Mkdir(filepath.Join(root, "lost+found"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+
 	if owners, err := f.Owners(); err != nil || len(owners) != 1 || owners[0] != owner {
-		t.Errorf("owners = %v, %v", owners, err)
+		t.Errorf("got %v, %v", owners, err)
 	}
+
 	for range 2 {
 		if err := f.Remove(owner); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if owners, err := f.Owners(); err != nil || len(owners) != 0 {
-		t.Errorf("at last: %v, %v", owners, err)
+		t.Errorf("after removal: got %v, %v", owners, err)
 	}
 }
 
-func TestOfTheHostsFilesThoseAreReadThatAreNeeded(t *testing.T) {
+func TestReadHostFilesReadsNeededFiles(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"etc/hostname", "etc/hosts", "run/systemd/resolve/resolv.conf"} {
 		path := filepath.Join(root, name)
@@ -147,18 +160,20 @@ func TestOfTheHostsFilesThoseAreReadThatAreNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	for source, want := range map[registration.FileSource]registration.HostFiles{
 		registration.Generated: {ResolvedConf: []byte("run/systemd/resolve/resolv.conf")},
 		registration.Host:      {Hostname: []byte("etc/hostname"), Hosts: []byte("etc/hosts")},
 	} {
 		if got, err := files.ReadHostFiles(root, source); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("source %d: %q, %v; want %q", source, got, err, want)
+			t.Errorf("source %d: got %q, %v, want %q", source, got, err, want)
 		}
 	}
 	if err := os.Mkdir(filepath.Join(root, "etc/resolv.conf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := files.ReadHostFiles(root, registration.Generated); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("an unreadable resolv.conf: %v, want an Unavailable fault", err)
+		t.Errorf("unreadable resolv.conf: got %v, want an Unavailable fault", err)
 	}
 }

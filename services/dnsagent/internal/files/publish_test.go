@@ -14,19 +14,22 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
 
-// publish writes hosts into an owner's directory, and fails the test if that takes as long as a lease can.
+// publish writes the hosts file of an owner. It fails the test if that waits for a lease.
 func publish(t *testing.T, f files.Publisher, hosts string) error {
 	t.Helper()
 	dir, err := f.Open(owner)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer dir.Close()
+
 	done := make(chan error, 1)
 	go func() {
 		_, err := dir.Publish(registration.Contents{Hosts: []byte(hosts)})
 		done <- err
 	}()
+
 	select {
 	case err := <-done:
 		return err
@@ -36,7 +39,7 @@ func publish(t *testing.T, f files.Publisher, hosts string) error {
 	}
 }
 
-// attacks are what a container's root can do to a file that is mounted into it.
+// attacks returns changes that root in a container can make to a file mounted into it.
 func attacks(t *testing.T) map[string]func(path string) {
 	setFlag := func(path string, flag uint32) {
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -50,6 +53,7 @@ func attacks(t *testing.T) map[string]func(path string) {
 			t.Skipf("file flags: %v", err)
 		}
 	}
+
 	return map[string]func(path string){
 		"mode 0":         func(path string) { must(t, os.Chmod(path, 0)) },
 		"2 MiB appended": func(path string) { must(t, os.Truncate(path, 2<<20)) },
@@ -93,7 +97,8 @@ func TestPublishDoesNotWaitForLease(t *testing.T) {
 		mode := map[string]int{"read": unix.O_RDONLY, "write": unix.O_RDWR}[name]
 		fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
 		must(t, err)
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(unix.SIGURG)); err != nil { // the Go runtime ignores it
+		// ignored by the Go runtime
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(unix.SIGURG)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, kind); err != nil {
@@ -102,7 +107,7 @@ func TestPublishDoesNotWaitForLease(t *testing.T) {
 		if err := publish(t, f, name+"\n"); !errors.Is(err, unix.EAGAIN) {
 			t.Errorf("%s lease: got %v, want EAGAIN", name, err)
 		}
-		write(t, f, "a new registration\n") // replaces the file, for a container that is to start
+		write(t, f, "a new registration\n") // replaces the file for a new container
 		if got := read(t, path); got != "a new registration\n" {
 			t.Errorf("%s lease: got %q", name, got)
 		}
@@ -118,7 +123,9 @@ func TestRemoveLeavesMountPoint(t *testing.T) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("cannot mount: %v", err)
 	}
+
 	defer func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) }()
+
 	write(t, f, "y")
 	must(t, f.Remove(owner))
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {

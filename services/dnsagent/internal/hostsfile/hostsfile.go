@@ -1,6 +1,7 @@
-// Package hostsfile renders /etc/hosts as a container finds it: the localhost names, then records in the order given.
+// Package hostsfile renders the /etc/hosts of containers: the localhost lines, then the given
+// records in order.
 //
-// It knows the format only. Whose records they are, and where the file goes, is not its business.
+// It implements the format only. Package registration chooses the records.
 package hostsfile
 
 import (
@@ -17,7 +18,7 @@ type Record struct {
 	Names []string
 }
 
-// localhost4 and localhost6 are the lines that are always there, as Docker writes them.
+// The fixed lines, as in Docker.
 const (
 	localhost4 = "127.0.0.1\tlocalhost\n"
 	localhost6 = "::1\tlocalhost ip6-localhost ip6-loopback\n" +
@@ -27,7 +28,7 @@ const (
 		"ff02::2\tip6-allrouters\n"
 )
 
-// Render writes the file. Without ipv6 it has no IPv6 line at all, whatever the records are.
+// Render returns the file. Without ipv6 it has no IPv6 lines.
 func Render(records []Record, ipv6 bool) []byte {
 	var b bytes.Buffer
 	b.WriteString(localhost4)
@@ -43,11 +44,11 @@ func Render(records []Record, ipv6 bool) []byte {
 	return b.Bytes()
 }
 
-// Line returns the record as it is in the file.
+// Line returns the line of the file.
 func (r Record) Line() string { return r.Addr.String() + "\t" + strings.Join(r.Names, " ") + "\n" }
 
-// NamesOf gives the names of a host's own line: the fully qualified one, and the bare one if that is another. The host name may
-// hold the domain already, in whole or in part.
+// NamesOf returns the names of a host's own line: the qualified one, and the short one if it
+// differs. The hostname can already include the domain.
 func NamesOf(hostname, domainname string) []string {
 	full := hostname
 	if domainname != "" {
@@ -59,8 +60,8 @@ func NamesOf(hostname, domainname string) []string {
 	return []string{full}
 }
 
-// ValidName tells whether a name can stand in the file as one name: anything printable without white space, and no '#', which
-// would make a comment of the rest of the line.
+// ValidName reports whether a name is valid in the file: printable, without white space and '#',
+// which starts a comment.
 func ValidName(name string) bool {
 	return name != "" && utf8.ValidString(name) && !strings.ContainsFunc(name, func(r rune) bool {
 		return r == '#' || unicode.IsSpace(r) || !unicode.IsPrint(r)

@@ -15,7 +15,7 @@ func record(addr string, names ...string) hostsfile.Record {
 	return hostsfile.Record{Addr: netip.MustParseAddr(addr), Names: names}
 }
 
-func TestTheFileIsDockersByteForByte(t *testing.T) {
+func TestRenderMatchesDocker(t *testing.T) {
 	got := hostsfile.Render([]hostsfile.Record{
 		record("10.0.0.9", "db"),
 		record("2001:db8::9", "db"),
@@ -36,14 +36,14 @@ ff02::2	ip6-allrouters
 	}
 }
 
-func TestWithoutIPv6ThereIsNoIPv6Line(t *testing.T) {
+func TestRenderWithoutIPv6(t *testing.T) {
 	got := hostsfile.Render([]hostsfile.Record{record("10.0.0.9", "db"), record("2001:db8::9", "db")}, false)
 	if want := "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n"; string(got) != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-func TestAHostIsKnownByItsFullAndItsBareName(t *testing.T) {
+func TestNamesOf(t *testing.T) {
 	for _, c := range []struct {
 		hostname, domainname string
 		want                 []string
@@ -55,34 +55,35 @@ func TestAHostIsKnownByItsFullAndItsBareName(t *testing.T) {
 		{".odd", "", []string{".odd"}},
 	} {
 		if got := hostsfile.NamesOf(c.hostname, c.domainname); !slices.Equal(got, c.want) {
-			t.Errorf("NamesOf(%q, %q) = %q, want %q", c.hostname, c.domainname, got, c.want)
+			t.Errorf("NamesOf(%q, %q): got %q, want %q", c.hostname, c.domainname, got, c.want)
 		}
 	}
 }
 
-func TestANameThatCouldBreakItsLineIsNotValid(t *testing.T) {
+func TestValidName(t *testing.T) {
 	for name, want := range map[string]bool{
 		"db": true, "db_1.example.com": true, "größe": true,
-		"": false, "a b": false, "a\tb": false, "a\nb": false, "a#b": false, "a\x00b": false, "a\u00a0b": false, "a\u2028b": false,
+		"": false, "a b": false, "a\tb": false, "a\nb": false, "a#b": false, "a\x00b": false,
+		"a\u00a0b": false, "a\u2028b": false,
 		"\xff": false, "a\r": false, "\u202eevil": false,
 	} {
 		if got := hostsfile.ValidName(name); got != want {
-			t.Errorf("ValidName(%q) = %v", name, got)
+			t.Errorf("ValidName(%q): got %v, want %v", name, got, want)
 		}
 	}
 }
 
-func TestValidNamesNeverAddALineOrAWord(t *testing.T) {
+func TestValidNamesAreOneWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.String().Filter(hostsfile.ValidName).Draw(t, "name")
 		lines := strings.Split(string(hostsfile.Render([]hostsfile.Record{record("10.0.0.9", name)}, false)), "\n")
 		if len(lines) != 3 || !slices.Equal(strings.Fields(lines[1]), []string{"10.0.0.9", name}) {
-			t.Fatalf("name %q renders as %q", name, lines)
+			t.Fatalf("name %q: got %q", name, lines)
 		}
 	})
 }
 
-func FuzzValidNamesNeverAddALineOrAWord(f *testing.F) {
+func FuzzValidName(f *testing.F) {
 	for _, s := range []string{"db", "a b", "a\n10.0.0.1 b", "#", "\x85"} {
 		f.Add(s)
 	}
@@ -92,7 +93,7 @@ func FuzzValidNamesNeverAddALineOrAWord(f *testing.F) {
 		}
 		got := string(hostsfile.Render([]hostsfile.Record{record("10.0.0.9", name)}, false))
 		if strings.Count(got, "\n") != 2 || len(strings.Fields(got)) != 4 || strings.Contains(got, "#") {
-			t.Fatalf("name %q renders as %q", name, got)
+			t.Fatalf("name %q: got %q", name, got)
 		}
 	})
 }

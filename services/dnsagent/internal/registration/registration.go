@@ -1,6 +1,8 @@
-// Package registration is what a container wants to find in its name files: the request, its rules, and the contents that follow.
+// Package registration holds the request for a container's names, validates it and renders the name
+// files from it.
 //
-// It is pure. The files of the host come in as bytes, those of the container go out as bytes; package files reads and writes.
+// It performs no I/O: package files reads the host's files and writes the container's. Packages api
+// and dnsagent call it.
 package registration
 
 import (
@@ -11,71 +13,72 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
 )
 
-// FileSource says what the files are made from. The values are those of fairlead.dns.v1.Source; they are stored.
+// FileSource selects the source of the files. The values are stored and equal those of
+// fairlead.dns.v1.
 type FileSource int
 
 // The sources.
 const (
 	Generated FileSource = 1 // written for the container
-	Host      FileSource = 2 // copies of the host's files; what is given explicitly still wins
+	Host      FileSource = 2 // copies of the host's files, with explicit settings applied
 	Resolver  FileSource = 3 // written for the container, with the embedded resolver as its only server
-	Shared    FileSource = 4 // those of another container, with the own host name in place of the other's
+	Shared    FileSource = 4 // files of another container, with the own hostname
 )
 
-// Registration is one container's request, as it is stored. Empty lists are nil.
+// Registration is the stored request of one container. Empty lists are nil.
 type Registration struct {
-	Owner        string // the container's UID
+	Owner        string // container ID
 	Source       FileSource
 	Hostname     string // -h; may be empty
 	Domainname   string
 	Addresses    []netip.Addr // the container's own, in the order of its interfaces
 	ExtraHosts   []ExtraHost
 	Names        resolvconf.Conf // --dns, --dns-search, --dns-option
-	HostGateways []netip.Addr    // what "host-gateway" stands for
+	HostGateways []netip.Addr    // addresses of "host-gateway"
 	IPv6Disabled bool            // the container has no IPv6 at all, not even ::1
-	Networks     []Network       // the user networks that it is on, in the order in which names are looked for
-	Aliases      []Alias         // its private names for others
-	SharesWith   string          // the UID of the container whose network it shares; empty with any other source
+	Networks     []Network       // its user networks, in lookup order
+	Aliases      []Alias         // link aliases
+	SharesWith   string          // ID of the container whose network it shares; only with source Shared
 }
 
 // ExtraHost is one --add-host.
 type ExtraHost struct {
 	Name    string
-	Addr    netip.Addr // not valid if Gateway is set
-	Gateway bool       // the word host-gateway was given in place of an address
+	Addr    netip.Addr // zero if Gateway is set
+	Gateway bool       // host-gateway was specified instead of an address
 }
 
-// Network is how the container is known on one user network.
+// Network holds the names of the container on one user network.
 type Network struct {
 	ID        string
 	Name      string
 	Addresses []netip.Addr
-	Names     []string     // the first is what its addresses are translated to
-	Internal  bool         // it does not lead out of the host
+	Names     []string     // the first is the target of PTR records
+	Internal  bool         // no external connectivity
 	Servers   []netip.Addr // its own name servers
 	Search    []string     // its own search domains
 }
 
-// Alias is a name for another container that only this one has.
+// Alias is a link alias: a name for another container that only this container resolves.
 type Alias struct{ Alias, Name string }
 
-// HostFiles is what the host has. Files that it does not have are nil.
+// HostFiles holds the host's files. A file that does not exist is nil.
 type HostFiles struct {
-	Name         string // what the kernel answers to hostname
+	Name         string // host name of the kernel
 	Hostname     []byte // etc/hostname
 	Hosts        []byte // etc/hosts
 	ResolvConf   []byte // etc/resolv.conf
-	ResolvedConf []byte // systemd-resolved's list of the real servers
+	ResolvedConf []byte // systemd-resolved's list of upstream servers
 }
 
-// Contents is what a container's three files hold.
+// Contents holds the three files of a container.
 type Contents struct {
 	Hostname   []byte
 	Hosts      []byte
 	ResolvConf []byte
 }
 
-// HostName is the name that the container is started with.
+// HostName returns the hostname that the container is started with.
 func (r *Registration) HostName(host string) string {
 	switch {
 	case r.Hostname != "":
@@ -87,23 +90,27 @@ func (r *Registration) HostName(host string) string {
 	}
 }
 
-// Contents makes the three files. The configured settings are for containers with a network of their own; one that shares the
-// host's gets the host's, but for what its own flags say.
+// Contents returns the three files. The configured settings apply to containers with their own
+// network. A container on the host network gets the host's files, except for its own flags.
 func (r *Registration) Contents(host HostFiles, configured resolvconf.Conf) Contents {
 	c := Contents{
 		Hostname:   []byte(r.HostName(host.Name) + "\n"),
 		Hosts:      r.hosts(host.Name),
 		ResolvConf: r.resolvConf(host, configured),
 	}
+
 	if r.Source != Host {
 		return c
 	}
+
 	if r.Hostname == "" && host.Hostname != nil {
 		c.Hostname = host.Hostname
 	}
+
 	if len(r.ExtraHosts) == 0 && host.Hosts != nil {
 		c.Hosts = host.Hosts
 	}
+
 	return c
 }
 
@@ -111,7 +118,7 @@ func (r *Registration) hosts(hostName string) []byte {
 	return hostsfile.Render(r.Records(hostName), !r.IPv6Disabled)
 }
 
-// Records are the lines of the hosts file beside those that are always there.
+// Records returns the lines of the hosts file, without the fixed localhost lines.
 func (r *Registration) Records(hostName string) []hostsfile.Record {
 	var records []hostsfile.Record
 	for _, e := range r.ExtraHosts {
@@ -126,7 +133,7 @@ func (r *Registration) Records(hostName string) []hostsfile.Record {
 	return append(records, r.OwnRecords(hostName)...)
 }
 
-// OwnRecords are the container's own lines in its hosts file.
+// OwnRecords returns the lines of the hosts file for the container itself.
 func (r *Registration) OwnRecords(hostName string) []hostsfile.Record {
 	var records []hostsfile.Record
 	names := hostsfile.NamesOf(r.HostName(hostName), r.Domainname)
@@ -138,7 +145,7 @@ func (r *Registration) OwnRecords(hostName string) []hostsfile.Record {
 	return records
 }
 
-// gateways are the host's addresses that the container can use.
+// gateways returns the host addresses that the container can use.
 func (r *Registration) gateways() []netip.Addr {
 	var usable []netip.Addr
 	for _, g := range r.HostGateways {
@@ -157,16 +164,20 @@ func (r *Registration) resolvConf(host HostFiles, configured resolvconf.Conf) []
 		}
 		return r.Names.MergeHost(conf).Render()
 	}
+
 	if r.Source == Resolver {
-		return r.Names.Merge(resolvconf.Conf{Search: r.NetworkSearch()}).Merge(configured).MergeHost(conf).ForResolver().Render()
+		c := r.Names.Merge(resolvconf.Conf{Search: r.NetworkSearch()}).Merge(configured).MergeHost(conf)
+		return c.ForResolver().Render()
 	}
+
 	if conf.IsStub() && host.ResolvedConf != nil {
 		conf = resolvconf.Parse(host.ResolvedConf)
 	}
+
 	return r.Names.Merge(configured).MergeHost(conf.ForContainer(r.hasIPv6())).Render()
 }
 
-// hasIPv6 tells whether the container can reach a server by IPv6.
+// hasIPv6 reports whether the container can reach servers over IPv6.
 func (r *Registration) hasIPv6() bool {
 	for _, a := range r.Addresses {
 		if a.Is6() && !a.IsLinkLocalUnicast() && !r.IPv6Disabled {

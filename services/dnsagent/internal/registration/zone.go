@@ -8,11 +8,12 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/zone"
 )
 
-// ZoneContainer is what others on its networks may know of the container.
+// ZoneContainer returns the names and addresses of the container for the zone.
 func (r *Registration) ZoneContainer() zone.Container {
 	c := zone.Container{Owner: r.Owner, Addresses: r.Addresses}
 	for _, n := range r.Networks {
-		c.Members = append(c.Members, zone.Member{Network: n.ID, NetworkName: n.Name, Addresses: n.Addresses, Names: n.Names})
+		c.Members = append(c.Members, zone.Member{Network: n.ID, NetworkName: n.Name, Addresses: n.Addresses,
+			Names: n.Names})
 	}
 	if len(r.Aliases) > 0 {
 		c.Aliases = map[string][]string{}
@@ -23,14 +24,15 @@ func (r *Registration) ZoneContainer() zone.Container {
 	return c
 }
 
-// Upstream says who is asked for the container what it asks and nobody here knows.
+// Upstream holds the upstream servers of a container.
 type Upstream struct {
-	Servers []netip.Addr // asked from the container's network
-	Host    bool         // in place of them those that the host uses, asked from the host's network
+	Servers []netip.Addr // reached from the container's network
+	Host    bool         // use the host's servers, from the host network
 }
 
-// Upstream is the container's. Its own servers win over those of its networks, these over the configured ones, and these over the host's.
-// The host's are of no use to one that must not reach out of the host.
+// Upstream returns the upstreams of the container: its own servers, else those of its networks,
+// else the configured ones, else the host's. A container on internal networks only does not use the
+// host's.
 func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
 	servers := r.Names.Servers
 	if len(servers) == 0 {
@@ -42,7 +44,7 @@ func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
 	return Upstream{Servers: resolvconf.WithoutResolver(servers), Host: len(servers) == 0 && r.hasExternalNetwork()}
 }
 
-// networkServers are the name servers of all its networks, each once.
+// networkServers returns the name servers of all its networks, without duplicates.
 func (r *Registration) networkServers() []netip.Addr {
 	var out []netip.Addr
 	for _, n := range r.Networks {
@@ -55,7 +57,8 @@ func (r *Registration) networkServers() []netip.Addr {
 	return out
 }
 
-// NetworkSearch are the search domains of all its networks, each once. The container has them unless it has its own.
+// NetworkSearch returns the search domains of all its networks, without duplicates. The container's
+// own ones take precedence.
 func (r *Registration) NetworkSearch() []string {
 	var out []string
 	for _, n := range r.Networks {
@@ -68,8 +71,8 @@ func (r *Registration) NetworkSearch() []string {
 	return out
 }
 
-// hasExternalNetwork tells whether the container is on a network that leads out of the host. One of its addresses that is on none of the user
-// networks is on the default network, which does.
+// hasExternalNetwork reports whether the container is on a network that is not internal. An address
+// on none of the user networks belongs to the default network.
 func (r *Registration) hasExternalNetwork() bool {
 	onUserNetworks := map[netip.Addr]bool{}
 	for _, n := range r.Networks {

@@ -1,6 +1,6 @@
-// Package resolvconf reads, merges and writes /etc/resolv.conf: parse, then transform, then render.
+// Package resolvconf parses, merges and renders /etc/resolv.conf.
 //
-// It knows the format, and which of a host's settings mean something inside a container. It opens no file and asks no server.
+// It determines which host settings work inside a container. It performs no I/O.
 package resolvconf
 
 import (
@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// Conf is what such a file says.
+// Conf holds the settings of a resolv.conf file.
 type Conf struct {
 	Search  []string     // domains to try, in order
 	Servers []netip.Addr // name servers, in order
 	Options []string     // for example "ndots:2"
 }
 
-// Parse reads a file as the C library does: what it does not understand is left out, "domain" is a search list of one, the last
-// search list wins, and options add up.
+// Parse parses a file as the C library does: unknown lines are ignored, "domain" is a search list
+// of one, the last search list applies, and options accumulate.
 func Parse(data []byte) Conf {
 	var c Conf
 	for line := range bytes.Lines(data) {
@@ -38,10 +38,11 @@ func Parse(data []byte) Conf {
 			c.Options = append(c.Options, values...)
 		}
 	}
+
 	return c
 }
 
-// Render writes the file: the search list, the servers, the options, and nothing else.
+// Render returns the file with search list, servers and options.
 func (c Conf) Render() []byte {
 	var b bytes.Buffer
 	writeLine(&b, "search", c.Search)

@@ -9,19 +9,23 @@ import (
 	"github.com/miekg/dns"
 )
 
-// BenchmarkLocalNames is one client that keeps 100 questions for names of ours on their way, while 100 names a second change. An
-// answer that takes longer than a second counts as lost.
+// BenchmarkLocalNames measures one client with 100 pending queries for container names, while 100
+// names a second change. A response after more than a second counts as lost.
 func BenchmarkLocalNames(b *testing.B) {
 	s := start(b)
 	for i := range 1000 {
 		s.put(fmt.Sprintf("c%d", i), fmt.Sprintf("10.1.%d.%d", i/250, i%250))
 	}
+
 	defer churn(s)()
+
 	conn, err := net.Dial("udp", s.address)
 	if err != nil {
 		b.Fatal(err)
 	}
+
 	defer conn.Close()
+
 	data, _ := question("c500", dns.TypeA).Pack()
 	buf := make([]byte, 512)
 	const ahead = 100
@@ -40,11 +44,12 @@ func BenchmarkLocalNames(b *testing.B) {
 			}
 		}
 	}
+
 	b.ReportMetric(float64(lost), "lost")
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
 }
 
-// churn changes 100 names a second until it is told to stop.
+// churn changes 100 names a second until stop is called.
 func churn(s *bench) (stop func()) {
 	tick, end, ended := time.NewTicker(10*time.Millisecond), make(chan struct{}), make(chan struct{})
 	go func() {
@@ -59,5 +64,6 @@ func churn(s *bench) (stop func()) {
 			}
 		}
 	}()
+
 	return func() { close(end); <-ended }
 }

@@ -2,12 +2,14 @@ package resolver
 
 import "sync"
 
-// guaranteed is how many queries each container can have on their way, however many others have.
+// guaranteed is the number of pending queries that each container can always have.
 const guaranteed = 32
 
-// Budget bounds queries on their way to other servers, over all containers. A container gets more than its guaranteed share only
-// while it has less than what is left for all: with n containers that take all they get, a share of 1/(n+1) stays for others
-// (dynamic thresholds, Choudhury and Hahne 1998). It is safe for concurrent use.
+// Budget bounds the pending upstream queries of all containers. It is safe for concurrent use.
+//
+// A container gets more than its guaranteed share only while it has less than what is free: with n
+// greedy containers, 1/(n+1) of the budget stays free (dynamic thresholds, Choudhury and Hahne
+// 1998).
 type Budget struct {
 	mu   sync.Mutex
 	free int // negative while guaranteed shares exceed the budget
@@ -28,7 +30,7 @@ func (b *Budget) take(owner string) bool {
 	return true
 }
 
-func (b *Budget) giveBack(owner string) {
+func (b *Budget) release(owner string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.free++
@@ -37,7 +39,7 @@ func (b *Budget) giveBack(owner string) {
 	}
 }
 
-// Budgets are a budget for all queries on their way, and one for each upstream.
+// Budgets holds one budget for all pending queries and one for each upstream.
 type Budgets struct {
 	all *Budget
 	one int
@@ -51,12 +53,13 @@ type upstreamBudget struct {
 	users int
 }
 
-// NewBudgets returns budgets of so many queries for all upstreams, and for one.
+// NewBudgets returns a total budget of all queries, and a budget of one queries for each upstream.
 func NewBudgets(all, one int) *Budgets {
 	return &Budgets{all: NewBudget(all), one: one, upstreams: map[string]*upstreamBudget{}}
 }
 
-// enter takes a place among the queries to one upstream. It returns nil if there is none for the container.
+// enter takes a slot for a query to one upstream. It returns nil if the container has no share
+// left.
 func (b *Budgets) enter(route Upstream, owner string) (leave func()) {
 	key := cacheScope([]Upstream{route})
 	b.mu.Lock()
@@ -65,12 +68,13 @@ func (b *Budgets) enter(route Upstream, owner string) (leave func()) {
 		u = &upstreamBudget{Budget: NewBudget(b.one)}
 		b.upstreams[key] = u
 	}
+
 	u.users++
 	b.mu.Unlock()
 	entered := u.take(owner)
 	leave = func() {
 		if entered {
-			u.giveBack(owner)
+			u.release(owner)
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -78,9 +82,11 @@ func (b *Budgets) enter(route Upstream, owner string) (leave func()) {
 			delete(b.upstreams, key)
 		}
 	}
+
 	if !entered {
 		leave()
 		return nil
 	}
+
 	return leave
 }

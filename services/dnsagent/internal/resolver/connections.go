@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// The system's choice of what Close does, and a reset.
+// Values of SO_LINGER: the system's default, and a reset on close.
 const (
-	lingerAsUsual = -1
-	lingerNot     = 0
+	lingerDefault = -1
+	lingerReset   = 0
 )
 
 func (r *Resolver) serveTCP(l net.Listener) {
 	defer l.Close()
 	defer context.AfterFunc(r.ctx, func() { _ = l.Close() })()
+
 	for {
 		conn, err := l.Accept()
 		if r.ended(err) {
@@ -36,9 +37,9 @@ func (r *Resolver) serveTCP(l net.Listener) {
 	}
 }
 
-// serveConn answers on one connection. Answers may overtake each other, as they may by UDP.
+// serveConn serves one connection. Responses can overtake each other, as over UDP.
 func (r *Resolver) serveConn(conn net.Conn) {
-	linger(conn, lingerNot)
+	linger(conn, lingerReset)
 	defer context.AfterFunc(r.answerCtx, func() {
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
 		_ = conn.SetWriteDeadline(time.Now().Add(lastWrite))
@@ -52,7 +53,7 @@ func (r *Resolver) serveConn(conn net.Conn) {
 		message, err := readMessage(conn, maxQuestion)
 		if err != nil {
 			if r.answerCtx.Err() == nil {
-				linger(conn, lingerAsUsual)
+				linger(conn, lingerDefault)
 			}
 			return
 		}
@@ -72,8 +73,9 @@ func (r *Resolver) write(conn net.Conn, answer []byte) {
 	_ = writeMessage(conn, answer)
 }
 
-// linger chooses how a connection ends. One that this process ends with, even if it is killed, is reset: an asker without an answer
-// then asks once more, as the C library does, and is answered by the next process. An orderly end it would take for a failure.
+// linger chooses how a connection is closed. If the process exits, even if killed, the connection
+// is reset: the C library then repeats the query, and the next process responds. It would treat an
+// orderly close as a failure.
 func linger(conn net.Conn, seconds int) {
 	if c, ok := conn.(*net.TCPConn); ok {
 		_ = c.SetLinger(seconds)

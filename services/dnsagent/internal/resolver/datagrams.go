@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// datagrams reads queries from a UDP socket in two steps, so that one is lost neither before nor while it is answered. One
-// goroutine at a time may use it.
+// datagrams reads queries from a UDP socket in two steps, so that a crash loses no query before its
+// response is sent. It must be used by one goroutine at a time.
 type datagrams struct {
 	conn *net.UDPConn
 	raw  syscall.RawConn
@@ -24,11 +24,12 @@ func newDatagrams(conn *net.UDPConn) *datagrams {
 	return d
 }
 
-// peek waits for a query and leaves it in the socket. The next call overwrites it.
+// peek waits for a query and leaves it in the socket. The next call overwrites the message.
 func (d *datagrams) peek() (message []byte, from netip.AddrPort, err error) {
 	if d.err != nil {
 		return nil, from, d.err
 	}
+
 	n, sender, received := 0, unix.Sockaddr(nil), error(nil)
 	err = d.raw.Read(func(fd uintptr) bool {
 		n, sender, received = recv(fd, d.buf, unix.MSG_PEEK)
@@ -37,16 +38,18 @@ func (d *datagrams) peek() (message []byte, from netip.AddrPort, err error) {
 	if err = errors.Join(err, received); err != nil {
 		return nil, from, err
 	}
+
 	switch sender := sender.(type) {
 	case *unix.SockaddrInet4:
 		from = netip.AddrPortFrom(netip.AddrFrom4(sender.Addr), uint16(sender.Port))
 	case *unix.SockaddrInet6:
 		from = netip.AddrPortFrom(netip.AddrFrom16(sender.Addr), uint16(sender.Port))
 	}
+
 	return d.buf[:n], from, nil
 }
 
-// consume removes the query that was peeked at.
+// consume removes the peeked query from the socket.
 func (d *datagrams) consume() {
 	_ = d.raw.Read(func(fd uintptr) bool {
 		_, _, _ = recv(fd, nil, unix.MSG_DONTWAIT)

@@ -2,7 +2,8 @@ package resolver
 
 import "github.com/miekg/dns"
 
-// Answer is what is said to a message by UDP, for the fuzzer. What is passed on is answered in time too, as there is nobody to ask.
+// Answer returns the response to a message over UDP, for fuzzing. Forwarded queries fail immediately
+// without an upstream.
 func (r *Resolver) Answer(message []byte) []byte {
 	out := make(chan []byte, 1)
 	r.handle(message, false, &r.all, func() {}, func(answer []byte) { out <- answer })
@@ -15,5 +16,5 @@ func (r *Resolver) Answer(message []byte) []byte {
 	}
 }
 
-// Believes tells whether an answer of another server would be taken for one to a question.
+// Believes reports whether an upstream response is accepted for a question.
 func Believes(answer []byte, question dns.Question) bool { return sameQuestion(answer, question) }

@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// failurePenalty is for how long a server that did not answer is asked after the others.
+// failurePenalty is the time for which an unresponsive server is tried last.
 const failurePenalty = 10 * time.Second
 
-// failureTracker knows which servers did not answer lately, so that not every question waits for them. The zero value knows none.
+// failureTracker records servers that did not respond recently, so that not every query waits for
+// them. The zero value is empty.
 type failureTracker struct {
 	mu     sync.Mutex
 	failed map[netip.AddrPort]time.Time
 }
 
-// order puts servers that did not answer lately behind the others, and leaves out those beyond the number that is asked at all.
+// order returns the first maxServers servers, with those that did not respond recently last.
 func (m *failureTracker) order(routes []Upstream, now time.Time) []Upstream {
 	routes = slices.Clone(routes[:min(len(routes), maxServers)])
 	m.mu.Lock()
@@ -31,21 +32,25 @@ func (m *failureTracker) order(routes []Upstream, now time.Time) []Upstream {
 	return routes
 }
 
-// record remembers whether a server answered. What is too old to count is forgotten.
+// record stores whether a server responded, and drops expired failures.
 func (m *failureTracker) record(server netip.AddrPort, answered bool, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+
 	if answered {
 		delete(m.failed, server)
 		return
 	}
+
 	for s, at := range m.failed {
 		if now.Sub(at) >= failurePenalty {
 			delete(m.failed, s)
 		}
 	}
+
 	if m.failed == nil {
 		m.failed = map[netip.AddrPort]time.Time{}
 	}
+
 	m.failed[server] = now
 }

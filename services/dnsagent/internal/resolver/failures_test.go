@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-func TestServersThatDidNotAnswerAreAskedLastForAWhile(t *testing.T) {
+func TestFailedServersAreTriedLast(t *testing.T) {
 	var routes []Upstream
 	for i := range 4 {
 		routes = append(routes, Upstream{Server: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 53)})
 	}
+
 	now := time.Unix(1000, 0)
 	m := &failureTracker{}
 	expect := func(when string, after time.Duration, want ...int) {
@@ -21,9 +22,10 @@ func TestServersThatDidNotAnswerAreAskedLastForAWhile(t *testing.T) {
 			got = append(got, int(r.Server.Addr().As4()[3]))
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%s: %v, want %v", when, got, want)
+			t.Errorf("%s: got %v, want %v", when, got, want)
 		}
 	}
+
 	expect("at first", 0, 0, 1, 2)
 	m.record(routes[0].Server, false, now)
 	expect("one fails", time.Second, 1, 2, 0)
@@ -31,10 +33,10 @@ func TestServersThatDidNotAnswerAreAskedLastForAWhile(t *testing.T) {
 	m.record(routes[2].Server, false, now.Add(time.Second))
 	expect("all fail", 2*time.Second, 0, 1, 2)
 	m.record(routes[1].Server, true, now.Add(3*time.Second))
-	expect("one answers again", 4*time.Second, 1, 0, 2)
+	expect("one responds again", 4*time.Second, 1, 0, 2)
 	expect("later", time.Minute, 0, 1, 2)
 	m.record(routes[3].Server, false, now.Add(time.Minute))
 	if len(m.failed) != 1 {
-		t.Errorf("what is too old is still known: %v", m.failed)
+		t.Errorf("expired failures remain: %v", m.failed)
 	}
 }

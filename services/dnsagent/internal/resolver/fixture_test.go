@@ -17,18 +17,18 @@ import (
 )
 
 const (
-	owner    = "asker"
-	patience = 10 * time.Second
+	owner   = "client"
+	timeout = 10 * time.Second
 )
 
-// bench is a resolver on loopback sockets, and the servers that it passes questions on to.
+// bench is a resolver on loopback sockets with its upstreams.
 type bench struct {
 	t        testing.TB
 	zone     *zone.Zone
 	resolver *resolver.Resolver
 	routes   atomic.Pointer[[]resolver.Upstream]
-	address  string // by UDP and by TCP
-	tcp      string
+	address  string // UDP address
+	tcp      string // TCP address
 }
 
 func start(t testing.TB, routes ...resolver.Upstream) *bench {
@@ -40,42 +40,48 @@ func startWith(t testing.TB, change func(*resolver.Config), routes ...resolver.U
 	t.Helper()
 	b := &bench{t: t, zone: &zone.Zone{}}
 	b.routes.Store(&routes)
-	b.zone.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "front", Names: []string{"me"}}}})
+	b.zone.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "front",
+		Names: []string{"me"}}}})
 	b.put("web", "172.18.0.2")
 	b.put("six", "fd00::6")
 	b.put("two", "172.18.0.3", "fd00::3")
 	cfg := resolver.Config{
-		Owner: owner, Names: b.zone, Budgets: resolver.NewBudgets(4096, 2048), Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
+		Owner: owner, Names: b.zone, Budgets: resolver.NewBudgets(4096, 2048),
+		Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
 		Routes: func() []resolver.Upstream { return *b.routes.Load() },
 	}
+
 	change(&cfg)
 	b.resolver = resolver.New(cfg)
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	b.address, b.tcp = udp.LocalAddr().String(), tcp.Addr().String()
 	b.resolver.Serve(udp, tcp)
 	t.Cleanup(b.resolver.Close)
 	return b
 }
 
-// put makes a container known on the network that the asker is on.
+// put registers a container on the client's network.
 func (b *bench) put(name string, addresses ...string) {
 	var all []netip.Addr
 	for _, a := range addresses {
 		all = append(all, netip.MustParseAddr(a))
 	}
-	b.zone.Put(zone.Container{Owner: name, Members: []zone.Member{{Network: "1", NetworkName: "front", Names: []string{name}, Addresses: all}}})
+	b.zone.Put(zone.Container{Owner: name, Members: []zone.Member{{Network: "1", NetworkName: "front",
+		Names: []string{name}, Addresses: all}}})
 }
 
 func (b *bench) ask(network string, m *dns.Msg) *dns.Msg {
 	b.t.Helper()
-	client := &dns.Client{Net: network, Timeout: patience, UDPSize: 65535}
+	client := &dns.Client{Net: network, Timeout: timeout, UDPSize: 65535}
 	to := b.address
 	if network == "tcp" {
 		to = b.tcp
@@ -91,13 +97,13 @@ func question(name string, kind uint16) *dns.Msg {
 	return new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
 }
 
-// server is a name server that answers as it is told, and counts.
+// server is a name server with a fixed behavior that counts its queries.
 type server struct {
 	asked atomic.Int64
 	route resolver.Upstream
 }
 
-// serve starts one, by UDP and TCP on the same port.
+// serve starts a server on the same UDP and TCP port.
 func serve(t testing.TB, answer func(m *dns.Msg) *dns.Msg) *server {
 	t.Helper()
 	s := &server{}
@@ -107,6 +113,7 @@ func serve(t testing.TB, answer func(m *dns.Msg) *dns.Msg) *server {
 			_ = w.WriteMsg(out)
 		}
 	})
+
 	tcp, udp, at := bothAt(t)
 	for _, one := range []*dns.Server{{Listener: tcp, Handler: handler}, {PacketConn: udp, Handler: handler}} {
 		started, ended := make(chan struct{}), make(chan error, 1)
@@ -116,15 +123,16 @@ func serve(t testing.TB, answer func(m *dns.Msg) *dns.Msg) *server {
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			defer cancel()
-			_ = one.ShutdownContext(ctx) // connections that are still open are ended by it too
+			_ = one.ShutdownContext(ctx) // also closes open connections
 			<-ended
 		})
 	}
-	s.route = resolver.Upstream{Server: at, Dial: dial, Time: patience}
+
+	s.route = resolver.Upstream{Server: at, Dial: dial, Time: timeout}
 	return s
 }
 
-// bothAt listens by TCP and UDP on one port. Sockets of queries on their way have ports of the same range.
+// bothAt listens on one port over TCP and UDP. Sockets of pending queries use the same port range.
 func bothAt(t testing.TB) (net.Listener, net.PacketConn, netip.AddrPort) {
 	t.Helper()
 	for range 100 {
@@ -138,7 +146,8 @@ func bothAt(t testing.TB) (net.Listener, net.PacketConn, netip.AddrPort) {
 		}
 		_ = tcp.Close()
 	}
-	t.Fatal("no port is free for both")
+
+	t.Fatal("no free port")
 	return nil, nil, netip.AddrPort{}
 }
 
@@ -146,21 +155,22 @@ func dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, err
 	return new(net.Dialer).DialContext(ctx, network, to.String())
 }
 
-// says answers every question for an address with one address.
+// says responds to every question with one address.
 func says(address string) func(m *dns.Msg) *dns.Msg {
 	return func(m *dns.Msg) *dns.Msg {
 		out := new(dns.Msg).SetReply(m)
-		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 7}, A: net.ParseIP(address)}}
+		out.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeA,
+			Class: dns.ClassINET, Ttl: 7}, A: net.ParseIP(address)}}
 		return out
 	}
 }
 
-// fails answers with a code only.
+// fails responds with a code only.
 func fails(code int) func(m *dns.Msg) *dns.Msg {
 	return func(m *dns.Msg) *dns.Msg { return new(dns.Msg).SetRcode(m, code) }
 }
 
-// addressesOf are what an answer says, as text.
+// addressesOf returns the addresses of a response as text.
 func addressesOf(m *dns.Msg) (all []string) {
 	for _, rr := range m.Answer {
 		switch rr := rr.(type) {

@@ -15,22 +15,22 @@ import (
 // Limits of Docker's resolver.
 const (
 	maxServers = 3
-	serverTime = 4 * time.Second // which leaves time for the next one, as programs ask again after 5
+	serverTime = 4 * time.Second // clients repeat a query after 5 seconds
 )
 
-// Dial connects to a server from the network it is to be asked from: "udp" or "tcp". Each question has a connection of its own, so
-// that its port is a new one each time and only that server can answer it.
+// Dial connects to a server over "udp" or "tcp", from the network it is reached from. Each query
+// uses a new connection, hence a random port, and only that server can respond.
 type Dial func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error)
 
-// Upstream is a server and the way to it.
+// Upstream is a server and how to connect to it.
 type Upstream struct {
 	Server  netip.AddrPort
-	Network string // which network it is asked from, as others may be there at the same address in another one
+	Network string // where it is reached from; the same address can be another server elsewhere
 	Dial    Dial
-	Time    time.Duration // how long to wait for its answer; Docker's 4 seconds if 0
+	Time    time.Duration // response timeout; 0 means Docker's 4 seconds
 }
 
-// cacheScope tells the servers that are asked from others, and from the same ones in another network.
+// cacheScope returns a cache scope for a list of servers and the networks they are reached from.
 func cacheScope(routes []Upstream) string {
 	var text []byte
 	for _, route := range routes[:min(len(routes), maxServers)] {
@@ -39,14 +39,14 @@ func cacheScope(routes []Upstream) string {
 	return string(text)
 }
 
-// forward asks the servers, one after the other, and gives the first answer that is one. A server that fails or refuses is none; if
-// all do, the last one's words are given. Nil is no answer at all.
+// forward queries the servers sequentially and returns the first response that is not SERVFAIL or
+// REFUSED. If all fail, it returns the last response, or nil without one.
 func (r *Resolver) forward(q *query, routes []Upstream) []byte {
 	var last []byte
 	for _, route := range r.memory.order(routes, time.Now()) {
 		leave := r.cfg.Budgets.enter(route, r.cfg.Owner)
 		if leave == nil {
-			r.cfg.Log.Debug("too many queries wait for a name server", "server", route.Server, "owner", r.cfg.Owner)
+			r.cfg.Log.Debug("too many pending queries", "server", route.Server, "owner", r.cfg.Owner)
 			continue
 		}
 		answer, err := exchange(r.answerCtx, route, q)
@@ -56,7 +56,7 @@ func (r *Resolver) forward(q *query, routes []Upstream) []byte {
 		}
 		r.memory.record(route.Server, err == nil, time.Now())
 		if err != nil {
-			r.cfg.Log.Debug("name server does not answer", "server", route.Server, "owner", r.cfg.Owner, "error", err)
+			r.cfg.Log.Debug("name server does not respond", "server", route.Server, "owner", r.cfg.Owner, "error", err)
 			continue
 		}
 		last = answer
@@ -64,10 +64,11 @@ func (r *Resolver) forward(q *query, routes []Upstream) []byte {
 			break
 		}
 	}
+
 	return last
 }
 
-// relay is another server's answer as the asker can take it.
+// relay returns an upstream response in a form that the client accepts.
 func (q *query) relay(answer []byte) []byte {
 	switch {
 	case answer == nil:
@@ -79,7 +80,7 @@ func (q *query) relay(answer []byte) []byte {
 	return answer
 }
 
-// fromCache is an answer to the same question, which somebody asked before.
+// fromCache returns a cached response to the same question.
 func (q *query) fromCache(kept *dns.Msg) []byte {
 	kept.Id, kept.Question, kept.Compress = q.msg.Id, q.msg.Question, true
 	answer, err := kept.Pack()
@@ -89,30 +90,37 @@ func (q *query) fromCache(kept *dns.Msg) []byte {
 	return q.relay(answer)
 }
 
-// exchange puts a question to one server, in words of our own: what else the asker's message held is not passed on.
+// exchange sends a question to one server in a new message. Other content of the client's message
+// is not forwarded.
 func exchange(ctx context.Context, route Upstream, q *query) ([]byte, error) {
 	limit := route.Time
 	if limit == 0 {
 		limit = serverTime
 	}
+
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+
 	m := *q.msg
 	m.Id = randomID()
 	question, err := m.Pack()
 	if err != nil {
 		return nil, err
 	}
+
 	network := "udp"
 	if q.tcp {
 		network = "tcp"
 	}
+
 	conn, err := route.Dial(ctx, network, route.Server)
 	if err != nil {
 		return nil, err
 	}
+
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+
 	if q.tcp {
 		err = writeMessage(conn, question)
 	} else {
@@ -121,22 +129,26 @@ func exchange(ctx context.Context, route Upstream, q *query) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	return await(conn, q, m.Id)
 }
 
-// await reads until the answer comes. By UDP others are passed over: they are late, or by somebody who guesses.
+// await reads until the response arrives. Over UDP it skips other messages, which are late or
+// spoofed.
 func await(conn net.Conn, q *query, id uint16) ([]byte, error) {
 	fits := func(answer []byte) bool {
 		return sameQuestion(answer, q.msg.Question[0]) && binary.BigEndian.Uint16(answer) == id
 	}
+
 	if q.tcp {
 		answer, err := readMessage(conn, maxMessage)
 		if err == nil && !fits(answer) {
-			err = errors.New("an answer to another question")
+			err = errors.New("response to another question")
 		}
 		return answer, err
 	}
-	buf := make([]byte, q.limit+1) // so that too long an answer is seen to be one
+
+	buf := make([]byte, q.limit+1) // one more byte detects an oversized response
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
@@ -148,9 +160,9 @@ func await(conn net.Conn, q *query, id uint16) ([]byte, error) {
 	}
 }
 
-// randomID is a number that nobody can guess.
+// randomID returns an unpredictable message ID.
 func randomID() uint16 {
 	var b [2]byte
-	_, _ = rand.Read(b[:]) // it never fails
+	_, _ = rand.Read(b[:]) // never fails
 	return binary.BigEndian.Uint16(b[:])
 }

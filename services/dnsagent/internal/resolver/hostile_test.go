@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/zone"
 )
 
-// header is a DNS header with its four counts.
+// header returns a DNS header with its four counts.
 func header(flags uint16, counts ...uint16) []byte {
 	b := binary.BigEndian.AppendUint16([]byte{0xab, 0xcd}, flags)
 	for i := range 4 {
@@ -30,7 +30,7 @@ func header(flags uint16, counts ...uint16) []byte {
 	return b
 }
 
-// hostile are messages that no program means well with, and what is said to them; -1 is nothing.
+// hostile returns malformed messages with the expected response code; -1 means no response.
 func hostile() map[string]struct {
 	message []byte
 	code    int
@@ -40,26 +40,28 @@ func hostile() map[string]struct {
 		message []byte
 		code    int
 	}{
-		"nothing":                      {nil, -1},
+		"empty":                        {nil, -1},
 		"half a header":                {[]byte{1, 2, 3, 4, 5}, -1},
-		"an answer":                    {append(header(0x8180, 1), name...), -1},
+		"response":                     {append(header(0x8180, 1), name...), -1},
 		"no question":                  {header(0x0100), dns.RcodeFormatError},
 		"two questions":                {append(append(header(0x0100, 2), name...), name...), dns.RcodeFormatError},
 		"65535 questions":              {append(header(0x0100, 65535), name...), dns.RcodeFormatError},
-		"65535 records that are not":   {append(header(0x0100, 1, 0, 0, 65535), name...), dns.RcodeSuccess},
+		"65535 missing records":        {append(header(0x0100, 1, 0, 0, 65535), name...), dns.RcodeSuccess},
 		"a name that points to itself": {append(header(0x0100, 1), 0xc0, 12, 0, 1, 0, 1), dns.RcodeFormatError},
-		"two that point to each other": {append(header(0x0100, 1), 0xc0, 14, 0xc0, 12, 0, 1, 0, 1), dns.RcodeFormatError},
-		"a pointer past the end":       {append(header(0x0100, 1), 0xff, 0xff, 0, 1, 0, 1), dns.RcodeFormatError},
-		"a label past the end":         {append(header(0x0100, 1), 63, 'a'), dns.RcodeFormatError},
-		"a reserved label":             {append(header(0x0100, 1), 0x80, 'a', 0, 0, 1, 0, 1), dns.RcodeFormatError},
-		"a name of 300 bytes":          {append(append(header(0x0100, 1), bytes.Repeat([]byte("\x09aaaaaaaaa"), 30)...), 0, 0, 1, 0, 1), dns.RcodeFormatError},
-		"a question without a type":    {append(header(0x0100, 1), 3, 'w', 'e', 'b', 0), dns.RcodeFormatError},
-		"an update":                    {append(header(0x2800, 1), name...), dns.RcodeNotImplemented},
-		"noise":                        {bytes.Repeat([]byte{0x55}, 4000), dns.RcodeNotImplemented},
+		"two that point to each other": {append(header(0x0100, 1), 0xc0, 14, 0xc0, 12, 0, 1, 0, 1),
+			dns.RcodeFormatError},
+		"a pointer past the end": {append(header(0x0100, 1), 0xff, 0xff, 0, 1, 0, 1), dns.RcodeFormatError},
+		"a label past the end":   {append(header(0x0100, 1), 63, 'a'), dns.RcodeFormatError},
+		"a reserved label":       {append(header(0x0100, 1), 0x80, 'a', 0, 0, 1, 0, 1), dns.RcodeFormatError},
+		"a name of 300 bytes": {append(append(header(0x0100, 1), bytes.Repeat([]byte("\x09aaaaaaaaa"),
+			30)...), 0, 0, 1, 0, 1), dns.RcodeFormatError},
+		"a question without a type": {append(header(0x0100, 1), 3, 'w', 'e', 'b', 0), dns.RcodeFormatError},
+		"an update":                 {append(header(0x2800, 1), name...), dns.RcodeNotImplemented},
+		"noise":                     {bytes.Repeat([]byte{0x55}, 4000), dns.RcodeNotImplemented},
 	}
 }
 
-func TestHostileMessagesHarmNothing(t *testing.T) {
+func TestHostileMessagesAreRejected(t *testing.T) {
 	b := start(t)
 	for network, to := range map[string]string{"udp": b.address, "tcp": b.tcp} {
 		for name, c := range hostile() {
@@ -67,7 +69,7 @@ func TestHostileMessagesHarmNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = conn.SetDeadline(time.Now().Add(patience))
+			_ = conn.SetDeadline(time.Now().Add(timeout))
 			send := func(m []byte) {
 				if network == "tcp" {
 					m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
@@ -78,7 +80,7 @@ func TestHostileMessagesHarmNothing(t *testing.T) {
 			}
 			good, _ := question("web", dns.TypeA).Pack()
 			send(c.message)
-			send(good) // answered after it, and first where it is not answered
+			send(good) // its response comes second, or first if the message gets none
 			codes := []int{c.code, dns.RcodeSuccess}
 			if c.code < 0 {
 				codes = codes[1:]
@@ -86,7 +88,7 @@ func TestHostileMessagesHarmNothing(t *testing.T) {
 			for _, want := range codes {
 				got, err := (&dns.Conn{Conn: conn, UDPSize: 512}).ReadMsgHeader(nil)
 				if err != nil || len(got) < 12 || int(got[3]&0xf) != want {
-					t.Errorf("%s, %s: %x, %v; want code %d", network, name, got, err, want)
+					t.Errorf("%s, %s: got %x, %v, want code %d", network, name, got, err, want)
 				}
 			}
 			_ = conn.Close()
@@ -94,7 +96,7 @@ func TestHostileMessagesHarmNothing(t *testing.T) {
 	}
 }
 
-func TestEDNSOfAnotherVersionIsToldSo(t *testing.T) {
+func TestUnknownEDNSVersionReturnsBADVERS(t *testing.T) {
 	m := question("web", dns.TypeA)
 	m.SetEdns0(1232, false)
 	m.IsEdns0().SetVersion(1)
@@ -103,30 +105,33 @@ func TestEDNSOfAnotherVersionIsToldSo(t *testing.T) {
 	}
 }
 
-func TestTooLongAQuestionByTCPEndsTheConnection(t *testing.T) {
+func TestOversizedTCPQueryClosesConnection(t *testing.T) {
 	b := start(t)
 	conn, err := net.Dial("tcp", b.tcp)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	_, _ = conn.Write([]byte{0xff, 0xff})
 	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("err = %v, want the end", err)
+		t.Errorf("got %v, want EOF", err)
 	}
 }
 
-// FuzzMessage sends anything by TCP's framing through a pipe, and wants the resolver to be there afterwards.
+// FuzzMessage checks that arbitrary messages get a valid response or none.
 func FuzzMessage(f *testing.F) {
 	for _, c := range hostile() {
 		f.Add(c.message)
 	}
+
 	good, _ := question("web", dns.TypeA).Pack()
 	f.Add(good)
 	z := &zone.Zone{}
-	z.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "n", Names: []string{"web"}}}})
-	r := resolver.New(resolver.Config{Owner: owner, Names: z, Budgets: resolver.NewBudgets(1, 1), Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
+	z.Put(zone.Container{Owner: owner, Members: []zone.Member{{Network: "1", NetworkName: "n",
+		Names: []string{"web"}}}})
+	r := resolver.New(resolver.Config{Owner: owner, Names: z, Budgets: resolver.NewBudgets(1, 1),
+		Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
 		Routes: func() []resolver.Upstream { return nil }})
 	f.Cleanup(r.Close)
 	f.Fuzz(func(t *testing.T, message []byte) {
@@ -135,19 +140,20 @@ func FuzzMessage(f *testing.F) {
 			return
 		}
 		if len(answer) < 12 || answer[2]&0x80 == 0 || !bytes.Equal(answer[:2], message[:2]) {
-			t.Errorf("%x is answered %x", message, answer)
+			t.Errorf("got response %x to %x", answer, message)
 		}
 		if len(answer) > 512 && new(dns.Msg).Unpack(message) == nil {
-			t.Errorf("%d bytes, for a plain question", len(answer))
+			t.Errorf("got %d bytes without EDNS, want at most 512", len(answer))
 		}
 	})
 }
 
-// FuzzAnswer reads anything as another server's answer.
+// FuzzAnswer checks that only responses to the question are accepted.
 func FuzzAnswer(f *testing.F) {
 	for _, c := range hostile() {
 		f.Add(c.message)
 	}
+
 	q := dns.Question{Name: "web.example.org.", Qtype: dns.TypeA, Qclass: dns.ClassINET}
 	good, _ := new(dns.Msg).SetReply(question(q.Name, q.Qtype)).Pack()
 	f.Add(good)
@@ -156,8 +162,9 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		m := new(dns.Msg)
-		if err := m.Unpack(answer); err == nil && (!m.Response || len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, q.Name)) {
-			t.Errorf("believed: %v", m)
+		if err := m.Unpack(answer); err == nil && (!m.Response || len(m.Question) != 1 ||
+			!strings.EqualFold(m.Question[0].Name, q.Name)) {
+			t.Errorf("accepted: %v", m)
 		}
 	})
 }

@@ -1,9 +1,9 @@
-// Package resolver speaks DNS: it answers one container's questions for the names of its networks, and passes all others on, unless
-// their answers are still known.
+// Package resolver is a DNS server for one container. It responds to questions about container
+// names and forwards all others to upstreams, through a cache.
 //
-// It serves sockets that it is given. What the names are, it asks package zone; whom to pass a question on to, and how to reach them,
-// it is told anew for each. Questions for names of ours are answered at once where they are read, so that no name server, however
-// slow, delays them.
+// It serves sockets that it receives. Package zone holds the names; the caller chooses the
+// upstreams for each query. Questions about container names are handled by the reading goroutine,
+// so a slow upstream never delays them.
 package resolver
 
 import (
@@ -20,46 +20,46 @@ import (
 
 // Limits.
 const (
-	maxForwards    = 1024                   // of one container, on their way at the same time; Docker's number
-	maxConnections = 256                    // of one container by TCP
-	idleTime       = 10 * time.Second       // after which a TCP connection is closed
-	pause          = 5 * time.Millisecond   // after an error of a socket
-	lastTime       = 100 * time.Millisecond // for what is under way at the end
-	lastWrite      = time.Second            // and for an asker to take it
+	maxForwards    = 1024                   // pending queries of one container, as in Docker
+	maxConnections = 256                    // TCP connections of one container
+	idleTime       = 10 * time.Second       // idle timeout of a TCP connection
+	pause          = 5 * time.Millisecond   // delay after a socket error
+	lastTime       = 100 * time.Millisecond // for pending queries at shutdown
+	lastWrite      = time.Second            // for writing the last response
 )
 
-// Names finds what is known here. Package zone does.
+// Names finds names of containers. Package zone implements it.
 type Names interface {
-	Lookup(asker, name string, want func(netip.Addr) bool) ([]netip.Addr, bool)
-	Reverse(asker string, address netip.Addr) (string, bool)
-	Registered(name string) bool      // of a name without dots: on any network
+	Lookup(client, name string, want func(netip.Addr) bool) ([]netip.Addr, bool)
+	Reverse(client string, address netip.Addr) (string, bool)
+	Registered(name string) bool      // a name without dots, on any network
 	Assigned(address netip.Addr) bool // to a container on any network
 }
 
-// Config is what a resolver must be told.
+// Config configures a resolver.
 type Config struct {
 	Owner   string
 	Names   Names
-	Routes  func() []Upstream // whom to ask for other names, in this order; called for each question
+	Routes  func() []Upstream // upstreams in order; called for each query
 	Budgets *Budgets          // shared by all resolvers of the process
-	Cache   *cache.Cache      // what others have said, shared likewise
+	Cache   *cache.Cache      // shared by all resolvers of the process
 	Log     *slog.Logger
 }
 
-// Resolver is one container's.
+// Resolver serves one container.
 type Resolver struct {
 	cfg         Config
 	forwards    *Semaphore
 	connections *Semaphore
 	memory      failureTracker
-	ctx         context.Context // ends when nothing is read any more
+	ctx         context.Context // done when reading stops
 	stop        context.CancelFunc
-	answerCtx   context.Context // ends when what was read is not answered any more either
+	answerCtx   context.Context // done when responding stops
 	giveUp      context.CancelFunc
 	all         sync.WaitGroup
 }
 
-// New makes a resolver that answers nobody yet.
+// New returns a resolver that serves no socket yet.
 func New(cfg Config) *Resolver {
 	r := &Resolver{cfg: cfg, forwards: NewTurns(maxForwards), connections: NewTurns(maxConnections)}
 	r.answerCtx, r.giveUp = context.WithCancel(context.Background())
@@ -67,14 +67,14 @@ func New(cfg Config) *Resolver {
 	return r
 }
 
-// Serve answers on two sockets from now on, and closes them in the end.
+// Serve starts serving two sockets. The resolver closes them.
 func (r *Resolver) Serve(udp *net.UDPConn, tcp net.Listener) {
 	r.all.Go(func() { r.serveUDP(udp) })
 	r.all.Go(func() { r.serveTCP(tcp) })
 }
 
-// Shutdown is Close for when the asker will go on. It reads nothing new, and gives what was asked a moment to be answered: what waits
-// in the sockets is left for the process after this one, if somebody else has them too.
+// Shutdown stops reading and gives pending queries a moment to complete. Unread queries stay in the
+// sockets for the next process, if another process holds them too.
 func (r *Resolver) Shutdown() {
 	r.stop()
 	defer time.AfterFunc(lastTime, r.giveUp).Stop()
@@ -82,19 +82,21 @@ func (r *Resolver) Shutdown() {
 	r.giveUp()
 }
 
-// Close stops answering, and waits until nothing is under way.
+// Close stops responding and waits for all goroutines.
 func (r *Resolver) Close() {
 	r.giveUp()
 	r.all.Wait()
 }
 
-// serveUDP leaves in the socket what comes too late. A query that is answered immediately stays there until it is: if the process
-// is killed in between, the next one answers it.
+// serveUDP serves a UDP socket. Unread queries stay in the socket at shutdown. A locally answered
+// query stays there until the response is sent, so that the next process responds after a crash.
 func (r *Resolver) serveUDP(conn *net.UDPConn) {
 	defer conn.Close()
 	defer context.AfterFunc(r.ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+
 	var forwards sync.WaitGroup
 	defer forwards.Wait()
+
 	socket := newDatagrams(conn)
 	for {
 		message, from, err := socket.peek()
@@ -104,11 +106,15 @@ func (r *Resolver) serveUDP(conn *net.UDPConn) {
 		if err != nil {
 			continue
 		}
-		r.handleDatagram(socket, message, &forwards, func(answer []byte) { _, _ = conn.WriteToUDPAddrPort(answer, from) })
+		r.handleDatagram(socket, message, &forwards, func(answer []byte) {
+			_,
+				_ = conn.WriteToUDPAddrPort(answer, from)
+		})
 	}
 }
 
-// handleDatagram answers a query that was peeked at. It consumes one that makes it panic, too, or the next process would as well.
+// handleDatagram handles a peeked query. It also consumes a query that panics, which would crash
+// the next process too.
 func (r *Resolver) handleDatagram(socket *datagrams, message []byte, later *sync.WaitGroup, reply func([]byte)) {
 	consumed := false
 	consume := func() {
@@ -121,7 +127,8 @@ func (r *Resolver) handleDatagram(socket *datagrams, message []byte, later *sync
 	r.handle(message, false, later, consume, reply)
 }
 
-// ended tells whether a socket is not to be read any more; after another error it waits for a moment, so that a lasting one does no harm.
+// ended reports whether reading must stop. After other errors it waits a moment, to limit the load
+// of a persistent one.
 func (r *Resolver) ended(err error) bool {
 	if err == nil {
 		return false
@@ -133,7 +140,8 @@ func (r *Resolver) ended(err error) bool {
 	return false
 }
 
-// handle answers a message, immediately or later; before that it calls accept.
+// handle responds to a message, immediately or in a new goroutine. It calls accept before it starts
+// one.
 func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accept func(), reply func([]byte)) {
 	q, refusal := parse(message, tcp)
 	if q == nil {
@@ -142,37 +150,41 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 		}
 		return
 	}
+
 	if answer := r.local(q); answer != nil {
 		reply(answer)
 		return
 	}
+
 	routes := r.cfg.Routes()
-	key, keeps := cache.KeyOf(cacheScope(routes), q.msg)
-	if keeps {
-		if kept := r.cfg.Cache.Get(key, time.Now()); kept != nil {
-			reply(q.fromCache(kept))
+	key, cacheable := cache.KeyOf(cacheScope(routes), q.msg)
+	if cacheable {
+		if cached := r.cfg.Cache.Get(key, time.Now()); cached != nil {
+			reply(q.fromCache(cached))
 			return
 		}
 	}
+
 	if !r.take() {
 		reply(q.refused())
 		return
 	}
+
 	accept()
 	later.Go(func() {
 		defer r.release()
 		answer := r.forward(q, routes)
 		if answer == nil && r.answerCtx.Err() != nil {
-			return // no answer makes the asker ask again, and a failure does not
+			return // clients repeat a query without a response, but not after a failure
 		}
-		if keeps && answer != nil {
+		if cacheable && answer != nil {
 			r.cfg.Cache.Put(key, answer, time.Now())
 		}
 		reply(q.relay(answer))
 	})
 }
 
-// take has a turn for a question that is passed on. The caller gives it back.
+// take acquires a slot for a forwarded query. The caller must call release.
 func (r *Resolver) take() bool {
 	if !r.forwards.take() {
 		return false
@@ -185,14 +197,14 @@ func (r *Resolver) take() bool {
 }
 
 func (r *Resolver) release() {
-	r.cfg.Budgets.all.giveBack(r.cfg.Owner)
+	r.cfg.Budgets.all.release(r.cfg.Owner)
 	r.forwards.release()
 }
 
-// Semaphore bounds how much goes on at the same time.
+// Semaphore bounds concurrent operations.
 type Semaphore struct{ free chan struct{} }
 
-// NewTurns makes so many.
+// NewTurns returns a semaphore with n slots.
 func NewTurns(n int) *Semaphore { return &Semaphore{make(chan struct{}, n)} }
 
 func (t *Semaphore) take() bool {

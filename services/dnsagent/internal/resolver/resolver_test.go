@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNamesOfOursAreAnsweredAndNeverPassedOn(t *testing.T) {
+func TestContainerNamesAreNotForwarded(t *testing.T) {
 	up := serve(t, says("6.6.6.6"))
 	b := start(t, up.route)
 	for _, c := range []struct {
@@ -27,7 +27,7 @@ func TestNamesOfOursAreAnsweredAndNeverPassedOn(t *testing.T) {
 	}{
 		{"web", dns.TypeA, "172.18.0.2"},
 		{"WeB.FRONT", dns.TypeA, "172.18.0.2"},
-		{"web", dns.TypeAAAA, ""}, // known, but without such an address
+		{"web", dns.TypeAAAA, ""}, // exists without such an address
 		{"six", dns.TypeA, ""},
 		{"six", dns.TypeAAAA, "fd00::6"},
 		{"web", dns.TypeMX, ""},
@@ -39,7 +39,8 @@ func TestNamesOfOursAreAnsweredAndNeverPassedOn(t *testing.T) {
 	} {
 		for _, network := range []string{"udp", "tcp"} {
 			got := b.ask(network, question(c.name, c.kind))
-			if got.Rcode != dns.RcodeSuccess || strings.Join(addressesOf(got), " ") != c.want || len(got.Answer) != len(strings.Fields(c.want)) || !got.RecursionAvailable || got.Authoritative {
+			if got.Rcode != dns.RcodeSuccess || strings.Join(addressesOf(got), " ") != c.want ||
+				len(got.Answer) != len(strings.Fields(c.want)) || !got.RecursionAvailable || got.Authoritative {
 				t.Errorf("%s, %s %s:\n%v\nwant %q", network, c.name, dns.TypeToString[c.kind], got, c.want)
 			}
 			for _, rr := range got.Answer {
@@ -49,12 +50,13 @@ func TestNamesOfOursAreAnsweredAndNeverPassedOn(t *testing.T) {
 			}
 		}
 	}
+
 	if n := up.asked.Load(); n != 0 {
-		t.Errorf("%d questions were passed on", n)
+		t.Errorf("got %d forwarded queries, want none", n)
 	}
 }
 
-func TestAddressesOfOursHaveNamesAndOthersArePassedOn(t *testing.T) {
+func TestContainerAddressesHavePTRRecords(t *testing.T) {
 	up := serve(t, fails(dns.RcodeNameError))
 	b := start(t, up.route)
 	for address, want := range map[string]string{"172.18.0.3": "two.front.", "fd00::3": "two.front."} {
@@ -64,18 +66,20 @@ func TestAddressesOfOursHaveNamesAndOthersArePassedOn(t *testing.T) {
 			t.Errorf("%s:\n%v", address, got)
 		}
 	}
+
 	name, _ := dns.ReverseAddr("9.9.9.9")
 	if got := b.ask("udp", question(name, dns.TypePTR)); got.Rcode != dns.RcodeNameError || up.asked.Load() != 1 {
-		t.Errorf("asked %d times:\n%v", up.asked.Load(), got)
+		t.Errorf("got %d forwarded queries, want 1:\n%v", up.asked.Load(), got)
 	}
 }
 
-func TestLongAnswersAreCutAsTheAskerCanTakeThem(t *testing.T) {
+func TestLongResponsesAreTruncated(t *testing.T) {
 	b := start(t)
 	var many []string
 	for i := range 200 {
 		many = append(many, fmt.Sprintf("10.0.0.%d", i))
 	}
+
 	b.put("many", many...)
 	for _, c := range []struct {
 		network string
@@ -89,41 +93,45 @@ func TestLongAnswersAreCutAsTheAskerCanTakeThem(t *testing.T) {
 			size = int(c.edns)
 		}
 		got := b.ask(c.network, m)
-		got.Compress = true // as it was on the wire
-		if got.Truncated == c.all || (len(got.Answer) == len(many)) != c.all || c.network == "udp" && got.Len() > size || (got.IsEdns0() != nil) != (c.edns > 0) {
-			t.Errorf("%s, EDNS %d: %d records in %d bytes, truncated %v", c.network, c.edns, len(got.Answer), got.Len(), got.Truncated)
+		got.Compress = true // as on the wire
+		if got.Truncated == c.all || (len(got.Answer) == len(many)) != c.all || c.network == "udp" &&
+			got.Len() > size || (got.IsEdns0() != nil) != (c.edns > 0) {
+			t.Errorf("%s, EDNS %d: %d records in %d bytes, truncated %v", c.network, c.edns, len(got.Answer),
+				got.Len(), got.Truncated)
 		}
 	}
 }
 
-func TestOtherQuestionsGoToTheServersInOrder(t *testing.T) {
+func TestUpstreamsAreQueriedInOrder(t *testing.T) {
 	mute := serve(t, func(*dns.Msg) *dns.Msg { return nil })
 	mute.route.Time = 50 * time.Millisecond
-	nobody := resolver.Upstream{Server: mute.route.Server, Dial: func() resolver.Dial {
+	absent := resolver.Upstream{Server: mute.route.Server, Dial: func() resolver.Dial {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = l.Close() // nobody listens there now
+		_ = l.Close() // the port is unused now
 		return dial
 	}(), Time: 50 * time.Millisecond}
 	good, other := serve(t, says("1.2.3.4")), serve(t, says("6.6.6.6"))
-	servfail, refused, nx := serve(t, fails(dns.RcodeServerFailure)), serve(t, fails(dns.RcodeRefused)), serve(t, fails(dns.RcodeNameError))
+	servfail, refused, nx := serve(t, fails(dns.RcodeServerFailure)), serve(t, fails(dns.RcodeRefused)),
+		serve(t, fails(dns.RcodeNameError))
 	for name, c := range map[string]struct {
 		routes []resolver.Upstream
 		code   int
 		want   string
 	}{
-		"the first one answers":             {[]resolver.Upstream{good.route, other.route}, 0, "1.2.3.4"},
-		"one fails":                         {[]resolver.Upstream{servfail.route, good.route}, 0, "1.2.3.4"},
-		"one refuses":                       {[]resolver.Upstream{refused.route, good.route}, 0, "1.2.3.4"},
-		"one is silent":                     {[]resolver.Upstream{mute.route, good.route}, 0, "1.2.3.4"},
-		"one is not there":                  {[]resolver.Upstream{nobody, good.route}, 0, "1.2.3.4"},
-		"that there is no such name counts": {[]resolver.Upstream{nx.route, good.route}, dns.RcodeNameError, ""},
-		"all refuse":                        {[]resolver.Upstream{servfail.route, refused.route}, dns.RcodeRefused, ""},
-		"the last is silent":                {[]resolver.Upstream{refused.route, mute.route}, dns.RcodeRefused, ""},
-		"there is none":                     {nil, dns.RcodeServerFailure, ""},
-		"a fourth is not asked":             {[]resolver.Upstream{servfail.route, servfail.route, servfail.route, good.route}, dns.RcodeServerFailure, ""},
+		"first responds":     {[]resolver.Upstream{good.route, other.route}, 0, "1.2.3.4"},
+		"one fails":          {[]resolver.Upstream{servfail.route, good.route}, 0, "1.2.3.4"},
+		"one refuses":        {[]resolver.Upstream{refused.route, good.route}, 0, "1.2.3.4"},
+		"one is silent":      {[]resolver.Upstream{mute.route, good.route}, 0, "1.2.3.4"},
+		"one does not exist": {[]resolver.Upstream{absent, good.route}, 0, "1.2.3.4"},
+		"NXDOMAIN is final":  {[]resolver.Upstream{nx.route, good.route}, dns.RcodeNameError, ""},
+		"all refuse":         {[]resolver.Upstream{servfail.route, refused.route}, dns.RcodeRefused, ""},
+		"the last is silent": {[]resolver.Upstream{refused.route, mute.route}, dns.RcodeRefused, ""},
+		"no server":          {nil, dns.RcodeServerFailure, ""},
+		"fourth is not queried": {[]resolver.Upstream{servfail.route, servfail.route,
+			servfail.route, good.route}, dns.RcodeServerFailure, ""},
 	} {
 		b := start(t, c.routes...)
 		for _, network := range []string{"udp", "tcp"} {
@@ -135,7 +143,7 @@ func TestOtherQuestionsGoToTheServersInOrder(t *testing.T) {
 	}
 }
 
-func TestServersGetACleanQuestionAndTheirAnswerComesAsItIs(t *testing.T) {
+func TestForwardingCleansQueries(t *testing.T) {
 	seen := make(chan *dns.Msg, 1)
 	up := serve(t, func(m *dns.Msg) *dns.Msg {
 		seen <- m.Copy()
@@ -144,37 +152,46 @@ func TestServersGetACleanQuestionAndTheirAnswerComesAsItIs(t *testing.T) {
 		out.SetEdns0(1400, true)
 		return out
 	})
+
 	b := start(t, up.route)
 	m := question("Example.ORG", dns.TypeA)
 	m.SetEdns0(1300, true)
 	m.CheckingDisabled = true
-	junk := &dns.TXT{Hdr: dns.RR_Header{Name: "junk.", Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{strings.Repeat("x", 200)}}
+	junk := &dns.TXT{Hdr: dns.RR_Header{Name: "junk.", Rrtype: dns.TypeTXT, Class: dns.ClassINET},
+		Txt: []string{strings.Repeat("x", 200)}}
 	m.Answer, m.Ns, m.Extra = []dns.RR{junk}, []dns.RR{junk}, append(m.Extra, junk)
 	got := b.ask("udp", m)
-	if !got.AuthenticatedData || got.IsEdns0() == nil || got.IsEdns0().UDPSize() != 1400 || got.Answer[0].Header().Ttl != 7 {
+	if !got.AuthenticatedData || got.IsEdns0() == nil || got.IsEdns0().UDPSize() != 1400 ||
+		got.Answer[0].Header().Ttl != 7 {
 		t.Errorf("answer:\n%v", got)
 	}
+
 	m.SetEdns0(65535, false)
 	m.Question[0].Name = "other.example.org."
 	asked := <-seen
 	if b.ask("udp", m); (<-seen).IsEdns0().UDPSize() != 4096 {
-		t.Error("an asker that takes everything has the server send everything")
+		t.Error("upstream query allows more than 4096 bytes")
 	}
-	if len(asked.Answer)+len(asked.Ns) != 0 || len(asked.Extra) != 1 || asked.IsEdns0().UDPSize() != 1300 || !asked.IsEdns0().Do() || !asked.CheckingDisabled {
-		t.Errorf("the server was asked:\n%v", asked)
+
+	if len(asked.Answer)+len(asked.Ns) != 0 || len(asked.Extra) != 1 || asked.IsEdns0().UDPSize() != 1300 ||
+		!asked.IsEdns0().Do() || !asked.CheckingDisabled {
+		t.Errorf("got query:\n%v", asked)
 	}
+
 	if asked.Question[0].Name != "Example.ORG." {
-		t.Errorf("asked for %s", asked.Question[0].Name)
+		t.Errorf("got question for %s", asked.Question[0].Name)
 	}
 }
 
-func TestAnswersThatFitNoQuestionAreNotBelieved(t *testing.T) {
+func TestMismatchedResponsesAreIgnored(t *testing.T) {
 	up, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer up.Close()
-	b := start(t, resolver.Upstream{Server: up.LocalAddr().(*net.UDPAddr).AddrPort(), Dial: dial, Time: patience})
+
+	b := start(t, resolver.Upstream{Server: up.LocalAddr().(*net.UDPAddr).AddrPort(), Dial: dial, Time: timeout})
 	go func() {
 		buf := make([]byte, 512)
 		n, from, err := up.ReadFrom(buf)
@@ -196,29 +213,33 @@ func TestAnswersThatFitNoQuestionAreNotBelieved(t *testing.T) {
 		send(func(m *dns.Msg) { m.Response = false })
 		send(func(m *dns.Msg) { m.Answer[0].(*dns.A).A = net.ParseIP("1.2.3.4") })
 	}()
+
 	if got := b.ask("udp", question("example.org", dns.TypeA)); strings.Join(addressesOf(got), " ") != "1.2.3.4" {
-		t.Errorf("believed:\n%v", got)
+		t.Errorf("accepted:\n%v", got)
 	}
 }
 
-func TestAServersAnswerThatIsTooLongIsAskedForAgainByTCP(t *testing.T) {
+func TestLongUpstreamResponseNeedsTCP(t *testing.T) {
 	up := serve(t, func(m *dns.Msg) *dns.Msg {
 		out := new(dns.Msg).SetReply(m)
 		for range 20 {
-			out.Answer = append(out.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: m.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{strings.Repeat("x", 200)}})
+			out.Answer = append(out.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: m.Question[0].Name,
+				Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{strings.Repeat("x", 200)}})
 		}
 		return out
 	})
+
 	b := start(t, up.route)
 	if got := b.ask("udp", question("example.org", dns.TypeTXT)); !got.Truncated || len(got.Answer) != 0 {
-		t.Errorf("by UDP:\n%v", got)
+		t.Errorf("over UDP:\n%v", got)
 	}
+
 	if got := b.ask("tcp", question("example.org", dns.TypeTXT)); got.Truncated || len(got.Answer) != 20 {
-		t.Errorf("by TCP:\n%v", got)
+		t.Errorf("over TCP:\n%v", got)
 	}
 }
 
-func TestServersThatHangDelayNoNameOfOursAndTooManyQuestionsAreRefused(t *testing.T) {
+func TestHangingServersDelayNoContainerName(t *testing.T) {
 	release := make(chan struct{})
 	up := serve(t, func(m *dns.Msg) *dns.Msg { <-release; return says("1.2.3.4")(m) })
 	up.route.Time = time.Minute
@@ -227,8 +248,10 @@ func TestServersThatHangDelayNoNameOfOursAndTooManyQuestionsAreRefused(t *testin
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	const limit = 1024
 	data, _ := question("example.org", dns.TypeA).Pack()
 	buf := make([]byte, 512)
@@ -236,20 +259,22 @@ func TestServersThatHangDelayNoNameOfOursAndTooManyQuestionsAreRefused(t *testin
 		if _, err := conn.Write(data); err != nil {
 			t.Fatal(err)
 		}
-		if i%64 == 0 { // a name of ours comes between; so the socket's buffer does not overflow either
+		if i%64 == 0 { // also keeps the socket's buffer from overflowing
 			if got := b.ask("udp", question("web", dns.TypeA)); len(got.Answer) != 1 {
-				t.Fatalf("after %d questions that hang:\n%v", i, got)
+				t.Fatalf("after %d pending queries:\n%v", i, got)
 			}
-			for up.asked.Load() <= int64(i) && i < limit { // nor that of the server
+			for up.asked.Load() <= int64(i) && i < limit { // keeps the server's buffer from overflowing
 				time.Sleep(time.Millisecond)
 			}
 		}
 	}
+
 	m := new(dns.Msg)
 	if n, err := conn.Read(buf); err != nil || m.Unpack(buf[:n]) != nil || m.Rcode != dns.RcodeRefused {
 		t.Errorf("%v, %v", m, err)
 	}
-	for range limit { // one by one, or the asker's socket overflows
+
+	for range limit { // sequentially, or the client's socket overflows
 		release <- struct{}{}
 		if n, err := conn.Read(buf); err != nil || m.Unpack(buf[:n]) != nil || m.Rcode != dns.RcodeSuccess {
 			t.Fatalf("%v, %v", m, err)
@@ -257,20 +282,23 @@ func TestServersThatHangDelayNoNameOfOursAndTooManyQuestionsAreRefused(t *testin
 	}
 }
 
-func TestManyQuestionsShareATCPConnection(t *testing.T) {
+func TestTCPConnectionServesManyQueries(t *testing.T) {
 	hung := make(chan struct{})
 	up := serve(t, func(m *dns.Msg) *dns.Msg { <-hung; return says("1.2.3.4")(m) })
 	b := start(t, up.route)
-	conn, err := dns.DialTimeout("tcp", b.tcp, patience)
+	conn, err := dns.DialTimeout("tcp", b.tcp, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+
+	_ = conn.SetDeadline(time.Now().Add(timeout))
 	slow := question("example.org", dns.TypeA)
 	if err := conn.WriteMsg(slow); err != nil {
 		t.Fatal(err)
 	}
+
 	for range 10 {
 		m := question("web", dns.TypeA)
 		if err := conn.WriteMsg(m); err != nil {
@@ -280,13 +308,14 @@ func TestManyQuestionsShareATCPConnection(t *testing.T) {
 			t.Fatalf("%v, %v", got, err)
 		}
 	}
+
 	close(hung)
 	if got, err := conn.ReadMsg(); err != nil || got.Id != slow.Id || len(got.Answer) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
 }
 
-func TestWhatHangsIsGivenUpAtTheEnd(t *testing.T) {
+func TestCloseCancelsPendingQueries(t *testing.T) {
 	up := serve(t, func(*dns.Msg) *dns.Msg { return nil })
 	up.route.Time = time.Hour
 	b := start(t, up.route)
@@ -301,17 +330,19 @@ func TestWhatHangsIsGivenUpAtTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	for range 1000 {
 		if up.asked.Load() == 2 {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	b.resolver.Close() // and the test does not end before it
+
 	b.resolver.Close()
+	b.resolver.Close() // idempotent
 }
 
-func TestNamesChangeUnderLoadWithoutAWrongAnswer(t *testing.T) {
+func TestNameChangesUnderLoad(t *testing.T) {
 	b := start(t)
 	stop := make(chan struct{})
 	var all sync.WaitGroup
@@ -325,13 +356,16 @@ func TestNamesChangeUnderLoadWithoutAWrongAnswer(t *testing.T) {
 			}
 		}
 	})
+
 	defer all.Wait()
 	defer close(stop)
+
 	for range 2000 {
 		if got := b.ask("udp", question("web", dns.TypeA)); !slices.Equal(addressesOf(got), []string{"172.18.0.2"}) {
 			t.Fatalf("%v", got)
 		}
-		if got := b.ask("udp", question("churn", dns.TypeA)); len(got.Answer) != 1 && got.Rcode != dns.RcodeServerFailure {
+		if got := b.ask("udp", question("churn", dns.TypeA)); len(got.Answer) != 1 &&
+			got.Rcode != dns.RcodeServerFailure {
 			t.Fatalf("%v", got)
 		}
 	}

@@ -5,24 +5,24 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
 
-// Registration is a container's request, and what followed from it when it came.
+// Registration is the stored request of a container with the values derived from it.
 //
 //	registrations: owner -> Registration
 type Registration struct {
 	registration.Registration
-	StartName string // the name the container was started with, which a host's change of name must not change
+	StartName string // hostname at the start of the container, independent of later changes of the host name
 }
 
 func newRegistrations() *state.Table[Registration] {
 	return state.NewTable("registrations", func(r *Registration) string { return r.Owner })
 }
 
-// Registration finds what an owner asked for. It must not be changed.
+// Registration returns the registration of an owner. Callers must not modify the result.
 func (s *Store) Registration(owner string) (*Registration, bool) {
 	return s.registrations.Get(s.db.View(), owner)
 }
 
-// Registrations gives all of them, by owner. They must not be changed.
+// Registrations returns all registrations, sorted by owner. Callers must not modify the result.
 func (s *Store) Registrations() []*Registration {
 	var all []*Registration
 	for r := range s.registrations.All(s.db.View()) {
@@ -31,12 +31,12 @@ func (s *Store) Registrations() []*Registration {
 	return all
 }
 
-// Put stores a registration. It must not be changed afterwards.
+// Put stores a registration, which must not be modified afterwards.
 func (s *Store) Put(r *Registration) error {
 	return s.db.Update(func(tx *state.Tx) error { return s.registrations.Put(tx, r) })
 }
 
-// Delete forgets owners. Those that are not known are no error.
+// Delete deletes the registrations of owners. It does nothing for owners without one.
 func (s *Store) Delete(owners ...string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, o := range owners {

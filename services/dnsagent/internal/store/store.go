@@ -1,4 +1,5 @@
-// Package store is what dnsagent must not forget: which containers have name files, and what they asked for. One durable file.
+// Package store holds the registrations of dnsagent in one bbolt file. It is the source of truth
+// for name files and resolvers.
 package store
 
 import (
@@ -7,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 )
 
-// Store holds dnsagent's table.
+// Store holds the table of dnsagent.
 type Store struct {
 	db            *state.DB
 	registrations *state.Table[Registration]

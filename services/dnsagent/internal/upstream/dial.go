@@ -14,20 +14,23 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// retryInterval is how often netagent is asked for a socket while it does not answer, as during its restart.
+// retryInterval is the interval between requests to netagent while it does not respond, as during
+// its restart.
 const retryInterval = 100 * time.Millisecond
 
-// DialHost connects from the network that this process is in.
+// DialHost connects from the network namespace of this process.
 func DialHost(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, server.String())
 }
 
-// DialContainer connects from an owner's network. This process may not enter it, so netagent opens the socket, and it is connected
-// here.
-func DialContainer(keeper, owner string) func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
+// DialContainer returns a function that connects from the network of an owner. netagent opens the
+// socket, since this process cannot enter the namespace, and this process connects it.
+func DialContainer(
+	socketServer, owner string,
+) func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
 	return func(ctx context.Context, network string, server netip.AddrPort) (net.Conn, error) {
 		family, address := target(server)
-		file, err := socket(ctx, keeper, fdpass.Request{Kind: network + family, Owner: owner})
+		file, err := socket(ctx, socketServer, fdpass.Request{Kind: network + family, Owner: owner})
 		if err != nil {
 			return nil, err
 		}
@@ -39,7 +42,8 @@ func DialContainer(keeper, owner string) func(ctx context.Context, network strin
 	}
 }
 
-// target is a server's address as the kernel takes it, and its family. A zone would name an interface of another network.
+// target returns the family and the kernel's form of a server address. It drops the zone, which
+// names an interface of another network.
 func target(server netip.AddrPort) (family string, to unix.Sockaddr) {
 	if server.Addr().Is4() {
 		return "4", &unix.SockaddrInet4{Addr: server.Addr().As4(), Port: int(server.Port())}
@@ -47,14 +51,14 @@ func target(server netip.AddrPort) (family string, to unix.Sockaddr) {
 	return "6", &unix.SockaddrInet6{Addr: server.Addr().As16(), Port: int(server.Port())}
 }
 
-func socket(ctx context.Context, keeper string, r fdpass.Request) (*os.File, error) {
+func socket(ctx context.Context, socketServer string, r fdpass.Request) (*os.File, error) {
 	for {
-		files, err := fdpass.Fetch(ctx, keeper, r)
+		files, err := fdpass.Fetch(ctx, socketServer, r)
 		if err == nil && len(files) == 1 {
 			return files[0], nil
 		}
 		if err == nil {
-			return nil, fault.New(fault.Internal, "socket "+keeper, "did not hand over one socket")
+			return nil, fault.New(fault.Internal, "socket "+socketServer, "did not send exactly one socket")
 		}
 		if !fault.Is(err, fault.Unavailable) {
 			return nil, err
@@ -67,13 +71,15 @@ func socket(ctx context.Context, keeper string, r fdpass.Request) (*os.File, err
 	}
 }
 
-// connect waits until a socket is connected. It does not hold a thread while it waits.
+// connect waits until a socket is connected, without blocking a thread.
 func connect(ctx context.Context, file *os.File, to unix.Sockaddr) error {
 	defer context.AfterFunc(ctx, func() { _ = file.SetDeadline(time.Unix(1, 0)) })()
+
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
+
 	begun := false
 	var result error
 	err = raw.Write(func(fd uintptr) (done bool) {
@@ -85,10 +91,11 @@ func connect(ctx context.Context, file *os.File, to unix.Sockaddr) error {
 		result = outcome(int(fd))
 		return !errors.Is(result, unix.EINPROGRESS)
 	})
+
 	return errors.Join(err, result)
 }
 
-// outcome is what became of a connection under way.
+// outcome returns the result of a pending connect.
 func outcome(fd int) error {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	switch {

@@ -1,7 +1,8 @@
-// Package upstream knows the name servers that containers' questions are passed on to, and the two ways to them: from the host's
-// network, to those that the host itself uses at the moment, and from a container's, to its own.
+// Package upstream finds and dials the upstream name servers of containers: those of the host, from
+// the host network, and those of a container, from its own.
 //
-// It speaks no DNS. Which container uses which, package registration decides.
+// It does not implement DNS. Package registration chooses the upstreams of a container. The root
+// package calls it.
 package upstream
 
 import (
@@ -13,10 +14,11 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
 )
 
-// port is where name servers listen.
+// port is the port of name servers.
 const port = 53
 
-// Host is the host's own servers as its resolv.conf has them. A change there, by a VPN or by hand, counts from the next question on.
+// Host returns the servers of the host's resolv.conf. A change of the file, by a VPN or an
+// administrator, applies to the next query.
 type Host struct {
 	path string
 
@@ -25,20 +27,21 @@ type Host struct {
 	servers []netip.AddrPort
 }
 
-// fileVersion tells contents of a file apart without reading them.
+// fileVersion identifies the content of a file without reading it.
 type fileVersion struct {
 	device, inode uint64
 	size          int64
 	changed       syscall.Timespec
 }
 
-// WatchFile follows a file.
+// WatchFile returns the servers of a file.
 func WatchFile(path string) *Host { return &Host{path: path} }
 
-// Servers are those of this moment. A file that cannot be read has none.
+// Servers returns the current servers. An unreadable file has none.
 func (h *Host) Servers() []netip.AddrPort {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+
 	now, ok := versionOf(h.path)
 	switch {
 	case !ok:
@@ -50,10 +53,12 @@ func (h *Host) Servers() []netip.AddrPort {
 		}
 		h.seen, h.servers = now, WithPort(resolvconf.Parse(data).Servers)
 	}
+
 	return h.servers
 }
 
-// versionOf looks at what a path leads to, over symbolic links: that is how the file is exchanged on most hosts.
+// versionOf returns the version of the file at a path. It follows symbolic links, since most hosts
+// replace the link.
 func versionOf(path string) (fileVersion, bool) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(path, &st); err != nil {
@@ -62,7 +67,7 @@ func versionOf(path string) (fileVersion, bool) {
 	return fileVersion{st.Dev, st.Ino, st.Size, st.Ctim}, true
 }
 
-// WithPort gives servers with the port that they listen on.
+// WithPort adds the DNS port to server addresses.
 func WithPort(servers []netip.Addr) []netip.AddrPort {
 	var all []netip.AddrPort
 	for _, s := range servers {

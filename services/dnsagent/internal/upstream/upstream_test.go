@@ -20,22 +20,24 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 )
 
-func TestTheHostsServersAreFollowedAtOnce(t *testing.T) {
+func TestHostServersFollowFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "resolv.conf")
 	h := upstream.WatchFile(path)
 	expect := func(when, want string) {
 		t.Helper()
 		if got := fmt.Sprint(h.Servers()); got != want {
-			t.Errorf("%s: %s, want %s", when, got, want)
+			t.Errorf("%s: got %s, want %s", when, got, want)
 		}
 	}
+
 	put := func(name, content string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	expect("no file", "[]")
 	put("resolv.conf", "nameserver 127.0.0.53\n")
 	expect("systemd-resolved", "[127.0.0.53:53]")
@@ -45,36 +47,44 @@ func TestTheHostsServersAreFollowedAtOnce(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "vpn"), path); err != nil {
 		t.Fatal(err)
 	}
-	expect("exchanged", "[10.8.0.1:53]")
+
+	expect("replaced", "[10.8.0.1:53]")
 	put("run", "nameserver 10.9.0.1\n")
 	if err := errors.Join(os.Remove(path), os.Symlink("run", path)); err != nil {
 		t.Fatal(err)
 	}
-	expect("made a link", "[10.9.0.1:53]")
+
+	expect("replaced by a link", "[10.9.0.1:53]")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
+
 	expect("removed", "[]")
 }
 
-// keeper hands over sockets of a namespace, as netagent does.
-func keeper(t *testing.T, ns *testns.NS) string {
+// socketServer passes sockets of a namespace, as netagent does.
+func socketServer(t *testing.T, ns *testns.NS) string {
 	path := filepath.Join(t.TempDir(), "fd.sock")
 	l, err := fdpass.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- fdpass.Serve(ctx, l, func(_ context.Context, r fdpass.Request) ([]int, error) { return open(ns, r.Kind) })
+		ended <- fdpass.Serve(ctx, l, func(_ context.Context, r fdpass.Request) ([]int, error) {
+			return open(ns, r.Kind)
+		})
 	}()
+
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+
 	return path
 }
 
@@ -93,11 +103,12 @@ func open(ns *testns.NS, what string) (fds []int, err error) {
 	return fds, err
 }
 
-func TestServersAreReachedFromTheContainersNetwork(t *testing.T) {
+func TestDialContainerUsesItsNetwork(t *testing.T) {
 	ns := testns.New(t)
-	dial := upstream.DialContainer(keeper(t, ns), "owner")
+	dial := upstream.DialContainer(socketServer(t, ns), "owner")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
+
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		l := ns.Listen("tcp", net.JoinHostPort(host, "0"))
 		go func() {
@@ -113,7 +124,10 @@ func TestServersAreReachedFromTheContainersNetwork(t *testing.T) {
 				_, _ = p.WriteTo(buf[:n], from)
 			}
 		}()
-		for network, at := range map[string]netip.AddrPort{"tcp": l.Addr().(*net.TCPAddr).AddrPort(), "udp": p.LocalAddr().(*net.UDPAddr).AddrPort()} {
+		servers := map[string]netip.AddrPort{
+			"tcp": l.Addr().(*net.TCPAddr).AddrPort(), "udp": p.LocalAddr().(*net.UDPAddr).AddrPort(),
+		}
+		for network, at := range servers {
 			conn, err := dial(ctx, network, at)
 			if err != nil {
 				t.Errorf("%s %s: %v", network, at, err)
@@ -123,28 +137,31 @@ func TestServersAreReachedFromTheContainersNetwork(t *testing.T) {
 			_, _ = conn.Write([]byte("echo"))
 			buf := make([]byte, 64)
 			if n, err := conn.Read(buf); string(buf[:n]) != "echo" || err != nil {
-				t.Errorf("%s %s: %q, %v", network, at, buf[:n], err)
+				t.Errorf("%s %s: got %q, %v", network, at, buf[:n], err)
 			}
 			_ = conn.Close()
 		}
 	}
+
 	if _, err := dial(ctx, "tcp", netip.MustParseAddrPort("127.0.0.1:1")); !errors.Is(err, unix.ECONNREFUSED) {
-		t.Errorf("nobody listens: %v", err)
+		t.Errorf("closed port: got %v, want ECONNREFUSED", err)
 	}
+
 	if _, err := dial(ctx, "sctp", netip.MustParseAddrPort("127.0.0.1:1")); !fault.Is(err, fault.NotFound) {
-		t.Errorf("no socket: %v", err)
+		t.Errorf("unknown socket type: got %v, want NotFound", err)
 	}
 }
 
-func TestAServerThatDoesNotAnswerIsGivenUpInTime(t *testing.T) {
+func TestDialContainerTimesOut(t *testing.T) {
 	ns := testns.New(t)
 	ns.Run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far")
 	ns.Run("ip", "addr", "add", "10.0.0.1/24", "dev", "near")
 	ns.Run("ip", "link", "set", "near", "up")
 	ns.Run("ip", "link", "set", "far", "up")
-	for _, path := range []string{keeper(t, ns), filepath.Join(t.TempDir(), "nobody")} {
+	for _, path := range []string{socketServer(t, ns), filepath.Join(t.TempDir(), "absent")} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if conn, err := upstream.DialContainer(path, "owner")(ctx, "tcp", netip.MustParseAddrPort("10.0.0.9:53")); err == nil {
+		if conn, err := upstream.DialContainer(path, "owner")(ctx, "tcp",
+			netip.MustParseAddrPort("10.0.0.9:53")); err == nil {
 			t.Errorf("connected to %v", conn.RemoteAddr())
 		}
 		cancel()

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Under these names DNS has addresses, written backwards.
+// Domains of PTR records.
 const (
 	reverse4 = ".in-addr.arpa"
 	reverse6 = ".ip6.arpa"
 )
 
-// ParseReverse reads the address out of a name that asks for an address's name: "2.0.17.172.in-addr.arpa".
+// ParseReverse returns the address of a PTR name such as "2.0.17.172.in-addr.arpa".
 func ParseReverse(name string) (netip.Addr, bool) {
 	name = lowerASCII(name)
 	if rest, ok := strings.CutSuffix(name, reverse4); ok {
@@ -44,6 +44,7 @@ func parse6(labels []string) (netip.Addr, bool) {
 	if len(labels) != 2*len(b) {
 		return netip.Addr{}, false
 	}
+
 	for i, label := range labels {
 		n, err := strconv.ParseUint(label, 16, 4)
 		if err != nil || len(label) != 1 {
@@ -52,5 +53,6 @@ func parse6(labels []string) (netip.Addr, bool) {
 		at := len(labels) - 1 - i
 		b[at/2] |= byte(n) << (4 * (1 - at%2))
 	}
+
 	return netip.AddrFrom16(b), true
 }

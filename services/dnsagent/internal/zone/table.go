@@ -5,13 +5,13 @@ import (
 	"maps"
 )
 
-// shardCount is in how many parts a table is copied. A change copies the list of parts and those parts that it touches: at ten
-// thousand names that is a few hundred entries in place of all.
+// shardCount is the number of shards of a table. A change copies the list of shards and the shards
+// it touches: with ten thousand names, a few hundred entries.
 const shardCount = 256
 
-// table is a map of which a changed copy is cheap. The zero value is empty.
+// table is a map with cheap changed copies. The zero value is empty.
 type table[K comparable, V any] struct {
-	seed   *maphash.Seed // of this table and of all copies of it; nil while it is empty
+	seed   *maphash.Seed // shared by all copies of the table; nil while empty
 	shards *[shardCount]map[K]V
 }
 
@@ -33,6 +33,7 @@ type edit[K comparable, V any] struct {
 	copied [shardCount]bool
 }
 
+// edit is a changed copy of a table that is being built.
 func (t table[K, V]) edit() *edit[K, V] {
 	e := &edit[K, V]{table: table[K, V]{t.seed, new([shardCount]map[K]V)}}
 	if t.seed == nil {
@@ -59,5 +60,5 @@ func (e *edit[K, V]) put(key K, v V) { e.own(key)[key] = v }
 
 func (e *edit[K, V]) delete(key K) { delete(e.own(key), key) }
 
-// done ends the editing; the copy must not be changed any more.
+// done returns the copy, which must not be changed afterwards.
 func (e *edit[K, V]) done() table[K, V] { return e.table }

@@ -1,7 +1,8 @@
-// Package zone knows which container has which name on which network, and who may know it: only those on the same network.
+// Package zone holds the names of all containers on their networks. A container sees only names on
+// its own networks.
 //
-// It is pure: names in, addresses out. How a question looks on the wire, and whom to ask for names that are not here, is package
-// resolver's business. Readers never wait: they read a snapshot, and a change puts a new one in its place at once, whole.
+// It performs no I/O. Package resolver implements the DNS protocol and the upstreams. Readers never
+// block: they read a snapshot, which a change replaces atomically.
 package zone
 
 import (
@@ -14,27 +15,27 @@ import (
 	"sync/atomic"
 )
 
-// Member is how a container is known on one network.
+// Member holds the names of a container on one network.
 type Member struct {
-	Network     string // its id
+	Network     string // network ID
 	NetworkName string
 	Addresses   []netip.Addr
-	Names       []string // the first is what addresses are translated to
+	Names       []string // the first is the target of PTR records
 }
 
-// Container is all that the zone knows of one.
+// Container holds everything that the zone stores about a container.
 type Container struct {
-	Owner   string              // its UID
-	Members []Member            // in the order in which names are looked for
-	Aliases map[string][]string // names for others that this container alone has, and what they stand for: the first that is found
+	Owner   string              // container ID
+	Members []Member            // in lookup order
+	Aliases map[string][]string // link aliases of this container to their targets; the first existing one is used
 
-	Addresses []netip.Addr // all of its addresses, on networks without names too
+	Addresses []netip.Addr // all addresses, including networks without names
 }
 
-// Zone answers. The zero value knows nobody.
+// Zone resolves names of containers. The zero value is empty.
 type Zone struct {
 	now   atomic.Pointer[snapshot]
-	write sync.Mutex // one change at a time
+	write sync.Mutex // serializes changes
 }
 
 // snapshot is the state at one moment. It never changes.
@@ -42,13 +43,13 @@ type snapshot struct {
 	containers table[string, *Container]
 	names      table[nameKey, []nameEntry]
 	addresses  table[addressKey, []ptrEntry]
-	labels     table[string, int]     // in how many places a name without dots is registered, on any network
-	assigned   table[netip.Addr, int] // how many containers have an address, on any network
+	labels     table[string, int]     // number of registrations of a name without dots, on any network
+	assigned   table[netip.Addr, int] // number of containers with an address, on any network
 }
 
 type nameKey struct{ network, name string }
 
-// nameEntry is one container that has a name.
+// nameEntry is a container with a name.
 type nameEntry struct {
 	owner     string
 	addresses []netip.Addr
@@ -59,9 +60,10 @@ type addressKey struct {
 	address netip.Addr
 }
 
-// ptrEntry is one container that has an address.
+// ptrEntry is a container with an address.
 type ptrEntry struct{ owner, name string }
 
+// snapshot is an immutable state of the zone.
 func (z *Zone) snapshot() *snapshot {
 	if s := z.now.Load(); s != nil {
 		return s
@@ -69,31 +71,37 @@ func (z *Zone) snapshot() *snapshot {
 	return &snapshot{}
 }
 
-// Put makes a container known as it is now, in place of how it was known before. When it returns, nobody gets an older answer.
+// Put stores a container, replacing its former state. After it returns, no lookup sees the former
+// state.
 func (z *Zone) Put(c Container) { z.replace(c.Owner, folded(c)) }
 
-// Remove forgets a container. No error if it is not known.
+// Remove removes a container. It does nothing if the container does not exist.
 func (z *Zone) Remove(owner string) { z.replace(owner, nil) }
 
 func (z *Zone) replace(owner string, c *Container) {
 	z.write.Lock()
 	defer z.write.Unlock()
+
 	next := *z.snapshot()
-	before, there := next.containers.get(owner)
-	if c == nil && !there {
+	before, exists := next.containers.get(owner)
+	if c == nil && !exists {
 		return
 	}
-	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit(), next.labels.edit(), next.assigned.edit()}
-	if there {
+
+	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit(), next.labels.edit(),
+		next.assigned.edit()}
+	if exists {
 		e.remove(before)
 	}
+
 	if c != nil {
 		e.add(c)
 	}
+
 	z.now.Store(&snapshot{e.containers.done(), e.names.done(), e.addresses.done(), e.labels.done(), e.assigned.done()})
 }
 
-// edits are the tables of a snapshot in the making.
+// edits holds the tables of a snapshot that is being built.
 type edits struct {
 	containers *edit[string, *Container]
 	names      *edit[nameKey, []nameEntry]
@@ -131,7 +139,7 @@ func (e edits) remove(c *Container) {
 	}
 }
 
-// count adds to how often the container's names and addresses are registered.
+// count adds by to the registration counts of the container's names and addresses.
 func (e edits) count(c *Container, by int) {
 	for _, a := range c.Addresses {
 		tally(e.assigned, a, by)
@@ -154,12 +162,13 @@ func tally[K comparable](e *edit[K, int], key K, by int) {
 	e.put(key, before+by)
 }
 
-// add and drop make new slices, as the old ones belong to the old snapshot.
+// add appends to a copy of the slice, since the original belongs to the former snapshot.
 func add[K comparable, T any](e *edit[K, []T], key K, one T) {
 	before, _ := e.get(key)
 	e.put(key, append(slices.Clone(before), one))
 }
 
+// drop deletes from a copy of the slice, since the original belongs to the former snapshot.
 func drop[K comparable, T any](e *edit[K, []T], key K, gone func(T) bool) {
 	before, _ := e.get(key)
 	if left := slices.DeleteFunc(slices.Clone(before), gone); len(left) > 0 {
@@ -169,29 +178,34 @@ func drop[K comparable, T any](e *edit[K, []T], key K, gone func(T) bool) {
 	e.delete(key)
 }
 
-// Lookup finds the addresses that a name stands for as one container sees it, in random order; want chooses the family. The name
-// is found though it may have no such address. Where several networks of the asker have the name, the first with such an address
-// answers.
-func (z *Zone) Lookup(asker, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
+// Lookup returns the addresses of a name as seen by a client container, in random order. want
+// selects the family.
+//
+// ok is true if the name exists, even without such an address. If several networks of the client
+// have the name, the first with such an address is used.
+func (z *Zone) Lookup(client, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
 	s := z.snapshot()
-	c, there := s.containers.get(asker)
-	if !there {
+	c, exists := s.containers.get(client)
+	if !exists {
 		return nil, false
 	}
+
 	name = lowerASCII(name)
-	stands, private := c.Aliases[name]
+	targets, private := c.Aliases[name]
 	if !private {
 		return s.lookup(c, name, want)
 	}
-	for _, name := range stands {
+
+	for _, name := range targets {
 		if found, ok = s.lookup(c, name, want); ok {
 			return found, true
 		}
 	}
+
 	return nil, false
 }
 
-// lookup finds a name, alone or with that of one of the container's networks behind it.
+// lookup finds a name, alone or qualified with the name of one of the container's networks.
 func (s *snapshot) lookup(c *Container, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
 	if found, ok = s.find(c, name, "", want); ok {
 		return found, true
@@ -206,7 +220,7 @@ func (s *snapshot) lookup(c *Container, name string, want func(netip.Addr) bool)
 	return nil, false
 }
 
-// find looks for a name on the networks that a container is on, or on one of them only.
+// find finds a name on the networks of a container, or on one of them.
 func (s *snapshot) find(c *Container, name, only string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
 	for _, m := range c.Members {
 		if only != "" && m.Network != only {
@@ -234,11 +248,12 @@ func filterShuffle(all []nameEntry, want func(netip.Addr) bool) []netip.Addr {
 	return out
 }
 
-// Reverse finds the name of who has an address as one container sees it: "web.backend". If several have it, the latest counts.
-func (z *Zone) Reverse(asker string, address netip.Addr) (name string, ok bool) {
+// Reverse returns the name for an address as seen by a client container, for example "web.backend".
+// If several containers have the address, the latest is used.
+func (z *Zone) Reverse(client string, address netip.Addr) (name string, ok bool) {
 	s := z.snapshot()
-	c, there := s.containers.get(asker)
-	if !there {
+	c, exists := s.containers.get(client)
+	if !exists {
 		return "", false
 	}
 	for _, m := range c.Members {
@@ -249,7 +264,8 @@ func (z *Zone) Reverse(asker string, address netip.Addr) (name string, ok bool) 
 	return "", false
 }
 
-// Registered reports whether a name without dots is registered on any network, also one that the asker may not know of.
+// Registered reports whether a name without dots is registered on any network, including those that
+// the client cannot see.
 func (z *Zone) Registered(name string) bool {
 	_, ok := z.snapshot().labels.get(lowerASCII(name))
 	return ok
@@ -261,21 +277,23 @@ func (z *Zone) Assigned(address netip.Addr) bool {
 	return ok
 }
 
-// folded gives a copy in which all that is compared is in lower case, and counts once.
+// folded returns a copy with all names in lower case and without duplicates.
 func folded(c Container) *Container {
 	out := Container{Owner: c.Owner, Aliases: map[string][]string{}}
 	all := c.Addresses
-	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) { // which may be the same but for their case
+	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) { // they may differ only in case
 		for _, name := range c.Aliases[alias] {
 			out.Aliases[lowerASCII(alias)] = append(out.Aliases[lowerASCII(alias)], lowerASCII(name))
 		}
 	}
+
 	for _, m := range c.Members {
 		m.Addresses = distinct(m.Addresses, netip.Addr.Unmap)
 		m.Names = distinct(m.Names, lowerASCII)
 		out.Members = append(out.Members, m)
 		all = append(all[:len(all):len(all)], m.Addresses...)
 	}
+
 	out.Addresses = distinct(all, netip.Addr.Unmap)
 	return &out
 }
@@ -290,7 +308,8 @@ func distinct[T comparable](list []T, as func(T) T) []T {
 	return out
 }
 
-// lowerASCII makes names that DNS takes for the same be the same. Only ASCII letters have case there.
+// lowerASCII returns a name in canonical form: without the final dot, and with ASCII letters in
+// lower case. DNS ignores case for ASCII only.
 func lowerASCII(name string) string {
 	name = strings.TrimSuffix(name, ".")
 	if strings.IndexFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' }) < 0 {

@@ -21,10 +21,11 @@ func addrs(texts ...string) (all []netip.Addr) {
 }
 
 func member(network, addresses, names string) zone.Member {
-	return zone.Member{Network: "id-of-" + network, NetworkName: network, Addresses: addrs(strings.Fields(addresses)...), Names: strings.Fields(names)}
+	return zone.Member{Network: "id-of-" + network, NetworkName: network,
+		Addresses: addrs(strings.Fields(addresses)...), Names: strings.Fields(names)}
 }
 
-// town is two networks, and containers on one, the other, both and none.
+// town returns a zone of two networks, with containers on one, both or none of them.
 func town() *zone.Zone {
 	z := &zone.Zone{}
 	for _, c := range []zone.Container{
@@ -32,21 +33,24 @@ func town() *zone.Zone {
 		{Owner: "db", Members: []zone.Member{member("back", "10.2.0.3", "Db 1123456789ab store")}},
 		{Owner: "db2", Members: []zone.Member{member("back", "10.2.0.4", "db2 store")}},
 		{Owner: "six", Members: []zone.Member{member("back", "fd02::6", "six")}},
-		{Owner: "both", Members: []zone.Member{member("front", "10.1.0.9", "both"), member("back", "10.2.0.9 fd02::9", "both alias.with.dots")},
-			Aliases: map[string][]string{"MyDB": {"DB"}, "here": {"both.FRONT"}, "any": {"nobody", "web.back", "six.back", "db"}, "none": {"nobody"}}},
+		{Owner: "both", Members: []zone.Member{member("front", "10.1.0.9", "both"), member("back",
+			"10.2.0.9 fd02::9", "both alias.with.dots")},
+			Aliases: map[string][]string{"MyDB": {"DB"}, "here": {"both.FRONT"}, "any": {"absent", "web.back",
+				"six.back", "db"}, "none": {"absent"}}},
 		{Owner: "nowhere"},
 	} {
 		z.Put(c)
 	}
+
 	return z
 }
 
-func TestNamesAreFoundOnTheNetworksThatTheAskerShares(t *testing.T) {
+func TestLookupFindsNamesOnOwnNetworks(t *testing.T) {
 	z := town()
 	for _, c := range []struct {
-		asker, name string
-		four, six   string
-		known       bool
+		client, name string
+		four, six    string
+		known        bool
 	}{
 		{"web", "web", "10.1.0.2", "fd01::2", true},
 		{"web", "www.", "10.1.0.2", "fd01::2", true},
@@ -73,26 +77,27 @@ func TestNamesAreFoundOnTheNetworksThatTheAskerShares(t *testing.T) {
 		{"both", "both", "10.1.0.9", "fd02::9", true}, // the first network has no IPv6 address
 		{"both", "both.back", "10.2.0.9", "fd02::9", true},
 		{"nowhere", "web", "", "", false},
-		{"stranger", "web", "", "", false},
+		{"unknown", "web", "", "", false},
 	} {
 		for family, want := range map[string]string{"4": c.four, "6": c.six} {
 			is := map[string]func(netip.Addr) bool{"4": netip.Addr.Is4, "6": netip.Addr.Is6}[family]
-			got, known := z.Lookup(c.asker, c.name, is)
+			got, known := z.Lookup(c.client, c.name, is)
 			if known != c.known || fmt.Sprint(got) != fmt.Sprint(addrs(strings.Fields(want)...)) {
-				t.Errorf("%s asks for %q, IPv%s: %v, %v; want %s, %v", c.asker, c.name, family, got, known, want, c.known)
+				t.Errorf("%s, %q, IPv%s: got %v, %v, want %s, %v", c.client, c.name, family, got, known,
+					want, c.known)
 			}
 		}
 	}
 }
 
-func TestAddressesAreTranslatedToTheFirstNameOnASharedNetwork(t *testing.T) {
+func TestReverseReturnsFirstName(t *testing.T) {
 	z := town()
-	for _, c := range []struct{ asker, address, want string }{
+	for _, c := range []struct{ client, address, want string }{
 		{"web", "10.1.0.9", "both.front"}, {"db", "10.2.0.3", "db.back"}, {"both", "fd01::2", "web.front"},
-		{"web", "10.2.0.3", ""}, {"web", "10.1.0.77", ""}, {"nowhere", "10.1.0.2", ""}, {"stranger", "10.1.0.2", ""},
+		{"web", "10.2.0.3", ""}, {"web", "10.1.0.77", ""}, {"nowhere", "10.1.0.2", ""}, {"unknown", "10.1.0.2", ""},
 	} {
-		if got, ok := z.Reverse(c.asker, netip.MustParseAddr(c.address)); got != c.want || ok != (c.want != "") {
-			t.Errorf("%s asks who has %s: %q, %v; want %q", c.asker, c.address, got, ok, c.want)
+		if got, ok := z.Reverse(c.client, netip.MustParseAddr(c.address)); got != c.want || ok != (c.want != "") {
+			t.Errorf("%s, %s: got %q, %v, want %q", c.client, c.address, got, ok, c.want)
 		}
 	}
 }
@@ -101,7 +106,9 @@ func TestOtherNetworksNamesAreRegistered(t *testing.T) {
 	z := town()
 	z.Put(zone.Container{Owner: "plain", Addresses: addrs("172.17.0.2")})
 	registered := func() (found []string) {
-		for _, name := range []string{"db", "STORE.", "0123456789ab", "alias.with.dots", "web.front", "front", "mydb", "nobody", "", "."} {
+		for _, name := range []string{
+			"db", "STORE.", "0123456789ab", "alias.with.dots", "web.front", "front", "mydb", "absent", "", ".",
+		} {
 			if z.Registered(name) {
 				found = append(found, name)
 			}
@@ -113,23 +120,27 @@ func TestOtherNetworksNamesAreRegistered(t *testing.T) {
 		}
 		return found
 	}
+
 	if got, want := strings.Join(registered(), " "), "db STORE. 0123456789ab 10.2.0.3 fd02::6 172.17.0.2"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+
 	z.Remove("db")
 	z.Remove("plain")
 	if got, want := strings.Join(registered(), " "), "STORE. 0123456789ab fd02::6"; got != want {
 		t.Errorf("after removals: got %s, want %s", got, want)
 	}
+
 	for _, owner := range []string{"web", "db2", "six", "both", "nowhere"} {
 		z.Remove(owner)
 	}
+
 	if got := registered(); len(got) > 0 {
 		t.Errorf("in an empty zone: got %s", got)
 	}
 }
 
-func TestSeveralAddressesComeInChangingOrder(t *testing.T) {
+func TestLookupShufflesAddresses(t *testing.T) {
 	z := town()
 	first := map[netip.Addr]bool{}
 	for range 200 {
@@ -140,34 +151,38 @@ func TestSeveralAddressesComeInChangingOrder(t *testing.T) {
 		first[got[0]] = true
 	}
 	if len(first) != 2 {
-		t.Errorf("always %v comes first", first)
+		t.Errorf("first is always %v", first)
 	}
 }
 
-func TestAChangeIsSeenAtOnceAndWhole(t *testing.T) {
+func TestChangesAreAtomic(t *testing.T) {
 	z := town()
 	z.Put(zone.Container{Owner: "db", Members: []zone.Member{member("front", "10.1.0.3", "db")}})
 	if got, known := z.Lookup("db2", "db", netip.Addr.Is4); known {
-		t.Errorf("it is still on the old network: %v", got)
+		t.Errorf("on the former network: got %v", got)
 	}
+
 	if _, known := z.Lookup("db2", "store", netip.Addr.Is4); !known {
-		t.Error("a name that another has too is gone")
+		t.Error("shared name was removed")
 	}
+
 	if got, ok := z.Reverse("db2", netip.MustParseAddr("10.2.0.3")); ok {
-		t.Errorf("the old address is still that of %s", got)
+		t.Errorf("former address belongs to %s", got)
 	}
+
 	if got, _ := z.Lookup("web", "db", netip.Addr.Is4); len(got) != 1 {
-		t.Errorf("on the new network: %v", got)
+		t.Errorf("on the new network: got %v", got)
 	}
+
 	z.Remove("db")
 	z.Remove("db")
 	if got, known := z.Lookup("web", "db", netip.Addr.Is4); known {
-		t.Errorf("removed, but there: %v", got)
+		t.Errorf("removed container: got %v", got)
 	}
 }
 
-// TestTheZoneAnswersAsAListWould compares it, after any changes, with what one finds by looking at every container.
-func TestTheZoneAnswersAsAListWould(t *testing.T) {
+// TestZoneMatchesModel compares the zone, after random changes, with a search of all containers.
+func TestZoneMatchesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		z, model := &zone.Zone{}, map[string]zone.Container{}
 		owners := []string{"a", "b", "c", "d", "e"}
@@ -183,15 +198,15 @@ func TestTheZoneAnswersAsAListWould(t *testing.T) {
 			z.Put(c)
 			model[owner] = c
 		}
-		for _, asker := range owners {
-			for _, name := range append(names, "web.N2", "x.y.n1", "nobody", "n1") {
+		for _, client := range owners {
+			for _, name := range append(names, "web.N2", "x.y.n1", "absent", "n1") {
 				for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
-					got, known := z.Lookup(asker, name, is)
-					want, wantKnown := inList(model, asker, name, is)
+					got, known := z.Lookup(client, name, is)
+					want, wantKnown := inList(model, client, name, is)
 					slices.SortFunc(got, netip.Addr.Compare)
 					slices.SortFunc(want, netip.Addr.Compare)
 					if known != wantKnown || !slices.Equal(got, want) {
-						t.Fatalf("%s asks for %s: %v, %v; want %v, %v", asker, name, got, known, want, wantKnown)
+						t.Fatalf("%s, %s: got %v, %v, want %v, %v", client, name, got, known, want, wantKnown)
 					}
 				}
 			}
@@ -203,20 +218,25 @@ func drawContainer(t *rapid.T, owner string, names []string) zone.Container {
 	c := zone.Container{Owner: owner}
 	for _, n := range []string{"n1", "n2"} {
 		if rapid.Bool().Draw(t, "on "+n) {
-			m := zone.Member{Network: n, NetworkName: n, Names: rapid.SliceOfN(rapid.SampledFrom(names), 0, 3).Draw(t, "names")}
-			m.Addresses = rapid.SliceOfNDistinct(rapid.SampledFrom(addrs("10.0.0.1", "10.0.0.2", "fd00::1")), 0, 3, rapid.ID).Draw(t, "addresses")
+			m := zone.Member{Network: n, NetworkName: n, Names: rapid.SliceOfN(rapid.SampledFrom(names),
+				0, 3).Draw(t, "names")}
+			m.Addresses = rapid.SliceOfNDistinct(rapid.SampledFrom(addrs("10.0.0.1", "10.0.0.2", "fd00::1")),
+				0, 3, rapid.ID).Draw(t, "addresses")
 			c.Members = append(c.Members, m)
 		}
 	}
 	return c
 }
 
-// inList is Lookup without any table.
-func inList(all map[string]zone.Container, asker, name string, is func(netip.Addr) bool) (found []netip.Addr, known bool) {
+// inList is Lookup by a linear search.
+func inList(
+	all map[string]zone.Container, client, name string, is func(netip.Addr) bool,
+) (found []netip.Addr, known bool) {
 	on := func(network, name string) {
 		for _, c := range all {
 			for _, m := range c.Members {
-				if m.Network == network && slices.ContainsFunc(m.Names, func(n string) bool { return strings.EqualFold(n, name) }) {
+				if m.Network == network && slices.ContainsFunc(m.Names,
+					func(n string) bool { return strings.EqualFold(n, name) }) {
 					known = true
 					for _, a := range m.Addresses {
 						if is(a) {
@@ -227,8 +247,9 @@ func inList(all map[string]zone.Container, asker, name string, is func(netip.Add
 			}
 		}
 	}
+
 	for _, qualified := range []bool{false, true} {
-		for _, m := range all[asker].Members {
+		for _, m := range all[client].Members {
 			bare, fits := name, true
 			if qualified {
 				bare, fits = strings.CutSuffix(strings.ToLower(name), "."+m.NetworkName)
@@ -241,10 +262,11 @@ func inList(all map[string]zone.Container, asker, name string, is func(netip.Add
 			return found, true
 		}
 	}
+
 	return nil, false
 }
 
-func TestReadersAndWritersDoNotDisturbEachOther(t *testing.T) {
+func TestZoneConcurrentUse(t *testing.T) {
 	z := town()
 	var all sync.WaitGroup
 	for w := range 4 {
@@ -262,6 +284,7 @@ func TestReadersAndWritersDoNotDisturbEachOther(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 }
 

@@ -92,8 +92,8 @@ func (r *Reconciler) mergeInUse(have, want network.Network, on []network.Sandbox
 	if err != nil || want.Bridge != have.Bridge {
 		r.log.Warn("network in use, keeping subnet and bridge",
 			"network", have.Name, "containers", names,
-			"bridge", have.Bridge, "pools", have.Pools, "configured_bridge", want.Bridge, "configured_pools",
-			want.Pools, "error", err)
+			"bridge", have.Bridge, "pools", have.Pools,
+			"configured_bridge", want.Bridge, "configured_pools", want.Pools, "error", err)
 		moved = have
 	}
 

@@ -28,9 +28,10 @@ type Driver interface {
 	Ensure(n network.Network, guarded bool) (changes []string, created bool, err error)
 	// Restore attaches the endpoints that were detached. Unless sweep is nil, it removes links
 	// without a sandbox. sweep returns the host links before any removal.
-	Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link,
-		error)) (changes []string, err error)
-	// Delete takes the network off the host. It may be there in part or not at all.
+	Restore(
+		n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error),
+	) (changes []string, err error)
+	// Delete removes the network from the host. It may be missing or incomplete.
 	Delete(n network.Network) error
 	// RunLinkGC deletes detached endpoints in the background until ctx ends.
 	RunLinkGC(ctx context.Context, failed func(error))

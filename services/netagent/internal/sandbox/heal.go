@@ -9,11 +9,12 @@ import (
 
 // Healer is a driver that can repair an endpoint of a running container.
 type Healer interface {
-	// Heal compares an endpoint with the kernel, repairs it, and returns what was wrong.
+	// Heal compares an endpoint with the kernel, repairs it, and returns what differed.
 	Heal(*kernel.Namespace, network.Network, string, network.Endpoint) (changes []string, err error)
 }
 
-// Heal compares an endpoint with the kernel, repairs it, and returns what differed.
+// Heal compares the endpoints of a sandbox with the kernel, repairs external changes, and returns
+// what differed. It does nothing for an owner without a sandbox.
 func (m *Manager) Heal(owner string) (changes []string, err error) {
 	defer m.owners.lock(m.pinOf(owner))()
 

@@ -8,36 +8,42 @@ import (
 )
 
 const (
-	// longest is for how long an answer is kept at most, whatever its server says: what changes is seen again after it.
+	// longest bounds the TTL of a cached response, whatever the server says.
 	longest = time.Hour
-	// header is where a message's questions begin.
+	// header is the size of a message header in bytes.
 	header = 12
 )
 
-// CacheTTL is for how long an answer to a question may be kept; 0 means not at all. What says that there is nothing is kept as RFC 2308
-// has it: only if it comes with the zone's SOA record, for the time that this one gives to such answers.
+// CacheTTL returns the time for which a response may be cached, 0 for none. Negative responses need
+// the SOA record of the zone, whose minimum is their TTL (RFC 2308).
 func CacheTTL(question dns.Question, answer []byte) time.Duration {
 	if len(answer) < header || len(answer) > maxSize {
 		return 0
 	}
+
 	m := new(dns.Msg)
-	if err := m.Unpack(answer); err != nil || m.Truncated || m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
+	if err := m.Unpack(answer); err != nil || m.Truncated || m.Rcode != dns.RcodeSuccess &&
+		m.Rcode != dns.RcodeNameError {
 		return 0
 	}
+
 	seconds := uint32(math.MaxUint32)
 	for _, h := range headers(m) {
 		seconds = min(seconds, ttl(h.Ttl))
 	}
+
 	if m.Rcode == dns.RcodeNameError || !hasAnswer(m, question) {
 		seconds = min(seconds, negative(m))
 	}
+
 	if seconds == math.MaxUint32 {
 		return 0
 	}
+
 	return min(time.Duration(seconds)*time.Second, longest)
 }
 
-// ttl is a time to live as RFC 2181 reads it: one with the highest bit set is none.
+// ttl returns a TTL as defined by RFC 2181: 0 if the highest bit is set.
 func ttl(seconds uint32) uint32 {
 	if seconds > math.MaxInt32 {
 		return 0
@@ -45,7 +51,7 @@ func ttl(seconds uint32) uint32 {
 	return seconds
 }
 
-// negative is the SOA's time for such answers; without an SOA there is none.
+// negative returns the TTL of a negative response, 0 without an SOA record.
 func negative(m *dns.Msg) uint32 {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*dns.SOA); ok {
@@ -55,7 +61,7 @@ func negative(m *dns.Msg) uint32 {
 	return 0
 }
 
-// hasAnswer tells whether a message holds what was asked for, and not only where to look for it.
+// hasAnswer reports whether a message has a record of the requested type, not only a referral.
 func hasAnswer(m *dns.Msg, question dns.Question) bool {
 	if m.Rcode != dns.RcodeSuccess {
 		return false
@@ -68,7 +74,7 @@ func hasAnswer(m *dns.Msg, question dns.Question) bool {
 	return false
 }
 
-// headers are those of all records that have a time to live. EDNS has something else in that place.
+// headers returns the headers of all records with a TTL. EDNS uses the field for other data.
 func headers(m *dns.Msg) []*dns.RR_Header {
 	var all []*dns.RR_Header
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
