@@ -218,9 +218,12 @@ func TestForResolver(t *testing.T) {
 	for file, want := range map[string]string{
 		"":                        "nameserver 127.0.0.11\noptions ndots:0\n",
 		"nameserver 127.0.0.53\n": "nameserver 127.0.0.11\noptions ndots:0\n",
-		"nameserver 10.0.0.1\nsearch corp\noptions timeout:1 ndots:5\n": "search corp\nnameserver 127.0.0.11\noptions timeout:1 ndots:5\n",
-		"nameserver 10.0.0.1\noptions rotate\n":                         "nameserver 127.0.0.11\noptions rotate ndots:0\n",
-		"options ndots:many ndots: ndots:-1 rotate\n":                   "nameserver 127.0.0.11\noptions rotate ndots:0\n",
+		"nameserver 10.0.0.1\nsearch corp\noptions timeout:1 ndots:5\n": "search corp\n" +
+			"nameserver 127.0.0.11\noptions timeout:1 ndots:5\n",
+		"nameserver 10.0.0.1\noptions rotate\n": "nameserver 127.0.0.11\n" +
+			"options rotate ndots:0\n",
+		"options ndots:many ndots: ndots:-1 rotate\n": "nameserver 127.0.0.11\n" +
+			"options rotate ndots:0\n",
 	} {
 		conf := resolvconf.Parse([]byte(file))
 		if got := string(conf.ForResolver().Render()); got != want {
