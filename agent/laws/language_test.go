@@ -172,14 +172,7 @@ var unconverted = []string{
 	"services/netagent/internal/networks",
 	"services/netagent/internal/reconcile",
 	"services/netagent/internal/store",
-	"services/supervisor",
-	"services/supervisor/internal/api",
-	"services/supervisor/internal/diagnose",
-	"services/supervisor/internal/namefiles",
-	"services/supervisor/internal/protoconv",
 	"services/supervisor/internal/run",
-	"services/supervisor/internal/saga",
-	"services/supervisor/internal/store",
 }
 
 type wordRule struct {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Users are the containers whose processes run.
+// Users returns the subjects of containers whose process runs.
 func (s *Service) Users() (all []string) {
 	for _, c := range s.store.ListContainers() {
 		if c.IsRunning() && c.Live.PID > 0 && !errors.Is(unix.Kill(c.Live.PID, 0), unix.ESRCH) {
@@ -17,5 +17,5 @@ func (s *Service) Users() (all []string) {
 	return all
 }
 
-// Clean has nothing to do: containers that do not run are on disk only.
+// Clean does nothing, as stopped containers have resources on disk only.
 func (s *Service) Clean(context.Context) error { return nil }

@@ -1,7 +1,7 @@
-// Package supervisor runs containers: it keeps images, mounts root file systems, starts and watches processes, and asks the other
-// agents for a container's network, ports and names.
-//
-// The path of a launch is run/launch.go, which lists its steps.
+// Package supervisor assembles the container service: image store, root file systems, OCI runtime
+// and gRPC API. It obtains networks, ports and names from the other services. Command
+// fairlead-agent creates a Service. Package run contains the logic of containers; its launch.go
+// lists the steps of a launch.
 package supervisor
 
 import (
@@ -30,20 +30,20 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// Config is what a Service works with.
+// Config configures a Service.
 type Config struct {
-	DataRoot string // images, containers' files and supervisor.db
-	ExecRoot string // bundles, sockets and what else does not outlive a boot
+	DataRoot string // images, container files and supervisor.db
+	ExecRoot string // bundles, sockets and other run-time state
 	Log      *slog.Logger
 	State    state.Config // how the store is opened
 
-	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc where crun cannot be used
-	RegistryMirrors    []string // URLs that are asked before docker.io
-	InsecureRegistries []string // hosts and CIDRs that may be spoken to without TLS; loopback ones always may
-	LogMaxSize         int64    // bytes of one log file; 0: unlimited
-	LogMaxFiles        int      // log files to keep for each container, at least 1
-	PidsLimit          int64    // processes and threads of one container; 0: no limit
-	HostGateways       []string // addresses that host-gateway means; empty: the host's on the default bridge
+	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc if crun is unusable
+	RegistryMirrors    []string // URLs of mirrors of docker.io
+	InsecureRegistries []string // hosts and CIDRs without TLS verification, besides loopback addresses
+	LogMaxSize         int64    // bytes of one log file; 0 means unlimited
+	LogMaxFiles        int      // log files kept for each container, at least 1
+	PidsLimit          int64    // processes and threads of one container; 0 means no limit
+	HostGateways       []string // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient
@@ -51,7 +51,7 @@ type Config struct {
 	Names        dnsv1.NameServiceClient
 }
 
-// Service is the supervisor.
+// Service is the container service.
 type Service struct {
 	*api.Server
 
@@ -63,56 +63,71 @@ type Service struct {
 	logs   *logfile.Rotator
 }
 
-// New opens the stores and tries conmon, the OCI runtime and the cgroups. It touches no container before Run.
+// New opens the stores and probes conmon, the OCI runtime and the cgroups. It does not change
+// containers before Run.
 func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	groups, err := cgroup.Detect(ctx)
 	if err != nil {
 		return nil, err
 	}
+
 	host, err := spec.DetectHost(groups.Mode == cgroup.V2)
 	if err != nil {
 		return nil, err
 	}
+
 	s := &Service{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
+
 	if s.store, err = store.OpenAs(cfg.DataRoot, cfg.stateConfig()); err != nil {
 		return nil, err
 	}
-	if s.images, err = image.Open(ctx, image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store, Aside: func() (string, error) { return state.Quarantine(cfg.DataRoot, "layers") },
-		Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
+
+	if s.images, err = image.Open(ctx,
+		image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
+			Aside:   func() (string, error) { return state.Quarantine(cfg.DataRoot, "layers") },
+			Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
-	if s.logs, err = logfile.NewRotator(logfile.Limit{Size: cfg.LogMaxSize, Files: cfg.LogMaxFiles}, cfg.Log); err != nil {
+
+	if s.logs, err = logfile.NewRotator(logfile.Limit{Size: cfg.LogMaxSize, Files: cfg.LogMaxFiles},
+		cfg.Log); err != nil {
 		return nil, err
 	}
-	// The driver tells of exits as soon as it adopts a container, which it does for the runner alone.
-	if s.driver, err = runtime.New(ctx, runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Cgroup: groups,
-		Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
+
+	// The driver reports exits only of containers that the runner has started or adopted.
+	if s.driver, err = runtime.New(ctx,
+		runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Cgroup: groups,
+			Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
 		return nil, err
 	}
-	names, err := filepath.Abs(filepath.Join(cfg.ExecRoot, "dns")) // as dnsagent has it
+
+	nameDir, err := filepath.Abs(filepath.Join(cfg.ExecRoot, "dns")) // the directory that dnsagent uses
 	if err != nil {
 		return nil, err
 	}
+
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(names), Host: host, Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit, Events: &s.events, Processes: processes{s.driver},
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
+		Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit,
+		Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
 }
 
-// stateConfig names the data that only the store explains.
+// stateConfig adds evidence of lost state: data that exists only for stored containers and images.
 func (c Config) stateConfig() state.Config {
-	how := c.State
-	how.Evidence = state.Evidence{
+	cfg := c.State
+	cfg.Evidence = state.Evidence{
 		"directories of containers": filepath.Join(c.DataRoot, "containers", "*"),
 		"run-time directories":      filepath.Join(c.ExecRoot, "containers", "*"),
 		"layers of images":          filepath.Join(c.DataRoot, "images", "layers", "[0-9a-f]*[0-9a-f]"),
 	}.Find
-	return how
+	return cfg
 }
 
 func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
@@ -120,21 +135,26 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	if err != nil {
 		return err
 	}
+
 	host := api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
-		CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) }, func(ctx context.Context) []diagnosis.Finding {
-		return diagnose.Run(ctx, diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
-	})
+		CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) },
+		func(ctx context.Context) []diagnosis.Finding {
+			return diagnose.Run(ctx,
+				diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
+		})
+
 	host.Compare = s.runner.Check
 	s.Server = api.NewServer(api.NewContainerServer(s.runner, &s.events), api.NewImageServer(s.images), host)
 	return nil
 }
 
-// Reload takes the registries' mirrors and those that are insecure.
+// Reload applies changed registry mirrors and insecure registries.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	return s.images.UseRegistries(cfg.RegistryMirrors, cfg.InsecureRegistries)
 }
 
-// Run finds what ran before, clears what was half done, and keeps both up until ctx ends.
+// Run restores containers, calls ready, and runs the network sync and the sweeper until ctx is
+// done.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.runner.Restore(ctx); err != nil {
 		return err
@@ -148,25 +168,29 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// Close lets go of files and processes; containers run on.
+// Close releases files and connections. Containers keep running.
 func (s *Service) Close() error {
 	var errs []error
 	if s.runner != nil {
 		s.runner.Close()
 	}
+
 	if s.driver != nil {
 		errs = append(errs, s.driver.Close())
 	}
+
 	if s.logs != nil {
 		errs = append(errs, s.logs.Close())
 	}
+
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
+
 	return errors.Join(errs...)
 }
 
-// processes shows the driver as package run wants it.
+// processes adapts the runtime driver to run.Processes.
 type processes struct{ *runtime.Driver }
 
 func (p processes) Prepare(ctx context.Context, l runtime.Launch) (run.Monitor, error) {
@@ -181,7 +205,8 @@ func (p processes) Exec(ctx context.Context, req runtime.ExecRequest) (run.Sessi
 	return orNil[run.Session](p.Driver.Exec(ctx, req))
 }
 
-// orNil turns a pointer into the interface that it implements, and no pointer into no interface.
+// orNil converts a pointer to the interface that it implements, and a nil pointer to a nil
+// interface.
 func orNil[I any, P interface {
 	*E
 	comparable

@@ -13,43 +13,55 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// RunContainer implements the RPC of that name.
-func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest, containerv1.RunContainerResponse]) error {
+// RunContainer implements ContainerServiceServer.
+func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest,
+	containerv1.RunContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+
 	opts := first.GetRun()
 	if opts == nil {
-		return fault.Invalidf("run", "message", "the first message must hold the options")
+		return fault.Invalidf("run", "message", "the first message must contain the options")
 	}
+
 	progress := newProgress(opts.GetSteps(), func(p *containerv1.Progress) error {
-		return stream.Send(&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Progress{Progress: p}})
+		return stream.Send(
+			&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Progress{Progress: p}})
 	})
+
 	defer progress.stop()
+
 	req, err := request(opts.GetConfig(), opts.GetCredentials(), progress)
 	if err != nil {
 		return err
 	}
+
 	req.Attach = opts.GetAttach()
 	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
 		return err
 	}
+
 	launched, err := s.containers.Run(stream.Context(), req)
 	progress.stop()
 	if err != nil {
 		return err
 	}
+
 	return s.follow(stream.Context(), launched, attached{
 		started: func(e *containerv1.Started) error {
-			return stream.Send(&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Started{Started: e}})
+			return stream.Send(
+				&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Started{Started: e}})
 		},
 		exited: func(e *containerv1.Exited) error {
-			return stream.Send(&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Exited{Exited: e}})
+			return stream.Send(
+				&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Exited{Exited: e}})
 		},
 		client: client{
 			send: func(o *containerv1.Output) error {
-				return stream.Send(&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Output{Output: o}})
+				return stream.Send(
+					&containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Output{Output: o}})
 			},
 			recv: func() (*containerv1.Input, error) {
 				m, err := stream.Recv()
@@ -59,39 +71,48 @@ func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[container
 	})
 }
 
-// AttachContainer implements the RPC of that name.
-func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest, containerv1.AttachContainerResponse]) error {
+// AttachContainer implements ContainerServiceServer.
+func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest,
+	containerv1.AttachContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+
 	opts := first.GetAttach()
 	if opts == nil {
-		return fault.Invalidf("attach", "message", "the first message must hold the options")
+		return fault.Invalidf("attach", "message", "the first message must contain the options")
 	}
+
 	rows, cols, err := size(opts.GetSize())
 	if err != nil {
 		return err
 	}
+
 	var launched *run.Launched
 	if opts.GetStart() {
 		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
 	} else {
 		launched, err = s.containers.Attach(stream.Context(), opts.GetReference(), rows, cols)
 	}
+
 	if err != nil {
 		return err
 	}
+
 	return s.follow(stream.Context(), launched, attached{
 		started: func(e *containerv1.Started) error {
-			return stream.Send(&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: e}})
+			return stream.Send(
+				&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: e}})
 		},
 		exited: func(e *containerv1.Exited) error {
-			return stream.Send(&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Exited{Exited: e}})
+			return stream.Send(
+				&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Exited{Exited: e}})
 		},
 		client: client{
 			send: func(o *containerv1.Output) error {
-				return stream.Send(&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Output{Output: o}})
+				return stream.Send(
+					&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Output{Output: o}})
 			},
 			recv: func() (*containerv1.Input, error) {
 				m, err := stream.Recv()
@@ -101,22 +122,25 @@ func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 	})
 }
 
-// attached is a client with what else it is told.
+// attached is a client with its events besides the output.
 type attached struct {
 	client
 	started func(*containerv1.Started) error
 	exited  func(*containerv1.Exited) error
 }
 
-// follow tells the client that the container runs, and if it is attached all that comes after. The container does not mind a
-// client that goes away.
+// follow sends the start event and, if attached, the output and the exit event. The container keeps
+// running if the client disconnects.
 func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attached) error {
 	if l.Output != nil {
 		defer func() { _ = l.Output.Close() }()
 	}
-	if err := a.started(&containerv1.Started{Id: l.Container.ID, Warnings: l.Warnings(ctx)}); err != nil || l.Output == nil {
+
+	if err := a.started(&containerv1.Started{Id: l.Container.ID, Warnings: l.Warnings(ctx)}); err != nil ||
+		l.Output == nil {
 		return err
 	}
+
 	a.signal = func(ctx context.Context, sig syscall.Signal) error { return s.containers.Signal(ctx, l, sig) }
 	if err := a.pump(ctx, l.Output); err != nil {
 		if errors.Is(err, errDetached) {
@@ -124,47 +148,61 @@ func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attache
 		}
 		return err
 	}
+
 	exit, err := s.containers.ExitOf(ctx, l)
 	if err != nil {
 		return err
 	}
+
 	return a.exited(&containerv1.Exited{ExitCode: uint32(exit.Code)})
 }
 
-// ExecContainer implements the RPC of that name.
-func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse]) error {
+// ExecContainer implements ContainerServiceServer.
+func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest,
+	containerv1.ExecContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+
 	opts := first.GetExec()
 	if opts == nil {
-		return fault.Invalidf("exec", "message", "the first message must hold the options")
+		return fault.Invalidf("exec", "message", "the first message must contain the options")
 	}
-	req := run.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(), WorkingDir: opts.GetWorkingDir(),
-		User: opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
+
+	req := run.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
+		WorkingDir: opts.GetWorkingDir(),
+		User:       opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
 	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
 		return err
 	}
+
 	c, session, err := s.containers.Exec(stream.Context(), req)
 	if err != nil {
 		return err
 	}
-	started := &containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: c.ID}}}
+
+	started := &containerv1.ExecContainerResponse{
+		Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: c.ID}}}
 	if session == nil {
 		return stream.Send(started)
 	}
+
 	defer func() { _ = session.Close() }()
+
 	if err := stream.Send(started); err != nil {
 		return err
 	}
+
 	return followExec(stream, session)
 }
 
-func followExec(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse], session run.Session) error {
+func followExec(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse],
+	session run.Session) error {
 	c := client{
 		send: func(o *containerv1.Output) error {
-			return stream.Send(&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Output{Output: o}})
+			return stream.Send(
+				&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Output{Output: o}})
 		},
 		recv: func() (*containerv1.Input, error) {
 			m, err := stream.Recv()
@@ -172,16 +210,19 @@ func followExec(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest
 		},
 		signal: func(_ context.Context, sig syscall.Signal) error { return session.Signal(sig) },
 	}
+
 	if err := c.pump(stream.Context(), session); err != nil {
 		if errors.Is(err, errDetached) {
 			return nil
 		}
 		return err
 	}
+
 	code, err := session.Wait(stream.Context())
 	if err != nil {
 		return err
 	}
+
 	return stream.Send(&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Exited{
 		Exited: &containerv1.Exited{ExitCode: uint32(code)}}})
 }

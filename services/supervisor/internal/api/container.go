@@ -1,5 +1,6 @@
-// Package api serves the supervisor over gRPC: containers, images and the host. It translates and validates; what happens is
-// decided in package run.
+// Package api implements the container, image and host services over gRPC. It converts and
+// validates messages, and contains no policy. Package supervisor creates the servers; packages run
+// and image do the work.
 package api
 
 import (
@@ -20,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// Containers is what the handlers need of package run.
+// Containers is the part of package run that the handlers use.
 type Containers interface {
 	Run(ctx context.Context, req run.Request) (*run.Launched, error)
 	Create(ctx context.Context, req run.Request) (*run.Launched, error)
@@ -35,8 +36,10 @@ type Containers interface {
 	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
-	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping, addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error)
-	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr, all bool) error
+	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping,
+		addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error)
+	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr,
+		all bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
 	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(logfile.Entry) error) error
@@ -45,55 +48,62 @@ type Containers interface {
 	LogPath(uid string) string
 }
 
-// ContainerServer serves fairlead.container.v1.ContainerService.
+// ContainerServer implements fairlead.container.v1.ContainerService.
 type ContainerServer struct {
 	containerv1.UnimplementedContainerServiceServer
 	containers Containers
 	events     *events.Broker
 }
 
-// NewContainerServer makes one.
+// NewContainerServer returns a ContainerServer.
 func NewContainerServer(containers Containers, events *events.Broker) *ContainerServer {
 	return &ContainerServer{containers: containers, events: events}
 }
 
-// Register adds the service to a server.
+// Register registers the service.
 func (s *ContainerServer) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, s)
 }
 
-// CreateContainer implements the RPC of that name.
-func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerRequest, stream grpc.ServerStreamingServer[containerv1.CreateContainerResponse]) error {
+// CreateContainer implements ContainerServiceServer.
+func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerRequest,
+	stream grpc.ServerStreamingServer[containerv1.CreateContainerResponse]) error {
 	progress := newProgress(req.GetSteps(), func(p *containerv1.Progress) error {
-		return stream.Send(&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Progress{Progress: p}})
+		return stream.Send(
+			&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Progress{Progress: p}})
 	})
+
 	defer progress.stop()
+
 	r, err := request(req.GetConfig(), req.GetCredentials(), progress)
 	if err != nil {
 		return err
 	}
+
 	created, err := s.containers.Create(stream.Context(), r)
 	progress.stop()
 	if err != nil {
 		return err
 	}
+
 	return stream.Send(&containerv1.CreateContainerResponse{Event: &containerv1.CreateContainerResponse_Created{
 		Created: &containerv1.Created{Id: created.Container.ID, Warnings: created.Warnings(stream.Context())}}})
 }
 
-// request reads what RunContainer and CreateContainer have in common.
+// request converts the parts that RunContainer and CreateContainer have in common.
 func request(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials, progress *progress) (run.Request, error) {
 	if cfg == nil {
-		return run.Request{}, fault.Invalidf("container", "config", "no configuration is given")
+		return run.Request{}, fault.Invalidf("container", "config", "configuration is missing")
 	}
 	c, err := protoconv.Config(cfg)
 	return run.Request{Config: c, Progress: progress.report, Credentials: run.Credentials{Username: cred.GetUsername(),
 		Password: cred.GetPassword(), IdentityToken: cred.GetIdentityToken()}}, err
 }
 
-// StartContainer implements the RPC of that name.
-func (s *ContainerServer) StartContainer(ctx context.Context, req *containerv1.StartContainerRequest) (*containerv1.StartContainerResponse, error) {
-	// A client that goes away in the middle of a start does not undo it.
+// StartContainer implements ContainerServiceServer.
+func (s *ContainerServer) StartContainer(ctx context.Context,
+	req *containerv1.StartContainerRequest) (*containerv1.StartContainerResponse, error) {
+	// A start continues if the client disconnects.
 	started, err := s.containers.Start(context.WithoutCancel(ctx), req.GetReference(), false, 0, 0)
 	if err != nil {
 		return nil, err
@@ -101,13 +111,16 @@ func (s *ContainerServer) StartContainer(ctx context.Context, req *containerv1.S
 	return &containerv1.StartContainerResponse{Warnings: started.Warnings(ctx)}, nil
 }
 
-// StopContainer implements the RPC of that name.
-func (s *ContainerServer) StopContainer(ctx context.Context, req *containerv1.StopContainerRequest) (*containerv1.StopContainerResponse, error) {
-	return &containerv1.StopContainerResponse{}, s.containers.Stop(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
+// StopContainer implements ContainerServiceServer.
+func (s *ContainerServer) StopContainer(ctx context.Context,
+	req *containerv1.StopContainerRequest) (*containerv1.StopContainerResponse, error) {
+	return &containerv1.StopContainerResponse{},
+		s.containers.Stop(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
 }
 
-// RestartContainer implements the RPC of that name.
-func (s *ContainerServer) RestartContainer(ctx context.Context, req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
+// RestartContainer implements ContainerServiceServer.
+func (s *ContainerServer) RestartContainer(ctx context.Context,
+	req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
 	started, err := s.containers.Restart(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
 	if err != nil {
 		return nil, err
@@ -123,23 +136,27 @@ func seconds(n *uint32) *time.Duration {
 	return &d
 }
 
-// RenameContainer implements the RPC of that name.
-func (s *ContainerServer) RenameContainer(ctx context.Context, req *containerv1.RenameContainerRequest) (*containerv1.RenameContainerResponse, error) {
+// RenameContainer implements ContainerServiceServer.
+func (s *ContainerServer) RenameContainer(ctx context.Context,
+	req *containerv1.RenameContainerRequest) (*containerv1.RenameContainerResponse, error) {
 	return &containerv1.RenameContainerResponse{}, s.containers.Rename(ctx, req.GetReference(), req.GetName())
 }
 
-// KillContainer implements the RPC of that name.
-func (s *ContainerServer) KillContainer(ctx context.Context, req *containerv1.KillContainerRequest) (*containerv1.KillContainerResponse, error) {
+// KillContainer implements ContainerServiceServer.
+func (s *ContainerServer) KillContainer(ctx context.Context,
+	req *containerv1.KillContainerRequest) (*containerv1.KillContainerResponse, error) {
 	return &containerv1.KillContainerResponse{}, s.containers.Kill(ctx, req.GetReference(), req.GetSignal())
 }
 
-// RemoveContainer implements the RPC of that name.
-func (s *ContainerServer) RemoveContainer(ctx context.Context, req *containerv1.RemoveContainerRequest) (*containerv1.RemoveContainerResponse, error) {
+// RemoveContainer implements ContainerServiceServer.
+func (s *ContainerServer) RemoveContainer(ctx context.Context,
+	req *containerv1.RemoveContainerRequest) (*containerv1.RemoveContainerResponse, error) {
 	return &containerv1.RemoveContainerResponse{}, s.containers.Remove(ctx, req.GetReference(), req.GetForce())
 }
 
-// ConnectNetwork implements the RPC of that name.
-func (s *ContainerServer) ConnectNetwork(ctx context.Context, req *containerv1.ConnectNetworkRequest) (*containerv1.ConnectNetworkResponse, error) {
+// ConnectNetwork implements ContainerServiceServer.
+func (s *ContainerServer) ConnectNetwork(ctx context.Context,
+	req *containerv1.ConnectNetworkRequest) (*containerv1.ConnectNetworkResponse, error) {
 	a, err := protoconv.Attachment(req.GetNetwork())
 	if err != nil {
 		return nil, err
@@ -147,35 +164,43 @@ func (s *ContainerServer) ConnectNetwork(ctx context.Context, req *containerv1.C
 	return &containerv1.ConnectNetworkResponse{}, s.containers.ConnectNetwork(ctx, req.GetReference(), a)
 }
 
-// DisconnectNetwork implements the RPC of that name.
-func (s *ContainerServer) DisconnectNetwork(ctx context.Context, req *containerv1.DisconnectNetworkRequest) (*containerv1.DisconnectNetworkResponse, error) {
-	return &containerv1.DisconnectNetworkResponse{}, s.containers.DisconnectNetwork(ctx, req.GetReference(), req.GetNetwork())
+// DisconnectNetwork implements ContainerServiceServer.
+func (s *ContainerServer) DisconnectNetwork(ctx context.Context,
+	req *containerv1.DisconnectNetworkRequest) (*containerv1.DisconnectNetworkResponse, error) {
+	return &containerv1.DisconnectNetworkResponse{},
+		s.containers.DisconnectNetwork(ctx, req.GetReference(), req.GetNetwork())
 }
 
-// WaitContainer implements the RPC of that name.
-func (s *ContainerServer) WaitContainer(ctx context.Context, req *containerv1.WaitContainerRequest) (*containerv1.WaitContainerResponse, error) {
+// WaitContainer implements ContainerServiceServer.
+func (s *ContainerServer) WaitContainer(ctx context.Context,
+	req *containerv1.WaitContainerRequest) (*containerv1.WaitContainerResponse, error) {
 	exit, err := s.containers.Wait(ctx, req.GetReference())
 	return &containerv1.WaitContainerResponse{ExitCode: uint32(exit.Code)}, err
 }
 
-// ListContainers implements the RPC of that name.
-func (s *ContainerServer) ListContainers(_ context.Context, req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
+// ListContainers implements ContainerServiceServer.
+func (s *ContainerServer) ListContainers(_ context.Context,
+	req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
 	list := s.containers.List()
 	if !req.GetAll() {
 		list = slices.DeleteFunc(list, func(c *container.Container) bool { return !c.IsRunning() })
 	}
-	out, next, err := page(list, req.GetPageToken(), func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
+
+	out, next, err := page(list, req.GetPageToken(),
+		func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
 		func(c *container.Container) *containerv1.Container {
 			return protoconv.ToContainer(c, s.containers.LogPath(c.ID))
 		})
 	if err != nil {
 		return nil, err
 	}
+
 	return &containerv1.ListContainersResponse{Containers: out, NextPageToken: next}, nil
 }
 
-// GetContainer implements the RPC of that name.
-func (s *ContainerServer) GetContainer(_ context.Context, req *containerv1.GetContainerRequest) (*containerv1.GetContainerResponse, error) {
+// GetContainer implements ContainerServiceServer.
+func (s *ContainerServer) GetContainer(_ context.Context,
+	req *containerv1.GetContainerRequest) (*containerv1.GetContainerResponse, error) {
 	c, err := s.containers.Find(req.GetReference())
 	if err != nil {
 		return nil, err
@@ -183,8 +208,9 @@ func (s *ContainerServer) GetContainer(_ context.Context, req *containerv1.GetCo
 	return &containerv1.GetContainerResponse{Container: protoconv.ToContainer(c, s.containers.LogPath(c.ID))}, nil
 }
 
-// ReadLogs implements the RPC of that name.
-func (s *ContainerServer) ReadLogs(req *containerv1.ReadLogsRequest, stream grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
+// ReadLogs implements ContainerServiceServer.
+func (s *ContainerServer) ReadLogs(req *containerv1.ReadLogsRequest,
+	stream grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
 	opts := run.LogOptions{Follow: req.GetFollow(), Tail: -1}
 	if req.Tail != nil {
 		opts.Tail = int(req.GetTail())

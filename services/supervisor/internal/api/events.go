@@ -7,8 +7,9 @@ import (
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 )
 
-// WatchEvents implements the RPC of that name.
-func (s *ContainerServer) WatchEvents(req *containerv1.WatchEventsRequest, stream grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
+// WatchEvents implements ContainerServiceServer.
+func (s *ContainerServer) WatchEvents(req *containerv1.WatchEventsRequest,
+	stream grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
 	return s.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
 		return stream.Send(&containerv1.WatchEventsResponse{Event: e})
 	})

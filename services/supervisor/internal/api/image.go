@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// Images is what the handlers need of package image.
+// Images is the part of package image that the handlers use.
 type Images interface {
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
 	Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
@@ -25,38 +25,43 @@ type Images interface {
 	Remove(ref string, force bool) (*image.Removal, error)
 }
 
-// ImageServer serves fairlead.container.v1.ImageService.
+// ImageServer implements fairlead.container.v1.ImageService.
 type ImageServer struct {
 	containerv1.UnimplementedImageServiceServer
 	images Images
 }
 
-// NewImageServer makes one.
+// NewImageServer returns an ImageServer.
 func NewImageServer(images Images) *ImageServer { return &ImageServer{images: images} }
 
-// Register adds the service to a server.
+// Register registers the service.
 func (s *ImageServer) Register(r grpc.ServiceRegistrar) { containerv1.RegisterImageServiceServer(r, s) }
 
-// PullImage implements the RPC of that name.
-func (s *ImageServer) PullImage(req *containerv1.PullImageRequest, stream grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
+// PullImage implements ImageServiceServer.
+func (s *ImageServer) PullImage(req *containerv1.PullImageRequest,
+	stream grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
 	img, err := s.images.Pull(stream.Context(), image.PullRequest{
 		Reference: req.GetReference(), Platform: req.GetPlatform(),
 		Username: req.GetCredentials().GetUsername(), Password: req.GetCredentials().GetPassword(),
 		IdentityToken: req.GetCredentials().GetIdentityToken(),
 		Progress: func(p image.Progress) {
-			// A stream that has failed shows in its context, which ends the pull.
+			// A failed stream cancels its context, which stops the pull.
 			_ = stream.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Progress{
 				Progress: &containerv1.Progress{Step: p.Step, Subject: p.Subject, Done: p.Done, Total: p.Total}}})
 		},
 	})
+
 	if err != nil {
 		return err
 	}
-	return stream.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageMessage(img)}})
+
+	return stream.Send(
+		&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageMessage(img)}})
 }
 
-// LoadImage implements the RPC of that name.
-func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest, containerv1.LoadImageResponse]) error {
+// LoadImage implements ImageServiceServer.
+func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest,
+	containerv1.LoadImageResponse]) error {
 	in := &chunkReader{next: func() ([]byte, error) {
 		m, err := stream.Recv()
 		return m.GetData(), err
@@ -65,27 +70,32 @@ func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.Lo
 	if err != nil {
 		return err
 	}
+
 	out := &containerv1.LoadImageResponse{}
 	for _, img := range loaded {
 		out.Images = append(out.Images, imageMessage(img))
 	}
+
 	return stream.SendAndClose(out)
 }
 
-// ImportImage implements the RPC of that name.
-func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.ImportImageRequest, containerv1.ImportImageResponse]) error {
+// ImportImage implements ImageServiceServer.
+func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.ImportImageRequest,
+	containerv1.ImportImageResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
+
 	opts := first.GetOptions()
 	if opts == nil {
-		return fault.Invalidf("import", "options", "the first message must hold the options")
+		return fault.Invalidf("import", "options", "the first message must contain the options")
 	}
+
 	in := &chunkReader{next: func() ([]byte, error) {
 		m, err := stream.Recv()
 		if err == nil && m.GetOptions() != nil {
-			return nil, fault.Invalidf("import", "options", "may be in the first message only")
+			return nil, fault.Invalidf("import", "options", "only the first message may contain options")
 		}
 		return m.GetData(), err
 	}}
@@ -94,20 +104,24 @@ func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 	if err != nil {
 		return err
 	}
+
 	return stream.SendAndClose(&containerv1.ImportImageResponse{Image: imageMessage(img)})
 }
 
-// ListImages implements the RPC of that name.
-func (s *ImageServer) ListImages(_ context.Context, req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
-	out, next, err := page(s.images.List(), req.GetPageToken(), func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageMessage)
+// ListImages implements ImageServiceServer.
+func (s *ImageServer) ListImages(_ context.Context,
+	req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
+	out, next, err := page(s.images.List(), req.GetPageToken(),
+		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageMessage)
 	if err != nil {
 		return nil, err
 	}
 	return &containerv1.ListImagesResponse{Images: out, NextPageToken: next}, nil
 }
 
-// GetImage implements the RPC of that name.
-func (s *ImageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse, error) {
+// GetImage implements ImageServiceServer.
+func (s *ImageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse,
+	error) {
 	img, err := s.images.Get(req.GetReference())
 	if err != nil {
 		return nil, err
@@ -115,16 +129,18 @@ func (s *ImageServer) GetImage(_ context.Context, req *containerv1.GetImageReque
 	return &containerv1.GetImageResponse{Image: imageMessage(img)}, nil
 }
 
-// TagImage implements the RPC of that name.
-func (s *ImageServer) TagImage(_ context.Context, req *containerv1.TagImageRequest) (*containerv1.TagImageResponse, error) {
+// TagImage implements ImageServiceServer.
+func (s *ImageServer) TagImage(_ context.Context, req *containerv1.TagImageRequest) (*containerv1.TagImageResponse,
+	error) {
 	if err := s.images.Tag(req.GetReference(), req.GetTag()); err != nil {
 		return nil, err
 	}
 	return &containerv1.TagImageResponse{}, nil
 }
 
-// RemoveImage implements the RPC of that name.
-func (s *ImageServer) RemoveImage(_ context.Context, req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
+// RemoveImage implements ImageServiceServer.
+func (s *ImageServer) RemoveImage(_ context.Context,
+	req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
 	done, err := s.images.Remove(req.GetReference(), req.GetForce())
 	if err != nil {
 		return nil, err
@@ -146,13 +162,13 @@ func imageMessage(img *store.Image) *containerv1.Image {
 	return m
 }
 
-// chunkReader reads the pieces of a stream as one.
+// chunkReader reads the chunks of a stream as one io.Reader.
 type chunkReader struct {
 	next func() ([]byte, error)
 	rest []byte
 }
 
-// Read gives what is left of the last piece, or the next one.
+// Read returns the rest of the last chunk, or the next one.
 func (r *chunkReader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {
 		var err error

@@ -25,7 +25,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// fakeImages answers what a test has put there, and remembers what it was asked.
+// fakeImages returns the configured images and records its calls.
 type fakeImages struct {
 	asked any
 	read  []byte
@@ -37,8 +37,9 @@ var made = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 func (f *fakeImages) image() *store.Image {
 	return &store.Image{ID: "sha256:aa", Tags: []string{"docker.io/library/nginx:latest", "r.example:5000/x:1"},
-		Digests: []string{"docker.io/library/nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-		Layers:  []string{"sha256:l1"}, Size: 7, Platform: "linux/amd64", CreatedAt: made, Config: []byte("{}")}
+		Digests: []string{
+			"docker.io/library/nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+		Layers: []string{"sha256:l1"}, Size: 7, Platform: "linux/amd64", CreatedAt: made, Config: []byte("{}")}
 }
 
 func (f *fakeImages) Pull(_ context.Context, req image.PullRequest) (*store.Image, error) {
@@ -80,22 +81,26 @@ func (f *fakeImages) Remove(ref string, force bool) (*image.Removal, error) {
 	return &image.Removal{Untagged: []string{"nginx:latest"}, Deleted: []string{"sha256:aa"}}, f.err
 }
 
-// wanted is how fakeImages' image looks in an answer.
+// wanted returns the message of the image that fakeImages returns.
 func wanted() *containerv1.Image {
 	return &containerv1.Image{Id: "sha256:aa", Tags: []string{"nginx:latest", "r.example:5000/x:1"},
 		Digests: []string{"nginx@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-		Layers:  []string{"sha256:l1"}, Size: 7, Platform: "linux/amd64", CreatedAt: timestamppb.New(made), Config: []byte("{}")}
+		Layers:  []string{"sha256:l1"}, Size: 7, Platform: "linux/amd64", CreatedAt: timestamppb.New(made),
+		Config: []byte("{}")}
 }
 
 func imageClient(t *testing.T, f *fakeImages) (containerv1.ImageServiceClient, context.Context) {
 	t.Helper()
+
 	l := bufconn.Listen(1 << 20)
 	srv := grpc.NewServer(
-		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any,
+			error) {
 			resp, err := h(ctx, req)
 			return resp, faultrpc.ToStatus(err)
 		}),
-		grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
+		grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo,
+			h grpc.StreamHandler) error {
 			return faultrpc.ToStatus(h(srv, ss))
 		}))
 	api.NewImageServer(f).Register(srv)
@@ -107,6 +112,7 @@ func imageClient(t *testing.T, f *fakeImages) (containerv1.ImageServiceClient, c
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = conn.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	t.Cleanup(cancel)
@@ -120,17 +126,21 @@ func mustEqual(t *testing.T, what string, want, got any) {
 	}
 }
 
-func TestPullImageStreamsProgressAndThenTheImage(t *testing.T) {
-	f := &fakeImages{steps: []image.Progress{{Step: "pulling", Subject: "nginx:latest"}, {Step: "downloading", Subject: "abc", Done: 1, Total: 2}}}
+func TestPullImageStreamsProgressThenImage(t *testing.T) {
+	f := &fakeImages{steps: []image.Progress{{Step: "pulling", Subject: "nginx:latest"},
+		{Step: "downloading", Subject: "abc", Done: 1, Total: 2}}}
 	c, ctx := imageClient(t, f)
 	stream, err := c.PullImage(ctx, &containerv1.PullImageRequest{Reference: "nginx", Platform: "linux/arm64",
 		Credentials: &containerv1.Credentials{Username: "u", Password: "p", IdentityToken: "i"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, want := range []*containerv1.PullImageResponse{
-		{Event: &containerv1.PullImageResponse_Progress{Progress: &containerv1.Progress{Step: "pulling", Subject: "nginx:latest"}}},
-		{Event: &containerv1.PullImageResponse_Progress{Progress: &containerv1.Progress{Step: "downloading", Subject: "abc", Done: 1, Total: 2}}},
+		{Event: &containerv1.PullImageResponse_Progress{Progress: &containerv1.Progress{Step: "pulling",
+			Subject: "nginx:latest"}}},
+		{Event: &containerv1.PullImageResponse_Progress{Progress: &containerv1.Progress{Step: "downloading",
+			Subject: "abc", Done: 1, Total: 2}}},
 		{Event: &containerv1.PullImageResponse_Image{Image: wanted()}},
 	} {
 		got, err := stream.Recv()
@@ -139,42 +149,51 @@ func TestPullImageStreamsProgressAndThenTheImage(t *testing.T) {
 		}
 		mustEqual(t, "message", want, got)
 	}
+
 	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
-		t.Errorf("after the image: %v, want the end", err)
+		t.Errorf("after the image: got %v, want EOF", err)
 	}
-	mustEqual(t, "request", image.PullRequest{Reference: "nginx", Platform: "linux/arm64", Username: "u", Password: "p", IdentityToken: "i"}, f.asked)
+
+	mustEqual(t, "request", image.PullRequest{Reference: "nginx", Platform: "linux/arm64", Username: "u", Password: "p",
+		IdentityToken: "i"}, f.asked)
 }
 
-func TestLoadImageReadsThePiecesAsOne(t *testing.T) {
+func TestLoadImageJoinsChunks(t *testing.T) {
 	f := &fakeImages{}
 	c, ctx := imageClient(t, f)
 	stream, err := c.LoadImage(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, piece := range []string{"he", "", "l", "lo"} {
 		if err := stream.Send(&containerv1.LoadImageRequest{Data: []byte(piece)}); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	got, err := stream.CloseAndRecv()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	mustEqual(t, "answer", &containerv1.LoadImageResponse{Images: []*containerv1.Image{wanted()}}, got)
 	if string(f.read) != "hello" {
-		t.Errorf("read %q, want hello", f.read)
+		t.Errorf("got %q, want hello", f.read)
 	}
 }
 
-func TestImportImageTakesOptionsFirstAndOnce(t *testing.T) {
+func TestImportImageRequiresOptionsFirst(t *testing.T) {
 	options := func() *containerv1.ImportImageRequest {
 		return &containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Options{
-			Options: &containerv1.ImportOptions{Reference: "mine", Changes: []string{"CMD x"}, Platform: "linux/amd64"}}}
+			Options: &containerv1.ImportOptions{Reference: "mine", Changes: []string{"CMD x"},
+				Platform: "linux/amd64"}}}
 	}
+
 	data := func(s string) *containerv1.ImportImageRequest {
 		return &containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Data{Data: []byte(s)}}
 	}
+
 	for what, tc := range map[string]struct {
 		send []*containerv1.ImportImageRequest
 		good bool
@@ -192,13 +211,13 @@ func TestImportImageTakesOptionsFirstAndOnce(t *testing.T) {
 		}
 		for _, m := range tc.send {
 			if err := stream.Send(m); err != nil {
-				break // the server has said no already; CloseAndRecv tells why
+				break // the server has rejected the call; CloseAndRecv returns the error
 			}
 		}
 		got, err := stream.CloseAndRecv()
 		if !tc.good {
 			if !fault.Is(err, fault.Invalid) {
-				t.Errorf("%s: %v, want an Invalid fault", what, err)
+				t.Errorf("%s: got %v, want Invalid", what, err)
 			}
 			continue
 		}
@@ -206,14 +225,15 @@ func TestImportImageTakesOptionsFirstAndOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustEqual(t, "answer", &containerv1.ImportImageResponse{Image: wanted()}, got)
-		mustEqual(t, "request", image.ImportRequest{Reference: "mine", Changes: []string{"CMD x"}, Platform: "linux/amd64"}, f.asked)
+		mustEqual(t, "request",
+			image.ImportRequest{Reference: "mine", Changes: []string{"CMD x"}, Platform: "linux/amd64"}, f.asked)
 		if !bytes.Equal(f.read, []byte("root")) {
-			t.Errorf("read %q, want root", f.read)
+			t.Errorf("got %q, want root", f.read)
 		}
 	}
 }
 
-func TestTheOtherImageCallsPassOnWhatTheyAreAsked(t *testing.T) {
+func TestImageCallsForwardRequests(t *testing.T) {
 	f := &fakeImages{}
 	c, ctx := imageClient(t, f)
 	list, err := c.ListImages(ctx, &containerv1.ListImagesRequest{})
@@ -225,14 +245,16 @@ func TestTheOtherImageCallsPassOnWhatTheyAreAsked(t *testing.T) {
 	mustEqual(t, "tag", []string{"nginx", "mine"}, f.asked)
 	gone, err4 := c.RemoveImage(ctx, &containerv1.RemoveImageRequest{Reference: "nginx", Force: true})
 	mustEqual(t, "remove", []any{"nginx", true}, f.asked)
-	mustEqual(t, "remove", &containerv1.RemoveImageResponse{Untagged: []string{"nginx:latest"}, Deleted: []string{"sha256:aa"}}, gone)
+	mustEqual(t, "remove", &containerv1.RemoveImageResponse{Untagged: []string{"nginx:latest"},
+		Deleted: []string{"sha256:aa"}}, gone)
 	if err := errors.Join(err, err2, err3, err4); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestImageFaultsReachTheCaller(t *testing.T) {
-	f := &fakeImages{err: fault.New(fault.NotFound, `image "x"`, "No such image", fault.WithReason(fault.ReasonNoSuchImage))}
+func TestImageFaultsReachClient(t *testing.T) {
+	f := &fakeImages{err: fault.New(fault.NotFound, `image "x"`, "No such image",
+		fault.WithReason(fault.ReasonNoSuchImage))}
 	c, ctx := imageClient(t, f)
 	var errs []error
 	_, err := c.GetImage(ctx, &containerv1.GetImageRequest{Reference: "x"})
@@ -245,8 +267,10 @@ func TestImageFaultsReachTheCaller(t *testing.T) {
 	if err == nil {
 		_, err = stream.Recv()
 	}
+
 	errs = append(errs, err)
-	if i := slices.IndexFunc(errs, func(err error) bool { return fault.ReasonOf(err) != fault.ReasonNoSuchImage }); i >= 0 {
-		t.Errorf("call %d: %v, want a fault with the reason NO_SUCH_IMAGE", i, errs[i])
+	if i := slices.IndexFunc(errs,
+		func(err error) bool { return fault.ReasonOf(err) != fault.ReasonNoSuchImage }); i >= 0 {
+		t.Errorf("call %d: got %v, want reason NO_SUCH_IMAGE", i, errs[i])
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// maxPage bounds the messages of one page of a list in bytes, well below what clients accept in one response.
+// maxPage bounds the bytes of one page of a list. It is well below the message limit of clients.
 const maxPage = 1 << 20
 
-// position is where an item is in a list that is sorted by creation time, newest first, and then by ID. It means the same place
-// when the item itself, or others, have been removed.
+// position is the position of an item in a list sorted by creation time, newest first, and then by
+// ID. It remains valid when items are removed.
 type position struct {
-	created time.Time // of an image, its author chose it: any time from the year 0 to 9999
+	created time.Time // an image's creation time is any time in the years 0 to 9999
 	id      string
 }
 
@@ -28,17 +28,20 @@ func (p position) String() string {
 	return fmt.Sprintf("%d.%d.%s", p.created.Unix(), p.created.Nanosecond(), p.id)
 }
 
-// after reports whether an item at p comes after one at q.
+// after reports whether an item at p follows one at q.
 func (p position) after(q position) bool {
 	return cmp.Or(q.created.Compare(p.created), cmp.Compare(p.id, q.id)) > 0
 }
 
-// page returns the messages that follow a token, and the token of the next page. Items have the order of their positions.
-func page[T any, M proto.Message](items []T, token string, at func(T) position, message func(T) M) (out []M, next string, err error) {
+// page returns the messages after a page token, and the token of the next page. items must be
+// sorted by position.
+func page[T any, M proto.Message](items []T, token string, at func(T) position, message func(T) M) (out []M,
+	next string, err error) {
 	last, err := parseToken(token)
 	if err != nil {
 		return nil, "", err
 	}
+
 	size := 0
 	for _, item := range items {
 		here := at(item)
@@ -51,6 +54,7 @@ func page[T any, M proto.Message](items []T, token string, at func(T) position, 
 		}
 		out, next = append(out, m), here.String()
 	}
+
 	return out, "", nil
 }
 
@@ -66,5 +70,5 @@ func parseToken(token string) (*position, error) {
 			return &position{time.Unix(seconds, nanoseconds), parts[2]}, nil
 		}
 	}
-	return nil, fault.New(fault.Invalid, "page token", "is not one of a former page", fault.WithField("page_token"))
+	return nil, fault.New(fault.Invalid, "page token", "is not a valid page token", fault.WithField("page_token"))
 }

@@ -8,31 +8,33 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 )
 
-// quietFor is how long a launch says nothing: most are over by then, and every message costs them time.
+// quietFor is the delay of the first progress message. Most launches complete earlier and need no
+// message.
 const quietFor = 150 * time.Millisecond
 
-// progress sends what a launch or a pull reports, one message at a time.
+// progress sends the progress of a launch or pull, one message at a time.
 type progress struct {
 	mu    sync.Mutex
 	send  func(*containerv1.Progress) error
 	timer *time.Timer
-	held  map[string]*containerv1.Progress // the latest of each subject, while quiet
+	held  map[string]*containerv1.Progress // latest message of each subject, until loud
 	order []string
 	loud  bool
 	ended bool
 }
 
-// newProgress sends each report at once if the client wants to see the steps; otherwise none of a call that is over soon.
+// newProgress returns a progress. It sends immediately if steps is set, otherwise after quietFor.
 func newProgress(steps bool, send func(*containerv1.Progress) error) *progress {
 	p := &progress{send: send, held: map[string]*containerv1.Progress{}, loud: steps}
 	p.timer = time.AfterFunc(quietFor, p.flush)
 	return p
 }
 
-// report takes one report. Errors of the stream show when the call ends.
+// report sends or keeps one report. Stream errors surface when the call ends.
 func (p *progress) report(in image.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+
 	m := &containerv1.Progress{Step: in.Step, Subject: in.Subject, Done: in.Done, Total: in.Total}
 	switch {
 	case p.ended:
@@ -58,7 +60,7 @@ func (p *progress) flush() {
 	}
 }
 
-// stop ends the reports; after it, the stream is the caller's alone. It may be called twice.
+// stop stops sending. The stream then belongs to the caller. It may be called twice.
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

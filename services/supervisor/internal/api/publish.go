@@ -9,29 +9,35 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 )
 
-// PublishPorts implements the RPC of that name.
-func (s *ContainerServer) PublishPorts(ctx context.Context, req *containerv1.PublishPortsRequest) (*containerv1.PublishPortsResponse, error) {
+// PublishPorts implements ContainerServiceServer.
+func (s *ContainerServer) PublishPorts(ctx context.Context,
+	req *containerv1.PublishPortsRequest) (*containerv1.PublishPortsResponse, error) {
 	ports, err := protoconv.Mappings(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}
+
 	addresses, err := protoconv.Addresses(req.GetAddresses())
 	if err != nil {
 		return nil, err
 	}
+
 	bindings, warnings, err := s.containers.PublishPorts(ctx, req.GetReference(), ports, addresses)
 	if err != nil {
 		return nil, err
 	}
+
 	return &containerv1.PublishPortsResponse{Bindings: protoconv.ToBindings(bindings), Warnings: warnings}, nil
 }
 
-// UnpublishPorts implements the RPC of that name.
-func (s *ContainerServer) UnpublishPorts(ctx context.Context, req *containerv1.UnpublishPortsRequest) (*containerv1.UnpublishPortsResponse, error) {
+// UnpublishPorts implements ContainerServiceServer.
+func (s *ContainerServer) UnpublishPorts(ctx context.Context,
+	req *containerv1.UnpublishPortsRequest) (*containerv1.UnpublishPortsResponse, error) {
 	ports, err := protoconv.Mappings(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}
+
 	var addresses []netip.Addr
 	for _, text := range req.GetAddresses() {
 		addr, err := netip.ParseAddr(text)
@@ -40,5 +46,7 @@ func (s *ContainerServer) UnpublishPorts(ctx context.Context, req *containerv1.U
 		}
 		addresses = append(addresses, addr.Unmap())
 	}
-	return &containerv1.UnpublishPortsResponse{}, s.containers.UnpublishPorts(ctx, req.GetReference(), ports, addresses, req.GetAll())
+
+	return &containerv1.UnpublishPortsResponse{},
+		s.containers.UnpublishPorts(ctx, req.GetReference(), ports, addresses, req.GetAll())
 }

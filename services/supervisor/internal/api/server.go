@@ -2,19 +2,19 @@ package api
 
 import "google.golang.org/grpc"
 
-// Server is all that the supervisor serves.
+// Server holds all gRPC services of the supervisor.
 type Server struct {
 	containers *ContainerServer
 	images     *ImageServer
 	host       *HostServer
 }
 
-// NewServer puts it together.
+// NewServer returns a Server.
 func NewServer(containers *ContainerServer, images *ImageServer, host *HostServer) *Server {
 	return &Server{containers, images, host}
 }
 
-// Register adds the services to a server.
+// Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	s.containers.Register(r)
 	s.images.Register(r)

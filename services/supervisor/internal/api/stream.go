@@ -14,27 +14,28 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
-// client is the side of an attached stream that a person or program sits at.
+// client is the client side of an attached stream.
 type client struct {
 	recv   func() (*containerv1.Input, error)
 	send   func(*containerv1.Output) error
 	signal func(context.Context, syscall.Signal) error
 }
 
-// errDetached tells that the client asked to leave.
+// errDetached reports that the client detached.
 var errDetached = errors.New("detached")
 
-// pump passes output to the client and the client's input on, until all output was read (nil), the client detaches
-// (errDetached) or goes away (its error).
+// pump forwards output and input until the end of the output. It returns errDetached if the client
+// detaches, or the error of the connection.
 func (c client) pump(ctx context.Context, process run.Output) error {
-	gone := make(chan error, 1)
+	inputErr := make(chan error, 1)
 	go func() {
 		err := c.readInput(ctx, process)
-		if err != nil { // an end of input alone leaves the output be
-			gone <- err
+		if err != nil { // the end of input does not end the output
+			inputErr <- err
 			_ = process.Close()
 		}
 	}()
+
 	for {
 		frame, err := process.Read()
 		if errors.Is(err, io.EOF) {
@@ -45,8 +46,8 @@ func (c client) pump(ctx context.Context, process run.Output) error {
 		}
 		if err != nil {
 			select {
-			case why := <-gone: // what broke the reading is that the client left
-				return why
+			case cause := <-inputErr: // the client disconnected, which closed the process
+				return cause
 			default:
 				return err
 			}
@@ -59,8 +60,8 @@ var streamKinds = map[runtime.Stream]containerv1.StreamKind{
 	runtime.Stderr: containerv1.StreamKind_STREAM_KIND_STDERR,
 }
 
-// readInput takes messages until the client closes its side (nil), detaches or goes away. Input that the process does not take
-// any more is dropped, as a pipe to it would.
+// readInput forwards input until the client closes its side, detaches or disconnects. Input that
+// the process does not accept is dropped.
 func (c client) readInput(ctx context.Context, process run.Output) error {
 	for {
 		in, err := c.recv()
@@ -89,10 +90,11 @@ func (c client) readInput(ctx context.Context, process run.Output) error {
 	}
 }
 
-// size reads a terminal's size; none is 0, 0.
+// size converts a terminal size; 0, 0 if unset.
 func size(s *containerv1.TerminalSize) (rows, cols uint16, err error) {
 	if s.GetRows() > math.MaxUint16 || s.GetColumns() > math.MaxUint16 {
-		return 0, 0, fault.Invalidf("terminal", "size", "%d rows and %d columns are more than any terminal has", s.GetRows(), s.GetColumns())
+		return 0, 0, fault.Invalidf("terminal", "size", "%d rows and %d columns exceed the maximum terminal size",
+			s.GetRows(), s.GetColumns())
 	}
 	return uint16(s.GetRows()), uint16(s.GetColumns()), nil
 }

@@ -1,6 +1,6 @@
 // Package container defines the supervisor's containers: configuration, validation, defaults of the
-// image, and state.
-// It performs no I/O and calls no other service. All packages of the supervisor use it.
+// image, and state. It performs no I/O and calls no other service. All packages of the supervisor
+// use it.
 package container
 
 import (
@@ -75,9 +75,8 @@ const (
 	AllProtocols Protocol = "all"
 )
 
-// PortMapping is one -p option.
-// A zero HostIP means all addresses, a zero HostPort an ephemeral port, and a zero End no port
-// range.
+// PortMapping is one -p option. A zero HostIP means all addresses, a zero HostPort an ephemeral
+// port, and a zero End no port range.
 type PortMapping struct {
 	Protocol         Protocol
 	HostIP           netip.Addr

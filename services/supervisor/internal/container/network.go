@@ -198,10 +198,9 @@ func (c *Container) Disconnected(network string, live *RunState) *Container {
 }
 
 // Republished returns the mappings that publish the same host ports at other addresses of the
-// container.
-// A binding at the unspecified address is published for both families, unless the user requested
-// that address, since the set of families may have changed.
-// Without bindings it returns the requested mappings.
+// container. A binding at the unspecified address is published for both families, unless the user
+// requested that address, since the set of families may have changed. Without bindings it returns
+// the requested mappings.
 func (c *Container) Republished() []PortMapping {
 	if len(c.Live.Bindings) == 0 {
 		return c.Config.Mappings(c.Process.Exposed)
@@ -260,8 +259,7 @@ func (c *Container) directMapping(b Binding) (PortMapping, bool) {
 }
 
 // PublishEndpoints returns the endpoints that published ports are forwarded to, nil if there is
-// none.
-// Only bridge networks that are not internal qualify. The endpoint with the default route is
+// none. Only bridge networks that are not internal qualify. The endpoint with the default route is
 // preferred, then the first with an address.
 func (l *RunState) PublishEndpoints() (ipv4, ipv6 *Endpoint) {
 	for i := range l.Endpoints {

@@ -34,8 +34,7 @@ func (c *Container) Published(ports []PortMapping, addresses []PublishedAddress)
 }
 
 // Unpublished returns a copy without the selected ports and addresses, or without any if all is
-// set.
-// left holds the mappings of a running container that remain published.
+// set. left holds the mappings of a running container that remain published.
 func (c *Container) Unpublished(selections []PortMapping, addresses []netip.Addr, all bool) (out *Container,
 	left []PortMapping, err error) {
 	n := *c

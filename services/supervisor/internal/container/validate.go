@@ -115,9 +115,8 @@ func ValidateProcess(subject string, args, env []string, workingDir string) erro
 }
 
 // ValidateWorkingDir rejects a relative path, and a path to a process descriptor. An empty path
-// means the default.
-// With such a descriptor a vulnerable runtime starts the process in a host directory
-// (CVE-2024-21626).
+// means the default. With such a descriptor a vulnerable runtime starts the process in a host
+// directory (CVE-2024-21626).
 func ValidateWorkingDir(subject, dir string) error {
 	if dir == "" {
 		return nil

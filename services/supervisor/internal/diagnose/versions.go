@@ -14,24 +14,25 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 )
 
-// advisory is a published way out of a container, or to the host's files, through a runtime.
+// advisory is a published container escape through a runtime.
 type advisory struct {
 	program string
 	ids     []string
-	fixed   []version // by branch, lowest first: the first release of each with the fix
-	feature string    // only builds with it are affected; empty means all
+	fixed   []version // the first fixed release of each branch, lowest first
+	feature string    // affects only builds with this feature; empty means all
 }
 
 func advisories() []advisory {
 	return []advisory{
 		{program: "runc", ids: []string{"CVE-2024-21626"}, fixed: []version{{1, 1, 12}}},
 		{program: "runc", ids: []string{"CVE-2024-45310"}, fixed: []version{{1, 1, 14}, {1, 2, 0}}},
-		{program: "runc", ids: []string{"CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"}, fixed: []version{{1, 2, 8}, {1, 3, 3}, {1, 4, 0}}},
+		{program: "runc", ids: []string{"CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"},
+			fixed: []version{{1, 2, 8}, {1, 3, 3}, {1, 4, 0}}},
 		{program: "crun", ids: []string{"CVE-2025-24965"}, fixed: []version{{1, 20, 0}}, feature: "+LIBKRUN"},
 	}
 }
 
-// version is major, minor and patch level.
+// version holds major, minor and patch level.
 type version [3]int
 
 func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
@@ -40,7 +41,8 @@ func (v version) compare(o version) int {
 	return cmp.Or(cmp.Compare(v[0], o[0]), cmp.Compare(v[1], o[1]), cmp.Compare(v[2], o[2]))
 }
 
-// affects reports whether a version is older than the fix in its branch. Branches below the lowest fixed one have no fix.
+// affects reports whether a version is older than the fix of its branch. Branches below the lowest
+// fixed one have no fix.
 func (a advisory) affects(v version) bool {
 	for _, f := range slices.Backward(a.fixed) {
 		if f[0] == v[0] && f[1] == v[1] {
@@ -52,8 +54,8 @@ func (a advisory) affects(v version) bool {
 
 var released = regexp.MustCompile(`version v?(\d+)\.(\d+)(?:\.(\d+))?(\S*)`)
 
-// parseVersion reads the output of `runc --version` and `crun --version`. patched reports a distribution's own build, which can have
-// fixes that its number does not show.
+// parseVersion parses the output of `runc --version` and `crun --version`. patched reports a
+// distribution build, which can have backported fixes.
 func parseVersion(output string) (v version, patched, ok bool) {
 	m := released.FindStringSubmatch(output)
 	if m == nil {
@@ -65,13 +67,14 @@ func parseVersion(output string) (v version, patched, ok bool) {
 	return v, m[4] != "", true
 }
 
-// judge returns the finding about a runtime of that version output.
+// judge returns the finding for the version output of a runtime.
 func judge(program, path, output string) diagnosis.Finding {
 	f := diagnosis.Finding{Area: containers, Name: program, Text: path}
 	v, patched, ok := parseVersion(output)
 	if !ok {
 		return f
 	}
+
 	f.Text = path + " " + v.String()
 	var ids []string
 	var fixed []version
@@ -80,18 +83,22 @@ func judge(program, path, output string) diagnosis.Finding {
 			ids, fixed = append(ids, a.ids...), a.fixed // later advisories have later fixes
 		}
 	}
+
 	if len(ids) == 0 {
 		return f
 	}
+
 	f.Severity = diagnosis.Note
 	f.Text += " is older than the fixes of " + strings.Join(ids, ", ")
 	if patched {
 		f.Text += ", unless the distribution has backported them"
 	}
+
 	var names []string
 	for _, fix := range fixed {
 		names = append(names, fix.String())
 	}
+
 	f.Hint = fmt.Sprintf("upgrade %s to %s or later", program, strings.Join(names, ", "))
 	return f
 }
@@ -99,12 +106,12 @@ func judge(program, path, output string) diagnosis.Finding {
 // versionTimeout bounds the call of a runtime for its version.
 const versionTimeout = 5 * time.Second
 
-// runtimeFinding looks for a runtime and names the advisories that its version is affected by.
+// runtimeFinding returns the finding for a runtime, with the advisories that affect its version.
 func runtimeFinding(ctx context.Context, program string) diagnosis.Finding {
 	path, err := exec.LookPath(program)
 	if err != nil {
 		return diagnosis.Check(containers, program, path, fmt.Errorf("%s is not installed", program), diagnosis.Note,
-			"only needed if a container asks for it with --runtime")
+			"install it if a container uses it with --runtime")
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()

@@ -7,10 +7,11 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 )
 
-func TestVulnerableRuntimesAreNamed(t *testing.T) {
+func TestJudgeReportsVulnerableRuntimes(t *testing.T) {
 	const breakouts = "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881"
 	for _, row := range []struct{ program, output, want string }{
-		{"runc", "runc version 1.1.5+ds1\ncommit: 1.1.5+ds1-1+deb12u1", "CVE-2024-21626, CVE-2024-45310, " + breakouts + ", unless the distribution"},
+		{"runc", "runc version 1.1.5+ds1\ncommit: 1.1.5+ds1-1+deb12u1",
+			"CVE-2024-21626, CVE-2024-45310, " + breakouts + ", unless the distribution"},
 		{"runc", "runc version 1.1.12", "the fixes of CVE-2024-45310, " + breakouts},
 		{"runc", "runc version 1.2.0", "the fixes of " + breakouts},
 		{"runc", "runc version 1.2.7", breakouts},
@@ -26,10 +27,12 @@ func TestVulnerableRuntimesAreNamed(t *testing.T) {
 		{"youki", "youki 0.3", ""},
 	} {
 		f := judge(row.program, "/bin/x", row.output)
-		if row.want == "" && f.Severity != diagnosis.OK || row.want != "" && (f.Severity != diagnosis.Note || !strings.Contains(f.Text, row.want)) {
+		if row.want == "" && f.Severity != diagnosis.OK || row.want != "" &&
+			(f.Severity != diagnosis.Note || !strings.Contains(f.Text, row.want)) {
 			t.Errorf("%q: got %d, %s, want %q", row.output, f.Severity, f.Text, row.want)
 		}
 	}
+
 	if f := judge("runc", "/bin/x", "runc version 1.1.5"); f.Hint != "upgrade runc to 1.2.8, 1.3.3, 1.4.0 or later" {
 		t.Errorf("got hint %q", f.Hint)
 	}

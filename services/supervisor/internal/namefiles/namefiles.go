@@ -1,7 +1,6 @@
-// Package namefiles mounts a file system of bounded size for each container's name files: what a container writes into its
-// /etc/hosts takes no room from the run-time root or from others.
-//
-// dnsagent writes the files, for which it needs no privilege; the mounts are the supervisor's.
+// Package namefiles mounts a tmpfs of bounded size for the name files of each container, so that a
+// container that writes to /etc/hosts cannot fill the run-time directory. It does not write the
+// files: dnsagent does, which needs no privileges for it. Package run calls it.
 package namefiles
 
 import (
@@ -17,39 +16,45 @@ import (
 )
 
 const (
-	dirMode = 0o711   // as dnsagent has it
-	limit   = 1 << 20 // bytes of one container, beside what a copy of the host's file takes
-	inodes  = 8       // the three files, their directory, and one that takes the place of another
+	dirMode = 0o711   // the mode that dnsagent uses
+	limit   = 1 << 20 // bytes of one container, in addition to a copy of the host's file
+	inodes  = 8       // three files, their directory and a temporary file
 )
 
-// hostsFile is copied for containers with the host's network. It can have megabytes, where it blocks advertisements.
+// hostsFile is copied for containers in host mode. It can have megabytes if it blocks
+// advertisements.
 const hostsFile = "/etc/hosts"
 
-// Mounts are those below one directory. The zero value mounts nothing.
+// Mounts manages the mounts below one directory. The zero value mounts nothing.
 type Mounts struct{ root string }
 
-// New returns the mounts below a directory, in which dnsagent has one for each container.
+// New returns the Mounts below a directory, in which dnsagent has one directory for each container.
 func New(root string) Mounts { return Mounts{root} }
 
 func (m Mounts) path(uid string) string { return filepath.Join(m.root, uid) }
 
-// Mount mounts a container's file system. It does nothing if that is mounted already.
+// Mount mounts the file system of a container. It does nothing if it is mounted.
 func (m Mounts) Mount(uid string) error {
 	if m.root == "" || m.mounted(uid) {
 		return nil
 	}
+
 	if !id.Valid(uid) {
-		return fault.New(fault.Invalid, subject(uid), "the container id is not one")
+		return fault.New(fault.Invalid, subject(uid), "container ID is not valid")
 	}
+
 	err := os.MkdirAll(m.path(uid), dirMode)
 	if err == nil {
 		err = unix.Mount("tmpfs", m.path(uid), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC,
 			fmt.Sprintf("size=%d,nr_inodes=%d,mode=%o", limit+2*hostsSize(), inodes, dirMode))
 	}
+
 	if err != nil {
-		return fault.New(fault.Unavailable, subject(uid), "cannot mount the file system for them",
-			fault.WithCause(errors.Join(err, m.Unmount(uid))), fault.WithHint("check that the agent has CAP_SYS_ADMIN and the kernel tmpfs"))
+		return fault.New(fault.Unavailable, subject(uid), "cannot mount tmpfs",
+			fault.WithCause(errors.Join(err, m.Unmount(uid))),
+			fault.WithHint("check that the agent has CAP_SYS_ADMIN and the kernel supports tmpfs"))
 	}
+
 	return nil
 }
 
@@ -61,7 +66,8 @@ func hostsSize() int64 {
 	return info.Size()
 }
 
-// Unmount removes a container's mount with all that is in it, and the directory. A container that still runs keeps its files.
+// Unmount unmounts the file system of a container and removes its directory. A running container
+// keeps its files.
 func (m Mounts) Unmount(uid string) error {
 	if m.root == "" || !id.Valid(uid) {
 		return nil
@@ -69,15 +75,15 @@ func (m Mounts) Unmount(uid string) error {
 	for m.mounted(uid) {
 		err := unix.Unmount(m.path(uid), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EINVAL) {
-			break // unmounted in the meantime
+			break // unmounted meanwhile
 		}
 		if err != nil {
-			return fault.Wrap(err, fault.Unavailable, subject(uid), "cannot unmount the file system of them")
+			return fault.Wrap(err, fault.Unavailable, subject(uid), "cannot unmount tmpfs")
 		}
 	}
 
 	// dnsagent can have written a file after the mount was gone
-	return fault.Wrap(os.RemoveAll(m.path(uid)), fault.Unavailable, subject(uid), "cannot remove the directory of them")
+	return fault.Wrap(os.RemoveAll(m.path(uid)), fault.Unavailable, subject(uid), "cannot remove directory")
 }
 
 // mounted reports whether a container has a mount.
@@ -91,16 +97,19 @@ func (m Mounts) Mounted() ([]string, error) {
 	if m.root == "" {
 		return nil, nil
 	}
+
 	entries, err := os.ReadDir(m.root)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+
 	var all []string
 	for _, e := range entries {
 		if e.IsDir() && id.Valid(e.Name()) {
 			all = append(all, e.Name())
 		}
 	}
+
 	return all, err
 }
 

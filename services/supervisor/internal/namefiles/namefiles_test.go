@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 )
 
-func TestContainerFillsOnlyItsOwnFiles(t *testing.T) {
+func TestMountIsBoundedPerContainer(t *testing.T) {
 	testns.NeedRoot(t)
 	root := filepath.Join(t.TempDir(), "dns")
 	m := namefiles.New(root)
@@ -25,37 +25,45 @@ func TestContainerFillsOnlyItsOwnFiles(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = m.Unmount(uid) })
 	}
+
 	file, err := os.Create(filepath.Join(root, full, "hosts"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	defer file.Close()
+
 	written := 0
 	for err == nil && written < 64<<20 {
 		n := 0
 		n, err = file.Write(make([]byte, 1<<16))
 		written += n
 	}
+
 	if !errors.Is(err, unix.ENOSPC) || written > 16<<20 {
-		t.Errorf("a container wrote %d bytes, %v", written, err)
+		t.Errorf("got %d bytes written, %v", written, err)
 	}
+
 	if err := os.WriteFile(filepath.Join(root, other, "hosts"), []byte("x"), 0o644); err != nil {
-		t.Errorf("another container's file: %v", err)
+		t.Errorf("file of another container: %v", err)
 	}
+
 	if got, err := m.Mounted(); err != nil || len(got) != 2 || !slices.Contains(got, full) {
 		t.Errorf("mounted: got %v, %v", got, err)
 	}
+
 	for _, uid := range []string{full, full, other} {
 		if err := m.Unmount(uid); err != nil {
 			t.Error(err)
 		}
 	}
+
 	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+		t.Errorf("after unmount: got %v, %v", left, err)
 	}
 }
 
-func TestZeroMountsMountNothing(t *testing.T) {
+func TestZeroMountsDoNothing(t *testing.T) {
 	var m namefiles.Mounts
 	got, err := m.Mounted()
 	if err := errors.Join(err, m.Mount(id.New()), m.Unmount(id.New())); err != nil || len(got) > 0 {

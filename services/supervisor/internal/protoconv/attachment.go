@@ -9,24 +9,29 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Attachment reads a network with its options.
+// Attachment converts a network with its options.
 func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
 	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
-		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls(), Links: links(in.GetLinks())}
+		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls(),
+		Links: links(in.GetLinks())}
 	for _, text := range in.GetLinkLocalAddresses() {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
-			return out, fault.Invalidf("network "+in.GetNetwork(), "link-local-ip", "invalid link-local IP address: %s", text)
+			return out, fault.Invalidf("network "+in.GetNetwork(), "link-local-ip", "invalid link-local IP address: %s",
+				text)
 		}
 		out.LinkLocal = append(out.LinkLocal, addr)
 	}
+
 	for _, text := range in.GetAllowedAddresses() {
 		prefix, err := netip.ParsePrefix(text)
 		if err != nil {
-			return out, fault.Invalidf("network "+in.GetNetwork(), "allowed-addresses", "invalid subnet %q in allowed-addresses", text)
+			return out, fault.Invalidf("network "+in.GetNetwork(), "allowed-addresses",
+				"invalid subnet %q in allowed-addresses", text)
 		}
 		out.Allowed = append(out.Allowed, prefix.Masked())
 	}
+
 	for _, a := range []struct {
 		field, text string
 		to          *netip.Addr
@@ -40,6 +45,7 @@ func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error)
 		}
 		*a.to = addr
 	}
+
 	return out, nil
 }
 
@@ -58,9 +64,11 @@ func attachments(in []*containerv1.NetworkAttachment) ([]container.Attachment, e
 func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
 	var out []*containerv1.NetworkAttachment
 	for _, a := range in {
-		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
-			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
-			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links), AllowedAddresses: prefixes(a.Allowed)})
+		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4),
+			Ipv6Address: addr(a.IPv6),
+			MacAddress:  a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links),
+			AllowedAddresses: prefixes(a.Allowed)})
 	}
 	return out
 }
@@ -81,9 +89,10 @@ func toLinks(in []container.Link) []*containerv1.Link {
 	return out
 }
 
-// ToEndpointSpec writes what netagent needs of it.
+// ToEndpointSpec converts an attachment to netagent's message.
 func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
-	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6), MacAddress: a.MAC,
+	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
+		MacAddress:    a.MAC,
 		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),
 		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, AllowedAddresses: prefixes(a.Allowed)}
 }
@@ -104,7 +113,7 @@ func prefixes(in []netip.Prefix) []string {
 	return out
 }
 
-// addr writes an address, an invalid one as nothing.
+// addr formats an address; the zero address becomes an empty string.
 func addr(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""

@@ -13,7 +13,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Config reads a container's configuration. It refuses only what cannot be expressed; Config.Validate does the rest.
+// Config converts the configuration of a container. It rejects only values that it cannot convert;
+// Config.Validate checks the rest.
 func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 	n, d := in.GetNetwork(), in.GetDns()
 	c := container.Config{
@@ -23,29 +24,37 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		Platform: in.GetPlatform(), StopSignal: in.GetStopSignal(), Pull: pullPolicies[in.GetPull()],
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
-		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(), Links: links(n.GetLinks()),
+		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(),
+			Links:       links(n.GetLinks()),
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
 	}
+
 	if in.StopTimeout != nil {
 		after := time.Duration(in.GetStopTimeout()) * time.Second
 		c.StopTimeout = &after
 	}
+
 	for _, m := range in.GetMounts() {
-		c.Mounts = append(c.Mounts, container.Mount{Source: m.GetSource(), Target: m.GetTarget(), ReadOnly: m.GetReadOnly(),
-			Propagation: m.GetPropagation(), CreateSource: m.GetCreateSource()})
+		c.Mounts = append(c.Mounts,
+			container.Mount{Source: m.GetSource(), Target: m.GetTarget(), ReadOnly: m.GetReadOnly(),
+				Propagation: m.GetPropagation(), CreateSource: m.GetCreateSource()})
 	}
+
 	var err error
 	if c.Network.Attachments, err = attachments(n.GetNetworks()); err != nil {
 		return c, err
 	}
+
 	c.Network = c.Network.Normalized()
 	if c.Network.Addresses, err = Addresses(n.GetPublishAddresses()); err != nil {
 		return c, err
 	}
+
 	if c.Network.Publish, err = Mappings(n.GetPublish()); err != nil {
 		return c, err
 	}
+
 	c.Network.Expose, err = exposed(n.GetExpose())
 	return c, err
 }
@@ -59,10 +68,11 @@ func exposed(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
 	var out []container.ExposedPort
 	for _, p := range in {
 		if p.GetPort() > 65535 || p.GetPortEnd() > 65535 {
-			return nil, fault.Invalidf("container", "expose", "%s is no port: the highest is 65535",
+			return nil, fault.Invalidf("container", "expose", "%s is not a valid port: the maximum is 65535",
 				strconv.Itoa(int(max(p.GetPort(), p.GetPortEnd()))))
 		}
-		out = append(out, container.ExposedPort{Protocol: Protocol(p.GetProtocol()), Port: uint16(p.GetPort()), End: uint16(p.GetPortEnd())})
+		out = append(out, container.ExposedPort{Protocol: Protocol(p.GetProtocol()), Port: uint16(p.GetPort()),
+			End: uint16(p.GetPortEnd())})
 	}
 	return out, nil
 }
@@ -70,40 +80,49 @@ func exposed(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
 func toExposed(in []container.ExposedPort) []*containerv1.ExposedPort {
 	var out []*containerv1.ExposedPort
 	for _, p := range in {
-		out = append(out, &containerv1.ExposedPort{Protocol: ToProtocol(p.Protocol), Port: uint32(p.Port), PortEnd: uint32(p.End)})
+		out = append(out, &containerv1.ExposedPort{Protocol: ToProtocol(p.Protocol), Port: uint32(p.Port),
+			PortEnd: uint32(p.End)})
 	}
 	return out
 }
 
-// toConfig writes a container's configuration.
+// toConfig converts the configuration of a container to a message.
 func toConfig(c *container.Config) *containerv1.ContainerConfig {
 	out := &containerv1.ContainerConfig{
-		Name: c.Name, Image: c.Image, Command: c.Command, Entrypoint: c.Entrypoint, Env: c.Env, WorkingDir: c.WorkingDir,
-		User: c.User, Labels: c.Labels, Tty: c.TTY, OpenStdin: c.OpenStdin, AutoRemove: c.AutoRemove, Runtime: c.Runtime,
+		Name: c.Name, Image: c.Image, Command: c.Command, Entrypoint: c.Entrypoint, Env: c.Env,
+		WorkingDir: c.WorkingDir,
+		User:       c.User, Labels: c.Labels, Tty: c.TTY, OpenStdin: c.OpenStdin, AutoRemove: c.AutoRemove,
+		Runtime:  c.Runtime,
 		Platform: c.Platform, StopSignal: c.StopSignal, Pull: containerv1.PullPolicy_PULL_POLICY_MISSING,
 		Dns: &containerv1.DnsConfig{Hostname: c.DNS.Hostname, Domainname: c.DNS.Domainname, Servers: c.DNS.Servers,
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
 		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
 			PublishAddresses: ToAddresses(c.Network.Addresses),
-			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose), Networks: toAttachments(c.Network.Attachments), Links: toLinks(c.Network.Links)},
+			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose),
+			Networks: toAttachments(c.Network.Attachments), Links: toLinks(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS,
 	}
+
 	if keep := !c.Network.DropSharers; !keep {
 		out.Network.KeepNetns = &keep
 	}
+
 	for wire, policy := range pullPolicies {
 		if policy == c.Pull {
 			out.Pull = wire
 		}
 	}
+
 	if c.StopTimeout != nil {
 		seconds := uint32(c.StopTimeout.Seconds())
 		out.StopTimeout = &seconds
 	}
+
 	for _, m := range c.Mounts {
 		out.Mounts = append(out.Mounts, &containerv1.BindMount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
 			Propagation: m.Propagation, CreateSource: m.CreateSource})
 	}
+
 	return out
 }
 
@@ -115,29 +134,36 @@ var statuses = map[container.Status]containerv1.ContainerStatus{
 	container.Removing:  containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING,
 }
 
-// ToContainer writes a container with all that is known of it.
+// ToContainer converts a container to a message.
 func ToContainer(c *container.Container, logPath string) *containerv1.Container {
 	out := &containerv1.Container{
-		Id: c.ID, Config: toConfig(effective(c)), ImageId: c.ImageID, Status: statuses[c.Status], ExitCode: uint32(c.ExitCode),
-		ExitUnknown: c.ExitUnknown, CreatedAt: stamp(c.CreatedAt), StartedAt: stamp(c.StartedAt), FinishedAt: stamp(c.FinishedAt),
-		Exposed: toExposed(c.Process.Exposed), Args: c.Process.Args, LogPath: logPath, Error: c.Error, OomKilled: c.OOMKilled,
+		Id: c.ID, Config: toConfig(effective(c)), ImageId: c.ImageID, Status: statuses[c.Status],
+		ExitCode:    uint32(c.ExitCode),
+		ExitUnknown: c.ExitUnknown, CreatedAt: stamp(c.CreatedAt), StartedAt: stamp(c.StartedAt),
+		FinishedAt: stamp(c.FinishedAt),
+		Exposed:    toExposed(c.Process.Exposed), Args: c.Process.Args, LogPath: logPath, Error: c.Error,
+		OomKilled:   c.OOMKilled,
 		RuntimePath: c.RuntimePath, Hostname: c.Config.DNS.Hostname,
 	}
+
 	if live := c.Live; live != nil {
 		out.Pid = uint32(live.PID)
 		out.Bindings = ToBindings(live.Bindings)
-		out.HostnamePath, out.HostsPath, out.ResolvConfPath = live.Files.Hostname, live.Files.Hosts, live.Files.ResolvConf
+		out.HostnamePath, out.HostsPath, out.ResolvConfPath = live.Files.Hostname, live.Files.Hosts,
+			live.Files.ResolvConf
 		out.Hostname = live.Files.HostName
-		out.Sandbox = &networkv1.Sandbox{Owner: cmp.Or(live.SharedWith, c.ID), NetnsPath: live.NetnsPath, Endpoints: toEndpoints(live.Endpoints),
-			Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+		out.Sandbox = &networkv1.Sandbox{Owner: cmp.Or(live.SharedWith, c.ID), NetnsPath: live.NetnsPath,
+			Endpoints: toEndpoints(live.Endpoints),
+			Mode:      networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 		if c.Config.Network.Mode == container.ModeHost {
 			out.Sandbox.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 		}
 	}
+
 	return out
 }
 
-// effective is a container's configuration with what its image adds.
+// effective returns the configuration of a container merged with its image's.
 func effective(c *container.Container) *container.Config {
 	cfg := c.Config
 	cfg.Env, cfg.WorkingDir, cfg.User = c.Process.Env, c.Process.WorkingDir, c.Process.User
@@ -145,7 +171,7 @@ func effective(c *container.Container) *container.Config {
 	return &cfg
 }
 
-// stamp writes a time; the zero one is left out.
+// stamp converts a time; the zero time becomes nil.
 func stamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

@@ -7,11 +7,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
-// ToLogEntry writes a piece of a container's log. The data is not copied: it is valid as long as the entry's.
+// ToLogEntry converts a log entry. The data is not copied and is valid as long as the entry.
 func ToLogEntry(e logfile.Entry) *containerv1.ReadLogsResponse {
 	kind := containerv1.StreamKind_STREAM_KIND_STDOUT
 	if e.Stream == logfile.Stderr {
 		kind = containerv1.StreamKind_STREAM_KIND_STDERR
 	}
-	return &containerv1.ReadLogsResponse{Output: &containerv1.Output{Stream: kind, Data: e.Data}, Time: timestamppb.New(e.Time)}
+	return &containerv1.ReadLogsResponse{Output: &containerv1.Output{Stream: kind, Data: e.Data},
+		Time: timestamppb.New(e.Time)}
 }

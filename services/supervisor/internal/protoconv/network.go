@@ -1,4 +1,5 @@
-// Package protoconv translates between what the supervisor means (package container) and what goes over gRPC. It decides nothing.
+// Package protoconv converts between package container and the protobuf messages. It contains no
+// policy: validation belongs to package container. Packages api and run use it.
 package protoconv
 
 import (
@@ -22,7 +23,7 @@ var protocols = map[natv1.Protocol]container.Protocol{
 	natv1.Protocol_PROTOCOL_ALL:  container.AllProtocols,
 }
 
-// Protocol reads a protocol; an unknown one becomes its number, which validation refuses.
+// Protocol converts a protocol. An unknown one becomes its number, which validation rejects.
 func Protocol(p natv1.Protocol) container.Protocol {
 	if known, ok := protocols[p]; ok {
 		return known
@@ -30,7 +31,7 @@ func Protocol(p natv1.Protocol) container.Protocol {
 	return container.Protocol(p.String())
 }
 
-// ToProtocol writes a protocol.
+// ToProtocol converts a protocol to its message.
 func ToProtocol(p container.Protocol) natv1.Protocol {
 	for wire, known := range protocols {
 		if known == p {
@@ -40,7 +41,7 @@ func ToProtocol(p container.Protocol) natv1.Protocol {
 	return natv1.Protocol_PROTOCOL_UNSPECIFIED
 }
 
-// Mappings reads -p.
+// Mappings converts port mappings.
 func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 	var out []container.PortMapping
 	for _, m := range in {
@@ -51,7 +52,8 @@ func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 		}{{m.GetHostPort(), &p.HostPort}, {m.GetHostPortEnd(), &p.HostPortEnd},
 			{m.GetContainerPort(), &p.ContainerPort}, {m.GetContainerPortEnd(), &p.ContainerPortEnd}} {
 			if n.from > 65535 {
-				return nil, fault.Invalidf("container", "publish", "%d is no port: the highest is 65535", n.from)
+				return nil, fault.Invalidf("container", "publish", "%d is not a valid port: the maximum is 65535",
+					n.from)
 			}
 			*n.to = uint16(n.from)
 		}
@@ -68,14 +70,16 @@ func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 		}
 		out = append(out, p)
 	}
+
 	return out, nil
 }
 
-// ToMappings writes -p.
+// ToMappings converts port mappings to messages.
 func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
 	var out []*natv1.PortMapping
 	for _, p := range in {
-		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort), HostPortEnd: uint32(p.HostPortEnd),
+		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort),
+			HostPortEnd:   uint32(p.HostPortEnd),
 			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd),
 			AllowedSources: p.Sources.Strings()}
 		if p.HostIP.IsValid() {
@@ -86,7 +90,7 @@ func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
 	return out
 }
 
-// Addresses reads --publish-address.
+// Addresses converts published addresses.
 func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error) {
 	var out []container.PublishedAddress
 	for _, a := range in {
@@ -100,6 +104,7 @@ func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error)
 		}
 		out = append(out, container.PublishedAddress{HostIP: addr, NoSNAT: a.GetNoSnat(), Sources: from})
 	}
+
 	return out, nil
 }
 
@@ -111,57 +116,67 @@ func readSources(field string, texts []string) (sources.Set, error) {
 	return set, nil
 }
 
-// ToAddresses writes --publish-address.
+// ToAddresses converts published addresses to messages.
 func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
 	var out []*natv1.AddressMapping
 	for _, a := range in {
-		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT, AllowedSources: a.Sources.Strings()})
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT,
+			AllowedSources: a.Sources.Strings()})
 	}
 	return out
 }
 
-// Bindings reads what natagent published.
+// Bindings converts port bindings of natagent.
 func Bindings(in []*natv1.PortBinding) []container.Binding {
 	var out []container.Binding
 	for _, b := range in {
 		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
-			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(), ContainerPort: uint16(b.GetContainerPort()),
-			HostPortEnd: uint16(b.GetHostPortEnd()), ContainerPortEnd: uint16(b.GetContainerPortEnd()), Outgoing: b.GetSnat(), Sources: sources.Set(strings.Join(b.GetAllowedSources(), ","))})
+			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(),
+			ContainerPort: uint16(b.GetContainerPort()),
+			HostPortEnd:   uint16(b.GetHostPortEnd()), ContainerPortEnd: uint16(b.GetContainerPortEnd()),
+			Outgoing: b.GetSnat(), Sources: sources.Set(strings.Join(b.GetAllowedSources(), ","))})
 	}
 	return out
 }
 
-// ToBindings writes what is published.
+// ToBindings converts port bindings to messages.
 func ToBindings(in []container.Binding) []*natv1.PortBinding {
 	var out []*natv1.PortBinding
 	for _, b := range in {
 		out = append(out, &natv1.PortBinding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
 			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
-			HostPortEnd: uint32(b.HostPortEnd), ContainerPortEnd: uint32(b.ContainerPortEnd), Snat: b.Outgoing, AllowedSources: b.Sources.Strings()})
+			HostPortEnd: uint32(b.HostPortEnd), ContainerPortEnd: uint32(b.ContainerPortEnd), Snat: b.Outgoing,
+			AllowedSources: b.Sources.Strings()})
 	}
 	return out
 }
 
-// Endpoints reads what netagent made.
+// Endpoints converts endpoints of netagent.
 func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 	var out []container.Endpoint
 	for _, e := range in {
-		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(), NetworkName: e.GetNetworkName(),
-			Interface: e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(), Bridge: e.GetBridge(),
-			IPv4: e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(), IPv6Gateway: e.GetIpv6Gateway(),
-			Driver: e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(), Leases: leases(e.GetLeases()),
+		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(),
+			NetworkName: e.GetNetworkName(),
+			Interface:   e.GetInterfaceName(), HostInterface: e.GetHostInterface(), MAC: e.GetMacAddress(),
+			Bridge: e.GetBridge(),
+			IPv4:   e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(),
+			IPv6Gateway: e.GetIpv6Gateway(),
+			Driver:      e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(),
+			Leases:  leases(e.GetLeases()),
 			Servers: e.GetDnsServers(), Search: e.GetDnsSearch()})
 	}
+
 	return out
 }
 
-// toEndpoints writes a container's interfaces.
+// toEndpoints converts endpoints to messages.
 func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 	var out []*networkv1.Endpoint
 	for _, e := range in {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
-			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway, Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
+			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway,
+			Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
 			Leases: toLeases(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
 	}
 	return out
@@ -170,9 +185,11 @@ func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
 func leases(in []*networkv1.Lease) []container.Lease {
 	var out []container.Lease
 	for _, l := range in {
-		out = append(out, container.Lease{By: l.GetProtocol(), Address: l.GetAddress(), Server: l.GetServer(), Granted: moment(l.GetGrantedAt()),
-			Renew: moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()), NameServers: l.GetNameServers(),
-			Search: l.GetSearch(), Routes: l.GetRoutes()})
+		out = append(out, container.Lease{By: l.GetProtocol(), Address: l.GetAddress(), Server: l.GetServer(),
+			Granted: moment(l.GetGrantedAt()),
+			Renew:   moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()),
+			NameServers: l.GetNameServers(),
+			Search:      l.GetSearch(), Routes: l.GetRoutes()})
 	}
 	return out
 }
@@ -180,14 +197,16 @@ func leases(in []*networkv1.Lease) []container.Lease {
 func toLeases(in []container.Lease) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, l := range in {
-		out = append(out, &networkv1.Lease{Protocol: l.By, Address: l.Address, Server: l.Server, GrantedAt: toMoment(l.Granted),
-			RenewAt: toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire), NameServers: l.NameServers,
-			Search: l.Search, Routes: l.Routes})
+		out = append(out, &networkv1.Lease{Protocol: l.By, Address: l.Address, Server: l.Server,
+			GrantedAt: toMoment(l.Granted),
+			RenewAt:   toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire),
+			NameServers: l.NameServers,
+			Search:      l.Search, Routes: l.Routes})
 	}
 	return out
 }
 
-// moment reads a time; none is the zero one.
+// moment converts a time; nil becomes the zero time.
 func moment(t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
@@ -202,7 +221,7 @@ func toMoment(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t)
 }
 
-// Address takes the prefix length off an address in CIDR form.
+// Address returns an address in CIDR form without the prefix length.
 func Address(cidr string) string {
 	addr, _, _ := strings.Cut(cidr, "/")
 	return addr

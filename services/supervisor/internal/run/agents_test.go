@@ -53,14 +53,16 @@ func (f fakeSandboxes) CreateSandbox(_ context.Context, req *networkv1.CreateSan
 func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.ConnectEndpointRequest,
 	_ ...grpc.CallOption) (*networkv1.ConnectEndpointResponse, error) {
 	f.h.hold(req.GetOwner(), "endpoint on "+req.GetEndpoint().GetNetwork())
-	return &networkv1.ConnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"},
-		{NetworkName: req.GetEndpoint().GetNetwork(), NetworkId: req.GetEndpoint().GetNetwork(), Bridge: "br1",
-			Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
+	return &networkv1.ConnectEndpointResponse{
+		Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"},
+			{NetworkName: req.GetEndpoint().GetNetwork(), NetworkId: req.GetEndpoint().GetNetwork(), Bridge: "br1",
+				Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"}}}}, f.h.step("connect")
 }
 
 func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest,
 	_ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
-	return &networkv1.DisconnectEndpointResponse{Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}},
+	return &networkv1.DisconnectEndpointResponse{
+			Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}},
 		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 

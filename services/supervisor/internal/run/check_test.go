@@ -42,7 +42,8 @@ func TestCheckFindsDifferences(t *testing.T) {
 			"web: endpoints differ from netagent"},
 		"stray": {func() { h.hold(stray, "sandbox") }, func() { _ = h.drop(stray, "sandbox") },
 			"unknown: resources exist for abababababab, which is not a stored container"},
-		"half done": {func() { h.storeChange(t, c.ID, &container.Change{Network: "n1"}) }, func() { h.storeChange(t, c.ID, nil) },
+		"half done": {func() { h.storeChange(t, c.ID, &container.Change{Network: "n1"}) },
+			func() { h.storeChange(t, c.ID, nil) },
 			"web: a change of its networks or name is incomplete"},
 		"away": {func() { h.published = nil }, func() {}, "web: published ports differ from natagent"},
 	} {

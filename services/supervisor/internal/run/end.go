@@ -114,8 +114,7 @@ func (r *Runner) removeRemains(ctx context.Context, uid string) error {
 }
 
 // conclude ends a run whose process has exited, as described above. The container's lock must be
-// held.
-// It fails if the exit cannot be stored, and must then be called again. Other errors are in
+// held. It fails if the exit cannot be stored, and must then be called again. Other errors are in
 // life.left.
 func (r *Runner) conclude(ctx context.Context, uid string, l *lifecycle) error {
 	if isOver(l.cleaned) {
@@ -194,9 +193,8 @@ func (l *launch) release(ctx context.Context) error {
 }
 
 // removeRest deletes the process and unmounts the rootfs, and deletes a container that is to be
-// removed.
-// left is the error of the release before. A container is deleted only without errors, except with
-// --rm.
+// removed. left is the error of the release before. A container is deleted only without errors,
+// except with --rm.
 func (r *Runner) removeRest(ctx context.Context, c *container.Container, back *launch, left error) error {
 	err := errors.Join(left, saga.Undo(ctx, saga.UndoTimeout, back.processSteps("")))
 	if c.Config.AutoRemove { // storeExit deleted the record, so that the name is free when the exit is reported

@@ -112,6 +112,7 @@ func TestAStopIsCompletedWithoutItsClient(t *testing.T) {
 		return err == nil &&
 			c.Status == container.Exited
 	})
+
 	h.eventuallyHeld(t, uid)
 }
 
@@ -212,6 +213,7 @@ func TestAnExitThatWasNeverStoredIsFoundAfterARestart(t *testing.T) {
 		return err == nil &&
 			c.Status == container.Exited
 	})
+
 	h.runner.Close()
 	allow()
 	h.crash(t)

@@ -51,9 +51,8 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // watch synchronizes after each notification of netagent, after an incomplete change, and on each
-// resync.
-// The resync covers a service that was restored to an earlier state, for which no notification
-// exists.
+// resync. The resync covers a service that was restored to an earlier state, for which no
+// notification exists.
 func (r *Runner) watch(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -194,9 +193,8 @@ func namesHost(c *container.Container) bool {
 }
 
 // syncContainer synchronizes one container. It adds new addresses, updates names and ports, and
-// then removes former addresses.
-// With republish the port bindings of natagent differ from the store, as after a crash between the
-// two.
+// then removes former addresses. With republish the port bindings of natagent differ from the
+// store, as after a crash between the two.
 func (r *Runner) syncContainer(ctx context.Context, uid string, gateways []string, republish bool) error {
 	c, unlock, err := r.findAndLock(ctx, uid)
 	if err != nil {
@@ -246,9 +244,8 @@ func (r *Runner) syncContainer(ctx context.Context, uid string, gateways []strin
 }
 
 // drain waits for connections of former addresses to end, and deletes the remaining conntrack
-// entries.
-// It deletes them before the addresses are released, since a crash in between must not redirect
-// them to a new owner.
+// entries. It deletes them before the addresses are released, since a crash in between must not
+// redirect them to a new owner.
 func (r *Runner) drain(ctx context.Context, sb *networkv1.Sandbox) error {
 	var former []string
 	for _, e := range sb.GetEndpoints() {
@@ -295,8 +292,7 @@ func (r *Runner) updateNamesAndPorts(ctx context.Context, c *container.Container
 }
 
 // republishPorts publishes ports at the current addresses of a container, whatever bindings are
-// stored.
-// Open connections are kept, as the container still has its former addresses.
+// stored. Open connections are kept, as the container still has its former addresses.
 func (r *Runner) republishPorts(ctx context.Context, c *container.Container,
 	now *container.RunState) ([]container.Binding, error) {
 	mappings := c.Republished()

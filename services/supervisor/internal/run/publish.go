@@ -69,8 +69,8 @@ func (r *Runner) UnpublishPorts(ctx context.Context, ref string, selections []co
 }
 
 // republish publishes mappings in natagent if the container is running, and stores the container.
-// On failure nothing changes.
-// A change that natagent may have made is undone, at the latest by the network sync.
+// On failure nothing changes. A change that natagent may have made is undone, at the latest by the
+// network sync.
 func (r *Runner) republish(ctx context.Context, c, next *container.Container,
 	mappings []container.PortMapping) ([]container.Binding, error) {
 	ctx = context.WithoutCancel(ctx) // a client that goes away does not leave it half done

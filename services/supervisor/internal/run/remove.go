@@ -12,8 +12,8 @@ import (
 )
 
 // Remove removes a container by undoing the steps of its launch. A running container requires
-// force.
-// It is completed even if the client disconnects, and by the next supervisor if this one is killed.
+// force. It is completed even if the client disconnects, and by the next supervisor if this one is
+// killed.
 func (r *Runner) Remove(ctx context.Context, ref string, force bool) error {
 	c, l, err := r.findLife(ref)
 	if err != nil {
@@ -53,8 +53,7 @@ func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *l
 }
 
 // removeStopped removes a container that is not running. ran reports whether the caller saw it
-// running.
-// In that case a missing container is no error, as --rm or rm -f removed it.
+// running. In that case a missing container is no error, as --rm or rm -f removed it.
 func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran bool) error {
 	unlock, err := r.lockStopped(ctx, c.ID)
 	if fault.Is(err, fault.Unavailable) && r.removeLog(c.ID) {

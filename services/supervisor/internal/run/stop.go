@@ -14,14 +14,13 @@ import (
 // killTimeout is the maximum time from the exit of a process until its run is cleaned up.
 const killTimeout = 20 * time.Second
 
-// stopStoreDelay is how long a stop waits before its request is stored. Most processes exit sooner,
-// without a commit.
+// stopStoreDelay bounds the wait for an exit before a stop request is stored. Most processes exit
+// sooner, without a commit.
 const stopStoreDelay = 200 * time.Millisecond
 
 // Stop sends the stop signal, then SIGKILL after the timeout, and returns when the run is cleaned
-// up.
-// A nil timeout and an empty signal mean the container's own. It is completed even if the client
-// disconnects, and by the next supervisor if this one is killed.
+// up. A nil timeout and an empty signal mean the container's own. It is completed even if the
+// client disconnects, and by the next supervisor if this one is killed.
 func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
 	c, l, err := r.findLife(ref)
 	if err != nil || l == nil {

@@ -55,7 +55,7 @@ func added(now, before []container.Binding) (out []container.Binding) {
 	return out
 }
 
-// unpublished is the warning that ports are asked for where nobody could connect.
+// unpublished returns the warning about published ports of a container with internal networks only.
 func (l *launch) unpublished() string {
 	return "container " + l.name + ": its ports are not published, as its networks are internal; " +
 		"connect it to another one: fairlead network connect NETWORK " + l.name

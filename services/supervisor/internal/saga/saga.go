@@ -1,8 +1,9 @@
-// Package saga runs a list of steps, side by side where they do not need each other, and takes back what was done when one
-// fails.
+// Package saga runs a list of steps, concurrently where they do not depend on each other, and
+// undoes them when one fails. Package run uses it for launches.
 //
-// A step's Undo must work whatever came of its Do: done, half done, or never begun. It may use only what outlives the process,
-// such as the owner's id. So the same list serves a failed launch, a removal, and the clearing after a crash.
+// Undo of a step must work whether its Do succeeded, failed, or never ran. It may depend only on
+// persistent values, such as the owner's ID. A failed launch, a removal and the cleanup after a
+// crash therefore use the same list.
 package saga
 
 import (
@@ -19,44 +20,49 @@ import (
 // UndoTimeout bounds each Undo of a failed Run.
 const UndoTimeout = 20 * time.Second
 
-// Step is one thing to do, and how to take it back.
+// Step is an action with its undo.
 type Step struct {
 	Name  string
-	After []string // the names of steps that must be done first; they stand earlier in the list
+	After []string // names of steps that must succeed first; they precede it in the list
 	Do    func(ctx context.Context) error
-	Undo  func(ctx context.Context) error // nil if there is nothing to take back
+	Undo  func(ctx context.Context) error // nil if there is nothing to undo
 }
 
-// Observer is told when a step begins. It may be called from several goroutines.
+// Observer is called with the name of each step that starts. It must be safe for concurrent use.
 type Observer func(step string)
 
-// Run does all steps. If one fails, or ctx ends, those under way are waited for, every step that was begun is undone,
-// and the error says in which step it happened.
+// Run executes all steps. If one fails or ctx is done, it waits for running steps, undoes all
+// started steps, and returns an error with the name of the failed step.
 func Run(ctx context.Context, steps []Step, observe Observer) error {
 	if err := check(steps); err != nil {
 		return err
 	}
-	begun, err := doAll(ctx, steps, observe)
+
+	started, err := doAll(ctx, steps, observe)
 	if err == nil {
 		return nil
 	}
+
 	var undo []Step
 	for i, s := range steps {
-		if begun[i] {
+		if started[i] {
 			undo = append(undo, s)
 		}
 	}
+
 	return errors.Join(err, Undo(ctx, UndoTimeout, undo))
 }
 
-// Undo takes all steps back, each after those that came after it, the rest side by side. All are tried, also when ctx has
-// ended or another one fails, each for at most limit; the errors are joined. Steps that an After names and that are not in the list do not matter.
+// Undo undoes all steps in reverse order of their dependencies, otherwise concurrently. It runs
+// each step, even if ctx is done or another one fails, for at most limit, and joins the errors.
+// Names in After that are not in the list are ignored.
 func Undo(ctx context.Context, limit time.Duration, steps []Step) error {
 	ctx = context.WithoutCancel(ctx)
 	undone := make(map[string]chan struct{}, len(steps))
 	for _, s := range steps {
 		undone[s.Name] = make(chan struct{})
 	}
+
 	errs := make([]error, len(steps))
 	var all sync.WaitGroup
 	for i, s := range steps {
@@ -74,6 +80,7 @@ func Undo(ctx context.Context, limit time.Duration, steps []Step) error {
 			errs[i] = undoOne(ctx, limit, s)
 		})
 	}
+
 	all.Wait()
 	slices.Reverse(errs)
 	return errors.Join(errs...)
@@ -91,20 +98,22 @@ func undoOne(ctx context.Context, limit time.Duration, s Step) error {
 	return nil
 }
 
-// check finds lists that could never be done.
+// check rejects lists with unknown, late or duplicate steps.
 func check(steps []Step) error {
 	known := map[string]bool{}
 	for _, s := range steps {
 		for _, a := range s.After {
 			if !known[a] {
-				return fault.New(fault.Internal, "step "+s.Name, fmt.Sprintf("it comes after %q, which is not before it in the list", a))
+				return fault.New(fault.Internal, "step "+s.Name,
+					fmt.Sprintf("depends on %q, which does not precede it in the list", a))
 			}
 		}
 		if known[s.Name] {
-			return fault.New(fault.Internal, "step "+s.Name, "it is in the list twice")
+			return fault.New(fault.Internal, "step "+s.Name, "is in the list twice")
 		}
 		known[s.Name] = true
 	}
+
 	return nil
 }
 
@@ -113,11 +122,13 @@ type outcome struct {
 	err  error
 }
 
-// doAll starts each step as soon as those that it comes after are done, and answers which were begun.
-func doAll(ctx context.Context, steps []Step, observe Observer) (begun []bool, err error) {
+// doAll starts each step when its dependencies have succeeded, and returns which steps were
+// started.
+func doAll(ctx context.Context, steps []Step, observe Observer) (started []bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	begun = make([]bool, len(steps))
+
+	started = make([]bool, len(steps))
 	done := make(map[string]bool, len(steps))
 	outcomes := make(chan outcome)
 	running := 0
@@ -126,21 +137,21 @@ func doAll(ctx context.Context, steps []Step, observe Observer) (begun []bool, e
 			err = ctx.Err()
 		}
 		for i, s := range steps {
-			if err != nil || begun[i] || !allDone(done, s.After) {
+			if err != nil || started[i] || !allDone(done, s.After) {
 				continue
 			}
-			begun[i] = true
+			started[i] = true
 			running++
 			observe(s.Name)
 			go func() { outcomes <- outcome{i, s.Do(ctx)} }()
 		}
 		if running == 0 {
-			return begun, err
+			return started, err
 		}
 		o := <-outcomes
 		running--
 		done[steps[o.step].Name] = o.err == nil
-		if o.err != nil && err == nil { // later ones are mostly echoes of the cancel
+		if o.err != nil && err == nil { // later errors usually result from the cancellation
 			err = inStep(o.err, steps[o.step].Name)
 			cancel()
 		}
@@ -156,7 +167,7 @@ func allDone(done map[string]bool, names []string) bool {
 	return true
 }
 
-// inStep notes the step in a fault, or makes one of another error.
+// inStep adds the step to a fault, or creates a fault from another error.
 func inStep(err error, step string) error {
 	f, ok := errors.AsType[*fault.Fault](err)
 	if !ok {

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// journal notes what is done and undone, in order.
+// journal records which steps are done and undone, in order.
 type journal struct {
 	mu   sync.Mutex
 	list []string
@@ -35,15 +35,15 @@ func (j *journal) step(name string, fails error, after ...string) saga.Step {
 
 func quiet(string) {}
 
-func TestStepsRunInTheOrderTheyNeed(t *testing.T) {
+func TestRunOrdersDependentSteps(t *testing.T) {
 	var j journal
 	err := saga.Run(t.Context(), []saga.Step{j.step("a", nil), j.step("b", nil, "a"), j.step("c", nil, "b")}, quiet)
 	if want := []string{"do a", "do b", "do c"}; err != nil || !slices.Equal(j.list, want) {
-		t.Errorf("%v, %v; want %v", j.list, err, want)
+		t.Errorf("got %v, %v, want %v", j.list, err, want)
 	}
 }
 
-func TestStepsThatDoNotNeedEachOtherRunSideBySide(t *testing.T) {
+func TestRunExecutesIndependentStepsConcurrently(t *testing.T) {
 	var meet sync.WaitGroup
 	meet.Add(2)
 	together := func(context.Context) error {
@@ -51,78 +51,86 @@ func TestStepsThatDoNotNeedEachOtherRunSideBySide(t *testing.T) {
 		meet.Wait() // hangs unless the other step runs now
 		return nil
 	}
+
 	done := make(chan error, 1)
 	go func() {
 		done <- saga.Run(t.Context(), []saga.Step{{Name: "a", Do: together}, {Name: "b", Do: together}}, quiet)
 	}()
+
 	select {
 	case err := <-done:
 		if err != nil {
 			t.Error(err)
 		}
 	case <-time.After(5 * time.Second):
-		t.Fatal("the steps wait for each other")
+		t.Fatal("independent steps did not run concurrently")
 	}
 }
 
-func TestAFailureUndoesWhatWasBegunLastFirst(t *testing.T) {
+func TestRunFailureUndoesInReverse(t *testing.T) {
 	var j journal
 	boom := fault.NotFoundf("thing", "is not there")
 	err := saga.Run(t.Context(), []saga.Step{
 		j.step("a", nil), j.step("b", nil, "a"), j.step("c", boom, "b"), j.step("d", nil, "c"),
 	}, quiet)
 	if want := []string{"do a", "do b", "do c", "undo c", "undo b", "undo a"}; !slices.Equal(j.list, want) {
-		t.Errorf("%v, want %v", j.list, want)
+		t.Errorf("got %v, want %v", j.list, want)
 	}
+
 	f, ok := errors.AsType[*fault.Fault](err)
 	if !ok || f.Kind != fault.NotFound || f.Step != "c" {
-		t.Errorf("err = %#v, want NotFound in step c", err)
+		t.Errorf("got %#v, want NotFound in step c", err)
 	}
+
 	if boom.Step != "" {
-		t.Error("the step's own error was changed")
+		t.Error("Run modified the error of the step")
 	}
 }
 
-func TestEveryUndoIsTriedAlsoAfterTheCallerLeft(t *testing.T) {
+func TestUndoContinuesAfterErrorAndCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var undone []string
 	undo := func(name string, err error) func(context.Context) error {
 		return func(ctx context.Context) error {
 			if ctx.Err() != nil {
-				t.Errorf("undo %s gets a context that has ended", name)
+				t.Errorf("undo %s: context is done", name)
 			}
 			undone = append(undone, name)
 			return err
 		}
 	}
+
 	err := saga.Run(ctx, []saga.Step{
 		{Name: "a", Do: func(context.Context) error { return nil }, Undo: undo("a", nil)},
-		{Name: "b", After: []string{"a"}, Do: func(context.Context) error { return nil }, Undo: undo("b", errors.New("stuck"))},
-		{Name: "c", After: []string{"b"}, Do: func(ctx context.Context) error { cancel(); return ctx.Err() }, Undo: undo("c", nil)},
+		{Name: "b", After: []string{"a"}, Do: func(context.Context) error { return nil },
+			Undo: undo("b", errors.New("stuck"))},
+		{Name: "c", After: []string{"b"}, Do: func(ctx context.Context) error { cancel(); return ctx.Err() },
+			Undo: undo("c", nil)},
 	}, quiet)
 	if !slices.Equal(undone, []string{"c", "b", "a"}) {
-		t.Errorf("undone %v", undone)
+		t.Errorf("got %v undone", undone)
 	}
+
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("err = %v, want Canceled", err)
+		t.Errorf("got %v, want Canceled", err)
 	}
 }
 
-func TestAListThatCannotBeDoneIsRefusedBeforeAnythingIs(t *testing.T) {
+func TestRunRejectsInvalidList(t *testing.T) {
 	var j journal
 	for _, steps := range [][]saga.Step{
 		{j.step("a", nil, "b"), j.step("b", nil)},
 		{j.step("a", nil), j.step("a", nil)},
 	} {
 		if err := saga.Run(t.Context(), steps, quiet); err == nil || len(j.list) > 0 {
-			t.Errorf("err = %v, done %v", err, j.list)
+			t.Errorf("got %v, done %v, want Internal and no step", err, j.list)
 		}
 	}
 }
 
-// Whatever the dependencies and whichever step fails: a step begins only after those it needs are done, what was begun is
-// undone exactly once, and nothing else is.
-func TestPropertyBegunIsUndone(t *testing.T) {
+// Whatever the dependencies and whichever step fails: a step begins only after those it needs are
+// done, what was begun is undone exactly once, and nothing else is.
+func TestPropertyStartedStepsAreUndone(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(rt, "steps")
 		failing := rapid.IntRange(-1, n-1).Draw(rt, "failing")
@@ -143,7 +151,7 @@ func TestPropertyBegunIsUndone(t *testing.T) {
 		}
 		err := saga.Run(context.Background(), steps, quiet)
 		if (err != nil) != (failing >= 0) {
-			rt.Fatalf("err = %v with step %d failing", err, failing)
+			rt.Fatalf("got %v with failing step %d", err, failing)
 		}
 		for _, s := range steps {
 			did, undid := slices.Index(j.list, "do "+s.Name), slices.Index(j.list, "undo "+s.Name)
@@ -152,7 +160,7 @@ func TestPropertyBegunIsUndone(t *testing.T) {
 			}
 			for _, a := range s.After {
 				if before := slices.Index(j.list, "do "+a); did >= 0 && (before < 0 || before > did) {
-					rt.Fatalf("step %s began before %s: %v", s.Name, a, j.list)
+					rt.Fatalf("step %s started before %s: %v", s.Name, a, j.list)
 				}
 			}
 		}

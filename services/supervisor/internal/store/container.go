@@ -11,26 +11,28 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// containers: id -> container.Container, found by name and by image too. Names are unique.
+// containers maps IDs to containers, indexed by name and by image. Names are unique.
 var containers = state.NewTable("containers", func(c *container.Container) string { return c.ID },
-	state.Index[container.Container]{Name: "name", Of: func(c *container.Container) []string { return []string{c.Config.Name} }},
-	state.Index[container.Container]{Name: "image", Of: func(c *container.Container) []string { return []string{c.ImageID} }})
+	state.Index[container.Container]{Name: "name",
+		Of: func(c *container.Container) []string { return []string{c.Config.Name} }},
+	state.Index[container.Container]{Name: "image",
+		Of: func(c *container.Container) []string { return []string{c.ImageID} }})
 
-// AddContainer stores a new container. Its name must be free and its image there.
+// AddContainer stores a new container. It fails if the name is in use or the image does not exist.
 func (s *Store) AddContainer(c *container.Container) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		if err := nameFree(tx, c.Config.Name); err != nil {
 			return err
 		}
 		if _, ok := images.Get(tx, c.ImageID); !ok {
-			return fault.New(fault.Conflict, "image "+c.Config.Image, "was removed while the container was being created",
+			return fault.New(fault.Conflict, "image "+c.Config.Image, "was removed during creation of the container",
 				fault.WithHint("try again"))
 		}
 		return containers.Put(tx, c)
 	})
 }
 
-// NameFree fails with the holder's id if a container has that name.
+// NameFree returns a fault with the container's ID if the name is in use.
 func (s *Store) NameFree(name string) error { return nameFree(s.db.View(), name) }
 
 func nameFree(r state.Reader, name string) error {
@@ -43,8 +45,10 @@ func nameFree(r state.Reader, name string) error {
 	return nil
 }
 
-// UpdateContainer stores what change makes of a container. A nil result leaves it as it is. NotFound if it is gone.
-func (s *Store) UpdateContainer(uid string, change func(*container.Container) *container.Container) (*container.Container, error) {
+// UpdateContainer stores the result of change; nil means no change. Errors: fault.NotFound if the
+// container does not exist.
+func (s *Store) UpdateContainer(uid string,
+	change func(*container.Container) *container.Container) (*container.Container, error) {
 	var after *container.Container
 	err := s.db.Update(func(tx *state.Tx) error {
 		before, ok := containers.Get(tx, uid)
@@ -57,10 +61,11 @@ func (s *Store) UpdateContainer(uid string, change func(*container.Container) *c
 		}
 		return containers.Put(tx, after)
 	})
+
 	return after, err
 }
 
-// ShowContainer is UpdateContainer that readers see while the file cannot be written. It is lost with the process.
+// ShowContainer is like UpdateContainer, but in memory only, for a store that cannot be written.
 func (s *Store) ShowContainer(uid string, change func(*container.Container) *container.Container) error {
 	return s.db.Show(func(tx *state.Tx) error {
 		before, ok := containers.Get(tx, uid)
@@ -71,7 +76,8 @@ func (s *Store) ShowContainer(uid string, change func(*container.Container) *con
 	})
 }
 
-// RenameContainer gives a container another name, which must be free. What is to follow is stored with it.
+// RenameContainer renames a container and stores a pending change with it. It fails if the name is
+// in use.
 func (s *Store) RenameContainer(uid, name string, change *container.Change) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		before, ok := containers.Get(tx, uid)
@@ -85,7 +91,7 @@ func (s *Store) RenameContainer(uid, name string, change *container.Change) erro
 	})
 }
 
-// DeleteContainer forgets a container. No error if it is not there.
+// DeleteContainer deletes a container. It does nothing if the container does not exist.
 func (s *Store) DeleteContainer(uid string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		_, err := containers.Delete(tx, uid)
@@ -93,7 +99,7 @@ func (s *Store) DeleteContainer(uid string) error {
 	})
 }
 
-// GetContainer gives the container with that full id.
+// GetContainer returns the container with a full ID.
 func (s *Store) GetContainer(uid string) (*container.Container, error) {
 	c, ok := containers.Get(s.db.View(), uid)
 	if !ok {
@@ -102,30 +108,34 @@ func (s *Store) GetContainer(uid string) (*container.Container, error) {
 	return c, nil
 }
 
-// FindContainer gives the container that a user means: by full id, full name or unique id prefix, in this order.
+// FindContainer returns a container by full ID, name, or unique ID prefix, in this order.
 func (s *Store) FindContainer(ref string) (*container.Container, error) {
 	if c, ok := containers.Get(s.db.View(), ref); ok {
 		return c, nil
 	}
-	c, n := id.Find(slices.Collect(containers.All(s.db.View())), ref, func(c *container.Container) (string, string) { return c.ID, c.Config.Name })
+
+	c, n := id.Find(slices.Collect(containers.All(s.db.View())), ref,
+		func(c *container.Container) (string, string) { return c.ID, c.Config.Name })
 	switch n {
 	case 0:
 		return nil, noSuchContainer(ref)
 	case 1:
 		return c, nil
 	}
-	return nil, fault.New(fault.Invalid, container.Subject(ref), fmt.Sprintf("%d containers' ids start like that", n),
-		fault.WithHint("give more digits"))
+
+	return nil, fault.New(fault.Invalid, container.Subject(ref),
+		fmt.Sprintf("ambiguous: %d container IDs have this prefix", n),
+		fault.WithHint("use more digits of the ID"))
 }
 
-// ListContainers gives all containers, newest first.
+// ListContainers returns all containers, newest first.
 func (s *Store) ListContainers() []*container.Container {
 	return slices.SortedFunc(containers.All(s.db.View()), func(a, b *container.Container) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 }
 
-// containersOfImage gives the ids of the containers that an image is under.
+// containersOfImage returns the IDs of the containers that use an image.
 func (s *Store) containersOfImage(r state.Reader, imageID string) []string {
 	var out []string
 	for c := range containers.By(r, "image", imageID) {
@@ -136,7 +146,8 @@ func (s *Store) containersOfImage(r state.Reader, imageID string) []string {
 
 func noSuchContainer(ref string) error {
 	if ref == "" {
-		return fault.New(fault.Invalid, "container", "its name or id is empty", fault.WithField("reference"), fault.WithHint("name a container"))
+		return fault.New(fault.Invalid, "container", "name or ID is empty", fault.WithField("reference"),
+			fault.WithHint("specify a container"))
 	}
 	return fault.New(fault.NotFound, container.Subject(ref), "No such container: "+ref)
 }

@@ -12,28 +12,27 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// Image is an unpacked image. Its id is its configuration's digest.
-//
-//	images: id (sha256:…) -> Image, found by tag, by digest and by layer too
+// Image is an unpacked image. Its ID is the digest of its configuration.
 type Image struct {
 	ID        string    // sha256:…
-	Tags      []string  // full references with a tag: docker.io/library/nginx:latest
-	Digests   []string  // full references with a digest: docker.io/library/nginx@sha256:…
-	Layers    []string  // diff ids, lowest first
-	Size      int64     // bytes unpacked
+	Tags      []string  // full references with tag: docker.io/library/nginx:latest
+	Digests   []string  // full references with digest: docker.io/library/nginx@sha256:…
+	Layers    []string  // diff IDs, lowest layer first
+	Size      int64     // unpacked bytes
 	Platform  string    // os/arch[/variant]
-	CreatedAt time.Time // as its maker says
-	StoredAt  time.Time // when it came here
+	CreatedAt time.Time // from the image configuration
+	StoredAt  time.Time // time of the first pull, load or import
 	Config    []byte    // the OCI image configuration as JSON
 }
 
+// images maps IDs to images, indexed by tag, by digest and by layer.
 var images = state.NewTable("images", func(i *Image) string { return i.ID },
 	state.Index[Image]{Name: "tag", Of: func(i *Image) []string { return i.Tags }},
 	state.Index[Image]{Name: "digest", Of: func(i *Image) []string { return i.Digests }},
 	state.Index[Image]{Name: "layer", Of: func(i *Image) []string { return i.Layers }})
 
-// AddImages stores images, all or none. One that is there already keeps its names and gets the new ones on top. A tag that
-// stood on another image moves here. It answers the images as they are stored.
+// AddImages stores images in one transaction and returns them as stored. An existing image keeps
+// its names and gets the new ones. Tags move from other images.
 func (s *Store) AddImages(add ...*Image) ([]*Image, error) {
 	out := make([]*Image, len(add))
 	err := s.db.Update(func(tx *state.Tx) error {
@@ -43,29 +42,31 @@ func (s *Store) AddImages(add ...*Image) ([]*Image, error) {
 				n.Tags, n.Digests = union(before.Tags, img.Tags), union(before.Digests, img.Digests)
 				n.StoredAt = before.StoredAt
 				if len(n.Tags) == len(before.Tags) && len(n.Digests) == len(before.Digests) {
-					continue // all of it is there
+					continue // nothing to add
 				}
 			}
-			if err := takeTags(tx, n.ID, img.Tags); err != nil {
+			if err := moveTags(tx, n.ID, img.Tags); err != nil {
 				return err
 			}
 			if err := images.Put(tx, &n); err != nil {
 				return err
 			}
 		}
-		for i, img := range add { // a later one may have taken a tag of an earlier one
+		for i, img := range add { // a tag may have moved to a later image
 			out[i], _ = images.Get(tx, img.ID)
 		}
 		return nil
 	})
+
 	if err != nil {
 		return nil, err
 	}
+
 	return out, nil
 }
 
-// takeTags takes tags off all other images.
-func takeTags(tx *state.Tx, imageID string, tags []string) error {
+// moveTags removes tags from all other images.
+func moveTags(tx *state.Tx, imageID string, tags []string) error {
 	for _, tag := range tags {
 		for _, other := range slices.Collect(images.By(tx, "tag", tag)) {
 			if other.ID == imageID {
@@ -78,6 +79,7 @@ func takeTags(tx *state.Tx, imageID string, tags []string) error {
 			}
 		}
 	}
+
 	return nil
 }
 
@@ -95,10 +97,10 @@ func without(list []string, s string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return x == s })
 }
 
-// GetImage gives the image with that full id.
+// GetImage returns the image with a full ID.
 func (s *Store) GetImage(imageID string) (*Image, bool) { return images.Get(s.db.View(), imageID) }
 
-// ImageByName gives the image that has a full reference, with a tag or a digest.
+// ImageByName returns the image with a full reference, with tag or digest.
 func (s *Store) ImageByName(name string) (*Image, bool) {
 	view := s.db.View()
 	for _, index := range []string{"tag", "digest"} {
@@ -109,7 +111,7 @@ func (s *Store) ImageByName(name string) (*Image, bool) {
 	return nil, false
 }
 
-// ImagesByPrefix gives the images whose ids start with these hexadecimal digits.
+// ImagesByPrefix returns the images whose IDs have a hexadecimal prefix.
 func (s *Store) ImagesByPrefix(digits string) []*Image {
 	var out []*Image
 	for img := range images.All(s.db.View()) {
@@ -120,14 +122,14 @@ func (s *Store) ImagesByPrefix(digits string) []*Image {
 	return out
 }
 
-// ListImages gives all images, newest first.
+// ListImages returns all images, newest first.
 func (s *Store) ListImages() []*Image {
 	return slices.SortedFunc(images.All(s.db.View()), func(a, b *Image) int {
 		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 }
 
-// LayerUsed tells whether an image has the layer.
+// LayerUsed reports whether any image contains the layer.
 func (s *Store) LayerUsed(diffID string) bool {
 	for range images.By(s.db.View(), "layer", diffID) {
 		return true
@@ -135,14 +137,14 @@ func (s *Store) LayerUsed(diffID string) bool {
 	return false
 }
 
-// TagImage gives an image one more tag, and takes it off where it stood.
+// TagImage adds a tag to an image, and removes it from any other image.
 func (s *Store) TagImage(imageID, tag string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		img, ok := images.Get(tx, imageID)
 		if !ok {
 			return noSuchImage(imageID)
 		}
-		if err := takeTags(tx, imageID, []string{tag}); err != nil {
+		if err := moveTags(tx, imageID, []string{tag}); err != nil {
 			return err
 		}
 		n := *img
@@ -151,15 +153,15 @@ func (s *Store) TagImage(imageID, tag string) error {
 	})
 }
 
-// Removal is what RemoveImage did.
+// Removal is the result of RemoveImage.
 type Removal struct {
 	Untagged []string // full references
-	Image    *Image   // the image as it was, if it is gone
+	Image    *Image   // the deleted image; nil if it still exists
 }
 
-// RemoveImage takes a name off an image, and removes the image with the last one. Without a name it removes the image with
-// all its names, if that is one tag at most, or if forced. It is Busy if a container uses an image that would go; forced, such
-// an image only loses its names, and can be removed when its containers are gone.
+// RemoveImage removes a name from an image, and deletes the image with its last name. Without a
+// name it deletes the image, if it has at most one tag or force is set. An image that a container
+// uses cannot be deleted: fault.Busy. With force such an image only loses its names.
 func (s *Store) RemoveImage(imageID, name string, force bool) (*Removal, error) {
 	var done *Removal
 	err := s.db.Update(func(tx *state.Tx) error {
@@ -179,44 +181,51 @@ func (s *Store) removeImage(tx *state.Tx, img *Image, name string, force bool) (
 	if err != nil {
 		return nil, err
 	}
+
 	done := &Removal{Untagged: slices.Concat(missing(img.Tags, n.Tags), missing(img.Digests, n.Digests))}
 	if len(n.Tags) > 0 || name != "" && len(n.Digests) > 0 {
 		return done, images.Put(tx, n)
 	}
+
 	if used := s.inUse(tx, img); used != nil {
 		if !force || len(done.Untagged) == 0 || name == "" && used.running {
 			return nil, used.fault(img, force)
 		}
 		return done, images.Put(tx, n)
 	}
+
 	done.Image = img
 	_, err = images.Delete(tx, img.ID)
 	return done, err
 }
 
-// namesAfter gives a copy of the image without the names that are to go. With a repository's last tag its digests go too.
+// namesAfter returns a copy without the removed names. The last tag of a repository removes its
+// digests too.
 func namesAfter(img *Image, name string, force bool) (*Image, error) {
 	n := *img
 	if name == "" {
 		if len(img.Tags) > 1 && !force {
 			return nil, fault.New(fault.Busy, imageSubject(img.ID), fmt.Sprintf("has %d tags", len(img.Tags)),
-				fault.WithHint("remove them one by one, or all with --force"))
+				fault.WithHint("remove the tags one by one, or all with --force"))
 		}
 		n.Tags, n.Digests = nil, nil
 		return &n, nil
 	}
+
 	if !slices.Contains(img.Tags, name) && !slices.Contains(img.Digests, name) {
 		return nil, noSuchImage(name)
 	}
+
 	n.Tags, n.Digests = without(img.Tags, name), without(img.Digests, name)
 	if repo := repository(name); slices.Contains(img.Tags, name) &&
 		!slices.ContainsFunc(n.Tags, func(t string) bool { return repository(t) == repo }) {
 		n.Digests = slices.DeleteFunc(n.Digests, func(d string) bool { return repository(d) == repo })
 	}
+
 	return &n, nil
 }
 
-// repository is a full reference without its tag or digest.
+// repository returns a full reference without tag or digest.
 func repository(name string) string {
 	if repo, _, ok := strings.Cut(name, "@"); ok {
 		return repo
@@ -228,14 +237,14 @@ func missing(before, after []string) []string {
 	return slices.DeleteFunc(slices.Clone(before), func(s string) bool { return slices.Contains(after, s) })
 }
 
-// user is a container that has an image under it.
+// user is a container that uses an image.
 type user struct {
 	id      string
 	running bool
 }
 
 func (u *user) fault(img *Image, force bool) error {
-	state, hint := "stopped", "remove the container first, or give --force"
+	state, hint := "stopped", "remove the container first, or add --force"
 	switch {
 	case u.running:
 		state, hint = "running", "stop and remove the container first"
@@ -246,7 +255,7 @@ func (u *user) fault(img *Image, force bool) error {
 		fault.WithHint("%s", hint))
 }
 
-// inUse gives a container of the image, a running one before others; nil if there is none.
+// inUse returns a container that uses the image, preferably a running one; nil if there is none.
 func (s *Store) inUse(r state.Reader, img *Image) *user {
 	var found *user
 	for _, uid := range s.containersOfImage(r, img.ID) {

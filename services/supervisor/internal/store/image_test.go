@@ -30,7 +30,8 @@ func addImage(t *testing.T, s *Store, img *Image) {
 
 func addUser(t *testing.T, s *Store, name, imageID string, status container.Status) string {
 	t.Helper()
-	c := &container.Container{ID: id.New(), Config: container.Config{Name: name, Image: imageID}, ImageID: imageID, Status: status}
+	c := &container.Container{ID: id.New(), Config: container.Config{Name: name, Image: imageID}, ImageID: imageID,
+		Status: status}
 	if err := s.AddContainer(c); err != nil {
 		t.Fatal(err)
 	}
@@ -41,78 +42,89 @@ func tagsOf(t *testing.T, s *Store, imageID string) []string {
 	t.Helper()
 	img, ok := s.GetImage(imageID)
 	if !ok {
-		t.Fatalf("%s is gone", imageID)
+		t.Fatalf("image %s does not exist", imageID)
 	}
 	return img.Tags
 }
 
-func TestATagStandsOnOneImageOnly(t *testing.T) {
+func TestTagMovesBetweenImages(t *testing.T) {
 	s := openForImages(t)
 	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/a:2"}})
 	addImage(t, s, &Image{ID: "sha256:bb", Tags: []string{"r/a:1"}})
 	if got := tagsOf(t, s, "sha256:aa"); !slices.Equal(got, []string{"r/a:2"}) {
-		t.Errorf("the old image has the tags %v, want r/a:2 only", got)
+		t.Errorf("old image: got tags %v, want r/a:2", got)
 	}
+
 	if img, ok := s.ImageByName("r/a:1"); !ok || img.ID != "sha256:bb" {
-		t.Errorf("r/a:1 is %v, want the new image", img)
+		t.Errorf("r/a:1: got %v, want new image", img)
 	}
+
 	if err := s.TagImage("sha256:bb", "r/a:2"); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := tagsOf(t, s, "sha256:aa"); len(got) != 0 {
-		t.Errorf("the old image has the tags %v, want none", got)
+		t.Errorf("old image: got tags %v, want none", got)
 	}
+
 	if err := s.TagImage("sha256:cc", "r/a:2"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("tagging what is not there: %v, want a NotFound fault", err)
+		t.Errorf("missing image: got %v, want NotFound", err)
 	}
 }
 
-func TestStoringAnImageAgainKeepsItsNames(t *testing.T) {
+func TestAddImagesKeepsNames(t *testing.T) {
 	s := openForImages(t)
 	first := time.Unix(1, 0).UTC()
-	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1"}, Digests: []string{"r/a@sha256:01"}, StoredAt: first})
-	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/b:1"}, Digests: []string{"r/b@sha256:01"}, StoredAt: first.Add(time.Hour)})
+	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1"}, Digests: []string{"r/a@sha256:01"},
+		StoredAt: first})
+	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/b:1"}, Digests: []string{"r/b@sha256:01"},
+		StoredAt: first.Add(time.Hour)})
 	img, _ := s.GetImage("sha256:aa")
 	if !slices.Equal(img.Tags, []string{"r/a:1", "r/b:1"}) || len(img.Digests) != 2 || !img.StoredAt.Equal(first) {
-		t.Errorf("stored as %+v", img)
+		t.Errorf("got %+v", img)
 	}
 }
 
-func TestRemovingByNameGoesWithTheLastName(t *testing.T) {
+func TestRemoveLastNameDeletesImage(t *testing.T) {
 	s := openForImages(t)
-	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/a:2"}, Digests: []string{"r/a@sha256:01"}, Layers: []string{"sha256:l1"}})
+	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/a:2"}, Digests: []string{"r/a@sha256:01"},
+		Layers: []string{"sha256:l1"}})
 	done, err := s.RemoveImage("sha256:aa", "r/a:1", false)
 	if err != nil || done.Image != nil || !slices.Equal(done.Untagged, []string{"r/a:1"}) {
-		t.Fatalf("the first tag: %+v, %v", done, err)
+		t.Fatalf("first tag: got %+v, %v", done, err)
 	}
+
 	if !s.LayerUsed("sha256:l1") {
-		t.Error("the layer is not used though the image is there")
+		t.Error("layer of a stored image is unused")
 	}
+
 	done, err = s.RemoveImage("sha256:aa", "r/a:2", false)
 	if err != nil || done.Image == nil || !slices.Equal(done.Untagged, []string{"r/a:2", "r/a@sha256:01"}) {
-		t.Fatalf("the last tag: %+v, %v", done, err)
+		t.Fatalf("last tag: got %+v, %v", done, err)
 	}
+
 	if _, ok := s.GetImage("sha256:aa"); ok || s.LayerUsed("sha256:l1") {
-		t.Error("the image is still there")
+		t.Error("image still exists")
 	}
+
 	if _, err := s.RemoveImage("sha256:aa", "r/a:2", false); !fault.Is(err, fault.NotFound) {
-		t.Errorf("once more: %v, want a NotFound fault", err)
+		t.Errorf("second removal: got %v, want NotFound", err)
 	}
 }
 
-func TestRemovingByIDNeedsForceWhenThereAreSeveralTags(t *testing.T) {
+func TestRemoveByIDRequiresForceWithSeveralTags(t *testing.T) {
 	s := openForImages(t)
 	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/b:1"}})
 	if _, err := s.RemoveImage("sha256:aa", "", false); !fault.Is(err, fault.Busy) {
-		t.Errorf("without force: %v, want a Busy fault", err)
+		t.Errorf("without force: got %v, want Busy", err)
 	}
 	done, err := s.RemoveImage("sha256:aa", "", true)
 	if err != nil || done.Image == nil || len(done.Untagged) != 2 {
-		t.Errorf("with force: %+v, %v", done, err)
+		t.Errorf("with force: got %+v, %v", done, err)
 	}
 }
 
-func TestAnImageUnderAContainerStays(t *testing.T) {
+func TestRemoveKeepsImageInUse(t *testing.T) {
 	for _, tc := range []struct {
 		what   string
 		status container.Status
@@ -124,7 +136,8 @@ func TestAnImageUnderAContainerStays(t *testing.T) {
 	}{
 		{"last tag, stopped", container.Exited, []string{"r/a:1"}, "r/a:1", false, true, []string{"r/a:1"}},
 		{"last tag, running", container.Running, []string{"r/a:1"}, "r/a:1", false, true, []string{"r/a:1"}},
-		{"one of two tags, running", container.Running, []string{"r/a:1", "r/a:2"}, "r/a:1", false, false, []string{"r/a:2"}},
+		{"one of two tags, running", container.Running, []string{"r/a:1", "r/a:2"}, "r/a:1", false, false,
+			[]string{"r/a:2"}},
 		{"last tag, stopped, forced", container.Created, []string{"r/a:1"}, "r/a:1", true, false, nil},
 		{"last tag, running, forced", container.Running, []string{"r/a:1"}, "r/a:1", true, false, nil},
 		{"id, stopped", container.Exited, []string{"r/a:1"}, "", false, true, []string{"r/a:1"}},
@@ -138,16 +151,16 @@ func TestAnImageUnderAContainerStays(t *testing.T) {
 			uid := addUser(t, s, "web", "sha256:aa", tc.status)
 			done, err := s.RemoveImage("sha256:aa", tc.name, tc.force)
 			if tc.fails && !fault.Is(err, fault.Busy) || !tc.fails && (err != nil || done.Image != nil) {
-				t.Errorf("%+v, %v", done, err)
+				t.Errorf("got %+v, %v", done, err)
 			}
 			if got := tagsOf(t, s, "sha256:aa"); !slices.Equal(got, tc.after) {
-				t.Errorf("tags afterwards %v, want %v", got, tc.after)
+				t.Errorf("got tags %v, want %v", got, tc.after)
 			}
 			if err := s.DeleteContainer(uid); err != nil {
 				t.Fatal(err)
 			}
 			if done, err := s.RemoveImage("sha256:aa", "", true); err != nil || done.Image == nil {
-				t.Errorf("without its container: %+v, %v", done, err)
+				t.Errorf("without container: got %+v, %v", done, err)
 			}
 		})
 	}

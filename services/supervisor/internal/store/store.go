@@ -1,4 +1,5 @@
-// Package store is what the supervisor must not forget: containers and images, in one durable file.
+// Package store persists the supervisor's containers and images in one bbolt file. It contains no
+// policy. Packages run and image use it.
 package store
 
 import (
@@ -14,8 +15,8 @@ type Store struct{ db *state.DB }
 func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 
 // OpenAs opens supervisor.db in a directory.
-func OpenAs(dir string, how state.Config) (*Store, error) {
-	db, err := how.Open(filepath.Join(dir, "supervisor.db"), containers, images)
+func OpenAs(dir string, cfg state.Config) (*Store, error) {
+	db, err := cfg.Open(filepath.Join(dir, "supervisor.db"), containers, images)
 	if err != nil {
 		return nil, err
 	}
