@@ -1,6 +1,6 @@
-// Package bridgenf reports whether another program of the host relies on
-// net.bridge.bridge-nf-call-iptables. The kernel's value does not show it: it is 1 whenever the
-// module br_netfilter is loaded. It reads configuration files only; package reconcile calls it.
+// Package bridgenf detects programs that rely on net.bridge.bridge-nf-call-iptables. The kernel's
+// value does not show them: it is 1 whenever the module br_netfilter is loaded. It only reads
+// configuration files. Package reconcile calls it.
 package bridgenf
 
 import (
@@ -19,17 +19,16 @@ func configurations() []string {
 		"usr/lib/sysctl.d/*.conf", "lib/sysctl.d/*.conf"}
 }
 
-// nodes returns patterns of files on Kubernetes nodes (kubeadm, k3s, RKE2, k0s, MicroK8s) and of
-// CNI plugins.
+// nodes returns patterns of files on Kubernetes nodes and of CNI plugins. The nodes are those of
+// kubeadm, k3s, RKE2, k0s and MicroK8s.
 func nodes() []string {
 	return []string{"etc/kubernetes/kubelet.conf", "var/lib/kubelet/config.yaml", "etc/rancher/*/*.yaml",
 		"var/lib/rancher/*/agent",
 		"var/lib/k0s/kubelet", "var/snap/microk8s", "etc/cni/net.d/*.conflist", "etc/cni/net.d/*.conf"}
 }
 
-// Needed returns the path of a file that shows that another program relies on
-// bridge-nf-call-iptables=1; empty without one. root is the root directory of the host; empty means
-// /.
+// Needed returns a file that shows that another program needs bridge-nf-call-iptables=1. It returns
+// an empty string without one. root is the root directory of the host; empty means /.
 func Needed(root string) string {
 	if root == "" {
 		root = "/"

@@ -22,8 +22,7 @@ const (
 	ClientPort4 = 68
 )
 
-// leastMTU is the smallest valid value of option 26, except for nonsensical ones below 68 (RFC
-// 2132, 5.1).
+// leastMTU is the smallest accepted value of option 26 (RFC 2132, 5.1 allows 68).
 const leastMTU = 576
 
 // RunV4 acquires or renews an IPv4 address by DHCP, until an event occurs or the limit is reached.

@@ -1,6 +1,6 @@
 // Package dhcp encodes and exchanges DHCP, DHCPv6 and router discovery messages. Package lease
-// holds the state machine that decides when to send them. The sockets come from package kernel;
-// package macvlan calls it.
+// holds the state machine that decides when to send them. The sockets come from package kernel.
+// Package macvlan calls it.
 package dhcp
 
 import (
@@ -21,8 +21,8 @@ type FrameConn interface {
 	SetReadDeadline(t time.Time) error
 }
 
-// protocol encodes the request for a client's state and parses replies; ok is false if a frame is
-// not a reply to it.
+// protocol encodes the request for a client's state and parses replies to it. answer returns false
+// for other frames.
 type protocol interface {
 	request(m *lease.Client) []byte
 	answer(frame []byte, unsummed bool, m *lease.Client) (lease.Reply, bool)

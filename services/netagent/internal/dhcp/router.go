@@ -84,8 +84,9 @@ func withRouter(r *frame.Router, t lease.Terms) lease.Terms {
 	return t
 }
 
-// SLAACTerms returns the terms of the client's EUI-64 address in the first autonomous prefix that a
-// router advertises. ok is false without such a prefix, or if the advertisement refers to DHCPv6.
+// SLAACTerms returns the terms of the client's EUI-64 address. The prefix is the first autonomous
+// one that the router advertises. ok is false without such a prefix, or if the advertisement refers
+// to DHCPv6.
 func SLAACTerms(r *frame.Router, linkLocal netip.Addr) (lease.Terms, bool) {
 	if r == nil || r.Managed {
 		return lease.Terms{}, false
@@ -107,8 +108,7 @@ func SLAACTerms(r *frame.Router, linkLocal netip.Addr) (lease.Terms, bool) {
 	return lease.Terms{}, false
 }
 
-// RunSLAAC checks whether a router still advertises the prefix of the client's address, or acquires
-// one.
+// RunSLAAC solicits a router and renews or acquires the client's EUI-64 address.
 func RunSLAAC(ctx context.Context, w FrameConn, who lease.Identity, linkLocal netip.Addr, m *lease.Client,
 	limit time.Time) (lease.Event, error) {
 	return exchange(ctx, w, slaacExchange{who, linkLocal}, m, limit)

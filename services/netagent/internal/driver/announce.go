@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Announcer sends gratuitous ARP and unsolicited NA for endpoints, so that hosts on the LAN update
+// Announcer sends gratuitous ARP and unsolicited NA for endpoints. Hosts on the LAN then update
 // their neighbour entries. Number and interval are options of the network. It is safe for
 // concurrent use.
 type Announcer struct {

@@ -1,5 +1,5 @@
 // Package driver holds what the network drivers share: container interfaces, faults and
-// announcements. The drivers are in the packages below it. Only they and package sandbox import it.
+// announcements. The drivers are in the packages below it, which call it.
 package driver
 
 import (
@@ -12,8 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// ContainerInterface returns the desired state of an endpoint's interface, without what its driver
-// adds.
+// ContainerInterface returns the desired state of an endpoint's interface. The driver completes it.
 func ContainerInterface(e network.Endpoint) kernel.Interface {
 	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()),
 		Gateways: e.Gateways()}

@@ -1,6 +1,6 @@
-// Package heal repairs the interfaces of running containers after external changes: links,
-// addresses, routes and the rules of a container's resolver. It acts soon after the kernel reports
-// the change. Package reconcile repairs bridges, on the same events.
+// Package heal repairs the interfaces of running containers after external changes. It covers
+// links, addresses, routes and the rules of a container's resolver, and acts soon after the kernel
+// reports the change. Package reconcile repairs bridges, on the same events.
 //
 // One socket receives the events of all namespaces. An event only means that something may have
 // been lost. The sandbox is then compared with the store, so neither a lost event nor a container's

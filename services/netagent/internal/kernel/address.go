@@ -57,8 +57,8 @@ func reachable(a netip.Addr) bool {
 	return a.IsValid() && !a.IsLoopback() && !a.IsLinkLocalUnicast()
 }
 
-// addAddress adds an address to a link without duplicate address detection: IPAM guarantees that it
-// is unique.
+// addAddress adds an address to a link without duplicate address detection. IPAM guarantees that
+// the address is unique.
 func addAddress(handle *netlink.Handle, index int, p netip.Prefix) error {
 	addr := &netlink.Addr{IPNet: ipNet(p), LinkIndex: index}
 	if p.Addr().Is6() {

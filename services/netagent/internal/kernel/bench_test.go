@@ -122,8 +122,9 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	return m
 }
 
-// BenchmarkRawNetlinkSequence creates a pinned namespace with lo, a veth pair to a bridge, address,
-// route, neighbour entries and sysctls by direct netlink calls.
+// BenchmarkRawNetlinkSequence creates the kernel objects of a sandbox by direct netlink calls.
+// These are a pinned namespace with lo, a veth pair to a bridge, address, route, neighbour entries
+// and sysctls.
 func BenchmarkRawNetlinkSequence(b *testing.B) {
 	ns := testns.New(b)
 	ns.Run("ip", "link", "add", "docker0", "address", "02:42:ac:11:00:01", "type", "bridge")

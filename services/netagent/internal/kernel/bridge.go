@@ -100,8 +100,8 @@ func (h *Host) fixMTU(l netlink.Link, want Bridge) ([]string, error) {
 	return []string{fmt.Sprintf("MTU %d, was %d", want.MTU, l.Attrs().MTU)}, wrap("set MTU", err)
 }
 
-// fixIPv6 disables the processing of router advertisements, so that no container can change the
-// host's routes. It enables IPv6 if the bridge has an IPv6 address.
+// fixIPv6 disables router advertisement processing and enables IPv6 if the bridge needs it.
+// Otherwise a container could change the host's routes.
 func (h *Host) fixIPv6(_ netlink.Link, want Bridge) ([]string, error) {
 	conf := "net/ipv6/conf/" + want.Name + "/"
 	wanted := []Sysctl{{conf + "accept_ra", "0"}}

@@ -47,8 +47,7 @@ func (h *Host) WatchDamage(ctx context.Context, report func(Damage)) error {
 	})
 }
 
-// watchAll receives the events of the given groups, in the host's namespace and in those that have
-// an ID in it.
+// watchAll receives events from the host's namespace and all namespaces that have an ID in it.
 func (h *Host) watchAll(ctx context.Context, protocol int, groups []uint, lost func(),
 	each func(int, syscall.NetlinkMessage)) error {
 	at := netns.None()
@@ -197,8 +196,8 @@ func program(port uint32) string {
 	return strings.TrimSpace(string(comm))
 }
 
-// NamespaceNumber returns the ID in the host's namespace of the namespace pinned at a path; ok is
-// false if it has none.
+// NamespaceNumber returns the ID that a pinned namespace has in the host's namespace. ok is false
+// if it has none.
 func (h *Host) NamespaceNumber(path string) (number int, ok bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {

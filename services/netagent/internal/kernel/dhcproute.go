@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DHCPRoute is a route through an interface of a namespace that was received by DHCP or in a router
-// advertisement. The kernel stores it with proto dhcp, which distinguishes it from routes that the
-// container added.
+// DHCPRoute is a route in a namespace that was received from a DHCP server or router. The kernel
+// stores it with proto dhcp, which distinguishes it from routes that the container added.
 type DHCPRoute struct {
 	Interface string
 	To        netip.Prefix

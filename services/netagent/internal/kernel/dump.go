@@ -122,8 +122,8 @@ type foundRoute struct {
 	link int
 }
 
-// mainRoutes returns the routes of the main table, without default routes and routes to link-local
-// or multicast addresses.
+// mainRoutes returns the routes of the main table to networks. It omits default routes and routes
+// to link-local or multicast addresses.
 func (h *Host) mainRoutes() ([]foundRoute, error) {
 	var all []foundRoute
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {

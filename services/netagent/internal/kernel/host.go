@@ -1,5 +1,5 @@
-// Package kernel is netagent's access to the kernel: links, addresses, routes, neighbour entries,
-// namespaces and network sysctls.
+// Package kernel is netagent's access to the kernel. It handles links, addresses, routes, neighbour
+// entries, namespaces and network sysctls.
 //
 // It repeats interrupted requests, contains no policy and keeps no state. Errors wrap the kernel's
 // errno; callers translate them into faults.
@@ -91,7 +91,7 @@ func (h *Host) inside(f func() error) error {
 	})
 }
 
-// onOwnThread runs f on a new thread that exits with f, so that a changed namespace never reaches
+// onOwnThread runs f on a new thread that exits with f. A namespace that f enters never reaches
 // another goroutine.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)

@@ -6,8 +6,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Probe tries what netagent needs, in a temporary namespace: to create namespaces, bridges and veth
-// pairs. It does not change the host.
+// Probe tries to create namespaces, bridges and veth pairs. It does so in a temporary namespace and
+// does not change the host.
 func Probe() error {
 	return NewNamespace(func(ns *Namespace) error {
 		bridge := netlink.NewLinkAttrs()

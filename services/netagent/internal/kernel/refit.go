@@ -25,9 +25,9 @@ func setMTU(handle *netlink.Handle, link netlink.Link, mtu int) error {
 	return retry(func() error { return handle.LinkSetMTU(link, mtu) })
 }
 
-// UpdateInterface sets the MTU of an interface, unless mtu is 0, and the prefix lengths of its
-// addresses. IPv4 addresses stay present all the time, IPv6 addresses are missing for a moment.
-// Connections and routes survive.
+// UpdateInterface sets the MTU of an interface and the prefix lengths of its addresses. An mtu of 0
+// keeps the current one. IPv4 addresses stay present all the time, IPv6 addresses are missing for a
+// moment. Connections and routes survive.
 func (n *Namespace) UpdateInterface(name string, addresses []netip.Prefix, mtu int) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
 	if err != nil {

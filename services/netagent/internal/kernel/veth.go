@@ -20,8 +20,9 @@ type Veth struct {
 	Bridge  int // index of the bridge that the host end is attached to
 }
 
-// AddVeth creates the pair with one message: the host end attached to the bridge, the container end
-// in the namespace. Both are down. If the bridge rejects the port, no pair remains.
+// AddVeth creates a veth pair with one message. The host end is attached to the bridge, the
+// container end is in the namespace. Both are down. If the bridge rejects the port, no pair
+// remains.
 func (h *Host) AddVeth(v Veth, ns *Namespace) error {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))

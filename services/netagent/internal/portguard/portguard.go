@@ -1,4 +1,4 @@
-// Package portguard drops frames of containers with spoofed addresses. Package bridge calls it.
+// Package portguard drops frames of containers with spoofed addresses. The bridge driver calls it.
 //
 // It owns two nftables tables named fairlead-ports. natagent owns all other rules of the host.
 // These are here because only netagent has their data (port, MAC and addresses of each endpoint),

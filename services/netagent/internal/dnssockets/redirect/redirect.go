@@ -1,6 +1,6 @@
-// Package redirect redirects a container's DNS queries from port 53 of the embedded resolver to the
-// resolver's actual ports. Port 53 stays free for a name server in the container. Only package
-// dnssockets calls it.
+// Package redirect redirects a container's DNS queries to the ports of the embedded resolver. Port
+// 53 of the resolver's address stays free for a name server in the container. Packages dnssockets
+// and heal call it.
 //
 // It rewrites ports without conntrack: an entry for each query would fill the kernel's table at a
 // few thousand queries a second, and two concurrent queries of one socket would race for an entry.

@@ -1,7 +1,9 @@
-// Package bridge is the driver of bridge networks: the Linux bridge, the veth pairs that attach
-// sandboxes to it, and the permanent neighbour entries on both sides. It allocates no addresses and
-// writes no firewall rules except the port guard's. It keeps no state except a list of veth pairs
-// that are to be deleted. Packages netmanager, sandbox and reconcile call it.
+// Package bridge is the driver of bridge networks. It creates the Linux bridge, the veth pairs that
+// attach sandboxes to it, and the permanent neighbour entries on both sides.
+//
+// It allocates no addresses and writes no firewall rules except those of the port guard. It keeps
+// no state except a list of veth pairs to delete. Netagent's network manager, sandboxes and
+// reconciler call it.
 package bridge
 
 import (
@@ -177,8 +179,8 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot update "+e.Interface)
 }
 
-// Renew replaces the addresses of an endpoint's interface by those of e, former ones included,
-// and removes the addresses in gone.
+// Renew replaces the addresses of an endpoint's interface by those of e, former ones included. It
+// removes the addresses in gone.
 func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
 	bridge, ok, err := d.host.Link(n.Bridge)
 	if err != nil || !ok {

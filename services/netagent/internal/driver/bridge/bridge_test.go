@@ -72,8 +72,8 @@ func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pi
 	return pin, e
 }
 
-// reaches reports whether a connection from a namespace to a closed port is refused, so that the
-// address responds.
+// reaches reports whether an address refuses a connection from a namespace. A refusal is a
+// response, so the address is reachable.
 func reaches(t *testing.T, ns *testns.NS, pin, addr string) bool {
 	t.Helper()
 	out, _ := ns.Try("nsenter", "--net="+pin, "--", "timeout", "1", "bash", "-c", "</dev/tcp/"+addr+"/9")

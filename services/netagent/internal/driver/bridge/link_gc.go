@@ -55,9 +55,9 @@ func (g *pendingDeletes) take(before time.Time) (due []pendingLink, more bool) {
 	return due, len(g.dead) > 0
 }
 
-// RunLinkGC deletes detached veth pairs that still exist after a grace period, because a process
-// keeps their namespace. It runs until ctx ends, and has deleted all of them then. It reports
-// errors to failed; the next start deletes what remains.
+// RunLinkGC deletes detached veth pairs that still exist after a grace period. These are pairs
+// whose namespace is kept by a process. It runs until ctx ends, and has deleted all of them then.
+// It reports errors to failed; the next start deletes what remains.
 func (d *Driver) RunLinkGC(ctx context.Context, failed func(error)) {
 	for waitAtMost(ctx, d.pending.wake, 0) {
 		for more := true; more && waitAtMost(ctx, nil, grace); {

@@ -9,10 +9,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Restore reconciles the ports and neighbour entries of the network's bridge with the sandboxes
-// attached to it. Unless sweep is nil, it also removes stale neighbour entries in the network's
-// subnets, and stale links of the network among those that sweep returns. A sweep must not run
-// while a sandbox is created.
+// Restore reconciles the bridge's ports and neighbour entries with the sandboxes. Unless sweep is
+// nil, it also removes stale neighbour entries in the network's subnets, and stale links of the
+// network among those that sweep returns. A sweep must not run while a sandbox is created.
 func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox,
 	sweep func() ([]kernel.Link, error)) (changes []string, err error) {
 	bridge, ok, err := d.host.Link(n.Bridge)

@@ -214,8 +214,8 @@ func (b *bench) crashInAttach() {
 	b.in(runs, func(ns *kernel.Namespace) error { return b.driver.Attach(ns, b.Network, runs.Owner, e) })
 }
 
-// crashInRemove simulates a crash after an endpoint was removed from the store and before it was
-// removed.
+// crashInRemove simulates a crash between the removal of an endpoint from the store and from the
+// host.
 func (b *bench) crashInRemove() {
 	before := b.state()
 	sb, peer := b.container(10), b.container(11)

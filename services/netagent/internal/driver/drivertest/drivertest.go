@@ -1,5 +1,5 @@
-// Package drivertest is the test suite of netagent's drivers: create, attach, move, change of the
-// MTU, restart, crash, delete. The tests of the driver packages call it.
+// Package drivertest is the test suite of netagent's drivers. It covers create, attach, move,
+// change of the MTU, restart, crash and delete. The tests of the driver packages call it.
 package drivertest
 
 import (

@@ -20,8 +20,9 @@ const (
 	claimLimit  = 200 * time.Millisecond
 )
 
-// AddressOwner returns a description of the host on the network's LAN that already uses an address;
-// empty if none does. It sends nothing if the network has no LAN or conflict detection is off.
+// AddressOwner describes the host on the network's LAN that already uses an address. It returns an
+// empty string if no host does. It sends nothing if the network has no LAN or conflict detection is
+// off.
 //
 // The host sends the probe, through the shim if there is one: frames from the shim also reach the
 // parent's other sub-interfaces.
@@ -56,7 +57,7 @@ func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, e
 		fmt.Sprintf("cannot probe the LAN of %s for %s", n.Parent, addr))
 }
 
-// probe sends a probe for an address from the host and returns the MAC of its owner; nil without a response.
+// probe sends probes for an address and returns the MAC of its owner; nil without a response.
 func (d *Driver) probe(n network.Network, parent kernel.Link, addr netip.Addr) (net.HardwareAddr, error) {
 	links, err := d.lanLinks(n, parent)
 	if err != nil {

@@ -27,8 +27,7 @@ func driver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.Drive
 	}, func() []network.Sandbox { return stored })
 }
 
-// TestInterruptedCreationIsCompletedOrDeleted creates links as an agent leaves them that is killed
-// right after a netlink request.
+// TestInterruptedCreationIsCompletedOrDeleted simulates an agent killed after a netlink request.
 func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
 	net := network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge", Parent: "p0"}
 	dummy := net

@@ -1,8 +1,10 @@
 // Package macvlan is the driver of macvlan and ipvlan networks. Each container interface is a
 // sub-interface of a link of the host, the parent interface, and a host of its own on the parent's
-// LAN. It allocates no addresses, but runs DHCP for networks that use it. It only stores the last
-// known link of each parent, to recognize a renamed or replaced one. Packages netmanager, sandbox
-// and reconcile call it.
+// LAN.
+//
+// It allocates no addresses, but runs DHCP for networks that use it. It only stores the last known
+// link of each parent, to recognize a renamed or replaced one. Netagent's network manager,
+// sandboxes and reconciler call it.
 //
 // The kernel deletes sub-interfaces with their parent. Restore creates them again when the parent
 // is back.
@@ -49,8 +51,8 @@ func (d *Driver) RunLinkGC(ctx context.Context, _ func(error)) {
 	d.announcer.Close()
 }
 
-// Complete fills in the fields of an endpoint that this driver defines: the MAC of the parent, if
-// the kernel gives it to sub-interfaces.
+// Complete fills in the fields of an endpoint that this driver defines. This is the MAC of the
+// parent, if the kernel gives it to sub-interfaces.
 func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
 	if !sharesMAC(n) {
 		return e
@@ -89,8 +91,8 @@ func (d *Driver) upParent(n network.Network) (kernel.Link, error) {
 	return parent, nil
 }
 
-// Attach creates an endpoint's interface in its namespace, unless AcquireLease has created it, and
-// configures it. If it fails, no interface remains.
+// Attach creates and configures an endpoint's interface in its namespace. AcquireLease may have
+// created it already. If Attach fails, no interface remains.
 func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
 	parent, err := d.upParent(n)
 	if err != nil {
@@ -213,8 +215,8 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 		"cannot update "+e.Interface)
 }
 
-// Renew replaces the addresses of an endpoint's interface by those of e, former ones included,
-// and removes the addresses in gone.
+// Renew replaces the addresses of an endpoint's interface by those of e, former ones included. It
+// removes the addresses in gone.
 func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
 	parent, ok, err := d.parent(n)
 	if err != nil || !ok {

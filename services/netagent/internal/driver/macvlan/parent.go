@@ -116,7 +116,7 @@ func (d *Driver) parent(n network.Network) (kernel.Link, bool, error) {
 	return d.sameVLAN(n)
 }
 
-// sameVLAN finds the network's VLAN device under another name: the kernel allows one device for
+// sameVLAN finds the network's VLAN device under another name. The kernel allows one device for
 // each VLAN ID on a link.
 func (d *Driver) sameVLAN(n network.Network) (kernel.Link, bool, error) {
 	base, vlan, ok, err := d.vlanOf(n)
@@ -228,8 +228,8 @@ func (d *Driver) createParent(n network.Network) error {
 	return err
 }
 
-// Delete removes the network from the host: the shim, and the parent if the driver created it and
-// no other network uses it.
+// Delete deletes the shim and the parent of a network. The parent stays if the user created it or
+// another network uses it.
 func (d *Driver) Delete(n network.Network) error {
 	err := d.deleteLink(shimName(n))
 	for _, o := range d.networks() {

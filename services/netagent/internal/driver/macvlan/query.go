@@ -13,9 +13,9 @@ import (
 // maxFrame is larger than any response that the host waits for.
 const maxFrame = 2048
 
-// lanLinks returns the links on which the host receives frames of a network's LAN: the parent and,
-// if there is one, the shim. The last one sends, as the shim's frames also reach the parent's other
-// sub-interfaces.
+// lanLinks returns the links on which the host receives frames of a network's LAN. These are the
+// parent and, if there is one, the shim. The last one sends, as the shim's frames also reach the
+// parent's other sub-interfaces.
 func (d *Driver) lanLinks(n network.Network, parent kernel.Link) ([]kernel.Link, error) {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err == nil && ok && shim.Up {
@@ -34,8 +34,8 @@ type query struct {
 	limit   time.Duration // how long to wait for responses
 }
 
-// sendQuery sends a request repeatedly until a response arrives or the limit is reached; ok is
-// false then. read reports whether a frame is a response.
+// sendQuery sends a request repeatedly until a response arrives or the limit is reached. Without a
+// response, ok is false. read reports whether a frame is a response.
 func sendQuery[T any](host *kernel.Host, q query, read func(data []byte, unsummed bool) (T, bool)) (answer T,
 	ok bool, err error) {
 	end := time.Now().Add(q.limit)

@@ -62,8 +62,8 @@ func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error
 	return errors.Join(s.Write(dhcp.Release4(who, t)), s.Close())
 }
 
-// leave6 sends the release from the host's link-local address if there is one, as the endpoint may
-// not be able to receive the response any more.
+// leave6 sends the release from the host's link-local address if there is one. The endpoint may not
+// be able to receive the response any more.
 func (d *Driver) leave6(links []kernel.Link, who lease.Identity, t lease.Terms) error {
 	own, err := d.host.LinkLocal(links[0].Index)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Restore creates interfaces again that were deleted with their parent, with the same addresses,
-// and reconciles the host routes to the containers. Unless sweep is nil, it also removes stale
+// Restore creates interfaces again that were deleted with their parent. They keep their addresses.
+// It also reconciles the host routes to the containers. Unless sweep is nil, it removes stale
 // objects. A sweep must not run while a sandbox is created.
 func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox,
 	sweep func() ([]kernel.Link, error)) (changes []string, err error) {

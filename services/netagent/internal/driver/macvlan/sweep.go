@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// sweep removes what an agent left that was killed during an attach or detach: interfaces in
-// running containers, and host routes to other ones.
+// sweep removes what an agent left that was killed during an attach or detach. These are interfaces
+// in running containers, and host routes to other ones.
 func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
 	for _, sb := range d.sandboxes() {
 		if !kernel.Pinned(sb.NetnsPath) {
@@ -24,8 +24,8 @@ func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes 
 	return append(changes, gone...), errors.Join(err, serr)
 }
 
-// sweepChildren deletes interfaces of the network in a container that have no endpoint, and those
-// without their final name.
+// sweepChildren deletes the network's interfaces without an endpoint in a container. It also
+// deletes those without their final name.
 func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err error) {
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		links, err := ns.SubInterfaces()
