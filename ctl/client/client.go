@@ -1,14 +1,14 @@
-// Package client talks to a fairlead-agent. The fairlead command line is its first user; it is made for other programs as well.
+// Package client is a Go client of fairlead-agent, for the fairlead command and for other programs.
 //
-// Dial gives a Client at once and connects with the first call. The client carries the generated clients of the agent's
-// services, for all plain calls, and methods for those that are conversations: Run, Attach and Exec give a Session, which joins
-// a process in a container to readers and writers; Create, Pull, Load and Import turn a stream into one result.
+// Dial returns a Client, which connects with the first call. Client holds the generated clients of
+// the agent's services. Run, Attach and Exec return a Session with the standard streams of a
+// process. Create, Pull, Load and Import read a response stream and return its result.
 //
-// Every error that comes from the agent is a *fault.Fault (package proto/fault): ask for its class with fault.KindOf and for
-// its word for programs with fault.ReasonOf. An agent that cannot be reached is a fault of the kind Unavailable. A call that
-// was ended through its context gives the context's error.
+// Every error of the agent is a *fault.Fault (package proto/fault): fault.KindOf returns its kind,
+// fault.ReasonOf its machine-readable reason. An unreachable agent is a fault of kind Unavailable.
+// A call that is canceled returns the error of its context.
 //
-// The package neither reads flags and environment variables nor prints; that is package ctl/internal/command's.
+// The package does not read flags or environment variables and does not print.
 package client
 
 import (
@@ -30,43 +30,43 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// DefaultHost is where an agent listens unless it is told otherwise.
+// DefaultHost is the default address of the agent.
 const DefaultHost = "unix:///run/fairlead/fairlead.sock"
 
 const (
 	connectTimeout = 5 * time.Second
-	// maxAnswer lets tens of thousands of containers be listed in one answer.
-	maxAnswer = 64 << 20
+	// maxResponse fits a list of tens of thousands of containers.
+	maxResponse = 64 << 20
 )
 
-// Client is a connection to one agent. It may be used by several goroutines.
+// Client is a connection to one agent. It is safe for concurrent use.
 type Client struct {
-	// Containers runs containers.
+	// Containers manages containers.
 	Containers containerv1.ContainerServiceClient
-	// Images keeps images.
+	// Images manages images.
 	Images containerv1.ImageServiceClient
-	// Networks tells which networks there are.
+	// Networks manages networks.
 	Networks networkv1.NetworkServiceClient
-	// Firewall tells how networks are guarded.
+	// Firewall reports the firewall backend and its state.
 	Firewall natv1.FirewallServiceClient
-	// Publications tells what becomes of connections to published ports.
+	// Publications explains connections to published ports.
 	Publications natv1.PublicationServiceClient
-	// Names compares the containers' names with their files.
+	// Names compares DNS registrations with the name files of containers.
 	Names dnsv1.NameServiceClient
-	// Host tells about the machine and the agent.
+	// Host reports the features of the host and the agent.
 	Host hostv1.HostServiceClient
-	// Config shows and renews the agent's configuration.
+	// Config shows and reloads the agent's configuration.
 	Config agentv1.ConfigServiceClient
 
 	link *transport
 	conn *grpc.ClientConn
 }
 
-// Option is how an agent is to be talked to.
+// Option changes how Dial connects.
 type Option func(*transport)
 
-// WithTLS has tcp:// agents be talked to by TLS. Without a name in it, the agent's certificate must be one for the host's. Sockets of
-// this machine need none.
+// WithTLS uses TLS for tcp:// agents and is ignored for Unix sockets. Without a server name in cfg,
+// the agent's certificate must be valid for the host of the address.
 func WithTLS(cfg *tls.Config) Option {
 	return func(l *transport) {
 		if l.network != "tcp" {
@@ -75,35 +75,40 @@ func WithTLS(cfg *tls.Config) Option {
 		l.tls = cfg.Clone()
 		l.tls.NextProtos = []string{"h2"}
 		if l.tls.ServerName == "" {
-			l.tls.ServerName, _, _ = net.SplitHostPort(l.address) // which newLink has read
+			l.tls.ServerName, _, _ = net.SplitHostPort(l.address) // validated by newTransport
 		}
 	}
 }
 
-// Dial prepares a connection to the agent at host: unix:///PATH or tcp://ADDRESS:PORT. It does no I/O; the first call connects.
+// Dial returns a client of the agent at host: unix:///PATH or tcp://ADDRESS:PORT. It performs no
+// I/O; the first call connects.
 func Dial(host string, options ...Option) (*Client, error) {
-	l, err := newLink(host)
+	l, err := newTransport(host)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, option := range options {
 		option(l)
 	}
-	// The passthrough scheme and the dialer keep name look-ups, proxies and service configuration out of the way.
+
+	// The passthrough scheme and the dialer disable name resolution, proxies and service
+	// configuration.
 	conn, err := grpc.NewClient("passthrough:///agent",
 		grpc.WithContextDialer(l.dial),
 		grpc.WithAuthority("localhost"),
-		// TLS is the dialer's, too, so that it can say what is wrong with a certificate.
+		// The dialer performs the TLS handshake, so that it can report certificate errors.
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithChainUnaryInterceptor(l.unary, faultrpc.UnaryClient),
 		grpc.WithChainStreamInterceptor(l.stream, faultrpc.StreamClient),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("agent %s: %w", host, err)
 	}
+
 	return &Client{
 		Containers:   containerv1.NewContainerServiceClient(conn),
 		Images:       containerv1.NewImageServiceClient(conn),
@@ -118,8 +123,8 @@ func Dial(host string, options ...Option) (*Client, error) {
 	}, nil
 }
 
-// Address is the host that the client was dialled with.
+// Address returns the host that was passed to Dial.
 func (c *Client) Address() string { return c.link.host }
 
-// Close ends the connection and every call that is under way. Containers run on.
+// Close closes the connection and cancels all pending calls. Containers keep running.
 func (c *Client) Close() error { return c.conn.Close() }

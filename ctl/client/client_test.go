@@ -36,7 +36,7 @@ func ctx(t *testing.T) context.Context {
 	return c
 }
 
-func TestAnAgentThatIsNotThereIsOneClearLine(t *testing.T) {
+func TestUnreachableAgentErrorIsOneLine(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "a.sock")
 	c, err := client.Dial("unix://" + socket)
 	if err != nil {
@@ -44,39 +44,43 @@ func TestAnAgentThatIsNotThereIsOneClearLine(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	_, err = c.Host.GetInfo(ctx(t), &hostv1.GetInfoRequest{})
-	want := "agent unix://" + socket + ": cannot connect: no such file or directory; is fairlead-agent running? " +
-		"Start it, or say where it is with -H or FAIRLEAD_HOST"
+	want := "agent unix://" + socket + ": cannot connect: no such file or directory; start fairlead-agent, " +
+		"or set its address with -H or FAIRLEAD_HOST"
 	if err == nil || err.Error() != want || !fault.Is(err, fault.Unavailable) {
 		t.Errorf("a call: %v\nwant %s", err, want)
 	}
+
 	if _, err = c.Attach(ctx(t), &containerv1.AttachOptions{}); err == nil || err.Error() != want {
 		t.Errorf("a stream: %v\nwant %s", err, want)
 	}
 }
 
-func TestAnAgentThatAppearsLaterIsFound(t *testing.T) {
-	a, host := clienttest.Serve(t, clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "7"})}})
+func TestLateAgentIsReachable(t *testing.T) {
+	a, host := clienttest.Serve(t,
+		clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{Version: "7"})}})
 	c, err := client.Dial(host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
+
 	if len(a.Requests()) != 0 || c.Address() != host {
 		t.Errorf("Dial did something; address %s", c.Address())
 	}
+
 	if res, err := c.Host.GetInfo(ctx(t), &hostv1.GetInfoRequest{}); err != nil || res.GetVersion() != "7" {
 		t.Errorf("%v, %v", res, err)
 	}
 }
 
-func TestHostsThatCannotBeDialledAreRefused(t *testing.T) {
+func TestDialRejectsInvalidAddresses(t *testing.T) {
 	for host, want := range map[string]string{
-		"/run/x.sock":                         "an address without a scheme",
-		"unix://x.sock":                       "the path of a socket must be absolute",
-		"unix:///" + strings.Repeat("x", 107): "the path of a socket must be shorter than 108 bytes",
-		"tcp://localhost":                     "no port is given",
-		"http://x:1":                          "the scheme http is not known",
-		"":                                    "an address without a scheme",
+		"/run/x.sock":                         "address has no scheme",
+		"unix://x.sock":                       "socket path must be absolute",
+		"unix:///" + strings.Repeat("x", 107): "socket path must be shorter than 108 bytes",
+		"tcp://localhost":                     "address has no port",
+		"http://x:1":                          "scheme http is not supported",
+		"":                                    "address has no scheme",
 	} {
 		_, err := client.Dial(host)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "agent "+host+": ") {
@@ -85,24 +89,28 @@ func TestHostsThatCannotBeDialledAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheAgentsFaultsArriveWhole(t *testing.T) {
-	sent := fault.New(fault.Busy, "port 0.0.0.0:8080/tcp", "port is already allocated", fault.WithReason(fault.ReasonPortAllocated))
-	_, c := clienttest.Dial(t, clienttest.Script{"RunContainer": {clienttest.Fails(sent)}, "GetInfo": {clienttest.Fails(sent)}})
+func TestAgentFaultsAreComplete(t *testing.T) {
+	sent := fault.New(fault.Busy, "port 0.0.0.0:8080/tcp", "port is already allocated",
+		fault.WithReason(fault.ReasonPortAllocated))
+	_, c := clienttest.Dial(t, clienttest.Script{"RunContainer": {clienttest.Fails(sent)},
+		"GetInfo": {clienttest.Fails(sent)}})
 	_, unary := c.Host.GetInfo(ctx(t), &hostv1.GetInfoRequest{})
 	_, stream := c.Run(ctx(t), &containerv1.RunOptions{}, nil)
 	for _, err := range []error{unary, stream} {
-		if err == nil || err.Error() != sent.Error() || fault.ReasonOf(err) != sent.Reason || fault.KindOf(err) != sent.Kind {
+		if err == nil || err.Error() != sent.Error() || fault.ReasonOf(err) != sent.Reason ||
+			fault.KindOf(err) != sent.Kind {
 			t.Errorf("%v; want %v", err, sent)
 		}
 	}
 }
 
-func TestALostConnectionSaysThatContainersRunOn(t *testing.T) {
+func TestLostConnectionHint(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
+
 	go func() {
 		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
 			_ = conn.Close()
@@ -114,7 +122,7 @@ func TestALostConnectionSaysThatContainersRunOn(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	_, err = c.Host.GetInfo(ctx(t), &hostv1.GetInfoRequest{})
-	if err == nil || !strings.Contains(err.Error(), "the connection was lost") || !fault.Is(err, fault.Unavailable) {
+	if err == nil || !strings.Contains(err.Error(), "connection lost") || !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -134,11 +142,12 @@ func output(kind containerv1.StreamKind, s string) proto.Message {
 		Output: &containerv1.Output{Stream: kind, Data: []byte(s)}}}
 }
 
-// upper is a container that writes back what it reads in upper case, and exits with 3 at the end of its input.
+// upper is a container that writes its input in upper case and exits with 3 at the end of input.
 func upper(_ proto.Message, s clienttest.Stream) error {
 	if err := s.Send(started("c1")); err != nil {
 		return err
 	}
+
 	for {
 		m, err := s.Recv()
 		if err != nil {
@@ -157,7 +166,7 @@ func upper(_ proto.Message, s clienttest.Stream) error {
 	}
 }
 
-func TestASessionJoinsAProcessToReadersAndWriters(t *testing.T) {
+func TestSessionCopiesStreams(t *testing.T) {
 	a, c := clienttest.Dial(t, clienttest.Script{"RunContainer": {{Serve: upper}}})
 	s, err := c.Run(ctx(t), &containerv1.RunOptions{Config: &containerv1.ContainerConfig{Image: "x"}}, nil)
 	if err != nil {
@@ -166,18 +175,21 @@ func TestASessionJoinsAProcessToReadersAndWriters(t *testing.T) {
 	if s.ID != "c1" || len(s.Warnings) != 1 {
 		t.Errorf("session %+v", s)
 	}
+
 	in := strings.Repeat("hello ", 50_000)
 	var stdout, stderr bytes.Buffer
 	code, err := s.Pipe(client.Stdio{In: iotest.HalfReader(strings.NewReader(in)), Out: &stdout, Err: &stderr})
 	if err != nil || code != 3 || stdout.String() != strings.ToUpper(in) || stderr.String() != "bye" {
 		t.Errorf("code %d, error %v, %d bytes of output, stderr %q", code, err, stdout.Len(), stderr.String())
 	}
-	if run := a.Requests()[0].(*containerv1.RunContainerRequest).GetRun(); !run.GetAttach() || run.GetConfig().GetImage() != "x" {
+
+	if run := a.Requests()[0].(*containerv1.RunContainerRequest).GetRun(); !run.GetAttach() ||
+		run.GetConfig().GetImage() != "x" {
 		t.Errorf("the request was %v", run)
 	}
 }
 
-func TestDetachingLeavesTheProcess(t *testing.T) {
+func TestDetachKeepsProcessRunning(t *testing.T) {
 	_, c := clienttest.Dial(t, clienttest.Script{"RunContainer": {{Serve: upper}}})
 	s, err := c.Run(ctx(t), &containerv1.RunOptions{}, nil)
 	if err != nil {
@@ -190,7 +202,7 @@ func TestDetachingLeavesTheProcess(t *testing.T) {
 	}
 }
 
-func TestAnAgentThatEndsTheCallTooEarlyIsAFault(t *testing.T) {
+func TestEarlyEndOfCallIsFault(t *testing.T) {
 	_, c := clienttest.Dial(t, clienttest.Script{
 		"RunContainer":    {clienttest.Answers(started("c1"))},
 		"CreateContainer": {clienttest.Answers()},
@@ -201,9 +213,11 @@ func TestAnAgentThatEndsTheCallTooEarlyIsAFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := s.Pipe(client.Stdio{}); err == nil || !strings.Contains(err.Error(), "before the process ended") {
 		t.Errorf("Pipe: %v", err)
 	}
+
 	_, create := c.Create(ctx(t), &containerv1.CreateContainerRequest{}, nil)
 	_, attach := c.Attach(ctx(t), &containerv1.AttachOptions{})
 	_, pull := c.Pull(ctx(t), &containerv1.PullImageRequest{}, nil)
@@ -214,21 +228,23 @@ func TestAnAgentThatEndsTheCallTooEarlyIsAFault(t *testing.T) {
 	}
 }
 
-func TestADetachedRunTellsProgressAndIsOver(t *testing.T) {
+func TestDetachedRunReportsProgress(t *testing.T) {
 	step := &containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Progress{
 		Progress: &containerv1.Progress{Step: "join network"}}}
 	_, c := clienttest.Dial(t, clienttest.Script{"RunContainer": {clienttest.Answers(step, started("c1"))}})
 	var steps []string
-	st, err := c.RunDetached(ctx(t), &containerv1.RunOptions{}, func(p *containerv1.Progress) { steps = append(steps, p.GetStep()) })
+	st, err := c.RunDetached(ctx(t), &containerv1.RunOptions{},
+		func(p *containerv1.Progress) { steps = append(steps, p.GetStep()) })
 	if err != nil || st.GetId() != "c1" || len(steps) != 1 || steps[0] != "join network" {
 		t.Errorf("%v, %v, steps %q", st, err, steps)
 	}
 }
 
-func TestAnArchiveArrivesWhole(t *testing.T) {
+func TestUploadIsComplete(t *testing.T) {
 	archive := bytes.Repeat([]byte("0123456789"), 250_000)
 	var got bytes.Buffer
-	_, c := clienttest.Dial(t, clienttest.Script{"LoadImage": {{Serve: func(first proto.Message, s clienttest.Stream) error {
+	_, c := clienttest.Dial(t, clienttest.Script{"LoadImage": {{Serve: func(first proto.Message,
+		s clienttest.Stream) error {
 		m, err := first, error(nil)
 		for ; err == nil; m, err = s.Recv() {
 			got.Write(m.(*containerv1.LoadImageRequest).GetData())
@@ -241,17 +257,21 @@ func TestAnArchiveArrivesWhole(t *testing.T) {
 	}
 }
 
-func TestARefusedArchiveGivesTheAgentsReason(t *testing.T) {
+func TestRejectedArchiveReturnsReason(t *testing.T) {
 	refused := fault.New(fault.Invalid, "archive", "no image in it")
-	_, c := clienttest.Dial(t, clienttest.Script{"LoadImage": {clienttest.Fails(refused)}, "ImportImage": {clienttest.Fails(refused)}})
+	_, c := clienttest.Dial(t, clienttest.Script{"LoadImage": {clienttest.Fails(refused)},
+		"ImportImage": {clienttest.Fails(refused)}})
 	endless := io.LimitReader(zeros{}, 1<<30)
 	if _, err := c.Load(ctx(t), endless); err == nil || err.Error() != refused.Error() {
 		t.Errorf("Load: %v", err)
 	}
+
 	if _, err := c.Import(ctx(t), &containerv1.ImportOptions{}, endless); err == nil || err.Error() != refused.Error() {
 		t.Errorf("Import: %v", err)
 	}
-	if _, err := c.Load(ctx(t), iotest.ErrReader(errors.New("bad sector"))); err == nil || !strings.Contains(err.Error(), "archive: cannot be read: bad sector") {
+
+	if _, err := c.Load(ctx(t), iotest.ErrReader(errors.New("bad sector"))); err == nil ||
+		!strings.Contains(err.Error(), "archive: cannot be read: bad sector") {
 		t.Errorf("a broken file: %v", err)
 	}
 }
@@ -260,14 +280,16 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestAnEndedContextIsTheErrorAndNotTheAgents(t *testing.T) {
-	_, c := clienttest.Dial(t, clienttest.Script{"WaitContainer": {{Serve: func(_ proto.Message, s clienttest.Stream) error {
+func TestCanceledContextErrorIsReturned(t *testing.T) {
+	_, c := clienttest.Dial(t, clienttest.Script{"WaitContainer": {{Serve: func(_ proto.Message,
+		s clienttest.Stream) error {
 		<-s.Context().Done()
 		return nil
 	}}}})
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := c.Containers.WaitContainer(short, &containerv1.WaitContainerRequest{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := c.Containers.WaitContainer(short, &containerv1.WaitContainerRequest{}); !errors.Is(err,
+		context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
 }
@@ -286,8 +308,8 @@ func BenchmarkFirstCallOfANewClient(b *testing.B) {
 	}
 }
 
-func TestRefusedCertificateIsNamed(t *testing.T) {
-	agent, stranger := selfSigned(t), selfSigned(t)
+func TestRejectedCertificateError(t *testing.T) {
+	agent, otherCert := selfSigned(t), selfSigned(t)
 	pool := x509.NewCertPool()
 	pool.AddCert(agent.Leaf)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -299,7 +321,8 @@ func TestRefusedCertificateIsNamed(t *testing.T) {
 		srv := grpc.NewServer()
 		go func() { _ = srv.Serve(l) }()
 		defer srv.Stop()
-		c, err := client.Dial("tcp://"+l.Addr().String(), client.WithTLS(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{stranger}}))
+		c, err := client.Dial("tcp://"+l.Addr().String(),
+			client.WithTLS(&tls.Config{RootCAs: pool, Certificates: []tls.Certificate{otherCert}}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,30 +334,37 @@ func TestRefusedCertificateIsNamed(t *testing.T) {
 	}
 }
 
-// selfSigned makes a certificate for 127.0.0.1.
+// selfSigned returns a certificate for 127.0.0.1.
 func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
+
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+
+	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-func TestCallCanceledByTheAgentIsNotTheUsers(t *testing.T) {
+func TestAgentCancelIsNotUserCancel(t *testing.T) {
 	_, c := clienttest.Dial(t, clienttest.Script{"WaitContainer": {clienttest.Fails(context.Canceled)}})
 	_, err := c.Containers.WaitContainer(ctx(t), &containerv1.WaitContainerRequest{})
-	if !fault.Is(err, fault.Internal) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), ": canceled the call; ") {
+	if !fault.Is(err, fault.Internal) || errors.Is(err, context.Canceled) ||
+		!strings.Contains(err.Error(), ": canceled the call; ") {
 		t.Errorf("got %v", err)
 	}
 }

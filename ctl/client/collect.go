@@ -9,59 +9,68 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Create makes a container without starting it.
-func (c *Client) Create(ctx context.Context, req *containerv1.CreateContainerRequest, progress OnProgress) (*containerv1.Created, error) {
+// Create creates a container without starting it.
+func (c *Client) Create(ctx context.Context, req *containerv1.CreateContainerRequest,
+	progress OnProgress) (*containerv1.Created, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Containers.CreateContainer(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+
 	var created *containerv1.Created
 	for a, err := stream.Recv(); err != io.EOF; a, err = stream.Recv() {
 		if err != nil {
 			return nil, err
 		}
-		progress.tell(a.GetProgress())
+		progress.report(a.GetProgress())
 		if a.GetCreated() != nil {
 			created = a.GetCreated()
 		}
 	}
+
 	if created == nil {
-		return nil, noAnswer()
+		return nil, errNoResponse()
 	}
+
 	return created, nil
 }
 
-// Pull fetches an image from its registry.
-func (c *Client) Pull(ctx context.Context, req *containerv1.PullImageRequest, progress OnProgress) (*containerv1.Image, error) {
+// Pull pulls an image from its registry.
+func (c *Client) Pull(ctx context.Context, req *containerv1.PullImageRequest,
+	progress OnProgress) (*containerv1.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Images.PullImage(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+
 	var image *containerv1.Image
 	for a, err := stream.Recv(); err != io.EOF; a, err = stream.Recv() {
 		if err != nil {
 			return nil, err
 		}
-		progress.tell(a.GetProgress())
+		progress.report(a.GetProgress())
 		if a.GetImage() != nil {
 			image = a.GetImage()
 		}
 	}
+
 	if image == nil {
-		return nil, noAnswer()
+		return nil, errNoResponse()
 	}
+
 	return image, nil
 }
 
-func noAnswer() error {
-	return fault.New(fault.Internal, "agent", "it ended the call without an answer")
+func errNoResponse() error {
+	return fault.New(fault.Internal, "agent", "closed the call without a response")
 }
 
-// Load stores the images of an archive, as `docker save` writes it or of an OCI layout, and answers them in its order.
+// Load loads the images of an archive of `docker save` or of an OCI layout and returns them in the
+// order of the archive.
 func (c *Client) Load(ctx context.Context, archive io.Reader) ([]*containerv1.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -69,42 +78,48 @@ func (c *Client) Load(ctx context.Context, archive io.Reader) ([]*containerv1.Im
 	if err != nil {
 		return nil, err
 	}
-	err = upload(archive, func(piece []byte) error {
-		return stream.Send(&containerv1.LoadImageRequest{Data: piece})
+
+	err = upload(archive, func(chunk []byte) error {
+		return stream.Send(&containerv1.LoadImageRequest{Data: chunk})
 	})
 	if err != nil {
 		return nil, err
 	}
+
 	res, err := stream.CloseAndRecv()
 	return res.GetImages(), err
 }
 
-// Import makes a one-layer image of a root file system in a tar archive.
-func (c *Client) Import(ctx context.Context, opts *containerv1.ImportOptions, archive io.Reader) (*containerv1.Image, error) {
+// Import creates an image with one layer from a root file system in a tar archive.
+func (c *Client) Import(ctx context.Context, opts *containerv1.ImportOptions, archive io.Reader) (*containerv1.Image,
+	error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Images.ImportImage(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A failed Send is io.EOF, for which upload stops early; the reason is what CloseAndRecv says.
+
+	// A failed Send returns io.EOF and stops upload early; CloseAndRecv returns the reason.
 	_ = stream.Send(&containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Options{Options: opts}})
-	err = upload(archive, func(piece []byte) error {
-		return stream.Send(&containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Data{Data: piece}})
+	err = upload(archive, func(chunk []byte) error {
+		return stream.Send(&containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Data{Data: chunk}})
 	})
 	if err != nil {
 		return nil, err
 	}
+
 	res, err := stream.CloseAndRecv()
 	return res.GetImage(), err
 }
 
-// maxPiece is what one message of an archive carries at most.
-const maxPiece = 1 << 20
+// maxChunk is the size limit of one message of an archive.
+const maxChunk = 1 << 20
 
-// upload sends a reader's content in pieces. An agent that hangs up early has its reason, which is not upload's to tell.
+// upload sends the content of a reader in chunks. It returns nil if the agent closes the stream
+// early; the caller receives the reason.
 func upload(r io.Reader, send func([]byte) error) error {
-	buf := make([]byte, maxPiece)
+	buf := make([]byte, maxChunk)
 	for {
 		n, err := io.ReadFull(r, buf)
 		if n > 0 {

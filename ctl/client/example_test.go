@@ -13,7 +13,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// A web server in the background, on a port of the host.
+// A web server in the background, on a host port.
 func Example() {
 	ctx := context.Background()
 	c, err := client.Dial(client.DefaultHost)
@@ -35,10 +35,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+
 	fmt.Println(started.GetId())
 }
 
-// A filter: its input is a string, its output is ours, and its exit code is known.
+// A filter with a string as input and its exit code.
 func ExampleClient_Run() {
 	ctx := context.Background()
 	c, err := client.Dial("unix:///run/fairlead/fairlead.sock")
@@ -53,6 +54,7 @@ func ExampleClient_Run() {
 	if err != nil {
 		log.Fatal(err)
 	}
+
 	code, err := s.Pipe(client.Stdio{In: strings.NewReader("b\na\n"), Out: os.Stdout, Err: os.Stderr})
 	fmt.Println(code, err)
 }

@@ -6,7 +6,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// ListContainers returns containers, newest first; with all also those that do not run.
+// ListContainers returns containers, newest first. With all it includes stopped containers.
 func (c *Client) ListContainers(ctx context.Context, all bool) ([]*containerv1.Container, error) {
 	var out []*containerv1.Container
 	for req := (&containerv1.ListContainersRequest{All: all}); ; {

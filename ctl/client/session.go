@@ -12,53 +12,56 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// ErrDetached is what Pipe gives when the client left a process that runs on. A reader for Stdio.In may return it to ask for
-// just that.
+// ErrDetached is returned by Session.Pipe if the client detached from a running process. A reader
+// in Stdio.In can return it to detach.
 var ErrDetached = errors.New("detached from the process")
 
-// Stdio is what a process is joined to. A nil In sends nothing, and the process waits for input that does not come: close it with
-// an empty reader. A nil Out or Err drops what is written there.
+// Stdio holds the streams that a session copies. With a nil In, standard input stays open without
+// data; an empty reader closes it. A nil Out or Err discards the output.
 type Stdio struct {
 	In       io.Reader
 	Out, Err io.Writer
 }
 
-// answer is what the answers of the three attached calls have in common.
-type answer interface {
+// response is implemented by the responses of the three attached calls.
+type response interface {
 	GetStarted() *containerv1.Started
 	GetOutput() *containerv1.Output
 	GetExited() *containerv1.Exited
 }
 
-// Session is a process in a container that this client is attached to. End it with Pipe, or with Close.
+// Session is a connection to a process in a container. Pipe or Close must be called.
 type Session struct {
-	// ID is the container's id.
+	// ID is the container's ID.
 	ID string
-	// Warnings are what the user should know, one line each.
+	// Warnings are messages for the user, one line each.
 	Warnings []string
 
-	recv     func() (answer, error)
+	recv     func() (response, error)
 	cancel   context.CancelFunc
 	detached atomic.Bool
 
-	sending sync.Mutex // a gRPC stream takes one sender at a time
+	sending sync.Mutex // serializes send, as gRPC requires
 	send    func(*containerv1.Input) error
 }
 
 const (
-	// detachTimeout is how long the agent has to end the call after the client has said that it leaves, or the process has ended.
+	// detachTimeout limits how long the agent can keep the call open after a detach or after the
+	// process exited.
 	detachTimeout = 2 * time.Second
-	// maxInput is half of what one message may carry.
+	// maxInput is half of the size limit of one message.
 	maxInput = 32 << 10
 )
 
-// Pipe joins the process to stdio until it ends, and gives its exit code. It is called once. A reader that blocks is left behind
-// in its own goroutine until its Read returns.
+// Pipe copies the streams until the process exits and returns its exit code. It must be called
+// once. A blocked reader stays in its own goroutine until its Read returns.
 func (s *Session) Pipe(stdio Stdio) (exitCode int, err error) {
 	defer s.cancel()
+
 	if stdio.In != nil {
 		go s.input(stdio.In)
 	}
+
 	for {
 		a, err := s.recv()
 		if err != nil {
@@ -74,7 +77,7 @@ func (s *Session) Pipe(stdio Stdio) (exitCode int, err error) {
 	}
 }
 
-// ended says why there are no more answers.
+// ended returns the reason why the stream ended.
 func (s *Session) ended(err error) error {
 	switch {
 	case s.detached.Load():
@@ -85,7 +88,7 @@ func (s *Session) ended(err error) error {
 	return err
 }
 
-// drain waits for the end of a call of which nothing more is to come, so that the agent sees it end well.
+// drain reads the rest of a finished call, so that the agent sees it complete.
 func (s *Session) drain() {
 	stop := time.AfterFunc(detachTimeout, s.cancel)
 	defer stop.Stop()
@@ -108,7 +111,7 @@ func write(stdio Stdio, o *containerv1.Output) error {
 	return err
 }
 
-// input carries what is typed. Errors of sending are dropped, as the receiving side has the reason.
+// input sends what is read from in. Errors of sending are dropped; Recv returns the reason.
 func (s *Session) input(in io.Reader) {
 	buf := make([]byte, maxInput)
 	for {
@@ -127,31 +130,31 @@ func (s *Session) input(in io.Reader) {
 	}
 }
 
-// Send sends one input event. It blocks while the process takes no input and much of it is under way.
+// Send sends one input event. It blocks while the process does not read its input.
 func (s *Session) Send(in *containerv1.Input) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	return s.send(in)
 }
 
-// Resize gives the process's terminal a new size.
+// Resize sets the size of the process's terminal.
 func (s *Session) Resize(rows, columns uint32) error {
 	size := &containerv1.TerminalSize{Rows: rows, Columns: columns}
 	return s.Send(&containerv1.Input{Event: &containerv1.Input_Resize{Resize: size}})
 }
 
-// Signal sends the process a signal, by name or number. It waits behind input that the process has not taken; for a container's
-// first process, Containers.KillContainer does not.
+// Signal sends a signal, by name or number, to the process. It is queued behind unread input;
+// Containers.KillContainer is not.
 func (s *Session) Signal(signal string) error {
 	return s.Send(&containerv1.Input{Event: &containerv1.Input_Signal{Signal: signal}})
 }
 
-// Detach leaves the process, which runs on. Pipe then gives ErrDetached.
+// Detach detaches from the process, which keeps running. Pipe then returns ErrDetached.
 func (s *Session) Detach() error {
 	s.detached.Store(true)
 	time.AfterFunc(detachTimeout, s.cancel)
 	return s.Send(&containerv1.Input{Event: &containerv1.Input_Detach{Detach: true}})
 }
 
-// Close ends the session where it stands. A container runs on; a process of Exec is ended.
+// Close ends the session. A container keeps running; a process of Exec is killed.
 func (s *Session) Close() { s.cancel() }

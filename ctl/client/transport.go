@@ -18,8 +18,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// transport is the way to one agent. It remembers why the last attempt to connect failed, so that a failed call can say so in
-// one line in place of gRPC's nested ones.
+// transport connects to one agent. It keeps the error of the last connection attempt, so that a
+// failed call reports it in one line instead of gRPC's nested errors.
 type transport struct {
 	host             string
 	network, address string
@@ -27,10 +27,11 @@ type transport struct {
 	lastDial         atomic.Pointer[error] // nil: it succeeded, or there was none
 }
 
-// maxSocketPath is the kernel's limit for the path of a Unix socket (sun_path, less the final zero byte).
+// maxSocketPath is the kernel's limit for the path of a Unix socket (sun_path without the final
+// zero byte).
 const maxSocketPath = 107
 
-func newLink(host string) (*transport, error) {
+func newTransport(host string) (*transport, error) {
 	scheme, address, ok := strings.Cut(host, "://")
 	l := &transport{host: host, network: scheme, address: address}
 	bad := func(message string) (*transport, error) {
@@ -39,18 +40,19 @@ func newLink(host string) (*transport, error) {
 	}
 	switch {
 	case !ok:
-		return bad("an address without a scheme")
+		return bad("address has no scheme")
 	case scheme == "unix" && !path.IsAbs(address):
-		return bad("the path of a socket must be absolute")
+		return bad("socket path must be absolute")
 	case scheme == "unix" && len(address) > maxSocketPath:
-		return bad("the path of a socket must be shorter than 108 bytes")
+		return bad("socket path must be shorter than 108 bytes")
 	case scheme == "tcp":
 		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-			return bad("no port is given")
+			return bad("address has no port")
 		}
 	case scheme != "unix":
-		return bad("the scheme " + scheme + " is not known")
+		return bad("scheme " + scheme + " is not supported")
 	}
+
 	return l, nil
 }
 
@@ -67,7 +69,7 @@ func (l *transport) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return conn, nil
 }
 
-// secure is a connection by TLS over another.
+// secure performs the TLS handshake on a connection and closes it on failure.
 func (l *transport) secure(ctx context.Context, plain net.Conn) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -83,9 +85,10 @@ func (l *transport) refused(alert error) error {
 		fault.WithHint("use a certificate that the agent's CA has signed (--tlscert, --tlskey)"))
 }
 
-// refusal returns the alert with which the agent refuses the client's certificate, nil if it accepts it. In TLS 1.3 the agent judges the
-// certificate after the client's handshake is complete; what the client has sent by then resets the connection, and the alert is lost.
-// So refusal connects once more and sends nothing.
+// refusal returns the TLS alert with which the agent rejects the client's certificate, or nil. In
+// TLS 1.3 the agent verifies the certificate after the client's handshake is complete. Data that
+// the client sends by then resets the connection, and the alert is lost. So refusal connects again
+// and sends nothing.
 func (l *transport) refusal(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
@@ -94,7 +97,7 @@ func (l *transport) refusal(ctx context.Context) error {
 		defer func() { _ = conn.Close() }()
 		deadline, _ := ctx.Deadline()
 		_ = conn.SetReadDeadline(deadline)
-		_, err = conn.Read(make([]byte, 1)) // an agent that accepts the certificate sends its settings at once
+		_, err = conn.Read(make([]byte, 1)) // an agent that accepts the certificate sends its settings immediately
 	}
 	return alertOf(err)
 }
@@ -107,11 +110,13 @@ func alertOf(err error) error {
 	return nil
 }
 
-// explain turns what gRPC says of a broken connection into one clear line. Other errors stay as they are.
+// explain replaces gRPC's error of a broken connection with a fault of one line. Other errors are
+// returned unchanged.
 func (l *transport) explain(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		return fault.New(fault.Internal, "agent "+l.host, "canceled the call", fault.WithHint("see the agent's log"))
 	}
+
 	f, ok := errors.AsType[*fault.Fault](err)
 	switch {
 	case !ok || f.Kind != fault.Unavailable || f.Subject != "":
@@ -121,9 +126,11 @@ func (l *transport) explain(ctx context.Context, err error) error {
 	case nearDeadline(ctx):
 		return context.DeadlineExceeded
 	}
+
 	if dialErr := l.lastDial.Load(); dialErr != nil {
 		return l.unreachable(*dialErr)
 	}
+
 	return l.lost(ctx, f.Message)
 }
 
@@ -135,14 +142,18 @@ func (l *transport) lost(ctx context.Context, message string) error {
 			return l.refused(refusal)
 		}
 	}
+
 	if l.network == "tcp" && l.tls == nil {
-		hint = "if it asks for TLS, give --tlsverify and a certificate that its CA has signed; containers keep running without the agent"
+		hint = "if it requires TLS, use --tlsverify and a certificate signed by its CA; containers keep running " +
+			"without the agent"
 	}
-	return fault.New(fault.Unavailable, subject, "the connection was lost: "+message, fault.WithHint("%s", hint),
+
+	return fault.New(fault.Unavailable, subject, "connection lost: "+message, fault.WithHint("%s", hint),
 		fault.WithReason(fault.ReasonConnectionLost))
 }
 
-// nearDeadline tells whether the deadline is so near that the agent, which counts the time too, may have ended the call for it.
+// nearDeadline reports whether the deadline of ctx is so near that the agent can have ended the
+// call for it.
 func nearDeadline(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ok && time.Until(deadline) < 50*time.Millisecond
@@ -153,46 +164,54 @@ func (l *transport) unreachable(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		cause = op.Err
 	}
+
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		cause = errno
 	}
-	hint := "is fairlead-agent running? Start it, or say where it is with -H or FAIRLEAD_HOST"
+
+	hint := "start fairlead-agent, or set its address with -H or FAIRLEAD_HOST"
 	if alert := alertOf(err); alert != nil {
 		return l.refused(alert)
 	}
+
 	if errno := syscall.Errno(0); l.tls != nil && !errors.As(err, &errno) {
-		return fault.New(fault.Unavailable, "agent "+l.host, "no TLS with it: "+err.Error(), fault.WithHint("see to the certificates of both ends"))
+		return fault.New(fault.Unavailable, "agent "+l.host, "TLS handshake failed: "+err.Error(),
+			fault.WithHint("check both certificates"))
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		hint = "become root, or a member of the socket's group"
+		hint = "run as root or as a member of the socket's group"
 	}
-	return fault.New(fault.Unavailable, "agent "+l.host, "cannot connect", fault.WithCause(cause), fault.WithHint("%s", hint))
+
+	return fault.New(fault.Unavailable, "agent "+l.host, "cannot connect", fault.WithCause(cause),
+		fault.WithHint("%s", hint))
 }
 
-func (l *transport) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+func (l *transport) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	invoke grpc.UnaryInvoker,
 	opts ...grpc.CallOption,
 ) error {
 	return l.explain(ctx, invoke(ctx, method, req, reply, cc, opts...))
 }
 
-func (l *transport) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer,
+func (l *transport) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
+	open grpc.Streamer,
 	opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
 	s, err := open(ctx, desc, cc, method, opts...)
 	if err != nil {
 		return nil, l.explain(ctx, err)
 	}
-	return explained{s, ctx, l}, nil
+	return explainedStream{s, ctx, l}, nil
 }
 
-// explained is a stream whose errors are explained.
-type explained struct {
+// explainedStream is a client stream whose errors are passed through explain.
+type explainedStream struct {
 	grpc.ClientStream
-	caller context.Context // the stream's own context ends with the stream, whatever ended that
+	caller context.Context // the stream's own context is always canceled when the stream ends
 	link   *transport
 }
 
-func (s explained) RecvMsg(m any) error {
+func (s explainedStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
 	if err == nil || err == io.EOF {
 		return err

@@ -46,7 +46,7 @@ func (w *world) differences() differences {
 	var d differences
 	r, err := w.peers.read(w.ctx)
 	if err != nil {
-		d.add("a service does not answer: %v", err)
+		d.add("a service is not responding: %v", err)
 		return d
 	}
 	compareRecords(r, &d)
@@ -276,7 +276,7 @@ func (s kernelState) compare(have kernelState, d *differences) {
 	}
 	for _, f := range have.folders {
 		if !slices.Contains(s.folders, f) {
-			d.add("files of %s, which is not known", f)
+			d.add("files of %s, which is not registered", f)
 		}
 	}
 	if have.mounts != s.mounts || have.monitors != s.mounts {

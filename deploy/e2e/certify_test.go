@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// generateCerts is the program "certify FOLDER": it puts a CA's certificate ca.pem there, and those of the agent and of a user that the CA has
+// generateCerts is the program "certify FOLDER": it puts a CA certificate ca.pem there, and those of the agent and of a user that the CA has
 // signed, agent.pem with agent-key.pem and cert.pem with key.pem.
 func generateCerts() {
 	dir := os.Args[1]

@@ -20,7 +20,7 @@ const (
 
 // floodQuestions is the program `flood CONTAINER NAME ADDRESS CHANGING`: 20,000 questions a second for a name from a container's
 // network, while another container of the same one network, CHANGING "ID NETWORK NETWORK-ID ADDRESS", gets another name 100 times a
-// second. It fails if one was not answered, or the last of the names is not known.
+// second. It fails if one was not answered, or the last of the names is not registered.
 func floodQuestions() {
 	if err := flood(os.Args[2], os.Args[3], strings.Fields(os.Args[4])); err != nil {
 		fmt.Fprintln(os.Stderr, err)

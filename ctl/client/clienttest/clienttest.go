@@ -1,5 +1,5 @@
-// Package clienttest is an agent for tests: a real gRPC server on a Unix socket of its own, which answers each method by
-// a script and remembers what it was asked. It knows no method by itself, so that a script is all that a test needs.
+// Package clienttest is a fake agent for tests: a gRPC server on a Unix socket that answers calls
+// from a script and records the requests. It does not depend on a service.
 package clienttest
 
 import (
@@ -29,34 +29,34 @@ import (
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// Call is how the agent answers one call: with Answers and then Err, or in the way of Serve, which is given the first request.
+// Call is the response to one call: Answers and then Err, or the result of Serve.
 type Call struct {
 	Answers []proto.Message
 	Err     error
 	Serve   func(first proto.Message, s Stream) error
 }
 
-// Stream is the agent's side of a call.
+// Stream is the server side of a call.
 type Stream interface {
-	// Recv gives the next request, io.EOF after the last.
+	// Recv returns the next request, or io.EOF after the last.
 	Recv() (proto.Message, error)
-	// Send gives an answer.
+	// Send sends a response.
 	Send(proto.Message) error
-	// Context ends with the call.
+	// Context is canceled when the call ends.
 	Context() context.Context
 }
 
-// Answers is a call that is answered with these messages.
+// Answers returns a call with these responses.
 func Answers(messages ...proto.Message) Call { return Call{Answers: messages} }
 
-// Fails is a call that fails.
+// Fails returns a call that fails.
 func Fails(err error) Call { return Call{Err: err} }
 
-// Script says how each method is answered, by its short name: "GetContainer". Of several calls the first is for the first
-// time and so on, and the last for all that follow.
+// Script maps the short name of a method, such as "GetContainer", to its calls. They are used in
+// order; the last one is repeated.
 type Script map[string][]Call
 
-// Agent is a running fake.
+// Agent is a running fake agent.
 type Agent struct {
 	script Script
 	server *grpc.Server
@@ -66,18 +66,21 @@ type Agent struct {
 	requests []proto.Message
 }
 
-// Serve starts an agent that lives as long as the test, and gives its address for client.Dial.
+// Serve starts an agent that stops with the test and returns its address for client.Dial.
 func Serve(t testing.TB, script Script) (*Agent, string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "agent") // t.TempDir is named for the test, and a socket's path must be short
+
+	dir, err := os.MkdirTemp("", "agent") // the paths of t.TempDir can be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	l, err := net.Listen("unix", path.Join(dir, "sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	a := &Agent{script: script, served: map[string]int{}}
 	srv := grpc.NewServer(grpc.UnknownServiceHandler(a.handle))
 	a.server = srv
@@ -90,10 +93,11 @@ func Serve(t testing.TB, script Script) (*Agent, string) {
 		srv.Stop()
 		<-done
 	})
+
 	return a, "unix://" + l.Addr().String()
 }
 
-// Dial starts an agent and connects a client to it.
+// Dial starts an agent and returns a client of it.
 func Dial(t testing.TB, script Script) (*Agent, *client.Client) {
 	t.Helper()
 	a, host := Serve(t, script)
@@ -105,10 +109,10 @@ func Dial(t testing.TB, script Script) (*Agent, *client.Client) {
 	return a, c
 }
 
-// Kill ends the agent in the middle of its calls, as SIGKILL does.
+// Kill stops the agent during its calls, like SIGKILL.
 func (a *Agent) Kill() { a.server.Stop() }
 
-// Requests are all first requests so far, in the order in which they came.
+// Requests returns the first request of each call in order of arrival.
 func (a *Agent) Requests() []proto.Message {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,22 +125,26 @@ func (a *Agent) handle(_ any, ss grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
+
 	first, err := s.Recv()
 	if err != nil {
 		return err
 	}
+
 	call, ok := a.next(path.Base(name), first)
 	if !ok {
-		return status.Errorf(codes.Unimplemented, "the script does not say how to answer %s", name)
+		return status.Errorf(codes.Unimplemented, "the script has no call of %s", name)
 	}
 	if call.Serve != nil {
 		return faultrpc.ToStatus(call.Serve(first, s))
 	}
+
 	for _, m := range call.Answers {
 		if err := s.Send(m); err != nil {
 			return err
 		}
 	}
+
 	return faultrpc.ToStatus(call.Err)
 }
 
@@ -181,7 +189,7 @@ func (s *stream) Recv() (proto.Message, error) {
 
 func (s *stream) Send(m proto.Message) error { return s.SendMsg(m) }
 
-// Drain reads requests until the client has sent its last.
+// Drain reads requests until the client closes its side.
 func Drain(s Stream) {
 	for _, err := s.Recv(); err != io.EOF; _, err = s.Recv() {
 		if err != nil {

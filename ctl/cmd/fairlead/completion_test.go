@@ -17,25 +17,29 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// running is an agent with two containers, two images and two networks.
+// running starts an agent with two containers, two images and two networks.
 func running(t testing.TB) (host string) {
 	t.Helper()
+
 	container := func(name string, status containerv1.ContainerStatus) *containerv1.Container {
 		return &containerv1.Container{Id: name, Status: status, Config: &containerv1.ContainerConfig{Name: name}}
 	}
 	_, host = clienttest.Serve(t, clienttest.Script{
 		"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{
-			container("webserver", containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING), container("wellknown", containerv1.ContainerStatus_CONTAINER_STATUS_EXITED)}})},
+			container("webserver", containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING), container("wellknown",
+				containerv1.ContainerStatus_CONTAINER_STATUS_EXITED)}})},
 		"ListImages": {clienttest.Answers(&containerv1.ListImagesResponse{Images: []*containerv1.Image{
 			{Tags: []string{"nginx:latest"}}, {Tags: []string{"localhost:5000/app:v1"}}}})},
 		"ListNetworks": {clienttest.Answers(&networkv1.ListNetworksResponse{Networks: []*networkv1.Network{
 			{Name: "bridge", Predefined: true}, {Name: "backend"}}})},
-		"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{NetworkDrivers: []string{"bridge", "host", "ipvlan", "macvlan", "null"}})},
+		"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{NetworkDrivers: []string{"bridge", "host", "ipvlan",
+			"macvlan", "null"}})},
 	})
+
 	return host
 }
 
-// places are command lines that Tab is pressed at, each with what must be there then.
+// places lists command lines with the completions that must be offered at their end.
 var places = []struct{ typed, want string }{
 	{"fairlead insp", "fairlead inspect "},
 	{"fairlead run --publish-ad", "fairlead run --publish-address "},
@@ -54,10 +58,12 @@ var places = []struct{ typed, want string }{
 	{"fairlead run --pull nev", "fairlead run --pull never "},
 }
 
-// environment finds the program and its agent, and keeps the user's own start-up files out.
+// environment returns an environment with the program and its agent, without the user's startup
+// files.
 func environment(t *testing.T, bin, host string) []string {
 	t.Helper()
-	return []string{"PATH=" + filepath.Dir(bin) + ":/usr/bin:/bin", "FAIRLEAD_HOST=" + host, "HOME=" + t.TempDir(), "TERM=dumb", "LANG=C.UTF-8"}
+	return []string{"PATH=" + filepath.Dir(bin) + ":/usr/bin:/bin", "FAIRLEAD_HOST=" + host, "HOME=" + t.TempDir(),
+		"TERM=dumb", "LANG=C.UTF-8"}
 }
 
 func need(t *testing.T, paths ...string) {
@@ -72,17 +78,19 @@ func need(t *testing.T, paths ...string) {
 	}
 }
 
-func TestShellsCompleteAtATab(t *testing.T) {
+func TestShellsComplete(t *testing.T) {
 	bin, host := build(t), running(t)
 	for shell, start := range map[string]struct {
 		args  []string
 		needs string
-		setup string // ends when READY is printed
+		setup string // the shell prints READY and waits
 	}{
 		"bash": {[]string{"/bin/bash", "--norc", "--noprofile", "-i"}, "/usr/share/bash-completion/bash_completion",
-			"PS1=; . /usr/share/bash-completion/bash_completion; . <(fairlead completion bash); bind 'set bell-style none'"},
+			"PS1=; . /usr/share/bash-completion/bash_completion; . <(fairlead completion bash); bind 'set " +
+				"bell-style none'"},
 		"zsh": {[]string{"/usr/bin/zsh", "-f", "-i"}, "/usr/bin/zsh",
-			"PS1= PROMPT_EOL_MARK=; autoload -Uz compinit; compinit -u -D; . <(fairlead completion zsh); unsetopt zle_bracketed_paste"},
+			"PS1= PROMPT_EOL_MARK=; autoload -Uz compinit; compinit -u -D; . <(fairlead completion zsh); " +
+				"unsetopt zle_bracketed_paste"},
 	} {
 		t.Run(shell, func(t *testing.T) {
 			need(t, start.args[0], start.needs)
@@ -100,7 +108,7 @@ func TestShellsCompleteAtATab(t *testing.T) {
 	}
 }
 
-// shell is an interactive shell at a terminal.
+// shell is an interactive shell on a terminal.
 type shell struct {
 	t    *testing.T
 	user *os.File
@@ -110,6 +118,7 @@ type shell struct {
 
 func startShell(t *testing.T, env []string, args ...string) *shell {
 	t.Helper()
+
 	user, program := terminaltest.Pair(t, 50, 200)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, program, program, program
@@ -117,6 +126,7 @@ func startShell(t *testing.T, env []string, args ...string) *shell {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -132,10 +142,11 @@ func startShell(t *testing.T, env []string, args ...string) *shell {
 			s.text <- piece[:n]
 		}
 	}()
+
 	return s
 }
 
-// types sends keys, and forgets what was shown before.
+// types sends keys and clears the recorded output.
 func (s *shell) types(keys string) {
 	s.t.Helper()
 	s.seen.Reset()
@@ -144,10 +155,10 @@ func (s *shell) types(keys string) {
 	}
 }
 
-// shown is what the terminal shows, without what moves the cursor.
+// shown returns the terminal output without cursor movements.
 func (s *shell) shown() string { return strings.ReplaceAll(s.seen.String(), "\a", "") }
 
-// shows waits until the terminal shows a text, for some time.
+// shows waits until the terminal shows a text or a time limit passes.
 func (s *shell) shows(text string) bool {
 	limit := time.After(20 * time.Second)
 	for !strings.Contains(s.shown(), text) {
@@ -172,7 +183,8 @@ func TestFishCompletes(t *testing.T) {
 	need(t, "/usr/bin/fish")
 	bin, host := build(t), running(t)
 	for _, p := range places {
-		cmd := exec.Command("/usr/bin/fish", "--no-config", "-c", "fairlead completion fish | source; complete -C \""+p.typed+"\"")
+		cmd := exec.Command("/usr/bin/fish", "--no-config", "-c",
+			"fairlead completion fish | source; complete -C \""+p.typed+"\"")
 		cmd.Env = environment(t, bin, host)
 		out, err := cmd.CombinedOutput()
 		words := strings.Fields(p.want)
@@ -183,7 +195,7 @@ func TestFishCompletes(t *testing.T) {
 	}
 }
 
-// BenchmarkComplete is what a user waits for after a Tab, without the shell's own part.
+// BenchmarkComplete measures a completion without the shell.
 func BenchmarkComplete(b *testing.B) {
 	bin, host := build(b), running(b)
 	for b.Loop() {

@@ -1,4 +1,4 @@
-// Command fairlead is the command line of Fairlead. See package ctl/internal/command.
+// Command fairlead is the command line client of fairlead-agent. See package ctl/internal/command.
 package main
 
 import (
@@ -11,7 +11,8 @@ import (
 )
 
 func main() {
-	c := &cli.CLI{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Now: time.Now, Interrupts: &cli.Interrupts{}}
+	c := &cli.CLI{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, LookupEnv: os.LookupEnv, Now: time.Now,
+		Interrupts: &cli.Interrupts{}}
 	ctx, stop := c.Interrupts.Listen(context.Background())
 	code := command.Run(ctx, c, os.Args[1:])
 	stop()

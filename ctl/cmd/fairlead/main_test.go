@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// tooHeavy are packages that cost time at each start of the program, or have no place in a client.
+// tooHeavy lists packages that slow down the program start or do not belong in a client.
 var tooHeavy = []string{
-	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/distribution/reference", "github.com/google/go-containerregistry/",
+	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/distribution/reference",
+	"github.com/google/go-containerregistry/",
 	"github.com/containerd/containerd/", "k8s.io/",
 }
 
-func TestTheProgramStartsWithoutHeavyPackages(t *testing.T) {
+func TestProgramImportsNoHeavyPackages(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func build(t testing.TB) string {
 	return bin
 }
 
-func TestTheProgramEndsWithTheCommandsCode(t *testing.T) {
+func TestProgramExitCode(t *testing.T) {
 	bin := build(t)
 	for args, want := range map[string]int{"version --client": 0, "run --nope": 125, "nope": 1} {
 		cmd := exec.Command(bin, strings.Fields(args)...)
@@ -49,7 +50,7 @@ func TestTheProgramEndsWithTheCommandsCode(t *testing.T) {
 	}
 }
 
-// BenchmarkStart is the program's own part in the time of every command.
+// BenchmarkStart measures the start of the program.
 func BenchmarkStart(b *testing.B) {
 	bin := build(b)
 	for b.Loop() {

@@ -17,10 +17,12 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 )
 
-// completes reports whether a shell asks for completions. Nothing of this file costs other commands time.
+// completes reports whether the shell requests completions. Other commands do not run the code of
+// this file.
 func completes(args []string) bool { return len(args) > 0 && strings.HasPrefix(args[0], "__complete") }
 
-// addCompletions says what can stand at each place of each command. A place that is not listed has nothing, not even files.
+// addCompletions sets the completions of the arguments and flags of each command. Arguments without
+// an entry have no completions, not even files.
 func addCompletions(c *cli.CLI, root *cobra.Command) {
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	arguments, flags := argumentCompletions(c), flagCompletions(c)
@@ -29,7 +31,6 @@ func addCompletions(c *cli.CLI, root *cobra.Command) {
 			cmd.ValidArgsFunction = f
 		}
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			f.Usage = strings.ReplaceAll(f.Usage, "`", "") // shown by some shells as it stands
 			offer := flags[shortPath(cmd)+" --"+f.Name]
 			if offer == nil {
 				offer = flags["--"+f.Name]
@@ -41,7 +42,7 @@ func addCompletions(c *cli.CLI, root *cobra.Command) {
 	}
 }
 
-// leaves are all commands that are not groups.
+// leaves returns all commands without subcommands.
 func leaves(cmd *cobra.Command) []*cobra.Command {
 	if !cmd.HasSubCommands() {
 		return []*cobra.Command{cmd}
@@ -53,7 +54,8 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-// shortPath is a command by its name at the top level, or by its path if it has none: "ps" for container ls.
+// shortPath returns the top-level name of a command, or its path if it has none: "ps" for container
+// ls.
 func shortPath(cmd *cobra.Command) string {
 	_, path, _ := strings.Cut(cmd.CommandPath(), " ")
 	same := map[string]string{"container ls": "ps", "image ls": "images", "image rm": "rmi"}
@@ -69,68 +71,94 @@ func shortPath(cmd *cobra.Command) string {
 
 func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 	running, stopped := complete.Containers(c, complete.Running), complete.Containers(c, complete.Stopped)
-	anyContainer, images, networks := complete.Containers(c, complete.Any), complete.Images(c), complete.Networks(c, complete.AnyNetwork)
+	anyContainer, images, networks := complete.Containers(c, complete.Any), complete.Images(c), complete.Networks(c,
+		complete.AnyNetwork)
 	users := complete.Networks(c, complete.UserNetwork)
 	all := map[string]complete.Func{
-		"run": complete.First(images), "create": complete.First(images), "start": stopped, "stop": running, "restart": anyContainer, "kill": running,
-		"rename": complete.First(anyContainer), "rm": anyContainer, "logs": complete.First(anyContainer), "exec": complete.First(running),
+		"run": complete.First(images), "create": complete.First(images), "start": stopped, "stop": running,
+		"restart": anyContainer, "kill": running,
+		"rename": complete.First(anyContainer), "rm": anyContainer, "logs": complete.First(anyContainer),
+		"exec":   complete.First(running),
 		"attach": complete.First(running), "port": complete.First(running), "publish": complete.First(anyContainer),
 		"unpublish": complete.First(anyContainer), "wait": running, "explain": complete.First(complete.Words("host")),
-		"container inspect": anyContainer, "image inspect": images, "network inspect": networks, "inspect": complete.Objects(c),
-		"images": complete.First(images), "rmi": images, "tag": complete.First(images), "pull": complete.First(images),
+		"container inspect": anyContainer, "image inspect": images, "network inspect": networks,
+		"inspect": complete.Objects(c),
+		"images":  complete.First(images), "rmi": images, "tag": complete.First(images), "pull": complete.First(images),
 		"import": complete.First(complete.Files), "config check": complete.First(complete.Files),
 		"network rm": users, "network edit": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),
 	}
+
 	return all
 }
 
-// signals are those that people send to containers.
+// signals lists the signals to complete.
 var signals = []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"}
 
 func flagCompletions(c *cli.CLI) map[string]complete.Func {
 	running, yes := complete.Containers(c, complete.Any), complete.Words("true", "false")
 	listed, one := []string{"json", "table"}, []string{"json"}
 	return map[string]complete.Func{
-		"--network": complete.Modes(c), "--link": running, "--pull": complete.Words("always", "missing", "never"), "--uts": complete.Words("host"),
-		"--runtime": complete.Words("crun", "runc"), "--platform": complete.Words("linux/amd64", "linux/arm64", "linux/arm/v7"),
-		"--publish-ignored": complete.Words("refuse", "warn"), "--signal": complete.Words(signals...), "--stop-signal": complete.Words(signals...),
-		"--add-host": complete.Nothing, "--keep-network": yes, "--sig-proxy": yes, "--driver-opt": complete.Words(networkEndpointOptions...),
-		"--env-file": complete.Files, "--label-file": complete.Files, "--cidfile": complete.Files, "--volume": complete.Files, "--input": complete.Files,
-		"--tlscacert": complete.Files, "--tlscert": complete.Files, "--tlskey": complete.Files, "--workdir": complete.Nothing,
-		"--mount": complete.Words("type=bind,source="), "--tail": complete.Words("all"), "--type": complete.Words("container", "image", "network"),
+		"--network": complete.Modes(c), "--link": running, "--pull": complete.Words("always", "missing",
+			"never"), "--uts": complete.Words("host"),
+		"--runtime": complete.Words("crun", "runc"), "--platform": complete.Words("linux/amd64", "linux/arm64",
+			"linux/arm/v7"),
+		"--publish-ignored": complete.Words("refuse",
+			"warn"), "--signal": complete.Words(signals...), "--stop-signal": complete.Words(signals...),
+		"--add-host": complete.Nothing, "--keep-network": yes, "--sig-proxy": yes,
+		"--driver-opt": complete.Words(networkEndpointOptions...),
+		"--env-file":   complete.Files, "--label-file": complete.Files, "--cidfile": complete.Files,
+		"--volume": complete.Files, "--input": complete.Files,
+		"--tlscacert": complete.Files, "--tlscert": complete.Files, "--tlskey": complete.Files,
+		"--workdir": complete.Nothing,
+		"--mount":   complete.Words("type=bind,source="), "--tail": complete.Words("all"),
+		"--type": complete.Words("container", "image", "network"),
 
 		"network create --driver": complete.Drivers(c), "network create --opt": complete.Words(networkOptions...),
-		"--ipam-driver": complete.Words("default", "dhcp"), "--ipam": complete.Words("default", "dhcp"), "--scope": complete.Words("local"),
+		"--ipam-driver": complete.Words("default", "dhcp"), "--ipam": complete.Words("default",
+			"dhcp"), "--scope": complete.Words("local"),
 		"--config-from": complete.Networks(c, complete.UserNetwork),
 
-		"ps --format": complete.Format(listed, container.Row()), "images --format": complete.Format(listed, image.Row()),
-		"network ls --format": complete.Format(listed, network.Row()), "config show --format": complete.Format(listed, config.Row()),
-		"info --format": complete.Format(one, system.Info()), "version --format": complete.Format(one, system.Versions()),
-		"events --format":            complete.Format(one, system.Event()),
-		"container inspect --format": complete.Format(one, inspect.Container{}), "image inspect --format": complete.Format(one, inspect.Image{}),
+		"ps --format": complete.Format(listed, container.Row()), "images --format": complete.Format(listed,
+			image.Row()),
+		"network ls --format": complete.Format(listed,
+			network.Row()), "config show --format": complete.Format(listed, config.Row()),
+		"info --format": complete.Format(one, system.Info()), "version --format": complete.Format(one,
+			system.Versions()),
+		"events --format": complete.Format(one, system.Event()),
+		"container inspect --format": complete.Format(one,
+			inspect.Container{}), "image inspect --format": complete.Format(one, inspect.Image{}),
 		"network inspect --format": complete.Format(one, inspect.Network{}),
 		"inspect --format":         complete.Format(one, inspect.Container{}, inspect.Image{}, inspect.Network{}),
 
-		"ps --filter": complete.Words("name=", "id=", "label=", "status=created", "status=running", "status=exited", "status=removing",
+		"ps --filter": complete.Words("name=", "id=", "label=", "status=created", "status=running", "status=exited",
+			"status=removing",
 			"ancestor=", "network=", "publish=", "expose=", "volume=", "before=", "since=", "exited="),
-		"images --filter": complete.Words("dangling=true", "dangling=false", "reference=", "label=", "before=", "since="),
-		"network ls --filter": complete.Words("name=", "id=", "driver=bridge", "driver=ipvlan", "driver=macvlan", "scope=local", "type=builtin",
+		"images --filter": complete.Words("dangling=true", "dangling=false", "reference=", "label=", "before=",
+			"since="),
+		"network ls --filter": complete.Words("name=", "id=", "driver=bridge", "driver=ipvlan", "driver=macvlan",
+			"scope=local", "type=builtin",
 			"type=custom", "dangling=true", "dangling=false", "label="),
 		"network prune --filter": complete.Words("until=", "label=", "label!="),
-		"events --filter":        complete.Words("type=container", "type=network", "event=", "container=", "network=", "image=", "label="),
+		"events --filter": complete.Words("type=container", "type=network", "event=", "container=",
+			"network=", "image=", "label="),
 	}
 }
 
-// networkOptions are the driver options of networks.
+// networkOptions lists the driver options of networks.
 var networkOptions = []string{
-	"com.docker.network.bridge.name=", "com.docker.network.bridge.enable_icc=", "com.docker.network.bridge.enable_ip_masquerade=",
-	"com.docker.network.bridge.host_binding_ipv4=", "com.docker.network.bridge.inhibit_ipv4=", "com.docker.network.bridge.gateway_mode_ipv4=",
-	"com.docker.network.bridge.gateway_mode_ipv6=", "com.docker.network.bridge.trusted_host_interfaces=", "com.docker.network.host_ipv4=",
-	"com.docker.network.host_ipv6=", "com.docker.network.advertise_addr_nmsgs=", "com.docker.network.advertise_addr_ms=",
+	"com.docker.network.bridge.name=", "com.docker.network.bridge.enable_icc=",
+	"com.docker.network.bridge.enable_ip_masquerade=",
+	"com.docker.network.bridge.host_binding_ipv4=", "com.docker.network.bridge.inhibit_ipv4=",
+	"com.docker.network.bridge.gateway_mode_ipv4=",
+	"com.docker.network.bridge.gateway_mode_ipv6=", "com.docker.network.bridge.trusted_host_interfaces=",
+	"com.docker.network.host_ipv4=",
+	"com.docker.network.host_ipv6=", "com.docker.network.advertise_addr_nmsgs=",
+	"com.docker.network.advertise_addr_ms=",
 	"com.docker.network.driver.mtu=", "com.docker.network.container_iface_prefix=",
 	"parent=", "macvlan_mode=", "ipvlan_mode=", "ipvlan_flag=", "host_access=", "conflict_detection=",
 }
 
-// networkEndpointOptions are the driver options of a container's place on a network.
-var networkEndpointOptions = []string{"com.docker.network.endpoint.ifname=", "com.docker.network.endpoint.sysctls=", "allowed-addresses="}
+// networkEndpointOptions lists the endpoint options.
+var networkEndpointOptions = []string{"com.docker.network.endpoint.ifname=", "com.docker.network.endpoint.sysctls=",
+	"allowed-addresses="}

@@ -23,19 +23,25 @@ var (
 func web() *containerv1.Container {
 	return &containerv1.Container{
 		Id: webID, ImageId: "sha256:1", Status: containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING, Pid: 42,
-		CreatedAt: ago(3 * time.Hour), StartedAt: ago(90 * time.Second), Args: []string{"/docker-entrypoint.sh", "nginx", "-g", "daemon off;"},
-		Config: &containerv1.ContainerConfig{Name: "web", Image: "nginx", Labels: map[string]string{"tier": "front", "a": "b"}},
+		CreatedAt: ago(3 * time.Hour), StartedAt: ago(90 * time.Second), Args: []string{"/docker-entrypoint.sh",
+			"nginx", "-g", "daemon off;"},
+		Config: &containerv1.ContainerConfig{Name: "web", Image: "nginx",
+			Labels: map[string]string{"tier": "front", "a": "b"}},
 		Bindings: []*natv1.PortBinding{{Protocol: udp, HostIp: "0.0.0.0", HostPort: 5353, ContainerPort: 53},
 			{Protocol: tcp, HostIp: "192.168.8.115", HostPort: 32768, ContainerPort: 443},
-			{Protocol: tcp, HostIp: "::", HostPort: 8080, ContainerPort: 80}, {Protocol: tcp, HostIp: "0.0.0.0", HostPort: 8080, ContainerPort: 80}},
-		Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{NetworkName: "bridge", Ipv4Address: "172.17.0.2/16"}}},
+			{Protocol: tcp, HostIp: "::", HostPort: 8080, ContainerPort: 80}, {Protocol: tcp, HostIp: "0.0.0.0",
+				HostPort: 8080, ContainerPort: 80}},
+		Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{NetworkName: "bridge",
+			Ipv4Address: "172.17.0.2/16"}}},
 	}
 }
 
 func old() *containerv1.Container {
 	return &containerv1.Container{
-		Id: oldID, Status: containerv1.ContainerStatus_CONTAINER_STATUS_EXITED, ExitCode: 3, CreatedAt: ago(50 * time.Hour),
-		FinishedAt: ago(49 * time.Hour), Args: []string{"true"}, Config: &containerv1.ContainerConfig{Name: "old", Image: "busybox"},
+		Id: oldID, Status: containerv1.ContainerStatus_CONTAINER_STATUS_EXITED, ExitCode: 3,
+		CreatedAt:  ago(50 * time.Hour),
+		FinishedAt: ago(49 * time.Hour), Args: []string{"true"}, Config: &containerv1.ContainerConfig{Name: "old",
+			Image: "busybox"},
 	}
 }
 
@@ -43,30 +49,39 @@ func gets(c *containerv1.Container) clienttest.Script {
 	return clienttest.Script{"GetContainer": {clienttest.Answers(&containerv1.GetContainerResponse{Container: c})}}
 }
 
-func TestTheListLooksAsDockers(t *testing.T) {
+func TestPsMatchesDocker(t *testing.T) {
 	some := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{
 		Containers: []*containerv1.Container{web(), old()}})}}
 	all := []proto.Message{&containerv1.ListContainersRequest{All: true}}
 	checkAll(t, []row{
-		{args: "ps", script: clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{})}},
+		{args: "ps", script: clienttest.Script{"ListContainers": {clienttest.Answers(
+			&containerv1.ListContainersResponse{})}},
 			requests: []proto.Message{&containerv1.ListContainersRequest{}},
 			stdout:   "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n"},
 		{args: "ps -a", script: some, requests: all, stdout: "" +
-			"CONTAINER ID   IMAGE     COMMAND                  CREATED       STATUS                  PORTS                                                                                         NAMES\n" +
-			"a1a1a1a1a1a1   nginx     \"/docker-entrypoint.…\"   3 hours ago   Up About a minute       0.0.0.0:5353->53/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 192.168.8.115:32768->443/tcp   web\n" +
-			"b2b2b2b2b2b2   busybox   \"true\"                   2 days ago    Exited (3) 2 days ago                                                                                                 old\n"},
+			"CONTAINER ID   IMAGE     COMMAND                  CREATED       STATUS                  PORTS       " +
+			"                                                                                  NAMES\n" +
+			"a1a1a1a1a1a1   nginx     \"/docker-entrypoint.…\"   3 hours ago   Up About a minute       " +
+			"0.0.0.0:5353->53/udp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp, 192.168.8.115:32768->443/tcp   web\n" +
+			"b2b2b2b2b2b2   busybox   \"true\"                   2 days ago    Exited (3) 2 days ago             " +
+			"                                                                                    old\n"},
 		{args: "container ls -aq", script: some, stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n"},
 		{args: "ps -q --no-trunc", script: some, stdout: webID + "\n" + oldID + "\n"},
-		{args: "ps --format '{{.Names}}: {{.State}} {{.Label \"tier\"}} {{.Labels}}'", script: some, stdout: "web: running front a=b,tier=front\nold: exited  \n"},
-		{args: "ps --format 'table {{.ID}}\\t{{.Names}}'", script: some, stdout: "CONTAINER ID   NAMES\na1a1a1a1a1a1   web\nb2b2b2b2b2b2   old\n"},
+		{args: "ps --format '{{.Names}}: {{.State}} {{.Label \"tier\"}} {{.Labels}}'", script: some,
+			stdout: "web: running front a=b,tier=front\nold: exited  \n"},
+		{args: "ps --format 'table {{.ID}}\\t{{.Names}}'", script: some,
+			stdout: "CONTAINER ID   NAMES\na1a1a1a1a1a1   web\nb2b2b2b2b2b2   old\n"},
 		{args: "ps --format '{{.Nothing}}'", script: some, code: 1,
-			stderr: "fairlead: --format: the template cannot be used: template: format:1:2: executing \"format\" at <.Nothing>: can't evaluate field Nothing in type container.row\n"},
+			stderr: "fairlead: --format: invalid template: template: format:1:2: executing \"format\" at " +
+				"<.Nothing>: can't evaluate field Nothing in type container.row\n"},
 		{args: "ps -q --filter name=^we --filter label=tier=front", script: some, stdout: "a1a1a1a1a1a1\n"},
 		{args: "ps -q --filter name=web --filter name=/old", script: some, stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n"},
 		{args: "ps -q --filter status=exited", script: some, requests: all, stdout: "b2b2b2b2b2b2\n"},
 		{args: "ps -q --filter id=b2b --filter label=tier", script: some},
 		{args: "ps --filter status=asleep", code: 1,
-			stderr: "fairlead: --filter status=asleep: invalid filter; known are name, id, label, ancestor, network, publish, expose, volume, before, since, exited, health, and status=created|running|exited|removing; see 'fairlead ps --help'\n"},
+			stderr: "fairlead: --filter status=asleep: invalid filter; use name, id, label, ancestor, network, " +
+				"publish, expose, volume, before, since, exited, health or " +
+				"status=created|running|exited|removing; see 'fairlead ps --help'\n"},
 		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})
@@ -77,24 +92,29 @@ func TestTheListLooksAsDockers(t *testing.T) {
 	}
 }
 
-func TestPortsAreShownAsDockers(t *testing.T) {
+func TestPortMatchesDocker(t *testing.T) {
 	checkAll(t, []row{
-		{args: "port web", script: gets(web()), stdout: "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n443/tcp -> 192.168.8.115:32768\n"},
+		{args: "port web", script: gets(web()),
+			stdout: "53/udp -> 0.0.0.0:5353\n80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n443/tcp -> " +
+				"192.168.8.115:32768\n"},
 		{args: "container port web 80", script: gets(web()), stdout: "0.0.0.0:8080\n[::]:8080\n"},
 		{args: "port web 53/udp", script: gets(web()), stdout: "0.0.0.0:5353\n"},
 		{args: "port web 53", script: gets(web()), stderr: "Error: No public port '53' published for web\n", code: 1},
-		{args: "port old 80/tcp", script: gets(old()), stderr: "Error: No public port '80/tcp' published for old\n", code: 1},
+		{args: "port old 80/tcp", script: gets(old()), stderr: "Error: No public port '80/tcp' published for old\n",
+			code: 1},
 		{args: "port old", script: gets(old())},
 		{args: "port web http", stderr: "Error: invalid port (http)\n", code: 1},
-		{args: "port nope", script: clienttest.Script{"GetContainer": {clienttest.Fails(fault.NotFoundf("container nope", "No such container"))}},
+		{args: "port nope", script: clienttest.Script{"GetContainer": {clienttest.Fails(
+			fault.NotFoundf("container nope", "No such container"))}},
 			stderr: "fairlead: container nope: No such container\n", code: 1},
-		{args: "port", stderr: "fairlead: 'fairlead port' requires 1 to 2 arguments; see 'fairlead port --help'\n", code: 1},
+		{args: "port", stderr: "fairlead: 'fairlead port' requires 1 to 2 arguments; see 'fairlead port --help'\n",
+			code: 1},
 	})
 }
 
-func TestSeveralContainersAreWorkedOnWhateverHappensToOne(t *testing.T) {
+func TestOneFailureDoesNotStopOtherContainers(t *testing.T) {
 	missing := fault.NotFoundf("container b", "No such container")
-	// by answers each container by its name.
+	// by returns a response for each container name.
 	by := func(answer proto.Message) clienttest.Call {
 		return clienttest.Call{Serve: func(first proto.Message, s clienttest.Stream) error {
 			if first.(interface{ GetReference() string }).GetReference() == "b" {
@@ -118,32 +138,45 @@ func TestSeveralContainersAreWorkedOnWhateverHappensToOne(t *testing.T) {
 		}
 		check(t, r)
 	}
-	check(t, row{args: "rm -f a b c", script: clienttest.Script{"RemoveContainer": {by(&containerv1.RemoveContainerResponse{})}},
+
+	check(t, row{args: "rm -f a b c",
+		script: clienttest.Script{"RemoveContainer": {by(&containerv1.RemoveContainerResponse{})}},
 		stdout: "a\nc\n", stderr: "fairlead: container b: No such container\n"})
-	check(t, row{args: "wait a b c", script: clienttest.Script{"WaitContainer": {by(&containerv1.WaitContainerResponse{ExitCode: 137})}},
+	check(t, row{args: "wait a b c",
+		script: clienttest.Script{"WaitContainer": {by(&containerv1.WaitContainerResponse{ExitCode: 137})}},
 		stdout: "137\n137\n", stderr: "fairlead: container b: No such container\n", code: 1})
 }
 
-func TestFlagsOfPlainCommandsAreInTheirRequests(t *testing.T) {
+func TestCommandRequests(t *testing.T) {
 	stop := clienttest.Script{"StopContainer": {clienttest.Answers(&containerv1.StopContainerResponse{})}}
 	one := func(m proto.Message) []proto.Message { return []proto.Message{m} }
 	checkAll(t, []row{
 		{args: "stop a", script: stop, stdout: "a\n", requests: one(&containerv1.StopContainerRequest{Reference: "a"})},
 		{args: "stop -t 0 -s HUP a", script: stop, stdout: "a\n",
-			requests: one(&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(0), Signal: "HUP"})},
+			requests: one(&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(0),
+				Signal: "HUP"})},
 		{args: "restart -t 0 -s HUP a", stdout: "a\n", stderr: "WARNING: one\nWARNING: two\n",
-			script:   clienttest.Script{"RestartContainer": {clienttest.Answers(&containerv1.RestartContainerResponse{Warnings: []string{"one", "two"}})}},
-			requests: one(&containerv1.RestartContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(0), Signal: "HUP"})},
+			script: clienttest.Script{"RestartContainer": {clienttest.Answers(
+				&containerv1.RestartContainerResponse{Warnings: []string{"one", "two"}})}},
+			requests: one(&containerv1.RestartContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(0),
+				Signal: "HUP"})},
 		{args: "start a", stdout: "a\n", stderr: "WARNING: one\n",
-			script:   clienttest.Script{"StartContainer": {clienttest.Answers(&containerv1.StartContainerResponse{Warnings: []string{"one"}})}},
+			script: clienttest.Script{"StartContainer": {clienttest.Answers(
+				&containerv1.StartContainerResponse{Warnings: []string{"one"}})}},
 			requests: one(&containerv1.StartContainerRequest{Reference: "a"})},
 		{args: "publish a 8080:80", stdout: "80/tcp -> 0.0.0.0:8080\n", stderr: "WARNING: one\n",
-			script: clienttest.Script{"PublishPorts": {clienttest.Answers(&containerv1.PublishPortsResponse{Warnings: []string{"one"},
-				Bindings: []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostIp: "0.0.0.0", HostPort: 8080, ContainerPort: 80}}})}}},
-		{args: "stop --time 3 a", script: stop, stdout: "a\n", requests: one(&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(3)})},
-		{args: "kill -s USR1 a", script: clienttest.Script{"KillContainer": {clienttest.Answers(&containerv1.KillContainerResponse{})}}, stdout: "a\n",
+			script: clienttest.Script{"PublishPorts": {clienttest.Answers(
+				&containerv1.PublishPortsResponse{Warnings: []string{"one"},
+					Bindings: []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostIp: "0.0.0.0",
+						HostPort: 8080, ContainerPort: 80}}})}}},
+		{args: "stop --time 3 a", script: stop, stdout: "a\n",
+			requests: one(&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(3)})},
+		{args: "kill -s USR1 a",
+			script:   clienttest.Script{"KillContainer": {clienttest.Answers(&containerv1.KillContainerResponse{})}},
+			stdout:   "a\n",
 			requests: one(&containerv1.KillContainerRequest{Reference: "a", Signal: "USR1"})},
-		{args: "rm -f a", script: clienttest.Script{"RemoveContainer": {clienttest.Answers(&containerv1.RemoveContainerResponse{})}}, stdout: "a\n",
+		{args: "rm -f a", script: clienttest.Script{"RemoveContainer": {clienttest.Answers(
+			&containerv1.RemoveContainerResponse{})}}, stdout: "a\n",
 			requests: one(&containerv1.RemoveContainerRequest{Reference: "a", Force: true})},
 	})
 }
@@ -152,8 +185,9 @@ func logLine(out *containerv1.Output) proto.Message {
 	return &containerv1.ReadLogsResponse{Output: out, Time: timestamppb.New(time.Unix(1_790_000_000, 5000))}
 }
 
-func TestLogsAreShownAsTheyWereWritten(t *testing.T) {
-	some := clienttest.Script{"ReadLogs": {clienttest.Answers(logLine(stdoutOf("one\ntw")), logLine(stderrOf("bad\n")), logLine(stdoutOf("o\nthree\n")))}}
+func TestLogsPrintStreams(t *testing.T) {
+	some := clienttest.Script{"ReadLogs": {clienttest.Answers(logLine(stdoutOf("one\ntw")),
+		logLine(stderrOf("bad\n")), logLine(stdoutOf("o\nthree\n")))}}
 	const stamp = "2026-09-21T14:13:20.000005000Z "
 	requests := func(change func(*containerv1.ReadLogsRequest)) []proto.Message {
 		r := &containerv1.ReadLogsRequest{Reference: "web"}
@@ -161,61 +195,83 @@ func TestLogsAreShownAsTheyWereWritten(t *testing.T) {
 		return []proto.Message{r}
 	}
 	checkAll(t, []row{
-		{args: "logs web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n", requests: requests(func(*containerv1.ReadLogsRequest) {})},
-		{args: "logs -t web", script: some, stdout: stamp + "one\n" + stamp + "two\n" + stamp + "three\n", stderr: stamp + "bad\n"},
+		{args: "logs web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n",
+			requests: requests(func(*containerv1.ReadLogsRequest) {})},
+		{args: "logs -t web", script: some, stdout: stamp + "one\n" + stamp + "two\n" + stamp + "three\n",
+			stderr: stamp + "bad\n"},
 		{args: "logs -f -n 5 --since 42m web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n",
 			requests: requests(func(r *containerv1.ReadLogsRequest) {
 				r.Follow, r.Tail, r.Since = true, proto.Uint32(5), ago(42*time.Minute)
 			})},
-		{args: "logs --tail all --since 2026-09-21T10:00:00Z web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n",
+		{args: "logs --tail all --since 2026-09-21T10:00:00Z web", script: some, stdout: "one\ntwo\nthree\n",
+			stderr: "bad\n",
 			requests: requests(func(r *containerv1.ReadLogsRequest) {
 				r.Since = timestamppb.New(time.Date(2026, 9, 21, 10, 0, 0, 0, time.UTC))
 			})},
 		{args: "logs --since 1790000000 web", script: some, stdout: "one\ntwo\nthree\n", stderr: "bad\n",
 			requests: requests(func(r *containerv1.ReadLogsRequest) { r.Since = timestamppb.New(now) })},
-		{args: "logs --tail x web", code: 1, stderr: "fairlead: --tail x: neither a number nor all; see 'fairlead logs --help'\n"},
+		{args: "logs --tail x web", code: 1,
+			stderr: "fairlead: --tail x: must be a number or all; see 'fairlead logs --help'\n"},
 		{args: "logs --since x web", code: 1, stderr: "fairlead: --since x: not a time; see 'fairlead logs --help'\n"},
-		{args: "logs nope", script: clienttest.Script{"ReadLogs": {clienttest.Fails(fault.NotFoundf("container nope", "No such container"))}}, code: 1,
+		{args: "logs nope", script: clienttest.Script{"ReadLogs": {clienttest.Fails(fault.NotFoundf("container nope",
+			"No such container"))}}, code: 1,
 			stderr: "fairlead: container nope: No such container\n"},
 	})
 }
 
 func execEvents(code uint32) clienttest.Script {
 	return clienttest.Script{"ExecContainer": {clienttest.Answers(
-		&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: webID}}},
+		&containerv1.ExecContainerResponse{
+			Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: webID}},
+		},
 		&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Output{Output: stdoutOf("out\n")}},
-		&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: code}}})}}
+		&containerv1.ExecContainerResponse{
+			Event: &containerv1.ExecContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: code}},
+		})}}
 }
 
 func execRequest(o *containerv1.ExecOptions) []proto.Message {
 	return []proto.Message{&containerv1.ExecContainerRequest{Message: &containerv1.ExecContainerRequest_Exec{Exec: o}}}
 }
 
-func TestExecRunsOneMoreProcess(t *testing.T) {
+func TestExec(t *testing.T) {
 	fails := func(reason string) clienttest.Script {
-		return clienttest.Script{"ExecContainer": {clienttest.Fails(fault.New(fault.Invalid, "command x", "no", fault.WithReason(reason)))}}
+		return clienttest.Script{"ExecContainer": {clienttest.Fails(fault.New(fault.Invalid, "command x", "no",
+			fault.WithReason(reason)))}}
 	}
 	checkAll(t, []row{
 		{args: "exec web ls -l", script: execEvents(4), stdout: "out\n", code: 4,
 			requests: execRequest(&containerv1.ExecOptions{Reference: "web", Args: []string{"ls", "-l"}})},
 		{args: "exec -i -e A=1 -w /w -u 1 web sh", script: execEvents(0), stdout: "out\n",
-			requests: execRequest(&containerv1.ExecOptions{Reference: "web", Args: []string{"sh"}, Env: []string{"A=1"}, WorkingDir: "/w", User: "1", OpenStdin: true})},
+			requests: execRequest(&containerv1.ExecOptions{Reference: "web", Args: []string{"sh"},
+				Env: []string{"A=1"}, WorkingDir: "/w", User: "1", OpenStdin: true})},
 		{args: "exec -dit web sleep 9", script: execEvents(0),
-			requests: execRequest(&containerv1.ExecOptions{Reference: "web", Args: []string{"sleep", "9"}, Tty: true, Detach: true})},
-		{args: "exec web x", script: fails(fault.ReasonCommandNotFound), stderr: "fairlead: command x: no\n", code: 127},
-		{args: "exec web x", script: fails(fault.ReasonCommandNotExecutable), stderr: "fairlead: command x: no\n", code: 126},
+			requests: execRequest(&containerv1.ExecOptions{Reference: "web", Args: []string{"sleep", "9"}, Tty: true,
+				Detach: true})},
+		{args: "exec web x", script: fails(fault.ReasonCommandNotFound), stderr: "fairlead: command x: no\n",
+			code: 127},
+		{args: "exec web x", script: fails(fault.ReasonCommandNotExecutable), stderr: "fairlead: command x: no\n",
+			code: 126},
 		{args: "exec web x", script: fails(""), stderr: "fairlead: command x: no\n", code: 1},
 		{args: "exec -it web sh", stderr: "fairlead: the input device is not a TTY\n", code: 1},
-		{args: "exec -e = web sh", stderr: "fairlead: -e =: invalid environment variable: =; see 'fairlead exec --help'\n", code: 125},
-		{args: "exec web", stderr: "fairlead: 'fairlead exec' requires at least 2 arguments; see 'fairlead exec --help'\n", code: 1},
+		{args: "exec -e = web sh",
+			stderr: "fairlead: -e =: invalid environment variable: =; see 'fairlead exec --help'\n", code: 125},
+		{args: "exec web", stderr: "fairlead: 'fairlead exec' requires at least 2 arguments; see 'fairlead exec " +
+			"--help'\n", code: 1},
 	})
 }
 
-func TestAttachAndStartJoinAContainer(t *testing.T) {
+func TestAttachAndStart(t *testing.T) {
 	attached := clienttest.Answers(
-		&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: webID}}},
-		&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Output{Output: stdoutOf("out\n")}},
-		&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: 9}}})
+		&containerv1.AttachContainerResponse{
+			Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: webID}},
+		},
+		&containerv1.AttachContainerResponse{
+			Event: &containerv1.AttachContainerResponse_Output{Output: stdoutOf("out\n")},
+		},
+		&containerv1.AttachContainerResponse{
+			Event: &containerv1.AttachContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: 9}},
+		})
 	script := func(c *containerv1.Container) clienttest.Script {
 		s := gets(c)
 		s["AttachContainer"] = []clienttest.Call{attached}
@@ -230,7 +286,8 @@ func TestAttachAndStartJoinAContainer(t *testing.T) {
 	tty.Config.Tty, tty.Config.OpenStdin = true, true
 	checkAll(t, []row{
 		{args: "attach web", script: script(web()), stdout: "out\n", code: 9, requests: requests("web", webID, false)},
-		{args: "attach old", script: script(old()), stderr: "fairlead: container old: cannot attach to a stopped container; start it first\n", code: 1},
+		{args: "attach old", script: script(old()),
+			stderr: "fairlead: container old: cannot attach to a stopped container; start it first\n", code: 1},
 		{args: "attach web", script: script(tty), stderr: "fairlead: the input device is not a TTY\n", code: 1},
 		{args: "attach --no-stdin web", script: script(tty), stdout: "out\n", code: 9},
 		{args: "start -a old", script: script(old()), stdout: "out\n", code: 9, requests: requests("old", oldID, true)},
@@ -239,30 +296,38 @@ func TestAttachAndStartJoinAContainer(t *testing.T) {
 	})
 }
 
-func TestInspectFindsContainersThenImagesThenNetworks(t *testing.T) {
+func TestInspectSearchOrder(t *testing.T) {
 	missing := clienttest.Fails(fault.NotFoundf("x", "there is none"))
-	image := clienttest.Answers(&containerv1.GetImageResponse{Image: &containerv1.Image{Id: "sha256:1", Tags: []string{"nginx:latest"},
+	image := clienttest.Answers(&containerv1.GetImageResponse{Image: &containerv1.Image{Id: "sha256:1",
+		Tags:   []string{"nginx:latest"},
 		Config: []byte(`{"config":{"Cmd":["nginx"]}}`)}})
-	network := clienttest.Answers(&networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: "bridge", Driver: "bridge"}})
+	network := clienttest.Answers(&networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: "bridge",
+		Driver: "bridge"}})
 	container := clienttest.Answers(&containerv1.GetContainerResponse{Container: web()})
 	script := func(c, i, n clienttest.Call) clienttest.Script {
 		return clienttest.Script{"GetContainer": {c}, "GetImage": {i}, "GetNetwork": {n}}
 	}
 	checkAll(t, []row{
-		{args: "inspect -f '{{.Name}} {{.State.Running}} {{.State.Pid}} {{.NetworkSettings.Networks.bridge.IPAddress}} {{json .Config.Cmd}}' web",
+		{args: "inspect -f '{{.Name}} {{.State.Running}} {{.State.Pid}} " +
+			"{{.NetworkSettings.Networks.bridge.IPAddress}} {{json .Config.Cmd}}' web",
 			script: script(container, image, missing), stdout: "/web true 42 172.17.0.2 [\"nginx\"]\n"},
-		{args: "inspect -f '{{.Id}} {{.HostConfig.Dns}} {{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}' web",
+		{args: "inspect -f '{{.Id}} {{.HostConfig.Dns}} {{(index (index .NetworkSettings.Ports \"80/tcp\") " +
+			"0).HostPort}}' web",
 			script: script(container, missing, missing), stdout: webID + " [] 8080\n"},
 		{args: "inspect -f '{{.RepoTags}}' nginx", script: script(missing, image, missing), stdout: "[nginx:latest]\n"},
 		{args: "inspect -f '{{.Driver}}' bridge", script: script(missing, missing, network), stdout: "bridge\n"},
-		{args: "inspect --type network -f '{{.Name}}' bridge", script: script(container, image, network), stdout: "bridge\n"},
-		{args: "inspect --type image x", script: script(container, missing, network), stdout: "[]\n", stderr: "fairlead: x: there is none\n", code: 1},
+		{args: "inspect --type network -f '{{.Name}}' bridge", script: script(container, image, network),
+			stdout: "bridge\n"},
+		{args: "inspect --type image x", script: script(container, missing, network), stdout: "[]\n",
+			stderr: "fairlead: x: there is none\n", code: 1},
 		{args: "inspect nope", script: script(missing, missing, missing), stdout: "[]\n", code: 1,
-			stderr: "fairlead: object nope: No such object: no container, image or network has this name or id\n"},
+			stderr: "fairlead: object nope: No such object: no container, image or network has this name or ID\n"},
 		{args: "container inspect -f '{{.Nothing}}' web", script: script(container, image, missing), code: 1,
-			stderr: "fairlead: --format: the template cannot be used: template: format:1:2: executing \"format\" at <.Nothing>: can't evaluate field Nothing in type *inspect.Container\n"},
+			stderr: "fairlead: --format: invalid template: template: format:1:2: executing \"format\" at " +
+				"<.Nothing>: can't evaluate field Nothing in type *inspect.Container\n"},
 		{args: "inspect --type volume x", code: 1,
-			stderr: "fairlead: \"volume\" is not a valid value for --type: container, image or network; see 'fairlead inspect --help'\n"},
+			stderr: "fairlead: \"volume\" is not a valid value for --type: container, image or network; see " +
+				"'fairlead inspect --help'\n"},
 	})
 	got := execute(t, row{args: "container inspect web web", script: script(container, image, missing)})
 	if !strings.HasPrefix(got.stdout, "[\n    {\n        \"Id\": \""+webID) || strings.Count(got.stdout, `"Name": "/web"`) != 2 || got.code != 0 {

@@ -22,34 +22,39 @@ func TestStopHasNoLimitWithMinusOne(t *testing.T) {
 	stopped := clienttest.Script{"StopContainer": {clienttest.Answers(&containerv1.StopContainerResponse{})}}
 	checkAll(t, []row{
 		{args: "stop -t -1 a", script: stopped, stdout: "a\n",
-			requests: []proto.Message{&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(math.MaxUint32)}}},
+			requests: []proto.Message{&containerv1.StopContainerRequest{Reference: "a",
+				TimeoutSeconds: proto.Uint32(math.MaxUint32)}}},
 		{args: "stop --time=0 a", script: stopped, stdout: "a\n",
-			requests: []proto.Message{&containerv1.StopContainerRequest{Reference: "a", TimeoutSeconds: proto.Uint32(0)}}},
+			requests: []proto.Message{&containerv1.StopContainerRequest{Reference: "a",
+				TimeoutSeconds: proto.Uint32(0)}}},
 		{args: "stop -t -2 a", code: 125, requests: []proto.Message{},
-			stderr: "fairlead: invalid argument \"-2\" for \"-t, --timeout\" flag: it is a number of seconds, or -1 for no limit; see 'fairlead stop --help'\n"},
+			stderr: "fairlead: invalid argument \"-2\" for \"-t, --timeout\" flag: must be a number of seconds, " +
+				"or -1 for no limit; see 'fairlead stop --help'\n"},
 	})
 	c := &containerv1.Container{Config: &containerv1.ContainerConfig{StopTimeout: proto.Uint32(math.MaxUint32)}}
 	checkAll(t, []row{{args: "container inspect -f '{{.Config.StopTimeout}}' a", script: got(c), stdout: "-1\n"}})
 }
 
-// got is an agent that has one container.
+// got returns an agent with one container.
 func got(c *containerv1.Container) clienttest.Script {
 	return clienttest.Script{"GetContainer": {clienttest.Answers(&containerv1.GetContainerResponse{Container: c})},
 		"GetImage": {clienttest.Answers(&containerv1.GetImageResponse{})}}
 }
 
-func TestFieldsThatScriptsReadHaveZeroValues(t *testing.T) {
+func TestInspectHasDockerFields(t *testing.T) {
 	c := &containerv1.Container{Config: &containerv1.ContainerConfig{}}
 	for template, want := range map[string]string{
-		"{{.RestartCount}}": "0", "{{.State.Health.Status}}": "none", "{{.State.Paused}}": "false", "{{.HostConfig.RestartPolicy.Name}}": "no",
-		"{{.HostConfig.RestartPolicy.MaximumRetryCount}}": "0", "{{.Config.Volumes}}": "map[]", "{{.GraphDriver.Name}}": "overlay",
+		"{{.RestartCount}}": "0", "{{.State.Health.Status}}": "none", "{{.State.Paused}}": "false",
+		"{{.HostConfig.RestartPolicy.Name}}":              "no",
+		"{{.HostConfig.RestartPolicy.MaximumRetryCount}}": "0", "{{.Config.Volumes}}": "map[]",
+		"{{.GraphDriver.Name}}":  "overlay",
 		"{{.HostConfig.Memory}}": "0", "{{.HostConfig.Privileged}}": "false", "{{json .State.Health}}": `{"Status":"none","FailingStreak":0,"Log":[]}`,
 	} {
 		check(t, row{args: "inspect -f '" + template + "' a", script: got(c), stdout: want + "\n"})
 	}
 }
 
-func TestImagesAreFoundByPatternsAndFilters(t *testing.T) {
+func TestImagePatternsAndFilters(t *testing.T) {
 	checkAll(t, []row{
 		{args: "images -q 'ngi*'", script: images(), stdout: "111111111111\n"},
 		{args: "images -q 'ngi*:lat*'", script: images(), stdout: "111111111111\n"},
@@ -57,21 +62,25 @@ func TestImagesAreFoundByPatternsAndFilters(t *testing.T) {
 		{args: "images -q 'red*'", script: images()},
 		{args: "images -aq -f dangling=true", script: images(), stdout: "222222222222\n"},
 		{args: "images -q -f dangling=false -f 'reference=*:latest'", script: images(), stdout: "111111111111\n"},
-		{args: "images -f size=1", code: 1, stderr: "fairlead: --filter size=1: invalid filter; known are dangling=true|false, reference=PATTERN, label=KEY[=VALUE], " +
-			"before=IMAGE and since=IMAGE; " +
-			"see 'fairlead images --help'\n"},
+		{args: "images -f size=1", code: 1,
+			stderr: "fairlead: --filter size=1: invalid filter; use dangling=true|false, reference=PATTERN, " +
+				"label=KEY[=VALUE], " +
+				"before=IMAGE or since=IMAGE; " +
+				"see 'fairlead images --help'\n"},
 	})
-	if got := execute(t, row{args: "images --digests nginx", script: images()}); !strings.Contains(got.stdout, "TAG       DIGEST") ||
+	if got := execute(t, row{args: "images --digests nginx", script: images()}); !strings.Contains(got.stdout,
+		"TAG       DIGEST") ||
 		!strings.Contains(got.stdout, "sha256:"+strings.Repeat("d", 64)) {
 		t.Errorf("got %s", got.stdout)
 	}
 }
 
-func TestNewestContainersAreListed(t *testing.T) {
-	list := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{
-		{Id: "cccccccccccc1", Config: &containerv1.ContainerConfig{}, Args: []string{"sh", "-c", "echo 'a b'"}},
-		{Id: "bbbbbbbbbbbb1", Config: &containerv1.ContainerConfig{}},
-	}})}}
+func TestPsLastAndLatest(t *testing.T) {
+	list := clienttest.Script{"ListContainers": {clienttest.Answers(
+		&containerv1.ListContainersResponse{Containers: []*containerv1.Container{
+			{Id: "cccccccccccc1", Config: &containerv1.ContainerConfig{}, Args: []string{"sh", "-c", "echo 'a b'"}},
+			{Id: "bbbbbbbbbbbb1", Config: &containerv1.ContainerConfig{}},
+		}})}}
 	all := []proto.Message{&containerv1.ListContainersRequest{All: true}}
 	checkAll(t, []row{
 		{args: "ps -lq", script: list, stdout: "cccccccccccc\n", requests: all},
@@ -80,28 +89,33 @@ func TestNewestContainersAreListed(t *testing.T) {
 	})
 }
 
-func TestRemoveTakesDockersFlagForVolumes(t *testing.T) {
-	checkAll(t, []row{{args: "rm -fv a", script: clienttest.Script{"RemoveContainer": {clienttest.Answers(&containerv1.RemoveContainerResponse{})}},
+func TestRmAcceptsVolumesFlag(t *testing.T) {
+	checkAll(t, []row{{args: "rm -fv a",
+		script: clienttest.Script{"RemoveContainer": {clienttest.Answers(&containerv1.RemoveContainerResponse{})}},
 		stdout: "a\n", requests: []proto.Message{&containerv1.RemoveContainerRequest{Reference: "a", Force: true}}}})
 }
 
-func TestLogsEndAtATime(t *testing.T) {
+func TestLogsUntil(t *testing.T) {
 	piece := func(before time.Duration, text string) proto.Message {
 		return &containerv1.ReadLogsResponse{Time: ago(before), Output: stdoutOf(text)}
 	}
 	checkAll(t, []row{
-		{args: "logs --until 5m a", script: clienttest.Script{"ReadLogs": {clienttest.Answers(piece(9*time.Minute, "a\n"), piece(time.Minute, "b\n"))}},
+		{args: "logs --until 5m a",
+			script: clienttest.Script{"ReadLogs": {clienttest.Answers(piece(9*time.Minute, "a\n"),
+				piece(time.Minute, "b\n"))}},
 			stdout: "a\n"},
-		{args: "logs -f --until 2026-09-21T14:13:21Z a", script: clienttest.Script{"ReadLogs": {{Serve: func(_ proto.Message, s clienttest.Stream) error {
-			<-s.Context().Done() // the client leaves
-			return nil
-		}}}}},
-		{args: "logs --until never a", code: 1, stderr: "fairlead: --until never: not a time; see 'fairlead logs --help'\n"},
+		{args: "logs -f --until 2026-09-21T14:13:21Z a",
+			script: clienttest.Script{"ReadLogs": {{Serve: func(_ proto.Message, s clienttest.Stream) error {
+				<-s.Context().Done() // the client leaves
+				return nil
+			}}}}},
+		{args: "logs --until never a", code: 1,
+			stderr: "fairlead: --until never: not a time; see 'fairlead logs --help'\n"},
 	})
 }
 
-func TestIDOfAContainerGoesToAFile(t *testing.T) {
-	inFolder(t, map[string]string{"labels": "# of the team\ntier=front\nowner\n"})
+func TestCIDFile(t *testing.T) {
+	inDir(t, map[string]string{"labels": "# of the team\ntier=front\nowner\n"})
 	created := clienttest.Script{"CreateContainer": {clienttest.Answers(&containerv1.CreateContainerResponse{
 		Event: &containerv1.CreateContainerResponse_Created{Created: &containerv1.Created{Id: "c1"}}})}}
 	result := execute(t, row{args: "create --cidfile id --label-file labels -l tier=back x", script: created})
@@ -109,6 +123,7 @@ func TestIDOfAContainerGoesToAFile(t *testing.T) {
 	if text, _ := os.ReadFile("id"); string(text) != "c1" || labels["tier"] != "back" || len(labels) != 2 {
 		t.Errorf("got %q, %v", text, labels)
 	}
+
 	checkAll(t, []row{
 		{args: "create --cidfile id x", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: --cidfile id: cannot be created: file exists; name a file that does not exist\n"},
@@ -117,32 +132,35 @@ func TestIDOfAContainerGoesToAFile(t *testing.T) {
 	if text, _ := os.ReadFile("new"); string(text) != "c2" {
 		t.Errorf("got %q", text)
 	}
+
 	execute(t, row{args: "run -d --cidfile none x"})
 	if _, err := os.Stat("none"); err == nil {
 		t.Error("a file is left of a container that was not created")
 	}
 }
 
-func TestFindingsOfAnAreaStandTogether(t *testing.T) {
+func TestDoctorGroupsFindingsByArea(t *testing.T) {
 	finding := func(area, name string) *hostv1.Finding {
 		return &hostv1.Finding{Area: area, Name: name, Severity: hostv1.Severity_SEVERITY_OK, Message: "works"}
 	}
 	one := clienttest.Call{Serve: func(first proto.Message, s clienttest.Stream) error {
 		switch first.(type) {
 		case *networkv1.DiagnoseRequest:
-			return s.Send(&networkv1.DiagnoseResponse{Findings: []*hostv1.Finding{finding("host", "a"), finding("others", "b")}})
+			return s.Send(&networkv1.DiagnoseResponse{Findings: []*hostv1.Finding{finding("host", "a"),
+				finding("others", "b")}})
 		case *natv1.DiagnoseRequest:
-			return s.Send(&natv1.DiagnoseResponse{Findings: []*hostv1.Finding{finding("firewall", "c"), finding("others", "d")}})
+			return s.Send(&natv1.DiagnoseResponse{Findings: []*hostv1.Finding{finding("firewall", "c"),
+				finding("others", "d")}})
 		}
 		return s.Send(&hostv1.DiagnoseResponse{Findings: []*hostv1.Finding{finding("host", "e")}})
 	}}
 	checkAll(t, []row{{args: "doctor", script: clienttest.Script{"Diagnose": {one}}, stdout: "" +
 		"Host\n  ok       a                  works\n  ok       e                  works\n" +
 		"Others\n  ok       b                  works\n  ok       d                  works\n" +
-		"Firewall\n  ok       c                  works\n5 ok, 0 to note, 0 problems\n"}})
+		"Firewall\n  ok       c                  works\n5 ok, 0 notes, 0 problems\n"}})
 }
 
-func TestCheckReadsTheUsualFile(t *testing.T) {
+func TestConfigCheckDefaultFile(t *testing.T) {
 	var out, errs bytes.Buffer
 	command.Run(t.Context(), newCLI(t, nil, strings.NewReader(""), &out, &errs, ""), []string{"config", "check"})
 	if !strings.Contains(out.String()+errs.String(), "/etc/fairlead/daemon.json") {
@@ -150,49 +168,69 @@ func TestCheckReadsTheUsualFile(t *testing.T) {
 	}
 }
 
-func TestContainersAreFilteredAsInDocker(t *testing.T) {
-	script := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{web(), old()}})}}
+func TestPsFiltersMatchDocker(t *testing.T) {
+	script := clienttest.Script{"ListContainers": {clienttest.Answers(
+		&containerv1.ListContainersResponse{Containers: []*containerv1.Container{web(), old()}})}}
 	both := webID + "\n" + oldID + "\n"
 	for filters, want := range map[string]string{
 		"ancestor=nginx": webID + "\n", "ancestor=docker.io/library/nginx:latest": webID + "\n", "ancestor=nginx:1": "",
-		"network=bridge": webID + "\n", "network=other": "", "publish=8080": webID + "\n", "publish=8000-9000": webID + "\n", "publish=53/udp": webID + "\n",
-		"publish=8080/udp": "", "expose=443": webID + "\n", "exited=3": oldID + "\n", "exited=0": "", "health=none": both, "health=healthy": "",
-		"status=paused": "", "is-task=false": both, "before=web": oldID + "\n", "since=old": webID + "\n", "since=web": "", "volume=/x": "",
+		"network=bridge": webID + "\n", "network=other": "", "publish=8080": webID +
+			"\n", "publish=8000-9000": webID + "\n", "publish=53/udp": webID + "\n",
+		"publish=8080/udp": "", "expose=443": webID + "\n", "exited=3": oldID +
+			"\n", "exited=0": "", "health=none": both, "health=healthy": "",
+		"status=paused": "", "is-task=false": both, "before=web": oldID + "\n", "since=old": webID +
+			"\n", "since=web": "", "volume=/x": "",
 	} {
 		check(t, row{args: "ps -aq --no-trunc -f " + filters, script: script, stdout: want})
 	}
+
 	checkAll(t, []row{
-		{args: "ps -q -f before=web", script: script, requests: []proto.Message{&containerv1.ListContainersRequest{All: true}}},
-		{args: "ps -f before=nosuch", script: script, code: 1, stderr: "fairlead: --filter before=nosuch: No such container: nosuch\n"},
-		{args: "ps -f publish=x", code: 1, stderr: "fairlead: --filter publish=x: \"x\" is not PORT[-END][/PROTOCOL]; see 'fairlead ps --help'\n"},
+		{args: "ps -q -f before=web", script: script,
+			requests: []proto.Message{&containerv1.ListContainersRequest{All: true}}},
+		{args: "ps -f before=nosuch", script: script, code: 1,
+			stderr: "fairlead: --filter before=nosuch: No such container: nosuch\n"},
+		{args: "ps -f publish=x", code: 1,
+			stderr: "fairlead: --filter publish=x: \"x\" is not a valid port range: use PORT[-END][/PROTO]; see " +
+				"'fairlead ps --help'\n"},
 	})
 }
 
-func TestImagesAreFilteredByLabelsAndTimes(t *testing.T) {
-	script := clienttest.Script{"ListImages": {clienttest.Answers(&containerv1.ListImagesResponse{Images: []*containerv1.Image{
-		{Id: "sha256:" + strings.Repeat("1", 64), Tags: []string{"new:latest"}, CreatedAt: ago(time.Hour), Config: []byte(`{"config":{"Labels":{"tier":"front"}}}`)},
-		{Id: "sha256:" + strings.Repeat("2", 64), Tags: []string{"old:latest"}, CreatedAt: ago(9 * time.Hour)},
-	}})}}
+func TestImageFiltersByLabelAndTime(t *testing.T) {
+	script := clienttest.Script{"ListImages": {clienttest.Answers(
+		&containerv1.ListImagesResponse{Images: []*containerv1.Image{
+			{Id: "sha256:" + strings.Repeat("1", 64), Tags: []string{"new:latest"}, CreatedAt: ago(time.Hour), Config: []byte(`{"config":{"Labels":{"tier":"front"}}}`)},
+			{Id: "sha256:" + strings.Repeat("2", 64), Tags: []string{"old:latest"}, CreatedAt: ago(9 * time.Hour)},
+		}})}}
 	for filters, want := range map[string]string{
-		"label=tier": "new\n", "label=tier=front": "new\n", "label=tier=back": "", "before=new": "old\n", "since=old": "new\n", "since=new": "",
+		"label=tier": "new\n", "label=tier=front": "new\n", "label=tier=back": "", "before=new": "old\n",
+		"since=old": "new\n", "since=new": "",
 	} {
 		check(t, row{args: "images --format {{.Repository}} -f " + filters, script: script, stdout: want})
 	}
-	check(t, row{args: "images -f before=x", script: script, code: 1, stderr: "fairlead: --filter before=x: No such image: x\n"})
+
+	check(t, row{args: "images -f before=x", script: script, code: 1,
+		stderr: "fairlead: --filter before=x: No such image: x\n"})
 }
 
-func TestTemplatesOfScriptsFindTheirFields(t *testing.T) {
-	list := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{old()}})}}
+func TestTemplateFields(t *testing.T) {
+	list := clienttest.Script{"ListContainers": {clienttest.Answers(
+		&containerv1.ListContainersResponse{Containers: []*containerv1.Container{old()}})}}
 	info := clienttest.Script{"GetInfo": {clienttest.Answers(&hostv1.GetInfoResponse{DataRoot: "/d"})}}
 	checkAll(t, []row{
 		{args: "ps -a --format '{{.Size}} {{.LocalVolumes}}'", script: list, stdout: "N/A 0\n"},
 		{args: "images --format '{{.VirtualSize}} {{.Containers}}' nginx", script: images(), stdout: "187MB N/A\n"},
-		{args: "info -f '{{.DockerRootDir}} {{.Driver}} {{.ContainersPaused}}'", script: info, stdout: "/d overlay 0\n"},
-		{args: "events -f event=create -f type=container --format '{{.Status}} {{.ID}} {{.From}}'", script: someEvents(), stdout: "create c1c1 nginx\n"},
-		{args: "config ls", code: 1, stderr: "fairlead: docker config ls is not supported; Fairlead runs containers of one host and has no Swarm\n"},
+		{args: "info -f '{{.DockerRootDir}} {{.Driver}} {{.ContainersPaused}}'", script: info,
+			stdout: "/d overlay 0\n"},
+		{args: "events -f event=create -f type=container --format '{{.Status}} {{.ID}} {{.From}}'",
+			script: someEvents(), stdout: "create c1c1 nginx\n"},
+		{args: "config ls", code: 1,
+			stderr: "fairlead: docker config ls is not supported; Fairlead manages one host and has no Swarm mode\n"},
 		{args: "''", code: 1, stderr: "fairlead: unknown command: fairlead \"\"; see 'fairlead --help'\n"},
-		{args: "inspect ''", code: 1, stdout: "[]\n", stderr: "fairlead: object: its name or id is empty; name a container, an image or a network\n"},
-		{args: "inspect -f '{{.HostConfig.LogConfig.Type}} {{.Config.AttachStdout}} {{.Config.Healthcheck}} {{.SizeRw}}' a",
-			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "k8s-file false <nil> <nil>\n"},
+		{args: "inspect ''", code: 1, stdout: "[]\n",
+			stderr: "fairlead: object: name or ID is empty: add a container, an image or a network\n"},
+		{args: "inspect -f '{{.HostConfig.LogConfig.Type}} {{.Config.AttachStdout}} {{.Config.Healthcheck}} " +
+			"{{.SizeRw}}' a",
+			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "k8s-file false " +
+				"<nil> <nil>\n"},
 	})
 }

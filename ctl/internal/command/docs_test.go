@@ -36,6 +36,7 @@ func pages(t *testing.T) []string {
 		}
 		found = append(found, names...)
 	}
+
 	if len(found) < 5 {
 		t.Fatalf("got %d pages: %v", len(found), found)
 	}
@@ -75,10 +76,12 @@ func commandLines(text string) []string {
 			found = append(found, line)
 		}
 	}
+
 	return found
 }
 
-// shellWords splits a command line at blanks outside of quotes, up to a comment, a pipe or a redirection.
+// shellWords splits a command line at spaces outside of quotes, up to a comment, a pipe or a
+// redirection.
 func shellWords(line string) []string {
 	var words []string
 	for _, m := range regexp.MustCompile(`(?:'[^']*'|"[^"]*"|[^\s'"])+`).FindAllString(line, -1) {
@@ -104,6 +107,7 @@ func TestDocsCommandsParse(t *testing.T) {
 			}
 		}
 	}
+
 	if total < 20 {
 		t.Errorf("got %d command lines, want at least 20", total)
 	}

@@ -15,14 +15,16 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// evil is what somebody wrote into a label, to clear the screen and to forge a line.
+// evil is a label value that clears the screen and forges a line.
 const evil, quoted = "x\x1b[2J\ny\u009b", `x\u001b[2J\ny\u009b`
 
 func evilScript() clienttest.Script {
-	e := &eventv1.Event{Time: ago(0), Type: "container", Action: "exec_start: " + evil, Id: "c1", Attributes: map[string]string{"label": evil}}
+	e := &eventv1.Event{Time: ago(0), Type: "container", Action: "exec_start: " + evil, Id: "c1",
+		Attributes: map[string]string{"label": evil}}
 	return clienttest.Script{
 		"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{Containers: []*containerv1.Container{
-			{Id: webID, Config: &containerv1.ContainerConfig{Name: evil, Image: evil, Labels: map[string]string{"a": evil}}}}})},
+			{Id: webID, Config: &containerv1.ContainerConfig{Name: evil, Image: evil,
+				Labels: map[string]string{"a": evil}}}}})},
 		"WatchEvents": {{Serve: func(first proto.Message, s clienttest.Stream) error {
 			if _, networks := first.(*networkv1.WatchEventsRequest); networks {
 				return nil
@@ -44,7 +46,8 @@ func TestControlCharactersAreNotPrinted(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", args, all, want)
 		}
 	}
-	// Scripts get what was written, and so does whoever reads a container's own output.
+
+	// Output to scripts and the output of a container itself are not escaped.
 	check(t, row{args: "ps -a --format '{{.Label \"a\"}}'", script: evilScript(), stdout: evil + "\n"})
 	check(t, row{args: "logs x", script: evilScript(), stdout: evil})
 }

@@ -21,32 +21,32 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// now is the time in every test.
+// now is the current time in all tests.
 var now = time.Unix(1_790_000_000, 0)
 
 func ago(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
 
-// row is one command line: what is typed, what the agent answers, and what is seen.
+// row is a command line with the responses of the agent and the expected output.
 type row struct {
 	args   string
 	stdin  string
 	env    map[string]string
 	script clienttest.Script
 
-	requests []proto.Message // the first request of each call, if given
+	requests []proto.Message // first request of each call; nil: not checked
 	stdout   string
 	stderr   string
 	code     int
 }
 
-// result is what a finished command line has left.
+// result is the output of a finished command line.
 type result struct {
 	stdout, stderr string
 	code           int
 	requests       []proto.Message
 }
 
-// words splits a command line at blanks; a part in single quotes is one word.
+// words splits a command line at spaces. A part in single quotes is one word.
 func words(line string) []string {
 	var out []string
 	for i, part := range strings.Split(line, "'") {
@@ -82,20 +82,25 @@ func newCLI(t *testing.T, env map[string]string, in io.Reader, out, err io.Write
 
 func check(t *testing.T, r row) {
 	t.Helper()
+
 	got := execute(t, r)
 	if got.stdout != r.stdout || got.stderr != r.stderr || got.code != r.code {
-		t.Errorf("fairlead %s\nstdout %q\n  want %q\nstderr %q\n  want %q\ncode %d, want %d", r.args, got.stdout, r.stdout, got.stderr, r.stderr,
+		t.Errorf("fairlead %s\nstdout %q\n  want %q\nstderr %q\n  want %q\ncode %d, want %d", r.args, got.stdout,
+			r.stdout, got.stderr, r.stderr,
 			got.code, r.code)
 	}
+
 	if r.requests == nil {
 		return
 	}
 	if len(got.requests) != len(r.requests) {
 		t.Fatalf("fairlead %s: %d requests, want %d: %v", r.args, len(got.requests), len(r.requests), got.requests)
 	}
+
 	for i, want := range r.requests {
 		if !proto.Equal(got.requests[i], want) {
-			t.Errorf("fairlead %s\nrequest %s\n   want %s", r.args, prototext.Format(got.requests[i]), prototext.Format(want))
+			t.Errorf("fairlead %s\nrequest %s\n   want %s", r.args, prototext.Format(got.requests[i]),
+				prototext.Format(want))
 		}
 	}
 }
@@ -106,23 +111,26 @@ func checkAll(t *testing.T, rows []row) {
 	}
 }
 
-// inFolder makes a folder the working directory for a test, and writes these files in it.
-func inFolder(t *testing.T, files map[string]string) string {
+// inDir writes files to a temporary directory and makes it the working directory of the test.
+func inDir(t *testing.T, files map[string]string) string {
 	t.Helper()
+
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	t.Chdir(dir)
 	return dir
 }
 
-// The events of a run.
+// Events of a run.
 
 func runStarted(id string, warnings ...string) proto.Message {
 	return &containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Started{
@@ -135,7 +143,9 @@ func runProgress(step, subject string) proto.Message {
 }
 
 func runExited(code uint32) proto.Message {
-	return &containerv1.RunContainerResponse{Event: &containerv1.RunContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: code}}}
+	return &containerv1.RunContainerResponse{
+		Event: &containerv1.RunContainerResponse_Exited{Exited: &containerv1.Exited{ExitCode: code}},
+	}
 }
 
 func runOutput(text string) proto.Message {
@@ -150,7 +160,7 @@ func stderrOf(text string) *containerv1.Output {
 	return &containerv1.Output{Stream: containerv1.StreamKind_STREAM_KIND_STDERR, Data: []byte(text)}
 }
 
-// buffer is a bytes.Buffer that may be read while it is written to.
+// buffer is a bytes.Buffer for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -168,7 +178,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition is true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for range 2000 {
@@ -180,7 +190,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatal("not within ten seconds: ", what)
 }
 
-// await waits for something to come.
+// await waits for a value on a channel.
 func await[T any](t *testing.T, what string, from <-chan T) T {
 	t.Helper()
 	select {

@@ -1,11 +1,21 @@
 package command
 
-// helpTemplate is what --help prints: what the command is for, and then its usage.
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is the number of columns at which help texts are wrapped.
+const helpWidth = 100
+
+// helpTemplate prints the description of a command, then its usage.
 const helpTemplate = `{{with or .Long .Short}}{{.}}
 
 {{end}}{{.UsageString}}`
 
-// usageTemplate has cobra's parts in Docker's words.
+// usageTemplate is cobra's template with Docker's titles.
 const usageTemplate = `Usage:  {{.UseLine}}
 {{- if gt (len .Aliases) 0}}
 
@@ -29,12 +39,45 @@ Commands:
 {{- if .HasAvailableLocalFlags}}
 
 Options:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{flagUsages .LocalFlags | trimTrailingWhitespaces}}{{end}}
 {{- if .HasAvailableInheritedFlags}}
 
-Options of every command:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+Global Options:
+{{flagUsages .InheritedFlags | trimTrailingWhitespaces}}{{end}}
 {{- if .HasAvailableSubCommands}}
 
-See '{{.CommandPath}} COMMAND --help' for more on a command.{{end}}
+Run '{{.CommandPath}} COMMAND --help' for more information on a command.{{end}}
 `
+
+// addHelpFunctions registers the functions of usageTemplate. The registry of cobra is global.
+func addHelpFunctions() { cobra.AddTemplateFunc("flagUsages", flagUsages) }
+
+// flagUsages returns the usage lines of flags. Value types are printed as Docker prints them.
+func flagUsages(flags *pflag.FlagSet) string {
+	shown := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		described := *f
+		described.Value = typedValue{f.Value}
+		if described.DefValue == "[]" {
+			described.DefValue = ""
+		}
+		shown.AddFlag(&described)
+	})
+
+	return shown.FlagUsagesWrapped(helpWidth)
+}
+
+// typedValue is a flag value with the type name that help texts show.
+type typedValue struct{ pflag.Value }
+
+// Type returns list for repeatable flags and int for numbers.
+func (v typedValue) Type() string {
+	switch kind := v.Value.Type(); {
+	case strings.HasSuffix(kind, "Array"), strings.HasSuffix(kind, "Slice"):
+		return "list"
+	case strings.HasPrefix(kind, "int"), strings.HasPrefix(kind, "uint"):
+		return "int"
+	default:
+		return kind
+	}
+}

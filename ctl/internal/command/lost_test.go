@@ -11,9 +11,11 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// agentDiesIn runs a command whose agent is killed when the call stands: when the command has shown its output "x", if it has any.
+// agentDiesIn runs a command and kills the agent when the call is established: after the output
+// "x", if there is one.
 func agentDiesIn(t *testing.T, args, method string, answers ...proto.Message) result {
 	t.Helper()
+
 	standing := make(chan struct{}, 1)
 	serve := clienttest.Call{Serve: func(_ proto.Message, s clienttest.Stream) error {
 		for _, a := range answers {
@@ -42,14 +44,18 @@ func agentDiesIn(t *testing.T, args, method string, answers ...proto.Message) re
 	return result{stdout: out.String(), stderr: errs.String(), code: code}
 }
 
-func TestLostAgentIsNamedWithTheWayBack(t *testing.T) {
+func TestLostAgentHint(t *testing.T) {
 	run := []proto.Message{runStarted("c1"), runOutput("x")}
 	exec := []proto.Message{
-		&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}}},
+		&containerv1.ExecContainerResponse{
+			Event: &containerv1.ExecContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}},
+		},
 		&containerv1.ExecContainerResponse{Event: &containerv1.ExecContainerResponse_Output{Output: stdoutOf("x")}},
 	}
 	attach := []proto.Message{
-		&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}}},
+		&containerv1.AttachContainerResponse{
+			Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}},
+		},
 		&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Output{Output: stdoutOf("x")}},
 	}
 	log := []proto.Message{&containerv1.ReadLogsResponse{Time: ago(0), Output: stdoutOf("x")}}
@@ -59,16 +65,20 @@ func TestLostAgentIsNamedWithTheWayBack(t *testing.T) {
 		code         int
 		back         string
 	}{
-		{"run --name web nginx", "RunContainer", run, 125, "container web keeps running; to return to it: fairlead attach web"},
-		{"attach web", "AttachContainer", attach, 1, "container web keeps running; to return to it: fairlead attach web"},
-		{"exec web sleep 9", "ExecContainer", exec, 1, "container web keeps running; for another process in it: fairlead exec -it web sh"},
-		{"logs -f web", "ReadLogs", log, 1, "to read on: fairlead logs -f --since 2026-09-21T14:13:20Z web"},
-		{"events", "WatchEvents", nil, 1, "to read on: fairlead events --since 2026-09-21T14:13:20Z"},
+		{"run --name web nginx", "RunContainer", run, 125,
+			"container web keeps running; return to it with: fairlead attach web"},
+		{"attach web", "AttachContainer", attach, 1,
+			"container web keeps running; return to it with: fairlead attach web"},
+		{"exec web sleep 9", "ExecContainer", exec, 1,
+			"container web keeps running; run another command with: fairlead exec -it web sh"},
+		{"logs -f web", "ReadLogs", log, 1, "continue with: fairlead logs -f --since 2026-09-21T14:13:20Z web"},
+		{"events", "WatchEvents", nil, 1, "continue with: fairlead events --since 2026-09-21T14:13:20Z"},
 		{"wait web", "WaitContainer", nil, 1, "containers keep running without the agent"},
 	} {
 		t.Run(r.args, func(t *testing.T) {
 			got := agentDiesIn(t, r.args, r.method, r.answers...)
-			if got.code != r.code || !strings.Contains(got.stderr, ": the connection was lost: ") || strings.Count(got.stderr, "\n") != 1 ||
+			if got.code != r.code || !strings.Contains(got.stderr, ": connection lost: ") ||
+				strings.Count(got.stderr, "\n") != 1 ||
 				!strings.HasSuffix(got.stderr, r.back+"\n") {
 				t.Errorf("got code %d, %q, want code %d and the end %q", got.code, got.stderr, r.code, r.back)
 			}

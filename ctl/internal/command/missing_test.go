@@ -7,44 +7,58 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/missing"
 )
 
-func TestMissingVerbsAndFlagsAreNamed(t *testing.T) {
+func TestMissingCommandsAndFlags(t *testing.T) {
 	checkAll(t, []row{
-		{args: "top web", code: 1, stderr: "fairlead: docker top is not supported; instead: fairlead exec CONTAINER ps, or on the host: " +
-			"pstree -a $(fairlead inspect -f '{{.State.Pid}}' CONTAINER)\n"},
-		{args: "image push -a x", code: 1, stderr: "fairlead: docker push is not supported; instead: push with the tool that built the image, or copy it " +
-			"with skopeo copy\n"},
-		{args: "help search", code: 1, stderr: "fairlead: docker search is not supported; instead: search on https://hub.docker.com\n"},
-		{args: "system df -v", code: 1, stderr: "fairlead: docker system df is not supported; instead: fairlead images shows the sizes of images, " +
-			"du -sh that of the data root (fairlead info -f '{{.DataRoot}}')\n"},
-		{args: "swarm init --x", code: 1, stderr: "fairlead: docker swarm is not supported; Fairlead runs containers of one host and has no Swarm\n"},
+		{args: "top web", code: 1,
+			stderr: "fairlead: docker top is not supported; instead: fairlead exec CONTAINER ps, or on the host: " +
+				"pstree -a $(fairlead inspect -f '{{.State.Pid}}' CONTAINER)\n"},
+		{args: "image push -a x", code: 1,
+			stderr: "fairlead: docker push is not supported; instead: push with the tool that built the image, " +
+				"or copy it " +
+				"with skopeo copy\n"},
+		{args: "help search", code: 1,
+			stderr: "fairlead: docker search is not supported; instead: search on https://hub.docker.com\n"},
+		{args: "system df -v", code: 1,
+			stderr: "fairlead: docker system df is not supported; instead: fairlead images shows image sizes; " +
+				"du -sh $(fairlead info -f '{{.DataRoot}}') the size of the data root\n"},
+		{args: "swarm init --x", code: 1,
+			stderr: "fairlead: docker swarm is not supported; Fairlead manages one host and has no Swarm mode\n"},
 		{args: "run --zzzzzz x", code: 125, stderr: "fairlead: unknown flag: --zzzzzz; see 'fairlead run --help'\n"},
-		{args: "-l debug ps", code: 125, stderr: "fairlead: docker -l is not supported; instead: -D names each step of a launch; the agent's own level " +
-			"is set with fairlead-agent --log-level\n"},
+		{args: "-l debug ps", code: 125,
+			stderr: "fairlead: docker -l is not supported; instead: use -D to print each launch step; " +
+				"fairlead-agent --log-level sets the agent's level\n"},
 		{args: "-z ps", code: 125, stderr: "fairlead: unknown shorthand flag: 'z' in -z; see 'fairlead --help'\n"},
 	})
 }
 
-// Each entry of the table is answered as such: what exists must have no entry, and a verb or flag that arrives is to be removed there.
-func TestNoEntryOfMissingExists(t *testing.T) {
+// Each entry must be reported as missing. The entry of an implemented command or flag must be
+// deleted.
+func TestMissingTableHasNoImplementedEntry(t *testing.T) {
 	for _, verb := range missing.Verbs() {
-		if got := execute(t, row{args: verb + " --some-flag x"}); !strings.Contains(got.stderr, "docker "+verb+" is not supported; ") {
-			t.Errorf("fairlead %s exists or is not found: remove its line in ctl/internal/missing/table.go. It printed %q", verb, got.stderr)
+		if got := execute(t, row{args: verb + " --some-flag x"}); !strings.Contains(got.stderr,
+			"docker "+verb+" is not supported; ") {
+			t.Errorf("fairlead %s exists or is not found: remove its line in ctl/internal/missing/table.go. It "+
+				"printed %q", verb, got.stderr)
 		}
 	}
+
 	for _, f := range missing.Flags() {
 		command, dash := f[0], "--"
 		if len(f[1]) == 1 {
 			dash = "-"
 		}
-		if got := execute(t, row{args: command + " " + dash + f[1]}); !strings.Contains(got.stderr, dash+f[1]+" is not supported; ") {
-			t.Errorf("fairlead %s %s%s exists or is not found: remove it in ctl/internal/missing/table.go. It printed %q", command, dash, f[1], got.stderr)
+		if got := execute(t, row{args: command + " " + dash + f[1]}); !strings.Contains(got.stderr,
+			dash+f[1]+" is not supported; ") {
+			t.Errorf("fairlead %s %s%s exists or is not found: remove it in ctl/internal/missing/table.go. It "+
+				"printed %q", command, dash, f[1], got.stderr)
 		}
 	}
 }
 
-func TestHelpIsAlsoAskedForByItsShortForm(t *testing.T) {
+func TestHelpShorthand(t *testing.T) {
 	for _, args := range []string{"-h", "ps -h", "network ls -h", "container -h"} {
-		if got := execute(t, row{args: args}); got.code != 0 || !strings.Contains(got.stdout, "Usage:  fairlead") || got.stderr != "" {
+		if got := execute(t, row{args: args}); got.code != 0 || !strings.Contains(got.stdout, "Usage:  fairlead") ||
+			got.stderr != "" {
 			t.Errorf("%s: code %d\n%s%s", args, got.code, got.stdout, got.stderr)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// session is a command line that runs on a terminal, with a container that writes down what it gets.
+// session is a command line on a terminal with a container that records its input.
 type session struct {
 	user, program *os.File
 	stderr        buffer
@@ -28,12 +28,13 @@ type session struct {
 	code          chan int
 }
 
-// onTerminal runs a command line whose streams are a terminal of 24 × 80.
+// onTerminal runs a command line on a terminal of 24 × 80.
 func onTerminal(t *testing.T, args string) *session {
 	t.Helper()
 	s := &session{inputs: make(chan *containerv1.Input, 100), kills: make(chan string, 10), code: make(chan int, 1)}
 	s.user, s.program = terminaltest.Pair(t, 24, 80)
-	_, host := clienttest.Serve(t, clienttest.Script{"RunContainer": {{Serve: s.container}}, "KillContainer": {{Serve: s.kill}}})
+	_, host := clienttest.Serve(t,
+		clienttest.Script{"RunContainer": {{Serve: s.container}}, "KillContainer": {{Serve: s.kill}}})
 	c := newCLI(t, nil, s.program, s.program, &s.stderr, host)
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -42,12 +43,14 @@ func onTerminal(t *testing.T, args string) *session {
 	return s
 }
 
-// container runs until it reads "exit", is left, or is killed.
+// container runs until it reads "exit", is detached from or is killed.
 func (s *session) container(first proto.Message, stream clienttest.Stream) error {
-	s.inputs <- &containerv1.Input{Event: &containerv1.Input_Resize{Resize: first.(*containerv1.RunContainerRequest).GetRun().GetSize()}}
+	size := first.(*containerv1.RunContainerRequest).GetRun().GetSize()
+	s.inputs <- &containerv1.Input{Event: &containerv1.Input_Resize{Resize: size}}
 	if err := stream.Send(runStarted("c1")); err != nil {
 		return err
 	}
+
 	for {
 		m, err := stream.Recv()
 		if err != nil {
@@ -86,10 +89,10 @@ func (s *session) types(t *testing.T, keys string) {
 	}
 }
 
-// ended waits for the end of the program.
+// ended waits until the program exits.
 func (s *session) ended(t *testing.T, want int) {
 	t.Helper()
-	if code := await(t, "the program's end", s.code); code != want {
+	if code := await(t, "the exit of the program", s.code); code != want {
 		t.Errorf("exit code %d, want %d; stderr %q", code, want, s.stderr.String())
 	}
 	if s.raw(t) {
@@ -97,7 +100,7 @@ func (s *session) ended(t *testing.T, want int) {
 	}
 }
 
-// got gives all input so far: what was typed, and the sizes.
+// got returns all input so far: typed keys and terminal sizes.
 func (s *session) got() (typed string, sizes []string, left bool) {
 	for {
 		select {
@@ -113,7 +116,7 @@ func (s *session) got() (typed string, sizes []string, left bool) {
 	}
 }
 
-func TestATerminalIsPassedThroughKeyByKey(t *testing.T) {
+func TestTerminalForwardsEachKey(t *testing.T) {
 	s := onTerminal(t, "run -it x")
 	eventually(t, "raw mode", func() bool { return s.raw(t) })
 	s.types(t, "ls\x03\x10")
@@ -130,13 +133,14 @@ func TestATerminalIsPassedThroughKeyByKey(t *testing.T) {
 	}
 }
 
-func TestTheContainersTerminalHasTheUsersSize(t *testing.T) {
+func TestContainerTerminalHasUserSize(t *testing.T) {
 	s := onTerminal(t, "run -it x")
 	eventually(t, "raw mode", func() bool { return s.raw(t) })
 	terminaltest.SetSize(t, s.program, 50, 132)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
+
 	var sizes []string
 	eventually(t, "the new size", func() bool {
 		_, more, _ := s.got()
@@ -146,12 +150,14 @@ func TestTheContainersTerminalHasTheUsersSize(t *testing.T) {
 	if !strings.Contains(sizes[0], "80") {
 		t.Errorf("sizes %q", sizes)
 	}
+
 	s.types(t, "exit")
 	s.ended(t, 5)
 }
 
-func TestCtrlPCtrlQLeavesTheContainerRunning(t *testing.T) {
-	for args, keys := range map[string]string{"run -it x": "a\x10\x11b", "run -it --detach-keys ctrl-x,y x": "a\x18yb"} {
+func TestDetachKeysKeepContainerRunning(t *testing.T) {
+	for args, keys := range map[string]string{"run -it x": "a\x10\x11b",
+		"run -it --detach-keys ctrl-x,y x": "a\x18yb"} {
 		s := onTerminal(t, args)
 		eventually(t, "raw mode", func() bool { return s.raw(t) })
 		s.types(t, keys)
@@ -165,7 +171,7 @@ func TestCtrlPCtrlQLeavesTheContainerRunning(t *testing.T) {
 	}
 }
 
-func TestSignalsOfAForegroundRunAreTheContainers(t *testing.T) {
+func TestForegroundRunForwardsSignals(t *testing.T) {
 	s := onTerminal(t, "run -i x")
 	s.awaitSignals(t)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
@@ -178,19 +184,21 @@ func TestSignalsOfAForegroundRunAreTheContainers(t *testing.T) {
 	s.ended(t, 5)
 }
 
-func TestThirdInterruptEndsTheClient(t *testing.T) {
+func TestThirdInterruptExitsClient(t *testing.T) {
 	s := onTerminal(t, "run -i x")
 	s.awaitSignals(t)
 	for range 3 {
 		s.interrupt(syscall.SIGINT)
 	}
 	s.ended(t, 130)
-	if want := "fairlead: container c1: still running after 3 signals; to end it: fairlead rm -f c1\n"; s.stderr.String() != want {
+	if want := "fairlead: container c1: still running after 3 signals; remove it with: fairlead rm -f " +
+		"c1\n"; s.stderr.String() != want {
 		t.Errorf("got %q, want %q", s.stderr.String(), want)
 	}
 }
 
-// awaitSignals waits until signals are passed on to the container. It sends one that counts for nothing.
+// awaitSignals waits until signals are forwarded to the container, by sending a signal that tests
+// ignore.
 func (s *session) awaitSignals(t *testing.T) {
 	t.Helper()
 	eventually(t, "signals are passed on", func() bool {
@@ -204,7 +212,7 @@ func (s *session) awaitSignals(t *testing.T) {
 	})
 }
 
-// killed returns the next signal that the container is sent, but for those of awaitSignals.
+// killed returns the next signal of the container, without those of awaitSignals.
 func (s *session) killed(t *testing.T) string {
 	t.Helper()
 	for {
@@ -214,7 +222,7 @@ func (s *session) killed(t *testing.T) string {
 	}
 }
 
-func TestWithoutAContainerASignalEndsTheProgram(t *testing.T) {
+func TestSignalWithoutContainerExitsProgram(t *testing.T) {
 	wait := clienttest.Call{Serve: func(_ proto.Message, s clienttest.Stream) error {
 		<-s.Context().Done()
 		return nil
@@ -226,24 +234,27 @@ func TestWithoutAContainerASignalEndsTheProgram(t *testing.T) {
 	defer stop()
 	code := make(chan int, 1)
 	go func() { code <- command.Run(ctx, c, []string{"wait", "c1"}) }()
-	eventually(t, "the call is under way", func() bool { return len(agent.Requests()) == 1 })
+	eventually(t, "the call is pending", func() bool { return len(agent.Requests()) == 1 })
 	c.Interrupts.Deliver(syscall.SIGINT)
-	if got := await(t, "the program's end", code); got != 130 || out.String()+errs.String() != "" {
+	if got := await(t, "the exit of the program", code); got != 130 || out.String()+errs.String() != "" {
 		t.Errorf("exit code %d, output %q %q", got, out.String(), errs.String())
 	}
 }
 
-// A shell that waits draws its prompt again when the size of its terminal changes, as Docker makes it do.
+// A waiting shell redraws its prompt when the terminal size changes, as in Docker.
 func TestAttachRedrawsThePrompt(t *testing.T) {
 	user, program := terminaltest.Pair(t, 24, 80)
 	_ = user
 	sizes := make(chan *containerv1.TerminalSize, 10)
 	shell := clienttest.Call{Serve: func(first proto.Message, s clienttest.Stream) error {
 		sizes <- first.(*containerv1.AttachContainerRequest).GetAttach().GetSize()
-		started := &containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}}}
+		started := &containerv1.AttachContainerResponse{
+			Event: &containerv1.AttachContainerResponse_Started{Started: &containerv1.Started{Id: "c1"}},
+		}
 		if err := s.Send(started); err != nil {
 			return err
 		}
+
 		for {
 			m, err := s.Recv()
 			if err != nil {
@@ -251,7 +262,9 @@ func TestAttachRedrawsThePrompt(t *testing.T) {
 			}
 			if size := m.(*containerv1.AttachContainerRequest).GetInput().GetResize(); size != nil {
 				sizes <- size
-				return s.Send(&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Exited{Exited: &containerv1.Exited{}}})
+				return s.Send(&containerv1.AttachContainerResponse{
+					Event: &containerv1.AttachContainerResponse_Exited{Exited: &containerv1.Exited{}},
+				})
 			}
 		}
 	}}
@@ -260,9 +273,11 @@ func TestAttachRedrawsThePrompt(t *testing.T) {
 	_, host := clienttest.Serve(t, clienttest.Script{"AttachContainer": {shell},
 		"GetContainer": {clienttest.Answers(&containerv1.GetContainerResponse{Container: running})}})
 	var errs buffer
-	if code := command.Run(t.Context(), newCLI(t, nil, program, program, &errs, host), []string{"attach", "web"}); code != 0 {
+	if code := command.Run(t.Context(), newCLI(t, nil, program, program, &errs, host),
+		[]string{"attach", "web"}); code != 0 {
 		t.Fatalf("code %d, %s", code, errs.String())
 	}
+
 	before, after := await(t, "the first size", sizes), await(t, "the true size", sizes)
 	if before.GetRows() != 25 || before.GetColumns() != 81 || after.GetRows() != 24 || after.GetColumns() != 80 {
 		t.Errorf("got sizes %v and %v, want 25x81 and 24x80", before, after)

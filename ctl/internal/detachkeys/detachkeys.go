@@ -1,4 +1,5 @@
-// Package detachkeys finds the keys with which people leave a container's terminal, Ctrl-P Ctrl-Q, in what they type. It is pure.
+// Package detachkeys finds the key sequence that detaches a terminal, such as Ctrl-P Ctrl-Q, in
+// typed input. It performs no I/O.
 package detachkeys
 
 import (
@@ -8,10 +9,11 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Default is the sequence that is looked for unless another is given.
+// Default is the default key sequence.
 const Default = "ctrl-p,ctrl-q"
 
-// Parse reads a sequence as people write it: characters and ctrl-X, separated by commas. X is a letter or one of @ [ \ ] ^ _.
+// Parse parses a sequence of characters and ctrl-X, separated by commas. X is a letter or one of @
+// [ \ ] ^ _.
 func Parse(s string) ([]byte, error) {
 	var keys []byte
 	for k := range strings.SplitSeq(s, ",") {
@@ -22,25 +24,27 @@ func Parse(s string) ([]byte, error) {
 		case len(k) == 1:
 			keys = append(keys, k[0])
 		default:
-			return nil, fault.New(fault.Invalid, "--detach-keys "+s, "unknown key '"+k+"'", fault.WithField("detach-keys"),
-				fault.WithHint("keys are single characters or ctrl-X, separated by commas"))
+			return nil, fault.New(fault.Invalid, "--detach-keys "+s, "unknown key '"+k+"'",
+				fault.WithField("detach-keys"),
+				fault.WithHint("use single characters or ctrl-X, separated by commas"))
 		}
 	}
+
 	return keys, nil
 }
 
-// Scanner looks for one sequence in a stream of typed bytes. A byte that may begin the sequence is held back until the next
-// one shows whether it does.
+// Scanner finds one sequence in a stream of bytes. Bytes that can start the sequence are held back
+// until the next byte decides.
 type Scanner struct {
 	keys []byte
 	held []byte
 }
 
-// NewScanner makes a scanner for a sequence of at least one key.
+// NewScanner returns a scanner for a sequence of at least one key.
 func NewScanner(keys []byte) *Scanner { return &Scanner{keys: keys} }
 
-// Scan takes what was typed and gives what is to be passed on. After found it must not be called again; what was typed behind
-// the sequence is dropped.
+// Scan returns the bytes to forward and whether the sequence was found. Bytes after the sequence
+// are dropped. Scan must not be called after found.
 func (s *Scanner) Scan(typed []byte) (pass []byte, found bool) {
 	for _, b := range typed {
 		s.held = append(s.held, b)

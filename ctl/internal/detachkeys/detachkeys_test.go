@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/detachkeys"
 )
 
-func TestSequencesAreRead(t *testing.T) {
+func TestParseSequences(t *testing.T) {
 	for s, want := range map[string]string{
 		detachkeys.Default: "\x10\x11", "ctrl-A,x": "\x01x", "q": "q", "ctrl-@": "\x00", `ctrl-\`: "\x1c", "ctrl-],ctrl-_": "\x1d\x1f",
 	} {
@@ -18,6 +18,7 @@ func TestSequencesAreRead(t *testing.T) {
 			t.Errorf("Parse(%q) = %q, %v; want %q", s, got, err, want)
 		}
 	}
+
 	for _, s := range []string{"", "foo", "ctrl-", "ctrl-1", "ctrl-aa", "a,,b", "ctrl-p,"} {
 		if got, err := detachkeys.Parse(s); err == nil {
 			t.Errorf("Parse(%q) = %q; want an error", s, got)
@@ -25,7 +26,7 @@ func TestSequencesAreRead(t *testing.T) {
 	}
 }
 
-func TestTheKeysAreFoundAndNotPassedOn(t *testing.T) {
+func TestScanRemovesSequence(t *testing.T) {
 	for _, c := range []struct{ typed, pass string }{
 		{"ls\r\x10\x11rest", "ls\r"},
 		{"\x10a\x10\x10\x11", "\x10a\x10"},
@@ -46,7 +47,7 @@ func TestTheKeysAreFoundAndNotPassedOn(t *testing.T) {
 	}
 }
 
-func TestTheSequenceIsFoundWhereverItStands(t *testing.T) {
+func TestScanFindsSequenceAtAnyOffset(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		alphabet := rapid.SampledFrom([]byte("ab"))
 		keys := rapid.SliceOfN(alphabet, 1, 4).Draw(t, "keys")
@@ -59,6 +60,7 @@ func TestTheSequenceIsFoundWhereverItStands(t *testing.T) {
 			p, found = s.Scan(typed[i : i+1])
 			pass = append(pass, p...)
 		}
+
 		at := bytes.Index(typed, keys)
 		if found != (at >= 0) || found && !bytes.Equal(pass, typed[:at]) || !found && !bytes.HasPrefix(typed, pass) {
 			t.Fatalf("keys %q, typed %q: passed on %q, found %v", keys, typed, pass, found)

@@ -1,5 +1,5 @@
-// Package envspec reads -e and --env-file into the KEY=VALUE list of a container. It is pure: files and the client's own
-// environment are passed in.
+// Package envspec parses -e and --env-file into the KEY=VALUE list of a container. It performs no
+// I/O: files and the client's environment are passed in.
 package envspec
 
 import (
@@ -12,10 +12,11 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Lookup finds a variable in the client's own environment, as os.LookupEnv does.
+// Lookup returns a variable of the client's environment, like os.LookupEnv.
 type Lookup func(key string) (value string, ok bool)
 
-// Parse reads the arguments of -e: KEY=VALUE, or KEY alone, which takes the client's value and is left out if it has none.
+// Parse parses the arguments of -e: KEY=VALUE, or KEY, which copies the client's variable if it is
+// set.
 func Parse(args []string, lookup Lookup) ([]string, error) {
 	var out []string
 	for _, a := range args {
@@ -29,12 +30,14 @@ func Parse(args []string, lookup Lookup) ([]string, error) {
 			out = append(out, key+"="+v)
 		}
 	}
+
 	return out, nil
 }
 
 const byteOrderMark = "\uFEFF"
 
-// ParseFile reads a file of such lines; empty ones and those that begin with "#" say nothing. Values are taken as they stand.
+// ParseFile parses a file with one argument of -e on each line. Empty lines and lines that start
+// with "#" are skipped. Values are used unchanged, including quotes.
 func ParseFile(name string, r io.Reader, lookup Lookup) ([]string, error) {
 	var out []string
 	subject := "--env-file " + name
@@ -64,8 +67,11 @@ func ParseFile(name string, r io.Reader, lookup Lookup) ([]string, error) {
 		}
 		out = append(out, vars...)
 	}
+
 	if err := lines.Err(); err != nil {
-		return nil, fault.New(fault.Invalid, subject, "cannot be read", fault.WithField("env-file"), fault.WithCause(err))
+		return nil, fault.New(fault.Invalid, subject, "cannot be read", fault.WithField("env-file"),
+			fault.WithCause(err))
 	}
+
 	return out, nil
 }

@@ -1,6 +1,6 @@
-// Package escape makes text that others have written, such as labels, names of images and arguments of processes, safe to show: no
-// control character reaches the terminal, where it could move the cursor, change what stands there or type for the user. It
-// performs no I/O.
+// Package escape makes text of other programs, such as labels, image names and arguments, safe to
+// print. Control characters could move the cursor, change printed text or insert input. The package
+// performs no I/O besides the writer it is given.
 package escape
 
 import (
@@ -11,17 +11,18 @@ import (
 	"unicode/utf8"
 )
 
-// Line writes what cannot be printed as in JSON or Go: line ends and tabs, control characters, invisible ones that change the order
-// of others, and bytes that are not UTF-8. The result is one line.
+// Line escapes unprintable characters as in JSON or Go: line ends, tabs, control characters,
+// invisible characters that change text direction, and invalid UTF-8. The result is one line.
 func Line(s string) string { return escaped(s, false) }
 
-// Text is Line for text that has lines and columns: line ends and tabs stay.
+// Text is Line for text with several lines: line ends and tabs are kept.
 func Text(s string) string { return escaped(s, true) }
 
 func escaped(s string, layout bool) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !plain(r, layout) }) {
 		return s
 	}
+
 	var out strings.Builder
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -43,6 +44,7 @@ func escaped(s string, layout bool) string {
 		}
 		i += size
 	}
+
 	return out.String()
 }
 
@@ -51,7 +53,8 @@ func plain(r rune, layout bool) bool {
 	return r == ' ' || unicode.IsPrint(r) || layout && (r == '\n' || r == '\t')
 }
 
-// Writer returns a writer that escapes text on its way to w. Each Write is taken for whole characters.
+// Writer returns a writer that escapes text with Text and writes it to w. Each Write must hold
+// whole characters.
 func Writer(w io.Writer) io.Writer { return writer{w} }
 
 type writer struct{ io.Writer }

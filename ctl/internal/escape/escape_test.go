@@ -27,7 +27,8 @@ func TestControlCharactersAreEscaped(t *testing.T) {
 			t.Errorf("Text(%q): got %q, want %q", c.text, got, c.layout)
 		}
 		var out bytes.Buffer
-		if n, err := escape.Writer(&out).Write([]byte(c.text)); n != len(c.text) || err != nil || out.String() != c.layout {
+		if n, err := escape.Writer(&out).Write([]byte(c.text)); n != len(c.text) || err != nil ||
+			out.String() != c.layout {
 			t.Errorf("Write(%q): got %q, %d, %v", c.text, out.String(), n, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-func TestDurationsAreInDockersWords(t *testing.T) {
+func TestDurationMatchesDocker(t *testing.T) {
 	const day = 24 * time.Hour
 	for d, want := range map[time.Duration]string{
 		-time.Hour:             "Less than a second",
@@ -34,24 +34,28 @@ func TestDurationsAreInDockersWords(t *testing.T) {
 	}
 }
 
-func TestSizesHaveThreeDigits(t *testing.T) {
-	for n, want := range map[int64]string{0: "0B", 999: "999B", 1000: "1kB", 4261550: "4.26MB", 187_000_000: "187MB", 3 << 40: "3.3TB"} {
+func TestSizeHasThreeDigits(t *testing.T) {
+	for n, want := range map[int64]string{0: "0B", 999: "999B", 1000: "1kB", 4261550: "4.26MB", 187_000_000: "187MB",
+		3 << 40: "3.3TB"} {
 		if got := format.Size(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}
 	}
 }
 
-func TestLongTextIsShortened(t *testing.T) {
+func TestEllipsis(t *testing.T) {
 	if got := format.Ellipsis("nginx -g 'daemon off;'", 20); got != "nginx -g 'daemon of…" {
 		t.Errorf("%q", got)
 	}
+
 	if got := format.Ellipsis("ää", 2); got != "ää" {
 		t.Errorf("%q", got)
 	}
+
 	if got := format.Digest("sha256:0123456789abcdef"); got != "0123456789ab" {
 		t.Errorf("%q", got)
 	}
+
 	if got := format.Digest("abc"); got != "abc" {
 		t.Errorf("%q", got)
 	}
@@ -61,7 +65,7 @@ func bind(ip string, host, ctr uint32, p natv1.Protocol) *natv1.PortBinding {
 	return &natv1.PortBinding{HostIp: ip, HostPort: host, ContainerPort: ctr, Protocol: p}
 }
 
-func TestRunsOfPortsAreDrawnTogether(t *testing.T) {
+func TestPortsMergeRanges(t *testing.T) {
 	const tcp, udp = natv1.Protocol_PROTOCOL_TCP, natv1.Protocol_PROTOCOL_UDP
 	for want, c := range map[string]struct {
 		bindings []*natv1.PortBinding
@@ -75,7 +79,8 @@ func TestRunsOfPortsAreDrawnTogether(t *testing.T) {
 		},
 		"0.0.0.0:8000-8002->80-82/tcp, [::]:8000-8002->80-82/tcp, 90-91/udp": {
 			bindings: []*natv1.PortBinding{
-				bind("::", 8001, 81, tcp), bind("0.0.0.0", 8002, 82, tcp), bind("0.0.0.0", 8000, 80, tcp), bind("::", 8000, 80, tcp),
+				bind("::", 8001, 81, tcp), bind("0.0.0.0", 8002, 82, tcp), bind("0.0.0.0", 8000, 80, tcp), bind("::",
+					8000, 80, tcp),
 				bind("0.0.0.0", 8001, 81, tcp), bind("::", 8002, 82, tcp),
 			},
 			exposed: []*containerv1.ExposedPort{{Protocol: udp, Port: 90, PortEnd: 91}},
@@ -98,7 +103,7 @@ type row struct {
 	Tags []string `json:",omitempty"`
 }
 
-func TestRowsArePrintedInEachFormat(t *testing.T) {
+func TestPrintFormats(t *testing.T) {
 	rows := []row{{"1", []string{"a", "b"}}, {"22", nil}}
 	for name, want := range map[string]string{
 		"table":                        "THE ID    TAGS\n1         a,b\n22        \n",
@@ -114,9 +119,11 @@ func TestRowsArePrintedInEachFormat(t *testing.T) {
 			t.Errorf("%s: %v\n%q\nwant\n%q", name, err, out.String(), want)
 		}
 	}
+
 	for _, bad := range []string{"{{.ID", "{{.Nothing}}", "{{nothing}}"} {
 		var out strings.Builder
-		if err := format.Print(&out, bad, "", row{}, rows); err == nil || !strings.HasPrefix(err.Error(), "--format: the template cannot be used: ") {
+		if err := format.Print(&out, bad, "", row{}, rows); err == nil ||
+			!strings.HasPrefix(err.Error(), "--format: invalid template: ") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

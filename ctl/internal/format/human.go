@@ -1,5 +1,5 @@
-// Package format turns what the agent answers into what people and scripts read: sizes, ages, ports, tables and templates. It
-// is pure but for the writer that it is given.
+// Package format formats responses of the agent for the command line: sizes, ages, ports, tables
+// and templates. It does not call the agent.
 package format
 
 import (
@@ -11,7 +11,7 @@ import (
 
 const day = 24 * time.Hour
 
-// Duration is how long something took or is ago, in the words that Docker uses: "About a minute", "3 weeks".
+// Duration formats a duration in Docker's words: "About a minute", "3 weeks".
 func Duration(d time.Duration) string {
 	seconds, minutes, hours := int(d.Seconds()), int(d.Minutes()), int(d.Hours()+0.5)
 	switch {
@@ -36,10 +36,11 @@ func Duration(d time.Duration) string {
 	case d < 2*365*day:
 		return fmt.Sprintf("%d months", hours/24/30)
 	}
+
 	return fmt.Sprintf("%d years", int(d.Hours())/24/365)
 }
 
-// Size is a number of bytes with three digits and a decimal unit: "187MB".
+// Size formats a number of bytes with three digits and a decimal unit: "187MB".
 func Size(bytes int64) string {
 	units, n := []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}, float64(bytes)
 	for n >= 1000 && len(units) > 1 {
@@ -48,7 +49,7 @@ func Size(bytes int64) string {
 	return fmt.Sprintf("%.3g%s", n, units[0])
 }
 
-// Ellipsis shortens s to n characters, the last of which is then "…".
+// Ellipsis shortens s to n characters. The last one of a shortened text is "…".
 func Ellipsis(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
@@ -56,7 +57,7 @@ func Ellipsis(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// Digest is the part of a digest that people see: its first twelve digits.
+// Digest returns the first twelve digits of a digest.
 func Digest(s string) string {
 	if _, hex, ok := strings.Cut(s, ":"); ok {
 		s = hex

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// NaturalCompare compares names as people order them: runs of digits by their number, so that net2 comes before net10.
+// NaturalCompare compares names with numbers by value, so that net2 precedes net10.
 func NaturalCompare(a, b string) int {
 	for x, y := a, b; x != "" && y != ""; {
 		n, m := digits(x), digits(y)
@@ -22,10 +22,11 @@ func NaturalCompare(a, b string) int {
 		}
 		x, y = x[n:], y[m:]
 	}
+
 	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
 }
 
-// digits is how many digits a text starts with.
+// digits returns the number of digits at the start of a text.
 func digits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
 }

@@ -12,13 +12,13 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// Protocol is the name of a transport: "tcp".
+// Protocol returns the lower-case name of a transport protocol: "tcp".
 func Protocol(p natv1.Protocol) string {
 	return strings.ToLower(strings.TrimPrefix(p.String(), "PROTOCOL_"))
 }
 
-// HostPort is an address and a port, or a run of them: "0.0.0.0:8080", "[::1]:80", "0.0.0.0:10000-60000"; of a whole address it is
-// the address alone.
+// HostPort returns the host address with its port or port range: "0.0.0.0:8080", "[::1]:80". For a
+// published address it returns the address alone.
 func HostPort(b *natv1.PortBinding) string {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 		return b.GetHostIp()
@@ -26,8 +26,8 @@ func HostPort(b *natv1.PortBinding) string {
 	return net.JoinHostPort(b.GetHostIp(), HostPorts(b))
 }
 
-// HostPorts is a binding's host port, or run of ports: "8080", "10000-60000"; empty for a whole address, and for a port that is open at
-// the container's own.
+// HostPorts returns the host port or port range of a binding: "8080", "10000-60000". It is empty
+// for a published address and for direct access.
 func HostPorts(b *natv1.PortBinding) string {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 		return ""
@@ -38,7 +38,8 @@ func HostPorts(b *natv1.PortBinding) string {
 	return ports(b.GetHostPort(), max(b.GetHostPort(), b.GetHostPortEnd()))
 }
 
-// ContainerPort is what a binding leads to: "80/tcp", "10000-60000/udp", "all".
+// ContainerPort returns the container port or port range of a binding: "80/tcp", "10000-60000/udp",
+// "all".
 func ContainerPort(b *natv1.PortBinding) string {
 	if b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL {
 		return Protocol(b.GetProtocol())
@@ -46,7 +47,7 @@ func ContainerPort(b *natv1.PortBinding) string {
 	return ports(b.GetContainerPort(), LastPort(b)) + "/" + Protocol(b.GetProtocol())
 }
 
-// LastPort is the last container port of a binding.
+// LastPort returns the last container port of a binding.
 func LastPort(b *natv1.PortBinding) uint32 {
 	if b.GetHostPortEnd() == 0 {
 		return max(b.GetContainerPort(), b.GetContainerPortEnd())
@@ -54,7 +55,8 @@ func LastPort(b *natv1.PortBinding) uint32 {
 	return b.GetContainerPort() + b.GetHostPortEnd() - b.GetHostPort()
 }
 
-// AllowedSources tells who may connect, with a space before it: " from 10.0.0.0/8 192.168.8.2/32"; nothing where everybody may.
+// AllowedSources formats the allowed sources with a leading space: " from 10.0.0.0/8
+// 192.168.8.2/32". It is empty if any source is allowed.
 func AllowedSources(sources []string) string {
 	if len(sources) == 0 {
 		return ""
@@ -62,21 +64,22 @@ func AllowedSources(sources []string) string {
 	return " from " + strings.Join(sources, " ")
 }
 
-// SortedBindings orders bindings by container port, protocol, host address and host port.
+// SortedBindings returns bindings ordered by container port, protocol, host address and host port.
 func SortedBindings(bindings []*natv1.PortBinding) []*natv1.PortBinding {
 	return slices.SortedStableFunc(slices.Values(bindings), func(a, b *natv1.PortBinding) int {
-		return cmp.Or(cmp.Compare(a.GetContainerPort(), b.GetContainerPort()), cmp.Compare(Protocol(a.GetProtocol()), Protocol(b.GetProtocol())),
+		return cmp.Or(cmp.Compare(a.GetContainerPort(), b.GetContainerPort()),
+			cmp.Compare(Protocol(a.GetProtocol()), Protocol(b.GetProtocol())),
 			compareAddresses(a.GetHostIp(), b.GetHostIp()), cmp.Compare(a.GetHostPort(), b.GetHostPort()))
 	})
 }
 
-// compareAddresses puts IPv4 before IPv6.
+// compareAddresses orders IPv4 addresses before IPv6 addresses.
 func compareAddresses(a, b string) int {
 	family := func(s string) int { return strings.Count(s, ":") }
 	return cmp.Or(cmp.Compare(min(family(a), 1), min(family(b), 1)), cmp.Compare(a, b))
 }
 
-// span is a run of ports that go from one address to one transport in step.
+// span is a range of ports that maps one host address to one protocol.
 type span struct {
 	hostIP      string
 	host, first uint32
@@ -85,8 +88,8 @@ type span struct {
 	from        string
 }
 
-// Ports is the PORTS column: "0.0.0.0:8000-8002->80-82/tcp from 10.0.0.0/8, 9000/udp". Runs of ports are drawn together. Whole addresses come first:
-// "192.168.8.115->all".
+// Ports returns the PORTS column: "0.0.0.0:8000-8002->80-82/tcp from 10.0.0.0/8, 9000/udp".
+// Adjacent ports are merged into ranges. Published addresses come first: "192.168.8.115->all".
 func Ports(bindings []*natv1.PortBinding, exposed []*containerv1.ExposedPort) string {
 	out := make([]string, 0, len(bindings))
 	for _, b := range bindings {
@@ -114,38 +117,43 @@ func spans(bindings []*natv1.PortBinding, exposed []*containerv1.ExposedPort) []
 		if k := (key{b.GetContainerPort(), LastPort(b), b.GetProtocol()}); b.GetHostPort() != 0 || !bound[k] {
 			bound[k] = true
 		} else {
-			continue // open over both families, which is told once
+			continue // direct access over both families is listed once
 		}
 		host := b.GetHostIp()
 		if b.GetHostPort() == 0 {
 			host = ""
 		}
-		all = append(all, span{host, b.GetHostPort(), b.GetContainerPort(), LastPort(b), Protocol(b.GetProtocol()), AllowedSources(b.GetAllowedSources())})
+		all = append(all, span{host, b.GetHostPort(), b.GetContainerPort(), LastPort(b), Protocol(b.GetProtocol()),
+			AllowedSources(b.GetAllowedSources())})
 	}
+
 	for _, e := range exposed {
 		first, last := e.GetPort(), max(e.GetPort(), e.GetPortEnd())
 		if !bound[key{first, last, e.GetProtocol()}] {
 			all = append(all, span{"", 0, first, last, Protocol(e.GetProtocol()), ""})
 		}
 	}
+
 	slices.SortStableFunc(all, func(a, b span) int {
-		return cmp.Or(cmp.Compare(a.proto, b.proto), compareAddresses(a.hostIP, b.hostIP), cmp.Compare(a.first, b.first), cmp.Compare(a.host, b.host))
+		return cmp.Or(cmp.Compare(a.proto, b.proto), compareAddresses(a.hostIP, b.hostIP),
+			cmp.Compare(a.first, b.first), cmp.Compare(a.host, b.host))
 	})
+
 	return all
 }
 
-// merge draws neighbours together whose ports follow each other on both sides, and puts the runs in the order of container ports.
+// merge merges spans with consecutive ports on both sides and sorts them by container port.
 func merge(all []span) []span {
-	var runs []span
+	var merged []span
 	for _, s := range all {
-		if n := len(runs) - 1; n >= 0 && runs[n].follows(s) {
-			runs[n].last = s.last
+		if n := len(merged) - 1; n >= 0 && merged[n].follows(s) {
+			merged[n].last = s.last
 			continue
 		}
-		runs = append(runs, s)
+		merged = append(merged, s)
 	}
-	slices.SortStableFunc(runs, func(a, b span) int { return cmp.Compare(a.first, b.first) })
-	return runs
+	slices.SortStableFunc(merged, func(a, b span) int { return cmp.Compare(a.first, b.first) })
+	return merged
 }
 
 func (s span) follows(next span) bool {

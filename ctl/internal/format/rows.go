@@ -13,18 +13,21 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// JSON and Table are the formats that are not templates. Table followed by a blank and a template is a table of those columns.
+// JSON and Table are the formats that are not templates. Table followed by a space and a template
+// prints a table with the columns of that template.
 const (
 	JSON  = "json"
 	Table = "table"
 )
 
-// Print writes rows in a format: one JSON object a line; what a template makes of each row, one a line; or a table under header, which is a
-// row that holds the columns' titles. columns is the template of the plain table, its columns separated by tabs.
+// Print writes rows in a format: JSON (one object on each line), a template (one result on each
+// line) or a table. header is a row with the titles of the columns. columns is the template of the
+// default table, its columns separated by tabs.
 func Print[Row any](w io.Writer, format, columns string, header Row, rows []Row) error {
 	if format == JSON {
 		return printJSON(w, rows)
 	}
+
 	text, table := format, false
 	if rest, ok := strings.CutPrefix(format, Table); ok && (rest == "" || rest[0] == ' ') {
 		table = true
@@ -32,6 +35,7 @@ func Print[Row any](w io.Writer, format, columns string, header Row, rows []Row)
 			text = columns
 		}
 	}
+
 	t, err := Template(text)
 	if err != nil {
 		return err
@@ -39,6 +43,7 @@ func Print[Row any](w io.Writer, format, columns string, header Row, rows []Row)
 	if table {
 		return printTable(w, t, append([]Row{header}, rows...))
 	}
+
 	return printEach(w, t, rows)
 }
 
@@ -54,7 +59,7 @@ func printJSON[Row any](w io.Writer, rows []Row) error {
 }
 
 func printTable[Row any](w io.Writer, t *template.Template, rows []Row) error {
-	// Docker's gap: three blanks, and no cell narrower than ten with its gap.
+	// Docker's layout: three spaces between columns, at least ten characters for a column.
 	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
 	for i := range rows {
 		oneLine(&rows[i])
@@ -65,7 +70,7 @@ func printTable[Row any](w io.Writer, t *template.Template, rows []Row) error {
 	return tw.Flush()
 }
 
-// oneLine keeps the cells of a row on the row's line: a label may hold line ends, and characters that control the terminal.
+// oneLine escapes line ends and control characters in the cells of a row.
 func oneLine(row any) {
 	v := reflect.ValueOf(row).Elem()
 	if v.Kind() != reflect.Struct {
@@ -87,9 +92,9 @@ func printEach[Row any](w io.Writer, t *template.Template, rows []Row) error {
 	return nil
 }
 
-// Template parses a Go template. Beside Go's functions there are json, join, split, lower and upper.
+// Template parses a Go template with the additional functions json, join, split, lower and upper.
 func Template(text string) (*template.Template, error) {
-	// A shell hands over \t and \n as they are written.
+	// A shell passes \t and \n unchanged.
 	text = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)
 	t, err := template.New("format").Funcs(template.FuncMap{
 		"json": asJSON, "join": join, "split": strings.Split, "lower": strings.ToLower, "upper": strings.ToUpper,
@@ -101,10 +106,10 @@ func Template(text string) (*template.Template, error) {
 }
 
 func refused(err error) error {
-	return fault.New(fault.Invalid, "--format", "the template cannot be used", fault.WithField("format"), fault.WithCause(err))
+	return fault.New(fault.Invalid, "--format", "invalid template", fault.WithField("format"), fault.WithCause(err))
 }
 
-// Execute writes what a template makes of data, and a line's end.
+// Execute writes the result of a template for data, and a line end.
 func Execute(w io.Writer, t *template.Template, data any) error {
 	var line bytes.Buffer
 	if err := t.Execute(&line, data); err != nil {

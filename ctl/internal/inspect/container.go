@@ -1,5 +1,6 @@
-// Package inspect turns the agent's containers, images and networks into the JSON that `docker inspect` prints, for the parts of it that
-// scripts commonly read. It is pure. Fields that Fairlead has nothing to say about are left out and never invented.
+// Package inspect converts the agent's containers, images and networks to the JSON of `docker
+// inspect`. Fields without a counterpart in Fairlead are omitted or have Docker's default. The
+// package performs no I/O.
 package inspect
 
 import (
@@ -14,7 +15,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Container is what `inspect` prints of a container.
+// Container is the document of a container.
 type Container struct {
 	ID              string `json:"Id"`
 	Created         string
@@ -27,46 +28,46 @@ type Container struct {
 	HostsPath       string
 	LogPath         string
 	Name            string
-	RestartCount    int // always 0: the agent restarts nothing by itself
+	RestartCount    int // always 0: the agent restarts no container
 	Driver          string
 	Platform        string
-	MountLabel      string // always empty, as are the next three: there are no labels, profiles and exec ids
+	MountLabel      string // always empty, like the next three
 	ProcessLabel    string
 	AppArmorProfile string
 	ExecIDs         []string
 	HostConfig      HostConfig
 	GraphDriver     GraphDriver
-	SizeRw          *int64 `json:",omitempty"` // not measured, as is the next
+	SizeRw          *int64 `json:",omitempty"` // not measured, like the next
 	SizeRootFs      *int64 `json:",omitempty"`
 	Mounts          []Mount
 	Config          Config
 	NetworkSettings NetworkSettings
 }
 
-// GraphDriver is how the root file system is put together. Where its directories are is not told.
+// GraphDriver is the storage driver of the root file system. Its directories are not listed.
 type GraphDriver struct {
 	Name string
 	Data map[string]string
 }
 
-// RestartPolicy is what is done when the process ends. It is always none: "no".
+// RestartPolicy is the restart policy of the container. It is always "no".
 type RestartPolicy struct {
 	Name              string
 	MaximumRetryCount int
 }
 
-// Health is what health checks found. There are none: the status is "none".
+// Health is the result of health checks, which Fairlead does not have. The status is always "none".
 type Health struct {
 	Status        string
 	FailingStreak int
 	Log           []string
 }
 
-// State is where in its life the container is.
+// State is the state of the container's process.
 type State struct {
 	Status     string
 	Running    bool
-	Paused     bool // always false, as are the next two
+	Paused     bool // always false, like the next
 	Restarting bool
 	OOMKilled  bool
 	Dead       bool
@@ -78,13 +79,13 @@ type State struct {
 	Health     Health
 }
 
-// Config is what the container runs: its own settings over its image's.
+// Config is the configuration of the container, with the settings of its image.
 type Config struct {
 	Hostname     string
 	Domainname   string
 	User         string
 	ExposedPorts map[string]struct{} `json:",omitempty"`
-	AttachStdin  bool                // of the client that created it: not recorded
+	AttachStdin  bool                // not recorded
 	AttachStdout bool
 	AttachStderr bool
 	Tty          bool
@@ -94,7 +95,7 @@ type Config struct {
 	Env          []string
 	Cmd          []string
 	Image        string
-	Volumes      map[string]struct{} // always null: there are none
+	Volumes      map[string]struct{} // always null
 	WorkingDir   string
 	Entrypoint   []string
 	Labels       map[string]string
@@ -102,7 +103,7 @@ type Config struct {
 	StopTimeout  *int64 `json:",omitempty"` // -1: no limit
 }
 
-// Mount is one bind mount.
+// Mount is a bind mount.
 type Mount struct {
 	Type        string
 	Source      string
@@ -112,13 +113,13 @@ type Mount struct {
 	Propagation string
 }
 
-// FromContainer makes the document of a container. Its image is asked for the entrypoint and the command only, which the agent leaves as the user
-// gave them; it may be nil if it is not known any more.
+// FromContainer returns the document of a container. The image provides the default entrypoint and
+// command; it can be nil.
 func FromContainer(c *containerv1.Container, image *containerv1.Image) *Container {
 	cfg := c.GetConfig()
 	doc := &Container{
 		ID:              c.GetId(),
-		Created:         stamp(c.GetCreatedAt()),
+		Created:         formatTime(c.GetCreatedAt()),
 		Args:            []string{},
 		State:           stateOf(c),
 		Image:           c.GetImageId(),
@@ -138,6 +139,7 @@ func FromContainer(c *containerv1.Container, image *containerv1.Image) *Containe
 	if args := c.GetArgs(); len(args) > 0 {
 		doc.Path, doc.Args = args[0], args[1:]
 	}
+
 	return doc
 }
 
@@ -148,7 +150,7 @@ var statusWords = map[containerv1.ContainerStatus]string{
 	containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING: "removing",
 }
 
-// Status is Docker's word for where in its life a container is.
+// Status returns Docker's word for the status of a container.
 func Status(s containerv1.ContainerStatus) string { return statusWords[s] }
 
 func stateOf(c *containerv1.Container) State {
@@ -159,14 +161,14 @@ func stateOf(c *containerv1.Container) State {
 		Pid:        c.GetPid(),
 		ExitCode:   c.GetExitCode(),
 		Error:      c.GetError(),
-		StartedAt:  stamp(c.GetStartedAt()),
-		FinishedAt: stamp(c.GetFinishedAt()),
+		StartedAt:  formatTime(c.GetStartedAt()),
+		FinishedAt: formatTime(c.GetFinishedAt()),
 		Health:     Health{Status: "none", Log: []string{}},
 	}
 }
 
-// stamp writes a time as Docker does, and its zero time for one that is absent.
-func stamp(t *timestamppb.Timestamp) string {
+// formatTime formats a time as Docker does; nil is the zero time.
+func formatTime(t *timestamppb.Timestamp) string {
 	if t == nil {
 		return time.Time{}.Format(time.RFC3339Nano)
 	}
@@ -191,17 +193,18 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		StopSignal:   cfg.GetStopSignal(),
 		StopTimeout:  stopTimeout(cfg.StopTimeout),
 	}
-	// An entrypoint that the user gives drops the image's command with the image's entrypoint.
+	// An entrypoint of the user also replaces the image's command.
 	if len(out.Entrypoint) == 0 {
 		out.Entrypoint = image.Entrypoint
 		if len(out.Cmd) == 0 {
 			out.Cmd = image.Cmd
 		}
 	}
+
 	return out
 }
 
-// stopTimeout is -1 for no limit, which the agent has as the largest number.
+// stopTimeout converts a timeout. No limit is -1, which the agent stores as the largest number.
 func stopTimeout(seconds *uint32) *int64 {
 	if seconds == nil {
 		return nil
@@ -213,7 +216,7 @@ func stopTimeout(seconds *uint32) *int64 {
 	return &n
 }
 
-// labels keeps having none from being printed as null.
+// labels returns an empty map instead of nil, so that it is not printed as null.
 func labels(l map[string]string) map[string]string {
 	if l == nil {
 		return map[string]string{}
@@ -228,14 +231,15 @@ func mountsOf(cfg *containerv1.ContainerConfig) []Mount {
 		if m.GetReadOnly() {
 			mode = "ro"
 		}
-		out = append(out, Mount{Type: "bind", Source: m.GetSource(), Destination: m.GetTarget(), Mode: mode, RW: !m.GetReadOnly(),
+		out = append(out, Mount{Type: "bind", Source: m.GetSource(), Destination: m.GetTarget(), Mode: mode,
+			RW:          !m.GetReadOnly(),
 			Propagation: cmp.Or(m.GetPropagation(), "rprivate")})
 	}
 	return out
 }
 
-// mask is the length of a prefix in CIDR form, zero for an empty one.
-func mask(cidr string) int {
+// prefixLength returns the length of a prefix in CIDR form, or zero.
+func prefixLength(cidr string) int {
 	p, err := netip.ParsePrefix(cidr)
 	if err != nil {
 		return 0
@@ -243,8 +247,8 @@ func mask(cidr string) int {
 	return p.Bits()
 }
 
-// bare is the address of a prefix in CIDR form, empty for an empty one.
-func bare(cidr string) string {
+// addressOf returns the address of a prefix in CIDR form, or an empty string.
+func addressOf(cidr string) string {
 	p, err := netip.ParsePrefix(cidr)
 	if err != nil {
 		return ""
@@ -252,7 +256,7 @@ func bare(cidr string) string {
 	return p.Addr().String()
 }
 
-// Indent writes documents as `inspect` prints them: an array, indented by four blanks.
+// Indent returns documents as a JSON array, indented by four spaces.
 func Indent(documents []any) ([]byte, error) {
 	return json.MarshalIndent(documents, "", "    ")
 }

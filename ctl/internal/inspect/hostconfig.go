@@ -9,21 +9,21 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// PortBinding is one host port.
+// PortBinding is a host port or host port range of a container port.
 type PortBinding struct {
 	HostIP   string `json:"HostIp"`
 	HostPort string
-	// Sources are the networks that others may connect from; empty means from everywhere.
+	// Sources are the allowed sources. Empty means any.
 	Sources []string `json:",omitempty"`
 }
 
-// LogConfig is how output is kept: in a file of conmon's form.
+// LogConfig is the log driver. It is always conmon's k8s-file.
 type LogConfig struct {
 	Type   string
 	Config map[string]string
 }
 
-// HostConfig is how the container is set up on its host.
+// HostConfig holds the options of run.
 type HostConfig struct {
 	Binds           []string
 	NetworkMode     string
@@ -31,7 +31,7 @@ type HostConfig struct {
 	PublishAllPorts bool
 	RestartPolicy   RestartPolicy
 	LogConfig       LogConfig
-	// PublishAddresses are the addresses of the host that are published whole.
+	// PublishAddresses are the published addresses, as in --publish-address.
 	PublishAddresses []string
 	AutoRemove       bool
 	DNS              []string `json:"Dns"`
@@ -40,12 +40,12 @@ type HostConfig struct {
 	ExtraHosts       []string
 	Links            []string
 	Sysctls          map[string]string `json:",omitempty"`
-	// KeepNetwork is whether those who share the container's network are plugged in again when it ends and is started again.
+	// KeepNetwork is the value of --keep-network.
 	KeepNetwork bool
 	UTSMode     string
 	Runtime     string
 
-	// What follows is what Fairlead has no flags for: scripts read the values of a container that was made without them.
+	// Fairlead has no options for the fields below. They hold Docker's defaults.
 	Privileged     bool
 	ReadonlyRootfs bool
 	CapAdd         []string
@@ -57,9 +57,10 @@ type HostConfig struct {
 }
 
 const (
-	// defaultMode is the network of a container that names none.
+	// defaultMode is the network mode of a container without --network.
 	defaultMode = "bridge"
-	// joinPrefix starts the mode of a container that shares the network of another one, and has none of its own.
+	// joinPrefix starts the network mode of a container that joins another container's network
+	// namespace.
 	joinPrefix = "container:"
 )
 
@@ -68,7 +69,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 	return HostConfig{
 		Binds:           binds(cfg.GetMounts()),
 		NetworkMode:     mode(net),
-		PortBindings:    wanted(net.GetPublish()),
+		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   RestartPolicy{Name: "no"},
 		LogConfig:       LogConfig{Type: "k8s-file", Config: map[string]string{}},
 		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
@@ -77,12 +78,14 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		DNSOptions: list(dns.GetOptions()),
 		DNSSearch:  list(dns.GetSearch()),
 		ExtraHosts: list(dns.GetExtraHosts()),
-		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil || net.KeepNetns == nil || net.GetKeepNetns(),
+		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil ||
+			net.KeepNetns == nil || net.GetKeepNetns(),
 		Runtime: cfg.GetRuntime(),
 	}
 }
 
-// links are written as in Docker: /OTHER:/SELF/NAME. The other is its id, as it may have another name by now.
+// links returns links in Docker's form: /OTHER:/SELF/ALIAS. OTHER is an ID, because the name can
+// change.
 func links(cfg *containerv1.ContainerConfig) []string {
 	var out []string
 	for _, l := range cfg.GetNetwork().GetLinks() {
@@ -112,6 +115,7 @@ func binds(mounts []*containerv1.BindMount) []string {
 		}
 		out = append(out, s)
 	}
+
 	return out
 }
 
@@ -127,14 +131,16 @@ func addresses(mappings []*natv1.AddressMapping) []string {
 		}
 		out = append(out, s)
 	}
+
 	return out
 }
 
-// longRange is how many ports a range must have to be one entry.
+// longRange is the size from which a port range is one entry.
 const longRange = 64
 
-// wanted is what each -p asked for, ranges taken apart but for long ones.
-func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
+// requestedPorts returns the port mappings of -p. Ranges shorter than longRange have an entry for
+// each port.
+func requestedPorts(mappings []*natv1.PortMapping) map[string][]PortBinding {
 	out := map[string][]PortBinding{}
 	for _, m := range mappings {
 		last := max(m.GetContainerPort(), m.GetContainerPortEnd())
@@ -159,6 +165,7 @@ func wanted(mappings []*natv1.PortMapping) map[string][]PortBinding {
 			out[k] = append(out[k], PortBinding{m.GetHostIp(), host, m.GetAllowedSources()})
 		}
 	}
+
 	return out
 }
 

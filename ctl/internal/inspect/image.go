@@ -7,7 +7,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// ImageConfig is the part of an OCI image configuration that says what to run. See
+// ImageConfig is the execution part of an OCI image configuration. See
 // https://github.com/opencontainers/image-spec/blob/main/config.md.
 type ImageConfig struct {
 	User         string              `json:",omitempty"`
@@ -21,7 +21,7 @@ type ImageConfig struct {
 	StopSignal   string `json:",omitempty"`
 }
 
-// Image is what `image inspect` prints.
+// Image is the document of an image.
 type Image struct {
 	ID           string `json:"Id"`
 	RepoTags     []string
@@ -32,7 +32,7 @@ type Image struct {
 	Variant      string `json:",omitempty"`
 	Os           string
 	Size         int64
-	VirtualSize  int64 // the same, as in Docker
+	VirtualSize  int64 // equal to Size, as in Docker
 	Parent       string
 	Comment      string
 	GraphDriver  GraphDriver
@@ -40,7 +40,7 @@ type Image struct {
 	RootFS       RootFS
 }
 
-// RootFS is what the image's root file system is made of.
+// RootFS lists the layers of the root file system.
 type RootFS struct {
 	Type   string
 	Layers []string
@@ -52,7 +52,8 @@ type document struct {
 	Config ImageConfig `json:"config"`
 }
 
-// parse reads an image's configuration. One that cannot be read says nothing: it is the agent's to refuse it.
+// parse parses the configuration of an image. An invalid configuration is empty; the agent reports
+// the error.
 func parse(image *containerv1.Image) (d document) {
 	_ = json.Unmarshal(image.GetConfig(), &d)
 	return d
@@ -60,7 +61,7 @@ func parse(image *containerv1.Image) (d document) {
 
 func imageConfig(image *containerv1.Image) ImageConfig { return parse(image).Config }
 
-// FromImage makes the document of an image.
+// FromImage returns the document of an image.
 func FromImage(image *containerv1.Image) *Image {
 	d := parse(image)
 	os, arch, variant := platform(image.GetPlatform())
@@ -68,7 +69,7 @@ func FromImage(image *containerv1.Image) *Image {
 		ID:           image.GetId(),
 		RepoTags:     list(image.GetTags()),
 		RepoDigests:  list(image.GetDigests()),
-		Created:      stamp(image.GetCreatedAt()),
+		Created:      formatTime(image.GetCreatedAt()),
 		Author:       d.Author,
 		Architecture: arch,
 		Variant:      variant,
@@ -81,7 +82,7 @@ func FromImage(image *containerv1.Image) *Image {
 	}
 }
 
-// HasLabels reports whether an image has all of some labels, each given as KEY or KEY=VALUE.
+// HasLabels reports whether an image has all the given labels: KEY or KEY=VALUE.
 func HasLabels(image *containerv1.Image, wanted []string) bool {
 	labels := imageConfig(image).Labels
 	for _, w := range wanted {
@@ -98,7 +99,7 @@ func platform(s string) (os, arch, variant string) {
 	return parts[0], parts[1], parts[2]
 }
 
-// list keeps an empty list from being printed as null.
+// list returns an empty list instead of nil, so that it is not printed as null.
 func list(l []string) []string {
 	if l == nil {
 		return []string{}

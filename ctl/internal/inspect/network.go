@@ -9,7 +9,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// Network is what `network inspect` prints.
+// Network is the document of a network.
 type Network struct {
 	Name       string
 	ID         string `json:"Id"`
@@ -20,7 +20,7 @@ type Network struct {
 	EnableIPv6 bool
 	IPAM       IPAM
 	Internal   bool
-	Attachable bool // of Docker's swarms, as Ingress is: never
+	Attachable bool // Docker Swarm only, like Ingress: always false
 	Ingress    bool
 	ConfigFrom ConfigFrom
 	ConfigOnly bool
@@ -31,17 +31,17 @@ type Network struct {
 	Status     NetworkStatus
 }
 
-// ConfigFrom is where a network's configuration comes from.
+// ConfigFrom names the configuration-only network that the configuration was copied from.
 type ConfigFrom struct{ Network string }
 
-// IPAM is where a network's addresses come from.
+// IPAM lists the address pools of a network.
 type IPAM struct {
 	Driver  string
-	Options map[string]string // none has any
+	Options map[string]string // always empty
 	Config  []Pool
 }
 
-// Pool is one subnet.
+// Pool is a subnet of a network.
 type Pool struct {
 	Subnet             string
 	IPRange            string            `json:",omitempty"`
@@ -49,7 +49,7 @@ type Pool struct {
 	AuxiliaryAddresses map[string]string `json:",omitempty"`
 }
 
-// NetworkContainer is a running container on a network.
+// NetworkContainer is a running container that is connected to a network.
 type NetworkContainer struct {
 	Name        string
 	EndpointID  string
@@ -58,37 +58,43 @@ type NetworkContainer struct {
 	IPv6Address string
 }
 
-// NetworkStatus is how full a network is.
+// NetworkStatus holds the usage of the address pools of a network.
 type NetworkStatus struct {
 	IPAM struct {
 		Subnets map[string]SubnetStatus
 	}
 }
 
-// SubnetStatus is how full a subnet is.
+// SubnetStatus is the usage of a subnet.
 type SubnetStatus struct {
 	IPsInUse            uint64
 	DynamicIPsAvailable uint64
 }
 
-// FromNetwork makes the document of a network and of those among some containers that are on it. The options are those that were
-// given; for the default bridge, which nobody has made, those that it has.
+// FromNetwork returns the document of a network with its connected containers. The options are
+// those of its creation; for the predefined bridge, those in effect.
 func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
-	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: stamp(n.GetCreatedAt()), Scope: "local", Driver: n.GetDriver(),
+	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: formatTime(n.GetCreatedAt()), Scope: "local",
+		Driver:     n.GetDriver(),
 		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
-		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(), IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
-		Containers: containersOn(n.GetId(), containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns()}
+		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(),
+		IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
+		Containers: containersOn(n.GetId(),
+			containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns()}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {
-		doc.IPAM.Config = append(doc.IPAM.Config, Pool{p.GetSubnet(), p.GetIpRange(), p.GetGateway(), p.GetAuxAddresses()})
+		doc.IPAM.Config = append(doc.IPAM.Config,
+			Pool{p.GetSubnet(), p.GetIpRange(), p.GetGateway(), p.GetAuxAddresses()})
 		doc.Status.IPAM.Subnets[p.GetSubnet()] = SubnetStatus{p.GetUsed(), p.GetFree()}
 	}
+
 	if n.GetPredefined() && n.GetBridge() != "" {
 		doc.Options["com.docker.network.bridge.name"] = n.GetBridge()
 		doc.Options["com.docker.network.bridge.enable_icc"] = strconv.FormatBool(n.GetIcc())
 		doc.Options["com.docker.network.bridge.enable_ip_masquerade"] = strconv.FormatBool(n.GetMasquerade())
 		doc.Options["com.docker.network.driver.mtu"] = strconv.Itoa(int(n.GetMtu()))
 	}
+
 	maps.Copy(doc.Options, n.GetOptions())
 	maps.Copy(doc.Labels, n.GetLabels())
 	return doc
@@ -99,7 +105,8 @@ func containersOn(networkID string, containers []*containerv1.Container) map[str
 	for _, c := range containers {
 		for _, e := range c.GetSandbox().GetEndpoints() {
 			if e.GetNetworkId() == networkID {
-				out[c.GetId()] = NetworkContainer{c.GetConfig().GetName(), e.GetId(), e.GetMacAddress(), e.GetIpv4Address(), e.GetIpv6Address()}
+				out[c.GetId()] = NetworkContainer{c.GetConfig().GetName(), e.GetId(), e.GetMacAddress(),
+					e.GetIpv4Address(), e.GetIpv6Address()}
 			}
 		}
 	}

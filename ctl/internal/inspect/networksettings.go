@@ -12,7 +12,8 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// NetworkSettings is the container's place on the network. The address fields beside Networks are those of the network that it was made for.
+// NetworkSettings lists the endpoints of a container. The address fields outside of Networks are
+// those of its network mode.
 type NetworkSettings struct {
 	SandboxKey          string
 	Ports               map[string][]PortBinding
@@ -39,17 +40,17 @@ type Endpoint struct {
 	GlobalIPv6PrefixLen int
 	MacAddress          string
 	Leases              []Lease `json:",omitempty"`
-	// The rest is what was asked for.
+	// The fields below are the requested options.
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
-	Links      []string      `json:",omitempty"` // OTHER:NAME; the other is its id
+	Links      []string      `json:",omitempty"` // ID:ALIAS
 	Aliases    []string
-	// DNSNames is how the container is known on the network; nothing on the default one, where nobody is.
+	// DNSNames are the DNS names on the network. The default network has none.
 	DNSNames   []string
 	DriverOpts map[string]string `json:",omitempty"`
 	GwPriority int32
 }
 
-// Lease is an address that the network's LAN has granted for a time. The times are RFC 3339; without one there is none.
+// Lease is an address of DHCP or SLAAC. The times are RFC 3339; empty means no such time.
 type Lease struct {
 	By      string
 	Address string
@@ -61,10 +62,10 @@ type Lease struct {
 
 	NameServers []string `json:",omitempty"`
 	Search      []string `json:",omitempty"`
-	Routes      []string `json:",omitempty"` // beside the default route
+	Routes      []string `json:",omitempty"` // without the default route
 }
 
-// EndpointIPAM are the addresses that were asked for by number.
+// EndpointIPAM holds the requested static addresses.
 type EndpointIPAM struct {
 	IPv4Address  string   `json:",omitempty"`
 	IPv6Address  string   `json:",omitempty"`
@@ -76,27 +77,34 @@ func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 	for _, e := range c.GetSandbox().GetEndpoints() {
 		s.Networks[e.GetNetworkName()] = endpointOf(e)
 	}
+
 	for name, e := range s.Networks {
 		e.DNSNames = dnsNames(c, name)
 	}
+
 	for _, a := range c.GetConfig().GetNetwork().GetNetworks() {
 		if e := s.Networks[a.GetNetwork()]; e != nil {
 			e.setRequested(a)
 		}
 	}
+
 	name := mode(c.GetConfig().GetNetwork())
 	if len(s.Networks) == 0 && listed(c, name) {
 		s.Networks[name] = &Endpoint{}
 	}
+
 	if e := s.Networks[name]; e != nil {
-		s.EndpointID, s.Gateway, s.IPAddress, s.IPPrefixLen, s.MacAddress = e.EndpointID, e.Gateway, e.IPAddress, e.IPPrefixLen, e.MacAddress
-		s.GlobalIPv6Address, s.GlobalIPv6PrefixLen, s.IPv6Gateway = e.GlobalIPv6Address, e.GlobalIPv6PrefixLen, e.IPv6Gateway
+		s.EndpointID, s.Gateway, s.IPAddress, s.IPPrefixLen, s.MacAddress = e.EndpointID, e.Gateway, e.IPAddress,
+			e.IPPrefixLen, e.MacAddress
+		s.GlobalIPv6Address, s.GlobalIPv6PrefixLen, s.IPv6Gateway = e.GlobalIPv6Address, e.GlobalIPv6PrefixLen,
+			e.IPv6Gateway
 	}
+
 	return s
 }
 
-// listed reports whether a container without interfaces is shown on the network that it was made for: on host and none always, on others
-// while it is configured to be on them.
+// listed reports whether a container without interfaces is shown on the network of its mode: always
+// for host and none, otherwise while it is configured to be connected.
 func listed(c *containerv1.Container, name string) bool {
 	if strings.HasPrefix(name, joinPrefix) {
 		return false
@@ -104,17 +112,20 @@ func listed(c *containerv1.Container, name string) bool {
 	return name == "host" || name == "none" || len(c.GetConfig().GetNetwork().GetNetworks()) > 0
 }
 
-// dnsNames are a running container's names on a network: its name, its aliases, its short id and its host name, each once.
+// dnsNames returns the names of a running container on a network without duplicates: its name,
+// aliases, short ID and hostname.
 func dnsNames(c *containerv1.Container, network string) []string {
 	if network == defaultMode {
 		return nil
 	}
+
 	all := []string{c.GetConfig().GetName()}
 	for _, a := range c.GetConfig().GetNetwork().GetNetworks() {
 		if a.GetNetwork() == network {
 			all = append(all, a.GetAliases()...)
 		}
 	}
+
 	all = append(all, id.Short(c.GetId()), c.GetConfig().GetDns().GetHostname())
 	var out []string
 	for _, n := range all {
@@ -122,18 +133,21 @@ func dnsNames(c *containerv1.Container, network string) []string {
 			out = append(out, n)
 		}
 	}
+
 	return out
 }
 
-// setRequested notes what was asked for of a network.
+// setRequested sets the requested options of an endpoint.
 func (e *Endpoint) setRequested(a *containerv1.NetworkAttachment) {
 	e.Aliases, e.GwPriority = a.GetAliases(), a.GetGatewayPriority()
 	for _, l := range a.GetLinks() {
 		e.Links = append(e.Links, l.GetContainer()+":"+l.GetAlias())
 	}
+
 	if a.GetIpv4Address() != "" || a.GetIpv6Address() != "" || len(a.GetLinkLocalAddresses()) > 0 {
 		e.IPAMConfig = &EndpointIPAM{a.GetIpv4Address(), a.GetIpv6Address(), a.GetLinkLocalAddresses()}
 	}
+
 	e.DriverOpts = map[string]string{}
 	if a.GetInterfaceName() != "" {
 		e.DriverOpts["com.docker.network.endpoint.ifname"] = a.GetInterfaceName()
@@ -151,44 +165,50 @@ func endpointOf(e *networkv1.Endpoint) *Endpoint {
 		NetworkID:           e.GetNetworkId(),
 		EndpointID:          e.GetId(),
 		Gateway:             e.GetIpv4Gateway(),
-		IPAddress:           bare(e.GetIpv4Address()),
-		IPPrefixLen:         mask(e.GetIpv4Address()),
+		IPAddress:           addressOf(e.GetIpv4Address()),
+		IPPrefixLen:         prefixLength(e.GetIpv4Address()),
 		IPv6Gateway:         e.GetIpv6Gateway(),
-		GlobalIPv6Address:   bare(e.GetIpv6Address()),
-		GlobalIPv6PrefixLen: mask(e.GetIpv6Address()),
+		GlobalIPv6Address:   addressOf(e.GetIpv6Address()),
+		GlobalIPv6PrefixLen: prefixLength(e.GetIpv6Address()),
 		MacAddress:          e.GetMacAddress(),
 		Leases:              leasesOf(e.GetLeases()),
 	}
 }
 
 func leasesOf(all []*networkv1.Lease) []Lease {
-	moment := func(t *timestamppb.Timestamp) string {
+	formatOptional := func(t *timestamppb.Timestamp) string {
 		if t == nil {
 			return ""
 		}
-		return stamp(t)
+		return formatTime(t)
 	}
 	var out []Lease
 	for _, l := range all {
-		out = append(out, Lease{l.GetProtocol(), l.GetAddress(), l.GetServer(), moment(l.GetGrantedAt()), moment(l.GetRenewAt()), moment(l.GetRebindAt()),
-			moment(l.GetExpireAt()), l.GetNameServers(), l.GetSearch(), l.GetRoutes()})
+		out = append(out, Lease{l.GetProtocol(), l.GetAddress(), l.GetServer(), formatOptional(l.GetGrantedAt()),
+			formatOptional(l.GetRenewAt()), formatOptional(l.GetRebindAt()),
+			formatOptional(l.GetExpireAt()), l.GetNameServers(), l.GetSearch(), l.GetRoutes()})
 	}
+
 	return out
 }
 
-// portsOf is what is published now, with null for a port that is only exposed; nothing when the container does not run.
+// portsOf returns the port bindings of a running container, with null for a port that is only
+// exposed.
 func portsOf(c *containerv1.Container) map[string][]PortBinding {
 	out := map[string][]PortBinding{}
 	if c.GetStatus() != containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
 		return out
 	}
+
 	for k := range exposedOf(c.GetExposed()) {
 		out[k] = nil
 	}
+
 	for _, b := range format.SortedBindings(c.GetBindings()) {
 		k := format.ContainerPort(b)
 		out[k] = append(out[k], PortBinding{b.GetHostIp(), format.HostPorts(b), b.GetAllowedSources()})
 	}
+
 	return out
 }
 

@@ -1,6 +1,6 @@
-// Package missing knows the verbs and flags of the docker command line that Fairlead does not have, and what to do instead. It
-// performs no I/O. To drop an entry when its verb or flag arrives, delete its line in table.go; a test of package command fails
-// for an entry that exists.
+// Package missing lists the commands and flags of docker that Fairlead does not have, with
+// alternatives. It performs no I/O. When a command or flag is added, delete its line in table.go; a
+// test of package command fails for an entry that exists.
 package missing
 
 import (
@@ -8,8 +8,10 @@ import (
 	"strings"
 )
 
-// Verb returns what to do instead of a docker command, given as its words ("image", "prune"). The longest entry that they start
-// with counts; a verb below a group is also found by itself, as docker image push is docker push. ok is false if there is none.
+// Verb returns the alternative to a docker command, which is given as words ("image", "prune"). The
+// longest matching entry is used. Below container and image, a command is also found by its own
+// name, as docker image push is docker push. ok is false if Fairlead has the command or docker has
+// not.
 func Verb(words ...string) (name, instead string, ok bool) {
 	for n := len(words); n > 0; n-- {
 		name = strings.Join(words[:n], " ")
@@ -23,8 +25,9 @@ func Verb(words ...string) (name, instead string, ok bool) {
 	return name, instead, ok
 }
 
-// Flag returns what to do instead of a flag of a docker command. The flag is given without dashes; one letter is a short form.
-// The command is given by its last word ("run"); empty stands for docker itself. ok is false if there is none.
+// Flag returns the alternative to a flag of a docker command. flag has no dashes; one letter is a
+// shorthand. command is the last word of the command ("run"), or empty for docker itself. ok is
+// false if there is no entry.
 func Flag(command, flag string) (instead string, ok bool) {
 	for _, f := range flags() {
 		if slices.Contains(strings.Fields(f.commands), command) || f.commands == "" && command == "" {
@@ -36,7 +39,7 @@ func Flag(command, flag string) (instead string, ok bool) {
 	return "", false
 }
 
-// Verbs lists all verbs that Fairlead does not have, in order.
+// Verbs returns all commands of the table, sorted.
 func Verbs() []string {
 	var all []string
 	for name := range verbs() {
@@ -46,7 +49,7 @@ func Verbs() []string {
 	return all
 }
 
-// Flags lists all flags that Fairlead does not have, as a command and a flag.
+// Flags returns all flags of the table, each as a command and a flag.
 func Flags() [][2]string {
 	var all [][2]string
 	for _, f := range flags() {
@@ -60,5 +63,6 @@ func Flags() [][2]string {
 			}
 		}
 	}
+
 	return all
 }

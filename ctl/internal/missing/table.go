@@ -1,108 +1,125 @@
 package missing
 
 const (
-	swarm  = "Fairlead runs containers of one host and has no Swarm"
-	noNeed = "Fairlead needs no such command; fairlead --help lists all that there are"
+	swarm  = "Fairlead manages one host and has no Swarm mode"
+	noNeed = "Fairlead has no such feature; fairlead --help lists all commands"
 )
 
-// verbs are Docker's commands, each with what to do instead.
+// verbs returns Docker's commands, each with an alternative.
 func verbs() map[string]string {
 	return map[string]string{
-		"build":             "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
-		"builder":           "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
-		"buildx":            "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
-		"checkpoint":        "Fairlead cannot freeze a container to disk; stop and start it",
-		"commit":            "tar -C /proc/PID/root --one-file-system -c . | fairlead import - NAME, PID from inspect -f '{{.State.Pid}}'",
-		"compose":           "create a network and run each container on it: fairlead network create app; fairlead run -d --network app …",
-		"container prune":   "fairlead rm $(fairlead ps -aq -f status=exited -f status=created)",
-		"config create":     swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",
-		"config inspect":    swarm,
-		"config ls":         swarm,
-		"config rm":         swarm,
-		"context":           "name the agent with -H or the variable FAIRLEAD_HOST",
-		"cp":                "fairlead exec CONTAINER tar -c PATH | tar -x, or fairlead exec -i CONTAINER tar -x <FILE.tar",
-		"diff":              "fairlead exec CONTAINER find / -xdev -newer /etc/hostname lists what changed since it started",
-		"export":            "tar -C /proc/PID/root --one-file-system -c . >FILE, PID from fairlead inspect -f '{{.State.Pid}}' CONTAINER",
-		"history":           "fairlead inspect IMAGE shows its configuration and layers",
-		"image prune":       "fairlead rmi $(fairlead images -q -f dangling=true)",
-		"login":             "put the credentials in ~/.docker/config.json; see \"Log in to a registry\" in README",
-		"logout":            "remove the credentials from ~/.docker/config.json",
-		"manifest":          "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
-		"node":              swarm,
-		"pause":             "fairlead kill -s STOP CONTAINER stops its first process, -s CONT continues it",
-		"plugin":            noNeed,
-		"push":              "push with the tool that built the image, or copy it with skopeo copy",
-		"save":              "skopeo copy docker://IMAGE docker-archive:FILE, which fairlead load -i FILE reads",
-		"scout":             noNeed,
-		"search":            "search on https://hub.docker.com",
-		"secret":            swarm + "; bind mount a file: -v /etc/secrets/key:/run/secrets/key:ro",
-		"service":           swarm,
-		"stack":             swarm,
-		"stats":             "systemd-cgtop, or the files of the cgroup that /proc/PID/cgroup names",
-		"swarm":             swarm,
-		"system df":         "fairlead images shows the sizes of images, du -sh that of the data root (fairlead info -f '{{.DataRoot}}')",
-		"system dial-stdio": "forward the socket: ssh -L /tmp/f.sock:/run/fairlead/fairlead.sock HOST, then fairlead -H unix:///tmp/f.sock",
-		"system events":     "fairlead events",
-		"system info":       "fairlead info",
-		"system prune":      "fairlead rm $(fairlead ps -aq -f status=exited); fairlead network prune",
-		"top":               "fairlead exec CONTAINER ps, or on the host: pstree -a $(fairlead inspect -f '{{.State.Pid}}' CONTAINER)",
-		"trust":             noNeed,
-		"unpause":           "fairlead kill -s CONT CONTAINER",
-		"update":            "remove the container and run it again; ports change with fairlead publish, networks with network connect",
-		"volume":            "bind mount a directory of the host: -v /srv/data:/data",
+		"build":      "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
+		"builder":    "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
+		"buildx":     "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
+		"checkpoint": "Fairlead has no checkpoints; stop and start the container",
+		"commit": "tar -C /proc/PID/root --one-file-system -c . | fairlead import - NAME, PID from " +
+			"inspect -f '{{.State.Pid}}'",
+		"compose": "create a network and run each container on it: fairlead network create app; " +
+			"fairlead run -d --network app …",
+		"container prune": "fairlead rm $(fairlead ps -aq -f status=exited -f status=created)",
+		"config create":   swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",
+		"config inspect":  swarm,
+		"config ls":       swarm,
+		"config rm":       swarm,
+		"context":         "set the agent address with -H or FAIRLEAD_HOST",
+		"cp": "fairlead exec CONTAINER tar -c PATH | tar -x, or fairlead exec -i CONTAINER tar -x " +
+			"<FILE.tar",
+		"diff": "fairlead exec CONTAINER find / -xdev -newer /etc/hostname lists what changed since " +
+			"it started",
+		"export": "tar -C /proc/PID/root --one-file-system -c . >FILE, PID from fairlead inspect -f " +
+			"'{{.State.Pid}}' CONTAINER",
+		"history":     "fairlead inspect IMAGE shows its configuration and layers",
+		"image prune": "fairlead rmi $(fairlead images -q -f dangling=true)",
+		"login":       "put the credentials in ~/.docker/config.json; see \"Log in to a registry\" in README",
+		"logout":      "remove the credentials from ~/.docker/config.json",
+		"manifest":    "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
+		"node":        swarm,
+		"pause":       "fairlead kill -s STOP CONTAINER stops its first process, -s CONT continues it",
+		"plugin":      noNeed,
+		"push":        "push with the tool that built the image, or copy it with skopeo copy",
+		"save":        "skopeo copy docker://IMAGE docker-archive:FILE, which fairlead load -i FILE reads",
+		"scout":       noNeed,
+		"search":      "search on https://hub.docker.com",
+		"secret":      swarm + "; bind mount a file: -v /etc/secrets/key:/run/secrets/key:ro",
+		"service":     swarm,
+		"stack":       swarm,
+		"stats":       "systemd-cgtop, or the files of the cgroup in /proc/PID/cgroup",
+		"swarm":       swarm,
+		"system df": "fairlead images shows image sizes; du -sh $(fairlead info -f '{{.DataRoot}}') the " +
+			"size of the data root",
+		"system dial-stdio": "forward the socket: ssh -L /tmp/f.sock:/run/fairlead/fairlead.sock HOST, then " +
+			"fairlead -H unix:///tmp/f.sock",
+		"system events": "fairlead events",
+		"system info":   "fairlead info",
+		"system prune":  "fairlead rm $(fairlead ps -aq -f status=exited); fairlead network prune",
+		"top": "fairlead exec CONTAINER ps, or on the host: pstree -a $(fairlead inspect -f " +
+			"'{{.State.Pid}}' CONTAINER)",
+		"trust":   noNeed,
+		"unpause": "fairlead kill -s CONT CONTAINER",
+		"update": "remove the container and run it again; ports change with fairlead publish, " +
+			"networks with network connect",
+		"volume": "bind mount a directory of the host: -v /srv/data:/data",
 	}
 }
 
 const (
-	inCgroup = "write the limit into the files of the container's cgroup, which /proc/PID/cgroup names, after it has started"
-	asUser   = "run a process of fewer rights with -u USER[:GROUP]"
-	noHealth = "check from outside, as with fairlead exec CONTAINER CHECK in a timer"
-	inFile   = "Fairlead keeps one log for each container; read it with fairlead logs, or ship the file that inspect names as LogPath"
+	inCgroup = "after the start, write the limit to the files of the cgroup in /proc/PID/cgroup"
+	asUser   = "run as an unprivileged user with -u USER[:GROUP]"
+	noHealth = "run fairlead exec CONTAINER CHECK from a timer"
+	inFile   = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
 	bindData = "bind mount a directory of the host: -v /srv/data:/data"
 )
 
-// flagEntry is one or more flags of one or more commands.
+// flagEntry holds flags of one or more commands with their alternative.
 type flagEntry struct{ commands, names, instead string }
 
-// flags are flags of Docker's commands, each with what to do instead.
+// flags returns flags of Docker's commands, each with an alternative.
 func flags() []flagEntry {
 	return []flagEntry{
-		{"", "c context", "name the agent with -H or the variable FAIRLEAD_HOST"},
-		{"", "config", "credentials are read from the directory that the variable DOCKER_CONFIG names"},
-		{"", "l log-level", "-D names each step of a launch; the agent's own level is set with fairlead-agent --log-level"},
+		{"", "c context", "set the agent address with -H or FAIRLEAD_HOST"},
+		{"", "config", "set the directory of the credentials with DOCKER_CONFIG"},
+		{"", "l log-level", "use -D to print each launch step; fairlead-agent --log-level sets the agent's level"},
 		{"", "tls", "use --tlsverify"},
-		{"run create", "a attach", "without -d, output and error are attached; give -i for input"},
+		{"run create", "a attach", "without -d, standard output and error are attached; add -i for standard input"},
 		{"run create", "annotation", "use --label"},
-		{"run create", "m memory memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable oom-score-adj", inCgroup},
-		{"run create", "c cpus cpu-shares cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpuset-cpus cpuset-mems cpu-count cpu-percent",
+		{"run create", "m memory memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable " +
+			"oom-score-adj", inCgroup},
+		{"run create", "c cpus cpu-shares cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpuset-cpus " +
+			"cpuset-mems cpu-count cpu-percent",
 			inCgroup},
-		{"run create", "blkio-weight blkio-weight-device device-read-bps device-read-iops device-write-bps device-write-iops", inCgroup},
+		{"run create", "blkio-weight blkio-weight-device device-read-bps device-read-iops device-write-bps " +
+			"device-write-iops", inCgroup},
 		{"run create", "pids-limit cgroup-parent cgroupns", inCgroup},
 		{"run create", "ulimit", "lower the limit in the container: sh -c 'ulimit -n 1024; exec PROGRAM'"},
-		{"run create", "cap-add privileged", "run the command on the host in the container's namespaces: nsenter -t PID -a"},
+		{"run create", "cap-add privileged",
+			"run the command on the host in the container's namespaces: nsenter -t PID -a"},
 		{"run create", "cap-drop security-opt userns group-add", asUser},
-		{"run create", "isolation", "leave it out; it is for Windows"},
+		{"run create", "isolation", "omit it: it applies to Windows only"},
 		{"exec", "privileged", "run the command on the host in the container's namespaces: nsenter -t PID -a"},
-		{"run create", "device device-cgroup-rule gpus", "bind mount what the program reads; devices of the host are not passed on"},
-		{"run create", "read-only", "bind mount what must not change read-only: -v /srv/data:/data:ro"},
+		{"run create", "device device-cgroup-rule gpus",
+			"bind mount the files that the program reads; devices of the host are not available"},
+		{"run create", "read-only", "use read-only bind mounts: -v /srv/data:/data:ro"},
 		{"run create", "tmpfs shm-size storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
 		{"run create", "volumes-from volume-driver", bindData},
 		{"run create", "pid ipc", "enter the namespaces from the host: nsenter -t PID -p -i"},
-		{"run create", "init", "let an init of the image be the first process, such as tini or dumb-init"},
-		{"run create", "restart", "start it from a systemd unit: ExecStart=fairlead start -a NAME, with Restart=always"},
-		{"run create", "health-cmd health-interval health-retries health-start-period health-start-interval health-timeout no-healthcheck",
+		{"run create", "init", "use an image whose first process is an init, such as tini or dumb-init"},
+		{"run create", "restart",
+			"start it from a systemd unit: ExecStart=fairlead start -a NAME, with Restart=always"},
+		{"run create", "health-cmd health-interval health-retries health-start-period health-start-interval " +
+			"health-timeout no-healthcheck",
 			noHealth},
 		{"run create", "log-driver log-opt", inFile},
-		{"run create pull", "disable-content-trust", "leave it out; name the image by its digest: NAME@sha256:…"},
-		{"run create", "use-api-socket", "bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},
-		{"pull", "a all-tags", "pull each tag by its name"},
+		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
+		{"run create", "use-api-socket",
+			"bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},
+		{"pull", "a all-tags", "pull each tag separately"},
 		{"ps inspect", "s size", "du -sh the container's directory in the data root"},
 		{"logs", "details", "fairlead inspect -f '{{json .Config.Labels}}' CONTAINER shows its labels"},
-		{"rm", "l link", "links end with their container; take a network off with fairlead network disconnect"},
-		{"start", "checkpoint checkpoint-dir", "Fairlead cannot freeze a container to disk; stop and start it"},
+		{"rm", "l link", "links are removed with their container; use fairlead network disconnect for networks"},
+		{"start", "checkpoint checkpoint-dir", "Fairlead has no checkpoints; stop and start the container"},
 		{"images", "tree", "fairlead inspect IMAGE shows its platform"},
-		{"rmi", "no-prune", "leave it out; layers that another image needs are kept anyway"},
-		{"rmi load", "platform", "pull the platform that is wanted: fairlead pull --platform OS/ARCH IMAGE"},
+		{"rmi", "no-prune", "omit it: layers of other images are always kept"},
+		{"rmi load", "platform", "pull the platform: fairlead pull --platform OS/ARCH IMAGE"},
 		{"import", "m message", "use --change 'LABEL key=value'"},
 	}
 }

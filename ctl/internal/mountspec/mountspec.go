@@ -1,5 +1,5 @@
-// Package mountspec reads what people write after -v and --mount. It is pure: the working directory that a relative path is
-// joined to is passed in. Only bind mounts are known; a named or anonymous volume is refused with what to write in its place.
+// Package mountspec parses -v and --mount. It performs no I/O: the working directory is passed in.
+// Only bind mounts are supported; named and anonymous volumes are rejected with a hint.
 package mountspec
 
 import (
@@ -12,38 +12,40 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Bind shows a path of the host in the container.
+// Bind is a bind mount of a host path in a container.
 type Bind struct {
 	Source       string // absolute
 	Target       string // absolute
 	ReadOnly     bool
 	Propagation  string // empty: the default
-	CreateSource bool   // make a missing source as a folder, as -v does
+	CreateSource bool   // create a missing source as a directory, as -v does
 }
 
-// propagations are the ways in which mounts below a bind mount are shared.
+// propagations lists the propagation modes of bind mounts.
 var propagations = []string{"private", "rprivate", "shared", "rshared", "slave", "rslave"}
 
-// isHint reports whether a mode is accepted and has no effect: SELinux labels, which are not set, and Docker's consistency
-// modes, which have no effect on Linux.
+// isHint reports whether a mode is accepted without effect: SELinux labels and Docker's consistency
+// modes.
 func isHint(mode string) bool {
 	return slices.Contains([]string{"z", "Z", "cached", "delegated", "consistent", "default"}, mode)
 }
 
-// ParseVolume reads -v HOST:CONTAINER[:OPTIONS]. A HOST that begins with "." is taken from the folder wd.
+// ParseVolume parses -v HOST:CONTAINER[:OPTIONS]. A HOST that starts with "." is relative to the
+// directory wd.
 func ParseVolume(spec, wd string) (Bind, error) {
 	subject := "-v " + spec
 	parts := strings.Split(spec, ":")
 	if len(parts) == 1 {
-		return Bind{}, fault.New(fault.Invalid, subject, "only bind mounts are known, not anonymous volumes",
-			fault.WithField("volume"), fault.WithHint("write HOST_PATH:CONTAINER_PATH"))
+		return Bind{}, fault.New(fault.Invalid, subject, "anonymous volumes are not supported",
+			fault.WithField("volume"), fault.WithHint("use a bind mount: HOST_PATH:CONTAINER_PATH"))
 	}
 	if len(parts) > 3 || slices.Contains(parts, "") {
 		return Bind{}, invalid(subject, "invalid volume specification: '%s'", spec)
 	}
+
 	b := Bind{Source: absolute(parts[0], wd), Target: parts[1], CreateSource: true}
 	if !path.IsAbs(b.Source) {
-		return Bind{}, fault.New(fault.Invalid, subject, "only bind mounts are known, not named volumes", fault.WithField("volume"),
+		return Bind{}, fault.New(fault.Invalid, subject, "named volumes are not supported", fault.WithField("volume"),
 			fault.WithHint("if you intended to pass a host directory, use an absolute path or ./%s", b.Source))
 	}
 	if len(parts) == 3 {
@@ -51,6 +53,7 @@ func ParseVolume(spec, wd string) (Bind, error) {
 			return Bind{}, err
 		}
 	}
+
 	return b, b.check(subject)
 }
 
@@ -65,13 +68,14 @@ func (b *Bind) options(subject, list string) error {
 		case isHint(o):
 		default:
 			return fault.New(fault.Invalid, subject, "invalid mode: "+list, fault.WithField("volume"),
-				fault.WithHint("ro or rw, and one of %s", strings.Join(propagations, ", ")))
+				fault.WithHint("use ro or rw, and one of %s", strings.Join(propagations, ", ")))
 		}
 	}
+
 	return nil
 }
 
-// absolute joins a path that begins with "." to wd. Others stay as they are.
+// absolute joins a path that starts with "." to wd. Other paths are returned unchanged.
 func absolute(p, wd string) string {
 	if p == "." || p == ".." || strings.HasPrefix(p, "./") || strings.HasPrefix(p, "../") {
 		return path.Join(wd, p)
@@ -94,13 +98,16 @@ func invalid(subject, format string, args ...any) error {
 	return fault.Invalidf(subject, "volume", format, args...)
 }
 
-// ParseMount reads --mount type=bind,source=PATH,target=PATH[,readonly][,bind-propagation=MODE]. The source must exist.
+// ParseMount parses --mount type=bind,source=PATH,target=PATH[,readonly][,bind-propagation=MODE].
+// The agent requires that the source exists.
 func ParseMount(spec, wd string) (Bind, error) {
 	subject := "--mount " + spec
 	fields, err := csv.NewReader(strings.NewReader(spec)).Read()
 	if err != nil {
-		return Bind{}, fault.New(fault.Invalid, subject, "invalid mount specification", fault.WithField("mount"), fault.WithCause(err))
+		return Bind{}, fault.New(fault.Invalid, subject, "invalid mount specification", fault.WithField("mount"),
+			fault.WithCause(err))
 	}
+
 	b, kind := Bind{}, "volume"
 	for _, f := range fields {
 		key, value, _ := strings.Cut(f, "=")
@@ -112,10 +119,12 @@ func ParseMount(spec, wd string) (Bind, error) {
 			return Bind{}, err
 		}
 	}
+
 	switch {
 	case kind != "bind":
-		return Bind{}, fault.New(fault.Invalid, subject, "mounts of the type "+kind+" are not known", fault.WithField("mount"),
-			fault.WithHint("write type=bind"))
+		return Bind{}, fault.New(fault.Invalid, subject, "mount type "+kind+" is not supported",
+			fault.WithField("mount"),
+			fault.WithHint("use type=bind"))
 	case b.Source == "":
 		return Bind{}, invalid(subject, "source is required")
 	case b.Target == "":
@@ -123,6 +132,7 @@ func ParseMount(spec, wd string) (Bind, error) {
 	case !path.IsAbs(b.Source):
 		return Bind{}, invalid(subject, "invalid mount path: '%s' mount path must be absolute", b.Source)
 	}
+
 	return b, b.check(subject)
 }
 
@@ -151,7 +161,8 @@ func (b *Bind) set(subject, field, wd string) (err error) {
 		b.Propagation = value
 	default:
 		return fault.New(fault.Invalid, subject, "unexpected key '"+key+"' in '"+field+"'", fault.WithField("mount"),
-			fault.WithHint("known are type, source, target, readonly, bind-propagation and consistency"))
+			fault.WithHint("use type, source, target, readonly, bind-propagation or consistency"))
 	}
+
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 
 const wd = "/home/me"
 
-func TestVolumesAreRead(t *testing.T) {
+func TestParseVolume(t *testing.T) {
 	for spec, want := range map[string]mountspec.Bind{
 		"/a:/b":              {Source: "/a", Target: "/b"},
 		"/a/:/b/../c":        {Source: "/a", Target: "/c"},
@@ -33,9 +33,9 @@ func TestVolumesAreRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoBindMountIsRefusedWithWhatToWrite(t *testing.T) {
+func TestInvalidMountsAreRejectedWithHint(t *testing.T) {
 	for spec, want := range map[string]string{
-		"/data":       "write HOST_PATH:CONTAINER_PATH",
+		"/data":       "use a bind mount: HOST_PATH:CONTAINER_PATH",
 		"data:/b":     "use an absolute path or ./data",
 		"a:b:c:d":     "invalid volume specification: 'a:b:c:d'",
 		":/b":         "invalid volume specification: ':/b'",
@@ -43,7 +43,7 @@ func TestWhatIsNoBindMountIsRefusedWithWhatToWrite(t *testing.T) {
 		"/a:b":        "invalid mount path: 'b' mount path must be absolute",
 		"/a:/":        "destination can't be '/'",
 		"/a:/b:ro,rw": "invalid mode: ro,rw",
-		"/a:/b:y":     "invalid mode: y; ro or rw, and one of private",
+		"/a:/b:y":     "invalid mode: y; use ro or rw, and one of private",
 	} {
 		if _, err := mountspec.ParseVolume(spec, wd); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ParseVolume(%q): %v; want %q", spec, err, want)
@@ -51,25 +51,27 @@ func TestWhatIsNoBindMountIsRefusedWithWhatToWrite(t *testing.T) {
 	}
 }
 
-func TestMountsAreRead(t *testing.T) {
+func TestParseMount(t *testing.T) {
 	for spec, want := range map[string]mountspec.Bind{
-		"type=bind,src=/a,dst=/b":                              {Source: "/a", Target: "/b"},
-		"type=bind,source=./a,target=/b,readonly":              {Source: "/home/me/a", Target: "/b", ReadOnly: true},
-		"readonly=false,type=BIND,src=/a,destination=/b":       {Source: "/a", Target: "/b"},
-		"type=bind,src=/a,dst=/b,ro=1,bind-propagation=rslave": {Source: "/a", Target: "/b", ReadOnly: true, Propagation: "rslave"},
-		"type=bind,src=/a,dst=/b,consistency=cached":           {Source: "/a", Target: "/b"},
-		`type=bind,"src=/a,with comma",dst=/b`:                 {Source: "/a,with comma", Target: "/b"},
+		"type=bind,src=/a,dst=/b":                        {Source: "/a", Target: "/b"},
+		"type=bind,source=./a,target=/b,readonly":        {Source: "/home/me/a", Target: "/b", ReadOnly: true},
+		"readonly=false,type=BIND,src=/a,destination=/b": {Source: "/a", Target: "/b"},
+		"type=bind,src=/a,dst=/b,ro=1,bind-propagation=rslave": {Source: "/a", Target: "/b", ReadOnly: true,
+			Propagation: "rslave"},
+		"type=bind,src=/a,dst=/b,consistency=cached": {Source: "/a", Target: "/b"},
+		`type=bind,"src=/a,with comma",dst=/b`:       {Source: "/a,with comma", Target: "/b"},
 	} {
 		if got, err := mountspec.ParseMount(spec, wd); err != nil || got != want {
 			t.Errorf("ParseMount(%q) = %+v, %v; want %+v", spec, got, err, want)
 		}
 	}
+
 	for spec, want := range map[string]string{
 		"type=bind":                                    "source is required",
 		"type=bind,src=/a":                             "target is required",
 		"type=bind,src=a,dst=/b":                       "invalid mount path: 'a' mount path must be absolute",
-		"src=/a,dst=/b":                                "mounts of the type volume are not known; write type=bind",
-		"type=tmpfs,dst=/b":                            "mounts of the type tmpfs are not known",
+		"src=/a,dst=/b":                                "mount type volume is not supported; use type=bind",
+		"type=tmpfs,dst=/b":                            "mount type tmpfs is not supported",
 		"type=bind,src=/a,dst=/b,x=y":                  "unexpected key 'x' in 'x=y'",
 		"type=bind,src=/a,dst=/b,ro=maybe":             "invalid value for ro: maybe",
 		`type=bind,"src=/a`:                            "invalid mount specification",
@@ -86,8 +88,10 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"/a:/b:ro", "./a:/b", "type=bind,src=/a,dst=/b,readonly", `"`, ":::"} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, parse := range []func(string, string) (mountspec.Bind, error){mountspec.ParseVolume, mountspec.ParseMount} {
+		for _, parse := range []func(string, string) (mountspec.Bind, error){mountspec.ParseVolume,
+			mountspec.ParseMount} {
 			b, err := parse(s, wd)
 			if err == nil && (!path.IsAbs(b.Source) || !path.IsAbs(b.Target) || b.Target == "/") {
 				t.Fatalf("%q was read as %+v", s, b)

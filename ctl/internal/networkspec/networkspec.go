@@ -1,5 +1,5 @@
-// Package networkspec reads what people write after --network of run and create, and the subnets of `network create`. It is pure, and
-// checks what can be told before an agent is asked.
+// Package networkspec parses --network of run and create, and the subnets of network create. It
+// performs no I/O and validates what does not need the agent.
 package networkspec
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Attachment is a network with what a container wants of it. What is empty was not given.
+// Attachment is a network with the options of a container's endpoint. Empty fields were not given.
 type Attachment struct {
 	Network   string
 	Aliases   []string
@@ -24,34 +24,37 @@ type Attachment struct {
 	Interface string
 	LinkLocal []string
 	Sysctls   []string
-	Allowed   []string // subnets that the container may send from
+	Allowed   []string // additional source subnets of the container
 }
 
-// IsBare tells whether nothing but the network is given.
+// IsBare reports whether only the network is given.
 func (a Attachment) IsBare() bool {
 	return len(a.Aliases) == 0 && a.IPv4 == "" && a.IPv6 == "" && a.MAC == "" && a.Priority == 0 && a.Interface == "" &&
 		len(a.LinkLocal)+len(a.Sysctls)+len(a.Allowed) == 0
 }
 
-// The endpoint options: the name of the interface inside, its kernel parameters, and further source addresses.
+// Endpoint options: the interface name, sysctls of the interface, and additional source addresses.
 const (
 	optInterface = "com.docker.network.endpoint.ifname"
 	optSysctls   = "com.docker.network.endpoint.sysctls"
 	optAllowed   = "allowed-addresses"
 )
 
-// Parse reads NETWORK, or name=NETWORK and options, separated by commas.
+// Parse parses NETWORK, or name=NETWORK with options, separated by commas.
 func Parse(spec string) (Attachment, error) {
 	if !strings.Contains(spec, "=") {
 		if spec == "" {
-			return Attachment{}, invalid(spec, "no network is named")
+			return Attachment{}, invalid(spec, "network name is empty")
 		}
 		return Attachment{Network: spec}, nil
 	}
+
 	fields, err := csv.NewReader(strings.NewReader(spec)).Read()
 	if err != nil {
-		return Attachment{}, fault.New(fault.Invalid, "--network "+spec, "cannot be read", fault.WithField("network"), fault.WithCause(err))
+		return Attachment{}, fault.New(fault.Invalid, "--network "+spec, "cannot be read",
+			fault.WithField("network"), fault.WithCause(err))
 	}
+
 	var a Attachment
 	for _, f := range fields {
 		key, value, ok := strings.Cut(f, "=")
@@ -62,9 +65,11 @@ func Parse(spec string) (Attachment, error) {
 			return a, err
 		}
 	}
+
 	if a.Network == "" {
 		return a, invalid(spec, "network name/id is not specified: write name=NETWORK")
 	}
+
 	return a, nil
 }
 
@@ -91,14 +96,17 @@ func (a *Attachment) set(spec, key, value string) (err error) {
 		err = a.AddLinkLocal("--network "+spec, value)
 	default:
 		if strings.HasPrefix(key, "net.") {
-			return invalid(spec, "unexpected key '%s'; an option that has commas stands in double quotes, as in 'name=N,\"driver-opt=K=A,B\"'", key)
+			return invalid(spec,
+				"unexpected key '%s'; put options with commas in double quotes: 'name=N,\"driver-opt=K=A,B\"'", key)
 		}
-		return invalid(spec, "unexpected key '%s'; known are name, alias, ip, ip6, link-local-ip, mac-address, gw-priority and driver-opt", key)
+		return invalid(spec, "unexpected key '%s'; use name, alias, ip, ip6, link-local-ip, mac-address, "+
+			"gw-priority or driver-opt", key)
 	}
+
 	return err
 }
 
-// DriverOption reads an endpoint option, KEY=VALUE.
+// DriverOption parses an endpoint option: KEY=VALUE.
 func (a *Attachment) DriverOption(subject, option string) error {
 	name, text, _ := strings.Cut(option, "=")
 	switch {
@@ -111,31 +119,35 @@ func (a *Attachment) DriverOption(subject, option string) error {
 	case name == optAllowed && text != "":
 		return a.allow(subject, text)
 	default:
-		return fault.Invalidf(subject, "driver-opt", "invalid driver-opt %s; known are %s=NAME, %s=net.ipv4.conf.IFNAME.NAME=VALUE,… and %s=CIDR,…",
+		return fault.Invalidf(subject, "driver-opt",
+			"invalid driver-opt %s; use %s=NAME, %s=net.ipv4.conf.IFNAME.NAME=VALUE,… or %s=CIDR,…",
 			option, optInterface, optSysctls, optAllowed)
 	}
+
 	return nil
 }
 
-// allow reads subnets that the container may send from.
+// allow parses additional source subnets.
 func (a *Attachment) allow(subject, text string) error {
 	for one := range strings.SplitSeq(text, ",") {
 		p, err := netip.ParsePrefix(strings.TrimSpace(one))
 		if err != nil {
-			return fault.New(fault.Invalid, subject, "invalid subnet "+one+" in "+optAllowed, fault.WithField("driver-opt"),
-				fault.WithHint("write subnets as ADDRESS/BITS, separated by commas"))
+			return fault.New(fault.Invalid, subject, "invalid subnet "+one+" in "+optAllowed,
+				fault.WithField("driver-opt"),
+				fault.WithHint("use ADDRESS/BITS, separated by commas"))
 		}
 		a.Allowed = append(a.Allowed, p.Masked().String())
 	}
 	return nil
 }
 
-// AddLinkLocal reads a link-local address.
+// AddLinkLocal parses a link-local address.
 func (a *Attachment) AddLinkLocal(subject, text string) error {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" || !addr.IsLinkLocalUnicast() {
-		return fault.New(fault.Invalid, subject, "invalid link-local IP address: "+text, fault.WithField("link-local-ip"),
-			fault.WithHint("it is of 169.254.0.0/16 or of fe80::/10"))
+		return fault.New(fault.Invalid, subject, "invalid link-local IP address: "+text,
+			fault.WithField("link-local-ip"),
+			fault.WithHint("use an address of 169.254.0.0/16 or fe80::/10"))
 	}
 	a.LinkLocal = append(a.LinkLocal, addr.String())
 	return nil
@@ -145,7 +157,7 @@ func invalid(spec, format string, args ...any) error {
 	return fault.Invalidf("--network "+spec, "network", format, args...)
 }
 
-// Address reads an address of one family, and writes it as everybody does.
+// Address parses an address of one family and returns its canonical form.
 func Address(subject, field, text string, is func(netip.Addr) bool) (string, error) {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || !is(addr) || addr.Zone() != "" {
@@ -154,7 +166,7 @@ func Address(subject, field, text string, is func(netip.Addr) bool) (string, err
 	return addr.String(), nil
 }
 
-// Link reads CONTAINER[:NAME] of --link.
+// Link parses CONTAINER[:ALIAS] of --link.
 func Link(spec string) (container, alias string, err error) {
 	container, alias, given := strings.Cut(spec, ":")
 	if container == "" || given && alias == "" || strings.Contains(alias, ":") {
@@ -163,7 +175,7 @@ func Link(spec string) (container, alias string, err error) {
 	return container, alias, nil
 }
 
-// MAC reads a hardware address, and writes it as everybody does.
+// MAC parses a MAC address and returns its canonical form.
 func MAC(subject, text string) (string, error) {
 	mac, err := net.ParseMAC(text)
 	if err != nil || len(mac) != 6 {
@@ -172,17 +184,19 @@ func MAC(subject, text string) (string, error) {
 	return mac.String(), nil
 }
 
-// Pool is a subnet with what lies in it.
+// Pool is a subnet with its range, gateway and auxiliary addresses.
 type Pool struct {
 	Subnet, Range, Gateway string
 	Aux                    map[string]string
 }
 
-// Pools puts ranges, gateways and aux addresses (NAME=IP) to the subnets that they lie in. Each must lie in one.
+// Pools assigns ranges, gateways and auxiliary addresses (NAME=IP) to the subnets that contain
+// them. One without a subnet is an error.
 func Pools(subnets, ranges, gateways, aux []string) ([]Pool, error) {
 	if len(subnets) == 0 && len(ranges)+len(gateways) > 0 {
 		return nil, fault.Invalidf("--subnet", "subnet", "every ip-range or gateway must have a corresponding subnet")
 	}
+
 	var nets []netip.Prefix
 	var out []Pool
 	for _, text := range subnets {
@@ -191,10 +205,12 @@ func Pools(subnets, ranges, gateways, aux []string) ([]Pool, error) {
 			return nil, fault.Invalidf("--subnet "+text, "subnet", "invalid CIDR block: %s", text)
 		}
 		if slices.ContainsFunc(nets, p.Overlaps) {
-			return nil, fault.Invalidf("--subnet "+text, "subnet", "multiple overlapping subnet configuration is not supported")
+			return nil, fault.Invalidf("--subnet "+text, "subnet",
+				"multiple overlapping subnet configuration is not supported")
 		}
 		nets, out = append(nets, p), append(out, Pool{Subnet: text})
 	}
+
 	for _, text := range ranges {
 		p, err := netip.ParsePrefix(text)
 		i := slices.IndexFunc(nets, func(n netip.Prefix) bool { return holds(n, p.Addr()) })
@@ -203,10 +219,11 @@ func Pools(subnets, ranges, gateways, aux []string) ([]Pool, error) {
 		}
 		out[i].Range = text
 	}
+
 	return out, place(nets, out, gateways, aux)
 }
 
-// place puts gateways and aux addresses into their pools.
+// place adds gateways and auxiliary addresses to their pools.
 func place(nets []netip.Prefix, pools []Pool, gateways, aux []string) error {
 	at := func(text string) int {
 		addr, err := netip.ParseAddr(text)
@@ -222,6 +239,7 @@ func place(nets []netip.Prefix, pools []Pool, gateways, aux []string) error {
 		}
 		pools[i].Gateway = text
 	}
+
 	for _, spec := range aux {
 		name, text, ok := strings.Cut(spec, "=")
 		i := at(text)
@@ -233,21 +251,23 @@ func place(nets []netip.Prefix, pools []Pool, gateways, aux []string) error {
 		}
 		pools[i].Aux[name] = text
 	}
+
 	return nil
 }
 
-// holds tells whether an address lies in a subnet; one that is any of its length may hold every address of its family.
+// holds reports whether a subnet contains an address. A subnet of any address can contain each
+// address of its family.
 func holds(n netip.Prefix, addr netip.Addr) bool {
 	return n.Contains(addr) || n.Addr().IsUnspecified() && addr.IsValid() && n.Addr().Is4() == addr.Is4()
 }
 
-// ParseKeyValues reads KEY=VALUE or KEY, each key once.
+// ParseKeyValues parses KEY=VALUE or KEY. Each key can be given once.
 func ParseKeyValues(flag string, specs []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, s := range specs {
 		key, value, _ := strings.Cut(s, "=")
 		if _, twice := out[key]; key == "" || twice {
-			return nil, fault.Invalidf("--"+flag+" "+s, flag, "write KEY=VALUE, each key once")
+			return nil, fault.Invalidf("--"+flag+" "+s, flag, "must be KEY=VALUE, each key once")
 		}
 		out[key] = value
 	}

@@ -12,16 +12,18 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/networkspec"
 )
 
-func TestANetworkIsReadWithItsOptions(t *testing.T) {
+func TestParseNetworkOptions(t *testing.T) {
 	for spec, want := range map[string]networkspec.Attachment{
 		"n1":            {Network: "n1"},
 		"container:web": {Network: "container:web"},
 		"name=n1":       {Network: "n1"},
-		"name=n1,ip=10.0.0.5,ip6=fd00:0::5,mac-address=02-42-AC-11-00-02,alias=a,alias=b,gw-priority=-7": {Network: "n1", IPv4: "10.0.0.5", IPv6: "fd00::5",
+		"name=n1,ip=10.0.0.5,ip6=fd00:0::5,mac-address=02-42-AC-11-00-02,alias=a,alias=b,gw-priority=-7": {
+			Network: "n1", IPv4: "10.0.0.5", IPv6: "fd00::5",
 			MAC: "02:42:ac:11:00:02", Aliases: []string{"a", "b"}, Priority: -7},
 		"name=n1,driver-opt=com.docker.network.endpoint.ifname=lan0": {Network: "n1", Interface: "lan0"},
 		`name=n1,link-local-ip=169.254.7.7,link-local-ip=fe80:0::7,"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.a=1,net.ipv6.conf.IFNAME.b=2"`: {
-			Network: "n1", LinkLocal: []string{"169.254.7.7", "fe80::7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.a=1", "net.ipv6.conf.IFNAME.b=2"}},
+			Network: "n1", LinkLocal: []string{"169.254.7.7",
+				"fe80::7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.a=1", "net.ipv6.conf.IFNAME.b=2"}},
 	} {
 		got, err := networkspec.Parse(spec)
 		if d := cmp.Diff(want, got); d != "" || err != nil {
@@ -33,9 +35,9 @@ func TestANetworkIsReadWithItsOptions(t *testing.T) {
 	}
 }
 
-func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
+func TestParseRejectsInvalidNetworks(t *testing.T) {
 	for spec, want := range map[string]string{
-		"":                               "no network is named",
+		"":                               "network name is empty",
 		"ip=10.0.0.5":                    "network name/id is not specified",
 		"name=n1,ip":                     "write KEY=VALUE",
 		"name=n1,ip=x":                   "invalid IP address: x",
@@ -46,7 +48,7 @@ func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
 		"name=n1,gw-priority=9999999999": "invalid gw-priority",
 		"name=n1,driver-opt=a=b":         "invalid driver-opt a=b",
 		"name=n1,link-local-ip=10.0.0.5": "invalid link-local IP address: 10.0.0.5",
-		"name=n1,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.a=1,net.ipv4.conf.IFNAME.b=2": "in double quotes",
+		"name=n1,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.a=1,net.ipv4.b=2": "in double quotes",
 		"name=n1,nosuch=1": "unexpected key 'nosuch'",
 		`name="n1`:         "cannot be read",
 	} {
@@ -56,8 +58,9 @@ func TestNetworksThatCannotBeReadAreRefused(t *testing.T) {
 	}
 }
 
-func TestLinksAreRead(t *testing.T) {
-	for spec, want := range map[string][2]string{"web": {"web"}, "web:site": {"web", "site"}, "": {}, ":site": {}, "web:": {}, "a:b:c": {}} {
+func TestParseLink(t *testing.T) {
+	for spec, want := range map[string][2]string{"web": {"web"}, "web:site": {"web", "site"}, "": {}, ":site": {},
+		"web:": {}, "a:b:c": {}} {
 		to, alias, err := networkspec.Link(spec)
 		if to != want[0] || alias != want[1] || (err == nil) != (want[0] != "") {
 			t.Errorf("%q: %q, %q, %v", spec, to, alias, err)
@@ -65,13 +68,16 @@ func TestLinksAreRead(t *testing.T) {
 	}
 }
 
-func TestSubnetsGetWhatLiesInThem(t *testing.T) {
-	got, err := networkspec.Pools([]string{"10.1.0.0/16", "fd00::/64"}, []string{"10.1.2.0/24"}, []string{"fd00::9", "10.1.0.9"}, []string{"a=10.1.0.5", "b=10.1.0.6"})
-	want := []networkspec.Pool{{Subnet: "10.1.0.0/16", Range: "10.1.2.0/24", Gateway: "10.1.0.9", Aux: map[string]string{"a": "10.1.0.5", "b": "10.1.0.6"}},
+func TestPoolsAssignAddressesToSubnets(t *testing.T) {
+	got, err := networkspec.Pools([]string{"10.1.0.0/16", "fd00::/64"}, []string{"10.1.2.0/24"},
+		[]string{"fd00::9", "10.1.0.9"}, []string{"a=10.1.0.5", "b=10.1.0.6"})
+	want := []networkspec.Pool{{Subnet: "10.1.0.0/16", Range: "10.1.2.0/24", Gateway: "10.1.0.9",
+		Aux: map[string]string{"a": "10.1.0.5", "b": "10.1.0.6"}},
 		{Subnet: "fd00::/64", Gateway: "fd00::9"}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("%v, want - got +:\n%s", err, d)
 	}
+
 	for _, c := range []struct {
 		subnets, ranges, gateways, aux []string
 		want                           string
@@ -79,19 +85,22 @@ func TestSubnetsGetWhatLiesInThem(t *testing.T) {
 		{nil, []string{"10.1.0.0/24"}, nil, nil, "every ip-range or gateway must have a corresponding subnet"},
 		{nil, nil, nil, []string{"a=10.1.0.5"}, "no matching subnet for aux-address 10.1.0.5"},
 		{[]string{"x"}, nil, nil, nil, "invalid CIDR block: x"},
-		{[]string{"10.1.0.0/16", "10.1.2.0/24"}, nil, nil, nil, "multiple overlapping subnet configuration is not supported"},
+		{[]string{"10.1.0.0/16", "10.1.2.0/24"}, nil, nil, nil,
+			"multiple overlapping subnet configuration is not supported"},
 		{[]string{"10.1.0.0/16"}, []string{"10.2.0.0/24"}, nil, nil, "no matching subnet for range 10.2.0.0/24"},
 		{[]string{"10.1.0.0/16"}, nil, []string{"10.2.0.1"}, nil, "no matching subnet for gateway 10.2.0.1"},
-		{[]string{"10.1.0.0/16"}, nil, []string{"10.1.0.1", "10.1.0.2"}, nil, "no matching subnet for gateway 10.1.0.2"},
+		{[]string{"10.1.0.0/16"}, nil, []string{"10.1.0.1", "10.1.0.2"}, nil,
+			"no matching subnet for gateway 10.1.0.2"},
 		{[]string{"10.1.0.0/16"}, nil, nil, []string{"10.1.0.1"}, "no matching subnet for aux-address"},
 	} {
-		if _, err := networkspec.Pools(c.subnets, c.ranges, c.gateways, c.aux); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := networkspec.Pools(c.subnets, c.ranges, c.gateways, c.aux); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
 
-func TestKeysStandOnce(t *testing.T) {
+func TestParseKeyValuesRejectsDuplicates(t *testing.T) {
 	got, err := networkspec.ParseKeyValues("label", []string{"a=b=c", "d"})
 	if d := cmp.Diff(map[string]string{"a": "b=c", "d": ""}, got); d != "" || err != nil {
 		t.Errorf("%v, %s", err, d)
@@ -122,6 +131,7 @@ func FuzzPools(f *testing.F) {
 		if err != nil {
 			return
 		}
+
 		placed := 0
 		for _, p := range pools {
 			s, err := netip.ParsePrefix(p.Subnet)
@@ -138,8 +148,9 @@ func FuzzPools(f *testing.F) {
 				}
 			}
 		}
+
 		if len(pools) != 2 || placed != 2 {
-			t.Errorf("%d pools with %d addresses came of two subnets and two addresses: %+v", len(pools), placed, pools)
+			t.Errorf("got %d pools with %d addresses, want 2 with 2: %+v", len(pools), placed, pools)
 		}
 	})
 }

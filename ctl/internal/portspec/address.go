@@ -9,14 +9,15 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Address is what one --publish-address asks for. Unless it is Incoming only, what the container sends out leaves as it.
+// Address is one --publish-address. Unless NoSNAT is set, it is also the SNAT address of the
+// container's outgoing traffic.
 type Address struct {
 	HostIP  netip.Addr
 	NoSNAT  bool
-	Sources sources.Set // who may connect
+	Sources sources.Set // allowed sources; empty: any
 }
 
-// ParseAddress reads IP[,outgoing=false][,from=NETWORK]….
+// ParseAddress parses IP[,outgoing=false][,from=CIDR]....
 func ParseAddress(spec string) (Address, error) {
 	subject := "--publish-address " + spec
 	text, options, more := strings.Cut(spec, ",")
@@ -24,10 +25,12 @@ func ParseAddress(spec string) (Address, error) {
 	if err != nil || ip.Zone() != "" {
 		return Address{}, fault.Invalidf(subject, "publish_address", "invalid IP address: %s", text)
 	}
+
 	a := Address{HostIP: ip.Unmap()}
 	if !more {
 		return a, nil
 	}
+
 	var from []string
 	for option := range strings.SplitSeq(options, ",") {
 		key, value, _ := strings.Cut(option, "=")
@@ -37,12 +40,15 @@ func ParseAddress(spec string) (Address, error) {
 		}
 		outgoing, err := strconv.ParseBool(value)
 		if key != "outgoing" || err != nil {
-			return Address{}, fault.Invalidf(subject, "publish_address", "unknown option %q: only outgoing=true, outgoing=false and from=NETWORK are known", option)
+			return Address{}, fault.Invalidf(subject, "publish_address",
+				"unknown option %q: use outgoing=true, outgoing=false or from=CIDR", option)
 		}
 		a.NoSNAT = !outgoing
 	}
+
 	if a.Sources, err = sources.Parse(from); err != nil {
 		return Address{}, fault.Invalidf(subject, "publish_address", "%s", err)
 	}
+
 	return a, nil
 }

@@ -1,5 +1,5 @@
-// Package portspec reads what people write after -p and --expose. It is pure and knows nothing of gRPC; the words of its errors
-// are Docker's.
+// Package portspec parses -p, --publish-address and --expose. It performs no I/O and does not
+// depend on gRPC. Its errors have Docker's wording.
 package portspec
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// The transports that have ports.
+// Transport protocols with ports.
 const (
 	TCP  = "tcp"
 	UDP  = "udp"
 	SCTP = "sctp"
 )
 
-// Mapping is what one -p asks for. The zero HostIP means all of the host's addresses, HostPort 0 a dynamic port, an End of 0
-// no range.
+// Mapping is one -p. A zero HostIP means all host addresses, a zero HostPort an ephemeral port, a
+// zero end no range.
 type Mapping struct {
 	Protocol         string
 	HostIP           netip.Addr
@@ -29,19 +29,21 @@ type Mapping struct {
 	HostPortEnd      uint16
 	ContainerPort    uint16
 	ContainerPortEnd uint16
-	Sources          sources.Set // who may connect
+	Sources          sources.Set // allowed sources; empty: any
 }
 
-// String writes a mapping as Parse reads it.
+// String returns the mapping in the syntax of Parse.
 func (m Mapping) String() string {
 	ctr := span(m.ContainerPort, m.ContainerPortEnd) + "/" + m.Protocol
 	for _, from := range m.Sources.Strings() {
 		ctr += ",from=" + from
 	}
+
 	host := ""
 	if m.HostPort != 0 {
 		host = span(m.HostPort, m.HostPortEnd)
 	}
+
 	switch {
 	case m.HostIP.Is6():
 		return "[" + m.HostIP.String() + "]:" + host + ":" + ctr
@@ -50,6 +52,7 @@ func (m Mapping) String() string {
 	case host != "":
 		return host + ":" + ctr
 	}
+
 	return ctr
 }
 
@@ -60,7 +63,8 @@ func span(first, last uint16) string {
 	return fmt.Sprintf("%d-%d", first, last)
 }
 
-// Parse reads [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTOCOL][,from=NETWORK]…. An IPv6 address may stand in brackets.
+// Parse parses [HOST_IP:][HOST_PORT[-END]:]CONTAINER_PORT[-END][/PROTO][,from=CIDR].... An IPv6
+// address can be in brackets.
 func Parse(spec string) (Mapping, error) {
 	m, err := parse(spec)
 	if err != nil {
@@ -76,17 +80,21 @@ func parse(spec string) (m Mapping, err error) {
 			return m, err
 		}
 	}
+
 	ip, host, rest := split(spec)
 	ctr, proto, _ := strings.Cut(rest, "/")
 	if ctr == "" {
 		return m, fmt.Errorf("no port specified: %s<empty>", spec)
 	}
+
 	if m.Protocol, err = protocol(proto); err != nil {
 		return m, err
 	}
+
 	if m.HostIP, err = address(ip); err != nil {
 		return m, err
 	}
+
 	var ok bool
 	if m.ContainerPort, m.ContainerPortEnd, ok = ports(ctr); !ok || m.ContainerPort == 0 {
 		return m, fmt.Errorf("invalid containerPort: %s", ctr)
@@ -94,30 +102,35 @@ func parse(spec string) (m Mapping, err error) {
 	if host == "" {
 		return m, nil
 	}
+
 	if m.HostPort, m.HostPortEnd, ok = ports(host); !ok || (m.HostPort == 0 && m.HostPortEnd != 0) {
 		return m, fmt.Errorf("invalid hostPort: %s", host)
 	}
-	// A dynamic host port fits any range, and one container port takes the first free one of a range of host ports.
-	if n := length(m.ContainerPort, m.ContainerPortEnd); n > 1 && m.HostPort != 0 && n != length(m.HostPort, m.HostPortEnd) {
+
+	// An ephemeral host port matches any range. One container port uses the first free port of a
+	// host port range.
+	if n := length(m.ContainerPort, m.ContainerPortEnd); n > 1 && m.HostPort != 0 &&
+		n != length(m.HostPort, m.HostPortEnd) {
 		return m, fmt.Errorf("invalid ranges specified for container and host Ports: %s and %s", ctr, host)
 	}
+
 	return m, nil
 }
 
-// parseSources reads what stands behind the first comma: from=NETWORK, as often as there are networks.
+// parseSources parses the options after the first comma: one or more from=CIDR.
 func parseSources(options string) (sources.Set, error) {
 	var texts []string
 	for option := range strings.SplitSeq(options, ",") {
 		network, ok := strings.CutPrefix(option, "from=")
 		if !ok {
-			return "", fmt.Errorf("unknown option %q: only from=NETWORK may stand behind a port", option)
+			return "", fmt.Errorf("unknown option %q: use from=CIDR", option)
 		}
 		texts = append(texts, network)
 	}
 	return sources.Parse(texts)
 }
 
-// split takes a specification apart from its end, as an IPv6 address has colons of its own.
+// split splits a specification from its end, because an IPv6 address contains colons.
 func split(spec string) (ip, host, ctr string) {
 	i := strings.LastIndexByte(spec, ':')
 	if i < 0 {
@@ -142,18 +155,21 @@ func address(s string) (netip.Addr, error) {
 	if s == "" {
 		return netip.Addr{}, nil
 	}
+
 	bare := s
 	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
 		bare = s[1 : len(s)-1]
 	}
+
 	a, err := netip.ParseAddr(bare)
 	if err != nil || a.Zone() != "" || (bare != s && a.Is4()) {
 		return netip.Addr{}, fmt.Errorf("invalid IP address: %s", s)
 	}
+
 	return a.Unmap(), nil
 }
 
-// ports reads "80" or "80-85". A range of one port is that port.
+// ports parses "80" or "80-85". A range of one port returns last 0.
 func ports(s string) (first, last uint16, ok bool) {
 	a, b, ranged := strings.Cut(s, "-")
 	first, ok = port(a)

@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/portspec"
 )
 
-func TestEveryFormOfPublishIsRead(t *testing.T) {
+func TestParsePublish(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("192.168.8.115"), netip.MustParseAddr("::1")
 	for spec, want := range map[string]portspec.Mapping{
 		"80":                    {Protocol: "tcp", ContainerPort: 80},
@@ -26,15 +26,19 @@ func TestEveryFormOfPublishIsRead(t *testing.T) {
 		"[::1]:86:86/sctp":      {Protocol: "sctp", HostIP: v6, HostPort: 86, ContainerPort: 86},
 		"[::1]::86":             {Protocol: "tcp", HostIP: v6, ContainerPort: 86},
 		"::1:86:87":             {Protocol: "tcp", HostIP: v6, HostPort: 86, ContainerPort: 87},
-		"8083-8085:83-85/udp":   {Protocol: "udp", HostPort: 8083, HostPortEnd: 8085, ContainerPort: 83, ContainerPortEnd: 85},
-		"90-91:92":              {Protocol: "tcp", HostPort: 90, HostPortEnd: 91, ContainerPort: 92},
-		"80-85":                 {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 85},
-		"7000-7000:80-80":       {Protocol: "tcp", HostPort: 7000, ContainerPort: 80},
-		"1-65535:1-65535":       {Protocol: "tcp", HostPort: 1, HostPortEnd: 65535, ContainerPort: 1, ContainerPortEnd: 65535},
-		"192.168.8.115::80-81":  {Protocol: "tcp", HostIP: v4, ContainerPort: 80, ContainerPortEnd: 81},
-		"8080:80,from=10.1.0.0/16,from=10.0.0.0/8": {Protocol: "tcp", HostPort: 8080, ContainerPort: 80, Sources: "10.0.0.0/8"},
-		"[::1]::53/udp,from=fd00::1":               {Protocol: "udp", HostIP: v6, ContainerPort: 53, Sources: "fd00::1/128"},
-		"::ffff:192.168.8.115::1":                  {Protocol: "tcp", HostIP: v4, ContainerPort: 1},
+		"8083-8085:83-85/udp": {Protocol: "udp", HostPort: 8083, HostPortEnd: 8085, ContainerPort: 83,
+			ContainerPortEnd: 85},
+		"90-91:92":        {Protocol: "tcp", HostPort: 90, HostPortEnd: 91, ContainerPort: 92},
+		"80-85":           {Protocol: "tcp", ContainerPort: 80, ContainerPortEnd: 85},
+		"7000-7000:80-80": {Protocol: "tcp", HostPort: 7000, ContainerPort: 80},
+		"1-65535:1-65535": {Protocol: "tcp", HostPort: 1, HostPortEnd: 65535, ContainerPort: 1,
+			ContainerPortEnd: 65535},
+		"192.168.8.115::80-81": {Protocol: "tcp", HostIP: v4, ContainerPort: 80, ContainerPortEnd: 81},
+		"8080:80,from=10.1.0.0/16,from=10.0.0.0/8": {Protocol: "tcp", HostPort: 8080, ContainerPort: 80,
+			Sources: "10.0.0.0/8"},
+		"[::1]::53/udp,from=fd00::1": {Protocol: "udp", HostIP: v6, ContainerPort: 53,
+			Sources: "fd00::1/128"},
+		"::ffff:192.168.8.115::1": {Protocol: "tcp", HostIP: v4, ContainerPort: 1},
 	} {
 		if got, err := portspec.Parse(spec); err != nil || got != want {
 			t.Errorf("Parse(%q) = %+v, %v; want %+v", spec, got, err, want)
@@ -42,7 +46,7 @@ func TestEveryFormOfPublishIsRead(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoPublishIsRefusedInDockersWords(t *testing.T) {
+func TestInvalidPublishMatchesDockerErrors(t *testing.T) {
 	for spec, want := range map[string]string{
 		"70000:80":            "invalid hostPort: 70000",
 		"x:80":                "invalid hostPort: x",
@@ -61,8 +65,8 @@ func TestWhatIsNoPublishIsRefusedInDockersWords(t *testing.T) {
 		"[1.2.3.4]:80:80":     "invalid IP address: [1.2.3.4]",
 		"[fe80::1%eth0]:80:8": "invalid IP address: [fe80::1%eth0]",
 		"[::1]:80:80:80":      "invalid IP address: [::1]:80",
-		"80,":                 `unknown option "": only from=NETWORK may stand behind a port`,
-		"80,to=1.2.3.4":       `unknown option "to=1.2.3.4": only from=NETWORK may stand behind a port`,
+		"80,":                 `unknown option "": use from=CIDR`,
+		"80,to=1.2.3.4":       `unknown option "to=1.2.3.4": use from=CIDR`,
 		"80,from=lan":         `invalid source "lan": it should be a network such as 10.0.0.0/8, or an address`,
 		"80,from=10.1.0.0/8":  `invalid source "10.1.0.0/8": it should be 10.0.0.0/8`,
 		"":                    "no port specified: <empty>",
@@ -76,7 +80,7 @@ func TestWhatIsNoPublishIsRefusedInDockersWords(t *testing.T) {
 	}
 }
 
-func TestExposedPortsAreRead(t *testing.T) {
+func TestParseExposed(t *testing.T) {
 	for spec, want := range map[string]portspec.Exposed{
 		"80":           {Protocol: "tcp", Port: 80},
 		"53/udp":       {Protocol: "udp", Port: 53},
@@ -89,6 +93,7 @@ func TestExposedPortsAreRead(t *testing.T) {
 			t.Errorf("ParseExposed(%q) = %+v, %v; want %+v", spec, got, err, want)
 		}
 	}
+
 	for spec, want := range map[string]string{
 		"foo": "invalid range format for --expose: foo", "0": "invalid range format", "9-8": "invalid range format",
 		"80:80": "invalid port format for --expose: 80:80", "80/foo": "invalid proto: foo", "": "invalid range format",
@@ -99,7 +104,7 @@ func TestExposedPortsAreRead(t *testing.T) {
 	}
 }
 
-func TestAMappingReadsBackAsItIsWritten(t *testing.T) {
+func TestMappingRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := mapping(t)
 		if got, err := portspec.Parse(m.String()); err != nil || got != m {
@@ -113,6 +118,7 @@ func mapping(t *rapid.T) portspec.Mapping {
 	if ip := rapid.SampledFrom([]string{"", "0.0.0.0", "10.1.2.3", "::", "2001:db8::7"}).Draw(t, "ip"); ip != "" {
 		m.HostIP = netip.MustParseAddr(ip)
 	}
+
 	m.Sources = rapid.SampledFrom([]sources.Set{"", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"}).Draw(t, "sources")
 	n := rapid.Uint16Range(0, 100).Draw(t, "more")
 	m.ContainerPort = rapid.Uint16Range(1, 65000).Draw(t, "container")
@@ -128,6 +134,7 @@ func mapping(t *rapid.T) portspec.Mapping {
 			m.HostPortEnd = 0
 		}
 	}
+
 	return m
 }
 
@@ -135,6 +142,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"80", "8080:80/udp", "[::1]:1-2:3-4", "1.2.3.4::5", "::::", "[]:1:1", "-:-", "80/"} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, s string) {
 		m, err := portspec.Parse(s)
 		if err != nil {
@@ -150,11 +158,13 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"192.168.8.116", "[fd00::1],outgoing=false", "10.0.0.1,from=10.0.0.0/8,from=::/0", "1.2.3.4,", ",from="} {
+	for _, s := range []string{"192.168.8.116", "[fd00::1],outgoing=false", "10.0.0.1,from=10.0.0.0/8,from=::/0",
+		"1.2.3.4,", ",from="} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if a, err := portspec.ParseAddress(s); err == nil && (!a.HostIP.IsValid() || a.HostIP.Is4In6() || a.HostIP.Zone() != "") {
+		if a, err := portspec.ParseAddress(s); err == nil &&
+			(!a.HostIP.IsValid() || a.HostIP.Is4In6() || a.HostIP.Zone() != "") {
 			t.Fatalf("%q gave the address %q", s, a.HostIP)
 		}
 	})
@@ -164,12 +174,14 @@ func FuzzParseExposed(f *testing.F) {
 	for _, s := range []string{"80", "80-90/udp", "0", "90-80", "80/", "1-65535/sctp"} {
 		f.Add(s)
 	}
+
 	f.Fuzz(func(t *testing.T, s string) {
 		e, err := portspec.ParseExposed(s)
 		if err != nil {
 			return
 		}
-		if e.Port == 0 || e.End != 0 && e.End <= e.Port || e.Protocol != "tcp" && e.Protocol != "udp" && e.Protocol != "sctp" {
+		if e.Port == 0 || e.End != 0 && e.End <= e.Port || e.Protocol != "tcp" && e.Protocol != "udp" &&
+			e.Protocol != "sctp" {
 			t.Fatalf("%q gave %+v", s, e)
 		}
 	})

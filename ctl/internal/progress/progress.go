@@ -1,5 +1,5 @@
-// Package progress shows how a pull moves on: a bar a layer on a terminal, plain lines elsewhere. It is told of each progress
-// message and asks for nothing.
+// Package progress prints the progress of pulls and launches: one bar for each layer on a terminal,
+// plain lines otherwise. It does not call the agent.
 package progress
 
 import (
@@ -15,21 +15,22 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// words are the phases of a pull, as people read them. What is not here is a step of a launch.
+// words maps the phases of a pull to their printed names. Other steps are launch steps.
 var words = map[string]string{
 	"pulling": "Pulling", "waiting": "Waiting", "downloading": "Downloading", "unpacking": "Unpacking", "done": "Done",
 	"exists": "Already exists",
 }
 
-// Printer shows progress.
+// Printer prints progress messages.
 type Printer interface {
-	// Show takes one message.
+	// Show prints one message.
 	Show(*containerv1.Progress)
-	// Finish ends the display; whatever is printed next stands on a line of its own. It may be called more than once.
+	// Finish ends the display, so that the next output starts on its own line. It can be called
+	// repeatedly.
 	Finish()
 }
 
-// New gives the printer that fits w. With steps it also names each step of a launch.
+// New returns the printer for w. With steps it also prints each launch step.
 func New(w io.Writer, steps bool, now func() time.Time) Printer {
 	plain := &lines{w: w, steps: steps, last: map[string]string{}}
 	if tty := terminal.Of(w); tty != nil && !steps {
@@ -38,7 +39,7 @@ func New(w io.Writer, steps bool, now func() time.Time) Printer {
 	return plain
 }
 
-// Silent shows nothing.
+// Silent returns a printer without output.
 func Silent() Printer { return silent{} }
 
 type silent struct{}
@@ -46,7 +47,7 @@ type silent struct{}
 func (silent) Show(*containerv1.Progress) {}
 func (silent) Finish()                    {}
 
-// lines prints a line for each phase that a layer comes to.
+// lines prints a line for each phase of a layer.
 type lines struct {
 	w     io.Writer
 	steps bool
@@ -66,39 +67,42 @@ func (l *lines) Show(p *containerv1.Progress) {
 
 func (*lines) Finish() {}
 
-// bars keeps a block of lines at the bottom of the terminal, one for each layer that is under way. A layer that is done is printed
-// once above it, so the block stays small and no line is ever rewritten out of sight.
+// bars keeps a block of lines at the bottom of the terminal, one for each pending layer. A finished
+// layer is printed once above it. So the block stays small and no scrolled line is rewritten.
 type bars struct {
 	w    io.Writer
 	size func() (rows, columns int)
 	now  func() time.Time
 
-	block []*containerv1.Progress // in the order in which they began
-	drawn int                     // how many lines of the block stand on the terminal
-	at    time.Time               // when they were drawn
+	block []*containerv1.Progress // in start order
+	drawn int                     // lines of the block on the terminal
+	at    time.Time               // time of the last drawing
 }
 
-// between is the time between two drawings when only bytes move.
-const between = 50 * time.Millisecond
+// redrawInterval limits redrawing when only byte counts change.
+const redrawInterval = 50 * time.Millisecond
 
 func (b *bars) Show(p *containerv1.Progress) {
 	if words[p.GetStep()] == "" {
 		return
 	}
+
 	i, phase := b.find(p)
 	if p.GetStep() == "done" || p.GetStep() == "exists" {
 		b.block = append(b.block[:i], b.block[i+1:]...)
 		b.draw(p)
 		return
 	}
+
 	b.block[i] = p
-	if phase != p.GetStep() || b.now().Sub(b.at) >= between {
+	if phase != p.GetStep() || b.now().Sub(b.at) >= redrawInterval {
 		b.draw(nil)
 	}
 }
 
-// find gives a subject's place in the block, a new one if it has none, and the phase that it was in.
-func (b *bars) find(p *containerv1.Progress) (place int, phase string) {
+// find returns the index of a subject in the block, which it adds if needed, and its previous
+// phase.
+func (b *bars) find(p *containerv1.Progress) (index int, phase string) {
 	for i, q := range b.block {
 		if q.GetSubject() == p.GetSubject() {
 			return i, q.GetStep()
@@ -108,7 +112,7 @@ func (b *bars) find(p *containerv1.Progress) (place int, phase string) {
 	return len(b.block) - 1, ""
 }
 
-// draw puts the block where it stood, with what is done above it.
+// draw redraws the block, with the finished layer above it.
 func (b *bars) draw(done *containerv1.Progress) {
 	rows, columns := b.size()
 	rows, columns = cmp.Or(rows, 24), cmp.Or(columns, 80)
@@ -117,20 +121,22 @@ func (b *bars) draw(done *containerv1.Progress) {
 	if done != nil {
 		out.WriteString(line(done, columns) + "\n")
 	}
+
 	b.drawn = min(len(b.block), rows-1)
 	for _, p := range b.block[:b.drawn] {
 		out.WriteString(line(p, columns) + "\n")
 	}
+
 	b.at = b.now()
 	_, _ = io.WriteString(b.w, out.String())
 }
 
-// erase takes the block off the terminal: up to its first line, and clear from there.
+// erase returns the control sequence that clears the block.
 func (b *bars) erase() string {
 	if b.drawn == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\r\x1b[%dA\x1b[J", b.drawn) // the cursor need not be in the first column: the terminal shows ^C
+	return fmt.Sprintf("\r\x1b[%dA\x1b[J", b.drawn) // the terminal can have printed ^C, so return to the first column
 }
 
 func (b *bars) Finish() {
@@ -144,9 +150,11 @@ const barWidth = 40
 
 func line(p *containerv1.Progress, columns int) string {
 	s := fmt.Sprintf("%s: %s", escape.Line(p.GetSubject()), words[p.GetStep()])
-	if total, done := p.GetTotal(), min(p.GetDone(), p.GetTotal()); total > 0 && (p.GetStep() == "downloading" || p.GetStep() == "unpacking") {
+	if total, done := p.GetTotal(), min(p.GetDone(), p.GetTotal()); total > 0 &&
+		(p.GetStep() == "downloading" || p.GetStep() == "unpacking") {
 		full := int(done * barWidth / total)
-		s = fmt.Sprintf("%-26s [%s%s]  %s/%s", s, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), format.Size(done), format.Size(total))
+		s = fmt.Sprintf("%-26s [%s%s]  %s/%s", s, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full),
+			format.Size(done), format.Size(total))
 	}
 	return format.Ellipsis(s, columns-1)
 }

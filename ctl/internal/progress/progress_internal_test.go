@@ -12,7 +12,7 @@ func phase(step, subject string, done, total int64) *containerv1.Progress {
 	return &containerv1.Progress{Step: step, Subject: subject, Done: done, Total: total}
 }
 
-func TestElsewhereThanOnATerminalEachPhaseIsALine(t *testing.T) {
+func TestPlainOutputHasLinePerPhase(t *testing.T) {
 	var out strings.Builder
 	p := New(&out, false, time.Now)
 	for _, m := range []*containerv1.Progress{
@@ -22,6 +22,7 @@ func TestElsewhereThanOnATerminalEachPhaseIsALine(t *testing.T) {
 	} {
 		p.Show(m)
 	}
+
 	p.Finish()
 	want := "nginx:latest: Pulling\naaa: Downloading\nbbb: Already exists\naaa: Unpacking\naaa: Done\n"
 	if out.String() != want {
@@ -29,7 +30,7 @@ func TestElsewhereThanOnATerminalEachPhaseIsALine(t *testing.T) {
 	}
 }
 
-func TestStepsAreNamedWhenAskedFor(t *testing.T) {
+func TestStepsArePrinted(t *testing.T) {
 	var out strings.Builder
 	p := New(&out, true, time.Now)
 	p.Show(phase("join network", "", 0, 0))
@@ -39,9 +40,11 @@ func TestStepsAreNamedWhenAskedFor(t *testing.T) {
 	}
 }
 
-// screen is what a terminal shows after these writes: it knows "up n lines" and "clear from here".
+// screen returns the text of a terminal after the writes. It supports "up n lines" and "clear from
+// here".
 func screen(t *testing.T, written string) []string {
 	t.Helper()
+
 	shown := []string{""}
 	for part := range strings.SplitSeq(written, "\x1b[J") {
 		text, up, moved := strings.Cut(part, "\x1b[")
@@ -60,10 +63,11 @@ func screen(t *testing.T, written string) []string {
 			shown = append(shown[:len(shown)-1-n], "")
 		}
 	}
+
 	return shown[:len(shown)-1]
 }
 
-func TestOnATerminalEachLayerUnderWayHasABar(t *testing.T) {
+func TestTerminalShowsBarPerLayer(t *testing.T) {
 	var out strings.Builder
 	clock := time.Unix(0, 0)
 	b := &bars{w: &out, size: func() (int, int) { return 4, 100 }, now: func() time.Time { return clock }}
@@ -72,11 +76,13 @@ func TestOnATerminalEachLayerUnderWayHasABar(t *testing.T) {
 	for _, layer := range []string{"a1", "b2", "c3", "d4"} {
 		b.Show(phase("downloading", layer, 0, 100))
 	}
-	b.Show(phase("downloading", "a1", 50, 100)) // too soon to be drawn
+
+	b.Show(phase("downloading", "a1", 50, 100)) // too early to be drawn
 	if got := screen(t, out.String()); len(got) != 3 || strings.Contains(got[1], "=") {
 		t.Errorf("%q", got)
 	}
-	clock = clock.Add(between)
+
+	clock = clock.Add(redrawInterval)
 	b.Show(phase("downloading", "a1", 50, 100))
 	b.Show(phase("done", "b2", 0, 0))
 	b.Show(phase("exists", "e5", 0, 0))
@@ -86,6 +92,7 @@ func TestOnATerminalEachLayerUnderWayHasABar(t *testing.T) {
 	if len(got) != 5 || strings.Join(got[:4], "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q\nwant %q and one more", got, want)
 	}
+
 	b.Finish()
 	b.Finish()
 	if got := screen(t, out.String()); strings.Join(got, "|") != "b2: Done|e5: Already exists" {
@@ -93,7 +100,7 @@ func TestOnATerminalEachLayerUnderWayHasABar(t *testing.T) {
 	}
 }
 
-func TestALineIsNeverWiderThanTheTerminal(t *testing.T) {
+func TestLinesFitTerminal(t *testing.T) {
 	for _, columns := range []int{10, 30, 200} {
 		if n := len([]rune(line(phase("downloading", "0123456789ab", 7, 9), columns))); n >= columns {
 			t.Errorf("%d characters in %d columns", n, columns)
@@ -101,8 +108,8 @@ func TestALineIsNeverWiderThanTheTerminal(t *testing.T) {
 	}
 }
 
-// The terminal echoes ^C where the cursor is, so that the block must be erased from the first column on.
-func TestBlockIsErasedFromTheFirstColumn(t *testing.T) {
+// The terminal echoes ^C at the cursor, so the block is erased from the first column.
+func TestEraseStartsAtFirstColumn(t *testing.T) {
 	var out strings.Builder
 	b := &bars{w: &out, size: func() (int, int) { return 24, 80 }, now: time.Now}
 	b.Show(phase("downloading", "aaa", 1, 2))

@@ -1,5 +1,5 @@
-// Package registryauth finds the credentials for a registry where `docker login` and its like leave them: in Docker's config.json,
-// or in a credential helper that it names. It only reads.
+// Package registryauth reads the credentials for a registry from Docker's config.json or from the
+// credential helper that it names. It does not store credentials.
 package registryauth
 
 import (
@@ -17,7 +17,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Config is the part of Docker's config.json that is about registries.
+// Config is the registry part of Docker's config.json.
 type Config struct {
 	Auths       map[string]Auth   `json:"auths"`
 	CredHelpers map[string]string `json:"credHelpers"`
@@ -26,7 +26,7 @@ type Config struct {
 	path string
 }
 
-// Auth is what the file holds for one registry.
+// Auth is the entry of one registry.
 type Auth struct {
 	Auth          string `json:"auth"` // base64 of USER:PASSWORD
 	Username      string `json:"username"`
@@ -34,7 +34,8 @@ type Auth struct {
 	IdentityToken string `json:"identitytoken"`
 }
 
-// Dir is the folder of Docker's config.json: DOCKER_CONFIG, or .docker in the home folder; empty if neither is known.
+// Dir returns the directory of Docker's config.json: DOCKER_CONFIG, or .docker in the home
+// directory. It is empty if neither is set.
 func Dir(lookup func(string) (string, bool)) string {
 	if dir, _ := lookup("DOCKER_CONFIG"); dir != "" {
 		return dir
@@ -45,12 +46,13 @@ func Dir(lookup func(string) (string, bool)) string {
 	return ""
 }
 
-// Open reads the file in a folder. One that is not there holds nothing.
+// Open reads config.json in a directory. A missing file is an empty Config.
 func Open(dir string) (*Config, error) {
 	c := &Config{path: filepath.Join(dir, "config.json")}
 	if dir == "" {
 		return c, nil
 	}
+
 	text, err := os.ReadFile(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -60,15 +62,16 @@ func Open(dir string) (*Config, error) {
 	}
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "registry credentials in "+c.path, "cannot be read", fault.WithCause(err),
-			fault.WithHint("correct the file, or name another folder with DOCKER_CONFIG"))
+			fault.WithHint("correct the file, or set another directory with DOCKER_CONFIG"))
 	}
+
 	return c, nil
 }
 
-// dockerHub is the key under which `docker login` keeps the credentials for Docker Hub.
+// dockerHub is the key of Docker Hub's credentials.
 const dockerHub = "https://index.docker.io/v1/"
 
-// Registry is the key of the registry that an image comes from.
+// Registry returns the key of an image's registry.
 func Registry(image string) string {
 	if domain := imageref.Parse(image).Domain; domain != imageref.DockerHub {
 		return domain
@@ -76,12 +79,13 @@ func Registry(image string) string {
 	return dockerHub
 }
 
-// Helper is the name of the program that keeps the credentials for a registry, empty if the file itself does.
+// Helper returns the name of the credential helper for a registry. It is empty if the file holds
+// the credentials.
 func (c *Config) Helper(registry string) string {
 	return cmp.Or(c.CredHelpers[registry], c.CredHelpers[hostname(registry)], c.CredsStore)
 }
 
-// Stored gives what the file itself holds for a registry, nil if that is nothing.
+// Stored returns the credentials for a registry that the file holds, or nil.
 func (c *Config) Stored(registry string) (*containerv1.Credentials, error) {
 	a, ok := c.Auths[registry]
 	if !ok {
@@ -92,9 +96,11 @@ func (c *Config) Stored(registry string) (*containerv1.Credentials, error) {
 			}
 		}
 	}
+
 	if !ok || a == (Auth{}) {
 		return nil, nil
 	}
+
 	return a.credentials(c.path, registry)
 }
 
@@ -105,16 +111,19 @@ func (a Auth) credentials(path, registry string) (*containerv1.Credentials, erro
 	if a.Auth == "" {
 		return &containerv1.Credentials{Username: a.Username, Password: a.Password}, nil
 	}
+
 	pair, err := base64.StdEncoding.DecodeString(a.Auth)
 	user, password, ok := strings.Cut(strings.TrimRight(string(pair), "\x00"), ":")
 	if err != nil || !ok {
-		return nil, fault.New(fault.Invalid, "registry credentials in "+path, "the auth of "+registry+" is not the base64 of USER:PASSWORD",
+		return nil, fault.New(fault.Invalid, "registry credentials in "+path,
+			"the auth of "+registry+" is not the base64 of USER:PASSWORD",
 			fault.WithHint("log in to the registry again"))
 	}
+
 	return &containerv1.Credentials{Username: user, Password: password}, nil
 }
 
-// hostname is the host of a key, which may be written as a URL.
+// hostname returns the host of a key, which can be a URL.
 func hostname(key string) string {
 	key = strings.TrimPrefix(strings.TrimPrefix(key, "https://"), "http://")
 	host, _, _ := strings.Cut(key, "/")

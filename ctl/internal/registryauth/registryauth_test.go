@@ -25,10 +25,11 @@ func configured(t *testing.T, text string) *registryauth.Config {
 	return c
 }
 
-func TestTheRegistryIsTheOneThatTheImageNames(t *testing.T) {
+func TestRegistryOfImage(t *testing.T) {
 	for image, want := range map[string]string{
-		"nginx": "https://index.docker.io/v1/", "me/app:1": "https://index.docker.io/v1/", "docker.io/library/nginx": "https://index.docker.io/v1/",
-		"localhost:5000/a": "localhost:5000", "ghcr.io/a/b@sha256:" + strings.Repeat("a", 64): "ghcr.io",
+		"nginx": "https://index.docker.io/v1/", "me/app:1": "https://index.docker.io/v1/",
+		"docker.io/library/nginx": "https://index.docker.io/v1/",
+		"localhost:5000/a":        "localhost:5000", "ghcr.io/a/b@sha256:" + strings.Repeat("a", 64): "ghcr.io",
 	} {
 		if got := registryauth.Registry(image); got != want {
 			t.Errorf("%s is from %q, want %q", image, got, want)
@@ -36,7 +37,7 @@ func TestTheRegistryIsTheOneThatTheImageNames(t *testing.T) {
 	}
 }
 
-func TestStoredCredentialsAreFoundHoweverTheRegistryIsWritten(t *testing.T) {
+func TestStoredCredentialsForRegistryForms(t *testing.T) {
 	c := configured(t, `{"auths": {
 		"https://index.docker.io/v1/": {"auth": "bWU6c2VjcmV0OnRvbw=="},
 		"https://ghcr.io/v2/": {"username": "u", "password": "p"},
@@ -55,41 +56,49 @@ func TestStoredCredentialsAreFoundHoweverTheRegistryIsWritten(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %v", registry, got, err, want)
 		}
 	}
-	if _, err := c.Stored("bad.example"); err == nil || !strings.Contains(err.Error(), "the auth of bad.example is not the base64 of USER:PASSWORD") {
+
+	if _, err := c.Stored("bad.example"); err == nil ||
+		!strings.Contains(err.Error(), "the auth of bad.example is not the base64 of USER:PASSWORD") {
 		t.Errorf("%v", err)
 	}
+
 	if got := c.Helper("gcr.io") + "|" + c.Helper("ghcr.io"); got != "gcloud|" {
 		t.Errorf("helpers %s", got)
 	}
 }
 
-func TestAMissingFileHoldsNothingAndABrokenOneIsNamed(t *testing.T) {
+func TestOpenMissingAndInvalidFile(t *testing.T) {
 	if c, err := registryauth.Open(t.TempDir()); err != nil || c.Helper("x") != "" {
 		t.Errorf("missing: %v", err)
 	}
+
 	if _, err := registryauth.Open(""); err != nil {
 		t.Errorf("no home: %v", err)
 	}
+
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.json")
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := registryauth.Open(dir); err == nil || !strings.Contains(err.Error(), path+": cannot be read") {
 		t.Errorf("broken: %v", err)
 	}
 }
 
-func TestTheFolderIsDockers(t *testing.T) {
+func TestDirMatchesDocker(t *testing.T) {
 	env := map[string]string{"HOME": "/home/me"}
 	lookup := func(k string) (string, bool) { v, ok := env[k]; return v, ok }
 	if got := registryauth.Dir(lookup); got != "/home/me/.docker" {
 		t.Error(got)
 	}
+
 	env["DOCKER_CONFIG"] = "/etc/d"
 	if got := registryauth.Dir(lookup); got != "/etc/d" {
 		t.Error(got)
 	}
+
 	clear(env)
 	if got := registryauth.Dir(lookup); got != "" {
 		t.Error(got)
@@ -99,13 +108,14 @@ func TestTheFolderIsDockers(t *testing.T) {
 func helper(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte("#!/bin/sh\n"+script),
+		0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-func TestAHelperIsAskedByDockersProtocol(t *testing.T) {
+func TestHelperProtocol(t *testing.T) {
 	helper(t, `read -r registry || true
 case "$1 $registry" in
 "get a.example") echo '{"ServerURL":"a.example","Username":"u","Secret":"s"}' ;;
@@ -121,15 +131,21 @@ esac`)
 			t.Errorf("%s: %v, %v; want %v", registry, got, err, want)
 		}
 	}
+
 	for registry, want := range map[string]string{
-		"locked.example": "credential helper docker-credential-test: cannot be asked for locked.example (the keychain is locked): exit status 2",
-		"odd.example":    "credential helper docker-credential-test: cannot be asked for odd.example: invalid character",
+		"locked.example": "credential helper docker-credential-test: cannot return credentials for " +
+			"locked.example (the keychain is locked): exit status 2",
+		"odd.example": "credential helper docker-credential-test: cannot return credentials for odd.example: " +
+			"invalid character",
 	} {
-		if _, err := registryauth.Ask(t.Context(), "test", registry); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := registryauth.Ask(t.Context(), "test", registry); err == nil ||
+			!strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", registry, err, want)
 		}
 	}
-	if _, err := registryauth.Ask(t.Context(), "not-there", "x"); err == nil || !strings.Contains(err.Error(), "docker-credential-not-there") {
+
+	if _, err := registryauth.Ask(t.Context(), "not-there", "x"); err == nil ||
+		!strings.Contains(err.Error(), "docker-credential-not-there") {
 		t.Errorf("a helper that is not there: %v", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package terminal is the user's own terminal: whether there is one, its size, and raw mode, in which each key is handed to the
-// container as it is typed. It knows nothing of containers.
+// Package terminal accesses the user's terminal: its size and its raw mode. It does not depend on
+// containers.
 package terminal
 
 import (
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/term"
 )
 
-// Terminal is a terminal that the user sits at.
+// Terminal is the user's terminal.
 type Terminal struct{ fd int }
 
-// Of gives the terminal behind a reader or writer, nil if it is none.
+// Of returns the terminal of a reader or writer, or nil if it is not a terminal.
 func Of(stream any) *Terminal {
 	f, ok := stream.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -23,7 +23,7 @@ func Of(stream any) *Terminal {
 	return &Terminal{int(f.Fd())}
 }
 
-// Size is the number of rows and columns; zeroes if the terminal does not say.
+// Size returns the number of rows and columns, or zeros if they are unknown.
 func (t *Terminal) Size() (rows, columns int) {
 	columns, rows, err := term.GetSize(t.fd)
 	if err != nil {
@@ -32,7 +32,7 @@ func (t *Terminal) Size() (rows, columns int) {
 	return rows, columns
 }
 
-// Raw hands over every key as it is typed, until restore is called. More calls of restore do nothing.
+// Raw enters raw mode. restore leaves it; more calls of restore do nothing.
 func (t *Terminal) Raw() (restore func(), err error) {
 	before, err := term.MakeRaw(t.fd)
 	if err != nil {
@@ -41,8 +41,7 @@ func (t *Terminal) Raw() (restore func(), err error) {
 	return sync.OnceFunc(func() { _ = term.Restore(t.fd, before) }), nil
 }
 
-// Watch calls changed with each new size until stop is called. It also calls it once at once, as the size may have changed since
-// it was last asked for.
+// Watch calls changed with the current size and with each new size until stop is called.
 func (t *Terminal) Watch(changed func(rows, columns int)) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(signals, syscall.SIGWINCH)
@@ -57,6 +56,7 @@ func (t *Terminal) Watch(changed func(rows, columns int)) (stop func()) {
 			}
 		}
 	})
+
 	return sync.OnceFunc(func() {
 		signal.Stop(signals)
 		close(done)

@@ -13,22 +13,25 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/terminal/terminaltest"
 )
 
-func TestOnlyATerminalIsOne(t *testing.T) {
+func TestOfReturnsNilWithoutTerminal(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = r.Close(), w.Close() }()
+
 	for _, s := range []any{r, w, strings.NewReader(""), nil} {
 		if terminal.Of(s) != nil {
 			t.Errorf("%v is taken for a terminal", s)
 		}
 	}
+
 	_, program := terminaltest.Pair(t, 24, 80)
 	tty := terminal.Of(program)
 	if tty == nil {
 		t.Fatal("a terminal is not taken for one")
 	}
+
 	if rows, columns := tty.Size(); rows != 24 || columns != 80 {
 		t.Errorf("size %d × %d, want 24 × 80", rows, columns)
 	}
@@ -43,7 +46,7 @@ func echoes(t *testing.T, f *os.File) bool {
 	return mode.Lflag&unix.ECHO != 0
 }
 
-func TestRawModeIsTakenBack(t *testing.T) {
+func TestRawModeIsRestored(t *testing.T) {
 	_, program := terminaltest.Pair(t, 24, 80)
 	restore, err := terminal.Of(program).Raw()
 	if err != nil {
@@ -52,6 +55,7 @@ func TestRawModeIsTakenBack(t *testing.T) {
 	if echoes(t, program) {
 		t.Error("a raw terminal echoes")
 	}
+
 	restore()
 	restore()
 	if !echoes(t, program) {
@@ -59,11 +63,12 @@ func TestRawModeIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestEachNewSizeIsTold(t *testing.T) {
+func TestWatchReportsSizes(t *testing.T) {
 	_, program := terminaltest.Pair(t, 24, 80)
 	sizes := make(chan [2]int, 10)
 	stop := terminal.Of(program).Watch(func(rows, columns int) { sizes <- [2]int{rows, columns} })
 	defer stop()
+
 	next := func(want [2]int) {
 		t.Helper()
 		select {
@@ -72,7 +77,7 @@ func TestEachNewSizeIsTold(t *testing.T) {
 				t.Errorf("size %v, want %v", got, want)
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatal("no size was told")
+			t.Fatal("got no size")
 		}
 	}
 	next([2]int{24, 80})
@@ -80,6 +85,7 @@ func TestEachNewSizeIsTold(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGWINCH); err != nil {
 		t.Fatal(err)
 	}
+
 	next([2]int{50, 132})
 	stop()
 	stop()

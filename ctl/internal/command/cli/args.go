@@ -13,13 +13,13 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/missing"
 )
 
-// MinArgs wants n arguments or more.
+// MinArgs requires n arguments or more.
 func MinArgs(n int) cobra.PositionalArgs { return between(n, -1) }
 
-// ExactArgs wants n arguments.
+// ExactArgs requires n arguments.
 func ExactArgs(n int) cobra.PositionalArgs { return between(n, n) }
 
-// RangeArgs wants as many arguments as low to high.
+// RangeArgs requires low to high arguments. A negative high is no limit.
 func RangeArgs(low, high int) cobra.PositionalArgs { return between(low, high) }
 
 func between(low, high int) cobra.PositionalArgs {
@@ -27,6 +27,7 @@ func between(low, high int) cobra.PositionalArgs {
 		if n := len(args); n >= low && (high < 0 || n <= high) {
 			return nil
 		}
+
 		wants := fmt.Sprintf("at least %d argument", low)
 		switch {
 		case high == 0:
@@ -36,19 +37,22 @@ func between(low, high int) cobra.PositionalArgs {
 		case high > low:
 			wants = fmt.Sprintf("%d to %d argument", low, high)
 		}
+
 		if max(low, high) != 1 {
 			wants += "s"
 		}
+
 		return &UsageError{cmd.CommandPath(), ExitFailure, fmt.Errorf("'%s' requires %s", cmd.CommandPath(), wants)}
 	}
 }
 
-// FlagError turns what is wrong with a flag into a usage error: that Fairlead lacks a flag of docker's and what to do instead, or the
-// flag that was likely meant. A request for help stays one.
+// FlagError converts an error of a flag to a usage error. It names the alternative to an
+// unsupported flag of docker, or the most similar flag. A request for help is returned unchanged.
 func FlagError(cmd *cobra.Command, err error) error {
 	if errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
+
 	message := err.Error()
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := unknown.GetSpecifiedName()
@@ -58,23 +62,28 @@ func FlagError(cmd *cobra.Command, err error) error {
 			message += "; did you mean --" + near + "?"
 		}
 	}
+
 	return &UsageError{cmd.CommandPath(), ExitRunFailed, errors.New(message)}
 }
 
-// insteadOfFlag looks a flag of docker's up under every name of its command.
+// insteadOfFlag returns the alternative to a flag of docker, which is searched under each name of
+// the command.
 func insteadOfFlag(cmd *cobra.Command, flag string) (instead string, ok bool) {
 	if !cmd.HasParent() {
 		return missing.Flag("", flag)
 	}
+
 	names := append([]string{cmd.Name()}, cmd.Aliases...)
 	if cmd.Parent().Name() == "image" {
 		names = []string{map[string]string{"ls": "images", "rm": "rmi"}[cmd.Name()], cmd.Name()}
 	}
+
 	for _, name := range names {
 		if instead, ok = missing.Flag(name, flag); ok {
 			return instead, true
 		}
 	}
+
 	return "", false
 }
 
@@ -85,13 +94,13 @@ func dashed(flag string) string {
 	return "--" + flag
 }
 
-// dockerName is the docker command that a command stands for.
+// dockerName returns the docker command with the same function.
 func dockerName(cmd *cobra.Command) string {
 	_, below, _ := strings.Cut(cmd.CommandPath(), " ")
 	return strings.TrimSpace("docker " + below)
 }
 
-// unsupported says that Fairlead lacks something of docker's.
+// unsupported returns the error for a command or flag of docker that Fairlead does not have.
 func unsupported(what, instead string) error {
 	if strings.HasPrefix(instead, "Fairlead ") {
 		return errors.New(what + " is not supported; " + instead)
@@ -109,38 +118,43 @@ func nearestFlag(cmd *cobra.Command, name string) string {
 	return nearest(name, names)
 }
 
-// Group makes a command that only holds others.
+// Group returns a command that only has subcommands.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Args: cobra.ArbitraryArgs, RunE: UnknownCommand}
-	cmd.Flags().SetInterspersed(false) // those of an unknown command are its own
+	cmd.Flags().SetInterspersed(false) // the flags of an unknown command are not parsed
 	cmd.AddCommand(commands...)
 	return cmd
 }
 
-// UnknownCommand is what a group does itself: it shows its help, or says that it has no such command and what to do instead of docker's,
-// or which one was likely meant.
+// UnknownCommand prints the help of a group. With arguments it returns an error that names the
+// alternative to a docker command, or the most similar command.
 func UnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
+
 	var names []string
 	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {
 			names = append(append(names, c.Name()), c.Aliases...)
 		}
 	}
+
 	message := fmt.Sprintf("unknown command: %s %s", cmd.CommandPath(), cmp.Or(args[0], `""`))
 	_, group, _ := strings.Cut(cmd.CommandPath(), " ")
 	if name, instead, ok := missing.Verb(append(strings.Fields(group), args...)...); ok {
 		return &UsageError{Code: ExitFailure, Err: unsupported("docker "+name, instead)}
 	}
+
 	if near := nearest(args[0], names); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	}
+
 	return &UsageError{cmd.CommandPath(), ExitFailure, errors.New(message)}
 }
 
-// nearest is the name that takes the fewest changes to make from what was typed, empty if they all take too many.
+// nearest returns the name with the smallest distance to the typed one, or an empty string if all
+// are too different.
 func nearest(typed string, names []string) string {
 	best, least := "", len(typed)/3+2
 	slices.Sort(names)
@@ -152,13 +166,15 @@ func nearest(typed string, names []string) string {
 	return best
 }
 
-// distance is how many characters must be added, removed, replaced or swapped with their neighbour to make b of a.
+// distance returns the edit distance of a and b. Adding, removing, replacing a character and
+// swapping two adjacent ones count as one.
 func distance(a, b string) int {
 	var before []int
 	last := make([]int, len(b)+1)
 	for j := range last {
 		last[j] = j
 	}
+
 	for i := range len(a) {
 		row := make([]int, len(b)+1)
 		row[0] = i + 1
@@ -170,6 +186,7 @@ func distance(a, b string) int {
 		}
 		before, last = last, row
 	}
+
 	return last[len(b)]
 }
 

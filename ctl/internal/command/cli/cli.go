@@ -1,5 +1,5 @@
-// Package cli is what every command has in hand: the streams, the connection, the environment, and the ways to end. It knows
-// no command.
+// Package cli holds what all commands share: streams, connection, environment and exit codes. It
+// does not depend on a command.
 package cli
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/terminal"
 )
 
-// EnvHost names the agent in the environment.
+// EnvHost is the environment variable with the agent address.
 const EnvHost = "FAIRLEAD_HOST"
 
-// CLI is one run of the program. Its fields are set once, before a command runs.
+// CLI is one run of the program. Its fields are set before a command runs.
 type CLI struct {
 	In         io.Reader
 	Out, Err   io.Writer
@@ -25,21 +25,23 @@ type CLI struct {
 	Now        func() time.Time
 	Interrupts *Interrupts
 
-	// Host is the value of -H; empty if it is not given.
+	// Host is the value of -H.
 	Host string
-	// TLS is what is said of certificates.
+	// TLS holds the TLS flags.
 	TLS TLS
-	// Debug is -D: name each step of a launch.
+	// Debug is -D: print each launch step.
 	Debug bool
 
 	client *client.Client
 }
 
-// Client gives the connection to the agent that the user means: -H, then FAIRLEAD_HOST, then the default.
+// Client returns a client of the agent at -H, FAIRLEAD_HOST or the default address, in this order.
+// The client is created once.
 func (c *CLI) Client() (*client.Client, error) {
 	if c.client != nil {
 		return c.client, nil
 	}
+
 	host := c.Host
 	if host == "" {
 		host, _ = c.LookupEnv(EnvHost)
@@ -47,23 +49,26 @@ func (c *CLI) Client() (*client.Client, error) {
 	if host == "" {
 		host = client.DefaultHost
 	}
+
 	options, err := c.tls(host)
 	if err != nil {
 		return nil, err
 	}
+
 	cl, err := client.Dial(host, options...)
 	c.client = cl
 	return cl, err
 }
 
-// Close ends the connection, if there was one.
+// Close closes the client.
 func (c *CLI) Close() {
 	if c.client != nil {
 		_ = c.client.Close()
 	}
 }
 
-// Screen is where commands write what is not a container's own output: standard output, on a terminal without control characters.
+// Screen returns standard output for text of the command itself. On a terminal, control characters
+// are escaped.
 func (c *CLI) Screen() io.Writer {
 	if terminal.Of(c.Out) == nil {
 		return c.Out
@@ -71,7 +76,7 @@ func (c *CLI) Screen() io.Writer {
 	return escape.Writer(c.Out)
 }
 
-// Printf writes to standard output.
+// Printf formats to standard output.
 func (c *CLI) Printf(format string, args ...any) { _, _ = fmt.Fprintf(c.Screen(), format, args...) }
 
 // Println writes a line to standard output.
@@ -87,7 +92,7 @@ func (c *CLI) Warn(warnings ...string) {
 	}
 }
 
-// Progress gives the printer for what comes before a container runs or an image is there. Quiet shows nothing.
+// Progress returns the printer for pulls and launch steps. Quiet prints nothing.
 func (c *CLI) Progress(quiet bool) progress.Printer {
 	if quiet {
 		return progress.Silent()
@@ -95,8 +100,8 @@ func (c *CLI) Progress(quiet bool) progress.Printer {
 	return progress.New(c.Err, c.Debug, c.Now)
 }
 
-// oneLine writes an error without line ends, which joined errors have between them, and without control characters, which may come
-// from an image or a label.
+// oneLine formats an error on one line. Line ends of joined errors become semicolons; control
+// characters are escaped.
 func oneLine(err error) string {
 	return escape.Line(joined(err))
 }

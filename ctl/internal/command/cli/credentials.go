@@ -7,9 +7,9 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Credentials finds what to show the registry that an image comes from, nil if there is nothing. A credential helper is a
-// program that takes its time: it is only asked if needed answers true. What cannot be found out is a warning, as most pulls
-// need no credentials.
+// Credentials returns the credentials for the registry of an image, or nil. A credential helper is
+// slow and is called only if needed returns true. A failure is a warning, because most pulls need
+// no credentials.
 func (c *CLI) Credentials(ctx context.Context, image string, needed func() bool) *containerv1.Credentials {
 	found, err := c.credentials(ctx, registryauth.Registry(image), needed)
 	if err != nil {
@@ -24,6 +24,7 @@ func (c *CLI) credentials(ctx context.Context, registry string, needed func() bo
 	if err != nil {
 		return nil, err
 	}
+
 	helper := config.Helper(registry)
 	if helper == "" {
 		return config.Stored(registry)
@@ -31,5 +32,6 @@ func (c *CLI) credentials(ctx context.Context, registry string, needed func() bo
 	if !needed() {
 		return nil, nil
 	}
+
 	return registryauth.Ask(ctx, helper, registry)
 }

@@ -6,30 +6,31 @@ import (
 	"strings"
 )
 
-// IgnoredError is an error of Each that is printed and does not make the exit code 1.
+// IgnoredError is an error of Each that is printed and does not change the exit code.
 type IgnoredError struct{ Err error }
 
 func (e *IgnoredError) Error() string { return e.Err.Error() }
 
-// WarningsError is what an object of Each has given beside its output: warnings, and no error.
+// WarningsError holds the warnings of one object of Each, which succeeded.
 type WarningsError []string
 
 func (w WarningsError) Error() string { return strings.Join(w, "; ") }
 
-// parallel is how many objects of one command line are worked on at once.
+// parallel limits the objects of one command line that are processed concurrently.
 const parallel = 16
 
-// result is what one object gave.
+// result is the result for one object.
 type result struct {
 	output string
 	err    error
 }
 
-// Each does the same for every name, several at once, and prints in the names' order what each gives. Errors are printed as they
-// come up and do not keep the others from being done; together they make the exit code 1.
-func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Context, name string) (output string, err error)) error {
+// Each calls do for every name concurrently and prints the outputs in the order of names. An error
+// is printed and does not stop the other calls; the exit code is then 1.
+func (c *CLI) Each(ctx context.Context, names []string,
+	do func(ctx context.Context, name string) (output string, err error)) error {
 	failed := false
-	for _, r := range begin(names, func(name string) result {
+	for _, r := range start(names, func(name string) result {
 		output, err := do(ctx, name)
 		return result{output, err}
 	}) {
@@ -51,18 +52,21 @@ func (c *CLI) Each(ctx context.Context, names []string, do func(ctx context.Cont
 			c.Println(got.output)
 		}
 	}
+
 	if failed {
 		return ExitWithCode(ExitFailure)
 	}
+
 	return nil
 }
 
-// begin starts the work on all names, no more than parallel at once, and gives where each result will come.
-func begin(names []string, do func(name string) result) []chan result {
+// start calls do for all names, at most parallel at a time, and returns a channel for each result.
+func start(names []string, do func(name string) result) []chan result {
 	results := make([]chan result, len(names))
 	for i := range results {
 		results[i] = make(chan result, 1)
 	}
+
 	free := make(chan struct{}, parallel)
 	go func() {
 		for i, name := range names {
@@ -73,5 +77,6 @@ func begin(names []string, do func(name string) result) []chan result {
 			}()
 		}
 	}()
+
 	return results
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Exit codes that are not a container's.
+// Exit codes of the program itself.
 const (
-	ExitFailure       = 1   // a command could not do what it was asked for
-	ExitRunFailed     = 125 // no container came to run, or a flag is wrong
+	ExitFailure       = 1   // a command failed
+	ExitRunFailed     = 125 // no container was started, or a flag is invalid
 	ExitNotExecutable = 126 // the command in the container cannot be executed
-	ExitNotFound      = 127 // the command is not in the container
-	BySignal          = 128 // and the signal's number
+	ExitNotFound      = 127 // the command does not exist in the container
+	BySignal          = 128 // plus the signal number
 )
 
-// ExitError ends the program with a code.
+// ExitError exits the program with a code.
 type ExitError struct {
 	Code int
-	Err  error // what to print; nil for nothing
+	Err  error // printed if it is not nil
 }
 
 func (e *ExitError) Error() string {
@@ -32,10 +32,10 @@ func (e *ExitError) Error() string {
 	return e.Err.Error()
 }
 
-// Unwrap gives what is printed.
+// Unwrap returns the printed error.
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// ExitWithCode ends the program with a code and nothing more to say; nil for the code 0.
+// ExitWithCode returns an error that exits with a code and prints nothing, or nil for the code 0.
 func ExitWithCode(code int) error {
 	if code == 0 {
 		return nil
@@ -43,8 +43,8 @@ func ExitWithCode(code int) error {
 	return &ExitError{Code: code}
 }
 
-// WithRunExitCode gives the failure of a command that runs something its exit code, which is Docker's: 127 if the command was not found,
-// 126 if it could not be executed, else otherwise.
+// WithRunExitCode sets Docker's exit code for a command that runs a process: 127 if its command was
+// not found, 126 if it could not be executed, and otherwise in other cases.
 func WithRunExitCode(err error, otherwise int) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -54,30 +54,32 @@ func WithRunExitCode(err error, otherwise int) error {
 	case fault.ReasonOf(err) == fault.ReasonCommandNotExecutable:
 		return &ExitError{ExitNotExecutable, err}
 	}
+
 	if _, ok := errors.AsType[*ExitError](err); ok {
 		return err
 	}
+
 	return &ExitError{otherwise, err}
 }
 
-// UsageError is a command line that cannot be understood. Its end says where to read on.
+// UsageError is an error of the command line. It refers to the help of the command.
 type UsageError struct {
-	Command string // "fairlead run"; empty if the error itself says what to do
+	Command string // "fairlead run"; empty to omit the reference to the help
 	Code    int
 	Err     error
 }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the error without the reference.
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Verbatim is an error that is printed as it stands.
+// Verbatim is an error that is printed without a prefix.
 type Verbatim string
 
 func (e Verbatim) Error() string { return string(e) }
 
-// ExitCode prints what err has to say and gives the program's exit code.
+// ExitCode prints err and returns the exit code of the program.
 func (c *CLI) ExitCode(ctx context.Context, err error) int {
 	if sig, ok := errors.AsType[*Interrupted](context.Cause(ctx)); ok {
 		return BySignal + int(sig.Signal)
@@ -85,6 +87,7 @@ func (c *CLI) ExitCode(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
+
 	if u, ok := errors.AsType[*UsageError](err); ok {
 		if u.Command == "" {
 			c.PrintError(u.Err)
@@ -93,6 +96,7 @@ func (c *CLI) ExitCode(ctx context.Context, err error) int {
 		}
 		return u.Code
 	}
+
 	code := ExitFailure
 	if e, ok := errors.AsType[*ExitError](err); ok {
 		if e.Err == nil {
@@ -100,15 +104,17 @@ func (c *CLI) ExitCode(ctx context.Context, err error) int {
 		}
 		code, err = e.Code, e.Err
 	}
+
 	if v, ok := errors.AsType[Verbatim](err); ok {
 		_, _ = fmt.Fprintln(c.Err, escape.Text(string(v)))
 		return code
 	}
+
 	c.PrintError(err)
 	return code
 }
 
-// Interrupted is why a context ended: the user sent the program a signal.
+// Interrupted is the cause of a context that a signal canceled.
 type Interrupted struct{ Signal syscall.Signal }
 
 func (e *Interrupted) Error() string { return "interrupted by " + e.Signal.String() }

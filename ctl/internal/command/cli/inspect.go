@@ -14,13 +14,14 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 )
 
-// InspectCommand makes the inspect command of one kind of object.
-func (c *CLI) InspectCommand(kind string, get func(context.Context, *client.Client, string) (any, error)) *cobra.Command {
+// InspectCommand returns the inspect command for one kind of object.
+func (c *CLI) InspectCommand(kind string,
+	get func(context.Context, *client.Client, string) (any, error)) *cobra.Command {
 	var text string
 	upper := strings.ToUpper(kind)
 	cmd := &cobra.Command{
 		Use:   fmt.Sprintf("inspect [OPTIONS] %s [%s...]", upper, upper),
-		Short: fmt.Sprintf("Show all that is known of one or more %ss, as JSON", kind),
+		Short: fmt.Sprintf("Show details of one or more %ss as JSON", kind),
 		Args:  MinArgs(1),
 		RunE: func(cmd *cobra.Command, names []string) error {
 			cl, err := c.Client()
@@ -33,15 +34,17 @@ func (c *CLI) InspectCommand(kind string, get func(context.Context, *client.Clie
 		},
 	}
 	if kind == "network" {
-		cmd.Flags().BoolP("verbose", "v", false, "Accepted for Docker compatibility: all is shown anyway")
+		cmd.Flags().BoolP("verbose", "v", false, "Accepted for Docker compatibility; no effect")
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each "+kind)
+
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }
 
-// Inspect prints the documents of the named objects: as one JSON array, or what a template makes of each. Objects that cannot be found are
-// said on standard error, and make the exit code 1.
-func (c *CLI) Inspect(ctx context.Context, names []string, text string, get func(context.Context, string) (any, error)) error {
+// Inspect prints the documents of the named objects as a JSON array, or the result of a template
+// for each. Errors are printed, and the exit code is then 1.
+func (c *CLI) Inspect(ctx context.Context, names []string, text string,
+	get func(context.Context, string) (any, error)) error {
 	documents, failed := []any{}, false
 	for _, name := range names {
 		d, err := get(ctx, name)
@@ -55,12 +58,14 @@ func (c *CLI) Inspect(ctx context.Context, names []string, text string, get func
 		}
 		documents = append(documents, d)
 	}
+
 	if err := c.printDocuments(text, documents); err != nil {
 		return err
 	}
 	if failed {
 		return ExitWithCode(ExitFailure)
 	}
+
 	return nil
 }
 
@@ -72,12 +77,14 @@ func (c *CLI) printDocuments(text string, documents []any) error {
 		}
 		return err
 	}
+
 	t, err := format.Template(text)
 	if err != nil {
 		return err
 	}
+
 	for _, d := range documents {
-		// A template may use the names of Go's fields or those of the JSON, such as .Id.
+		// A template can use the names of Go's fields or those of the JSON, such as .Id.
 		var out bytes.Buffer
 		err := format.Execute(&out, t, d)
 		if err != nil && format.Execute(&out, t.Option("missingkey=error"), generic(d)) != nil {
@@ -85,10 +92,11 @@ func (c *CLI) printDocuments(text string, documents []any) error {
 		}
 		c.Printf("%s", out.String())
 	}
+
 	return nil
 }
 
-// generic is a document as JSON's own types.
+// generic returns a document as a map, decoded from its JSON.
 func generic(d any) (m map[string]any) {
 	if text, err := json.Marshal(d); err == nil {
 		_ = json.Unmarshal(text, &m)

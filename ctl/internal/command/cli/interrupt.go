@@ -8,19 +8,21 @@ import (
 	"syscall"
 )
 
-// forwarded are the signals that a foreground container is given in the program's place. Stopping and continuing stay the
-// program's own, as do those that are about its own terminal and children.
+// forwarded returns the signals that are sent to a foreground container. The others control the
+// program itself, its terminal and its children.
 func forwarded() []os.Signal {
-	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2}
+	return []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1,
+		syscall.SIGUSR2}
 }
 
-// Interrupts hands the signals that the program gets to whoever is to have them: by default they end the program's context.
+// Interrupts delivers the signals of the program to a handler. The default handler cancels the
+// program's context.
 type Interrupts struct {
 	mu      sync.Mutex
 	handler func(syscall.Signal)
 }
 
-// Handle gives the signals to handler until restore is called.
+// Handle replaces the handler until restore is called.
 func (i *Interrupts) Handle(handler func(syscall.Signal)) (restore func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -33,7 +35,7 @@ func (i *Interrupts) Handle(handler func(syscall.Signal)) (restore func()) {
 	}
 }
 
-// Deliver hands over one signal.
+// Deliver calls the handler with a signal.
 func (i *Interrupts) Deliver(sig syscall.Signal) {
 	i.mu.Lock()
 	handler := i.handler
@@ -43,8 +45,8 @@ func (i *Interrupts) Deliver(sig syscall.Signal) {
 	}
 }
 
-// Listen begins to take the program's signals, and gives a context that the first one ends unless another handler has it. A second one
-// then ends the program itself.
+// Listen starts to receive signals. The first one cancels ctx, unless the handler was replaced. A
+// second one terminates the program.
 func (i *Interrupts) Listen(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 8)
@@ -58,6 +60,7 @@ func (i *Interrupts) Listen(parent context.Context) (ctx context.Context, stop f
 			i.Deliver(sig.(syscall.Signal))
 		}
 	}()
+
 	return ctx, func() {
 		signal.Stop(signals)
 		close(signals)

@@ -6,8 +6,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Lost adds to an error of an open call, if the agent or the way to it went away meanwhile, what became of the container and
-// which command returns to it. Other errors stay as they are.
+// Lost replaces the hint of an error if the connection to the agent was lost during a call. The
+// hint describes the state of the container and the command that returns to it. Other errors are
+// returned unchanged.
 func Lost(err error, format string, args ...any) error {
 	f, ok := err.(*fault.Fault)
 	if !ok || f.Reason != fault.ReasonConnectionLost {

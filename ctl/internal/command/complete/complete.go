@@ -1,5 +1,5 @@
-// Package complete offers what can stand at a place of the command line: names that the running agent knows, and words. It knows
-// no command; package command says which function is for which place.
+// Package complete provides completion functions: names of objects of the agent, and words. It does
+// not depend on a command; package command assigns the functions.
 package complete
 
 import (
@@ -17,31 +17,32 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// timeout bounds the calls to an agent that does not respond: the user waits with a finger on the Tab key.
+// timeout limits calls to an agent that does not respond.
 const timeout = time.Second
 
-// Func offers the words for one place.
+// Func returns the completions of one argument or flag.
 type Func = cobra.CompletionFunc
 
-// none is the directive of all places that are not files.
+// none disables the completion of files.
 const none = cobra.ShellCompDirectiveNoFileComp
 
-// Nothing offers nothing, not even files.
+// Nothing returns no completions, not even files.
 func Nothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return nil, none }
 
-// Files offers the files that the shell finds.
+// Files completes files.
 func Files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
-// Words offers words. One that ends with "=" or ":" waits for its value behind it.
+// Words completes words. A word that ends with "=" or ":" is completed without a space, for its
+// value.
 func Words(words ...string) Func {
 	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		return offered(words, typed)
 	}
 }
 
-// offered are those of some words that go on from what is typed.
+// offered returns the words that start with the typed text.
 func offered(words []string, typed string) ([]string, cobra.ShellCompDirective) {
 	directive := none
 	var fit []string
@@ -54,10 +55,12 @@ func offered(words []string, typed string) ([]string, cobra.ShellCompDirective) 
 		}
 		fit = append(fit, w)
 	}
+
 	return fit, directive
 }
 
-// names asks the agent for names, and offers those that are not on the command line already. An agent that does not respond has none.
+// names completes names of the agent that are not yet on the command line. It returns none if the
+// agent does not respond.
 func names(c *cli.CLI, list func(context.Context, *client.Client) ([]string, error)) Func {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		cl, err := c.Client()
@@ -75,20 +78,23 @@ func names(c *cli.CLI, list func(context.Context, *client.Client) ([]string, err
 	}
 }
 
-// Running is a container whose process runs.
+// Running reports whether a container is running.
 func Running(c *containerv1.Container) bool {
 	return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
 }
 
-// Stopped is a container that can be started.
+// Stopped reports whether a container can be started.
 func Stopped(c *containerv1.Container) bool { return !Running(c) }
 
-// Any is any container.
+// Any accepts every container and reports whether it does: always true.
 func Any(*containerv1.Container) bool { return true }
 
-// Containers offers the names of containers.
+// Containers completes the names of the containers that keep accepts.
 func Containers(c *cli.CLI, keep func(*containerv1.Container) bool) Func {
-	return names(c, func(ctx context.Context, cl *client.Client) ([]string, error) { return containerNames(ctx, cl, keep) })
+	return names(c, func(ctx context.Context, cl *client.Client) ([]string,
+		error) {
+		return containerNames(ctx, cl, keep)
+	})
 }
 
 func containerNames(ctx context.Context, cl *client.Client, keep func(*containerv1.Container) bool) ([]string, error) {
@@ -102,7 +108,7 @@ func containerNames(ctx context.Context, cl *client.Client, keep func(*container
 	return all, err
 }
 
-// Images offers the names of images.
+// Images completes the names of images.
 func Images(c *cli.CLI) Func { return names(c, imageNames) }
 
 func imageNames(ctx context.Context, cl *client.Client) ([]string, error) {
@@ -116,15 +122,18 @@ func imageNames(ctx context.Context, cl *client.Client) ([]string, error) {
 	return all, err
 }
 
-// UserNetwork is a network that users have created, and may remove.
+// UserNetwork reports whether a network is not predefined and can be removed.
 func UserNetwork(n *networkv1.Network) bool { return !n.GetPredefined() }
 
-// AnyNetwork is any network.
+// AnyNetwork accepts every network and reports whether it does: always true.
 func AnyNetwork(*networkv1.Network) bool { return true }
 
-// Networks offers the names of networks.
+// Networks completes the names of the networks that keep accepts.
 func Networks(c *cli.CLI, keep func(*networkv1.Network) bool) Func {
-	return names(c, func(ctx context.Context, cl *client.Client) ([]string, error) { return networkNames(ctx, cl, keep) })
+	return names(c, func(ctx context.Context, cl *client.Client) ([]string,
+		error) {
+		return networkNames(ctx, cl, keep)
+	})
 }
 
 func networkNames(ctx context.Context, cl *client.Client, keep func(*networkv1.Network) bool) ([]string, error) {
@@ -138,7 +147,7 @@ func networkNames(ctx context.Context, cl *client.Client, keep func(*networkv1.N
 	return all, err
 }
 
-// Modes offers what --network takes: networks, and containers whose network is shared.
+// Modes completes the values of --network: networks and container:NAME.
 func Modes(c *cli.CLI) Func {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if prefix := "container:"; strings.HasPrefix(typed, prefix) {
@@ -154,7 +163,7 @@ func Modes(c *cli.CLI) Func {
 	}
 }
 
-// Objects offers the names of containers, images and networks.
+// Objects completes the names of containers, images and networks.
 func Objects(c *cli.CLI) Func {
 	return names(c, func(ctx context.Context, cl *client.Client) ([]string, error) {
 		containers, err := containerNames(ctx, cl, Any)
@@ -164,7 +173,8 @@ func Objects(c *cli.CLI) Func {
 	})
 }
 
-// Drivers offers the drivers by which networks can be created: all of the agent's but those of which there is one network each.
+// Drivers completes the drivers for new networks: all but host and null, which have one network
+// each.
 func Drivers(c *cli.CLI) Func {
 	return names(c, func(ctx context.Context, cl *client.Client) ([]string, error) {
 		res, err := cl.Host.GetInfo(ctx, &hostv1.GetInfoRequest{})
@@ -173,15 +183,15 @@ func Drivers(c *cli.CLI) Func {
 	})
 }
 
-// First offers words for the first argument only.
+// First completes only the first argument.
 func First(f Func) Func { return At(f) }
 
-// At offers words by the argument's place: the first function is for the first argument, and so on. Behind the last there is nothing.
-func At(places ...Func) Func {
+// At completes arguments by position. Further arguments have no completions.
+func At(functions ...Func) Func {
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= len(places) {
+		if len(args) >= len(functions) {
 			return nil, none
 		}
-		return places[len(args)](cmd, args, typed)
+		return functions[len(args)](cmd, args, typed)
 	}
 }

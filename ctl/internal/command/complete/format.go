@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Format offers what --format takes: words such as json and table, and templates with the fields of the shown rows.
+// Format completes --format: words such as json and table, and templates with the fields of the
+// rows.
 func Format(words []string, rows ...any) Func {
 	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		before, path, inTemplate := cutLast(typed, "{{.")
@@ -28,8 +29,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// fields lists the fields of rows as the rest of a template. typed is a path of which the last part may be incomplete. A field that has
-// fields of its own is offered with a dot, too.
+// fields returns the fields of rows as completed templates. typed is a path whose last part can be
+// incomplete. A field with fields of its own is also returned with a dot.
 func fields(rows []any, before, typed string) []string {
 	parents, _, deep := cutLast(typed, ".")
 	var all []string
@@ -45,11 +46,12 @@ func fields(rows []any, before, typed string) []string {
 		}
 		all = append(all, fieldsOf(t, before)...)
 	}
+
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// fieldType is the type of a struct's field, nil if it has none of that name.
+// fieldType returns the type of a field of a struct, or nil.
 func fieldType(t reflect.Type, name string) reflect.Type {
 	if t = structType(t); t == nil {
 		return nil
@@ -61,7 +63,7 @@ func fieldType(t reflect.Type, name string) reflect.Type {
 	return f.Type
 }
 
-// structType is the struct behind a type, nil if there is none.
+// structType returns t, or the struct that it points to, or nil if it is not a struct.
 func structType(t reflect.Type) reflect.Type {
 	if t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -77,6 +79,7 @@ func fieldsOf(t reflect.Type, before string) []string {
 	if t = structType(t); t == nil {
 		return nil
 	}
+
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !f.IsExported() {
@@ -87,5 +90,6 @@ func fieldsOf(t reflect.Type, before string) []string {
 			all = append(all, before+f.Name+".")
 		}
 	}
+
 	return all
 }

@@ -10,10 +10,11 @@ import (
 func newCheck(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [FILE]",
-		Short: "Tell everything that is wrong with a configuration file",
-		Long: `Tell everything that is wrong with a configuration file, with its lines, and what to do about it; without a FILE,
-with ` + file.DefaultPath + `. The agent is not asked, and what
-it is given by its environment and its flags is not looked at: "fairlead-agent --validate" does that.`,
+		Short: "Validate a configuration file",
+		Long: `Validate a configuration file.
+
+The default FILE is ` + file.DefaultPath + `. Errors are printed with their lines. The agent is not
+contacted; "fairlead-agent --validate" also checks its environment and flags.`,
 		Args: cli.RangeArgs(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

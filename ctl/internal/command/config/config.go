@@ -1,4 +1,4 @@
-// Package config holds the commands about the agent's configuration. What the keys mean is package agent/config's.
+// Package config holds the config commands. Package agent/config defines the keys.
 package config
 
 import (
@@ -7,12 +7,13 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 )
 
-// Group is `fairlead config`.
+// Group returns the command `fairlead config`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("config", "Show, check and reload the agent's configuration", newShow(c), newCheck(c), newReload(c))
+	return cli.Group("config", "Manage the agent's configuration", newShow(c), newCheck(c), newReload(c))
 }
 
-// fail prints each of the errors that are joined in err on a line, and ends the program.
+// fail prints each error that is joined in err on its own line and returns an error for exit code
+// 1.
 func fail(c *cli.CLI, err error) error {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range joined.Unwrap() {

@@ -18,18 +18,16 @@ func newReload(c *cli.CLI) *cobra.Command {
 	var dry, renumber bool
 	cmd := &cobra.Command{
 		Use:   "reload [OPTIONS]",
-		Short: "Let the agent read its configuration again",
-		Long: `Let the agent read its configuration again, apply what can be applied while it runs, and tell what has changed.
-If anything is wrong in it, nothing changes.
+		Short: "Reload the agent's configuration",
+		Long: `Reload the agent's configuration.
 
-When the default network gets another subnet (bip and its like), new containers are in that. Those that run keep their addresses, and are
-reached there until they end; with --renumber, or with the key renumber in the configuration, they follow one by one, with their names
-and published ports.`,
+If the configuration has an error, nothing changes. If the subnet of the default network changes,
+running containers keep their addresses unless --renumber is given or the key "renumber" is true.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return reload(cmd.Context(), c, dry, renumber) },
 	}
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "Only tell what would change")
-	cmd.Flags().BoolVar(&renumber, "renumber", false, "Let running containers of the default network follow to its subnet")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "Show the changes without applying them")
+	cmd.Flags().BoolVar(&renumber, "renumber", false, "Renumber running containers of the default network")
 	return cmd
 }
 
@@ -38,56 +36,66 @@ func reload(ctx context.Context, c *cli.CLI, dry, renumber bool) error {
 	if err != nil {
 		return err
 	}
+
 	res, err := cl.Config.ReloadConfig(ctx, &agentv1.ReloadConfigRequest{DryRun: dry, Renumber: renumber})
 	if err != nil {
 		return fail(c, err)
 	}
+
 	c.Warn(res.GetWarnings()...)
 	if len(res.GetChanges()) == 0 {
-		c.Println("nothing has changed")
+		c.Println("no changes")
 	}
+
 	for _, change := range res.GetChanges() {
 		c.Println(formatChange(change, dry))
 	}
-	moved := slices.ContainsFunc(res.GetChanges(), func(change *agentv1.Change) bool { return change.GetApplied() && affectsSubnet(change.GetKey()) })
+
+	moved := slices.ContainsFunc(res.GetChanges(),
+		func(change *agentv1.Change) bool { return change.GetApplied() && affectsSubnet(change.GetKey()) })
 	if dry || !moved && !renumber {
 		return nil
 	}
+
 	return waitRenumbered(ctx, c, cl)
 }
 
-// affectsSubnet tells whether another value of a key can give containers of the default network other addresses.
+// affectsSubnet reports whether a key can change the addresses of containers on the default
+// network.
 func affectsSubnet(key string) bool {
 	return slices.Contains([]string{"bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "ipv6", "renumber"}, key)
 }
 
-// waitRenumbered waits until the containers of the default network have followed it, and tells of those that do not.
+// waitRenumbered waits until the containers of the default network are renumbered, and prints the
+// warnings of the network.
 func waitRenumbered(ctx context.Context, c *cli.CLI, cl *client.Client) error {
 	const network = "bridge"
 	_, err := cl.Networks.WaitNetwork(ctx, &networkv1.WaitNetworkRequest{Reference: network})
 	if fault.Is(err, fault.NotFound) {
-		return nil // there is none
+		return nil // the default network is disabled
 	}
 	if err != nil {
 		return err
 	}
+
 	all, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
 	for _, n := range all.GetNetworks() {
 		if n.GetName() == network {
 			c.Warn(n.GetWarnings()...)
 		}
 	}
+
 	return err
 }
 
-// formatChange writes a change on one line: "mtu: 1500 -> 1400".
+// formatChange formats a change on one line: "mtu: 1500 -> 1400".
 func formatChange(change *agentv1.Change, dry bool) string {
 	line := change.GetKey() + ": " + list(change.GetBefore()) + " -> " + list(change.GetAfter())
 	switch {
 	case !change.GetApplied():
-		line += " (restart the agent to apply it)"
+		line += " (restart required)"
 	case dry:
-		line += " (a reload applies it)"
+		line += " (applied by a reload)"
 	}
 	return line
 }

@@ -10,7 +10,7 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
-// value is a line of what `config show` prints. The fields may be used in a template.
+// value is a row of `config show`. Its fields can be used in templates.
 type value struct {
 	Key    string
 	Value  string
@@ -18,7 +18,7 @@ type value struct {
 	Reload string
 }
 
-// Row is a line of the list, for those who complete templates.
+// Row returns an empty row, for the completion of templates.
 func Row() any { return value{} }
 
 const columns = "{{.Key}}\t{{.Value}}\t{{.Origin}}\t{{.Reload}}"
@@ -28,15 +28,16 @@ func newShow(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show [OPTIONS]",
 		Aliases: []string{"effective"},
-		Short:   "Show the values in effect, and where each came from",
-		Long: `Show the values in effect, and where each came from. A key with a list has a line for each of its elements.
-The last column tells which keys "fairlead config reload" applies; for the others the agent must be restarted.
+		Short:   "Show the effective configuration and its sources",
+		Long: `Show the effective configuration and its sources.
 
-A template for --format has .Key .Value .Origin and .Reload; "table TEMPLATE" makes a table of it.`,
+A list has one line for each element. RELOAD shows whether a reload applies the key.
+
+Template fields: .Key .Value .Origin .Reload. "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return show(cmd.Context(), c, text) },
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", format.Table, "table, json, or a Go `TEMPLATE`")
+	cmd.Flags().StringVarP(&text, "format", "f", format.Table, "Output format: table, json or a Go template")
 	return cmd
 }
 
@@ -45,10 +46,12 @@ func show(ctx context.Context, c *cli.CLI, text string) error {
 	if err != nil {
 		return err
 	}
+
 	res, err := cl.Config.GetConfig(ctx, &agentv1.GetConfigRequest{})
 	if err != nil {
 		return err
 	}
+
 	rows := []value{}
 	for _, s := range res.GetSettings() {
 		reload := "no"
@@ -59,5 +62,6 @@ func show(ctx context.Context, c *cli.CLI, text string) error {
 			rows = append(rows, value{s.GetKey(), v.GetText(), v.GetOrigin(), reload})
 		}
 	}
+
 	return format.Print(c.Screen(), text, columns, value{"KEY", "VALUE", "FROM", "RELOAD"}, rows)
 }

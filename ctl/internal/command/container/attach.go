@@ -19,13 +19,13 @@ func newAttach(c *cli.CLI) *cobra.Command {
 	var o attachOptions
 	cmd := &cobra.Command{
 		Use:   "attach [OPTIONS] CONTAINER",
-		Short: "Join standard input, output and error to a running container",
+		Short: "Attach standard streams to a running container",
 		Args:  cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd.Context(), c, args[0])
 		},
 	}
-	cmd.Flags().BoolVar(&o.noStdin, "no-stdin", false, "Do not join standard input")
+	cmd.Flags().BoolVar(&o.noStdin, "no-stdin", false, "Do not attach standard input")
 	o.addDetachKeysFlag(cmd.Flags())
 	o.addSigProxyFlag(cmd.Flags())
 	return cmd
@@ -36,13 +36,16 @@ func (o *attachOptions) run(ctx context.Context, c *cli.CLI, reference string) e
 	if err != nil {
 		return err
 	}
+
 	target, err := get(ctx, cl, reference)
 	if err != nil {
 		return err
 	}
 	if target.GetStatus() != containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
-		return fault.New(fault.Busy, "container "+reference, "cannot attach to a stopped container", fault.WithHint("start it first"))
+		return fault.New(fault.Busy, "container "+reference, "cannot attach to a stopped container",
+			fault.WithHint("start it first"))
 	}
+
 	o.redraw = true
 	o.tty, o.stdin = target.GetConfig().GetTty(), !o.noStdin && target.GetConfig().GetOpenStdin()
 	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId()}, reference)

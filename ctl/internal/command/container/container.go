@@ -1,5 +1,5 @@
-// Package container holds the commands about containers. Each is an options struct, its flags, and a function that makes a request of
-// them and shows the answer.
+// Package container holds the container commands. Each has an options struct, its flags, and a
+// function that sends the request and prints the response.
 package container
 
 import (
@@ -13,28 +13,32 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Commands are those that also stand at the top level.
+// Commands returns the container commands of the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c),
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c,
+			"rm"), newList(c, "ps"), newLogs(c), newExec(c),
 		newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 	}
 }
 
-// Group is `fairlead container`.
+// Group returns the command `fairlead container`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
-		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c), c.InspectCommand("container", Document))
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm",
+			"remove"), newList(c, "ls", "ps", "list"),
+		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
+		c.InspectCommand("container", Document))
 }
 
-// get asks the agent for one container.
+// get requests one container from the agent.
 func get(ctx context.Context, cl *client.Client, reference string) (*containerv1.Container, error) {
 	res, err := cl.Containers.GetContainer(ctx, &containerv1.GetContainerRequest{Reference: reference})
 	return res.GetContainer(), err
 }
 
-// Document is what `inspect` prints of a container. Its image may be gone; what only that can say is then left out.
+// Document returns the inspect document of a container. Without its image, the fields of the image
+// are empty.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	c, err := get(ctx, cl, reference)
 	if err != nil {
@@ -47,8 +51,9 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 	return inspect.FromContainer(c, image.GetImage()), nil
 }
 
-// each makes a command's work on several containers: do is given one reference at a time, and prints nothing itself.
-func each(c *cli.CLI, do func(ctx context.Context, cl *client.Client, reference string) (string, error)) func(*cobra.Command, []string) error {
+// each returns a RunE function that calls do for each argument concurrently.
+func each(c *cli.CLI, do func(ctx context.Context, cl *client.Client, reference string) (string,
+	error)) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		cl, err := c.Client()
 		if err != nil {

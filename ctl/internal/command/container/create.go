@@ -13,7 +13,7 @@ func newCreate(c *cli.CLI) *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short: "Create a container from an image without starting it, and print its id",
+		Short: "Create a container without starting it",
 		Args:  cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.config(c, cmd.Flags(), args)
@@ -32,6 +32,7 @@ func (o *options) create(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
+
 	ids, err := openCIDFile(o.cidFile)
 	if err != nil {
 		return err
@@ -44,6 +45,7 @@ func (o *options) create(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
+
 	progress.Finish()
 	c.Warn(created.GetWarnings()...)
 	c.Println(created.GetId())

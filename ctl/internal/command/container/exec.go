@@ -21,14 +21,14 @@ func newExec(c *cli.CLI) *cobra.Command {
 	var o execOptions
 	cmd := &cobra.Command{
 		Use:   "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-		Short: "Run one more process in a running container",
-		Long: `Run one more process in a running container.
+		Short: "Run a command in a running container",
+		Long: `Run a command in a running container.
 
-The exit code is that of the process: 126 if the command cannot be executed, 127 if there is no such command.`,
+The exit code is the command's, 126 if it could not be executed, 127 if it was not found.`,
 		Example: `  # A shell
   fairlead exec -it web sh
 
-  # A command with input from here
+  # A command that reads standard input
   fairlead exec -i db psql < dump.sql`,
 		Args: cli.MinArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,14 +44,14 @@ The exit code is that of the process: 126 if the command cannot be executed, 127
 		},
 	}
 	f := cmd.Flags()
-	f.SetInterspersed(false) // what stands behind the container is the command's
+	f.SetInterspersed(false) // flags after the container belong to the command
 	f.BoolVarP(&o.detach, "detach", "d", false, "Run in the background")
-	f.BoolVarP(&o.stdin, "interactive", "i", false, "Join standard input")
-	f.BoolVarP(&o.tty, "tty", "t", false, "Give the process a terminal")
-	f.StringArrayVarP(&o.env, "env", "e", nil, "Environment variable `KEY[=VALUE]`; KEY alone takes the value from here")
-	f.StringArrayVar(&o.envFiles, "env-file", nil, "`FILE` of environment variables, one a line")
-	f.StringVarP(&o.workdir, "workdir", "w", "", "Working `FOLDER` in the container")
-	f.StringVarP(&o.user, "user", "u", "", "`USER[:GROUP]` of the process, names or numbers")
+	f.BoolVarP(&o.stdin, "interactive", "i", false, "Attach standard input")
+	f.BoolVarP(&o.tty, "tty", "t", false, "Allocate a terminal")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "Set an environment variable: KEY=VALUE, or KEY to copy it")
+	f.StringArrayVar(&o.envFiles, "env-file", nil, "Read environment variables from a file")
+	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory")
+	f.StringVarP(&o.user, "user", "u", "", "User: USER[:GROUP], names or IDs")
 	o.addDetachKeysFlag(f)
 	return cmd
 }
@@ -61,7 +61,8 @@ func (o *execOptions) options(c *cli.CLI, args []string) (*containerv1.ExecOptio
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.ExecOptions{Reference: args[0], Args: args[1:], Env: env, WorkingDir: o.workdir, User: o.user, Tty: o.tty,
+	return &containerv1.ExecOptions{Reference: args[0], Args: args[1:], Env: env, WorkingDir: o.workdir,
+		User: o.user, Tty: o.tty,
 		OpenStdin: o.stdin && !o.detach, Detach: o.detach, Size: o.size(c)}, nil
 }
 
@@ -70,7 +71,9 @@ func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.Exe
 	if err != nil {
 		return err
 	}
-	back := fmt.Sprintf("container %[1]s keeps running; for another process in it: fairlead exec -it %[1]s sh", opts.GetReference())
+
+	back := fmt.Sprintf("container %[1]s keeps running; run another command with: fairlead exec -it %[1]s sh",
+		opts.GetReference())
 	s, err := cl.Exec(ctx, opts)
 	if err != nil {
 		return cli.Lost(err, "%s", back)
@@ -80,5 +83,6 @@ func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.Exe
 	if o.detach {
 		return nil
 	}
+
 	return o.attachStreams(c, s, nil, back)
 }

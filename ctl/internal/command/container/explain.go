@@ -12,20 +12,22 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// hostSource is how the host itself is written as a source.
+// hostSource is the SOURCE argument for the host itself.
 const hostSource = "host"
 
 func newExplain(c *cli.CLI) *cobra.Command {
 	var iface string
 	cmd := &cobra.Command{
 		Use:   "explain [OPTIONS] SOURCE ADDRESS:PORT[/PROTOCOL]",
-		Short: "Tell what becomes of a connection, and which rules say so",
-		Long: `Tell what becomes of a new connection from SOURCE, an address or host for the host itself, to an address of the host or of a container,
-and which rules say so. Nothing is sent. The exit code is 1 if it does not get through.`,
+		Short: "Show whether a connection is allowed, and by which rules",
+		Long: `Show whether a connection is allowed, and by which rules.
+
+SOURCE is an IP address, or "host". No packet is sent. The exit code is 1 if the connection is
+blocked.`,
 		Example: `  $ fairlead explain 192.168.8.2 192.168.8.115:8080
-  reaches container web
-    port 0.0.0.0:8080/tcp leads to 172.17.0.2:80 of container web (table inet fairlead, chain to_published)
-    what was led on by a published port may enter docker0 (table inet fairlead, chain to_bridge)`,
+  allowed (container web)
+    port 0.0.0.0:8080/tcp: DNAT to 172.17.0.2:80 (container web) (table inet fairlead, chain to_published)
+    published port: accepted (table inet fairlead, chain to_bridge)`,
 		Args: cli.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := explainRequest(args[0], args[1])
@@ -36,28 +38,32 @@ and which rules say so. Nothing is sent. The exit code is 1 if it does not get t
 			return explain(cmd.Context(), c, req)
 		},
 	}
-	cmd.Flags().StringVar(&iface, "interface", "", "The host's `INTERFACE` that it comes in by, where a network trusts some")
+	cmd.Flags().StringVar(&iface, "interface", "", "Host interface that receives the connection")
 	return cmd
 }
 
-// explainRequest reads the two ends of a connection.
+// explainRequest parses the source and the destination of a connection.
 func explainRequest(source, destination string) (*natv1.ExplainConnectionRequest, error) {
 	req := &natv1.ExplainConnectionRequest{Source: source}
 	if source == hostSource {
 		req.Source = ""
 	} else if _, err := netip.ParseAddr(source); err != nil {
-		return nil, fault.Invalidf("source "+source, "source", "it should be an address, or host for the host itself")
+		return nil, fault.Invalidf("source "+source, "source", "must be an IP address, or host")
 	}
+
 	at, proto, _ := strings.Cut(destination, "/")
 	to, err := netip.ParseAddrPort(at)
 	if err != nil {
-		return nil, fault.Invalidf("destination "+destination, "destination", "it should be ADDRESS:PORT, such as 192.168.8.115:8080 or [fd00::1]:53/udp")
+		return nil, fault.Invalidf("destination "+destination, "destination",
+			"must be ADDRESS:PORT, such as 192.168.8.115:8080 or [fd00::1]:53/udp")
 	}
+
 	switch proto {
 	case "", "tcp", "udp", "sctp":
 	default:
 		return nil, fault.Invalidf("destination "+destination, "protocol", "invalid proto: %s", proto)
 	}
+
 	req.Destination, req.Port, req.Protocol = to.Addr().String(), uint32(to.Port()), protocol(proto)
 	return req, nil
 }
@@ -67,26 +73,32 @@ func explain(ctx context.Context, c *cli.CLI, req *natv1.ExplainConnectionReques
 	if err != nil {
 		return err
 	}
+
 	resp, err := cl.Publications.ExplainConnection(ctx, req)
 	if err != nil {
 		return err
 	}
-	verdict := "does not get through"
+
+	verdict := "blocked"
 	switch {
 	case resp.GetAllowed() && resp.GetContainer() != "":
-		verdict = "reaches container " + resp.GetContainer()
+		verdict = "allowed (container " + resp.GetContainer() + ")"
 	case resp.GetAllowed():
-		verdict = "gets through"
+		verdict = "allowed"
 	}
+
 	c.Println(verdict)
 	for _, s := range resp.GetSteps() {
 		c.Println("  " + stepText(s))
 	}
+
 	for _, o := range resp.GetForeignRules() {
 		c.Println("  note: " + o)
 	}
+
 	if !resp.GetAllowed() {
 		return &cli.ExitError{Code: 1}
 	}
+
 	return nil
 }

@@ -12,14 +12,14 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// filter says which containers are listed: by kind, the values that are alternatives. Labels must all fit.
+// filter selects containers. Values of the same key are alternatives; labels must all match.
 type filter struct {
 	names  []*regexp.Regexp
 	values map[string][]string
-	ports  map[string][]portRange // of publish and expose
+	ports  map[string][]portRange // for publish and expose
 }
 
-// matchers report, by kind, whether a container fits a value.
+// matchers returns, for each key, a function that reports whether a container matches a value.
 func matchers() map[string]func(c *containerv1.Container, value string) bool {
 	return map[string]func(*containerv1.Container, string) bool{
 		"id":       func(c *containerv1.Container, v string) bool { return strings.HasPrefix(c.GetId(), v) },
@@ -28,17 +28,19 @@ func matchers() map[string]func(c *containerv1.Container, value string) bool {
 		"ancestor": hasAncestor,
 		"network":  isOnNetwork,
 		"volume": func(c *containerv1.Container, v string) bool {
-			return slices.ContainsFunc(c.GetConfig().GetMounts(), func(m *containerv1.BindMount) bool { return v == m.GetSource() || v == m.GetTarget() })
+			return slices.ContainsFunc(c.GetConfig().GetMounts(),
+				func(m *containerv1.BindMount) bool { return v == m.GetSource() || v == m.GetTarget() })
 		},
 		"exited": func(c *containerv1.Container, v string) bool {
-			return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_EXITED && v == strconv.Itoa(int(c.GetExitCode()))
+			return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_EXITED &&
+				v == strconv.Itoa(int(c.GetExitCode()))
 		},
 		"health":  func(_ *containerv1.Container, v string) bool { return v == "none" }, // there are no health checks
 		"is-task": func(_ *containerv1.Container, v string) bool { return v == "false" || v == "0" },
 	}
 }
 
-// allowed are the values of kinds that have only some.
+// allowed returns the valid values of keys with a fixed set.
 func allowed() map[string][]string {
 	return map[string][]string{
 		"status":  {"created", "running", "exited", "removing", "paused", "restarting", "dead"},
@@ -83,26 +85,29 @@ func (f *filter) add(spec, kind, value string) error {
 		f.values[kind] = append(f.values[kind], value)
 	default:
 		return fault.New(fault.Invalid, "--filter "+spec, "invalid filter", fault.WithField("filter"),
-			fault.WithHint("known are name, id, label, ancestor, network, publish, expose, volume, before, since, exited, health, and "+
+			fault.WithHint("use name, id, label, ancestor, network, publish, expose, volume, before, since, "+
+				"exited, health or "+
 				"status=created|running|exited|removing"))
 	}
+
 	return nil
 }
 
-// aboutStopped reports whether the filter asks for containers that do not run.
+// aboutStopped reports whether the filter selects stopped containers.
 func (f filter) aboutStopped() bool { return len(f.values["status"])+len(f.values["exited"]) > 0 }
 
-// needsAll reports whether containers that do not run must be known, even if they are not shown.
+// needsAll reports whether the list must include stopped containers, even if they are not shown.
 func (f filter) needsAll() bool {
 	return f.aboutStopped() || len(f.values["before"])+len(f.values["since"]) > 0
 }
 
-// fits reports whether a container is listed; all are all containers, newest first.
+// fits reports whether a container matches. all lists all containers, newest first.
 func (f filter) fits(c *containerv1.Container, all []*containerv1.Container) bool {
 	name := c.GetConfig().GetName()
 	if !anyOf(f.names, func(r *regexp.Regexp) bool { return r.MatchString(name) || r.MatchString("/"+name) }) {
 		return false
 	}
+
 	for kind, fits := range matchers() {
 		one := func(v string) bool { return fits(c, v) }
 		if kind == "label" {
@@ -113,10 +118,11 @@ func (f filter) fits(c *containerv1.Container, all []*containerv1.Container) boo
 			return false
 		}
 	}
+
 	return f.fitsPorts(c) && f.fitsTime(c, all)
 }
 
-// fitsTime reports whether a container was created before and after those that the filter names.
+// fitsTime reports whether the creation time of a container matches before and since.
 func (f filter) fitsTime(c *containerv1.Container, all []*containerv1.Container) bool {
 	at := slices.Index(all, c)
 	place := func(v string) int {
@@ -128,7 +134,7 @@ func (f filter) fitsTime(c *containerv1.Container, all []*containerv1.Container)
 		anyOf(f.values["since"], func(v string) bool { p := place(v); return p >= 0 && at < p })
 }
 
-// unknown returns the first container that before or since names and that does not exist.
+// unknown returns an error for the first container of before or since that does not exist.
 func (f filter) unknown(all []*containerv1.Container) error {
 	for _, kind := range []string{"before", "since"} {
 		for _, v := range f.values[kind] {
@@ -143,11 +149,12 @@ func (f filter) unknown(all []*containerv1.Container) error {
 	return nil
 }
 
-// hasAncestor reports whether a container is from an image, given by its name or the start of its id.
+// hasAncestor reports whether a container was created from an image, given by name or ID prefix.
 func hasAncestor(c *containerv1.Container, image string) bool {
 	id := strings.TrimPrefix(c.GetImageId(), "sha256:")
 	wanted, is := imageref.Parse(image), imageref.Parse(c.GetConfig().GetImage())
-	return is.String() == wanted.String() || len(image) >= 4 && strings.HasPrefix(id, strings.TrimPrefix(image, "sha256:"))
+	return is.String() == wanted.String() || len(image) >= 4 &&
+		strings.HasPrefix(id, strings.TrimPrefix(image, "sha256:"))
 }
 
 func isOnNetwork(c *containerv1.Container, network string) bool {
@@ -159,7 +166,7 @@ func isOnNetwork(c *containerv1.Container, network string) bool {
 	return c.GetConfig().GetNetwork().GetMode() == network
 }
 
-// anyOf tells whether one of the values fits; with none given, everything does.
+// anyOf reports whether a value fits, or there are no values.
 func anyOf[T any](values []T, fits func(T) bool) bool {
 	return len(values) == 0 || slices.ContainsFunc(values, fits)
 }

@@ -17,25 +17,25 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// foreground is how the user's streams are joined to a process.
+// foreground attaches the user's streams to a process.
 type foreground struct {
 	tty, stdin bool
 	sigProxy   bool
-	redraw     bool // make the process draw its prompt again, by a change of its terminal's size
+	redraw     bool // change the terminal size, so that the process redraws its prompt
 	detachKeys string
 
 	keys []byte
 }
 
 func (f *foreground) addDetachKeysFlag(flags *pflag.FlagSet) {
-	flags.StringVar(&f.detachKeys, "detach-keys", detachkeys.Default, "`KEYS` that leave the terminal and let the process run on")
+	flags.StringVar(&f.detachKeys, "detach-keys", detachkeys.Default, "Key sequence that detaches the client")
 }
 
 func (f *foreground) addSigProxyFlag(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.sigProxy, "sig-proxy", true, "Pass signals on to the process")
+	flags.BoolVar(&f.sigProxy, "sig-proxy", true, "Forward signals to the process")
 }
 
-// check finds what cannot work before anything is done.
+// check validates the options before a request is sent.
 func (f *foreground) check(c *cli.CLI) (err error) {
 	if f.keys, err = detachkeys.Parse(f.detachKeys); err != nil {
 		return &cli.ExitError{Code: cli.ExitRunFailed, Err: err}
@@ -46,7 +46,7 @@ func (f *foreground) check(c *cli.CLI) (err error) {
 	return nil
 }
 
-// size is the user's terminal's, nil where there is none or the process has none.
+// size returns the size of the user's terminal, or nil without one or without --tty.
 func (f *foreground) size(c *cli.CLI) *containerv1.TerminalSize {
 	t := terminal.Of(c.Out)
 	if !f.tty || t == nil {
@@ -56,30 +56,34 @@ func (f *foreground) size(c *cli.CLI) *containerv1.TerminalSize {
 	return &containerv1.TerminalSize{Rows: uint32(rows), Columns: uint32(columns)}
 }
 
-// attachStreams connects the streams until the process ends, and makes its exit code the program's. kill passes a signal on; nil if signals are
-// to end the program. back is what to do if the agent goes away meanwhile.
+// attachStreams copies the streams until the process exits and returns an error with its exit code.
+// kill forwards a signal; nil leaves signals to the program. back is the hint for a lost
+// connection.
 func (f *foreground) attachStreams(c *cli.CLI, s *client.Session, kill func(syscall.Signal), back string) error {
-	impatient := &impatience{kill: kill, leave: s.Close}
+	counter := &interruptCounter{kill: kill, leave: s.Close}
 	if kill != nil {
-		kill = impatient.signal
+		kill = counter.signal
 	}
+
 	code, err := f.pipe(c, s, kill)
 	switch {
-	case impatient.left.Load():
-		return &cli.ExitError{Code: cli.BySignal + int(impatient.last), Err: fault.New(fault.Busy, "container "+s.ID,
-			fmt.Sprintf("still running after %d signals", enoughSignals), fault.WithHint("to end it: fairlead rm -f %s", id.Short(s.ID)))}
+	case counter.left.Load():
+		return &cli.ExitError{Code: cli.BySignal + int(counter.last), Err: fault.New(fault.Busy, "container "+s.ID,
+			fmt.Sprintf("still running after %d signals",
+				enoughSignals), fault.WithHint("remove it with: fairlead rm -f %s", id.Short(s.ID)))}
 	case errors.Is(err, client.ErrDetached):
 		_, _ = fmt.Fprintln(c.Err, "read escape sequence")
 		return nil
 	case err != nil:
 		return cli.Lost(err, "%s", back)
 	}
+
 	return cli.ExitWithCode(code)
 }
 
-// backTo says that a container outlives the agent, and how to return to it.
+// backTo returns the hint that a container keeps running and how to return to it.
 func backTo(name string) string {
-	return fmt.Sprintf("container %[1]s keeps running; to return to it: fairlead attach %[1]s", name)
+	return fmt.Sprintf("container %[1]s keeps running; return to it with: fairlead attach %[1]s", name)
 }
 
 func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signal)) (int, error) {
@@ -87,14 +91,16 @@ func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signa
 	if f.stdin {
 		stdio.In = c.In
 	}
+
 	if in := terminal.Of(c.In); f.tty && f.stdin && in != nil {
 		restore, err := in.Raw()
 		if err != nil {
-			return 0, fault.New(fault.Internal, "terminal", "cannot be put in raw mode", fault.WithCause(err))
+			return 0, fault.New(fault.Internal, "terminal", "cannot enter raw mode", fault.WithCause(err))
 		}
 		defer restore()
 		stdio.In = &keyReader{in: c.In, scanner: detachkeys.NewScanner(f.keys)}
 	}
+
 	if out := terminal.Of(c.Out); f.tty && out != nil {
 		stop := out.Watch(func(rows, columns int) { _ = s.Resize(uint32(rows), uint32(columns)) })
 		defer stop()
@@ -102,10 +108,11 @@ func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signa
 	if kill != nil && f.sigProxy {
 		defer c.Interrupts.Handle(kill)()
 	}
+
 	return s.Pipe(stdio)
 }
 
-// keyReader reads what is typed and asks to be detached when it finds the keys for that.
+// keyReader reads typed input and returns client.ErrDetached at the detach key sequence.
 type keyReader struct {
 	in      io.Reader
 	scanner *detachkeys.Scanner
@@ -116,7 +123,7 @@ func (r *keyReader) Read(p []byte) (int, error) {
 	if r.found {
 		return 0, client.ErrDetached
 	}
-	typed := make([]byte, len(p)/2) // what is held back from before comes on top
+	typed := make([]byte, len(p)/2) // leaves space for the bytes that were held back
 	n, err := r.in.Read(typed)
 	pass, found := r.scanner.Scan(typed[:n])
 	if r.found = found; found {

@@ -17,10 +17,11 @@ func newKill(c *cli.CLI) *cobra.Command {
 		Short: "Send a signal to one or more running containers",
 		Args:  cli.MinArgs(1),
 		RunE: each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
-			_, err := cl.Containers.KillContainer(ctx, &containerv1.KillContainerRequest{Reference: reference, Signal: signal})
+			_, err := cl.Containers.KillContainer(ctx,
+				&containerv1.KillContainerRequest{Reference: reference, Signal: signal})
 			return reference, err
 		}),
 	}
-	cmd.Flags().StringVarP(&signal, "signal", "s", "", "`SIGNAL` to send, by name or number (default KILL)")
+	cmd.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send: name or number (default KILL)")
 	return cmd
 }

@@ -25,7 +25,7 @@ func newLogs(c *cli.CLI) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
 		Use:   "logs [OPTIONS] CONTAINER",
-		Short: "Show what a container has written",
+		Short: "Print the logs of a container",
 		Args:  cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(c.Now(), args[0])
@@ -37,11 +37,11 @@ func newLogs(c *cli.CLI) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&o.follow, "follow", "f", false, "Go on until the container ends")
-	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Begin each line with its time")
-	f.StringVarP(&o.tail, "tail", "n", "all", "Only the last `N` lines, or all")
-	f.StringVar(&o.since, "since", "", "Only what was written since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
-	f.StringVar(&o.until, "until", "", "Only what was written before `TIME`")
+	f.BoolVarP(&o.follow, "follow", "f", false, "Stream new output until the container exits")
+	f.BoolVarP(&o.timestamps, "timestamps", "t", false, "Prefix each line with its time")
+	f.StringVarP(&o.tail, "tail", "n", "all", "Number of lines from the end, or all")
+	f.StringVar(&o.since, "since", "", "Only output since a time (RFC 3339, Unix) or age (42m)")
+	f.StringVar(&o.until, "until", "", "Only output before a time or age")
 	return cmd
 }
 
@@ -50,11 +50,12 @@ func (o *logsOptions) request(now time.Time, reference string) (*containerv1.Rea
 	if o.tail != "all" {
 		n, err := strconv.ParseUint(o.tail, 10, 32)
 		if err != nil {
-			return nil, fmt.Errorf("--tail %s: neither a number nor all", o.tail)
+			return nil, fmt.Errorf("--tail %s: must be a number or all", o.tail)
 		}
 		lines := uint32(n)
 		req.Tail = &lines
 	}
+
 	if o.since != "" {
 		since, err := cli.ParseTime("--since", o.since, now)
 		if err != nil {
@@ -62,10 +63,11 @@ func (o *logsOptions) request(now time.Time, reference string) (*containerv1.Rea
 		}
 		req.Since = timestamppb.New(since)
 	}
+
 	return req, nil
 }
 
-// end reads --until; the zero time if it is not given.
+// end parses --until. The zero time means no limit.
 func (o *logsOptions) end(now time.Time) (until time.Time, err error) {
 	if o.until == "" {
 		return time.Time{}, nil
@@ -73,12 +75,13 @@ func (o *logsOptions) end(now time.Time) (until time.Time, err error) {
 	return cli.ParseTime("--until", o.until, now)
 }
 
-// run shows what was written until a time; the zero time is none.
+// run prints the output until a time. The zero time means no limit.
 func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest, until time.Time) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
+
 	ctx, cancel := context.WithCancel(ctx)
 	if !until.IsZero() && o.follow {
 		ctx, cancel = context.WithTimeout(ctx, until.Sub(c.Now()))
@@ -88,6 +91,7 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 	if err != nil {
 		return err
 	}
+
 	out, errs := &stamped{w: c.Out, begin: true}, &stamped{w: c.Err, begin: true}
 	since := ""
 	for {
@@ -97,7 +101,8 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 			return nil
 		}
 		if err != nil {
-			return cli.Lost(err, "container %[1]s is not affected; to read on: fairlead logs -f%[2]s %[1]s", req.GetReference(), since)
+			return cli.Lost(err, "container %[1]s is not affected; continue with: fairlead logs -f%[2]s %[1]s",
+				req.GetReference(), since)
 		}
 		if piece.GetTime() != nil {
 			since = " --since " + piece.GetTime().AsTime().Format(time.RFC3339Nano)
@@ -116,10 +121,11 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 	}
 }
 
-// stampLayout is RFC 3339 with all nine digits, so that stamps stand below each other.
+// stampLayout is RFC 3339 with nine digits of seconds, so that all stamps have the same width.
 const stampLayout = "2006-01-02T15:04:05.000000000Z07:00"
 
-// stamped writes one of the container's streams with a stamp before each line, also where a line comes in pieces.
+// stamped writes a stream with a stamp at the start of each line. A line can arrive in several
+// pieces.
 type stamped struct {
 	w     io.Writer
 	begin bool
@@ -130,6 +136,7 @@ func (s *stamped) write(stamp string, data []byte) error {
 		_, err := s.w.Write(data)
 		return err
 	}
+
 	var out bytes.Buffer
 	for line := range bytes.Lines(data) {
 		if s.begin {
@@ -138,6 +145,7 @@ func (s *stamped) write(stamp string, data []byte) error {
 		out.Write(line)
 		s.begin = bytes.HasSuffix(line, []byte("\n"))
 	}
+
 	_, err := s.w.Write(out.Bytes())
 	return err
 }

@@ -8,10 +8,11 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// defaultNetwork stands for the network of a container that names none.
+// defaultNetwork is the placeholder for the network of a container without --network.
 const defaultNetwork = "default"
 
-// addAttachments reads --network and what goes with it. A single network without options is just the mode.
+// addAttachments parses --network and the options of the first network. A single network without
+// options becomes the network mode.
 func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 	var all []networkspec.Attachment
 	seen := map[string]bool{}
@@ -26,10 +27,12 @@ func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 		seen[a.Network] = true
 		all = append(all, a)
 	}
+
 	named := len(all) > 0
 	if !named {
 		all = []networkspec.Attachment{{Network: defaultNetwork}}
 	}
+
 	if err := o.applyToFirstNetwork(&all[0]); err != nil {
 		return err
 	}
@@ -39,15 +42,18 @@ func (o *options) addAttachments(cfg *containerv1.NetworkConfig) error {
 		}
 		return nil
 	}
+
 	for _, a := range all {
-		cfg.Networks = append(cfg.Networks, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: a.IPv4, Ipv6Address: a.IPv6,
-			MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: a.Priority, InterfaceName: a.Interface,
-			LinkLocalAddresses: a.LinkLocal, Sysctls: a.Sysctls, AllowedAddresses: a.Allowed})
+		cfg.Networks = append(cfg.Networks,
+			&containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: a.IPv4, Ipv6Address: a.IPv6,
+				MacAddress: a.MAC, Aliases: a.Aliases, GatewayPriority: a.Priority, InterfaceName: a.Interface,
+				LinkLocalAddresses: a.LinkLocal, Sysctls: a.Sysctls, AllowedAddresses: a.Allowed})
 	}
+
 	return nil
 }
 
-// applyToFirstNetwork gives the first network what the flags beside --network say.
+// applyToFirstNetwork applies --ip, --ip6, --mac-address, --network-alias and --link-local-ip.
 func (o *options) applyToFirstNetwork(a *networkspec.Attachment) (err error) {
 	a.Aliases = append(a.Aliases, o.aliases...)
 	for _, text := range o.linkLocal {
@@ -55,13 +61,18 @@ func (o *options) applyToFirstNetwork(a *networkspec.Attachment) (err error) {
 			return err
 		}
 	}
+
 	for _, f := range []struct {
 		flag, value string
 		to          *string
 		read        func(subject, value string) (string, error)
 	}{
-		{"ip", o.ip, &a.IPv4, func(subject, v string) (string, error) { return networkspec.Address(subject, "ip", v, netip.Addr.Is4) }},
-		{"ip6", o.ip6, &a.IPv6, func(subject, v string) (string, error) { return networkspec.Address(subject, "ip6", v, netip.Addr.Is6) }},
+		{"ip", o.ip, &a.IPv4, func(subject, v string) (string,
+			error) {
+			return networkspec.Address(subject, "ip", v, netip.Addr.Is4)
+		}},
+		{"ip6", o.ip6, &a.IPv6,
+			func(subject, v string) (string, error) { return networkspec.Address(subject, "ip6", v, netip.Addr.Is6) }},
 		{"mac-address", o.mac, &a.MAC, networkspec.MAC},
 	} {
 		if f.value == "" {
@@ -75,5 +86,6 @@ func (o *options) applyToFirstNetwork(a *networkspec.Attachment) (err error) {
 			return err
 		}
 	}
+
 	return nil
 }

@@ -14,6 +14,7 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 	if !o.keepNetns {
 		cfg.Network.KeepNetns = &o.keepNetns
 	}
+
 	for _, spec := range o.links {
 		to, alias, err := networkspec.Link(spec)
 		if err != nil {
@@ -21,19 +22,24 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 		}
 		cfg.Network.Links = append(cfg.Network.Links, &containerv1.Link{Container: to, Alias: alias})
 	}
+
 	if err := o.addAttachments(cfg.Network); err != nil {
 		return err
 	}
+
 	var err error
 	if cfg.Network.Publish, err = mappings(o.publish); err != nil {
 		return err
 	}
+
 	if cfg.Network.PublishAddresses, err = addressMappings(o.publishAddress); err != nil {
 		return err
 	}
+
 	if err := o.dropDiscardedPorts(c, cfg.Network); err != nil {
 		return err
 	}
+
 	for _, spec := range o.expose {
 		e, err := portspec.ParseExposed(spec)
 		if err != nil {
@@ -42,34 +48,42 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 		cfg.Network.Expose = append(cfg.Network.Expose, &containerv1.ExposedPort{
 			Protocol: protocol(e.Protocol), Port: uint32(e.Port), PortEnd: uint32(e.End)})
 	}
+
 	return nil
 }
 
-// dropDiscardedPorts leaves out with a warning what host networking would ignore, if the user wants that; else the agent refuses it.
+// dropDiscardedPorts removes published ports that host networking ignores and prints a warning, if
+// --publish-ignored is warn. Otherwise the agent rejects them.
 func (o *options) dropDiscardedPorts(c *cli.CLI, net *containerv1.NetworkConfig) error {
 	switch o.publishIgnored {
 	case ignoredRefused:
 		return nil
 	case ignoredWarned:
 	default:
-		return fault.Invalidf("--publish-ignored "+o.publishIgnored, "publish_ignored", "it is %s or %s", ignoredRefused, ignoredWarned)
+		return fault.Invalidf("--publish-ignored "+o.publishIgnored, "publish_ignored", "must be %s or %s",
+			ignoredRefused, ignoredWarned)
 	}
-	if net.GetMode() == "host" && len(net.GetPublish())+len(net.GetPublishAddresses()) > 0 || net.GetMode() == "host" && net.GetPublishAll() {
+
+	if net.GetMode() == "host" && len(net.GetPublish())+len(net.GetPublishAddresses()) > 0 ||
+		net.GetMode() == "host" && net.GetPublishAll() {
 		c.Warn("Published ports are discarded when using host network mode")
 		net.Publish, net.PublishAddresses, net.PublishAll = nil, nil, false
 	}
+
 	return nil
 }
 
-// What --publish-ignored can be.
+// Values of --publish-ignored.
 const (
 	ignoredRefused = "refuse"
 	ignoredWarned  = "warn"
 )
 
 func mapping(m portspec.Mapping) *natv1.PortMapping {
-	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort), HostPortEnd: uint32(m.HostPortEnd),
-		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd), AllowedSources: m.Sources.Strings()}
+	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort),
+		HostPortEnd:   uint32(m.HostPortEnd),
+		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd),
+		AllowedSources: m.Sources.Strings()}
 	if m.HostIP.IsValid() {
 		out.HostIp = m.HostIP.String()
 	}

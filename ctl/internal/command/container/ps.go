@@ -34,13 +34,13 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 		Short:   "List containers",
 		Long: `List containers.
 
-A template for --format has .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
-.Networks .Mounts and .Label "KEY"; "table TEMPLATE" makes a table of it.
+Filters with the same key are alternatives (labels must all match); different keys must all match.
+Keys: name=REGEXP, id=PREFIX, ancestor=IMAGE, network=NETWORK, publish=PORT[-END][/PROTO],
+expose=PORT[-END][/PROTO], volume=PATH, before=CONTAINER, since=CONTAINER, exited=CODE,
+status=created|running|exited|removing, label=KEY[=VALUE].
 
-Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, ancestor=IMAGE,
-network=NETWORK, publish=PORT[-END][/PROTOCOL], expose=PORT[-END][/PROTOCOL], volume=PATH, before=CONTAINER,
-since=CONTAINER, exited=CODE, status=created|running|exited|removing, label=KEY or label=KEY=VALUE (all of
-them must fit).`,
+Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
+.Networks .Mounts .Label "KEY". "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := parseFilter(o.filters)
@@ -51,24 +51,24 @@ them must fit).`,
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&o.all, "all", "a", false, "Also those that do not run")
-	f.IntVarP(&o.last, "last", "n", -1, "Only the last `N` that were created, in any state")
-	f.BoolVarP(&o.latest, "latest", "l", false, "Only the last one that was created, in any state")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
-	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids and commands")
-	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
-	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	f.BoolVarP(&o.all, "all", "a", false, "Include stopped containers")
+	f.IntVarP(&o.last, "last", "n", -1, "Show the last containers created, in any state (-1: all)")
+	f.BoolVarP(&o.latest, "latest", "l", false, "Show the last container created, in any state")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Print only IDs")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not truncate output")
+	f.StringVar(&o.format, "format", format.Table, "Output format: table, json or a Go template")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
 	return cmd
 }
 
-// row is a line of the list. The fields are Docker's.
+// row is a row of the list, with Docker's fields.
 type row struct {
 	Command      string
 	CreatedAt    string
 	ID           string
 	Image        string
 	Labels       string
-	LocalVolumes string // always 0: there are no volumes
+	LocalVolumes string // always 0
 	Mounts       string
 	Names        string
 	Networks     string
@@ -81,16 +81,17 @@ type row struct {
 	labels map[string]string
 }
 
-// Label is the value of one label.
+// Label returns the value of one label.
 func (r row) Label(key string) string { return r.labels[key] }
 
-// Row is a line of the list, for those who complete templates.
+// Row returns an empty row, for the completion of templates.
 func Row() any { return row{} }
 
 const columns = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 
 func header() row {
-	return row{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS", LocalVolumes: "LOCAL VOLUMES", Size: "SIZE", Mounts: "MOUNTS", Names: "NAMES",
+	return row{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS",
+		LocalVolumes: "LOCAL VOLUMES", Size: "SIZE", Mounts: "MOUNTS", Names: "NAMES",
 		Networks: "NETWORKS", Ports: "PORTS", RunningFor: "CREATED", State: "STATE", Status: "STATUS"}
 }
 
@@ -102,7 +103,8 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if o.latest {
 		o.last = 1
 	}
-	// A status that is asked for, and a number of containers, are about those that do not run, too.
+
+	// A filter by status and --last also apply to stopped containers.
 	stopped := o.all || f.aboutStopped() || o.last > 0
 	list, err := cl.ListContainers(ctx, stopped || f.needsAll())
 	if err == nil {
@@ -111,17 +113,20 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if err != nil {
 		return err
 	}
+
 	rows := []row{}
-	for _, ctr := range list { // the newest first
+	for _, ctr := range list { // newest first
 		shown := stopped || !f.needsAll() || ctr.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
 		if shown && f.fits(ctr, list) && (o.last <= 0 || len(rows) < o.last) {
 			rows = append(rows, o.row(ctr, c.Now()))
 		}
 	}
+
 	text := o.format
 	if o.quiet {
 		text = "{{.ID}}"
 	}
+
 	return format.Print(c.Screen(), text, columns, header(), rows)
 }
 
@@ -149,11 +154,12 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 	if !o.noTrunc {
 		r.ID, r.Command = id.Short(r.ID), format.Ellipsis(r.Command, commandWidth)
 	}
+
 	r.Command = strconv.Quote(r.Command)
 	return r
 }
 
-// commandLine joins a command's words as Docker does: those with blanks in them stand in single quotes.
+// commandLine joins the words of a command as Docker does: words with spaces are in single quotes.
 func commandLine(args []string) string {
 	words := slices.Clone(args)
 	for i := range words {
@@ -164,10 +170,10 @@ func commandLine(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// commandWidth is how much of a command the list shows.
+// commandWidth is the number of characters of a command in the list.
 const commandWidth = 20
 
-// status says in words how a container is.
+// status returns the STATUS column of a container.
 func status(c *containerv1.Container, now time.Time) string {
 	switch c.GetStatus() {
 	case containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:

@@ -14,10 +14,15 @@ import (
 func newPublish(c *cli.CLI) *cobra.Command {
 	var addresses []string
 	cmd := &cobra.Command{
-		Use:   "publish [OPTIONS] CONTAINER [[IP:][HOST_PORT:]PORT[/PROTOCOL][,from=NETWORK]...]",
-		Short: "Publish further ports of a container, also while it runs",
-		Long: `Publish further ports of a container: at once if it runs, and with each later start. Nothing is restarted, and no connection to what is
-published already is lost. With from=NETWORK, which may be given several times, only those networks reach a port, and the host itself.`,
+		Use:   "publish [OPTIONS] CONTAINER [PORT_SPEC...]",
+		Short: "Publish more ports of a container",
+		Long: `Publish more ports of a container.
+
+Running containers are updated immediately, stopped ones at their next start. Existing connections
+are kept.
+
+PORT_SPEC is [IP:][HOST_PORT:]PORT[/PROTO][,from=CIDR]. Ports can be ranges. With from=CIDR only
+that network and the host can connect.`,
 		Example: `  $ fairlead publish web 8443:443
   80/tcp -> 0.0.0.0:8080
   443/tcp -> 0.0.0.0:8443
@@ -30,26 +35,33 @@ published already is lost. With from=NETWORK, which may be given several times, 
 			if req.Ports, err = mappings(args[1:]); err != nil {
 				return err
 			}
+
 			if req.Addresses, err = addressMappings(addresses); err != nil {
 				return err
 			}
 			if len(req.Ports)+len(req.Addresses) == 0 {
-				return fault.Invalidf("publish", "publish", "nothing to publish is given: name a port such as 8080:80, or --publish-address IP")
+				return fault.Invalidf("publish", "publish",
+					"no port given: add a port such as 8080:80, or --publish-address IP")
 			}
+
 			cl, err := c.Client()
 			if err != nil {
 				return err
 			}
+
 			resp, err := cl.Containers.PublishPorts(cmd.Context(), req)
 			c.Warn(resp.GetWarnings()...)
 			for _, b := range format.SortedBindings(resp.GetBindings()) {
-				c.Printf("%s -> %s%s\n", format.ContainerPort(b), format.HostPort(b), format.AllowedSources(b.GetAllowedSources()))
+				c.Printf("%s -> %s%s\n", format.ContainerPort(b), format.HostPort(b),
+					format.AllowedSources(b.GetAllowedSources()))
 			}
+
 			return err
 		},
 	}
 	cmd.Flags().StringArrayVar(&addresses, "publish-address", nil,
-		"Lead every protocol and port of the host's address `IP[,outgoing=false][,from=NETWORK]` here, and have what is sent out leave as it")
+		"Forward all traffic for a host IP: IP[,outgoing=false][,from=CIDR]")
+
 	return cmd
 }
 
@@ -57,10 +69,12 @@ func newUnpublish(c *cli.CLI) *cobra.Command {
 	var addresses []string
 	var all bool
 	cmd := &cobra.Command{
-		Use:   "unpublish [OPTIONS] CONTAINER [[IP:][HOST_PORT:]PORT[/PROTOCOL]...]",
-		Short: "Withdraw published ports of a container, also while it runs",
-		Long: `Withdraw published ports of a container: all that lead to a container's port, or only those from the host's address and port that are given.
-Nothing is restarted, and no connection to what stays published is lost.`,
+		Use:   "unpublish [OPTIONS] CONTAINER [PORT_SPEC...]",
+		Short: "Unpublish ports of a container",
+		Long: `Unpublish ports of a container.
+
+PORT_SPEC is [IP:][HOST_PORT:]PORT[/PROTO]. Without a host address and port, it selects all bindings
+of the container port. Connections to other ports are kept.`,
 		Example: `  $ fairlead unpublish web 8443:443
   $ fairlead unpublish web 53/udp
   $ fairlead unpublish --all web`,
@@ -72,22 +86,25 @@ Nothing is restarted, and no connection to what stays published is lost.`,
 				return err
 			}
 			if !all && len(req.Ports)+len(addresses) == 0 {
-				return fault.Invalidf("unpublish", "publish", "nothing to withdraw is given: name a port such as 8080:80, --publish-address IP, or --all")
+				return fault.Invalidf("unpublish", "publish",
+					"no port given: add a port such as 8080:80, --publish-address IP, or --all")
 			}
+
 			cl, err := c.Client()
 			if err != nil {
 				return err
 			}
+
 			_, err = cl.Containers.UnpublishPorts(cmd.Context(), req)
 			return err
 		},
 	}
-	cmd.Flags().StringArrayVar(&addresses, "publish-address", nil, "Withdraw the host's address `IP` that is published whole")
-	cmd.Flags().BoolVar(&all, "all", false, "Withdraw everything")
+	cmd.Flags().StringArrayVar(&addresses, "publish-address", nil, "Unpublish a host IP")
+	cmd.Flags().BoolVar(&all, "all", false, "Unpublish everything")
 	return cmd
 }
 
-// mappings reads what stands after -p.
+// mappings parses the values of -p.
 func mappings(specs []string) (out []*natv1.PortMapping, err error) {
 	for _, spec := range specs {
 		m, err := portspec.Parse(spec)
@@ -99,14 +116,15 @@ func mappings(specs []string) (out []*natv1.PortMapping, err error) {
 	return out, nil
 }
 
-// addressMappings reads what stands after --publish-address.
+// addressMappings parses the values of --publish-address.
 func addressMappings(specs []string) (out []*natv1.AddressMapping, err error) {
 	for _, spec := range specs {
 		a, err := portspec.ParseAddress(spec)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT, AllowedSources: a.Sources.Strings()})
+		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT,
+			AllowedSources: a.Sources.Strings()})
 	}
 	return out, nil
 }

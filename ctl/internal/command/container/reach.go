@@ -12,67 +12,82 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// printReach prints of each binding who reaches it. It asks for somebody far away, of an address that documentation is written with.
+// printReach prints the allowed sources of each binding. The agent explains a connection from a
+// documentation address (RFC 5737, RFC 3849).
 func printReach(ctx context.Context, c *cli.CLI, args []string) error {
 	if len(args) > 1 {
-		return fault.Invalidf("port --reach "+strings.Join(args, " "), "reach", "it tells of all ports: name the container only")
+		return fault.Invalidf("port --reach "+strings.Join(args, " "), "reach", "shows all ports: omit the port")
 	}
+
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
+
 	target, err := get(ctx, cl, args[0])
 	if err != nil {
 		return err
 	}
+
 	for _, b := range format.SortedBindings(target.GetBindings()) {
-		who, others, err := describeReach(ctx, cl, b)
+		who, notes, err := describeReach(ctx, cl, b)
 		if err != nil {
 			return err
 		}
 		c.Printf("%s -> %s: %s\n", format.ContainerPort(b), format.HostPort(b), who)
-		for _, o := range others {
+		for _, o := range notes {
 			c.Printf("    note: %s\n", o)
 		}
 	}
+
 	return nil
 }
 
-// describeReach tells in words who reaches a binding.
-func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding) (who string, others []string, err error) {
+// describeReach returns the sources that can connect to a binding, with the rule, and notes about
+// foreign rules.
+func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding) (who string, notes []string,
+	err error) {
 	at, err := netip.ParseAddr(b.GetHostIp())
 	if err != nil {
-		return "", nil, fault.Invalidf("binding "+format.HostPort(b), "host_ip", "%s is no address", b.GetHostIp())
+		return "", nil, fault.Invalidf("binding "+format.HostPort(b), "host_ip", "%s is not a valid IP address",
+			b.GetHostIp())
 	}
-	req := &natv1.ExplainConnectionRequest{Source: "203.0.113.1", Destination: b.GetHostIp(), Port: max(b.GetHostPort(), 1), Protocol: b.GetProtocol()}
+
+	req := &natv1.ExplainConnectionRequest{Source: "203.0.113.1", Destination: b.GetHostIp(),
+		Port: max(b.GetHostPort(), 1), Protocol: b.GetProtocol()}
 	if at.Is6() {
 		req.Source = "2001:db8::1"
 	}
+
 	switch {
 	case b.GetProtocol() == natv1.Protocol_PROTOCOL_ALL:
 		req.Protocol = natv1.Protocol_PROTOCOL_TCP
-	case b.GetHostPort() == 0: // open at the container's own address
+	case b.GetHostPort() == 0: // direct access
 		req.Destination, req.Port = b.GetContainerIp(), b.GetContainerPort()
 	}
-	who = "everybody"
+
+	who = "any source"
 	if len(b.GetAllowedSources()) > 0 {
 		who = strings.Join(b.GetAllowedSources(), ", ")
 		if from, err := netip.ParsePrefix(b.GetAllowedSources()[0]); err == nil {
 			req.Source = from.Addr().String()
 		}
 	}
+
 	resp, err := cl.Publications.ExplainConnection(ctx, req)
 	if err != nil {
 		return "", nil, err
 	}
+
 	last := resp.GetSteps()[len(resp.GetSteps())-1]
 	if !resp.GetAllowed() {
-		return "the host itself only: " + stepText(last), nil, nil
+		return "the host only: " + stepText(last), nil, nil
 	}
-	return who + ", and the host itself" + ruleText(last), resp.GetForeignRules(), nil
+
+	return who + ", and the host" + ruleText(last), resp.GetForeignRules(), nil
 }
 
-// stepText is what a rule does, and where it stands.
+// stepText returns the effect of a rule and its place in the firewall.
 func stepText(s *natv1.ExplainStep) string { return s.GetText() + ruleText(s) }
 
 func ruleText(s *natv1.ExplainStep) string {

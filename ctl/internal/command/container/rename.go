@@ -10,15 +10,18 @@ import (
 func newRename(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
 		Use:   "rename CONTAINER NEW_NAME",
-		Short: "Give a container another name, also while it runs",
-		Long:  "Give a container another name, also while it runs: others on its networks find it by the new one at once, and no longer by the old.",
-		Args:  cli.ExactArgs(2),
+		Short: "Rename a container",
+		Long: `Rename a container.
+
+DNS names on its networks change immediately.`,
+		Args: cli.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.Client()
 			if err != nil {
 				return err
 			}
-			_, err = cl.Containers.RenameContainer(cmd.Context(), &containerv1.RenameContainerRequest{Reference: args[0], Name: args[1]})
+			_, err = cl.Containers.RenameContainer(cmd.Context(),
+				&containerv1.RenameContainerRequest{Reference: args[0], Name: args[1]})
 			return err
 		},
 	}

@@ -19,14 +19,15 @@ func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 		Short:   "Remove one or more containers",
 		Args:    cli.MinArgs(1),
 		RunE: each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
-			_, err := cl.Containers.RemoveContainer(ctx, &containerv1.RemoveContainerRequest{Reference: reference, Force: force})
+			_, err := cl.Containers.RemoveContainer(ctx,
+				&containerv1.RemoveContainerRequest{Reference: reference, Force: force})
 			if force && fault.Is(err, fault.NotFound) {
-				err = &cli.IgnoredError{Err: err} // as with rm -f: it is gone, which is what was asked for
+				err = &cli.IgnoredError{Err: err} // as in Docker, a missing container is not a failure
 			}
 			return reference, err
 		}),
 	}
-	cmd.Flags().BoolP("volumes", "v", false, "Accepted for Docker compatibility: no container has volumes of its own")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Kill running ones first; one that is not there is no error")
+	cmd.Flags().BoolP("volumes", "v", false, "Accepted for Docker compatibility; no effect")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Kill running containers first and ignore missing ones")
 	return cmd
 }

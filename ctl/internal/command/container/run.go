@@ -22,27 +22,35 @@ func newRun(c *cli.CLI) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short: "Create a container from an image and run it",
-		Long: `Create a container from an image and run it.
+		Short: "Create and start a container",
+		Long: `Create and start a container.
 
-In the foreground the exit code is the container's. It is 125 if no container came to run, 126 if its
-command cannot be executed, 127 if it has no such command.`,
-		Example: `  # A web server in the background, reachable on port 8080 of all the host's addresses
+The exit code is the container's, 125 if it could not be started, 126 if its command could not be
+executed, 127 if its command was not found.
+
+--network takes NAME, or name=NAME with options: ip=, ip6=, link-local-ip=, mac-address=, alias=,
+gw-priority=, driver-opt=. Repeat it for more interfaces. Interfaces are created in this order.
+--publish: with from=CIDR only that network and the host can connect. Ports can be ranges.
+--volume: a missing HOST is created as a directory. OPTIONS are ro and a propagation mode; z, Z,
+cached and delegated are ignored.
+--mount: more options are readonly and bind-propagation=MODE. The source must exist.
+--keep-network=false: joined containers keep only the loopback interface when this one stops.`,
+		Example: `  # A web server in the background, published on port 8080 of all host addresses
   fairlead run -d --rm --name web -p 8080:80 nginx
 
-  # A shell in a container that is gone afterwards; Ctrl-P Ctrl-Q leaves it running
+  # A shell in a container that is removed afterwards; Ctrl-P Ctrl-Q detaches
   fairlead run -it --rm busybox sh
 
-  # A port of one host address, a dynamic port of another, and a range over UDP
+  # A port of one host address, an ephemeral port of another, and a UDP range
   fairlead run -d -p 192.168.8.115:8888:80 -p 127.0.0.1::80 -p 5000-5010:5000-5010/udp app
 
-  # A file of the host, read-only, and a variable taken from here
+  # A read-only file of the host, and a copied environment variable
   fairlead run --rm -v ./app.conf:/etc/app.conf:ro -e TOKEN app
 
-  # An interface's name and kernel parameters on one network
-  fairlead run -d --network 'name=lan,driver-opt=com.docker.network.endpoint.ifname=lan0,"driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.rp_filter=1"' app
+  # The name of the interface on a network
+  fairlead run -d --network name=lan,driver-opt=com.docker.network.endpoint.ifname=lan0 app
 
-  # Names of its own, and a line in /etc/hosts that leads to the host
+  # A hostname, a DNS server, and an /etc/hosts entry for the host
   fairlead run --rm -h db.example.com --dns 1.1.1.1 --add-host host:host-gateway app`,
 		Args: cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,7 +65,7 @@ command cannot be executed, 127 if it has no such command.`,
 	o.flags(f)
 	o.addDetachKeysFlag(f)
 	o.addSigProxyFlag(f)
-	f.BoolVarP(&o.detach, "detach", "d", false, "Run in the background and print the container's id")
+	f.BoolVarP(&o.detach, "detach", "d", false, "Run in the background and print the container ID")
 	return cmd
 }
 
@@ -75,14 +83,18 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 	if err != nil {
 		return err
 	}
+
 	ids, err := openCIDFile(o.cidFile)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ids.close() }()
-	opts := &containerv1.RunOptions{Config: cfg, Size: o.size(c), Credentials: credentials(ctx, c, cl, cfg), Steps: c.Debug}
+
+	opts := &containerv1.RunOptions{Config: cfg, Size: o.size(c), Credentials: credentials(ctx, c, cl, cfg),
+		Steps: c.Debug}
 	progress := c.Progress(o.quiet)
 	defer progress.Finish()
+
 	if o.detach {
 		started, err := cl.RunDetached(ctx, opts, progress.Show)
 		if err != nil {
@@ -92,21 +104,26 @@ func (o *runOptions) run(ctx context.Context, c *cli.CLI, cfg *containerv1.Conta
 		c.Println(started.GetId())
 		return ids.write(started.GetId())
 	}
+
 	s, err := cl.Run(ctx, opts, progress.Show)
 	if err != nil {
 		return err
 	}
+
 	progress.Finish()
 	if err := ids.write(s.ID); err != nil {
 		s.Close()
 		return err
 	}
+
 	c.Warn(s.Warnings...)
 	return o.attachStreams(c, s, signalForwarder(ctx, cl, s.ID), backTo(cmp.Or(cfg.GetName(), id.Short(s.ID))))
 }
 
-// credentials finds those for a configuration's image. A helper is not asked if the image is there and is not to be fetched.
-func credentials(ctx context.Context, c *cli.CLI, cl *client.Client, cfg *containerv1.ContainerConfig) *containerv1.Credentials {
+// credentials returns the credentials for the registry of the image. A credential helper is called
+// only if the image must be pulled.
+func credentials(ctx context.Context, c *cli.CLI, cl *client.Client,
+	cfg *containerv1.ContainerConfig) *containerv1.Credentials {
 	if cfg.GetPull() == containerv1.PullPolicy_PULL_POLICY_NEVER {
 		return nil
 	}

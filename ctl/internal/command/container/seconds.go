@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// seconds is a flag's value: how long to wait before SIGKILL. -1 stands for no limit, as in Docker.
+// seconds is a flag value in seconds. As in Docker, -1 means no limit.
 type seconds int64
 
 func (s *seconds) Set(text string) error {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < -1 || n >= math.MaxUint32 {
-		return fmt.Errorf("it is a number of seconds, or -1 for no limit")
+		return fmt.Errorf("must be a number of seconds, or -1 for no limit")
 	}
 	*s = seconds(n)
 	return nil
@@ -20,10 +20,10 @@ func (s *seconds) Set(text string) error {
 
 func (s *seconds) String() string { return strconv.FormatInt(int64(*s), 10) }
 
-// Type is what pflag calls the value.
+// Type returns the type name for pflag.
 func (s *seconds) Type() string { return "int" }
 
-// wire is the number for the agent. No limit is the largest number, 136 years.
+// wire returns the value for the agent. No limit is the largest number, 136 years.
 func (s *seconds) wire() *uint32 {
 	n := uint32(math.MaxUint32)
 	if *s >= 0 {

@@ -10,11 +10,12 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// enoughSignals is how many interrupts a container may ignore before the client leaves it, as in Docker.
+// enoughSignals is the number of interrupts after which the client detaches from a container that
+// ignores them, as in Docker.
 const enoughSignals = 3
 
-// signalForwarder returns a function that passes signals on to a container, in their order, without waiting for the agent. Errors are
-// dropped: a container that has just ended needs no signal.
+// signalForwarder returns a function that sends signals to a container in order, without waiting
+// for the agent. Errors are dropped: a container that has exited needs no signal.
 func signalForwarder(ctx context.Context, cl *client.Client, id string) func(syscall.Signal) {
 	signals := make(chan syscall.Signal, 16)
 	go func() {
@@ -31,25 +32,25 @@ func signalForwarder(ctx context.Context, cl *client.Client, id string) func(sys
 	return func(sig syscall.Signal) {
 		select {
 		case signals <- sig:
-		default: // the agent does not respond, and has enough of them
+		default: // the agent does not respond: drop the signal
 		}
 	}
 }
 
-// impatience passes signals on and leaves the session when the user has asked often enough for an end that does not come.
-type impatience struct {
+// interruptCounter forwards signals and closes the session after enoughSignals interrupts.
+type interruptCounter struct {
 	kill  func(syscall.Signal)
 	leave func()
-	asked int // used by the goroutine that delivers signals only
+	count int // used only by the goroutine that delivers signals
 	last  syscall.Signal
 	left  atomic.Bool // set after last
 }
 
-func (i *impatience) signal(sig syscall.Signal) {
+func (i *interruptCounter) signal(sig syscall.Signal) {
 	if sig == syscall.SIGINT || sig == syscall.SIGTERM {
-		i.asked++
+		i.count++
 	}
-	if i.asked >= enoughSignals {
+	if i.count >= enoughSignals {
 		i.last = sig
 		i.left.Store(true)
 		i.leave()

@@ -20,7 +20,7 @@ func newStart(c *cli.CLI) *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
 		Use:   "start [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Start one or more containers that do not run",
+		Short: "Start one or more containers",
 		Args:  cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !o.attach && !o.interactive {
@@ -33,8 +33,8 @@ func newStart(c *cli.CLI) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&o.attach, "attach", "a", false, "Join the container's output, and pass signals on; the exit code is the container's")
-	f.BoolVarP(&o.interactive, "interactive", "i", false, "As --attach, and join its standard input")
+	f.BoolVarP(&o.attach, "attach", "a", false, "Attach output and forward signals")
+	f.BoolVarP(&o.interactive, "interactive", "i", false, "Attach standard input")
 	o.addDetachKeysFlag(f)
 	o.addSigProxyFlag(f)
 	return cmd
@@ -61,20 +61,24 @@ func (o *startOptions) run(ctx context.Context, c *cli.CLI, reference string) er
 	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId(), Start: true}, reference)
 }
 
-// attachTo joins the user's streams to the process of a container, which the user calls name.
-func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client, opts *containerv1.AttachOptions, name string) error {
+// attachTo attaches the user's streams to a container. name is the user's reference to it.
+func (f *foreground) attachTo(ctx context.Context, c *cli.CLI, cl *client.Client, opts *containerv1.AttachOptions,
+	name string) error {
 	if err := f.check(c); err != nil {
 		return err
 	}
+
 	opts.Size = f.size(c)
-	if opts.Size != nil && f.redraw { // the true size follows when the connection stands
+	if opts.Size != nil && f.redraw { // the real size is sent when the connection is established
 		opts.Size.Rows++
 		opts.Size.Columns++
 	}
+
 	s, err := cl.Attach(ctx, opts)
 	if err != nil {
 		return cli.Lost(err, "%s", backTo(name))
 	}
+
 	c.Warn(s.Warnings...)
 	return f.attachStreams(c, s, signalForwarder(ctx, cl, opts.GetReference()), backTo(name))
 }

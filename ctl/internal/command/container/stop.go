@@ -20,7 +20,7 @@ func newStop(c *cli.CLI) *cobra.Command {
 	var o stopOptions
 	cmd := &cobra.Command{
 		Use:   "stop [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Stop one or more running containers: the stop signal, then SIGKILL after the timeout",
+		Short: "Stop one or more containers",
 		Args:  cli.MinArgs(1),
 	}
 	o.flags(cmd.Flags())
@@ -34,18 +34,20 @@ func newRestart(c *cli.CLI) *cobra.Command {
 	var o stopOptions
 	cmd := &cobra.Command{
 		Use:   "restart [OPTIONS] CONTAINER [CONTAINER...]",
-		Short: "Stop one or more containers if they run, and start them",
+		Short: "Restart one or more containers",
 		Args:  cli.MinArgs(1),
 	}
 	o.flags(cmd.Flags())
 	cmd.RunE = each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
-		req := &containerv1.RestartContainerRequest{Reference: reference, Signal: o.signal, TimeoutSeconds: o.timeoutOrNil(cmd.Flags())}
+		req := &containerv1.RestartContainerRequest{Reference: reference, Signal: o.signal,
+			TimeoutSeconds: o.timeoutOrNil(cmd.Flags())}
 		res, err := cl.Containers.RestartContainer(ctx, req)
 		if err == nil && len(res.GetWarnings()) > 0 {
 			err = cli.WarningsError(res.GetWarnings())
 		}
 		return reference, err
 	})
+
 	return cmd
 }
 
@@ -57,8 +59,8 @@ func (o *stopOptions) flags(f *pflag.FlagSet) {
 		return pflag.NormalizedName(name)
 	})
 	o.timeout = 10
-	f.VarP(&o.timeout, "timeout", "t", "`SECONDS` before SIGKILL, -1 for no limit; the container's own unless given")
-	f.StringVarP(&o.signal, "signal", "s", "", "`SIGNAL` to send first; the container's own unless given")
+	f.VarP(&o.timeout, "timeout", "t", "Seconds to wait before SIGKILL (-1: no limit; default: the container's)")
+	f.StringVarP(&o.signal, "signal", "s", "", "Signal to send first (default: the container's)")
 }
 
 func (o *stopOptions) stop(ctx context.Context, cl *client.Client, f *pflag.FlagSet, reference string) error {
@@ -67,7 +69,7 @@ func (o *stopOptions) stop(ctx context.Context, cl *client.Client, f *pflag.Flag
 	return err
 }
 
-// timeoutOrNil is the time limit, if there is one.
+// timeoutOrNil returns --timeout, or nil if it is not given.
 func (o *stopOptions) timeoutOrNil(f *pflag.FlagSet) *uint32 {
 	if !f.Changed("timeout") {
 		return nil

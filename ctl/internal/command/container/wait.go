@@ -14,7 +14,7 @@ import (
 func newWait(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
 		Use:   "wait CONTAINER [CONTAINER...]",
-		Short: "Wait until one or more containers have ended, and print their exit codes",
+		Short: "Wait for containers to exit and print their exit codes",
 		Args:  cli.MinArgs(1),
 		RunE: each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
 			res, err := cl.Containers.WaitContainer(ctx, &containerv1.WaitContainerRequest{Reference: reference})

@@ -11,16 +11,16 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// filter says which lines are listed.
+// filter selects rows of the list.
 type filter struct {
-	name     string // NAME[:TAG] or a pattern; empty: all
+	name     string // NAME[:TAG] or a pattern; empty means all
 	dangling string // "true", "false" or empty
 	patterns []string
 	labels   []string
 	before   string
 	since    string
 
-	earlier, later *containerv1.Image // which before and since name
+	earlier, later *containerv1.Image // images of before and since
 }
 
 func parseFilter(specs []string) (f filter, err error) {
@@ -43,13 +43,15 @@ func parseFilter(specs []string) (f filter, err error) {
 			f.since = value
 		default:
 			return f, fault.New(fault.Invalid, "--filter "+spec, "invalid filter", fault.WithField("filter"),
-				fault.WithHint("known are dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE and since=IMAGE"))
+				fault.WithHint("use dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE or "+
+					"since=IMAGE"))
 		}
 	}
+
 	return f, nil
 }
 
-// find looks up the images that before and since name.
+// find resolves the images of before and since.
 func (f *filter) find(list []*containerv1.Image) error {
 	for _, n := range []struct {
 		kind, name string
@@ -60,7 +62,8 @@ func (f *filter) find(list []*containerv1.Image) error {
 		}
 		wanted := imageref.Parse(n.name).String()
 		for _, i := range list {
-			named := slices.ContainsFunc(i.GetTags(), func(tag string) bool { return imageref.Parse(tag).String() == wanted })
+			named := slices.ContainsFunc(i.GetTags(),
+				func(tag string) bool { return imageref.Parse(tag).String() == wanted })
 			if named || strings.HasPrefix(strings.TrimPrefix(i.GetId(), "sha256:"), n.name) {
 				*n.found = i
 			}
@@ -69,6 +72,7 @@ func (f *filter) find(list []*containerv1.Image) error {
 			return fault.NotFoundf("--filter "+n.kind+"="+n.name, "No such image: %s", n.name)
 		}
 	}
+
 	return nil
 }
 
@@ -82,19 +86,24 @@ func (f filter) fits(r row) bool {
 	if len(f.labels) > 0 && !inspect.HasLabels(r.image, f.labels) {
 		return false
 	}
+
 	built := r.image.GetCreatedAt().AsTime()
-	if f.earlier != nil && !built.Before(f.earlier.GetCreatedAt().AsTime()) || f.later != nil && !built.After(f.later.GetCreatedAt().AsTime()) {
+	if f.earlier != nil && !built.Before(f.earlier.GetCreatedAt().AsTime()) || f.later != nil &&
+		!built.After(f.later.GetCreatedAt().AsTime()) {
 		return false
 	}
+
 	for _, p := range f.patterns {
 		if r.is(p) {
 			return true
 		}
 	}
+
 	return len(f.patterns) == 0
 }
 
-// is reports whether the line is what a user means by NAME[:TAG] or by a pattern, whose * stands for all characters but a slash.
+// is reports whether a row matches NAME[:TAG] or a pattern. In a pattern, * matches all characters
+// but a slash.
 func (r row) is(name string) bool {
 	if strings.ContainsAny(name, "*?[") {
 		return matches(name, r.Repository) || matches(name, r.Repository+":"+r.Tag)
@@ -103,7 +112,7 @@ func (r row) is(name string) bool {
 	return imageref.Parse(r.Repository).Name() == wanted.Name() && (wanted.Tag == "" || wanted.Tag == r.Tag)
 }
 
-// matches reports whether a pattern fits. One that is not valid fits nothing.
+// matches reports whether a pattern matches. An invalid pattern matches nothing.
 func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil

@@ -1,4 +1,4 @@
-// Package image holds the commands about images.
+// Package image holds the image commands.
 package image
 
 import (
@@ -12,18 +12,19 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// Commands are those that also stand at the top level.
+// Commands returns the image commands of the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{newPull(c), newLoad(c), newImport(c), newList(c, "images"), newRemove(c, "rmi"), newTag(c)}
 }
 
-// Group is `fairlead image`.
+// Group returns the command `fairlead image`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("image", "Manage images",
-		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm", "remove"), newTag(c), c.InspectCommand("image", Document))
+		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm",
+			"remove"), newTag(c), c.InspectCommand("image", Document))
 }
 
-// Document is what `inspect` prints of an image.
+// Document returns the inspect document of an image.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	res, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: reference})
 	if err != nil {

@@ -24,13 +24,13 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 		Use:     name + " [OPTIONS] [NAME[:TAG]|PATTERN]",
 		Aliases: aliases,
 		Short:   "List images",
-		Long: `List images, or those of one name or of a pattern such as 'red*' or 'example.com/*:v1'.
+		Long: `List images. NAME and PATTERN select repositories, such as 'red*' or 'example.com/*:v1'.
 
-A template for --format has .Repository .Tag .Digest .ID .CreatedAt .CreatedSince and .Size; "table TEMPLATE"
-makes a table of it.
+Filters must all match, except for several patterns. Keys: dangling=true|false (without a tag),
+reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE (by build time).
 
-Filters: dangling=true|false (those without a tag, or with one), reference=PATTERN, label=KEY[=VALUE], and before=IMAGE and
-since=IMAGE, by the times when images were built.`,
+Template fields: .Repository .Tag .Digest .ID .CreatedAt .CreatedSince .Size.
+"table TEMPLATE" prints a table.`,
 		Args: cli.RangeArgs(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := parseFilter(o.filters)
@@ -44,18 +44,18 @@ since=IMAGE, by the times when images were built.`,
 		},
 	}
 	f := cmd.Flags()
-	f.BoolP("all", "a", false, "Accepted for Docker compatibility: all images are shown anyway")
-	f.BoolVar(&o.digests, "digests", false, "Also show digests")
-	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
-	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
-	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
+	f.BoolP("all", "a", false, "Accepted for Docker compatibility; no effect")
+	f.BoolVar(&o.digests, "digests", false, "Show digests")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Print only IDs")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not truncate output")
+	f.StringVar(&o.format, "format", format.Table, "Output format: table, json or a Go template")
 	return cmd
 }
 
-// row is a line of the list: one tag of an image. The fields are Docker's.
+// row is a row of the list, one for each tag, with Docker's fields.
 type row struct {
-	Containers   string // not measured, as are shared and unique sizes
+	Containers   string // not measured, like SharedSize and UniqueSize
 	CreatedAt    string
 	CreatedSince string
 	Digest       string
@@ -70,10 +70,10 @@ type row struct {
 	image *containerv1.Image
 }
 
-// none stands for a name, a tag or a digest that an image does not have.
+// none is printed for a missing name, tag or digest.
 const none = "<none>"
 
-// Row is a line of the list, for those who complete templates.
+// Row returns an empty row, for the completion of templates.
 func Row() any { return row{} }
 
 const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
@@ -85,17 +85,20 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	if err != nil {
 		return err
 	}
+
 	list, err := cl.ListImages(ctx)
 	if err != nil {
 		return err
 	}
+
 	if err := f.find(list); err != nil {
 		return err
 	}
+
 	rows, seen := []row{}, map[string]bool{}
 	for _, i := range list {
 		for _, r := range o.rows(i, c.Now()) {
-			// An id alone is said once, however many tags the image has.
+			// With --quiet, each ID is printed once.
 			if !f.fits(r) || (o.quiet && seen[r.ID]) {
 				continue
 			}
@@ -103,24 +106,29 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 			rows = append(rows, r)
 		}
 	}
+
 	text := o.format
 	if o.quiet {
 		text = "{{.ID}}"
 	}
-	header := row{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY", Size: "SIZE",
+
+	header := row{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
+		Repository: "REPOSITORY", Size: "SIZE",
 		Tag: "TAG", VirtualSize: "SIZE", SharedSize: "SHARED SIZE", UniqueSize: "UNIQUE SIZE", Containers: "CONTAINERS"}
 	shown := columns
 	if o.digests {
 		shown = columnsWithDigests
 	}
+
 	return format.Print(c.Screen(), text, shown, header, rows)
 }
 
-// rows are an image's lines: one a tag, or one for an image that has none.
+// rows returns a row for each tag, or one for an image without tags.
 func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 	created := i.GetCreatedAt().AsTime()
 	r := row{
-		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
+		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 " +
+			"MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
 		Digest: none, ID: i.GetId(), Repository: none, Size: format.Size(i.GetSize()), Tag: none,
 		VirtualSize: format.Size(i.GetSize()), SharedSize: "N/A", UniqueSize: "N/A", Containers: "N/A", image: i,
 	}
@@ -130,15 +138,18 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 	if !o.noTrunc {
 		r.ID = format.Digest(r.ID)
 	}
+
 	digests := map[string]string{}
 	for _, d := range i.GetDigests() {
 		repository, digest, _ := strings.Cut(d, "@")
 		digests[repository], r.Digest = digest, digest
 		r.Repository = repository
 	}
+
 	if len(i.GetTags()) == 0 {
 		return []row{r}
 	}
+
 	var out []row
 	for _, t := range i.GetTags() {
 		at := strings.LastIndexByte(t, ':')
@@ -148,5 +159,6 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 		}
 		out = append(out, r)
 	}
+
 	return out
 }

@@ -19,25 +19,26 @@ func newLoad(c *cli.CLI) *cobra.Command {
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "load [OPTIONS]",
-		Short: "Store the images of an archive, as docker save writes it or of an OCI layout",
+		Short: "Load images from a tar archive or OCI layout",
 		Args:  cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withArchive(c, input, func(r io.Reader) error { return load(cmd.Context(), c, r, quiet) })
 		},
 	}
-	cmd.Flags().StringVarP(&input, "input", "i", "", "Read the archive from this `FILE` in place of standard input")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Do not say what was loaded")
+	cmd.Flags().StringVarP(&input, "input", "i", "", "Read from a file instead of standard input")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress output")
 	return cmd
 }
 
-// withArchive opens a file, or standard input if there is no name.
+// withArchive opens a file, or uses standard input for an empty name or "-".
 func withArchive(c *cli.CLI, name string, do func(io.Reader) error) error {
 	if name == "" || name == "-" {
 		if terminal.Of(c.In) != nil {
-			return errors.New("the archive is read from standard input, which is a terminal; name a file")
+			return errors.New("cannot read the archive from a terminal: name a file")
 		}
 		return do(c.In)
 	}
+
 	f, err := os.Open(name)
 	if err != nil {
 		return fault.New(fault.Invalid, "archive "+name, "cannot be read", fault.WithCause(err))
@@ -51,10 +52,12 @@ func load(ctx context.Context, c *cli.CLI, r io.Reader, quiet bool) error {
 	if err != nil {
 		return err
 	}
+
 	images, err := cl.Load(ctx, r)
 	if err != nil || quiet {
 		return err
 	}
+
 	for _, i := range images {
 		for _, tag := range i.GetTags() {
 			c.Println("Loaded image: " + tag)
@@ -63,6 +66,7 @@ func load(ctx context.Context, c *cli.CLI, r io.Reader, quiet bool) error {
 			c.Println("Loaded image ID: " + i.GetId())
 		}
 	}
+
 	return nil
 }
 
@@ -75,7 +79,7 @@ func newImport(c *cli.CLI) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
 		Use:   "import [OPTIONS] FILE|- [NAME[:TAG]]",
-		Short: "Make an image of a root file system in a tar archive, and print its id",
+		Short: "Create an image from a root file system archive",
 		Args:  cli.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts := &containerv1.ImportOptions{Changes: o.changes, Platform: o.platform}
@@ -86,8 +90,8 @@ func newImport(c *cli.CLI) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil,
-		"Dockerfile `INSTRUCTION` to apply: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR, STOPSIGNAL")
-	cmd.Flags().StringVar(&o.platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
+		"Apply a Dockerfile instruction (CMD, ENV, EXPOSE, …)")
+	cmd.Flags().StringVar(&o.platform, "platform", "", "Image platform: OS/ARCH[/VARIANT] (default: the host's)")
 	return cmd
 }
 

@@ -15,14 +15,14 @@ func newPull(c *cli.CLI) *cobra.Command {
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-		Short: "Fetch an image from its registry, and print its full name",
+		Short: "Pull an image from a registry",
 		Args:  cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return pull(cmd.Context(), c, args[0], platform, quiet)
 		},
 	}
-	cmd.Flags().StringVar(&platform, "platform", "", "`OS/ARCH[/VARIANT]` of the image; the host's unless given")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Do not show the progress")
+	cmd.Flags().StringVar(&platform, "platform", "", "Image platform: OS/ARCH[/VARIANT] (default: the host's)")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress progress output")
 	return cmd
 }
 
@@ -31,6 +31,7 @@ func pull(ctx context.Context, c *cli.CLI, name, platform string, quiet bool) er
 	if err != nil {
 		return err
 	}
+
 	progress := c.Progress(quiet)
 	defer progress.Finish()
 	credentials := c.Credentials(ctx, name, func() bool { return true })
@@ -38,6 +39,7 @@ func pull(ctx context.Context, c *cli.CLI, name, platform string, quiet bool) er
 	if _, err := cl.Pull(ctx, req, progress.Show); err != nil {
 		return err
 	}
+
 	progress.Finish()
 	c.Println(imageref.Parse(name).String())
 	return nil

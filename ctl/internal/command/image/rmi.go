@@ -15,22 +15,23 @@ func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     name + " [OPTIONS] IMAGE [IMAGE...]",
 		Aliases: aliases,
-		Short:   "Take a tag off one or more images, and remove those that have no other",
+		Short:   "Remove one or more images",
 		Args:    cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return remove(cmd.Context(), c, args, force)
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Also with several tags, or with containers that do not run")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Remove all tags, even if stopped containers use the image")
 	return cmd
 }
 
-// remove takes one after the other: two names may be those of one image.
+// remove removes images sequentially, because two names can refer to one image.
 func remove(ctx context.Context, c *cli.CLI, names []string, force bool) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
+
 	failed := false
 	for _, name := range names {
 		res, err := cl.Images.RemoveImage(ctx, &containerv1.RemoveImageRequest{Reference: name, Force: force})
@@ -44,9 +45,11 @@ func remove(ctx context.Context, c *cli.CLI, names []string, force bool) error {
 		}
 		c.Printf("%s", removed(res))
 	}
+
 	if failed {
 		return cli.ExitWithCode(cli.ExitFailure)
 	}
+
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 func newTag(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
 		Use:   "tag IMAGE NAME[:TAG]",
-		Short: "Give an image one more name",
+		Short: "Add a tag to an image",
 		Args:  cli.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cl, err := c.Client()

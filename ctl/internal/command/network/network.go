@@ -1,4 +1,4 @@
-// Package network holds the commands about networks.
+// Package network holds the network commands.
 package network
 
 import (
@@ -18,9 +18,10 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// Group is `fairlead network`.
+// Group returns the command `fairlead network`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newUpdate(c), newDisconnect(c), newList(c), newPrune(c), newRemove(c),
+	return cli.Group("network", "Manage networks", newConnect(c), newCreate(c), newUpdate(c), newDisconnect(c),
+		newList(c), newPrune(c), newRemove(c),
 		c.InspectCommand("network", Document))
 }
 
@@ -30,7 +31,7 @@ type listOptions struct {
 	filters        []string
 }
 
-// row is a line of the list. The fields are Docker's.
+// row is a row of the list, with Docker's fields.
 type row struct {
 	CreatedAt string
 	Driver    string
@@ -53,11 +54,12 @@ func newList(c *cli.CLI) *cobra.Command {
 		Short:   "List networks",
 		Long: `List networks.
 
-A template for --format has .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels and .CreatedAt;
-"table TEMPLATE" makes a table of it.
+Filters with the same key are alternatives (labels must all match); different keys must all match.
+Keys: name=REGEXP, id=PREFIX, driver=NAME, scope=local, type=builtin|custom, label=KEY[=VALUE],
+dangling=true|false (no running container is connected).
 
-Filters of one kind are alternatives, of several kinds all must fit: name=REGEXP, id=PREFIX, driver=NAME, scope=local,
-type=builtin|custom, dangling=true|false (no running container is on it), label=KEY or label=KEY=VALUE (all of them must fit).`,
+Template fields: .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels .CreatedAt.
+"table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			wanted, err := parseFilter(o.filters)
@@ -68,10 +70,10 @@ type=builtin|custom, dangling=true|false (no running container is on it), label=
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "Only the ids")
-	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not shorten ids")
-	f.StringVar(&o.format, "format", format.Table, "table, json, or a Go `TEMPLATE`")
-	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "Print only IDs")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not truncate output")
+	f.StringVar(&o.format, "format", format.Table, "Output format: table, json or a Go template")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
 	return cmd
 }
 
@@ -80,16 +82,20 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 	if err != nil {
 		return err
 	}
+
 	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
 	if err != nil {
 		return err
 	}
+
 	used, err := wanted.used(ctx, cl)
 	if err != nil {
 		return err
 	}
+
 	rows := []row{}
-	slices.SortStableFunc(res.GetNetworks(), func(a, b *networkv1.Network) int { return format.NaturalCompare(a.GetName(), b.GetName()) })
+	slices.SortStableFunc(res.GetNetworks(),
+		func(a, b *networkv1.Network) int { return format.NaturalCompare(a.GetName(), b.GetName()) })
 	for _, n := range res.GetNetworks() {
 		if !wanted.fits(listed{n, used[n.GetId()]}) {
 			continue
@@ -101,17 +107,19 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 		}
 		rows = append(rows, r)
 	}
+
 	text := o.format
 	if o.quiet {
 		text = "{{.ID}}"
 	}
+
 	return format.Print(c.Screen(), text, columns, header, rows)
 }
 
-// Row is a line of the list, for those who complete templates.
+// Row returns an empty row, for the completion of templates.
 func Row() any { return row{} }
 
-// header has the titles of the columns.
+// header holds the titles of the columns.
 var header = row{"CREATED AT", "DRIVER", "NETWORK ID", "IPV4", "IPV6", "INTERNAL", "LABELS", "NAME", "SCOPE"}
 
 func rowOf(n *networkv1.Network) row {
@@ -119,11 +127,13 @@ func rowOf(n *networkv1.Network) row {
 	for _, key := range slices.Sorted(maps.Keys(n.GetLabels())) {
 		labels = append(labels, key+"="+n.GetLabels()[key])
 	}
-	return row{n.GetCreatedAt().AsTime().String(), n.GetDriver(), n.GetId(), strconv.FormatBool(n.GetIpv4()), strconv.FormatBool(n.GetIpv6()),
+	return row{n.GetCreatedAt().AsTime().String(), n.GetDriver(), n.GetId(), strconv.FormatBool(n.GetIpv4()),
+		strconv.FormatBool(n.GetIpv6()),
 		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), "local"}
 }
 
-// Document is what `inspect` prints of a network. Who is on it is left out if the supervisor does not answer.
+// Document returns the inspect document of a network. Without a response of the supervisor, it
+// lists no containers.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	res, err := cl.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: reference})
 	if err != nil {

@@ -35,7 +35,7 @@ func newRemove(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "One that is not there is no error")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Ignore missing networks")
 	return cmd
 }
 
@@ -48,10 +48,11 @@ func newPrune(c *cli.CLI) *cobra.Command {
 	var o pruneOptions
 	cmd := &cobra.Command{
 		Use:   "prune [OPTIONS]",
-		Short: "Remove all networks that no running container is on",
-		Long: `Remove all networks that no running container is on.
+		Short: "Remove all unused networks",
+		Long: `Remove all unused networks: those that no running container is connected to.
 
-Filters: until=DURATION (made longer ago) or a time as in RFC 3339, label=KEY[=VALUE] and label!=KEY[=VALUE]; all must fit.`,
+Filters must all match. Keys: until=DURATION or an RFC 3339 time (created before it),
+label=KEY[=VALUE], label!=KEY[=VALUE].`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req, err := parsePruneFilter(o.filters, c.Now())
@@ -64,15 +65,16 @@ Filters: until=DURATION (made longer ago) or a time as in RFC 3339, label=KEY[=V
 			return prune(cmd.Context(), c, req)
 		},
 	}
-	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Do not ask")
-	cmd.Flags().StringArrayVar(&o.filters, "filter", nil, "Only those that fit `KIND=VALUE`")
+	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Skip the confirmation prompt")
+	cmd.Flags().StringArrayVar(&o.filters, "filter", nil, "Filter: until=TIME, label=KEY, label!=KEY")
 	return cmd
 }
 
-// confirm asks the user.
+// confirm asks the user for confirmation.
 func confirm(c *cli.CLI) bool {
-	c.Printf("WARNING! This will remove all custom networks not used by at least one running container.\nAre you sure you want to continue? [y/N] ")
-	answer, _ := bufio.NewReader(c.In).ReadString('\n') // no answer is none
+	c.Printf("WARNING! This will remove all custom networks not used by at least one running container.\nAre you " +
+		"sure you want to continue? [y/N] ")
+	answer, _ := bufio.NewReader(c.In).ReadString('\n') // an empty answer means no
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
@@ -81,17 +83,20 @@ func prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest)
 	if err != nil {
 		return err
 	}
+
 	res, err := cl.Networks.PruneNetworks(ctx, req)
 	if err != nil {
 		return err
 	}
+
 	if gone := res.GetDeleted(); len(gone) > 0 {
 		c.Println("Deleted Networks:\n" + strings.Join(gone, "\n") + "\n")
 	}
+
 	return nil
 }
 
-// parsePruneFilter reads until=, label= and label!=. Of several times the earliest counts, as all must fit.
+// parsePruneFilter parses until=, label= and label!=. All must match, so the earliest time is used.
 func parsePruneFilter(specs []string, now time.Time) (*networkv1.PruneNetworksRequest, error) {
 	req := &networkv1.PruneNetworksRequest{}
 	for _, spec := range specs {
@@ -104,21 +109,24 @@ func parsePruneFilter(specs []string, now time.Time) (*networkv1.PruneNetworksRe
 		case kind == "label!":
 			req.ExcludeLabels = append(req.ExcludeLabels, value)
 		case kind == "until":
-			until, err := moment(value, now)
+			until, err := parseUntil(value, now)
 			if err != nil {
-				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is neither a duration nor a time as in RFC 3339", value)
+				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is not a duration or an RFC 3339 time",
+					value)
 			}
 			if req.Until == nil || until.Before(req.GetUntil().AsTime()) {
 				req.Until = timestamppb.New(until)
 			}
 		default:
-			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are until, label and label!", kind)
+			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; use until, label or label!",
+				kind)
 		}
 	}
+
 	return req, nil
 }
 
-func moment(text string, now time.Time) (time.Time, error) {
+func parseUntil(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil {
 		return now.Add(-d), nil
 	}

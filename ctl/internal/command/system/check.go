@@ -13,7 +13,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// Group is `fairlead system`.
+// Group returns the command `fairlead system`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("system", "Check the agent's state against the host", newCheck(c))
 }
@@ -23,13 +23,13 @@ func newCheck(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [OPTIONS]",
 		Short: "Compare the agent's state with the host",
-		Long: `Compare what the services have stored with each other and with the host: links, addresses, routes,
-rules, name files, mounts and processes. Nothing is changed without --repair. Each problem is a
-disagreement; one that is there only while a container starts or stops is gone at the next check.
-The exit code is 1 if there is a problem.
+		Long: `Compare the agent's state with the host.
 
-With --repair each service first makes the host as it has stored it, as it does at its start:
-running containers keep running.`,
+The stored state of the services is compared with links, addresses, routes, rules, name files,
+mounts and processes. Without --repair nothing is changed. A difference that exists only while a
+container starts or stops is gone at the next check. The exit code is 1 if there is a problem.
+
+With --repair each service first reconciles the host with its state. Containers keep running.`,
 		Example: `  $ fairlead system check
   $ fairlead system check --repair
   $ fairlead system check --json | jq '.[] | select(.Severity == "problem")'`,
@@ -46,12 +46,13 @@ running containers keep running.`,
 			return show(c, all, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON array of objects with Area, Name, Severity, Text and Hint")
-	cmd.Flags().BoolVar(&repair, "repair", false, "Repair the host before it is compared")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print findings as JSON")
+	cmd.Flags().BoolVar(&repair, "repair", false, "Repair the host before comparing")
 	return cmd
 }
 
-// differences asks every service to compare, networks first: what the others repair stands on them.
+// differences requests the differences of each service, networks first, because the repair of the
+// others depends on them.
 func differences(ctx context.Context, cl *client.Client, repair bool) ([]Finding, error) {
 	return asked("system check", []question{
 		{"netagent", func() ([]*hostv1.Finding, error) {

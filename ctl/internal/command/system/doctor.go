@@ -18,7 +18,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// Finding is one thing that doctor prints, as --json has it.
+// Finding is a result of doctor, as printed by --json.
 type Finding struct {
 	Area, Name string
 	Severity   string // ok, note or problem
@@ -30,10 +30,11 @@ func newDoctor(c *cli.CLI) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor [OPTIONS]",
-		Short: "Try what this host can do, and say what is missing, in the way, and to be done",
-		Long: `Try what this host can do. Each service tries for itself, with its own privileges, in namespaces that are gone afterwards; nothing of the
-host is changed. The exit code is 1 if there is a problem: something without which containers cannot work as they should. What a note
-says is missing is refused to whoever asks for it, and nothing else.`,
+		Short: "Check the host for missing features and conflicts",
+		Long: `Check the host for missing features and conflicts.
+
+Each service probes with its own privileges in temporary namespaces; the host is not changed. The
+exit code is 1 if something that containers need does not work.`,
 		Example: `  $ fairlead doctor
   $ fairlead doctor --json | jq '.[] | select(.Severity != "ok")'`,
 		Args: cli.ExactArgs(0),
@@ -49,7 +50,7 @@ says is missing is refused to whoever asks for it, and nothing else.`,
 			return show(c, all, asJSON)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "Print a JSON array of objects with Area, Name, Severity, Text and Hint")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Print findings as JSON")
 	return cmd
 }
 
@@ -68,7 +69,8 @@ func show(c *cli.CLI, all []Finding, asJSON bool) error {
 	return nil
 }
 
-// findings asks every service. One that does not answer is a finding itself, as long as any does.
+// findings requests the findings of each service. A service that does not respond is a finding,
+// unless none responds.
 func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
 	return asked("doctor", []question{
 		{"netagent", func() ([]*hostv1.Finding, error) {
@@ -86,7 +88,7 @@ func findings(ctx context.Context, cl *client.Client) ([]Finding, error) {
 	})
 }
 
-// question is what one service is asked.
+// question is a request to one service.
 type question struct {
 	service string
 	ask     func() ([]*hostv1.Finding, error)
@@ -100,8 +102,8 @@ func asked(subject string, questions []question) ([]Finding, error) {
 		found, err := q.ask()
 		if err != nil {
 			last = err
-			all = append(all, Finding{"services", q.service, "problem", "does not answer: " + err.Error(),
-				"see its log: journalctl -u 'fairlead*'"})
+			all = append(all, Finding{"services", q.service, "problem", "is not responding: " + err.Error(),
+				"see the agent's log: journalctl -u 'fairlead*'"})
 			continue
 		}
 		answered = true
@@ -110,13 +112,15 @@ func asked(subject string, questions []question) ([]Finding, error) {
 			all = append(all, Finding{f.GetArea(), f.GetName(), severity, f.GetMessage(), f.GetHint()})
 		}
 	}
+
 	if !answered {
-		return nil, fault.Wrap(last, fault.Unavailable, subject, "no service of the agent answers")
+		return nil, fault.Wrap(last, fault.Unavailable, subject, "no service is responding")
 	}
+
 	return all, nil
 }
 
-// byArea brings the findings of an area together, whichever services they come from. The areas stay in the order of their first ones.
+// byArea groups the findings of all services by area. Areas keep the order of their first finding.
 func byArea(all []Finding) []Finding {
 	first := map[string]int{}
 	for i, f := range all {
@@ -129,7 +133,7 @@ func byArea(all []Finding) []Finding {
 	return sorted
 }
 
-// listed is what people read.
+// listed formats findings as text.
 func listed(all []Finding) string {
 	var out strings.Builder
 	area := ""
@@ -144,7 +148,10 @@ func listed(all []Finding) string {
 		}
 		_, _ = fmt.Fprintf(&out, "  %-8s %-18s %s\n", f.Severity, escape.Line(f.Name), escape.Line(text))
 	}
-	_, _ = fmt.Fprintf(&out, "%d ok, %d to note, %d problems\n", count(all, "ok"), count(all, "note"), count(all, "problem"))
+
+	_, _ = fmt.Fprintf(&out, "%d ok, %d notes, %d problems\n", count(all, "ok"), count(all, "note"),
+		count(all, "problem"))
+
 	return out.String()
 }
 

@@ -8,11 +8,12 @@ import (
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 )
 
-// eventFilters tell, by kind, whether an event fits a value.
+// eventFilters returns, for each key, a function that reports whether an event matches a value.
 func eventFilters() map[string]func(e *eventv1.Event, value string) bool {
 	named := func(kind string) func(*eventv1.Event, string) bool {
 		return func(e *eventv1.Event, value string) bool {
-			return e.GetType() == kind && value != "" && (e.GetAttributes()["name"] == value || strings.HasPrefix(e.GetId(), value))
+			return e.GetType() == kind && value != "" &&
+				(e.GetAttributes()["name"] == value || strings.HasPrefix(e.GetId(), value))
 		}
 	}
 	return map[string]func(*eventv1.Event, string) bool{
@@ -32,7 +33,7 @@ func eventFilters() map[string]func(e *eventv1.Event, value string) bool {
 	}
 }
 
-// parseEventFilter reads --filter. Those of one kind are alternatives, but for labels, which must all be there.
+// parseEventFilter parses --filter. Values of the same key are alternatives; labels must all match.
 func parseEventFilter(specs []string) (func(*eventv1.Event) bool, error) {
 	kinds := eventFilters()
 	wanted := map[string][]string{}
@@ -42,14 +43,17 @@ func parseEventFilter(specs []string) (func(*eventv1.Event) bool, error) {
 			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
 		}
 		if kinds[kind] == nil {
-			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; known are type, event, container, network, image and label", kind)
+			return nil, fault.Invalidf("--filter "+spec, "filter",
+				"invalid filter '%s'; use type, event, container, network, image or label", kind)
 		}
 		wanted[kind] = append(wanted[kind], value)
 	}
+
 	return func(e *eventv1.Event) bool {
 		for kind, values := range wanted {
 			fits := func(v string) bool { return kinds[kind](e, v) }
-			if kind == "label" && slices.ContainsFunc(values, func(v string) bool { return !fits(v) }) || !slices.ContainsFunc(values, fits) {
+			if kind == "label" && slices.ContainsFunc(values, func(v string) bool { return !fits(v) }) ||
+				!slices.ContainsFunc(values, fits) {
 				return false
 			}
 		}

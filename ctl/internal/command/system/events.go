@@ -28,19 +28,19 @@ func newEvents(c *cli.CLI) *cobra.Command {
 	var o eventsOptions
 	cmd := &cobra.Command{
 		Use:   "events [OPTIONS]",
-		Short: "Show what happens to containers and networks, as it happens",
-		Long: `Show what happens to containers and networks, as it happens: create, start, kill, stop, restart, die, oom, rename and destroy of
-containers, exec_create, exec_start and exec_die of further processes in them, create, connect, disconnect, update, destroy and prune of networks,
-and overlap where a route of the host comes to overlap a network.
+		Short: "Print container and network events in real time",
+		Long: `Print container and network events in real time.
 
-The exitCode of a detached exec is known where the kernel is Linux 6.15 or later.
+Container actions: create, start, kill, stop, restart, die, oom, rename, destroy, exec_create,
+exec_start, exec_die. Network actions: create, connect, disconnect, update, destroy, prune, overlap;
+overlap: a host route overlaps the subnet. Each service keeps its last 256 events until it restarts.
+The exit code of a detached exec is known on Linux 6.15 or later.
 
-Only the last few hundred are remembered for --since, and none when the agent starts anew.
+Filters with the same key are alternatives (labels must all match); different keys must all match.
+Keys: type=container|network, event=ACTION, container=NAME|ID, network=NAME|ID, image=NAME,
+label=KEY[=VALUE].
 
-Filters of one kind are alternatives, of several kinds all must fit: type=container|network, event=ACTION, container=NAME or ID,
-network=NAME or ID, image=NAME, label=KEY or label=KEY=VALUE (all of them must fit).
-
-A template for --format has .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes and .Scope.`,
+Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scope.`,
 		Example: `  $ fairlead events --since 10m --filter type=network
   2026-11-26T17:00:00.000000000Z network create 3f2a… (name=backend, type=bridge)`,
 		Args: cli.ExactArgs(0),
@@ -53,14 +53,14 @@ A template for --format has .Time .TimeNano .Type .Action .Actor.ID .Actor.Attri
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.since, "since", "", "Also what has happened since `TIME`: 2006-01-02T15:04:05Z, seconds since 1970, or how long ago, as 42m")
-	f.StringVar(&o.until, "until", "", "Only until `TIME`, and end then")
-	f.StringVar(&o.format, "format", "", "json, or a Go `TEMPLATE`")
-	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Only those that fit `KIND=VALUE`")
+	f.StringVar(&o.since, "since", "", "Include past events since a time or age (42m)")
+	f.StringVar(&o.until, "until", "", "Stop at a time")
+	f.StringVar(&o.format, "format", "", "Output format: json or a Go template")
+	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
 	return cmd
 }
 
-// span reads --since and --until.
+// span parses --since and --until.
 func (o *eventsOptions) span(now time.Time) (since, until *timestamppb.Timestamp, err error) {
 	read := func(flag, text string) *timestamppb.Timestamp {
 		if text == "" || err != nil {
@@ -78,10 +78,12 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 	if err != nil {
 		return err
 	}
+
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
+
 	began := c.Now()
 	err = watch(ctx, cl, since, until, func(e *eventv1.Event) error {
 		if !fits(e) {
@@ -89,20 +91,24 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 		}
 		return o.print(c, e)
 	})
-	return cli.Lost(err, "events of an agent that is not there are not recorded; to read on: fairlead events --since %s", began.UTC().Format(time.RFC3339))
+
+	return cli.Lost(err, "events are not recorded while the agent is stopped; continue with: fairlead events "+
+		"--since %s", began.UTC().Format(time.RFC3339))
 }
 
-// mergeWindow is how long an event waits for those that another service tells of at the same time, so that they are in order.
+// mergeWindow is the time that an event waits for simultaneous events of other services, so that
+// they are printed in order.
 const mergeWindow = 30 * time.Millisecond
 
-// streamItem is an event, or the end of a stream of them.
+// streamItem is an event, or the end of a stream.
 type streamItem struct {
 	event *eventv1.Event
 	err   error
 }
 
-// watch hands on the events of all services in the order of their times.
-func watch(ctx context.Context, cl *client.Client, since, until *timestamppb.Timestamp, show func(*eventv1.Event) error) error {
+// watch calls show for the events of all services in order of time.
+func watch(ctx context.Context, cl *client.Client, since, until *timestamppb.Timestamp,
+	show func(*eventv1.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	all := make(chan streamItem)
@@ -123,21 +129,25 @@ func watch(ctx context.Context, cl *client.Client, since, until *timestamppb.Tim
 	if err != nil {
 		return err
 	}
+
 	networks, err := cl.Networks.WatchEvents(ctx, &networkv1.WatchEventsRequest{Since: since, Until: until})
 	if err != nil {
 		return err
 	}
+
 	go receive(func() (*eventv1.Event, error) { m, err := containers.Recv(); return m.GetEvent(), err })
 	go receive(func() (*eventv1.Event, error) { m, err := networks.Recv(); return m.GetEvent(), err })
 	return merge(all, 2, show)
 }
 
-// merge hands on what some streams tell of, sorted by time as far as it comes together, until all have ended or one has failed.
+// merge calls show for the events of several streams. It sorts events within mergeWindow by time
+// and returns when all streams have ended or one fails.
 func merge(all <-chan streamItem, streams int, show func(*eventv1.Event) error) error {
 	var batch []*eventv1.Event
 	var due <-chan time.Time
 	flush := func() error {
-		slices.SortStableFunc(batch, func(a, b *eventv1.Event) int { return a.GetTime().AsTime().Compare(b.GetTime().AsTime()) })
+		slices.SortStableFunc(batch,
+			func(a, b *eventv1.Event) int { return a.GetTime().AsTime().Compare(b.GetTime().AsTime()) })
 		for _, e := range batch {
 			if err := show(e); err != nil {
 				return err
@@ -168,16 +178,17 @@ func merge(all <-chan streamItem, streams int, show func(*eventv1.Event) error) 
 			}
 		}
 	}
+
 	return flush()
 }
 
-// event is one as a template sees it. The fields and their order are Docker's.
+// event is an event in templates and JSON, with Docker's fields in Docker's order.
 type event struct {
 	Type   string
 	Action string
 	Actor  actor
 	Scope  string `json:"scope"`
-	// Status, ID and From are earlier names of a container's action, id and image, which scripts still read.
+	// Status, ID and From are Docker's deprecated names of a container's action, ID and image.
 	Status   string `json:"status,omitempty"`
 	ID       string `json:"id,omitempty"`
 	From     string `json:"from,omitempty"`
@@ -185,7 +196,7 @@ type event struct {
 	TimeNano int64  `json:"timeNano"`
 }
 
-// Event is what a template of `events` sees, for those who complete it.
+// Event returns an empty event, for the completion of templates.
 func Event() any { return event{} }
 
 type actor struct {
@@ -203,7 +214,10 @@ func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event) error {
 		}
 		return format.Print(c.Screen(), o.format, "", event{}, []event{shown})
 	}
-	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), escape.Line(e.GetType()), escape.Line(e.GetAction()), e.GetId(), attributesOf(e))
+
+	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"),
+		escape.Line(e.GetType()), escape.Line(e.GetAction()), e.GetId(), attributesOf(e))
+
 	return nil
 }
 

@@ -1,4 +1,5 @@
-// Package system holds the commands about the agent and its host, and those that find anything by its name.
+// Package system holds the commands for the agent and its host, and inspect for all kinds of
+// objects.
 package system
 
 import (
@@ -17,12 +18,12 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// Commands are those that stand at the top level.
+// Commands returns the system commands of the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{newInfo(c), newEvents(c), newDoctor(c), newVersion(c), newInspect(c)}
 }
 
-// info is what `info` knows. The fields may be used in a template.
+// info holds the fields of `info`, which can be used in templates.
 type info struct {
 	Version              string
 	ServerVersion        string // Docker's name for the same
@@ -52,20 +53,20 @@ type info struct {
 	Warnings             []string
 }
 
-// Info is what a template of `info` sees, for those who complete it.
+// Info returns an empty info, for the completion of templates.
 func Info() any { return info{} }
 
 func newInfo(c *cli.CLI) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{
 		Use:   "info [OPTIONS]",
-		Short: "Show what this host can do and how the agent is set up",
+		Short: "Show information about the host and the agent",
 		Args:  cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return showInfo(cmd.Context(), c, text)
 		},
 	}
-	cmd.Flags().StringVarP(&text, "format", "f", "", "json, or a Go `TEMPLATE`")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }
 
@@ -74,23 +75,28 @@ func showInfo(ctx context.Context, c *cli.CLI, text string) error {
 	if err != nil {
 		return err
 	}
+
 	res, err := cl.Host.GetInfo(ctx, &hostv1.GetInfoRequest{})
 	if err != nil {
 		return err
 	}
+
 	i := infoOf(res)
 	more(ctx, cl, &i)
 	if text != "" {
 		return format.Print(c.Screen(), text, "", info{}, []info{i})
 	}
+
 	c.Printf("%s", i)
 	c.Warn(i.Warnings...)
 	return nil
 }
 
 func infoOf(r *hostv1.GetInfoResponse) info {
-	i := info{Version: r.GetVersion(), ServerVersion: r.GetVersion(), APIVersion: r.GetApiVersion(), KernelVersion: r.GetKernelVersion(), OSType: r.GetOs(), Architecture: r.GetArchitecture(),
-		CgroupVersion: r.GetCgroupVersion(), DefaultRuntime: r.GetRuntime(), DataRoot: r.GetDataRoot(), ExecRoot: r.GetExecRoot(),
+	i := info{Version: r.GetVersion(), ServerVersion: r.GetVersion(), APIVersion: r.GetApiVersion(),
+		KernelVersion: r.GetKernelVersion(), OSType: r.GetOs(), Architecture: r.GetArchitecture(),
+		CgroupVersion: r.GetCgroupVersion(), DefaultRuntime: r.GetRuntime(), DataRoot: r.GetDataRoot(),
+		ExecRoot:       r.GetExecRoot(),
 		NetworkDrivers: r.GetNetworkDrivers(), DefaultNetworkDriver: r.GetDefaultNetworkDriver(),
 		ContainersCreated: r.GetContainers()["created"], ContainersRunning: r.GetContainers()["running"],
 		ContainersExited: r.GetContainers()["exited"], Images: r.GetImages(), Warnings: r.GetWarnings()}
@@ -99,26 +105,31 @@ func infoOf(r *hostv1.GetInfoResponse) info {
 	for _, n := range r.GetContainers() {
 		i.Containers += n
 	}
+
 	return i
 }
 
-// more fills in what other services know. One that does not answer leaves a warning.
+// more adds the information of other services. One that does not respond adds a warning.
 func more(ctx context.Context, cl *client.Client, i *info) {
 	guards, err := cl.Firewall.Diagnose(ctx, &natv1.DiagnoseRequest{BackendOnly: true})
 	if i.FirewallBackend = guards.GetBackend(); err != nil {
-		i.Warnings = append(i.Warnings, "natagent does not answer: "+err.Error())
+		i.Warnings = append(i.Warnings, "natagent is not responding: "+err.Error())
 	}
+
 	networks, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
 	if err != nil {
-		i.Warnings = append(i.Warnings, "netagent does not answer: "+err.Error())
+		i.Warnings = append(i.Warnings, "netagent is not responding: "+err.Error())
 	}
+
 	for _, n := range networks.GetNetworks() {
 		i.Warnings = append(i.Warnings, n.GetWarnings()...)
 	}
+
 	config, err := cl.Config.GetConfig(ctx, &agentv1.GetConfigRequest{})
 	if err != nil {
-		i.Warnings = append(i.Warnings, "the configuration cannot be read: "+err.Error())
+		i.Warnings = append(i.Warnings, "configuration cannot be read: "+err.Error())
 	}
+
 	for _, s := range config.GetSettings() {
 		if s.GetKey() == "default-address-pools" {
 			for _, v := range s.GetValues() {
@@ -126,12 +137,13 @@ func more(ctx context.Context, cl *client.Client, i *info) {
 			}
 		}
 	}
+
 	if len(i.DefaultAddressPools) == 0 && err == nil {
 		i.DefaultAddressPools = []string{"Docker's"}
 	}
 }
 
-// String is what people read.
+// String formats the information as text.
 func (i info) String() string {
 	var out strings.Builder
 	line := func(name string, value any) { _, _ = fmt.Fprintf(&out, "%s: %v\n", name, value) }

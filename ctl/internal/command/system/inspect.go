@@ -14,13 +14,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// kind is a sort of object that has a document.
+// kind is a kind of object with an inspect document.
 type kind struct {
 	name string
 	get  func(context.Context, *client.Client, string) (any, error)
 }
 
-// kinds are looked through in this order.
+// kinds returns the kinds in search order.
 func kinds() []kind {
 	return []kind{{"container", container.Document}, {"image", image.Document}, {"network", network.Document}}
 }
@@ -29,7 +29,7 @@ func newInspect(c *cli.CLI) *cobra.Command {
 	var only, text string
 	cmd := &cobra.Command{
 		Use:   "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-		Short: "Show all that is known of containers, images and networks, as JSON",
+		Short: "Show details of containers, images or networks as JSON",
 		Args:  cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wanted, err := wantedKinds(only)
@@ -45,8 +45,8 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&only, "type", "", "Only look for this `KIND`: container, image or network")
-	cmd.Flags().StringVarP(&text, "format", "f", "", "Print what this Go `TEMPLATE` makes of each object")
+	cmd.Flags().StringVar(&only, "type", "", "Only one kind: container, image or network")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }
 
@@ -64,14 +64,14 @@ func wantedKinds(only string) ([]kind, error) {
 
 func find(ctx context.Context, cl *client.Client, wanted []kind, name string) (any, error) {
 	if name == "" {
-		return nil, fault.Invalidf("object", "name", "its name or id is empty; name a container, an image or a network")
+		return nil, fault.Invalidf("object", "name", "name or ID is empty: add a container, an image or a network")
 	}
 	for _, k := range wanted {
 		d, err := k.get(ctx, cl, name)
-		// What cannot be such a name at all is not there either.
+		// A name that is invalid for a kind does not exist in it.
 		if err == nil || len(wanted) == 1 || !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Invalid) {
 			return d, err
 		}
 	}
-	return nil, fault.NotFoundf("object "+name, "No such object: no container, image or network has this name or id")
+	return nil, fault.NotFoundf("object "+name, "No such object: no container, image or network has this name or ID")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/version"
 )
 
-// versions is what `version` knows. The fields may be used in a template.
+// versions holds the fields of `version`, which can be used in templates.
 type versions struct {
 	Client clientVersion
 	Server *serverVersion `json:",omitempty"`
@@ -23,7 +23,7 @@ type clientVersion struct{ Version, APIVersion, GoVersion, Os, Arch string }
 
 type serverVersion struct{ Version, APIVersion, Os, Arch, KernelVersion string }
 
-// Versions is what a template of `version` sees, for those who complete it.
+// Versions returns empty versions, for the completion of templates.
 func Versions() any { return versions{} }
 
 func newVersion(c *cli.CLI) *cobra.Command {
@@ -31,14 +31,14 @@ func newVersion(c *cli.CLI) *cobra.Command {
 	var text string
 	cmd := &cobra.Command{
 		Use:   "version [OPTIONS]",
-		Short: "Show the versions of this program and of the agent",
+		Short: "Show the client and agent versions",
 		Args:  cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return showVersion(cmd.Context(), c, text, clientOnly)
 		},
 	}
-	cmd.Flags().BoolVar(&clientOnly, "client", false, "Only that of this program; the agent is not asked")
-	cmd.Flags().StringVarP(&text, "format", "f", "", "json, or a Go `TEMPLATE`")
+	cmd.Flags().BoolVar(&clientOnly, "client", false, "Print only the client version")
+	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }
 
@@ -54,12 +54,15 @@ func showVersion(ctx context.Context, c *cli.CLI, text string, clientOnly bool) 
 		}
 		return failure
 	}
-	c.Printf("Client:\n Version: %s\n API Version: %s\n Go Version: %s\n OS/Arch: %s/%s\n", v.Client.Version, v.Client.APIVersion,
+
+	c.Printf("Client:\n Version: %s\n API Version: %s\n Go Version: %s\n OS/Arch: %s/%s\n", v.Client.Version,
+		v.Client.APIVersion,
 		v.Client.GoVersion, v.Client.Os, v.Client.Arch)
 	if v.Server != nil {
 		c.Printf("\nAgent:\n Version: %s\n API Version: %s\n OS/Arch: %s/%s\n Kernel Version: %s\n", v.Server.Version,
 			cmp.Or(v.Server.APIVersion, "1.0"), v.Server.Os, v.Server.Arch, v.Server.KernelVersion)
 	}
+
 	return failure
 }
 
@@ -72,5 +75,6 @@ func agentVersion(ctx context.Context, c *cli.CLI) (*serverVersion, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &serverVersion{res.GetVersion(), res.GetApiVersion(), res.GetOs(), res.GetArchitecture(), res.GetKernelVersion()}, nil
+	return &serverVersion{res.GetVersion(), res.GetApiVersion(), res.GetOs(), res.GetArchitecture(),
+		res.GetKernelVersion()}, nil
 }

@@ -60,7 +60,7 @@ func (m *Machine) Run(limit time.Duration, args ...string) (Reply, error) {
 		return r, fmt.Errorf("ask the machine: %w", err)
 	}
 	if err := m.answers.Decode(&r); err != nil {
-		return r, fmt.Errorf("the machine does not answer: %w", err)
+		return r, fmt.Errorf("the machine is not responding: %w", err)
 	}
 	return r, nil
 }
