@@ -141,13 +141,7 @@ var unconverted = []string{
 	"services/natagent/internal/relay",
 	"services/natagent/internal/store",
 	"services/netagent",
-	"services/netagent/internal/api",
-	"services/netagent/internal/api/natagenttest",
-	"services/netagent/internal/frame",
-	"services/netagent/internal/natclient",
-	"services/netagent/internal/networks",
 	"services/netagent/internal/reconcile",
-	"services/netagent/internal/store",
 	"services/supervisor/internal/run",
 }
 

@@ -23,7 +23,7 @@ func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testin
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("created: %v", err)
 	}
-	has(t, "the error", err.Error(), "network apart: its containers cannot be kept apart: the kernel does not have it; a kernel of 4.18 or later")
+	has(t, "the error", err.Error(), "network apart: its containers cannot be isolated: the kernel does not have it; use Linux 4.18 or later")
 	a.network(network.Spec{Name: "config", ConfigOnly: true, Options: apart})
 	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "from", ConfigFrom: "config"}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("created with the options of another: %v", err)
@@ -45,7 +45,7 @@ func TestADefaultNetworkThatCannotKeepContainersApartIsNotServed(t *testing.T) {
 	if !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("New: %v", err)
 	}
-	has(t, "the error", err.Error(), "network bridge: its containers cannot be kept apart: the kernel does not have it")
+	has(t, "the error", err.Error(), "network bridge: its containers cannot be isolated: the kernel does not have it")
 	for name, change := range map[string]func(*Config){
 		"there is no such network": func(c *Config) { c.NoBridge = true },
 		"they reach each other":    func(c *Config) { c.Isolated = false },

@@ -84,8 +84,8 @@ func TestANetworkThatCannotGrowSaysWhy(t *testing.T) {
 	h.ns.Run("ip", "link", "set", "vpn", "up")
 	h.ns.Run("ip", "route", "add", "172.18.8.128/25", "dev", "vpn")
 	for want, name := range map[string]string{
-		"all 125 of 172.18.0.0/25 are taken, and it cannot grow: of the larger 172.18.0.0/24 a part is network n2's: 172.18.0.128/25; make a second network": "n1",
-		"all 1 of 10.1.0.0/30 are taken, and it cannot grow: its size was given; remove containers, or make its subnet larger: fairlead network edit":        "n3",
+		"all 125 of 172.18.0.0/25 are taken, and it cannot grow: the larger subnet 172.18.0.0/24 overlaps network n2: 172.18.0.128/25; create a second network": "n1",
+		"all 1 of 10.1.0.0/30 are taken, and it cannot grow: its subnet has a fixed size; remove containers, or make its subnet larger: fairlead network edit":  "n3",
 	} {
 		_, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: name}))
 		n, _ := a.store.NetworkNamed(name)
@@ -95,7 +95,7 @@ func TestANetworkThatCannotGrowSaysWhy(t *testing.T) {
 		}
 	}
 	_, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: "n4", IPv4: netip.MustParseAddr("172.18.8.200")}))
-	want := "no configured subnet contains IP address 172.18.8.200, and it cannot grow: of the larger 172.18.8.0/24 a part is where a route of the host by vpn leads: 172.18.8.128/25"
+	want := "no configured subnet contains IP address 172.18.8.200, and it cannot grow: the larger subnet 172.18.8.0/24 overlaps a host route over vpn: 172.18.8.128/25"
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 		t.Errorf("an address beyond: %v", err)
 	}

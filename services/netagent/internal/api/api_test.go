@@ -26,7 +26,7 @@ import (
 
 var created = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// fakeNetworks has the default bridge.
+// fakeNetworks contains the default bridge.
 type fakeNetworks struct{}
 
 func (fakeNetworks) List() []network.Network { return []network.Network{defaultBridge()} }
@@ -48,12 +48,14 @@ func (fakeNetworks) Create(_ context.Context, w network.Spec) (network.Network, 
 }
 
 func (fakeNetworks) Update(_ context.Context, ref string, e network.Update) (network.Network, error) {
-	return e.Apply(network.Network{Name: ref, Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1")}}})
+	return e.Apply(network.Network{Name: ref,
+		Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"),
+			Gateway: netip.MustParseAddr("10.1.0.1")}}})
 }
 
 func (fakeNetworks) WaitConverged(_ context.Context, ref string) (network.Network, error) {
 	if ref != "bridge" {
-		return network.Network{}, fault.New(fault.Unavailable, "network "+ref, "containers have not followed yet: web")
+		return network.Network{}, fault.New(fault.Unavailable, "network "+ref, "containers are not updated yet: web")
 	}
 	return defaultBridge(), nil
 }
@@ -86,7 +88,7 @@ func defaultBridge() network.Network {
 	return n
 }
 
-// fakeSandboxes answers with functions.
+// fakeSandboxes delegates to functions.
 type fakeSandboxes struct {
 	create func(network.Request) (network.Sandbox, error)
 	get    func(owner string) (network.Sandbox, error)
@@ -120,7 +122,7 @@ func (f *fakeSandboxes) NeedsRenumbering(sb network.Sandbox) bool {
 	return len(sb.Endpoints) > 0 && sb.Endpoints[0].Renumbering
 }
 
-// Watch has changed once, and never again.
+// Watch notifies once.
 func (f *fakeSandboxes) Watch() (<-chan struct{}, func()) {
 	c := make(chan struct{}, 1)
 	c <- struct{}{}
@@ -139,33 +141,43 @@ func (f *fakeSandboxes) CompleteRenumbering(_ context.Context, owner string) ([]
 }
 
 func sandbox() network.Sandbox {
-	return network.Sandbox{Owner: "0wner", Mode: network.Private, NetnsPath: "/run/netns/0wner", Endpoints: []network.Endpoint{{
-		ID: "e1", NetworkID: "1d", NetworkName: "bridge", Interface: "eth0", HostInterface: "veth1", Bridge: "docker0",
-		MAC: network.MACOf(netip.MustParseAddr("172.17.0.2")), IPv4: netip.MustParsePrefix("172.17.0.2/16"), Gateway4: netip.MustParseAddr("172.17.0.1")}}}
+	return network.Sandbox{Owner: "0wner", Mode: network.Private, NetnsPath: "/run/netns/0wner",
+		Endpoints: []network.Endpoint{{
+			ID: "e1", NetworkID: "1d", NetworkName: "bridge", Interface: "eth0", HostInterface: "veth1",
+			Bridge: "docker0",
+			MAC:    network.MACOf(netip.MustParseAddr("172.17.0.2")), IPv4: netip.MustParsePrefix("172.17.0.2/16"),
+			Gateway4: netip.MustParseAddr("172.17.0.1")}}}
 }
 
 func sandboxMessage() *networkv1.Sandbox {
-	return &networkv1.Sandbox{Owner: "0wner", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE, NetnsPath: "/run/netns/0wner",
-		Endpoints: []*networkv1.Endpoint{{Id: "e1", NetworkId: "1d", NetworkName: "bridge", InterfaceName: "eth0", HostInterface: "veth1",
-			Bridge: "docker0", MacAddress: "02:42:ac:11:00:02", Ipv4Address: "172.17.0.2/16", Ipv4Gateway: "172.17.0.1"}}}
+	return &networkv1.Sandbox{Owner: "0wner", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
+		NetnsPath: "/run/netns/0wner",
+		Endpoints: []*networkv1.Endpoint{{Id: "e1", NetworkId: "1d", NetworkName: "bridge", InterfaceName: "eth0",
+			HostInterface: "veth1",
+			Bridge:        "docker0", MacAddress: "02:42:ac:11:00:02", Ipv4Address: "172.17.0.2/16",
+			Ipv4Gateway: "172.17.0.1"}}}
 }
 
-// dial serves the API in memory.
+// dial serves the API in memory and returns a connection to it.
 func dial(t *testing.T, s *fakeSandboxes) *grpc.ClientConn {
 	t.Helper()
+
 	l := bufconn.Listen(1 << 16)
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
+		next grpc.UnaryHandler) (any, error) {
 		resp, err := next(ctx, req)
 		return resp, faultrpc.ToStatus(err)
 	}))
 	api.New(fakeNetworks{}, s, nil, nil).Register(server)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(server.Stop)
-	conn, err := grpc.NewClient("passthrough:memory", grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithUnaryInterceptor(faultrpc.UnaryClient),
+	conn, err := grpc.NewClient("passthrough:memory", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUnaryInterceptor(faultrpc.UnaryClient),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
@@ -177,7 +189,7 @@ func same(t *testing.T, got, want any) {
 	}
 }
 
-// sameValue compares values of the domain.
+// sameValue compares Go values.
 func sameValue(t *testing.T, got, want any) {
 	t.Helper()
 	if !reflect.DeepEqual(got, want) {
@@ -185,29 +197,39 @@ func sameValue(t *testing.T, got, want any) {
 	}
 }
 
-func TestARequestBecomesTheDomainsWords(t *testing.T) {
+func TestCreateSandboxConvertsRequest(t *testing.T) {
 	for name, c := range map[string]struct {
 		req  *networkv1.CreateSandboxRequest
 		want network.Request
 	}{
 		"private": {&networkv1.CreateSandboxRequest{Owner: "o", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
 			Endpoints: []*networkv1.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}},
-			network.Request{Owner: "o", Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}}},
-		"all options": {&networkv1.CreateSandboxRequest{Owner: "o", OwnerName: "web", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
-			Endpoints: []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5", MacAddress: "02:00:00:00:00:01",
-				InterfaceName: "lan", GatewayPriority: -3, LinkLocalAddresses: []string{"169.254.7.7"}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}},
-			network.Request{Owner: "o", OwnerName: "web", Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "b2",
-				IPv4: netip.MustParseAddr("10.0.0.5"), IPv6: netip.MustParseAddr("fd00::5"), MAC: "02:00:00:00:00:01", Interface: "lan", Priority: -3,
-				LinkLocal: []netip.Addr{netip.MustParseAddr("169.254.7.7")}, Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}}},
-		"host":            {&networkv1.CreateSandboxRequest{Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST}, network.Request{Mode: network.Host}},
+			network.Request{Owner: "o", Mode: network.Private,
+				Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}}},
+		"all options": {&networkv1.CreateSandboxRequest{Owner: "o", OwnerName: "web",
+			Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
+			Endpoints: []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
+				MacAddress:    "02:00:00:00:00:01",
+				InterfaceName: "lan", GatewayPriority: -3, LinkLocalAddresses: []string{"169.254.7.7"},
+				Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}},
+			network.Request{Owner: "o", OwnerName: "web", Mode: network.Private,
+				Endpoints: []network.EndpointSpec{{Network: "b2",
+					IPv4: netip.MustParseAddr("10.0.0.5"), IPv6: netip.MustParseAddr("fd00::5"),
+					MAC:       "02:00:00:00:00:01",
+					Interface: "lan", Priority: -3,
+					LinkLocal: []netip.Addr{netip.MustParseAddr("169.254.7.7")},
+					Sysctls:   []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}}},
+		"host": {&networkv1.CreateSandboxRequest{Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST},
+			network.Request{Mode: network.Host}},
 		"no mode":         {&networkv1.CreateSandboxRequest{}, network.Request{}},
 		"an unknown mode": {&networkv1.CreateSandboxRequest{Mode: 77}, network.Request{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := networkv1.NewSandboxServiceClient(dial(t, &fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
-				sameValue(t, r, c.want)
-				return sandbox(), nil
-			}}))
+			client := networkv1.NewSandboxServiceClient(dial(t,
+				&fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
+					sameValue(t, r, c.want)
+					return sandbox(), nil
+				}}))
 			resp, err := client.CreateSandbox(t.Context(), c.req)
 			if err != nil {
 				t.Fatal(err)
@@ -217,7 +239,7 @@ func TestARequestBecomesTheDomainsWords(t *testing.T) {
 	}
 }
 
-func TestSandboxesAreListedFetchedAndReleased(t *testing.T) {
+func TestSandboxesListGetAndRelease(t *testing.T) {
 	fake := &fakeSandboxes{get: func(owner string) (network.Sandbox, error) {
 		if owner != "0wner" {
 			return network.Sandbox{}, fault.NotFoundf("sandbox of "+owner, "not found")
@@ -229,108 +251,144 @@ func TestSandboxesAreListedFetchedAndReleased(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, list.GetSandboxes(), []*networkv1.Sandbox{sandboxMessage()})
 	got, err := client.GetSandbox(t.Context(), &networkv1.GetSandboxRequest{Owner: "0wner"})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, got.GetSandbox(), &networkv1.Sandbox{Owner: "0wner", Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST})
-	if _, err := client.GetSandbox(t.Context(), &networkv1.GetSandboxRequest{Owner: "x"}); !fault.Is(err, fault.NotFound) {
-		t.Errorf("an unknown owner: %v", err)
+	if _, err := client.GetSandbox(t.Context(), &networkv1.GetSandboxRequest{Owner: "x"}); !fault.Is(err,
+		fault.NotFound) {
+		t.Errorf("unknown owner: got %v", err)
 	}
+
 	if _, err := client.Release(t.Context(), &networkv1.ReleaseRequest{Owner: "0wner"}); err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, fake.gone, []string{"0wner"})
 }
 
-func TestNetworksAreListedAndFetched(t *testing.T) {
+func TestNetworksListAndGet(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
-	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0", Mtu: 1500, Masquerade: true, Icc: true, Ipv4: true, IpamDriver: "default",
-		CreatedAt: timestamppb.New(created), Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1", ContainerGateway: "172.17.0.254"}}}
+	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0",
+		Mtu: 1500, Masquerade: true, Icc: true, Ipv4: true, IpamDriver: "default",
+		CreatedAt: timestamppb.New(created), Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1",
+			ContainerGateway: "172.17.0.254"}}}
 	list, err := client.ListNetworks(t.Context(), &networkv1.ListNetworksRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, list.GetNetworks(), []*networkv1.Network{want})
 	got, err := client.GetNetwork(t.Context(), &networkv1.GetNetworkRequest{Reference: "bridge"})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, got.GetNetwork(), want)
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
-		if _, err := client.GetNetwork(t.Context(), &networkv1.GetNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
-			t.Errorf("reference %q: %v", ref, err)
+		if _, err := client.GetNetwork(t.Context(), &networkv1.GetNetworkRequest{Reference: ref}); !fault.Is(err,
+			kind) {
+			t.Errorf("reference %q: got %v", ref, err)
 		}
 	}
 }
 
-func TestEndpointsAreConnectedAndDisconnected(t *testing.T) {
+func TestEndpointsConnectAndDisconnect(t *testing.T) {
 	var got []network.Request
-	client := networkv1.NewSandboxServiceClient(dial(t, &fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
-		got = append(got, r)
-		return sandbox(), nil
-	}}))
-	connected, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: &networkv1.EndpointSpec{Network: "b2"}})
+	client := networkv1.NewSandboxServiceClient(dial(t,
+		&fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
+			got = append(got, r)
+			return sandbox(), nil
+		}}))
+	connected, err := client.ConnectEndpoint(t.Context(),
+		&networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: &networkv1.EndpointSpec{Network: "b2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	same(t, connected.GetSandbox(), sandboxMessage())
-	if _, err := client.DisconnectEndpoint(t.Context(), &networkv1.DisconnectEndpointRequest{Owner: "o", Network: "b2"}); err != nil {
+	if _, err := client.DisconnectEndpoint(t.Context(),
+		&networkv1.DisconnectEndpointRequest{Owner: "o", Network: "b2"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.ReserveAddresses(t.Context(), &networkv1.ReserveAddressesRequest{Owner: "o", Endpoints: []*networkv1.EndpointSpec{{Network: "b3"}}}); err != nil {
+
+	if _, err := client.ReserveAddresses(t.Context(),
+		&networkv1.ReserveAddressesRequest{Owner: "o",
+			Endpoints: []*networkv1.EndpointSpec{{Network: "b3"}}}); err != nil {
 		t.Fatal(err)
 	}
-	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}}, {Owner: "o", OwnerName: "b2"},
+
+	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}},
+		{Owner: "o", OwnerName: "b2"},
 		{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b3"}}}})
-	for _, e := range []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "1.2.3"}, {Network: "b2", Ipv6Address: "x"}} {
-		if _, err := client.ConnectEndpoint(t.Context(), &networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: e}); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%v: %v", e, err)
+	for _, e := range []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "1.2.3"},
+		{Network: "b2", Ipv6Address: "x"}} {
+		if _, err := client.ConnectEndpoint(t.Context(),
+			&networkv1.ConnectEndpointRequest{Owner: "o", Endpoint: e}); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v: got %v", e, err)
 		}
 	}
 }
 
-func TestNetworksArePruned(t *testing.T) {
+func TestNetworksPrune(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
-	for until, want := range map[*timestamppb.Timestamp]string{nil: time.Time{}.String(), timestamppb.New(created): created.UTC().String()} {
-		resp, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{Until: until, Labels: []string{"a", "b=1"}, ExcludeLabels: []string{"c"}})
+	for until, want := range map[*timestamppb.Timestamp]string{nil: time.Time{}.String(),
+		timestamppb.New(created): created.UTC().String()} {
+		resp, err := client.PruneNetworks(t.Context(),
+			&networkv1.PruneNetworksRequest{Until: until, Labels: []string{"a", "b=1"}, ExcludeLabels: []string{"c"}})
 		if err != nil || !slices.Equal(resp.GetDeleted(), []string{"a", "b=1", "c", want}) {
-			t.Errorf("until %v: %v, %v", until, resp, err)
+			t.Errorf("until %v: got %v, %v", until, resp, err)
 		}
 	}
-	if _, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{}); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("one cannot be deleted: %v", err)
+
+	if _, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{}); !fault.Is(err,
+		fault.Unavailable) {
+		t.Errorf("deletion fails: got %v", err)
 	}
 }
 
-func TestNetworksAreMadeAndDeleted(t *testing.T) {
+func TestNetworksCreateAndDelete(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
 	on := true
 	req := &networkv1.CreateNetworkRequest{Name: "n1", Internal: true, Ipv6: &on, Labels: map[string]string{"a": "b"},
 		Options: map[string]string{network.OptMTU: "1400", network.OptHostBinding: "127.0.0.1"},
-		Pools: []*networkv1.PoolSpec{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"x": "10.1.0.5"}},
+		Pools: []*networkv1.PoolSpec{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9",
+			AuxAddresses: map[string]string{"x": "10.1.0.5"}},
 			{Subnet: "fd00:1::/64"}}}
 	made, err := client.CreateNetwork(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Internal: true, Ipv4: true, Ipv6: true, Mtu: 1400, Masquerade: true,
-		Icc: true, IpamDriver: "default", Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1", CreatedAt: timestamppb.New(created),
-		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9", AuxAddresses: map[string]string{"x": "10.1.0.5"}},
+
+	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Internal: true, Ipv4: true, Ipv6: true,
+		Mtu: 1400, Masquerade: true,
+		Icc: true, IpamDriver: "default", Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1",
+		CreatedAt: timestamppb.New(created),
+		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", IpRange: "10.1.0.128/25", Gateway: "10.1.0.9",
+			AuxAddresses: map[string]string{"x": "10.1.0.5"}},
 			{Subnet: "fd00:1::/64", Gateway: "fd00:1::1"}}})
-	for _, p := range []*networkv1.PoolSpec{{Subnet: "x"}, {Subnet: "10.1.0.0"}, {IpRange: "1/2"}, {Gateway: "x"}, {AuxAddresses: map[string]string{"x": "y"}}} {
-		if _, err := client.CreateNetwork(t.Context(), &networkv1.CreateNetworkRequest{Name: "n1", Pools: []*networkv1.PoolSpec{p}}); !fault.Is(err, fault.Invalid) {
-			t.Errorf("%v: %v", p, err)
+	for _, p := range []*networkv1.PoolSpec{{Subnet: "x"}, {Subnet: "10.1.0.0"}, {IpRange: "1/2"}, {Gateway: "x"},
+		{AuxAddresses: map[string]string{"x": "y"}}} {
+		if _, err := client.CreateNetwork(t.Context(),
+			&networkv1.CreateNetworkRequest{Name: "n1", Pools: []*networkv1.PoolSpec{p}}); !fault.Is(err,
+			fault.Invalid) {
+			t.Errorf("%v: got %v", p, err)
 		}
 	}
+
 	gone, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: "n1"})
 	if err != nil || gone.GetId() != "1d" {
-		t.Errorf("deleted %v, %v", gone, err)
+		t.Errorf("got %v, %v", gone, err)
 	}
+
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
-		if _, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
-			t.Errorf("reference %q: %v", ref, err)
+		if _, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: ref}); !fault.Is(err,
+			kind) {
+			t.Errorf("reference %q: got %v", ref, err)
 		}
 	}
 }

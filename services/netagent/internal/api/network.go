@@ -23,8 +23,9 @@ type networkHandler struct {
 	check    func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// WatchEvents answers what happens to networks.
-func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest, stream grpc.ServerStreamingServer[networkv1.WatchEventsResponse]) error {
+// WatchEvents streams network events.
+func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest,
+	stream grpc.ServerStreamingServer[networkv1.WatchEventsResponse]) error {
 	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
 		return stream.Send(&networkv1.WatchEventsResponse{Event: e})
 	})
@@ -38,13 +39,14 @@ func (h *networkHandler) Check(ctx context.Context, req *networkv1.CheckRequest)
 	return &networkv1.CheckResponse{Findings: diagnosis.Proto(h.check(ctx, req.GetRepair()))}, nil
 }
 
-// Diagnose tries which networks can be made.
+// Diagnose probes which networks the host supports.
 func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (*networkv1.DiagnoseResponse, error) {
 	return &networkv1.DiagnoseResponse{Findings: diagnosis.Proto(h.diagnose())}, nil
 }
 
-// ListNetworks answers all networks, by name.
-func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
+// ListNetworks returns all networks, sorted by name.
+func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse,
+	error) {
 	out := &networkv1.ListNetworksResponse{}
 	warnings := h.networks.Warnings()
 	for _, n := range h.networks.List() {
@@ -55,10 +57,11 @@ func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRe
 	return out, nil
 }
 
-// GetNetwork answers one.
-func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest) (*networkv1.GetNetworkResponse, error) {
+// GetNetwork returns a network.
+func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest) (*networkv1.GetNetworkResponse,
+	error) {
 	if req.GetReference() == "" {
-		return nil, fault.Invalidf("network", "reference", "none was given")
+		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}
 	n, err := h.networks.Find(req.GetReference())
 	if err != nil {
@@ -67,8 +70,9 @@ func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetwork
 	return &networkv1.GetNetworkResponse{Network: h.out(n)}, nil
 }
 
-// CreateNetwork makes one.
-func (h *networkHandler) CreateNetwork(ctx context.Context, req *networkv1.CreateNetworkRequest) (*networkv1.CreateNetworkResponse, error) {
+// CreateNetwork creates a network.
+func (h *networkHandler) CreateNetwork(ctx context.Context,
+	req *networkv1.CreateNetworkRequest) (*networkv1.CreateNetworkResponse, error) {
 	wanted, err := wantedIn(req)
 	if err != nil {
 		return nil, err
@@ -80,16 +84,19 @@ func (h *networkHandler) CreateNetwork(ctx context.Context, req *networkv1.Creat
 	return &networkv1.CreateNetworkResponse{Network: h.out(n)}, nil
 }
 
-// UpdateNetwork changes one.
-func (h *networkHandler) UpdateNetwork(ctx context.Context, req *networkv1.UpdateNetworkRequest) (*networkv1.UpdateNetworkResponse, error) {
+// UpdateNetwork updates a network.
+func (h *networkHandler) UpdateNetwork(ctx context.Context,
+	req *networkv1.UpdateNetworkRequest) (*networkv1.UpdateNetworkResponse, error) {
 	if req.GetReference() == "" {
-		return nil, fault.Invalidf("network", "reference", "none was given")
+		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}
+
 	edit := network.Update{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber()}
 	if req.Mtu != nil {
 		mtu := int(req.GetMtu())
 		edit.MTU = &mtu
 	}
+
 	for _, text := range req.GetSubnets() {
 		subnet, err := prefixIn("network "+req.GetReference(), "subnet", text)
 		if err != nil {
@@ -97,6 +104,7 @@ func (h *networkHandler) UpdateNetwork(ctx context.Context, req *networkv1.Updat
 		}
 		edit.Subnets = append(edit.Subnets, subnet)
 	}
+
 	if req.Dns != nil {
 		servers, err := addrsIn("network "+req.GetReference(), "dns", req.GetDns().GetAddresses())
 		if err != nil {
@@ -104,17 +112,20 @@ func (h *networkHandler) UpdateNetwork(ctx context.Context, req *networkv1.Updat
 		}
 		edit.DNS = &servers
 	}
+
 	n, err := h.networks.Update(ctx, req.GetReference(), edit)
 	if err != nil {
 		return nil, err
 	}
+
 	return &networkv1.UpdateNetworkResponse{Network: h.out(n)}, nil
 }
 
-// WaitNetwork waits until all containers on one have followed.
-func (h *networkHandler) WaitNetwork(ctx context.Context, req *networkv1.WaitNetworkRequest) (*networkv1.WaitNetworkResponse, error) {
+// WaitNetwork waits until all containers of a network are renumbered.
+func (h *networkHandler) WaitNetwork(ctx context.Context,
+	req *networkv1.WaitNetworkRequest) (*networkv1.WaitNetworkResponse, error) {
 	if req.GetReference() == "" {
-		return nil, fault.Invalidf("network", "reference", "none was given")
+		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}
 	n, err := h.networks.WaitConverged(ctx, req.GetReference())
 	if err != nil {
@@ -123,10 +134,11 @@ func (h *networkHandler) WaitNetwork(ctx context.Context, req *networkv1.WaitNet
 	return &networkv1.WaitNetworkResponse{Network: h.out(n)}, nil
 }
 
-// DeleteNetwork deletes one.
-func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.DeleteNetworkRequest) (*networkv1.DeleteNetworkResponse, error) {
+// DeleteNetwork deletes a network.
+func (h *networkHandler) DeleteNetwork(ctx context.Context,
+	req *networkv1.DeleteNetworkRequest) (*networkv1.DeleteNetworkResponse, error) {
 	if req.GetReference() == "" {
-		return nil, fault.Invalidf("network", "reference", "none was given")
+		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}
 	networkID, err := h.networks.Delete(ctx, req.GetReference())
 	if err != nil {
@@ -135,8 +147,9 @@ func (h *networkHandler) DeleteNetwork(ctx context.Context, req *networkv1.Delet
 	return &networkv1.DeleteNetworkResponse{Id: networkID}, nil
 }
 
-// PruneNetworks deletes those that nobody is on.
-func (h *networkHandler) PruneNetworks(ctx context.Context, req *networkv1.PruneNetworksRequest) (*networkv1.PruneNetworksResponse, error) {
+// PruneNetworks deletes unused networks.
+func (h *networkHandler) PruneNetworks(ctx context.Context,
+	req *networkv1.PruneNetworksRequest) (*networkv1.PruneNetworksResponse, error) {
 	s := network.Filter{Labels: req.GetLabels(), Without: req.GetExcludeLabels()}
 	if req.GetUntil() != nil {
 		s.Before = req.GetUntil().AsTime()
@@ -148,7 +161,7 @@ func (h *networkHandler) PruneNetworks(ctx context.Context, req *networkv1.Prune
 	return &networkv1.PruneNetworksResponse{Deleted: deleted}, nil
 }
 
-// out writes a network with how full it is.
+// out converts a network with its pool usage.
 func (h *networkHandler) out(n network.Network) *networkv1.Network {
 	out := networkOut(n)
 	for i, c := range h.networks.PoolUsage(n) {
@@ -160,20 +173,24 @@ func (h *networkHandler) out(n network.Network) *networkv1.Network {
 func networkOut(n network.Network) *networkv1.Network {
 	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Predefined: n.Predefined, Bridge: n.Bridge,
 		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, Icc: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt),
-		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), HostBinding: addrOut(n.HostBinding),
-		ConfigOnly: n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
+		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(),
+		HostBinding: addrOut(n.HostBinding),
+		ConfigOnly:  n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
 	for _, p := range n.Pools {
 		out.Pools = append(out.Pools, poolOut(p))
 	}
+
 	for _, p := range n.Former {
 		out.FormerPools = append(out.FormerPools, poolOut(p))
 	}
+
 	out.Dns = addrsOut(n.DNS)
 	return out
 }
 
 func poolOut(p network.Pool) *networkv1.Pool {
-	out := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range), Gateway: addrOut(p.Gateway), ContainerGateway: addrOut(p.ContainerGateway)}
+	out := &networkv1.Pool{Subnet: prefixOut(p.Subnet), IpRange: prefixOut(p.Range), Gateway: addrOut(p.Gateway),
+		ContainerGateway: addrOut(p.ContainerGateway)}
 	for name, a := range p.Aux {
 		if out.AuxAddresses == nil {
 			out.AuxAddresses = map[string]string{}
@@ -191,7 +208,7 @@ func addrsOut(all []netip.Addr) []string {
 	return out
 }
 
-// addrOut writes an address, an invalid one as nothing.
+// addrOut formats an address; zero is empty.
 func addrOut(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
@@ -199,7 +216,7 @@ func addrOut(a netip.Addr) string {
 	return a.String()
 }
 
-// prefixOut writes a prefix, an invalid one as nothing.
+// prefixOut formats a prefix; zero is empty.
 func prefixOut(p netip.Prefix) string {
 	if !p.IsValid() {
 		return ""

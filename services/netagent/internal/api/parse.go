@@ -9,7 +9,8 @@ import (
 )
 
 func wantedIn(req *networkv1.CreateNetworkRequest) (network.Spec, error) {
-	out := network.Spec{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(), IPv4: req.Ipv4,
+	out := network.Spec{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
+		IPv4: req.Ipv4,
 		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(),
 		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver()}
 	for _, p := range req.GetPools() {
@@ -19,6 +20,7 @@ func wantedIn(req *networkv1.CreateNetworkRequest) (network.Spec, error) {
 		}
 		out.Pools = append(out.Pools, pool)
 	}
+
 	var err error
 	out.DNS, err = addrsIn("network "+req.GetName(), "dns", req.GetDns())
 	return out, err
@@ -28,12 +30,15 @@ func poolIn(subject string, p *networkv1.PoolSpec) (out network.PoolSpec, err er
 	if out.Subnet, err = prefixIn(subject, "subnet", p.GetSubnet()); err != nil {
 		return out, err
 	}
+
 	if out.Range, err = prefixIn(subject, "ip-range", p.GetIpRange()); err != nil {
 		return out, err
 	}
+
 	if out.Gateway, err = addrIn(subject, "gateway", p.GetGateway()); err != nil {
 		return out, err
 	}
+
 	for name, text := range p.GetAuxAddresses() {
 		addr, err := addrIn(subject, "aux-address", text)
 		if err != nil {
@@ -44,10 +49,11 @@ func poolIn(subject string, p *networkv1.PoolSpec) (out network.PoolSpec, err er
 		}
 		out.Aux[name] = addr
 	}
+
 	return out, nil
 }
 
-// addrIn reads an address; nothing is an invalid one.
+// addrIn parses an address; empty is zero.
 func addrIn(subject, field, text string) (netip.Addr, error) {
 	if text == "" {
 		return netip.Addr{}, nil
@@ -59,7 +65,7 @@ func addrIn(subject, field, text string) (netip.Addr, error) {
 	return addr, nil
 }
 
-// addrsIn reads addresses.
+// addrsIn parses a list of addresses.
 func addrsIn(subject, field string, texts []string) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, text := range texts {
@@ -72,7 +78,7 @@ func addrsIn(subject, field string, texts []string) ([]netip.Addr, error) {
 	return out, nil
 }
 
-// prefixIn reads a prefix; nothing is an invalid one.
+// prefixIn parses a prefix; empty is zero.
 func prefixIn(subject, field, text string) (netip.Prefix, error) {
 	if text == "" {
 		return netip.Prefix{}, nil

@@ -17,8 +17,9 @@ type sandboxHandler struct {
 	sandboxes Sandboxes
 }
 
-// CreateSandbox makes a sandbox.
-func (h *sandboxHandler) CreateSandbox(ctx context.Context, req *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse, error) {
+// CreateSandbox creates a sandbox.
+func (h *sandboxHandler) CreateSandbox(ctx context.Context,
+	req *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse, error) {
 	wanted, err := requestIn(req)
 	if err != nil {
 		return nil, err
@@ -30,8 +31,9 @@ func (h *sandboxHandler) CreateSandbox(ctx context.Context, req *networkv1.Creat
 	return &networkv1.CreateSandboxResponse{Sandbox: h.out(sb)}, nil
 }
 
-// ConnectEndpoint plugs one more network in.
-func (h *sandboxHandler) ConnectEndpoint(ctx context.Context, req *networkv1.ConnectEndpointRequest) (*networkv1.ConnectEndpointResponse, error) {
+// ConnectEndpoint connects a sandbox to a network.
+func (h *sandboxHandler) ConnectEndpoint(ctx context.Context,
+	req *networkv1.ConnectEndpointRequest) (*networkv1.ConnectEndpointResponse, error) {
 	spec, err := specIn(req.GetOwner(), req.GetEndpoint())
 	if err != nil {
 		return nil, err
@@ -43,8 +45,9 @@ func (h *sandboxHandler) ConnectEndpoint(ctx context.Context, req *networkv1.Con
 	return &networkv1.ConnectEndpointResponse{Sandbox: h.out(sb)}, nil
 }
 
-// DisconnectEndpoint takes one network out.
-func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context, req *networkv1.DisconnectEndpointRequest) (*networkv1.DisconnectEndpointResponse, error) {
+// DisconnectEndpoint disconnects a sandbox from a network.
+func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context,
+	req *networkv1.DisconnectEndpointRequest) (*networkv1.DisconnectEndpointResponse, error) {
 	sb, err := h.sandboxes.Disconnect(ctx, req.GetOwner(), req.GetNetwork())
 	if err != nil {
 		return nil, err
@@ -52,8 +55,9 @@ func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context, req *networkv1.
 	return &networkv1.DisconnectEndpointResponse{Sandbox: h.out(sb)}, nil
 }
 
-// GetSandbox answers an owner's.
-func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandboxRequest) (*networkv1.GetSandboxResponse, error) {
+// GetSandbox returns an owner's sandbox.
+func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandboxRequest) (*networkv1.GetSandboxResponse,
+	error) {
 	sb, err := h.sandboxes.Get(req.GetOwner())
 	if err != nil {
 		return nil, err
@@ -61,8 +65,9 @@ func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandbox
 	return &networkv1.GetSandboxResponse{Sandbox: h.out(sb)}, nil
 }
 
-// ListSandboxes answers all of them.
-func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxesRequest) (*networkv1.ListSandboxesResponse, error) {
+// ListSandboxes returns all sandboxes.
+func (h *sandboxHandler) ListSandboxes(context.Context,
+	*networkv1.ListSandboxesRequest) (*networkv1.ListSandboxesResponse, error) {
 	out := &networkv1.ListSandboxesResponse{}
 	for _, sb := range h.sandboxes.List() {
 		out.Sandboxes = append(out.Sandboxes, h.out(sb))
@@ -70,8 +75,9 @@ func (h *sandboxHandler) ListSandboxes(context.Context, *networkv1.ListSandboxes
 	return out, nil
 }
 
-// ReserveAddresses keeps addresses for an owner.
-func (h *sandboxHandler) ReserveAddresses(ctx context.Context, req *networkv1.ReserveAddressesRequest) (*networkv1.ReserveAddressesResponse, error) {
+// ReserveAddresses reserves static addresses for an owner.
+func (h *sandboxHandler) ReserveAddresses(ctx context.Context,
+	req *networkv1.ReserveAddressesRequest) (*networkv1.ReserveAddressesResponse, error) {
 	specs, err := specsIn(req.GetOwner(), req.GetEndpoints())
 	if err != nil {
 		return nil, err
@@ -79,10 +85,12 @@ func (h *sandboxHandler) ReserveAddresses(ctx context.Context, req *networkv1.Re
 	return &networkv1.ReserveAddressesResponse{}, h.sandboxes.Reserve(ctx, req.GetOwner(), specs)
 }
 
-// WatchSandboxes tells when to look at them.
-func (h *sandboxHandler) WatchSandboxes(_ *networkv1.WatchSandboxesRequest, to networkv1.SandboxService_WatchSandboxesServer) error {
+// WatchSandboxes sends a notification without payload when sandboxes may need renumbering.
+func (h *sandboxHandler) WatchSandboxes(_ *networkv1.WatchSandboxesRequest,
+	to networkv1.SandboxService_WatchSandboxesServer) error {
 	changed, stop := h.sandboxes.Watch()
 	defer stop()
+
 	for {
 		select {
 		case <-to.Context().Done():
@@ -95,8 +103,9 @@ func (h *sandboxHandler) WatchSandboxes(_ *networkv1.WatchSandboxesRequest, to n
 	}
 }
 
-// RenumberSandbox gives an owner's sandbox the addresses that it is to have.
-func (h *sandboxHandler) RenumberSandbox(ctx context.Context, req *networkv1.RenumberSandboxRequest) (*networkv1.RenumberSandboxResponse, error) {
+// RenumberSandbox adds the new addresses of an owner's sandbox.
+func (h *sandboxHandler) RenumberSandbox(ctx context.Context,
+	req *networkv1.RenumberSandboxRequest) (*networkv1.RenumberSandboxResponse, error) {
 	sb, err := h.sandboxes.Renumber(ctx, req.GetOwner())
 	if err != nil {
 		return nil, err
@@ -104,24 +113,27 @@ func (h *sandboxHandler) RenumberSandbox(ctx context.Context, req *networkv1.Ren
 	return &networkv1.RenumberSandboxResponse{Sandbox: h.out(sb)}, nil
 }
 
-// CompleteRenumbering takes away what was replaced.
-func (h *sandboxHandler) CompleteRenumbering(ctx context.Context, req *networkv1.CompleteRenumberingRequest) (*networkv1.CompleteRenumberingResponse, error) {
-	gone, err := h.sandboxes.CompleteRenumbering(ctx, req.GetOwner())
+// CompleteRenumbering removes the former addresses of a sandbox.
+func (h *sandboxHandler) CompleteRenumbering(ctx context.Context,
+	req *networkv1.CompleteRenumberingRequest) (*networkv1.CompleteRenumberingResponse, error) {
+	removed, err := h.sandboxes.CompleteRenumbering(ctx, req.GetOwner())
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.CompleteRenumberingResponse{RemovedAddresses: addrsOut(gone)}, nil
+	return &networkv1.CompleteRenumberingResponse{RemovedAddresses: addrsOut(removed)}, nil
 }
 
-// Release gives back everything that an owner has.
-func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
-	if err := h.sandboxes.Release(ctx, req.GetOwner(), network.ReleaseKeep{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
+// Release removes all network resources of an owner.
+func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse,
+	error) {
+	if err := h.sandboxes.Release(ctx, req.GetOwner(),
+		network.ReleaseKeep{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
 		return nil, err
 	}
 	return &networkv1.ReleaseResponse{}, nil
 }
 
-// requestIn leaves a mode that it does not know empty, which the domain refuses.
+// requestIn converts a request. An unknown mode becomes empty, and Request.Validate rejects it.
 func requestIn(req *networkv1.CreateSandboxRequest) (network.Request, error) {
 	out := network.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
 	switch req.GetMode() {
@@ -148,8 +160,9 @@ func specsIn(owner string, all []*networkv1.EndpointSpec) ([]network.EndpointSpe
 }
 
 func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, error) {
-	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(), Priority: int(e.GetGatewayPriority()),
-		Sysctls: e.GetSysctls()}
+	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
+		Priority: int(e.GetGatewayPriority()),
+		Sysctls:  e.GetSysctls()}
 	for _, text := range e.GetLinkLocalAddresses() {
 		addr, err := addrIn("sandbox of "+id.Short(owner), "link-local-ip", text)
 		if err != nil {
@@ -157,6 +170,7 @@ func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, erro
 		}
 		out.LinkLocal = append(out.LinkLocal, addr)
 	}
+
 	for _, text := range e.GetAllowedAddresses() {
 		subnet, err := prefixIn("sandbox of "+id.Short(owner), "allowed-addresses", text)
 		if err != nil {
@@ -164,15 +178,17 @@ func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, erro
 		}
 		out.Allowed = append(out.Allowed, subnet.Masked())
 	}
+
 	var err error
 	if out.IPv4, err = addrIn("sandbox of "+id.Short(owner), "ip", e.GetIpv4Address()); err != nil {
 		return out, err
 	}
+
 	out.IPv6, err = addrIn("sandbox of "+id.Short(owner), "ip6", e.GetIpv6Address())
 	return out, err
 }
 
-// out writes a sandbox with whether it is to follow its networks.
+// out converts a sandbox and reports whether it needs renumbering.
 func (h *sandboxHandler) out(sb network.Sandbox) *networkv1.Sandbox {
 	out := sandboxOut(sb)
 	out.RenumberPending = h.sandboxes.NeedsRenumbering(sb)
@@ -180,18 +196,24 @@ func (h *sandboxHandler) out(sb network.Sandbox) *networkv1.Sandbox {
 }
 
 func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
-	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsOnly: sb.NetnsOnly, NetnsPath: sb.NetnsPath, Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
+	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsOnly: sb.NetnsOnly, NetnsPath: sb.NetnsPath,
+		Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 	if sb.Mode == network.Host {
 		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 	}
+
 	for _, e := range sb.Endpoints {
-		out.Endpoints = append(out.Endpoints, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
-			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
-			Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
-			Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
-			GatewayPriority: int32(e.Spec.Priority), StaticAddress: e.Spec.HasStaticAddress(), HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
-			Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(), FormerAddresses: formerOut(e)})
+		out.Endpoints = append(out.Endpoints,
+			&networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+				InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC.String(),
+				Ipv4Address: prefixOut(e.IPv4), Ipv4Gateway: addrOut(e.Gateway4),
+				Ipv6Address: prefixOut(e.IPv6), Ipv6Gateway: addrOut(e.Gateway6), Bridge: e.Bridge,
+				GatewayPriority: int32(e.Spec.Priority), StaticAddress: e.Spec.HasStaticAddress(),
+				HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
+				Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(),
+				FormerAddresses: formerOut(e)})
 	}
+
 	return out
 }
 
@@ -210,13 +232,16 @@ func leasesOut(all []lease.Terms) []*networkv1.Lease {
 		for _, r := range t.Routes {
 			routes = append(routes, r.String())
 		}
-		out = append(out, &networkv1.Lease{NameServers: addrsOut(t.Servers), Search: t.Search, Routes: routes, Protocol: t.Protocol, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()), GrantedAt: timeOut(t.Granted),
-			RenewAt: timeOut(t.Renew), RebindAt: timeOut(t.Rebind), ExpireAt: timeOut(t.Expire)})
+		out = append(out, &networkv1.Lease{NameServers: addrsOut(t.Servers), Search: t.Search, Routes: routes,
+			Protocol: t.Protocol, Address: prefixOut(t.Address), Server: addrOut(t.ServerAddr()),
+			GrantedAt: timeOut(t.Granted),
+			RenewAt:   timeOut(t.Renew), RebindAt: timeOut(t.Rebind), ExpireAt: timeOut(t.Expire)})
 	}
+
 	return out
 }
 
-// timeOut writes a time, no time as nothing.
+// timeOut converts a time; zero is nil.
 func timeOut(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

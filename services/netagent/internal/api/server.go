@@ -1,4 +1,5 @@
-// Package api is netagent's face: it turns requests into the domain's words and answers back. It decides nothing.
+// Package api serves netagent's gRPC API. It converts messages and calls the managers of networks
+// and sandboxes. It contains no policy.
 package api
 
 import (
@@ -14,24 +15,24 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Networks makes and deletes networks, and tells which there are.
+// Networks creates, updates, deletes and lists networks.
 type Networks interface {
 	Create(context.Context, network.Spec) (network.Network, error)
 	Update(ctx context.Context, ref string, edit network.Update) (network.Network, error)
-	// WaitConverged answers when all containers on a network have followed.
+	// WaitConverged waits until all containers of a network are renumbered.
 	WaitConverged(ctx context.Context, ref string) (network.Network, error)
 	Delete(ctx context.Context, ref string) (networkID string, err error)
-	// Prune deletes those of a selection that nobody is on.
+	// Prune deletes the unused networks that match.
 	Prune(ctx context.Context, s network.Filter) (names []string, err error)
-	// PoolUsage tells how full a network's pools are, in their order.
+	// PoolUsage returns the usage of a network's pools, in their order.
 	PoolUsage(network.Network) []ipam.Usage
-	// Warnings answers what tells what an administrator should know of a network.
+	// Warnings returns a function that returns a network's warnings for the administrator.
 	Warnings() func(network.Network) []string
 	List() []network.Network
 	Find(ref string) (network.Network, error)
 }
 
-// Sandboxes makes and releases sandboxes.
+// Sandboxes creates, changes and releases sandboxes.
 type Sandboxes interface {
 	Create(context.Context, network.Request) (network.Sandbox, error)
 	Get(owner string) (network.Sandbox, error)
@@ -40,32 +41,33 @@ type Sandboxes interface {
 	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
 	Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error
 	Release(ctx context.Context, owner string, keep network.ReleaseKeep) error
-	// NeedsRenumbering tells whether a sandbox is to have other addresses, or has not settled with them.
+	// NeedsRenumbering reports whether a sandbox needs other addresses or is being renumbered.
 	NeedsRenumbering(network.Sandbox) bool
-	// Watch answers a channel that has something in it whenever one may be.
+	// Watch returns a notifier for sandboxes that may need renumbering.
 	Watch() (changed <-chan struct{}, stop func())
 	Renumber(ctx context.Context, owner string) (network.Sandbox, error)
-	CompleteRenumbering(ctx context.Context, owner string) (gone []netip.Addr, err error)
+	CompleteRenumbering(ctx context.Context, owner string) (removed []netip.Addr, err error)
 }
 
-// Server serves both of netagent's services.
+// Server serves netagent's network and sandbox services.
 type Server struct {
 	networks  Networks
 	sandboxes Sandboxes
 	events    *events.Broker
 	diagnose  func() []diagnosis.Finding
 
-	// Check compares the store with the kernel, and with repair reconciles first. Nil: it compares nothing.
+	// Check compares the store with the kernel. With repair it reconciles first. Nil: no findings.
 	Check func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// New makes a server.
+// New creates a server.
 func New(n Networks, s Sandboxes, events *events.Broker, diagnose func() []diagnosis.Finding) *Server {
 	return &Server{networks: n, sandboxes: s, events: events, diagnose: diagnose}
 }
 
-// Register adds the handlers to a gRPC server.
+// Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose, check: s.Check})
+	networkv1.RegisterNetworkServiceServer(r,
+		&networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose, check: s.Check})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
 }

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 )
 
-// ARP is one ARP packet for IPv4 on Ethernet (RFC 826).
+// ARP is an ARP packet for IPv4 on Ethernet (RFC 826).
 type ARP struct {
 	Reply              bool
 	SenderMAC          net.HardwareAddr
@@ -20,10 +20,10 @@ const (
 	arpReply   = 2
 )
 
-// arpHead says Ethernet and IPv4, and how long their addresses are.
+// arpHead is the header for Ethernet and IPv4 with their address lengths.
 var arpHead = [6]byte{0, 1, 8, 0, 6, 4}
 
-// Frame writes it to everybody.
+// Frame encodes the packet as a broadcast frame.
 func (a ARP) Frame() []byte {
 	op := uint16(arpRequest)
 	if a.Reply {
@@ -35,19 +35,20 @@ func (a ARP) Frame() []byte {
 	return ethernet(Broadcast(), a.SenderMAC, TypeARP, out)
 }
 
-// ReadARP reads one; false if it is none.
+// ReadARP decodes an ARP frame; ok is false if it is not valid.
 func ReadARP(data []byte) (ARP, bool) {
 	_, kind, b, ok := parseEthernet(data)
 	if !ok || kind != TypeARP || len(b) < arpLen || !bytes.Equal(b[:6], arpHead[:]) {
 		return ARP{}, false
 	}
 	op := binary.BigEndian.Uint16(b[6:])
-	return ARP{Reply: op == arpReply, SenderMAC: net.HardwareAddr(bytes.Clone(b[8:14])), SenderIP: netip.AddrFrom4([4]byte(b[14:18])),
+	return ARP{Reply: op == arpReply, SenderMAC: net.HardwareAddr(bytes.Clone(b[8:14])),
+		SenderIP: netip.AddrFrom4([4]byte(b[14:18])),
 		TargetIP: netip.AddrFrom4([4]byte(b[24:28]))}, op == arpRequest || op == arpReply
 }
 
-// Probe asks who has an address, as somebody who has none and may want that one: nobody's table changes by it (RFC 5227, and of IPv6
-// RFC 4862, 5.4.2).
+// Probe returns a probe for address conflict detection (RFC 5227; RFC 4862, 5.4.2). It does not
+// change neighbour entries.
 func Probe(from net.HardwareAddr, addr netip.Addr) []byte {
 	if addr.Is4() {
 		return ARP{SenderMAC: from, SenderIP: netip.IPv4Unspecified(), TargetIP: addr}.Frame()
@@ -55,7 +56,7 @@ func Probe(from net.HardwareAddr, addr netip.Addr) []byte {
 	return solicit(from, addr)
 }
 
-// Announce tells everybody that an address is here now: a gratuitous ARP request (RFC 5227, 2.3), or an unsolicited neighbour
+// Announce returns a gratuitous ARP request (RFC 5227, 2.3) or an unsolicited neighbour
 // advertisement (RFC 4861, 7.2.6).
 func Announce(from net.HardwareAddr, addr netip.Addr) []byte {
 	if addr.Is4() {
@@ -64,28 +65,30 @@ func Announce(from net.HardwareAddr, addr netip.Addr) []byte {
 	return advertise(from, addr)
 }
 
-// ConflictFrom reads from a frame who else has an address or is about to take it; false if it tells of nobody. own are the hardware
-// addresses of the asker's.
+// ConflictFrom returns the MAC address of a host that uses or probes for addr; ok is false if the
+// frame shows no conflict. It ignores the MAC addresses in own.
 func ConflictFrom(data []byte, addr netip.Addr, own ...net.HardwareAddr) (net.HardwareAddr, bool) {
-	var who net.HardwareAddr
+	var sender net.HardwareAddr
 	if addr.Is4() {
 		a, ok := ReadARP(data)
 		probed := ok && !a.Reply && a.SenderIP.IsUnspecified() && a.TargetIP == addr
 		if !ok || a.SenderIP != addr && !probed {
 			return nil, false
 		}
-		who = a.SenderMAC
+		sender = a.SenderMAC
 	} else {
 		mac, ok := claimant6(data, addr)
 		if !ok {
 			return nil, false
 		}
-		who = mac
+		sender = mac
 	}
+
 	for _, mac := range own {
-		if bytes.Equal(mac, who) {
+		if bytes.Equal(mac, sender) {
 			return nil, false
 		}
 	}
-	return who, true
+
+	return sender, true
 }

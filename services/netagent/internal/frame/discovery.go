@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
-// The messages of IPv6 neighbour discovery (RFC 4861, 4).
+// The messages and options of IPv6 neighbour discovery (RFC 4861, 4).
 const (
 	routerSolicitation     = 133
 	routerAdvertisement    = 134
@@ -30,10 +30,11 @@ var (
 	allRouters = netip.MustParseAddr("ff02::2")
 )
 
-// icmp6 writes a message of neighbour discovery; its checksum is filled in.
+// icmp6 encodes a neighbour discovery message and fills in its checksum.
 func icmp6(mac, fromMAC net.HardwareAddr, from, to netip.Addr, message []byte) []byte {
 	binary.BigEndian.PutUint16(message[2:], checksum(pseudoHeader(from, to, protoICMPv6, len(message)), message))
-	return ethernet(mac, fromMAC, TypeIPv6, append(header6(from, to, protoICMPv6, ndHopLimit, len(message)), message...))
+	return ethernet(mac, fromMAC, TypeIPv6, append(header6(from, to, protoICMPv6, ndHopLimit, len(message)),
+		message...))
 }
 
 func header6(from, to netip.Addr, next, hops byte, length int) []byte {
@@ -41,14 +42,14 @@ func header6(from, to netip.Addr, next, hops byte, length int) []byte {
 	return append(append(out, from.AsSlice()...), to.AsSlice()...)
 }
 
-// solicit asks for an address without having one (RFC 4862, 5.4.2).
+// solicit returns a DAD probe (RFC 4862, 5.4.2).
 func solicit(mac net.HardwareAddr, addr netip.Addr) []byte {
 	group := solicitedNode(addr)
 	message := append([]byte{neighbourSolicitation, 0, 0, 0, 0, 0, 0, 0}, addr.AsSlice()...)
 	return icmp6(multicastMAC(group), mac, netip.IPv6Unspecified(), group, message)
 }
 
-// advertise tells everybody of an address, in the place of what they know of it.
+// advertise returns an unsolicited neighbour advertisement with the override flag.
 func advertise(mac net.HardwareAddr, addr netip.Addr) []byte {
 	const override = 0x20
 	message := append([]byte{neighbourAdvertisement, 0, 0, 0, override, 0, 0, 0}, addr.AsSlice()...)
@@ -56,28 +57,30 @@ func advertise(mac net.HardwareAddr, addr netip.Addr) []byte {
 	return icmp6(multicastMAC(allNodes), mac, addr, allNodes, message)
 }
 
-// SolicitRouter asks all routers to tell of themselves.
+// SolicitRouter returns a router solicitation.
 func SolicitRouter(mac net.HardwareAddr, from netip.Addr) []byte {
 	message := append([]byte{routerSolicitation, 0, 0, 0, 0, 0, 0, 0, optSourceMAC, 1}, mac...)
 	return icmp6(multicastMAC(allRouters), mac, from, allRouters, message)
 }
 
-// read6 reads a message of neighbour discovery that was sent on this very LAN.
+// read6 decodes a neighbour discovery message that was sent on this link.
 func read6(data []byte) (mac net.HardwareAddr, from netip.Addr, message []byte, ok bool) {
 	mac, kind, b, ok := parseEthernet(data)
 	if !ok || kind != TypeIPv6 || len(b) < ip6Len || b[6] != protoICMPv6 || b[7] != ndHopLimit {
 		return nil, from, nil, false
 	}
+
 	length := int(binary.BigEndian.Uint16(b[4:]))
 	if length < 8 || length > len(b)-ip6Len {
 		return nil, from, nil, false
 	}
+
 	from, message = netip.AddrFrom16([16]byte(b[8:24])), b[ip6Len:ip6Len+length]
 	to := netip.AddrFrom16([16]byte(b[24:40]))
 	return mac, from, message, checksum(pseudoHeader(from, to, protoICMPv6, length), message) == 0
 }
 
-// claimant6 is Claimant for IPv6: who advertises the address, or probes for it too.
+// claimant6 returns the MAC address of a host that advertises or probes for addr.
 func claimant6(data []byte, addr netip.Addr) (net.HardwareAddr, bool) {
 	mac, from, m, ok := read6(data)
 	if !ok || len(m) < 24 || netip.AddrFrom16([16]byte(m[8:24])) != addr {
@@ -86,32 +89,34 @@ func claimant6(data []byte, addr netip.Addr) (net.HardwareAddr, bool) {
 	return bytes.Clone(mac), m[0] == neighbourAdvertisement || m[0] == neighbourSolicitation && from.IsUnspecified()
 }
 
-// Router is what a router advertises.
+// Router is a decoded router advertisement.
 type Router struct {
-	Addr     netip.Addr    // its link-local address
-	Lifetime time.Duration // how long it is a default router; 0: it is none
-	Managed  bool          // addresses are to be had by DHCPv6
-	MTU      int           // 0: not told
+	Addr     netip.Addr    // link-local address of the router
+	Lifetime time.Duration // as a default router; 0: not a default router
+	Managed  bool          // DHCPv6 assigns addresses
+	MTU      int           // 0: not announced
 	Prefixes []Prefix
-	Servers  []netip.Addr // of names
-	Search   []string     // domains in which names are looked for, as they were on the wire
+	Servers  []netip.Addr // name servers
+	Search   []string     // search domains, not validated
 }
 
-// Prefix is one that a router advertises.
+// Prefix is an advertised prefix.
 type Prefix struct {
 	Prefix           netip.Prefix
-	OnLink           bool // who has an address in it is on the LAN itself
-	Autonomous       bool // hosts may make themselves addresses in it
+	OnLink           bool // its addresses are on the link
+	Autonomous       bool // hosts can derive addresses from it (SLAAC)
 	Valid, Preferred time.Duration
 }
 
-// ReadRouter reads a router advertisement; false if it is none.
+// ReadRouter decodes a router advertisement; ok is false if it is not valid.
 func ReadRouter(data []byte) (Router, bool) {
 	_, from, m, ok := read6(data)
 	if !ok || m[0] != routerAdvertisement || len(m) < 16 || !from.IsLinkLocalUnicast() {
 		return Router{}, false
 	}
-	r := Router{Addr: from, Managed: m[5]&0x80 != 0, Lifetime: time.Duration(binary.BigEndian.Uint16(m[6:])) * time.Second}
+
+	r := Router{Addr: from, Managed: m[5]&0x80 != 0,
+		Lifetime: time.Duration(binary.BigEndian.Uint16(m[6:])) * time.Second}
 	for opts := m[16:]; len(opts) > 0; {
 		if len(opts) < 2 || opts[1] == 0 || len(opts) < 8*int(opts[1]) {
 			return Router{}, false
@@ -119,6 +124,7 @@ func ReadRouter(data []byte) (Router, bool) {
 		r.option(opts[:8*int(opts[1])])
 		opts = opts[8*int(opts[1]):]
 	}
+
 	return r, true
 }
 
@@ -130,7 +136,8 @@ func (r *Router) option(b []byte) {
 	case b[0] == optPrefix && len(b) == 32 && b[2] <= 128:
 		p := netip.PrefixFrom(netip.AddrFrom16([16]byte(b[16:32])), int(b[2])).Masked()
 		if !p.Addr().IsLinkLocalUnicast() && !p.Addr().IsMulticast() {
-			r.Prefixes = append(r.Prefixes, Prefix{Prefix: p, OnLink: b[3]&0x80 != 0, Autonomous: b[3]&0x40 != 0, Valid: seconds(4), Preferred: seconds(8)})
+			r.Prefixes = append(r.Prefixes, Prefix{Prefix: p, OnLink: b[3]&0x80 != 0, Autonomous: b[3]&0x40 != 0,
+				Valid: seconds(4), Preferred: seconds(8)})
 		}
 	case b[0] == optServers && len(b) >= 24 && seconds(4) > 0:
 		for at := 8; at+16 <= len(b); at += 16 {

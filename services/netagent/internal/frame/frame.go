@@ -1,7 +1,8 @@
-// Package frame writes and reads the few Ethernet frames by which an address is asked for, claimed and told of on a LAN: ARP, IPv6
-// neighbour and router discovery, and UDP for DHCP before there is an address that a socket could be bound to. It is pure.
+// Package frame encodes and decodes Ethernet frames for address conflict detection, announcements
+// and DHCP: ARP, IPv6 neighbour and router discovery, and UDP. It performs no I/O. Package dhcp and
+// the announcer call it.
 //
-// What is read comes from anybody on the LAN: whatever is not whole, or not what it says it is, is no frame.
+// Any host on the LAN can send the decoded frames, so truncated and inconsistent ones are rejected.
 package frame
 
 import (
@@ -10,7 +11,7 @@ import (
 	"net/netip"
 )
 
-// The kinds of frames that are known here, by their EtherType.
+// The supported EtherTypes.
 const (
 	TypeIPv4 = 0x0800
 	TypeARP  = 0x0806
@@ -26,20 +27,20 @@ const (
 	protoUDP    = 17
 	protoICMPv6 = 58
 
-	// ndHopLimit is the hop limit of neighbour discovery: a router would have made it less (RFC 4861, 6.1).
+	// ndHopLimit proves that no router has forwarded the message (RFC 4861, 6.1).
 	ndHopLimit = 255
 )
 
-// Broadcast is everybody on the LAN.
+// Broadcast returns the Ethernet broadcast address.
 func Broadcast() net.HardwareAddr { return net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff} }
 
-// multicastMAC is where a group of IPv6 listens (RFC 2464).
+// multicastMAC returns the MAC address of an IPv6 group (RFC 2464).
 func multicastMAC(group netip.Addr) net.HardwareAddr {
 	b := group.As16()
 	return append(net.HardwareAddr{0x33, 0x33}, b[12:]...)
 }
 
-// solicitedNode is the group that whoever has an address listens to (RFC 4291, 2.7.1).
+// solicitedNode returns the solicited-node group of an address (RFC 4291, 2.7.1).
 func solicitedNode(a netip.Addr) netip.Addr {
 	b := a.As16()
 	return netip.AddrFrom16([16]byte{0xff, 0x02, 11: 0x01, 12: 0xff, 13: b[13], 14: b[14], 15: b[15]})
@@ -51,7 +52,7 @@ func ethernet(to, from net.HardwareAddr, kind uint16, payload []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(out, kind), payload...)
 }
 
-// parseEthernet takes the Ethernet header off.
+// parseEthernet splits a frame into header and payload.
 func parseEthernet(data []byte) (from net.HardwareAddr, kind uint16, payload []byte, ok bool) {
 	if len(data) < etherLen {
 		return nil, 0, nil, false
@@ -59,7 +60,8 @@ func parseEthernet(data []byte) (from net.HardwareAddr, kind uint16, payload []b
 	return net.HardwareAddr(data[6:12]), binary.BigEndian.Uint16(data[12:]), data[etherLen:], true
 }
 
-// checksum is the Internet checksum of some parts, each but the last of an even length (RFC 1071).
+// checksum returns the Internet checksum of the parts (RFC 1071). All but the last must have even
+// length.
 func checksum(parts ...[]byte) uint16 {
 	var s uint32
 	for _, p := range parts {
@@ -70,13 +72,15 @@ func checksum(parts ...[]byte) uint16 {
 			s += uint32(p[0]) << 8
 		}
 	}
+
 	for s>>16 != 0 {
 		s = s&0xffff + s>>16
 	}
+
 	return ^uint16(s)
 }
 
-// pseudoHeader is what a checksum counts of the IP header (RFC 768, RFC 8200, 8.1).
+// pseudoHeader returns the pseudo-header for checksums (RFC 768; RFC 8200, 8.1).
 func pseudoHeader(from, to netip.Addr, proto byte, length int) []byte {
 	out := append(from.AsSlice(), to.AsSlice()...)
 	if from.Is4() {

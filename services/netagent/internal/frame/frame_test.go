@@ -22,7 +22,7 @@ var (
 	six   = netip.MustParseAddr("fd00:8::40")
 )
 
-// wire is hexadecimal with blanks.
+// wire decodes hexadecimal with spaces.
 func wire(s string) []byte {
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "\n", "", "\t", "").Replace(s))
 	if err != nil {
@@ -31,7 +31,7 @@ func wire(s string) []byte {
 	return b
 }
 
-func TestFramesAreWrittenAsTheStandardsSay(t *testing.T) {
+func TestFramesMatchStandards(t *testing.T) {
 	for name, c := range map[string]struct {
 		got  []byte
 		want string
@@ -48,65 +48,75 @@ func TestFramesAreWrittenAsTheStandardsSay(t *testing.T) {
 			8800 90e3 20000000 fd000008000000000000000000000040 0201 0242c0a80840`},
 	} {
 		if !bytes.Equal(c.got, wire(c.want)) {
-			t.Errorf("%s:\n%x, want\n%x", name, c.got, wire(c.want))
+			t.Errorf("%s: got\n%x, want\n%x", name, c.got, wire(c.want))
 		}
 	}
 }
 
-func TestWhoClaimsAnAddressIsHeard(t *testing.T) {
+func TestConflictFrom(t *testing.T) {
 	zero := netip.IPv4Unspecified()
-	asker := netip.MustParseAddr("192.168.8.2")
+	client := netip.MustParseAddr("192.168.8.2")
 	for name, c := range map[string]struct {
 		data []byte
 		addr netip.Addr
 		want bool
 	}{
-		"an answer":                     {frame.ARP{Reply: true, SenderMAC: other, SenderIP: four, TargetIP: zero}.Frame(), four, true},
-		"a question of whoever has it":  {frame.ARP{SenderMAC: other, SenderIP: four, TargetIP: asker}.Frame(), four, true},
-		"somebody else's probe":         {frame.Probe(other, four), four, true},
-		"our own probe":                 {frame.Probe(mac, four), four, false},
-		"a question for it":             {frame.ARP{SenderMAC: other, SenderIP: asker, TargetIP: four}.Frame(), four, false},
-		"an answer for another":         {frame.ARP{Reply: true, SenderMAC: other, SenderIP: asker, TargetIP: zero}.Frame(), four, false},
-		"an advertisement":              {frame.Announce(other, six), six, true},
-		"an advertisement of another":   {frame.Announce(other, six.Next()), six, false},
-		"somebody else's probe of IPv6": {frame.Probe(other, six), six, true},
-		"our own of IPv6":               {frame.Probe(mac, six), six, false},
-		"the other family":              {frame.Announce(other, six), four, false},
-		"nothing":                       {nil, four, false},
+		"a reply": {frame.ARP{Reply: true, SenderMAC: other, SenderIP: four,
+			TargetIP: zero}.Frame(), four, true},
+		"a request from its holder": {frame.ARP{SenderMAC: other, SenderIP: four, TargetIP: client}.Frame(), four,
+			true},
+		"a probe from another host": {frame.Probe(other, four), four, true},
+		"an own probe":              {frame.Probe(mac, four), four, false},
+		"a request for it": {frame.ARP{SenderMAC: other, SenderIP: client, TargetIP: four}.Frame(), four,
+			false},
+		"a reply for another": {frame.ARP{Reply: true, SenderMAC: other, SenderIP: client,
+			TargetIP: zero}.Frame(), four, false},
+		"an advertisement":                {frame.Announce(other, six), six, true},
+		"an advertisement of another":     {frame.Announce(other, six.Next()), six, false},
+		"an IPv6 probe from another host": {frame.Probe(other, six), six, true},
+		"an own IPv6 probe":               {frame.Probe(mac, six), six, false},
+		"the other family":                {frame.Announce(other, six), four, false},
+		"nothing":                         {nil, four, false},
 	} {
-		who, ok := frame.ConflictFrom(c.data, c.addr, mac)
-		if ok != c.want || ok && !bytes.Equal(who, other) {
-			t.Errorf("%s: %v, %v", name, who, ok)
+		sender, ok := frame.ConflictFrom(c.data, c.addr, mac)
+		if ok != c.want || ok && !bytes.Equal(sender, other) {
+			t.Errorf("%s: got %v, %v, want %v", name, sender, ok, c.want)
 		}
 	}
+
 	bad := frame.Announce(other, six)
 	bad[len(bad)-1]++
 	if _, ok := frame.ConflictFrom(bad, six, mac); ok {
-		t.Error("a wrong checksum is believed")
+		t.Error("got a conflict from a frame with a wrong checksum")
 	}
+
 	far := frame.Announce(other, six)
-	far[14+7]-- // the hop limit, which no sum counts
+	far[14+7]-- // the hop limit, which no checksum includes
 	if _, ok := frame.ConflictFrom(far, six, mac); ok {
-		t.Error("what came through a router is believed")
+		t.Error("got a conflict from a forwarded frame")
 	}
 }
 
-// advert is a router's: managed, 1800 s, with MTU 1400, fd00:8::/64 on link and autonomous, a name server and a search domain. Its sum is made here.
+// advert returns a router advertisement with the given message and computes its checksum.
 func advert(t *testing.T, message string) []byte {
 	t.Helper()
+
 	m := wire(message)
 	head := wire("333300000001 020000000009 86dd 60000000")
 	head = append(head, byte(len(m)>>8), byte(len(m)), 0x3a, 0xff)
 	head = append(head, wire("fe800000000000000000000000000001 ff020000000000000000000000000001")...)
 	s := uint32(len(m)) + 0x3a
+
 	for _, part := range [][]byte{head[22:54], m} {
 		for i := 0; i+1 < len(part); i += 2 {
 			s += uint32(part[i])<<8 | uint32(part[i+1])
 		}
 	}
+
 	for s>>16 != 0 {
 		s = s&0xffff + s>>16
 	}
+
 	m[2], m[3] = byte(^s>>8), byte(^s)
 	return append(head, m...)
 }
@@ -116,26 +126,31 @@ const (
 	raPrefix = "0304 40 c0 00000e10 00000708 00000000 fd000008000000000000000000000000 "
 )
 
-func TestARouterIsRead(t *testing.T) {
-	got, ok := frame.ReadRouter(advert(t, raHead+"0501 0000 00000578"+raPrefix+"1903 0000 00000e10 fd000008000000000000000000000001"+
+func TestReadRouter(t *testing.T) {
+	got, ok := frame.ReadRouter(advert(t, raHead+"0501 0000 00000578"+raPrefix+
+		"1903 0000 00000e10 fd000008000000000000000000000001"+
 		"1f02 0000 00000e10 036c616e 00000000"+"1f02 0000 00000000 04676f6e 65000000"))
 	want := frame.Router{Addr: netip.MustParseAddr("fe80::1"), Lifetime: 1800 * time.Second, Managed: true, MTU: 1400,
-		Prefixes: []frame.Prefix{{Prefix: netip.MustParsePrefix("fd00:8::/64"), OnLink: true, Autonomous: true, Valid: time.Hour, Preferred: 30 * time.Minute}},
-		Servers:  []netip.Addr{netip.MustParseAddr("fd00:8::1")}, Search: []string{"lan"}}
+		Prefixes: []frame.Prefix{{Prefix: netip.MustParsePrefix("fd00:8::/64"), OnLink: true, Autonomous: true,
+			Valid: time.Hour, Preferred: 30 * time.Minute}},
+		Servers: []netip.Addr{netip.MustParseAddr("fd00:8::1")}, Search: []string{"lan"}}
 	if !ok || !reflect.DeepEqual(got, want) {
-		t.Errorf("%v %+v", ok, got)
+		t.Errorf("got %v %+v, want %+v", ok, got, want)
 	}
-	for name, message := range map[string]string{"an option without length": raHead + "0500 0000 00000578", "an option cut off": raHead + "0304 40c0"} {
+
+	for name, message := range map[string]string{"an option without length": raHead + "0500 0000 00000578",
+		"an option cut off": raHead + "0304 40c0"} {
 		if r, ok := frame.ReadRouter(advert(t, message)); ok {
-			t.Errorf("%s: %+v", name, r)
+			t.Errorf("%s: got %+v", name, r)
 		}
 	}
+
 	if _, ok := frame.ReadRouter(frame.SolicitRouter(mac, netip.MustParseAddr("fe80::1"))); ok {
-		t.Error("a solicitation is read as an advertisement")
+		t.Error("got an advertisement from a solicitation")
 	}
 }
 
-func TestADatagramIsReadAsItWasWritten(t *testing.T) {
+func TestUDPRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		u := frame.UDP{FromMAC: mac, ToMAC: other, Payload: rapid.SliceOfN(rapid.Byte(), 0, 1400).Draw(t, "payload")}
 		from, to := four, netip.MustParseAddr("192.168.8.2")
@@ -146,13 +161,15 @@ func TestADatagramIsReadAsItWasWritten(t *testing.T) {
 		u.To = netip.AddrPortFrom(to, rapid.Uint16().Draw(t, "to"))
 		data := u.Frame()
 		got, ok := frame.ReadUDP(append(bytes.Clone(data), 0, 0, 0), false) // with padding, as short frames have
-		if !ok || got.From != u.From || got.To != u.To || !bytes.Equal(got.Payload, u.Payload) || !bytes.Equal(got.FromMAC, mac) {
-			t.Fatalf("%v %+v", ok, got)
+		if !ok || got.From != u.From || got.To != u.To || !bytes.Equal(got.Payload, u.Payload) ||
+			!bytes.Equal(got.FromMAC, mac) {
+			t.Fatalf("got %v %+v, want %+v", ok, got, u)
 		}
 		at := rapid.IntRange(14, len(data)-1).Draw(t, "at")
 		data[at] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-		if got, ok := frame.ReadUDP(data, false); ok && (got.From != u.From || got.To != u.To || !bytes.Equal(got.Payload, u.Payload)) {
-			t.Fatalf("a flipped bit at %d is believed: %+v", at, got)
+		if got, ok := frame.ReadUDP(data, false); ok &&
+			(got.From != u.From || got.To != u.To || !bytes.Equal(got.Payload, u.Payload)) {
+			t.Fatalf("got %+[2]v with a flipped bit at %[1]d", at, got)
 		}
 	})
 }
@@ -160,17 +177,18 @@ func TestADatagramIsReadAsItWasWritten(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	f.Add(frame.Probe(mac, four))
 	f.Add(frame.Announce(mac, six))
-	f.Add(frame.UDP{FromMAC: mac, From: netip.AddrPortFrom(four, 68), To: netip.AddrPortFrom(four, 67), Payload: []byte("x")}.Frame())
+	f.Add(frame.UDP{FromMAC: mac, From: netip.AddrPortFrom(four, 68), To: netip.AddrPortFrom(four, 67),
+		Payload: []byte("x")}.Frame())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		frame.ReadRouter(data)
 		frame.ConflictFrom(data, four)
 		frame.ConflictFrom(data, six)
 		if u, ok := frame.ReadUDP(data, true); ok && len(u.Payload) > len(data) {
-			t.Errorf("%d bytes out of %d", len(u.Payload), len(data))
+			t.Errorf("got %d bytes from %d", len(u.Payload), len(data))
 		}
 		if !bytes.Equal(before, data) {
-			t.Error("reading changes what is read")
+			t.Error("got changed input")
 		}
 	})
 }

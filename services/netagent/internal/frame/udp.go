@@ -7,14 +7,14 @@ import (
 	"net/netip"
 )
 
-// UDP is one datagram with where it goes and where it comes from.
+// UDP is a UDP datagram with its addresses.
 type UDP struct {
-	FromMAC, ToMAC net.HardwareAddr // without ToMAC it goes to everybody, or to the group that To is
+	FromMAC, ToMAC net.HardwareAddr // nil ToMAC: broadcast, or the multicast group in To
 	From, To       netip.AddrPort
 	Payload        []byte
 }
 
-// Frame writes it.
+// Frame encodes the datagram.
 func (u UDP) Frame() []byte {
 	from, to := u.From.Addr(), u.To.Addr()
 	length := udpLen + len(u.Payload)
@@ -24,8 +24,9 @@ func (u UDP) Frame() []byte {
 	segment = append(segment, u.Payload...)
 	check := checksum(pseudoHeader(from, to, protoUDP, length), segment)
 	if check == 0 {
-		check = 0xffff // 0 would say that there is none
+		check = 0xffff // 0 denotes no checksum
 	}
+
 	binary.BigEndian.PutUint16(segment[6:], check)
 	mac := u.ToMAC
 	if mac == nil {
@@ -33,13 +34,15 @@ func (u UDP) Frame() []byte {
 			mac = multicastMAC(to)
 		}
 	}
+
 	if to.Is6() {
 		return ethernet(mac, u.FromMAC, TypeIPv6, append(header6(from, to, protoUDP, 1, length), segment...))
 	}
+
 	return ethernet(mac, u.FromMAC, TypeIPv4, append(header4(from, to, length), segment...))
 }
 
-// header4 is the header of a datagram that is not to be cut into pieces.
+// header4 returns an IPv4 header with the don't-fragment flag.
 func header4(from, to netip.Addr, length int) []byte {
 	total := ip4Len + length
 	out := []byte{0x45, 0x10, byte(total >> 8), byte(total), 0, 0, 0x40, 0, 64, protoUDP, 0, 0}
@@ -48,19 +51,21 @@ func header4(from, to netip.Addr, length int) []byte {
 	return out
 }
 
-// ReadUDP reads a datagram that is whole; false if it is none. A sum of it is checked only where it came over a wire: what a neighbour
-// on the same machine sends is summed up by nobody.
+// ReadUDP decodes a complete UDP datagram; ok is false if it is not valid. unsummed skips the UDP
+// checksum, which the kernel does not fill in for packets of the same host.
 func ReadUDP(data []byte, unsummed bool) (UDP, bool) {
 	mac, kind, b, ok := parseEthernet(data)
 	if !ok {
 		return UDP{}, false
 	}
+
 	u := UDP{FromMAC: bytes.Clone(mac)}
 	var from, to netip.Addr
 	switch {
 	case kind == TypeIPv4 && len(b) >= ip4Len && b[0]>>4 == 4 && b[9] == protoUDP:
 		head, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
-		if head < ip4Len || total < head || total > len(b) || checksum(b[:head]) != 0 || binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
+		if head < ip4Len || total < head || total > len(b) || checksum(b[:head]) != 0 ||
+			binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
 			return UDP{}, false
 		}
 		from, to, b = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20])), b[head:total]
@@ -73,18 +78,23 @@ func ReadUDP(data []byte, unsummed bool) (UDP, bool) {
 	default:
 		return UDP{}, false
 	}
+
 	if len(b) < udpLen {
 		return UDP{}, false
 	}
+
 	length := int(binary.BigEndian.Uint16(b[4:]))
 	if length < udpLen || length > len(b) {
 		return UDP{}, false
 	}
-	none := b[6] == 0 && b[7] == 0 && from.Is4()
-	if !unsummed && !none && checksum(pseudoHeader(from, to, protoUDP, length), b[:length]) != 0 {
+
+	absent := b[6] == 0 && b[7] == 0 && from.Is4()
+	if !unsummed && !absent && checksum(pseudoHeader(from, to, protoUDP, length), b[:length]) != 0 {
 		return UDP{}, false
 	}
-	u.From, u.To = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))
+
+	u.From, u.To = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b)), netip.AddrPortFrom(to,
+		binary.BigEndian.Uint16(b[2:]))
 	u.Payload = bytes.Clone(b[udpLen:length])
 	return u, true
 }

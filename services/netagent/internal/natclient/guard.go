@@ -1,5 +1,6 @@
-// Package natclient sees to it that natagent knows each bridge network before a container is on it. It asks natagent with the
-// network's whole wanted state, remembers durably what was acknowledged, and holds no lock while it asks.
+// Package natclient sends bridge networks to natagent before containers connect to them.
+// Each call contains the complete desired state. The acknowledgement is stored. No lock is held
+// during a call. Packages networks, sandbox and reconcile use it.
 package natclient
 
 import (
@@ -18,12 +19,12 @@ import (
 const (
 	// callTimeout bounds one call to natagent.
 	callTimeout = 5 * time.Second
-	// firstPause and lastPause are how long to wait between attempts: from the one doubling up to the other.
+	// firstPause and lastPause bound the delay between attempts, which doubles each time.
 	firstPause = 50 * time.Millisecond
 	lastPause  = 2 * time.Second
 )
 
-// Client asks natagent.
+// Client sends networks to natagent. It is safe for concurrent use.
 type Client struct {
 	client    natv1.FirewallServiceClient
 	store     *store.Store
@@ -31,59 +32,72 @@ type Client struct {
 	log       *slog.Logger
 }
 
-// New makes a guard. opened is called each time that natagent has acknowledged a network, before anybody is told.
-func New(client natv1.FirewallServiceClient, s *store.Store, opened func(networkID string) error, log *slog.Logger) *Client {
-	return &Client{client: client, store: s, onApplied: opened, log: log}
+// New creates a client. onApplied is called after each stored acknowledgement, before Apply
+// returns.
+func New(client natv1.FirewallServiceClient, s *store.Store, onApplied func(networkID string) error,
+	log *slog.Logger) *Client {
+	return &Client{client: client, store: s, onApplied: onApplied, log: log}
 }
 
-// NeedsFirewall tells whether a network has anything to guard.
+// NeedsFirewall reports whether a network needs firewall rules.
 func NeedsFirewall(n network.Network) bool { return n.NeedsFirewall() }
 
-// IsApplied tells whether natagent has once acknowledged the network as it is now.
+// IsApplied reports whether natagent has acknowledged the network in its current state.
 func IsApplied(n store.Network) bool {
 	return !NeedsFirewall(n.Network) || n.AppliedFingerprint == fingerprint(n.Network)
 }
 
-// fingerprint is what natagent must know of a network, as text to compare.
+// fingerprint returns the firewall content of a network in a comparable form.
 func fingerprint(n network.Network) string {
 	w := wanted(n)
-	text := fmt.Sprintf("%s %v masquerade=%t inter_container=%t", w.GetBridge(), w.GetSubnets(), w.GetMasquerade(), w.GetIcc())
+	text := fmt.Sprintf("%s %v masquerade=%t inter_container=%t", w.GetBridge(), w.GetSubnets(), w.GetMasquerade(),
+		w.GetIcc())
 	if w.GetInternal() {
 		text += " internal"
 	}
+
 	if w.GetRoutedSubnets() != nil {
 		text += " routed " + strings.Join(w.GetRoutedSubnets(), ",")
 	}
-	for _, more := range [][]string{w.GetUnprotectedSubnets(), w.GetTrustedInterfaces(), {w.GetSnatIpv4() + w.GetSnatIpv6()}} {
+
+	for _, more := range [][]string{w.GetUnprotectedSubnets(), w.GetTrustedInterfaces(),
+		{w.GetSnatIpv4() + w.GetSnatIpv6()}} {
 		if strings.Join(more, "") != "" {
 			text += " " + strings.Join(more, ",")
 		}
 	}
+
 	return text
 }
 
 func wanted(n network.Network) *natv1.FirewallNetwork {
-	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, Icc: n.InterContainer, Internal: n.Internal}
+	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, Icc: n.InterContainer,
+		Internal: n.Internal}
 	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}
+
 	for _, p := range n.UnprotectedSubnets() {
 		g.UnprotectedSubnets = append(g.UnprotectedSubnets, p.String())
 	}
+
 	for _, p := range n.RoutedSubnets() {
 		g.RoutedSubnets = append(g.RoutedSubnets, p.String())
 	}
+
 	g.TrustedInterfaces = n.TrustedInterfaces
 	if n.Source4.IsValid() {
 		g.SnatIpv4 = n.Source4.String()
 	}
+
 	if n.Source6.IsValid() {
 		g.SnatIpv6 = n.Source6.String()
 	}
+
 	return g
 }
 
-// EnsureApplied answers when natagent has acknowledged the network, at once if it has done so before. It asks at most once.
+// EnsureApplied calls Apply unless natagent has acknowledged the current state already.
 func (g *Client) EnsureApplied(ctx context.Context, n store.Network) error {
 	if IsApplied(n) {
 		return nil
@@ -91,24 +105,29 @@ func (g *Client) EnsureApplied(ctx context.Context, n store.Network) error {
 	return g.Apply(ctx, n.Network)
 }
 
-// Apply asks natagent and remembers the acknowledgement.
+// Apply sends the network to natagent and stores the acknowledgement.
 func (g *Client) Apply(ctx context.Context, n network.Network) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+
 	if _, err := g.client.PutNetwork(call, &natv1.PutNetworkRequest{Network: wanted(n)}); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fault.New(fault.Unavailable, n.Subject(), "natagent has not put up its guards for it", fault.WithCause(err),
-			fault.WithHint("see that natagent runs and is well, then try again"))
+		return fault.New(fault.Unavailable, n.Subject(), "natagent cannot apply its firewall rules",
+			fault.WithCause(err),
+			fault.WithHint("check that natagent is running, then try again"))
 	}
+
 	if err := g.store.SetApplied(n.ID, fingerprint(n)); err != nil {
 		return err
 	}
+
 	return g.onApplied(n.ID)
 }
 
-// Reapply tells natagent of a network that it may have forgotten. It asks as Put does if natagent has not acknowledged it as it is.
+// Reapply sends a network to a natagent that may have lost it. It calls Apply if the current state
+// is not acknowledged.
 func (g *Client) Reapply(ctx context.Context, n store.Network) error {
 	if !IsApplied(n) {
 		return g.Apply(ctx, n.Network)
@@ -119,37 +138,44 @@ func (g *Client) Reapply(ctx context.Context, n store.Network) error {
 	return err
 }
 
-// Delete has natagent forget a network. No error if it does not know it.
+// Delete deletes a network from natagent. It does nothing if natagent does not have it.
 func (g *Client) Delete(ctx context.Context, n network.Network) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := g.client.DeleteNetwork(call, &natv1.DeleteNetworkRequest{Id: n.ID}); err != nil {
-		return fault.New(fault.Unavailable, n.Subject(), "natagent has not taken down its guards for it", fault.WithCause(err),
-			fault.WithHint("see that natagent runs and is well, then try again"))
+		return fault.New(fault.Unavailable, n.Subject(), "natagent cannot delete its firewall rules",
+			fault.WithCause(err),
+			fault.WithHint("check that natagent is running, then try again"))
 	}
 	return nil
 }
 
-// replace deletes the guards that natagent has for a network's bridge under another id, of a network that is not stored any more: its
-// record was lost, and the bridge is this network's now.
+// replace deletes the rules that natagent has for the same bridge under the id of a network that is
+// not stored. This happens after netagent's state was lost.
 func (g *Client) replace(ctx context.Context, n network.Network) (replaced bool, err error) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+
 	all, err := g.client.ListNetworks(call, &natv1.ListNetworksRequest{})
+
 	for _, other := range all.GetNetworks() {
-		if _, stored := g.store.Network(other.GetId()); stored || other.GetBridge() != n.Bridge || other.GetId() == n.ID {
+		if _, stored := g.store.Network(other.GetId()); stored || other.GetBridge() != n.Bridge ||
+			other.GetId() == n.ID {
 			continue
 		}
 		if _, err := g.client.DeleteNetwork(call, &natv1.DeleteNetworkRequest{Id: other.GetId()}); err != nil {
 			return false, err
 		}
-		g.log.Warn("guards of a lost network replaced", "network", n.Name, "bridge", n.Bridge, "lost_network", other.GetId())
+		g.log.Warn("stale firewall network deleted", "network", n.Name, "bridge", n.Bridge, "lost_network",
+			other.GetId())
 		replaced = true
 	}
+
 	return replaced, err
 }
 
-// ApplyWithRetry asks natagent again and again until it acknowledges the network or ctx ends. It logs the first failure.
+// ApplyWithRetry calls Apply until natagent acknowledges the network or ctx is canceled. It logs
+// the first failure.
 func (g *Client) ApplyWithRetry(ctx context.Context, n network.Network) error {
 	logged := false
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {

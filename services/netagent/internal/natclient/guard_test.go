@@ -18,114 +18,130 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// fixture is a guard over a store with the default bridge.
+// fixture returns a client with a store that holds the default bridge.
 func fixture(t *testing.T) (*natclient.Client, *natagenttest.Firewall, *store.Store, *int) {
 	t.Helper()
+
 	db, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = db.Close() })
 	n := network.BridgeSettings{}.WithDefaults().Predefined()[0]
 	n.ID = id.New()
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		t.Fatal(err)
 	}
-	opened := 0
+
+	applied := 0
 	nat := &natagenttest.Firewall{}
-	return natclient.New(nat, db, func(string) error { opened++; return nil }, slog.New(slog.DiscardHandler)), nat, db, &opened
+	return natclient.New(nat, db, func(string) error {
+		applied++
+		return nil
+	}, slog.New(slog.DiscardHandler)), nat, db, &applied
 }
 
 func bridge(t *testing.T, db *store.Store) store.Network {
 	t.Helper()
 	n, ok := db.NetworkNamed("bridge")
 	if !ok {
-		t.Fatal("the bridge is not stored")
+		t.Fatal("got no stored bridge")
 	}
 	return n
 }
 
-func TestAnAcknowledgementIsAskedForOnceAndRemembered(t *testing.T) {
-	g, nat, db, opened := fixture(t)
+func TestEnsureAppliedCallsOnce(t *testing.T) {
+	g, nat, db, applied := fixture(t)
 	for range 3 {
 		if err := g.EnsureApplied(context.Background(), bridge(t, db)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(nat.Puts()) != 1 || *opened != 1 || !natclient.IsApplied(bridge(t, db)) {
-		t.Errorf("asked %d times, opened %d times", len(nat.Puts()), *opened)
+	if len(nat.Puts()) != 1 || *applied != 1 || !natclient.IsApplied(bridge(t, db)) {
+		t.Errorf("got %d calls, %d callbacks", len(nat.Puts()), *applied)
 	}
 }
 
-func TestANetworkThatHasChangedMustBeAcknowledgedAgain(t *testing.T) {
+func TestChangedNetworkAppliedAgain(t *testing.T) {
 	g, nat, db, _ := fixture(t)
 	if err := g.EnsureApplied(context.Background(), bridge(t, db)); err != nil {
 		t.Fatal(err)
 	}
+
 	n := bridge(t, db)
 	n.Pools = []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24")}}
 	if natclient.IsApplied(n) {
-		t.Fatal("another subnet counts as acknowledged")
+		t.Fatal("got another subnet acknowledged")
 	}
+
 	if err := g.EnsureApplied(context.Background(), n); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := nat.Puts()[1].GetSubnets(); len(got) != 1 || got[0] != "10.0.0.0/24" {
-		t.Errorf("asked for %v", got)
+		t.Errorf("got subnets %v", got)
 	}
 }
 
-func TestANatagentThatIsDownIsNamed(t *testing.T) {
-	g, nat, db, opened := fixture(t)
+func TestUnavailableNatagentNamed(t *testing.T) {
+	g, nat, db, applied := fixture(t)
 	nat.SetDown(true)
 	err := g.EnsureApplied(context.Background(), bridge(t, db))
-	if !fault.Is(err, fault.Unavailable) || !errors.Is(err, natagenttest.ErrDown) || !strings.Contains(err.Error(), "natagent") {
-		t.Errorf("it says %v", err)
+	if !fault.Is(err, fault.Unavailable) || !errors.Is(err, natagenttest.ErrDown) ||
+		!strings.Contains(err.Error(), "natagent") {
+		t.Errorf("got %v", err)
 	}
-	if *opened != 0 || natclient.IsApplied(bridge(t, db)) {
-		t.Error("it counts as acknowledged")
+	if *applied != 0 || natclient.IsApplied(bridge(t, db)) {
+		t.Error("got the network acknowledged")
 	}
 }
 
-func TestNetworksWithoutABridgeNeedNoGuard(t *testing.T) {
+func TestNetworkWithoutBridgeNeedsNoFirewall(t *testing.T) {
 	g, nat, _, _ := fixture(t)
 	nat.SetDown(true)
-	if err := g.EnsureApplied(context.Background(), store.Network{Network: network.Network{Driver: network.DriverHost}}); err != nil {
+	if err := g.EnsureApplied(context.Background(),
+		store.Network{Network: network.Network{Driver: network.DriverHost}}); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestInsistingGoesOnUntilNatagentAnswersOrTheCallerEnds(t *testing.T) {
+func TestApplyWithRetryStops(t *testing.T) {
 	g, nat, db, _ := fixture(t)
 	nat.SetDown(true)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
+
 	if err := g.ApplyWithRetry(ctx, bridge(t, db).Network); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the caller ended: %v", err)
+		t.Errorf("context expired: got %v", err)
 	}
+
 	done := make(chan error, 1)
 	go func() { done <- g.ApplyWithRetry(context.Background(), bridge(t, db).Network) }()
 	nat.SetDown(false)
+
 	select {
 	case err := <-done:
 		if err != nil {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it goes on though natagent answers")
+		t.Fatal("got no end of retries although natagent responds")
 	}
 }
 
-func TestGuardsOfLostNetworkReplaced(t *testing.T) {
+func TestRulesOfLostNetworkReplaced(t *testing.T) {
 	g, nat, db, _ := fixture(t)
 	n, other := bridge(t, db), &natv1.FirewallNetwork{Id: id.New(), Bridge: "br-other"}
 	nat.Lost = []*natv1.FirewallNetwork{{Id: id.New(), Bridge: n.Bridge}, other}
 	lost := nat.Lost[0].GetId()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
+
 	if err := g.ApplyWithRetry(ctx, n.Network); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := nat.Deleted(); len(got) != 1 || got[0] != lost {
 		t.Errorf("got %v deleted, want only %s", got, lost)
 	}

@@ -10,47 +10,50 @@ import (
 )
 
 const (
-	// settle is how long to wait after a route has come or gone, as they come in swarms.
-	settle = 100 * time.Millisecond
-	// listenAgain is how long to wait before listening to the kernel again when that has failed.
-	listenAgain = time.Second
+	// debounce joins bursts of route changes.
+	debounce = 100 * time.Millisecond
+	// retryDelay is the delay before a failed route watch is restarted.
+	retryDelay = time.Second
 )
 
-// WatchOverlaps tells of each route of the host that overlaps a network when it comes, as an event and in the log, until ctx ends. Those
-// that are there at the start are told of, too.
+// WatchOverlaps emits an event and logs a warning for each host route that overlaps a network,
+// including those that exist already. It returns when ctx is canceled.
 func (m *Manager) WatchOverlaps(ctx context.Context) {
 	changed := make(chan struct{}, 1)
-	var listening sync.WaitGroup
-	defer listening.Wait()
-	listening.Go(func() { m.listen(ctx, changed) })
+	var watching sync.WaitGroup
+	defer watching.Wait()
+
+	watching.Go(func() { m.watchRoutes(ctx, changed) })
+
 	for known := map[string]bool{}; ; {
 		known = m.reportOverlaps(known)
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			time.Sleep(settle)
+			time.Sleep(debounce)
 		}
 	}
 }
 
-// reportOverlaps tells of what is not known, and answers what is from now on.
+// reportOverlaps reports the warnings that are not in known, and returns all current ones.
 func (m *Manager) reportOverlaps(known map[string]bool) map[string]bool {
 	now := map[string]bool{}
 	warnings := m.overlapped()
 	for _, n := range m.List() {
 		for _, w := range warnings(n) {
 			if now[w] = true; !known[w] {
-				m.Log.Warn("a network is overlapped", "network", n.Name, "warning", w)
+				m.Log.Warn("network overlaps a host route", "network", n.Name, "warning", w)
 				m.emit(n, "overlap", "warning", w)
 			}
 		}
 	}
+
 	return now
 }
 
-// listen passes on that routes have come or gone.
-func (m *Manager) listen(ctx context.Context, changed chan<- struct{}) {
+// watchRoutes notifies changed after each change of the host's routes.
+func (m *Manager) watchRoutes(ctx context.Context, changed chan<- struct{}) {
 	for ctx.Err() == nil {
 		err := m.Host.WatchRoutes(ctx, func() {
 			select {
@@ -59,16 +62,16 @@ func (m *Manager) listen(ctx context.Context, changed chan<- struct{}) {
 			}
 		})
 		if err != nil {
-			m.Log.Warn("cannot hear of the host's routes", "error", err)
+			m.Log.Warn("route watch failed, retrying", "error", err)
 			select {
 			case <-ctx.Done():
-			case <-time.After(listenAgain):
+			case <-time.After(retryDelay):
 			}
 		}
 	}
 }
 
-// emit tells of something that has happened to a network; more are further attributes, names and values by turns.
+// emit emits a network event. more holds additional attributes as alternating names and values.
 func (m *Manager) emit(n network.Network, action string, more ...string) {
 	attributes := map[string]string{"name": n.Name, "type": n.Driver}
 	for i := 0; i+1 < len(more); i += 2 {

@@ -9,7 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Prune deletes those of a selection that nobody is on and that are not predefined, and answers their names.
+// Prune deletes the matching networks without sandboxes, except predefined ones, and returns their
+// names.
 func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string, err error) {
 	for _, n := range m.List() {
 		if n.Predefined || !s.Fits(n) {
@@ -18,10 +19,12 @@ func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string
 		switch _, derr := m.Delete(ctx, n.ID); {
 		case derr == nil:
 			deleted = append(deleted, n.Name)
-		case !fault.Is(derr, fault.Busy) && !fault.Is(derr, fault.NotFound): // somebody is on it, or it has gone meanwhile
+		case !fault.Is(derr, fault.Busy) && !fault.Is(derr, fault.NotFound): // in use, or deleted concurrently
 			err = errors.Join(err, derr)
 		}
 	}
-	m.Events.Emit(events.Network, "prune", "", map[string]string{"reclaimed": "0"}) // as in Docker, where it counts bytes
+
+	// as in Docker, where it counts bytes
+	m.Events.Emit(events.Network, "prune", "", map[string]string{"reclaimed": "0"})
 	return deleted, err
 }

@@ -11,18 +11,20 @@ import (
 )
 
 const (
-	// lookEvery is how often those who wait look.
-	lookEvery = 10 * time.Millisecond
-	// noProgress is how long they look at the same containers.
+	// pollInterval is the interval between checks.
+	pollInterval = 10 * time.Millisecond
+	// noProgress is the timeout without any progress.
 	noProgress = 30 * time.Second
 )
 
-// WaitConverged answers when all containers on a network have followed what was changed of it. It gives up when none of them does for a while.
+// WaitConverged waits until all containers of a network are renumbered. It fails if none makes
+// progress for a while.
 func (m *Manager) WaitConverged(ctx context.Context, ref string) (network.Network, error) {
 	n, err := m.Store.FindNetwork(ref)
 	if err != nil {
 		return n.Network, err
 	}
+
 	var last []string
 	since := time.Now()
 	for {
@@ -36,18 +38,19 @@ func (m *Manager) WaitConverged(ctx context.Context, ref string) (network.Networ
 			last, since = names, time.Now()
 		}
 		if time.Since(since) > noProgress {
-			return n.Network, fault.New(fault.Unavailable, n.Subject(), "containers have not followed yet: "+strings.Join(names, ", "),
-				fault.WithHint("see that the supervisor runs and is well; they follow as soon as they can"))
+			return n.Network, fault.New(fault.Unavailable, n.Subject(), "containers are not updated yet: "+
+				strings.Join(names, ", "),
+				fault.WithHint("check that the supervisor is running; it continues the update"))
 		}
 		select {
 		case <-ctx.Done():
 			return n.Network, ctx.Err()
-		case <-time.After(lookEvery):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// pendingContainers names the containers on a network that have not followed yet, sorted.
+// pendingContainers returns the sorted names of the containers that still need renumbering.
 func (m *Manager) pendingContainers(networkID string) []string {
 	var names []string
 	for _, sb := range m.Store.SandboxesOn(networkID) {

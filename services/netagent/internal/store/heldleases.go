@@ -9,24 +9,24 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// leases: owner and network -> Held; found by owner and by network
+// leases holds the held leases by owner and network, with an index of each.
 var leases = state.NewTable("leases", func(h *HeldLease) string { return h.Owner + "/" + h.NetworkID },
 	state.Index[HeldLease]{Name: "owner", Of: func(h *HeldLease) []string { return []string{h.Owner} }},
 	state.Index[HeldLease]{Name: "network", Of: func(h *HeldLease) []string { return []string{h.NetworkID} }})
 
-// HeldLease is what the LAN of a network has granted to an owner who is not on it at the moment, and will want to have again.
+// HeldLease holds the DHCP leases that an owner keeps on a network while its container is stopped.
 type HeldLease struct {
 	Owner, NetworkID string
 	MAC              net.HardwareAddr
 	Lease4, Lease6   *lease.Terms
 }
 
-// Endpoint is an endpoint of the owner's with what is held.
+// Endpoint returns an endpoint of the owner with the held leases.
 func (h HeldLease) Endpoint() network.Endpoint {
 	return network.Endpoint{NetworkID: h.NetworkID, MAC: h.MAC}.WithLeases(h.Lease4, h.Lease6)
 }
 
-// Held answers all that is held for an owner.
+// Held returns the held leases of an owner.
 func (s *Store) Held(owner string) []HeldLease {
 	var out []HeldLease
 	for h := range leases.By(s.db.View(), "owner", owner) {
@@ -35,7 +35,7 @@ func (s *Store) Held(owner string) []HeldLease {
 	return out
 }
 
-// HeldOn answers all that is held on a network.
+// HeldOn returns the held leases on a network.
 func (s *Store) HeldOn(networkID string) []HeldLease {
 	var out []HeldLease
 	for h := range leases.By(s.db.View(), "network", networkID) {
@@ -44,12 +44,12 @@ func (s *Store) HeldOn(networkID string) []HeldLease {
 	return out
 }
 
-// DropHeldLeasesOn forgets what is held on a network.
+// DropHeldLeasesOn deletes the held leases on a network.
 func (s *Store) DropHeldLeasesOn(networkID string) error {
 	return s.db.Update(func(tx *state.Tx) error { return unhold(tx, "network", networkID, "") })
 }
 
-// Hold holds what a sandbox has been granted for its owner.
+// Hold stores the leases of a sandbox as held leases.
 func (s *Store) Hold(sb network.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, e := range sb.Endpoints {
@@ -67,12 +67,14 @@ func (s *Store) Hold(sb network.Sandbox) error {
 	})
 }
 
-// DropHeldLeases forgets what is held for an owner, on one network or with an empty id on all.
+// DropHeldLeases deletes the held leases of an owner on one network, or on all if networkID is
+// empty.
 func (s *Store) DropHeldLeases(owner, networkID string) error {
 	return s.db.Update(func(tx *state.Tx) error { return unhold(tx, "owner", owner, networkID) })
 }
 
-// unhold forgets what is held under a key of an index, on one network or with an empty id on all.
+// unhold deletes the held leases under an index key, on one network or on all if networkID is
+// empty.
 func unhold(tx *state.Tx, index, key, networkID string) error {
 	for _, h := range slices.Collect(leases.By(tx, index, key)) {
 		if networkID != "" && h.NetworkID != networkID {

@@ -11,12 +11,13 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// networks: id -> Network, found by name and by the link that it is on too
+// networks holds the networks by id, with indexes by name and by link.
 var networks = state.NewTable("networks", func(n *Network) string { return n.ID },
 	state.Index[Network]{Name: "name", Of: func(n *Network) []string { return []string{n.Name} }},
 	state.Index[Network]{Name: "link", Of: func(n *Network) []string { return linksOf(n.Network) }})
 
-// linksOf are the links of the host that a network is on: its bridge, or its parent and what that may be a VLAN of.
+// linksOf returns the host links of a network: its bridge, or its parent interface and possible
+// base links of a VLAN device.
 func linksOf(n network.Network) []string {
 	if !n.HasParent() {
 		return []string{n.Bridge}
@@ -30,18 +31,20 @@ func linksOf(n network.Network) []string {
 	return out
 }
 
-// Network is a network and what was agreed about it.
+// Network is a network with its state in netagent.
 type Network struct {
 	network.Network
-	AppliedFingerprint string // the guard's content that natagent has acknowledged; empty if none
-	Request            string // what was asked for, to know the same request again; empty for predefined ones
-	EndpointsOutdated  bool   // its sandboxes have still to follow a change of it
-	Deleting           bool   // it is being deleted, and nobody can come onto it any more
+	AppliedFingerprint string // firewall content that natagent has acknowledged; empty: none
+	Request            string // the encoded request, for idempotent creation; empty for predefined networks
+	EndpointsOutdated  bool   // a change is not applied to all endpoints
+	Deleting           bool   // deletion has started; endpoints cannot be attached
 }
 
-// Networks answers all networks, by name.
+// Networks returns all networks, sorted by name.
 func (s *Store) Networks() []Network {
-	all := slices.SortedFunc(networks.All(s.db.View()), func(a, b *Network) int { return strings.Compare(a.Name, b.Name) })
+	all := slices.SortedFunc(networks.All(s.db.View()), func(a, b *Network) int {
+		return strings.Compare(a.Name, b.Name)
+	})
 	out := make([]Network, len(all))
 	for i, n := range all {
 		out[i] = *n
@@ -49,7 +52,7 @@ func (s *Store) Networks() []Network {
 	return out
 }
 
-// NetworksAt answers those that are on a link of the host.
+// NetworksAt returns the networks on a host link.
 func (s *Store) NetworksAt(link string) []Network {
 	var out []Network
 	for n := range networks.By(s.db.View(), "link", link) {
@@ -58,7 +61,7 @@ func (s *Store) NetworksAt(link string) []Network {
 	return out
 }
 
-// AnyNetwork tells whether a network fits.
+// AnyNetwork reports whether any network matches.
 func (s *Store) AnyNetwork(fits func(*Network) bool) bool {
 	for n := range networks.All(s.db.View()) {
 		if fits(n) {
@@ -68,7 +71,7 @@ func (s *Store) AnyNetwork(fits func(*Network) bool) bool {
 	return false
 }
 
-// Network answers the network with that id.
+// Network returns the network with the given id; ok is false if it does not exist.
 func (s *Store) Network(networkID string) (Network, bool) {
 	n, ok := networks.Get(s.db.View(), networkID)
 	if !ok {
@@ -77,7 +80,7 @@ func (s *Store) Network(networkID string) (Network, bool) {
 	return *n, true
 }
 
-// NetworkNamed answers the network with that name.
+// NetworkNamed returns the network with the given name; ok is false if it does not exist.
 func (s *Store) NetworkNamed(name string) (Network, bool) {
 	for n := range networks.By(s.db.View(), "name", name) {
 		return *n, true
@@ -85,8 +88,8 @@ func (s *Store) NetworkNamed(name string) (Network, bool) {
 	return Network{}, false
 }
 
-// FindNetwork answers the network that a reference means: a full id, a full name or a unique prefix of an id. "default" means
-// the default bridge.
+// FindNetwork returns the network with a name, an id or a unique prefix of an id. "default" denotes
+// the default bridge. Networks being deleted are not found.
 func (s *Store) FindNetwork(ref string) (Network, error) {
 	if ref == "default" {
 		ref = "bridge"
@@ -98,22 +101,26 @@ func (s *Store) FindNetwork(ref string) (Network, error) {
 	return n, err
 }
 
-// FindAnyNetwork is FindNetwork which also finds those that are being deleted.
+// FindAnyNetwork is like FindNetwork, but also finds networks being deleted.
 func (s *Store) FindAnyNetwork(ref string) (Network, error) {
 	if ref == "" {
 		return Network{}, fault.Invalidf("network", "network", "its name or id is empty; name a network")
 	}
+
 	n, found := id.Find(s.Networks(), ref, func(n Network) (string, string) { return n.ID, n.Name })
 	switch found {
 	case 1:
 		return n, nil
 	case 0:
-		return Network{}, fault.New(fault.NotFound, "network "+ref, "not found", fault.WithHint("fairlead network ls shows those that are there"))
+		return Network{}, fault.New(fault.NotFound, "network "+ref, "not found",
+			fault.WithHint("run fairlead network ls to list all networks"))
 	}
-	return Network{}, fault.Invalidf("network "+ref, "network", "is ambiguous (%d matches found based on ID prefix); write more of the id, or the name", found)
+
+	return Network{}, fault.Invalidf("network "+ref, "network",
+		"is ambiguous (%d matches found based on ID prefix); use a longer prefix or the name", found)
 }
 
-// PutNetworks stores networks, all or none.
+// PutNetworks stores networks in one transaction.
 func (s *Store) PutNetworks(all ...Network) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, n := range all {
@@ -125,7 +132,7 @@ func (s *Store) PutNetworks(all ...Network) error {
 	})
 }
 
-// MoveNetwork stores a network together with what is reserved on it.
+// MoveNetwork stores a network and its reservations in one transaction.
 func (s *Store) MoveNetwork(n Network, reserved []Reservation) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, r := range reserved {
@@ -137,8 +144,10 @@ func (s *Store) MoveNetwork(n Network, reserved []Reservation) error {
 	})
 }
 
-// ChangeNetwork changes what is stored of a network, which is told who is on it. Without a difference nothing is written; false then.
-func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []network.Sandbox) Network) (next Network, changed bool, err error) {
+// ChangeNetwork applies change to a network and its sandboxes in one transaction. changed is false
+// if nothing differs, or if the network does not exist or is being deleted.
+func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []network.Sandbox) Network) (next Network,
+	changed bool, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
 		if !ok || n.Deleting {
@@ -154,23 +163,25 @@ func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []netw
 		changed = true
 		return networks.Put(tx, &next)
 	})
+
 	return next, changed, err
 }
 
-// AddNetwork stores a new network, for which nothing else may stand under its id or its name.
+// AddNetwork stores a new network. It fails if the id or name exists.
 func (s *Store) AddNetwork(n Network) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for other := range networks.All(tx) {
 			if other.ID == n.ID || other.Name == n.Name {
-				return fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists", fault.WithField("name"))
+				return fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists",
+					fault.WithField("name"))
 			}
 		}
 		return networks.Put(tx, &n)
 	})
 }
 
-// MarkDeleting marks a network as being deleted, if no sandbox is on it. Otherwise it answers those, and changes nothing. With
-// nameless its name is free at once.
+// MarkDeleting marks a network as deleting if it has no sandboxes. Otherwise it returns them and
+// changes nothing. With nameless the name becomes free immediately.
 func (s *Store) MarkDeleting(networkID string, nameless bool) (on []network.Sandbox, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
@@ -189,10 +200,12 @@ func (s *Store) MarkDeleting(networkID string, nameless bool) (on []network.Sand
 		}
 		return networks.Put(tx, &changed)
 	})
+
 	return on, err
 }
 
-// DeleteNetwork forgets a network, and what is reserved on it, and tells whether it was there.
+// DeleteNetwork deletes a network with its reservations and held leases. was is false if it did not
+// exist.
 func (s *Store) DeleteNetwork(networkID string) (was bool, err error) {
 	err = s.db.Update(func(tx *state.Tx) (err error) {
 		if err := dropReservations(tx, networkID); err != nil {
@@ -204,10 +217,12 @@ func (s *Store) DeleteNetwork(networkID string) (was bool, err error) {
 		was, err = networks.Delete(tx, networkID)
 		return err
 	})
+
 	return was, err
 }
 
-// SetApplied notes the guard's content that natagent has acknowledged. It does nothing if that is noted already.
+// SetApplied stores the firewall content that natagent has acknowledged. It does nothing if it is
+// unchanged.
 func (s *Store) SetApplied(networkID, content string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)

@@ -9,14 +9,14 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// reservations: owner -> Reservation
+// reservations holds the reservations by owner.
 var reservations = state.NewTable("reservations", func(r *Reservation) string { return r.Owner })
 
-// Reservation is what nobody but its owner can lease, whether or not the owner has a sandbox.
+// Reservation holds the addresses kept for an owner, with or without a sandbox.
 type Reservation struct {
 	Owner     string
 	Addresses []Reserved
-	// Affinity are addresses that the owner had without asking for them, and gets again if nobody has needed them meanwhile.
+	// Affinity holds the owner's last dynamic addresses, which it gets again if they are free.
 	Affinity []Reserved `json:",omitempty"`
 }
 
@@ -26,7 +26,7 @@ type Reserved struct {
 	Address   netip.Addr
 }
 
-// Reservation answers what is reserved for an owner; nothing for most.
+// Reservation returns the reservation of an owner; it is empty for most owners.
 func (s *Store) Reservation(owner string) Reservation {
 	r, ok := reservations.Get(s.db.View(), owner)
 	if !ok {
@@ -35,12 +35,12 @@ func (s *Store) Reservation(owner string) Reservation {
 	return *r
 }
 
-// Has tells whether an address is in it.
+// Has reports whether an address is reserved.
 func (r Reservation) Has(networkID string, addr netip.Addr) bool {
 	return slices.Contains(r.Addresses, Reserved{networkID, addr})
 }
 
-// Reservations answers all of them.
+// Reservations returns all reservations.
 func (s *Store) Reservations() []Reservation {
 	var out []Reservation
 	for r := range reservations.All(s.db.View()) {
@@ -49,7 +49,7 @@ func (s *Store) Reservations() []Reservation {
 	return out
 }
 
-// LastOf are the addresses of a sandbox that were not asked for by number.
+// LastOf returns the dynamic addresses of a sandbox.
 func LastOf(sb network.Sandbox) []Reserved {
 	fixed := FixedOf(sb)
 	var out []Reserved
@@ -63,12 +63,14 @@ func LastOf(sb network.Sandbox) []Reserved {
 	return out
 }
 
-// PutReservation stores what is reserved for an owner, in place of what was. Conflict if a network is gone, or about to go.
+// PutReservation replaces the reservation of an owner. It returns a Conflict fault if a network
+// does not exist or is being deleted.
 func (s *Store) PutReservation(r Reservation) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, a := range slices.Concat(r.Addresses, r.Affinity) {
 			if n, ok := networks.Get(tx, a.NetworkID); !ok || n.Deleting {
-				return fault.New(fault.Conflict, "network of "+a.Address.String(), "was deleted meanwhile", fault.WithHint("choose another network"))
+				return fault.New(fault.Conflict, "network of "+a.Address.String(), "was deleted concurrently",
+					fault.WithHint("choose another network"))
 			}
 		}
 		return putReservation(tx, r)
@@ -83,11 +85,12 @@ func putReservation(tx *state.Tx, r Reservation) error {
 	return err
 }
 
-// dropReservations ends those on a network.
+// dropReservations deletes the reservations on a network.
 func dropReservations(tx *state.Tx, networkID string) error {
 	for _, r := range slices.Collect(reservations.All(tx)) {
 		there := func(a Reserved) bool { return a.NetworkID == networkID }
-		left, last := slices.DeleteFunc(slices.Clone(r.Addresses), there), slices.DeleteFunc(slices.Clone(r.Affinity), there)
+		left, last := slices.DeleteFunc(slices.Clone(r.Addresses), there), slices.DeleteFunc(slices.Clone(r.Affinity),
+			there)
 		if len(left) == len(r.Addresses) && len(last) == len(r.Affinity) {
 			continue
 		}
@@ -95,16 +98,18 @@ func dropReservations(tx *state.Tx, networkID string) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// FixedOf are the addresses of a sandbox that were asked for by number.
+// FixedOf returns the static addresses of a sandbox.
 func FixedOf(sb network.Sandbox) []Reserved {
 	var out []Reserved
 	for _, e := range sb.Endpoints {
-		for _, a := range []struct{ asked, has netip.Addr }{{e.Spec.IPv4, e.IPv4.Addr()}, {e.Spec.IPv6, e.IPv6.Addr()}} {
-			if a.asked.IsValid() && a.has.IsValid() { // at another number meanwhile, if the network was renumbered
-				out = append(out, Reserved{e.NetworkID, a.has})
+		for _, a := range []struct{ requested, current netip.Addr }{{e.Spec.IPv4, e.IPv4.Addr()},
+			{e.Spec.IPv6, e.IPv6.Addr()}} {
+			if a.requested.IsValid() && a.current.IsValid() { // the addresses differ after renumbering
+				out = append(out, Reserved{e.NetworkID, a.current})
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// sandboxes: owner -> Sandbox, with its endpoints and the addresses leased to them; found by pin and by network too
+// sandboxes holds the sandboxes by owner, with indexes by namespace path and by network.
 var sandboxes = state.NewTable("sandboxes", func(s *network.Sandbox) string { return s.Owner },
 	state.Index[network.Sandbox]{Name: "netns", Of: func(s *network.Sandbox) []string { return []string{s.NetnsPath} }},
 	state.Index[network.Sandbox]{Name: "network", Of: networksOf})
@@ -19,7 +19,7 @@ func networksOf(s *network.Sandbox) []string {
 	return out
 }
 
-// Sandbox answers an owner's sandbox.
+// Sandbox returns an owner's sandbox; ok is false if it does not exist.
 func (s *Store) Sandbox(owner string) (network.Sandbox, bool) {
 	sb, ok := sandboxes.Get(s.db.View(), owner)
 	if !ok {
@@ -28,7 +28,7 @@ func (s *Store) Sandbox(owner string) (network.Sandbox, bool) {
 	return *sb, true
 }
 
-// Sandboxes answers all sandboxes, by owner.
+// Sandboxes returns all sandboxes, sorted by owner.
 func (s *Store) Sandboxes() []network.Sandbox {
 	var out []network.Sandbox
 	for sb := range sandboxes.All(s.db.View()) {
@@ -37,7 +37,7 @@ func (s *Store) Sandboxes() []network.Sandbox {
 	return out
 }
 
-// SandboxesOn answers the sandboxes with an endpoint on a network.
+// SandboxesOn returns the sandboxes with an endpoint on a network.
 func (s *Store) SandboxesOn(networkID string) []network.Sandbox {
 	var out []network.Sandbox
 	for sb := range sandboxes.By(s.db.View(), "network", networkID) {
@@ -46,7 +46,7 @@ func (s *Store) SandboxesOn(networkID string) []network.Sandbox {
 	return out
 }
 
-// SandboxAt answers the sandbox whose namespace is pinned at a path.
+// SandboxAt returns the sandbox whose namespace is pinned at a path; ok is false if there is none.
 func (s *Store) SandboxAt(netnsPath string) (network.Sandbox, bool) {
 	for sb := range sandboxes.By(s.db.View(), "netns", netnsPath) {
 		return *sb, true
@@ -54,19 +54,22 @@ func (s *Store) SandboxAt(netnsPath string) (network.Sandbox, bool) {
 	return network.Sandbox{}, false
 }
 
-// PutSandbox stores a sandbox with its leases. Conflict if one of its networks is gone, or about to go.
+// PutSandbox stores a sandbox with its addresses. It returns a Conflict fault if a network does not
+// exist or is being deleted.
 func (s *Store) PutSandbox(sb network.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, e := range sb.Endpoints {
 			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Deleting {
-				return fault.New(fault.Conflict, "network "+e.NetworkName, "was deleted meanwhile", fault.WithHint("choose another network"))
+				return fault.New(fault.Conflict, "network "+e.NetworkName, "was deleted concurrently",
+					fault.WithHint("choose another network"))
 			}
 		}
 		return sandboxes.Put(tx, &sb)
 	})
 }
 
-// DeleteSandboxes forgets owners' sandboxes and leases, all or none. Unknown owners are no error.
+// DeleteSandboxes deletes the sandboxes of the given owners in one transaction. It ignores unknown
+// owners.
 func (s *Store) DeleteSandboxes(owners ...string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, owner := range owners {

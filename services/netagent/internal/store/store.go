@@ -1,5 +1,6 @@
-// Package store is what netagent must not forget, in one durable file, one Go file a table. An address is leased exactly as
-// long as a sandbox that has it, or a reservation for it, is in here; there is no other list of leases to disagree with.
+// Package store holds netagent's durable state in one file, net.db, with one Go file per table.
+// An address is allocated while a stored sandbox or reservation contains it. There is no other
+// record of allocations, so none can be inconsistent.
 package store
 
 import (
@@ -8,15 +9,15 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 )
 
-// Store holds netagent's tables.
+// Store holds netagent's tables. It is safe for concurrent use.
 type Store struct{ db *state.DB }
 
 // Open opens net.db in a directory with the zero Config.
 func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 
-// OpenAs opens net.db in a directory.
-func OpenAs(dir string, how state.Config) (*Store, error) {
-	db, err := how.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
+// OpenAs opens net.db in a directory with the given Config.
+func OpenAs(dir string, cfg state.Config) (*Store, error) {
+	db, err := cfg.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
 	if err != nil {
 		return nil, err
 	}

@@ -28,57 +28,70 @@ func put(t *testing.T, s *store.Store, all ...store.Network) {
 	}
 }
 
-func TestAllOfASandboxAndANetworkSurvivesReopening(t *testing.T) {
+func TestStoreSurvivesReopening(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	n := network.BridgeSettings{FixedCIDRv6: netip.MustParsePrefix("fd00::/64")}.WithDefaults().Predefined()[0]
 	n.ID = id.New()
-	sb := network.Sandbox{Owner: id.New(), Mode: network.Private, NetnsPath: "/run/netns/x", Endpoints: []network.Endpoint{{
-		ID: id.New(), NetworkID: n.ID, Interface: "eth0", MAC: network.MACOf(netip.MustParseAddr("172.17.0.2")),
-		IPv4: netip.MustParsePrefix("172.17.0.2/16"), Gateway4: netip.MustParseAddr("172.17.0.1")}}}
+	sb := network.Sandbox{Owner: id.New(), Mode: network.Private, NetnsPath: "/run/netns/x",
+		Endpoints: []network.Endpoint{{
+			ID: id.New(), NetworkID: n.ID, Interface: "eth0", MAC: network.MACOf(netip.MustParseAddr("172.17.0.2")),
+			IPv4: netip.MustParsePrefix("172.17.0.2/16"), Gateway4: netip.MustParseAddr("172.17.0.1")}}}
 	put(t, s, store.Network{Network: n})
 	if err := s.SetApplied(n.ID, "content"); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := s.PutSandbox(sb); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := s.RecordSysctls(store.Sysctl{Path: "a", Original: "0", Current: "1"}); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+
 	s = open(t, dir)
 	if got, _ := s.Sandbox(sb.Owner); !reflect.DeepEqual(got, sb) {
-		t.Errorf("sandbox %+v, want %+v", got, sb)
+		t.Errorf("got sandbox %+v, want %+v", got, sb)
 	}
-	if got, _ := s.NetworkNamed("bridge"); !reflect.DeepEqual(got, store.Network{Network: n, AppliedFingerprint: "content"}) {
-		t.Errorf("network %+v, want %+v", got, n)
+
+	if got, _ := s.NetworkNamed("bridge"); !reflect.DeepEqual(got,
+		store.Network{Network: n, AppliedFingerprint: "content"}) {
+		t.Errorf("got network %+v, want %+v", got, n)
 	}
+
 	if got, ok := s.SandboxAt("/run/netns/x"); !ok || got.Owner != sb.Owner || len(s.SandboxesOn(n.ID)) != 1 {
-		t.Error("the sandbox is not found by its pin or its network")
+		t.Error("got no sandbox by namespace path or network")
 	}
+
 	if err := s.RecordSysctls(store.Sysctl{Path: "a", Original: "1", Current: "1"}); err != nil {
 		t.Fatal(err)
 	}
+
 	if got := s.Sysctls(); len(got) != 1 || got[0].Original != "0" {
-		t.Errorf("noted %v; the first value must stay", got)
+		t.Errorf("got %v, want the first value", got)
 	}
 }
 
-func TestANetworkIsFoundByIDBeforeNameBeforePrefix(t *testing.T) {
+func TestFindNetworkPrefersIDThenName(t *testing.T) {
 	s := open(t, t.TempDir())
 	const a, b = "aaaa", "aabb"
-	put(t, s, store.Network{Network: network.Network{ID: a, Name: "bridge"}}, store.Network{Network: network.Network{ID: b, Name: "aaa"}})
+	put(t, s, store.Network{Network: network.Network{ID: a, Name: "bridge"}},
+		store.Network{Network: network.Network{ID: b, Name: "aaa"}})
+
 	for ref, want := range map[string]string{"aaaa": a, "bridge": a, "default": a, "aaa": b, "aab": b} {
 		if got, err := s.FindNetwork(ref); err != nil || got.ID != want {
-			t.Errorf("%s means %s, %v; want %s", ref, got.ID, err, want)
+			t.Errorf("%s: got %s, %v, want %s", ref, got.ID, err, want)
 		}
 	}
+
 	for ref, kind := range map[string]fault.Kind{"aa": fault.Invalid, "zz": fault.NotFound, "": fault.Invalid} {
 		if _, err := s.FindNetwork(ref); !fault.Is(err, kind) {
-			t.Errorf("%q: %v", ref, err)
+			t.Errorf("%q: got %v, want %v", ref, err, kind)
 		}
 	}
 }

@@ -2,17 +2,17 @@ package store
 
 import "github.com/fairlead/fairlead/agent/state"
 
-// sysctls: path -> Sysctl
+// sysctls holds the changed sysctls by path.
 var sysctls = state.NewTable("sysctls", func(s *Sysctl) string { return s.Path })
 
-// Sysctl is one of the host's own parameters that netagent has changed, so that it can be told and put back.
+// Sysctl is a host sysctl that netagent has changed, with its original value for restoring.
 type Sysctl struct {
-	Path     string // under /proc/sys
+	Path     string // below /proc/sys
 	Original string
 	Current  string
 }
 
-// Sysctls answers all parameters that were changed.
+// Sysctls returns all changed sysctls.
 func (s *Store) Sysctls() []Sysctl {
 	var out []Sysctl
 	for c := range sysctls.All(s.db.View()) {
@@ -21,7 +21,7 @@ func (s *Store) Sysctls() []Sysctl {
 	return out
 }
 
-// ForgetSysctls forgets some of them.
+// ForgetSysctls deletes the records of the given paths.
 func (s *Store) ForgetSysctls(paths []string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, path := range paths {
@@ -33,7 +33,7 @@ func (s *Store) ForgetSysctls(paths []string) error {
 	})
 }
 
-// RecordSysctls remembers changes that are about to be made. What is noted already keeps its first value.
+// RecordSysctls stores changes before they are made. Existing records keep their original value.
 func (s *Store) RecordSysctls(all ...Sysctl) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, c := range all {

@@ -1,4 +1,4 @@
-// Package natagenttest is a natagent for tests: it notes what it was asked, and answers as told. It guards nothing.
+// Package natagenttest provides a fake natagent for tests. It records calls and applies no rules.
 package natagenttest
 
 import (
@@ -12,19 +12,20 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// ErrDown is what a client of a natagent that is down gets.
+// ErrDown is returned while natagent is down.
 var ErrDown = errors.New("connection refused")
 
-// ErrTaken is what a client gets that guards the bridge of another network.
-var ErrTaken = errors.New("bridge is another network's")
+// ErrTaken is returned for a network whose bridge belongs to another network.
+var ErrTaken = errors.New("bridge belongs to another network")
 
-// Firewall is the client's side of a natagent.
+// Firewall is a fake client of natagent's firewall service.
 type Firewall struct {
-	natv1.FirewallServiceClient // nil: only PutNetwork, DeleteNetwork and ListNetworks are there
+	natv1.FirewallServiceClient // nil: only the methods below are implemented
 
-	// Deleting is called before a network is taken out, unless it is nil.
+	// Deleting is called before a network is deleted, unless it is nil.
 	Deleting func()
-	// Lost are networks of a netagent before. While they are not deleted, no other network on their bridges is acknowledged.
+	// Lost holds networks from a lost state. PutNetwork fails for their bridges until they are
+	// deleted.
 	Lost []*natv1.FirewallNetwork
 
 	mu   sync.Mutex
@@ -33,60 +34,69 @@ type Firewall struct {
 	gone []string
 }
 
-// SetDown lets calls fail, or work again.
+// SetDown makes calls fail or succeed.
 func (g *Firewall) SetDown(down bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.down = down
 }
 
-// Puts are the networks that were acknowledged, in their order.
+// Puts returns the acknowledged networks, in order.
 func (g *Firewall) Puts() []*natv1.FirewallNetwork {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.puts
 }
 
-// Deleted are the ids of the networks that were taken out, in their order.
+// Deleted returns the ids of the deleted networks, in order.
 func (g *Firewall) Deleted() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.gone
 }
 
-// DeleteNetwork acknowledges.
-func (g *Firewall) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkRequest, _ ...grpc.CallOption) (*natv1.DeleteNetworkResponse, error) {
+// DeleteNetwork deletes a network.
+func (g *Firewall) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkRequest,
+	_ ...grpc.CallOption) (*natv1.DeleteNetworkResponse, error) {
 	if g.Deleting != nil {
 		g.Deleting()
 	}
+
 	g.mu.Lock()
 	defer g.mu.Unlock()
+
 	if g.down {
 		return nil, ErrDown
 	}
+
 	g.gone = append(g.gone, in.GetId())
 	g.Lost = slices.DeleteFunc(g.Lost, func(n *natv1.FirewallNetwork) bool { return n.GetId() == in.GetId() })
 	return &natv1.DeleteNetworkResponse{}, nil
 }
 
-// PutNetwork acknowledges.
-func (g *Firewall) PutNetwork(_ context.Context, in *natv1.PutNetworkRequest, _ ...grpc.CallOption) (*natv1.PutNetworkResponse, error) {
+// PutNetwork acknowledges a network.
+func (g *Firewall) PutNetwork(_ context.Context, in *natv1.PutNetworkRequest,
+	_ ...grpc.CallOption) (*natv1.PutNetworkResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+
 	if g.down {
 		return nil, ErrDown
 	}
+
 	for _, lost := range g.Lost {
 		if lost.GetBridge() == in.GetNetwork().GetBridge() {
 			return nil, ErrTaken
 		}
 	}
+
 	g.puts = append(g.puts, in.GetNetwork())
 	return &natv1.PutNetworkResponse{}, nil
 }
 
-// ListNetworks returns the lost ones.
-func (g *Firewall) ListNetworks(context.Context, *natv1.ListNetworksRequest, ...grpc.CallOption) (*natv1.ListNetworksResponse, error) {
+// ListNetworks returns the lost networks.
+func (g *Firewall) ListNetworks(context.Context, *natv1.ListNetworksRequest,
+	...grpc.CallOption) (*natv1.ListNetworksResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.down {
