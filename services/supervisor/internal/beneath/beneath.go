@@ -1,5 +1,5 @@
-// Package beneath opens, creates and inspects files below a directory whose content is not trusted:
-// an image layer, or the root file system of a container whose processes can change it
+// Package beneath opens, creates and inspects files below a directory with untrusted content. This
+// is an image layer, or the root file system of a container whose processes can change it
 // concurrently. All access to such directories goes through this package.
 //
 // The kernel resolves every path, or this package resolves it component by component, with the
@@ -62,7 +62,8 @@ func relative(name string) string {
 	return name
 }
 
-// ReadFile returns the content of a regular file of at most limit bytes. Symlinks are resolved below the root.
+// ReadFile returns the content of a regular file of at most limit bytes. Symlinks are resolved
+// below the root.
 func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 	at, err := r.path(name, 0, unix.RESOLVE_IN_ROOT)
 	if err != nil {
@@ -111,6 +112,6 @@ func reopen(at int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// descriptor returns a path to the file of a descriptor, for calls that do not accept O_PATH
+// descriptor returns a path to the file of a descriptor. It is for calls that do not accept O_PATH
 // descriptors.
 func descriptor(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }

@@ -82,7 +82,8 @@ func components(name string) []string {
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '/' })
 }
 
-// walk resolves a path component by component. dirs are descriptors of the directories in names, without the root's.
+// walk resolves a path component by component. dirs are descriptors of the directories in names,
+// without the root's.
 type walk struct {
 	root     int
 	todo     []string

@@ -1,5 +1,5 @@
-// Package cgroup detects the host's cgroup layout, and kills, thaws and removes the cgroups of
-// containers. It sets no limits: the OCI runtime does. Package runtime calls it.
+// Package cgroup detects the host's cgroup layout, and manages the cgroups of containers. It kills,
+// thaws and removes them. It sets no limits: the OCI runtime does. Package runtime calls it.
 //
 // Containers get the cgroup /fairlead/<id> in every hierarchy, created by the OCI runtime's
 // cgroupfs driver. It is outside of the agent's cgroup, so that a restart of the agent's unit, or a

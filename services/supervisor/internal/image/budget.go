@@ -29,8 +29,8 @@ func checkBudget(subject string, document []byte, c *ocispec.Image, layers int) 
 		{"volumes", "volume", len(c.Config.Volumes), maxVolumes},
 	} {
 		if limit.got > limit.max {
-			return fault.Invalidf(subject, limit.field, "has %d %s, at most %d are supported", limit.got, limit.what,
-				limit.max)
+			return fault.Invalidf(subject, limit.field, "has %d %s, at most %d are supported",
+				limit.got, limit.what, limit.max)
 		}
 	}
 

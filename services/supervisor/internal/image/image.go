@@ -1,6 +1,5 @@
-// Package image manages images: it pulls, loads and imports them, unpacks each layer once, and
-// returns the layer directories of an image. It mounts nothing and starts nothing; package rootfs
-// mounts.
+// Package image pulls, loads, imports and removes images. It unpacks each layer once and returns
+// the layer directories of an image. It mounts nothing and starts nothing; package rootfs mounts.
 //
 // Package registry downloads, archive reads tar files, layers unpacks, and store keeps the records.
 // An image is stored in one transaction when all of its layers exist. A layer is removed when no

@@ -17,8 +17,8 @@ var (
 	idPrefix = regexp.MustCompile(`^(sha256:)?([0-9a-f]{1,64})$`)
 )
 
-// Familiar returns the short form of a full reference: nginx:latest for
-// docker.io/library/nginx:latest.
+// Familiar returns the short form of a full reference. That of docker.io/library/nginx:latest is
+// nginx:latest.
 func Familiar(name string) string {
 	ref, err := reference.ParseNormalizedNamed(name)
 	if err != nil {

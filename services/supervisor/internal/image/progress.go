@@ -16,9 +16,9 @@ type Progress struct {
 // reportEvery is the minimum interval between reports on a layer's bytes.
 const reportEvery = 50 * time.Millisecond
 
-// reporter delivers progress from its own goroutine, so that a slow client does not delay a shared
-// download. It limits the rate of reports per layer and drops reports that are superseded before
-// delivery.
+// reporter delivers progress from its own goroutine. A slow client therefore does not delay a
+// shared download. The reporter limits the rate of reports per layer and drops reports that are
+// superseded before delivery.
 type reporter struct {
 	to   func(Progress)
 	done chan struct{}

@@ -77,8 +77,8 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 		if !fault.Is(err, fault.NotFound) { // a mirror need not have all images
 			mirrors += "; registry mirror " + source.Host() + " failed earlier: " + reasonOf(err)
 		}
-		m.log.Warn("registry mirror failed, trying the next source", "mirror", source.Host(), "image", req.Reference,
-			"error", err)
+		m.log.Warn("registry mirror failed, trying the next source",
+			"mirror", source.Host(), "image", req.Reference, "error", err)
 	}
 
 	return nil, fault.New(fault.Internal, registry.Subject(ref), "has no source") // Sources returns at least one

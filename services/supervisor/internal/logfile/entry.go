@@ -1,6 +1,6 @@
-// Package logfile reads and rotates the log of a container, which conmon writes in the Kubernetes
-// format: one record a line. It reads all records, the last lines or those since a time, and can
-// follow the log until the container has ended. Packages run and api call it.
+// Package logfile reads and rotates the log of a container. conmon writes it in the Kubernetes
+// format, one record a line. Read returns all records, the last lines or those since a time, and
+// can follow the log until the container has ended. Packages run and api call it.
 //
 // conmon replaces the file when it has reached its size limit, even while no agent runs. A hard
 // link to the file, .keep, preserves the replaced file. The Rotator renames it to .1, that to .2,

@@ -24,9 +24,9 @@ type Options struct {
 	Ended <-chan struct{}
 }
 
-// Read calls emit with each entry of a container's log, in order, until the end selected by the
-// options, an error of emit, or the end of ctx. A log that does not exist is empty. path is the
-// newest file; Read includes the replaced ones.
+// Read calls emit with each entry of a container's log, in order. It ends as the options say, on an
+// error of emit, or when ctx is done. A log that does not exist is empty. path is the newest file;
+// Read includes the replaced ones.
 func Read(ctx context.Context, path string, o Options, emit func(Entry) error) error {
 	files, err := openChain(path)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package mountpoint creates a container's mount points in its root file system before an OCI
-// runtime uses it. It does not mount. Package run calls it while no process of the container runs.
+// Package mountpoint creates a container's mount points in its root file system. It does not mount.
+// Package run calls it before an OCI runtime uses the root file system, while no process of the
+// container runs.
 //
 // OCI runtimes trust some paths of a root file system too much: if /dev is a symlink, crun and runc
 // create device nodes in its target directory on the host. So /dev, /proc, /sys and the name files

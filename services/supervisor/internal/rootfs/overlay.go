@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxParameter is the longest value of fsconfig; maxOptions is one page, the limit of all mount(2)
+// maxParameter is the longest value of fsconfig. maxOptions is one page, the limit of all mount(2)
 // options together.
 const (
 	maxParameter = 255

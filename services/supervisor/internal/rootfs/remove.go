@@ -51,8 +51,7 @@ func (r *RootFS) Remove(containerID string) error {
 	return fault.Wrap(err, fault.Unavailable, subject(containerID), "cannot be deleted")
 }
 
-// forceRemove deletes a directory after it has unmounted file systems and reset immutable flags
-// below it.
+// forceRemove unmounts file systems and resets immutable flags below a directory, then deletes it.
 func (r *RootFS) forceRemove(dir string) error {
 	mounts, err := mountsUnder(dir)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package rootfs mounts containers' root file systems: a writable directory over an image's layers,
-// by overlayfs.
+// Package rootfs mounts containers' root file systems by overlayfs. The writable directory of a
+// container is above the layers of its image:
 //
 //	<root>/<container id>/upper   changes of the container
 //	<root>/<container id>/work    used by overlayfs

@@ -89,8 +89,8 @@ func (d *Driver) reattach(c *container) AdoptResult {
 	return AdoptResult{State: Alive, PID: c.record.PID}
 }
 
-// collectExit returns the exit of a process that has already ended, waiting for its monitor if
-// there is one.
+// collectExit returns the exit of a process that has already ended. It waits for the monitor, if it
+// still runs.
 func (d *Driver) collectExit(ctx context.Context, c *container) AdoptResult {
 	if c.monitor != nil {
 		stop := context.AfterFunc(ctx, c.monitor.close)

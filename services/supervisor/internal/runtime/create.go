@@ -104,8 +104,8 @@ func (p *Prepared) connect() func() *Attachment {
 	}
 }
 
-// created waits for the monitor's report: a line of JSON with the init process's ID, or without it
-// if the runtime failed.
+// created waits for the monitor's report on the creation. That is a line of JSON with the init
+// process's ID, or without it if the runtime failed.
 func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 	stop := context.AfterFunc(ctx, func() { _ = p.report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()

@@ -1,5 +1,5 @@
-// Package runtime runs containers' processes with conmon, one monitor for each container, and an
-// OCI runtime: crun or runc.
+// Package runtime runs containers' processes with conmon and an OCI runtime, crun or runc. Each
+// container has its own conmon, its monitor.
 //
 // A launch is Prepare, Create, Start. Prepare starts conmon, which waits. Create makes conmon
 // execute the runtime, which sets the container up. Start executes the container's program. A

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// ErrEnded is returned by Signal and Stop if the process has ended or never existed. Its exit may
-// not be known yet.
+// ErrEnded is returned by Signal and Stop if the process has ended or never existed. Its exit can
+// still be unknown.
 var ErrEnded = errors.New("the container's process has ended")
 
 // Signal sends a signal to a container's init process.
@@ -86,8 +86,8 @@ func (d *Driver) Kill(ctx context.Context, uid string) error {
 			hungUp = true
 			c.closeAttachments()
 		case time.Since(died) > readTime+monitorTime && c.monitor != nil && c.monitor.alive():
-			d.cfg.Log.Warn("monitor did not record the exit, killing the monitor", "container", uid, "pid",
-				c.record.Monitor)
+			d.cfg.Log.Warn("monitor did not record the exit, killing the monitor",
+				"container", uid, "pid", c.record.Monitor)
 			_ = c.monitor.signal(syscall.SIGKILL)
 		case time.Since(died) > killTime:
 			return fault.New(fault.Busy, subject(uid), "process has ended, but its exit is not known",

@@ -24,9 +24,9 @@ type ExecRequest struct {
 	Detach    bool // run in the background without a terminal, and discard the output
 }
 
-// Exec runs an exec process in a running container: in its namespaces and cgroup, with its seccomp
-// profile. A program that does not exist or is not executable returns a fault with a reason, as in
-// Create. The session of a detached process only reports its end.
+// Exec runs an exec process in the namespaces and cgroup of a running container. The process has
+// the container's seccomp profile. A program that does not exist or is not executable returns a
+// fault with a reason, as in Create. The session of a detached process only reports its end.
 func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error) {
 	c, err := d.running(req.ID)
 	if err != nil {
@@ -222,8 +222,8 @@ func (e *execution) afterEnd() error {
 		return nil
 	}
 	output := fmt.Sprintf("exit status %d", e.session.code)
-	return startFault(subject(e.c.id), &e.spec, runtimeMessage(readRuntimeLog(filepath.Join(e.dir, runtimeLog)),
-		output))
+	log := readRuntimeLog(filepath.Join(e.dir, runtimeLog))
+	return startFault(subject(e.c.id), &e.spec, runtimeMessage(log, output))
 }
 
 // detach returns a session that only reports the end of a detached process.

@@ -19,8 +19,8 @@ func readRuntimeLog(path string) string {
 	return string(b)
 }
 
-// runtimeMessage returns why a runtime failed: the last error of its log, which has one JSON object
-// a line, or the first non-empty output.
+// runtimeMessage returns why a runtime failed. That is the last error of its log, which has one
+// JSON object a line, or the first non-empty output.
 func runtimeMessage(log string, output ...string) string {
 	message := ""
 	for line := range bytes.Lines([]byte(log)) {
@@ -72,8 +72,8 @@ func isNotFound(command, message string) bool {
 	return true
 }
 
-// isNotExecutable reports whether a message of crun or runc means that the file is not executable:
-// a directory, or a file without the permission.
+// isNotExecutable reports whether a message of crun or runc means that a file is not executable.
+// Such a file is a directory, or has no execute permission.
 func isNotExecutable(command, message string) bool {
 	switch {
 	case strings.HasPrefix(message, "open executable: "):

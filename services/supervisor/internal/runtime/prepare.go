@@ -172,10 +172,10 @@ func (p *Prepared) arguments() []string {
 		"--runtime", p.runtime.program(),
 		"--runtime-arg=--root=" + p.d.ociRoot(),
 		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
-		"--container-pidfile", filepath.Join(bundle, pidFile), "--conmon-pidfile", filepath.Join(bundle,
-			monitorPidFile),
-		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle, "--log-path", "k8s-file:" +
-			l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
+		"--container-pidfile", filepath.Join(bundle, pidFile),
+		"--conmon-pidfile", filepath.Join(bundle, monitorPidFile),
+		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle,
+		"--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
 	if l.TTY {
 		args = append(args, "--terminal")
 	}

@@ -54,8 +54,8 @@ func starting(pid int, uid string) bool {
 	return err != nil || cerr != nil || bytes.Contains(args, []byte(uid)) || bytes.HasPrefix(comm, []byte("runc:["))
 }
 
-// monitorOf returns the monitor of a container: the parent of its init process, with the container
-// ID among its arguments.
+// monitorOf returns the monitor of a container. That is the parent of its init process, with the
+// container ID among its arguments.
 func monitorOf(pid int, uid string) (monitor int, started uint64, ok bool) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

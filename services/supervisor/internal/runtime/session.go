@@ -60,7 +60,7 @@ func (s *ExecSession) reap(cmd *exec.Cmd) {
 	close(s.exited)
 }
 
-// linger limits the wait for output after the process's end, if its descendants hold the pipe or
+// linger limits the wait for output after the process's end. Its descendants can hold the pipe or
 // terminal open.
 const linger = 100 * time.Millisecond
 

@@ -32,8 +32,8 @@ func (d *Driver) Start(ctx context.Context, uid string) error {
 	return nil
 }
 
-// start opens the pipe on which crun's or runc's init process waits, which saves an execution of
-// the runtime. It calls the runtime if that fails.
+// start opens the pipe on which the init process of crun or runc waits. This saves an execution of
+// the runtime, which is only called if it fails.
 func (d *Driver) start(ctx context.Context, c *container) error {
 	fifo := d.fifo(c.id)
 	var err error

@@ -50,8 +50,8 @@ func (d *Driver) remakeExits() {
 		_, err = d.exits.Add(d.exitsDir(), exitEvents)
 	}
 	if err != nil {
-		d.cfg.Log.Error("cannot create exit directory, exits are detected late", "directory", d.exitsDir(), "error",
-			err)
+		d.cfg.Log.Error("cannot create exit directory, exits are detected late",
+			"directory", d.exitsDir(), "error", err)
 	}
 }
 
@@ -109,7 +109,7 @@ func (d *Driver) await(c *container, initEnded, monitorEnded <-chan struct{}) (E
 	}
 }
 
-// killTime limits the time until a killed process is gone.
+// killTime limits the time until a killed process has ended.
 const killTime = 10 * time.Second
 
 // orphaned kills a container whose monitor has exited: its output can no longer be read.

@@ -61,7 +61,7 @@ func (m Mount) build(h Host) specs.Mount {
 	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options}
 }
 
-// rootfsPropagation returns the weakest propagation that the mounts allow: a shared or slave mount
+// rootfsPropagation returns the weakest propagation that the mounts allow. A shared or slave mount
 // needs at least the same propagation of the root.
 func (o *Options) rootfsPropagation() string {
 	out := ""

@@ -50,7 +50,7 @@ func deviceRules() []specs.LinuxDeviceCgroup {
 	}
 }
 
-// maskedPaths returns Docker's masked paths: they expose the host, or let a container's root change
+// maskedPaths returns Docker's masked paths. They expose the host, or let a container's root change
 // it.
 func maskedPaths() []string {
 	return []string{

@@ -1,5 +1,5 @@
-// Package spec builds the OCI runtime specification of a container from Docker's defaults and the
-// user's options. Package run calls it. It starts nothing.
+// Package spec builds the OCI runtime specification of a container. It combines Docker's defaults
+// with the user's options. Package run calls it. It starts nothing.
 //
 // Build performs no I/O, except for the seccomp profile, which depends on the kernel version.
 // DetectHost detects the limits of the host and of the agent's privileges once.

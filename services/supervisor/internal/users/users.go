@@ -34,6 +34,7 @@ type User struct {
 }
 
 // Resolve returns the IDs of spec: "1000", "nginx", "nginx:www", "1000:1000". Empty means root.
+// Groups includes GID: without it, permissions that exclude the group would not apply.
 func Resolve(rootfs, spec string) (User, error) {
 	root, err := beneath.Open(rootfs)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package archive reads images from a tar archive of `docker save` or of an OCI layout, compressed
-// or not. Package image calls it, and unpacks and stores the images.
+// Package archive reads images from tar archives of `docker save` and OCI layouts. The archive can
+// be compressed. Package image calls it, and unpacks and stores the images.
 package archive
 
 import (

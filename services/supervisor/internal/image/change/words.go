@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// keyValues parses K=V K2="V 2", or the old form K V with one pair, whose value is the rest of the
-// line.
+// keyValues parses the arguments of ENV and LABEL: K=V K2="V 2". It also accepts the old form K V,
+// one pair whose value is the rest of the line.
 func keyValues(s string) (pairs [][2]string, why string) {
 	all, why := words(s)
 	if why != "" {

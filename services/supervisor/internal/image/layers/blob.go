@@ -57,7 +57,7 @@ func (r *blobReader) verify() error {
 			fmt.Sprintf("is longer than the expected %d bytes", r.blob.Size))
 	case r.blob.Digest != "" && r.digest() != r.blob.Digest:
 		return fault.New(fault.Invalid, subject(r.blob),
-			"has the wrong digest "+r.digest()+": its content is not what the image says")
+			"has the wrong digest "+r.digest())
 	}
 	return nil
 }

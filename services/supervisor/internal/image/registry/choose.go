@@ -61,7 +61,7 @@ func (s *Source) single(desc *remote.Descriptor, want platform.Platform) (v1.Ima
 	return img, nil
 }
 
-// ChooseManifest returns the digest of an index's manifest for a platform; the zero platform means
+// ChooseManifest returns the digest of an index's manifest for a platform. The zero platform means
 // the host's.
 func ChooseManifest(subject string, index *v1.IndexManifest, want platform.Platform) (v1.Hash, error) {
 	var have []platform.Platform

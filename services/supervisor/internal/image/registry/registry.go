@@ -75,8 +75,9 @@ type Source struct {
 	auth   authn.Authenticator
 }
 
-// Sources returns the registries for an image, in the order to try them: for Docker Hub the
-// mirrors, then the image's own registry. Credentials are never sent to mirrors.
+// Sources returns the registries for an image, in the order to try them. For Docker Hub these are
+// the mirrors, then Docker Hub; otherwise the image's own registry. Credentials are never sent to
+// mirrors.
 func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credentials) ([]*Source, error) {
 	var out []*Source
 	domain, path := reference.Domain(ref), reference.Path(ref)

@@ -36,8 +36,8 @@ func worthRetrying(err error) bool {
 		errors.Is(err, syscall.ECONNRESET)
 }
 
-// roundTripper verifies certificates and rejects plain HTTP for all hosts that are not insecure,
-// including the targets of redirects and token servers.
+// roundTripper verifies certificates and rejects plain HTTP for all hosts that are not insecure.
+// These include the targets of redirects and token servers.
 type roundTripper struct {
 	insecure *insecure
 	strict   *http.Transport

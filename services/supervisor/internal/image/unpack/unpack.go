@@ -1,5 +1,5 @@
-// Package unpack unpacks the tar archive of a layer, whose content is not trusted, into an empty
-// directory. Package layers calls it.
+// Package unpack unpacks the tar archive of a layer into an empty directory. The content of the
+// archive is not trusted. Package layers calls this package.
 //
 // It runs with that directory as its root directory, so that no path in the archive leaves it, even
 // if entries replace each other by symlinks. Devices are created as nodes and never opened.
@@ -123,7 +123,7 @@ func (w *walk) convert(h *tar.Header, at string) (bool, error) {
 }
 
 // finish makes a directory opaque if the same layer has a whiteout for it. It does nothing if a
-// later entry has replaced the directory, or a parent of it, by a symlink.
+// later entry has replaced the directory, or one of its parents, by a symlink.
 func (w *walk) finish() error {
 	for _, hidden := range w.whited {
 		if a, ok := w.root.Lookup(hidden); ok && a.IsDir() {

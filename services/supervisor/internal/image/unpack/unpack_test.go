@@ -40,8 +40,9 @@ func archive(t *testing.T, entries ...*tar.Header) *bytes.Buffer {
 	return &buf
 }
 
-// TestEntriesReachNothingOutside unpacks archives whose later entries replace directories of earlier ones by symlinks.
-func TestEntriesReachNothingOutside(t *testing.T) {
+// TestEntriesStayInDirectory unpacks archives whose later entries replace directories by
+// symlinks.
+func TestEntriesStayInDirectory(t *testing.T) {
 	testns.NeedRoot(t)
 	outside := filepath.Join(t.TempDir(), "victim")
 	if err := os.Mkdir(outside, 0o755); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-// Do runs f on a thread in a new mount namespace, which is removed with its mounts when f returns
-// or the process ends. Goroutines that f starts are not in it. f may call t.Fatal.
+// Do runs f on a thread in a new mount namespace. The namespace and its mounts are removed when f
+// returns or the process ends. Goroutines that f starts are not in it. f may call t.Fatal.
 func Do(t testing.TB, f func()) {
 	t.Helper()
 	testns.NeedRoot(t)
