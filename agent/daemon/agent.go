@@ -19,23 +19,23 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
-// member is a service that is carried, with the server on its own socket.
+// member is a service with the server on its own socket.
 type member struct {
 	ServiceSpec
 	service service.Service
 	socket  socket
 }
 
-// agent is all that one process carries.
+// agent holds everything that one process runs.
 type agent struct {
 	log     *slog.Logger
 	members []*member
-	public  *socket // nil: none in this process
+	public  *socket // nil: this process has no public socket
 	tls     atomic.Pointer[tls.Config]
 	config  *configuration
 }
 
-// newAgent makes all services, so that everything that is missing on the host is told at once.
+// newAgent creates all services. It reports all missing requirements of the host in one error.
 func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 	a := &agent{log: o.Log}
 	a.config = newConfiguration(o, p, a)
@@ -54,17 +54,18 @@ func newAgent(ctx context.Context, o Options, p *peers) (*agent, error) {
 	return a, nil
 }
 
-// listen opens all sockets. Nobody is answered yet.
+// listen opens all sockets. They are not served yet.
 func (a *agent) listen(ctx context.Context, o Options, p *peers) error {
 	for _, m := range a.members {
 		listeners, err := open(ctx, o.Log, []config.Host{o.Config.Service(m.Name)}, listen.ServiceAccess(), nil)
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
-		m.socket = socket{m.Name, server.New(server.Config{Name: m.Name, Log: o.Log, Audience: server.Peers}, func(r grpc.ServiceRegistrar) {
-			m.service.Register(r)
-			agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
-		}), listeners}
+		m.socket = socket{m.Name, server.New(server.Config{Name: m.Name, Log: o.Log, Audience: server.Peers},
+			func(r grpc.ServiceRegistrar) {
+				m.service.Register(r)
+				agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
+			}), listeners}
 	}
 	if !o.Public {
 		return nil
@@ -91,13 +92,15 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *peers) error {
 	}
 	a.warnInsecureTCP(o.Config)
 	a.public = &socket{"public", server.New(server.Config{
-		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load, OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
-		Member: server.Members(cmp.Or(o.Config.Group, listen.DefaultGroup)), Forward: proxy.Handler(p.route), Forwarded: a.forwarded(),
+		Name: "public", Log: o.Log, Audience: server.Admins, TLS: a.tls.Load,
+		OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
+		Member:  server.Members(cmp.Or(o.Config.Group, listen.DefaultGroup)), Forward: proxy.Handler(p.route),
+		Forwarded: a.forwarded(),
 	}, a.registerPublic), listeners}
 	return nil
 }
 
-// warnInsecureTCP says again, in the log, what a TCP socket without TLS means.
+// warnInsecureTCP logs a warning for each TCP socket without TLS.
 func (a *agent) warnInsecureTCP(cfg *config.Config) {
 	for _, h := range cfg.Hosts {
 		if h.Network == "tcp" && !cfg.TLSVerify && cfg.InsecureTCP {
@@ -115,7 +118,7 @@ func (a *agent) registerPublic(r grpc.ServiceRegistrar) {
 	agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config, hostWide: true})
 }
 
-// forwarded lists the gRPC services whose calls are passed on.
+// forwarded returns the gRPC services whose calls are forwarded to other processes.
 func (a *agent) forwarded() []string {
 	var all []string
 	for _, h := range serviceInfos() {
@@ -126,7 +129,7 @@ func (a *agent) forwarded() []string {
 	return all
 }
 
-// closeListeners closes listeners that no server has taken over.
+// closeListeners closes listeners that no server uses yet.
 func (a *agent) closeListeners() error {
 	var all error
 	for _, m := range a.members {
@@ -135,7 +138,7 @@ func (a *agent) closeListeners() error {
 	return all
 }
 
-// close lets go of what the services hold.
+// close closes the services.
 func (a *agent) close() error {
 	var all error
 	for _, m := range a.members {

@@ -11,8 +11,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Clean has the services take everything that they keep in the kernel away, those who ask others first. No agent may run meanwhile.
-// While something uses it, it is only done by force. What is on disk stays: the next start makes all of it again.
+// Clean removes everything that the services keep in the kernel, dependent services first. No agent
+// may run. It fails if containers use the network, unless force is true. State on disk is kept, and
+// the next start restores the network.
 func Clean(ctx context.Context, o Options, force bool) (err error) {
 	claims, err := acquireInstance(o)
 	if err != nil {
@@ -30,8 +31,8 @@ func Clean(ctx context.Context, o Options, force bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
 	if users := a.users(); len(users) > 0 && !force {
-		return fault.New(fault.Busy, "cleanup", "still in use by "+strings.Join(users, ", "),
-			fault.WithHint("start the agent and stop them (fairlead stop), or give --force to take their network from under them"))
+		return fault.New(fault.Busy, "network state", "in use by "+strings.Join(users, ", "),
+			fault.WithHint("stop the containers first, or use --force"))
 	}
 	for _, m := range slices.Backward(a.members) {
 		if c, ok := m.service.(service.Cleaner); ok {
@@ -43,7 +44,7 @@ func Clean(ctx context.Context, o Options, force bool) (err error) {
 	return err
 }
 
-// WithClaims calls f while no agent runs on the roots of o, and none can start.
+// WithClaims calls f while no agent runs on the roots of o and none can start.
 func WithClaims(o Options, f func() error) (err error) {
 	claims, err := acquireInstance(o)
 	if err != nil {
@@ -53,7 +54,7 @@ func WithClaims(o Options, f func() error) (err error) {
 	return f()
 }
 
-// users are whatever uses what the services keep in the kernel.
+// users returns the users of the kernel state, for messages.
 func (a *agent) users() (all []string) {
 	for _, m := range a.members {
 		if c, ok := m.service.(service.Cleaner); ok {

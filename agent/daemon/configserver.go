@@ -8,14 +8,14 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
-// configServer serves fairlead.agent.v1.ConfigService.
+// configServer implements fairlead.agent.v1.ConfigService.
 type configServer struct {
 	agentv1.UnimplementedConfigServiceServer
 	*configuration
-	hostWide bool // for the whole host, not only for this process
+	hostWide bool // reload all processes of the host
 }
 
-// GetConfig implements the RPC of that name.
+// GetConfig implements ConfigServiceServer.
 func (s configServer) GetConfig(context.Context, *agentv1.GetConfigRequest) (*agentv1.GetConfigResponse, error) {
 	keys := map[string]config.Key{}
 	for _, k := range config.Keys() {
@@ -33,8 +33,9 @@ func (s configServer) GetConfig(context.Context, *agentv1.GetConfigRequest) (*ag
 	return res, nil
 }
 
-// ReloadConfig implements the RPC of that name.
-func (s configServer) ReloadConfig(ctx context.Context, req *agentv1.ReloadConfigRequest) (*agentv1.ReloadConfigResponse, error) {
+// ReloadConfig implements ConfigServiceServer.
+func (s configServer) ReloadConfig(ctx context.Context,
+	req *agentv1.ReloadConfigRequest) (*agentv1.ReloadConfigResponse, error) {
 	if req.GetRevert() {
 		return &agentv1.ReloadConfigResponse{}, s.revert(ctx, req.GetRenumber())
 	}
@@ -48,13 +49,14 @@ func (s configServer) ReloadConfig(ctx context.Context, req *agentv1.ReloadConfi
 	}
 	res := &agentv1.ReloadConfigResponse{Warnings: warnings}
 	for _, c := range changes {
-		res.Changes = append(res.Changes, &agentv1.Change{Key: c.Key, Before: c.Before, After: c.After, Applied: c.Reloadable})
+		res.Changes = append(res.Changes, &agentv1.Change{Key: c.Key, Before: c.Before, After: c.After,
+			Applied: c.Reloadable})
 	}
 	o.others.report(res)
 	return res, nil
 }
 
-// remoteServices names the services of the host that this process does not carry.
+// remoteServices returns the services that run in other processes.
 func (s configServer) remoteServices() []string {
 	var names []string
 	for _, h := range serviceInfos() {

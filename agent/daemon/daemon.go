@@ -1,7 +1,9 @@
-// Package daemon runs services on a host: any one of them, or all in one process. Both shapes run the same code: each service has its own
-// socket and finds the others through theirs, and one public socket shows what administrators may ask of all of them.
+// Package daemon runs services on a host: one of them, or all in one process. Both deployment modes
+// run the same code: each service has its own socket and connects to the others through theirs. One
+// public socket serves what administrators may call in all of them.
 //
-// It knows services only by agent/service; which there are is the command's table.
+// It uses services only through agent/service. The fairlead-agent command passes the list of
+// services.
 package daemon
 
 import (
@@ -19,22 +21,27 @@ import (
 	"github.com/fairlead/fairlead/proto/version"
 )
 
-// ServiceSpec is a service that can be run.
+// ServiceSpec describes a service that can be run.
 type ServiceSpec struct {
-	Name string // its subcommand, and its key in the configuration's "services"
-	// Public services are on the public sockets of their process themselves; calls of others are passed on to where they are.
+	Name string // the subcommand, and the key in the configuration's "services"
+	// Public services are registered on the public sockets of their process. Calls of other
+	// services are forwarded.
 	Public bool
-	// New makes the service. It may ask for connections to others, but not use them before Run.
+	// New creates the service. It can request connections to other services, but must not use them
+	// before Run.
 	New func(ctx context.Context, host Deps) (service.Service, error)
-	// Reload hands the service a configuration while it runs; nil if it takes none.
+	// Reload applies a configuration to the running service. Nil if the service has no reloadable
+	// configuration.
 	Reload func(ctx context.Context, s service.Service, host Deps) error
-	// Check tells beforehand why Reload would fail; nil if that cannot be told.
+	// Check returns the error that Reload would return. Nil if that cannot be predicted.
 	Check func(ctx context.Context, s service.Service, host Deps) error
 }
 
-// NewServiceSpec is a service whose package has a Config: configure makes that of the agent's, and construct the service of it. What
-// implements service.Reloader gets each new one, too, and service.Checker is asked before.
-func NewServiceSpec[C any, S service.Service](name string, configure func(Deps) C, construct func(context.Context, C) (S, error)) ServiceSpec {
+// NewServiceSpec returns the spec of a service whose package has a Config. configure derives that
+// Config from the agent's, and construct creates the service from it. The spec supports
+// service.Reloader and service.Checker.
+func NewServiceSpec[C any, S service.Service](name string, configure func(Deps) C,
+	construct func(context.Context, C) (S, error)) ServiceSpec {
 	return ServiceSpec{
 		Name: name,
 		New: func(ctx context.Context, h Deps) (service.Service, error) {
@@ -55,19 +62,21 @@ func NewServiceSpec[C any, S service.Service](name string, configure func(Deps) 
 	}
 }
 
-// Deps is what the frame gives to a service.
+// Deps holds what the daemon provides to a service.
 type Deps struct {
 	Config *config.Config
 	Log    *slog.Logger
-	// Peer is a connection to another service by its Name. Calls over it answer faults and wait a while for the other to be there.
+	// Peer returns a connection to another service by name. Calls return faults and wait a while
+	// for the service to be reachable.
 	Peer func(name string) grpc.ClientConnInterface
-	// FDStore is where the service leaves open files for its next process.
+	// FDStore keeps open files for the next process of the service.
 	FDStore Store
-	// State is how the service opens its store.
+	// State is the configuration with which the service opens its store.
 	State state.Config
 }
 
-// Store holds open files by name, in the service manager or in a holder: process.Store and holder.Client do.
+// Store holds open files by name, in the service manager or in a holder. It is implemented by
+// process.FDStore and holder.Client.
 type Store interface {
 	Available() bool
 	Inherited() map[string][]*os.File
@@ -77,7 +86,7 @@ type Store interface {
 	Close()
 }
 
-// Options says what a process is to run.
+// Options configures Run.
 type Options struct {
 	Name         string // of the process, for its pidfile
 	Config       *config.Config
@@ -85,17 +94,19 @@ type Options struct {
 	Services     []ServiceSpec
 	Public       bool // open the public sockets
 	Notifier     process.Notifier
-	Sockets      []*os.File   // that the service manager opened for the process; the hosts fd:// are these
-	InheritedFDs []*os.File   // by services, with the service manager
-	Choice       state.Choice // for stores that cannot be the last state of the host
-	Holder       []string     // the program that holds files for services where no service manager does; empty: none does
+	Sockets      []*os.File   // passed by the service manager; used for the hosts fd://
+	InheritedFDs []*os.File   // stored by the services in the service manager
+	Choice       state.Choice // for stores that are lost or outdated
+	Holder       []string     // program that holds files without a service manager; empty: none
 
-	Reread  func() (*config.Config, []string, error) // the configuration as it is written now, with warnings; nil: it cannot be read again
-	Hangups <-chan struct{}                          // each asks for that
-	Level   *slog.LevelVar                           // of Log; nil: it stays
+	// reads the configuration again, with warnings; nil: not reloadable
+	Reread  func() (*config.Config, []string, error)
+	Hangups <-chan struct{} // each requests a reload
+	Level   *slog.LevelVar  // of Log; nil: fixed
 }
 
-// Run carries the services until ctx ends or one of them fails. Containers and their traffic outlive it.
+// Run runs the services until ctx ends or one of them fails. Containers and their traffic are not
+// affected.
 func Run(ctx context.Context, o Options) (err error) {
 	claims, err := acquireInstance(o)
 	if err != nil {
@@ -112,14 +123,16 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	o.Log.Info("starting", "version", version.Version, "pid", os.Getpid(), "data-root", o.Config.DataRoot, "exec-root", o.Config.ExecRoot)
+	o.Log.Info("starting", "version", version.Version, "pid", os.Getpid(), "data-root", o.Config.DataRoot, "exec-root",
+		o.Config.ExecRoot)
 	if err := a.listen(ctx, o, peers); err != nil {
 		return err
 	}
 	return a.run(ctx, o.Notifier)
 }
 
-// AsService turns what a service's New answers into what Carried.New answers, without wrapping a nil pointer in an interface.
+// AsService converts the results of a service's constructor, without wrapping a nil pointer in an
+// interface.
 func AsService[S service.Service](s S, err error) (service.Service, error) {
 	if err != nil {
 		return nil, err

@@ -20,10 +20,10 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-func TestBothShapesAnswerTheSame(t *testing.T) {
+func TestDeploymentModesRespondAlike(t *testing.T) {
 	for name, shape := range map[string]func(r *roots){
 		"all in one": func(r *roots) { r.start("agent", true, netService(), natService(), supervisorService()) },
-		"split, asker first": func(r *roots) {
+		"split, client first": func(r *roots) {
 			r.start("supervisor", true, supervisorService())
 			r.start("net", false, netService())
 			r.start("nat", false, natService())
@@ -33,7 +33,8 @@ func TestBothShapesAnswerTheSame(t *testing.T) {
 			r := newRoots(t)
 			shape(r)
 			conn := r.dial("fairlead")
-			list, err := containerv1.NewContainerServiceClient(conn).ListContainers(r.ctx, &containerv1.ListContainersRequest{})
+			list, err := containerv1.NewContainerServiceClient(conn).ListContainers(r.ctx,
+				&containerv1.ListContainersRequest{})
 			if err != nil || list.GetContainers()[0].GetId() != "c1" {
 				t.Errorf("containers: %v, %v", list, err)
 			}
@@ -42,7 +43,8 @@ func TestBothShapesAnswerTheSame(t *testing.T) {
 				t.Errorf("networks: %v, %v", nets, err)
 			}
 			create := &networkv1.CreateSandboxRequest{}
-			if _, err := networkv1.NewSandboxServiceClient(conn).CreateSandbox(r.ctx, create); status.Code(err) != codes.PermissionDenied {
+			if _, err := networkv1.NewSandboxServiceClient(conn).CreateSandbox(r.ctx,
+				create); status.Code(err) != codes.PermissionDenied {
 				t.Errorf("a change on the public socket: %v", err)
 			}
 			if _, err := networkv1.NewSandboxServiceClient(r.dial("net")).CreateSandbox(r.ctx, create); err != nil {
@@ -52,7 +54,8 @@ func TestBothShapesAnswerTheSame(t *testing.T) {
 			if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
 				t.Errorf("health: %v, %v", health, err)
 			}
-			if shown := r.reflected(conn); !strings.Contains(shown, "fairlead.network.v1.NetworkService") || !strings.Contains(shown, "fairlead.container.v1.ContainerService") {
+			if shown := r.reflected(conn); !strings.Contains(shown, "fairlead.network.v1.NetworkService") ||
+				!strings.Contains(shown, "fairlead.container.v1.ContainerService") {
 				t.Errorf("reflection shows %s", shown)
 			}
 			r.stop()
@@ -62,64 +65,69 @@ func TestBothShapesAnswerTheSame(t *testing.T) {
 	}
 }
 
-func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
-	for name, second := range map[string][]daemon.ServiceSpec{"another of all": {netService(), natService()}, "one that is carried": {natService()}} {
+func TestSecondAgentOnSameRootsIsRejected(t *testing.T) {
+	for name, second := range map[string][]daemon.ServiceSpec{"another of all": {netService(), natService()},
+		"one that is specs": {natService()}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoots(t)
 			r.start("agent", false, netService(), natService())
 			err := daemon.Run(r.ctx, r.options("second", false, second...))
-			want := fmt.Sprintf("data-root %s: another agent runs service %s there (process %d ", r.cfg.DataRoot, second[0].Name, os.Getpid())
+			want := fmt.Sprintf("data-root %s: another agent runs service %s there (process %d ", r.cfg.DataRoot,
+				second[0].Name, os.Getpid())
 			if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%v; want %s", err, want)
 			}
-			if _, err := networkv1.NewNetworkServiceClient(r.dial("net")).ListNetworks(r.ctx, &networkv1.ListNetworksRequest{}); err != nil {
+			if _, err := networkv1.NewNetworkServiceClient(r.dial("net")).ListNetworks(r.ctx,
+				&networkv1.ListNetworksRequest{}); err != nil {
 				t.Errorf("the first agent afterwards: %v", err)
 			}
 		})
 	}
 }
 
-func TestAllThatIsMissingIsToldAtOnceAndNothingIsLeft(t *testing.T) {
+func TestMissingRequirementsAreReportedTogether(t *testing.T) {
 	r := newRoots(t)
 	broken := func(name, what string) daemon.ServiceSpec {
 		s := natService()
 		s.Name, s.New = name, failNew(fault.New(fault.Unavailable, what, "is missing"))
 		return s
 	}
-	err := daemon.Run(r.ctx, r.options("agent", true, broken("net", "CAP_NET_ADMIN"), natService(), broken("supervisor", "crun")))
+	err := daemon.Run(r.ctx, r.options("agent", true, broken("net", "CAP_NET_ADMIN"), natService(),
+		broken("supervisor", "crun")))
 	if err == nil || err.Error() != "CAP_NET_ADMIN: is missing\ncrun: is missing" {
 		t.Errorf("%v", err)
 	}
 	r.mustBeEmpty(r.cfg.ExecRoot)
 }
 
-func TestASocketThatCannotBeOpenedLeavesNothing(t *testing.T) {
+func TestFailedListenRemovesEverything(t *testing.T) {
 	r := newRoots(t)
-	r.cfg.Hosts[0].Address = r.cfg.ExecRoot + "/no/such/folder.sock"
+	r.cfg.Hosts[0].Address = r.cfg.ExecRoot + "/no/such/directory.sock"
 	if err := daemon.Run(r.ctx, r.options("agent", true, netService())); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 	r.mustBeEmpty(r.cfg.ExecRoot)
 }
 
-func TestAServiceThatEndsStopsTheAgent(t *testing.T) {
+func TestServiceExitStopsAgent(t *testing.T) {
 	for _, c := range []struct {
 		ends error
 		want string
-	}{{errors.New("netlink is gone"), "netlink is gone"}, {nil, "service nat: ended by itself"}} {
+	}{{errors.New("netlink is gone"), "netlink is gone"}, {nil, "service nat: exited unexpectedly"}} {
 		r := newRoots(t)
 		failing := natService()
 		failing.New = newFake(&fake{name: "nat", run: func(context.Context) error { return c.ends }})
-		if err := daemon.Run(r.ctx, r.options("agent", false, netService(), failing)); err == nil || err.Error() != c.want {
+		if err := daemon.Run(r.ctx, r.options("agent", false, netService(), failing)); err == nil ||
+			err.Error() != c.want {
 			t.Errorf("%v; want %s", err, c.want)
 		}
 		r.mustBeEmpty(r.cfg.ExecRoot)
 	}
 }
 
-func TestTheManagerHearsReadyOnlyWhenAllServicesAre(t *testing.T) {
+func TestReadyIsSentWhenAllServicesAreReady(t *testing.T) {
 	r := newRoots(t)
-	heard := r.listenAsManager()
+	received := r.listenAsManager()
 	goOn := make(chan struct{})
 	slow := natService()
 	slow.New = newFake(&fake{name: "nat", beforeReady: goOn})
@@ -136,24 +144,25 @@ func TestTheManagerHearsReadyOnlyWhenAllServicesAre(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	select {
-	case word := <-heard:
-		t.Errorf("before all were ready the manager heard %q", word)
+	case word := <-received:
+		t.Errorf("before all services were ready the manager received %q", word)
 	default:
 	}
 	close(goOn)
-	if word := <-heard; word != "READY=1" {
-		t.Errorf("the manager heard %q", word)
+	if word := <-received; word != "READY=1" {
+		t.Errorf("the manager received %q", word)
 	}
 	r.stop()
-	if word := <-heard; word != "STOPPING=1" {
-		t.Errorf("the manager heard %q", word)
+	if word := <-received; word != "STOPPING=1" {
+		t.Errorf("the manager received %q", word)
 	}
 }
 
-func TestAPidfileOfASharedFileIsOnlyTheWholeAgents(t *testing.T) {
+func TestSharedPidfileIsUsedByAllInOneAgent(t *testing.T) {
 	for _, services := range [][]daemon.ServiceSpec{{netService()}, {netService(), natService()}} {
 		dir := t.TempDir()
-		r := newRoots(t, config.Setting{Key: "pidfile", Texts: []string{dir + "/whole.pid"}, Origin: config.Origin{Rank: config.File}})
+		r := newRoots(t, config.Setting{Key: "pidfile", Texts: []string{dir + "/whole.pid"},
+			Origin: config.Origin{Rank: config.File}})
 		want := dir + "/whole.pid"
 		if len(services) == 1 {
 			want = r.cfg.ExecRoot + "/net.pid"

@@ -10,10 +10,10 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// instanceLocks is what keeps a second agent away.
+// instanceLocks holds the locks and the PID file, which prevent a second agent.
 type instanceLocks struct{ undo []func() error }
 
-// acquireInstance makes the folders, and takes the locks and the pidfile.
+// acquireInstance creates the directories, and acquires the locks and the PID file.
 func acquireInstance(o Options) (_ *instanceLocks, err error) {
 	c := new(instanceLocks)
 	defer func() {
@@ -21,14 +21,15 @@ func acquireInstance(o Options) (_ *instanceLocks, err error) {
 			err = errors.Join(err, c.release())
 		}
 	}()
-	// Others may pass through the exec-root to the public socket, and through the data-root to nothing.
+	// Other users need the exec-root to reach the public socket. The data-root is for root and the
+	// group only.
 	for _, root := range []struct {
 		name, dir string
 		mode      os.FileMode
 	}{{"data-root", o.Config.DataRoot, 0o710}, {"exec-root", o.Config.ExecRoot, 0o711}} {
 		if err := os.MkdirAll(root.dir, root.mode); err != nil {
-			return nil, fault.New(fault.Unavailable, root.name+" "+root.dir, "cannot be made", fault.WithCause(err),
-				fault.WithHint("run the agent as root, or give it a folder that it may write in with --%s", root.name))
+			return nil, fault.New(fault.Unavailable, root.name+" "+root.dir, "cannot be created", fault.WithCause(err),
+				fault.WithHint("run the agent as root, or use a writable directory with --%s", root.name))
 		}
 		for _, s := range o.Services {
 			lock, err := process.Acquire(root.name, root.dir, s.Name)
@@ -43,14 +44,15 @@ func acquireInstance(o Options) (_ *instanceLocks, err error) {
 	case fault.Is(err, fault.Busy):
 		return nil, err
 	case err != nil:
-		o.Log.Warn("no pidfile, starting without it", "error", err)
+		o.Log.Warn("cannot write PID file, starting without it", "error", err)
 	default:
 		c.undo = append(c.undo, pidfile.Remove)
 	}
 	return c, nil
 }
 
-// pidfilePath is the configured one. A file that several single services share names only the all-in-one agent's.
+// pidfilePath returns the path of the PID file. A configured file that several service processes
+// would share is used by the all-in-one agent only.
 func pidfilePath(o Options) string {
 	shared := o.Config.OriginOf("pidfile").Rank != config.Flag && len(o.Services) == 1
 	if o.Config.Pidfile == "" || shared {

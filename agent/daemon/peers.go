@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/peer"
 )
 
-// serviceInfo says which service has which proto package, and what people call it.
+// serviceInfo maps a service to its proto package and the name used in messages.
 type serviceInfo struct{ name, title, proto string }
 
 func serviceInfos() []serviceInfo {
@@ -24,10 +24,10 @@ func serviceInfos() []serviceInfo {
 	}
 }
 
-// peers are the connections to the services of this host, wherever they run.
+// peers holds the connections to the services of this host, wherever they run.
 type peers struct {
-	speaking map[string]*grpc.ClientConn // answer faults; for services
-	raw      map[string]*grpc.ClientConn // pass statuses on; for the public sockets
+	faults map[string]*grpc.ClientConn // calls return faults; for services
+	raw    map[string]*grpc.ClientConn // calls return statuses; for the public sockets
 }
 
 func dialPeers(cfg *config.Config) (*peers, error) {
@@ -36,11 +36,11 @@ func dialPeers(cfg *config.Config) (*peers, error) {
 		if p.raw[h.name] != nil {
 			continue
 		}
-		speaking, err := peer.Dial(h.title, cfg.Service(h.name))
+		conn, err := peer.Dial(h.title, cfg.Service(h.name))
 		if err != nil {
 			return nil, errors.Join(err, p.close())
 		}
-		p.speaking[h.name] = speaking
+		p.faults[h.name] = conn
 		raw, err := peer.DialRaw(h.title, cfg.Service(h.name))
 		if err != nil {
 			return nil, errors.Join(err, p.close())
@@ -50,16 +50,17 @@ func dialPeers(cfg *config.Config) (*peers, error) {
 	return p, nil
 }
 
-// conn is what Host.Peer gives. A name that no service has is a mistake in the command's table.
+// conn returns the connection for Deps.Peer. An unknown name is a programming error.
 func (p *peers) conn(name string) grpc.ClientConnInterface {
-	conn, ok := p.speaking[name]
+	conn, ok := p.faults[name]
 	if !ok {
-		panic(fmt.Sprintf("carry: there is no service %q", name))
+		panic(fmt.Sprintf("daemon: unknown service %q", name))
 	}
 	return conn
 }
 
-// route finds the connection for a method, "/fairlead.network.v1.NetworkService/ListNetworks".
+// route returns the connection for a method, such as
+// "/fairlead.network.v1.NetworkService/ListNetworks".
 func (p *peers) route(method string) *grpc.ClientConn {
 	for _, h := range serviceInfos() {
 		if strings.HasPrefix(method, "/"+h.proto) {
@@ -71,7 +72,7 @@ func (p *peers) route(method string) *grpc.ClientConn {
 
 func (p *peers) close() error {
 	var all error
-	for _, conns := range []map[string]*grpc.ClientConn{p.speaking, p.raw} {
+	for _, conns := range []map[string]*grpc.ClientConn{p.faults, p.raw} {
 		for _, c := range conns {
 			all = errors.Join(all, c.Close())
 		}

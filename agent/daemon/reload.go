@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// configuration is what is in effect in this process, and how another one gets into effect.
+// configuration holds the configuration in effect and applies new ones.
 type configuration struct {
 	options Options
 	peers   *peers
@@ -25,8 +25,8 @@ type configuration struct {
 
 	now       atomic.Pointer[config.Config]
 	reloading sync.Mutex
-	work      *runGroup      // nil until the agent is ready; under reloading
-	before    *config.Config // the last reload, if there was one; under reloading
+	work      *runGroup      // nil until the agent is ready; guarded by reloading
+	before    *config.Config // the last reload; nil if there was none; guarded by reloading
 }
 
 func newConfiguration(o Options, p *peers, a *agent) *configuration {
@@ -38,42 +38,44 @@ func newConfiguration(o Options, p *peers, a *agent) *configuration {
 	return c
 }
 
-// storeOf is the service manager's, or a holder's where there is none that holds files.
+// storeOf returns the store in the service manager, or a holder if the service manager does not
+// store files.
 func storeOf(o Options, service string) Store {
 	kept := process.NewStore(o.Notifier, service, o.InheritedFDs)
 	if len(o.Holder) == 0 {
 		return kept
 	}
-	held := holder.New(filepath.Join(o.Config.ExecRoot, service+"-files.sock"), o.Holder, o.Log.With("service", service))
+	held := holder.New(filepath.Join(o.Config.ExecRoot, service+"-files.sock"), o.Holder,
+		o.Log.With("service", service))
 	if !kept.Available() {
 		return held
 	}
-	_ = held.Clear(context.Background()) // of a process that had no service manager
+	_ = held.Clear(context.Background()) // left by a process without a service manager
 	held.Close()
 	return kept
 }
 
-// close waits until what services leave is held.
+// close waits until all stored files are passed on.
 func (c *configuration) close() {
 	for _, s := range c.stores {
 		s.Close()
 	}
 }
 
-// host is what a service is given with a configuration.
+// host returns the dependencies of a service for a configuration.
 func (c *configuration) host(service string, cfg *config.Config) Deps {
 	log := c.options.Log.With("service", service)
 	return Deps{cfg, log, c.peers.conn, c.stores[service], state.Config{Choice: c.options.Choice, Log: log}}
 }
 
-// enableReload lets the agent, which is ready, reload.
+// enableReload allows reloads. The agent is ready.
 func (c *configuration) enableReload(w *runGroup) {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
 	c.work = w
 }
 
-// reloadOnSignal reloads whenever a signal asks for it, until ctx ends.
+// reloadOnSignal reloads whenever a SIGHUP arrives, until ctx ends.
 func (c *configuration) reloadOnSignal(ctx context.Context) {
 	for {
 		select {
@@ -81,25 +83,28 @@ func (c *configuration) reloadOnSignal(ctx context.Context) {
 			return
 		case <-c.options.Hangups:
 			if _, _, err := c.reload(ctx, reloadRequest{}); err != nil {
-				c.options.Log.Error("configuration not read again; what was in effect still is", "error", err)
+				c.options.Log.Error("configuration reload failed", "error", err)
 			}
 		}
 	}
 }
 
-// reloadRequest says how to reload.
+// reloadRequest holds the options of a reload.
 type reloadRequest struct {
-	dry      bool // only tell what would change, or why it would be refused
-	renumber bool // the key of that name counts as true, this once
+	dry      bool // only report the changes, or the error
+	renumber bool // overrides the key of that name for this reload
 	others   *remoteReload
 }
 
-// reload reads the configuration again and applies what can be, in this process and in others that the order names, or nothing.
-func (c *configuration) reload(ctx context.Context, o reloadRequest) (changes []config.Change, warnings []string, err error) {
+// reload reads the configuration again and applies it to this process and to the remote services of
+// the request, or changes nothing.
+func (c *configuration) reload(ctx context.Context, o reloadRequest) (changes []config.Change, warnings []string,
+	err error) {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
 	if c.options.Reread == nil || c.work == nil {
-		return nil, nil, fault.New(fault.Unavailable, "configuration", "cannot be read again now", fault.WithHint("try again when the agent is ready"))
+		return nil, nil, fault.New(fault.Unavailable, "configuration", "cannot be reloaded yet",
+			fault.WithHint("retry when the agent is ready"))
 	}
 	written, warnings, err := c.options.Reread()
 	if err != nil {
@@ -107,8 +112,8 @@ func (c *configuration) reload(ctx context.Context, o reloadRequest) (changes []
 	}
 	next, changes, err := c.now.Load().Reload(written)
 	if err != nil {
-		return nil, nil, errors.Join(err, fault.New(fault.Conflict, "configuration", "cannot be applied in part, which would leave what does not fit together",
-			fault.WithHint("restart the agent to apply all of it")))
+		return nil, nil, errors.Join(err, fault.New(fault.Conflict, "configuration",
+			"changes conflict with keys that need a restart", fault.WithHint("restart the agent")))
 	}
 	given := *next
 	given.Renumber = given.Renumber || o.renumber
@@ -123,7 +128,7 @@ func (c *configuration) reload(ctx context.Context, o reloadRequest) (changes []
 	return changes, warnings, nil
 }
 
-// revert puts into effect what was before the last reload, once.
+// revert restores the configuration before the last reload. It works once for each reload.
 func (c *configuration) revert(ctx context.Context, renumber bool) error {
 	c.reloading.Lock()
 	defer c.reloading.Unlock()
@@ -137,11 +142,11 @@ func (c *configuration) revert(ctx context.Context, renumber bool) error {
 	}
 	c.now.Store(c.before)
 	c.before = nil
-	c.options.Log.Warn("what was in effect before the last reload is again, as another service has refused the new configuration")
+	c.options.Log.Warn("configuration reverted, another service rejected it")
 	return nil
 }
 
-// check asks the services of this process whether they would take a configuration.
+// check asks the services of this process whether they would accept a configuration.
 func (c *configuration) check(ctx context.Context, next *config.Config) error {
 	var errs []error
 	for _, m := range c.agent.members {
@@ -152,7 +157,8 @@ func (c *configuration) check(ctx context.Context, next *config.Config) error {
 	return errors.Join(errs...)
 }
 
-// apply gives the configuration to all that takes it, and to others by also, or to nothing.
+// apply applies the configuration to the services and listeners of this process and calls also. If
+// anything fails, it undoes what it applied.
 func (c *configuration) apply(ctx context.Context, next *config.Config, also func(context.Context) error) error {
 	commit, undo, err := c.prepareListeners(ctx, next)
 	if err != nil {
@@ -189,9 +195,10 @@ func (c *configuration) reloadService(ctx context.Context, m *member, cfg *confi
 	return m.Reload(ctx, m.service, c.host(m.Name, cfg))
 }
 
-// prepareListeners opens what the public server shall listen on too, and reads its certificates, which may be new in the same files. commit puts
-// both to use and cannot fail; undo forgets them.
-func (c *configuration) prepareListeners(ctx context.Context, next *config.Config) (commit func(), undo func() error, err error) {
+// prepareListeners opens the new public listeners and reads the certificates, which can be new in
+// the same files. commit uses both and cannot fail; undo discards them.
+func (c *configuration) prepareListeners(ctx context.Context, next *config.Config) (commit func(), undo func() error,
+	err error) {
 	public := c.agent.public
 	if public == nil {
 		return func() {}, func() error { return nil }, nil
@@ -232,5 +239,6 @@ func (c *configuration) logChanges(changes []config.Change, warnings []string) {
 	if len(waiting) > 0 {
 		level = slog.LevelWarn
 	}
-	c.options.Log.Log(context.Background(), level, "configuration read again", "applied", applied, "wait_for_restart", waiting)
+	c.options.Log.Log(context.Background(), level, "configuration reloaded", "applied", applied, "restart_required",
+		waiting)
 }

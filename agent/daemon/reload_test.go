@@ -21,7 +21,7 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
-// taking is a service that takes configurations, and notes the MTUs of those that it got.
+// taking is a service that accepts configurations and records their MTUs.
 func taking(s daemon.ServiceSpec, mtus *[]int, refuse int) daemon.ServiceSpec {
 	s.Reload = func(_ context.Context, _ service.Service, h daemon.Deps) error {
 		*mtus = append(*mtus, h.Config.MTU)
@@ -37,7 +37,7 @@ func (r *roots) reload(socket string) (*agentv1.ReloadConfigResponse, error) {
 	return agentv1.NewConfigServiceClient(r.dial(socket)).ReloadConfig(r.ctx, &agentv1.ReloadConfigRequest{})
 }
 
-// shown is what is in effect: "KEY=TEXT,TEXT (ORIGIN)".
+// shown returns the configuration in effect as "KEY=TEXT,TEXT (ORIGIN)".
 func (r *roots) shown(socket, key string) string {
 	r.t.Helper()
 	res, err := agentv1.NewConfigServiceClient(r.dial(socket)).GetConfig(r.ctx, &agentv1.GetConfigRequest{})
@@ -56,7 +56,7 @@ func (r *roots) shown(socket, key string) string {
 	return ""
 }
 
-func TestAReloadReachesServicesAndListeners(t *testing.T) {
+func TestReloadUpdatesServicesAndListeners(t *testing.T) {
 	old, fresh := freeAddress(t), freeAddress(t)
 	public := "unix://" + t.TempDir() + "/s"
 	r := newRoots(t, flag("hosts", public), flag("hosts", "tcp://"+old))
@@ -75,7 +75,8 @@ func TestAReloadReachesServicesAndListeners(t *testing.T) {
 		t.Errorf("a dry run: %v, %v; MTUs %v", dry, err, mtus)
 	}
 	done, err := r.reload("nat")
-	if err != nil || len(done.GetWarnings()) != 1 || done.GetChanges()[1].GetKey() != "icc" || done.GetChanges()[1].GetApplied() || !done.GetChanges()[0].GetApplied() {
+	if err != nil || len(done.GetWarnings()) != 1 || done.GetChanges()[1].GetKey() != "icc" ||
+		done.GetChanges()[1].GetApplied() || !done.GetChanges()[0].GetApplied() {
 		t.Errorf("%v, %v", done, err)
 	}
 	if !slices.Equal(mtus, []int{1400}) {
@@ -85,20 +86,20 @@ func TestAReloadReachesServicesAndListeners(t *testing.T) {
 		t.Errorf("in effect: %s", got)
 	}
 	if _, err := net.Dial("tcp", old); err == nil {
-		t.Error("the old address is still listened on")
+		t.Error("the old listener is still open")
 	}
 	added, err := net.Dial("tcp", fresh)
 	if err != nil {
 		t.Fatalf("the new address: %v", err)
 	}
 	_ = added.Close()
-	_ = kept.SetReadDeadline(time.Now().Add(patience))
+	_ = kept.SetReadDeadline(time.Now().Add(timeout))
 	if _, err := kept.Read(make([]byte, 1)); err != nil { // the server's first frame
 		t.Errorf("a connection through the old address: %v", err)
 	}
 }
 
-func TestAReloadThatAServiceRefusesChangesNothing(t *testing.T) {
+func TestRejectedReloadChangesNothing(t *testing.T) {
 	r := newRoots(t)
 	var before, after []int
 	r.start("agent", true, taking(netService(), &before, 0), taking(natService(), &after, 1400))
@@ -115,7 +116,7 @@ func TestAReloadThatAServiceRefusesChangesNothing(t *testing.T) {
 	}
 }
 
-func TestAReloadReachesTheServicesOfOtherProcesses(t *testing.T) {
+func TestReloadUpdatesOtherProcesses(t *testing.T) {
 	r := newRoots(t)
 	var mtus []int
 	r.start("nat", false, taking(natService(), &mtus, 0))
@@ -127,13 +128,13 @@ func TestAReloadReachesTheServicesOfOtherProcesses(t *testing.T) {
 	}
 	warnings := strings.Join(res.GetWarnings(), "\n")
 	for _, name := range []string{"net", "dns"} {
-		if !strings.Contains(warnings, "service "+name+" has not read the configuration again: it does not answer") {
-			t.Errorf("nothing is said of service %s, which does not run: %s", name, warnings)
+		if !strings.Contains(warnings, "service "+name+" is not responding and was not reloaded") {
+			t.Errorf("no warning about service %s, which is not running: %s", name, warnings)
 		}
 	}
 }
 
-func TestASignalReloadsAndChangesTheLogLevel(t *testing.T) {
+func TestSignalReloadsAndChangesLogLevel(t *testing.T) {
 	r := newRoots(t)
 	var mtus []int
 	level := new(slog.LevelVar)
@@ -143,26 +144,28 @@ func TestASignalReloadsAndChangesTheLogLevel(t *testing.T) {
 	r.results = append(r.results, result)
 	go func() { result <- daemon.Run(r.running, o) }()
 	r.write(flag("debug", "true"))
-	r.hangups <- struct{}{} // taken when the agent is ready
+	r.hangups <- struct{}{} // received when the agent is ready
 	for level.Level() != slog.LevelDebug {
 		if r.ctx.Err() != nil {
-			t.Fatal("the level stays")
+			t.Fatal("the level does not change")
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-func TestCertificatesAreRenewedByAReload(t *testing.T) {
-	ours := newAuthority(t)
-	ours.issue("agent")
+func TestReloadReadsCertificates(t *testing.T) {
+	own := newAuthority(t)
+	own.issue("agent")
 	address := freeAddress(t)
-	settings := []config.Setting{flag("hosts", "tcp://"+address), flag("tlsverify", "true"), flag("tlscacert", ours.dir+"/ca.pem"),
-		flag("tlscert", ours.dir+"/agent.pem"), flag("tlskey", ours.dir+"/agent.key")}
+	settings := []config.Setting{flag("hosts", "tcp://"+address), flag("tlsverify", "true"),
+		flag("tlscacert", own.dir+"/ca.pem"),
+		flag("tlscert", own.dir+"/agent.pem"), flag("tlskey", own.dir+"/agent.key")}
 	r := newRoots(t, slices.Clone(settings)...)
 	r.start("agent", true, supervisorService())
-	me := ours.issue("me")
+	me := own.issue("me")
 	serial := func() string {
-		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{me}, NextProtos: []string{"h2"}})
+		conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true,
+			Certificates: []tls.Certificate{me}, NextProtos: []string{"h2"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,20 +173,21 @@ func TestCertificatesAreRenewedByAReload(t *testing.T) {
 		return fmt.Sprint(conn.ConnectionState().PeerCertificates[0].SerialNumber)
 	}
 	first := serial()
-	ours.issue("agent")
+	own.issue("agent")
 	if _, err := r.reload("supervisor"); err != nil {
 		t.Fatal(err)
 	}
 	if second := serial(); second == first {
 		t.Errorf("the certificate is still %s", first)
 	}
-	if err := os.WriteFile(ours.dir+"/agent.pem", nil, 0o600); err != nil {
+	if err := os.WriteFile(own.dir+"/agent.pem", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.reload("supervisor"); err == nil || !strings.Contains(err.Error(), "cannot be used") {
 		t.Errorf("with an empty certificate: %v", err)
 	}
-	if health, err := grpc_health_v1.NewHealthClient(r.dial("supervisor")).Check(r.ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
+	if health, err := grpc_health_v1.NewHealthClient(r.dial("supervisor")).Check(r.ctx,
+		&grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Errorf("%v, %v", health, err)
 	}
 }

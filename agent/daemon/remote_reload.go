@@ -13,21 +13,21 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
-// reloadPatience is how long another process of the host may take to reload.
-const reloadPatience = 10 * time.Second
+// reloadTimeout is the time limit of a reload in another process.
+const reloadTimeout = 10 * time.Second
 
-// remoteReload are the services that other processes carry, while they are asked to reload. Nil are none.
+// remoteReload reloads the services that run in other processes. Nil means none.
 type remoteReload struct {
-	names   []string // of those that have answered so far
+	names   []string // that have responded so far
 	peers   *peers
 	request *agentv1.ReloadConfigRequest
 
-	unreachable []string // that do not answer
-	answers     []*agentv1.ReloadConfigResponse
+	unreachable []string // that do not respond
+	responses   []*agentv1.ReloadConfigResponse
 }
 
-// check asks whether all would take what is written. Those that do not answer are left out from then on, as they will read it when they are
-// there again.
+// check asks whether all services would accept the configuration. Services that do not respond are
+// skipped from then on; they read the configuration when they start.
 func (o *remoteReload) check(ctx context.Context) error {
 	if o == nil {
 		return nil
@@ -36,35 +36,37 @@ func (o *remoteReload) check(ctx context.Context) error {
 	return err
 }
 
-// apply has all take what is written, or none.
+// apply reloads all services, or reverts those that accepted if one fails.
 func (o *remoteReload) apply(ctx context.Context) error {
 	if o == nil {
 		return nil
 	}
-	o.answers = nil
+	o.responses = nil
 	taken, err := o.callAll(ctx, &agentv1.ReloadConfigRequest{Renumber: o.request.GetRenumber()})
 	if err == nil {
 		return nil
 	}
 	back := remoteReload{names: taken, peers: o.peers}
-	_, berr := back.callAll(context.WithoutCancel(ctx), &agentv1.ReloadConfigRequest{Revert: true, Renumber: o.request.GetRenumber()})
-	return errors.Join(err, berr, back.unreachableErrors("does not answer, and may have taken what another has refused"))
+	_, berr := back.callAll(context.WithoutCancel(ctx),
+		&agentv1.ReloadConfigRequest{Revert: true, Renumber: o.request.GetRenumber()})
+	return errors.Join(err, berr, back.unreachableErrors("is not responding and may have applied the rejected "+
+		"configuration"))
 }
 
-// callAll sends the same to all, and answers who has done it.
+// callAll sends a request to all services concurrently and returns those that succeeded.
 func (o *remoteReload) callAll(ctx context.Context, req *agentv1.ReloadConfigRequest) (done []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reloadPatience)
+	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	var all sync.WaitGroup
 	var adding sync.Mutex
 	for _, name := range o.names {
 		all.Go(func() {
-			theirs, aerr := agentv1.NewConfigServiceClient(o.peers.conn(name)).ReloadConfig(ctx, req)
+			response, aerr := agentv1.NewConfigServiceClient(o.peers.conn(name)).ReloadConfig(ctx, req)
 			adding.Lock()
 			defer adding.Unlock()
 			switch {
 			case aerr == nil:
-				done, o.answers = append(done, name), append(o.answers, theirs)
+				done, o.responses = append(done, name), append(o.responses, response)
 			case errors.Is(aerr, context.DeadlineExceeded):
 				o.unreachable = append(o.unreachable, name)
 			default:
@@ -73,11 +75,12 @@ func (o *remoteReload) callAll(ctx context.Context, req *agentv1.ReloadConfigReq
 		})
 	}
 	all.Wait()
-	o.names = slices.DeleteFunc(slices.Clone(o.names), func(name string) bool { return slices.Contains(o.unreachable, name) })
+	o.names = slices.DeleteFunc(slices.Clone(o.names),
+		func(name string) bool { return slices.Contains(o.unreachable, name) })
 	return done, err
 }
 
-// unreachableErrors is an error for each that does not answer.
+// unreachableErrors returns an error for each service that does not respond.
 func (o *remoteReload) unreachableErrors(text string) error {
 	var errs []error
 	for _, name := range o.unreachable {
@@ -86,16 +89,17 @@ func (o *remoteReload) unreachableErrors(text string) error {
 	return errors.Join(errs...)
 }
 
-// report adds what others have said, each thing once: processes that were started with different flags may have different changes of a key.
+// report adds the changes and warnings of the other processes without duplicates. Processes started
+// with different flags can have different changes of a key.
 func (o *remoteReload) report(res *agentv1.ReloadConfigResponse) {
 	if o == nil {
 		return
 	}
 	slices.Sort(o.unreachable)
 	for _, name := range o.unreachable {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("service %s has not read the configuration again: it does not answer", name))
+		res.Warnings = append(res.Warnings, fmt.Sprintf("service %s is not responding and was not reloaded", name))
 	}
-	for _, more := range o.answers {
+	for _, more := range o.responses {
 		for _, c := range more.GetChanges() {
 			if !slices.ContainsFunc(res.Changes, func(have *agentv1.Change) bool { return proto.Equal(have, c) }) {
 				res.Changes = append(res.Changes, c)

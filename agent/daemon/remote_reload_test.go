@@ -16,7 +16,7 @@ func dnsService() daemon.ServiceSpec {
 	return daemon.ServiceSpec{Name: "dns", New: newFake(&fake{name: "dns"})}
 }
 
-// checking is a service that refuses an MTU before it is given one.
+// checking is a service that rejects an MTU before it is applied.
 func checking(s daemon.ServiceSpec, refuse int) daemon.ServiceSpec {
 	s.Check = func(_ context.Context, _ service.Service, h daemon.Deps) error {
 		if h.Config.MTU == refuse {
@@ -27,7 +27,7 @@ func checking(s daemon.ServiceSpec, refuse int) daemon.ServiceSpec {
 	return s
 }
 
-// inEffect are the MTUs that processes say they have.
+// inEffect returns the MTUs that are in effect in the processes.
 func (r *roots) inEffect(sockets ...string) (out []string) {
 	for _, s := range sockets {
 		out = append(out, r.shown(s, "mtu"))
@@ -35,7 +35,7 @@ func (r *roots) inEffect(sockets ...string) (out []string) {
 	return out
 }
 
-func TestWhatOneProcessWouldRefuseNoneIsGiven(t *testing.T) {
+func TestReloadRejectedInOneProcessAppliesNowhere(t *testing.T) {
 	r := newRoots(t)
 	var net, nat, own []int
 	r.start("net", false, taking(netService(), &net, 0))
@@ -44,7 +44,8 @@ func TestWhatOneProcessWouldRefuseNoneIsGiven(t *testing.T) {
 	r.start("supervisor", true, taking(supervisorService(), &own, 0))
 	r.write(flag("mtu", "1400"))
 	for _, dry := range []bool{true, false} {
-		res, err := agentv1.NewConfigServiceClient(r.dial("fairlead")).ReloadConfig(r.ctx, &agentv1.ReloadConfigRequest{DryRun: dry})
+		res, err := agentv1.NewConfigServiceClient(r.dial("fairlead")).ReloadConfig(r.ctx,
+			&agentv1.ReloadConfigRequest{DryRun: dry})
 		if err == nil || !strings.Contains(err.Error(), "service nat: could not take it") {
 			t.Errorf("dry %v: %v, %v", dry, res, err)
 		}
@@ -52,19 +53,21 @@ func TestWhatOneProcessWouldRefuseNoneIsGiven(t *testing.T) {
 	if len(net)+len(nat)+len(own) != 0 {
 		t.Errorf("the services got MTUs %v, %v and %v", net, nat, own)
 	}
-	if got, was := r.inEffect("fairlead", "net", "nat", "dns"), "mtu=1500 (default)"; !slices.Equal(got, []string{was, was, was, was}) {
+	if got, was := r.inEffect("fairlead", "net", "nat", "dns"),
+		"mtu=1500 (default)"; !slices.Equal(got, []string{was, was, was, was}) {
 		t.Errorf("in effect: %v", got)
 	}
 	r.write(flag("mtu", "1300"))
 	if _, err := r.reload("fairlead"); err != nil {
 		t.Errorf("another configuration: %v", err)
 	}
-	if got, now := r.inEffect("fairlead", "net", "nat", "dns"), "mtu=1300 (flag --mtu)"; !slices.Equal(got, []string{now, now, now, now}) {
+	if got, now := r.inEffect("fairlead", "net", "nat", "dns"),
+		"mtu=1300 (flag --mtu)"; !slices.Equal(got, []string{now, now, now, now}) {
 		t.Errorf("in effect: %v", got)
 	}
 }
 
-func TestWhatOneProcessRefusesTheOthersGiveBack(t *testing.T) {
+func TestReloadFailedInOneProcessIsReverted(t *testing.T) {
 	r := newRoots(t)
 	var net, nat, own []int
 	r.start("net", false, taking(netService(), &net, 0))
@@ -78,18 +81,20 @@ func TestWhatOneProcessRefusesTheOthersGiveBack(t *testing.T) {
 	if back := []int{1400, 1500}; !slices.Equal(net, back) || !slices.Equal(nat, back[:1]) || !slices.Equal(own, back) {
 		t.Errorf("the services got MTUs %v, %v and %v", net, nat, own)
 	}
-	if got, was := r.inEffect("fairlead", "net", "nat", "dns"), "mtu=1500 (default)"; !slices.Equal(got, []string{was, was, was, was}) {
+	if got, was := r.inEffect("fairlead", "net", "nat", "dns"),
+		"mtu=1500 (default)"; !slices.Equal(got, []string{was, was, was, was}) {
 		t.Errorf("in effect: %v", got)
 	}
 }
 
-func TestARevertWithoutAReloadBeforeItChangesNothing(t *testing.T) {
+func TestRevertWithoutReloadChangesNothing(t *testing.T) {
 	r := newRoots(t)
 	var mtus []int
 	r.start("agent", true, taking(natService(), &mtus, 0))
 	revert := func() {
 		t.Helper()
-		if _, err := agentv1.NewConfigServiceClient(r.dial("nat")).ReloadConfig(r.ctx, &agentv1.ReloadConfigRequest{Revert: true}); err != nil {
+		if _, err := agentv1.NewConfigServiceClient(r.dial("nat")).ReloadConfig(r.ctx,
+			&agentv1.ReloadConfigRequest{Revert: true}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -23,16 +23,16 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-const patience = 30 * time.Second
+const timeout = 30 * time.Second
 
-// fake stands for any of the services.
+// fake is a test service.
 type fake struct {
 	containerv1.UnimplementedContainerServiceServer
 	networkv1.UnimplementedSandboxServiceServer
 
 	name        string
 	guard       natv1.FirewallServiceClient
-	beforeReady chan struct{} // nil: ready at once
+	beforeReady chan struct{} // nil: ready immediately
 	run         func(context.Context) error
 }
 
@@ -66,11 +66,14 @@ func (f *fake) Run(ctx context.Context, ready func()) error {
 
 func (f *fake) Close() error { return nil }
 
-func (f *fake) ListContainers(context.Context, *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
+func (f *fake) ListContainers(
+	context.Context, *containerv1.ListContainersRequest,
+) (*containerv1.ListContainersResponse, error) {
 	return &containerv1.ListContainersResponse{Containers: []*containerv1.Container{{Id: "c1"}}}, nil
 }
 
-func (f *fake) CreateSandbox(context.Context, *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse, error) {
+func (f *fake) CreateSandbox(context.Context, *networkv1.CreateSandboxRequest) (*networkv1.CreateSandboxResponse,
+	error) {
 	return &networkv1.CreateSandboxResponse{}, nil
 }
 
@@ -79,13 +82,15 @@ type netHandlers struct {
 	networkv1.UnimplementedNetworkServiceServer
 }
 
-// ListNetworks asks natagent what it guards.
-func (f netHandlers) ListNetworks(ctx context.Context, _ *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
+// ListNetworks calls natagent.
+func (f netHandlers) ListNetworks(ctx context.Context,
+	_ *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
 	r, err := f.guard.ListNetworks(ctx, &natv1.ListNetworksRequest{})
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.ListNetworksResponse{Networks: []*networkv1.Network{{Id: "guarded " + r.GetNetworks()[0].GetId()}}}, nil
+	return &networkv1.ListNetworksResponse{Networks: []*networkv1.Network{{Id: "guarded " +
+		r.GetNetworks()[0].GetId()}}}, nil
 }
 
 type natHandlers struct {
@@ -122,7 +127,7 @@ func supervisorService() daemon.ServiceSpec {
 	return daemon.ServiceSpec{Name: "supervisor", Public: true, New: newFake(&fake{name: "supervisor"})}
 }
 
-// roots are the folders of a host, and what runs in them.
+// roots holds the directories of a host and the processes that use them.
 type roots struct {
 	t       *testing.T
 	ctx     context.Context
@@ -137,14 +142,15 @@ type roots struct {
 func newRoots(t *testing.T, more ...config.Setting) *roots {
 	t.Helper()
 	dir := t.TempDir()
-	settings := append(more, config.Setting{Key: "exec-root", Texts: []string{filepath.Join(dir, "x")}}, config.Setting{Key: "data-root", Texts: []string{filepath.Join(dir, "d")}})
+	settings := append(more, config.Setting{Key: "exec-root", Texts: []string{filepath.Join(dir, "x")}},
+		config.Setting{Key: "data-root", Texts: []string{filepath.Join(dir, "d")}})
 	cfg, err := config.Build(config.Layer{Rank: config.Flag, Settings: settings})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &roots{t: t, cfg: cfg, hangups: make(chan struct{})}
 	var cancel context.CancelFunc
-	r.ctx, cancel = context.WithTimeout(context.Background(), patience)
+	r.ctx, cancel = context.WithTimeout(context.Background(), timeout)
 	r.running, r.end = context.WithCancel(r.ctx)
 	t.Cleanup(func() {
 		r.stop()
@@ -154,7 +160,8 @@ func newRoots(t *testing.T, more ...config.Setting) *roots {
 }
 
 func (r *roots) options(name string, public bool, services ...daemon.ServiceSpec) daemon.Options {
-	return daemon.Options{Name: name, Config: r.cfg, Log: slog.New(slog.DiscardHandler), Services: services, Public: public,
+	return daemon.Options{Name: name, Config: r.cfg, Log: slog.New(slog.DiscardHandler), Services: services,
+		Public: public,
 		Reread: r.reread, Hangups: r.hangups}
 }
 
@@ -190,16 +197,16 @@ func (r *roots) launch(name string, public bool, services ...daemon.ServiceSpec)
 // start is launch for a process that must become ready.
 func (r *roots) start(name string, public bool, services ...daemon.ServiceSpec) {
 	r.t.Helper()
-	heard := r.listenAsManager()
+	received := r.listenAsManager()
 	r.launch(name, public, services...)
 	select {
-	case <-heard:
+	case <-received:
 	case err := <-r.results[len(r.results)-1]:
 		r.t.Fatalf("%s ended: %v", name, err)
 	}
 }
 
-// listenAsManager hears what the next process that is launched tells its manager.
+// listenAsManager receives the notifications of the next process.
 func (r *roots) listenAsManager() <-chan string {
 	r.t.Helper()
 	path := filepath.Join(r.t.TempDir(), "notify")
@@ -209,22 +216,22 @@ func (r *roots) listenAsManager() <-chan string {
 	}
 	r.t.Cleanup(func() { _ = conn.Close() })
 	r.t.Setenv("NOTIFY_SOCKET", path)
-	heard := make(chan string, 8)
+	received := make(chan string, 8)
 	go func() {
 		b := make([]byte, 64)
 		for {
 			n, err := conn.Read(b)
 			if err != nil {
-				close(heard)
+				close(received)
 				return
 			}
-			heard <- string(b[:n])
+			received <- string(b[:n])
 		}
 	}()
-	return heard
+	return received
 }
 
-// stop ends all processes, which must end well.
+// stop stops all processes, which must exit without an error.
 func (r *roots) stop() {
 	r.t.Helper()
 	r.end()
@@ -252,7 +259,8 @@ func (r *roots) reflected(conn *grpc.ClientConn) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if err := stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}); err != nil {
+	list := &grpc_reflection_v1.ServerReflectionRequest_ListServices{}
+	if err := stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: list}); err != nil {
 		r.t.Fatal(err)
 	}
 	answer, err := stream.Recv()

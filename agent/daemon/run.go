@@ -11,13 +11,14 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Limits of an orderly stop.
+// Time limits of an orderly stop.
 const (
-	callsLimit = 10 * time.Second // for calls that are under way
-	runLimit   = 10 * time.Second // for services to come to an end
+	callsLimit = 10 * time.Second // for calls in progress
+	runLimit   = 10 * time.Second // for services to stop
 )
 
-// run runs the services and answers calls until ctx ends or something fails; then it stops everything, those who ask others first.
+// run runs the services and serves calls until ctx ends or something fails. Then it stops
+// everything, dependent services first.
 func (a *agent) run(ctx context.Context, notifier process.Notifier) error {
 	running, halt := context.WithCancel(context.WithoutCancel(ctx))
 	defer halt()
@@ -37,14 +38,14 @@ func (a *agent) run(ctx context.Context, notifier process.Notifier) error {
 	return errors.Join(cause, a.stop(context.WithoutCancel(ctx), w, halt))
 }
 
-// runGroup is what goes on beside the calls.
+// runGroup holds the goroutines of the agent.
 type runGroup struct {
 	runs     sync.WaitGroup
-	ended    chan error      // what ended before it was told to
-	stopping <-chan struct{} // closed when everything was told to
+	ended    chan error      // errors of what exited unexpectedly
+	stopping <-chan struct{} // closed when everything is to stop
 }
 
-// end reports that something ended by itself. After the halt nobody asks.
+// end reports that something exited unexpectedly. After the halt it does nothing.
 func (w *runGroup) end(err error) {
 	select {
 	case w.ended <- err:
@@ -52,7 +53,8 @@ func (w *runGroup) end(err error) {
 	}
 }
 
-// start runs every service and serves every socket. allReady is called when the last service is ready.
+// start runs every service and serves every socket. allReady is called when the last service is
+// ready.
 func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 	var waiting atomic.Int64
 	waiting.Store(int64(len(a.members)))
@@ -68,9 +70,9 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 			err := m.service.Run(ctx, ready)
 			switch {
 			case ctx.Err() == nil && err == nil:
-				err = fault.New(fault.Internal, "service "+m.Name, "ended by itself")
+				err = fault.New(fault.Internal, "service "+m.Name, "exited unexpectedly")
 			case ctx.Err() != nil && err != nil && !errors.Is(err, context.Canceled):
-				a.log.Error("service ended badly", "service", m.Name, "error", err)
+				a.log.Error("service failed", "service", m.Name, "error", err)
 			}
 			w.end(err)
 		})
@@ -80,7 +82,7 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 	}
 }
 
-// ready is when the whole agent can be used.
+// ready reports that the whole agent is ready.
 func (a *agent) ready(ctx context.Context, notifier process.Notifier) {
 	if a.public != nil {
 		a.public.server.Ready()
@@ -89,14 +91,14 @@ func (a *agent) ready(ctx context.Context, notifier process.Notifier) {
 	a.logNotifyError(notifier.Ready(ctx))
 }
 
-// logNotifyError logs that the service manager could not be told, which changes nothing for anybody else.
+// logNotifyError logs a failed notification of the service manager, which has no other effect.
 func (a *agent) logNotifyError(err error) {
 	if err != nil {
-		a.log.Warn("not told", "error", err)
+		a.log.Warn("sd_notify failed", "error", err)
 	}
 }
 
-// stop ends the public calls, then the services' own work, then the calls between services.
+// stop ends the public calls, then the services, then the calls between services.
 func (a *agent) stop(ctx context.Context, w *runGroup, halt func()) error {
 	ctx, cancel := context.WithTimeout(ctx, callsLimit)
 	defer cancel()
@@ -104,16 +106,16 @@ func (a *agent) stop(ctx context.Context, w *runGroup, halt func()) error {
 		a.public.server.Stop(ctx)
 	}
 	halt()
-	over := make(chan struct{})
+	stopped := make(chan struct{})
 	go func() {
 		w.runs.Wait()
-		close(over)
+		close(stopped)
 	}()
 	var late error
 	select {
-	case <-over:
+	case <-stopped:
 	case <-time.After(runLimit):
-		late = fault.New(fault.Internal, "agent", "a service did not stop in "+runLimit.String())
+		late = fault.New(fault.Internal, "agent", "a service did not stop within "+runLimit.String())
 	}
 	var servers sync.WaitGroup
 	for _, m := range a.members {

@@ -15,22 +15,23 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// socket is a server and what it listens on.
+// socket is a server with its listeners.
 type socket struct {
 	name      string
 	server    *server.Server
 	listeners []*listener
 }
 
-// listener can be taken away from a server that goes on.
+// listener is a listener that can be closed while its server keeps running.
 type listener struct {
 	net.Listener
 	host   config.Host
-	closed atomic.Bool // it was taken away, and did not fail
+	closed atomic.Bool // closed intentionally
 }
 
-// open opens all hosts or none; handed is what systemd handed over.
-func open(ctx context.Context, log *slog.Logger, hosts []config.Host, owners listen.Access, handed []*os.File) ([]*listener, error) {
+// open opens the listeners of all hosts, or none. handed holds the sockets passed by systemd.
+func open(ctx context.Context, log *slog.Logger, hosts []config.Host, owners listen.Access,
+	handed []*os.File) ([]*listener, error) {
 	var all []*listener
 	for _, h := range hosts {
 		opened, err := listen.Open(ctx, []config.Host{h}, owners, handed...)
@@ -52,7 +53,7 @@ func closeAll(listeners []*listener) error {
 	return all
 }
 
-// serve answers on listeners.
+// serve serves the listeners.
 func (s *socket) serve(log *slog.Logger, w *runGroup, listeners []*listener) {
 	for _, l := range listeners {
 		log.Info("listening", "server", s.name, "address", l.Addr().String())
@@ -64,7 +65,8 @@ func (s *socket) serve(log *slog.Logger, w *runGroup, listeners []*listener) {
 	}
 }
 
-// updateListeners starts to answer on new listeners and leaves those whose host is not wanted any more. Connections stay.
+// updateListeners serves new listeners and closes those that are not wanted any more. Connections are
+// kept.
 func (s *socket) updateListeners(log *slog.Logger, w *runGroup, opened []*listener, wanted []config.Host) {
 	s.serve(log, w, opened)
 	kept := opened
@@ -75,15 +77,15 @@ func (s *socket) updateListeners(log *slog.Logger, w *runGroup, opened []*listen
 		}
 		l.closed.Store(true)
 		if err := l.Close(); err != nil {
-			log.Warn("listener not closed", "address", l.Addr().String(), "error", err)
+			log.Warn("cannot close listener", "address", l.Addr().String(), "error", err)
 			continue
 		}
-		log.Info("not listening any more", "server", s.name, "address", l.Addr().String())
+		log.Info("listener closed", "server", s.name, "address", l.Addr().String())
 	}
 	s.listeners = kept
 }
 
-// missing are the wanted hosts on which nothing listens.
+// missing returns the wanted hosts that have no listener.
 func (s *socket) missing(wanted []config.Host) []config.Host {
 	return slices.DeleteFunc(slices.Clone(wanted), func(h config.Host) bool {
 		return slices.ContainsFunc(s.listeners, func(l *listener) bool { return l.host == h })

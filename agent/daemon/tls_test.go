@@ -24,7 +24,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// authority is a CA that lasts as long as a test.
+// authority is a temporary CA.
 type authority struct {
 	t    *testing.T
 	dir  string
@@ -57,7 +57,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// sign makes a certificate, and puts it and its key into NAME.pem and NAME.key.
+// sign creates a certificate and stores it and its key as NAME.pem and NAME.key.
 func (a *authority) sign(name string, template, parent *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
 	a.t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, a.key)
@@ -68,7 +68,8 @@ func (a *authority) sign(name string, template, parent *x509.Certificate, key *e
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der}, name + ".key": {Type: "PRIVATE KEY", Bytes: private}} {
+	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der},
+		name + ".key": {Type: "PRIVATE KEY", Bytes: private}} {
 		if err := os.WriteFile(filepath.Join(a.dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
 			a.t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func (a *authority) sign(name string, template, parent *x509.Certificate, key *e
 	return cert
 }
 
-// issue makes a certificate for a name and answers it with its key.
+// issue creates a certificate for a name and returns it with its key.
 func (a *authority) issue(name string) tls.Certificate {
 	a.t.Helper()
 	a.sign(name, template(name), a.cert, newKey(a.t))
@@ -91,15 +92,15 @@ func (a *authority) issue(name string) tls.Certificate {
 	return pair
 }
 
-func TestOverTCPOnlyACertificateOfTheCAIsLetIn(t *testing.T) {
-	ours, theirs := newAuthority(t), newAuthority(t)
-	ours.issue("agent")
+func TestTCPRequiresCertificateOfCA(t *testing.T) {
+	own, theirs := newAuthority(t), newAuthority(t)
+	own.issue("agent")
 	address := freeAddress(t)
-	r := newRoots(t, flag("hosts", "tcp://"+address), flag("tlsverify", "true"), flag("tlscacert", ours.dir+"/ca.pem"),
-		flag("tlscert", ours.dir+"/agent.pem"), flag("tlskey", ours.dir+"/agent.key"))
+	r := newRoots(t, flag("hosts", "tcp://"+address), flag("tlsverify", "true"), flag("tlscacert", own.dir+"/ca.pem"),
+		flag("tlscert", own.dir+"/agent.pem"), flag("tlskey", own.dir+"/agent.key"))
 	r.start("agent", true, supervisorService())
 	pool := x509.NewCertPool()
-	pool.AddCert(ours.cert)
+	pool.AddCert(own.cert)
 	with := func(certs ...tls.Certificate) credentials.TransportCredentials {
 		return credentials.NewTLS(&tls.Config{RootCAs: pool, Certificates: certs})
 	}
@@ -107,7 +108,7 @@ func TestOverTCPOnlyACertificateOfTheCAIsLetIn(t *testing.T) {
 		creds credentials.TransportCredentials
 		in    bool
 	}{
-		"a certificate of our CA":     {with(ours.issue("me")), true},
+		"a certificate of our CA":     {with(own.issue("me")), true},
 		"a certificate of another CA": {with(theirs.issue("me")), false},
 		"no certificate":              {with(), false},
 		"no TLS":                      {insecure.NewCredentials(), false},
@@ -128,7 +129,7 @@ func flag(key, text string) config.Setting {
 	return config.Setting{Key: key, Texts: []string{text}, Origin: config.Origin{Rank: config.Flag, Name: "--" + key}}
 }
 
-// freeAddress is one that nobody listened on a moment ago.
+// freeAddress returns an address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -139,12 +140,13 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestSilentConnectionsLeaveLocalCommandsAlone(t *testing.T) {
-	ours := newAuthority(t)
-	ours.issue("agent")
+func TestSilentConnectionsDoNotBlockLocalCommands(t *testing.T) {
+	own := newAuthority(t)
+	own.issue("agent")
 	address, public := freeAddress(t), "unix://"+t.TempDir()+"/s"
-	r := newRoots(t, flag("hosts", public), flag("hosts", "tcp://"+address), flag("tlsverify", "true"), flag("tlscacert", ours.dir+"/ca.pem"),
-		flag("tlscert", ours.dir+"/agent.pem"), flag("tlskey", ours.dir+"/agent.key"))
+	r := newRoots(t, flag("hosts", public), flag("hosts", "tcp://"+address), flag("tlsverify", "true"),
+		flag("tlscacert", own.dir+"/ca.pem"),
+		flag("tlscert", own.dir+"/agent.pem"), flag("tlskey", own.dir+"/agent.key"))
 	r.start("agent", true, supervisorService())
 	var silent []net.Conn
 	for range 300 {
@@ -160,10 +162,11 @@ func TestSilentConnectionsLeaveLocalCommandsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = local.Close() }()
-	if _, err := containerv1.NewContainerServiceClient(local).ListContainers(r.ctx, &containerv1.ListContainersRequest{}); err != nil {
+	if _, err := containerv1.NewContainerServiceClient(local).ListContainers(r.ctx,
+		&containerv1.ListContainersRequest{}); err != nil {
 		t.Errorf("a local command: %v", err)
 	}
-	// All of them are closed: those beyond the bound at once, the others when they have not shaken hands in time.
+	// All are closed: those over the limit immediately, the others at the handshake timeout.
 	for _, conn := range silent {
 		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, err := conn.Read(make([]byte, 1)); os.IsTimeout(err) {

@@ -71,7 +71,6 @@ var wordExceptions = []struct{ file, text string }{
 var unconverted = []string{
 	"Makefile",
 	"agent/crashpoint",
-	"agent/daemon",
 	"agent/diagnosis",
 	"agent/events",
 	"agent/fdpass",
@@ -86,7 +85,6 @@ var unconverted = []string{
 	"agent/server",
 	"agent/service",
 	"agent/sources",
-	"agent/state",
 	"agent/test/testcgroup",
 	"agent/test/testns",
 	"agent/test/testseccomp",

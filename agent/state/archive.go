@@ -16,12 +16,12 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// manifestName is the file in an archive that says what it is.
+// manifestName is the manifest file of an archive.
 const manifestName = "MANIFEST.json"
 
-// Manifest says what an archive is.
+// Manifest describes an archive.
 type Manifest struct {
-	Agent      string    `json:"agent"` // the version of the agent that made it
+	Agent      string    `json:"agent"` // the version of the agent that created it
 	Made       time.Time `json:"made"`
 	Generation string    `json:"generation"`
 	Stores     []Archived
@@ -36,8 +36,9 @@ type Archived struct {
 	Records int    `json:"records"`
 }
 
-// Save copies the stores of a data root to an empty directory. Agents may have them open and may write to them. Each store is
-// as it was after a commit; different stores can be some commits apart, as after a crash.
+// Save copies the stores of a data root to an empty directory. Agents can have them open and write
+// to them. Each copy has the state after a commit. Copies of different stores can be a few commits
+// apart, as after a crash.
 func Save(ctx context.Context, root, to, agent string) (Manifest, error) {
 	m := Manifest{Agent: agent, Made: time.Now().UTC()}
 	var err error
@@ -65,11 +66,11 @@ func Save(ctx context.Context, root, to, agent string) (Manifest, error) {
 	return m, os.WriteFile(filepath.Join(to, manifestName), append(text, '\n'), 0o600)
 }
 
-// saveTries bounds how often a store is read again that is written meanwhile.
+// saveTries is the number of attempts to copy a store that is being written.
 const saveTries = 200
 
-// saveOne copies one store. bbolt does not overwrite pages of the last commit before the next one is complete, so a copy is whole
-// if no commit was completed while it was read.
+// saveOne copies one store. bbolt does not overwrite pages of the last commit before the next one
+// is complete, so a copy is consistent if no commit completed during the copy.
 func saveOne(ctx context.Context, from, to string) (a Archived, err error) {
 	subject := "state file " + from
 	for try := 0; ; try++ {
@@ -95,7 +96,7 @@ func saveOne(ctx context.Context, from, to string) (a Archived, err error) {
 	}
 }
 
-// unchanged reports whether the last commit of a file is still that of a copy.
+// unchanged reports whether the last commit of a file is the one in a copy.
 func unchanged(path string, data []byte) (bool, error) {
 	now, err := readHead(path)
 	if err != nil {
@@ -133,7 +134,8 @@ func storeCopy(data []byte, to string) (a Archived, err error) {
 	if !ok {
 		return a, fault.New(fault.Internal, "file "+to, "is not a state file")
 	}
-	return Archived{Name: filepath.Base(to), Format: in.format, Version: in.version, Commits: in.serial, Records: in.records}, nil
+	return Archived{Name: filepath.Base(to), Format: in.format, Version: in.version, Commits: in.serial,
+		Records: in.records}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -145,9 +147,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Restore replaces stores of a data root by those in a directory, and sets what was there aside. No agent may run. Only names a few of them, such as
-// "net.db"; without only it is all that are in the directory. The stores get the generation of the data root. All are checked before any
-// is replaced.
+// Restore replaces the stores of a data root by those in a directory and moves the former ones to
+// the quarantine. No agent may run. only selects stores by file name, such as "net.db"; empty means
+// all. The stores get the generation of the data root. All are verified before any is replaced.
 func Restore(root, from string, only ...string) (restored []string, aside string, err error) {
 	paths, err := chosen(from, only)
 	if err != nil {
@@ -189,7 +191,7 @@ func Restore(root, from string, only ...string) (restored []string, aside string
 	return restored, aside, syncDir(root)
 }
 
-// chosen lists the stores of a directory that are to be restored.
+// chosen returns the stores of a directory to restore.
 func chosen(from string, only []string) (paths []string, err error) {
 	all, err := filepath.Glob(filepath.Join(from, "*.db"))
 	if err != nil {
@@ -200,17 +202,19 @@ func chosen(from string, only []string) (paths []string, err error) {
 			continue
 		}
 		if _, ok := readInfo(path); !ok {
-			return nil, fault.New(fault.Invalid, "file "+path, "is not a whole state file", fault.WithCause(verify(path)))
+			return nil, fault.New(fault.Invalid, "file "+path, "is not a complete state file",
+				fault.WithCause(verify(path)))
 		}
 		paths = append(paths, path)
 	}
 	if len(paths) < max(len(only), 1) {
-		return nil, fault.New(fault.NotFound, "backup "+from, "has no "+strings.Join(append(slices.Clone(only), "*.db")[:max(len(only), 1)], " or no "))
+		return nil, fault.New(fault.NotFound, "backup "+from,
+			"has no "+strings.Join(append(slices.Clone(only), "*.db")[:max(len(only), 1)], " or no "))
 	}
 	return paths, nil
 }
 
-// restoredGeneration is the one that restored stores get.
+// restoredGeneration returns the generation for the restored stores.
 func restoredGeneration(root string, paths []string) (string, error) {
 	have, err := Generation(root)
 	if err != nil || have != "" {
@@ -219,7 +223,8 @@ func restoredGeneration(root string, paths []string) (string, error) {
 	for _, path := range paths {
 		in, _ := readInfo(path)
 		if have != "" && in.generation != "" && in.generation != have {
-			return "", fault.New(fault.Invalid, "file "+path, "is of another host or another time than the other files of the backup",
+			return "", fault.New(fault.Invalid, "file "+path,
+				"is from another host or time than the other files of the backup",
 				fault.WithHint("restore one backup at a time"))
 		}
 		if have == "" {
@@ -229,7 +234,8 @@ func restoredGeneration(root string, paths []string) (string, error) {
 	return have, nil
 }
 
-// stamp gives a copy of a store its new generation. A store of format 1 has none before its first open.
+// stamp writes the generation to a copy of a store. A store of format 1 has none before its first
+// open.
 func stamp(path, generation string) error {
 	in, ok := readInfo(path)
 	if !ok || in.format < format || in.generation == generation || generation == "" {
@@ -240,22 +246,27 @@ func stamp(path, generation string) error {
 		return err
 	}
 	err = guarded(func() error {
-		return file.Update(func(tx *bolt.Tx) error { return tx.Bucket(metaBucket).Put(generationKey, []byte(generation)) })
+		return file.Update(func(tx *bolt.Tx) error {
+			return tx.Bucket(metaBucket).Put(generationKey,
+				[]byte(generation))
+		})
 	})
 	return errors.Join(err, file.Close())
 }
 
-// replace sets a store aside with its backups and log, and puts another in its place.
+// replace moves a store with its backups and log aside and puts the new store in its path.
 func replace(p place, next, aside string) error {
 	for _, path := range []string{p.path, p.backup(), p.previous(), p.log()} {
-		if err := os.Rename(path, filepath.Join(aside, asideName(path))); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Rename(path, filepath.Join(aside, asideName(path))); err != nil &&
+			!errors.Is(err, os.ErrNotExist) {
 			return fault.Wrap(err, fault.Unavailable, "file "+path, "cannot be set aside")
 		}
 	}
 	return fault.Wrap(os.Rename(next, p.path), fault.Unavailable, p.subject(), "cannot be replaced")
 }
 
-// asideName is what a file is called in the quarantine; backups have the names of their stores.
+// asideName returns the file name in the quarantine. Backups get a prefix because they have the
+// names of their stores.
 func asideName(path string) string {
 	if filepath.Base(filepath.Dir(path)) == backupName {
 		return fmt.Sprintf("%s-%s", backupName, filepath.Base(path))

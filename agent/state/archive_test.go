@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 )
 
-func TestSaveBesideWriter(t *testing.T) {
+func TestSaveDuringWrites(t *testing.T) {
 	path, table := filepath.Join(t.TempDir(), "pets.db"), pets()
 	db := open(t, path, table)
 	stop := make(chan struct{})
@@ -82,7 +82,8 @@ func TestRestorePutsBackAnArchive(t *testing.T) {
 	}
 }
 
-// A backup of one host restored on another one gets the generation of that, or brings its own to a new one.
+// A backup of one host restored on another one gets the generation of that, or brings its own to a
+// new one.
 func TestRestoreOnAnotherHost(t *testing.T) {
 	from := filepath.Dir(fileWith(t, 2))
 	for name, root := range map[string]string{"new": t.TempDir(), "used": filepath.Dir(fileWith(t, 1))} {
@@ -102,7 +103,8 @@ func TestRestoreChecksBeforeItReplaces(t *testing.T) {
 	write(t, filepath.Join(from, "other.db"), read(t, fileWith(t, 1)))
 	write(t, filepath.Join(from, "pets.db"), []byte("no database"))
 	before := read(t, path)
-	if _, _, err := state.Restore(filepath.Dir(path), from); err == nil || !strings.Contains(err.Error(), "is not a whole state file") {
+	if _, _, err := state.Restore(filepath.Dir(path), from); err == nil ||
+		!strings.Contains(err.Error(), "is not a complete state file") {
 		t.Errorf("got %v", err)
 	}
 	if !bytes.Equal(read(t, path), before) {

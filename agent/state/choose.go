@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// choose does what the Config says of a store that is lost.
+// choose applies the Choice to a lost store.
 func (o *opener) choose(lost *loss) error {
 	switch o.Choice {
 	case Recover:
@@ -21,19 +21,20 @@ func (o *opener) choose(lost *loss) error {
 	}
 }
 
-// refusal is the error that names the choices.
+// refusal returns the error that names the choices.
 func (o *opener) refusal(lost *loss) error {
-	from := "from what the other services and the kernel know"
+	from := "from the other services and the kernel"
 	if info, err := os.Stat(o.backup()); err == nil {
 		from = "from the backup of " + info.ModTime().UTC().Format("2006-01-02 15:04") + " UTC and the commits since"
 	} else if o.journal.Generation != "" {
 		from = "from the log of its commits"
 	}
 	return fault.New(fault.Conflict, o.subject(), lost.why, fault.WithHint(
-		"nothing was changed: start once with --recover to rebuild it %s, or with --start-empty to set aside what it must know; or restore a backup: fairlead-agent restore FILE", from))
+		"start once with --recover to rebuild it %s, or with --start-empty to start without its data, "+
+			"or restore a backup: fairlead-agent restore FILE", from))
 }
 
-// startEmpty sets the store aside with its backups.
+// startEmpty moves the store and its backups to the quarantine.
 func (o *opener) startEmpty(lost *loss) error {
 	dir, err := o.quarantine(o.path, o.backup(), o.previous(), o.log())
 	if err != nil {
@@ -44,7 +45,7 @@ func (o *opener) startEmpty(lost *loss) error {
 	return nil
 }
 
-// rebuild replaces the store by the best that backup and log have.
+// rebuild replaces the store by the latest state in the backups and the log.
 func (o *opener) rebuild(lost *loss) error {
 	next := o.path + ".rebuilt"
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -72,11 +73,13 @@ func (o *opener) rebuild(lost *loss) error {
 			return fault.Wrap(err, fault.Unavailable, o.subject(), "cannot be replaced")
 		}
 	}
-	o.Config.Log.Warn("state rebuilt", "path", o.path, "reason", lost.why, "from", from, "commits", serial, "quarantine", dir)
+	o.Config.Log.Warn("state rebuilt", "path", o.path, "reason", lost.why, "from", from, "commits", serial,
+		"quarantine", dir)
 	return nil
 }
 
-// rebuildAt writes what backup and log have to a file, and returns what it is made from; empty if there is nothing.
+// rebuildAt writes the state in the backups and the log to a file and returns its source. The
+// source is empty if there is none.
 func (o *opener) rebuildAt(next string) (from string, serial uint64, err error) {
 	for _, path := range []string{o.backup(), o.previous()} {
 		info, ok := readInfo(path)

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// DB is one durable file and the tables in it.
+// DB is one state file with its tables. It is safe for concurrent use.
 type DB struct {
 	place
 	log  *slog.Logger
@@ -24,14 +24,14 @@ type DB struct {
 	write   sync.Mutex // one writer at a time, so that disk, log and memory commit in the same order
 	serial  uint64     // of the last commit
 	journal *journalWriter
-	damaged error // what bbolt found while it wrote; it must not be used any more
+	damaged error // error of bbolt while writing; the file must not be used afterwards
 	keeper  keeper
 }
 
-// Schema is a table as Open needs it; Table[T] is the only implementation.
+// Schema is a table as Open needs it. Table[T] is the only implementation.
 type Schema interface {
 	memSchema() *memdb.TableSchema
-	// decode returns a record and its key. With strict, a field that records do not have is an unknownField.
+	// decode returns a record and its key. With strict, an unknown field is an unknownField error.
 	decode(data []byte, strict bool) (obj any, key string, err error)
 }
 
@@ -46,17 +46,17 @@ func (db *DB) Close() error {
 	return errors.Join(db.journal.close(), db.file.Close())
 }
 
-// Reader is something that tables can be read through: a View's snapshot or an Update's transaction.
+// Reader is a read transaction: a Snapshot or a Tx.
 type Reader interface {
 	txn() *memdb.Txn
 }
 
-// Snapshot is a view of all tables at one moment. It needs no closing.
+// Snapshot is a consistent view of all tables. It does not need to be closed.
 type Snapshot struct{ t *memdb.Txn }
 
 func (s Snapshot) txn() *memdb.Txn { return s.t }
 
-// View gives the tables as they are now.
+// View returns a snapshot of the current tables.
 func (db *DB) View() Snapshot { return Snapshot{db.mem.Txn(false)} }
 
 // Tx is a transaction of Update.
@@ -67,8 +67,8 @@ type Tx struct {
 
 func (tx *Tx) txn() *memdb.Txn { return tx.t }
 
-// Update runs f in a transaction and commits it: to disk, then to memory. If f or the disk fails, nothing has changed.
-// Writers wait for each other, so f must be short and must not call other services.
+// Update runs f in a transaction and commits it: to disk, then to memory. If f or the disk fails,
+// nothing changes. Updates are serialized, so f must be short and must not call other services.
 func (db *DB) Update(f func(tx *Tx) error) error {
 	db.write.Lock()
 	defer db.write.Unlock()
@@ -87,7 +87,8 @@ func (db *DB) Update(f func(tx *Tx) error) error {
 	return nil
 }
 
-// commit makes changes durable, and what also does, in one transaction. write must be held, unless nobody else has db yet.
+// commit writes changes to disk, together with the changes of also, in one transaction. write must
+// be held, unless db is not shared yet.
 func (db *DB) commit(changes []record, also func(*bolt.Tx) error) error {
 	c := commit{Serial: db.serial + 1, Changes: changes}
 	err := db.damaged
@@ -99,14 +100,14 @@ func (db *DB) commit(changes []record, also func(*bolt.Tx) error) error {
 	}
 	if err != nil {
 		return fault.New(fault.Unavailable, db.subject(), "cannot be written", fault.WithCause(err),
-			fault.WithHint("look for a full or read-only disk"))
+			fault.WithHint("check whether the disk is full or read-only"))
 	}
 	db.serial = c.Serial
-	_ = crashpoint.After(crashpoint.Store, db.name) // it is on disk, and nothing can fail any more
+	_ = crashpoint.After(crashpoint.Store, db.name) // the commit is on disk and can no longer fail
 	db.journal.append(c)
 	_ = crashpoint.After(crashpoint.Store, db.name+" logged")
 	if db.journal != nil && db.journal.size > longLog {
-		db.keeper.nudge()
+		db.keeper.requestBackup()
 	}
 	return nil
 }

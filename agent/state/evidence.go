@@ -8,10 +8,11 @@ import (
 	"strings"
 )
 
-// Evidence is data that a store must have records of: glob patterns of files by what they are, in the plural.
+// Evidence describes data that a store must have records of. It maps a plural noun to a glob
+// pattern of files.
 type Evidence map[string]string
 
-// Find describes what there is; empty if there is nothing.
+// Find describes the existing data. It is empty if there is none.
 func (e Evidence) Find() string {
 	var found []string
 	for _, what := range slices.Sorted(maps.Keys(e)) {

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// fill compares the file with its surroundings, brings it up to date and loads the tables.
+// fill compares the file with the generation and the log, updates it and loads the tables.
 func (o *opener) fill(db *DB) error {
 	var in info
 	if err := db.file.View(func(tx *bolt.Tx) (err error) { in, err = fileInfo(tx); return err }); err != nil {
@@ -42,10 +42,11 @@ func (o *opener) fill(db *DB) error {
 	return o.setAside(db, aside)
 }
 
-// compare says whether the file is the last state, and which commits it misses.
+// compare returns the commits that the file is missing, or an error if it is not the last state.
 func (o *opener) compare(in info) (missed []commit, err error) {
 	if in.format > format || in.version > o.Version {
-		return nil, o.newer(fmt.Sprintf("format %d, version %d; this agent reads format %d, version %d", in.format, in.version, format, o.Version))
+		return nil, o.newer(fmt.Sprintf("format %d, version %d; this agent reads format %d, version %d",
+			in.format, in.version, format, o.Version))
 	}
 	if reason := o.expected(); reason != "" && (in.empty || in.format == 1 && in.records == 0 && o.Evidence != nil) {
 		return nil, &loss{why: "has no records, but " + reason}
@@ -61,13 +62,14 @@ func (o *opener) compare(in info) (missed []commit, err error) {
 	}
 	missed, ok := o.journal.after(in.serial)
 	if !ok {
-		return nil, &loss{why: fmt.Sprintf("is older than its log: it has %d commits of %d", in.serial, o.journal.last())}
+		return nil, &loss{why: fmt.Sprintf("is older than its log: %d of %d commits", in.serial, o.journal.last())}
 	}
 	return missed, nil
 }
 
-func (o *opener) foreign(its, ours string) error {
-	return &loss{why: fmt.Sprintf("is of another host or another time: it has the generation %.12s, the data root %.12s", its, ours)}
+func (o *opener) foreign(file, root string) error {
+	return &loss{why: fmt.Sprintf("is from another host or another time: its generation is %.12s, that of the data "+
+		"root %.12s", file, root)}
 }
 
 func (o *opener) newer(what string) error {
@@ -78,7 +80,7 @@ func (o *opener) newer(what string) error {
 	return fault.New(fault.Conflict, o.subject(), "was written by a newer agent: "+what, fault.WithHint("%s", hint))
 }
 
-// upgrade brings format, version and records up to date, and adds commits that the file misses.
+// upgrade updates format, version and records, and applies missing commits.
 func (o *opener) upgrade(db *DB, in info, missed []commit) error {
 	newFormat, newVersion := in.format < format, in.version < o.Version
 	if !in.empty && (newFormat || newVersion) {
@@ -87,7 +89,7 @@ func (o *opener) upgrade(db *DB, in info, missed []commit) error {
 		}
 	}
 	if len(missed) > 0 {
-		o.Config.Log.Warn("state was older than its log, commits added", "path", o.path, "commits", len(missed))
+		o.Config.Log.Warn("state was older than its log, commits replayed", "path", o.path, "commits", len(missed))
 		if err := replay(db.file, db.generation, missed); err != nil {
 			return err
 		}
@@ -141,15 +143,16 @@ func (o *opener) upgradeTable(tx *bolt.Tx, table string, from int) error {
 	return err
 }
 
-// keepOld copies the file as it is, for the agent that wrote it. An earlier copy stays: it is the older one.
+// keepOld copies the file for the agent that wrote it. An earlier copy is kept because it is older.
 func (o *opener) keepOld(file *bolt.DB) error {
 	if _, err := os.Stat(o.oldFormat()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fault.Wrap(snapshot(file, o.oldFormat()), fault.Unavailable, o.subject(), "cannot be copied to "+o.oldFormat())
+	return fault.Wrap(snapshot(file, o.oldFormat()), fault.Unavailable, o.subject(),
+		"cannot be copied to "+o.oldFormat())
 }
 
-// unreadable is a record that is to be set aside.
+// unreadable is a record that cannot be decoded.
 type unreadable struct {
 	table, key string
 	value      []byte
@@ -184,7 +187,7 @@ func (o *opener) load(db *DB, before int) (aside []unreadable, err error) {
 	return aside, err
 }
 
-// loadTable loads one table. With strict, fields that no record has refuse the file.
+// loadTable loads one table. With strict, a record with unknown fields is an error.
 func (o *opener) loadTable(txn *memdb.Txn, tx *bolt.Tx, t Schema, strict bool) (aside []unreadable, err error) {
 	name := t.memSchema().Name
 	err = tx.Bucket([]byte(name)).ForEach(func(k, v []byte) error {
@@ -196,7 +199,7 @@ func (o *opener) loadTable(txn *memdb.Txn, tx *bolt.Tx, t Schema, strict bool) (
 			return o.newer(fmt.Sprintf("table %s, record %s has the unknown field %s", name, k, field.name))
 		}
 		if err == nil && key != string(k) {
-			err = fmt.Errorf("it is the record of %q", key)
+			err = fmt.Errorf("the record has the key %q", key)
 		}
 		if err == nil {
 			err = txn.Insert(name, obj)
@@ -209,14 +212,15 @@ func (o *opener) loadTable(txn *memdb.Txn, tx *bolt.Tx, t Schema, strict bool) (
 	return aside, err
 }
 
-// setAside moves records that cannot be read out of their tables, in a commit of its own.
+// setAside moves unreadable records out of their tables, in a commit of its own.
 func (o *opener) setAside(db *DB, records []unreadable) error {
 	if len(records) == 0 {
 		return nil
 	}
 	var changes []record
 	for _, r := range records {
-		o.Config.Log.Error("record cannot be read, set aside", "path", o.path, "table", r.table, "key", r.key, "error", r.why)
+		o.Config.Log.Error("record cannot be read, set aside", "path", o.path, "table", r.table, "key", r.key, "error",
+			r.why)
 		changes = append(changes, record{Table: r.table, Key: r.key})
 	}
 	return db.commit(changes, func(tx *bolt.Tx) error {
@@ -229,10 +233,11 @@ func (o *opener) setAside(db *DB, records []unreadable) error {
 	})
 }
 
-// startLog continues the log of commits, or starts one with a backup as soon as the store is open.
+// startLog continues the log of commits, or requests a backup, which starts a new log.
 func (o *opener) startLog(db *DB, in info) (err error) {
 	switch {
-	case in.format == format && in.version == o.Version && o.journal.Generation == db.generation && o.journal.last() == db.serial:
+	case in.format == format && in.version == o.Version && o.journal.Generation == db.generation &&
+		o.journal.last() == db.serial:
 		db.journal, err = continueJournal(o.log(), o.journal)
 		db.keeper.base = o.journal.Base
 	case in.empty:
@@ -241,7 +246,7 @@ func (o *opener) startLog(db *DB, in info) (err error) {
 		db.keeper.overdue = true
 	}
 	if err != nil {
-		o.Config.Log.Warn("log of commits cannot be written, only backups help against a lost file", "path", o.log(), "error", err)
+		o.Config.Log.Warn("cannot write commit log, recovery depends on backups", "path", o.log(), "error", err)
 		db.keeper.overdue = true
 	}
 	return nil

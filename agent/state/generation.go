@@ -16,7 +16,7 @@ import (
 // generationName is the file in the data root that holds the generation.
 const generationName = "generation"
 
-// Generation returns the generation of a data root, empty if it has none yet.
+// Generation returns the generation of a data root. It is empty if there is none yet.
 func Generation(root string) (string, error) {
 	path := filepath.Join(root, generationName)
 	data, err := os.ReadFile(path)
@@ -28,18 +28,19 @@ func Generation(root string) (string, error) {
 	}
 	text := strings.TrimSpace(string(data))
 	if !id.Valid(text) {
-		return "", nil // an empty or damaged file: the stores have it, too
+		return "", nil // an empty or damaged file: the stores contain the generation too
 	}
 	return text, nil
 }
 
-// claimGeneration gives a data root its generation, unless it has one, and returns what it has then.
+// claimGeneration sets the generation of a data root, unless it has one, and returns the current
+// one.
 func claimGeneration(root, wanted string) (string, error) {
 	have, err := Generation(root)
 	if err != nil || have != "" {
 		return have, err
 	}
-	dir, err := os.Open(root) // locked, as the services of a new host start at the same time
+	dir, err := os.Open(root) // locked because the services of a new host start concurrently
 	if err != nil {
 		return "", fault.Wrap(err, fault.Unavailable, "data-root "+root, "cannot be opened")
 	}
@@ -59,7 +60,7 @@ func claimGeneration(root, wanted string) (string, error) {
 	return linkGeneration(root, wanted)
 }
 
-// linkGeneration creates the file. The data root is locked.
+// linkGeneration creates the file. The data root must be locked.
 func linkGeneration(root, wanted string) (string, error) {
 	path := filepath.Join(root, generationName)
 	if _, err := os.Stat(path); err == nil { // damaged
@@ -78,7 +79,8 @@ func linkGeneration(root, wanted string) (string, error) {
 	return Generation(root)
 }
 
-// siblingGeneration is the generation that the logs of the stores name, if the file is lost; empty if they name none or several.
+// siblingGeneration returns the generation in the logs of all stores, for when the file is lost. It
+// is empty if the logs name none or several.
 func siblingGeneration(root string) string {
 	paths, _ := filepath.Glob(filepath.Join(root, backupName, "*.log"))
 	found := ""
@@ -95,7 +97,7 @@ func siblingGeneration(root string) string {
 	return found
 }
 
-// writeSynced writes a temporary file in a directory, and returns its path when it is on disk.
+// writeSynced writes a temporary file to disk and returns its path.
 func writeSynced(dir, name string, data []byte) (_ string, err error) {
 	f, err := os.CreateTemp(dir, "."+name+".*")
 	if err != nil {

@@ -14,8 +14,9 @@ import (
 	"strconv"
 )
 
-// journal is the log of commits since a backup. Lines are a CRC-32 in hexadecimal, a space and JSON: first the header, then a commit
-// each. Only whole lines with the next serial count.
+// journal is the log of commits since a backup. A line has a CRC-32 in hexadecimal, a space and
+// JSON. The first line is the header, each other line a commit. Only complete lines with
+// consecutive serials are valid.
 type journal struct {
 	Generation string `json:"generation"`
 	Base       uint64 `json:"base"` // the serial of the backup; 0: an empty store
@@ -31,14 +32,14 @@ type commit struct {
 	Changes []record `json:"c"`
 }
 
-// record is one record as it is after a transaction; without a value it was deleted.
+// record is one record after a transaction. Without a value it was deleted.
 type record struct {
 	Table string          `json:"t"`
 	Key   string          `json:"k"`
 	Value json.RawMessage `json:"v,omitempty"`
 }
 
-// last is the serial of the last commit.
+// last returns the serial of the last commit.
 func (j journal) last() uint64 { return j.Base + uint64(len(j.Commits)) }
 
 // after returns the commits after a serial; ok is false if some of them are missing.
@@ -49,7 +50,7 @@ func (j journal) after(serial uint64) (_ []commit, ok bool) {
 	return j.Commits[serial-j.Base:], true
 }
 
-// readJournal reads a log as far as it is whole. A missing one is empty.
+// readJournal reads the valid part of a log. A missing log is empty.
 func readJournal(path string) (j journal, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,7 +74,8 @@ func readJournal(path string) (j journal, err error) {
 	}
 }
 
-// readLine reads a line into v and returns its size; 0 at the end and at the first line that is damaged.
+// readLine reads a line into v and returns its size. The size is 0 at the end and at the first
+// damaged line.
 func readLine(in *bufio.Reader, v any) (size int64, err error) {
 	line, err := in.ReadBytes('\n')
 	if errors.Is(err, io.EOF) {
@@ -98,7 +100,8 @@ func journalLine(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text), nil
 }
 
-// journalWriter appends commits to a log. After an error it writes nothing more: the log must not have gaps.
+// journalWriter appends commits to a log. It stops after an error, because the log must not have
+// gaps.
 type journalWriter struct {
 	f    *os.File
 	last uint64
@@ -125,7 +128,7 @@ func newJournalWriter(path string, header journal) (*journalWriter, error) {
 	return &journalWriter{f: f, last: header.Base, size: int64(len(line))}, nil
 }
 
-// continueJournal appends to a log that was read as far as it is whole; what follows there is dropped.
+// continueJournal appends to the valid part of a log and truncates the rest.
 func continueJournal(path string, j journal) (*journalWriter, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -13,16 +13,16 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// When a backup is due: once a day if there were commits, and before the log becomes long.
+// A backup is due once a day if there were commits, and when the log is long.
 const (
 	backupEvery = 24 * time.Hour
-	lookEvery   = time.Hour
+	checkEvery  = time.Hour
 	longLog     = 16 << 20
 )
 
-// keeper keeps the backups of a store.
+// keeper creates the backups of a store.
 type keeper struct {
-	overdue bool   // before the start
+	overdue bool   // due at the start
 	base    uint64 // the serial of the last backup
 
 	wake chan struct{}
@@ -37,16 +37,16 @@ func (k *keeper) start(db *DB) {
 		k.wake <- struct{}{}
 	}
 	k.all.Go(func() {
-		tick := time.NewTicker(lookEvery)
+		tick := time.NewTicker(checkEvery)
 		defer tick.Stop()
 		for {
 			select {
 			case <-k.done:
 				return
 			case <-k.wake:
-				k.look(db, true)
+				k.check(db, true)
 			case <-tick.C:
-				k.look(db, false)
+				k.check(db, false)
 			}
 		}
 	})
@@ -57,24 +57,24 @@ func (k *keeper) stop() {
 	k.all.Wait()
 }
 
-// nudge makes a backup soon.
-func (k *keeper) nudge() {
+// requestBackup requests a backup soon.
+func (k *keeper) requestBackup() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (k *keeper) look(db *DB, now bool) {
+func (k *keeper) check(db *DB, now bool) {
 	if !now && !db.backupDue() {
 		return
 	}
 	if err := db.backUp(); err != nil {
-		db.log.Warn("backup failed, trying again in an hour", "path", db.path, "error", err)
+		db.log.Warn("backup failed, retrying in an hour", "path", db.path, "error", err)
 	}
 }
 
-// backupDue reports whether commits are in no backup for too long.
+// backupDue reports whether the last backup is too old.
 func (db *DB) backupDue() bool {
 	db.write.Lock()
 	defer db.write.Unlock()
@@ -86,12 +86,12 @@ func (db *DB) backupDue() bool {
 	}
 	info, err := os.Stat(db.place.backup())
 	if errors.Is(err, fs.ErrNotExist) {
-		info, err = os.Stat(db.path) // a new store: its log has all of it
+		info, err = os.Stat(db.path) // a new store: its log is complete
 	}
 	return err == nil && time.Since(info.ModTime()) > backupEvery
 }
 
-// backUp makes a backup and starts a new log. Commits wait only for the start of it.
+// backUp creates a backup and starts a new log. Commits only wait while the new log is started.
 func (db *DB) backUp() error {
 	next := db.place.log() + ".new"
 	tx, err := db.beginLog(next)
@@ -110,10 +110,11 @@ func (db *DB) backUp() error {
 		db.journal.lost = true
 		db.write.Unlock()
 	}
-	return fault.Wrap(errors.Join(err, syncDir(filepath.Join(db.root, backupName))), fault.Unavailable, "backup "+db.place.backup(), "cannot be written")
+	return fault.Wrap(errors.Join(err, syncDir(filepath.Join(db.root, backupName))), fault.Unavailable,
+		"backup "+db.place.backup(), "cannot be written")
 }
 
-// beginLog starts a log at a path with the state as it is, and returns a transaction that reads that.
+// beginLog starts a log based on the current state and returns a transaction that reads this state.
 func (db *DB) beginLog(path string) (*bolt.Tx, error) {
 	db.write.Lock()
 	defer db.write.Unlock()
@@ -133,7 +134,8 @@ func (db *DB) beginLog(path string) (*bolt.Tx, error) {
 	return tx, nil
 }
 
-// rotate puts a new backup in the place of the last one, which stays if it is of another day.
+// rotate replaces the last backup by the new one. It keeps the last one if it is at least a day
+// old.
 func (db *DB) rotate() error {
 	last := db.place.backup()
 	if info, err := os.Stat(last); err == nil && time.Since(info.ModTime()) >= backupEvery {

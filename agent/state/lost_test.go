@@ -84,7 +84,7 @@ var losses = []struct {
 		}
 		write(t, path, data)
 	}},
-	{"of another host", "of another host or another time", func(t *testing.T, path string) {
+	{"from another host", "from another host or another time", func(t *testing.T, path string) {
 		write(t, path, read(t, fileWith(t, 1)))
 	}},
 	{"without records", "has no records", func(t *testing.T, path string) {
@@ -109,7 +109,8 @@ func TestLostStoreRefused(t *testing.T) {
 			tc.lose(t, path)
 			before, _ := os.ReadFile(path)
 			_, err := state.Open(path, pets())
-			if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), tc.refusal) || !strings.Contains(err.Error(), "--recover") {
+			if !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), tc.refusal) ||
+				!strings.Contains(err.Error(), "--recover") {
 				t.Errorf("got %v, want a conflict with %q and the choices", err, tc.refusal)
 			}
 			if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
@@ -163,7 +164,8 @@ func TestLostStoreSetAside(t *testing.T) {
 func TestEvidenceRefusesNewStore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pets.db")
 	_, err := state.Config{Evidence: func() string { return "1 pet in the yard" }}.Open(path, pets())
-	if err == nil || !strings.Contains(err.Error(), "is missing, but there is data that it must know: 1 pet in the yard") {
+	if err == nil || !strings.Contains(err.Error(),
+		"is missing, but there is data that belongs to it: 1 pet in the yard") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
@@ -213,7 +215,8 @@ func TestOlderThanLogRefused(t *testing.T) {
 	closed(t, db)
 
 	write(t, path, old)
-	if _, err := state.Open(path, pets()); err == nil || !strings.Contains(err.Error(), "is older than its log: it has 1 commits of 3") {
+	if _, err := state.Open(path, pets()); err == nil ||
+		!strings.Contains(err.Error(), "is older than its log: 1 of 3 commits") {
 		t.Fatalf("got %v", err)
 	}
 	table = pets()
@@ -246,7 +249,11 @@ func TestShortLogIsReplaced(t *testing.T) {
 			must(t, os.Truncate(logOf(path), info.Size()-cut))
 			table := pets()
 			db := open(t, path, table)
-			eventually(t, func() bool { _, err := os.Stat(filepath.Join(backupDir(path), "pets.db")); return err == nil })
+			eventually(t, func() bool {
+				_, err := os.Stat(filepath.Join(backupDir(path),
+					"pets.db"))
+				return err == nil
+			})
 			put(t, db, table, &pet{ID: "d"})
 			closed(t, db)
 			must(t, os.Remove(path))
@@ -324,7 +331,8 @@ func TestUnreadableRecordSetAside(t *testing.T) {
 		closed(t, db)
 	}
 	raw(t, path, func(tx *bolt.Tx) error {
-		if note := tx.Bucket([]byte("fairlead.aside")).Get([]byte("pets/b")); !bytes.Contains(note, []byte(`"record":"{"`)) {
+		if note := tx.Bucket([]byte("fairlead.aside")).Get([]byte("pets/b")); !bytes.Contains(note,
+			[]byte(`"record":"{"`)) {
 			t.Errorf("got %s aside", note)
 		}
 		return nil
@@ -378,7 +386,8 @@ func TestOldAgentsFileRefusedAfterUpgrade(t *testing.T) {
 	put(t, db, table, &pet{ID: "b"})
 	closed(t, db)
 	write(t, path, read(t, path+".v1"))
-	if _, err := state.Open(path, pets()); err == nil || !strings.Contains(err.Error(), "written by an older agent, after a newer one") {
+	if _, err := state.Open(path, pets()); err == nil ||
+		!strings.Contains(err.Error(), "written by an older agent, after a newer one") {
 		t.Errorf("got %v", err)
 	}
 	// To restore it is to accept it.
@@ -393,13 +402,14 @@ func TestOldAgentsFileRefusedAfterUpgrade(t *testing.T) {
 	}
 }
 
-// An agent that knows of no format decodes every entry of every table, and fails at the first that is no record.
+// An agent that knows of no format decodes every entry of every table, and fails at the first
+// that is not a valid record.
 func TestOldAgentRefusesNewFormat(t *testing.T) {
 	path := fileWith(t, 1)
 	raw(t, path, func(tx *bolt.Tx) error {
 		mark := tx.Bucket([]byte("pets")).Get([]byte("!format"))
 		if len(mark) == 0 || mark[0] == '{' {
-			t.Errorf("got mark %q, want one that is no record", mark)
+			t.Errorf("got mark %q, want one that is not a record", mark)
 		}
 		return nil
 	})
@@ -422,7 +432,8 @@ func TestNewerStoreRefused(t *testing.T) {
 			raw(t, path, change)
 			before := read(t, path)
 			for _, choice := range []state.Choice{state.Refuse, state.Recover, state.StartEmpty} {
-				if _, err := (state.Config{Choice: choice}).Open(path, pets()); err == nil || !strings.Contains(err.Error(), "newer agent") {
+				if _, err := (state.Config{Choice: choice}).Open(path, pets()); err == nil ||
+					!strings.Contains(err.Error(), "newer agent") {
 					t.Errorf("choice %d: got %v", choice, err)
 				}
 			}

@@ -10,10 +10,11 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// format is the format of files that this package writes. Files of format 1 have no meta bucket and no marks.
+// format is the format of files that this package writes. Files of format 1 have no meta bucket and
+// no marks.
 const format = 2
 
-// The bucket that says what the file is, and its keys.
+// The bucket with the metadata of the file, and its keys.
 var (
 	metaBucket    = []byte("fairlead.meta")
 	generationKey = []byte("generation")
@@ -22,7 +23,8 @@ var (
 	versionKey    = []byte("version")
 )
 
-// markKey is in every table. Its value is no record, so agents that know of no format refuse the file.
+// markKey is present in every table. Its value is not a valid record, so agents that only know
+// format 1 reject the file.
 var (
 	markKey   = []byte("!format")
 	markValue = []byte(`"this file has format 2 and needs a newer agent"`)
@@ -31,7 +33,7 @@ var (
 // asideBucket holds records that cannot be read, under TABLE/KEY.
 var asideBucket = []byte("fairlead.aside")
 
-// info is what a file says of itself.
+// info holds the metadata of a file.
 type info struct {
 	generation      string
 	serial          uint64
@@ -40,7 +42,7 @@ type info struct {
 	empty           bool
 }
 
-// fileInfo reads it.
+// fileInfo reads the metadata of a file.
 func fileInfo(tx *bolt.Tx) (info, error) {
 	in := info{format: 1, version: 1, empty: true}
 	if b := tx.Bucket(metaBucket); b != nil {
@@ -64,7 +66,8 @@ func fileInfo(tx *bolt.Tx) (info, error) {
 	return in, err
 }
 
-// readInfo reads what a file that nobody has open says of itself; ok is false if it is not a whole file of this package.
+// readInfo reads the metadata of a file that no process has open. ok is false if it is not a
+// complete state file.
 func readInfo(path string) (in info, ok bool) {
 	if verify(path) != nil {
 		return in, false
@@ -93,7 +96,7 @@ func number(b []byte) uint64 {
 
 func numberBytes(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// putMeta makes the file one of this format.
+// putMeta writes the metadata of the current format.
 func putMeta(tx *bolt.Tx, generation string, version int) error {
 	b, err := tx.CreateBucketIfNotExists(metaBucket)
 	if err != nil {
@@ -121,7 +124,7 @@ func putTable(tx *bolt.Tx, name string) error {
 	return b.Put(markKey, markValue)
 }
 
-// apply makes the changes of a commit in a file.
+// apply applies a commit to a file.
 func (c commit) apply(tx *bolt.Tx) error {
 	for _, r := range c.Changes {
 		b := tx.Bucket([]byte(r.Table))
@@ -141,7 +144,7 @@ func (c commit) apply(tx *bolt.Tx) error {
 	return putSerial(tx, c.Serial)
 }
 
-// replay makes commits in a file, which may be new, one after the other.
+// replay applies commits to a file, which can be new, in order.
 func replay(file *bolt.DB, generation string, commits []commit) error {
 	return file.Update(func(tx *bolt.Tx) error {
 		in, err := fileInfo(tx)
@@ -167,7 +170,7 @@ func replay(file *bolt.DB, generation string, commits []commit) error {
 	})
 }
 
-// putAside moves a record that cannot be read out of its table.
+// putAside moves an unreadable record out of its table.
 func putAside(tx *bolt.Tx, table, key string, value []byte, why error) error {
 	b, err := tx.CreateBucketIfNotExists(asideBucket)
 	if err != nil {

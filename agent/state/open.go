@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Choice is what Open does with a store that cannot be the last state of its host.
+// Choice determines what Open does with a lost or outdated store.
 type Choice int
 
 // The choices.
@@ -27,32 +27,34 @@ const (
 	StartEmpty               // set it aside with its backups, and start without records
 )
 
-// Config says how a store is opened. The zero value refuses, and has records of version 1.
+// Config configures Open. The zero value rejects lost stores and has records of version 1.
 type Config struct {
 	Choice Choice
-	// Evidence describes what exists that must have records, such as "2 container directories"; empty: nothing. It is called if the store
-	// has none. Nil means nothing.
+	// Evidence describes existing data that the store must have records of, such as "2 container
+	// directories". It is empty if there is none. It is called if the store has no records. Nil
+	// means no data.
 	Evidence func() string
 	Log      *slog.Logger // nil discards
 
 	Version int // of the records; 0 means 1
-	// Upgrade returns a record of an earlier version as one of Version. Nil leaves records as they are.
+	// Upgrade converts a record of an earlier version to Version. Nil keeps records unchanged.
 	Upgrade func(from int, table string, record []byte) ([]byte, error)
 }
 
 // Open opens a store with the zero Config.
 func Open(path string, tables ...Schema) (*DB, error) { return Config{}.Open(path, tables...) }
 
-// Open opens the file, creates it on a new host, and loads the tables. A Busy fault means that another process has it open. A file that
-// cannot be the last state of this host is refused and left as it is, unless c has a choice. A record that cannot be read is set aside
-// in the file, and logged; the rest is loaded.
+// Open opens the file, creates it on a new host, and loads the tables. A Busy fault means that
+// another process has it open. A file that is not the last state of this host is rejected and left
+// unchanged, unless c has a Choice. An unreadable record is logged and set aside in the file; the
+// others are loaded.
 func (c Config) Open(path string, tables ...Schema) (*DB, error) {
 	c.Version = cmp.Or(c.Version, 1)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	o := &opener{Config: c, place: placeOf(path), tables: tables}
-	if err := o.look(); err != nil {
+	if err := o.inspect(); err != nil {
 		return nil, err
 	}
 	db, err := o.open()
@@ -76,11 +78,11 @@ type opener struct {
 
 	generation string  // of the data root; empty on a new host
 	journal    journal // of this generation
-	backedUp   bool    // there is a backup or a log
-	chosen     bool    // a store without records is right
+	backedUp   bool    // a backup or a log exists
+	chosen     bool    // a store without records is accepted
 }
 
-// loss is why a store cannot be the last state of its host.
+// loss is the reason why a store is not the last state of its host.
 type loss struct {
 	why      string
 	panicked bool
@@ -88,10 +90,10 @@ type loss struct {
 
 func (l *loss) Error() string { return l.why }
 
-// look reads what surrounds the store.
-func (o *opener) look() error {
+// inspect reads the generation and the log of the store.
+func (o *opener) inspect() error {
 	if err := os.MkdirAll(o.root, 0o700); err != nil {
-		return fault.Wrap(err, fault.Unavailable, o.subject(), "cannot create its directory")
+		return fault.Wrap(err, fault.Unavailable, o.subject(), "directory cannot be created")
 	}
 	if err := o.free(); err != nil {
 		return err
@@ -101,7 +103,7 @@ func (o *opener) look() error {
 		return err
 	}
 	if o.journal, err = readJournal(o.log()); err != nil {
-		o.Config.Log.Warn("log of commits cannot be read, going on without", "path", o.log(), "error", err)
+		o.Config.Log.Warn("cannot read commit log, continuing without it", "path", o.log(), "error", err)
 	}
 	_, berr := os.Stat(o.backup())
 	o.backedUp = berr == nil || o.journal.Generation != ""
@@ -114,10 +116,10 @@ func (o *opener) look() error {
 	return nil
 }
 
-// lockTimeout is how long Open waits for another process to close the file.
+// lockTimeout is the time that Open waits for another process to close the file.
 const lockTimeout = 500 * time.Millisecond
 
-// free fails if another process has the store open. bbolt locks the file, too, but maps it as well.
+// free fails if another process has the store open. bbolt also locks the file, but maps it first.
 func (o *opener) free() error {
 	f, err := os.Open(o.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -130,7 +132,7 @@ func (o *opener) free() error {
 	for deadline := time.Now().Add(lockTimeout); ; time.Sleep(10 * time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return nil // closing it unlocks it
+			return nil // closing the file unlocks it
 		}
 		if time.Now().After(deadline) {
 			return o.busy()
@@ -139,11 +141,11 @@ func (o *opener) free() error {
 }
 
 func (o *opener) busy() error {
-	return fault.New(fault.Busy, o.subject(), "another process has it open",
-		fault.WithHint("stop the other agent, or give this one its own --data-root"))
+	return fault.New(fault.Busy, o.subject(), "is open in another process",
+		fault.WithHint("stop the other agent, or use another --data-root"))
 }
 
-// open opens the store as it is. A *loss says why it cannot be the last state.
+// open opens the store unchanged. A *loss is returned if it is not the last state.
 func (o *opener) open() (*DB, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -159,7 +161,7 @@ func (o *opener) open() (*DB, error) {
 	db := &DB{place: o.place, file: file, log: o.Config.Log}
 	if err := guarded(func() error { return o.fill(db) }); err != nil {
 		if lost, ok := errors.AsType[*loss](err); ok && lost.panicked {
-			return nil, err // bbolt keeps its locks when it panics, so Close would wait for ever
+			return nil, err // bbolt keeps its locks when it panics, so Close would hang
 		}
 		return nil, errors.Join(err, file.Close())
 	}
@@ -167,7 +169,7 @@ func (o *opener) open() (*DB, error) {
 	return db, nil
 }
 
-// check checks the file before it is mapped, and removes an empty one on a new host.
+// check verifies the file before it is mapped, and removes an empty one on a new host.
 func (o *opener) check() error {
 	err := verify(o.path)
 	missing := errors.Is(err, fs.ErrNotExist)
@@ -190,14 +192,15 @@ func (o *opener) check() error {
 	return &loss{why: "is damaged: " + err.Error()}
 }
 
-// expected says why the store must have been there before; empty if it may be new.
+// expected returns the reason why the store must have existed before. It is empty if the store can
+// be new.
 func (o *opener) expected() string {
 	if o.chosen {
 		return ""
 	}
 	if o.Evidence != nil {
 		if found := o.Evidence(); found != "" {
-			return "there is data that it must know: " + found
+			return "there is data that belongs to it: " + found
 		}
 	}
 	if o.backedUp {
@@ -209,13 +212,14 @@ func (o *opener) expected() string {
 func openBolt(path string) (file *bolt.DB, err error) {
 	err = guarded(func() error {
 		var oerr error
-		file, oerr = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+		file, oerr = bolt.Open(path, 0o600, &bolt.Options{Timeout: lockTimeout, FreelistType: bolt.FreelistMapType,
+			NoFreelistSync: true})
 		return oerr
 	})
 	return file, err
 }
 
-// guarded turns a panic of bbolt, and a fault in what it has mapped, into an error.
+// guarded converts a panic of bbolt, or a page fault in the mapped file, to an error.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

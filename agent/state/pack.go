@@ -11,13 +11,13 @@ import (
 	"regexp"
 )
 
-// memberName is what may be in an archive.
+// memberName matches the allowed file names in an archive.
 var memberName = regexp.MustCompile(`^([a-z][a-z0-9-]*\.db|MANIFEST\.json)$`)
 
-// maxMember bounds one file of an archive that is unpacked.
+// maxMember is the maximum size of a file in an archive.
 const maxMember = 4 << 30
 
-// Pack writes the files of a directory that Save has filled as a compressed tar archive.
+// Pack writes the files of a directory filled by Save to a compressed tar archive.
 func Pack(dir string, out io.Writer) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -43,7 +43,8 @@ func packOne(w *tar.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	h := &tar.Header{Name: filepath.Base(path), Mode: 0o600, Size: info.Size(), ModTime: info.ModTime(), Typeflag: tar.TypeReg}
+	h := &tar.Header{Name: filepath.Base(path), Mode: 0o600, Size: info.Size(), ModTime: info.ModTime(),
+		Typeflag: tar.TypeReg}
 	if err := w.WriteHeader(h); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func packOne(w *tar.Writer, path string) error {
 	return err
 }
 
-// Unpack writes the files of an archive to an empty directory.
+// Unpack extracts an archive to an empty directory.
 func Unpack(in io.Reader, dir string) error {
 	zip, err := gzip.NewReader(in)
 	if err != nil {

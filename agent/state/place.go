@@ -11,13 +11,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// The directories beside the stores.
+// The directories next to the stores.
 const (
 	backupName     = "backup"
 	quarantineName = "quarantine"
 )
 
-// place is where a store and what belongs to it are.
+// place holds the path of a store and of the files that belong to it.
 type place struct {
 	path, root, name string
 }
@@ -32,7 +32,7 @@ func (p place) previous() string  { return p.backup() + ".1" }
 func (p place) log() string       { return strings.TrimSuffix(p.backup(), ".db") + ".log" }
 func (p place) oldFormat() string { return p.path + ".v1" }
 
-// quarantine moves files into a new directory of the quarantine, and returns that. Files that do not exist are left out.
+// quarantine moves existing files to a new directory of the quarantine and returns its path.
 func (p place) quarantine(paths ...string) (string, error) {
 	dir, err := Quarantine(p.root, p.name)
 	if err != nil {
@@ -47,7 +47,8 @@ func (p place) quarantine(paths ...string) (string, error) {
 	return dir, errors.Join(append(errs, syncDir(p.root))...)
 }
 
-// Quarantine creates a directory in the quarantine of a data root, named for the time and for what is to be set aside there.
+// Quarantine creates a directory in the quarantine of a data root. Its name has the time and the
+// given text.
 func Quarantine(root, what string) (string, error) {
 	all := filepath.Join(root, quarantineName)
 	if err := os.MkdirAll(all, 0o700); err != nil {

@@ -1,7 +1,8 @@
 package state
 
-// Show commits a transaction to memory only: readers see it, the file does not have it. It is for what has happened already, such as the
-// end of a process, while the disk refuses it. Whoever calls it keeps another trace for after a restart and tries Update again.
+// Show commits a transaction to memory only: readers see it, but the file does not contain it. It
+// is for events that have already happened, such as the exit of a process, while the disk rejects
+// writes. The caller must keep another record that survives a restart, and retry Update.
 func (db *DB) Show(f func(tx *Tx) error) error {
 	db.write.Lock()
 	defer db.write.Unlock()

@@ -11,45 +11,47 @@ import (
 	"github.com/hashicorp/go-memdb"
 )
 
-// Table describes how objects of one type are kept. The type must survive a JSON round trip.
+// Table stores objects of one type. The type must survive a JSON round trip.
 type Table[T any] struct {
 	name    string
 	key     func(*T) string
 	indexes []Index[T]
 }
 
-// Index finds objects by something else than their key. Of gives the values under which an object is found; empty ones are
-// left out.
+// Index finds objects by other values than the key. Of returns the values of an object; empty
+// values are ignored.
 type Index[T any] struct {
 	Name string
 	Of   func(*T) []string
 }
 
-// NewTable describes a table. key must be unique and never empty. The name is also the bucket's in the file: never change it.
+// NewTable returns a table. The key must be unique and not empty. The name is also the bucket name
+// in the file and must never change.
 func NewTable[T any](name string, key func(*T) string, indexes ...Index[T]) *Table[T] {
 	return &Table[T]{name: name, key: key, indexes: indexes}
 }
 
-// Get gives the object with that key. It must not be changed.
+// Get returns the object with a key. Callers must not modify it.
 func (t *Table[T]) Get(r Reader, key string) (*T, bool) {
 	obj, err := r.txn().First(t.name, "id", key)
 	if err != nil || obj == nil {
-		return nil, false // err only means a table that is not in the schema, which Open would have shown
+		return nil, false // err means a table that is missing in the schema, which Open detects
 	}
 	return obj.(*T), true
 }
 
-// All gives all objects, by key. They must not be changed.
+// All returns all objects, sorted by key. Callers must not modify them.
 func (t *Table[T]) All(r Reader) iter.Seq[*T] { return t.iterate(r, "id_prefix", "") }
 
-// By gives the objects that an index has under a value. They must not be changed.
+// By returns the objects that have a value in an index. Callers must not modify them.
 func (t *Table[T]) By(r Reader, index, value string) iter.Seq[*T] { return t.iterate(r, index, value) }
 
 func (t *Table[T]) iterate(r Reader, index, value string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
 		it, err := r.txn().Get(t.name, index, value)
 		if err != nil {
-			panic(fmt.Sprintf("state: table %s has no index %s", t.name, index)) // a programming error, found by any test
+			// a programming error, found by any test
+			panic(fmt.Sprintf("state: table %s has no index %s", t.name, index))
 		}
 		for obj := it.Next(); obj != nil; obj = it.Next() {
 			if !yield(obj.(*T)) {
@@ -59,7 +61,7 @@ func (t *Table[T]) iterate(r Reader, index, value string) iter.Seq[*T] {
 	}
 }
 
-// Put stores an object, in place of the one with the same key if there is one. v must not be changed afterwards.
+// Put stores an object and replaces the one with the same key. v must not be modified afterwards.
 func (t *Table[T]) Put(tx *Tx, v *T) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -72,7 +74,7 @@ func (t *Table[T]) Put(tx *Tx, v *T) error {
 	return nil
 }
 
-// Delete removes the object with that key, and tells whether there was one.
+// Delete removes the object with a key, and reports whether it existed.
 func (t *Table[T]) Delete(tx *Tx, key string) (bool, error) {
 	obj, ok := t.Get(tx, key)
 	if !ok {
@@ -85,7 +87,7 @@ func (t *Table[T]) Delete(tx *Tx, key string) (bool, error) {
 	return true, nil
 }
 
-// unknownField is a field of a record that this agent does not know.
+// unknownField is the error for a record field that this agent does not know.
 type unknownField struct{ name string }
 
 func (u *unknownField) Error() string { return "unknown field " + u.name }
@@ -97,14 +99,15 @@ func (t *Table[T]) decode(data []byte, strict bool) (any, string, error) {
 		in.DisallowUnknownFields()
 	}
 	if err := in.Decode(v); err != nil {
-		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // encoding/json has no type for it
+		// encoding/json has no error type for this
+		if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 			return nil, "", &unknownField{field}
 		}
 		return nil, "", err
 	}
 	key := t.key(v)
 	if key == "" {
-		return nil, "", errors.New("it has no key")
+		return nil, "", errors.New("the record has no key")
 	}
 	return v, key, nil
 }
@@ -119,7 +122,8 @@ func (t *Table[T]) memSchema() *memdb.TableSchema {
 	return s
 }
 
-// keyIndexer is memdb's view of the key. Values end with a zero byte so that no key is a prefix of another.
+// keyIndexer indexes the key for memdb. Values end with a zero byte so that no key is a prefix of
+// another.
 type keyIndexer[T any] struct{ key func(*T) string }
 
 func (k keyIndexer[T]) FromObject(obj any) (bool, []byte, error) {
@@ -133,7 +137,7 @@ func (keyIndexer[T]) PrefixFromArgs(args ...any) ([]byte, error) {
 	return []byte(args[0].(string)), nil
 }
 
-// manyIndexer is memdb's view of an Index.
+// manyIndexer adapts an Index to memdb.
 type manyIndexer[T any] struct{ of func(*T) []string }
 
 func (m manyIndexer[T]) FromObject(obj any) (bool, [][]byte, error) {

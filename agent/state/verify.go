@@ -26,11 +26,12 @@ const (
 	bucketElement = 0x01
 )
 
-// errEmpty is a file without any content.
+// errEmpty reports a file without content.
 var errEmpty = errors.New("the file is empty")
 
-// verify checks the structure of a bbolt file without mapping it. bbolt itself trusts its file: a truncated one ends the process
-// with SIGBUS, and a damaged one with a panic in a goroutine of its own, which nobody can recover.
+// verify checks the structure of a bbolt file without mapping it. bbolt trusts its file: a
+// truncated file kills the process with SIGBUS, and a damaged one panics in a goroutine that cannot
+// be recovered.
 func verify(path string) error {
 	data, err := os.ReadFile(path)
 	switch {
@@ -54,13 +55,13 @@ func verifyBytes(data []byte) error {
 	return v.tree(m.root, 0)
 }
 
-// boltMeta is what a meta page says of its file.
+// boltMeta holds the fields of a meta page.
 type boltMeta struct {
 	pageSize, root, pages, txid uint64
 }
 
-// newestMeta finds the valid meta page of the last commit. The second page follows the first after one page, whose size is known only
-// if the first is valid.
+// newestMeta returns the valid meta page of the last commit. The second page follows the first
+// after one page, whose size is known only if the first is valid.
 func newestMeta(data []byte) (boltMeta, error) {
 	first, err := readMeta(data, 0)
 	best, found := first, err == nil
@@ -87,16 +88,17 @@ func readMeta(data []byte, at uint64) (boltMeta, error) {
 	b := data[at+pageHeader:]
 	order := binary.NativeEndian
 	if order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion {
-		return boltMeta{}, errors.New("its first page is not that of a database")
+		return boltMeta{}, errors.New("the first page is not a database page")
 	}
 	sum := fnv.New64a()
 	_, _ = sum.Write(b[:checksumAt])
 	if sum.Sum64() != order.Uint64(b[checksumAt:]) {
-		return boltMeta{}, errors.New("wrong checksum of its first page")
+		return boltMeta{}, errors.New("wrong checksum of the first page")
 	}
-	m := boltMeta{pageSize: uint64(order.Uint32(b[8:])), root: order.Uint64(b[16:]), pages: order.Uint64(b[40:]), txid: order.Uint64(b[48:])}
+	m := boltMeta{pageSize: uint64(order.Uint32(b[8:])), root: order.Uint64(b[16:]), pages: order.Uint64(b[40:]),
+		txid: order.Uint64(b[48:])}
 	if m.pageSize < 512 || m.pageSize > 1<<20 || m.root >= m.pages {
-		return boltMeta{}, errors.New("impossible values in its first page")
+		return boltMeta{}, errors.New("invalid values in the first page")
 	}
 	return m, nil
 }
@@ -108,7 +110,8 @@ type verifier struct {
 	seen map[uint64]bool
 }
 
-// maxDepth bounds nested pages and buckets; a tree of four levels has millions of records.
+// maxDepth is the maximum depth of nested pages and buckets. A tree of four levels has millions of
+// records.
 const maxDepth = 32
 
 func (v *verifier) tree(id uint64, depth int) error {
@@ -142,7 +145,7 @@ func (v *verifier) tree(id uint64, depth int) error {
 	return nil
 }
 
-// page checks the elements of a branch or leaf, of which page is all of it.
+// page checks the elements of a branch or leaf page.
 func (v *verifier) page(page []byte, depth int) error {
 	order := binary.NativeEndian
 	flags, count := order.Uint16(page[8:]), int(order.Uint16(page[10:]))
@@ -176,14 +179,16 @@ func (v *verifier) page(page []byte, depth int) error {
 	return nil
 }
 
-// element reads the element of a page whose header is at an offset.
+// element reads the page element whose header is at an offset.
 func element(page []byte, at int, flags uint16) (key, value []byte, child uint64, err error) {
 	order := binary.NativeEndian
 	var pos, keySize, valueSize uint64
 	if flags == branchPage {
-		pos, keySize, child = uint64(order.Uint32(page[at:])), uint64(order.Uint32(page[at+4:])), order.Uint64(page[at+8:])
+		pos, keySize, child = uint64(order.Uint32(page[at:])), uint64(order.Uint32(page[at+4:])),
+			order.Uint64(page[at+8:])
 	} else {
-		pos, keySize, valueSize = uint64(order.Uint32(page[at+4:])), uint64(order.Uint32(page[at+8:])), uint64(order.Uint32(page[at+12:]))
+		pos, keySize, valueSize = uint64(order.Uint32(page[at+4:])), uint64(order.Uint32(page[at+8:])),
+			uint64(order.Uint32(page[at+12:]))
 	}
 	from := uint64(at) + pos
 	if from+keySize+valueSize > uint64(len(page)) {
@@ -192,7 +197,7 @@ func element(page []byte, at int, flags uint16) (key, value []byte, child uint64
 	return page[from : from+keySize], page[from+keySize : from+keySize+valueSize], child, nil
 }
 
-// bucket checks a bucket, whose pages are elsewhere or, if it is small, in its value.
+// bucket checks a bucket. Its pages are separate or, if it is small, inline in its value.
 func (v *verifier) bucket(value []byte, depth int) error {
 	if len(value) < bucketHeader {
 		return errors.New("a bucket is too short")

@@ -136,7 +136,7 @@ func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
 		t.Errorf("health: %v, %v", health, err)
 	}
 	p.stop(syscall.SIGTERM)
-	if !strings.Contains(p.log.String(), "configuration read again") {
+	if !strings.Contains(p.log.String(), "configuration reloaded") {
 		t.Errorf("the log is %s", p.log.String())
 	}
 }
