@@ -206,6 +206,8 @@ func (n *names) Release(ctx context.Context, owner string) error {
 
 	defer unlock()
 
+	// again: a registration can have ended between the first time and the lock
+	n.resolvers.unregister(ctx, owner)
 	n.publisher.forget(owner)
 	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
 		return err
