@@ -41,7 +41,7 @@ func (h *Host) EnsureBridge(want Bridge) (changes []string, created bool, err er
 		if err := h.addBridge(want); err != nil {
 			return nil, false, fmt.Errorf("create bridge %s: %w", want.Name, err)
 		}
-		changes, created = append(changes, "made"), true
+		changes, created = append(changes, "created"), true
 		link, err = h.link(want.Name)
 	}
 

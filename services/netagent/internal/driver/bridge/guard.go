@@ -61,7 +61,7 @@ func (d *Driver) Guard(networks []network.Network, sandboxes []network.Sandbox) 
 }
 
 // guardPort adds an endpoint to the port guard before its port comes up. former holds MACs that the
-// endpoint still uses.
+// endpoint is to lose.
 func (d *Driver) guardPort(e network.Endpoint, former ...net.HardwareAddr) error {
 	if d.ports == nil {
 		return nil
