@@ -64,7 +64,7 @@ func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
 // forget removes the runtime's state of a container. That of crun and runc is a directory, besides
 // the cgroup; other runtimes are called.
 func (d *Driver) forget(ctx context.Context, uid string, rt *ociRuntime) error {
-	if rt != nil && rt.flavour == other {
+	if rt != nil && rt.flavor == other {
 		out, err := exec.CommandContext(ctx, rt.path, "--root", d.ociRoot(), "delete", "--force", uid).CombinedOutput()
 		if err != nil {
 			d.cfg.Log.Warn("the runtime cannot delete a container", "container", uid, "error", err, "output",

@@ -115,7 +115,7 @@ func (e *execution) connect() error {
 		args = append(args, "--detach")
 	}
 
-	handsOver := e.spec.Terminal && e.c.runtime.flavour == crun
+	handsOver := e.spec.Terminal && e.c.runtime.flavor == crun
 	if handsOver {
 		var err error
 		if e.console, err = listenConsole(e.dir); err != nil {

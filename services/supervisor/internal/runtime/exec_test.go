@@ -138,7 +138,7 @@ func TestExecFaultsMatchDocker(t *testing.T) {
 	}
 }
 
-func TestExecIsSignalled(t *testing.T) {
+func TestExecIsSignaled(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")
 	s := c.exec(runtime.ExecRequest{}, spec.Process{Args: []string{"sleep", "1000"}})

@@ -33,7 +33,7 @@ const (
 // filterKey returns the cache key: a hash of the profile and of crun's file. ok is false if the
 // profile cannot be cached.
 func filterKey(r *ociRuntime, spec *specs.Spec) (key [sha256.Size]byte, ok bool) {
-	if r.flavour != crun || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath != "" {
+	if r.flavor != crun || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath != "" {
 		return key, false
 	}
 	profile, err := json.Marshal(spec.Linux.Seccomp)

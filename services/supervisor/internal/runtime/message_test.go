@@ -10,7 +10,7 @@ import (
 )
 
 func TestRuntimeErrorsMapToDocker(t *testing.T) {
-	for _, c := range []struct{ command, said, reason, want string }{
+	for _, c := range []struct{ command, output, reason, want string }{
 		// crun 1.8
 		{"foo", "executable file `foo` not found in $PATH: No such file or directory", fault.ReasonCommandNotFound, `exec: "foo": executable file not found in $PATH`},
 		{"/foo", "executable file `/foo` not found in $PATH: No such file or directory", fault.ReasonCommandNotFound, `exec: "/foo": stat /foo: no such file or directory`},
@@ -30,10 +30,10 @@ func TestRuntimeErrorsMapToDocker(t *testing.T) {
 		{"true", "open `/srv`: No such file or directory", "", "the runtime failed"},
 		{"", "", "", "the runtime failed"},
 	} {
-		err := startFault("container c1", &specs.Process{Args: []string{c.command}}, c.said)
+		err := startFault("container c1", &specs.Process{Args: []string{c.command}}, c.output)
 		if fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.want) ||
 			!strings.HasPrefix(err.Error(), "container c1: ") {
-			t.Errorf("%q: got %v (%s); want %s (%s)", c.said, err, fault.ReasonOf(err), c.want, c.reason)
+			t.Errorf("%q: got %v (%s); want %s (%s)", c.output, err, fault.ReasonOf(err), c.want, c.reason)
 		}
 	}
 
@@ -50,14 +50,14 @@ not JSON
 {"msg":"information","level":"info"}
 `
 	for want, c := range map[string]struct {
-		log  string
-		said []string
+		log    string
+		output []string
 	}{
 		"second":                       {log, []string{"monitor"}},
 		"monitor":                      {"garbage", []string{"", "monitor\n"}},
 		"the runtime printed no error": {"", nil},
 	} {
-		if got := runtimeMessage(c.log, c.said...); got != want {
+		if got := runtimeMessage(c.log, c.output...); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -65,8 +65,8 @@ not JSON
 
 func FuzzStartFault(f *testing.F) {
 	f.Add("foo", "executable file `foo` not found", "{}")
-	f.Fuzz(func(t *testing.T, command, said, log string) {
-		err := startFault("container c1", &specs.Process{Args: []string{command}}, runtimeMessage(log, said))
+	f.Fuzz(func(t *testing.T, command, output, log string) {
+		err := startFault("container c1", &specs.Process{Args: []string{command}}, runtimeMessage(log, output))
 		if err == nil || !strings.HasPrefix(err.Error(), "container c1: ") {
 			t.Errorf("%v", err)
 		}

@@ -19,19 +19,19 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// flavour identifies runtimes with known behaviour beyond the OCI command line.
-type flavour int
+// flavor identifies runtimes with known behavior beyond the OCI command line.
+type flavor int
 
 const (
-	other flavour = iota
+	other flavor = iota
 	crun
 	runc
 )
 
 // ociRuntime is the program of an OCI runtime.
 type ociRuntime struct {
-	path    string
-	flavour flavour
+	path   string
+	flavor flavor
 
 	mu     sync.Mutex
 	sealed *os.File // a sealed copy in memory; nil if it does not exist
@@ -172,9 +172,9 @@ func newRuntime(ctx context.Context, path string) (*ociRuntime, error) {
 	r := &ociRuntime{path: path}
 	switch {
 	case strings.HasPrefix(version, "crun "):
-		r.flavour = crun
+		r.flavor = crun
 	case strings.HasPrefix(version, "runc "):
-		r.flavour = runc
+		r.flavor = runc
 	}
 
 	return r, nil

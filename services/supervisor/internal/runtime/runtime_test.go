@@ -326,7 +326,7 @@ func TestCommandFaultsMatchDocker(t *testing.T) {
 			c.l.Runtime, c.l.Attach = runtimeName, true
 			err := c.create()
 			if fault.ReasonOf(err) != want.reason || !strings.Contains(err.Error(), want.message) {
-				t.Errorf("%s %s: %v; want %s in it, reason %s", runtimeName, command, err, want.message, want.reason)
+				t.Errorf("%s %s: got %v; want %s, reason %s", runtimeName, command, err, want.message, want.reason)
 			}
 			c.nothingLeft()
 		}

@@ -15,7 +15,7 @@ import (
 // copy saves one execution in each launch and exec. If the copy cannot be created, crun's own path
 // is returned.
 func (r *ociRuntime) program() string {
-	if r.flavour != crun {
+	if r.flavor != crun {
 		return r.path
 	}
 

@@ -37,7 +37,7 @@ func (d *Driver) Start(ctx context.Context, uid string) error {
 func (d *Driver) start(ctx context.Context, c *container) error {
 	fifo := d.fifo(c.id)
 	var err error
-	switch c.runtime.flavour {
+	switch c.runtime.flavor {
 	case crun:
 		err = startCrun(fifo)
 	case runc:

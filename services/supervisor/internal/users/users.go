@@ -28,7 +28,7 @@ const (
 // User holds the IDs of a process.
 type User struct {
 	UID, GID uint32
-	// GID, then the supplementary groups; without GID, permissions that exclude the group would not apply
+	// GID first, then the supplementary groups
 	Groups []uint32
 	Home   string // "/" if the root file system has none
 }
