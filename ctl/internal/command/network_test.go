@@ -151,9 +151,9 @@ func TestNetworkEditWaitsForContainers(t *testing.T) {
 			stderr: "fairlead: network n1: IPv6 cannot be removed; create a new network and connect the " +
 				"containers to it\n"},
 		row{args: "network edit --dns 1.1.1.1 n1", code: 1,
-			stderr: "fairlead: network n1: containers have not followed yet: web\n", script: clienttest.Script{
+			stderr: "fairlead: network n1: containers are not updated yet: web\n", script: clienttest.Script{
 				"UpdateNetwork": done["UpdateNetwork"], "WaitNetwork": {clienttest.Fails(fault.New(fault.Unavailable,
-					"network n1", "containers have not followed yet: web"))}}},
+					"network n1", "containers are not updated yet: web"))}}},
 	))
 }
 

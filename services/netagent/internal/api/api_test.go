@@ -259,8 +259,8 @@ func TestSandboxesListGetAndRelease(t *testing.T) {
 	}
 
 	same(t, got.GetSandbox(), &networkv1.Sandbox{Owner: "0wner", Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST})
-	if _, err := client.GetSandbox(t.Context(), &networkv1.GetSandboxRequest{Owner: "x"}); !fault.Is(err,
-		fault.NotFound) {
+	if _, err := client.GetSandbox(t.Context(),
+		&networkv1.GetSandboxRequest{Owner: "x"}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown owner: got %v", err)
 	}
 
@@ -290,8 +290,8 @@ func TestNetworksListAndGet(t *testing.T) {
 
 	same(t, got.GetNetwork(), want)
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
-		if _, err := client.GetNetwork(t.Context(), &networkv1.GetNetworkRequest{Reference: ref}); !fault.Is(err,
-			kind) {
+		if _, err := client.GetNetwork(t.Context(),
+			&networkv1.GetNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
 			t.Errorf("reference %q: got %v", ref, err)
 		}
 	}
@@ -345,8 +345,8 @@ func TestNetworksPrune(t *testing.T) {
 		}
 	}
 
-	if _, err := client.PruneNetworks(t.Context(), &networkv1.PruneNetworksRequest{}); !fault.Is(err,
-		fault.Unavailable) {
+	if _, err := client.PruneNetworks(t.Context(),
+		&networkv1.PruneNetworksRequest{}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("deletion fails: got %v", err)
 	}
 }
@@ -374,8 +374,8 @@ func TestNetworksCreateAndDelete(t *testing.T) {
 	for _, p := range []*networkv1.PoolSpec{{Subnet: "x"}, {Subnet: "10.1.0.0"}, {IpRange: "1/2"}, {Gateway: "x"},
 		{AuxAddresses: map[string]string{"x": "y"}}} {
 		if _, err := client.CreateNetwork(t.Context(),
-			&networkv1.CreateNetworkRequest{Name: "n1", Pools: []*networkv1.PoolSpec{p}}); !fault.Is(err,
-			fault.Invalid) {
+			&networkv1.CreateNetworkRequest{Name: "n1",
+				Pools: []*networkv1.PoolSpec{p}}); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v: got %v", p, err)
 		}
 	}
@@ -386,8 +386,8 @@ func TestNetworksCreateAndDelete(t *testing.T) {
 	}
 
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "nosuch": fault.NotFound} {
-		if _, err := client.DeleteNetwork(t.Context(), &networkv1.DeleteNetworkRequest{Reference: ref}); !fault.Is(err,
-			kind) {
+		if _, err := client.DeleteNetwork(t.Context(),
+			&networkv1.DeleteNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
 			t.Errorf("reference %q: got %v", ref, err)
 		}
 	}

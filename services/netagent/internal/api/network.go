@@ -45,8 +45,8 @@ func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (
 }
 
 // ListNetworks returns all networks, sorted by name.
-func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse,
-	error) {
+func (h *networkHandler) ListNetworks(context.Context,
+	*networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
 	out := &networkv1.ListNetworksResponse{}
 	warnings := h.networks.Warnings()
 	for _, n := range h.networks.List() {
@@ -58,8 +58,8 @@ func (h *networkHandler) ListNetworks(context.Context, *networkv1.ListNetworksRe
 }
 
 // GetNetwork returns a network.
-func (h *networkHandler) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest) (*networkv1.GetNetworkResponse,
-	error) {
+func (h *networkHandler) GetNetwork(_ context.Context,
+	req *networkv1.GetNetworkRequest) (*networkv1.GetNetworkResponse, error) {
 	if req.GetReference() == "" {
 		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}

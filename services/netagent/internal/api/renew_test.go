@@ -48,8 +48,7 @@ func TestUpdateNetworkConvertsRequest(t *testing.T) {
 	mtu := uint32(1400)
 	resp, err := client.UpdateNetwork(t.Context(),
 		&networkv1.UpdateNetworkRequest{Reference: "n1", Mtu: &mtu, Ipv6: true, Renumber: true,
-			Subnets: []string{"10.2.0.0/24",
-				"fd00:2::/64"}, Labels: map[string]string{"a": "b"},
+			Subnets: []string{"10.2.0.0/24", "fd00:2::/64"}, Labels: map[string]string{"a": "b"},
 			Dns: &networkv1.NameServers{Addresses: []string{"9.9.9.9", "2620:fe::fe"}}})
 	if err != nil {
 		t.Fatal(err)
@@ -59,8 +58,8 @@ func TestUpdateNetworkConvertsRequest(t *testing.T) {
 		Labels: map[string]string{"a": "b"}, Dns: []string{"9.9.9.9", "2620:fe::fe"},
 		Pools: []*networkv1.Pool{{Subnet: "10.2.0.0/24", Gateway: "10.2.0.1"},
 			{Subnet: "fd00:2::/64", Gateway: "fd00:2::1"}},
-		FormerPools: []*networkv1.Pool{{Subnet: "10.1.0.0/24",
-			Gateway: "10.1.0.1"}}, CreatedAt: resp.GetNetwork().GetCreatedAt()})
+		FormerPools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", Gateway: "10.1.0.1"}},
+		CreatedAt:   resp.GetNetwork().GetCreatedAt()})
 	for _, bad := range []*networkv1.UpdateNetworkRequest{{Reference: "n1",
 		Dns: &networkv1.NameServers{Addresses: []string{"x"}}},
 		{Reference: "n1", Subnets: []string{"10.2.0.0/24"}}, {}} {
@@ -70,8 +69,8 @@ func TestUpdateNetworkConvertsRequest(t *testing.T) {
 	}
 
 	for ref, kind := range map[string]fault.Kind{"": fault.Invalid, "n1": fault.Unavailable} {
-		if _, err := client.WaitNetwork(t.Context(), &networkv1.WaitNetworkRequest{Reference: ref}); !fault.Is(err,
-			kind) {
+		if _, err := client.WaitNetwork(t.Context(),
+			&networkv1.WaitNetworkRequest{Reference: ref}); !fault.Is(err, kind) {
 			t.Errorf("reference %q: got %v", ref, err)
 		}
 	}

@@ -56,8 +56,8 @@ func (h *sandboxHandler) DisconnectEndpoint(ctx context.Context,
 }
 
 // GetSandbox returns an owner's sandbox.
-func (h *sandboxHandler) GetSandbox(_ context.Context, req *networkv1.GetSandboxRequest) (*networkv1.GetSandboxResponse,
-	error) {
+func (h *sandboxHandler) GetSandbox(_ context.Context,
+	req *networkv1.GetSandboxRequest) (*networkv1.GetSandboxResponse, error) {
 	sb, err := h.sandboxes.Get(req.GetOwner())
 	if err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func (h *sandboxHandler) CompleteRenumbering(ctx context.Context,
 }
 
 // Release removes all network resources of an owner.
-func (h *sandboxHandler) Release(ctx context.Context, req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse,
-	error) {
+func (h *sandboxHandler) Release(ctx context.Context,
+	req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
 	if err := h.sandboxes.Release(ctx, req.GetOwner(),
 		network.ReleaseKeep{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
 		return nil, err

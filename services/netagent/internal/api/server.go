@@ -1,5 +1,5 @@
-// Package api serves netagent's gRPC API. It converts messages and calls the managers of networks
-// and sandboxes. It contains no policy.
+// Package api serves netagent's gRPC API. It converts messages and calls the network and sandbox
+// managers. It contains no policy.
 package api
 
 import (

@@ -56,8 +56,8 @@ func Probe(from net.HardwareAddr, addr netip.Addr) []byte {
 	return solicit(from, addr)
 }
 
-// Announce returns a gratuitous ARP request (RFC 5227, 2.3) or an unsolicited neighbour
-// advertisement (RFC 4861, 7.2.6).
+// Announce returns a gratuitous ARP request or an unsolicited neighbour advertisement. See RFC 5227,
+// 2.3 and RFC 4861, 7.2.6.
 func Announce(from net.HardwareAddr, addr netip.Addr) []byte {
 	if addr.Is4() {
 		return ARP{SenderMAC: from, SenderIP: addr, TargetIP: addr}.Frame()
@@ -65,8 +65,8 @@ func Announce(from net.HardwareAddr, addr netip.Addr) []byte {
 	return advertise(from, addr)
 }
 
-// ConflictFrom returns the MAC address of a host that uses or probes for addr; ok is false if the
-// frame shows no conflict. It ignores the MAC addresses in own.
+// ConflictFrom returns the MAC address of a host that uses or probes for addr. It ignores the MAC
+// addresses in own. ok is false if the frame shows no conflict.
 func ConflictFrom(data []byte, addr netip.Addr, own ...net.HardwareAddr) (net.HardwareAddr, bool) {
 	var sender net.HardwareAddr
 	if addr.Is4() {

@@ -1,6 +1,6 @@
-// Package frame encodes and decodes Ethernet frames for address conflict detection, announcements
-// and DHCP: ARP, IPv6 neighbour and router discovery, and UDP. It performs no I/O. Package dhcp and
-// the announcer call it.
+// Package frame encodes and decodes Ethernet frames: ARP, IPv6 neighbour discovery and UDP for
+// DHCP.
+// It serves address conflict detection, announcements and DHCP. It performs no I/O.
 //
 // Any host on the LAN can send the decoded frames, so truncated and inconsistent ones are rejected.
 package frame

@@ -9,7 +9,7 @@ import (
 
 // UDP is a UDP datagram with its addresses.
 type UDP struct {
-	FromMAC, ToMAC net.HardwareAddr // nil ToMAC: broadcast, or the multicast group in To
+	FromMAC, ToMAC net.HardwareAddr // nil ToMAC: broadcast, or the MAC address of the multicast group in To
 	From, To       netip.AddrPort
 	Payload        []byte
 }
@@ -93,8 +93,8 @@ func ReadUDP(data []byte, unsummed bool) (UDP, bool) {
 		return UDP{}, false
 	}
 
-	u.From, u.To = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b)), netip.AddrPortFrom(to,
-		binary.BigEndian.Uint16(b[2:]))
+	u.From = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b))
+	u.To = netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))
 	u.Payload = bytes.Clone(b[udpLen:length])
 	return u, true
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// enoughSpace is the prefix length above which more free space has no benefit: a bridge has at most
+// enoughSpace is the prefix length above which more free space has no benefit. A bridge has at most
 // 1024 ports.
 const enoughSpace = 21
 

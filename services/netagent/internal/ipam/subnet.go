@@ -12,7 +12,7 @@ type Base struct {
 	Growable bool // a subnet can grow into free space next to it
 }
 
-// FreeSubnet returns the first subnet of the bases that overlaps no prefix in taken; ok is false if
+// FreeSubnet returns the first subnet of the bases that overlaps no prefix in taken. ok is false if
 // none is left.
 func FreeSubnet(bases []Base, taken []netip.Prefix) (netip.Prefix, bool) {
 	for _, b := range bases {

@@ -51,7 +51,7 @@ func TestFreeSubnetIsFirst(t *testing.T) {
 	}
 }
 
-// TestFreeSubnetsDoNotOverlap allocates and releases at random and compares the results with an
+// TestFreeSubnetsDoNotOverlap allocates and releases at random. It compares the results with an
 // exhaustive search.
 func TestFreeSubnetsDoNotOverlap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -93,8 +93,8 @@ func firstFree(base netip.Prefix, bits int, taken []netip.Prefix) (netip.Prefix,
 
 func TestAllocatorCount(t *testing.T) {
 	book := ipam.NewBook()
-	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/29"), Reserved: addrs([]string{"10.0.0.1", "10.0.0.1",
-		"10.0.0.9"})}
+	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/29"),
+		Reserved: addrs([]string{"10.0.0.1", "10.0.0.1", "10.0.0.9"})}
 	check := func(what string, p ipam.Pool, used, free uint64) {
 		t.Helper()
 		if c := book.Count("a", p); c.Used != used || c.Free != free {

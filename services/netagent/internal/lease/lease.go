@@ -136,8 +136,8 @@ func hostname(name string) string {
 	return string(bytes.Trim(out, "-"))
 }
 
-// EUI64Addr combines a /64 prefix with the interface identifier of a link-local address (RFC 4291,
-// appendix A); ok is false for other lengths.
+// EUI64Addr combines a /64 prefix with the interface identifier of a link-local address. ok is
+// false for other prefix lengths. See RFC 4291, appendix A.
 func EUI64Addr(p netip.Prefix, linkLocal netip.Addr) (netip.Prefix, bool) {
 	if p.Bits() != 64 || !p.Addr().Is6() || !linkLocal.Is6() {
 		return netip.Prefix{}, false

@@ -27,9 +27,9 @@ func (r Route) String() string {
 	return r.To.String() + " via " + r.Via.String()
 }
 
-// WithRoutes returns the lease with the routes of a server, including the default route, in their
-// order (RFC 3442). It drops routes with unreachable gateways or invalid destinations, because any
-// host on the LAN can send them.
+// WithRoutes returns the lease with the routes of a server, including the default route (RFC 3442).
+// It drops routes with unreachable gateways or invalid destinations, because any host on the LAN
+// can send them.
 func (t Terms) WithRoutes(received []Route) Terms {
 	t.Router, t.Routes = netip.Addr{}, nil
 	for _, r := range received {
@@ -59,8 +59,7 @@ func (t Terms) reaches(via netip.Addr) bool {
 	return slices.ContainsFunc(t.Routes, func(r Route) bool { return !r.Via.IsValid() && r.To.Contains(via) })
 }
 
-// acceptable reports whether to is a valid unicast destination that is neither the subnet nor a
-// duplicate.
+// acceptable reports whether to is a unicast destination, and neither the subnet nor a duplicate.
 func (t Terms) acceptable(to netip.Prefix) bool {
 	a := to.Addr()
 	if !a.Is4() || a.IsLoopback() || a.IsMulticast() || a.As4()[0] >= experimental || to == t.Address.Masked() {

@@ -29,8 +29,8 @@ func FilterSearch(received []string) []string {
 	return out
 }
 
-// validDomain reports whether all labels are letters, digits, '-' and '_' that neither start nor
-// end with '-'.
+// validDomain reports whether s is a valid domain name. Its labels are letters, digits, '-' and
+// '_', and neither start nor end with '-'.
 func validDomain(s string) bool {
 	if len(s) > maxName {
 		return false

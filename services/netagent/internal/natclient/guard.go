@@ -150,8 +150,8 @@ func (g *Client) Delete(ctx context.Context, n network.Network) error {
 	return nil
 }
 
-// replace deletes the rules that natagent has for the same bridge under the id of a network that is
-// not stored. This happens after netagent's state was lost.
+// replace deletes the rules of networks that are not stored but have the same bridge. They are left
+// over when netagent's state was lost.
 func (g *Client) replace(ctx context.Context, n network.Network) (replaced bool, err error) {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

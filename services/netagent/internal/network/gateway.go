@@ -92,9 +92,9 @@ func (e Endpoint) onLink(via netip.Addr) bool {
 		slices.ContainsFunc(e.Routes, func(r lease.Route) bool { return !r.Via.IsValid() && r.To.Contains(via) })
 }
 
-// KeepGateways leaves the default route of each family with the endpoint that had it, in a copy of
-// chosen. It keeps the egress interface stable while addresses change. before and chosen hold the
-// same endpoints; nets holds their networks.
+// KeepGateways leaves the default route of each family with the endpoint that had it. It changes a
+// copy of chosen. The egress interface stays stable while addresses change. before and chosen hold
+// the same endpoints; nets holds their networks.
 func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 	out := slices.Clone(chosen)
 	for i, e := range before {
@@ -115,8 +115,8 @@ func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 	return out
 }
 
-// gatewaysFor returns the endpoint's gateways on a network: those of the leases and of the subnets
-// of its addresses.
+// gatewaysFor returns the endpoint's gateways on a network. They come from its leases and the
+// subnets of its addresses.
 func gatewaysFor(n Network, e Endpoint) []netip.Addr {
 	if n.Internal {
 		return nil

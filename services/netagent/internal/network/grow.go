@@ -21,7 +21,7 @@ func (p Pool) Larger(want netip.Addr) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// Short returns the shortage for a static address outside all subnets; ok is false if no pool can
+// Short returns the shortage for a static address outside all subnets. ok is false if no pool can
 // grow to contain it.
 func (n Network) Short(want netip.Addr) (PoolShortage, bool) {
 	for _, p := range n.Pools {

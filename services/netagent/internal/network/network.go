@@ -149,7 +149,7 @@ func (n Network) BridgeMAC() net.HardwareAddr {
 // access.
 func (n Network) UnprotectedSubnets() []netip.Prefix { return n.inMode(ModeUnprotected) }
 
-// RoutedSubnets returns the subnets in gateway mode routed, which allow direct access to published
+// RoutedSubnets returns the subnets in gateway mode routed. They allow direct access to published
 // ports and are not masqueraded.
 func (n Network) RoutedSubnets() []netip.Prefix { return n.inMode(ModeRouted) }
 

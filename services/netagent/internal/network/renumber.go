@@ -106,7 +106,7 @@ func (s EndpointSpec) WithCurrentAddrs(n Network) EndpointSpec {
 	return s
 }
 
-// translateAddr returns the address at the same position in another subnet; ok is false if that
+// translateAddr returns the address at the same position in another subnet. ok is false if that
 // subnet is too small.
 func translateAddr(addr netip.Addr, from, to netip.Prefix) (netip.Addr, bool) {
 	if !addr.IsValid() || addr.Is4() != to.Addr().Is4() || from.Addr().Is4() != to.Addr().Is4() ||
@@ -130,8 +130,8 @@ func translateAddr(addr netip.Addr, from, to netip.Prefix) (netip.Addr, bool) {
 	return out, over == 0 && to.Contains(out)
 }
 
-// moveTo returns the pool in another subnet, with gateway, range and auxiliary addresses at the
-// same positions. It fails if the subnet is too small for the gateway or an auxiliary address.
+// moveTo returns the pool in another subnet. Gateway, range and auxiliary addresses keep their
+// positions. It fails if the subnet is too small for the gateway or an auxiliary address.
 func (p Pool) moveTo(n Network, to netip.Prefix) (Pool, error) {
 	want := PoolSpec{Subnet: to}
 	translate := func(field string, a netip.Addr) (netip.Addr, error) {
@@ -169,8 +169,8 @@ func (p Pool) moveTo(n Network, to netip.Prefix) (Pool, error) {
 	return want.Assign(to, want.Gateway.IsValid()), nil
 }
 
-// NeedsRenumbering reports whether the endpoint needs other addresses on the network: it lacks an
-// address family, it has an address of a former pool, or its renumbering is incomplete.
+// NeedsRenumbering reports whether the endpoint needs other addresses on the network. It does if it
+// lacks an address family, has an address of a former pool, or its renumbering is incomplete.
 func (e Endpoint) NeedsRenumbering(n Network) bool {
 	if e.Renumbering {
 		return true
@@ -211,8 +211,8 @@ func (e Endpoint) WithNewAddr(p netip.Prefix) Endpoint {
 	return e
 }
 
-// RestoreAddr returns the endpoint with a former address that is in one of the pools again; ok is
-// false if there is none.
+// RestoreAddr returns the endpoint with a former address in one of the pools as its current
+// address. ok is false if it has none.
 func (e Endpoint) RestoreAddr(pools []Pool) (Endpoint, bool) {
 	for _, p := range pools {
 		i := slices.IndexFunc(e.Former, func(a netip.Prefix) bool { return p.Subnet.Contains(a.Addr()) })

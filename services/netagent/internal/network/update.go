@@ -154,7 +154,7 @@ func nameServers(n Network, all []netip.Addr) ([]netip.Addr, error) {
 	return all, nil
 }
 
-// WithPrefixLens returns the endpoint after a network update: its addresses get the prefix length
+// WithPrefixLens returns the endpoint after a network update. Its addresses get the prefix length
 // of their current subnet. Changed name servers start a renumbering, which updates the resolver.
 func (e Endpoint) WithPrefixLens(n Network) Endpoint {
 	if servers := n.NameServersFor(e); !slices.Equal(e.DNS, servers) {

@@ -50,7 +50,7 @@ func fixedSize(n network.Network, p network.Pool) error {
 	return fault.New(fault.Exhausted, n.Subject(), "its subnet has reached its grow limit "+p.GrowLimit.String())
 }
 
-// checkGrowth returns an error if other networks, host routes or name servers block the growth of a
+// checkGrowth returns an error if networks, host routes or name servers block the growth of a
 // subnet.
 func (m *Manager) checkGrowth(n store.Network, subnet, larger netip.Prefix) error {
 	blocks := func(p netip.Prefix) bool {

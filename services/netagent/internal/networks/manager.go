@@ -138,7 +138,9 @@ func (m *Manager) withOptions(want network.Spec) network.Spec {
 func (m *Manager) configured(want network.Spec) (network.Spec, error) {
 	from, ok := m.Store.NetworkNamed(want.ConfigFrom)
 	if !ok || !from.ConfigOnly {
-		return want, fault.New(fault.NotFound, "network "+want.Name, `configuration network "`+want.ConfigFrom+`" does not exist`, fault.WithField("config_from"),
+		return want, fault.New(fault.NotFound, "network "+want.Name,
+			`configuration network "`+want.ConfigFrom+`" does not exist`,
+			fault.WithField("config_from"),
 			fault.WithHint("run fairlead network create --config-only %s", want.ConfigFrom))
 	}
 	var config network.Spec
@@ -256,7 +258,8 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 
 	for _, o := range m.Store.Networks() {
 		if n.ConfigOnly && o.ConfigFrom == n.Name && !o.Deleting {
-			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`, fault.WithHint("delete network %s first", o.Name))
+			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`,
+				fault.WithHint("delete network %s first", o.Name))
 		}
 	}
 

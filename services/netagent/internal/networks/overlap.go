@@ -16,8 +16,8 @@ const (
 	retryDelay = time.Second
 )
 
-// WatchOverlaps emits an event and logs a warning for each host route that overlaps a network,
-// including those that exist already. It returns when ctx is canceled.
+// WatchOverlaps emits an event and logs a warning for each host route that overlaps a network. It
+// includes routes that exist already. It returns when ctx is canceled.
 func (m *Manager) WatchOverlaps(ctx context.Context) {
 	changed := make(chan struct{}, 1)
 	var watching sync.WaitGroup

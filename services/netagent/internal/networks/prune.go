@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Prune deletes the matching networks without sandboxes, except predefined ones, and returns their
-// names.
+// Prune deletes the matching networks without sandboxes and returns their names. It keeps
+// predefined networks.
 func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string, err error) {
 	for _, n := range m.List() {
 		if n.Predefined || !s.Fits(n) {

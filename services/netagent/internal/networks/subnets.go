@@ -140,8 +140,8 @@ func clash(n network.Network, subnet netip.Prefix, own map[netip.Prefix]string) 
 	return nil
 }
 
-// Warnings returns a function that returns the warnings of a network: host routes that overlap its
-// subnets, and containers with former addresses. The routes are read once.
+// Warnings returns a function that returns the warnings of a network. They concern host routes that
+// overlap its subnets, and containers with former addresses. The routes are read once.
 func (m *Manager) Warnings() func(network.Network) []string {
 	overlapped := m.overlapped()
 	return func(n network.Network) []string { return append(overlapped(n), m.formerAddressWarnings(n)...) }
@@ -166,16 +166,15 @@ func (m *Manager) overlapped() func(network.Network) []string {
 					command = "set another bip and run fairlead config reload --renumber"
 				}
 				out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+
-					r.To.String()+" by "+r.Link+
-					": one of them is unreachable; change the route, or "+command)
+					r.To.String()+" by "+r.Link+": one of them is unreachable; change the route, or "+command)
 			}
 		}
 		return out
 	}
 }
 
-// foreignRoutes returns the host's routes except those to own networks over their bridges, which
-// are the majority with thousands of networks.
+// foreignRoutes returns the host's routes except those to own networks over their bridges. With
+// thousands of networks these are the majority.
 func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 	own, known := map[kernel.Route]bool{}, map[netip.Prefix]bool{}
 	for _, n := range m.Store.Networks() {
@@ -201,8 +200,8 @@ func overlaps(n network.Network, p network.Pool, routes []kernel.Route) []kernel
 	})
 }
 
-// formerAddressWarnings returns a warning about containers with former addresses that are not being
-// renumbered.
+// formerAddressWarnings returns a warning about containers with former addresses. It returns
+// nothing while they are being renumbered.
 func (m *Manager) formerAddressWarnings(n network.Network) []string {
 	if len(n.Former) == 0 || n.Renumbering {
 		return nil

@@ -116,8 +116,8 @@ func (m *Manager) complete(n network.Network, edit *network.Update) error {
 	return nil
 }
 
-// overlappedPools returns a request for a new subnet of the same length for each pool that a host
-// route overlaps.
+// overlappedPools returns a request for a new subnet for each pool that a host route overlaps. The
+// lengths stay the same.
 func (m *Manager) overlappedPools(n network.Network) ([]network.PoolSpec, error) {
 	routes, err := m.foreignRoutes()
 	if err != nil {

@@ -16,8 +16,8 @@ var networks = state.NewTable("networks", func(n *Network) string { return n.ID 
 	state.Index[Network]{Name: "name", Of: func(n *Network) []string { return []string{n.Name} }},
 	state.Index[Network]{Name: "link", Of: func(n *Network) []string { return linksOf(n.Network) }})
 
-// linksOf returns the host links of a network: its bridge, or its parent interface and possible
-// base links of a VLAN device.
+// linksOf returns the host links of a network: its bridge, or its parent and the base links of a
+// VLAN.
 func linksOf(n network.Network) []string {
 	if !n.HasParent() {
 		return []string{n.Bridge}
