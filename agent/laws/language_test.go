@@ -116,7 +116,6 @@ var unconverted = []string{
 	"proto/id",
 	"proto/version",
 	"services/cmd/fairlead-agent",
-	"services/dnsagent",
 	"services/natagent",
 	"services/natagent/internal/api",
 	"services/natagent/internal/conntrack",

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// lease takes a lease on a file, as a container's root can on its name files, and returns a function that ends it.
+// lease takes a lease on a file, as root in a container can, and returns a function that ends it.
 func lease(t *testing.T, path string) (end func()) {
 	t.Helper()
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -20,7 +20,7 @@ func lease(t *testing.T, path string) (end func()) {
 		t.Fatal(err)
 	}
 
-	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(unix.SIGURG)) // which the Go runtime ignores
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETSIG, int(unix.SIGURG)) // ignored by the Go runtime
 	if err == nil {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_WRLCK)
 	}
@@ -34,14 +34,15 @@ func lease(t *testing.T, path string) (end func()) {
 // eventually waits until a file has a suffix.
 func (m *machine) eventually(path, suffix string) {
 	m.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !strings.HasSuffix(m.read(path), suffix); time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; !strings.HasSuffix(m.read(path), suffix); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("got %q, want a suffix %q", m.read(path), suffix)
 		}
 	}
 }
 
-func TestLeaseOnHostsDelaysNoChange(t *testing.T) {
+func TestFileLeaseDelaysNoChange(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	client, stop := m.start()
@@ -63,7 +64,7 @@ func TestLeaseOnHostsDelaysNoChange(t *testing.T) {
 	update(t, client, bad, "front 10.1.0.5 bad")
 	stop()
 	end()
-	client, _ = m.start() // what the process before could not write any more
+	client, _ = m.start() // writes what the former process could not
 	m.eventually(f.GetHostsPath(), "10.1.0.5\t"+bad[:12]+"\n")
 	end = lease(t, f.GetHostsPath())
 	defer end()
@@ -77,7 +78,7 @@ func TestLeaseOnHostsDelaysNoChange(t *testing.T) {
 	}
 }
 
-func TestContainerCannotRefuseChange(t *testing.T) {
+func TestContainerCannotBlockChange(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	client, _ := m.start()

@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// manager is a service manager, and what makes each process's store with it.
+// manager starts a service manager and returns a function that creates a process's store.
 func manager(t *testing.T) (*testsystemd.Manager, func() *process.FDStore) {
 	t.Helper()
 	m, err := testsystemd.Start(t.TempDir())
@@ -54,12 +54,12 @@ func keeps(t *testing.T, m *testsystemd.Manager, owners ...string) {
 
 	for deadline := time.Now().Add(10 * time.Second); !complete(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the manager keeps %q, want two sockets of each of %q", m.Names(), owners)
+			t.Fatalf("got sockets %q, want two of each of %q", m.Names(), owners)
 		}
 	}
 }
 
-func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
+func TestStoredSocketsAreServedWithoutNetagent(t *testing.T) {
 	sm, store := manager(t)
 	m := newMachine(t)
 	k := m.keeper(t)
@@ -76,7 +76,7 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 	keeps(t, sm, web)
 	at := map[string]string{"udp": k.address("udp", web), "tcp": k.address("tcp", web)}
 	stop()
-	k.stop() // netagent has them no longer either
+	k.stop() // netagent has lost the sockets too
 	answers := make(chan string, 2)
 	for network, address := range at {
 		go func() { answers <- askAt(network, address, "web") }()
@@ -86,13 +86,13 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 	client, _ = m.start()
 	for range 2 {
 		if got := <-answers; got != "10.1.0.2" {
-			t.Errorf("what was asked meanwhile: %s", got)
+			t.Errorf("query during the restart: got %s", got)
 		}
 	}
 
-	update(t, client, web, "front 10.1.0.4 web") // needs no netagent either
+	update(t, client, web, "front 10.1.0.4 web") // does not need netagent
 	if got := askAt("udp", at["udp"], "web"); got != "10.1.0.4" {
-		t.Errorf("after an update: %s", got)
+		t.Errorf("after an update: got %s", got)
 	}
 
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: web}); err != nil {
@@ -102,13 +102,13 @@ func TestSocketsThatTheManagerKeptAreServedWithoutNetagent(t *testing.T) {
 	keeps(t, sm)
 }
 
-func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
+func TestUnusedStoredSocketsAreDropped(t *testing.T) {
 	sm, store := manager(t)
 	m := newMachine(t)
 	m.keeper(t)
 	m.store = store()
 	client, stop := m.start()
-	web, stranger := id.New(), id.New()
+	web, unknown := id.New(), id.New()
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	keeps(t, sm, web)
 	stop()
@@ -124,8 +124,8 @@ func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
 	}
 
 	_ = l.Close()
-	// web's two are no pair
-	for _, name := range []string{"udp." + stranger, "tcp." + stranger, "tcp.no-owner", "other", "udp." + web} {
+	// two UDP sockets of web are not a pair
+	for _, name := range []string{"udp." + unknown, "tcp." + unknown, "tcp.no-owner", "other", "udp." + web} {
 		if err := before.Put(t.Context(), name, f); err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); len(sm.Names()) != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatalf("the manager keeps %q", sm.Names())
+				t.Fatalf("got sockets %q", sm.Names())
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func TestWhatTheManagerKeptOfNobodyIsLetGoOf(t *testing.T) {
 	keeps(t, sm, web)
 }
 
-func TestNewSocketsTakeThePlaceOfThoseThatWereLeft(t *testing.T) {
+func TestNewSocketsReplaceStoredOnes(t *testing.T) {
 	sm, store := manager(t)
 	m := newMachine(t)
 	k := m.keeper(t)
@@ -157,7 +157,7 @@ func TestNewSocketsTakeThePlaceOfThoseThatWereLeft(t *testing.T) {
 	web := id.New()
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	keeps(t, sm, web)
-	k.forgetNow(web) // as when its namespace is another one now
+	k.forgetNow(web) // as after a restart of the container
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	want := inodeOf(t, k.socket("udp", web))
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -176,7 +176,7 @@ func TestNewSocketsTakeThePlaceOfThoseThatWereLeft(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the manager keeps %q with %s, want %s", sm.Names(), got, want)
+			t.Fatalf("got sockets %q with %s, want %s", sm.Names(), got, want)
 		}
 	}
 }
@@ -190,7 +190,7 @@ func inodeOf(t *testing.T, fd int) string {
 	return link
 }
 
-// socket is a descriptor of one that is kept for an owner.
+// socket returns the descriptor of an owner's socket.
 func (k *keeper) socket(network, owner string) int {
 	k.t.Helper()
 	k.mu.Lock()
@@ -202,7 +202,7 @@ func (k *keeper) socket(network, owner string) int {
 	return pair[map[string]int{"udp": 0, "tcp": 1}[network]]
 }
 
-// address is where an owner's resolver is asked.
+// address returns the address of an owner's resolver.
 func (k *keeper) address(network, owner string) string {
 	k.t.Helper()
 	bound, err := unix.Getsockname(k.socket(network, owner))

@@ -15,19 +15,19 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// keeper opens resolvers' sockets and keeps them, as netagent does, but on the loopback of this process's network.
+// keeper opens and keeps sockets of resolvers as netagent does, on this process's loopback.
 type keeper struct {
 	t    *testing.T
 	stop func()
 
 	mu      sync.Mutex
-	kept    map[string][2]int // owner -> UDP, TCP
-	outside int               // sockets to ask others with that were asked for, and refused
+	kept    map[string][2]int // owner to UDP and TCP
+	outside int               // rejected requests for upstream sockets
 }
 
 func (m *machine) keeper(t *testing.T) *keeper {
 	t.Helper()
-	m.write("host/etc/resolv.conf", "nameserver 127.9.0.54\n") // where nobody is, which one is told at once
+	m.write("host/etc/resolv.conf", "nameserver 127.9.0.54\n") // unused address, which fails immediately
 	if err := os.MkdirAll(m.path("exec"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (k *keeper) give(_ context.Context, r fdpass.Request) ([]int, error) {
 	}
 
 	k.outside++
-	return nil, fault.NotFoundf("sandbox", "no socket of that kind")
+	return nil, fault.NotFoundf("sandbox", "unknown socket type")
 }
 
 func (k *keeper) askedOutside() bool {
@@ -115,7 +115,8 @@ func (k *keeper) has(owner string) bool {
 	return ok
 }
 
-// ask asks a container's resolver for an IPv4 address: "10.0.0.2 10.0.0.3", or the code if there is none.
+// ask returns the IPv4 addresses of a name from a container's resolver, for example
+// "10.0.0.2 10.0.0.3", or the response code if there are none.
 func (k *keeper) ask(network, owner, name string) string {
 	k.t.Helper()
 	return askAt(network, k.address(network, owner), name)

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
-// outside is a name server of the host's, at port 53 of an address, that counts what it is asked.
+// outside starts a name server at port 53 of an address, and returns its number of queries.
 func outside(t *testing.T, address string) *atomic.Int64 {
 	t.Helper()
 	testns.NeedRoot(t) // for the port
@@ -35,7 +35,7 @@ func outside(t *testing.T, address string) *atomic.Int64 {
 	return &asked
 }
 
-func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
+func TestContainersShareCache(t *testing.T) {
 	asked := outside(t, "127.9.0.55")
 	m := newMachine(t)
 	k := m.keeper(t)
@@ -63,7 +63,7 @@ func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
 			}
 		}
 		if n := asked.Load(); n != want {
-			t.Errorf("the server was asked %d times, want %d", n, want)
+			t.Errorf("got %d upstream queries, want %d", n, want)
 		}
 	}
 
@@ -76,7 +76,7 @@ func TestContainersShareWhatTheHostsServersSaidUnlessItIsNotKept(t *testing.T) {
 	}
 
 	both(1)
-	reload(false) // forgets
+	reload(false) // clears the cache
 	both(2)
 	reload(true)
 	both(4)

@@ -20,7 +20,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
-// machine is a host's folders, on which agents can be started one after the other.
+// machine holds the directories of a host, on which agents can be started sequentially.
 type machine struct {
 	t     testing.TB
 	root  string
@@ -64,7 +64,7 @@ func (m *machine) config() dnsagent.Config {
 	}
 }
 
-// start runs an agent and gives a client of it, and what stops it.
+// start runs an agent and returns a client and a function that stops the agent.
 func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 	m.t.Helper()
 	svc, err := dnsagent.New(context.Background(), m.config())
@@ -78,9 +78,9 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 	select {
 	case <-ready:
 	case err := <-ended:
-		m.t.Fatalf("the service ended: %v", err)
+		m.t.Fatalf("service exited: %v", err)
 	case <-time.After(10 * time.Second):
-		m.t.Fatal("the service does not get ready")
+		m.t.Fatal("service is not ready")
 	}
 
 	client, disconnect := connect(m.t, svc)
@@ -111,8 +111,7 @@ func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///dnsagent", grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(faultrpc.UnaryClient),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn,
-			error) {
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return listener.DialContext(ctx)
 		}))
 	if err != nil {

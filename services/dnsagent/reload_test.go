@@ -13,7 +13,7 @@ import (
 
 var _ service.Reloader[dnsagent.Config] = (*dnsagent.Service)(nil)
 
-func TestAReloadedConfigurationIsForNewContainers(t *testing.T) {
+func TestReloadAppliesToNewContainers(t *testing.T) {
 	m := newMachine(t)
 	cfg := m.config()
 	svc, err := dnsagent.New(t.Context(), cfg)
@@ -43,19 +43,19 @@ func TestAReloadedConfigurationIsForNewContainers(t *testing.T) {
 
 	want := "search corp.example\nnameserver 9.9.9.9\noptions ndots:2\n"
 	if got := m.read(register(t, client, plain()).GetResolvConfPath()); got != want {
-		t.Errorf("after the reload: %q; want %q", got, want)
+		t.Errorf("after the reload: got %q, want %q", got, want)
 	}
 
 	if got := m.read(before.GetResolvConfPath()); got != untouched {
-		t.Errorf("what ran before has %q now", got)
+		t.Errorf("container from before the reload: got %q", got)
 	}
 
 	cfg.Search = []string{"not a domain"}
 	if err := svc.Reload(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a bad one: %v", err)
+		t.Errorf("invalid configuration: got %v", err)
 	}
 
 	if got := m.read(register(t, client, plain()).GetResolvConfPath()); got != want {
-		t.Errorf("after a refused one: %q", got)
+		t.Errorf("after an invalid configuration: got %q", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent"
 )
 
-// onNetworks is a container on networks: "front 10.1.0.2 web www".
+// onNetworks returns a registration on networks such as "front 10.1.0.2 web www".
 func onNetworks(owner string, networks ...string) *dnsv1.RegisterRequest {
 	req := &dnsv1.RegisterRequest{Owner: owner, FileSource: dnsv1.FileSource_FILE_SOURCE_RESOLVER}
 	for _, text := range networks {
@@ -33,7 +33,7 @@ func update(t *testing.T, c dnsv1.NameServiceClient, owner string, networks ...s
 	}
 }
 
-func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T) {
+func TestUserNetworkNames(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	client, _ := m.start()
@@ -50,15 +50,15 @@ func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T)
 
 	for _, network := range []string{"udp", "tcp"} {
 		if got := k.ask(network, web, "DB"); got != "10.1.0.3" {
-			t.Errorf("web asks for db by %s: %s", network, got)
+			t.Errorf("db from web over %s: got %s", network, got)
 		}
 		if got := k.ask(network, db, "www.front"); got != "10.1.0.2" {
-			t.Errorf("db asks for www.front by %s: %s", network, got)
+			t.Errorf("www.front from db over %s: got %s", network, got)
 		}
 	}
 
 	if again := register(t, client, onNetworks(web, "front 10.1.0.2 web www")); again.String() != f.String() {
-		t.Errorf("answers %v, then %v", f, again)
+		t.Errorf("got %v, then %v", f, again)
 	}
 
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: db}); err != nil {
@@ -66,15 +66,15 @@ func TestContainersOnAUserNetworkFindEachOtherUntilTheyAreReleased(t *testing.T)
 	}
 
 	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
-		t.Error("db was released, but is still known")
+		t.Error("released name still resolves")
 	}
 
 	if k.has(db) {
-		t.Error("db was released, but its sockets are kept")
+		t.Error("sockets of a released container still exist")
 	}
 }
 
-func TestOtherNamesAreAskedOfTheHostsServersUnlessAllNetworksAreInternal(t *testing.T) {
+func TestHostServersNeedExternalNetwork(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	outside(t, "127.9.0.53")
@@ -84,17 +84,17 @@ func TestOtherNamesAreAskedOfTheHostsServersUnlessAllNetworksAreInternal(t *test
 	inner := onNetworks(closed, "inside 10.3.0.2 closed")
 	inner.Networks[0].Internal = true
 	register(t, client, inner)
-	m.write("host/etc/resolv.conf", "nameserver 127.9.0.53\n") // after they were started
+	m.write("host/etc/resolv.conf", "nameserver 127.9.0.53\n") // changed after the start
 	if got := k.ask("udp", open, "example.org"); got != "1.2.3.4" {
-		t.Errorf("on a network that leads out: %s", got)
+		t.Errorf("on an external network: got %s", got)
 	}
 
 	if got := k.ask("udp", closed, "example.org"); got != "SERVFAIL" {
-		t.Errorf("on an internal network: %s", got)
+		t.Errorf("on an internal network: got %s", got)
 	}
 }
 
-func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
+func TestConnectUpdatesNamesAndHosts(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	client, stop := m.start()
@@ -119,34 +119,34 @@ func TestAConnectAndADisconnectChangeNamesAndHosts(t *testing.T) {
 
 	update("back 10.2.0.2 web")
 	if got, want := m.read(f.GetHostsPath()), published+"10.2.0.2\tdocker.test.com docker\n"; got != want {
-		t.Errorf("hosts after the connect:\n%q\nwant\n%q", got, want)
+		t.Errorf("hosts after connect: got\n%q\nwant\n%q", got, want)
 	}
 
 	if got := m.read(f.GetResolvConfPath()); got != "search baidu.com\nnameserver 127.0.0.11\noptions ndots:0\n" {
-		t.Errorf("resolv.conf after the connect: %q", got)
+		t.Errorf("resolv.conf after connect: got %q", got)
 	}
 
 	if got := k.ask("udp", db, "web") + ", " + k.ask("udp", web, "db"); got != "10.2.0.2, 10.2.0.3" {
-		t.Errorf("after the connect: %s", got)
+		t.Errorf("after connect: got %s", got)
 	}
 
 	stop()
 	client, _ = m.start()
 	if got := k.ask("udp", db, "web"); got != "10.2.0.2" {
-		t.Errorf("after a restart: %s", got)
+		t.Errorf("after a restart: got %s", got)
 	}
 
 	update()
 	if got, want := m.read(f.GetHostsPath()), published; got != want {
-		t.Errorf("hosts after the disconnect:\n%q\nwant\n%q", got, want)
+		t.Errorf("hosts after disconnect: got\n%q\nwant\n%q", got, want)
 	}
 
 	if got := k.ask("udp", db, "web"); got == "10.2.0.2" {
-		t.Error("web is still known after the disconnect")
+		t.Error("web still resolves after disconnect")
 	}
 
 	if _, err := client.Update(t.Context(), &dnsv1.UpdateRequest{Owner: id.New()}); !fault.Is(err, fault.NotFound) {
-		t.Errorf("an unknown owner: %v, want a NotFound fault", err)
+		t.Errorf("unknown owner: got %v, want a NotFound fault", err)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	owner := id.New()
 	f := register(t, client, &dnsv1.RegisterRequest{Owner: owner,
 		FileSource: dnsv1.FileSource_FILE_SOURCE_GENERATED, Addresses: []string{"172.17.0.2"}})
-	m.write("host/etc/resolv.conf", "nameserver 10.8.0.1\n") // the host has another by now
+	m.write("host/etc/resolv.conf", "nameserver 10.8.0.1\n") // changed in the meantime
 	edit := func(path, content string) { m.write(strings.TrimPrefix(path, m.root), content) }
 	edit(f.GetResolvConfPath(), "nameserver 6.6.6.6\n")
 	edit(f.GetHostnamePath(), "mine\n")
@@ -177,7 +177,7 @@ func TestUpdateWritesChangedFilesOnly(t *testing.T) {
 	}
 }
 
-func TestAReloadIsForResolversThatRunToo(t *testing.T) {
+func TestReloadAppliesToRunningResolvers(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	cfg := m.config()
@@ -195,7 +195,7 @@ func TestAReloadIsForResolversThatRunToo(t *testing.T) {
 	web := id.New()
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	if k.askedOutside() {
-		t.Error("a socket in the container's network was asked for before")
+		t.Error("socket in the container's network requested before the reload")
 	}
 
 	cfg.Servers = []netip.Addr{netip.MustParseAddr("9.9.9.9")}
@@ -205,11 +205,11 @@ func TestAReloadIsForResolversThatRunToo(t *testing.T) {
 
 	k.ask("udp", web, "example.org")
 	if !k.askedOutside() {
-		t.Error("the configured server was not asked from the container's network")
+		t.Error("configured server not queried from the container's network")
 	}
 }
 
-func TestAQuestionDuringARestartIsAnsweredAfterIt(t *testing.T) {
+func TestQueryDuringRestartIsAnswered(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	client, stop := m.start()
@@ -237,7 +237,7 @@ func TestResolversWaitForNetagentAfterARestart(t *testing.T) {
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	stop()
 	k.stop()
-	m.start() // gets ready without netagent
+	m.start() // does not need netagent
 	again := m.keeper(t)
 	for range 1000 {
 		if again.has(web) {
@@ -251,13 +251,13 @@ func TestResolversWaitForNetagentAfterARestart(t *testing.T) {
 	}
 }
 
-func TestARegistrationWithAResolverButWithoutNetagentLeavesNothingBehind(t *testing.T) {
+func TestRegistrationWithoutNetagentLeavesNoState(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	owner := id.New()
 	if _, err := client.Register(t.Context(), onNetworks(owner, "front 10.1.0.2 web")); !fault.Is(err,
 		fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
+		t.Errorf("got %v, want an Unavailable fault", err)
 	}
 
 	if got := owners(t, client); len(got) != 0 {
@@ -269,30 +269,32 @@ func TestARegistrationWithAResolverButWithoutNetagentLeavesNothingBehind(t *test
 	}
 }
 
-func TestBadNamesOnNetworksAreRefused(t *testing.T) {
+func TestInvalidNetworkNamesFail(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	client, _ := m.start()
 	owner := id.New()
+	const generated = dnsv1.FileSource_FILE_SOURCE_GENERATED
+	alias := []*dnsv1.LinkAlias{{Alias: "db"}}
 	for want, change := range map[string]func(*dnsv1.RegisterRequest){
-		"embedded resolver only":     func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_GENERATED },
-		"given twice":                func(r *dnsv1.RegisterRequest) { r.Networks = append(r.Networks, r.Networks[0]) },
+		"the embedded resolver":      func(r *dnsv1.RegisterRequest) { r.FileSource = generated },
+		"specified twice":            func(r *dnsv1.RegisterRequest) { r.Networks = append(r.Networks, r.Networks[0]) },
 		"no id":                      func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkId = "" },
-		"name of a network":          func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkName = "a b" },
-		`"a\nb" is no name`:          func(r *dnsv1.RegisterRequest) { r.Networks[0].Names = []string{"a\nb"} },
+		"network name":               func(r *dnsv1.RegisterRequest) { r.Networks[0].NetworkName = "a b" },
+		`"a\nb" is not a valid`:      func(r *dnsv1.RegisterRequest) { r.Networks[0].Names = []string{"a\nb"} },
 		`"10.1.0.2/24" is not an IP`: func(r *dnsv1.RegisterRequest) { r.Networks[0].Addresses = []string{"10.1.0.2/24"} },
-		"one of them is no name":     func(r *dnsv1.RegisterRequest) { r.LinkAliases = []*dnsv1.LinkAlias{{Alias: "db"}} },
+		"is not a valid DNS name":    func(r *dnsv1.RegisterRequest) { r.LinkAliases = alias },
 	} {
 		req := onNetworks(owner, "front 10.1.0.2 web")
 		change(req)
 		if _, err := client.Register(t.Context(), req); !fault.Is(err, fault.Invalid) ||
 			!strings.Contains(err.Error(), want) {
-			t.Errorf("err = %v; want an Invalid fault with %q", err, want)
+			t.Errorf("got %v, want an Invalid fault with %q", err, want)
 		}
 	}
 }
 
-func TestAPrivateAliasIsKnownToItsContainerAlone(t *testing.T) {
+func TestLinkAliasIsPrivate(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	client, _ := m.start()
@@ -302,15 +304,15 @@ func TestAPrivateAliasIsKnownToItsContainerAlone(t *testing.T) {
 	req.LinkAliases = []*dnsv1.LinkAlias{{Alias: "store", Name: "db"}}
 	register(t, client, req)
 	if got := k.ask("udp", web, "store"); got != "10.1.0.3" {
-		t.Errorf("web asks for store: %s", got)
+		t.Errorf("store from web: got %s", got)
 	}
 
 	if got := k.ask("udp", db, "store"); got == "10.1.0.3" {
-		t.Error("db knows it too")
+		t.Error("link alias resolves in db too")
 	}
 }
 
-func TestARenameIsKnownAtOnce(t *testing.T) {
+func TestRenameTakesEffectImmediately(t *testing.T) {
 	m := newMachine(t)
 	k := m.keeper(t)
 	client, _ := m.start()
@@ -319,10 +321,10 @@ func TestARenameIsKnownAtOnce(t *testing.T) {
 	register(t, client, onNetworks(db, "front 10.1.0.3 db"))
 	update(t, client, db, "front 10.1.0.3 database")
 	if got := k.ask("udp", web, "database"); got != "10.1.0.3" {
-		t.Errorf("the new name: %s", got)
+		t.Errorf("new name: got %s", got)
 	}
 
 	if got := k.ask("udp", web, "db"); got == "10.1.0.3" {
-		t.Error("the old name is still known")
+		t.Error("old name still resolves")
 	}
 }

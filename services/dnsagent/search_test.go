@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// searched is a container on networks whose search domains are these.
+// searched returns a registration on networks with the given search domains.
 func searched(owner string, domains ...[]string) *dnsv1.RegisterRequest {
 	req := onNetworks(owner, []string{"lan 10.1.0.2 web", "other 10.2.0.2 web"}[:len(domains)]...)
 	for i, d := range domains {
@@ -18,7 +18,7 @@ func searched(owner string, domains ...[]string) *dnsv1.RegisterRequest {
 	return req
 }
 
-func TestAContainerHasTheSearchDomainsOfItsNetworksUnlessItHasItsOwn(t *testing.T) {
+func TestSearchDomainPrecedence(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	m.write("host/etc/resolv.conf", "search host.test\nnameserver 10.8.0.1\n")
@@ -28,7 +28,7 @@ func TestAContainerHasTheSearchDomainsOfItsNetworksUnlessItHasItsOwn(t *testing.
 	is := func(what, want string) {
 		t.Helper()
 		if got := m.read(f.GetResolvConfPath()); got != want+"nameserver 127.0.0.11\noptions ndots:0\n" {
-			t.Errorf("%s: %q, want %q", what, got, want)
+			t.Errorf("%s: got %q, want %q", what, got, want)
 		}
 	}
 
@@ -63,14 +63,14 @@ func TestAContainerHasTheSearchDomainsOfItsNetworksUnlessItHasItsOwn(t *testing.
 	}
 }
 
-func TestASearchDomainThatIsNoneIsRefused(t *testing.T) {
+func TestInvalidSearchDomainFails(t *testing.T) {
 	m := newMachine(t)
 	m.keeper(t)
 	client, _ := m.start()
 	for _, bad := range []string{"a\nnameserver 6.6.6.6", "a b", "", "-a", "a\x00"} {
 		_, err := client.Register(t.Context(), searched(id.New(), []string{"good.test", bad}))
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "is not a valid domain") {
-			t.Errorf("%q: %v", bad, err)
+			t.Errorf("%q: got %v", bad, err)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 var _ service.Service = (*dnsagent.Service)(nil)
 
-func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
+func TestRegisterAndRelease(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	owner := id.New()
@@ -29,7 +29,7 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 	f := register(t, client, req)
 
 	if f.GetHostname() != "docker.test.com" || f.GetOwner() != owner {
-		t.Errorf("answer: %v", f)
+		t.Errorf("got %v", f)
 	}
 
 	if got := m.read(f.GetHostnamePath()); got != "docker.test.com\n" {
@@ -56,7 +56,7 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 	}
 
 	if _, err := os.Stat(filepath.Dir(f.GetHostsPath())); !os.IsNotExist(err) {
-		t.Errorf("the folder is still there: %v", err)
+		t.Errorf("directory still exists: %v", err)
 	}
 
 	if got := owners(t, client); len(got) != 0 {
@@ -64,7 +64,7 @@ func TestARegisteredContainerHasItsFilesUntilItIsReleased(t *testing.T) {
 	}
 }
 
-func TestHostNetworkingGetsTheHostsFiles(t *testing.T) {
+func TestHostNetworkUsesHostFiles(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	f := register(t, client, &dnsv1.RegisterRequest{Owner: id.New(), FileSource: dnsv1.FileSource_FILE_SOURCE_HOST})
@@ -79,11 +79,11 @@ func TestHostNetworkingGetsTheHostsFiles(t *testing.T) {
 	}
 }
 
-func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
+func TestRegisterIsIdempotent(t *testing.T) {
 	m := newMachine(t)
 	client, stop := m.start()
 	owner := id.New()
-	full := scenario7(owner) // with everything that must survive being stored
+	full := scenario7(owner) // with all stored fields
 	full.Servers = []string{"fe80::1%eth0", "1.1.1.1"}
 	full.Options = []string{"ndots:2"}
 	full.ExtraHosts = []*dnsv1.ExtraHost{{Name: "gw", Address: "host-gateway"}, {Name: "db", Address: "2001:db8::1"}}
@@ -100,10 +100,10 @@ func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
 			client, _ = m.start()
 		}
 		if again := register(t, client, full); again.String() != first.String() {
-			t.Errorf("restarted %v: answers %v, then %v", restart, first, again)
+			t.Errorf("restarted %v: got %v, then %v", restart, first, again)
 		}
 		if got := m.read(first.GetHostsPath()); got != edited {
-			t.Errorf("restarted %v: the container's edit is gone: %q", restart, got)
+			t.Errorf("restarted %v: edit of the container is lost: %q", restart, got)
 		}
 		other := scenario7(owner)
 		other.Addresses = []string{"172.17.0.3"}
@@ -113,7 +113,7 @@ func TestTheSameAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
 	}
 }
 
-func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T) {
+func TestRestartReconcilesFiles(t *testing.T) {
 	m := newMachine(t)
 	client, stop := m.start()
 	vanished, kept, damaged, orphan := id.New(), id.New(), id.New(), id.New()
@@ -128,22 +128,22 @@ func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T)
 		t.Fatal(err)
 	}
 
-	m.write("exec/dns/"+orphan+"/hosts", "half done")
-	m.write("exec/dns/notes/mine", "not ours")
+	m.write("exec/dns/"+orphan+"/hosts", "incomplete")
+	m.write("exec/dns/notes/mine", "unrelated")
 
 	client, _ = m.start()
 	want := []string{kept, damaged}
 	slices.Sort(want)
 	if got := owners(t, client); !slices.Equal(got, want) {
-		t.Errorf("owners = %v, want %v", got, want)
+		t.Errorf("got owners %v, want %v", got, want)
 	}
 
 	if got := m.read(hole.GetHostsPath()); !strings.Contains(got, "docker.test.com docker\n") {
-		t.Errorf("the missing file was not written again: %q", got)
+		t.Errorf("missing file: got %q", got)
 	}
 
 	if _, err := os.Stat(m.path("exec/dns/" + orphan)); !os.IsNotExist(err) {
-		t.Errorf("the orphan is still there: %v", err)
+		t.Errorf("orphan still exists: %v", err)
 	}
 
 	m.read(m.path("exec/dns/notes/mine"))
@@ -152,7 +152,7 @@ func TestARestartDropsWhatHasNoFilesAndRemovesWhatNobodyRegistered(t *testing.T)
 	register(t, client, other) // the next start, with another address
 }
 
-func TestBadRequestsLeaveNothingBehind(t *testing.T) {
+func TestInvalidRequestsLeaveNoState(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	owner := id.New()
@@ -160,11 +160,11 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 		change func(*dnsv1.RegisterRequest)
 		want   string
 	}{
-		{func(r *dnsv1.RegisterRequest) { r.Owner = "web" }, `"web" is not a container's UID`},
-		{func(r *dnsv1.RegisterRequest) { r.Owner = "../" + owner[3:] }, "is not a container's UID"},
+		{func(r *dnsv1.RegisterRequest) { r.Owner = "web" }, `"web" is not a container ID`},
+		{func(r *dnsv1.RegisterRequest) { r.Owner = "../" + owner[3:] }, "is not a container ID"},
 		{func(r *dnsv1.RegisterRequest) { r.FileSource = dnsv1.FileSource_FILE_SOURCE_UNSPECIFIED },
-			"source 0 is not known"},
-		{func(r *dnsv1.RegisterRequest) { r.FileSource = 7 }, "source 7 is not known"},
+			"source 0 is not valid"},
+		{func(r *dnsv1.RegisterRequest) { r.FileSource = 7 }, "source 7 is not valid"},
 		{func(r *dnsv1.RegisterRequest) { r.Hostname = strings.Repeat("a", 65) }, "is too long (maximum 64 bytes)"},
 		{func(r *dnsv1.RegisterRequest) { r.Addresses = []string{"172.17.0.2/16"} }, `"172.17.0.2/16" is not an IP address`},
 		{func(r *dnsv1.RegisterRequest) { r.HostGateways = []string{""} }, `"" is not an IP address`},
@@ -188,11 +188,11 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 		_, err := client.Register(t.Context(), req)
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), c.want) ||
 			strings.Contains(err.Error(), "\n") {
-			t.Errorf("err = %v; want an Invalid fault of one line with %q", err, c.want)
+			t.Errorf("got %v, want an Invalid fault of one line with %q", err, c.want)
 		}
 	}
 	if _, err := client.Release(t.Context(), &dnsv1.ReleaseRequest{Owner: ".."}); !fault.Is(err, fault.Invalid) {
-		t.Errorf("release of ..: %v, want an Invalid fault", err)
+		t.Errorf("release of ..: got %v, want an Invalid fault", err)
 	}
 	if entries, err := os.ReadDir(m.path("exec/dns")); err != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v, %v", entries, err)
@@ -202,17 +202,17 @@ func TestBadRequestsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-func TestARegistrationThatFailsMidwayLeavesNothingBehind(t *testing.T) {
+func TestFailedRegistrationLeavesNoState(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	owner := id.New()
-	m.write("exec/dns/"+owner+"/resolv.conf/in-the-way", "") // a folder where the last of the files should be
+	m.write("exec/dns/"+owner+"/resolv.conf/in-the-way", "") // a directory at the path of the last file
 	if _, err := client.Register(t.Context(), scenario7(owner)); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
+		t.Errorf("got %v, want an Unavailable fault", err)
 	}
 
 	if _, err := os.Stat(m.path("exec/dns/" + owner)); !os.IsNotExist(err) {
-		t.Errorf("the folder is still there: %v", err)
+		t.Errorf("directory still exists: %v", err)
 	}
 
 	if got := owners(t, client); len(got) != 0 {
@@ -222,7 +222,7 @@ func TestARegistrationThatFailsMidwayLeavesNothingBehind(t *testing.T) {
 	register(t, client, scenario7(owner))
 }
 
-func TestFiftyContainersAtOnceDoNotDisturbEachOther(t *testing.T) {
+func TestConcurrentRegistrations(t *testing.T) {
 	m := newMachine(t)
 	client, _ := m.start()
 	var all sync.WaitGroup
@@ -249,21 +249,21 @@ func TestFiftyContainersAtOnceDoNotDisturbEachOther(t *testing.T) {
 	}
 
 	all.Wait()
-	folders, err := os.ReadDir(m.path("exec/dns"))
-	if got := owners(t, client); err != nil || len(got) != 25 || len(folders) != 25 || !slices.IsSorted(got) {
-		t.Errorf("%d owners, %d folders, %v", len(got), len(folders), err)
+	directories, err := os.ReadDir(m.path("exec/dns"))
+	if got := owners(t, client); err != nil || len(got) != 25 || len(directories) != 25 || !slices.IsSorted(got) {
+		t.Errorf("%d owners, %d directories, %v", len(got), len(directories), err)
 	}
 }
 
-func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
+func TestSecondAgentOnSameRootsFails(t *testing.T) {
 	m := newMachine(t)
 	m.start()
 	if _, err := dnsagent.New(t.Context(), m.config()); !fault.Is(err, fault.Busy) {
-		t.Errorf("err = %v, want a Busy fault", err)
+		t.Errorf("got %v, want a Busy fault", err)
 	}
 }
 
-func TestABadConfigurationIsRefused(t *testing.T) {
+func TestInvalidConfigurationFails(t *testing.T) {
 	m := newMachine(t)
 	for _, change := range []func(*dnsagent.Config){
 		func(c *dnsagent.Config) { c.Search = []string{"a\nnameserver 6.6.6.6"} },
@@ -272,16 +272,16 @@ func TestABadConfigurationIsRefused(t *testing.T) {
 		cfg := m.config()
 		change(&cfg)
 		if _, err := dnsagent.New(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
-			t.Errorf("err = %v, want an Invalid fault", err)
+			t.Errorf("got %v, want an Invalid fault", err)
 		}
 	}
 
 	if _, err := os.Stat(m.path("data")); !os.IsNotExist(err) {
-		t.Errorf("state was made: %v", err)
+		t.Errorf("state exists: %v", err)
 	}
 }
 
-// BenchmarkRegister is a whole registration: request, files on a tmpfs as /run is one, commit on disk.
+// BenchmarkRegister measures a registration: request, files on a tmpfs, commit on disk.
 func BenchmarkRegister(b *testing.B) {
 	m := newMachine(b)
 	tmpfs, err := os.MkdirTemp("/dev/shm", "dnsagent")

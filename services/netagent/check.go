@@ -22,26 +22,32 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	if repair {
 		if err := s.reconciler.Repair(ctx); err != nil {
-			out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "repair", Severity: diagnosis.Problem, Text: err.Error()})
+			out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "repair",
+				Severity: diagnosis.Problem, Text: err.Error()})
 		}
 		s.sandboxes.RepairAll(ctx)
 	}
-	agree := 0
+
+	matching := 0
 	for _, n := range s.store.Networks() {
 		found := s.checkNetwork(n)
 		if out = append(out, found...); len(found) == 0 {
-			agree++
+			matching++
 		}
 	}
-	out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "networks", Text: fmt.Sprintf("%d as stored", agree)})
-	agree = 0
+
+	out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "networks",
+		Text: fmt.Sprintf("%d as stored", matching)})
+	matching = 0
 	for _, sb := range s.store.Sandboxes() {
 		found := s.checkSandbox(sb)
 		if out = append(out, found...); len(found) == 0 {
-			agree++
+			matching++
 		}
 	}
-	return append(out, diagnosis.Finding{Area: areaSandboxes, Name: "sandboxes", Text: fmt.Sprintf("%d as stored", agree)})
+
+	return append(out, diagnosis.Finding{Area: areaSandboxes, Name: "sandboxes",
+		Text: fmt.Sprintf("%d as stored", matching)})
 }
 
 // checkNetwork compares a network with its bridge, the bridge's ports and the host's neighbour entries.
@@ -49,9 +55,12 @@ func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
 	if n.Bridge == "" || n.Deleting {
 		return nil
 	}
+
 	differs := func(format string, args ...any) {
-		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem, Text: fmt.Sprintf(format, args...), Hint: repairHint})
+		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem,
+			Text: fmt.Sprintf(format, args...), Hint: repairHint})
 	}
+
 	bridge, ok, err := s.host.Link(n.Bridge)
 	switch {
 	case err != nil:
@@ -63,15 +72,18 @@ func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
 	case !bridge.Up:
 		differs("its bridge %s is down", n.Bridge)
 	}
+
 	has, err := s.host.Addresses(bridge.Index)
 	if err != nil {
 		differs("addresses of %s cannot be listed: %v", n.Bridge, err)
 	}
+
 	for _, p := range n.HostAddresses() {
 		if !contains(has, p) {
 			differs("bridge %s lacks the address %s", n.Bridge, p)
 		}
 	}
+
 	return append(out, s.checkPorts(n, bridge)...)
 }
 
@@ -84,16 +96,19 @@ func contains(all []netip.Prefix, p netip.Prefix) bool {
 	return false
 }
 
-// checkPorts compares the host ends of a network's endpoints, and the neighbour entries that lead to them.
+// checkPorts checks the host ends of a network's endpoints and their neighbour entries.
 func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnosis.Finding) {
 	neighbours := map[netip.Addr]string{}
 	all, err := s.host.Neighbours(bridge.Index)
 	if err != nil {
-		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem, Text: err.Error()})
+		out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem,
+			Text: err.Error()})
 	}
+
 	for _, have := range all {
 		neighbours[have.Addr] = have.MAC.String()
 	}
+
 	for _, sb := range s.store.SandboxesOn(n.ID) {
 		for _, e := range sb.Endpoints {
 			if e.NetworkID != n.ID || s.sandboxes.Leaving(sb.Owner) {
@@ -105,10 +120,13 @@ func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 			}
 		}
 	}
+
 	return out
 }
 
-func (s *Service) differencesOf(e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string) (out []string) {
+func (s *Service) differencesOf(
+	e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
+) (out []string) {
 	port, ok, err := s.host.Link(e.HostInterface)
 	switch {
 	case err != nil:
@@ -120,11 +138,13 @@ func (s *Service) differencesOf(e network.Endpoint, bridge kernel.Link, neighbou
 	case !port.Up:
 		out = append(out, "its port "+e.HostInterface+" is down")
 	}
+
 	for _, p := range e.AllAddresses() {
 		if neighbours[p.Addr()] != e.MAC.String() {
 			out = append(out, fmt.Sprintf("the neighbour entry of %s is missing or wrong", p.Addr()))
 		}
 	}
+
 	return out
 }
 
@@ -135,7 +155,8 @@ func (s *Service) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
 		differences = append(differences, "its namespace cannot be inspected: "+err.Error())
 	}
 	for _, text := range differences {
-		out = append(out, diagnosis.Finding{Area: areaSandboxes, Name: sb.DisplayName(), Severity: diagnosis.Problem, Text: text, Hint: repairHint})
+		out = append(out, diagnosis.Finding{Area: areaSandboxes, Name: sb.DisplayName(),
+			Severity: diagnosis.Problem, Text: text, Hint: repairHint})
 	}
 	return out
 }

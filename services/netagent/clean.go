@@ -7,11 +7,12 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Users are none that netagent knows by name.
+// Users returns none: netagent has no named users.
 func (s *Service) Users() []string { return nil }
 
-// Clean takes every network off the host, lets go of the namespaces, and puts back the host's parameters that were changed.
+// Clean removes all networks from the host, unpins the namespaces and restores the changed sysctls.
 func (s *Service) Clean(context.Context) error {
-	err := errors.Join(s.sandboxes.Unpin(), s.reconciler.Clean(func(networkID string) { s.cleaned[networkID] = true }), s.portGuard.Remove())
-	return fault.Wrap(err, fault.Internal, "networks", "cannot all be taken off the host")
+	err := errors.Join(s.sandboxes.Unpin(),
+		s.reconciler.Clean(func(networkID string) { s.cleaned[networkID] = true }), s.portGuard.Remove())
+	return fault.Wrap(err, fault.Internal, "networks", "cannot be removed from the host")
 }

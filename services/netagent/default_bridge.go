@@ -11,13 +11,15 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// fallbackBridge is the default bridge on a host where the usual one is another engine's.
+// fallbackBridge is the name of the default bridge if another engine uses the usual one.
 const fallbackBridge = "fairlead0"
 
-// avoidForeignBridge keeps the default bridge away from that of another engine, Docker's as a rule, that has the same name and is up; one that is down
-// is nobody's, and ours to put right. Unless the configuration
-// names it, it gets another name, and a subnet that the host has no route to; and keeps both, as the other engine may be started later
-// next time, and would take a bridge of its name for its own.
+// avoidForeignBridge chooses another default bridge if that of another engine, usually Docker, has
+// the same name and is up. A bridge that is down is reused.
+//
+// Unless the configuration names a bridge, it chooses the fallback name and a subnet without a host
+// route. Both are kept afterwards: the other engine could start later next time and use a bridge of
+// its name.
 func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
 	have, known := db.NetworkNamed(network.NameBridge)
 	if s.BridgeName == "" && known && have.Bridge == fallbackBridge {
@@ -27,25 +29,33 @@ func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.S
 		}
 		return s, nil
 	}
+
 	if s.NoBridge || s.BridgeName != "" && s.BridgeName != network.DefaultBridgeName {
 		return s, nil
 	}
-	link, there, err := host.Link(network.DefaultBridgeName)
-	if err != nil || !there || link.Kind != "bridge" || !link.Up || isOwnBridge(link, s, have) {
+
+	link, exists, err := host.Link(network.DefaultBridgeName)
+	if err != nil || !exists || link.Kind != "bridge" || !link.Up || isOwnBridge(link, s, have) {
 		return s, err
 	}
+
 	if s.BridgeName != "" {
-		return s, fault.New(fault.Busy, "bridge "+s.BridgeName, "is another container engine's: its hardware address is none that we give",
-			fault.WithField("bridge"), fault.WithHint("name another with bridge, or none: then %s is used", fallbackBridge))
+		return s, fault.New(fault.Busy, "bridge "+s.BridgeName,
+			"belongs to another container engine (unexpected MAC address)",
+			fault.WithField("bridge"),
+			fault.WithHint("choose another name for the key bridge, or unset it to use %s", fallbackBridge))
 	}
+
 	s.BridgeName = fallbackBridge
 	if !s.Bip.IsValid() && !s.FixedCIDR.IsValid() {
 		s.Bip, err = freeBip(host)
 	}
+
 	return s, err
 }
 
-// isOwnBridge knows our bridge by the hardware address that it has after its own address, now or before a change of the configuration.
+// isOwnBridge reports whether a bridge has the MAC address that Fairlead derives from its current
+// or former address.
 func isOwnBridge(link kernel.Link, s network.BridgeSettings, have store.Network) bool {
 	gateways := []netip.Addr{s.WithDefaults().Bip.Addr()}
 	if have.Bridge == link.Name {
@@ -56,20 +66,23 @@ func isOwnBridge(link kernel.Link, s network.BridgeSettings, have store.Network)
 			gateways = append(gateways, p.Gateway)
 		}
 	}
+
 	for _, g := range gateways {
 		if bytes.Equal(link.MAC, network.MACOf(g)) {
 			return true
 		}
 	}
+
 	return false
 }
 
-// freeBip is the first address in the first of Docker's subnets that overlaps no route of the host.
+// freeBip returns the first address in Docker's first subnet without an overlapping host route.
 func freeBip(host *kernel.Host) (netip.Prefix, error) {
 	routes, err := host.Routes()
 	if err != nil {
 		return netip.Prefix{}, err
 	}
+
 next:
 	for second := byte(18); second < 32; second++ {
 		bip := netip.PrefixFrom(netip.AddrFrom4([4]byte{172, second, 0, 1}), 16)
@@ -80,6 +93,8 @@ next:
 		}
 		return bip, nil
 	}
-	return netip.Prefix{}, fault.New(fault.Exhausted, fmt.Sprintf("bridge %s", fallbackBridge), "no subnet from 172.18.0.0/16 to 172.31.0.0/16 is free",
-		fault.WithField("bip"), fault.WithHint("give the default network one with bip"))
+
+	return netip.Prefix{}, fault.New(fault.Exhausted, fmt.Sprintf("bridge %s", fallbackBridge),
+		"no subnet from 172.18.0.0/16 to 172.31.0.0/16 is free",
+		fault.WithField("bip"), fault.WithHint("set a subnet with bip"))
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Reload takes the default bridge's MTU, for endpoints that are made from now on, its subnets, and the address space. What else the
-// configuration says waits for the next start.
+// Reload changes the subnets of the default bridge, the address pools, and the MTU of new
+// endpoints. Other settings apply at the next start.
 func (s *Service) Reload(ctx context.Context, cfg Config) error {
 	settings, err := s.wanted(cfg)
 	if err != nil {
@@ -23,13 +23,13 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// Check tells why Reload would fail: with the default network as it is then, networks that others have made, and containers.
+// Check returns the error with which Reload would fail, given the current networks and containers.
 func (s *Service) Check(_ context.Context, cfg Config) error {
 	_, err := s.wanted(cfg)
 	return err
 }
 
-// wanted are the settings that a configuration gives to a service that runs, if it can take them.
+// wanted returns the settings that a running service can take from a configuration.
 func (s *Service) wanted(cfg Config) (network.BridgeSettings, error) {
 	next, err := cfg.settings(s.host, s.store)
 	if err != nil {
@@ -39,10 +39,12 @@ func (s *Service) wanted(cfg Config) (network.BridgeSettings, error) {
 	return settings, errors.Join(settings.Validate(), s.reconciler.CheckRenumber(settings), cfg.CheckOptions())
 }
 
-// predefine stores the predefined networks while everything runs, and has guards, host and containers follow.
+// predefine stores the predefined networks while the service runs, and updates firewall, host and
+// containers.
 func (s *Service) predefine(ctx context.Context, settings network.BridgeSettings) error {
-	have, _ := s.store.NetworkNamed(network.NameBridge) // of the others there is nothing that can change
-	if err := s.sandboxes.WithNetworkLocked(have.ID, func() error { return s.reconciler.StorePredefined(settings) }); err != nil {
+	have, _ := s.store.NetworkNamed(network.NameBridge) // the other predefined networks cannot change
+	if err := s.sandboxes.WithNetworkLocked(have.ID,
+		func() error { return s.reconciler.StorePredefined(settings) }); err != nil {
 		return err
 	}
 	return errors.Join(s.networks.ReapplyPredefined(ctx), s.reconciler.Reconcile(ctx), s.networks.Resume())

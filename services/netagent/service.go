@@ -1,5 +1,7 @@
-// Package netagent is the service that owns networks, sandboxes, endpoints, leases and links. Others ask it by gRPC; it asks
-// natagent to guard its bridges. This package only puts the parts together.
+// Package netagent is the service for networks, sandboxes, endpoints and leases.
+//
+// Clients call it over gRPC. It requests firewall rules from natagent. This package only assembles
+// the internal packages.
 package netagent
 
 import (
@@ -37,45 +39,52 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Config is what netagent must be told. Values that are not valid, or empty, have the default.
+// Config configures netagent. Zero values select the defaults.
 type Config struct {
 	DataRoot string // holds net.db
-	ExecRoot string // holds net-fd.sock, where dnsagent gets sockets, and netns/, where namespaces are pinned; on a file system that does not survive a reboot
-	Log      *slog.Logger
-	State    state.Config // how the store is opened
+	// ExecRoot holds net-fd.sock, which passes sockets to dnsagent, and netns/ with the pinned
+	// namespaces. Its file system must not survive a reboot.
+	ExecRoot string
 
-	Bip              netip.Prefix // the default bridge's address and subnet; what a bridge of others has, or 172.17.0.1/16
-	FixedCIDR        netip.Prefix // where its containers' addresses come from; all of the subnet
-	DefaultGateway   netip.Addr   // what its containers are told; the bridge's address
-	Bip6             netip.Prefix // its IPv6 address and subnet; the first of FixedCIDRv6, and no IPv6 without that
+	Log   *slog.Logger
+	State state.Config // options of the store
+
+	// Bip is the address and subnet of the default bridge. The default is that of an adopted bridge,
+	// or 172.17.0.1/16.
+	Bip              netip.Prefix
+	FixedCIDR        netip.Prefix // range of its containers; default: the subnet
+	DefaultGateway   netip.Addr   // gateway of its containers; default: the bridge
+	Bip6             netip.Prefix // IPv6 address and subnet; default: the first of FixedCIDRv6, otherwise no IPv6
 	FixedCIDRv6      netip.Prefix
 	DefaultGatewayV6 netip.Addr
-	MTU              int    // 1500
-	BridgeName       string // docker0, or fairlead0 where that is another engine's
+	MTU              int    // default: 1500
+	BridgeName       string // default: docker0, or fairlead0 if another engine uses that
 
-	IPv6         bool       // the default bridge has IPv6, with a subnet of the host's own if none is given
-	Isolated     bool       // containers on it do not reach each other
-	NoMasquerade bool       // containers on it leave with their own addresses
-	HostBinding  netip.Addr // where their ports are published that name no address; on all
-	NoBridge     bool       // there is no default bridge
+	IPv6         bool       // IPv6 on the default bridge, with a unique local subnet unless configured
+	Isolated     bool       // no ICC on it
+	NoMasquerade bool       // no masquerade on it
+	HostBinding  netip.Addr // default host address of published ports; default: all
+	NoBridge     bool       // no default bridge
 
-	NoForwarding   bool                         // forwarding is not switched on, as somebody else does
-	NetworkOptions map[string]map[string]string // driver -> option -> value, for networks that are made without it
-	Renumber       bool                         // running containers follow when the default bridge has another subnet
+	NoForwarding   bool                         // do not enable forwarding
+	NetworkOptions map[string]map[string]string // driver to default options of new networks
+	// Renumber makes running containers follow a new subnet of the default bridge.
+	Renumber bool
 
-	// AddressPools are where subnets come from that no request names. Empty means Docker's ranges and unique local IPv6 addresses.
+	// AddressPools are the source of dynamic subnets. Empty means Docker's ranges and unique local
+	// IPv6 addresses.
 	AddressPools []AddressPool
 
 	Firewall  natv1.FirewallServiceClient // natagent
-	Namespace string                      // a file that is the host's network namespace; the process's own
+	Namespace string                      // path of the host's network namespace; default: that of the process
 
-	root      string // where the host's /etc is; for tests
-	unguarded bool   // ports have no guard; for tests that show what it is for
+	root      string // root of the host's /etc, for tests
+	unguarded bool   // no port guard, for tests
 
-	checkIsolation func() error // tells why ports of a bridge cannot be kept apart; tests have their own
+	checkIsolation func() error // returns why isolated ports are not supported; replaced by tests
 }
 
-// AddressPool is a prefix that new networks get their subnets from, and the length of these subnets.
+// AddressPool is a prefix for dynamic subnets, and the prefix length of these subnets.
 type AddressPool struct {
 	Base netip.Prefix
 	Size int
@@ -100,37 +109,43 @@ type Service struct {
 	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
 	dnsSockets *dnssockets.Keeper
-	fdSocket   string // the unix socket at which dnsagent gets sockets
+	fdSocket   string // Unix socket that passes sockets to dnsagent
 	reconciler *reconcile.Reconciler
 	log        *slog.Logger
 	events     events.Broker
-	cleaned    map[string]bool // the networks that Clean has taken off the host
+	cleaned    map[string]bool // networks that Clean has removed from the host
 }
 
-// settings is what the configuration says of the default bridge. What it does not say of one that others have made is as those want it.
+// settings returns the settings of the default bridge. Missing ones are taken from an adopted
+// bridge.
 func (c Config) settings(host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
 	s := network.BridgeSettings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
-		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName, IPv6: c.IPv6,
-		Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge, Renumber: c.Renumber}
+		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName,
+		IPv6: c.IPv6, Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge,
+		Renumber: c.Renumber}
 	if c.BridgeName != "" && c.BridgeName != network.DefaultBridgeName && !c.NoBridge {
 		has, err := host.BridgeAddresses(c.BridgeName)
 		if err != nil {
-			return s, fault.Wrap(err, fault.Internal, "bridge "+c.BridgeName, "cannot be looked at")
+			return s, fault.Wrap(err, fault.Internal, "bridge "+c.BridgeName, "cannot be inspected")
 		}
 		s = s.Adopt(has)
 	}
+
 	s, err := avoidForeignBridge(s, host, db)
 	if err != nil {
 		return s, fault.Wrap(err, fault.Internal, "default bridge", "cannot be chosen")
 	}
+
 	if s.BridgeName == fallbackBridge && c.BridgeName == "" {
-		c.Log.Warn("the bridge "+network.DefaultBridgeName+" is another container engine's; the default network is on another", "bridge", s.BridgeName, "bip", s.Bip)
+		c.Log.Warn("bridge in use by another engine, using fallback",
+			"bridge", network.DefaultBridgeName, "fallback", s.BridgeName, "bip", s.Bip)
 	}
+
 	s = s.WithDefaults()
 	return s, s.Validate()
 }
 
-// defaultDataRoot is where the agent of a host usually has its state.
+// defaultDataRoot is the usual data root of an agent.
 const defaultDataRoot = "/var/lib/fairlead"
 
 // suffix distinguishes the nftables tables of agents with other roots.
@@ -142,67 +157,80 @@ func (c Config) suffix() string {
 	return "-" + hex.EncodeToString(sum[:4])
 }
 
-// CheckOptions finds options of networks with which no network could be made.
+// CheckOptions returns an error if the default options are not valid for their driver.
 func (c Config) CheckOptions() error {
 	var errs []error
 	for driver := range c.NetworkOptions {
 		if _, err := (network.Spec{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Build(); err != nil {
-			errs = append(errs, fault.New(fault.Invalid, "default-network-opts", "no network of driver "+driver+" could be made with them: "+err.Error(),
-				fault.WithHint("correct them")))
+			errs = append(errs, fault.New(fault.Invalid, "default-network-opts",
+				"not valid for driver "+driver+": "+err.Error(),
+				fault.WithHint("correct the options")))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// stateConfig names what only the store explains.
+// stateConfig returns the store options, with the evidence of a lost store.
 func (c Config) stateConfig() state.Config {
 	how := c.State
 	how.Evidence = state.Evidence{"network namespaces of containers": filepath.Join(c.ExecRoot, "netns", "*")}.Find
 	return how
 }
 
-// New opens the state and tries the kernel. It changes nothing.
+// New opens the state and probes the kernel. It changes nothing.
 func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.Firewall == nil || cfg.Log == nil {
-		return nil, fault.New(fault.Internal, "netagent", "was given no natagent to ask, or no log")
+		return nil, fault.New(fault.Internal, "netagent", "needs a natagent client and a log")
 	}
 	if err := kernel.Probe(); err != nil {
-		return nil, fault.New(fault.Unavailable, "kernel", "cannot do what netagent needs", fault.WithCause(err),
-			fault.WithHint("netagent needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and a kernel with network namespaces, bridge and veth"))
+		return nil, fault.New(fault.Unavailable, "kernel", "lacks features that netagent needs", fault.WithCause(err),
+			fault.WithHint("run netagent with CAP_NET_ADMIN and CAP_SYS_ADMIN, "+
+				"on a kernel with network namespaces, bridge and veth"))
 	}
+
 	host, err := kernel.Open(cfg.Namespace)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "cannot be talked to")
+		return nil, fault.Wrap(err, fault.Unavailable, "kernel", "netlink socket cannot be opened")
 	}
+
 	db, err := store.OpenAs(cfg.DataRoot, cfg.stateConfig())
 	if err != nil {
 		host.Close()
 		return nil, err
 	}
+
 	settings, err := cfg.settings(host, db)
 	if cfg.checkIsolation == nil {
 		cfg.checkIsolation = kernel.TryIsolated
 	}
+
 	if settings.Isolated && !settings.NoBridge && err == nil {
 		err = networks.IsolationFault("network "+network.NameBridge, "icc", cfg.checkIsolation())
 	}
+
 	ports, perr := portguard.Open(cfg.Namespace, cfg.suffix())
 	if err = errors.Join(err, perr, cfg.CheckOptions()); err != nil {
 		host.Close()
 		return nil, errors.Join(err, ports.Close(), db.Close())
 	}
+
 	if missing := ports.Missing(); missing != nil {
 		cfg.Log.Warn("no source address guard on bridge ports, only MACs are checked", "error", missing)
 	}
+
 	return assemble(cfg, settings, host, ports, db), nil
 }
 
-// assemble is where a driver is added: one line each for what sandboxes and what the reconciler need of it.
-func assemble(cfg Config, settings network.BridgeSettings, host *kernel.Host, ports *portguard.Guard, db *store.Store) *Service {
+// assemble connects the parts of the service. A new driver needs one line each for sandboxes and
+// reconciler.
+func assemble(
+	cfg Config, settings network.BridgeSettings, host *kernel.Host, ports *portguard.Guard, db *store.Store,
+) *Service {
 	s := &Service{settings: settings, store: db, host: host, portGuard: ports, log: cfg.Log, cleaned: map[string]bool{}}
 	if cfg.unguarded {
 		ports = nil
 	}
+
 	bridges := bridge.New(host, ports)
 	s.bridges = bridges
 	children := macvlan.New(host, func() (all []network.Network) {
@@ -213,12 +241,14 @@ func assemble(cfg Config, settings network.BridgeSettings, host *kernel.Host, po
 		}
 		return all
 	}, db.Sandboxes)
-	g := natclient.New(cfg.Firewall, db, func(networkID string) error { return s.reconciler.ApplyNetwork(networkID) }, cfg.Log)
+	g := natclient.New(cfg.Firewall, db,
+		func(networkID string) error { return s.reconciler.ApplyNetwork(networkID) }, cfg.Log)
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
 	book := ipam.NewBook()
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g, Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
+	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g,
+		Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
@@ -226,56 +256,68 @@ func assemble(cfg Config, settings network.BridgeSettings, host *kernel.Host, po
 	s.sandboxes.Log = cfg.Log
 	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
 	s.dnsSockets, s.fdSocket = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.dnsSockets}, &s.events, func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
+	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.dnsSockets}, &s.events,
+		func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
 	s.Server.Check = s.check
 	return s
 }
 
-// Run makes the host be as the store says, calls ready when natagent has acknowledged every network, and keeps both true until
-// ctx ends. Networks and sandboxes stay.
+// Run reconciles the host with the store and calls ready after natagent has acknowledged every
+// network. It watches both until ctx ends. Networks and sandboxes persist.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	found, err := s.sandboxes.Recover()
 	if err != nil {
 		return err
 	}
-	s.log.Info("sandboxes compared with the kernel", "kept", found.Restored, "gone", len(found.Missing), "stray", len(found.StalePins), "left", len(found.Left))
+
+	s.log.Info("sandboxes recovered", "restored", found.Restored, "missing", len(found.Missing),
+		"stale_pins", len(found.StalePins), "unrecorded", len(found.Left))
 	if err := s.reconciler.StorePredefined(s.settings); err != nil {
 		return err
 	}
-	left, err := s.sandboxes.Rebuild(found.Left, s.host.Links)
+
+	incomplete, err := s.sandboxes.Rebuild(found.Left, s.host.Links)
 	if err != nil {
 		return err
 	}
-	s.reconciler.NoSweep = left > 0
-	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(), s.sandboxes.ResumeRenumbering()); err != nil {
+
+	s.reconciler.NoSweep = incomplete > 0
+	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(),
+		s.sandboxes.ResumeRenumbering()); err != nil {
 		return err
 	}
-	handOver, err := fdpass.Listen(s.fdSocket)
+
+	listener, err := fdpass.Listen(s.fdSocket)
 	if err != nil {
 		return err
 	}
+
 	s.sandboxes.AcceptRequests()
 	var all sync.WaitGroup
 	defer all.Wait()
+
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	all.Go(func() { s.dnsSockets.Serve(ctx, handOver) })
+
+	all.Go(func() { s.dnsSockets.Serve(ctx, listener) })
 	all.Go(func() { s.reconciler.Watch(ctx) })
-	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler, Resolvers: s.dnsSockets, Log: s.log}
+	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler,
+		Resolvers: s.dnsSockets, Log: s.log}
 	all.Go(func() { healer.Run(ctx) })
 	all.Go(func() { s.networks.RunDeletions(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
 	all.Go(func() { s.sandboxes.RunLeaseRenewal(ctx, s.log) })
 	if err := s.reconciler.WaitForNatagent(ctx, all.Go); err != nil {
-		return nil // told to stop while waiting, which is the only way that it fails
+		return nil // fails only if ctx ends
 	}
+
 	all.Go(func() { s.sandboxes.RepairAll(ctx) })
 	ready()
 	<-ctx.Done()
 	return nil
 }
 
-// guardPorts makes the port guard as the store says, at once for all networks and sandboxes.
+// guardPorts writes the port guard for all networks and sandboxes in one transaction.
 func (s *Service) guardPorts() error {
 	var networks []network.Network
 	for _, n := range s.store.Networks() {
@@ -287,13 +329,13 @@ func (s *Service) guardPorts() error {
 	return fault.Wrap(err, fault.Internal, "port guard", "cannot be written")
 }
 
-// Close lets go of the state file and the sockets.
+// Close closes the store and the sockets.
 func (s *Service) Close() error {
 	s.host.Close()
 	return errors.Join(s.portGuard.Close(), s.store.Close())
 }
 
-// sandboxes lets go of the sockets that are kept for names, too, when a namespace is to go.
+// sandboxes also closes the DNS sockets of a namespace that is released.
 type sandboxes struct {
 	*sandbox.Manager
 	names *dnssockets.Keeper
@@ -307,12 +349,13 @@ func (s sandboxes) Release(ctx context.Context, owner string, keep network.Relea
 	return err
 }
 
-// nameservers are the host's, as far as its resolv.conf names them. Without one there are none.
+// nameservers returns the servers of the host's resolv.conf. An unreadable file has none.
 func nameservers() []netip.Addr {
 	data, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil {
 		return nil
 	}
+
 	var out []netip.Addr
 	for line := range strings.Lines(string(data)) {
 		words := strings.Fields(line)
@@ -323,5 +366,6 @@ func nameservers() []netip.Addr {
 			out = append(out, addr.WithZone(""))
 		}
 	}
+
 	return out
 }

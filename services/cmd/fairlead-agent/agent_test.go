@@ -185,7 +185,7 @@ func TestValidateChecksAndExits(t *testing.T) {
 		t.Errorf("what an agent could not start with is valid: %d, %q, %q", code, stdout, stderr)
 	}
 	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt", "bridge=com.docker.network.driver.mtu=no")
-	if code != 1 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "default-network-opts: no network of driver bridge") {
+	if code != 1 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "default-network-opts: not valid for driver bridge") {
 		t.Errorf("not all is told at once: %d, %q", code, stderr)
 	}
 	if code, stdout, _ := h.run("--version"); code != 0 || !strings.HasPrefix(stdout, "fairlead-agent version ") {
