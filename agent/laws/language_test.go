@@ -139,7 +139,6 @@ var unconverted = []string{
 	"services/natagent/internal/store",
 	"services/netagent",
 	"services/netagent/internal/reconcile",
-	"services/supervisor/internal/run",
 }
 
 type wordRule struct {

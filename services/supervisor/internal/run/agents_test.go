@@ -13,8 +13,8 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// fakeNetworks has every network but nosuch; what starts with an n is an id prefix of the network
-// of that name and a 1.
+// fakeNetworks has every network except nosuch. The reference n is a prefix of the ID of network
+// n1.
 type fakeNetworks struct{ networkv1.NetworkServiceClient }
 
 func (fakeNetworks) GetNetwork(_ context.Context, req *networkv1.GetNetworkRequest,
@@ -62,7 +62,8 @@ func (f fakeSandboxes) ConnectEndpoint(_ context.Context, req *networkv1.Connect
 func (f fakeSandboxes) DisconnectEndpoint(_ context.Context, req *networkv1.DisconnectEndpointRequest,
 	_ ...grpc.CallOption) (*networkv1.DisconnectEndpointResponse, error) {
 	return &networkv1.DisconnectEndpointResponse{
-			Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}},
+			Sandbox: &networkv1.Sandbox{Endpoints: []*networkv1.Endpoint{{Bridge: "br0",
+				Ipv4Address: "172.17.0.2/16"}}}},
 		f.h.drop(req.GetOwner(), "endpoint on "+req.GetNetwork())
 }
 
@@ -75,7 +76,7 @@ func (f fakeSandboxes) ReserveAddresses(_ context.Context, req *networkv1.Reserv
 	return &networkv1.ReserveAddressesResponse{}, f.h.step("reserve addresses")
 }
 
-// fixed tells whether a container asks for an address by number.
+// fixed reports whether a container requests a static address.
 func (h *host) fixed(uid string) bool {
 	c, err := h.store.GetContainer(uid)
 	return err == nil && c.Config.Network.Fixed()
@@ -100,9 +101,9 @@ func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandb
 	_ ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
 	resp := &networkv1.ListSandboxesResponse{}
 	f.h.mu.Lock()
-	moving := f.h.moving
+	renumbering := f.h.renumbering
 	f.h.mu.Unlock()
-	if moving != nil {
+	if renumbering != nil {
 		sb, err := f.GetSandbox(ctx, nil)
 		resp.Sandboxes = append(resp.Sandboxes, sb.GetSandbox())
 		return resp, err
@@ -115,7 +116,7 @@ func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandb
 	return resp, nil
 }
 
-// sandboxOf is the sandbox of an owner that has been connected to n1, or not.
+// sandboxOf returns the sandbox of an owner, with an endpoint on n1 if it is connected.
 func (h *host) sandboxOf(uid string) *networkv1.Sandbox {
 	sb := &networkv1.Sandbox{Owner: uid,
 		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
@@ -135,8 +136,8 @@ func (f fakePublications) Publish(_ context.Context, req *natv1.PublishRequest,
 	_ ...grpc.CallOption) (*natv1.PublishResponse, error) {
 	f.h.hold(req.GetOwner(), "ports")
 	f.h.mu.Lock()
-	f.h.led = append(f.h.led, req.GetIpv4Address())
-	f.h.note("lead to " + req.GetIpv4Address())
+	f.h.forwardedTo = append(f.h.forwardedTo, req.GetIpv4Address())
+	f.h.note("forward to " + req.GetIpv4Address())
 	f.h.mu.Unlock()
 	port := uint32(8080)
 	for _, m := range req.GetMappings() {
@@ -161,14 +162,14 @@ func (f fakePublications) UpdatePublication(ctx context.Context, req *natv1.Upda
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
 
-	if f.h.published = resp.GetBindings(); f.h.ledAgain != nil {
-		f.h.ledAgain()
+	if f.h.published = resp.GetBindings(); f.h.onPublished != nil {
+		f.h.onPublished()
 	}
 
 	return &natv1.UpdatePublicationResponse{Bindings: resp.GetBindings()}, err
 }
 
-// CheckHostFirewall finds every port from 9000 on closed.
+// CheckHostFirewall reports every port from 9000 as blocked.
 func (f fakePublications) CheckHostFirewall(_ context.Context, req *natv1.CheckHostFirewallRequest,
 	_ ...grpc.CallOption) (*natv1.CheckHostFirewallResponse, error) {
 	if f.h.slow != nil {
@@ -180,7 +181,7 @@ func (f fakePublications) CheckHostFirewall(_ context.Context, req *natv1.CheckH
 			resp.Warnings = append(resp.Warnings, fmt.Sprintf("port %d is closed", b.GetHostPort()))
 		}
 	}
-	return resp, f.h.step("review ports")
+	return resp, f.h.step("check firewall")
 }
 
 func (f fakePublications) Release(_ context.Context, req *natv1.ReleaseRequest,
@@ -218,8 +219,8 @@ func (f fakeNames) Update(_ context.Context, req *dnsv1.UpdateRequest, _ ...grpc
 	f.h.mu.Lock()
 	f.h.known = append(f.h.known, req)
 	f.h.mu.Unlock()
-	if f.h.toldNames != nil {
-		f.h.toldNames()
+	if f.h.onNamesUpdated != nil {
+		f.h.onNamesUpdated()
 	}
 	return &dnsv1.UpdateResponse{}, f.h.step("update names")
 }

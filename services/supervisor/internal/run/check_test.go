@@ -29,8 +29,8 @@ func TestCheckFindsDifferences(t *testing.T) {
 
 	stray := strings.Repeat("ab", 32)
 	for name, c := range map[string]struct {
-		spoil, mend func()
-		want        string
+		spoil, repair func()
+		want          string
 	}{
 		"no names": {func() { _ = h.drop(c.ID, "names") }, func() { h.hold(c.ID, "names") },
 			"web: names are missing in dnsagent"},
@@ -52,7 +52,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 		if got := problems(h.runner.Check(t.Context(), false)); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
-		c.mend()
+		c.repair()
 		h.published = was
 	}
 }
@@ -65,6 +65,6 @@ func TestCheckRepairs(t *testing.T) {
 	if got := problems(h.runner.Check(t.Context(), true)); got != "" {
 		t.Errorf("after the repair: %s", got)
 	}
-	h.wantHeld(t, c.ID, plugged...)
+	h.wantHeld(t, c.ID, connectedHeld...)
 	h.wantHeld(t, strings.Repeat("ab", 32))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// bounded is a context for what must not hang.
+// bounded returns a context with the time limit of a test.
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	t.Cleanup(cancel)
@@ -37,14 +37,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testLimit); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timeout waiting for %s", what)
 		}
 	}
 }
 
-// Whoever was told of an exit finds the container exited, and may remove or start it at once,
-// though its remains are still being removed.
-func TestAnExitIsToldWhenItIsStored(t *testing.T) {
+// After the exit is reported, the container is exited and can be removed or started immediately,
+// although its cleanup is incomplete.
+func TestExitReportedWhenStored(t *testing.T) {
 	for what, use := range map[string]func(*host) error{
 		"rm":    func(h *host) error { return h.runner.Remove(context.Background(), "web", false) },
 		"start": func(h *host) error { _, err := h.runner.Start(context.Background(), "web", false, 0, 0); return err },
@@ -57,7 +57,7 @@ func TestAnExitIsToldWhenItIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
-			t.Errorf("%+v, %v", c, err)
+			t.Errorf("got %+v, %v", c, err)
 		}
 		done := make(chan error, 1)
 		go func() { done <- use(h) }()
@@ -68,8 +68,8 @@ func TestAnExitIsToldWhenItIsStored(t *testing.T) {
 	}
 }
 
-// A process that has ended and is not known to have is no error for those who want it ended.
-func TestAnEndingContainerIsStoppedKilledAndRemoved(t *testing.T) {
+// Stop, kill and remove succeed if the process has exited and the runner does not know it yet.
+func TestCommandsSucceedOnExitingContainer(t *testing.T) {
 	for what, use := range map[string]func(*run.Runner) error{
 		"stop":    func(r *run.Runner) error { return r.Stop(context.Background(), "web", nil, "") },
 		"kill":    func(r *run.Runner) error { return r.Kill(context.Background(), "web", "") },
@@ -93,9 +93,9 @@ func TestAnEndingContainerIsStoppedKilledAndRemoved(t *testing.T) {
 	}
 }
 
-func TestAStopIsCompletedWithoutItsClient(t *testing.T) {
+func TestStopCompletesWithoutClient(t *testing.T) {
 	h := newHost(t)
-	h.deaf = true
+	h.ignoreStop = true
 	uid := h.launch(t, "web").Container.ID
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
@@ -104,7 +104,7 @@ func TestAStopIsCompletedWithoutItsClient(t *testing.T) {
 	eventually(t, "the stop signal", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.signals) > 0 })
 	cancel()
 	if err := <-stopped; !errors.Is(err, context.Canceled) {
-		t.Errorf("Stop: %v", err)
+		t.Errorf("Stop: got %v", err)
 	}
 
 	eventually(t, "the end", func() bool {
@@ -116,7 +116,7 @@ func TestAStopIsCompletedWithoutItsClient(t *testing.T) {
 	h.eventuallyHeld(t, uid)
 }
 
-func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
+func TestFailedReleaseIsRetried(t *testing.T) {
 	h := newHost(t)
 	launched, err := h.runner.Run(t.Context(), request("web"))
 	if err != nil {
@@ -125,7 +125,7 @@ func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
 
 	h.down("ports", true)
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err == nil {
-		t.Error("stop says nothing of a port that it could not release")
+		t.Error("stop: got no error with an unreleased port")
 	}
 
 	h.wantHeld(t, launched.Container.ID, "ports")
@@ -137,7 +137,7 @@ func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
 	}
 
 	if err := h.runner.Remove(t.Context(), "web", true); err == nil {
-		t.Error("rm -f says nothing of a port that it could not release")
+		t.Error("rm -f: got no error with an unreleased port")
 	}
 
 	h.down("ports", false)
@@ -145,8 +145,8 @@ func TestWhatAServiceCouldNotReleaseIsReleasedSoonAfter(t *testing.T) {
 	h.wantHeld(t, launched.Container.ID)
 }
 
-// refuseWrites has every write to a file of this process fail, as on a full disk, until the
-// returned function is called.
+// refuseWrites makes every file write of this process fail, as on a full disk, until allow is
+// called.
 func refuseWrites(t *testing.T) (allow func()) {
 	t.Helper()
 
@@ -168,42 +168,42 @@ func refuseWrites(t *testing.T) (allow func()) {
 
 // A disk that is full when a container ends changes nothing of what is said of it, and hides
 // nothing for good.
-func TestAnExitThatCannotBeStoredIsTrueAndStoredLater(t *testing.T) {
+func TestUnstoredExitIsReportedAndRetried(t *testing.T) {
 	h := newHost(t)
 	launched := h.launch(t, "web")
 	uid := launched.Container.ID
 	allow := refuseWrites(t)
 	h.exit(uid, 7)
 	if exit, err := h.runner.ExitOf(bounded(t), launched); err != nil || exit.Code != 7 {
-		t.Errorf("exit %+v, %v", exit, err)
+		t.Errorf("got exit %+v, %v", exit, err)
 	}
 
 	if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v", c, err)
 	}
 
 	if held := h.heldBy(uid); !slices.Equal(held, []string{"bundle", "mount"}) {
-		t.Errorf("held: %v; the exit file must stay, and nothing that others may want", held)
+		t.Errorf("got %v held, want only bundle and mount", held)
 	}
 
 	if err := h.runner.Stop(bounded(t), "web", nil, ""); err != nil {
-		t.Errorf("stop: %v", err)
+		t.Errorf("stop: got %v", err)
 	}
 
 	if _, err := h.runner.Start(bounded(t), "web", false, 0, 0); !fault.Is(err, fault.Unavailable) ||
 		!strings.Contains(err.Error(), "disk") {
-		t.Errorf("start: %v", err)
+		t.Errorf("start: got %v", err)
 	}
 
 	allow()
 	h.eventuallyHeld(t, uid)
 	h.crash(t)
 	if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
-		t.Errorf("stored: %+v, %v", c, err)
+		t.Errorf("stored: got %+v, %v", c, err)
 	}
 }
 
-func TestAnExitThatWasNeverStoredIsFoundAfterARestart(t *testing.T) {
+func TestUnstoredExitFoundAfterRestart(t *testing.T) {
 	h := newHost(t)
 	uid := h.launch(t, "web").Container.ID
 	allow := refuseWrites(t)
@@ -218,23 +218,23 @@ func TestAnExitThatWasNeverStoredIsFoundAfterARestart(t *testing.T) {
 	allow()
 	h.crash(t)
 	if c, _ := h.runner.Find("web"); c.Status != container.Running {
-		t.Fatalf("it was stored: %+v", c)
+		t.Fatalf("got %+v, want no stored exit", c)
 	}
 
-	h.endUnseen(uid, 7)
+	h.exitWhileDown(uid, 7)
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	if c, err := h.runner.Find("web"); err != nil || c.Status != container.Exited || c.ExitCode != 7 {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v", c, err)
 	}
 
 	h.wantHeld(t, uid)
 }
 
-// What was requested and not completed when the supervisor was killed is completed when it is back.
-func TestARequestOutlivesTheSupervisor(t *testing.T) {
+// A request that a crash of the supervisor interrupted is completed after its restart.
+func TestRequestSurvivesSupervisorCrash(t *testing.T) {
 	long := time.Minute
 	for name, c := range map[string]struct {
 		request func(*run.Runner)
@@ -249,14 +249,14 @@ func TestARequestOutlivesTheSupervisor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			h.deaf = true
+			h.ignoreStop = true
 			uid := h.launch(t, "web").Container.ID
-			h.set(func() { h.late = func() { <-t.Context().Done() } }) // this supervisor does not come to know the end
+			h.set(func() { h.late = func() { <-t.Context().Done() } }) // this supervisor does not receive the exit
 			go c.request(h.runner)
 			eventually(t, "the stored request",
 				func() bool { c, err := h.store.GetContainer(uid); return err == nil && c.Ending != nil })
 			h.crash(t)
-			h.set(func() { h.late, h.deaf = nil, false })
+			h.set(func() { h.late, h.ignoreStop = nil, false })
 			if err := h.runner.Restore(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -269,8 +269,8 @@ func TestARequestOutlivesTheSupervisor(t *testing.T) {
 	}
 }
 
-// A restart whose container is not running when the supervisor is back is completed, too.
-func TestARestartIsCompletedFromBetweenStopAndStart(t *testing.T) {
+// A restart is completed even if the container is already stopped after the crash.
+func TestResumeCompletesRestartAfterStop(t *testing.T) {
 	h := newHost(t)
 	uid := h.launch(t, "web").Container.ID
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
@@ -292,7 +292,7 @@ func TestARestartIsCompletedFromBetweenStopAndStart(t *testing.T) {
 	eventually(t, "the start", func() bool { c, err := h.runner.Find("web"); return err == nil && c.IsRunning() })
 }
 
-func TestARequestThatHasFailedIsNotTakenUpAgain(t *testing.T) {
+func TestFailedRequestIsNotRepeated(t *testing.T) {
 	h := newHost(t)
 	uid := h.launch(t, "web").Container.ID
 	h.set(func() { h.fail = "join network" })
@@ -300,6 +300,6 @@ func TestARequestThatHasFailedIsNotTakenUpAgain(t *testing.T) {
 		t.Fatal("restarted")
 	}
 	if c, err := h.store.GetContainer(uid); err != nil || c.Ending != nil {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v", c, err)
 	}
 }

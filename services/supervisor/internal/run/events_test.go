@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// next reads an event.
+// next returns the next event.
 func next(t *testing.T, l *events.Subscription) events.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
@@ -24,8 +24,8 @@ func next(t *testing.T, l *events.Subscription) events.Event {
 	return e
 }
 
-// told reads the actions of the next n events.
-func told(t *testing.T, l *events.Subscription, n int) (actions []string) {
+// readActions returns the actions of the next n events.
+func readActions(t *testing.T, l *events.Subscription, n int) (actions []string) {
 	t.Helper()
 	for range n {
 		actions = append(actions, next(t, l).Action)
@@ -33,7 +33,7 @@ func told(t *testing.T, l *events.Subscription, n int) (actions []string) {
 	return actions
 }
 
-func TestWhatHappensIsToldInDockersOrder(t *testing.T) {
+func TestEventsHaveDockersOrder(t *testing.T) {
 	h := newHost(t)
 	l, err := h.runner.Events.Subscribe(time.Time{})
 	if err != nil {
@@ -59,12 +59,12 @@ func TestWhatHappensIsToldInDockersOrder(t *testing.T) {
 
 	want := []string{"create", "connect", "start", "kill", "disconnect", "stop", "die", "connect", "start",
 		"disconnect", "die", "destroy"}
-	if got := told(t, l, len(want)); !slices.Equal(got, want) {
-		t.Errorf("told %v, want %v", got, want)
+	if got := readActions(t, l, len(want)); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
-func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
+func TestExecEmitsStartAndDie(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	l, err := h.runner.Events.Subscribe(time.Time{})
@@ -78,13 +78,13 @@ func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
 		_, session, err := h.runner.Exec(t.Context(),
 			run.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
 		if err != nil || (session == nil) != detach {
-			t.Fatalf("Exec = %v, %v", session, err)
+			t.Fatalf("got session %v, %v", session, err)
 		}
 		if !detach {
 			if code, err := session.Wait(t.Context()); err != nil || code != 3 {
-				t.Errorf("exit code %d, %v", code, err)
+				t.Errorf("got exit code %d, %v", code, err)
 			}
-			if _, err := l.Next(ended(t)); err != nil { // all has been told by now
+			if _, err := l.Next(ended(t)); err != nil { // all events were emitted before
 				t.Error(err)
 			}
 		} else {
@@ -93,25 +93,25 @@ func TestFurtherProcessesAreToldOfFromBeginningToEnd(t *testing.T) {
 		start, die := next(t, l), next(t, l)
 		if start.Action != "exec_start: ls -l /" || start.ID != c.ID || start.Attributes["name"] != "web" ||
 			len(start.Attributes["execID"]) != 64 {
-			t.Errorf("told %+v", start)
+			t.Errorf("got %+v", start)
 		}
 		if die.Action != "exec_die" || die.Attributes["execID"] != start.Attributes["execID"] ||
 			die.Attributes["exitCode"] != map[bool]string{false: "3"}[detach] {
-			t.Errorf("told %+v", die)
+			t.Errorf("got %+v", die)
 		}
 	}
 
 	h.fail = "exec"
 	if _, _, err := h.runner.Exec(t.Context(), run.ExecRequest{Reference: "web", Args: []string{"ls"}}); err == nil {
-		t.Error("it worked")
+		t.Error("got no error")
 	}
 
 	if e, err := l.Next(ended(t)); err == nil {
-		t.Errorf("told %+v of what could not be started", e)
+		t.Errorf("got event %+v of a failed exec", e)
 	}
 }
 
-// ended is a context that has ended: with it a listener answers what is there already.
+// ended returns a context that is done: with it a subscription returns only pending events.
 func ended(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -119,7 +119,7 @@ func ended(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
+func TestRestartEventFollowsStart(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
 	once := request("once")
@@ -133,11 +133,11 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 	defer l.Close()
 
 	if _, err := h.runner.Restart(t.Context(), "once", nil, ""); !fault.Is(err, fault.Busy) {
-		t.Errorf("of one that is removed when it stops: %v", err)
+		t.Errorf("with --rm: got %v", err)
 	}
 
 	if _, err := h.runner.Restart(t.Context(), "nosuch", nil, ""); !fault.Is(err, fault.NotFound) {
-		t.Errorf("of nobody: %v", err)
+		t.Errorf("unknown container: got %v", err)
 	}
 
 	for range 2 {
@@ -145,8 +145,8 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{"kill", "disconnect", "stop", "die", "connect", "start", "restart"}
-		if got := told(t, l, len(want)); !slices.Equal(got, want) {
-			t.Errorf("told %v, want %v", got, want)
+		if got := readActions(t, l, len(want)); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
 		}
 	}
 
@@ -154,27 +154,27 @@ func TestARestartIsToldOfWhenItIsDone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	told(t, l, 4)
+	readActions(t, l, 4)
 	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err != nil {
 		t.Fatal(err)
 	}
 
-	if got := told(t, l, 3); !slices.Equal(got, []string{"connect", "start", "restart"}) {
-		t.Errorf("of one that did not run: told %v", got)
+	if got := readActions(t, l, 3); !slices.Equal(got, []string{"connect", "start", "restart"}) {
+		t.Errorf("stopped container: got %v", got)
 	}
 
 	h.fail = "join network"
 	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err == nil {
-		t.Error("it worked")
+		t.Error("got no error")
 	}
 
-	told(t, l, 4)
+	readActions(t, l, 4)
 	if e, err := l.Next(ended(t)); err == nil {
-		t.Errorf("told %+v of what failed", e)
+		t.Errorf("got event %+v of a failed start", e)
 	}
 }
 
-func TestALaunchThatFailsIsNotToldOf(t *testing.T) {
+func TestFailedLaunchEmitsNoEvents(t *testing.T) {
 	h := newHost(t)
 	l, err := h.runner.Events.Subscribe(time.Time{})
 	if err != nil {
@@ -187,18 +187,18 @@ func TestALaunchThatFailsIsNotToldOf(t *testing.T) {
 		"start process"} {
 		h.fail = step
 		if _, err := h.runner.Run(t.Context(), request("web")); err == nil {
-			t.Errorf("%s failed, and the launch did not", step)
+			t.Errorf("%s: got no error", step)
 		}
 	}
 
 	h.fail = ""
 	h.mustRun(t, request("web"))
-	if got := told(t, l, 1); got[0] != "create" {
-		t.Errorf("told %v", got)
+	if got := readActions(t, l, 1); got[0] != "create" {
+		t.Errorf("got %v", got)
 	}
 }
 
-func TestWhoComesOntoANetworkWhileItRunsIsToldOf(t *testing.T) {
+func TestConnectEmitsNetworkEvent(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
 	l, err := h.runner.Events.Subscribe(time.Time{})
@@ -214,6 +214,6 @@ func TestWhoComesOntoANetworkWhileItRunsIsToldOf(t *testing.T) {
 
 	e := next(t, l)
 	if e.Type != events.Network || e.Action != "connect" || e.Attributes["name"] != "n1" {
-		t.Errorf("told %+v", e)
+		t.Errorf("got %+v", e)
 	}
 }

@@ -13,10 +13,9 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// Eight clients at once run, stop, restart, kill, wait for and remove containers whose processes
-// end by themselves in the middle of it: no verb gives an error that Docker would not give, and
-// nothing is left.
-func TestVerbsMeetProcessesThatEndByThemselves(t *testing.T) {
+// Eight concurrent clients run, stop, restart, kill, wait for and remove containers whose processes
+// exit by themselves. No command fails unless it fails in Docker, and no resources remain.
+func TestCommandsRaceWithProcessExit(t *testing.T) {
 	const clients, loops = 8, 30
 	h := newHost(t)
 	h.lifetimes = func() time.Duration { return time.Duration(rand.IntN(3000)) * time.Microsecond }
@@ -39,7 +38,7 @@ func TestVerbsMeetProcessesThatEndByThemselves(t *testing.T) {
 	eventually(t, "nothing to be left", func() bool { return len(h.heldBy("")) == 0 && len(h.runner.List()) == 0 })
 }
 
-// hammer takes one container through its life in one of several ways.
+// hammer runs one container and ends it in one of several ways.
 func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 	req := request(name)
 	req.Config.Network.Publish = nil
@@ -58,7 +57,7 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 		err = r.Stop(ctx, name, &soon, "")
 	case 2:
 		if err = r.Kill(ctx, name, ""); fault.Is(err, fault.Busy) {
-			err = nil // it is not running, as in Docker
+			err = nil // not running, as in Docker
 		}
 		if _, werr := r.Wait(ctx, name); werr != nil {
 			return werr
@@ -83,7 +82,7 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 	}
 
 	if c, err := r.Find(name); err != nil || c.Status != container.Exited {
-		return fmt.Errorf("after its end: %+v, %w", c, err)
+		return fmt.Errorf("after the exit: got %+v, %w", c, err)
 	}
 
 	return r.Remove(ctx, name, false)

@@ -27,36 +27,36 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// host stands for everything around a Runner: it notes who holds what, fails the step it is told
-// to, and lets processes end.
+// host fakes the environment of a Runner. It records held resources, fails a chosen step, and ends
+// containers with a running process.
 type host struct {
-	runner *run.Runner
-	dir    string
-	fail   string // the step that fails
-	deaf   bool   // processes end only by SIGKILL
+	runner     *run.Runner
+	dir        string
+	fail       string // the step that fails
+	ignoreStop bool   // containers with a running process exit only after SIGKILL
 
-	mu      sync.Mutex
-	held    map[string]map[string]bool // owner -> what
-	away    map[string]bool            // what is held by a service that does not answer
-	ended   map[string]runtime.Exit    // that nobody saw
-	lost    map[string]bool
-	signals []string
-	asked   []*networkv1.CreateSandboxRequest
-	led     []string // where ports were led to
-	known   []*dnsv1.UpdateRequest
-	moving  *moving // the sandboxes of a network that is renumbered
-	store   *store.Store
-	slow    chan struct{} // unless it is nil, a review waits for it to be closed
+	mu          sync.Mutex
+	held        map[string]map[string]bool // owner to resources
+	away        map[string]bool            // resources of unavailable services
+	ended       map[string]runtime.Exit    // exits while the runner was down
+	lost        map[string]bool
+	signals     []string
+	asked       []*networkv1.CreateSandboxRequest
+	forwardedTo []string // addresses that ports were published at
+	known       []*dnsv1.UpdateRequest
+	renumbering *renumbering // a network that is being renumbered
+	store       *store.Store
+	slow        chan struct{} // if not nil, the firewall check waits until it is closed
 
-	alive     map[string]bool      // processes
-	lifetimes func() time.Duration // of processes; nil: they live until they are ended
-	// is called between a process's end and the supervisor's knowledge of it; nil: nothing
+	alive     map[string]bool      // containers with a running process
+	lifetimes func() time.Duration // of processes; nil means until they are killed
+	// late is called between the exit of a process and OnExit; may be nil
 	late     func()
-	clearing chan struct{} // unless it is nil, what a process leaves is removed when it is closed
+	clearing chan struct{} // if not nil, Delete waits until it is closed
 
-	published []*natv1.PortBinding // what natagent says of everybody's ports
-	ledAgain  func()               // is called when ports were published anew
-	toldNames func()               // is called when names were updated
+	published      []*natv1.PortBinding // bindings that natagent returns
+	onPublished    func()               // called after UpdatePublication; may be nil
+	onNamesUpdated func()               // called after Update; may be nil
 }
 
 func newHost(t *testing.T) *host {
@@ -90,7 +90,7 @@ func (h *host) open(t *testing.T) {
 		Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
 }
 
-// crash ends the supervisor without a word, and starts another one on what it left.
+// crash replaces the runner by a new one on the same store, without a shutdown.
 func (h *host) crash(t *testing.T) {
 	t.Helper()
 	if err := h.store.Close(); err != nil {
@@ -108,12 +108,12 @@ func (h *host) hold(uid, what string) {
 	h.held[uid][what] = true
 }
 
-// drop gives something back; the service may be away.
+// drop releases a resource. It fails if the service is unavailable.
 func (h *host) drop(uid, what string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.away[what] {
-		return fault.New(fault.Unavailable, what, "does not answer")
+		return fault.New(fault.Unavailable, what, "is unavailable")
 	}
 	delete(h.held[uid], what)
 	return nil
@@ -137,7 +137,7 @@ func (h *host) holders(what string) []string {
 	return out
 }
 
-// heldBy lists what an owner has, or with an empty owner what all have.
+// heldBy lists the resources of an owner, or of all owners if uid is empty.
 func (h *host) heldBy(uid string) []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,7 +153,7 @@ func (h *host) heldBy(uid string) []string {
 func (h *host) wantHeld(t *testing.T, uid string, want ...string) {
 	t.Helper()
 	if got := h.heldBy(uid); !slices.Equal(got, want) {
-		t.Errorf("held: %v, want %v", got, want)
+		t.Errorf("got %v held, want %v", got, want)
 	}
 }
 
@@ -167,14 +167,14 @@ func (h *host) eventuallyHeld(t *testing.T, uid string, want ...string) {
 	h.wantHeld(t, uid, want...)
 }
 
-// set changes what the fakes do while they are in use.
+// set changes fields while the fakes are in use.
 func (h *host) set(change func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	change()
 }
 
-// step answers the error of a step that is to fail.
+// step returns an error if the step is to fail.
 func (h *host) step(name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -184,7 +184,7 @@ func (h *host) step(name string) error {
 	return nil
 }
 
-// exit ends a container's process.
+// exit ends a container process.
 func (h *host) exit(uid string, code int) {
 	h.mu.Lock()
 	alive := h.alive[uid]
@@ -204,7 +204,7 @@ func (h *host) exit(uid string, code int) {
 	h.runner.OnExit(runtime.Exit{ID: uid, Code: code, At: time.Now()})
 }
 
-// starts notes a process, which ends by itself if processes have a lifetime.
+// starts records a process, which exits by itself if lifetimes is set.
 func (h *host) starts(uid string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -216,7 +216,7 @@ func (h *host) starts(uid string) {
 
 func (h *host) lose(uid string) { h.lost[uid] = true }
 
-func (h *host) endUnseen(uid string, code int) {
+func (h *host) exitWhileDown(uid string, code int) {
 	h.ended[uid] = runtime.Exit{ID: uid, Code: code, At: time.Now()}
 }
 
@@ -284,12 +284,12 @@ func (f fakeProcesses) IDs() ([]string, error) { return f.h.holders("bundle"), n
 func (f fakeProcesses) Signal(_ context.Context, uid string, sig syscall.Signal) error {
 	f.h.mu.Lock()
 	f.h.signals = append(f.h.signals, sig.String())
-	alive, deaf := f.h.alive[uid], f.h.deaf
+	alive, ignoreStop := f.h.alive[uid], f.h.ignoreStop
 	f.h.mu.Unlock()
 	if !alive {
 		return runtime.ErrEnded
 	}
-	if sig == syscall.SIGKILL || !deaf {
+	if sig == syscall.SIGKILL || !ignoreStop {
 		f.h.exit(uid, 128+int(sig))
 	}
 	return nil
@@ -341,8 +341,7 @@ func (fakeOutput) CloseStdin() error            { return nil }
 func (fakeOutput) Resize(uint16, uint16) error  { return nil }
 func (fakeOutput) Close() error                 { return nil }
 
-// fakeSession has ended with as many as the command has words; nobody has seen that of a detached
-// one.
+// fakeSession has the number of arguments as exit code, unknown if it is detached.
 type fakeSession struct {
 	fakeOutput
 	code     int

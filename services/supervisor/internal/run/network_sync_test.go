@@ -13,27 +13,26 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// moving is a network on its way: its one sandbox has an address, is to have another, and has what
-// it had before until it is completed.
-type moving struct {
+// renumbering is a network with one sandbox that is renumbered from its address to another one.
+type renumbering struct {
 	sandbox   *networkv1.Sandbox
 	to        string
 	completed chan struct{}
-	did       []string // what was asked of netagent and natagent, in that order
+	did       []string // requests to netagent and natagent, in order
 }
 
-func (h *host) move(owner, at, to string) {
+func (h *host) renumber(owner, at, to string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.moving = &moving{to: to, completed: make(chan struct{}),
+	h.renumbering = &renumbering{to: to, completed: make(chan struct{}),
 		sandbox: &networkv1.Sandbox{Owner: owner, RenumberPending: true,
 			Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: at, Ipv4Gateway: "10.0.0.1"}}}}
 }
 
-// note writes down what was done while a network is on its way. The caller has the lock.
+// note records a request during a renumbering. h.mu must be held.
 func (h *host) note(what string) {
-	if h.moving != nil {
-		h.moving.did = append(h.moving.did, what)
+	if h.renumbering != nil {
+		h.renumbering.did = append(h.renumbering.did, what)
 	}
 }
 
@@ -61,20 +60,20 @@ func (f fakeSandboxes) GetSandbox(_ context.Context, req *networkv1.GetSandboxRe
 	_ ...grpc.CallOption) (*networkv1.GetSandboxResponse, error) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
-	if f.h.moving == nil {
+	if f.h.renumbering == nil {
 		f.h.mu.Unlock()
 		defer f.h.mu.Lock()
 		return &networkv1.GetSandboxResponse{Sandbox: f.h.sandboxOf(req.GetOwner())}, nil
 	}
-	return &networkv1.GetSandboxResponse{Sandbox: f.h.moving.sandbox}, nil
+	return &networkv1.GetSandboxResponse{Sandbox: f.h.renumbering.sandbox}, nil
 }
 
 func (f fakeSandboxes) RenumberSandbox(context.Context, *networkv1.RenumberSandboxRequest,
 	...grpc.CallOption) (*networkv1.RenumberSandboxResponse, error) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
-	f.h.note("renew")
-	m, e := f.h.moving, f.h.moving.sandbox.GetEndpoints()[0]
+	f.h.note("renumber")
+	m, e := f.h.renumbering, f.h.renumbering.sandbox.GetEndpoints()[0]
 	if e.GetIpv4Address() != m.to {
 		had, _, _ := strings.Cut(e.GetIpv4Address(), "/")
 		m.sandbox = &networkv1.Sandbox{Owner: m.sandbox.GetOwner(), RenumberPending: true,
@@ -88,8 +87,8 @@ func (f fakeSandboxes) CompleteRenumbering(context.Context, *networkv1.CompleteR
 	...grpc.CallOption) (*networkv1.CompleteRenumberingResponse, error) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
-	f.h.note("settle")
-	m, e := f.h.moving, f.h.moving.sandbox.GetEndpoints()[0]
+	f.h.note("complete")
+	m, e := f.h.renumbering, f.h.renumbering.sandbox.GetEndpoints()[0]
 	m.sandbox = &networkv1.Sandbox{Owner: m.sandbox.GetOwner(),
 		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: m.to, Ipv4Gateway: "10.0.0.1"}}}
 	close(m.completed)
@@ -108,12 +107,12 @@ func (f fakePublications) DeleteConntrack(_ context.Context, req *natv1.DeleteCo
 	_ ...grpc.CallOption) (*natv1.DeleteConntrackResponse, error) {
 	f.h.mu.Lock()
 	defer f.h.mu.Unlock()
-	f.h.note("cut " + strings.Join(req.GetAddresses(), " "))
+	f.h.note("delete conntrack " + strings.Join(req.GetAddresses(), " "))
 	return &natv1.DeleteConntrackResponse{}, nil
 }
 
-// followed has containers follow the network until it is completed, and answers what was done.
-func (h *host) updateServices(t *testing.T) []string {
+// syncNetworks runs the network sync until the renumbering completes, and returns the requests.
+func (h *host) syncNetworks(t *testing.T) []string {
 	t.Helper()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,56 +123,56 @@ func (h *host) updateServices(t *testing.T) []string {
 	}()
 
 	select {
-	case <-h.moving.completed:
+	case <-h.renumbering.completed:
 	case <-time.After(30 * time.Second):
-		t.Error("the container does not follow")
+		t.Error("renumbering did not complete")
 	}
 
-	cancel() // what has been begun is done all the same
+	cancel() // a started sync completes anyway
 	<-ended
-	return h.moving.did
+	return h.renumbering.did
 }
 
-func TestAContainerFollowsItsNetworkAndConnectionsMayEndFirst(t *testing.T) {
+func TestRenumberingDrainsConnections(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	h.move(c.ID, "172.17.0.2/16", "10.0.0.2/24")
-	want := []string{"renew", "lead to 10.0.0.2", "drain 172.17.0.2", "cut 172.17.0.2", "settle", "cut 172.17.0.2"}
-	if did := h.updateServices(t); !slices.Equal(did, want) {
-		t.Errorf("did %q, want %q", did, want)
+	h.renumber(c.ID, "172.17.0.2/16", "10.0.0.2/24")
+	want := []string{"renumber", "forward to 10.0.0.2", "drain 172.17.0.2", "delete conntrack 172.17.0.2", "complete",
+		"delete conntrack 172.17.0.2"}
+	if did := h.syncNetworks(t); !slices.Equal(did, want) {
+		t.Errorf("got requests %q, want %q", did, want)
 	}
 	if now, err := h.runner.Find("web"); err != nil || now.Live.Endpoints[0].IPv4 != "10.0.0.2/24" {
-		t.Errorf("remembered is %+v, %v", now.Live, err)
+		t.Errorf("stored: got %+v, %v", now.Live, err)
 	}
 }
 
-// A crash came after ports had been led to where a container was to be, and before that was stored;
-// then the network went back. What is stored of the ports says that they are right where they are
-// not.
-func TestPortsFollowThoughItIsNotStoredWhereTheyLead(t *testing.T) {
+// A crash came after ports were published at the new address and before that was stored, and the
+// renumbering was reverted. The stored bindings then equal the desired ones, but not natagent's.
+func TestPortsRepublishedAfterRenumberingRevert(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	h.move(c.ID, "10.0.0.2/24", "172.17.0.2/16")
+	h.renumber(c.ID, "10.0.0.2/24", "172.17.0.2/16")
 	if now, err := h.runner.Find("web"); err != nil || now.Live.Endpoints[0].IPv4 != "172.17.0.2/16" {
-		t.Fatalf("remembered is %+v, %v", now.Live, err)
+		t.Fatalf("stored: got %+v, %v", now.Live, err)
 	}
-	if did := h.updateServices(t); !slices.Contains(did, "lead to 172.17.0.2") {
-		t.Errorf("did %q", did)
+	if did := h.syncNetworks(t); !slices.Contains(did, "forward to 172.17.0.2") {
+		t.Errorf("got requests %q", did)
 	}
 }
 
-// A crash came after natagent had published ports, or withdrawn them, and before that was stored.
-func TestWhatIsPublishedOtherwiseThanIsStoredIsPutRight(t *testing.T) {
+// A crash came after natagent had changed port bindings and before that was stored.
+func TestNetworkSyncRepairsPublication(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	h.moving = &moving{completed: make(chan struct{}), sandbox: &networkv1.Sandbox{Owner: c.ID,
+	h.renumbering = &renumbering{completed: make(chan struct{}), sandbox: &networkv1.Sandbox{Owner: c.ID,
 		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}}
 	h.published = []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 9999, ContainerPort: 80}}
-	h.ledAgain = func() { close(h.moving.completed) }
-	if did := h.updateServices(t); !slices.Equal(did, []string{"lead to 172.17.0.2"}) {
-		t.Errorf("did %q", did)
+	h.onPublished = func() { close(h.renumbering.completed) }
+	if did := h.syncNetworks(t); !slices.Equal(did, []string{"forward to 172.17.0.2"}) {
+		t.Errorf("got requests %q", did)
 	}
 	if got := h.published; len(got) != 1 || got[0].GetHostPort() != 8080 {
-		t.Errorf("published is %v", got)
+		t.Errorf("got published %v", got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-func TestAConnectedContainerIsKnownOnTheNetworkUntilItIsDisconnected(t *testing.T) {
+func TestConnectRegistersNetworkNames(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	if err := h.runner.ConnectNetwork(t.Context(), "web",
@@ -21,7 +21,7 @@ func TestAConnectedContainerIsKnownOnTheNetworkUntilItIsDisconnected(t *testing.
 	}
 
 	if len(h.known) != 2 {
-		t.Fatalf("told %v", h.known)
+		t.Fatalf("got %v", h.known)
 	}
 
 	on := h.known[0].GetNetworks()
@@ -29,15 +29,15 @@ func TestAConnectedContainerIsKnownOnTheNetworkUntilItIsDisconnected(t *testing.
 		!slices.Equal(on[0].GetNames(), []string{"web", "www", c.ID[:12]}) ||
 		!slices.Equal(on[0].GetAddresses(), []string{"172.18.0.2"}) ||
 		!slices.Equal(h.known[0].GetAddresses(), []string{"172.17.0.2", "172.18.0.2"}) {
-		t.Errorf("after the connect: %v", h.known[0])
+		t.Errorf("after the connect: got %v", h.known[0])
 	}
 
 	if len(h.known[1].GetNetworks()) != 0 || !slices.Equal(h.known[1].GetAddresses(), []string{"172.17.0.2"}) {
-		t.Errorf("after the disconnect: %v", h.known[1])
+		t.Errorf("after the disconnect: got %v", h.known[1])
 	}
 }
 
-func TestALinkOfANetworkIsForThatNetworkAndEndsWithIt(t *testing.T) {
+func TestNetworkLinkEndsWithDisconnect(t *testing.T) {
 	h := newHost(t)
 	db, web := h.mustRun(t, request("db")), h.mustRun(t, request("web"))
 	err := h.runner.ConnectNetwork(t.Context(), "web",
@@ -50,7 +50,7 @@ func TestALinkOfANetworkIsForThatNetworkAndEndsWithIt(t *testing.T) {
 	if now, err := h.runner.Find(web.ID); err != nil ||
 		!slices.Equal(now.Config.Network.Attachments[1].Links,
 			[]container.Link{{Container: db.ID, Alias: "store"}, {Container: db.ID, Alias: "db"}}) {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("got %+v, %v", now, err)
 	}
 
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
@@ -58,21 +58,21 @@ func TestALinkOfANetworkIsForThatNetworkAndEndsWithIt(t *testing.T) {
 	}
 
 	if len(h.known) != 2 {
-		t.Fatalf("told %v", h.known)
+		t.Fatalf("got %v", h.known)
 	}
 
-	var told []string
+	var got []string
 	for _, a := range h.known[0].GetLinkAliases() {
-		told = append(told, a.GetAlias()+"="+a.GetName())
+		got = append(got, a.GetAlias()+"="+a.GetName())
 	}
 
-	if !slices.Equal(told, []string{"store=" + db.ID[:12] + ".n1", "db=" + db.ID[:12] + ".n1"}) ||
+	if !slices.Equal(got, []string{"store=" + db.ID[:12] + ".n1", "db=" + db.ID[:12] + ".n1"}) ||
 		len(h.known[1].GetLinkAliases()) != 0 {
-		t.Errorf("told %v", h.known)
+		t.Errorf("got %v", h.known)
 	}
 }
 
-func TestALinkToNobodyOrWhereNobodyIsKnownByNameIsRefused(t *testing.T) {
+func TestConnectRejectsInvalidLinks(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
 	for _, c := range []struct {
@@ -86,36 +86,36 @@ func TestALinkToNobodyOrWhereNobodyIsKnownByNameIsRefused(t *testing.T) {
 			fault.Invalid},
 	} {
 		if err := h.runner.ConnectNetwork(t.Context(), "web", c.a); !fault.Is(err, c.kind) {
-			t.Errorf("%+v: %v", c.a, err)
+			t.Errorf("%+v: got %v", c.a, err)
 		}
 	}
 
 	if now, err := h.runner.Find("web"); err != nil || len(now.Config.Network.Attachments) != 1 || len(h.known) != 0 {
-		t.Errorf("%+v, %v, told %v", now, err, h.known)
+		t.Errorf("got %+v, %v, updates %v", now, err, h.known)
 	}
 }
 
-func TestAConnectWhoseNamesCannotBeToldIsUndone(t *testing.T) {
+func TestConnectUndoneWithoutNames(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	h.fail = "update names"
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err == nil {
-		t.Error("it worked")
+		t.Error("got no error")
 	}
 	h.wantHeld(t, c.ID, "bundle", "endpoints", "mount", "names", "ports", "sandbox")
 	if now, err := h.runner.Find("web"); err != nil || len(now.Config.Network.Attachments) != 1 {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("got %+v, %v", now, err)
 	}
 }
 
-func TestAnOwnerThatEndsIsNotFoundByNameThoughItsFilesAreShared(t *testing.T) {
+func TestExitedOwnerKeepsFilesWithoutNames(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("b1"))
 	h.mustRun(t, joining("b2", "b1"))
 	h.end(t, owner)
 	if len(h.known) != 1 || h.known[0].GetOwner() != owner.ID ||
 		len(h.known[0].GetNetworks())+len(h.known[0].GetAddresses()) != 0 {
-		t.Errorf("told %v", h.known)
+		t.Errorf("got %v", h.known)
 	}
 	h.wantHeld(t, owner.ID, "names", "sandbox")
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
+func TestPublishRunningIsAtomic(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
 	more := []container.PortMapping{{Protocol: container.TCP, HostPort: 9000, ContainerPort: 90}}
@@ -18,11 +18,11 @@ func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
 
 	h.fail = "publish ports"
 	if _, _, err := h.runner.PublishPorts(t.Context(), "web", more, nil); err == nil {
-		t.Fatal("it did not fail")
+		t.Fatal("got no error")
 	}
 
 	if after, _ := h.runner.Find("web"); len(after.Config.Network.Publish) != len(before.Config.Network.Publish) {
-		t.Errorf("after a failure %+v", after.Config.Network.Publish)
+		t.Errorf("after a failure: got %+v", after.Config.Network.Publish)
 	}
 
 	h.fail = ""
@@ -32,7 +32,7 @@ func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
 	}
 
 	if !slices.Equal(warnings, []string{"port 9000 is closed"}) {
-		t.Errorf("warned %q; want of the new one only", warnings)
+		t.Errorf("got warnings %q, want only of the new port", warnings)
 	}
 
 	if err := h.runner.UnpublishPorts(t.Context(), "web",
@@ -43,6 +43,6 @@ func TestPortsArePublishedOnARunningContainerOrNothingChanges(t *testing.T) {
 	h.crash(t)
 	after, err := h.runner.Find("web")
 	if err != nil || len(after.Config.Network.Publish) != 1 || after.Config.Network.Publish[0] != more[0] {
-		t.Errorf("remembered is %+v, %v", after.Config.Network.Publish, err)
+		t.Errorf("stored: got %+v, %v", after.Config.Network.Publish, err)
 	}
 }

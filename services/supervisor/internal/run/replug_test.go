@@ -9,12 +9,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-var plugged = []string{"bundle", "endpoint on n1", "endpoints", "mount", "names", "ports", "sandbox"}
+var connectedHeld = []string{"bundle", "endpoint on n1", "endpoints", "mount", "names", "ports", "sandbox"}
 
-var unplugged = []string{"bundle", "endpoints", "mount", "names", "ports", "sandbox"}
+var disconnectedHeld = []string{"bundle", "endpoints", "mount", "names", "ports", "sandbox"}
 
-// syncAll follows networks until no change of the container is left.
-func (h *host) catchUp(t *testing.T, name string) *container.Container {
+// syncUntilComplete runs the network sync until the container has no pending change.
+func (h *host) syncUntilComplete(t *testing.T, name string) *container.Container {
 	t.Helper()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -32,7 +32,7 @@ func (h *host) catchUp(t *testing.T, name string) *container.Container {
 			return c
 		}
 		if time.Now().After(end) {
-			t.Fatalf("the change stays: %+v, %v", c, err)
+			t.Fatalf("change still pending: got %+v, %v", c, err)
 		}
 	}
 }
@@ -65,8 +65,7 @@ func TestDisconnectCompletesPendingDisconnect(t *testing.T) {
 	}
 }
 
-// A crash came after netagent had changed the sandbox, or before, and before the supervisor stored
-// that.
+// A crash came before or after netagent changed the sandbox, and before the change was stored.
 func TestInterruptedChangeIsCompleted(t *testing.T) {
 	for name, done := range map[string]bool{"before netagent": false, "after netagent": true} {
 		t.Run("connect "+name, func(t *testing.T) {
@@ -77,10 +76,10 @@ func TestInterruptedChangeIsCompleted(t *testing.T) {
 				h.hold(c.ID, "endpoint on n1")
 			}
 			h.crash(t)
-			if c := h.catchUp(t, "web"); !onNetwork(c, "n1") || len(c.Live.Endpoints) != 2 {
+			if c := h.syncUntilComplete(t, "web"); !onNetwork(c, "n1") || len(c.Live.Endpoints) != 2 {
 				t.Errorf("got %+v", c)
 			}
-			h.wantHeld(t, c.ID, plugged...)
+			h.wantHeld(t, c.ID, connectedHeld...)
 		})
 		t.Run("disconnect "+name, func(t *testing.T) {
 			h := newHost(t)
@@ -93,10 +92,10 @@ func TestInterruptedChangeIsCompleted(t *testing.T) {
 				_ = h.drop(c.ID, "endpoint on n1")
 			}
 			h.crash(t)
-			if c := h.catchUp(t, "web"); onNetwork(c, "n1") || len(c.Live.Endpoints) != 1 {
+			if c := h.syncUntilComplete(t, "web"); onNetwork(c, "n1") || len(c.Live.Endpoints) != 1 {
 				t.Errorf("got %+v", c)
 			}
-			h.wantHeld(t, c.ID, unplugged...)
+			h.wantHeld(t, c.ID, disconnectedHeld...)
 		})
 	}
 }
@@ -112,11 +111,11 @@ func (h *host) storeChange(t *testing.T, uid string, change *container.Change) {
 func TestConnectWithoutDiskIsUndone(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	h.toldNames = func() { _ = h.store.Close() }
+	h.onNamesUpdated = func() { _ = h.store.Close() }
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err == nil {
 		t.Error("connected without a store")
 	}
-	h.wantHeld(t, c.ID, unplugged...)
+	h.wantHeld(t, c.ID, disconnectedHeld...)
 }
 
 func TestConnectIsUndoneWhenNetagentIsBack(t *testing.T) {
@@ -128,14 +127,14 @@ func TestConnectIsUndoneWhenNetagentIsBack(t *testing.T) {
 		t.Error("connected without names")
 	}
 
-	h.wantHeld(t, c.ID, plugged...)
+	h.wantHeld(t, c.ID, connectedHeld...)
 	h.fail = ""
 	h.down("endpoint on n1", false)
-	if c := h.catchUp(t, "web"); onNetwork(c, "n1") {
+	if c := h.syncUntilComplete(t, "web"); onNetwork(c, "n1") {
 		t.Errorf("got %+v", c)
 	}
 
-	h.wantHeld(t, c.ID, unplugged...)
+	h.wantHeld(t, c.ID, disconnectedHeld...)
 }
 
 func TestDisconnectDoesNotWaitForNames(t *testing.T) {
@@ -150,16 +149,16 @@ func TestDisconnectDoesNotWaitForNames(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	h.wantHeld(t, c.ID, unplugged...)
+	h.wantHeld(t, c.ID, disconnectedHeld...)
 	now, err := h.runner.Find("web")
 	if err != nil || onNetwork(now, "n1") || now.Change == nil {
 		t.Errorf("got %+v, %v", now, err)
 	}
 
 	h.fail = ""
-	told := len(h.known)
-	h.catchUp(t, "web")
-	if len(h.known) == told {
+	updates := len(h.known)
+	h.syncUntilComplete(t, "web")
+	if len(h.known) == updates {
 		t.Error("names were not updated later")
 	}
 }
@@ -168,11 +167,11 @@ func TestPublishWithoutDiskIsUndone(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	port := container.PortMapping{Protocol: container.TCP, HostPort: 9000, ContainerPort: 90}
-	h.ledAgain = func() { _ = h.store.Close() }
+	h.onPublished = func() { _ = h.store.Close() }
 	if _, _, err := h.runner.PublishPorts(t.Context(), "web", []container.PortMapping{port}, nil); err == nil {
 		t.Error("published without a store")
 	}
 	if len(h.published) != 1 || h.published[0].GetHostPort() != 8080 {
-		t.Errorf("%s publishes %v", c.Config.Name, h.published)
+		t.Errorf("%s: got published %v", c.Config.Name, h.published)
 	}
 }

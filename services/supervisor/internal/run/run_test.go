@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// testLimit is more than anything here takes.
+// testLimit is the time limit of asynchronous operations in tests.
 const testLimit = 10 * time.Second
 
 func request(name string) run.Request {
@@ -24,7 +24,7 @@ func request(name string) run.Request {
 			Publish: []container.PortMapping{{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}}}}}
 }
 
-func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
+func TestLaunchAndRemoveResources(t *testing.T) {
 	h := newHost(t)
 	launched, err := h.runner.Run(t.Context(), request("web"))
 	if err != nil {
@@ -36,11 +36,11 @@ func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
 	c, err := h.runner.Find("web")
 	if err != nil || !c.IsRunning() || c.Live.PID == 0 || c.Live.Endpoints[0].IPv4 != "172.17.0.2/16" ||
 		len(c.Live.Bindings) != 1 {
-		t.Fatalf("%+v, %v", c, err)
+		t.Fatalf("got %+v, %v", c, err)
 	}
 
 	if err := h.runner.Remove(t.Context(), "web", false); !fault.Is(err, fault.Busy) {
-		t.Errorf("removing a running container: %v", err)
+		t.Errorf("running container: got %v", err)
 	}
 
 	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
@@ -49,12 +49,12 @@ func TestALaunchHasEverythingAndARemovalNothing(t *testing.T) {
 
 	h.wantHeld(t, uid)
 	if _, err := h.runner.Find("web"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("after its removal: %v", err)
+		t.Errorf("after removal: got %v", err)
 	}
 }
 
-// Whatever step fails, nothing is left, the name is free, and the error says where it was.
-func TestAFailureOfAnyStepLeavesNothing(t *testing.T) {
+// If a step fails, everything is released, the name is free, and the error has the step.
+func TestFailedStepReleasesEverything(t *testing.T) {
 	for _, step := range []string{"join network", "register names", "publish ports", "prepare rootfs", "start monitor",
 		"create process", "attach output", "start process"} {
 		t.Run(step, func(t *testing.T) {
@@ -65,21 +65,21 @@ func TestAFailureOfAnyStepLeavesNothing(t *testing.T) {
 			_, err := h.runner.Run(t.Context(), req)
 			f, ok := errors.AsType[*fault.Fault](err)
 			if !ok || f.Step != step {
-				t.Fatalf("error %v, want a fault in step %s", err, step)
+				t.Fatalf("got %v, want fault in step %s", err, step)
 			}
 			h.wantHeld(t, "")
 			if all := h.runner.List(); len(all) != 0 {
-				t.Errorf("stored: %v", all)
+				t.Errorf("got %v stored, want none", all)
 			}
 			h.fail = ""
 			if _, err := h.runner.Run(t.Context(), req); err != nil {
-				t.Errorf("the second try: %v", err)
+				t.Errorf("second run: got %v", err)
 			}
 		})
 	}
 }
 
-func TestAStoredContainerKeepsWhyItDidNotStart(t *testing.T) {
+func TestStartErrorIsStored(t *testing.T) {
 	h := newHost(t)
 	if _, err := h.runner.Create(t.Context(), request("web")); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestAStoredContainerKeepsWhyItDidNotStart(t *testing.T) {
 	h.wantHeld(t, "")
 	c, err := h.runner.Find("web")
 	if err != nil || c.Status != container.Created || !strings.Contains(c.Error, "publish ports") {
-		t.Errorf("%+v, %v", c, err)
+		t.Errorf("got %+v, %v", c, err)
 	}
 
 	h.fail = ""
@@ -102,11 +102,11 @@ func TestAStoredContainerKeepsWhyItDidNotStart(t *testing.T) {
 	}
 
 	if c, _ := h.runner.Find("web"); !c.IsRunning() || c.Error != "" {
-		t.Errorf("%+v", c)
+		t.Errorf("got %+v", c)
 	}
 }
 
-func TestANameIsTakenOnce(t *testing.T) {
+func TestNameIsUnique(t *testing.T) {
 	h := newHost(t)
 	errs := make(chan error)
 	for range 8 {
@@ -116,22 +116,22 @@ func TestANameIsTakenOnce(t *testing.T) {
 		}()
 	}
 
-	taken := 0
+	created := 0
 	for range 8 {
 		switch err := <-errs; {
 		case err == nil:
-			taken++
+			created++
 		case fault.ReasonOf(err) != fault.ReasonNameInUse:
 			t.Error(err)
 		}
 	}
 
-	if taken != 1 {
-		t.Errorf("%d containers got the name", taken)
+	if created != 1 {
+		t.Errorf("got %d containers with the name, want 1", created)
 	}
 }
 
-func TestAnExitIsTold(t *testing.T) {
+func TestExitReleasesBeforeReport(t *testing.T) {
 	for _, remove := range []bool{false, true} {
 		h := newHost(t)
 		req := request("web")
@@ -146,26 +146,26 @@ func TestAnExitIsTold(t *testing.T) {
 		defer cancel()
 		exit, err := h.runner.ExitOf(ctx, launched)
 		if err != nil || exit.Code != 7 {
-			t.Fatalf("exit %+v, %v", exit, err)
+			t.Fatalf("got exit %+v, %v", exit, err)
 		}
 		if held := h.heldBy(uid); slices.Contains(held, "sandbox") || slices.Contains(held, "ports") ||
 			slices.Contains(held, "names") {
-			t.Errorf("told of the exit while %v are still held", held)
+			t.Errorf("got %v held after the exit, want no sandbox, ports and names", held)
 		}
 		c, err := h.runner.Find("web")
 		if remove != fault.Is(err, fault.NotFound) {
-			t.Errorf("--rm %v: %+v, %v", remove, c, err)
+			t.Errorf("--rm %v: got %+v, %v", remove, c, err)
 		}
 		if !remove && (c.Status != container.Exited || c.ExitCode != 7) {
-			t.Errorf("%+v", c)
+			t.Errorf("got %+v", c)
 		}
 		h.eventuallyHeld(t, uid)
 	}
 }
 
-func TestStopKillsWhoDoesNotListen(t *testing.T) {
+func TestStopKillsAfterTimeout(t *testing.T) {
 	h := newHost(t)
-	h.deaf = true
+	h.ignoreStop = true
 	launched, err := h.runner.Run(t.Context(), request("web"))
 	if err != nil {
 		t.Fatal(err)
@@ -177,22 +177,22 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	}
 
 	if got := h.signals; !slices.Equal(got, []string{"terminated", "killed"}) {
-		t.Errorf("signals %v", got)
+		t.Errorf("got signals %v", got)
 	}
 
 	h.wantHeld(t, launched.Container.ID)
 	if err := h.runner.Stop(t.Context(), "web", nil, ""); err != nil {
-		t.Errorf("stopping what does not run: %v", err)
+		t.Errorf("stop of an exited container: got %v", err)
 	}
 
 	if err := h.runner.Kill(t.Context(), "web", ""); !fault.Is(err, fault.Busy) {
-		t.Errorf("killing what does not run: %v", err)
+		t.Errorf("kill of an exited container: got %v", err)
 	}
 }
 
-// After a crash: what runs is kept, what ended meanwhile is told, what was half done or belongs to
-// nobody is cleared.
-func TestRestoreFindsAndClears(t *testing.T) {
+// After a crash, running containers are adopted, exits are recorded, and interrupted launches and
+// resources of unknown owners are removed.
+func TestRestoreAdoptsAndCleansUp(t *testing.T) {
 	h := newHost(t)
 	ids := map[string]string{}
 	for _, name := range []string{"alive", "ended", "gone", "half"} {
@@ -205,7 +205,7 @@ func TestRestoreFindsAndClears(t *testing.T) {
 
 	h.crash(t)
 	h.lose(ids["gone"])
-	h.endUnseen(ids["ended"], 3)
+	h.exitWhileDown(ids["ended"], 3)
 	h.markLaunching(t, ids["half"])
 	stray := strings.Repeat("ab", 32)
 	h.hold(stray, "sandbox")
@@ -222,12 +222,12 @@ func TestRestoreFindsAndClears(t *testing.T) {
 	}{"alive": {container.Running, 0}, "ended": {container.Exited, 3}, "gone": {container.Exited, 137}} {
 		c, err := h.runner.Find(name)
 		if err != nil || c.Status != want.status || c.ExitCode != want.code {
-			t.Errorf("%s: %+v, %v", name, c, err)
+			t.Errorf("%s: got %+v, %v", name, c, err)
 		}
 	}
 
 	if _, err := h.runner.Find("half"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("the half launched one: %v", err)
+		t.Errorf("interrupted launch: got %v", err)
 	}
 
 	for _, uid := range []string{ids["ended"], ids["gone"], ids["half"], stray} {
@@ -239,11 +239,11 @@ func TestRestoreFindsAndClears(t *testing.T) {
 	defer cancel()
 
 	if exit, err := h.runner.Wait(ctx, "alive"); err != nil || exit.Code != 9 {
-		t.Errorf("the one that was found again: %+v, %v", exit, err)
+		t.Errorf("adopted container: got %+v, %v", exit, err)
 	}
 }
 
-func TestAServiceThatIsAwayDelaysNoExit(t *testing.T) {
+func TestExitDespiteUnavailableService(t *testing.T) {
 	h := newHost(t)
 	launched, err := h.runner.Run(t.Context(), request("web"))
 	if err != nil {
@@ -268,14 +268,14 @@ func TestAServiceThatIsAwayDelaysNoExit(t *testing.T) {
 	h.wantHeld(t, launched.Container.ID)
 }
 
-func TestFoldersForMountsAreMadeOrLeftAlone(t *testing.T) {
+func TestMountSourcesCreatedOrRemoved(t *testing.T) {
 	h := newHost(t)
 	missing := filepath.Join(t.TempDir(), "a", "b")
 	req := request("web")
 	req.Config.Mounts = []container.Mount{{Source: missing, Target: "/x", CreateSource: true},
 		{Source: missing + "2", Target: "/y"}}
 	if _, err := h.runner.Run(t.Context(), req); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a source that is not there: %v", err)
+		t.Errorf("missing source: got %v", err)
 	}
 
 	req.Config.Mounts = req.Config.Mounts[:1]
@@ -285,7 +285,7 @@ func TestFoldersForMountsAreMadeOrLeftAlone(t *testing.T) {
 	}
 
 	if _, err := os.Stat(filepath.Dir(missing)); !os.IsNotExist(err) {
-		t.Errorf("a failed launch leaves %s: %v", filepath.Dir(missing), err)
+		t.Errorf("after a failed launch: %s exists: %v", filepath.Dir(missing), err)
 	}
 
 	h.fail = ""

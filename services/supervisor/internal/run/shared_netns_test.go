@@ -16,7 +16,7 @@ func joining(name, with string) run.Request {
 		Network: container.Network{Mode: container.Mode("container:" + with)}}}
 }
 
-// mustRun launches a container and gives it.
+// mustRun launches a container and returns it.
 func (h *host) mustRun(t *testing.T, req run.Request) *container.Container {
 	t.Helper()
 	l, err := h.runner.Run(t.Context(), req)
@@ -26,7 +26,7 @@ func (h *host) mustRun(t *testing.T, req run.Request) *container.Container {
 	return l.Container
 }
 
-// end ends a container's process and waits until nothing of the run is left.
+// end stops a container and waits for the cleanup.
 func (h *host) end(t *testing.T, c *container.Container) {
 	t.Helper()
 	if err := h.runner.Stop(t.Context(), c.ID, nil, ""); err != nil {
@@ -41,25 +41,25 @@ func TestJoinerHasNamespaceOfOwnerAndOwnNames(t *testing.T) {
 	h.wantHeld(t, joiner.ID, "bundle", "mount", "names")
 	if l := joiner.Live; l.NetnsPath != owner.Live.NetnsPath || l.SharedWith != owner.ID ||
 		l.Files.Hosts == owner.Live.Files.Hosts || len(l.Endpoints) > 0 {
-		t.Errorf("joined as %+v", l)
+		t.Errorf("got %+v", l)
 	}
 
 	if joiner.Live.Files.HostName != joiner.ID[:12] {
-		t.Errorf("the host name is %s", joiner.Live.Files.HostName)
+		t.Errorf("got host name %s", joiner.Live.Files.HostName)
 	}
 
 	if joiner.Config.Network.Mode != container.ModeJoin(owner.ID) {
-		t.Errorf("the mode is %s", joiner.Config.Network.Mode)
+		t.Errorf("got mode %s", joiner.Config.Network.Mode)
 	}
 }
 
-func TestTheNamespaceStaysForThoseWhoShareItUntilTheLastOneHasGone(t *testing.T) {
+func TestNamespaceKeptUntilLastJoinedExits(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		h := newHost(t)
 		owner := h.mustRun(t, request("b1"))
 		one, two := h.mustRun(t, joining("b2", "b1")), h.mustRun(t, joining("b3", "b2"))
 		if two.Live.SharedWith != owner.ID {
-			t.Errorf("a joiner's joiner shares with %s", two.Live.SharedWith)
+			t.Errorf("container joined to a joined one: got owner %s", two.Live.SharedWith)
 		}
 		h.end(t, owner)
 		h.wantHeld(t, owner.ID, "names", "sandbox")
@@ -80,7 +80,7 @@ func TestTheNamespaceStaysForThoseWhoShareItUntilTheLastOneHasGone(t *testing.T)
 	}
 }
 
-func TestAnOwnerThatIsStartedAgainIsPluggedIntoItsNamespace(t *testing.T) {
+func TestOwnerRestartReusesNamespace(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("b1"))
 	joiner := h.mustRun(t, joining("b2", "b1"))
@@ -95,7 +95,7 @@ func TestAnOwnerThatIsStartedAgainIsPluggedIntoItsNamespace(t *testing.T) {
 	h.wantHeld(t, "")
 }
 
-func TestAnOwnerCanBeRemovedWhileItsNamespaceIsShared(t *testing.T) {
+func TestOwnerRemovalKeepsSharedNamespace(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("b1"))
 	h.mustRun(t, joining("b2", "b1"))
@@ -105,7 +105,7 @@ func TestAnOwnerCanBeRemovedWhileItsNamespaceIsShared(t *testing.T) {
 
 	h.wantHeld(t, owner.ID, "names", "sandbox")
 	if _, err := h.runner.Run(t.Context(), joining("b3", "b1")); !fault.Is(err, fault.NotFound) {
-		t.Errorf("joining what is gone: %v", err)
+		t.Errorf("join of a removed container: got %v", err)
 	}
 
 	if err := h.runner.Remove(t.Context(), "b2", true); err != nil {
@@ -115,7 +115,7 @@ func TestAnOwnerCanBeRemovedWhileItsNamespaceIsShared(t *testing.T) {
 	h.wantHeld(t, "")
 }
 
-func TestOnlyARunningContainerCanBeJoined(t *testing.T) {
+func TestJoinRequiresRunningContainer(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("own"))
 	if _, err := h.runner.Create(t.Context(), joining("dd", "own")); err != nil {
@@ -126,7 +126,7 @@ func TestOnlyARunningContainerCanBeJoined(t *testing.T) {
 	if _, err := h.runner.Start(t.Context(), "dd", false, 0, 0); !fault.Is(err, fault.Busy) ||
 		!strings.Contains(err.Error(),
 			"cannot join network namespace of a non running container: container own is exited") {
-		t.Errorf("joining a stopped one: %v", err)
+		t.Errorf("join of a stopped container: got %v", err)
 	}
 
 	if err := h.runner.Remove(t.Context(), "own", false); err != nil {
@@ -135,24 +135,24 @@ func TestOnlyARunningContainerCanBeJoined(t *testing.T) {
 
 	if _, err := h.runner.Start(t.Context(), "dd", false, 0, 0); !fault.Is(err, fault.NotFound) ||
 		!strings.Contains(err.Error(), "No such container") {
-		t.Errorf("joining a removed one: %v", err)
+		t.Errorf("join of a removed container: got %v", err)
 	}
 
 	if _, err := h.runner.Create(t.Context(), joining("ee", "nosuch")); !fault.Is(err, fault.NotFound) {
-		t.Errorf("creating with an unknown one: %v", err)
+		t.Errorf("join of an unknown container: got %v", err)
 	}
 
 	h.wantHeld(t, "")
 }
 
-func TestAContainerIsOnItsNetworksInTheOrderGiven(t *testing.T) {
+func TestEndpointsKeepRequestedOrder(t *testing.T) {
 	h := newHost(t)
 	req := request("web")
 	req.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n", Priority: 3},
 		{Network: "default"}}}
 	c := h.mustRun(t, req)
 	if c.Config.Network.Mode != "n1" {
-		t.Errorf("the mode is %s", c.Config.Network.Mode)
+		t.Errorf("got mode %s", c.Config.Network.Mode)
 	}
 
 	var got []string
@@ -162,22 +162,22 @@ func TestAContainerIsOnItsNetworksInTheOrderGiven(t *testing.T) {
 
 	if !slices.Equal(got, []string{"n1", "bridge"}) || h.asked[0].GetEndpoints()[0].GetGatewayPriority() != 3 ||
 		h.asked[0].GetOwnerName() != "web" {
-		t.Errorf("asked for %v", h.asked[0])
+		t.Errorf("got request %v", h.asked[0])
 	}
 
 	req = request("other")
 	req.Config.Network.Mode = "nosuch"
 	if _, err := h.runner.Create(t.Context(), req); !fault.Is(err, fault.NotFound) {
-		t.Errorf("an unknown network: %v", err)
+		t.Errorf("unknown network: got %v", err)
 	}
 
 	req.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n"}, {Network: "n1"}}}
 	if _, err := h.runner.Create(t.Context(), req); !fault.Is(err, fault.Invalid) {
-		t.Errorf("one network twice: %v", err)
+		t.Errorf("duplicate network: got %v", err)
 	}
 }
 
-func TestPortsFollowTheDefaultRoute(t *testing.T) {
+func TestPortsMoveWithDefaultRoute(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n"}); err != nil {
@@ -187,28 +187,28 @@ func TestPortsFollowTheDefaultRoute(t *testing.T) {
 	h.wantHeld(t, c.ID, "bundle", "endpoint on n1", "endpoints", "mount", "names", "ports", "sandbox")
 	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); !fault.Is(err,
 		fault.Exists) {
-		t.Errorf("connected twice: %v", err)
+		t.Errorf("second connect: got %v", err)
 	}
 
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
 		t.Fatal(err)
 	}
 
-	if want := []string{"172.17.0.2", "172.18.0.2", "172.17.0.2"}; !slices.Equal(h.led, want) {
-		t.Errorf("ports led to %v, want %v", h.led, want)
+	if want := []string{"172.17.0.2", "172.18.0.2", "172.17.0.2"}; !slices.Equal(h.forwardedTo, want) {
+		t.Errorf("got ports at %v, want %v", h.forwardedTo, want)
 	}
 
 	now, err := h.runner.Find("web")
 	if err != nil || len(now.Live.Endpoints) != 1 || len(now.Config.Network.Attachments) != 1 {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("got %+v, %v", now, err)
 	}
 
 	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("disconnected twice: %v", err)
+		t.Errorf("second disconnect: got %v", err)
 	}
 }
 
-func TestAStoppedContainerIsConnectedWithItsNextStart(t *testing.T) {
+func TestConnectStoppedAppliesAtStart(t *testing.T) {
 	h := newHost(t)
 	if _, err := h.runner.Create(t.Context(), request("web")); err != nil {
 		t.Fatal(err)
@@ -228,11 +228,11 @@ func TestAStoppedContainerIsConnectedWithItsNextStart(t *testing.T) {
 	}
 
 	if e := h.asked[0].GetEndpoints(); len(e) != 1 || e[0].GetNetwork() != "n1" {
-		t.Errorf("asked for %v", e)
+		t.Errorf("got request %v", e)
 	}
 }
 
-func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
+func TestConnectRejectsUnsupportedModes(t *testing.T) {
 	h := newHost(t)
 	plain := func(name string, mode container.Mode) run.Request {
 		return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
@@ -243,28 +243,32 @@ func TestWhatCannotBeConnectedIsRefused(t *testing.T) {
 	h.mustRun(t, plain("hosted", "host"))
 	h.mustRun(t, plain("alone", "none"))
 	h.mustRun(t, plain("joined", "container:web"))
+	const sharing = "container sharing network namespace with another container or host " +
+		"cannot be connected to any other network"
+	const private = "container cannot be connected to multiple networks " +
+		"with one of the networks in private (none) mode"
 	for _, c := range []struct{ ref, network, text string }{
-		{"hosted", "n1", "container sharing network namespace with another container or host cannot be connected to any other network"},
-		{"joined", "n1", "container sharing network namespace with another container or host cannot be connected to any other network"},
-		{"alone", "n1", "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
-		{"web", "none", "container cannot be connected to multiple networks with one of the networks in private (none) mode"},
+		{"hosted", "n1", sharing},
+		{"joined", "n1", sharing},
+		{"alone", "n1", private},
+		{"web", "none", private},
 		{"web", "host", "cannot connect container to host network - container must be created in host network mode"},
 		{"web", "nosuch", "not found"},
-		{"nobody", "n1", "No such container: nobody"},
+		{"nosuch", "n1", "No such container: nosuch"},
 	} {
 		if err := h.runner.ConnectNetwork(t.Context(), c.ref, container.Attachment{Network: c.network}); err == nil ||
 			!strings.Contains(err.Error(), c.text) {
-			t.Errorf("%s to %s: %v", c.ref, c.network, err)
+			t.Errorf("%s to %s: got %v", c.ref, c.network, err)
 		}
 	}
 
 	if err := h.runner.DisconnectNetwork(t.Context(), "hosted", "host"); err == nil ||
 		!strings.Contains(err.Error(), "cannot disconnect container from host network") {
-		t.Errorf("disconnecting host: %v", err)
+		t.Errorf("disconnect of host: got %v", err)
 	}
 }
 
-func TestAFixedAddressStaysTheContainersFromCreateToRemove(t *testing.T) {
+func TestStaticAddressReservedUntilRemoval(t *testing.T) {
 	h := newHost(t)
 	fixed := request("web")
 	fixed.Config.Network = container.Network{Attachments: []container.Attachment{{Network: "n1",
@@ -284,7 +288,7 @@ func TestAFixedAddressStaysTheContainersFromCreateToRemove(t *testing.T) {
 	uid := l.Container.ID
 	h.wantHeld(t, uid, "addresses")
 	h.fail = "publish ports"
-	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil { // it publishes nothing
+	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err != nil { // no ports to publish
 		t.Fatal(err)
 	}
 

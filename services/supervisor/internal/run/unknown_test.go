@@ -26,7 +26,7 @@ func unknownData(t *testing.T, h *host, uid string, mode os.FileMode) string {
 	return dir
 }
 
-func TestSweepSetsUnknownDataAside(t *testing.T) {
+func TestSweepQuarantinesUnknownData(t *testing.T) {
 	h := newHost(t)
 	lost, begun := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
 	unknownData(t, h, lost, rootfs.DirectoryMode)
@@ -40,13 +40,13 @@ func TestSweepSetsUnknownDataAside(t *testing.T) {
 		t.Errorf("got %v left, want none", left)
 	}
 
-	aside, _ := filepath.Glob(filepath.Join(h.dir, "quarantine", "*", "*", "upper", "letter"))
-	if len(aside) != 1 || !strings.Contains(aside[0], lost) {
-		t.Errorf("got %v in the quarantine, want the letter of %s", aside, lost)
+	quarantined, _ := filepath.Glob(filepath.Join(h.dir, "quarantine", "*", "*", "upper", "letter"))
+	if len(quarantined) != 1 || !strings.Contains(quarantined[0], lost) {
+		t.Errorf("got %v in the quarantine, want the letter of %s", quarantined, lost)
 	}
 }
 
-func TestSweepLeavesUnknownProcessAlone(t *testing.T) {
+func TestSweepKeepsUnknownProcess(t *testing.T) {
 	h := newHost(t)
 	uid := strings.Repeat("ab", 32)
 	dir := unknownData(t, h, uid, rootfs.DirectoryMode)

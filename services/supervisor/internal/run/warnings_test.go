@@ -10,14 +10,14 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
-// onPort is a request for a container that publishes a port.
+// onPort returns a request for a container that publishes a port.
 func onPort(name string, port uint16) run.Request {
 	req := request(name)
 	req.Config.Network.Publish[0].HostPort = port
 	return req
 }
 
-func TestWhatIsToBeKnownOfPublishedPortsIsToldAtEachStart(t *testing.T) {
+func TestFirewallWarningsAtEachStart(t *testing.T) {
 	h := newHost(t)
 	closed := []string{"port 9000 is closed"}
 	launched, err := h.runner.Run(t.Context(), onPort("web", 9000))
@@ -32,7 +32,7 @@ func TestWhatIsToBeKnownOfPublishedPortsIsToldAtEachStart(t *testing.T) {
 
 	if launched, err = h.runner.Start(t.Context(), "web", false, 0, 0); err != nil ||
 		len(launched.Warnings(t.Context())) != 0 {
-		t.Errorf("start of one that runs: %q, %v", launched.Warnings(t.Context()), err)
+		t.Errorf("start of a running container: got %q, %v", launched.Warnings(t.Context()), err)
 	}
 
 	h.end(t, launched.Container)
@@ -43,17 +43,17 @@ func TestWhatIsToBeKnownOfPublishedPortsIsToldAtEachStart(t *testing.T) {
 
 	if launched, err = h.runner.Run(t.Context(), request("open")); err != nil ||
 		len(launched.Warnings(t.Context())) != 0 {
-		t.Errorf("of an open port: %q, %v", launched.Warnings(t.Context()), err)
+		t.Errorf("open port: got %q, %v", launched.Warnings(t.Context()), err)
 	}
 
-	h.fail = "review ports"
+	h.fail = "check firewall"
 	if launched, err = h.runner.Run(t.Context(), onPort("unasked", 8081)); err != nil ||
 		len(launched.Warnings(t.Context())) != 0 {
-		t.Errorf("nobody can tell: %q, %v", launched.Warnings(t.Context()), err)
+		t.Errorf("failed check: got %q, %v", launched.Warnings(t.Context()), err)
 	}
 }
 
-func TestPortsThatNobodyReachesAreWarnedOfAtCreateRunAndStart(t *testing.T) {
+func TestInternalNetworkPortsWarn(t *testing.T) {
 	h := newHost(t)
 	on := func(name string, networks ...string) run.Request {
 		req := request(name)
@@ -71,7 +71,7 @@ func TestPortsThatNobodyReachesAreWarnedOfAtCreateRunAndStart(t *testing.T) {
 		}
 		w := strings.Join(launched.Warnings(t.Context()), "\n")
 		if strings.Contains(w, "its ports are not published, as its networks are internal") != want {
-			t.Errorf("%s: %q", what, w)
+			t.Errorf("%s: got %q", what, w)
 		}
 	}
 
@@ -91,7 +91,7 @@ func TestPortsThatNobodyReachesAreWarnedOfAtCreateRunAndStart(t *testing.T) {
 	wants("nothing to publish", launched, err, false)
 }
 
-func TestWarningsAreNotWaitedForWhenTheClientHasGone(t *testing.T) {
+func TestWarningsDoNotWaitAfterDisconnect(t *testing.T) {
 	h := newHost(t)
 	h.slow = make(chan struct{})
 	defer close(h.slow)
@@ -99,9 +99,9 @@ func TestWarningsAreNotWaitedForWhenTheClientHasGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if w := launched.Warnings(gone); len(w) != 0 {
-		t.Errorf("warned %q", w)
+	if w := launched.Warnings(ctx); len(w) != 0 {
+		t.Errorf("got warnings %q", w)
 	}
 }
