@@ -12,6 +12,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
@@ -190,7 +191,7 @@ func terms4(msg *dhcpv4.DHCPv4, mac net.HardwareAddr) (lease.Terms, bool) {
 	}
 
 	return t.For(time.Now(), seconds, number(msg, dhcpv4.OptionRenewTimeValue),
-		number(msg, dhcpv4.OptionRebindingTimeValue)), true
+		number(msg, dhcpv4.OptionRebindingTimeValue)).StampedAt(bootclock.Now()), true
 }
 
 // optMSRoutes is the option that predates option 121, in the same format. Some servers still send

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
@@ -178,7 +179,7 @@ func (s *v6Exchange) terms(msg *dhcpv6.Message, was lease.Terms) (lease.Terms, b
 			if t1 == 0 {
 				t1 = seconds(a.PreferredLifetime) / 2
 			}
-			t = withRouter(s.router, t).For(time.Now(), valid, t1, t2)
+			t = withRouter(s.router, t).For(time.Now(), valid, t1, t2).StampedAt(bootclock.Now())
 			if soon := t.Granted.Add(routerAgain); s.router == nil && !t.Router.IsValid() && t.Renew.After(soon) {
 				t.Renew = soon
 			}

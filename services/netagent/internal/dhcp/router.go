@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
@@ -98,7 +99,7 @@ func SLAACTerms(r *frame.Router, linkLocal netip.Addr) (lease.Terms, bool) {
 			continue
 		}
 		t := withRouter(r, lease.Terms{Protocol: lease.BySLAAC, Address: addr})
-		t = t.For(time.Now(), seconds(p.Valid), seconds(p.Preferred)/2, 0)
+		t = t.For(time.Now(), seconds(p.Valid), seconds(p.Preferred)/2, 0).StampedAt(bootclock.Now())
 		if most := t.Granted.Add(mostRenew); t.Renew.IsZero() || t.Renew.After(most) {
 			t.Renew = most
 		}

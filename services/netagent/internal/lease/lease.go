@@ -39,6 +39,8 @@ type Terms struct {
 	Renew   time.Time // T1: renew with the same server from here on; zero: never
 	Rebind  time.Time // T2: rebind with any server from here on; zero: never
 	Expire  time.Time // end of validity; zero: never
+
+	GrantedAt Clock `json:",omitzero"` // boot time of Granted; zero: not known
 }
 
 // forever is the lifetime of an infinite lease.

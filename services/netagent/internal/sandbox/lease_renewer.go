@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -126,7 +127,7 @@ func (t *leaseRenewer) track(
 		}
 		is := &leaseState{Client: lease.NewInit(now, f.must, netip.Addr{}), owner: owner}
 		if f.has != nil {
-			is.Client = lease.NewBound(*f.has, f.must)
+			is.Client = lease.NewBound(f.has.Adjusted(now, bootclock.Now()), f.must)
 		}
 		is.due = is.Wake()
 		t.all[key] = is

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
@@ -96,7 +97,7 @@ func (d *Driver) begin(ctx context.Context, ns *kernel.Namespace, n network.Netw
 	now := time.Now()
 	m := lease.NewInit(now, must, netip.Addr{})
 	if had != nil && had.Protocol != lease.BySLAAC {
-		m = lease.NewReboot(now, *had, must)
+		m = lease.NewReboot(now, had.Adjusted(now, bootclock.Now()), must)
 	}
 
 	m.Jitter = jitter

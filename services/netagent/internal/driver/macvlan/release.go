@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/dhcp"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
@@ -38,7 +39,8 @@ func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.E
 	who, errs := lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC), make([]error, len(leases))
 	var all sync.WaitGroup
 	for i, t := range leases {
-		if t.Expired(time.Now()) { // it may have been granted to another client by now
+		now := time.Now()
+		if t.Adjusted(now, bootclock.Now()).Expired(now) { // it can belong to another client by now
 			continue
 		}
 		switch t.Protocol {
