@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The wire contract's tools: `proto.sh generate` makes proto/gen again, `proto.sh check` lints the .proto files, checks their format and
-# compares proto/gen with what they give, `proto.sh ready` tells whether the tools are built. The first build of them takes minutes.
+# Protocol buffers: `proto.sh generate` regenerates proto/gen, `proto.sh check` lints the .proto files, their format and proto/gen,
+# `proto.sh ready` checks that the tools are built. Their first build takes minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/.cache/tools

@@ -1,3 +1,3 @@
-// Package config holds the example configuration that is installed as /etc/fairlead/daemon.json. Its tests load it as the agent does.
-// There is no code in it but tests; the keys' meaning is package agent/config's.
+// Package config holds the example configuration, installed as /etc/fairlead/daemon.json. It has no
+// code but tests, which load the file as the agent does. Package agent/config defines the keys.
 package config

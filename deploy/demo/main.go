@@ -1,7 +1,6 @@
-// Command demo shows what Fairlead is for: nginx from an image, in a container on docker0, reached on its published port from another
-// machine, looked into, and gone without a trace.
-//
-// The machines are namespaces, so nothing of this computer's own network is touched; and they cannot outlive this program.
+// Command demo shows Fairlead: it runs nginx in a container on docker0, requests its page through
+// the published port from another host, inspects it and removes it. The hosts are namespaces that
+// exit with the program; the machine's own network is not changed.
 package main
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/registry"
 )
 
-// registryAddress is where the host of the demo finds nginx's image.
+// registryAddress is the address of the registry on the host.
 const registryAddress = "127.0.0.1:5000"
 
 func main() {
@@ -37,20 +36,23 @@ func main() {
 	}
 }
 
-// show makes the machines, plays the scene, and removes everything however it went.
+// show creates the lab, runs the scene and removes everything.
 func show(ctx context.Context, out io.Writer) (err error) {
 	if os.Geteuid() != 0 {
-		return errors.New("run this as root: it makes namespaces and starts containers in them")
+		return errors.New("run as root: the demo creates namespaces and containers")
 	}
+
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return err
 	}
-	say(out, "Making an image of Debian's nginx, and two machines of namespaces: a host (%s) and a client beside it.", lab.HostIPv4)
+
+	say(out, "Building an image of Debian's nginx and a namespace lab: a host (%s) and a client.", lab.HostIPv4)
 	images, err := nginx(ctx)
 	if err != nil {
 		return err
 	}
+
 	l, err := lab.New(ctx)
 	if err != nil {
 		return err
@@ -64,13 +66,17 @@ func show(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer images.Serve(listener).Close()
-	agent, err := l.NewAgent(bin, lab.AllInOne, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+
+	agent, err := l.NewAgent(bin, lab.AllInOne,
+		map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
 	if err != nil {
 		return err
 	}
+
 	if err := agent.Start(ctx); err != nil {
 		return err
 	}
+
 	say(out, "The agent serves. A registry on the host's loopback stands in for Docker Hub.")
 	return (&scene{ctx, out, bin, l, agent}).play()
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/terminal"
 )
 
-// patience bounds each wait for the shell.
-const patience = 20 * time.Second
+// shellTimeout limits each wait for the shell.
+const shellTimeout = 20 * time.Second
 
-// scene is what the user is shown.
+// scene is the demonstration.
 type scene struct {
 	ctx   context.Context
 	out   io.Writer
@@ -26,7 +26,7 @@ type scene struct {
 	agent *lab.Agent
 }
 
-// page is what nginx serves.
+// page is the page of nginx.
 const page = "http://" + lab.HostIPv4 + ":8080/"
 
 func (s *scene) play() error {
@@ -44,12 +44,13 @@ func (s *scene) play() error {
 			return fmt.Errorf("%w\nThe agent said:\n%s", err, s.agent.Log())
 		}
 	}
+
 	return nil
 }
 
-// listening waits for nginx, which needs a moment after its container has started.
+// listening waits until nginx accepts connections.
 func (s *scene) listening() error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(shellTimeout); ; time.Sleep(20 * time.Millisecond) {
 		_, err := s.lab.Client.Output(s.ctx, "curl", "-s", page)
 		if err == nil || time.Now().After(deadline) {
 			return err
@@ -57,7 +58,7 @@ func (s *scene) listening() error {
 	}
 }
 
-// host runs a command on the host; client on the machine outside.
+// host runs a command on the host; client runs one on the client.
 func (s *scene) host(line string) error   { return s.run("host#", s.lab.Host, line) }
 func (s *scene) client(line string) error { return s.run("client$", s.lab.Client, line) }
 
@@ -81,7 +82,7 @@ func (s *scene) command(line string) *exec.Cmd {
 	return cmd
 }
 
-// shell runs a command that starts a shell at a terminal of its own, and types a line at each of its prompts.
+// shell runs a command that starts a shell on a terminal and types a line at each prompt.
 func (s *scene) shell(line string, lines ...string) error {
 	fmt.Fprintf(s.out, "\nhost# %s\n", line)
 	term, err := terminal.Start(s.command(line), quiet{s.out})
@@ -89,21 +90,24 @@ func (s *scene) shell(line string, lines ...string) error {
 		return err
 	}
 	defer term.Close()
+
 	for _, l := range lines {
-		if err := term.Expect("# ", patience); err != nil {
+		if err := term.Expect("# ", shellTimeout); err != nil {
 			return err
 		}
 		if err := term.Type(l + "\n"); err != nil {
 			return err
 		}
 	}
-	if code, err := term.Wait(patience); err != nil || code != 0 {
+
+	if code, err := term.Wait(shellTimeout); err != nil || code != 0 {
 		return fmt.Errorf("%s: exit code %d, %v", line, code, err)
 	}
+
 	return nil
 }
 
-// quiet keeps the shell's question for the cursor's place from the user's own terminal, which would answer it.
+// quiet removes the cursor position query of the shell, which the user's own terminal would answer.
 type quiet struct{ out io.Writer }
 
 func (q quiet) Write(p []byte) (int, error) {
@@ -111,12 +115,14 @@ func (q quiet) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// traces shows the places where something could be left, and checks them all.
+// traces prints and checks all places where something could remain.
 func (s *scene) traces() error {
-	say(s.out, "Nothing is left: no container, no veth, no element in the ports' map, no mount, no process but the agent.")
+	say(s.out, "Nothing is left: no container, no veth, no element in the ports' map, no mount, no process but "+
+		"the agent.")
 	if err := s.agent.CheckLeftovers(s.ctx); err != nil {
 		return err
 	}
+
 	for _, line := range []string{
 		"fairlead ps -a",
 		"ip -brief link",
@@ -127,5 +133,6 @@ func (s *scene) traces() error {
 			return err
 		}
 	}
+
 	return nil
 }

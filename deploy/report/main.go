@@ -1,5 +1,5 @@
-// Command report reads `go test -json` and tells people what came of it: failures in full, then each package, then every skip
-// with its reason, and last how many tests passed, failed and were skipped. It ends with 1 if something failed.
+// Command report summarizes the output of `go test -json`: failures in full, then each package,
+// each skip with its reason, and the totals. It exits with 1 if a test failed.
 package main
 
 import (

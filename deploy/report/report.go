@@ -20,18 +20,18 @@ type event struct {
 	Elapsed    float64
 }
 
-// report gathers what came of each test.
+// report collects the results of tests.
 type report struct {
-	strict   bool // a skip that setting up the machine would spare is a failure
+	strict   bool // an avoidable skip is a failure
 	packages []*pkg
-	build    map[string]string // what the compiler said of a package
+	build    map[string]string // compiler output by package
 }
 
 type pkg struct {
 	name    string
 	action  string // pass, fail or skip
 	seconds float64
-	output  string // what belongs to no test
+	output  string // output outside of tests
 	tests   []*test
 }
 
@@ -41,7 +41,7 @@ type test struct {
 	output string
 }
 
-// read takes in all events. Failures are told at once.
+// read processes all events. Failures are printed immediately.
 func (r *report) read(in io.Reader, out io.Writer) error {
 	r.build = map[string]string{}
 	lines := bufio.NewReader(in)
@@ -65,6 +65,7 @@ func (r *report) line(line string, out io.Writer) {
 		fmt.Fprint(out, line) // not from a test: a download, a warning of the go command
 		return
 	}
+
 	switch {
 	case e.Action == "build-output":
 		r.build[e.ImportPath] += e.Output
@@ -132,12 +133,13 @@ func (r *report) packageEvent(e event, out io.Writer) {
 			fmt.Fprintf(out, "FAIL %s\n%s\n", p.name, indent(p.output))
 		}
 		if len(p.tests) > 0 || p.action == "fail" {
-			fmt.Fprintf(out, "%-5s %-50s %4d tests %7.1f s\n", p.action, short(p.name), c.passed+c.failed+c.skipped, p.seconds)
+			fmt.Fprintf(out, "%-5s %-50s %4d tests %7.1f s\n", p.action, short(p.name), c.passed+c.failed+c.skipped,
+				p.seconds)
 		}
 	}
 }
 
-// interrupted tells of the tests that were under way when a package's tests came to a sudden end.
+// interrupted reports the running tests of a package that stopped abruptly.
 func (p *pkg) interrupted(out io.Writer) {
 	for _, t := range p.tests {
 		if t.action == "" {
@@ -146,11 +148,11 @@ func (p *pkg) interrupted(out io.Writer) {
 	}
 }
 
-// counts is a tally.
+// counts holds totals.
 type counts struct{ passed, failed, skipped int }
 
-// count counts a package's tests; of one that has subtests only these, unless it failed beside them. A package that fails with no
-// failed test (it does not build, or panics) counts as one failure.
+// count counts the tests of a package. Of a test with subtests only these count, unless it failed
+// itself. A failed package without a failed test counts as one failure.
 func (r *report) count(p *pkg) counts {
 	var c counts
 	for _, t := range p.tests {
@@ -164,9 +166,11 @@ func (r *report) count(p *pkg) counts {
 			c.failed++
 		}
 	}
+
 	if p.action == "fail" && c.failed == 0 {
 		c.failed = 1
 	}
+
 	return c
 }
 
@@ -175,24 +179,26 @@ func (p *pkg) hasChildren(parent *test) bool {
 }
 
 func (p *pkg) failedBelow(r *report, parent *test) bool {
-	return slices.ContainsFunc(p.tests, func(t *test) bool { return strings.HasPrefix(t.name, parent.name+"/") && r.failed(t) })
+	return slices.ContainsFunc(p.tests,
+		func(t *test) bool { return strings.HasPrefix(t.name, parent.name+"/") && r.failed(t) })
 }
 
-// avoidable matches reasons that setting the machine up would have spared, unlike those that blame its kernel.
+// avoidable matches skip reasons that setting up the machine prevents, unlike those of its kernel.
 var avoidable = regexp.MustCompile(`\binstalled\b|\bneeds root\b|\bneeds \S+-static\b|no reason`)
 
-// failed tells whether a test counts as failed: in a strict report that is an avoidable skip too.
+// failed reports whether a test counts as failed, which in a strict report includes avoidable
+// skips.
 func (r *report) failed(t *test) bool {
 	return t.action == "fail" || (r.strict && t.action == "skip" && avoidable.MatchString(t.reason()))
 }
 
-// chatter is what the testing package itself prints around a test's own words; place is where a word was said.
+// chatter matches lines of the testing package; place matches source positions.
 var (
 	chatter = regexp.MustCompile(`^\s*(=== (RUN|PAUSE|CONT|NAME)|--- (SKIP|PASS|FAIL):)`)
 	place   = regexp.MustCompile(`^\s*\S+\.go:\d+: `)
 )
 
-// reason is why a test was skipped: the last thing it said.
+// reason returns why a test was skipped: its last output.
 func (t *test) reason() string {
 	last := ""
 	for line := range strings.Lines(t.output) {
@@ -207,7 +213,7 @@ func (t *test) reason() string {
 	return last
 }
 
-// ok tells whether there were tests, and none failed.
+// ok reports whether there were tests and none failed.
 func (r *report) ok() bool {
 	c := r.total()
 	return c.failed == 0 && c.passed > 0
@@ -222,7 +228,7 @@ func (r *report) total() counts {
 	return all
 }
 
-// summarize ends the report.
+// summarize prints the summary.
 func (r *report) summarize(out io.Writer) {
 	fmt.Fprintln(out)
 	for _, p := range r.packages {
@@ -232,6 +238,7 @@ func (r *report) summarize(out io.Writer) {
 			}
 		}
 	}
+
 	for _, p := range r.packages {
 		for _, t := range p.tests {
 			if r.failed(t) && !p.failedBelow(r, t) {
@@ -242,6 +249,7 @@ func (r *report) summarize(out io.Writer) {
 			fmt.Fprintf(out, "failed: %s as a whole\n", short(p.name))
 		}
 	}
+
 	c := r.total()
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skipped)
 }

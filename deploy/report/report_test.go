@@ -38,7 +38,7 @@ func run(t *testing.T, strict bool, input string) (*report, string) {
 	return r, out.String()
 }
 
-func TestTheLastLineCountsAndSkipsHaveReasons(t *testing.T) {
+func TestSummaryCountsTestsAndListsSkips(t *testing.T) {
 	r, out := run(t, true, events)
 	if !r.ok() || !strings.HasSuffix(out, "\n3 passed, 0 failed, 1 skipped\n") {
 		t.Errorf("ok %v, report:\n%s", r.ok(), out)
@@ -48,7 +48,7 @@ func TestTheLastLineCountsAndSkipsHaveReasons(t *testing.T) {
 	}
 }
 
-func TestAFailureIsShownInFullAndCountedOnce(t *testing.T) {
+func TestFailureIsPrintedInFull(t *testing.T) {
 	r, out := run(t, false, events+failing)
 	if r.ok() || !strings.HasSuffix(out, "\n4 passed, 1 failed, 1 skipped\n") {
 		t.Errorf("ok %v, report:\n%s", r.ok(), out)
@@ -60,7 +60,7 @@ func TestAFailureIsShownInFullAndCountedOnce(t *testing.T) {
 	}
 }
 
-func TestWhatCouldHaveBeenInstalledFailsAStrictReport(t *testing.T) {
+func TestAvoidableSkipFailsStrictReport(t *testing.T) {
 	input := strings.ReplaceAll(events, "needs ipvlan in the kernel", "needs crun installed")
 	if r, out := run(t, false, input); !r.ok() {
 		t.Errorf("a lenient report fails:\n%s", out)
@@ -70,18 +70,19 @@ func TestWhatCouldHaveBeenInstalledFailsAStrictReport(t *testing.T) {
 	}
 }
 
-func TestAPackageThatDoesNotBuildIsAFailure(t *testing.T) {
+func TestBuildErrorIsFailure(t *testing.T) {
 	r, out := run(t, false, events+`{"ImportPath":"p/c [p/c.test]","Action":"build-output","Output":"c.go:3:1: syntax error\n"}
 {"ImportPath":"p/c [p/c.test]","Action":"build-fail"}
 {"Action":"output","Package":"p/c","Output":"FAIL\tp/c [build failed]\n"}
 {"Action":"fail","Package":"p/c","Elapsed":0}
 `)
-	if r.ok() || !strings.Contains(out, "c.go:3:1: syntax error") || !strings.HasSuffix(out, "\n3 passed, 1 failed, 1 skipped\n") {
+	if r.ok() || !strings.Contains(out, "c.go:3:1: syntax error") ||
+		!strings.HasSuffix(out, "\n3 passed, 1 failed, 1 skipped\n") {
 		t.Errorf("ok %v, report:\n%s", r.ok(), out)
 	}
 }
 
-func TestATestThatNeverEndsIsNamed(t *testing.T) {
+func TestHangingTestIsListed(t *testing.T) {
 	r, out := run(t, false, events+`{"Action":"run","Package":"p/d","Test":"TestStuck"}
 {"Action":"output","Package":"p/d","Test":"TestStuck","Output":"panic: test timed out after 1s\n"}
 {"Action":"fail","Package":"p/d","Elapsed":1}
@@ -91,7 +92,7 @@ func TestATestThatNeverEndsIsNamed(t *testing.T) {
 	}
 }
 
-func TestNoTestsAreNoSuccess(t *testing.T) {
+func TestNoTestsIsFailure(t *testing.T) {
 	if r, out := run(t, false, ""); r.ok() {
 		t.Errorf("an empty report is fine:\n%s", out)
 	}

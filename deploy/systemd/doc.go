@@ -1,3 +1,3 @@
-// Package systemd holds the units that start Fairlead at boot: fairlead.service for all agents in one process, fairlead.target for
-// one process an agent. Its tests run systemd's own checks on them, and keep what those cannot know. There is no code in it but tests.
+// Package systemd holds the units: fairlead.service for all-in-one mode, fairlead.target for split
+// mode. It has no code but tests, which run systemd's checks and some more.
 package systemd

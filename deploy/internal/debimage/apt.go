@@ -12,34 +12,39 @@ import (
 	"strings"
 )
 
-// Debs are the files of some Debian packages and of the libraries that they need. What the folder already holds is not asked for
-// again, so a second run needs no network.
+// debs returns the package files of the given Debian packages and their libraries. Files in the
+// cache are not downloaded again.
 func debs(ctx context.Context, dir string, packages ...string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
+
 	list := filepath.Join(dir, strings.Join(packages, "+")+".list")
 	if names, err := os.ReadFile(list); err == nil {
 		if files := present(dir, strings.Fields(string(names))); files != nil {
 			return files, nil
 		}
 	}
+
 	all, err := closure(ctx, packages)
 	if err != nil {
 		return nil, err
 	}
+
 	args := append([]string{"-qq", "-o", "APT::Sandbox::User=root", "download"}, all...)
 	if _, err := run(ctx, dir, "apt-get", args...); err != nil {
 		return nil, err
 	}
+
 	files := present(dir, all)
 	if files == nil {
 		return nil, fmt.Errorf("apt-get download: %s holds not all of %v afterwards", dir, all)
 	}
+
 	return files, os.WriteFile(list, []byte(strings.Join(all, "\n")), 0o644)
 }
 
-// present finds each package's newest file; nil if one has none.
+// present returns the newest file of each package; nil if one is missing.
 func present(dir string, packages []string) []string {
 	var files []string
 	for _, p := range packages {
@@ -63,11 +68,10 @@ func newest(files []string) string {
 	})
 }
 
-// library matches the names of packages that hold shared libraries. Other dependencies (scripts of a package's installation, say) are
-// not for an image.
+// library matches packages of shared libraries. Images do not need other dependencies.
 var library = regexp.MustCompile(`^\s+(?:Pre)?Depends: ((?:lib|zlib)[a-z0-9.+-]+)$`)
 
-// closure adds to some packages the libraries they depend on, and theirs.
+// closure adds the libraries that packages depend on, recursively.
 func closure(ctx context.Context, packages []string) ([]string, error) {
 	all := slices.Clone(packages)
 	for level := packages; len(level) > 0; {
@@ -83,6 +87,7 @@ func closure(ctx context.Context, packages []string) ([]string, error) {
 			}
 		}
 	}
+
 	return all, nil
 }
 

@@ -16,25 +16,29 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
-// merged are the top folders that Debian has below /usr.
+// merged lists the top-level directories that Debian has below /usr.
 var merged = []string{"bin", "sbin", "lib", "lib64"}
 
-// pruned is what an image has no use for.
-var pruned = []string{"usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/lib/*/gconv", "etc/init.d", "etc/ufw", "etc/logrotate.d"}
+// pruned lists what images do not need.
+var pruned = []string{"usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/lib/*/gconv",
+	"etc/init.d", "etc/ufw", "etc/logrotate.d"}
 
-// makeLayer unpacks packages into a folder, finishes it, and makes a layer of it.
+// makeLayer unpacks packages into a directory, completes it and writes it as a layer.
 func makeLayer(ctx context.Context, root string, debs []string, finish func(string) error) (v1.Layer, error) {
 	for _, name := range merged {
-		err := errors.Join(os.MkdirAll(filepath.Join(root, "usr", name), 0o755), os.Symlink("usr/"+name, filepath.Join(root, name)))
+		err := errors.Join(os.MkdirAll(filepath.Join(root, "usr", name), 0o755),
+			os.Symlink("usr/"+name, filepath.Join(root, name)))
 		if err != nil {
 			return nil, err
 		}
 	}
+
 	for _, deb := range debs {
 		if err := unpack(ctx, deb, root); err != nil {
 			return nil, err
 		}
 	}
+
 	for _, pattern := range pruned {
 		found, _ := filepath.Glob(filepath.Join(root, pattern))
 		for _, path := range found {
@@ -43,23 +47,27 @@ func makeLayer(ctx context.Context, root string, debs []string, finish func(stri
 			}
 		}
 	}
+
 	if err := finish(root); err != nil {
 		return nil, err
 	}
+
 	file := root + ".tar"
 	if err := archive(root, file); err != nil {
 		return nil, err
 	}
+
 	return tarball.LayerFromFile(file)
 }
 
-// unpack lets a package's /lib land in the /usr/lib that /lib points to.
+// unpack unpacks a package. Its /lib is unpacked to /usr/lib through the link.
 func unpack(ctx context.Context, deb, root string) error {
 	_, err := run(ctx, "", "sh", "-c", `dpkg-deb --fsys-tarfile "$1" | tar -x -p --keep-directory-symlink -C "$2"`, "unpack", deb, root)
 	return err
 }
 
-// archive writes a folder as a tar file, all of it root's and of no particular time, so that the same content gives the same digest.
+// archive writes a directory as a reproducible tar file: all files are owned by root and have a
+// fixed time.
 func archive(root, file string) (err error) {
 	f, err := os.Create(file)
 	if err != nil {
@@ -73,6 +81,7 @@ func archive(root, file string) (err error) {
 		}
 		return addFile(w, path, strings.TrimPrefix(path, root+"/"))
 	})
+
 	return errors.Join(err, w.Close())
 }
 
@@ -81,23 +90,28 @@ func addFile(w *tar.Writer, path, name string) error {
 	if err != nil {
 		return err
 	}
+
 	target := ""
 	if info.Mode()&fs.ModeSymlink != 0 {
 		if target, err = os.Readlink(path); err != nil {
 			return err
 		}
 	}
+
 	from, err := tar.FileInfoHeader(info, target)
 	if err != nil {
 		return err
 	}
+
 	h := &tar.Header{Typeflag: from.Typeflag, Name: name, Linkname: target, Mode: from.Mode, Size: from.Size}
 	if info.IsDir() {
 		h.Name += "/"
 	}
+
 	if err := w.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
 		return err
 	}
+
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -107,28 +121,33 @@ func addFile(w *tar.Writer, path, name string) error {
 	return err
 }
 
-// busyboxRoot gives busybox all its names and writes the few files that programs look for.
+// busyboxRoot creates the links of busybox and the files that programs expect.
 func busyboxRoot(root string) error {
 	names, err := run(context.Background(), "", filepath.Join(root, "bin/busybox"), "--list")
 	if err != nil {
 		return err
 	}
+
 	for _, name := range strings.Fields(names) {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
+
 	if err := os.MkdirAll(filepath.Join(root, "tmp"), 0o755); err != nil {
 		return err
 	}
+
 	return errors.Join(
 		os.Chmod(filepath.Join(root, "tmp"), 0o777|fs.ModeSticky),
-		write(root, "etc/passwd", "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+		write(root, "etc/passwd",
+			"root:x:0:0:root:/root:/bin/sh\n"+
+				"www-data:x:33:33:www-data:/var/www:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
 		write(root, "etc/group", "root:x:0:\nadm:x:4:www-data\nwww-data:x:33:\nnogroup:x:65534:\n"),
 		write(root, "root/.profile", ""))
 }
 
-// nginxRoot takes away what Debian's maintainers run nginx with; nginxConfig is for a container.
+// nginxRoot removes Debian's configuration of nginx; nginxConfig adds one for a container.
 func nginxRoot(root string) error {
 	return errors.Join(
 		os.RemoveAll(filepath.Join(root, "etc/nginx/sites-enabled")),

@@ -18,25 +18,26 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testsystemd"
 )
 
-// DeployMode is how the agent's services are spread over processes.
+// DeployMode is a deployment mode of the agent.
 type DeployMode string
 
-// The shapes.
+// Deployment modes.
 const (
-	AllInOne DeployMode = "one"   // one process has all services
-	Split    DeployMode = "split" // each service has its own
+	AllInOne DeployMode = "one"   // one process with all services
+	Split    DeployMode = "split" // one process for each service
 )
 
-// The roots of the agent, in the lab's folder.
+// Roots of the agent below the lab's directory.
 const (
 	dataRoot = "d"
 	execRoot = "e"
 )
 
-// ready bounds how long an agent may take to start, and to stop.
+// ready limits the start and the stop of the agent.
 const ready = time.Minute
 
-// services of a shape, in the order in which they are started. The empty name is all of them.
+// services returns the services of a deployment mode in start order. The empty name means all
+// services.
 func (s DeployMode) services() []string {
 	if s == Split {
 		return []string{"net", "nat", "dns", "supervisor"}
@@ -44,23 +45,24 @@ func (s DeployMode) services() []string {
 	return []string{""}
 }
 
-// Agent is Fairlead on the host. It keeps everything in the lab's folder.
+// Agent is the agent on the host. All its files are in the lab's directory.
 type Agent struct {
 	lab       *Lab
 	bin       string
 	shape     DeployMode
 	processes map[string]*process
-	managers  map[string]*testsystemd.Manager // by service; nil: nobody manages them
+	managers  map[string]*testsystemd.Manager // by service; nil: no service manager
 }
 
-// process is one process of the agent.
+// process is a process of the agent.
 type process struct {
 	cmd  *exec.Cmd
 	log  buffer
 	done chan struct{}
 }
 
-// NewAgent prepares an agent with the binaries of a folder. The keys are added to its configuration file.
+// NewAgent returns an agent with the binaries of a directory. The keys are added to its
+// configuration file.
 func (l *Lab) NewAgent(bin string, shape DeployMode, keys map[string]any) (*Agent, error) {
 	a := &Agent{lab: l, bin: bin, shape: shape, processes: map[string]*process{}}
 	config := map[string]any{
@@ -76,19 +78,19 @@ func (l *Lab) NewAgent(bin string, shape DeployMode, keys map[string]any) (*Agen
 
 func (a *Agent) configFile() string { return filepath.Join(a.lab.Dir, "daemon.json") }
 
-// DataRoot is the folder of durable state.
+// DataRoot returns the directory of persistent state.
 func (a *Agent) DataRoot() string { return filepath.Join(a.lab.Dir, dataRoot) }
 
-// ExecRoot is the folder of run-time files.
+// ExecRoot returns the directory of runtime files.
 func (a *Agent) ExecRoot() string { return filepath.Join(a.lab.Dir, execRoot) }
 
-// Socket is what clients take as -H or FAIRLEAD_HOST.
+// Socket returns the agent's address for -H or FAIRLEAD_HOST.
 func (a *Agent) Socket() string { return "unix://" + filepath.Join(a.lab.Dir, "s") }
 
-// Services are the names of the agent's processes; the one of the all-in-one shape has the empty name.
+// Services returns the names of the agent's processes. In all-in-one mode it is the empty name.
 func (a *Agent) Services() []string { return a.shape.services() }
 
-// Manage gives each process that is started from now on a service manager, which keeps descriptors for its next one.
+// Manage starts a service manager with an fd store for each process that is started later.
 func (a *Agent) Manage() error {
 	a.managers = map[string]*testsystemd.Manager{}
 	for _, service := range a.Services() {
@@ -103,7 +105,7 @@ func (a *Agent) Manage() error {
 	return nil
 }
 
-// Unmanage ends the service managers.
+// Unmanage stops the service managers.
 func (a *Agent) Unmanage() error {
 	var errs []error
 	for _, m := range a.managers {
@@ -113,7 +115,7 @@ func (a *Agent) Unmanage() error {
 	return errors.Join(errs...)
 }
 
-// Start starts the processes that do not run, and answers when a client is served.
+// Start starts the processes that are not running and waits until the agent serves a client.
 func (a *Agent) Start(ctx context.Context, extra ...string) error {
 	for _, service := range a.Services() {
 		if a.processes[service] == nil {
@@ -130,10 +132,13 @@ func (a *Agent) start(service string, extra []string) error {
 	if service != "" {
 		args = append([]string{service}, args...)
 	}
-	p := &process{cmd: exec.Command(filepath.Join(a.bin, "fairlead-agent"), append(args, extra...)...), done: make(chan struct{})}
+
+	p := &process{cmd: exec.Command(filepath.Join(a.bin, "fairlead-agent"), append(args, extra...)...),
+		done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	// What the tests are told by the environment is not for the agent.
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "FAIRLEAD_") })
+	// The agent does not inherit the environment of the tests.
+	p.cmd.Env = slices.DeleteFunc(os.Environ(),
+		func(entry string) bool { return strings.HasPrefix(entry, "FAIRLEAD_") })
 	if m := a.managers[service]; m != nil {
 		started, err := m.Prepare(p.cmd)
 		if err != nil {
@@ -141,21 +146,25 @@ func (a *Agent) start(service string, extra []string) error {
 		}
 		defer started()
 	}
+
 	if err := a.lab.Host.Start(p.cmd); err != nil {
 		return err
 	}
+
 	a.processes[service] = p
 	go func() {
 		_ = p.cmd.Wait()
 		close(p.done)
 	}()
+
 	return nil
 }
 
-// wait asks until a client is served, or a process has ended.
+// wait waits until the agent serves a client or a process exits.
 func (a *Agent) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ready)
 	defer cancel()
+
 	for {
 		out, err := a.CLI(ctx, "ps")
 		if err == nil {
@@ -176,10 +185,12 @@ func (a *Agent) wait(ctx context.Context) error {
 	}
 }
 
-// Refused starts the processes that do not run, waits until one of them ends by itself, stops the others, and returns what that one logged.
+// Refused starts the processes, waits until one of them exits, stops the others and returns the log
+// of that one.
 func (a *Agent) Refused(ctx context.Context, extra ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, ready)
 	defer cancel()
+
 	for _, service := range a.Services() {
 		if a.processes[service] == nil {
 			if err := a.start(service, extra); err != nil {
@@ -187,6 +198,7 @@ func (a *Agent) Refused(ctx context.Context, extra ...string) (string, error) {
 			}
 		}
 	}
+
 	for {
 		for _, p := range a.processes {
 			select {
@@ -203,16 +215,17 @@ func (a *Agent) Refused(ctx context.Context, extra ...string) (string, error) {
 	}
 }
 
-// CLI runs the command line on the host and answers what it printed, on either stream.
+// CLI runs the fairlead command on the host and returns its output.
 func (a *Agent) CLI(ctx context.Context, args ...string) (string, error) {
 	return a.lab.Host.Output(ctx, filepath.Join(a.bin, "fairlead"), append([]string{"-H", a.Socket()}, args...)...)
 }
 
-// Stop sends a signal to some of the agent's processes, to all if none is named, and waits for their end.
+// Stop sends a signal to the given processes of the agent, or to all, and waits until they exit.
 func (a *Agent) Stop(signal syscall.Signal, services ...string) error {
 	if len(services) == 0 {
 		services = slices.Sorted(maps.Keys(a.processes))
 	}
+
 	var errs []error
 	for _, service := range services {
 		if a.shape == AllInOne {
@@ -228,13 +241,15 @@ func (a *Agent) Stop(signal syscall.Signal, services ...string) error {
 		case <-p.done:
 		case <-time.After(ready):
 			_ = p.cmd.Process.Kill()
-			errs = append(errs, fmt.Errorf("fairlead-agent %s: still there %s after %s:\n%s", service, ready, signal, p.log.String()))
+			errs = append(errs,
+				fmt.Errorf("fairlead-agent %s: still there %s after %s:\n%s", service, ready, signal, p.log.String()))
 		}
 	}
+
 	return errors.Join(errs...)
 }
 
-// Log is what the running processes have logged.
+// Log returns the log of the running processes.
 func (a *Agent) Log() string {
 	var b strings.Builder
 	for _, service := range a.Services() {
@@ -245,16 +260,16 @@ func (a *Agent) Log() string {
 	return b.String()
 }
 
-// CPU is the time that the running processes have been on a processor.
+// CPU returns the processor time of the running processes.
 func (a *Agent) CPU() (time.Duration, error) {
-	const ticks = 100 // a second: USER_HZ, which is so on every Linux
+	const ticks = 100 // ticks per second: USER_HZ is 100 on every Linux
 	var all time.Duration
 	for _, p := range a.processes {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 		if err != nil {
 			return 0, err
 		}
-		_, rest, _ := strings.Cut(string(stat), ") ") // behind the name, which may have spaces
+		_, rest, _ := strings.Cut(string(stat), ") ") // after the name, which can contain spaces
 		f := strings.Fields(rest)
 		if len(f) < 13 {
 			return 0, fmt.Errorf("/proc/%d/stat: %q", p.cmd.Process.Pid, stat)
@@ -267,5 +282,6 @@ func (a *Agent) CPU() (time.Duration, error) {
 			all += time.Duration(n) * time.Second / ticks
 		}
 	}
+
 	return all, nil
 }

@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stageVar marks a program that was started again to be a host machine's first process; it holds the machine's folder.
+// stageVar marks a program that was started as init process of a host. Its value is the host's
+// directory.
 const stageVar = "FAIRLEAD_LAB_INIT"
 
-// keep is what a host machine's first process reads before the end of its input when the folder is to stay: a reboot.
+// keep is the message to the init process that keeps the directory, for a reboot.
 const keep = "keep"
 
-// Init must be called first in main, or in TestMain: in a program that was started to be a host machine's first process it never
-// returns.
+// Init must be called first in main or TestMain. It does not return in a program that was started
+// as init process of a host.
 func Init() {
 	if dir := os.Getenv(stageVar); dir != "" {
 		if err := runInit(dir); err != nil {
@@ -34,14 +35,15 @@ func Init() {
 	}
 }
 
-// runInit sets up the mounts, says so, reaps what is orphaned, and ends when its input ends: so the machine cannot outlive the
-// process that made it, even one that was killed.
+// runInit creates the mounts, reports readiness, reaps orphans and exits at the end of its input.
+// So the host does not outlive the process that created it.
 func runInit(dir string) error {
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
 	if err := mountAll(dir); err != nil {
 		return err
 	}
+
 	fmt.Println("ready")
 	done := make(chan string, 1)
 	go func() {
@@ -72,7 +74,7 @@ func reap(options int) {
 	}
 }
 
-// shutDown ends every process of the machine, unmounts what they mounted in its folder, and removes that.
+// shutDown kills the processes of the host, unmounts everything below its directory and removes it.
 func shutDown(dir string, kept bool) error {
 	names := append(cgroupsInUse(), agentCgroup(dir))
 	_ = unix.Kill(-1, unix.SIGKILL)
@@ -80,52 +82,62 @@ func shutDown(dir string, kept bool) error {
 	if err := removeCgroups(names); err != nil {
 		return err
 	}
+
 	points, err := mountsBelow(dir)
 	if err != nil {
 		return err
 	}
+
 	for _, p := range points {
 		if err := unix.Unmount(p, unix.MNT_DETACH); err != nil {
 			return fmt.Errorf("unmount %s: %w", p, err)
 		}
 	}
+
 	if kept {
 		return os.RemoveAll(filepath.Join(dir, execRoot))
 	}
+
 	return os.RemoveAll(dir)
 }
 
-// mountsBelow are the mount points below a folder, deepest first.
+// mountsBelow returns the mount points below a directory, deepest first.
 func mountsBelow(dir string) ([]string, error) {
 	data, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return nil, err
 	}
+
 	var points []string
 	for line := range strings.Lines(string(data)) {
 		if f := strings.Fields(line); strings.HasPrefix(f[1], dir+"/") {
 			points = append(points, f[1])
 		}
 	}
+
 	sort.Sort(sort.Reverse(sort.StringSlice(points)))
 	return points, nil
 }
 
-// mountAll makes the mount namespace the machine's own: /proc of its processes, name files of its own, and cgroups that crun takes.
+// mountAll creates the mounts of the host: /proc, name files and cgroups that crun accepts.
 func mountAll(dir string) error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
+
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount /proc: %w", err)
 	}
+
 	for _, name := range []string{"hosts", "resolv.conf"} {
 		if err := unix.Mount(filepath.Join(dir, "etc", name), "/etc/"+name, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind /etc/%s: %w", name, err)
 		}
 	}
+
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("set lo up: %w: %s", err, out)
 	}
+
 	return mountHugetlb()
 }

@@ -1,7 +1,6 @@
-// Package lab makes machines of namespaces to try Fairlead on: a host, with network, mounts and processes of its own, and a client
-// outside that reaches it over one cable. The outer machine's network and mounts are not touched.
-//
-// It is for the demo, the end-to-end stories and the benchmarks. It does not judge what happens: that is theirs.
+// Package lab creates hosts and clients from namespaces: a host with its own network, mounts and
+// processes, and a client that is connected to it. The network and the mounts of the machine are
+// not changed. The demo, the end-to-end scripts and the benchmarks use it.
 package lab
 
 import (
@@ -19,7 +18,7 @@ import (
 	"time"
 )
 
-// The addresses at the two ends of the cable.
+// Addresses at both ends of the link.
 const (
 	HostIPv4   = "192.168.8.115"
 	HostIPv6   = "fd00:8::115"
@@ -27,7 +26,7 @@ const (
 	ClientIPv6 = "fd00:8::2"
 )
 
-// The name files of the host machine. There is no such name server, and asking it fails at once.
+// Name files of the host. The name server does not exist, so queries fail immediately.
 const (
 	nameServer = "192.168.8.53"
 	hostsFile  = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n" + HostIPv4 + "\tlab-host\n"
@@ -36,7 +35,7 @@ const (
 
 // Lab is a host and a client.
 type Lab struct {
-	Dir    string // everything on disk, removed by Close; short, because socket paths are
+	Dir    string // all files, removed by Close; a short path, for sockets
 	Host   *Machine
 	Client *Machine
 
@@ -44,7 +43,7 @@ type Lab struct {
 	input io.WriteCloser
 }
 
-// New makes a lab. The program must call Init first in its main.
+// New creates a lab. The program must call Init first in main.
 func New(ctx context.Context) (*Lab, error) {
 	dir, err := os.MkdirTemp("", "fl")
 	if err != nil {
@@ -67,38 +66,46 @@ func (l *Lab) writeFiles() error {
 		os.WriteFile(filepath.Join(etc, "resolv.conf"), []byte(resolvFile), 0o644))
 }
 
-// boot starts the host's first process and lays the cable.
+// boot starts the host's init process and creates the link.
 func (l *Lab) boot(ctx context.Context) error {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), stageVar+"="+l.Dir)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true,
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
+
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
+
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("make namespaces: %w", err)
 	}
+
 	l.init, l.input = cmd, input
 	if word, err := io.ReadAll(io.LimitReader(output, int64(len("ready\n")))); err != nil || string(word) != "ready\n" {
 		return errors.New("the host machine did not start")
 	}
+
 	if l.Host, err = ofProcess(cmd.Process.Pid); err != nil {
 		return err
 	}
+
 	if l.Client, err = newClient(); err != nil {
 		return err
 	}
-	return l.cable(ctx)
+
+	return l.connect(ctx)
 }
 
-// cable joins host and client. Only the network is entered: the names of namespaces are paths of the outer machine.
-func (l *Lab) cable(ctx context.Context) error {
+// connect creates the link between host and client. It enters only network namespaces, because
+// their names are paths of the machine.
+func (l *Lab) connect(ctx context.Context) error {
 	host := &Machine{net: l.Host.net}
 	steps := []struct {
 		on   *Machine
@@ -119,14 +126,16 @@ func (l *Lab) cable(ctx context.Context) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// Pid is the process id of the host's first process on the outer machine.
+// Pid returns the process ID of the host's init process on the machine.
 func (l *Lab) Pid() int { return l.init.Process.Pid }
 
-// Reboot takes the host's power away: its processes, namespaces, links, rules and mounts are gone at once, and so is the agent's
-// exec-root. The rest of Dir stays, as a disk does. A new host starts then, and a new client beside it.
+// Reboot resets the host: its processes, namespaces, links, rules, mounts and the agent's exec-root
+// are removed immediately. Other files in Dir are kept, as on a disk. A new host and a new client
+// start.
 func (l *Lab) Reboot(ctx context.Context) error {
 	if _, err := io.WriteString(l.input, keep+"\n"); err != nil {
 		return err
@@ -134,7 +143,7 @@ func (l *Lab) Reboot(ctx context.Context) error {
 	return errors.Join(l.powerOff(), l.boot(ctx))
 }
 
-// Close ends every process of the host and removes everything.
+// Close kills every process of the host and removes everything.
 func (l *Lab) Close() error {
 	return errors.Join(l.powerOff(), os.RemoveAll(l.Dir))
 }
@@ -148,16 +157,18 @@ func (l *Lab) powerOff() error {
 		timer.Stop()
 		l.init = nil
 	}
+
 	for _, m := range []*Machine{l.Host, l.Client} {
 		if m != nil {
 			m.close()
 		}
 	}
+
 	l.Host, l.Client = nil, nil
 	return err
 }
 
-// buffer is a bytes.Buffer that a command's two streams may share and a reader may look into meanwhile.
+// buffer is a bytes.Buffer for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

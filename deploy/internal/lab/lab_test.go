@@ -19,6 +19,7 @@ func TestMain(m *testing.M) {
 
 func newLab(t *testing.T) (*lab.Lab, context.Context) {
 	t.Helper()
+
 	testns.NeedRoot(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -26,6 +27,7 @@ func newLab(t *testing.T) (*lab.Lab, context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -34,6 +36,7 @@ func newLab(t *testing.T) (*lab.Lab, context.Context) {
 			t.Errorf("%s is still there: %v", l.Dir, err)
 		}
 	})
+
 	return l, ctx
 }
 
@@ -46,7 +49,7 @@ func output(t *testing.T, ctx context.Context, m *lab.Machine, name string, args
 	return out
 }
 
-func TestTheClientReachesTheHostOverTheCable(t *testing.T) {
+func TestClientReachesHost(t *testing.T) {
 	l, ctx := newLab(t)
 	for _, address := range []string{lab.HostIPv4, lab.HostIPv6} {
 		listener, err := l.Host.Listen("tcp", "["+address+"]:80")
@@ -58,7 +61,7 @@ func TestTheClientReachesTheHostOverTheCable(t *testing.T) {
 	}
 }
 
-func TestTheHostSeesOnlyItsOwnProcesses(t *testing.T) {
+func TestHostSeesOwnProcessesOnly(t *testing.T) {
 	l, ctx := newLab(t)
 	if pids := strings.Fields(output(t, ctx, l.Host, "sh", "-c", "ls -d /proc/[0-9]*")); len(pids) > 3 {
 		t.Errorf("the host sees %v", pids)
@@ -68,24 +71,27 @@ func TestTheHostSeesOnlyItsOwnProcesses(t *testing.T) {
 	}
 }
 
-func TestAnOrphanDiesWithTheHost(t *testing.T) {
+func TestOrphanDiesWithHost(t *testing.T) {
 	l, ctx := newLab(t)
 	output(t, ctx, l.Host, "sh", "-c", "(sleep 1000 >/dev/null 2>&1 & echo $! >"+l.Dir+"/pid)")
 	if left := l.Processes(); len(left) != 1 || left[0].Name != "sleep" {
 		t.Fatalf("the host runs %v, want one sleep", left)
 	}
+
 	if err := l.Reboot(ctx); err != nil {
 		t.Fatal(err)
 	}
+
 	if left := l.Processes(); len(left) != 0 {
 		t.Errorf("after a reboot the host runs %v", left)
 	}
+
 	if _, err := os.Stat(l.Dir + "/pid"); err != nil {
 		t.Errorf("a reboot lost a file: %v", err)
 	}
 }
 
-func TestACommandOnTheHostCanBeKilled(t *testing.T) {
+func TestHostCommandCanBeKilled(t *testing.T) {
 	l, _ := newLab(t)
 	cmd := exec.Command("sleep", "1000")
 	if err := l.Host.Start(cmd); err != nil {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// patience is how long what goes in the background may take to go.
-const patience = 20 * time.Second
+// goneTimeout limits the wait for asynchronous removals.
+const goneTimeout = 20 * time.Second
 
-// CheckLeftovers answers when nothing of a container is left on the host, and else what is: in the kernel, among the processes, on disk or in the
-// agent's answers.
+// CheckLeftovers returns an error that lists what remains of containers: in the kernel, among the
+// processes, on disk or in the agent's responses.
 func (a *Agent) CheckLeftovers(ctx context.Context) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(goneTimeout); ; time.Sleep(50 * time.Millisecond) {
 		left := a.leftovers(ctx)
 		if len(left) == 0 {
 			return nil
@@ -27,7 +27,7 @@ func (a *Agent) CheckLeftovers(ctx context.Context) error {
 	}
 }
 
-// trace is a command whose output shows what only containers need: every match of the pattern is left over.
+// trace is a command whose output must not match the pattern.
 type trace struct{ what, pattern, command string }
 
 func (a *Agent) traces() []trace {
@@ -53,31 +53,35 @@ func (a *Agent) leftovers(ctx context.Context) []string {
 			left = append(left, t.what+": "+strings.TrimSpace(found))
 		}
 	}
+
 	for _, p := range a.lab.Processes() {
 		if !strings.HasPrefix(p.Name, "fairlead-agent") {
 			left = append(left, "process: "+p.String())
 		}
 	}
+
 	out, err := a.CLI(ctx, "ps", "-aq")
 	if err != nil {
 		left = append(left, err.Error())
 	}
+
 	for id := range strings.FieldsSeq(out) {
 		left = append(left, "container: "+id)
 	}
+
 	return append(left, a.files()...)
 }
 
-// containerID is what folders and files of a container are named for.
+// containerID matches the names of files and directories of a container.
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}`)
 
-// files lists what is on disk for a container. Layers and images are named for what is in them, and stay.
+// files lists the files of containers. Layers and images are kept.
 func (a *Agent) files() []string {
 	var left []string
 	for _, root := range []string{a.DataRoot(), a.ExecRoot()} {
 		_ = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 			switch {
-			case err != nil: // gone meanwhile
+			case err != nil: // removed in the meantime
 				return nil
 			case e.IsDir() && (e.Name() == "layers" || e.Name() == "images"):
 				return fs.SkipDir
@@ -91,5 +95,6 @@ func (a *Agent) files() []string {
 			return nil
 		})
 	}
+
 	return left
 }

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Machine is a set of namespaces that commands can be run in as if it were a computer of its own. A client machine has only a
-// network of its own; a host machine has mounts and processes of its own too.
+// Machine is a set of namespaces in which commands can run. A client has its own network namespace;
+// a host also has mount and PID namespaces.
 type Machine struct {
-	net, mnt, pid *os.File // mnt and pid are nil where they are the outer machine's
+	net, mnt, pid *os.File // mnt and pid are nil for a client
 }
 
-// Start starts a command on the machine. It is a child of this process, to be waited for and killed like any other; a process group
-// of its own keeps a terminal's Ctrl-C away from it.
+// Start starts a command on the machine as a child of this process. It has its own process group,
+// so that Ctrl-C does not reach it.
 func (m *Machine) Start(cmd *exec.Cmd) error {
 	if cmd.Dir == "" {
 		cmd.Dir = "/"
@@ -40,7 +40,7 @@ func (m *Machine) Run(cmd *exec.Cmd) error {
 	return cmd.Wait()
 }
 
-// Output runs a command and answers what it printed, on either stream.
+// Output runs a command and returns its output.
 func (m *Machine) Output(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var out buffer
@@ -61,7 +61,7 @@ func (m *Machine) Listen(network, address string) (net.Listener, error) {
 	return l, err
 }
 
-// ListenPacket opens a socket for datagrams in the machine's network.
+// ListenPacket opens a datagram socket in the machine's network.
 func (m *Machine) ListenPacket(network, address string) (net.PacketConn, error) {
 	var c net.PacketConn
 	err := (&Machine{net: m.net}).onThread(func() (err error) {
@@ -81,7 +81,8 @@ func (m *Machine) Dial(network, address string, limit time.Duration) (net.Conn, 
 	return conn, err
 }
 
-// onThread runs f on an OS thread inside the machine. The thread ends with it, so that nothing else ever runs there.
+// onThread runs f on an OS thread in the machine's namespaces. The thread exits with f, so no other
+// code runs on it.
 func (m *Machine) onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -95,7 +96,7 @@ func (m *Machine) onThread(f func() error) error {
 	return <-done
 }
 
-// enter takes the calling thread into the machine's namespaces; for processes it is the thread's children that enter.
+// enter moves the thread to the machine's namespaces. A PID namespace applies to its children.
 func (m *Machine) enter() error {
 	if err := unix.Setns(int(m.net.Fd()), unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("enter network namespace: %w", err)
@@ -103,19 +104,24 @@ func (m *Machine) enter() error {
 	if m.pid == nil {
 		return nil
 	}
+
 	if err := unix.Setns(int(m.pid.Fd()), unix.CLONE_NEWPID); err != nil {
 		return fmt.Errorf("enter pid namespace: %w", err)
 	}
+
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the working directory: %w", err)
 	}
+
 	if err := unix.Setns(int(m.mnt.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter mount namespace: %w", err)
 	}
+
 	return nil
 }
 
-// newClient makes a machine that has a network namespace and nothing else. It lives as long as this process holds it.
+// newClient creates a machine with a network namespace, which exists as long as this process holds
+// it.
 func newClient() (*Machine, error) {
 	m := &Machine{}
 	done := make(chan error, 1)
@@ -129,10 +135,11 @@ func newClient() (*Machine, error) {
 		m.net = f
 		done <- err
 	}()
+
 	return m, <-done
 }
 
-// ofProcess is the machine that a process lives on.
+// ofProcess returns the machine of a process.
 func ofProcess(pid int) (*Machine, error) {
 	m := &Machine{}
 	var errs []error
@@ -144,7 +151,7 @@ func ofProcess(pid int) (*Machine, error) {
 	return m, errors.Join(errs...)
 }
 
-// Path opens the machine's network namespace from the outer machine.
+// Path returns a path of the machine's network namespace.
 func (m *Machine) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.net.Fd()) }
 
 func (m *Machine) close() {
@@ -155,10 +162,10 @@ func (m *Machine) close() {
 	}
 }
 
-// Inside answers the host of a lab that another process made, by the process id that Lab.Pid told it.
+// Inside returns the host of another process's lab, given the result of Lab.Pid.
 func Inside(pid int) (*Machine, error) { return ofProcess(pid) }
 
-// On answers the client of a lab that another process made, by the path that Machine.Path told it.
+// On returns the client of another process's lab, given the result of Machine.Path.
 func On(path string) (*Machine, error) {
 	f, err := os.Open(path)
 	return &Machine{net: f}, err

@@ -10,13 +10,13 @@ import (
 
 // Process is a process of the host.
 type Process struct {
-	Pid  int // as the host counts
+	Pid  int // in the host's PID namespace
 	Name string
 }
 
 func (p Process) String() string { return fmt.Sprintf("%s (%d)", p.Name, p.Pid) }
 
-// Processes are the host's, its first one left out and those of containers included.
+// Processes returns the processes of the host, including containers, without its init process.
 func (l *Lab) Processes() []Process {
 	var all []Process
 	entries, _ := filepath.Glob(l.Root("/proc/[0-9]*"))
@@ -29,5 +29,5 @@ func (l *Lab) Processes() []Process {
 	return all
 }
 
-// Root is where the outer machine finds a path of the host.
+// Root returns the path on the machine of a path of the host.
 func (l *Lab) Root(path string) string { return fmt.Sprintf("/proc/%d/root%s", l.Pid(), path) }

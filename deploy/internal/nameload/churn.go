@@ -12,19 +12,22 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-// Churn gives a container another name so many times a second, by dnsagent's socket, until stop is called. That answers how many it had,
-// the last of them being "name-COUNT".
-func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkRegistration, rate int) (stop func() (int, error), err error) {
+// Churn renames a container at a rate per second through dnsagent's socket, until stop is called.
+// stop returns the number of renames; the last name is "name-COUNT".
+func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkRegistration,
+	rate int) (stop func() (int, error), err error) {
 	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
+
 	client := dnsv1.NewNameServiceClient(conn)
 	end, ended := make(chan struct{}), make(chan error, 1)
 	count := 0
 	go func() {
 		tick := time.NewTicker(time.Second / time.Duration(rate))
 		defer tick.Stop()
+
 		for {
 			select {
 			case <-end:
@@ -33,7 +36,9 @@ func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkRegi
 			case <-tick.C:
 				named := proto.Clone(network).(*dnsv1.NetworkRegistration)
 				named.Names = append(named.Names, fmt.Sprint("name-", count+1))
-				if _, err := client.Update(ctx, &dnsv1.UpdateRequest{Owner: owner, Addresses: network.GetAddresses(), Networks: []*dnsv1.NetworkRegistration{named}}); err != nil {
+				if _, err := client.Update(ctx,
+					&dnsv1.UpdateRequest{Owner: owner, Addresses: network.GetAddresses(),
+						Networks: []*dnsv1.NetworkRegistration{named}}); err != nil {
 					ended <- err
 					return
 				}
@@ -41,6 +46,7 @@ func Churn(ctx context.Context, socket, owner string, network *dnsv1.NetworkRegi
 			}
 		}
 	}()
+
 	return func() (int, error) {
 		close(end)
 		err := <-ended

@@ -1,7 +1,5 @@
-// Package registry serves images on a listener, as Docker Hub's mirror or as a registry of its own, and fails in the ways that
-// registries fail when it is told to.
-//
-// It is for the demo, the stories and the benchmarks; it keeps everything in memory.
+// Package registry serves images from memory, as a mirror of Docker Hub or a registry, and can
+// simulate failures. The demo, the scripts and the benchmarks use it.
 package registry
 
 import (
@@ -22,16 +20,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Fault is a way to fail.
+// Fault is a simulated failure.
 type Fault string
 
-// The faults. All but the first concern layers; manifests are always served whole.
+// Faults. All but the first apply to layers; manifests are always complete.
 const (
 	None       Fault = "none"
-	Unwilling  Fault = "unwilling"  // every answer is 503
-	Truncated  Fault = "truncated"  // a layer ends half-way
-	Corrupt    Fault = "corrupt"    // a layer has its length, and other bytes
-	Forbidding Fault = "forbidding" // every answer is 401
+	Unwilling  Fault = "unwilling"  // every response is 503
+	Truncated  Fault = "truncated"  // a layer is truncated
+	Corrupt    Fault = "corrupt"    // a layer has the right length and wrong content
+	Forbidding Fault = "forbidding" // every response is 401
 )
 
 // Registry is an http.Handler.
@@ -40,7 +38,7 @@ type Registry struct {
 	fault  atomic.Value
 }
 
-// New makes a registry that holds images under names such as "library/nginx:latest".
+// New returns a registry with images under names such as "library/nginx:latest".
 func New(images map[string]v1.Image) (*Registry, error) {
 	r := &Registry{images: ggcr.New(ggcr.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)))}
 	r.Set(None)
@@ -53,10 +51,11 @@ func New(images map[string]v1.Image) (*Registry, error) {
 			return nil, fmt.Errorf("store %s: %w", at, err)
 		}
 	}
+
 	return r, nil
 }
 
-// direct calls a handler without a network between.
+// direct is a round tripper that calls a handler without a network.
 type direct struct{ handler http.Handler }
 
 func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -70,17 +69,17 @@ func (d direct) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// Set makes all later answers fail in some way, or no more.
+// Set sets the fault of all later responses.
 func (r *Registry) Set(f Fault) { r.fault.Store(f) }
 
-// Serve answers on a listener. The server that it gives back is there to be closed, with all its connections.
+// Serve serves on a listener. The returned server must be closed.
 func (r *Registry) Serve(l net.Listener) io.Closer {
 	server := &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }()
 	return server
 }
 
-// ServeHTTP answers one request, in the way that Set says.
+// ServeHTTP serves one request with the current fault.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	fault := r.fault.Load().(Fault)
 	switch {
@@ -96,7 +95,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// damaged spoils layers and leaves small blobs, such as an image's configuration, as they are.
+// damaged reports whether a blob is a layer and not a small blob such as a configuration.
 func (r *Registry) damaged(w http.ResponseWriter, req *http.Request, fault Fault) {
 	rec := httptest.NewRecorder()
 	r.images.ServeHTTP(rec, req)
@@ -104,6 +103,7 @@ func (r *Registry) damaged(w http.ResponseWriter, req *http.Request, fault Fault
 	for key, values := range rec.Header() {
 		w.Header()[key] = values
 	}
+
 	w.Header().Set("Content-Length", fmt.Sprint(len(data)))
 	w.WriteHeader(rec.Code)
 	if len(data) > 4096 && fault == Truncated {
@@ -114,5 +114,6 @@ func (r *Registry) damaged(w http.ResponseWriter, req *http.Request, fault Fault
 		data = bytes.Clone(data)
 		data[len(data)-1] ^= 0xff
 	}
+
 	_, _ = w.Write(data)
 }

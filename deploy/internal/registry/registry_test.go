@@ -13,20 +13,23 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/registry"
 )
 
-func TestAnImageComesWholeOrFailsAsTold(t *testing.T) {
+func TestFaultsOfPulls(t *testing.T) {
 	img, err := random.Image(64<<10, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	r, err := registry.New(map[string]v1.Image{"library/thing:1": img})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Serve(l).Close()
+
 	for _, c := range []struct {
 		fault registry.Fault
 		ok    bool
@@ -50,19 +53,23 @@ func pull(reference string) error {
 	if err != nil {
 		return err
 	}
+
 	img, err := remote.Image(ref, remote.WithRetryStatusCodes(), remote.WithRetryBackoff(remote.Backoff{Steps: 1}))
 	if err != nil {
 		return err
 	}
+
 	layers, err := img.Layers()
 	if err != nil {
 		return err
 	}
+
 	for _, layer := range layers {
 		if err := read(layer); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 

@@ -1,4 +1,5 @@
-// Package terminal runs a program at a terminal and plays a person: it reads what is shown, types, resizes, and closes the window.
+// Package terminal runs a program on a pseudo-terminal and acts as its user: it reads the output,
+// types, resizes and hangs up.
 package terminal
 
 import (
@@ -16,40 +17,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terminal is a terminal with a program at it.
+// Terminal is a terminal with a running program.
 type Terminal struct {
 	cmd    *exec.Cmd
 	master *os.File
 	echo   io.Writer
-	done   chan struct{} // closed when the program has ended
+	done   chan struct{} // closed when the program has exited
 
 	mu    sync.Mutex
 	shown strings.Builder
-	read  int // how far Expect has read
+	read  int // read position of Expect
 }
 
-// Start starts a program at a new terminal of 24 rows and 80 columns. What it shows is also written to echo.
+// Start starts a program on a new terminal of 24 rows and 80 columns. Its output is also written to
+// echo.
 func Start(cmd *exec.Cmd, echo io.Writer) (*Terminal, error) {
 	master, slave, err := open()
 	if err != nil {
 		return nil, err
 	}
+
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	err = errors.Join(resize(master, 24, 80), cmd.Start(), slave.Close())
 	if err != nil {
 		return nil, errors.Join(err, master.Close())
 	}
+
 	t := &Terminal{cmd: cmd, master: master, echo: echo, done: make(chan struct{})}
 	go t.listen()
 	return t, nil
 }
 
-// open makes a terminal. The master is left to Go's poller, so that closing it ends a read that is under way.
+// open creates a terminal. The master uses Go's poller, so that closing it cancels a pending read.
 func open() (master, slave *os.File, err error) {
 	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		return nil, nil, err
 	}
+
 	number := 0
 	err = control(master, func(fd int) (err error) {
 		if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
@@ -63,6 +68,7 @@ func open() (master, slave *os.File, err error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, master.Close())
 	}
+
 	return master, slave, nil
 }
 
@@ -72,7 +78,7 @@ func resize(master *os.File, rows, columns uint16) error {
 	})
 }
 
-// control lends a file's descriptor without taking it from the poller.
+// control calls f with the descriptor of a file, which stays in the poller.
 func control(f *os.File, use func(fd int) error) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
@@ -83,7 +89,7 @@ func control(f *os.File, use func(fd int) error) error {
 	return errors.Join(err, inner)
 }
 
-// listen reads until the program, and whoever else has the terminal, has gone.
+// listen reads until all processes have closed the terminal.
 func (t *Terminal) listen() {
 	buf := make([]byte, 4096)
 	for {
@@ -96,18 +102,19 @@ func (t *Terminal) listen() {
 			break
 		}
 	}
+
 	_ = t.cmd.Wait()
 	close(t.done)
 }
 
-// Shown is all that the program has written.
+// Shown returns all output so far.
 func (t *Terminal) Shown() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.shown.String()
 }
 
-// Expect waits until the program has written something, behind what was found before.
+// Expect waits until the program writes a match after the previous one.
 func (t *Terminal) Expect(pattern string, timeout time.Duration) error {
 	re, err := regexp.Compile(pattern)
 	if err != nil {
@@ -122,13 +129,13 @@ func (t *Terminal) Expect(pattern string, timeout time.Duration) error {
 	return fmt.Errorf("%q is not shown", pattern)
 }
 
-// Type types.
+// Type sends keys.
 func (t *Terminal) Type(text string) error {
 	_, err := io.WriteString(t.master, text)
 	return err
 }
 
-// Resize changes the size.
+// Resize sets the size.
 func (t *Terminal) Resize(rows, columns uint16) error {
 	return resize(t.master, rows, columns)
 }
@@ -136,7 +143,7 @@ func (t *Terminal) Resize(rows, columns uint16) error {
 // HangUp closes the terminal under the program.
 func (t *Terminal) HangUp() error { return t.master.Close() }
 
-// Wait waits for the program's end and answers its exit code.
+// Wait waits until the program exits and returns its exit code.
 func (t *Terminal) Wait(timeout time.Duration) (int, error) {
 	select {
 	case <-t.done:
@@ -146,7 +153,7 @@ func (t *Terminal) Wait(timeout time.Duration) (int, error) {
 	}
 }
 
-// Close ends the program if it runs, and removes the terminal.
+// Close kills a running program and closes the terminal.
 func (t *Terminal) Close() {
 	_ = t.cmd.Process.Kill()
 	_ = t.master.Close()

@@ -26,15 +26,17 @@ func expect(t *testing.T, term *terminal.Terminal, pattern string) {
 	}
 }
 
-func TestAProgramIsTypedToAndSeesTheSize(t *testing.T) {
+func TestTypeAndResize(t *testing.T) {
 	term := start(t, `echo ready; read line; echo "got $line"; stty size; exit 5`)
 	expect(t, term, "ready")
 	if err := term.Resize(33, 101); err != nil {
 		t.Fatal(err)
 	}
+
 	if err := term.Type("hello\n"); err != nil {
 		t.Fatal(err)
 	}
+
 	expect(t, term, "got hello")
 	expect(t, term, "33 101")
 	if code, err := term.Wait(10 * time.Second); err != nil || code != 5 {
@@ -42,7 +44,7 @@ func TestAProgramIsTypedToAndSeesTheSize(t *testing.T) {
 	}
 }
 
-func TestWhatWasFoundIsNotFoundAgain(t *testing.T) {
+func TestExpectAdvances(t *testing.T) {
 	term := start(t, "echo once; read line")
 	expect(t, term, "once")
 	if err := term.Expect("once", 50*time.Millisecond); err == nil {
@@ -50,7 +52,7 @@ func TestWhatWasFoundIsNotFoundAgain(t *testing.T) {
 	}
 }
 
-func TestAProgramIsToldThatItsTerminalHasGone(t *testing.T) {
+func TestHangUpSendsSIGHUP(t *testing.T) {
 	term := start(t, "trap 'exit 9' HUP; echo ready; while :; do sleep 0.05; done")
 	expect(t, term, "ready")
 	if err := term.HangUp(); err != nil {

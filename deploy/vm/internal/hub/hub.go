@@ -1,5 +1,5 @@
-// Package hub is a cable that several virtual machines are plugged into: what one sends, all others hear. It is made of sockets that
-// nobody else can open, and gone with the process that made it.
+// Package hub is an Ethernet hub for virtual machines: each frame is sent to all other ports. It
+// uses unnamed sockets, which are closed with the process.
 package hub
 
 import (
@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// longest is more than the longest frame that a machine sends.
+	// longest is more than the longest frame of a machine.
 	longest = 1 << 17
-	// waiting is how many frames wait for a machine that does not listen; more are lost, as on any wire.
+	// waiting is the number of queued frames for a port; more are dropped.
 	waiting = 1024
 )
 
-// Hub is one cable.
+// Hub is an Ethernet hub.
 type Hub struct {
 	mu    sync.Mutex
 	ports []*port
@@ -31,8 +31,8 @@ type port struct {
 	out    chan []byte
 }
 
-// AddPort adds a port. What is written to the file, a frame at a time, is heard at the others, and what is heard there is read from it.
-// The file is the caller's to close.
+// AddPort adds a port and returns its file. Each read and write is one frame. The caller must close
+// the file.
 func (w *Hub) AddPort() (*os.File, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -44,10 +44,10 @@ func (w *Hub) AddPort() (*os.File, error) {
 	w.mu.Unlock()
 	w.work.Go(func() { w.listen(p) })
 	w.work.Go(p.send)
-	return os.NewFile(uintptr(ends[1]), "plug"), nil
+	return os.NewFile(uintptr(ends[1]), "hub port"), nil
 }
 
-// listen hands what comes from a port to all others.
+// listen forwards the frames of a port to all others.
 func (w *Hub) listen(from *port) {
 	buffer := make([]byte, longest)
 	for {
@@ -73,14 +73,14 @@ func (w *Hub) listen(from *port) {
 	}
 }
 
-// send sends what waits for a port. What its machine does not take, or no longer, is lost.
+// send writes the queued frames of a port. Frames that the machine does not read are dropped.
 func (p *port) send() {
 	for frame := range p.out {
 		_, _ = p.socket.Write(frame)
 	}
 }
 
-// Close takes the wire away.
+// Close closes the hub.
 func (w *Hub) Close() error {
 	var errs []error
 	w.mu.Lock()

@@ -1,4 +1,5 @@
-// Package job is what the machine that runs tests is told by the command that starts it. It is for those two programs and nobody else.
+// Package job defines what the command vm sends to the init process of a test machine. Both
+// programs are its only users.
 package job
 
 import (
@@ -6,44 +7,44 @@ import (
 	"strings"
 )
 
-// File is where a Job stands, in JSON, in the machine's first file system.
+// File is the path of the Job, in JSON, in the first file system of the machine.
 const File = "job.json"
 
-// HostTag names the file system that the outer machine shares.
+// HostTag names the shared file system of the outer machine.
 const HostTag = "host"
 
-// The numbers of the serial ports of the machine.
+// Numbers of the serial ports.
 const (
-	OutputPort = 1 // carries what the commands print
-	StatusPort = 2 // carries one line at the end
-	RemotePort = 3 // carries what a machine on a wire is asked to do; see package remote
+	OutputPort = 1 // output of the commands
+	StatusPort = 2 // status line at the end
+	RemotePort = 3 // requests to a machine on a hub; see package remote
 )
 
-// Job is all that a machine has to do before it turns itself off.
+// Job lists what the machine does before it turns itself off.
 type Job struct {
 	Hostname  string
-	Modules   []string  // kernel modules in the first file system, in the order in which they are to be loaded
-	ModuleDir string    // the folder on the outer machine of all modules, as depmod leaves it
-	Checkout  string    // the project's folder on the outer machine, which stays in sight wherever it is
-	Env       []string  // of every command
-	Commands  []Command // to be run one after the other
-	Remote    bool      // the machine is on a wire, and runs then what it is asked to by the serial port
+	Modules   []string  // kernel modules in the first file system, in load order
+	ModuleDir string    // directory of all kernel modules on the outer machine
+	Checkout  string    // project directory on the outer machine
+	Env       []string  // environment of every command
+	Commands  []Command // run sequentially
+	Remote    bool      // the machine is on a hub and then serves requests of the serial port
 }
 
-// Command is one thing to run.
+// Command is a command to run.
 type Command struct {
-	Title string // what a line about its end calls it; without a title there is no such line
+	Title string // printed with its result; empty: no result is printed
 	Dir   string
-	Args  []string // the first is an absolute path
+	Args  []string // the first one is an absolute path
 }
 
-// statusWord begins the last line.
+// statusWord starts the last line.
 const statusWord = "exit"
 
-// Status is the line that tells how the job went: with 0, or the exit code of the first command that failed.
+// Status formats the result of the job: 0, or the exit code of the first failed command.
 func Status(code int) string { return fmt.Sprintf("%s %d\n", statusWord, code) }
 
-// ParseStatus is the way back. A machine that broke off has written no such line.
+// ParseStatus parses the line of Status. A machine that crashed has not written it.
 func ParseStatus(line string) (code int, ok bool) {
 	n, err := fmt.Sscanf(strings.TrimSpace(line), statusWord+" %d", &code)
 	return code, err == nil && n == 1

@@ -6,7 +6,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-func TestStatusIsReadBackAndNothingElseIs(t *testing.T) {
+func TestParseStatus(t *testing.T) {
 	for _, want := range []int{0, 1, 137} {
 		if code, ok := job.ParseStatus(job.Status(want)); code != want || !ok {
 			t.Errorf("%d came back as %d, %t", want, code, ok)

@@ -1,5 +1,5 @@
-// Package remote has a machine run commands that it is told one after the other, by a serial port. It is for the program that starts
-// machines and for their first process.
+// Package remote runs commands on a machine through a serial port, sequentially. The command vm and
+// the init process of the machine use it.
 package remote
 
 import (
@@ -10,25 +10,25 @@ import (
 	"time"
 )
 
-// Request is a command to be run.
+// Request is a command to run.
 type Request struct {
 	Args  []string
-	Limit time.Duration // it is killed then
+	Limit time.Duration // time limit, after which it is killed
 }
 
-// Reply is how it went.
+// Reply is the result of a command.
 type Reply struct {
 	Out, Errs []byte
 	Code      int
 }
 
-// Serve runs what is asked for until the other side closes.
+// Serve runs requests until the other side closes the port.
 func Serve(port io.ReadWriter, run func(Request) Reply) error {
 	answers := json.NewEncoder(port)
 	for questions := json.NewDecoder(port); ; {
 		var q Request
 		if err := questions.Decode(&q); err != nil {
-			return fmt.Errorf("hear what to run: %w", err)
+			return fmt.Errorf("receive request: %w", err)
 		}
 		if len(q.Args) == 0 {
 			return nil
@@ -39,19 +39,19 @@ func Serve(port io.ReadWriter, run func(Request) Reply) error {
 	}
 }
 
-// Machine is the other side. It is safe for concurrent use; one command runs at a time.
+// Machine sends requests to a machine. It is safe for concurrent use; one command runs at a time.
 type Machine struct {
 	mu      sync.Mutex
 	ask     *json.Encoder
 	answers *json.Decoder
 }
 
-// On asks by a port.
+// On returns a Machine for a port.
 func On(port io.ReadWriter) *Machine {
 	return &Machine{ask: json.NewEncoder(port), answers: json.NewDecoder(port)}
 }
 
-// Run runs a command. An error means that the machine did not answer.
+// Run runs a command. An error means that the machine did not respond.
 func (m *Machine) Run(limit time.Duration, args ...string) (Reply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,7 +65,7 @@ func (m *Machine) Run(limit time.Duration, args ...string) (Reply, error) {
 	return r, nil
 }
 
-// End has Serve return.
+// End makes Serve return.
 func (m *Machine) End() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

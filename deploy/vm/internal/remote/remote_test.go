@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/remote"
 )
 
-func TestWhatIsAskedForIsRunUntilTheEnd(t *testing.T) {
+func TestServeRunsRequests(t *testing.T) {
 	here, there := net.Pipe()
 	served := make(chan error, 1)
 	go func() {
@@ -23,12 +23,15 @@ func TestWhatIsAskedForIsRunUntilTheEnd(t *testing.T) {
 			t.Errorf("%v was answered %+v, %v", args, got, err)
 		}
 	}
+
 	if err := m.End(); err != nil {
 		t.Error(err)
 	}
+
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
+
 	_ = there.Close()
 	if _, err := m.Run(time.Minute, "three"); err == nil {
 		t.Error("a machine that has ended answers")
