@@ -13,7 +13,7 @@ import (
 // masked is a kernel without isolated ports of bridges.
 func masked() error { return kernel.ErrUnsupported }
 
-func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testing.T) {
+func TestIsolatedNetworkNeedsKernelSupport(t *testing.T) {
 	h := newHost(t)
 	h.cfg.checkIsolation = masked
 	a := h.run()
@@ -38,7 +38,7 @@ func TestANetworkThatKeepsContainersApartIsRefusedWhereTheKernelCannot(t *testin
 	a.named("together") // which asks for nothing of the kind
 }
 
-func TestADefaultNetworkThatCannotKeepContainersApartIsNotServed(t *testing.T) {
+func TestIsolatedDefaultNetworkNeedsKernelSupport(t *testing.T) {
 	h := newHost(t)
 	h.cfg.checkIsolation, h.cfg.Isolated = masked, true
 	_, err := New(context.Background(), h.cfg)

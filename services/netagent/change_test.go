@@ -36,7 +36,7 @@ func (a *agent) defaultRoute(sb network.Sandbox) string {
 	return strings.TrimSpace(a.in(sb, "ip", "route", "show", "default"))
 }
 
-func TestInterfacesAreNumberedInTheOrderGiven(t *testing.T) {
+func TestInterfacesAreNumberedInOrder(t *testing.T) {
 	a := newHost(t).run()
 	a.named("zoo")
 	a.named("ant")
@@ -56,7 +56,7 @@ func TestInterfacesAreNumberedInTheOrderGiven(t *testing.T) {
 	}
 }
 
-func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
+func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	a.named("n2")
@@ -79,7 +79,7 @@ func TestTheHighestPriorityHasTheDefaultRoute(t *testing.T) {
 	}
 }
 
-func TestFixedAddressesAreGiven(t *testing.T) {
+func TestStaticAddressesAreAllocated(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
 	a.network(network.Spec{Name: "n1", IPv6: &on6, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
@@ -116,7 +116,7 @@ func TestFixedAddressesAreGiven(t *testing.T) {
 	}
 }
 
-func TestConnectingAndDisconnectingLeavesTheRestAlone(t *testing.T) {
+func TestConnectChangesOneEndpoint(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	sb := a.container()
@@ -150,7 +150,7 @@ func TestConnectingAndDisconnectingLeavesTheRestAlone(t *testing.T) {
 	}
 }
 
-func TestAConnectThatFailsLeavesTheSandboxAsItWas(t *testing.T) {
+func TestFailedConnectLeavesSandboxUnchanged(t *testing.T) {
 	a := newHost(t).run()
 	n := a.named("n1")
 	sb := a.container()
@@ -169,7 +169,7 @@ func TestAConnectThatFailsLeavesTheSandboxAsItWas(t *testing.T) {
 	}
 }
 
-func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
+func TestKeptNamespaceIsReused(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
@@ -207,7 +207,7 @@ func TestAKeptNamespaceHasLoOnlyAndIsPluggedInAgain(t *testing.T) {
 	}
 }
 
-func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
+func TestStaticAddressIsReserved(t *testing.T) {
 	a := newHost(t).run()
 	ctx := context.Background()
 	n := a.network(given("n1", "10.1.0.0/29"))
@@ -274,9 +274,9 @@ func TestAFixedAddressStaysItsOwnersUntilItIsReleasedForGood(t *testing.T) {
 	}
 }
 
-// TestNoAddressIsGivenOutTwiceWhateverHappens makes, changes, keeps and releases sandboxes at random on two networks, and starts the
+// TestRandomChangesAllocateNoDuplicates makes, changes, keeps and releases sandboxes at random on two networks, and starts the
 // agent anew now and then. After each step all sandboxes' addresses differ, and at the end nothing is left.
-func TestNoAddressIsGivenOutTwiceWhateverHappens(t *testing.T) {
+func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	a.network(given("n1", "10.1.0.0/29"))

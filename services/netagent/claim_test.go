@@ -30,7 +30,7 @@ func (m meeting) AddressOwner(_ network.Network, addr netip.Addr) (string, error
 	}
 }
 
-func TestTheLANIsAskedForBothFamiliesAtOnce(t *testing.T) {
+func TestLANProbesFamiliesConcurrently(t *testing.T) {
 	a := newHost(t).run()
 	a.cable()
 	a.onLAN("macvlan", nil, "10.9.0.0/24", "fd09::/64")

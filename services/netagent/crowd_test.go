@@ -25,9 +25,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/api/natagenttest"
 )
 
-// TestNobodyHasAnothersAddressWhenTheAgentIsKilledAmongMany has many at once get, give back, reserve and exchange addresses of a network that
+// TestAgentKillAllocatesNoDuplicates has many at once get, give back, reserve and exchange addresses of a network that
 // is too small for all, and kills the agent in the midst of it, several times.
-func TestNobodyHasAnothersAddressWhenTheAgentIsKilledAmongMany(t *testing.T) {
+func TestAgentKillAllocatesNoDuplicates(t *testing.T) {
 	h := newHost(t)
 	c := &crowd{host: h, held: map[string]string{}}
 	for range 20 {
@@ -49,7 +49,7 @@ func TestNobodyHasAnothersAddressWhenTheAgentIsKilledAmongMany(t *testing.T) {
 	h.run().nothingLeft()
 }
 
-// crowd are many who ask one agent.
+// crowd is a set of owners that use one agent concurrently.
 type crowd struct {
 	*host
 	networks  networkv1.NetworkServiceClient
@@ -186,7 +186,7 @@ func (c *crowd) must(_ any, err error) {
 // The environment by which this test binary knows that it is to be a netagent: its roots.
 const agentVariable = "NETAGENT_TEST_ROOTS"
 
-// beAgent is a netagent until it is killed.
+// beAgent runs netagent until it is killed.
 func beAgent(roots string) {
 	data, exec, _ := strings.Cut(roots, ":")
 	s, err := New(context.Background(), Config{DataRoot: data, ExecRoot: exec, Firewall: &natagenttest.Firewall{}, Log: slog.New(slog.DiscardHandler)})

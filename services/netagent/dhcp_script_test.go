@@ -110,7 +110,7 @@ func (a *agent) addresses(sb network.Sandbox) string {
 	return a.in(sb, "ip", "-4", "addr", "show", "eth0")
 }
 
-func TestALeaseThatEndsTakesTheAddressAlong(t *testing.T) {
+func TestExpiredLeaseRemovesAddress(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -151,7 +151,7 @@ func TestALeaseThatEndsTakesTheAddressAlong(t *testing.T) {
 	a.eventually("it is given back", func() bool { return s.heard(dhcpv4.MessageTypeRelease) == 1 })
 }
 
-func TestALeaseThatIsDeniedIsGivenUpForAnother(t *testing.T) {
+func TestDeniedLeaseIsReplaced(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -177,7 +177,7 @@ func TestALeaseThatIsDeniedIsGivenUpForAnother(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsAwayWhenAContainerComesBackCostsNoAddress(t *testing.T) {
+func TestAbsentDHCPServerKeepsHeldLease(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")

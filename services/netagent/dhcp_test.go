@@ -88,7 +88,7 @@ func leasedLAN(t *testing.T, a *agent, ipv6 bool) network.Network {
 	return n
 }
 
-func TestTheLANGivesAddresses(t *testing.T) {
+func TestDHCPAssignsAddresses(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -115,7 +115,7 @@ func TestTheLANGivesAddresses(t *testing.T) {
 	a.eventually("the server has no leases", func() bool { return !strings.Contains(s.read("leases"), "10.9.0.") })
 }
 
-func TestNoServerIsOneClearError(t *testing.T) {
+func TestAbsentDHCPServerReturnsOneError(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -137,7 +137,7 @@ func quick(args ...string) []string {
 // acks counts how often the server has granted an IPv4 address.
 func (s *server) acks() int { return strings.Count(s.read("log"), "DHCPACK(wire)") }
 
-func TestALeaseOutlivesAgentsAndServers(t *testing.T) {
+func TestLeaseSurvivesRestarts(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	lan := a.cable()
@@ -168,7 +168,7 @@ func TestALeaseOutlivesAgentsAndServers(t *testing.T) {
 	s.eventually("released", "DHCPRELEASE(wire) "+first.IPv4.Addr().String())
 }
 
-func TestAContainerThatComesBackHasItsAddressAgain(t *testing.T) {
+func TestRestartedContainerGetsHeldLease(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -205,7 +205,7 @@ func TestAContainerThatComesBackHasItsAddressAgain(t *testing.T) {
 	}
 }
 
-func TestAnAddressOfTheServersThatOthersHaveIsDeclined(t *testing.T) {
+func TestConflictingLeaseIsDeclined(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "10.9.0.50/32", "fd09::1/64", "fd09::150/128")
@@ -228,7 +228,7 @@ func TestAnAddressOfTheServersThatOthersHaveIsDeclined(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatTheServerDoesNotGiveIsRefused(t *testing.T) {
+func TestStaticAddressRefusedByServerFails(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -253,7 +253,7 @@ func TestAnAddressThatTheServerDoesNotGiveIsRefused(t *testing.T) {
 	}
 }
 
-func TestAddressesThatRoutersLetHostsMakeUp(t *testing.T) {
+func TestSLAACAddresses(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("fd09::1/64")
@@ -272,7 +272,7 @@ func TestAddressesThatRoutersLetHostsMakeUp(t *testing.T) {
 	a.mustReach(sb.NetnsPath, "fd09::1")
 }
 
-func TestWhatCannotBeLeasedIsRefused(t *testing.T) {
+func TestInvalidDHCPRequestsFail(t *testing.T) {
 	a := newHost(t).run()
 	a.cable()
 	for name, c := range map[string]struct {

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// kind is one driver as its user meets it.
+// kind is a network driver with its expected behavior.
 type kind struct {
 	name string
 	want *network.Spec // nil: the network is predefined
@@ -46,7 +46,7 @@ func (k kind) request(owner string) network.Request {
 	return network.Request{Owner: owner, Mode: network.Private}
 }
 
-// links are the host's, and their addresses and routes.
+// links returns the links of the host with addresses and routes.
 func (h *host) links() string {
 	var lines []string
 	for line := range strings.SplitSeq(h.ns.Run("sh", "-c", "ip -o link | cut -d' ' -f2; ip -4 -o addr | cut -d' ' -f2-7; ip route | sed 's/ linkdown//'; ip neigh show nud permanent"), "\n") {
@@ -56,9 +56,9 @@ func (h *host) links() string {
 	return strings.Join(lines, "\n")
 }
 
-// TestEveryDriverServesCreateMoveChangeRestartCrashAndDelete takes each driver through the life of a network by the service's own doors.
+// TestDriverLifecycle takes each driver through the life of a network by the service's own doors.
 // What a driver does by itself, its suite in package drivertest tries.
-func TestEveryDriverServesCreateMoveChangeRestartCrashAndDelete(t *testing.T) {
+func TestDriverLifecycle(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			h := newHost(t)
@@ -129,7 +129,7 @@ func (k kind) networkName() string {
 	return map[string]string{"host": "host", "null": "none"}[k.name]
 }
 
-// change edits the network, or is refused.
+// change updates the network, or expects an error.
 func (k kind) change(a *agent, sb network.Sandbox) {
 	a.t.Helper()
 	mtu := 1400

@@ -24,7 +24,7 @@ import (
 // patience bounds every wait of a test.
 const patience = 10 * time.Second
 
-// host is a namespace with roots for one agent.
+// host is a network namespace with the root directories of one agent.
 type host struct {
 	t     testing.TB
 	ns    *testns.NS
@@ -69,7 +69,7 @@ func (h *host) unpinAll() {
 	}
 }
 
-// agent is a service that runs.
+// agent is a running service.
 type agent struct {
 	*host
 	*Service
@@ -78,7 +78,7 @@ type agent struct {
 	stop  func()
 }
 
-// start starts an agent and does not wait for it. It is stopped when the test ends.
+// start starts an agent without waiting for it. The cleanup of the test stops it.
 func (h *host) start() *agent {
 	h.t.Helper()
 	s, err := New(context.Background(), h.cfg)
@@ -125,7 +125,7 @@ func (h *host) run() *agent {
 	return a
 }
 
-// onBridge asks for a sandbox on the default bridge.
+// onBridge returns a request for a sandbox on the default bridge.
 func onBridge(owner string) network.Request {
 	return network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}
 }
@@ -139,7 +139,7 @@ func (a *agent) create(req network.Request) network.Sandbox {
 	return sb
 }
 
-// container makes a sandbox on the default bridge for a new owner.
+// container creates a sandbox on the default bridge for a new owner.
 func (a *agent) container() network.Sandbox {
 	a.t.Helper()
 	return a.create(onBridge(id.New()))
@@ -158,7 +158,8 @@ func (h *host) in(sb network.Sandbox, args ...string) string {
 	return h.ns.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
 }
 
-// reaches tells whether an address answers connections made in a namespace: nobody listens, so the answer is a refusal.
+// reaches reports whether an address responds to connections from a namespace. The port is closed, so
+// the response is a refusal.
 func (h *host) reaches(nsPath string, addr string) bool {
 	h.t.Helper()
 	return h.reachesWithin(nsPath, addr, time.Second)
@@ -169,7 +170,7 @@ func (h *host) reachesWithin(nsPath string, addr string, within time.Duration) b
 	return errors.Is(h.knock(nsPath, addr, within), unix.ECONNREFUSED)
 }
 
-// knock tries to connect to a port that nobody listens on, and gives the error.
+// knock connects to a closed port and returns the error.
 func (h *host) knock(nsPath string, addr string, within time.Duration) error {
 	done := make(chan error, 1)
 	go func() {
@@ -190,7 +191,7 @@ func (h *host) knock(nsPath string, addr string, within time.Duration) error {
 	return <-done
 }
 
-// mustReach is reaches for what must.
+// mustReach fails the test unless the address responds.
 func (h *host) mustReach(nsPath string, addr string) {
 	h.t.Helper()
 	if err := h.knock(nsPath, addr, patience); !errors.Is(err, unix.ECONNREFUSED) {
@@ -209,7 +210,7 @@ func (h *host) eventually(what string, ok func() bool) {
 	h.t.Fatalf("it never happens that %s", what)
 }
 
-// has fails the test for each part that is missing from a text.
+// has fails the test for each part that a text does not contain.
 func has(t testing.TB, what, text string, parts ...string) {
 	t.Helper()
 	for _, p := range parts {
@@ -219,7 +220,7 @@ func has(t testing.TB, what, text string, parts ...string) {
 	}
 }
 
-// ports are the names of the bridge's ports.
+// ports returns the names of the bridge's ports.
 func (h *host) ports(bridge string) []string {
 	h.t.Helper()
 	var names []string
@@ -229,7 +230,7 @@ func (h *host) ports(bridge string) []string {
 	return names
 }
 
-// nothingLeft waits until the bridge has no ports, and checks that there are no pins and no neighbours.
+// nothingLeft waits until the bridge has no ports, and checks that no pins and neighbour entries remain.
 func (a *agent) nothingLeft() {
 	a.t.Helper()
 	a.eventually("the bridge has no ports", func() bool { return len(a.ports("docker0")) == 0 })

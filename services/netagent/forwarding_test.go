@@ -7,7 +7,7 @@ import (
 
 // A connection made the moment that CreateSandbox answers must not lose its first packet, which the bridge drops while it does not
 // forward for the new port yet: the second one comes a second later.
-func TestPacketsFlowWhenASandboxIsAnswered(t *testing.T) {
+func TestCreatedSandboxForwardsImmediately(t *testing.T) {
 	a := newHost(t).run()
 	for range 30 {
 		sb := a.container()

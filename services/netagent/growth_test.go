@@ -24,7 +24,7 @@ func (a *agent) fill(name string, from, to int) {
 	}
 }
 
-func TestANetworkGrowsInItsPlaceWhenItsAddressesRunOut(t *testing.T) {
+func TestExhaustedNetworkGrows(t *testing.T) {
 	a := newHost(t).run()
 	n := a.named("n1")
 	first := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
@@ -56,7 +56,7 @@ func TestANetworkGrowsInItsPlaceWhenItsAddressesRunOut(t *testing.T) {
 	}
 }
 
-func TestANetworkGrowsToHoldAnAddressThatIsAskedFor(t *testing.T) {
+func TestNetworkGrowsForStaticAddress(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.18.1.9")}))
@@ -69,7 +69,7 @@ func TestANetworkGrowsToHoldAnAddressThatIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestANetworkThatCannotGrowSaysWhy(t *testing.T) {
+func TestFailedGrowthReturnsReason(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	a.named("n1")
@@ -104,7 +104,7 @@ func TestANetworkThatCannotGrowSaysWhy(t *testing.T) {
 	}
 }
 
-func TestManyAtOnceMakeANetworkGrowAndAllReachIt(t *testing.T) {
+func TestConcurrentRequestsGrowNetwork(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	a.fill("n1", 2, 60)
@@ -135,7 +135,7 @@ func TestManyAtOnceMakeANetworkGrowAndAllReachIt(t *testing.T) {
 	a.mustReach(all[0].NetnsPath, "172.18.0.1")
 }
 
-func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
+func TestCrashedGrowthIsCompleted(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	n := a.named("n1")
@@ -155,7 +155,7 @@ func TestAGrowthThatACrashHasCutShortIsCompleted(t *testing.T) {
 	}
 }
 
-func TestIPv6SubnetsGrowUnderTheirContainers(t *testing.T) {
+func TestIPv6SubnetGrowsInUse(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
 	n := a.network(network.Spec{Name: "n1", IPv6: &on6, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})

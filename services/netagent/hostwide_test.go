@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-func TestContainersReachOthersAndAreReachedInBothFamilies(t *testing.T) {
+func TestForwardingBothFamilies(t *testing.T) {
 	h, outside := newHost(t), testns.New(t)
 	testns.Connect(t, h.ns, "up0", "10.1.0.1/24 fd01::1/64", outside, "eth0", "10.1.0.2/24 fd01::2/64")
 	outside.Run("ip", "route", "add", "172.17.0.0/16", "via", "10.1.0.1")
@@ -24,7 +24,7 @@ func TestContainersReachOthersAndAreReachedInBothFamilies(t *testing.T) {
 	h.eventually("the other reaches the container over IPv6", func() bool { return h.reaches(outside.Path(), "fd00:17::2") })
 }
 
-func TestOnlyInterfacesWithAddressesForwardAndWhatWasIsStored(t *testing.T) {
+func TestForwardingOnAddressedInterfacesOnly(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")
@@ -50,7 +50,7 @@ func TestOnlyInterfacesWithAddressesForwardAndWhatWasIsStored(t *testing.T) {
 	}
 }
 
-func TestAHostThatForwardsAlreadyIsLeftAsItIs(t *testing.T) {
+func TestForwardingHostIsUnchanged(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 	h.ns.Run("ip", "addr", "add", "10.1.0.1/24", "dev", "up0")

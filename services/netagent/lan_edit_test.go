@@ -39,7 +39,7 @@ func lanPool(subnet, gateway, from string) network.PoolSpec {
 	return p
 }
 
-func TestANetworkOnALANGrowsUnderItsContainers(t *testing.T) {
+func TestLANNetworkGrowsInUse(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	a.ns.Run("ip", "addr", "add", "10.9.0.3/16", "dev", "lan0")
@@ -81,7 +81,7 @@ func TestANetworkOnALANGrowsUnderItsContainers(t *testing.T) {
 	}
 }
 
-func TestANetworkOnALANIsRenumberedUnderItsContainers(t *testing.T) {
+func TestLANNetworkIsRenumberedInUse(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	lan := a.cable()
@@ -144,7 +144,7 @@ func TestANetworkOnALANIsRenumberedUnderItsContainers(t *testing.T) {
 	}
 }
 
-func TestAnAddressOfTheNewSubnetThatOthersHaveIsNotTaken(t *testing.T) {
+func TestRenumberingSkipsConflicts(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "10.8.0.77/24")
@@ -164,7 +164,7 @@ func TestAnAddressOfTheNewSubnetThatOthersHaveIsNotTaken(t *testing.T) {
 	a.release(sb)
 }
 
-func TestIPv6ComesToContainersOnALAN(t *testing.T) {
+func TestLANNetworkGetsIPv6InUse(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64", "fd09::2/64")
@@ -183,7 +183,7 @@ func TestIPv6ComesToContainersOnALAN(t *testing.T) {
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 }
 
-func TestEditsThatAreNotForNetworksOnALANAreRefused(t *testing.T) {
+func TestInvalidLANNetworkUpdatesFail(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -229,7 +229,7 @@ func (a *agent) recable(l *lan, addrs ...string) {
 	a.ns.Run("ip", "link", "set", "lan0", "up")
 }
 
-func TestANetworkOnALANIsEditedWhileItsParentIsAway(t *testing.T) {
+func TestLANNetworkUpdateWithoutParent(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	lan := a.cable()

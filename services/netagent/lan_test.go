@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// lan is a machine at the other end of a cable to the host's link lan0.
+// lan is a host on the same LAN as the link lan0.
 type lan struct {
 	*testns.NS
 	t testing.TB
@@ -33,7 +33,7 @@ func (h *host) cable() *lan {
 	return l
 }
 
-// has gives the machine addresses.
+// has adds addresses to the host.
 func (l *lan) has(addrs ...string) {
 	l.t.Helper()
 	for _, a := range addrs {
@@ -70,7 +70,7 @@ func onNetwork(name string, ip string) network.Request {
 	return network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{spec}}
 }
 
-func TestAnAddressThatOthersOnTheLANHaveIsPassedBy(t *testing.T) {
+func TestConflictingAddressIsSkipped(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	a.ns.Run("ip", "addr", "add", "10.9.0.3/24", "dev", "lan0")
@@ -100,7 +100,7 @@ func TestAnAddressThatOthersOnTheLANHaveIsPassedBy(t *testing.T) {
 	a.release(sb)
 }
 
-func TestNobodyIsAskedWhereTheNetworkSaysSo(t *testing.T) {
+func TestNoProbeSkipsConflictDetection(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -116,7 +116,7 @@ func TestNobodyIsAskedWhereTheNetworkSaysSo(t *testing.T) {
 	}
 }
 
-func TestTheLANIsToldOfNewAddresses(t *testing.T) {
+func TestNewAddressesAreAnnounced(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -184,7 +184,7 @@ func hearAt(t testing.TB, nsPath, name string, what kernel.FrameFilter) heard {
 	return out
 }
 
-// until waits for a frame, and tells whether it came.
+// until waits for a frame and reports whether it arrived.
 func (h heard) until(ok func([]byte) bool) bool {
 	end := time.After(patience)
 	for {
@@ -199,7 +199,7 @@ func (h heard) until(ok func([]byte) bool) bool {
 	}
 }
 
-func TestTheLANIsToldAsOftenAsTheNetworkSays(t *testing.T) {
+func TestAnnouncementCountIsConfigurable(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -229,7 +229,7 @@ func TestTheLANIsToldAsOftenAsTheNetworkSays(t *testing.T) {
 	}
 }
 
-func TestContainersOfABridgeAreToldOfNewOnes(t *testing.T) {
+func TestBridgeAnnouncesNewContainers(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	first := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))

@@ -41,7 +41,7 @@ func (a *agent) told(sb network.Sandbox) string {
 	return strings.Join(out, ", ")
 }
 
-func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
+func TestDHCPRoutesAndSearchDomains(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	lan := a.cable()
@@ -112,7 +112,7 @@ func TestTheLANTellsRoutesAndSearchDomains(t *testing.T) {
 	a.release(sb)
 }
 
-func TestRoutesComeAndGoWithANetwork(t *testing.T) {
+func TestConnectAndDisconnectUpdateDHCPRoutes(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")
@@ -137,7 +137,7 @@ func TestRoutesComeAndGoWithANetwork(t *testing.T) {
 	a.release(sb)
 }
 
-func TestARouterOutsideTheSubnetIsReachedByARouteOnTheLink(t *testing.T) {
+func TestRouterOutsideSubnetUsesOnLinkRoute(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "10.4.0.1/32")

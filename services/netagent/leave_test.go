@@ -59,7 +59,7 @@ func (a *agent) rest(sb network.Sandbox) {
 
 const leaseWarning = "lease release failed"
 
-func TestANetworkThatGoesGivesBackWhatStoppedContainersHold(t *testing.T) {
+func TestDeletedNetworkReleasesHeldLeases(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24", "fd09::1/64")
@@ -88,7 +88,7 @@ func TestANetworkThatGoesGivesBackWhatStoppedContainersHold(t *testing.T) {
 	}
 }
 
-func TestAServerThatSaysThatItKnowsIsHeard(t *testing.T) {
+func TestDHCPv6ReleaseIsConfirmed(t *testing.T) {
 	h := newHost(t)
 	log := h.listen()
 	a := h.run()
@@ -107,7 +107,7 @@ func TestAServerThatSaysThatItKnowsIsHeard(t *testing.T) {
 	t.Error("it is never heard")
 }
 
-func TestLeasesThatNobodyTakesBackHoldNothingUp(t *testing.T) {
+func TestUnconfirmedReleaseDoesNotBlock(t *testing.T) {
 	h := newHost(t)
 	log := h.listen()
 	a := h.run()
@@ -137,7 +137,7 @@ func TestLeasesThatNobodyTakesBackHoldNothingUp(t *testing.T) {
 	has(t, "what is told", log.String(), "parent interface lan0 is down")
 }
 
-func TestAStoppedContainerThatIsDisconnectedGivesItsLeaseBack(t *testing.T) {
+func TestDisconnectReleasesHeldLease(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("10.9.0.1/24")

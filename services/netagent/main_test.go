@@ -46,7 +46,7 @@ func inOwnFolder(run func()) error {
 	return os.RemoveAll(dir)
 }
 
-func TestMountsThatTestsLeaveAreFoundAndThoseOfOthersAreNot(t *testing.T) {
+func TestLeftoverMountsAreFound(t *testing.T) {
 	testns.NeedRoot(t)
 	base, elsewhere := os.TempDir(), t.TempDir()
 	for _, own := range []bool{true, false} {

@@ -38,7 +38,7 @@ func on(owner string, specs ...network.EndpointSpec) network.Request {
 	return network.Request{Owner: owner, OwnerName: "web", Mode: network.Private, Endpoints: specs}
 }
 
-func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
+func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
 	a := newHost(t).run()
 	one, two := a.named("n1"), a.named("n2")
 	if got := one.Pools[0].HostPrefix().String() + " " + two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
@@ -65,7 +65,7 @@ func TestANetworkIsABridgeOfItsOwnWithTheNextFreeSubnet(t *testing.T) {
 	}
 }
 
-func TestASubnetIsNotChosenThatTheHostNeeds(t *testing.T) {
+func TestDynamicSubnetAvoidsHostRoutes(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "vpn", "type", "veth", "peer", "name", "vpn1")
 	h.ns.Run("ip", "link", "set", "vpn", "up")
@@ -84,7 +84,7 @@ func TestASubnetIsNotChosenThatTheHostNeeds(t *testing.T) {
 	}
 }
 
-func TestTheOptionsOfANetworkReachTheKernel(t *testing.T) {
+func TestNetworkOptionsAreApplied(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
 	n := a.network(network.Spec{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan", network.OptICC: "false",
@@ -103,7 +103,7 @@ func TestTheOptionsOfANetworkReachTheKernel(t *testing.T) {
 	}
 }
 
-func TestAnInternalNetworkLeadsNowhere(t *testing.T) {
+func TestInternalNetworkHasNoRoute(t *testing.T) {
 	a := newHost(t).run()
 	n := a.network(network.Spec{Name: "inside", Internal: true})
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "inside"}))
@@ -118,7 +118,7 @@ func TestAnInternalNetworkLeadsNowhere(t *testing.T) {
 	}
 }
 
-func TestNetworksThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
+func TestInvalidNetworksLeaveNoState(t *testing.T) {
 	a := newHost(t).run()
 	a.ns.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
 	a.network(given("n1", "10.1.0.0/16"))
@@ -161,7 +161,7 @@ func TestNetworksThatCannotBeAreRefusedAndLeaveNothing(t *testing.T) {
 	}
 }
 
-func TestANetworkThatNatagentDoesNotGuardIsNotMade(t *testing.T) {
+func TestNetworkWithoutFirewallIsNotCreated(t *testing.T) {
 	a := newHost(t).run()
 	a.guard.SetDown(true)
 	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
@@ -177,7 +177,7 @@ func TestANetworkThatNatagentDoesNotGuardIsNotMade(t *testing.T) {
 	a.named("n1")
 }
 
-func TestAskingAgainForTheSameNetworkAnswersTheSame(t *testing.T) {
+func TestCreateNetworkIsIdempotent(t *testing.T) {
 	a := newHost(t).run()
 	want := network.Spec{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
 	first, again := a.network(want), a.network(want)
@@ -190,7 +190,7 @@ func TestAskingAgainForTheSameNetworkAnswersTheSame(t *testing.T) {
 	}
 }
 
-func TestANetworkIsDeletedWhenNobodyIsOnIt(t *testing.T) {
+func TestNetworkInUseIsNotDeleted(t *testing.T) {
 	a := newHost(t).run()
 	n := a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
@@ -218,7 +218,7 @@ func TestANetworkIsDeletedWhenNobodyIsOnIt(t *testing.T) {
 	}
 }
 
-func TestADeletionThatNatagentDoesNotHearIsGoneOnWith(t *testing.T) {
+func TestDeletionResumesAfterNatagentFailure(t *testing.T) {
 	a := newHost(t).run()
 	n := a.named("n1")
 	a.guard.SetDown(true)
@@ -240,7 +240,7 @@ func TestADeletionThatNatagentDoesNotHearIsGoneOnWith(t *testing.T) {
 	}
 }
 
-func TestABridgeThatWasThereBeforeStays(t *testing.T) {
+func TestAdoptedBridgeSurvivesDeletion(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "mine", "type", "bridge")
 	a := h.run()
@@ -256,7 +256,7 @@ func TestABridgeThatWasThereBeforeStays(t *testing.T) {
 	}
 }
 
-func TestNetworksOutliveTheAgentAndAReboot(t *testing.T) {
+func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	n := a.named("n1")

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestWhatNobodyIsOnIsPrunedAndTheRestStays(t *testing.T) {
+func TestPruneDeletesUnusedNetworks(t *testing.T) {
 	a := newHost(t).run()
 	for name, labels := range map[string]map[string]string{"kept": {"keep": "1"}, "n2": nil, "n1": nil} {
 		a.network(network.Spec{Name: name, Labels: labels})
@@ -56,7 +56,7 @@ func toldSoFar(t *testing.T, l *events.Subscription) (out []string) {
 	}
 }
 
-func TestADeletionThatTheTickGoesOnWithIsToldOnce(t *testing.T) {
+func TestResumedDeletionEmitsOneEvent(t *testing.T) {
 	a := newHost(t).run()
 	a.network(network.Spec{Name: "n1"})
 	l, err := a.networks.Events.Subscribe(time.Time{})

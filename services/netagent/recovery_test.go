@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func TestARestartKeepsWhatIsRightAsItIs(t *testing.T) {
+func TestRestartChangesNothing(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()
@@ -43,7 +43,7 @@ func TestARestartKeepsWhatIsRightAsItIs(t *testing.T) {
 	h.mustReach(h.ns.Path(), "172.17.0.2")
 }
 
-func TestWhatACrashLeftIsCleared(t *testing.T) {
+func TestStaleStateIsRemoved(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	kept, lost, stray := a.container(), a.container(), a.container()
@@ -87,7 +87,7 @@ func TestWhatACrashLeftIsCleared(t *testing.T) {
 	}
 }
 
-func TestAfterARebootNothingIsLeftAndAllCanBeMadeAgain(t *testing.T) {
+func TestRebootLeavesNoState(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()
@@ -108,7 +108,7 @@ func TestAfterARebootNothingIsLeftAndAllCanBeMadeAgain(t *testing.T) {
 	h.mustReach(h.ns.Path(), "172.17.0.2")
 }
 
-func TestANamespaceThatVanishedIsMadeAgainWhenAsked(t *testing.T) {
+func TestMissingNamespaceIsRecreated(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
 	if err := kernel.Unpin(sb.NetnsPath); err != nil {
@@ -120,7 +120,7 @@ func TestANamespaceThatVanishedIsMadeAgainWhenAsked(t *testing.T) {
 	a.nothingLeft()
 }
 
-func TestAnAgentIsReadyOnlyWhenNatagentHasAcknowledged(t *testing.T) {
+func TestReadyNeedsNatagent(t *testing.T) {
 	h := newHost(t)
 	h.guard.SetDown(true)
 	a := h.start()
@@ -156,7 +156,7 @@ func TestAnAgentIsReadyOnlyWhenNatagentHasAcknowledged(t *testing.T) {
 	a.container()
 }
 
-func TestAForeignLinkWithTheBridgesNameIsAFault(t *testing.T) {
+func TestOtherLinkWithBridgeNameFails(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "docker0", "type", "veth", "peer", "name", "other")
 	a := h.start()
@@ -172,7 +172,7 @@ func TestAForeignLinkWithTheBridgesNameIsAFault(t *testing.T) {
 	has(t, "the foreign link", h.ns.Run("ip", "-d", "link", "show", "docker0"), "veth")
 }
 
-func TestABridgeThatIsThereIsAdoptedAndCorrected(t *testing.T) {
+func TestExistingBridgeIsAdopted(t *testing.T) {
 	h := newHost(t)
 	h.cfg.MTU = 1400
 	h.ns.Run("ip", "link", "add", "docker0", "type", "bridge")
@@ -190,7 +190,7 @@ func TestABridgeThatIsThereIsAdoptedAndCorrected(t *testing.T) {
 	}
 }
 
-func TestABridgeThatOthersDisturbIsPutRight(t *testing.T) {
+func TestChangedBridgeIsReconciled(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
 	for _, disturb := range [][]string{
@@ -213,7 +213,7 @@ func TestABridgeThatOthersDisturbIsPutRight(t *testing.T) {
 	}
 }
 
-func TestAnAddressIsReusedWhileAProcessHoldsTheOldNamespace(t *testing.T) {
+func TestAddressReusedDespiteHeldNamespace(t *testing.T) {
 	a := newHost(t).run()
 	old := a.container()
 	a.mustReach(old.NetnsPath, "172.17.0.1") // so that the bridge has learned where it is
@@ -246,7 +246,7 @@ func TestAnAddressIsReusedWhileAProcessHoldsTheOldNamespace(t *testing.T) {
 	a.mustReach(a.ns.Path(), "172.17.0.2")
 }
 
-func TestAgentsWithOtherRootsDoNotNoticeEachOther(t *testing.T) {
+func TestAgentsWithOtherRootsAreIndependent(t *testing.T) {
 	one := newHost(t)
 	two := newHostIn(t, one.ns)
 	two.cfg.BridgeName, two.cfg.Bip = "fair0", netip.MustParsePrefix("10.20.0.1/24")
@@ -264,7 +264,7 @@ func TestAgentsWithOtherRootsDoNotNoticeEachOther(t *testing.T) {
 	b.mustReach(b.ns.Path(), b.address(sb))
 }
 
-func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
+func TestSecondAgentOnSameRootsFails(t *testing.T) {
 	h := newHost(t)
 	h.run()
 	if _, err := New(context.Background(), h.cfg); !fault.Is(err, fault.Busy) {
@@ -272,7 +272,7 @@ func TestASecondAgentOnTheSameRootsIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnotherSubnetComesWithTheNextStartWithoutContainers(t *testing.T) {
+func TestNewSubnetAppliesWithoutContainers(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()

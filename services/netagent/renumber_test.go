@@ -54,7 +54,7 @@ func (a *agent) hasNot(what, text, part string) {
 	}
 }
 
-func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
+func TestRenumberingUpdatesContainers(t *testing.T) {
 	a := newHost(t).run()
 	want := given("n1", "10.1.0.0/24")
 	want.Pools[0].Aux = map[string]netip.Addr{"printer": netip.MustParseAddr("10.1.0.9")}
@@ -132,7 +132,7 @@ func TestARenumberedNetworkTakesItsContainersAlongOneByOne(t *testing.T) {
 	}
 }
 
-func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
+func TestRenumberingResumesAfterCrash(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	a.network(given("n1", "10.1.0.0/24"))
@@ -180,7 +180,7 @@ func TestACrashWhileASandboxMovesIsGoneOnWith(t *testing.T) {
 	}
 }
 
-func TestIPv6ComesToContainersThatRun(t *testing.T) {
+func TestRunningContainersGetIPv6(t *testing.T) {
 	a := newHost(t).run()
 	a.named("n1")
 	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
@@ -215,7 +215,7 @@ func TestIPv6ComesToContainersThatRun(t *testing.T) {
 	a.release(other)
 }
 
-func TestTheDefaultBridgeMovesWhileContainersAreOnIt(t *testing.T) {
+func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	old := a.container()
@@ -275,7 +275,7 @@ func TestTheDefaultBridgeMovesWhileContainersAreOnIt(t *testing.T) {
 	has(t, "docker0", h.ns.Run("ip", "addr", "show", "docker0"), "192.168.10.9/24", "02:42:c0:a8:0a:09")
 }
 
-func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
+func TestInvalidUpdateChangesNothing(t *testing.T) {
 	a := newHost(t).run()
 	a.network(given("n1", "10.1.0.0/24"))
 	a.network(given("n2", "10.3.0.0/24"))
@@ -322,7 +322,7 @@ func TestAnEditThatCannotBeIsRefusedAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestANetworkMovesOutOfTheWayOfARoute(t *testing.T) {
+func TestRenumberingAvoidsHostRoute(t *testing.T) {
 	a := newHost(t).run()
 	a.ns.Run("ip", "link", "add", "tun0", "type", "veth", "peer", "name", "tun1")
 	a.ns.Run("ip", "link", "set", "tun0", "up")

@@ -18,7 +18,7 @@ import (
 
 var _ service.Service = (*Service)(nil)
 
-func TestAContainerFindsWhatItWouldFindInDocker(t *testing.T) {
+func TestSandboxMatchesDocker(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
 	if want := filepath.Join(a.cfg.ExecRoot, "netns", sb.Owner[:12]); sb.NetnsPath != want {
@@ -46,7 +46,7 @@ func TestAContainerFindsWhatItWouldFindInDocker(t *testing.T) {
 	}
 }
 
-func TestTheHostHasABridgeWithAPortForEachContainer(t *testing.T) {
+func TestBridgeHasPortPerContainer(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
 	e := sb.Endpoints[0]
@@ -68,7 +68,7 @@ func TestTheHostHasABridgeWithAPortForEachContainer(t *testing.T) {
 // address is a sandbox's IPv4 address.
 func (h *host) address(sb network.Sandbox) string { return sb.Endpoints[0].IPv4.Addr().String() }
 
-func TestReleasingLeavesNothing(t *testing.T) {
+func TestReleaseRemovesEverything(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.container()
 	a.release(sb)
@@ -79,7 +79,7 @@ func TestReleasingLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestWithoutEndpointsThereIsOnlyLo(t *testing.T) {
+func TestSandboxWithoutEndpointsHasLoopback(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.create(network.Request{Owner: id.New(), Mode: network.Private})
 	if n := len(strings.Split(a.in(sb, "ip", "-o", "link"), "\n")); n != 1 {
@@ -88,7 +88,7 @@ func TestWithoutEndpointsThereIsOnlyLo(t *testing.T) {
 	has(t, "lo", a.in(sb, "ip", "addr"), "127.0.0.1/8", "::1/128", "UP")
 }
 
-func TestTheHostsNamespaceIsOnlyRecorded(t *testing.T) {
+func TestHostModeIsRecordedOnly(t *testing.T) {
 	a := newHost(t).run()
 	sb := a.create(network.Request{Owner: id.New(), Mode: network.Host})
 	if sb.NetnsPath != "" || len(a.pins()) > 0 {
@@ -103,7 +103,7 @@ func TestTheHostsNamespaceIsOnlyRecorded(t *testing.T) {
 	}
 }
 
-func TestAskingAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
+func TestCreateSandboxIsIdempotent(t *testing.T) {
 	a := newHost(t).run()
 	first := a.container()
 	if again := a.create(onBridge(first.Owner)); again.Endpoints[0].ID != first.Endpoints[0].ID || len(a.ports("docker0")) != 1 {
@@ -116,7 +116,7 @@ func TestAskingAgainAnswersTheSameAndOtherContentIsRefused(t *testing.T) {
 	a.mustReach(a.ns.Path(), "172.17.0.2")
 }
 
-func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
+func TestInvalidRequestsChangeNothing(t *testing.T) {
 	a := newHost(t).run()
 	for name, c := range map[string]struct {
 		req  network.Request
@@ -139,7 +139,7 @@ func TestBadRequestsAreRefusedBeforeAnythingIsTouched(t *testing.T) {
 	a.nothingLeft()
 }
 
-func TestFiftyAtOnceAllGetTheirOwn(t *testing.T) {
+func TestConcurrentCreation(t *testing.T) {
 	a := newHost(t).run()
 	const n = 50
 	all := make([]network.Sandbox, n)
@@ -176,7 +176,7 @@ func TestFiftyAtOnceAllGetTheirOwn(t *testing.T) {
 	a.nothingLeft()
 }
 
-func TestOneOwnerAskingManyTimesAtOnceGetsOneSandbox(t *testing.T) {
+func TestConcurrentRequestsCreateOneSandbox(t *testing.T) {
 	a := newHost(t).run()
 	owner := id.New()
 	var wg sync.WaitGroup
@@ -193,7 +193,7 @@ func TestOneOwnerAskingManyTimesAtOnceGetsOneSandbox(t *testing.T) {
 	}
 }
 
-func TestAddressesRunOutAndComeBack(t *testing.T) {
+func TestExhaustedPoolRecovers(t *testing.T) {
 	h := newHost(t)
 	h.cfg.Bip = netip.MustParsePrefix("192.168.10.1/24")
 	h.cfg.FixedCIDR = netip.MustParsePrefix("192.168.10.4/31")
@@ -217,7 +217,7 @@ func TestAddressesRunOutAndComeBack(t *testing.T) {
 	}
 }
 
-func TestABridgeWithoutFreePortsSaysSoAndNothingIsLeft(t *testing.T) {
+func TestFullBridgeLeavesNoState(t *testing.T) {
 	a := newHost(t).run()
 	var batch strings.Builder
 	for i := range 1023 {
@@ -241,7 +241,7 @@ func TestABridgeWithoutFreePortsSaysSoAndNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestAFailureAtTheLastStepLeavesNothing(t *testing.T) {
+func TestFailedCreationLeavesNoState(t *testing.T) {
 	a := newHost(t).run()
 	dir := filepath.Join(a.cfg.ExecRoot, "netns")
 	if err := os.Remove(dir); err != nil { // so that pinning, the last step, fails

@@ -21,7 +21,7 @@ func (a *agent) defaultNetwork() network.Network {
 	return n
 }
 
-func TestTheDefaultBridgeIsAsConfigured(t *testing.T) {
+func TestDefaultBridgeConfiguration(t *testing.T) {
 	h := newHost(t)
 	h.cfg.Isolated, h.cfg.NoMasquerade, h.cfg.HostBinding = true, true, netip.MustParseAddr("192.0.2.1")
 	h.cfg.FixedCIDR, h.cfg.IPv6 = netip.MustParsePrefix("10.9.8.0/24"), true
@@ -54,7 +54,7 @@ func TestTheDefaultBridgeIsAsConfigured(t *testing.T) {
 	}
 }
 
-func TestANewMTUIsForNewEndpoints(t *testing.T) {
+func TestNewMTUAppliesToNewEndpoints(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	before := a.container()
@@ -74,7 +74,7 @@ func TestANewMTUIsForNewEndpoints(t *testing.T) {
 	}
 }
 
-func TestSubnetsComeFromTheConfiguredPools(t *testing.T) {
+func TestSubnetsUseConfiguredPools(t *testing.T) {
 	h := newHost(t)
 	h.cfg.AddressPools = []AddressPool{{Base: netip.MustParsePrefix("10.100.0.0/16"), Size: 24}}
 	a := h.run()
@@ -89,7 +89,7 @@ func TestSubnetsComeFromTheConfiguredPools(t *testing.T) {
 	}
 }
 
-func TestTheDefaultNetworkGoesWhenThereIsToBeNone(t *testing.T) {
+func TestDisabledDefaultNetworkIsDeleted(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()
@@ -112,7 +112,7 @@ func TestTheDefaultNetworkGoesWhenThereIsToBeNone(t *testing.T) {
 	}
 }
 
-func TestABridgeOfAnotherNameIsMadeAndMended(t *testing.T) {
+func TestRenamedDefaultBridgeIsReconciled(t *testing.T) {
 	h := newHost(t)
 	h.cfg.BridgeName = "br9"
 	for range 2 {
@@ -125,7 +125,7 @@ func TestABridgeOfAnotherNameIsMadeAndMended(t *testing.T) {
 	}
 }
 
-func TestABridgeOfOthersKeepsItsAddressesAndStaysWhenTheDefaultNetworkGoes(t *testing.T) {
+func TestAdoptedDefaultBridgeIsKept(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "br9", "type", "bridge")
 	h.cfg.BridgeName = "br9"

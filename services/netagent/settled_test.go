@@ -6,7 +6,7 @@ import (
 )
 
 // A host asks for a second or more whether somebody has an IPv6 address before it takes it for its own, and cannot use it until then.
-func TestTheHostReachesAContainerOnceItsOwnAddressIsSettled(t *testing.T) {
+func TestHostReachesContainerAfterDAD(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.cable()
 	lan.has("fd09::1/64")
