@@ -258,7 +258,7 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 
 	// What overlaps cannot be had together, and what is another network's not at all.
 	a.network(given("n1", "10.1.0.0/24"))
-	for bip, text := range map[string]string{"192.168.10.9/24": "as they overlap", "10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
+	for bip, text := range map[string]string{"192.168.10.9/24": "the subnets overlap", "10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
 		cfg.Bip = netip.MustParsePrefix(bip)
 		if err := a.Reload(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", bip, err)
@@ -290,11 +290,11 @@ func TestInvalidUpdateChangesNothing(t *testing.T) {
 		text string
 	}{
 		"elsewhere, but not to be moved":  {still, fault.Invalid, "add --renumber"},
-		"IPv6, but not to be added":       {v6, fault.Invalid, "add IPv6 with --ipv6"},
+		"IPv6, but not to be added":       {v6, fault.Invalid, "add --ipv6"},
 		"another's":                       {moveTo("10.3.0.0/25"), fault.Exists, "of network n2"},
-		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "as they overlap"},
+		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "the subnets overlap"},
 		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `static address 10.1.0.200 of `},
-		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no route of the host overlaps it"},
+		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no host route overlaps it"},
 		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "loopback address 127.0.0.1 is not a valid name server"},
 		"IPv6 with too small an MTU":      {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
 		"an address, not a subnet's ends": {moveTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
