@@ -28,12 +28,12 @@ import (
 )
 
 // host fakes the environment of a Runner. It records held resources, fails a chosen step, and ends
-// containers with a running process.
+// processes.
 type host struct {
 	runner     *run.Runner
 	dir        string
 	fail       string // the step that fails
-	ignoreStop bool   // containers with a running process exit only after SIGKILL
+	ignoreStop bool   // processes exit only after SIGKILL
 
 	mu          sync.Mutex
 	held        map[string]map[string]bool // owner to resources
