@@ -1,14 +1,15 @@
-// Package crashpoint marks the points at which an agent may be interrupted: each commit of a store, call of another service, netlink
-// request and flush of rules. Builds with the tag crashtest kill the process, stall or fail at a chosen point; in all others the marks are
-// empty functions, which the compiler removes.
+// Package crashpoint marks the points at which crash tests interrupt an agent: store commits, calls
+// of other services, netlink requests and firewall updates. Builds with the tag crashtest kill the
+// process, stall or fail at a selected point. In other builds the functions are empty.
 //
-// A build with the tag reads its orders from the directory that the environment variable FL_CRASHPOINTS names. The file armed.NAME holds
-// "NONCE ACTION ORDINAL", where NAME is the process's service, or "one" for all services in one process: the process acts at the
-// ORDINAL-th point that it passes after it has first seen that NONCE, once, and tells in hit.NAME where. While the file trace is there, each
-// point that is passed is a line in trace.NAME.
+// A crashtest build reads its orders from the directory in the environment variable FL_CRASHPOINTS.
+// The file armed.NAME contains "NONCE ACTION ORDINAL", where NAME is the service of the process, or
+// "one" in all-in-one mode. The process performs the action once, at the ORDINAL-th point after it
+// first reads that NONCE, and writes the point to hit.NAME. While the file trace exists, each
+// passed point is appended to trace.NAME.
 package crashpoint
 
-// Kind is what happens at a point.
+// Kind is the kind of a point.
 type Kind string
 
 // The kinds.
@@ -17,5 +18,5 @@ const (
 	Call     Kind = "call"     // a call of another service
 	Netlink  Kind = "netlink"  // a request for links, addresses, routes or connections
 	Firewall Kind = "firewall" // a flush of rules
-	Pin      Kind = "pin"      // a namespace gets or loses its mount
+	Pin      Kind = "pin"      // a mount or unmount of a namespace
 )

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// directoryVar names the directory of orders.
+// directoryVar is the environment variable with the directory of orders.
 const directoryVar = "FL_CRASHPOINTS"
 
-// Stall is how long a stalled point takes: longer than a call to another service may, shortened as that is.
+// Stall is the duration of a stall. It exceeds the shortened time limit of a call.
 const Stall = 5 * time.Second
 
-// shorter is by how much limits of calls are shortened.
+// shorter is the factor by which time limits of calls are shortened.
 const shorter = 10
 
-// process is the state of this process's points.
+// process holds the state of the points of this process.
 type process struct {
 	mu     sync.Mutex
 	nonce  string
@@ -31,13 +31,13 @@ type process struct {
 
 var points process
 
-// Before is called before something happens. An error is what happens in its place.
+// Before is called before an operation. The operation must fail with the returned error.
 func Before(kind Kind, name string) error { return points.pass("before", kind, name) }
 
-// After is called when it has happened and nobody knows yet.
+// After is called after an operation, before its result is used.
 func After(kind Kind, name string) error { return points.pass("after", kind, name) }
 
-// Shorten shortens the limit of a call, so that a stall exceeds it.
+// Shorten shortens the time limit of a call, so that a stall exceeds it.
 func Shorten(d time.Duration) time.Duration { return d / shorter }
 
 func (p *process) pass(when string, kind Kind, name string) error {
@@ -61,7 +61,7 @@ func (p *process) pass(when string, kind Kind, name string) error {
 	return act(action)
 }
 
-// order returns what to do at this point; empty for nothing.
+// order returns the action at this point. It is empty if there is none.
 func (p *process) order(file string) string {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -80,18 +80,19 @@ func (p *process) order(file string) string {
 	if p.passed++; p.passed != ordinal {
 		return ""
 	}
-	_ = os.Remove(file) // once, also for the next process
+	_ = os.Remove(file) // only once, also for the next process
 	return action
 }
 
-// caller names the function that makes a request, by the first one outside of those that retry it.
+// caller returns the name of the function that makes a request, ignoring retry wrappers.
 func caller() string {
 	var at [16]uintptr
 	frames := runtime.CallersFrames(at[:runtime.Callers(3, at[:])])
 	for {
 		f, more := frames.Next()
 		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
-		if !strings.Contains(name, "retr") && !strings.Contains(name, "crashpoint") && !strings.HasSuffix(name, ".send") || !more {
+		if !strings.Contains(name, "retr") && !strings.Contains(name, "crashpoint") &&
+			!strings.HasSuffix(name, ".send") || !more {
 			return name
 		}
 	}
@@ -112,7 +113,7 @@ func act(action string) error {
 	return nil
 }
 
-// self is the name of this process among those of a host.
+// self returns the name of this process in file names.
 func self() string {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		return os.Args[1]

@@ -72,7 +72,7 @@ func TestSecondAgentOnSameRootsIsRejected(t *testing.T) {
 			r := newRoots(t)
 			r.start("agent", false, netService(), natService())
 			err := daemon.Run(r.ctx, r.options("second", false, second...))
-			want := fmt.Sprintf("data-root %s: another agent runs service %s there (process %d ", r.cfg.DataRoot,
+			want := fmt.Sprintf("data-root %s: is in use by another agent with service %s (process %d ", r.cfg.DataRoot,
 				second[0].Name, os.Getpid())
 			if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 				t.Errorf("%v; want %s", err, want)

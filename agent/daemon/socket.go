@@ -65,8 +65,8 @@ func (s *socket) serve(log *slog.Logger, w *runGroup, listeners []*listener) {
 	}
 }
 
-// updateListeners serves new listeners and closes those that are not wanted any more. Connections are
-// kept.
+// updateListeners serves new listeners and closes those that are not wanted any more. Connections
+// are kept.
 func (s *socket) updateListeners(log *slog.Logger, w *runGroup, opened []*listener, wanted []config.Host) {
 	s.serve(log, w, opened)
 	kept := opened

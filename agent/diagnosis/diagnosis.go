@@ -1,28 +1,29 @@
-// Package diagnosis is what a service finds out about its host by trying, in words for people. The command line's doctor lists it.
+// Package diagnosis holds the findings of a service about its host, for `fairlead doctor`.
 package diagnosis
 
 import (
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 )
 
-// Severity says what a finding means.
+// Severity is the severity of a finding.
 type Severity int
 
 // The severities.
 const (
-	OK      Severity = iota // it works
-	Note                    // something is not to be had, or worth knowing; all else works
-	Problem                 // containers cannot work as they should
+	OK      Severity = iota // the feature works
+	Note                    // a feature is not available, or there is something to know
+	Problem                 // something that containers need does not work
 )
 
-// Finding is one thing that was found out.
+// Finding is one result of a check.
 type Finding struct {
 	Area, Name string
 	Severity   Severity
-	Text, Hint string // without full stops; an empty hint: there is nothing to do
+	Text, Hint string // without full stops; the hint can be empty
 }
 
-// Check is a finding of something that works, or with an error does not; worst is what that means.
+// Check returns a finding: OK with the text works if err is nil, otherwise worst with the error and
+// the hint.
 func Check(area, name, works string, err error, worst Severity, hint string) Finding {
 	if err == nil {
 		return Finding{area, name, OK, works, ""}
@@ -30,13 +31,14 @@ func Check(area, name, works string, err error, worst Severity, hint string) Fin
 	return Finding{area, name, worst, err.Error(), hint}
 }
 
-// Proto writes findings.
+// Proto converts findings to protobuf messages.
 func Proto(in []Finding) []*hostv1.Finding {
 	out := make([]*hostv1.Finding, 0, len(in))
 	for _, f := range in {
 		severity := map[Severity]hostv1.Severity{OK: hostv1.Severity_SEVERITY_OK, Note: hostv1.Severity_SEVERITY_NOTE,
 			Problem: hostv1.Severity_SEVERITY_PROBLEM}[f.Severity]
-		out = append(out, &hostv1.Finding{Area: f.Area, Name: f.Name, Severity: severity, Message: f.Text, Hint: f.Hint})
+		out = append(out, &hostv1.Finding{Area: f.Area, Name: f.Name, Severity: severity, Message: f.Text,
+			Hint: f.Hint})
 	}
 	return out
 }

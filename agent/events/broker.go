@@ -1,6 +1,6 @@
-// Package events is how a service tells clients what happens. Nothing is on disk: a client that was not connected can ask for the last
-// few only. Emitting costs next to nothing, however many subscriptions there are and however slow their readers: all of them read
-// one list, of which each only has its place.
+// Package events distributes the events of a service to clients. Events are kept in memory only: a
+// client can request the last 256. Emitting is cheap, whatever the number of subscriptions and the
+// speed of their readers: all of them share one list and each stores only its position.
 package events
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Event is something that has happened. See fairlead.event.v1.Event.
+// Event is a change of a container or network. See fairlead.event.v1.Event.
 type Event struct {
 	Time       time.Time
 	Type       string
 	Action     string
 	ID         string
-	Attributes map[string]string // not to be changed once told
+	Attributes map[string]string // must not be modified after Emit
 }
 
 // The types.
@@ -27,30 +27,32 @@ const (
 )
 
 const (
-	// historySize is how many events there are for clients that ask for the past.
+	// historySize is the number of past events that clients can request.
 	historySize = 256
-	// subscriptionBuffer is how many events a subscription may be behind, at least, before it is closed.
+	// subscriptionBuffer is the minimum number of events that a subscription can be behind before
+	// it is closed.
 	subscriptionBuffer = 1024
-	// maxListeners bounds the subscriptions of a service. Each may hold what gRPC buffers for a client that does not read, 64 KiB.
-	maxListeners = 512
+	// maxSubscriptions is the maximum number of subscriptions of a service. Each can hold 64 KiB in
+	// gRPC buffers for a client that does not read.
+	maxSubscriptions = 512
 )
 
-// Broker passes events on. The zero value is ready. It is safe for concurrent use.
+// Broker distributes events. The zero value is ready to use. It is safe for concurrent use.
 type Broker struct {
-	mu        sync.Mutex
-	history   []Event // the oldest first; shared by all listeners
-	first     uint64  // the number of last[0], counted from the first event of all
-	listeners map[*Subscription]bool
+	mu          sync.Mutex
+	history     []Event // oldest first; shared by all subscriptions
+	first       uint64  // the number of history[0], counted from the first event
+	subscribers map[*Subscription]bool
 }
 
-// Subscription is one subscription.
+// Subscription is one reader of events.
 type Subscription struct {
 	broker *Broker
-	next   uint64        // the number of the event that it gets next
-	wake   chan struct{} // has room for one
+	next   uint64        // the number of the next event
+	wake   chan struct{} // has a buffer of one
 }
 
-// Emit passes an event on, with the time of now. It never waits.
+// Emit adds an event with the current time. It does not block.
 func (b *Broker) Emit(kind, action, id string, attributes map[string]string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,70 +62,71 @@ func (b *Broker) Emit(kind, action, id string, attributes map[string]string) {
 		b.first += subscriptionBuffer
 	}
 	b.history = append(b.history, e)
-	for l := range b.listeners {
+	for s := range b.subscribers {
 		select {
-		case l.wake <- struct{}{}:
-		default: // it is awake
+		case s.wake <- struct{}{}:
+		default: // already pending
 		}
 	}
 }
 
-// Subscribe subscribes, from a time in the past on; the zero time means from now on. Close must be called. It fails if there are too many
-// subscriptions.
+// Subscribe returns a subscription that starts at a time in the past; the zero time means now.
+// Close must be called. It fails if there are too many subscriptions.
 func (b *Broker) Subscribe(since time.Time) (*Subscription, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.listeners) >= maxListeners {
-		return nil, fault.New(fault.Exhausted, "events", "too many clients are subscribed", fault.WithHint("close some of them"))
+	if len(b.subscribers) >= maxSubscriptions {
+		return nil, fault.New(fault.Exhausted, "events", "too many subscriptions", fault.WithHint("close some of them"))
 	}
-	l := &Subscription{broker: b, next: b.first + uint64(len(b.history)), wake: make(chan struct{}, 1)}
+	s := &Subscription{broker: b, next: b.first + uint64(len(b.history)), wake: make(chan struct{}, 1)}
 	if !since.IsZero() {
-		oldest := l.next - uint64(min(len(b.history), historySize))
-		for l.next > oldest && !b.history[l.next-1-b.first].Time.Before(since) {
-			l.next--
+		oldest := s.next - uint64(min(len(b.history), historySize))
+		for s.next > oldest && !b.history[s.next-1-b.first].Time.Before(since) {
+			s.next--
 		}
 	}
-	if b.listeners == nil {
-		b.listeners = map[*Subscription]bool{}
+	if b.subscribers == nil {
+		b.subscribers = map[*Subscription]bool{}
 	}
-	b.listeners[l] = true
-	return l, nil
+	b.subscribers[s] = true
+	return s, nil
 }
 
-// Next waits for the next event. One that has happened is returned though ctx has ended.
-func (l *Subscription) Next(ctx context.Context) (Event, error) {
+// Next waits for the next event. A pending event is returned even if ctx has ended.
+func (s *Subscription) Next(ctx context.Context) (Event, error) {
 	for {
-		if e, ok, err := l.take(); ok || err != nil {
+		if e, ok, err := s.take(); ok || err != nil {
 			return e, err
 		}
 		select {
-		case <-l.wake:
+		case <-s.wake:
 		case <-ctx.Done():
 			return Event{}, ctx.Err()
 		}
 	}
 }
 
-// take returns the next event; ok is false if it has not happened yet. It fails if the event is not remembered any more.
-func (l *Subscription) take() (e Event, ok bool, err error) {
-	b := l.broker
+// take returns the next event; ok is false if there is none yet. It fails if the event was already
+// discarded.
+func (s *Subscription) take() (e Event, ok bool, err error) {
+	b := s.broker
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case l.next < b.first:
+	case s.next < b.first:
 		return e, false, fault.New(fault.Exhausted, "events", "event stream closed: client too slow",
-			fault.WithHint("retry with --since; the last %d events are remembered", historySize))
-	case l.next == b.first+uint64(len(b.history)):
+			fault.WithHint("retry with --since; the last %d events are kept", historySize))
+	case s.next == b.first+uint64(len(b.history)):
 		return e, false, nil
 	}
-	e = b.history[l.next-b.first]
-	l.next++
+	e = b.history[s.next-b.first]
+	s.next++
 	return e, true, nil
 }
 
 // Close ends the subscription.
-func (l *Subscription) Close() {
-	l.broker.mu.Lock()
-	defer l.broker.mu.Unlock()
-	delete(l.broker.listeners, l)
+func (s *Subscription) Close() {
+	s.broker.mu.Lock()
+	defer s.broker.mu.Unlock()
+	delete(s.broker.subscribers, s)
 }

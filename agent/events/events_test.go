@@ -127,7 +127,8 @@ func TestWatchingEndsWithItsSpan(t *testing.T) {
 	var got []string
 	keep := func(e *eventv1.Event) error { got = append(got, e.GetId()); return nil }
 	past := timestamppb.New(time.Unix(0, 0))
-	if err := b.Watch(t.Context(), past, timestamppb.Now(), keep); err != nil || !slices.Equal(got, []string{"0", "1", "2"}) {
+	if err := b.Watch(t.Context(), past, timestamppb.Now(), keep); err != nil ||
+		!slices.Equal(got, []string{"0", "1", "2"}) {
 		t.Errorf("until now: %v, %v", got, err)
 	}
 	if err := b.Watch(t.Context(), past, past, func(*eventv1.Event) error { return errors.New("of later") }); err != nil {

@@ -10,8 +10,10 @@ import (
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 )
 
-// Watch sends events on, of a span of time whose ends may be absent, until that is over, ctx ends or send fails.
-func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp, send func(*eventv1.Event) error) error {
+// Watch sends the events of a time range, whose ends can be absent, until the range ends, ctx ends
+// or send fails.
+func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp,
+	send func(*eventv1.Event) error) error {
 	l, err := b.Subscribe(moment(since))
 	if err != nil {
 		return err
@@ -29,13 +31,14 @@ func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp,
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded):
-			return nil // the end of the span
+			return nil // the end of the time range
 		case err != nil:
 			return err
 		case until != nil && e.Time.After(until.AsTime()):
-			continue // of those that were there already
+			continue // a past event after the end of the range
 		}
-		if err := send(&eventv1.Event{Time: timestamppb.New(e.Time), Type: e.Type, Action: e.Action, Id: e.ID, Attributes: e.Attributes}); err != nil {
+		if err := send(&eventv1.Event{Time: timestamppb.New(e.Time), Type: e.Type, Action: e.Action, Id: e.ID,
+			Attributes: e.Attributes}); err != nil {
 			return err
 		}
 	}

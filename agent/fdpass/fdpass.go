@@ -1,7 +1,7 @@
-// Package fdpass hands open files from one service of a host to another, over a unix socket.
+// Package fdpass passes open files from one service of a host to another, over a Unix socket.
 //
-// One request, one answer, one connection: the asker says what it wants, the giver answers with descriptors or with a fault. It is
-// for what a service without privileges must have and cannot open itself. What the words of a request mean is between the two.
+// Each connection has one request and one response, with descriptors or a fault. It is for files
+// that a service without privileges cannot open itself. The two services define the requests.
 package fdpass
 
 import (
@@ -19,32 +19,32 @@ import (
 )
 
 const (
-	maxFiles   = 8    // in one answer
-	maxMessage = 4096 // bytes of a request, or of an answer
+	maxFiles   = 8    // in one response
+	maxMessage = 4096 // bytes of a request or response
 	timeLimit  = 10 * time.Second
 )
 
-// Request says what is wanted.
+// Request names the requested files.
 type Request struct {
-	Kind  string // the kind of thing
-	Owner string // whose
+	Kind  string // the type of files
+	Owner string // the owner of the files
 }
 
-// answer is what comes beside the descriptors.
-type answer struct {
-	Kind          fault.Kind // 0: here they are
+// response is the message that is sent with the descriptors.
+type response struct {
+	Kind          fault.Kind // 0: success
 	Subject, Text string
 	Hint          string
 }
 
-// Fetch gets files. The caller closes them. Several processes may hold the same open file then.
+// Fetch requests files. The caller closes them. Several processes can hold the same open file.
 func Fetch(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	subject := "socket " + path
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unixpacket", path)
 	if err != nil {
-		return nil, fault.New(fault.Unavailable, subject, "nobody hands over files there", fault.WithCause(err))
+		return nil, fault.New(fault.Unavailable, subject, "no service is listening", fault.WithCause(err))
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
@@ -53,11 +53,11 @@ func Fetch(ctx context.Context, path string, r Request) ([]*os.File, error) {
 		_, err = conn.Write(data)
 	}
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be asked")
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot send the request")
 	}
 	files, a, err := receive(conn.(*net.UnixConn))
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "does not answer")
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "is not responding")
 	}
 	if a.Kind != 0 {
 		return nil, errors.Join(fault.New(a.Kind, a.Subject, a.Text, fault.WithHint("%s", a.Hint)), closeAll(files))
@@ -65,11 +65,12 @@ func Fetch(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	return files, nil
 }
 
-// retryEvery is how often AskAgain asks.
-const retryEvery = 50 * time.Millisecond
+// retryInterval is the time between two attempts of AskAgain.
+const retryInterval = 50 * time.Millisecond
 
-// AskAgain is Ask that survives a restart of the giver: while nobody answers it asks again, until ctx ends, at most for 10 seconds. The
-// giver must answer a repeated request as it did the first one.
+// AskAgain is Fetch that retries while the service is unavailable, for example during a restart:
+// until ctx ends, at most 10 seconds. The service must respond to repeated requests in the same
+// way.
 func AskAgain(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
@@ -81,15 +82,15 @@ func AskAgain(ctx context.Context, path string, r Request) ([]*os.File, error) {
 		select {
 		case <-ctx.Done():
 			return nil, err
-		case <-time.After(retryEvery):
+		case <-time.After(retryInterval):
 		}
 	}
 }
 
-func receive(conn *net.UnixConn) ([]*os.File, answer, error) {
-	var a answer
+func receive(conn *net.UnixConn) ([]*os.File, response, error) {
+	var a response
 	data, control := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(maxFiles*4))
-	n, controls, _, _, err := conn.ReadMsgUnix(data, control) // descriptors that it makes are closed on exec
+	n, controls, _, _, err := conn.ReadMsgUnix(data, control) // sets close-on-exec
 	if err != nil {
 		return nil, a, err
 	}
@@ -115,7 +116,7 @@ func filesOf(control []byte) ([]*os.File, error) {
 			return files, err
 		}
 		for i, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("handed over %d", i)))
+			files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("passed %d", i)))
 		}
 	}
 	return files, nil

@@ -123,7 +123,10 @@ func TestAskingAgainOutlivesARestart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int, error) { return []int{note(t, r.Kind)}, nil })
+		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int,
+			error) {
+			return []int{note(t, r.Kind)}, nil
+		})
 	}()
 	if err := <-asked; err != nil {
 		t.Errorf("AskAgain: %v", err)

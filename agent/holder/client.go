@@ -18,42 +18,44 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// patience bounds one request.
-const patience = 5 * time.Second
+// requestTimeout is the time limit of one request.
+const requestTimeout = 5 * time.Second
 
-// How long a client waits before it starts another holder in place of one that ended without being asked: the longer, the more of
-// them have done so.
+// The delay before a client restarts a holder that exited unexpectedly. It doubles with each
+// restart.
 const (
 	respawnDelay    = 50 * time.Millisecond
 	respawnDelayMax = time.Minute
 )
 
-// Client has a holder hold files, and starts it with the first one. Changes are made in their order and in the background; what the
-// holder loses because it is killed, the next one gets again. It is safe for concurrent use.
+// Client stores files in a holder and starts it with the first one. Changes are applied in order
+// and in the background. If the holder is killed, the next one gets its files again. It is safe for
+// concurrent use.
 type Client struct {
 	path    string
-	program []string // that becomes a holder; empty: there is none
+	program []string // started as the holder; empty: none
 	log     *slog.Logger
 
 	work    *queue
 	stopped chan struct{}
 
 	mu   sync.Mutex
-	held map[string]int // duplicates of what is held
+	held map[string]int // duplicates of the held files
 
-	conn  *net.UnixConn // this and the following belong to the work
+	conn  *net.UnixConn // conn and delay are only used by the queue
 	delay time.Duration // before the next holder is started
 }
 
-// New makes a client whose socket is at a path. It starts no process.
+// New returns a client with a socket path. It does not start a process.
 func New(path string, program []string, log *slog.Logger) *Client {
-	return &Client{path: path, program: program, log: log, work: newQueue(), stopped: make(chan struct{}), held: map[string]int{}, delay: respawnDelay}
+	return &Client{path: path, program: program, log: log, work: newQueue(), stopped: make(chan struct{}),
+		held: map[string]int{}, delay: respawnDelay}
 }
 
-// Available reports whether files are held.
+// Available reports whether files can be held.
 func (c *Client) Available() bool { return len(c.program) > 0 }
 
-// wait runs work and waits for it.
+// wait queues f and waits for it.
 func (c *Client) wait(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	if !c.work.add(func() { done <- f() }) {
@@ -69,7 +71,8 @@ func (c *Client) wait(ctx context.Context, f func() error) error {
 
 func (c *Client) subject() string { return "holder at " + c.path }
 
-// Inherited returns what a holder holds for the process before, by name. The caller closes the files.
+// Inherited returns the files that the holder has from the previous process, by name. The caller
+// closes them.
 func (c *Client) Inherited() map[string][]*os.File {
 	left := map[string][]*os.File{}
 	err := c.wait(context.Background(), func() error {
@@ -79,13 +82,13 @@ func (c *Client) Inherited() map[string][]*os.File {
 		return c.takeAll(left)
 	})
 	if err != nil {
-		c.log.Warn("cannot take over open files", "holder", c.path, "error", err)
+		c.log.Warn("cannot fetch held files", "holder", c.path, "error", err)
 	}
 	return left
 }
 
 func (c *Client) takeAll(left map[string][]*os.File) error {
-	m, fds, err := c.ask(message{Op: opTake}, nil)
+	m, fds, err := c.request(message{Op: opTake}, nil)
 	for {
 		if err != nil {
 			return err
@@ -93,7 +96,7 @@ func (c *Client) takeAll(left map[string][]*os.File) error {
 		for i, fd := range fds {
 			name := m.Names[i]
 			if own, derr := duplicate(fd); derr == nil {
-				c.remember(name, own)
+				c.keep(name, own)
 			}
 			left[name] = append(left[name], os.NewFile(uintptr(fd), name))
 		}
@@ -106,7 +109,7 @@ func (c *Client) takeAll(left map[string][]*os.File) error {
 
 func duplicate(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
 
-func (c *Client) remember(name string, fd int) {
+func (c *Client) keep(name string, fd int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if before, ok := c.held[name]; ok {
@@ -115,7 +118,7 @@ func (c *Client) remember(name string, fd int) {
 	c.held[name] = fd
 }
 
-// Put has a file held under a name. The caller may close the file.
+// Put stores a file under a name. The caller can close the file.
 func (c *Client) Put(_ context.Context, name string, file *os.File) error {
 	if !c.Available() {
 		return nil
@@ -129,25 +132,25 @@ func (c *Client) Put(_ context.Context, name string, file *os.File) error {
 	if err = errors.Join(err, derr); err != nil {
 		return err
 	}
-	c.remember(name, own)
+	c.keep(name, own)
 	c.work.add(func() {
 		if err := c.put(name); err != nil {
-			c.log.Warn("cannot have an open file held", "holder", c.path, "name", name, "error", err)
+			c.log.Warn("cannot store file in holder", "holder", c.path, "name", name, "error", err)
 		}
 	})
 	return nil
 }
 
-// put sends what is to be held under a name now.
+// put sends the file that is currently stored under a name.
 func (c *Client) put(name string) error {
 	started, err := c.start()
 	if err != nil || started {
-		return err // a new holder has got all
+		return err // a new holder got all files
 	}
 	if err := c.send(name); err == nil {
 		return nil
 	}
-	time.Sleep(respawnDelay) // it is ending, or was killed
+	time.Sleep(respawnDelay) // the holder is exiting, or was killed
 	if started, err = c.start(); err != nil || started {
 		return err
 	}
@@ -167,11 +170,11 @@ func (c *Client) send(name string) error {
 		return err
 	}
 	defer unix.Close(own)
-	_, _, err = c.ask(message{Op: opPut, Names: []string{name}}, []int{own})
+	_, _, err = c.request(message{Op: opPut, Names: []string{name}}, []int{own})
 	return err
 }
 
-// Drop has a file held no longer. It does nothing if there is none of that name.
+// Drop removes a file from the holder. It does nothing if it does not exist.
 func (c *Client) Drop(_ context.Context, name string) error {
 	c.mu.Lock()
 	fd, ok := c.held[name]
@@ -185,18 +188,18 @@ func (c *Client) Drop(_ context.Context, name string) error {
 		if c.connect() != nil {
 			return
 		}
-		response, _, err := c.ask(message{Op: opDrop, Names: []string{name}}, nil)
+		response, _, err := c.request(message{Op: opDrop, Names: []string{name}}, nil)
 		if err != nil {
-			c.log.Warn("cannot have an open file dropped", "holder", c.path, "name", name, "error", err)
+			c.log.Warn("cannot drop file from holder", "holder", c.path, "name", name, "error", err)
 		}
 		if response.Ended {
-			c.forget()
+			c.cleanUp()
 		}
 	})
 	return nil
 }
 
-// Clear ends the holder and removes its socket.
+// Clear stops the holder and removes its socket.
 func (c *Client) Clear(ctx context.Context) error {
 	return c.wait(ctx, func() error {
 		c.mu.Lock()
@@ -206,20 +209,20 @@ func (c *Client) Clear(ctx context.Context) error {
 		}
 		c.mu.Unlock()
 		if c.connect() == nil {
-			_, _, _ = c.ask(message{Op: opEnd}, nil)
+			_, _, _ = c.request(message{Op: opEnd}, nil)
 		}
-		c.forget()
+		c.cleanUp()
 		return nil
 	})
 }
 
-// forget removes what a holder that ended leaves.
-func (c *Client) forget() {
+// cleanUp closes the connection to a stopped holder and removes its socket.
+func (c *Client) cleanUp() {
 	c.hangUp()
 	_ = os.Remove(c.path)
 }
 
-// Close waits until all changes are made. The holder goes on.
+// Close waits until all changes are applied. The holder keeps running.
 func (c *Client) Close() {
 	c.work.close()
 	select {
@@ -237,7 +240,7 @@ func (c *Client) Close() {
 	}
 }
 
-// connect connects to a holder that runs.
+// connect connects to a running holder.
 func (c *Client) connect() error {
 	if c.conn != nil {
 		return nil
@@ -257,7 +260,7 @@ func (c *Client) hangUp() {
 	}
 }
 
-// watch starts another holder when this one ends while it holds something.
+// watch starts another holder when this one exits while it holds files.
 func (c *Client) watch() error {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: c.path, Net: "unixpacket"})
 	if err != nil {
@@ -268,7 +271,7 @@ func (c *Client) watch() error {
 	c.delay = min(2*delay, respawnDelayMax)
 	gone := make(chan struct{})
 	go func() {
-		_, _ = conn.Read(make([]byte, 1)) // it says nothing, until it ends
+		_, _ = conn.Read(make([]byte, 1)) // returns when the holder exits
 		close(gone)
 	}()
 	go func() {
@@ -287,7 +290,7 @@ func (c *Client) watch() error {
 	return nil
 }
 
-// replace starts a holder in place of one that ended, if there is something to hold.
+// replace starts a holder instead of one that exited, if there are files to hold.
 func (c *Client) replace() {
 	c.mu.Lock()
 	need := len(c.held) > 0
@@ -297,13 +300,13 @@ func (c *Client) replace() {
 	}
 	c.hangUp()
 	if _, err := c.start(); err != nil {
-		c.log.Warn("cannot replace a holder that ended", "holder", c.path, "error", err)
+		c.log.Warn("cannot restart holder", "holder", c.path, "error", err)
 	}
 }
 
-// ask sends a request and returns the response, or its first part.
-func (c *Client) ask(m message, fds []int) (message, []int, error) {
-	_ = c.conn.SetDeadline(time.Now().Add(patience))
+// request sends a request and returns the response, or its first part.
+func (c *Client) request(m message, fds []int) (message, []int, error) {
+	_ = c.conn.SetDeadline(time.Now().Add(requestTimeout))
 	err := send(c.conn, m, fds)
 	var response message
 	var got []int
@@ -321,7 +324,7 @@ func (c *Client) ask(m message, fds []int) (message, []int, error) {
 	return response, got, nil
 }
 
-// start connects to a holder, and starts one that gets all files if there is none.
+// start connects to a holder. If there is none, it starts one and sends all files.
 func (c *Client) start() (started bool, err error) {
 	if c.connect() == nil {
 		return false, nil
@@ -344,7 +347,8 @@ func (c *Client) start() (started bool, err error) {
 	return true, err
 }
 
-// spawn starts the process. Its socket is there before it is, so that nobody waits for it.
+// spawn starts the process. Its socket exists before the process runs, so clients do not need to
+// wait.
 func (c *Client) spawn() error {
 	if err := os.Remove(c.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -363,7 +367,8 @@ func (c *Client) spawn() error {
 		return err
 	}
 	defer file.Close()
-	cmd := exec.Command(c.program[0], append(c.program[1:len(c.program):len(c.program)], Command, strconv.Itoa(os.Geteuid()))...)
+	cmd := exec.Command(c.program[0], append(c.program[1:len(c.program):len(c.program)], Command,
+		strconv.Itoa(os.Geteuid()))...)
 	cmd.ExtraFiles, cmd.Dir = []*os.File{file}, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

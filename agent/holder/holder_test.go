@@ -70,7 +70,8 @@ func put(t *testing.T, c *holder.Client, name, text string) {
 	_ = r.Close()
 }
 
-// left reads what is held by a client of its own, as the next process does. A pipe can be read once.
+// left reads what is held by a client of its own, as the next process does. A pipe can be read
+// once.
 func left(t *testing.T, path string) map[string]string {
 	t.Helper()
 	c := client(t, path)
@@ -101,7 +102,8 @@ func holders(t *testing.T) (all []int) {
 	for _, path := range paths {
 		text, _ := os.ReadFile(path)
 		for child := range strings.FieldsSeq(string(text)) {
-			if comm, _ := os.ReadFile("/proc/" + child + "/comm"); strings.TrimSpace(string(comm)) == "fairlead-holder" {
+			if comm, _ := os.ReadFile("/proc/" + child +
+				"/comm"); strings.TrimSpace(string(comm)) == "fairlead-holder" {
 				var n int
 				_, _ = fmt.Sscan(child, &n)
 				all = append(all, n)
@@ -178,13 +180,15 @@ func TestHolderHasNoPrivileges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t \n"} {
+	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n",
+		"Groups:\t \n"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("want %q in\n%s", want, status)
 		}
 	}
 	const none = "0000000000000000\n"
-	for _, want := range []string{"CapInh:\t" + none, "CapPrm:\t" + none, "CapEff:\t" + none, "CapAmb:\t" + none, "CapBnd:\t" + none, "NoNewPrivs:\t1\n"} {
+	for _, want := range []string{"CapInh:\t" + none, "CapPrm:\t" + none, "CapEff:\t" + none, "CapAmb:\t" + none,
+		"CapBnd:\t" + none, "NoNewPrivs:\t1\n"} {
 		if !strings.Contains(string(status), want) && !withC {
 			t.Errorf("want %q in\n%s", want, status)
 		}

@@ -1,8 +1,8 @@
-// Package holder keeps open files for the next process of an agent where no service manager does: in a process of its own, without
-// privileges, that ends with the last file.
+// Package holder keeps open files for the next process of an agent if the service manager has no fd
+// store: in a separate process without privileges, which exits with the last file.
 //
-// Client is the agent's side, Run the holder's. They speak over a Unix socket that the client creates and the holder inherits. A
-// file has a name; what it is, neither side knows.
+// Client is used by the agent, Run by the holder. They communicate over a Unix socket that the
+// client creates and the holder inherits. Neither depends on the type of the files.
 package holder
 
 import (
@@ -18,15 +18,16 @@ const (
 	maxMessage = 16 << 10
 )
 
-// What a client asks for.
+// The operations.
 const (
-	opPut  = "put"  // hold the files that come with it under these names, in place of those there were
-	opDrop = "drop" // close those of these names
-	opTake = "take" // send duplicates of all
-	opEnd  = "end"  // close all
+	opPut  = "put"  // hold the attached files under these names, replacing former ones
+	opDrop = "drop" // close the files with these names
+	opTake = "take" // send duplicates of all files
+	opEnd  = "end"  // close all files
 )
 
-// message is a request or a part of its response. The files beside it have the names, in their order, but for drop.
+// message is a request or a part of its response. Except for drop, it has one file for each name,
+// in order.
 type message struct {
 	Op    string   `json:",omitempty"`
 	Names []string `json:",omitempty"`
@@ -48,7 +49,7 @@ func send(conn *net.UnixConn, m message, fds []int) error {
 	return err
 }
 
-// receive returns descriptors that the caller closes.
+// receive returns a message and its descriptors, which the caller closes.
 func receive(conn *net.UnixConn) (m message, fds []int, err error) {
 	data, control := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(maxFiles*4))
 	n, controls, _, _, err := conn.ReadMsgUnix(data, control)

@@ -13,11 +13,11 @@ import (
 const (
 	nobody      = 65534
 	processName = "fairlead-holder"
-	lastCap     = 63 // as many as a process can have
+	lastCap     = 63 // the largest possible capability
 )
 
-// dropPrivileges leaves the process what it needs to hold files: nothing. In a user namespace without the user nobody, or without
-// the capability to become it, it stays the user that it is, without capabilities.
+// dropPrivileges drops all privileges of the process. In a user namespace without the user nobody,
+// or without the capability to change the user, the process keeps its user, without capabilities.
 func dropPrivileges() error {
 	debug.SetGCPercent(20)
 	_ = os.WriteFile("/proc/self/comm", []byte(processName), 0)
@@ -26,7 +26,7 @@ func dropPrivileges() error {
 		return err
 	}
 	for c := range uintptr(lastCap + 1) {
-		_ = prctl(unix.PR_CAPBSET_DROP, c) // fails for those that the kernel does not know, or without CAP_SETPCAP
+		_ = prctl(unix.PR_CAPBSET_DROP, c) // fails for unknown capabilities and without CAP_SETPCAP
 	}
 	if os.Geteuid() == 0 {
 		_ = errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody))
@@ -34,11 +34,12 @@ func dropPrivileges() error {
 	return errors.Join(noCapabilities(), prctl(unix.PR_SET_NO_NEW_PRIVS, 1), prctl(unix.PR_SET_DUMPABLE, 0))
 }
 
-// noCapabilities drops them all, of all threads.
+// noCapabilities drops all capabilities of all threads.
 func noCapabilities() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)),
+		uintptr(unsafe.Pointer(&none)), 0)
 	return known(errno)
 }
 
@@ -47,7 +48,8 @@ func prctl(option, argument uintptr) error {
 	return known(errno)
 }
 
-// known passes over that a program with C in it, as one with the race detector, cannot do this for all of its threads.
+// known ignores ENOTSUP: a cgo program, such as one with the race detector, cannot do this for all
+// threads.
 func known(errno syscall.Errno) error {
 	if errno == 0 || errno == unix.ENOTSUP {
 		return nil

@@ -2,7 +2,7 @@ package holder
 
 import "sync"
 
-// queue runs functions one at a time, in their order. Adding one never waits.
+// queue runs functions one at a time and in order. Adding a function does not block.
 type queue struct {
 	mu      sync.Mutex
 	waiting []func()
@@ -17,7 +17,7 @@ func newQueue() *queue {
 	return q
 }
 
-// add reports false if the queue is closed.
+// add reports whether the function was queued. It is false if the queue is closed.
 func (q *queue) add(f func()) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,7 +46,7 @@ func (q *queue) run() {
 	q.idle.Broadcast()
 }
 
-// close waits until all has run.
+// close waits until all functions have run.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -19,15 +19,16 @@ import (
 const Command = "hold-files"
 
 const (
-	listenerFD = 3                // what a holder inherits
-	idleTime   = 30 * time.Second // how long a holder that never held anything waits for a file
-	lookTime   = 5 * time.Second  // how often it checks that its socket still exists
+	listenerFD = 3                // the inherited listener
+	idleTime   = 30 * time.Second // time that a new holder waits for its first file
+	checkTime  = 5 * time.Second  // interval of checking that its socket still exists
 )
 
-// IsHolder reports whether the program was started to be a holder.
+// IsHolder reports whether the program was started as a holder.
 func IsHolder(args []string) bool { return len(args) == 3 && args[1] == Command }
 
-// Run holds files until there are none. The last argument is the user whose processes may ask, beside root.
+// Run holds files until there are none. The last argument is the user ID that may connect, besides
+// root.
 func Run(args []string) error {
 	user, err := strconv.Atoi(args[2])
 	if err != nil {
@@ -45,7 +46,7 @@ func Run(args []string) error {
 	}
 	gone, err := socketGone(listener.Addr().String())
 	if err != nil {
-		return fmt.Errorf("look at the socket: %w", err)
+		return fmt.Errorf("inspect the socket: %w", err)
 	}
 	if err := dropPrivileges(); err != nil {
 		return fmt.Errorf("drop privileges: %w", err)
@@ -55,7 +56,7 @@ func Run(args []string) error {
 	return h.serve(listener)
 }
 
-// held is what a holder holds.
+// held is the state of a holder.
 type held struct {
 	user int
 	done chan struct{} // closed when nothing is held any more
@@ -89,13 +90,13 @@ func (h *held) serve(l *net.UnixListener) error {
 		case err != nil:
 			return err
 		default:
-			go h.answer(conn)
+			go h.serveClient(conn)
 		}
 	}
 }
 
-// answer serves one client until it goes.
-func (h *held) answer(conn *net.UnixConn) {
+// serveClient serves one client until it disconnects.
+func (h *held) serveClient(conn *net.UnixConn) {
 	defer conn.Close()
 	if !h.allowed(conn) {
 		return
@@ -119,7 +120,10 @@ func (h *held) allowed(conn *net.UnixConn) bool {
 	}
 	var cred *unix.Ucred
 	var cerr error
-	err = raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	err = raw.Control(func(fd uintptr) {
+		cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET,
+			unix.SO_PEERCRED)
+	})
 	return err == nil && cerr == nil && (cred.Uid == 0 || int(cred.Uid) == h.user)
 }
 
@@ -136,7 +140,7 @@ func (h *held) do(conn *net.UnixConn, m message, fds []int) error {
 	return err
 }
 
-// change reports whether nothing is held any more. From then on nothing is taken.
+// change applies a request. ended is true if nothing is held any more; later requests are rejected.
 func (h *held) change(m message, fds []int) (response message, ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -182,8 +186,8 @@ func (h *held) endIfEmpty() {
 	}
 }
 
-// socketGone returns a function that reports whether a socket was deleted or replaced. It needs no permission in the directories above
-// that of the socket, once it was made.
+// socketGone returns a function that reports whether a socket was deleted or replaced. Once
+// created, it needs no permissions on the parent directories.
 func socketGone(path string) (func() bool, error) {
 	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -200,9 +204,10 @@ func socketGone(path string) (func() bool, error) {
 	}, nil
 }
 
-// watch ends the holder when its socket is gone: no agent can ask for the files any more, and the next one starts another holder.
+// watch stops the holder when its socket is gone: no agent can request the files any more, and the
+// next one starts another holder.
 func (h *held) watch(gone func() bool) {
-	tick := time.NewTicker(lookTime)
+	tick := time.NewTicker(checkTime)
 	defer tick.Stop()
 	for {
 		select {
@@ -217,7 +222,7 @@ func (h *held) watch(gone func() bool) {
 	}
 }
 
-// endNow closes all files.
+// endNow closes all files and stops the holder.
 func (h *held) endNow() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -230,11 +235,11 @@ func (h *held) endNow() {
 	}
 }
 
-// sendAll sends every file, in parts.
+// sendAll sends all files in several messages.
 func (h *held) sendAll(conn *net.UnixConn) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_ = conn.SetWriteDeadline(time.Now().Add(patience))
+	_ = conn.SetWriteDeadline(time.Now().Add(requestTimeout))
 	defer conn.SetWriteDeadline(time.Time{})
 	names := slices.Sorted(maps.Keys(h.files))
 	for {

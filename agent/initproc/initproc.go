@@ -1,5 +1,5 @@
-// Package initproc finds the init processes of containers by their cgroups, which are named for the containers and are in the kernel as
-// long as the processes. It needs no file of an agent, so it finds them after all of those were lost.
+// Package initproc finds the init processes of containers by their cgroups, which are named after
+// the containers. It needs no files of an agent, so it works after all state is lost.
 package initproc
 
 import (
@@ -20,8 +20,8 @@ type Process struct {
 	Started uint64 // in clock ticks since the boot, as in proc_pid_stat(5)
 }
 
-// All returns the init processes of all containers of the host, by container: of the processes in its cgroup, the one that was started
-// first. Those of other agents are among them.
+// All returns the init processes of all containers of the host, by container: the process that was
+// started first in the container's cgroup. It includes containers of other agents.
 func All() (map[string]Process, error) { return in("/proc") }
 
 func in(proc string) (map[string]Process, error) {
@@ -37,7 +37,8 @@ func in(proc string) (map[string]Process, error) {
 		}
 		owner, p, err := read(filepath.Join(proc, e.Name()), pid)
 		switch have, known := found[owner]; {
-		case errors.Is(err, fs.ErrNotExist) || err == nil && owner == "": // it has ended, or is not in a container
+		// the process has exited, or is not in a container
+		case errors.Is(err, fs.ErrNotExist) || err == nil && owner == "":
 		case err != nil:
 			return nil, err
 		case !known || p.Started < have.Started:
@@ -47,7 +48,8 @@ func in(proc string) (map[string]Process, error) {
 	return found, nil
 }
 
-// read returns the container of a process, empty if it is in none, or has ended.
+// read returns the container of a process. owner is empty if the process is not in a container or
+// has exited.
 func read(dir string, pid int) (owner string, p Process, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, "cgroup"))
 	if err != nil {
@@ -67,7 +69,7 @@ func read(dir string, pid int) (owner string, p Process, err error) {
 	return owner, Process{pid, started}, nil
 }
 
-// gone makes the end of a process while it is read no error.
+// gone converts the exit of a process during a read to fs.ErrNotExist.
 func gone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "no such process") {
 		return fs.ErrNotExist
@@ -75,8 +77,9 @@ func gone(err error) error {
 	return err
 }
 
-// ownerIn finds the container in the lines of proc_pid_cgroup: HIERARCHY:CONTROLLERS:/fairlead/ID, with more below in a container that
-// has cgroups of its own.
+// ownerIn returns the container in the lines of proc_pid_cgroup:
+// HIERARCHY:CONTROLLERS:/fairlead/ID. The path can continue if the container has cgroups of its
+// own.
 func ownerIn(text string) string {
 	for line := range strings.Lines(text) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
@@ -90,9 +93,9 @@ func ownerIn(text string) string {
 	return ""
 }
 
-// startIn finds the start time and the state in proc_pid_stat.
+// startIn returns the start time and the state in proc_pid_stat.
 func startIn(stat string) (started uint64, state string, ok bool) {
-	i := strings.LastIndex(stat, ") ") // behind the name, which can have spaces and brackets
+	i := strings.LastIndex(stat, ") ") // after the name, which can contain spaces and parentheses
 	if i < 0 {
 		return 0, "", false
 	}

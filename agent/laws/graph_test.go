@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// module is the prefix of our own packages. They are named without it everywhere below: "services/netagent/internal/ipam".
+// module is the prefix of our own packages. They are named without it everywhere below:
+// "services/netagent/internal/ipam".
 const module = "github.com/fairlead/fairlead/"
 
 // roots are the first elements of our own packages' paths.
@@ -81,7 +82,8 @@ func (g graph) own() []*pkg {
 
 func isOwn(name string) bool { return slices.Contains(roots, first(name)) }
 
-// isStandard tells whether a package is the standard library's: they have no dot before the first slash.
+// isStandard tells whether a package is the standard library's: they have no dot before the first
+// slash.
 func isStandard(name string) bool { return !isOwn(name) && !strings.Contains(first(name), ".") }
 
 func first(name string) string {
@@ -89,8 +91,8 @@ func first(name string) string {
 	return head
 }
 
-// match tells whether a package fits a pattern: each element as path.Match has it, and "/..." at the end for the package and
-// all below it.
+// match tells whether a package fits a pattern: each element as path.Match has it, and "/..." at
+// the end for the package and all below it.
 func match(pattern, name string) bool {
 	if pattern == "..." {
 		return true

@@ -187,7 +187,8 @@ func (l importRule) check(g graph, p *pkg) []string {
 	return broken
 }
 
-// reach gives every package that p needs but does not import itself, and which of its own imports leads there.
+// reach gives every package that p needs but does not import itself, and which of its own imports
+// leads there.
 func (g graph) reach(p *pkg) map[string]string {
 	via := map[string]string{}
 	seen := map[string]bool{}

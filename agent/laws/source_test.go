@@ -53,7 +53,8 @@ func findInit(f *ast.File) []ast.Node {
 	return found
 }
 
-// findState finds variables of a package that only make sense if they change: locks, counters, channels, and what is made to be filled.
+// findState finds variables of a package that only make sense if they change: locks, counters,
+// channels, and what is made to be filled.
 func findState(f *ast.File) []ast.Node {
 	var found []ast.Node
 	for _, d := range f.Decls {
@@ -93,7 +94,8 @@ func holdsState(e ast.Expr) bool {
 	return false
 }
 
-// findLateContext finds functions and methods of interfaces that take a context behind something else than a test.
+// findLateContext finds functions and methods of interfaces that take a context behind something
+// else than a test.
 func findLateContext(f *ast.File) []ast.Node {
 	var found []ast.Node
 	ast.Inspect(f, func(n ast.Node) bool {

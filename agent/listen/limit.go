@@ -7,16 +7,17 @@ import (
 	"time"
 )
 
-// The bounds of a TCP listener. They are far above what administrators need, and far below what exhausts the process's descriptors.
+// The limits of a TCP listener. They are far above what administrators need, and far below the
+// descriptor limit of the process.
 const (
 	maxOpen            = 1024 // connections
-	maxOpenOfOne       = 256  // of one address
+	maxOpenOfOne       = 256  // for one address
 	maxSilent          = 256  // connections that have not authenticated
-	maxSilentOfOne     = 64   // of one address
+	maxSilentOfOne     = 64   // for one address
 	refusalLogInterval = time.Second
 )
 
-// Limited is a TCP listener that closes connections beyond its bounds as they come in, so that others are served.
+// Limited is a TCP listener that immediately closes connections over its limits.
 type Limited struct {
 	net.Listener
 	log *slog.Logger
@@ -28,7 +29,8 @@ type Limited struct {
 	refused      int // since then
 }
 
-// Limit bounds the connections of a listener. Those of Unix sockets, which the file's mode guards, are not bounded.
+// Limit limits the connections of a TCP listener. Unix sockets, which are protected by their file
+// mode, are not limited.
 func Limit(l net.Listener, log *slog.Logger) net.Listener {
 	if _, ok := l.(*net.TCPListener); !ok {
 		return l
@@ -36,7 +38,7 @@ func Limit(l net.Listener, log *slog.Logger) net.Listener {
 	return &Limited{Listener: l, log: log, open: map[string]int{}, silent: map[string]int{}}
 }
 
-// Accept waits for a connection within the bounds.
+// Accept waits for a connection within the limits.
 func (l *Limited) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -54,11 +56,12 @@ func (l *Limited) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a new connection, if there is room for it.
+// admit counts a new connection and reports whether it is within the limits.
 func (l *Limited) admit(address string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.opened >= maxOpen || l.open[address] >= maxOpenOfOne || l.mute >= maxSilent || l.silent[address] >= maxSilentOfOne {
+	if l.opened >= maxOpen || l.open[address] >= maxOpenOfOne || l.mute >= maxSilent ||
+		l.silent[address] >= maxSilentOfOne {
 		l.refuse(address)
 		return false
 	}
@@ -69,11 +72,12 @@ func (l *Limited) admit(address string) bool {
 	return true
 }
 
-// refuse logs refusals, one line for those of a second. mu must be held.
+// refuse logs rejected connections, at most one line a second. mu must be held.
 func (l *Limited) refuse(address string) {
 	l.refused++
 	if now := time.Now(); now.Sub(l.logged) >= refusalLogInterval {
-		l.log.Warn("connections refused, too many are open", "address", l.Addr().String(), "peer", address, "refused", l.refused,
+		l.log.Warn("connections rejected, too many are open", "address", l.Addr().String(), "peer", address, "refused",
+			l.refused,
 			"open", l.opened, "unauthenticated", l.mute)
 		l.logged, l.refused = now, 0
 	}
@@ -85,24 +89,24 @@ func less(counts map[string]int, address string) {
 	}
 }
 
-// Conn is a connection that counts for its listener's bounds.
+// Conn is a connection that counts towards the limits of its listener.
 type Conn struct {
 	net.Conn
 	listener *Limited
 	address  string
 
-	silent, closed bool // under the listener's lock
+	silent, closed bool // guarded by the listener's lock
 }
 
-// Authenticated says that the other end is known.
+// Authenticated marks the connection as authenticated.
 func (c *Conn) Authenticated() {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	c.heard()
+	c.markAuthenticated()
 }
 
-// heard counts the connection as silent no longer. mu must be held.
-func (c *Conn) heard() {
+// markAuthenticated removes the connection from the silent ones. mu must be held.
+func (c *Conn) markAuthenticated() {
 	if c.silent {
 		c.silent = false
 		c.listener.mute--
@@ -115,7 +119,7 @@ func (c *Conn) Close() error {
 	c.listener.mu.Lock()
 	if !c.closed {
 		c.closed = true
-		c.heard()
+		c.markAuthenticated()
 		c.listener.opened--
 		less(c.listener.open, c.address)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/fairlead/fairlead/agent/listen"
 )
 
-// limited is a bounded listener on loopback. What it accepts comes by the channel, as long as somebody takes it.
+// limited is a bounded listener on loopback. What it accepts comes by the channel, as long as
+// somebody takes it.
 func limited(t *testing.T, log io.Writer) (address string, accepted chan net.Conn) {
 	t.Helper()
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,7 +46,8 @@ func dial(t *testing.T, address string) net.Conn {
 func refused(t *testing.T, conn net.Conn) {
 	t.Helper()
 	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, net.ErrClosed) || strings.Contains(err.Error(), "timeout") {
+	if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, net.ErrClosed) ||
+		strings.Contains(err.Error(), "timeout") {
 		t.Errorf("got %v, want a closed connection", err)
 	}
 }
@@ -70,7 +72,7 @@ func TestSilentConnectionsOfOnePeerAreBounded(t *testing.T) {
 	dial(t, address)
 	<-accepted
 	refused(t, dial(t, address))
-	if got := strings.Count(log.String(), "connections refused, too many are open"); got == 0 {
+	if got := strings.Count(log.String(), "connections rejected, too many are open"); got == 0 {
 		t.Errorf("got no line in the log: %q", log.String())
 	}
 }

@@ -1,5 +1,5 @@
-// Package listen opens what the agent listens on: unix sockets that only the right people can open, TCP, and what systemd hands over.
-// Who may do what on them is package server's.
+// Package listen opens the sockets of the agent: Unix sockets with owner and mode, TCP, and sockets
+// passed by systemd. Package server authorizes the clients.
 package listen
 
 import (
@@ -20,19 +20,20 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// answerTime is how long a socket file that is already there may take to answer.
-const answerTime = time.Second
+// probeTimeout is the time limit for connecting to an existing socket file.
+const probeTimeout = time.Second
 
-// Access is who may open a unix socket.
+// Access is the mode and group of a Unix socket.
 type Access struct {
 	Mode fs.FileMode
-	GID  int // -1 leaves the process's own
+	GID  int // -1 keeps the group of the process
 }
 
-// DefaultGroup is the group whose members may use the public sockets, where it exists.
+// DefaultGroup is the group with access to the public sockets, if it exists.
 const DefaultGroup = "fairlead"
 
-// PublicAccess are the owners of a public socket: root and a group. The default group need not exist: then it is root alone.
+// PublicAccess returns the access of a public socket: root and a group. Only root has access if
+// group is empty and the default group does not exist.
 func PublicAccess(group string) (Access, error) {
 	name := group
 	if name == "" {
@@ -43,16 +44,18 @@ func PublicAccess(group string) (Access, error) {
 		return Access{0o660, 0}, nil
 	}
 	if err != nil {
-		return Access{}, fault.New(fault.Invalid, "group "+group, "there is no such group", fault.WithField("group"), fault.WithHint("make it with groupadd, or leave it out"))
+		return Access{}, fault.New(fault.Invalid, "group "+group, "does not exist", fault.WithField("group"),
+			fault.WithHint("create it with groupadd, or remove the key"))
 	}
 	gid, err := strconv.Atoi(g.Gid)
 	return Access{0o660, gid}, err
 }
 
-// ServiceAccess are the owners of a service's socket: our own user, and root.
+// ServiceAccess returns the access of a service's socket: the agent's own user and root.
 func ServiceAccess() Access { return Access{0o600, -1} }
 
-// Open opens all hosts or none. Those that are fd:// are the sockets among handed, the files that systemd handed over.
+// Open opens the listeners of all hosts, or none. handed holds the sockets passed by systemd, which
+// are used for fd://.
 func Open(ctx context.Context, hosts []config.Host, owners Access, handed ...*os.File) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, h := range hosts {
@@ -77,10 +80,10 @@ func open(ctx context.Context, h config.Host, owners Access, handed []*os.File) 
 		return []net.Listener{l}, err
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, h.Network, h.Address)
-	return []net.Listener{l}, fault.Wrap(err, fault.Unavailable, "host "+h.String(), "cannot be listened on")
+	return []net.Listener{l}, fault.Wrap(err, fault.Unavailable, "host "+h.String(), "cannot listen")
 }
 
-// inherited makes listeners of what was handed over, and leaves out what is no stream socket.
+// inherited returns listeners for the passed files that are stream sockets.
 func inherited(handed []*os.File) ([]net.Listener, error) {
 	var usable []net.Listener
 	for _, f := range handed {
@@ -89,8 +92,8 @@ func inherited(handed []*os.File) ([]net.Listener, error) {
 		}
 	}
 	if usable == nil {
-		return nil, fault.New(fault.Invalid, "host fd://", "systemd handed over no socket", fault.WithField("hosts"),
-			fault.WithHint("start the agent by its socket unit, or leave fd:// out"))
+		return nil, fault.New(fault.Invalid, "host fd://", "no socket was passed by systemd", fault.WithField("hosts"),
+			fault.WithHint("start the agent with its socket unit, or remove fd://"))
 	}
 	return usable, nil
 }
@@ -98,7 +101,8 @@ func inherited(handed []*os.File) ([]net.Listener, error) {
 func openUnix(ctx context.Context, path string, owners Access) (net.Listener, error) {
 	subject := "host unix://" + path
 	if len(path) > config.UnixPathMax {
-		return nil, fault.Invalidf(subject, "hosts", "the path has %d bytes, a unix socket's may have %d", len(path), config.UnixPathMax)
+		return nil, fault.Invalidf(subject, "hosts", "the path has %d bytes, more than %d", len(path),
+			config.UnixPathMax)
 	}
 	if err := clearStale(ctx, path, subject); err != nil {
 		return nil, err
@@ -106,44 +110,48 @@ func openUnix(ctx context.Context, path string, owners Access) (net.Listener, er
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error { return setSocketMode(c) }}
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be listened on")
+		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot listen")
 	}
-	// The group comes before the mode that lets it in.
+	// The group is set before the mode that gives it access.
 	if err := errors.Join(os.Chown(path, -1, owners.GID), os.Chmod(path, owners.Mode)); err != nil {
-		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, subject, "its owners cannot be set"), l.Close())
+		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, subject, "cannot set owner and mode"), l.Close())
 	}
 	return l, nil
 }
 
-// setSocketMode makes the file that bind creates be open to nobody else, without touching the process's umask.
+// setSocketMode makes bind create a file that only the owner can access, without changing the
+// process's umask.
 func setSocketMode(c syscall.RawConn) error {
 	var err error
 	cerr := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) })
 	return errors.Join(cerr, err)
 }
 
-// clearStale removes a socket that nobody answers on. Anything else at that path stays.
+// clearStale removes a socket without a listening process. Other files are kept.
 func clearStale(ctx context.Context, path, subject string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return fault.New(fault.Unavailable, subject, "its folder cannot be used", fault.WithCause(err), fault.WithHint("make the folder"))
+			return fault.New(fault.Unavailable, subject, "directory cannot be used", fault.WithCause(err),
+				fault.WithHint("create the directory"))
 		}
 		return nil
 	case err != nil:
-		return fault.Wrap(err, fault.Unavailable, subject, "cannot be looked at")
+		return fault.Wrap(err, fault.Unavailable, subject, "cannot be inspected")
 	case info.Mode().Type() != fs.ModeSocket:
-		return fault.New(fault.Exists, subject, "something that is no socket is there", fault.WithHint("move it away, or listen elsewhere"))
+		return fault.New(fault.Exists, subject, "exists and is not a socket",
+			fault.WithHint("remove it, or use another path"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err == nil {
-		_ = conn.Close() // it was only to see whether somebody answers
+		_ = conn.Close() // it was only a probe
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fault.New(fault.Busy, subject, "another process listens there", fault.WithHint("stop it, or listen elsewhere with -H or --exec-root"))
+		return fault.New(fault.Busy, subject, "is in use by another process",
+			fault.WithHint("stop it, or use another path with -H or --exec-root"))
 	}
 	return fault.Wrap(os.Remove(path), fault.Unavailable, subject, "the stale socket cannot be removed")
 }

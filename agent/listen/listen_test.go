@@ -61,8 +61,10 @@ func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, kind := range map[string]fault.Kind{live: fault.Busy, plain: fault.Exists, filepath.Join(dir, "no", "x"): fault.Unavailable} {
-		if _, err := listen.Open(t.Context(), []config.Host{hostAt(path)}, listen.ServiceAccess()); !fault.Is(err, kind) {
+	for path, kind := range map[string]fault.Kind{live: fault.Busy, plain: fault.Exists,
+		filepath.Join(dir, "no", "x"): fault.Unavailable} {
+		if _, err := listen.Open(t.Context(), []config.Host{hostAt(path)}, listen.ServiceAccess()); !fault.Is(err,
+			kind) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -75,7 +77,8 @@ func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 func TestAllHostsAreOpenedOrNone(t *testing.T) {
 	dir := t.TempDir()
 	good := hostAt(filepath.Join(dir, "good"))
-	if _, err := listen.Open(t.Context(), []config.Host{good, hostAt(filepath.Join(dir, strings.Repeat("x", 120)))}, listen.ServiceAccess()); !fault.Is(err, fault.Invalid) {
+	if _, err := listen.Open(t.Context(), []config.Host{good, hostAt(filepath.Join(dir, strings.Repeat("x", 120)))},
+		listen.ServiceAccess()); !fault.Is(err, fault.Invalid) {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Stat(good.Address); !os.IsNotExist(err) {
@@ -88,7 +91,7 @@ func TestAllHostsAreOpenedOrNone(t *testing.T) {
 
 func TestWithoutSystemdItsSocketsAreMissed(t *testing.T) {
 	_, err := listen.Open(t.Context(), []config.Host{{Network: "fd"}}, listen.ServiceAccess())
-	if err == nil || !strings.Contains(err.Error(), "host fd://: systemd handed over no socket") {
+	if err == nil || !strings.Contains(err.Error(), "host fd://: no socket was passed by systemd") {
 		t.Errorf("%v", err)
 	}
 }
@@ -107,7 +110,8 @@ func TestAGroupThatWasNamedMustExist(t *testing.T) {
 
 func TestCertificatesThatCannotBeUsedAreNamed(t *testing.T) {
 	cfg := &config.Config{TLSVerify: true, TLSCACert: "/no/ca", TLSCert: "/no/cert", TLSKey: "/no/key"}
-	if _, err := listen.TLS(cfg); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("tlscert %s, tlskey %s: cannot be used", cfg.TLSCert, cfg.TLSKey)) {
+	if _, err := listen.TLS(cfg); err == nil || !strings.HasPrefix(err.Error(),
+		fmt.Sprintf("tlscert %s, tlskey %s: cannot be used", cfg.TLSCert, cfg.TLSKey)) {
 		t.Errorf("%v", err)
 	}
 	if c, err := listen.TLS(&config.Config{}); c != nil || err != nil {

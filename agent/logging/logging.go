@@ -1,5 +1,4 @@
-// Package logging makes the agent's logger. What is written to it, and by whom, is not its business: handlers return faults and the
-// frame writes one line a call.
+// Package logging creates the agent's logger.
 package logging
 
 import (
@@ -11,7 +10,8 @@ import (
 	"golang.org/x/term"
 )
 
-// New makes a logger that writes lines of "json" or "text" from a level on, which may change. Text is coloured if w is a terminal.
+// New returns a logger that writes "json" or "text" lines from a variable level. Text is colored if
+// w is a terminal.
 func New(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	switch {

@@ -1,5 +1,5 @@
-// Package peer connects to another service of the host, or to an agent. Connections are lazy: they are made when they are
-// needed, and made again when the other side was restarted. What services ask each other is theirs.
+// Package peer connects to another service of the host, or to an agent. Connections are lazy, and
+// are restored when the other side restarts.
 package peer
 
 import (
@@ -19,23 +19,25 @@ import (
 	"github.com/fairlead/fairlead/proto/faultrpc"
 )
 
-// patience is how long a call waits for the other side to be there, so that services can be started in any order.
-const patience = 10 * time.Second
+// connectTimeout is the time that a call waits for a connection, so that services can start in any
+// order.
+const connectTimeout = 10 * time.Second
 
-// attempts bounds how often a call is made whose connection breaks. Calls can be repeated: creates and releases are idempotent.
+// attempts is the maximum number of attempts of a call whose connection breaks. Calls can be
+// repeated because creates and releases are idempotent.
 const attempts = 5
 
-// Dial prepares a connection whose calls answer faults. Name is what the other side is called in messages.
+// Dial returns a connection whose calls return faults. name denotes the other side in messages.
 func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
-	w := readyInterceptor{name, host, patience}
+	w := readyInterceptor{name, host, connectTimeout}
 	return dial(host,
 		grpc.WithChainUnaryInterceptor(faultrpc.UnaryClient, w.unary),
 		grpc.WithChainStreamInterceptor(faultrpc.StreamClient, w.stream))
 }
 
-// DialRaw prepares a connection whose calls answer the other side's statuses as they are.
+// DialRaw returns a connection whose calls return unchanged statuses.
 func DialRaw(name string, host config.Host) (*grpc.ClientConn, error) {
-	w := readyInterceptor{name, host, patience}
+	w := readyInterceptor{name, host, connectTimeout}
 	return dial(host, grpc.WithChainUnaryInterceptor(w.unary), grpc.WithChainStreamInterceptor(w.stream))
 }
 
@@ -49,20 +51,22 @@ func dial(host config.Host, options ...grpc.DialOption) (*grpc.ClientConn, error
 		grpc.WithNoProxy(),
 		grpc.WithIdleTimeout(0),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+			Backoff: backoff.Config{BaseDelay: 20 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2,
+				MaxDelay: 500 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		}))...)
 	return conn, fault.Wrap(err, fault.Invalid, "host "+host.String(), "cannot be called")
 }
 
-// readyInterceptor holds calls back until there is a connection.
+// readyInterceptor delays calls until there is a connection.
 type readyInterceptor struct {
 	name  string
 	host  config.Host
 	limit time.Duration
 }
 
-func (w readyInterceptor) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+func (w readyInterceptor) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	for attempt := 1; ; attempt++ {
 		if err := w.wait(ctx, cc); err != nil {
 			return err
@@ -74,7 +78,8 @@ func (w readyInterceptor) unary(ctx context.Context, method string, req, reply a
 	}
 }
 
-// around makes a call between its two crash points: one that fails behind it has lost the answer.
+// around makes a call between two crash points. A failure at the second one means that the response
+// is lost.
 func around(method string, call func() error) error {
 	if err := crashpoint.Before(crashpoint.Call, method); err != nil {
 		return status.Error(codes.Internal, err.Error())
@@ -86,14 +91,15 @@ func around(method string, call func() error) error {
 	return err
 }
 
-// isConnectionLost tells whether the connection broke under a call, as it does when the other side is restarted. What a service itself answers
-// has details.
+// isConnectionLost reports whether the connection broke during a call, for example by a restart.
+// Errors of the service itself have details.
 func isConnectionLost(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && s.Code() == codes.Unavailable && len(s.Details()) == 0
 }
 
-func (w readyInterceptor) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+func (w readyInterceptor) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
+	open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if err := w.wait(ctx, cc); err != nil {
 		return nil, err
 	}
@@ -112,8 +118,8 @@ func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			return fault.New(fault.Unavailable, w.name, "does not answer at "+w.host.String(),
-				fault.WithHint("see whether it runs, and what its log says"))
+			return fault.New(fault.Unavailable, w.name, "is not responding at "+w.host.String(),
+				fault.WithHint("check whether it is running, and its log"))
 		}
 	}
 	return nil

@@ -58,7 +58,8 @@ func dial(t *testing.T, host config.Host) *grpc.ClientConn {
 }
 
 func TestCallsAnswerFaultsOverUnixAndTCP(t *testing.T) {
-	for _, host := range []config.Host{{Network: "unix", Address: filepath.Join(t.TempDir(), "s")}, {Network: "tcp", Address: "127.0.0.1:0"}} {
+	for _, host := range []config.Host{{Network: "unix", Address: filepath.Join(t.TempDir(), "s")},
+		{Network: "tcp", Address: "127.0.0.1:0"}} {
 		host, _ := serve(t, host)
 		if err := ask(t, dial(t, host)); !fault.Is(err, fault.Busy) || err.Error() != "owner: is busy" {
 			t.Errorf("%s: %v", host, err)

@@ -17,7 +17,8 @@ func TestAServiceThatIsNotThereIsNamedInTheEnd(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	err = readyInterceptor{"natagent", host, 50 * time.Millisecond}.wait(t.Context(), conn)
-	if want := "natagent: does not answer at " + host.String() + "; see whether it runs, and what its log says"; !fault.Is(err, fault.Unavailable) || err.Error() != want {
+	if want := "natagent: is not responding at " + host.String() +
+		"; check whether it is running, and its log"; !fault.Is(err, fault.Unavailable) || err.Error() != want {
 		t.Errorf("%v; want %s", err, want)
 	}
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// storePrefix begins the names of what services leave with the manager, and tells it from the sockets of a socket unit.
+// storePrefix starts the names of stored files, in contrast to the sockets of a socket unit.
 const storePrefix = "kept."
 
-// InheritedFiles takes over the descriptors that the service manager handed to this process at its start: the sockets of its socket unit, and
-// what services left with the manager. What this process starts gets neither them nor the variables that tell of them.
+// InheritedFiles returns the descriptors passed by the service manager: the sockets of the socket
+// unit, and the files stored by services. Child processes inherit neither the files nor the
+// variables.
 func InheritedFiles() (sockets, left []*os.File) { return sorted(activation.Files(true)) }
 
-// sorted tells the two kinds apart by the names that the manager has for them.
+// sorted separates the two kinds by name.
 func sorted(handed []*os.File) (sockets, left []*os.File) {
 	for _, f := range handed {
 		if strings.HasPrefix(f.Name(), storePrefix) {
@@ -29,9 +30,9 @@ func sorted(handed []*os.File) (sockets, left []*os.File) {
 	return sockets, left
 }
 
-// FDStore is where a service leaves open files for the process that comes after it: the manager's, such as systemd's with
-// FileDescriptorStoreMax. It has them until this process drops them or the unit is stopped for good. Without a manager it keeps
-// nothing.
+// FDStore is the fd store of the service manager for one service, such as systemd with
+// FileDescriptorStoreMax. It keeps files for the next process of the service until they are dropped
+// or the unit is stopped. Without a service manager it stores nothing.
 type FDStore struct {
 	notifier Notifier
 	prefix   string
@@ -40,7 +41,7 @@ type FDStore struct {
 	left []*os.File
 }
 
-// NewStore makes a service's own store, with those of the files that were left which are the service's.
+// NewStore returns the store of a service. left holds all inherited files.
 func NewStore(n Notifier, service string, left []*os.File) *FDStore {
 	s := &FDStore{notifier: n, prefix: storePrefix + service + "."}
 	for _, f := range left {
@@ -51,7 +52,8 @@ func NewStore(n Notifier, service string, left []*os.File) *FDStore {
 	return s
 }
 
-// Inherited gives the files that the process before has left, by name, once; several may have one name. They are the caller's to close.
+// Inherited returns the files of the previous process by name, once. Several can have the same
+// name. The caller closes them.
 func (s *FDStore) Inherited() map[string][]*os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,11 +66,12 @@ func (s *FDStore) Inherited() map[string][]*os.File {
 	return left
 }
 
-// Available tells whether there is a manager to leave files with.
+// Available reports whether there is a service manager.
 func (s *FDStore) Available() bool { return s.notifier.socket != "" }
 
-// Put leaves a file under a name, in place of what was there. A name has letters, digits, dots and dashes. The caller closes the file; the
-// manager has a descriptor of its own. It does not say whether it keeps it, so something else must help where it does not.
+// Put stores a file under a name and replaces the former one. A name has letters, digits, dots and
+// dashes. The caller can close the file. The manager does not confirm that it stores it, so the
+// service must not depend on it.
 func (s *FDStore) Put(ctx context.Context, name string, file *os.File) error {
 	if !s.Available() {
 		return nil
@@ -80,19 +83,22 @@ func (s *FDStore) Put(ctx context.Context, name string, file *os.File) error {
 	if err != nil {
 		return err
 	}
-	var told error
-	// Without FDPOLL the manager would close a socket that has an error to tell.
-	err = raw.Control(func(fd uintptr) { told = s.notifier.notify(ctx, "FDSTORE=1\nFDPOLL=0\nFDNAME="+s.prefix+name, int(fd)) })
-	return errors.Join(err, told)
+	var sent error
+	// With FDPOLL the manager would close a socket that reports an error.
+	err = raw.Control(func(fd uintptr) {
+		sent = s.notifier.notify(ctx, "FDSTORE=1\nFDPOLL=0\nFDNAME="+s.prefix+name,
+			int(fd))
+	})
+	return errors.Join(err, sent)
 }
 
-// Clear does nothing: the manager closes what it keeps with its unit.
+// Clear does nothing. The manager closes the files with the unit.
 func (s *FDStore) Clear(context.Context) error { return nil }
 
-// Close does nothing: each change is the manager's when it is made.
+// Close does nothing. Changes are not buffered.
 func (s *FDStore) Close() {}
 
-// Drop takes back what is under a name. No error if there is nothing.
+// Drop removes a file from the store. It does nothing if it does not exist.
 func (s *FDStore) Drop(ctx context.Context, name string) error {
 	return s.notifier.notify(ctx, "FDSTOREREMOVE=1\nFDNAME="+s.prefix+name)
 }

@@ -62,7 +62,8 @@ func TestWhatAServiceLeavesIsForItsNextProcessOnly(t *testing.T) {
 	}
 	for _, err := range []error{
 		dns.Put(t.Context(), "a", temporary(t, "old")), dns.Put(t.Context(), "a", temporary(t, "new")),
-		dns.Put(t.Context(), "b", temporary(t, "b")), net.Put(t.Context(), "a", temporary(t, "of net")), dns.Drop(t.Context(), "b"),
+		dns.Put(t.Context(), "b", temporary(t, "b")), net.Put(t.Context(), "a", temporary(t, "of net")),
+		dns.Drop(t.Context(), "b"),
 		dns.Drop(t.Context(), "never there"),
 	} {
 		if err != nil {
@@ -115,7 +116,8 @@ func TestMain(m *testing.M) {
 	for _, f := range left {
 		fmt.Println("left", f.Name())
 	}
-	child, _ := exec.Command("sh", "-c", "echo child has $LISTEN_PID$LISTEN_FDS$LISTEN_FDNAMES; readlink /proc/self/fd/* | grep -E '^socket:|/f$'").Output()
+	child, _ := exec.Command("sh", "-c", "echo child has $LISTEN_PID$LISTEN_FDS$LISTEN_FDNAMES; readlink "+
+		"/proc/self/fd/* | grep -E '^socket:|/f$'").Output()
 	fmt.Print(string(child))
 }
 

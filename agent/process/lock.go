@@ -15,27 +15,28 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Lock says that a process uses something of a folder. The kernel lets go of it when the process ends, however it ends.
+// Lock is an exclusive lock on a directory. The kernel releases it when the process exits.
 type Lock struct{ f *os.File }
 
-// forkGrace is how long a lock may be held by what a process that is gone was just about to start: until it executes its program, it has
-// whatever the other one had open.
+// forkGrace is the time that a lock can remain held after its owner has exited, by a child that has
+// not executed its program yet.
 const forkGrace = 2 * time.Second
 
-// Acquire takes the lock NAME.lock in a folder, or says who has it. Root is what the folder is called in messages, such as "exec-root".
+// Acquire acquires the lock NAME.lock in a directory. The error names the process that holds it.
+// root names the directory in messages, such as "exec-root".
 func Acquire(root, dir, name string) (*Lock, error) {
 	path := filepath.Join(dir, name+".lock")
-	ghosts := time.Now().Add(forkGrace)
-	for range 1000 { // each round, the holder let go and removed the file between our open and our lock, or is gone
+	deadline := time.Now().Add(forkGrace)
+	for range 1000 { // each round, the holder removed the file between open and lock, or exited
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, root+" "+dir, "cannot be locked")
 		}
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 			pid := readHolder(f)
-			refusal := errors.Join(refused(err, root, dir, name, pid), f.Close())
-			if !errors.Is(err, unix.EWOULDBLOCK) || pid == "" || processName(pid) != "" || time.Now().After(ghosts) {
-				return nil, refusal
+			busy := errors.Join(refused(err, root, dir, name, pid), f.Close())
+			if !errors.Is(err, unix.EWOULDBLOCK) || pid == "" || processName(pid) != "" || time.Now().After(deadline) {
+				return nil, busy
 			}
 			time.Sleep(5 * time.Millisecond)
 			continue
@@ -47,32 +48,34 @@ func Acquire(root, dir, name string) (*Lock, error) {
 			return nil, err
 		}
 	}
-	return nil, fault.New(fault.Busy, root+" "+dir, "others lock and unlock it all the time")
+	return nil, fault.New(fault.Busy, root+" "+dir, "lock is contended")
 }
 
 func refused(err error, root, dir, name, pid string) error {
 	if !errors.Is(err, unix.EWOULDBLOCK) {
 		return fault.Wrap(err, fault.Unavailable, root+" "+dir, "cannot be locked")
 	}
-	holder := "a process that has not said its id"
+	holder := "unknown process"
 	if pid != "" {
 		holder = "process " + pid + processName(pid)
 	}
-	return fault.New(fault.Busy, root+" "+dir, fmt.Sprintf("another agent runs service %s there (%s)", name, holder),
-		fault.WithHint("stop it, or give this one its own --data-root and --exec-root"))
+	return fault.New(fault.Busy, root+" "+dir, fmt.Sprintf("is in use by another agent with service %s (%s)", name,
+		holder),
+		fault.WithHint("stop it, or use another --data-root and --exec-root"))
 }
 
-// isCurrent tells whether f is still the file at path.
+// isCurrent reports whether f is still the file at path.
 func isCurrent(f *os.File, path string) bool {
-	ours, err := f.Stat()
+	own, err := f.Stat()
 	if err != nil {
 		return false
 	}
-	there, err := os.Stat(path)
-	return err == nil && os.SameFile(ours, there)
+	current, err := os.Stat(path)
+	return err == nil && os.SameFile(own, current)
 }
 
-// writeHolder writes who has the lock. The lock holds without that, so a full file system is no reason to give it up.
+// writeHolder writes the ID of this process to the lock file. A full file system is not an error,
+// because the lock does not depend on it.
 func writeHolder(f *os.File) error {
 	if err := f.Truncate(0); err != nil {
 		return err
@@ -84,7 +87,7 @@ func writeHolder(f *os.File) error {
 	return err
 }
 
-// readHolder is the id of the process that has signed a lock, empty if none has.
+// readHolder returns the process ID in a lock file. It is empty if there is none.
 func readHolder(f *os.File) string {
 	text, err := io.ReadAll(io.LimitReader(f, 32))
 	if err != nil {
@@ -93,7 +96,8 @@ func readHolder(f *os.File) string {
 	return strings.TrimSpace(string(text))
 }
 
-// processName is a process's name in brackets, with a space before it; empty if there is no such process to be seen.
+// processName returns the name of a process in brackets after a space. It is empty if the process
+// is not visible.
 func processName(pid string) string {
 	comm, err := os.ReadFile("/proc/" + pid + "/comm")
 	if err != nil {
@@ -102,7 +106,7 @@ func processName(pid string) string {
 	return " [" + strings.TrimSpace(string(comm)) + "]"
 }
 
-// Release lets go and leaves no file.
+// Release releases the lock and removes its file.
 func (l *Lock) Release() error {
 	return errors.Join(os.Remove(l.f.Name()), l.f.Close())
 }

@@ -13,25 +13,26 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Notifier tells the service manager how the agent is. Without a service manager it tells nobody.
+// Notifier notifies the service manager (sd_notify). Without a service manager it does nothing.
 type Notifier struct{ socket string }
 
-// NotifierFromEnv takes the manager's socket out of the environment, so that containers' processes do not speak for the agent.
+// NotifierFromEnv reads and unsets NOTIFY_SOCKET, so that child processes cannot notify the
+// manager.
 func NotifierFromEnv() (Notifier, error) {
 	n := Notifier{os.Getenv("NOTIFY_SOCKET")}
 	return n, os.Unsetenv("NOTIFY_SOCKET")
 }
 
-// Ready says that the agent can be used.
+// Ready reports that the agent is ready.
 func (n Notifier) Ready(ctx context.Context) error { return n.notify(ctx, "READY=1") }
 
-// Stopping says that the agent is on its way out.
+// Stopping reports that the agent is stopping.
 func (n Notifier) Stopping(ctx context.Context) error { return n.notify(ctx, "STOPPING=1") }
 
-// patience is how long a manager may take to read what it is told.
-const patience = 2 * time.Second
+// notifyTimeout is the time limit of sending a notification.
+const notifyTimeout = 2 * time.Second
 
-// notify sends a state, and descriptors with it. The manager gets duplicates.
+// notify sends a state and duplicates of descriptors.
 func (n Notifier) notify(ctx context.Context, state string, fds ...int) error {
 	if n.socket == "" {
 		return nil
@@ -39,19 +40,20 @@ func (n Notifier) notify(ctx context.Context, state string, fds ...int) error {
 	first, _, _ := strings.Cut(state, "\n")
 	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", n.socket)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+first)
+		return fault.Wrap(err, fault.Unavailable, "service manager", "sd_notify "+first+" failed")
 	}
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	_ = conn.SetWriteDeadline(time.Now().Add(patience))
+	_ = conn.SetWriteDeadline(time.Now().Add(notifyTimeout))
 	err = send(conn.(*net.UnixConn), state, rights)
-	_ = conn.Close() // the datagram is out or err says why not
-	return fault.Wrap(err, fault.Unavailable, "service manager", "cannot be told "+first)
+	_ = conn.Close() // the datagram is sent, or err is set
+	return fault.Wrap(err, fault.Unavailable, "service manager", "sd_notify "+first+" failed")
 }
 
-// send sends one datagram with descriptors, which the net package does not do on a connected socket of this kind.
+// send sends one datagram with descriptors, which package net does not support on connected sockets
+// of this type.
 func send(conn *net.UnixConn, text string, rights []byte) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {

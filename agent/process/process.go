@@ -1,5 +1,5 @@
-// Package process is what makes an agent a good citizen among the host's processes: locks on the folders that it uses, a pidfile,
-// signals, and word to the service manager. It knows nothing of services.
+// Package process integrates the agent with the host: directory locks, a PID file, signals, and
+// notifications of the service manager. It does not depend on services.
 package process
 
 import (
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SignalContext gives a context that ends with the first SIGTERM or SIGINT; force is called at the second. Each SIGHUP that is not
-// told yet can be received from the channel; several that come while nobody receives are one. The returned function puts the
-// signals back.
+// SignalContext returns a context that ends with the first SIGTERM or SIGINT; force is called at
+// the second. The channel receives one value for pending SIGHUPs. The returned function restores
+// the signals.
 func SignalContext(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals, hangups := make(chan os.Signal, 8), make(chan struct{}, 1)
@@ -24,13 +24,13 @@ func SignalContext(ctx context.Context, log *slog.Logger, force func()) (context
 			case s == unix.SIGHUP:
 				select {
 				case hangups <- struct{}{}:
-				default: // the one that waits will see this one's configuration, too
+				default: // the pending reload reads the same configuration
 				}
 			case ctx.Err() == nil:
 				log.Info("stopping", "signal", s.String())
 				cancel()
 			default:
-				log.Warn("stopping at once", "signal", s.String())
+				log.Warn("stopping immediately", "signal", s.String())
 				force()
 			}
 		}

@@ -28,7 +28,7 @@ func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = process.Acquire("exec-root", dir, "net")
-	want := fmt.Sprintf("exec-root %s: another agent runs service net there (process %d [", dir, os.Getpid())
+	want := fmt.Sprintf("exec-root %s: is in use by another agent with service net (process %d [", dir, os.Getpid())
 	if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("second: %v; want %s", err, want)
 	}
@@ -51,7 +51,8 @@ func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
 	_ = again.Release()
 }
 
-// A process that is killed may have been about to start another one, which has its lock for a moment longer.
+// A process that is killed may have been about to start another one, which has its lock for a
+// moment longer.
 func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
 	dir := t.TempDir()
 	gone := exec.CommandContext(t.Context(), "true")
@@ -62,7 +63,8 @@ func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "net.lock"), fmt.Appendf(nil, "%d\n", gone.Process.Pid), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "net.lock"), fmt.Appendf(nil, "%d\n", gone.Process.Pid),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	time.AfterFunc(100*time.Millisecond, func() { _ = first.Release() })
@@ -74,7 +76,8 @@ func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
 }
 
 func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
-	if _, err := process.Acquire("data-root", filepath.Join(t.TempDir(), "no"), "net"); !fault.Is(err, fault.Unavailable) {
+	if _, err := process.Acquire("data-root", filepath.Join(t.TempDir(), "no"), "net"); !fault.Is(err,
+		fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -83,7 +86,8 @@ func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
 func awaitZombie(t *testing.T, pid int) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil &&
+			strings.Contains(string(stat), ") Z ") {
 			return
 		}
 	}
@@ -100,7 +104,8 @@ func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := process.WritePidfile(path)
-	if want := fmt.Sprintf("pidfile %s: process %d [sleep] lives", path, child.Process.Pid); !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
+	if want := fmt.Sprintf("pidfile %s: process %d [sleep] is running", path, child.Process.Pid); !fault.Is(err,
+		fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v; want %s", err, want)
 	}
 	_ = child.Process.Kill()
@@ -200,7 +205,8 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 
 func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
 	forced := make(chan struct{}, 1)
-	ctx, hangups, restore := process.SignalContext(t.Context(), slog.New(slog.DiscardHandler), func() { forced <- struct{}{} })
+	ctx, hangups, restore := process.SignalContext(t.Context(), slog.New(slog.DiscardHandler),
+		func() { forced <- struct{}{} })
 	defer restore()
 	send := func(s unix.Signal) {
 		if err := unix.Kill(os.Getpid(), s); err != nil {

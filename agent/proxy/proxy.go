@@ -1,5 +1,6 @@
-// Package proxy passes calls on to the service that they are for, without knowing their messages: how one public socket shows all
-// services of a host, whichever process they are in. Who may call what was decided before.
+// Package proxy forwards calls to the service that implements them, without parsing the messages.
+// It lets one public socket serve all services of a host, in any process. Calls are authorized
+// before.
 package proxy
 
 import (
@@ -14,18 +15,20 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Handler passes each call on over the connection that route gives for its method; nil means that there is none.
+// Handler returns a handler that forwards each call over the connection that route returns for its
+// method. Nil means that there is none.
 func Handler(route func(method string) *grpc.ClientConn) grpc.StreamHandler {
 	return func(_ any, in grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(in)
 		conn := route(method)
 		if conn == nil {
-			return status.Errorf(codes.Unimplemented, "method %s: nobody here has it", method)
+			return status.Errorf(codes.Unimplemented, "method %s: unknown method", method)
 		}
 		ctx, cancel := context.WithCancel(in.Context())
 		defer cancel()
 		md, _ := metadata.FromIncomingContext(ctx)
-		out, err := conn.NewStream(metadata.NewOutgoingContext(ctx, md), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+		out, err := conn.NewStream(metadata.NewOutgoingContext(ctx, md),
+			&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 		if err != nil {
 			return err
 		}
@@ -34,15 +37,15 @@ func Handler(route func(method string) *grpc.ClientConn) grpc.StreamHandler {
 	}
 }
 
-// Messages travel as empty ones: protobuf keeps the bytes of fields that a message does not know, and writes them out again.
+// Messages are forwarded as empty ones: protobuf keeps and rewrites the bytes of unknown fields.
 
-// requests passes messages on until the caller has no more. It ends with the call.
+// requests forwards messages until the client closes its side. It ends with the call.
 func requests(in grpc.ServerStream, out grpc.ClientStream, cancel func()) {
 	for {
 		message := new(emptypb.Empty)
 		err := in.RecvMsg(message)
 		if errors.Is(err, io.EOF) {
-			_ = out.CloseSend() // what is wrong with the stream shows on the responses' side
+			_ = out.CloseSend() // errors of the stream are returned by responses
 			return
 		}
 		if err != nil {
@@ -50,7 +53,7 @@ func requests(in grpc.ServerStream, out grpc.ClientStream, cancel func()) {
 			return
 		}
 		if out.SendMsg(message) != nil {
-			return // likewise
+			return // see above
 		}
 	}
 }

@@ -39,7 +39,8 @@ func (b *behind) Register(ctx context.Context, r *dnsv1.RegisterRequest) (*dnsv1
 }
 
 func (b *behind) Release(context.Context, *dnsv1.ReleaseRequest) (*dnsv1.ReleaseResponse, error) {
-	return nil, faultrpc.ToStatus(fault.New(fault.Busy, "owner x", "is busy", fault.WithHint("wait"), fault.WithReason("WHY")))
+	return nil, faultrpc.ToStatus(fault.New(fault.Busy, "owner x", "is busy", fault.WithHint("wait"),
+		fault.WithReason("WHY")))
 }
 
 func (b *behind) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {
@@ -49,18 +50,21 @@ func (b *behind) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*d
 	return nil, ctx.Err()
 }
 
-func (b *behind) LoadImage(s grpc.ClientStreamingServer[containerv1.LoadImageRequest, containerv1.LoadImageResponse]) error {
+func (b *behind) LoadImage(s grpc.ClientStreamingServer[containerv1.LoadImageRequest,
+	containerv1.LoadImageResponse]) error {
 	var tags []string
 	for {
 		r, err := s.Recv()
 		if err != nil {
-			return s.SendAndClose(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{Id: strings.Join(tags, " ")}}})
+			return s.SendAndClose(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{Id: strings.Join(tags,
+				" ")}}})
 		}
 		tags = append(tags, string(r.GetData()))
 	}
 }
 
-func (b *behind) PullImage(_ *containerv1.PullImageRequest, s grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
+func (b *behind) PullImage(_ *containerv1.PullImageRequest,
+	s grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
 	for i := range 3 {
 		if err := s.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: &containerv1.Image{Id: fmt.Sprint(i)}}}); err != nil {
 			return err
@@ -118,7 +122,8 @@ func TestACallGoesThroughWithItsMetadata(t *testing.T) {
 func TestAFaultGoesThroughWhole(t *testing.T) {
 	ctx, conn := through(t, new(behind))
 	_, err := dnsv1.NewNameServiceClient(conn).Release(ctx, &dnsv1.ReleaseRequest{})
-	if got := faultrpc.FromStatus(err); !fault.Is(got, fault.Busy) || fault.ReasonOf(got) != "WHY" || got.Error() != "owner x: is busy; wait" {
+	if got := faultrpc.FromStatus(err); !fault.Is(got, fault.Busy) || fault.ReasonOf(got) != "WHY" ||
+		got.Error() != "owner x: is busy; wait" {
 		t.Errorf("%v", got)
 	}
 }
@@ -161,7 +166,8 @@ func TestACancelReachesTheOtherSide(t *testing.T) {
 		case <-ctx.Done():
 		}
 	}()
-	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(short, &dnsv1.ListOwnersRequest{}); status.Code(err) != codes.Canceled {
+	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(short,
+		&dnsv1.ListOwnersRequest{}); status.Code(err) != codes.Canceled {
 		t.Errorf("a call that never answers ended with %v, want it cancelled", err)
 	}
 	select {

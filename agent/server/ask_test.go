@@ -76,7 +76,8 @@ func TestAnotherUserIsRefused(t *testing.T) {
 	}
 }
 
-// askAs runs TestAnotherUserIsRefused as another user, from a copy of the test's binary that the user may run.
+// askAs runs TestAnotherUserIsRefused as another user, from a copy of the test's binary that the
+// user may run.
 func askAs(t *testing.T, socket string, who *syscall.Credential) string {
 	t.Helper()
 	binary := filepath.Join(filepath.Dir(socket), "asker")

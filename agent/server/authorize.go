@@ -7,37 +7,41 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Audience is for whom a server's sockets are.
+// Audience is the kind of clients that the sockets of a server are for.
 type Audience int
 
 const (
-	// Peers are the agent's own services: root or our own user, on a service's socket. They may call everything there.
+	// Peers are the services of the agent: root or the agent's own user, on the socket of a
+	// service. They may call every method.
 	Peers Audience = iota
-	// Admins are root, our own user, members of the socket's group, and clients with a certificate. They may call what is theirs.
+	// Admins are root, the agent's own user, members of the socket's group, and clients with a
+	// certificate. They may call the methods for administrators.
 	Admins
 )
 
-// role is the least that a method asks of its caller.
+// role is the minimum role that a method requires.
 type role int
 
 const (
 	peerRole  role = iota // another service of this host
-	adminRole             // an administrator of this host, too
+	adminRole             // an administrator of this host, or a service
 )
 
-// refusal is all that a caller without a right is told.
+// refusal returns the error for unauthorized clients, without details.
 func refusal() error {
 	return fault.New(fault.Denied, "request", "permission denied",
 		fault.WithHint("run as root or as a member of the socket's group"))
 }
 
-// internal refuses a caller who may administer the host: whoever it is, the method is not for this socket.
+// internal returns the error for administrators that call a method of the services.
 func internal(method string) error {
-	return fault.New(fault.Denied, "method "+strings.TrimPrefix(method, "/"), "only other services of the agent may call it",
-		fault.WithHint("call what the fairlead command calls; the README names the services"))
+	return fault.New(fault.Denied, "method "+strings.TrimPrefix(method, "/"),
+		"is reserved for the services of the agent",
+		fault.WithHint("use the methods that the fairlead command uses"))
 }
 
-// authorize tells whether a caller may call a method. A method that is in no line of the table is nobody's.
+// authorize returns an error if a client may not call a method. Methods that are missing in the
+// table are rejected.
 func authorize(table map[string]role, audience Audience, who identity, method string) error {
 	least, listed := table[method]
 	switch {
@@ -52,7 +56,7 @@ func authorize(table map[string]role, audience Audience, who identity, method st
 	return refusal()
 }
 
-// roles is the authorization table: each method of each service has a line.
+// roles returns the authorization table, with every method of every service.
 func roles() map[string]role {
 	table := map[string]role{}
 	for _, line := range []struct {
@@ -60,19 +64,25 @@ func roles() map[string]role {
 		least   role
 		methods string
 	}{
-		{"fairlead.container.v1.ContainerService", adminRole, "RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
-			"StopContainer RestartContainer KillContainer RemoveContainer RenameContainer ConnectNetwork DisconnectNetwork PublishPorts UnpublishPorts " +
-			"WaitContainer ListContainers GetContainer ReadLogs WatchEvents"},
-		{"fairlead.container.v1.ImageService", adminRole, "PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
+		{"fairlead.container.v1.ContainerService", adminRole,
+			"RunContainer CreateContainer StartContainer AttachContainer ExecContainer " +
+				"StopContainer RestartContainer KillContainer RemoveContainer RenameContainer ConnectNetwork " +
+				"DisconnectNetwork PublishPorts UnpublishPorts " +
+				"WaitContainer ListContainers GetContainer ReadLogs WatchEvents"},
+		{"fairlead.container.v1.ImageService", adminRole,
+			"PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo Diagnose Check"},
-		{"fairlead.network.v1.NetworkService", adminRole, "ListNetworks GetNetwork CreateNetwork UpdateNetwork WaitNetwork DeleteNetwork PruneNetworks " +
-			"Diagnose Check WatchEvents"},
+		{"fairlead.network.v1.NetworkService", adminRole,
+			"ListNetworks GetNetwork CreateNetwork UpdateNetwork WaitNetwork DeleteNetwork PruneNetworks " +
+				"Diagnose Check WatchEvents"},
 		{"fairlead.network.v1.SandboxService", adminRole, "GetSandbox ListSandboxes"},
-		{"fairlead.network.v1.SandboxService", peerRole, "CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses WatchSandboxes " +
-			"RenumberSandbox CompleteRenumbering Release"},
+		{"fairlead.network.v1.SandboxService", peerRole,
+			"CreateSandbox ConnectEndpoint DisconnectEndpoint ReserveAddresses WatchSandboxes " +
+				"RenumberSandbox CompleteRenumbering Release"},
 		{"fairlead.nat.v1.PublicationService", adminRole, "ListPublications ExplainConnection"},
-		{"fairlead.nat.v1.PublicationService", peerRole, "Publish UpdatePublication CheckHostFirewall Release DrainConnections DeleteConntrack"},
+		{"fairlead.nat.v1.PublicationService", peerRole,
+			"Publish UpdatePublication CheckHostFirewall Release DrainConnections DeleteConntrack"},
 		{"fairlead.nat.v1.FirewallService", adminRole, "ListNetworks Diagnose Check"},
 		{"fairlead.nat.v1.FirewallService", peerRole, "PutNetwork DeleteNetwork"},
 		{"fairlead.dns.v1.NameService", adminRole, "ListOwners Check"},
@@ -88,7 +98,8 @@ func roles() map[string]role {
 	return table
 }
 
-// AdminServices lists the services, among those whose names start with prefix, of which administrators may call something.
+// AdminServices returns the services whose names start with prefix and that have a method for
+// administrators.
 func AdminServices(prefix string) []string {
 	var all []string
 	for method, least := range roles() {

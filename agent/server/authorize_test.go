@@ -53,7 +53,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 	other := identity{local: &unix.Ucred{Uid: stranger}}
 	named := identity{certificate: "CN=me", remote: "192.0.2.1:1"}
 	open := identity{remote: "127.0.0.1:1"}
-	read, change := "/fairlead.network.v1.NetworkService/ListNetworks", "/fairlead.network.v1.SandboxService/CreateSandbox"
+	read, change := "/fairlead.network.v1.NetworkService/ListNetworks",
+		"/fairlead.network.v1.SandboxService/CreateSandbox"
 	for _, c := range []struct {
 		name   string
 		who    identity
@@ -91,7 +92,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 
 func TestAdministratorsSeeTheServicesOfWhichTheyMayReadSomething(t *testing.T) {
 	got := AdminServices("fairlead.n")
-	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
+	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PublicationService",
+		"fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
 	if len(got) != len(want) {
 		t.Fatalf("%v", got)
 	}

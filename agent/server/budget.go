@@ -8,22 +8,24 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// maxWatches is how many subscriptions of events one peer may have, so that it cannot take those of others.
+// maxWatches is the number of event subscriptions of one client, so that it cannot use up those of
+// all clients.
 const maxWatches = 128
 
-// budget counts what each peer holds of something.
+// budget counts a resource for each client.
 type budget struct {
 	mu    sync.Mutex
 	limit int
 	held  map[string]int
 }
 
-// take counts one more for a peer. release gives it back; it is called once.
+// take adds one to the count of a client. release must be called once.
 func (b *budget) take(peer string) (release func(), err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.held[peer] >= b.limit {
-		return nil, fault.New(fault.Exhausted, "events", fmt.Sprintf("%s has %d subscriptions already", peer, b.limit), fault.WithHint("close some of them"))
+		return nil, fault.New(fault.Exhausted, "events", fmt.Sprintf("%s already has %d subscriptions", peer, b.limit),
+			fault.WithHint("close some of them"))
 	}
 	if b.held == nil {
 		b.held = map[string]int{}
@@ -38,7 +40,7 @@ func (b *budget) take(peer string) (release func(), err error) {
 	}, nil
 }
 
-// peer names all connections of one user or machine.
+// peer returns a key for all connections of one user or host.
 func (i identity) peer() string {
 	switch {
 	case i.local != nil:

@@ -19,10 +19,10 @@ import (
 	"github.com/fairlead/fairlead/proto/faultrpc"
 )
 
-// readyPatience is how long a call waits for a service that has not reconciled yet.
-const readyPatience = 30 * time.Second
+// readyTimeout is the time that a call waits for a service that is starting.
+const readyTimeout = 30 * time.Second
 
-// calls is what every call goes through.
+// calls is the interceptor of all calls.
 type calls struct {
 	name     string
 	log      *slog.Logger
@@ -38,7 +38,8 @@ type calls struct {
 }
 
 func newCalls(cfg Config) *calls {
-	c := &calls{name: cfg.Name, log: cfg.Log, table: roles(), audience: cfg.Audience, watches: budget{limit: maxWatches}, ready: make(chan struct{})}
+	c := &calls{name: cfg.Name, log: cfg.Log, table: roles(), audience: cfg.Audience,
+		watches: budget{limit: maxWatches}, ready: make(chan struct{})}
 	c.running, c.end = context.WithCancelCause(context.Background())
 	return c
 }
@@ -46,13 +47,14 @@ func newCalls(cfg Config) *calls {
 func (c *calls) open() { c.opening.Do(func() { close(c.ready) }) }
 
 func (c *calls) cancelStreams() {
-	c.end(fault.New(fault.Unavailable, "agent", "is stopping", fault.WithHint("ask again when it is back"),
+	c.end(fault.New(fault.Unavailable, "agent", "is stopping", fault.WithHint("retry when it is running again"),
 		fault.WithReason(fault.ReasonConnectionLost)))
 }
 
-func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any,
+	err error) {
 	err = c.serve(ctx, info.FullMethod, func() error {
-		if err = refuseUnknown(req); err == nil {
+		if err = rejectUnknown(req); err == nil {
 			resp, err = handler(ctx, req)
 		}
 		return err
@@ -65,7 +67,7 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	defer cancel(nil)
 	defer context.AfterFunc(c.running, func() { cancel(context.Cause(c.running)) })()
 	return c.serve(ctx, info.FullMethod, func() error {
-		// On the sockets of services, the calls of all clients come by one peer.
+		// On service sockets, the calls of all clients come from one peer.
 		if c.audience == Admins && strings.HasSuffix(info.FullMethod, "/WatchEvents") {
 			release, err := c.watches.take(identityOf(ctx).peer())
 			if err != nil {
@@ -81,7 +83,7 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	})
 }
 
-// endableStream is a stream whose context ends with the server, too.
+// endableStream is a stream whose context also ends when the server stops.
 type endableStream struct {
 	grpc.ServerStream
 	ctx context.Context
@@ -89,7 +91,7 @@ type endableStream struct {
 
 func (s endableStream) Context() context.Context { return s.ctx }
 
-// serve lets a call through if it may be, and writes its line.
+// serve authorizes and runs a call, and logs it.
 func (c *calls) serve(ctx context.Context, method string, handle func() error) error {
 	began, who := time.Now(), identityOf(ctx)
 	err := authorize(c.table, c.audience, who, method)
@@ -104,7 +106,7 @@ func (c *calls) serve(ctx context.Context, method string, handle func() error) e
 	return sent
 }
 
-// waitReady holds a call back until the service is ready. Health and reflection are always there.
+// waitReady waits until the service is ready. Health and reflection are always available.
 func (c *calls) waitReady(ctx context.Context, method string) error {
 	if isInfrastructure(method) {
 		return nil
@@ -114,7 +116,7 @@ func (c *calls) waitReady(ctx context.Context, method string) error {
 		return nil
 	default:
 	}
-	limit := time.NewTimer(readyPatience)
+	limit := time.NewTimer(readyTimeout)
 	defer limit.Stop()
 	select {
 	case <-c.ready:
@@ -124,13 +126,14 @@ func (c *calls) waitReady(ctx context.Context, method string) error {
 	case <-c.running.Done():
 		return context.Cause(c.running)
 	case <-limit.C:
-		return fault.New(fault.Unavailable, "service "+c.name, "is still starting", fault.WithHint("the agent's log says what it waits for"))
+		return fault.New(fault.Unavailable, "service "+c.name, "is still starting",
+			fault.WithHint("see the agent's log"))
 	}
 }
 
 func isInfrastructure(method string) bool { return strings.HasPrefix(method, "/grpc.") }
 
-// panicked is what is left of a handler that panicked.
+// panicked is the error of a handler that panicked.
 type panicked struct {
 	value any
 	stack string
@@ -141,8 +144,9 @@ func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 func recovered(method string, handle func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fault.New(fault.Internal, strings.TrimPrefix(method, "/"), "failed", fault.WithCause(&panicked{v, string(debug.Stack())}),
-				fault.WithHint("this is a fault of the agent; its log has more"))
+			err = fault.New(fault.Internal, strings.TrimPrefix(method, "/"), "internal error",
+				fault.WithCause(&panicked{v, string(debug.Stack())}),
+				fault.WithHint("see the agent's log"))
 		}
 	}()
 	return handle()
@@ -151,7 +155,8 @@ func recovered(method string, handle func() error) (err error) {
 func (c *calls) write(ctx context.Context, method string, who identity, took time.Duration, err, sent error) {
 	code := status.Code(sent)
 	attrs := []slog.Attr{
-		slog.String("server", c.name), slog.String("method", strings.TrimPrefix(method, "/")), slog.String("peer", who.String()),
+		slog.String("server", c.name), slog.String("method", strings.TrimPrefix(method, "/")),
+		slog.String("peer", who.String()),
 		slog.Duration("took", took), slog.String("code", code.String()),
 	}
 	if f, ok := errors.AsType[*fault.Fault](faultrpc.FromStatus(sent)); ok {
@@ -175,10 +180,11 @@ func levelOf(method string, code codes.Code) slog.Level {
 	return slog.LevelInfo
 }
 
-// reads reports whether a call changes nothing, as its name says.
+// reads reports whether a call changes nothing, according to its name.
 func reads(method string) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose", "CheckHostFirewall"} {
+	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose",
+		"CheckHostFirewall"} {
 		if rest, ok := strings.CutPrefix(name, verb); ok && (rest == "" || rest[0] >= 'A' && rest[0] <= 'Z') {
 			return true
 		}
@@ -186,8 +192,8 @@ func reads(method string) bool {
 	return false
 }
 
-// RecvMsg refuses requests with unknown fields. A call that is forwarded is received as an empty message, all of whose fields are
-// unknown: the server that it is forwarded to refuses it.
+// RecvMsg rejects requests with unknown fields. A forwarded call is received as an empty message
+// with only unknown fields; the server that it is forwarded to checks it.
 func (s endableStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
@@ -195,5 +201,5 @@ func (s endableStream) RecvMsg(m any) error {
 	if _, forwarded := m.(*emptypb.Empty); forwarded {
 		return nil
 	}
-	return refuseUnknown(m)
+	return rejectUnknown(m)
 }

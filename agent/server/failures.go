@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// failureLogInterval is the time between two log lines of failed handshakes, so that nobody fills the log.
+// failureLogInterval is the minimum time between two log lines of failed handshakes, so that
+// clients cannot flood the log.
 const failureLogInterval = time.Second
 
-// failures logs TLS handshakes that fail, because of a certificate that is refused or a client that does not use TLS, and peers that the
-// kernel does not know.
+// failures logs failed TLS handshakes, caused by a rejected certificate or a client without TLS,
+// and peers that the kernel cannot identify.
 type failures struct {
 	log *slog.Logger
 
@@ -27,6 +28,6 @@ func (f *failures) add(peer string, err error) {
 		f.unlogged++
 		return
 	}
-	f.log.Warn("peer cannot be authenticated, refused", "peer", peer, "more_since_last", f.unlogged, "error", err)
+	f.log.Warn("peer cannot be authenticated, rejected", "peer", peer, "more_since_last", f.unlogged, "error", err)
 	f.logged, f.unlogged = now, 0
 }

@@ -15,19 +15,20 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// identity is who is at the other end of a connection. It is found out once, when the connection comes in.
+// identity identifies the client of a connection. It is determined once, when the connection is
+// accepted.
 type identity struct {
-	local       *unix.Ucred // by a unix socket
-	member      bool        // local, and in the group of the socket's file
-	certificate string      // by TLS: the name in a certificate that our CA signed
-	remote      string      // by TCP: the address
-	unknown     bool        // by TCP from this machine: the kernel does not say who it is
+	local       *unix.Ucred // of a Unix socket or local TCP client
+	member      bool        // local, and in the group of the socket file
+	certificate string      // of TLS: the subject of a certificate signed by the CA
+	remote      string      // of TCP: the address
+	unknown     bool        // a TCP client that cannot be identified
 }
 
-// AuthType makes it what gRPC passes on with each call.
+// AuthType implements credentials.AuthInfo, so that gRPC passes the identity on with each call.
 func (identity) AuthType() string { return "fairlead" }
 
-// String is for log lines.
+// String formats the identity for logs.
 func (i identity) String() string {
 	switch {
 	case i.local != nil && i.remote != "":
@@ -42,13 +43,14 @@ func (i identity) String() string {
 	return "unknown"
 }
 
-// isAgentUser tells whether it is root or the user that the agent itself is.
+// isAgentUser reports whether the client is root or the user of the agent.
 func (i identity) isAgentUser() bool {
 	return i.local != nil && (i.local.Uid == 0 || int(i.local.Uid) == os.Geteuid())
 }
 
-// isAdmin reports whether it may administer the host. By TCP without TLS, clients of this machine are the users that they are; all that
-// reach the listener are trusted only if the administrator said so.
+// isAdmin reports whether the client may administer the host. A TCP client of this host without TLS
+// has the rights of its user. Remote TCP clients without TLS are trusted only if the administrator
+// has configured it.
 func (i identity) isAdmin() bool {
 	return i.isAgentUser() || i.member || i.certificate != "" || i.local == nil && i.remote != "" && !i.unknown
 }
@@ -62,15 +64,15 @@ func identityOf(ctx context.Context) identity {
 	return identity{}
 }
 
-// peerCredentials asks the kernel who is behind a unix socket, and TLS who is behind a TCP connection.
+// peerCredentials identifies clients: by the kernel for Unix sockets, by TLS for TCP.
 type peerCredentials struct {
 	tls      func() *tls.Config
-	open     func() bool           // whether all who reach a TCP listener without TLS are trusted
-	member   func(uid uint32) bool // whether a user is in the group of administrators
+	open     func() bool           // reports whether TCP clients without TLS are trusted
+	member   func(uid uint32) bool // reports whether a user is in the group of administrators
 	failures *failures
 }
 
-// authenticating is a connection that wants to know when the other end is known.
+// authenticating is a connection that is notified when the client is identified.
 type authenticating interface{ Authenticated() }
 
 func (c peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -100,11 +102,11 @@ func (c peerCredentials) handshake(conn net.Conn) (net.Conn, credentials.AuthInf
 		return nil, nil, err
 	}
 	state := info.(credentials.TLSInfo).State
-	name := state.PeerCertificates[0].Subject.String() // there is one: the configuration requires it
+	name := state.PeerCertificates[0].Subject.String() // the TLS configuration requires a certificate
 	return secured, identity{certificate: name, remote: remote}, nil
 }
 
-// plain is who is at the other end of a TCP connection without TLS.
+// plain returns the identity of a TCP client without TLS.
 func (c peerCredentials) plain(conn net.Conn, remote string) identity {
 	if c.open != nil && c.open() {
 		return identity{remote: remote}
@@ -130,12 +132,12 @@ func localIdentity(conn *net.UnixConn) (identity, error) {
 		groups, groupErr = peerGroups(int(fd))
 	})
 	if err := errors.Join(err, credErr, groupErr); err != nil {
-		return identity{}, fmt.Errorf("who connected to %s: %w", conn.LocalAddr(), err)
+		return identity{}, fmt.Errorf("identify client of %s: %w", conn.LocalAddr(), err)
 	}
 	return identity{local: who, member: inGroupOf(conn.LocalAddr().String(), append(groups, who.Gid))}, nil
 }
 
-// inGroupOf tells whether one of the groups is that of the socket's file.
+// inGroupOf reports whether one of the groups is the group of the socket file.
 func inGroupOf(path string, groups []uint32) bool {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -145,10 +147,10 @@ func inGroupOf(path string, groups []uint32) bool {
 	return ok && slices.Contains(groups, stat.Gid)
 }
 
-// The rest of credentials.TransportCredentials; servers use none of it.
+// The rest of credentials.TransportCredentials, which servers do not use.
 
 func (c peerCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return nil, nil, errors.New("server credentials cannot be a client's")
+	return nil, nil, errors.New("server credentials cannot be used by a client")
 }
 
 func (c peerCredentials) Info() credentials.ProtocolInfo {

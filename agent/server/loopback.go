@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The layout of sock_diag's messages, of linux/inet_diag.h: a header of netlink, and behind it the request or the answer.
+// The layout of sock_diag messages in linux/inet_diag.h: a netlink header, then the request or
+// response.
 const (
 	sockDiagByFamily = 20
 	headerSize       = 16
@@ -21,8 +22,8 @@ const (
 	uidOffset        = headerSize + 64
 )
 
-// loopbackIdentity returns whose socket is at the other end of a TCP connection from this machine. The kernel knows; the connection
-// itself does not say.
+// loopbackIdentity returns the user of the other end of a TCP connection from this host. The kernel
+// knows the owner of the peer socket.
 func loopbackIdentity(conn net.Conn, member func(uid uint32) bool) (identity, error) {
 	remote, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
@@ -34,13 +35,14 @@ func loopbackIdentity(conn net.Conn, member func(uid uint32) bool) (identity, er
 	}
 	uid, err := socketOwner(remote, local)
 	if err != nil {
-		return identity{}, fmt.Errorf("who connected from %s: %w", remote, err)
+		return identity{}, fmt.Errorf("identify client %s: %w", remote, err)
 	}
 	who := &unix.Ucred{Uid: uid}
 	return identity{local: who, member: member != nil && member(uid), remote: remote.String()}, nil
 }
 
-// socketOwner asks the kernel for the user of the TCP socket that is bound to an address and connected to another.
+// socketOwner queries the kernel for the user of the TCP socket with the given local and remote
+// address.
 func socketOwner(from, to netip.AddrPort) (uint32, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
@@ -53,20 +55,20 @@ func socketOwner(from, to netip.AddrPort) (uint32, error) {
 	if err := unix.Sendto(fd, ownerRequest(from, to), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, err
 	}
-	answer := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, answer, 0)
+	response := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, response, 0)
 	switch {
 	case err != nil:
 		return 0, err
-	case n >= headerSize+4 && binary.NativeEndian.Uint16(answer[4:]) == unix.NLMSG_ERROR:
-		return 0, unix.Errno(-int32(binary.NativeEndian.Uint32(answer[headerSize:])))
+	case n >= headerSize+4 && binary.NativeEndian.Uint16(response[4:]) == unix.NLMSG_ERROR:
+		return 0, unix.Errno(-int32(binary.NativeEndian.Uint32(response[headerSize:])))
 	case n < uidOffset+4:
-		return 0, errors.New("the kernel's answer is too short")
+		return 0, errors.New("the response of the kernel is too short")
 	}
-	return binary.NativeEndian.Uint32(answer[uidOffset:]), nil
+	return binary.NativeEndian.Uint32(response[uidOffset:]), nil
 }
 
-// ownerRequest asks for exactly one socket.
+// ownerRequest returns a request for exactly one socket.
 func ownerRequest(from, to netip.AddrPort) []byte {
 	m := make([]byte, headerSize+requestSize)
 	binary.NativeEndian.PutUint32(m, uint32(len(m)))
@@ -82,12 +84,13 @@ func ownerRequest(from, to netip.AddrPort) []byte {
 	binary.BigEndian.PutUint16(r[10:], to.Port())
 	copy(r[12:], from.Addr().Unmap().AsSlice())
 	copy(r[28:], to.Addr().Unmap().AsSlice())
-	binary.NativeEndian.PutUint32(r[48:], ^uint32(0)) // whatever its cookie is
+	binary.NativeEndian.PutUint32(r[48:], ^uint32(0)) // with any cookie
 	binary.NativeEndian.PutUint32(r[52:], ^uint32(0))
 	return m
 }
 
-// Members reports for a user whether it is in a group, by the machine's user database. Without the group nobody is.
+// Members returns a function that reports whether a user is in a group, according to the user
+// database. It returns false if the group does not exist.
 func Members(group string) func(uid uint32) bool {
 	return func(uid uint32) bool {
 		g, err := user.LookupGroup(group)

@@ -43,7 +43,8 @@ func TestLoopbackClientsAreTheUsersThatTheyAre(t *testing.T) {
 			if err != nil || who.local == nil || who.local.Uid != uid || who.isAdmin() != (uid == 0) {
 				t.Errorf("%s: got %v, %v, want uid %d", address, who, err, uid)
 			}
-			if member, err := loopbackIdentity(conn, func(u uint32) bool { return u == other }); err != nil || !member.isAdmin() {
+			if member, err := loopbackIdentity(conn, func(u uint32) bool { return u == other }); err != nil ||
+				!member.isAdmin() {
 				t.Errorf("%s: got %v, %v, want a member of the group", address, member, err)
 			}
 			_ = conn.Close()
@@ -108,7 +109,8 @@ func TestFailedHandshakesAreLoggedWithThePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	c := peerCredentials{tls: func() *tls.Config { return &tls.Config{} }, failures: &failures{log: slog.New(slog.NewTextHandler(&log, nil))}}
+	c := peerCredentials{tls: func() *tls.Config { return &tls.Config{} },
+		failures: &failures{log: slog.New(slog.NewTextHandler(&log, nil))}}
 	if _, _, err := c.ServerHandshake(conn); err == nil {
 		t.Error("a request in plain text is let in")
 	}

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerGroups asks for the supplementary groups of the process behind a unix socket, for which golang.org/x/sys has no call.
+// peerGroups returns the supplementary groups of the process at the other end of a Unix socket.
+// golang.org/x/sys has no function for it.
 func peerGroups(fd int) ([]uint32, error) {
 	groups := make([]uint32, 64)
 	for {

@@ -1,7 +1,8 @@
-// Package server is a gRPC server as every socket of an agent has it: it knows who calls, refuses who may not, holds calls back until
-// the service is ready, turns faults into statuses and panics into faults, writes one line a call, and answers health and reflection.
+// Package server is the gRPC server of every socket of an agent. It identifies and authorizes
+// clients, delays calls until the service is ready, converts faults to statuses and panics to
+// faults, logs one line for each call, and serves health and reflection.
 //
-// Which services it carries, and on which sockets, is package carry's.
+// Package daemon decides which services are registered on which sockets.
 package server
 
 import (
@@ -20,30 +21,32 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 )
 
-// maxMessage bounds a message in either direction.
+// maxMessage is the maximum size of a message in either direction.
 const maxMessage = 4 << 20
 
-// handshakeTimeout is how long a client has for its TLS handshake and the first frames.
+// handshakeTimeout is the time limit of the TLS handshake and the first frames.
 const handshakeTimeout = 5 * time.Second
 
-// Config says what a server is.
+// Config configures a server.
 type Config struct {
-	Name     string // in log lines: "public", or the service's
+	Name     string // in log lines: "public", or the name of the service
 	Log      *slog.Logger
 	Audience Audience
-	// TLS is asked at each connection by TCP, as certificates are renewed while the server runs. It may be nil and may answer nil: none.
+	// TLS returns the configuration for a new TCP connection, because certificates can be renewed
+	// while the server runs. It can be nil and can return nil: no TLS.
 	TLS func() *tls.Config
-	// OpenTCP is asked at each connection by TCP without TLS whether all who reach it are trusted. If not, or if it is nil, a client
-	// must be of this machine, and is the user whose socket it is.
+	// OpenTCP reports whether TCP clients without TLS are trusted. Otherwise, or if it is nil, a
+	// client must be on this host and has the rights of the user that owns its socket.
 	OpenTCP func() bool
-	// Member reports whether such a user is an administrator. It may be nil: then root and our own user are.
+	// Member reports whether such a user is an administrator. If it is nil, only root and the
+	// agent's own user are.
 	Member func(uid uint32) bool
 
-	Forward   grpc.StreamHandler // gets the calls of services that are not registered; nil: they are unknown
-	Forwarded []string           // those services, for reflection
+	Forward   grpc.StreamHandler // handles calls of unregistered services; nil: they are unknown
+	Forwarded []string           // the names of those services, for reflection
 }
 
-// Server is one gRPC server. It may serve several listeners.
+// Server is one gRPC server. It can serve several listeners.
 type Server struct {
 	grpc   *grpc.Server
 	health *health.Server
@@ -51,7 +54,8 @@ type Server struct {
 	stop   sync.Once
 }
 
-// New makes a server that carries what register registers. Until Ready, health answers NOT_SERVING and calls wait.
+// New returns a server with the services that register registers. Until Ready, health returns
+// NOT_SERVING and calls wait.
 func New(cfg Config, register func(grpc.ServiceRegistrar)) *Server {
 	s := &Server{health: health.NewServer(), calls: newCalls(cfg)}
 	options := []grpc.ServerOption{
@@ -75,17 +79,17 @@ func New(cfg Config, register func(grpc.ServiceRegistrar)) *Server {
 	return s
 }
 
-// Serve answers on a listener until Stop. It closes the listener.
+// Serve serves a listener until Stop. It closes the listener.
 func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
 
-// Ready lets calls through and health answer SERVING. Calling it again changes nothing.
+// Ready unblocks calls and makes health return SERVING. Further calls have no effect.
 func (s *Server) Ready() {
 	s.calls.open()
 	s.setHealth(grpc_health_v1.HealthCheckResponse_SERVING)
 }
 
-// Stop takes no more calls, cancels streams, and waits for what is under way until ctx ends; then it cuts it off. It returns when
-// no handler runs any more.
+// Stop rejects new calls, cancels streams, and waits for running calls until ctx ends; then it
+// aborts them. It returns when no handler is running.
 func (s *Server) Stop(ctx context.Context) {
 	s.stop.Do(func() {
 		s.health.Shutdown()
@@ -111,7 +115,7 @@ func (s *Server) setHealth(status grpc_health_v1.HealthCheckResponse_ServingStat
 	}
 }
 
-// shownServices is what reflection lists: what is registered and what is forwarded.
+// shownServices lists the registered and the forwarded services for reflection.
 type shownServices struct {
 	registered reflection.ServiceInfoProvider
 	forwarded  []string

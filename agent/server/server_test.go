@@ -46,7 +46,8 @@ func (n *names) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dn
 	return &dnsv1.ListOwnersResponse{Owners: []string{"me"}}, nil
 }
 
-func (n *names) ReadLogs(_ *containerv1.ReadLogsRequest, s grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
+func (n *names) ReadLogs(_ *containerv1.ReadLogsRequest,
+	s grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
 	return n.logs(s.Context())
 }
 
@@ -89,7 +90,8 @@ func (l *lines) calls(t *testing.T, method string) []map[string]any {
 func start(t *testing.T, audience server.Audience, n *names) (*server.Server, *grpc.ClientConn, *lines) {
 	t.Helper()
 	log := new(lines)
-	s := server.New(server.Config{Name: "test", Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Audience: audience}, n.register)
+	s := server.New(server.Config{Name: "test", Log: slog.New(slog.NewJSONHandler(log,
+		&slog.HandlerOptions{Level: slog.LevelDebug})), Audience: audience}, n.register)
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -141,7 +143,8 @@ func TestACallIsOneLineThatSaysWhoAskedWhat(t *testing.T) {
 	who := fmt.Sprintf("uid=%d gid=%d pid=%d", os.Getuid(), os.Getgid(), os.Getpid())
 	for i, want := range []map[string]any{
 		{"level": "DEBUG", "server": "test", "peer": who, "code": "OK", "subject": nil},
-		{"level": "DEBUG", "server": "test", "peer": who, "code": "NotFound", "subject": "owner 1234", "error": "owner 1234: is not there"},
+		{"level": "DEBUG", "server": "test", "peer": who, "code": "NotFound", "subject": "owner 1234",
+			"error": "owner 1234: is not there"},
 	} {
 		for key, value := range want {
 			if calls[i][key] != value {
@@ -159,7 +162,8 @@ func TestAPanicIsAnInternalFaultAndItsStackIsInTheLog(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	calls := log.calls(t, "ListOwners")
-	if len(calls) != 1 || !strings.Contains(fmt.Sprint(calls[0]["stack"]), "server_test.go") || calls[0]["level"] != "ERROR" {
+	if len(calls) != 1 || !strings.Contains(fmt.Sprint(calls[0]["stack"]), "server_test.go") ||
+		calls[0]["level"] != "ERROR" {
 		t.Errorf("the log has %v", calls)
 	}
 }
@@ -214,7 +218,8 @@ func TestReflectionListsTheServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(r.GetListServicesResponse().GetService()); !strings.Contains(got, "fairlead.dns.v1.NameService") {
+	if got := fmt.Sprint(r.GetListServicesResponse().GetService()); !strings.Contains(got,
+		"fairlead.dns.v1.NameService") {
 		t.Errorf("it lists %s", got)
 	}
 }
@@ -238,7 +243,8 @@ func TestStoppingEndsStreamsAndLetsCallsFinish(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Errorf("the call that was under way: %v", err)
 	}
-	if _, err := logs.Recv(); err == io.EOF || !strings.Contains(fmt.Sprint(err), "agent: is stopping") || status.Code(err) != codes.Unavailable {
+	if _, err := logs.Recv(); err == io.EOF || !strings.Contains(fmt.Sprint(err), "agent: is stopping") ||
+		status.Code(err) != codes.Unavailable {
 		t.Errorf("the stream: %v", err)
 	}
 }

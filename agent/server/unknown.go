@@ -10,9 +10,10 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// refuseUnknown refuses a request with fields that this agent does not know. Its client is newer and may have restricted something by
-// them, such as who may connect to a published port: an agent that leaves out what it does not know would open it.
-func refuseUnknown(req any) error {
+// rejectUnknown rejects a request with unknown fields. A newer client may use them to restrict
+// something, such as the allowed sources of a published port. Ignoring them would remove the
+// restriction.
+func rejectUnknown(req any) error {
 	m, ok := req.(proto.Message)
 	if !ok {
 		return nil
@@ -21,11 +22,11 @@ func refuseUnknown(req any) error {
 	if !found {
 		return nil
 	}
-	return fault.New(fault.Invalid, "request", "has the unknown "+where+": its client is newer than this agent",
-		fault.WithHint("upgrade the agent, or use the client of its version"))
+	return fault.New(fault.Invalid, "request", "has the unknown "+where+", the client is newer than this agent",
+		fault.WithHint("upgrade the agent, or use a client of its version"))
 }
 
-// unknownIn finds the first unknown field of a message or of those in it.
+// unknownIn returns the first unknown field of a message or its nested messages.
 func unknownIn(m protoreflect.Message) (where string, found bool) {
 	if raw := m.GetUnknown(); len(raw) > 0 {
 		number, _, _ := protowire.ConsumeTag(raw)

@@ -27,13 +27,13 @@ func TestUnknownFieldRefused(t *testing.T) {
 		"nested":    &containerv1.CreateContainerRequest{Config: newer(&containerv1.ContainerConfig{Image: "x"})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := refuseUnknown(req)
+			err := rejectUnknown(req)
 			if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "has the unknown field 999 of ") {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
-	if err := refuseUnknown(&natv1.PublishRequest{Owner: "a", Mappings: []*natv1.PortMapping{{}}}); err != nil {
+	if err := rejectUnknown(&natv1.PublishRequest{Owner: "a", Mappings: []*natv1.PortMapping{{}}}); err != nil {
 		t.Errorf("got %v for a request that is known", err)
 	}
 }
@@ -61,9 +61,10 @@ func TestForwardedCallReceived(t *testing.T) {
 }
 
 func BenchmarkRefuseUnknown(b *testing.B) {
-	req := &natv1.PublishRequest{Owner: strings.Repeat("a", 64), Mappings: []*natv1.PortMapping{{HostIp: "0.0.0.0"}, {HostIp: "::"}}}
+	req := &natv1.PublishRequest{Owner: strings.Repeat("a", 64),
+		Mappings: []*natv1.PortMapping{{HostIp: "0.0.0.0"}, {HostIp: "::"}}}
 	for b.Loop() {
-		if err := refuseUnknown(req); err != nil {
+		if err := rejectUnknown(req); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // WatchEvents sends one message and then nothing until the client leaves.
-func (n *names) WatchEvents(_ *containerv1.WatchEventsRequest, s grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
+func (n *names) WatchEvents(_ *containerv1.WatchEventsRequest,
+	s grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
 	if err := s.Send(&containerv1.WatchEventsResponse{}); err != nil {
 		return err
 	}

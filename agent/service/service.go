@@ -1,8 +1,8 @@
-// Package service is the contract between the agent's frame and the services that it carries.
+// Package service defines the interface between package daemon and the services that it runs.
 //
-// A service is made by its package's New(ctx, Config), which opens its state and tries out the kernel but changes nothing.
-// The frame then registers its handlers, and runs it. Handlers return faults (package proto/fault) and never log them: the
-// frame writes one line a call and translates.
+// New(ctx, Config) of a service package opens the state and probes the kernel, but changes nothing.
+// The daemon then registers the gRPC handlers and runs the service. Handlers return faults (package
+// proto/fault) and do not log them: the server logs and converts them.
 package service
 
 import (
@@ -11,34 +11,38 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Service is one concern, ready to be served.
+// Service is one service of the agent.
 type Service interface {
-	// Register adds the service's gRPC handlers to a server. It is called once for each server that carries it.
+	// Register adds the service's gRPC handlers to a server. It is called once for each server.
 	Register(grpc.ServiceRegistrar)
-	// Run reconciles, calls ready once when the service can be used, and keeps going until ctx ends. An error that it returns
-	// stops the agent. Containers and their traffic outlive it.
+	// Run reconciles, calls ready once when the service can be used, and runs until ctx ends. A
+	// returned error stops the agent. Containers and their traffic are not affected.
 	Run(ctx context.Context, ready func()) error
-	// Close lets go of files and sockets. It is called after Run has returned and no call is under way.
+	// Close closes files and sockets. It is called after Run has returned and all calls have
+	// finished.
 	Close() error
 }
 
-// Reloader is a service that takes some of its configuration while it runs. C is its package's Config.
+// Reloader is a service with a reloadable configuration. C is the Config of its package.
 type Reloader[C any] interface {
-	// Reload puts into effect what it can of cfg and leaves the rest as it is. If it fails, nothing has changed. It is called after
-	// Run's ready and before its end, beside calls, and never twice at once.
+	// Reload applies the reloadable part of cfg. If it fails, nothing has changed. It is called
+	// after ready and before Run returns, concurrently with calls, but never concurrently with
+	// itself.
 	Reload(ctx context.Context, cfg C) error
 }
 
-// Checker is a Reloader that can tell beforehand.
+// Checker is a Reloader that can predict errors.
 type Checker[C any] interface {
-	// Check answers why Reload would fail, as far as that can be known without trying. It changes nothing.
+	// Check returns the error that Reload would return, as far as it can be predicted. It changes
+	// nothing.
 	Check(ctx context.Context, cfg C) error
 }
 
-// Cleaner is a service that keeps something in the kernel, or knows who uses what others keep there.
+// Cleaner is a service that keeps state in the kernel, or knows the users of such state.
 type Cleaner interface {
-	// Users names what uses it, for messages: "container web".
+	// Users returns the users of the state, for messages: "container web".
 	Users() []string
-	// Clean takes it away, and puts back what was changed of others'. It is called in place of Run.
+	// Clean removes the state from the kernel and restores changed settings of the host. It is
+	// called instead of Run.
 	Clean(ctx context.Context) error
 }

@@ -1,4 +1,5 @@
-// Package sources is sets of networks that connections may come from, as `-p 8080:80,from=10.0.0.0/8` gives them. It is pure.
+// Package sources implements sets of allowed sources, as in `-p 8080:80,from=10.0.0.0/8`. It
+// performs no I/O.
 package sources
 
 import (
@@ -8,11 +9,11 @@ import (
 	"strings"
 )
 
-// Set is networks in CIDR form, sorted, none within another and joined by commas, so that sets that mean the same are equal. The empty
-// one stands for every address.
+// Set is a sorted, comma-separated list of CIDRs without overlaps, so equivalent sets are equal.
+// The empty set means every address.
 type Set string
 
-// Parse reads networks, or single addresses. The error names the text that is neither.
+// Parse parses CIDRs and single addresses. The error names the invalid text.
 func Parse(texts []string) (Set, error) {
 	var all []netip.Prefix
 	for _, t := range texts {
@@ -39,9 +40,9 @@ func parse(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// normalize leaves out what is within another.
+// normalize removes CIDRs that are contained in another one.
 func normalize(all []netip.Prefix) Set {
-	slices.SortFunc(all, netip.Prefix.Compare) // the wider of two that start alike comes first
+	slices.SortFunc(all, netip.Prefix.Compare) // the shorter prefix of equal addresses first
 	var texts []string
 	var last netip.Prefix
 	for _, p := range all {
@@ -54,7 +55,7 @@ func normalize(all []netip.Prefix) Set {
 	return Set(strings.Join(texts, ","))
 }
 
-// Strings are the networks in CIDR form.
+// Strings returns the CIDRs.
 func (s Set) Strings() []string {
 	if s == "" {
 		return nil
@@ -62,7 +63,7 @@ func (s Set) Strings() []string {
 	return strings.Split(string(s), ",")
 }
 
-// Union is the set of what is in either.
+// Union returns the set of addresses that are in s or o.
 func (s Set) Union(o Set) Set {
 	if s == "" || o == "" {
 		return ""
@@ -70,23 +71,24 @@ func (s Set) Union(o Set) Set {
 	return normalize(append(s.Prefixes(), o.Prefixes()...))
 }
 
-// Prefixes are the networks.
+// Prefixes returns the CIDRs as prefixes.
 func (s Set) Prefixes() []netip.Prefix {
 	var out []netip.Prefix
 	for _, t := range s.Strings() {
-		if p, err := netip.ParsePrefix(t); err == nil { // anything else was made by no Parse
+		if p, err := netip.ParsePrefix(t); err == nil { // always nil for the result of Parse
 			out = append(out, p)
 		}
 	}
 	return out
 }
 
-// Contains tells whether an address is in the set.
+// Contains reports whether an address is in the set.
 func (s Set) Contains(a netip.Addr) bool {
 	return s == "" || slices.ContainsFunc(s.Prefixes(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// ForFamily gives what the set leaves of the family that an address is of: the empty set if that is all of it, and ok false if it is nothing.
+// ForFamily returns the part of the set in the address family of an address. It is empty if that is
+// the whole family; ok is false if there is no such part.
 func (s Set) ForFamily(family netip.Addr) (left Set, ok bool) {
 	if s == "" {
 		return "", true

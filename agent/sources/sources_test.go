@@ -73,7 +73,8 @@ func TestASetHasTheAddressesOfItsNetworks(t *testing.T) {
 		var texts []string
 		var all []netip.Prefix
 		for range rapid.IntRange(1, 6).Draw(t, "networks") {
-			a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "b")), byte(rapid.IntRange(0, 255).Draw(t, "c")), 0})
+			a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "b")),
+				byte(rapid.IntRange(0, 255).Draw(t, "c")), 0})
 			p := netip.PrefixFrom(a, rapid.IntRange(8, 24).Draw(t, "bits")).Masked()
 			texts, all = append(texts, p.String()), append(all, p)
 		}
@@ -84,7 +85,8 @@ func TestASetHasTheAddressesOfItsNetworks(t *testing.T) {
 		if again, err := sources.Parse(s.Strings()); err != nil || again != s {
 			t.Fatalf("%q is read as %q, %v", s, again, err)
 		}
-		a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "x")), byte(rapid.IntRange(0, 255).Draw(t, "y")), 9})
+		a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "x")),
+			byte(rapid.IntRange(0, 255).Draw(t, "y")), 9})
 		if want := slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(a) }); s.Contains(a) != want {
 			t.Fatalf("%q contains %s: %v, want %v", s, a, !want, want)
 		}

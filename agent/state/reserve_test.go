@@ -16,8 +16,8 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-// TestCommitsGoOnWhenDiskIsFull fills a small file system next to a store. It runs itself in a mount
-// namespace of its own.
+// TestCommitsGoOnWhenDiskIsFull fills a small file system next to a store. It runs itself in a
+// mount namespace of its own.
 func TestCommitsGoOnWhenDiskIsFull(t *testing.T) {
 	testns.NeedRoot(t)
 	const inside = "STATE_TEST_FULL_DISK"

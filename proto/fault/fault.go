@@ -1,8 +1,8 @@
-// Package fault is the one vocabulary of errors that every room of Fairlead speaks.
+// Package fault defines the error type of all packages.
 //
-// A Fault says what class of error it is, what it is about and what to do. Domain code makes faults; package
-// proto/faultrpc turns them into gRPC statuses at the edge and back again in the client. Faults wrap their causes, so
-// errors.Is and errors.As see through them. This package does no I/O and knows nothing of gRPC.
+// A Fault has a class, a subject and a hint. Domain code creates faults; package proto/faultrpc
+// converts them to gRPC statuses in the server and back in the client. Faults wrap their causes, so
+// errors.Is and errors.As work. This package performs no I/O and does not depend on gRPC.
 package fault
 
 import (
@@ -13,7 +13,7 @@ import (
 // Kind is the class of a fault. The values are those of fairlead.fault.v1.Kind.
 type Kind int
 
-// The classes. Their meaning, and the gRPC code that each becomes, is in proto/fairlead/fault/v1/fault.proto.
+// The classes. See proto/fairlead/fault/v1/fault.proto for their meaning and gRPC codes.
 const (
 	Invalid     Kind = 1
 	NotFound    Kind = 2
@@ -26,30 +26,31 @@ const (
 	Internal    Kind = 9
 )
 
-// Stable words for programs, as Fault.Reason.
+// Machine-readable values of Fault.Reason.
 const (
-	ReasonPortAllocated        = "PORT_ALLOCATED"         // another container has the host port
-	ReasonAddressInUse         = "ADDRESS_IN_USE"         // a process of the host has the port
+	ReasonPortAllocated        = "PORT_ALLOCATED"         // the host port belongs to another container
+	ReasonAddressInUse         = "ADDRESS_IN_USE"         // the port is in use by a process of the host
 	ReasonCommandNotFound      = "COMMAND_NOT_FOUND"      // exit code 127
 	ReasonCommandNotExecutable = "COMMAND_NOT_EXECUTABLE" // exit code 126
 	ReasonNoSuchImage          = "NO_SUCH_IMAGE"
 	ReasonNameInUse            = "NAME_IN_USE"
-	ReasonConnectionLost       = "CONNECTION_LOST" // the agent, or the way to it, went away during a call
+	ReasonConnectionLost       = "CONNECTION_LOST" // the connection to the agent broke during a call
 )
 
-// Fault is an error with a class, a subject and a remedy.
+// Fault is an error with a class, a subject and a hint.
 type Fault struct {
 	Kind    Kind
-	Subject string // what it is about: `container "web"`, `port 0.0.0.0:8080/tcp`
-	Field   string // the request's field or flag at fault; may be empty
+	Subject string // the subject: `container "web"`, `port 0.0.0.0:8080/tcp`
+	Field   string // the request field or flag with the error; may be empty
 	Message string // what is wrong, without the subject
 	Hint    string // what to do; may be empty
 	Reason  string // one of the Reason constants; may be empty
-	Step    string // the launch step it happened in; may be empty
-	Cause   error  // what it wraps; may be nil
+	Step    string // the launch step that failed; may be empty
+	Cause   error  // the wrapped error; may be nil
 }
 
-// Error is one line, subject first: `port 0.0.0.0:8080/tcp: port is already allocated (held by container web); stop it …`.
+// Error returns one line with the subject first: `port 0.0.0.0:8080/tcp: port is already allocated
+// (held by container web); stop it …`.
 func (f *Fault) Error() string {
 	s := f.Message
 	if f.Subject != "" {
@@ -67,10 +68,10 @@ func (f *Fault) Error() string {
 	return s
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (f *Fault) Unwrap() error { return f.Cause }
 
-// New makes a fault. Options add to it.
+// New returns a fault with the given options.
 func New(kind Kind, subject, message string, opts ...Option) *Fault {
 	f := &Fault{Kind: kind, Subject: subject, Message: message}
 	for _, o := range opts {
@@ -79,34 +80,34 @@ func New(kind Kind, subject, message string, opts ...Option) *Fault {
 	return f
 }
 
-// Option adds one thing to a fault.
+// Option sets a field of a fault.
 type Option func(*Fault)
 
-// WithCause says what went wrong underneath.
+// WithCause sets the wrapped error.
 func WithCause(err error) Option { return func(f *Fault) { f.Cause = err } }
 
-// WithHint says what the reader can do.
+// WithHint sets the hint, which says what the user can do.
 func WithHint(format string, args ...any) Option {
 	return func(f *Fault) { f.Hint = fmt.Sprintf(format, args...) }
 }
 
-// WithField names the request's field or flag at fault.
+// WithField sets the request field or flag with the error.
 func WithField(field string) Option { return func(f *Fault) { f.Field = field } }
 
-// WithReason gives the word for programs.
+// WithReason sets the machine-readable reason.
 func WithReason(reason string) Option { return func(f *Fault) { f.Reason = reason } }
 
-// Invalidf says that a field of a request cannot be as it is.
+// Invalidf returns an Invalid fault about a request field.
 func Invalidf(subject, field, format string, args ...any) *Fault {
 	return New(Invalid, subject, fmt.Sprintf(format, args...), WithField(field))
 }
 
-// NotFoundf says that something is not there.
+// NotFoundf returns a NotFound fault.
 func NotFoundf(subject, format string, args ...any) *Fault {
 	return New(NotFound, subject, fmt.Sprintf(format, args...))
 }
 
-// Wrap classifies an error that came from below. It keeps nil nil.
+// Wrap returns a fault with err as its cause, or nil if err is nil.
 func Wrap(err error, kind Kind, subject, message string) error {
 	if err == nil {
 		return nil
@@ -114,7 +115,8 @@ func Wrap(err error, kind Kind, subject, message string) error {
 	return New(kind, subject, message, WithCause(err))
 }
 
-// KindOf is the class of the outermost fault in err's tree; Internal for other errors, 0 for nil.
+// KindOf returns the class of the outermost fault in err's tree. It is Internal for other errors
+// and 0 for nil.
 func KindOf(err error) Kind {
 	if err == nil {
 		return 0
@@ -125,7 +127,7 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// ReasonOf is the word for programs of the outermost fault in err's tree that has one.
+// ReasonOf returns the reason of the outermost fault in err's tree that has one.
 func ReasonOf(err error) string {
 	for f, ok := errors.AsType[*Fault](err); ok; f, ok = errors.AsType[*Fault](f.Cause) {
 		if f.Reason != "" {
@@ -135,5 +137,5 @@ func ReasonOf(err error) string {
 	return ""
 }
 
-// Is tells whether err is a fault of that class.
+// Is reports whether err is a fault of the given class.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-func TestAFaultIsOneLineWithTheSubjectFirst(t *testing.T) {
+func TestErrorIsOneLineWithSubjectFirst(t *testing.T) {
 	for want, f := range map[string]*fault.Fault{
 		"port 80: is taken": fault.New(fault.Busy, "port 80", "is taken"),
 		"is taken":          fault.New(fault.Busy, "", "is taken"),
@@ -25,7 +25,7 @@ func TestAFaultIsOneLineWithTheSubjectFirst(t *testing.T) {
 	}
 }
 
-func TestTheOutermostFaultGivesTheKind(t *testing.T) {
+func TestOutermostFaultDeterminesKind(t *testing.T) {
 	inner := fault.New(fault.Busy, "port", "is taken", fault.WithReason(fault.ReasonPortAllocated))
 	for _, c := range []struct {
 		err    error
@@ -53,7 +53,7 @@ func TestTheOutermostFaultGivesTheKind(t *testing.T) {
 	}
 }
 
-func TestCausesAreSeenThroughAFault(t *testing.T) {
+func TestUnwrapReturnsCause(t *testing.T) {
 	err := fault.Wrap(fmt.Errorf("read: %w", io.EOF), fault.Unavailable, "file", "cannot be read")
 	if !errors.Is(err, io.EOF) {
 		t.Error("errors.Is does not find the cause")

@@ -1,5 +1,5 @@
-// Package faultrpc carries faults over gRPC: to a status with a fairlead.fault.v1.Fault detail on the server's side, and back to
-// a *fault.Fault on the client's. It is the only place that knows both vocabularies.
+// Package faultrpc transports faults over gRPC: as a status with a fairlead.fault.v1.Fault detail
+// from the server, and as a *fault.Fault in the client. No other package converts between the two.
 package faultrpc
 
 import (
@@ -26,8 +26,8 @@ var codeOf = map[fault.Kind]codes.Code{
 	fault.Internal:    codes.Internal,
 }
 
-// ToStatus turns any error into one that gRPC sends as it is. Of several that are joined the first decides the code. Errors that are
-// neither faults nor statuses become INTERNAL.
+// ToStatus converts an error to a gRPC status. The first of several joined faults determines the
+// code. Errors that are neither faults nor statuses become INTERNAL.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -54,7 +54,7 @@ func ToStatus(err error) error {
 	return s.Err()
 }
 
-// outermostFaults finds the outermost faults of an error and of those that are joined in it.
+// outermostFaults returns the outermost faults of an error, including those of joined errors.
 func outermostFaults(err error) []*fault.Fault {
 	if f, ok := err.(*fault.Fault); ok {
 		return []*fault.Fault{f}
@@ -76,7 +76,7 @@ func toProto(f *fault.Fault) *faultv1.Fault {
 		Hint: f.Hint, Reason: fault.ReasonOf(f), Step: f.Step}
 }
 
-// messageOf is a fault's message with its cause's, as the other side cannot see the cause.
+// messageOf returns the message of a fault with its cause, because the cause is not sent.
 func messageOf(f *fault.Fault) string {
 	if f.Cause == nil {
 		return f.Message
@@ -84,7 +84,8 @@ func messageOf(f *fault.Fault) string {
 	return f.Message + ": " + f.Cause.Error()
 }
 
-// FromStatus turns a gRPC error back into a fault, or into those that were joined. Statuses without a Fault detail become one of the kind that their code says.
+// FromStatus converts a gRPC error to a fault, or to joined faults. A status without a Fault detail
+// is converted by its code.
 func FromStatus(err error) error {
 	if err == nil {
 		return nil
@@ -99,7 +100,8 @@ func FromStatus(err error) error {
 	var faults []error
 	for _, d := range s.Details() {
 		if f, ok := d.(*faultv1.Fault); ok {
-			faults = append(faults, &fault.Fault{Kind: fault.Kind(f.GetKind()), Subject: f.GetSubject(), Field: f.GetField(),
+			faults = append(faults, &fault.Fault{Kind: fault.Kind(f.GetKind()), Subject: f.GetSubject(),
+				Field:   f.GetField(),
 				Message: f.GetMessage(), Hint: f.GetHint(), Reason: f.GetReason(), Step: f.GetStep()})
 		}
 	}
@@ -130,13 +132,15 @@ func kindOf(c codes.Code) fault.Kind {
 	return fault.Internal
 }
 
-// UnaryClient gives callers faults in place of statuses.
-func UnaryClient(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+// UnaryClient is an interceptor that converts statuses of unary calls to faults.
+func UnaryClient(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	opts ...grpc.CallOption) error {
 	return FromStatus(invoke(ctx, method, req, reply, cc, opts...))
 }
 
-// StreamClient gives callers of streams faults in place of statuses.
-func StreamClient(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+// StreamClient is an interceptor that converts statuses of streams to faults.
+func StreamClient(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer,
+	opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := open(ctx, desc, cc, method, opts...)
 	if err != nil {
 		return nil, FromStatus(err)

@@ -21,7 +21,7 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-// failing answers every call with one error.
+// failing returns the same error for every call.
 type failing struct {
 	dnsv1.UnimplementedNameServiceServer
 	containerv1.UnimplementedImageServiceServer
@@ -32,11 +32,12 @@ func (f *failing) ListOwners(context.Context, *dnsv1.ListOwnersRequest) (*dnsv1.
 	return &dnsv1.ListOwnersResponse{}, faultrpc.ToStatus(f.err)
 }
 
-func (f *failing) PullImage(*containerv1.PullImageRequest, grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
+func (f *failing) PullImage(*containerv1.PullImageRequest,
+	grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
 	return faultrpc.ToStatus(f.err)
 }
 
-// connect gives a connection to f in memory.
+// connect returns an in-memory connection to f.
 func connect(t *testing.T, f *failing) (context.Context, *grpc.ClientConn) {
 	t.Helper()
 	s, l := grpc.NewServer(), bufconn.Listen(1<<16)
@@ -56,11 +57,12 @@ func connect(t *testing.T, f *failing) (context.Context, *grpc.ClientConn) {
 	return ctx, conn
 }
 
-func TestAFaultComesOutOfACallAsItWentIn(t *testing.T) {
+func TestCallReturnsSameFault(t *testing.T) {
 	f := new(failing)
 	ctx, conn := connect(t, f)
 	for kind := fault.Invalid; kind <= fault.Internal; kind++ {
-		whole := &fault.Fault{Kind: kind, Subject: "port 80", Field: "publish", Message: "is taken", Hint: "take another", Reason: "WHY", Step: "publish ports"}
+		whole := &fault.Fault{Kind: kind, Subject: "port 80", Field: "publish", Message: "is taken",
+			Hint: "take another", Reason: "WHY", Step: "publish ports"}
 		f.err = fmt.Errorf("wrapped: %w", whole)
 		_, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{})
 		compare(t, err, whole)
@@ -79,8 +81,9 @@ func compare(t *testing.T, err error, want *fault.Fault) {
 	}
 }
 
-func TestTheCauseTravelsAsText(t *testing.T) {
-	f := &failing{err: fault.New(fault.Unavailable, "registry", "does not answer", fault.WithCause(io.ErrUnexpectedEOF))}
+func TestCauseIsSentAsText(t *testing.T) {
+	f := &failing{err: fault.New(fault.Unavailable, "registry", "does not answer",
+		fault.WithCause(io.ErrUnexpectedEOF))}
 	ctx, conn := connect(t, f)
 	_, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{})
 	if err == nil || err.Error() != f.err.Error() {
@@ -88,7 +91,7 @@ func TestTheCauseTravelsAsText(t *testing.T) {
 	}
 }
 
-func TestOrdinaryEndsStayWhatTheyAre(t *testing.T) {
+func TestSuccessEOFAndCancelAreKept(t *testing.T) {
 	f := new(failing)
 	ctx, conn := connect(t, f)
 	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{}); err != nil {
@@ -102,12 +105,13 @@ func TestOrdinaryEndsStayWhatTheyAre(t *testing.T) {
 		t.Errorf("the end of a stream became %v", err)
 	}
 	f.err = context.Canceled
-	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{}); !errors.Is(err, context.Canceled) {
+	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{}); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("a cancel became %v", err)
 	}
 }
 
-func TestOtherErrorsGetTheCodeThatFits(t *testing.T) {
+func TestOtherErrorsAreConvertedByCode(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		code codes.Code
@@ -129,17 +133,19 @@ func TestOtherErrorsGetTheCodeThatFits(t *testing.T) {
 		t.Error("nil did not stay nil")
 	}
 	if err := faultrpc.FromStatus(io.EOF); !errors.Is(err, io.EOF) {
-		t.Errorf("what is no status became %v", err)
+		t.Errorf("an error without a status became %v", err)
 	}
 }
 
-func TestJoinedFaultsComeOutOfACallTogether(t *testing.T) {
+func TestCallReturnsJoinedFaults(t *testing.T) {
 	f := new(failing)
 	ctx, conn := connect(t, f)
-	one, two := fault.New(fault.Invalid, "bip", "is wrong", fault.WithHint("mend it")), fault.New(fault.Busy, "mtu", "is taken")
+	one, two := fault.New(fault.Invalid, "bip", "is wrong", fault.WithHint("correct it")),
+		fault.New(fault.Busy, "mtu", "is taken")
 	f.err = errors.Join(fmt.Errorf("wrapped: %w", one), errors.Join(two, nil))
 	_, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{})
-	if want := "bip: is wrong; mend it\nmtu: is taken"; err == nil || err.Error() != want || !fault.Is(err, fault.Invalid) {
+	if want := "bip: is wrong; correct it\nmtu: is taken"; err == nil || err.Error() != want ||
+		!fault.Is(err, fault.Invalid) {
 		t.Errorf("%v; want %s", err, want)
 	}
 }

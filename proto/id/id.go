@@ -1,5 +1,6 @@
-// Package id makes and reads the identifiers of containers, networks and endpoints: 64 lower-case hexadecimal digits, of
-// which people see the first 12. It also finds things by what people type: a full id, a name, or a unique prefix of an id.
+// Package id creates and parses the IDs of containers, networks and endpoints: 64 lower-case
+// hexadecimal digits, of which the first 12 are displayed. It also finds objects by a full ID, a
+// name, or a unique ID prefix.
 package id
 
 import (
@@ -8,13 +9,14 @@ import (
 	"strings"
 )
 
-// Len is how many digits an id has.
+// Len is the number of digits of an ID.
 const Len = 64
 
-// ShortLen is how many of them people see.
+// ShortLen is the number of digits of a short ID.
 const ShortLen = 12
 
-// New makes a random id. Its short form is never all decimal, so that it cannot be mistaken for a number.
+// New returns a random ID. Its short form is never all decimal, so it cannot be mistaken for a
+// number.
 func New() string {
 	for {
 		var b [Len / 2]byte
@@ -26,20 +28,20 @@ func New() string {
 	}
 }
 
-// Valid tells whether s is an id.
+// Valid reports whether s is an ID.
 func Valid(s string) bool { return len(s) == Len && isHex(s) }
 
-// Short is the part of an id that people see.
+// Short returns the short form of an ID.
 func Short(s string) string { return s[:min(ShortLen, len(s))] }
 
 func isHex(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// Match is how well a reference fits.
+// Match is the quality of a match between a reference and an object.
 type Match int
 
-// From worst to best.
+// The matches, worst first.
 const (
 	None   Match = iota
 	Prefix       // the reference starts the id
@@ -47,7 +49,7 @@ const (
 	Full         // the reference is the id
 )
 
-// Matches tells how ref fits a thing with this id and name.
+// Matches returns how ref matches an object with the given ID and name.
 func Matches(ref, id, name string) Match {
 	switch {
 	case ref == "":
@@ -62,8 +64,8 @@ func Matches(ref, id, name string) Match {
 	return None
 }
 
-// Find gives the thing that ref means: a full id before a name before a unique prefix. found is how many things fit equally
-// well; the result only means something when it is 1.
+// Find returns the best match for ref: a full ID before a name before an ID prefix. found is the
+// number of equally good matches; the result is only valid if it is 1.
 func Find[T any](all []T, ref string, key func(T) (id, name string)) (best T, found int) {
 	fit := None
 	for _, t := range all {

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-func TestNewIdsAreValidAndDoNotLookLikeNumbers(t *testing.T) {
+func TestNewIDsAreValidAndNotDecimal(t *testing.T) {
 	seen := map[string]bool{}
 	for range 1000 {
 		n := id.New()
@@ -20,15 +20,16 @@ func TestNewIdsAreValidAndDoNotLookLikeNumbers(t *testing.T) {
 	}
 }
 
-func TestOnly64LowerCaseDigitsAreValid(t *testing.T) {
+func TestValidRequires64LowerCaseDigits(t *testing.T) {
 	good := strings.Repeat("0a", 32)
-	for s, want := range map[string]bool{good: true, "": false, good[1:]: false, good + "0": false, strings.ToUpper(good): false, good[:63] + "g": false} {
+	for s, want := range map[string]bool{good: true, "": false, good[1:]: false, good + "0": false,
+		strings.ToUpper(good): false, good[:63] + "g": false} {
 		if id.Valid(s) != want {
 			t.Errorf("Valid(%q) = %v", s, !want)
 		}
 	}
 	if id.Short("abc") != "abc" {
-		t.Error("a text shorter than a short id is changed")
+		t.Error("Short changes a text shorter than a short ID")
 	}
 }
 
@@ -36,7 +37,7 @@ type thing struct{ id, name string }
 
 func keyOf(t thing) (string, string) { return t.id, t.name }
 
-func TestAFullIdComesBeforeANameBeforeAPrefix(t *testing.T) {
+func TestFindPrefersIDThenNameThenPrefix(t *testing.T) {
 	a, b, c := "abc0"+strings.Repeat("0", 60), "abc1"+strings.Repeat("0", 60), "def0"+strings.Repeat("0", 60)
 	all := []thing{{a, "web"}, {b, "abc"}, {c, a}, {"fff", "twin"}, {"eee", "twin"}}
 	for ref, want := range map[string]struct {
@@ -53,7 +54,7 @@ func TestAFullIdComesBeforeANameBeforeAPrefix(t *testing.T) {
 	}
 }
 
-func TestEachIdIsFoundByItselfAndByAnyPrefixThatIsItsOwn(t *testing.T) {
+func TestFindByIDAndUniquePrefix(t *testing.T) {
 	digits := rapid.StringMatching("[0-9a-f]{64}")
 	rapid.Check(t, func(t *rapid.T) {
 		all := []thing{}

@@ -75,7 +75,8 @@ func (h *host) checkPublic() {
 	if err != nil || len(guarded.GetNetworks()) == 0 {
 		h.t.Errorf("guarded networks: %v, %v", guarded, err)
 	}
-	if _, err := natv1.NewFirewallServiceClient(conn).DeleteNetwork(h.ctx, &natv1.DeleteNetworkRequest{Id: "x"}); err == nil {
+	if _, err := natv1.NewFirewallServiceClient(conn).DeleteNetwork(h.ctx,
+		&natv1.DeleteNetworkRequest{Id: "x"}); err == nil {
 		h.t.Error("the public socket let a guard be deleted")
 	}
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(h.ctx)
@@ -88,7 +89,8 @@ func (h *host) checkPublic() {
 	}
 	shown, err := stream.Recv()
 	_ = stream.CloseSend()
-	for _, name := range []string{"fairlead.container.v1.ContainerService", "fairlead.dns.v1.NameService", "fairlead.network.v1.SandboxService"} {
+	for _, name := range []string{"fairlead.container.v1.ContainerService", "fairlead.dns.v1.NameService",
+		"fairlead.network.v1.SandboxService"} {
 		if err != nil || !strings.Contains(fmt.Sprint(shown.GetListServicesResponse()), name) {
 			h.t.Errorf("reflection does not show %s: %v", name, err)
 		}
@@ -102,8 +104,9 @@ func TestASecondAgentIsRefusedAndDisturbsNothing(t *testing.T) {
 	for _, service := range []string{"", "net"} {
 		code, _, stderr := h.run(h.arguments(service)...)
 		lines := strings.Split(strings.TrimSpace(stderr), "\n")
-		want := fmt.Sprintf("data-root %s/d: another agent runs service ", h.dir)
-		if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, want) || !strings.Contains(last, fmt.Sprintf("(process %d [", first.cmd.Process.Pid)) {
+		want := fmt.Sprintf("data-root %s/d: is in use by another agent with service ", h.dir)
+		if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, want) ||
+			!strings.Contains(last, fmt.Sprintf("(process %d [", first.cmd.Process.Pid)) {
 			t.Errorf("a second agent %q ends with %d: %s", service, code, stderr)
 		}
 	}
@@ -144,21 +147,30 @@ func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
 func TestWhatCannotStartSaysWhyInOneLineEach(t *testing.T) {
 	h := newHost(t)
 	file := filepath.Join(h.dir, "c.json")
-	if err := os.WriteFile(file, []byte("{\n  \"bip\": \"192.168.1.5/24\",\n  \"fixed-cidr\": \"10.20.0.0/16\",\n  \"default-gateway\": \"10.20.1.1\"\n}"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("{\n  \"bip\": \"192.168.1.5/24\",\n  \"fixed-cidr\": \"10.20.0.0/16\",\n  "+
+		"\"default-gateway\": \"10.20.1.1\"\n}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
-		{[]string{"--config-file", file}, fmt.Sprintf("fixed-cidr (%[1]s:3), default-gateway (%[1]s:4): 10.20.0.0/16 and 10.20.1.1 are outside of 192.168.1.0/24, the subnet of bip (%[1]s:2); move them into 192.168.1.0/24, or change bip\n", file)},
-		{[]string{"--bip", "10.0.0.0/24", "--mtu", "1"}, "bip (flag --bip): 10.0.0.0/24 is a network address; write a host address, as in 10.0.0.1/24\nmtu (flag --mtu): \"1\" is not a number from 68 to 65535; the MTU of Ethernet is 1500\n"},
-		{[]string{"--bpi=1"}, "flag --bpi: there is no such flag; did you mean --bip?\n"},
-		{[]string{"-Z"}, "flag -Z: there is no such flag; see --help\n"},
-		{[]string{"nett"}, "argument \"nett\": is no service; name one of dns, nat, net, supervisor, or none for all of them\n"},
-		{[]string{"net", "more"}, "argument \"more\": is no service; leave it out\n"},
-		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or directory; use a readable file, or remove --config-file\n"},
-		{[]string{"--host", "tcp://0.0.0.0:2375"}, "hosts (flag --host): tcp://0.0.0.0:2375 would allow unauthenticated root access; use --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp\n"},
+		{[]string{"--config-file", file}, fmt.Sprintf("fixed-cidr (%[1]s:3), default-gateway (%[1]s:4): "+
+			"10.20.0.0/16 and 10.20.1.1 are outside of 192.168.1.0/24, the subnet of bip (%[1]s:2); move them into "+
+			"192.168.1.0/24, or change bip\n", file)},
+		{[]string{"--bip", "10.0.0.0/24", "--mtu", "1"},
+			"bip (flag --bip): 10.0.0.0/24 is a network address; write a host address, as in 10.0.0.1/24\nmtu (flag " +
+				"--mtu): \"1\" is not a number from 68 to 65535; the MTU of Ethernet is 1500\n"},
+		{[]string{"--bpi=1"}, "flag --bpi: unknown flag; did you mean --bip?\n"},
+		{[]string{"-Z"}, "flag -Z: unknown flag; see --help\n"},
+		{[]string{"nett"}, "argument \"nett\": is not a service; use one of dns, nat, net, supervisor, or none for " +
+			"all\n"},
+		{[]string{"net", "more"}, "argument \"more\": is not a service; remove it\n"},
+		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or " +
+			"directory; use a readable file, or remove --config-file\n"},
+		{[]string{"--host", "tcp://0.0.0.0:2375"},
+			"hosts (flag --host): tcp://0.0.0.0:2375 would allow unauthenticated root access; use --tlsverify with " +
+				"--tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with --insecure-tcp\n"},
 	} {
 		code, stdout, stderr := h.run(c.args...)
 		if code != 1 || stdout != "" || stderr != c.want {
@@ -173,19 +185,25 @@ func TestValidateChecksAndExits(t *testing.T) {
 	if err := os.WriteFile(misspelt, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(h.dir, "daemon.json"), []byte("{// all\n\"hosts\": [\"unix:///a\"],}"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(h.dir, "daemon.json"), []byte("{// all\n\"hosts\": [\"unix:///a\"],}"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H", "unix:///a", "-H", "unix:///b")
+	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H",
+		"unix:///a", "-H", "unix:///b")
 	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": not used; did you mean ") {
 		t.Errorf("%d, %q, %q", code, stdout, stderr)
 	}
-	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca", "--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
-	if code != 1 || stdout != "" || !strings.Contains(stderr, "tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
+	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca",
+		"--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
+	if code != 1 || stdout != "" || !strings.Contains(stderr,
+		"tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
 		t.Errorf("what an agent could not start with is valid: %d, %q, %q", code, stdout, stderr)
 	}
-	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt", "bridge=com.docker.network.driver.mtu=no")
-	if code != 1 || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, "default-network-opts: not valid for driver bridge") {
+	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt",
+		"bridge=com.docker.network.driver.mtu=no")
+	if code != 1 || strings.Count(stderr, "\n") != 2 ||
+		!strings.Contains(stderr, "default-network-opts: not valid for driver bridge") {
 		t.Errorf("not all is told at once: %d, %q", code, stderr)
 	}
 	if code, stdout, _ := h.run("--version"); code != 0 || !strings.HasPrefix(stdout, "fairlead-agent version ") {

@@ -26,8 +26,8 @@ const (
 func newBackup(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: backupName + " FILE|DIR", Short: "Copy the state of all services",
-		Long: `Copies the state of all services to a new compressed tar archive, or to files in a directory that
-exists. The agent may run. Layers of images, files of containers and volumes are not copied.`,
+		Long: `Copies the state of all services to a new compressed tar archive or to an existing empty directory. The
+agent can be running. Image layers, files of containers and volumes are not copied.`,
 		SilenceUsage: true, SilenceErrors: true, Args: onePath,
 		RunE: func(cmd *cobra.Command, args []string) error { return backup(cmd, o, args[0]) },
 	}
@@ -36,10 +36,10 @@ exists. The agent may run. Layers of images, files of containers and volumes are
 func newRestore(all []daemon.ServiceSpec, o *options) *cobra.Command {
 	var only []string
 	cmd := &cobra.Command{
-		Use: restoreName + " FILE|DIR", Short: "Replace the state of services by a copy",
-		Long: `Replaces the state of the services by that in an archive or a directory that "backup" has written, or by one
-state file, such as net.db.v1 or backup/net.db. The agent must not run. The state that was there is moved to
-DATA-ROOT/quarantine; layers of images, files of containers and volumes stay.`,
+		Use: restoreName + " FILE|DIR", Short: "Restore the state of services from a backup",
+		Long: `Restores the state of services from a backup, or from one state file such as net.db.v1 or backup/net.db.
+The agent must be stopped. The former state is moved to DATA-ROOT/quarantine. Image layers, files of
+containers and volumes are not changed.`,
 		SilenceUsage: true, SilenceErrors: true, Args: onePath,
 		RunE: func(cmd *cobra.Command, args []string) error { return restore(cmd, all, o, args[0], only) },
 	}
@@ -55,7 +55,7 @@ func onePath(cmd *cobra.Command, args []string) error {
 		fault.WithHint("see fairlead-agent %s --help", cmd.Name()))
 }
 
-// backup copies the state to a directory that exists, or to a new archive.
+// backup copies the state to an existing directory or a new archive.
 func backup(cmd *cobra.Command, o *options, to string) error {
 	cfg, _, err := load(cmd.Flags(), o.configFile)
 	if err != nil {
@@ -66,14 +66,16 @@ func backup(cmd *cobra.Command, o *options, to string) error {
 		return backupDirectory(cmd, cfg.DataRoot, to)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.Exists, "file "+to, "already exists", fault.WithHint("name a new file, or a directory"))
+		return fault.New(fault.Exists, "file "+to, "already exists",
+			fault.WithHint("use a new file, or an empty directory"))
 	}
 	return backupFile(cmd, cfg.DataRoot, to)
 }
 
 func backupDirectory(cmd *cobra.Command, root, to string) error {
 	if entries, err := os.ReadDir(to); err != nil || len(entries) > 0 {
-		return fault.New(fault.Invalid, "directory "+to, "is not empty", fault.WithCause(err), fault.WithHint("name an empty directory, or a new file"))
+		return fault.New(fault.Invalid, "directory "+to, "is not empty", fault.WithCause(err),
+			fault.WithHint("use an empty directory, or a new file"))
 	}
 	m, err := state.Save(cmd.Context(), root, to, version.Version)
 	if err != nil {
@@ -115,7 +117,7 @@ func reportBackup(cmd *cobra.Command, m state.Manifest, to string) error {
 	return err
 }
 
-// restore replaces the state while no agent runs.
+// restore replaces the state while no agent is running.
 func restore(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, from string, only []string) error {
 	cfg, _, err := load(cmd.Flags(), o.configFile)
 	if err != nil {
@@ -139,15 +141,17 @@ func restore(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, from stri
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), "the state before is in "+aside)
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "the former state is in "+aside)
 		return err
 	})
 }
 
-// storeFile is a path of one state file: as it is, as an upgrade has left it, or as an automatic backup.
+// storeFile matches the file name of one store: the store itself, the copy from before an upgrade,
+// or an automatic backup.
 var storeFile = regexp.MustCompile(`^([a-z]+\.db)(\.v1|\.1)?$`)
 
-// restoreSource returns a directory with the state files of a directory, an archive or one file. It unpacks to dir.
+// restoreSource returns a directory with the state files of a directory, an archive or one file. It
+// unpacks to dir.
 func restoreSource(from, dir string) (string, error) {
 	info, err := os.Stat(from)
 	if err != nil {
@@ -169,7 +173,8 @@ func restoreSource(from, dir string) (string, error) {
 	}
 	defer func() { _ = f.Close() }()
 	if err := state.Unpack(f, dir); err != nil {
-		return "", fault.New(fault.Invalid, "backup "+from, "is not an archive of fairlead-agent backup", fault.WithCause(err))
+		return "", fault.New(fault.Invalid, "backup "+from, "is not an archive of fairlead-agent backup",
+			fault.WithCause(err))
 	}
 	return dir, nil
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/fairlead/fairlead/agent/logging"
 )
 
-// cleanupName is the one subcommand that carries no service.
+// cleanupName is the subcommand that removes the network state.
 const cleanupName = "cleanup"
 
 func newCleanup(all []daemon.ServiceSpec, o *options) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
-		Use: cleanupName, Short: "Take what the agent keeps in the host's network away, before it is uninstalled",
-		Long: `Takes away all bridges, links, routes, rules and namespaces that the agent keeps in the host's network, and puts the host's parameters
-back that it has changed. The agent must not run. Containers, images and networks stay on disk: the next start makes the network again.`,
+		Use: cleanupName, Short: "Remove all network state from the host",
+		Long: `Removes bridges, links, routes, firewall rules and namespaces, and restores sysctls. The agent must be
+stopped. Containers, images and networks stay on disk.`,
 		SilenceUsage: true, SilenceErrors: true, Args: refuseArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cleanup(cmd, all, o, force) },
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "Do so even while containers run, which lose their network")
+	cmd.Flags().BoolVar(&force, "force", false, "Clean up even if containers are running")
 	return cmd
 }
 
@@ -40,8 +40,9 @@ func cleanup(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, force boo
 		log.Warn(w)
 	}
 	if _, err := os.Stat(cfg.DataRoot); errors.Is(err, fs.ErrNotExist) {
-		log.Info("nothing to clean: no agent has ever run here", "data-root", cfg.DataRoot)
+		log.Info("nothing to clean up, data root does not exist", "data-root", cfg.DataRoot)
 		return nil
 	}
-	return daemon.Clean(cmd.Context(), daemon.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: all, Holder: program()}, force)
+	return daemon.Clean(cmd.Context(), daemon.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: all,
+		Holder: program()}, force)
 }

@@ -25,7 +25,7 @@ import (
 
 const defaultFile = file.DefaultPath
 
-// options are the flags that are no keys of the configuration.
+// options holds the flags that are not configuration keys.
 type options struct {
 	configFile string
 	validate   bool
@@ -33,28 +33,28 @@ type options struct {
 	startEmpty bool
 }
 
-// newCommand makes the command line: the root runs all services, a subcommand one.
+// newCommand returns the command line. The root command runs all services, a subcommand one.
 func newCommand(all []daemon.ServiceSpec) *cobra.Command {
 	var o options
-	root := newServiceCommand("fairlead-agent", "Carry container networking services on this host", all, &o)
+	root := newServiceCommand("fairlead-agent", "Run the Fairlead services on this host", all, &o)
 	root.Version = version.Version
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&o.configFile, "config-file", defaultFile, "Configuration file")
-	root.PersistentFlags().BoolVar(&o.validate, "validate", false, "Check the configuration and exit")
+	root.PersistentFlags().BoolVar(&o.validate, "validate", false, "Validate the configuration and exit")
 	addKeys(root.PersistentFlags())
 	root.SetFlagErrorFunc(flagError)
 	for _, s := range all {
-		root.AddCommand(newServiceCommand(s.Name, "Carry only the service "+s.Name, []daemon.ServiceSpec{s}, &o))
+		root.AddCommand(newServiceCommand(s.Name, "Run only the "+s.Name+" service", []daemon.ServiceSpec{s}, &o))
 	}
 	root.AddCommand(newCleanup(all, &o), newBackup(&o), newRestore(all, &o))
 	return root
 }
 
-func newServiceCommand(use, short string, carried []daemon.ServiceSpec, o *options) *cobra.Command {
+func newServiceCommand(use, short string, specs []daemon.ServiceSpec, o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
 		Args: refuseArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, carried, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, specs, o) },
 	}
 	cmd.Flags().BoolVar(&o.recover, "recover", false, "Rebuild lost state from its backup and log")
 	cmd.Flags().BoolVar(&o.startEmpty, "start-empty", false, "Set lost state aside and start without it")
@@ -71,14 +71,14 @@ func refuseArguments(cmd *cobra.Command, args []string) error {
 			names = append(names, sub.Name())
 		}
 	}
-	hint := "leave it out"
+	hint := "remove it"
 	if names != nil {
-		hint = "name one of " + strings.Join(names, ", ") + ", or none for all of them"
+		hint = "use one of " + strings.Join(names, ", ") + ", or none for all"
 	}
-	return fault.New(fault.Invalid, fmt.Sprintf("argument %q", args[0]), "is no service", fault.WithHint("%s", hint))
+	return fault.New(fault.Invalid, fmt.Sprintf("argument %q", args[0]), "is not a service", fault.WithHint("%s", hint))
 }
 
-// flagError puts the flag first, and names the one that was likely meant.
+// flagError names an unknown flag and suggests a similar one.
 func flagError(cmd *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
@@ -90,7 +90,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	if near, ok := config.Suggest(unknown.GetSpecifiedName(), names); ok {
 		hint = "did you mean --" + near + "?"
 	}
-	return fault.New(fault.Invalid, "flag "+flagText(unknown), "there is no such flag", fault.WithHint("%s", hint))
+	return fault.New(fault.Invalid, "flag "+flagText(unknown), "unknown flag", fault.WithHint("%s", hint))
 }
 
 func flagText(unknown *pflag.NotExistError) string {
@@ -100,8 +100,8 @@ func flagText(unknown *pflag.NotExistError) string {
 	return "--" + unknown.GetSpecifiedName()
 }
 
-// run reads the configuration and carries the services until a signal.
-func run(cmd *cobra.Command, carried []daemon.ServiceSpec, o *options) error {
+// run reads the configuration and runs the services until a signal arrives.
+func run(cmd *cobra.Command, specs []daemon.ServiceSpec, o *options) error {
 	cfg, warnings, err := load(cmd.Flags(), o.configFile)
 	if err != nil {
 		return err
@@ -132,20 +132,21 @@ func run(cmd *cobra.Command, carried []daemon.ServiceSpec, o *options) error {
 	sockets, left := process.InheritedFiles()
 	ctx, hangups, restore := process.SignalContext(cmd.Context(), log, func() { os.Exit(130) })
 	defer restore()
-	public := len(carried) > 1 || carried[0].Public
+	public := len(specs) > 1 || specs[0].Public
 	return daemon.Run(ctx, daemon.Options{
-		Name: cmd.Name(), Config: cfg, Log: log, Services: carried, Public: public, Notifier: notifier,
+		Name: cmd.Name(), Config: cfg, Log: log, Services: specs, Public: public, Notifier: notifier,
 		Sockets: sockets, InheritedFDs: left, Choice: choice, Holder: program(),
 		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
 		Hangups: hangups, Level: level,
 	})
 }
 
-// choice is what to do with state that is lost.
+// choice returns what to do with lost state.
 func (o *options) choice() (state.Choice, error) {
 	switch {
 	case o.recover && o.startEmpty:
-		return state.Refuse, fault.New(fault.Invalid, "--recover and --start-empty", "exclude each other", fault.WithHint("give one of them"))
+		return state.Refuse, fault.New(fault.Invalid, "--recover and --start-empty", "exclude each other",
+			fault.WithHint("use one of them"))
 	case o.recover:
 		return state.Recover, nil
 	case o.startEmpty:
@@ -154,7 +155,8 @@ func (o *options) choice() (state.Choice, error) {
 	return state.Refuse, nil
 }
 
-// program is this one, to be started again. Once it was replaced or removed, only the kernel knows it.
+// program returns the command of this program, for starting it again. /proc/self/exe is used if its
+// file was replaced or removed.
 func program() []string {
 	path, err := os.Executable()
 	if err == nil {
@@ -165,7 +167,7 @@ func program() []string {
 	return []string{"/proc/self/exe"}
 }
 
-// load merges what file, environment and flags say.
+// load merges the layers of file, environment and flags.
 func load(flags *pflag.FlagSet, path string) (*config.Config, []string, error) {
 	fromFile, warnings, unreadable := file.Read(path, flags.Changed("config-file"))
 	fromEnvironment, more := config.FromEnvironment(os.Environ())

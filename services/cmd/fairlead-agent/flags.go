@@ -8,16 +8,16 @@ import (
 	"github.com/fairlead/fairlead/agent/config"
 )
 
-// text is the value of a flag whose key reads it later, with those of the other layers.
+// text is the value of a flag. It is parsed later by its key, with the values of the other layers.
 type text struct {
 	kind  config.Kind
 	given []string
 }
 
-// String is the default that help shows.
+// String returns the value for the help text.
 func (t *text) String() string { return strings.Join(t.given, ",") }
 
-// Set takes one more value; of a scalar's, the last counts.
+// Set adds a value. The last value of a scalar is used.
 func (t *text) Set(s string) error {
 	if !t.kind.MultiValued() {
 		t.given = nil
@@ -26,12 +26,13 @@ func (t *text) Set(s string) error {
 	return nil
 }
 
-// Type is what help writes behind the flag.
+// Type returns the value type for the help text.
 func (t *text) Type() string {
-	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool", config.List: "list", config.Pools: "pool", config.Options: "option"}[t.kind]
+	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool",
+		config.List: "list", config.Pools: "pool", config.Options: "option"}[t.kind]
 }
 
-// addKeys makes a flag for every key that has one.
+// addKeys adds a flag for every key that has one.
 func addKeys(flags *pflag.FlagSet) {
 	for _, k := range config.Keys() {
 		if k.Flag == "" {
@@ -51,7 +52,7 @@ func usage(k config.Key) string {
 	return k.Usage + " (default " + k.Default + ")"
 }
 
-// fromFlags makes a layer of the flags that were given.
+// fromFlags returns a layer with the flags that were set.
 func fromFlags(flags *pflag.FlagSet) config.Layer {
 	layer := config.Layer{Rank: config.Flag}
 	for _, k := range config.Keys() {
@@ -60,7 +61,9 @@ func fromFlags(flags *pflag.FlagSet) config.Layer {
 			continue
 		}
 		if t, ok := f.Value.(*text); ok {
-			layer.Settings = append(layer.Settings, config.Setting{Key: k.Name, Texts: t.given, Origin: config.Origin{Rank: config.Flag, Name: "--" + k.Flag}})
+			layer.Settings = append(layer.Settings,
+				config.Setting{Key: k.Name, Texts: t.given,
+					Origin: config.Origin{Rank: config.Flag, Name: "--" + k.Flag}})
 		}
 	}
 	return layer

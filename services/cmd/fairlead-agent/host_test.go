@@ -71,7 +71,8 @@ func newHost(t *testing.T) *host {
 }
 
 func (h *host) arguments(service string) []string {
-	args := []string{"--data-root", h.dir + "/d", "--exec-root", h.dir + "/x", "--config-file", h.emptyFile(), "--bip", "172.31.9.1/24", "--debug"}
+	args := []string{"--data-root", h.dir + "/d", "--exec-root", h.dir + "/x", "--config-file", h.emptyFile(), "--bip",
+		"172.31.9.1/24", "--debug"}
 	if service != "" {
 		args = append([]string{service}, args...)
 	}
@@ -94,7 +95,8 @@ func (h *host) command(args ...string) *exec.Cmd {
 		h.t.Fatal(err)
 	}
 	cmd := h.ns.Command(h.ctx, self, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "FAIRLEAD_") }), asAgent+"=1")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "FAIRLEAD_") }),
+		asAgent+"=1")
 	return cmd
 }
 
@@ -131,7 +133,8 @@ func (h *host) start(service string) *agentProcess {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = heard.Close() })
-	p := &agentProcess{h: h, name: "agent " + service, cmd: h.command(h.arguments(service)...), log: new(output), heard: heard}
+	p := &agentProcess{h: h, name: "agent " + service, cmd: h.command(h.arguments(service)...), log: new(output),
+		heard: heard}
 	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+path)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {

@@ -1,4 +1,4 @@
-// Command fairlead-agent carries Fairlead's services on a host: all of them, or the one that is named.
+// Command fairlead-agent runs the Fairlead services of a host, or only the named one.
 package main
 
 import (

@@ -14,22 +14,23 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor"
 )
 
-// services is every service that this binary has, each with how it is made from the configuration.
+// services returns the specs of all services of this binary.
 func services() []daemon.ServiceSpec {
-	inFront := daemon.NewServiceSpec("supervisor", supervisorConfig, supervisor.New)
-	inFront.Public = true
+	front := daemon.NewServiceSpec("supervisor", supervisorConfig, supervisor.New)
+	front.Public = true
 	return []daemon.ServiceSpec{
 		daemon.NewServiceSpec("nat", natConfig, natagent.New),
 		daemon.NewServiceSpec("net", netConfig, netagent.New),
 		daemon.NewServiceSpec("dns", dnsConfig, dnsagent.New),
-		inFront,
+		front,
 	}
 }
 
 func natConfig(h daemon.Deps) natagent.Config {
 	return natagent.Config{
-		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State, FirewallBackend: h.Config.FirewallBackend,
-		AcceptMark: h.Config.AcceptMark, AcceptMask: h.Config.AcceptMask,
+		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
+		FirewallBackend: h.Config.FirewallBackend,
+		AcceptMark:      h.Config.AcceptMark, AcceptMask: h.Config.AcceptMask,
 		PublishBlocked: h.Config.PublishBlocked, DirectRouting: h.Config.DirectRouting,
 	}
 }
@@ -37,18 +38,21 @@ func natConfig(h daemon.Deps) natagent.Config {
 func netConfig(h daemon.Deps) netagent.Config {
 	return netagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
-		BridgeName: explicitValue(h.Config, "bridge", h.Config.Bridge), Bip: explicitBIP(h.Config), Bip6: h.Config.BIP6, MTU: h.Config.MTU,
+		BridgeName: explicitValue(h.Config, "bridge", h.Config.Bridge), Bip: explicitBIP(h.Config),
+		Bip6: h.Config.BIP6, MTU: h.Config.MTU,
 		FixedCIDR: h.Config.FixedCIDR, FixedCIDRv6: h.Config.FixedCIDRv6,
 		DefaultGateway: h.Config.DefaultGateway, DefaultGatewayV6: h.Config.DefaultGatewayV6,
 		Renumber: h.Config.Renumber,
-		IPv6:     h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq, HostBinding: hostBinding(h.Config.IP),
-		NoBridge: h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
+		IPv6:     h.Config.IPv6, Isolated: !h.Config.ICC, NoMasquerade: !h.Config.IPMasq,
+		HostBinding: hostBinding(h.Config.IP),
+		NoBridge:    h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
 		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
 		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat")),
 	}
 }
 
-// explicitValue is the value of a key that somebody has given, and the zero one of a default, which the service finds itself.
+// explicitValue returns a value that was set explicitly, or zero for a default, which the service
+// determines itself.
 func explicitValue[T any](c *config.Config, key string, value T) (out T) {
 	if c.OriginOf(key).Rank != config.Default {
 		out = value
@@ -56,7 +60,8 @@ func explicitValue[T any](c *config.Config, key string, value T) (out T) {
 	return out
 }
 
-// explicitBIP is the default bridge's address if it is given, or what follows from a range that is.
+// explicitBIP returns the address of the default bridge if it was set, or derived from an address
+// range.
 func explicitBIP(c *config.Config) netip.Prefix {
 	if c.FixedCIDR.IsValid() {
 		return c.BIP
@@ -64,7 +69,7 @@ func explicitBIP(c *config.Config) netip.Prefix {
 	return explicitValue(c, "bip", c.BIP)
 }
 
-// hostBinding is the zero address for every address.
+// hostBinding returns the zero address for all host addresses.
 func hostBinding(ip netip.Addr) netip.Addr {
 	if ip.IsUnspecified() {
 		return netip.Addr{}
@@ -92,11 +97,13 @@ func supervisorConfig(h daemon.Deps) supervisor.Config {
 	net := h.Peer("net")
 	return supervisor.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
-		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors, InsecureRegistries: h.Config.InsecureRegistries,
-		HostGateways: texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
+		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors,
+		InsecureRegistries: h.Config.InsecureRegistries,
+		HostGateways:       texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
-		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")), Names: dnsv1.NewNameServiceClient(h.Peer("dns")),
+		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")),
+		Names:        dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}
 }
 
