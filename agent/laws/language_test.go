@@ -89,7 +89,6 @@ var unconverted = []string{
 	"deploy/systemd",
 	"deploy/tree",
 	"deploy/vm",
-	"deploy/vm/init",
 	"deploy/vm/testdata",
 	"proto/fault",
 	"services/cmd/fairlead-agent",

@@ -8,14 +8,14 @@ import (
 	"slices"
 )
 
-// The types of files in an archive, with their permissions.
+// File types of an archive, with permissions.
 const (
 	archiveDir  = 0o040755
 	archiveFile = 0o100755
 )
 
-// writeArchive writes the format that the kernel unpacks its first file system from: cpio's newc. See the kernel's
-// Documentation/driver-api/early-userspace/buffer-format.rst.
+// writeArchive writes a cpio archive (newc), the format of the kernel's first file system. See the
+// kernel's Documentation/driver-api/early-userspace/buffer-format.rst.
 func writeArchive(w io.Writer, dirs []string, files map[string][]byte) error {
 	var b bytes.Buffer
 	inode := 0
@@ -30,15 +30,17 @@ func writeArchive(w io.Writer, dirs []string, files map[string][]byte) error {
 	for _, name := range dirs {
 		add(name, archiveDir, nil)
 	}
+
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		add(name, archiveFile, files[name])
 	}
+
 	add("TRAILER!!!", 0, nil)
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
-// pad goes on to the next multiple of four.
+// pad writes zeros up to the next multiple of four.
 func pad(b *bytes.Buffer) {
 	for b.Len()%4 != 0 {
 		b.WriteByte(0)

@@ -15,12 +15,12 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// builder is where what the machine runs is built.
+// builder builds what the machine runs.
 type builder struct{ root, cache string }
 
 func (w builder) kernel() string { return filepath.Join(w.cache, "kernel") }
 
-// newJob is what every machine is told.
+// newJob returns the common part of all jobs.
 func (w builder) newJob(hostname string) (job.Job, error) {
 	release, err := os.ReadFile(filepath.Join(w.kernel(), "release"))
 	return job.Job{
@@ -31,7 +31,7 @@ func (w builder) newJob(hostname string) (job.Job, error) {
 	}, err
 }
 
-// job is what the machine that runs tests will be told.
+// job returns the job of a machine that runs tests.
 func (w builder) job(ctx context.Context, o options) (job.Job, error) {
 	j, err := w.newJob("vm")
 	if err != nil {
@@ -41,26 +41,29 @@ func (w builder) job(ctx context.Context, o options) (job.Job, error) {
 		j.Commands = []job.Command{{Dir: w.root, Args: []string{"/bin/sh", "-c", o.shell}}}
 		return j, nil
 	}
+
 	bin, err := w.binaries(ctx)
 	if err != nil {
 		return j, err
 	}
+
 	j.Env = append(j.Env, "FAIRLEAD_BIN="+bin)
 	j.Commands, err = w.tests(ctx, o)
 	return j, err
 }
 
-// binaries builds what the end-to-end stories are told to.
+// binaries builds the binaries for the end-to-end scripts.
 func (w builder) binaries(ctx context.Context) (dir string, err error) {
 	dir = filepath.Join(w.cache, "bin") + "/"
 	_, err = w.goTool(ctx, "build", "-o", dir, "./ctl/cmd/fairlead", "./services/cmd/fairlead-agent")
 	return filepath.Clean(dir), err
 }
 
-// environment is what the machine's commands have of ours.
+// environment returns the environment of the machine's commands.
 func environment() []string {
 	env := []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin"}
-	for _, name := range []string{"HOME", "CI", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPROXY", "LANG", "FAIRLEAD_RUNTIME"} {
+	for _, name := range []string{"HOME", "CI", "GOFLAGS", "GOCACHE", "GOMODCACHE", "GOPROXY", "LANG",
+		"FAIRLEAD_RUNTIME"} {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
@@ -68,21 +71,23 @@ func environment() []string {
 	return env
 }
 
-// testPackage is what go list tells of a package.
+// testPackage is a package in the output of go list.
 type testPackage struct {
 	Dir, ImportPath           string
 	TestGoFiles, XTestGoFiles []string
 }
 
-// tests builds the test program of every package that has one.
+// tests builds the test program of each package with tests.
 func (w builder) tests(ctx context.Context, o options) ([]job.Command, error) {
 	packages, err := w.list(ctx, o.packages)
 	if err != nil {
 		return nil, err
 	}
+
 	var commands []job.Command
 	for _, p := range packages {
-		program := filepath.Join(w.cache, "tests", p.ImportPath, path.Base(p.ImportPath)+".test") // the name that go test gives
+		// the name that go test gives
+		program := filepath.Join(w.cache, "tests", p.ImportPath, path.Base(p.ImportPath)+".test")
 		if _, err := w.goTool(ctx, "test", "-c", "-o", program, p.ImportPath); err != nil {
 			return nil, err
 		}
@@ -95,10 +100,11 @@ func (w builder) tests(ctx context.Context, o options) ([]job.Command, error) {
 		}
 		commands = append(commands, c)
 	}
+
 	return commands, nil
 }
 
-// testFlags let a test end in time to tell where it hung.
+// testFlags set a test timeout that leaves time to print the stacks.
 func (o options) testFlags() []string {
 	flags := []string{"-test.timeout=" + max(o.limit-30*time.Second, o.limit/2).String()}
 	if o.run != "" {
@@ -118,6 +124,7 @@ func (w builder) list(ctx context.Context, patterns []string) ([]testPackage, er
 	if err != nil {
 		return nil, err
 	}
+
 	var packages []testPackage
 	for d := json.NewDecoder(bytes.NewReader(out)); d.More(); {
 		var p testPackage
@@ -128,20 +135,22 @@ func (w builder) list(ctx context.Context, patterns []string) ([]testPackage, er
 			packages = append(packages, p)
 		}
 	}
+
 	if len(packages) == 0 {
 		return nil, fmt.Errorf("no tests in %s", strings.Join(patterns, " "))
 	}
+
 	return packages, nil
 }
 
-// asJSON has Go's own converter stand between the test and us.
+// asJSON passes the output of a test through Go's test2json.
 func (w builder) asJSON(ctx context.Context, p testPackage, args []string) ([]string, error) {
 	converter := filepath.Join(w.cache, "test2json")
 	_, err := w.goTool(ctx, "build", "-o", converter, "cmd/test2json")
 	return append([]string{converter, "-t", "-p", p.ImportPath}, args...), err
 }
 
-// goTool runs the go command in the project, so that what it builds needs no library of the machine that runs it.
+// goTool runs the go command in the project without cgo, so that binaries need no library.
 func (w builder) goTool(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	var out, errs bytes.Buffer

@@ -14,15 +14,16 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// firstModules are what the machine needs to see the outer machine's files; it loads others when it wants them.
+// firstModules lists the modules for access to the outer machine's files. Others are loaded later.
 var firstModules = []string{"virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"}
 
-// initramfs makes the machine's first file system. It is a file in memory, which nobody has to remove.
+// initramfs returns the machine's first file system as an unnamed file in memory.
 func (w builder) initramfs(j job.Job) (*os.File, error) {
 	modules, err := modules(j.ModuleDir, firstModules)
 	if err != nil {
 		return nil, err
 	}
+
 	content := map[string][]byte{}
 	for _, m := range modules {
 		if content["modules/"+path.Base(m)], err = os.ReadFile(filepath.Join(j.ModuleDir, m)); err != nil {
@@ -30,35 +31,42 @@ func (w builder) initramfs(j job.Job) (*os.File, error) {
 		}
 		j.Modules = append(j.Modules, "/modules/"+path.Base(m))
 	}
+
 	if content["init"], err = os.ReadFile(filepath.Join(w.cache, "init")); err != nil {
 		return nil, err
 	}
+
 	if content[job.File], err = json.Marshal(j); err != nil {
 		return nil, err
 	}
+
 	fd, err := unix.MemfdCreate("initramfs", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
+
 	f := os.NewFile(uintptr(fd), "initramfs")
 	if err := writeArchive(f, []string{"modules"}, content); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+
 	return f, nil
 }
 
-// modules are the files of some kernel modules and of those that they need, in the order in which they can be loaded.
+// modules returns the files of kernel modules and their dependencies in load order.
 func modules(dir string, names []string) ([]string, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "modules.dep"))
 	if err != nil {
 		return nil, err
 	}
+
 	needs, files := map[string][]string{}, map[string]string{}
 	for line := range strings.Lines(string(data)) {
 		file, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		needs[file] = strings.Fields(rest)
 		files[strings.TrimSuffix(path.Base(file), ".ko")] = file
 	}
+
 	var order []string
 	seen := map[string]bool{}
 	var add func(file string)
@@ -78,5 +86,6 @@ func modules(dir string, names []string) ([]string, error) {
 		}
 		add(files[name])
 	}
+
 	return order, nil
 }

@@ -18,25 +18,25 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// machine is one virtual machine.
+// machine is a virtual machine.
 type machine struct {
 	kernel string
 	first  *os.File // its first file system
 	accel  string
 	cpus   int
 	memory int
-	plug   *netDevice // nil: it is on no wire
+	plug   *netDevice // nil: not on a hub
 }
 
-// netDevice is what a machine on a wire has more.
+// netDevice is the network card of a machine on a hub.
 type netDevice struct {
 	wire   *os.File // its end of the wire
 	remote *os.File // its end of what it is asked to do by
 	mac    string   // of its card
 }
 
-// accelerator is kvm where the processor says that it can do that: a /dev/kvm alone is no proof, as nested in some other machine it
-// starts a machine that hangs.
+// accelerator returns kvm if the processor supports it. The existence of /dev/kvm is not
+// sufficient: nested in another machine it can hang.
 func (o options) accelerator() string {
 	if o.accel != "" {
 		return o.accel
@@ -49,7 +49,7 @@ func (o options) accelerator() string {
 	return "tcg"
 }
 
-// The descriptors that qemu inherits, in order: the first file system and where the console, the output and the status go.
+// Descriptors that qemu inherits, in order: first file system, console, output and status.
 const (
 	firstFd = iota + 3
 	consoleFd
@@ -64,10 +64,12 @@ func (m machine) args() []string {
 	if accel == "tcg" {
 		accel = "tcg,thread=multi"
 	}
+
 	args := []string{"-accel", accel, "-cpu", "max", "-smp", fmt.Sprint(m.cpus), "-m", fmt.Sprint(m.memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", m.kernel, "-initrd", fmt.Sprintf("/proc/self/fd/%d", firstFd),
-		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on rcupdate.rcu_expedited=1",
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off cgroup_no_v1=all random.trust_cpu=on " +
+			"rcupdate.rcu_expedited=1",
 		"-fsdev", "local,id=root,path=/,security_model=passthrough,multidevs=remap,readonly=on",
 		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + job.HostTag,
 		"-device", "virtio-serial-pci"}
@@ -80,21 +82,23 @@ func (m machine) args() []string {
 	if m.plug == nil {
 		return args
 	}
+
 	return append(args, "-netdev", fmt.Sprintf("socket,id=wire,fd=%d", wireFd),
 		"-device", "virtio-net-pci,netdev=wire,romfile=,mac="+m.plug.mac,
 		"-chardev", fmt.Sprintf("socket,id=remote,fd=%d", remoteFd),
 		"-device", fmt.Sprintf("virtserialport,chardev=remote,nr=%d", job.RemotePort))
 }
 
-// channel makes an inherited descriptor a place that the machine can write to.
+// channel returns the qemu options that connect a descriptor to a serial port.
 func channel(id string, fd int) []string {
-	return []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd), "-chardev", fmt.Sprintf("file,id=%s,path=/dev/fdset/%d,append=on", id, fd)}
+	return []string{"-add-fd", fmt.Sprintf("fd=%d,set=%d", fd, fd), "-chardev",
+		fmt.Sprintf("file,id=%s,path=/dev/fdset/%d,append=on", id, fd)}
 }
 
-// run starts the machine, passes on what it prints, and answers the exit code that it tells. When ctx ends the machine is ended, and
-// when this process is killed, the kernel ends it.
+// run starts the machine, copies its output and returns the exit code of its status. The machine is
+// killed when ctx is done or this process exits.
 func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
-	runtime.LockOSThread() // the kernel ends the machine with the thread that started it
+	runtime.LockOSThread() // the kernel kills the machine with the thread that started it
 	defer runtime.UnlockOSThread()
 	var console tail
 	var status, complaints bytes.Buffer
@@ -115,31 +119,37 @@ func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
 			_ = r.Close()
 		})
 	}
+
 	if m.plug != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, m.plug.wire, m.plug.remote)
 	}
+
 	err := cmd.Start()
 	for _, end := range cmd.ExtraFiles[1:] {
 		_ = end.Close()
 	}
+
 	if err == nil {
 		err = cmd.Wait()
 	}
+
 	copies.Wait()
 	if err := errors.Join(err, context.Cause(ctx)); err != nil {
 		return exitTrouble, fmt.Errorf("%w\n%s%s", err, complaints.String(), console.text())
 	}
+
 	code, ok := job.ParseStatus(status.String())
 	if !ok {
 		return exitTrouble, fmt.Errorf("the machine broke off:\n%s%s", complaints.String(), console.text())
 	}
+
 	return code, nil
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes that are written to it.
 type tail struct{ data []byte }
 
-// tailSize is enough for a kernel's last words.
+// tailSize fits the last messages of a kernel.
 const tailSize = 16 << 10
 
 func (t *tail) Write(p []byte) (int, error) {

@@ -1,7 +1,7 @@
-// Command vm runs the project's tests on Debian's stock kernel, in a virtual machine of qemu with cgroups in version 2 only. The
-// machine sees the files of this one, cannot change them, and has no disk: what it writes is in its memory and gone with it.
+// Command vm runs the project's tests on Debian's stock kernel, in a qemu virtual machine with
+// cgroup v2 only. The machine reads the files of this one and writes to memory.
 //
-// It is started by the script run beside it. It does not judge what the tests say: it ends with their exit code.
+// The script run starts it. It exits with the exit code of the tests.
 package main
 
 import (
@@ -18,13 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The exit codes that are not the tests'.
+// Exit codes of the command itself.
 const (
 	exitTrouble = 125 // the machine could not be started, or broke off
 	exitLimit   = 124 // the time limit ended it
 )
 
-// options are the command line.
+// options holds the flags.
 type options struct {
 	root     string
 	run      string
@@ -40,15 +40,15 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.root, "root", ".", "the project's `folder`")
-	flag.StringVar(&o.run, "run", "", "run the tests that match the `regexp` only")
-	flag.StringVar(&o.shell, "sh", "", "run a shell `command` in place of tests")
-	flag.BoolVar(&o.verbose, "v", false, "tell of every test")
-	flag.BoolVar(&o.json, "json", false, "answer as go test -json does")
-	flag.StringVar(&o.accel, "accel", "", "`kvm` or tcg; chosen by what the processor can do if not given")
-	flag.IntVar(&o.cpus, "cpus", 2, "the machine's processors")
-	flag.IntVar(&o.memory, "memory", 4096, "the machine's memory in `MiB`; its files are in it")
-	flag.DurationVar(&o.limit, "limit", 15*time.Minute, "the longest the machine may run")
+	flag.StringVar(&o.root, "root", ".", "project directory")
+	flag.StringVar(&o.run, "run", "", "run only matching tests")
+	flag.StringVar(&o.shell, "sh", "", "run a shell command")
+	flag.BoolVar(&o.verbose, "v", false, "verbose output")
+	flag.BoolVar(&o.json, "json", false, "print test2json output")
+	flag.StringVar(&o.accel, "accel", "", "kvm or tcg (default: detected)")
+	flag.IntVar(&o.cpus, "cpus", 2, "number of CPUs")
+	flag.IntVar(&o.memory, "memory", 4096, "memory in MiB")
+	flag.DurationVar(&o.limit, "limit", 15*time.Minute, "time limit")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "Usage: deploy/vm/run [flags] PACKAGE...")
 		flag.PrintDefaults()
@@ -59,21 +59,24 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code, err := o.do(ctx)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vm:", err)
 	}
+
 	os.Exit(code)
 }
 
-// do runs one machine. There is one at a time in a folder, as they share what is built.
+// do runs one machine. A directory has one machine at a time, because they share built files.
 func (o options) do(ctx context.Context) (int, error) {
 	root, err := filepath.Abs(o.root)
 	if err != nil {
 		return exitTrouble, err
 	}
+
 	w := builder{root: root, cache: filepath.Join(root, ".cache", "vm")}
 	unlock, err := w.lock(ctx)
 	if err != nil {
@@ -84,6 +87,7 @@ func (o options) do(ctx context.Context) (int, error) {
 	if err != nil {
 		return exitTrouble, err
 	}
+
 	first, err := w.initramfs(j)
 	if err != nil {
 		return exitTrouble, err
@@ -91,22 +95,26 @@ func (o options) do(ctx context.Context) (int, error) {
 	defer func() { _ = first.Close() }()
 	ctx, cancel := context.WithTimeoutCause(ctx, o.limit, errLimit)
 	defer cancel()
-	m := machine{kernel: filepath.Join(w.kernel(), "vmlinuz"), first: first, accel: o.accelerator(), cpus: o.cpus, memory: o.memory}
+
+	m := machine{kernel: filepath.Join(w.kernel(), "vmlinuz"), first: first, accel: o.accelerator(), cpus: o.cpus,
+		memory: o.memory}
 	code, err := m.run(ctx, os.Stdout)
 	if errors.Is(context.Cause(ctx), errLimit) {
 		return exitLimit, fmt.Errorf("stopped after %s; -limit allows more", o.limit)
 	}
+
 	return code, err
 }
 
 var errLimit = errors.New("the time limit")
 
-// lock waits until no other run uses the folder. However a run ends, its lock is gone with it.
+// lock waits until no other run uses the directory. The lock is released when the process exits.
 func (w builder) lock(ctx context.Context) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(w.cache, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
+
 	told := false
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

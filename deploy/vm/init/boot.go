@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// mount is one line of what would be an fstab.
+// mount is a mount, like a line of fstab.
 type mount struct {
 	source, target, fstype string
 	flags                  uintptr
@@ -30,14 +30,14 @@ func (m mount) do() error {
 
 const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
-// kernelFS are needed before there is a root.
+// kernelFS lists the mounts before the root file system.
 var kernelFS = []mount{
 	{"proc", "/proc", "proc", quiet, ""},
 	{"sysfs", "/sys", "sysfs", quiet, ""},
 	{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID, "mode=755"},
 }
 
-// The outer machine's files are below, and a memory file system takes what is written.
+// An overlay: the outer machine's files below a tmpfs for writes.
 var rootFS = []mount{
 	{job.HostTag, "/host", "9p", unix.MS_RDONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose"},
 	{"rw", "/rw", "tmpfs", 0, "size=80%"},
@@ -45,7 +45,8 @@ var rootFS = []mount{
 
 var overlay = mount{"root", "/root", "overlay", 0, "lowerdir=/host,upperdir=/rw/upper,workdir=/rw/work"}
 
-// distroFS are what a distribution mounts, and memory where file systems are laid over others: that cannot be done on an overlay.
+// distroFS lists the mounts of a distribution, and a tmpfs where overlays are mounted, which an
+// overlay does not support.
 var distroFS = []mount{
 	{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "gid=5,mode=620,ptmxmode=000"},
 	{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
@@ -60,49 +61,60 @@ func boot(j job.Job) error {
 	if err := mountEach(kernelFS...); err != nil {
 		return err
 	}
+
 	for _, m := range j.Modules {
 		if err := load(m); err != nil {
 			return err
 		}
 	}
+
 	if err := mountEach(rootFS...); err != nil {
 		return err
 	}
+
 	for _, dir := range []string{"/rw/upper", "/rw/work"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
+
 	if err := mountEach(overlay); err != nil {
 		return err
 	}
+
 	if err := enterRoot(); err != nil {
 		return err
 	}
+
 	if err := keepInSight(j.Checkout, func() error { return mountEach(distroFS...) }); err != nil {
 		return err
 	}
+
 	for _, step := range []func(job.Job) error{linkModules, loadModules, nameMachine, delegateCgroups, startNetwork} {
 		if err := step(j); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// keepInSight shows a folder again if what f mounts hides it: a checkout may be below /tmp.
+// keepInSight keeps a directory visible that f hides with a mount: a checkout can be below /tmp.
 func keepInSight(dir string, f func() error) error {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
+
 	if err := f(); err != nil {
 		return err
 	}
+
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
+
 	return mount{fmt.Sprintf("/proc/self/fd/%d", fd), dir, "", unix.MS_BIND, ""}.do()
 }
 
@@ -127,29 +139,34 @@ func load(module string) error {
 	return nil
 }
 
-// enterRoot makes the overlay the root, as a distribution's first file system does.
+// enterRoot switches to the overlay as root.
 func enterRoot() error {
 	for _, m := range kernelFS {
 		if err := unix.Mount(m.target, "/root"+m.target, "", unix.MS_MOVE, ""); err != nil {
 			return fmt.Errorf("move %s: %w", m.target, err)
 		}
 	}
+
 	if err := os.Chdir("/root"); err != nil {
 		return err
 	}
+
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
 		return fmt.Errorf("move the root: %w", err)
 	}
+
 	if err := unix.Chroot("."); err != nil {
 		return err
 	}
+
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
+
 	return unix.Mount("", "/", "", unix.MS_SHARED|unix.MS_REC, "") // as systemd has it
 }
 
-// linkModules puts the modules where modprobe, which the kernel calls, looks for them.
+// linkModules links the modules to the path of modprobe, which the kernel calls.
 func linkModules(j job.Job) error {
 	if err := os.MkdirAll("/lib/modules", 0o755); err != nil {
 		return err
@@ -161,10 +178,10 @@ func linkModules(j job.Job) error {
 	return os.Symlink(j.ModuleDir, link)
 }
 
-// hostModules are loaded where Docker or a firewall runs. The kernel loads by itself what else is wanted.
+// hostModules lists modules of hosts with Docker or a firewall. The kernel loads others on demand.
 var hostModules = []string{"br_netfilter"}
 
-// wireModules drive the card of a machine on a wire.
+// wireModules lists the network drivers of a machine on a hub.
 var wireModules = []string{"virtio_net", "af_packet"}
 
 func loadModules(j job.Job) error {
@@ -180,17 +197,18 @@ func loadModules(j job.Job) error {
 
 func nameMachine(j job.Job) error { return unix.Sethostname([]byte(j.Hostname)) }
 
-// commandCgroup is where the commands are, so that they are in the place of a unit of systemd and not in the root, which other rules
-// hold for.
+// commandCgroup is the cgroup of the commands, like that of a systemd unit. The root cgroup has
+// other rules.
 const commandCgroup = "/sys/fs/cgroup/system.slice/vm.service"
 
-// delegateCgroups hands down the controllers that systemd hands down, to the slice and not further.
+// delegateCgroups enables the controllers that systemd enables, for the slice only.
 func delegateCgroups(job.Job) error {
 	if err := os.MkdirAll(commandCgroup, 0o755); err != nil {
 		return err
 	}
 	for _, dir := range []string{"/sys/fs/cgroup", filepath.Dir(commandCgroup)} {
-		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpuset +cpu +io +memory +pids"), 0o644); err != nil {
+		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpuset +cpu +io +memory +pids"),
+			0o644); err != nil {
 			return err
 		}
 	}

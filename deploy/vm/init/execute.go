@@ -11,13 +11,14 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// execute runs a command to its end and reaps meanwhile whatever loses its parent.
+// execute runs a command until it exits and reaps orphans meanwhile.
 func execute(c job.Command, env []string, out *os.File) (int, error) {
 	begin := time.Now()
 	pid, err := start(c, env, out, out)
 	if err != nil {
 		return 1, err
 	}
+
 	code, err := await(pid)
 	if err != nil {
 		return 1, err
@@ -29,10 +30,11 @@ func execute(c job.Command, env []string, out *os.File) (int, error) {
 		}
 		_, _ = fmt.Fprintf(out, "%s\t%s\t%.1fs\n", word, c.Title, time.Since(begin).Seconds())
 	}
+
 	return code, nil
 }
 
-// await waits for the end of a process, and of whatever else ends before it.
+// await waits until a process exits and reaps others.
 func await(pid int) (code int, err error) {
 	var status unix.WaitStatus
 	for {
@@ -44,14 +46,16 @@ func await(pid int) (code int, err error) {
 			break
 		}
 	}
+
 	if status.Signaled() {
 		return 128 + int(status.Signal()), nil
 	}
+
 	return status.ExitStatus(), nil
 }
 
-// start starts a command in its cgroup, and a process group of its own. Its process is not waited for through os: that would be in the
-// way of waiting for all.
+// start starts a command in its cgroup and process group. It does not use os.Process.Wait, which
+// conflicts with reaping all processes.
 func start(c job.Command, env []string, out, errs *os.File) (int, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -63,6 +67,7 @@ func start(c job.Command, env []string, out, errs *os.File) (int, error) {
 		return 0, err
 	}
 	defer func() { _ = cgroup.Close() }()
+
 	p, err := os.StartProcess(c.Args[0], c.Args, &os.ProcAttr{Dir: c.Dir, Env: env, Files: []*os.File{null, out, errs},
 		Sys: &unix.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}})
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command init is the first process of the machine that tests run in. It makes the outer machine's files the machine's own, with a
-// memory file system over them that takes all writes, mounts what a distribution mounts, cgroups in version 2 only, runs what it was
-// told to, says how that went, and turns the machine off.
+// Command init is the init process of a test machine. It mounts the outer machine's files with a
+// tmpfs overlay for writes, the mounts of a distribution and cgroup v2, runs its job, reports the
+// status and turns the machine off.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 		os.Exit(2)
 	}
 	if err := run(); err != nil {
-		fmt.Println("init:", err) // to the kernel's console; the lack of a status tells the rest
+		fmt.Println("init:", err) // to the kernel's console; the status is missing then
 	}
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // the machine is started so that this ends it
@@ -32,21 +32,26 @@ func run() error {
 	if err != nil {
 		return err
 	}
+
 	var j job.Job
 	if err := json.Unmarshal(data, &j); err != nil {
 		return err
 	}
+
 	if err := boot(j); err != nil {
 		return err
 	}
+
 	out, err := port(job.OutputPort, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
+
 	status, err := port(job.StatusPort, os.O_WRONLY)
 	if err != nil {
 		return err
 	}
+
 	worst := 0
 	for _, c := range j.Commands {
 		code, err := execute(c, j.Env, out)
@@ -57,16 +62,18 @@ func run() error {
 			worst = code
 		}
 	}
+
 	if j.Remote {
 		if err := serve(j.Env); err != nil {
 			return err
 		}
 	}
+
 	_, err = fmt.Fprint(status, job.Status(worst))
 	return err
 }
 
-// port opens a serial port, whose file appears a little after its driver is loaded.
+// port opens a serial port, whose file appears shortly after its driver is loaded.
 func port(number, flags int) (*os.File, error) {
 	pattern := fmt.Sprintf("/dev/vport*p%d", number)
 	for range 500 {
