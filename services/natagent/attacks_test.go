@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-func TestEachAttackOfTheListHasItsTest(t *testing.T) {
+func TestAttacksHaveTests(t *testing.T) {
 	list, err := os.ReadFile("ATTACKS.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	files, _ := filepath.Glob("*_test.go")
 	deeper, _ := filepath.Glob("*/*/*_test.go")
 	rooms, _ := filepath.Glob("*/*_test.go")
@@ -25,6 +26,7 @@ func TestEachAttackOfTheListHasItsTest(t *testing.T) {
 		}
 		tests.Write(text)
 	}
+
 	rows := 0
 	for line := range strings.Lines(string(list)) {
 		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| attack") {
@@ -41,6 +43,7 @@ func TestEachAttackOfTheListHasItsTest(t *testing.T) {
 			}
 		}
 	}
+
 	if rows < 10 {
 		t.Errorf("the list has %d rows", rows)
 	}

@@ -3,7 +3,6 @@ package natagent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -14,24 +13,24 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// The values of Config.FirewallBackend.
+// Values of Config.FirewallBackend.
 const (
-	BackendAuto     = "auto" // nftables where the kernel can, else iptables; so is the empty string
+	BackendAuto     = "auto" // nftables if the kernel supports it, else iptables; also the empty string
 	BackendNFTables = "nftables"
 	BackendIPTables = "iptables"
 )
 
-// backend is a firewall, and how to take out what other backends have left.
+// backend is a firewall backend, with a function that removes the rules of other backends.
 type backend struct {
 	firewall.Firewall
-	flavour       string // of iptables, "" for nftables
-	removeOthers  func(ctx context.Context) error
-	synced        atomic.Bool
-	othersRemoved bool // others has been done
-	log           *slog.Logger
+	flavour      string // flavor of iptables, "" for nftables
+	removeStale  func(ctx context.Context) error
+	synced       atomic.Bool
+	staleRemoved bool // removeStale has succeeded
+	log          *slog.Logger
 }
 
-// openBackend opens what is asked for. It changes nothing in the kernel.
+// openBackend opens the configured backend. It does not change the kernel.
 func openBackend(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
 	switch cfg.FirewallBackend {
 	case BackendNFTables:
@@ -47,10 +46,11 @@ func openBackend(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error
 		if also != nil {
 			return nil, errors.Join(err, also)
 		}
-		cfg.Log.Warn("using iptables, as nf_tables does not work here", "error", err)
+		cfg.Log.Warn("nftables unusable, using iptables", "error", err)
 		return second, nil
 	}
-	return nil, fault.Invalidf("natagent", "firewall-backend", "unknown firewall backend %q: it should be %s, %s or %s",
+
+	return nil, fault.Invalidf("natagent", "firewall-backend", "unknown firewall backend %q, must be %s, %s or %s",
 		cfg.FirewallBackend, BackendAuto, BackendNFTables, BackendIPTables)
 }
 
@@ -61,14 +61,19 @@ func openNFTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, erro
 		return nil, err
 	}
 	if !features.Owner {
-		log.Warn("this kernel (before 6.9) cannot keep others from changing the firewall; changes will be mended")
+		log.Warn("no nftables table ownership before Linux 6.9, external changes are reverted")
 	}
+
 	features.Accept = firewall.Mark{Value: cfg.AcceptMark, Mask: cfg.AcceptMask}
 	fw, err := nftables.Open(ns, features)
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Firewall: fw, log: log, removeOthers: func(ctx context.Context) error { return iptables.Remove(ctx, ns, "") }}, nil
+
+	return &backend{Firewall: fw, log: log, removeStale: func(ctx context.Context) error {
+		return iptables.Remove(ctx,
+			ns, "")
+	}}, nil
 }
 
 func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, error) {
@@ -77,17 +82,19 @@ func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*backend, erro
 	if err != nil {
 		return nil, err
 	}
+
 	features.Accept = firewall.Mark{Value: cfg.AcceptMark, Mask: cfg.AcceptMask}
 	fw, err := iptables.Open(ns, features)
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Firewall: fw, flavour: features.Flavour, log: log, removeOthers: func(ctx context.Context) error {
+
+	return &backend{Firewall: fw, flavour: features.Flavour, log: log, removeStale: func(ctx context.Context) error {
 		return errors.Join(nftables.Remove(ctx, ns), iptables.Remove(ctx, ns, features.Flavour))
 	}}, nil
 }
 
-// Sync makes the kernel be as wanted.
+// Sync implements firewall.Firewall.
 func (b *backend) Sync(ctx context.Context, want firewall.State) (firewall.Change, error) {
 	change, err := b.Firewall.Sync(ctx, want)
 	if err == nil {
@@ -96,20 +103,20 @@ func (b *backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 	return change, err
 }
 
-// removeOtherBackends takes the rules of other backends out, once our own are in. For a moment both are, which does no harm: the
-// first translates and each guards.
+// removeOtherBackends removes the rules of other backends, once our own are written. Both are
+// present for a moment: the first one translates, each one filters.
 func (b *backend) removeOtherBackends(ctx context.Context) {
-	if b.othersRemoved || !b.synced.Load() {
+	if b.staleRemoved || !b.synced.Load() {
 		return
 	}
-	if err := b.removeOthers(ctx); err != nil {
-		b.log.Warn(fmt.Sprintf("rules of another firewall backend are still there: %v", err))
+	if err := b.removeStale(ctx); err != nil {
+		b.log.Warn("rules of another firewall backend not removed", "error", err)
 		return
 	}
-	b.othersRemoved = true
+	b.staleRemoved = true
 }
 
-// name is what people call the backend.
+// name returns the name of the backend for output.
 func (b *backend) name() string {
 	if b.flavour == "" {
 		return BackendNFTables

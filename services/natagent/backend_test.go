@@ -21,10 +21,11 @@ func inNFTables(n *testns.NS) bool {
 }
 
 func inIPTables(n *testns.NS) bool {
-	return strings.Contains(n.Run("sh", "-c", "iptables-save; ip6tables-save; iptables-legacy-save; ip6tables-legacy-save"), "FAIRLEAD")
+	return strings.Contains(n.Run("sh", "-c",
+		"iptables-save; ip6tables-save; iptables-legacy-save; ip6tables-legacy-save"), "FAIRLEAD")
 }
 
-func TestSwitchingTheBackendLosesNoConnectionAndLeavesNothingOfTheOther(t *testing.T) {
+func TestBackendSwitchKeepsConnections(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
 	s.host.Run("iptables", "-P", "FORWARD", "DROP") // which each backend has its own way to get past
 	r := startWith(t, s.host, root, natagent.BackendNFTables, io.Discard)
@@ -35,18 +36,21 @@ func TestSwitchingTheBackendLosesNoConnectionAndLeavesNothingOfTheOther(t *testi
 	for _, backend := range []string{natagent.BackendIPTables, natagent.BackendNFTables, natagent.BackendIPTables} {
 		r.stop()
 		r = startWith(t, s.host, root, backend, io.Discard)
-		if nft, ipt := inNFTables(s.host), inIPTables(s.host); nft == ipt || ipt != (backend == natagent.BackendIPTables) {
+		if nft, ipt := inNFTables(s.host), inIPTables(s.host); nft == ipt ||
+			ipt != (backend == natagent.BackendIPTables) {
 			t.Errorf("with %s: rules in nf_tables %v, in iptables %v", backend, nft, ipt)
 		}
 		wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 		wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
 	}
+
 	if asked, failed := stop(); len(failed) > 0 || asked == 0 {
 		t.Errorf("%d of %d connections failed: %s", len(failed), asked, failed)
 	}
 	if rules := s.host.Run("iptables", "-S", "FORWARD"); strings.Contains(rules, "brA") {
 		t.Errorf("what let the bridge through beside nf_tables is left:\n%s", rules)
 	}
+
 	release(t, r, "a")
 	if _, err := r.DeleteNetwork(context.Background(), &natv1.DeleteNetworkRequest{Id: networkID(0)}); err != nil {
 		t.Fatal(err)
@@ -56,12 +60,13 @@ func TestSwitchingTheBackendLosesNoConnectionAndLeavesNothingOfTheOther(t *testi
 	}
 }
 
-func TestAnUnknownBackendIsRefused(t *testing.T) {
-	_, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), FirewallBackend: "pf", Log: slog.New(slog.DiscardHandler)})
+func TestUnknownBackendIsRejected(t *testing.T) {
+	_, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), FirewallBackend: "pf",
+		Log: slog.New(slog.DiscardHandler)})
 	wantFault(t, err, fault.Invalid, "", `unknown firewall backend "pf"`, "auto, nftables or iptables")
 }
 
-func TestRulesOfIPTablesNameContainerAndPort(t *testing.T) {
+func TestIPTablesRulesNameContainerAndPort(t *testing.T) {
 	n := testns.New(t)
 	r := startWith(t, n, t.TempDir(), natagent.BackendIPTables, io.Discard)
 	mustPublish(t, r, request("nginx01", "172.17.0.2", "", "8888:80"))

@@ -23,7 +23,8 @@ func crowded(b *testing.B, n *testns.NS, backend string, ports int) *running {
 	r := startWith(b, n, b.TempDir(), backend, io.Discard)
 	for first := 10000; first < 10000+ports; first += 10 {
 		last := min(first+10, 10000+ports) - 1
-		mustPublish(b, r, request(fmt.Sprint(first), "10.10.1.2", "", fmt.Sprintf("%d-%d:1-%d", first, last, last-first+1)))
+		mustPublish(b, r, request(fmt.Sprint(first), "10.10.1.2", "",
+			fmt.Sprintf("%d-%d:1-%d", first, last, last-first+1)))
 	}
 	return r
 }
@@ -94,6 +95,7 @@ func BenchmarkPublishRange(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+
 	report(b, took)
 }
 
@@ -104,12 +106,14 @@ func BenchmarkRebuild(b *testing.B) {
 			n, state := testns.New(b), b.TempDir()
 			r := startWith(b, n, state, backend, io.Discard)
 			for first := 10000; first < 20000; first += 10 {
-				mustPublish(b, r, request(fmt.Sprint(first), "10.10.1.2", "", fmt.Sprintf("%d-%d:1-10", first, first+9)))
+				mustPublish(b, r, request(fmt.Sprint(first), "10.10.1.2", "",
+					fmt.Sprintf("%d-%d:1-10", first, first+9)))
 			}
 			var took []time.Duration
 			for b.Loop() {
 				r.stop()
-				n.Run("sh", "-ec", "nft flush ruleset; for t in raw nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done 2>/dev/null || true")
+				n.Run("sh", "-ec", "nft flush ruleset; for t in raw nat filter; do iptables-legacy -t $t -F; "+
+					"iptables-legacy -t $t -X; done 2>/dev/null || true")
 				start := time.Now()
 				r = startWith(b, n, state, backend, io.Discard)
 				took = append(took, time.Since(start))

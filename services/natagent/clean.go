@@ -8,10 +8,10 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 )
 
-// Users are none that natagent knows of.
+// Users returns nil: natagent does not know the containers that use it.
 func (s *Service) Users() []string { return nil }
 
-// Clean takes every rule out, and our bridges out of other firewalls. A user chain that has rules stays, as they are the user's.
+// Clean removes all rules, and our bridges from other firewalls. A user chain with rules stays.
 func (s *Service) Clean(ctx context.Context) error {
 	return errors.Join(s.guard.RevokeAll(ctx), nftables.Remove(ctx, s.ns), iptables.Remove(ctx, s.ns, ""))
 }

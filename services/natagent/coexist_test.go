@@ -39,20 +39,24 @@ var counters = regexp.MustCompile(`(?m)^#.*\n?|\[\d+:\d+\]|counter packets \d+ b
 // outside is what a host has that is not ours: rules, sysctls and links.
 func outside(n *testns.NS) string {
 	var out []string
-	rules := n.Run("sh", "-ec", "for v in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do echo == $v; $v-save 2>/dev/null; done; nft list table inet firewalld")
+	rules := n.Run("sh", "-ec", "for v in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do echo == "+
+		"$v; $v-save 2>/dev/null; done; nft list table inet firewalld")
+
 	for line := range strings.Lines(counters.ReplaceAllString(rules, "")) {
 		if !strings.Contains(line, "FAIRLEAD") {
 			out = append(out, line)
 		}
 	}
+
 	out = append(out, "\n", n.Run("sh", "-c", `
 		nft list tables | grep -v 'inet fairlead$'
 		sysctl -a 2>/dev/null | grep '^net' | grep -v nf_conntrack_count
 		ip -o link; ip -4 route show table all; ip rule`))
+
 	return strings.Join(out, "")
 }
 
-func TestNothingOfOthersIsChanged(t *testing.T) {
+func TestForeignRulesAreUnchanged(t *testing.T) {
 	for _, backend := range []string{natagent.BackendNFTables, natagent.BackendIPTables} {
 		t.Run(backend, func(t *testing.T) {
 			s := newSite(t)
@@ -67,7 +71,8 @@ func TestNothingOfOthersIsChanged(t *testing.T) {
 			for i := range 100 {
 				release(t, r, fmt.Sprint(i))
 			}
-			if _, err := r.DeleteNetwork(context.Background(), &natv1.DeleteNetworkRequest{Id: networkID(0)}); err != nil {
+			if _, err := r.DeleteNetwork(context.Background(),
+				&natv1.DeleteNetworkRequest{Id: networkID(0)}); err != nil {
 				t.Fatal(err)
 			}
 			r.stop()
@@ -92,22 +97,25 @@ func same(t *testing.T, when, before, after string) {
 	if before == after {
 		return
 	}
+
 	was := strings.Split(before, "\n")
 	for _, line := range strings.Split(after, "\n") {
 		if !slices.Contains(was, line) {
 			t.Errorf("%s: new: %s", when, line)
 		}
 	}
+
 	now := strings.Split(after, "\n")
 	for _, line := range was {
 		if !slices.Contains(now, line) {
 			t.Errorf("%s: gone: %s", when, line)
 		}
 	}
+
 	t.Errorf("%s: not as before, or in another order", when)
 }
 
-func TestFlushesOfOthersLoseNoConnectionToAnOwnedTable(t *testing.T) {
+func TestFlushKeepsOwnedTable(t *testing.T) {
 	s := newSite(t)
 	if f, err := nftables.Probe(context.Background(), hostns.At(s.host.Fd())); err != nil || !f.Owner {
 		if os.Getenv("CI") != "" {
@@ -115,19 +123,22 @@ func TestFlushesOfOthersLoseNoConnectionToAnOwnedTable(t *testing.T) {
 		}
 		t.Skip("needs a kernel whose tables can be owned (6.9)")
 	}
+
 	r := startWith(t, s.host, t.TempDir(), natagent.BackendNFTables, io.Discard)
 	s.guard(t, r)
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	stop := traffic(s.ext, "10.1.0.1:8080")
 	for range 10 {
-		s.host.Run("sh", "-ec", "iptables -F; iptables -t nat -F; iptables -X; iptables-legacy -F; iptables-legacy -t nat -F; nft flush ruleset")
+		s.host.Run("sh", "-ec", "iptables -F; iptables -t nat -F; iptables -X; iptables-legacy -F; iptables-legacy "+
+			"-t nat -F; nft flush ruleset")
 	}
+
 	if asked, failed := stop(); len(failed) > 0 || asked < 10 {
 		t.Errorf("%d of %d connections failed: %v", len(failed), asked, failed)
 	}
 }
 
-func TestAHeldXtablesLockDoesNotKeepAPublishWaiting(t *testing.T) {
+func TestXtablesLockDoesNotDelayPublish(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "lock")
 	t.Setenv("XTABLES_LOCKFILE", lock) // not the machine's
 	s := newSite(t)
@@ -145,6 +156,7 @@ func TestAHeldXtablesLockDoesNotKeepAPublishWaiting(t *testing.T) {
 	if _, err := s.host.Try("iptables-legacy", "-w", "1", "-S"); err == nil {
 		t.Fatal("iptables does not mind the lock; the test would show nothing")
 	}
+
 	start := time.Now()
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	release(t, r, "a")
@@ -153,7 +165,7 @@ func TestAHeldXtablesLockDoesNotKeepAPublishWaiting(t *testing.T) {
 	}
 }
 
-func TestPublishingAPortAtWhichTheHostsOwnFirewallIsClosedIsTold(t *testing.T) {
+func TestPublishBlockedPortIsReported(t *testing.T) {
 	s := newSite(t)
 	s.host.Run("sh", "-ec", "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 8080 -j ACCEPT")
 	log, entries := io.Pipe()
@@ -167,6 +179,7 @@ func TestPublishingAPortAtWhichTheHostsOwnFirewallIsClosedIsTold(t *testing.T) {
 			}
 		}
 	}()
+
 	r := startWith(t, s.host, t.TempDir(), natagent.BackendNFTables, entries)
 	s.guard(t, r)
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80", "8081:80", "127.0.0.1@8082:80"))
@@ -178,6 +191,7 @@ func TestPublishingAPortAtWhichTheHostsOwnFirewallIsClosedIsTold(t *testing.T) {
 	case <-time.After(patience):
 		t.Error("nothing was told")
 	}
+
 	select {
 	case line := <-told:
 		t.Errorf("told too: %s", line)

@@ -11,8 +11,8 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// TestAllWorksBeyondDescriptor1023 is where select(2) ends.
-func TestAllWorksBeyondDescriptor1023(t *testing.T) {
+// TestDescriptorsAbove1023 is where select(2) ends.
+func TestDescriptorsAbove1023(t *testing.T) {
 	for opened := false; !opened; {
 		f, err := os.Open(os.DevNull)
 		if err != nil {
@@ -21,10 +21,12 @@ func TestAllWorksBeyondDescriptor1023(t *testing.T) {
 		defer func() { _ = f.Close() }()
 		opened = f.Fd() > 1100
 	}
+
 	for _, backend := range backends() {
 		r := startWith(t, testns.New(t), t.TempDir(), backend, io.Discard)
 		mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
-		if _, err := r.CheckHostFirewall(context.Background(), &natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 8080)}}); err != nil {
+		if _, err := r.CheckHostFirewall(context.Background(),
+			&natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 8080)}}); err != nil {
 			t.Error(err)
 		}
 		release(t, r, "a")

@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// explainer tells what becomes of connections on this host.
+// explainer explains connections on this host.
 type explainer struct {
 	ns    hostns.NS
 	store *store.Store
@@ -19,12 +19,13 @@ type explainer struct {
 	input *hostfirewall.Reader
 }
 
-// Explain follows a packet through our rules, and looks for those of others that decide, too.
+// Explain traces a packet through our rules, and returns notes about foreign rules.
 func (e explainer) Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error) {
 	own, err := addresses(e.ns)
 	if err != nil {
 		return packettrace.Verdict{}, nil, err
 	}
+
 	state := e.store.State()
 	names := map[netip.Addr]string{}
 	for _, all := range e.store.Publications() {
@@ -32,15 +33,17 @@ func (e explainer) Explain(ctx context.Context, p packettrace.Packet) (packettra
 			names[b.ContainerIP] = all.OwnerName
 		}
 	}
+
 	for i, b := range state.Bindings {
 		state.Bindings[i].OwnerName = names[b.ContainerIP]
 	}
+
 	v := packettrace.Trace(state, func(a netip.Addr) bool { return a.IsLoopback() || own[a] }, p)
 	return v, e.foreignRules(ctx, p, v), nil
 }
 
-// foreignRules are words about rules of others: those that drop what is forwarded, and those that keep the host's own programs from being
-// reached at the port, which says what its administrator wants.
+// foreignRules returns notes about host firewall rules that block the port for the host's own
+// programs, which is what the administrator intended.
 func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v packettrace.Verdict) (out []string) {
 	if !p.Source.IsValid() || v.Binding == nil || v.Binding.Direct() {
 		return nil
@@ -51,17 +54,22 @@ func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v pac
 	return out
 }
 
-// Rule is where rules stand, in the words of the backend's own listing.
+// Rule returns the table and chain of a location, as the backend's tool lists them.
 func (e explainer) Rule(at packettrace.Location) string {
 	if e.fw.flavour == "" {
-		return map[packettrace.Location]string{packettrace.Loopback: "table inet fairlead, chain raw_prerouting", packettrace.Published: "table inet fairlead, chain to_published",
-			packettrace.ToBridge: "table inet fairlead, chain to_bridge", packettrace.FromBridge: "table inet fairlead, chain from_bridge", packettrace.Port: "isolated port of the bridge"}[at]
+		return map[packettrace.Location]string{packettrace.Loopback: "table inet fairlead, chain raw_prerouting",
+			packettrace.Published:  "table inet fairlead, chain to_published",
+			packettrace.ToBridge:   "table inet fairlead, chain to_bridge",
+			packettrace.FromBridge: "table inet fairlead, chain from_bridge",
+			packettrace.Port:       "isolated port of the bridge"}[at]
 	}
-	return map[packettrace.Location]string{packettrace.Loopback: "iptables -t raw, chain FAIRLEAD-RAW", packettrace.Published: "iptables -t nat, chain FAIRLEAD-DNAT",
-		packettrace.ToBridge: "iptables, chain FAIRLEAD-TO", packettrace.FromBridge: "iptables, chain FAIRLEAD-FROM", packettrace.Port: "isolated port of the bridge"}[at]
+	return map[packettrace.Location]string{packettrace.Loopback: "iptables -t raw, chain FAIRLEAD-RAW",
+		packettrace.Published: "iptables -t nat, chain FAIRLEAD-DNAT",
+		packettrace.ToBridge:  "iptables, chain FAIRLEAD-TO", packettrace.FromBridge: "iptables, chain FAIRLEAD-FROM",
+		packettrace.Port: "isolated port of the bridge"}[at]
 }
 
-// addresses are the host's own.
+// addresses returns the host's own addresses.
 func addresses(ns hostns.NS) (map[netip.Addr]bool, error) {
 	out := map[netip.Addr]bool{}
 	err := ns.Do(func() error {

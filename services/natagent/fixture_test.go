@@ -37,9 +37,11 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 	t.Helper()
 	s, err := natagent.New(context.Background(), natagent.Config{
 		DataRoot: dataRoot, Log: slog.New(slog.NewTextHandler(log, nil)), NetNS: n.Fd(), FirewallBackend: backend})
+
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
@@ -57,6 +59,7 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 			t.Errorf("Close: %v", err)
 		}
 	}}
+
 	select {
 	case <-ready:
 	case err := <-done:
@@ -64,6 +67,7 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 	case <-time.After(patience):
 		t.Fatal("not ready in time")
 	}
+
 	t.Cleanup(r.stop)
 	return r
 }
@@ -92,6 +96,7 @@ func newSite(t testing.TB) *site {
 		ip addr add 10.10.1.1/24 dev brA; ip addr add fd10:1::1/64 dev brA nodad
 		sysctl -qw net.ipv4.conf.brA.route_localnet=1
 		ip link set brA up`)
+
 	for i, c := range []*testns.NS{s.a, s.b} {
 		s.host.Run("sh", "-ec", fmt.Sprintf(`
 			ip link add veth%[1]d type veth peer name eth0 netns %[2]s
@@ -104,6 +109,7 @@ func newSite(t testing.TB) *site {
 		go echoTCP(c.Listen("tcp6", "[::]:80"), name)
 		go echoUDP(c.ListenPacket("udp4", "0.0.0.0:5000"), name)
 	}
+
 	return s
 }
 
@@ -131,7 +137,8 @@ func echoUDP(c net.PacketConn, name string) {
 func (s *site) guard(t testing.TB, r *running) {
 	t.Helper()
 	_, err := r.PutNetwork(context.Background(), &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{
-		Id: networkID(0), Bridge: "brA", Subnets: []string{"10.10.1.0/24", "fd10:1::/64"}, Masquerade: true, Icc: true}})
+		Id: networkID(0), Bridge: "brA", Subnets: []string{"10.10.1.0/24", "fd10:1::/64"}, Masquerade: true,
+		Icc: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,6 +183,7 @@ func request(name, v4, v6 string, args ...string) *natv1.PublishRequest {
 		m.ContainerPort, m.ContainerPortEnd = span(arg)
 		req.Mappings = append(req.Mappings, m)
 	}
+
 	return req
 }
 
@@ -247,7 +255,8 @@ func leftNow(n *testns.NS) string {
 func wantFault(t testing.TB, err error, kind fault.Kind, reason string, says ...string) {
 	t.Helper()
 	if !fault.Is(err, kind) || fault.ReasonOf(err) != reason {
-		t.Errorf("err = %v (kind %d, reason %q), want kind %d, reason %q", err, fault.KindOf(err), fault.ReasonOf(err), kind, reason)
+		t.Errorf("err = %v (kind %d, reason %q), want kind %d, reason %q", err, fault.KindOf(err), fault.ReasonOf(err),
+			kind, reason)
 		return
 	}
 	for _, s := range says {

@@ -24,7 +24,7 @@ func insist(c net.Conn) (answer string, took time.Duration, err error) {
 	return "", time.Since(start), errors.New("no answer")
 }
 
-func TestFlowsThatBeginDuringAFlushAreAnsweredSoon(t *testing.T) {
+func TestConnectionsStartedDuringFlushRecover(t *testing.T) {
 	s := newSite(t)
 	r := startWith(t, s.host, t.TempDir(), natagent.BackendIPTables, io.Discard)
 	s.guard(t, r)

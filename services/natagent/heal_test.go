@@ -23,7 +23,7 @@ import (
 type unprotected struct {
 	host     *testns.NS
 	complete func() bool
-	meddling func() reconcile.ExternalChanges
+	external func() reconcile.ExternalChanges
 }
 
 func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unprotected {
@@ -34,25 +34,32 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	st, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	target := publication.Publication{Owner: owner("a"), IPv4: addr("10.10.1.2")}
 	for port := range uint16(100) {
-		target.Bindings = append(target.Bindings, publication.Binding{Protocol: publication.TCP, HostIP: addr("0.0.0.0"), HostPort: 8000 + port,
+		target.Bindings = append(target.Bindings, publication.Binding{Protocol: publication.TCP,
+			HostIP: addr("0.0.0.0"), HostPort: 8000 + port,
 			ContainerIP: target.IPv4, ContainerPort: 80})
 	}
+
 	if err := st.PutPublication(&target); err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	done, ready := make(chan error, 1), make(chan struct{})
 	rec := reconcile.New(st, fw, conntrack.New(ns), slog.New(slog.DiscardHandler))
 	nothing := func(context.Context) error { return nil }
 	go func() {
-		done <- rec.Run(ctx, reconcile.DefaultPace(), reconcile.Hooks{Locked: nothing, Unlocked: nothing}, func() { close(ready) })
+		done <- rec.Run(ctx, reconcile.DefaultPace(), reconcile.Hooks{Locked: nothing, Unlocked: nothing},
+			func() { close(ready) })
 	}()
+
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -60,14 +67,17 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 		}
 		_, _ = fw.Close(), st.Close()
 	})
+
 	select {
 	case <-ready:
 	case <-time.After(patience):
 		t.Fatal("not ready in time")
 	}
-	return &unprotected{host: n, meddling: rec.Meddling, complete: func() bool {
+
+	return &unprotected{host: n, external: rec.ExternalChanges, complete: func() bool {
 		out := n.Run("sh", "-c", "nft list ruleset 2>/dev/null; iptables-nft-save -t nat; iptables-legacy-save -t nat")
-		return strings.Contains(out, "8099") && (strings.Contains(out, "chain to_bridge") || strings.Contains(out, "-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT"))
+		return strings.Contains(out, "8099") && (strings.Contains(out, "chain to_bridge") ||
+			strings.Contains(out, "-A PREROUTING -m addrtype --dst-type LOCAL -j FAIRLEAD-DNAT"))
 	}}
 }
 
@@ -89,10 +99,15 @@ func foreign() map[string]loss {
 			return iptables.Open(ns, f)
 		}
 	}
+
 	return map[string]loss{
-		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall, error) { return nftables.Open(ns, nftables.Features{}) }, "nft flush ruleset", "nft (pid "},
-		"iptables nft":               {ipt(iptables.NFT), "nft flush ruleset", "nft (pid "},
-		"iptables legacy":            {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F", "an unknown program"},
+		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall,
+			error) {
+			return nftables.Open(ns, nftables.Features{})
+		}, "nft flush ruleset", "nft (pid "},
+		"iptables nft": {ipt(iptables.NFT), "nft flush ruleset", "nft (pid "},
+		"iptables legacy": {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F",
+			"an unknown program"},
 	}
 }
 
@@ -109,10 +124,11 @@ func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 	return time.Since(start)
 }
 
-func TestRulesThatOthersFlushAreHealed(t *testing.T) {
+func TestFlushedRulesAreRestored(t *testing.T) {
 	for name, row := range foreign() {
 		t.Run(name, func(t *testing.T) {
-			const wanted = 200 * time.Millisecond // to be reached at least once, as the machine may have other things to do
+			// to be reached at least once, as the machine may have other things to do
+			const wanted = 200 * time.Millisecond
 			u := keep(t, row.open)
 			start := time.Now()
 			u.complete()
@@ -127,11 +143,12 @@ func TestRulesThatOthersFlushAreHealed(t *testing.T) {
 			if t.Logf("healed in %v", best); best > within {
 				t.Errorf("healed in %v at best", best)
 			}
-			m := u.meddling() // who it was is noted a little after all is there again
-			for start := time.Now(); m.Times == 0 && time.Since(start) < patience; m = u.meddling() {
+			m := u.external() // who it was is noted a little after all is there again
+			for start := time.Now(); m.Times == 0 && time.Since(start) < patience; m = u.external() {
 				time.Sleep(time.Millisecond)
 			}
-			if late := within > wanted && m.Last.Name == ""; m.Times == 0 || !strings.HasPrefix(m.Last.String(), row.culprit) && !late {
+			if late := within > wanted && m.Last.Name == ""; m.Times == 0 ||
+				!strings.HasPrefix(m.Last.String(), row.culprit) && !late {
 				t.Errorf("%d times, the last by %s; want it by %s", m.Times, m.Last, row.culprit)
 			}
 		})

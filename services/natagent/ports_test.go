@@ -9,7 +9,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-func TestTheFourFormsOfPublish(t *testing.T) {
+func TestPublishForms(t *testing.T) {
 	r, n := fresh(t)
 	n.Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40100")
 	n.Run("ip", "addr", "add", "192.168.8.115/24", "dev", "lo")
@@ -29,7 +29,7 @@ func TestTheFourFormsOfPublish(t *testing.T) {
 	}
 }
 
-func TestDynamicPortsAreNextFitInTheHostsRange(t *testing.T) {
+func TestEphemeralPortsAreNextFit(t *testing.T) {
 	r, n := fresh(t)
 	n.Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40005", "net.ipv4.ip_local_reserved_ports=40003")
 	n.Listen("tcp4", "127.0.0.1:40001")
@@ -40,6 +40,7 @@ func TestDynamicPortsAreNextFitInTheHostsRange(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, all)
 		}
 	}
+
 	take("a", "40000")
 	take("b", "40002") // 40001 is a program's
 	release(t, r, "a")
@@ -52,7 +53,7 @@ func TestDynamicPortsAreNextFitInTheHostsRange(t *testing.T) {
 	take("g", "40005")
 }
 
-func TestConflictsSayWhoHoldsThePort(t *testing.T) {
+func TestConflictNamesHolder(t *testing.T) {
 	r, n := fresh(t)
 	mustPublish(t, r, request("web", "10.0.0.2", "", "8080:80"))
 	n.Listen("tcp4", "127.0.0.1:8081")
@@ -64,10 +65,12 @@ func TestConflictsSayWhoHoldsThePort(t *testing.T) {
 	}{
 		{"8080:80", fault.Busy, fault.ReasonPortAllocated,
 			"port 0.0.0.0:8080/tcp: Bind for 0.0.0.0:8080 failed: port is already allocated (held by container web)"},
-		{"127.0.0.1@8080:80", fault.Busy, fault.ReasonPortAllocated, "Bind for 127.0.0.1:8080 failed: port is already allocated"},
+		{"127.0.0.1@8080:80", fault.Busy, fault.ReasonPortAllocated,
+			"Bind for 127.0.0.1:8080 failed: port is already allocated"},
 		{"8081:80", fault.Busy, fault.ReasonAddressInUse,
 			"failed to bind host port 0.0.0.0:8081/tcp: address already in use (held by natagent.test, pid "},
-		{"203.0.113.5@80:80", fault.Invalid, "", "failed to bind host port 203.0.113.5:80/tcp: cannot assign requested address"},
+		{"203.0.113.5@80:80", fault.Invalid, "",
+			"failed to bind host port 203.0.113.5:80/tcp: cannot assign requested address"},
 		{"8080-8081:80", fault.Exhausted, "", "all ports are allocated"},
 	} {
 		_, err := publish(r, request("second", "10.0.0.3", "", "9000:90", row.arg))
@@ -77,10 +80,11 @@ func TestConflictsSayWhoHoldsThePort(t *testing.T) {
 		} // a failure has left port 9000 free
 		release(t, r, "third")
 	}
+
 	mustPublish(t, r, request("udp", "10.0.0.3", "", "8080:80/udp", "8081:80/udp")) // another protocol, no conflict
 }
 
-func TestSCTPIsPublishedOrRefusedWithTheReason(t *testing.T) {
+func TestSCTPPublishedOrRejected(t *testing.T) {
 	r, _ := fresh(t)
 	got, err := publish(r, request("a", "10.0.0.2", "", "8080:80/sctp"))
 	if err != nil {
@@ -92,7 +96,7 @@ func TestSCTPIsPublishedOrRefusedWithTheReason(t *testing.T) {
 	}
 }
 
-func TestPublishingAgainAnswersTheSame(t *testing.T) {
+func TestPublishIdempotent(t *testing.T) {
 	r, n := fresh(t)
 	first := mustPublish(t, r, request("a", "10.0.0.2", "", "80", "8080:81"))
 	before := n.Run("nft", "-a", "list", "ruleset")
@@ -102,12 +106,14 @@ func TestPublishingAgainAnswersTheSame(t *testing.T) {
 	if after := n.Run("nft", "-a", "list", "ruleset"); after != before {
 		t.Error("the firewall was changed")
 	}
+
 	for _, other := range []*natv1.PublishRequest{
 		request("a", "10.0.0.2", "", "80"), request("a", "10.0.0.3", "", "80", "8080:81"), request("a", "10.0.0.2", ""),
 	} {
 		_, err := publish(r, other)
 		wantFault(t, err, fault.Exists, "", "container a")
 	}
+
 	list, err := r.ListPublications(context.Background(), &natv1.ListPublicationsRequest{})
 	if err != nil || len(list.GetPublications()) != 1 || len(list.GetPublications()[0].GetBindings()) != 2 {
 		t.Errorf("list: %v, %v", list, err)
@@ -124,14 +130,17 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 		req  *natv1.PublishRequest
 		says string
 	}{
-		"an owner that is no UID":   {bad, `owner "web"`},
-		"an address with a length":  {address, `"10.0.0.2/24" is not a container's address`},
-		"port 0":                    {request("a", "10.0.0.2", "", "8080:80", "8081:0"), "invalid containerPort: 0"},
-		"port 70000":                {request("a", "10.0.0.2", "", "8080:80", "70000:80"), "invalid hostPort: 70000"},
-		"ranges of other lengths":   {request("a", "10.0.0.2", "", "8080:80", "8000-8002:80-81"), "invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
-		"no host address":           {request("a", "10.0.0.2", "", "8080:80", "1.2.3@81:80"), "invalid IP address: 1.2.3"},
-		"no protocol":               {request("a", "10.0.0.2", "", "8080:80", "81:80/foo"), "invalid proto"},
-		"one port for two":          {request("a", "10.0.0.2", "", "8080:80", "8080:81"), "host port 8080/tcp is asked for twice"},
+		"an owner that is no UID":  {bad, `owner "web"`},
+		"an address with a length": {address, `"10.0.0.2/24" is not a valid container address`},
+		"port 0":                   {request("a", "10.0.0.2", "", "8080:80", "8081:0"), "invalid containerPort: 0"},
+		"port 70000":               {request("a", "10.0.0.2", "", "8080:80", "70000:80"), "invalid hostPort: 70000"},
+		"ranges of other lengths": {request("a", "10.0.0.2", "", "8080:80", "8000-8002:80-81"),
+			"invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
+		"no host address": {request("a", "10.0.0.2", "", "8080:80", "1.2.3@81:80"),
+			"invalid IP address: 1.2.3"},
+		"no protocol": {request("a", "10.0.0.2", "", "8080:80", "81:80/foo"), "invalid proto"},
+		"one port for two": {request("a", "10.0.0.2", "", "8080:80", "8080:81"),
+			"host port 8080/tcp is asked for twice"},
 		"a container that has none": {request("a", "", "", "8080:80"), "has no address"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +148,7 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 			wantFault(t, err, fault.Invalid, "", row.says)
 		})
 	}
+
 	if after := n.Run("nft", "-a", "list", "ruleset"); after != before {
 		t.Error("the firewall was changed")
 	}

@@ -54,6 +54,7 @@ func agentProcess(t *testing.T, n *testns.NS, root string) (said string, kill fu
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -61,15 +62,18 @@ func agentProcess(t *testing.T, n *testns.NS, root string) (said string, kill fu
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	kill = func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = stdin.Close()
 	}
+
 	t.Cleanup(kill)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	return strings.TrimSpace(line), kill
 }

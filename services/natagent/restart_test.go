@@ -39,6 +39,7 @@ func traffic(n *testns.NS, to string) (stop func() (asked int, failed []string))
 			}
 		}
 	})
+
 	return func() (int, []string) {
 		close(end)
 		wg.Wait()
@@ -57,7 +58,8 @@ func errText(err error) string {
 func listing(n *testns.NS) []string {
 	var out []string
 	for line := range strings.Lines(n.Run("nft", "-a", "list", "table", "inet", "fairlead")) {
-		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "flags owner") && !strings.Contains(line, "progname") {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "flags owner") &&
+			!strings.Contains(line, "progname") {
 			out = append(out, strings.Trim(line, ","))
 		}
 	}
@@ -65,7 +67,7 @@ func listing(n *testns.NS) []string {
 	return out
 }
 
-func TestPublishedPortsOutliveAKilledNatagentAndItsSuccessorChangesNothing(t *testing.T) {
+func TestKillKeepsPublishedPorts(t *testing.T) {
 	s := newSite(t)
 	root := t.TempDir()
 	const said = "published 0.0.0.0:8080>10.10.1.2:80/tcp 0.0.0.0:53>10.10.1.2:5000/udp <nil>"
@@ -73,6 +75,7 @@ func TestPublishedPortsOutliveAKilledNatagentAndItsSuccessorChangesNothing(t *te
 	if got != said {
 		t.Fatalf("the first natagent said %q, want %q", got, said)
 	}
+
 	kill()
 	r := start(t, s.host, root, io.Discard)
 	s.guard(t, r) // which the process had not been told
@@ -82,6 +85,7 @@ func TestPublishedPortsOutliveAKilledNatagentAndItsSuccessorChangesNothing(t *te
 	if got != said {
 		t.Fatalf("the next natagent said %q, want %q", got, said)
 	}
+
 	stop := traffic(s.ext, "10.1.0.1:8080")
 	before := listing(s.host)
 	for range 5 {
@@ -91,15 +95,19 @@ func TestPublishedPortsOutliveAKilledNatagentAndItsSuccessorChangesNothing(t *te
 			t.Fatalf("the next natagent said %q, want %q", got, said)
 		}
 	}
+
 	if after := listing(s.host); !slices.Equal(after, before) {
-		t.Errorf("the table was changed\nbefore:\n%s\nafter:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"))
+		t.Errorf("the table was changed\nbefore:\n%s\nafter:\n%s", strings.Join(before, "\n"),
+			strings.Join(after, "\n"))
 	}
+
 	if asked, failed := stop(); len(failed) > 0 {
 		t.Errorf("%d of %d connections failed: %s", len(failed), asked, failed[0])
 	}
 	if _, err := s.host.Dial("tcp", "127.0.0.1:8080", time.Second); err != nil {
 		t.Errorf("127.0.0.1:8080: %v", err)
 	}
+
 	kill()
 
 	r = start(t, s.host, root, io.Discard)
@@ -109,7 +117,7 @@ func TestPublishedPortsOutliveAKilledNatagentAndItsSuccessorChangesNothing(t *te
 	}
 }
 
-func TestTheTableThatWasFlushedMeanwhileIsMadeAnew(t *testing.T) {
+func TestStartRecreatesTable(t *testing.T) {
 	s := newSite(t)
 	root := t.TempDir()
 	r := start(t, s.host, root, io.Discard)
@@ -119,14 +127,16 @@ func TestTheTableThatWasFlushedMeanwhileIsMadeAnew(t *testing.T) {
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a") // flushing spares what is owned
 	r.stop()
 	s.host.Run("nft", "flush", "ruleset") // and an orphan too, or not
-	if out, err := s.host.Try("nft", "delete", "table", "inet", "fairlead"); err != nil && !strings.Contains(out, "No such file") {
+	if out, err := s.host.Try("nft", "delete", "table", "inet", "fairlead"); err != nil &&
+		!strings.Contains(out, "No such file") {
 		t.Fatal(out)
 	}
+
 	start(t, s.host, root, io.Discard)
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 }
 
-func TestWhatIsNotInTheStoreIsWithdrawnAtStart(t *testing.T) {
+func TestStartWithdrawsUnknownBindings(t *testing.T) {
 	s := newSite(t)
 	r := start(t, s.host, t.TempDir(), io.Discard)
 	s.guard(t, r)
@@ -139,7 +149,7 @@ func TestWhatIsNotInTheStoreIsWithdrawnAtStart(t *testing.T) {
 	}
 }
 
-func TestAPortThatAProgramTookMeanwhileStaysPublished(t *testing.T) {
+func TestPortTakenByProcessStaysPublished(t *testing.T) {
 	s := newSite(t)
 	root := t.TempDir()
 	r := start(t, s.host, root, io.Discard)
@@ -149,9 +159,11 @@ func TestAPortThatAProgramTookMeanwhileStaysPublished(t *testing.T) {
 	s.host.Listen("tcp4", "0.0.0.0:8080")
 	var log bytes.Buffer
 	r = start(t, s.host, root, &log)
-	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "0.0.0.0:8080/tcp") || !strings.Contains(got, "natagent.test, pid") {
+	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, "0.0.0.0:8080/tcp") ||
+		!strings.Contains(got, "natagent.test, pid") {
 		t.Errorf("log:\n%s", got)
 	}
+
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 	release(t, r, "a")
 }

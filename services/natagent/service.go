@@ -1,10 +1,13 @@
-// Package natagent serves published ports, address translation and the guards around them. Everything in nf_tables or
-// iptables that is Fairlead's is natagent's, and what it has put into the kernel goes on working when it ends.
+// Package natagent implements the service for published ports, NAT and network isolation. It owns
+// all nf_tables and iptables rules of Fairlead, except those of netagent's port guard. The rules
+// stay in effect when it exits.
 //
-// It needs CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, and CAP_NET_RAW only where it has to run iptables. It knows no links, no
-// namespaces of containers and no processes. The rooms: api speaks gRPC; publish and guard do what is asked; publication and
-// hostport are the domain; firewall, conntrack, hostport/hold, portowner, forwardpolicy and firewalld are the doors to the host; store
-// remembers, and reconcile keeps the kernel as the store says.
+// It needs CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, and CAP_NET_RAW to run iptables. It does not manage
+// links, container namespaces or processes.
+//
+// Packages: api implements gRPC; publish and guard execute requests; publication and hostport hold
+// the domain logic; firewall, conntrack, portsocket, portowner, forwardpolicy and firewalld access
+// the host; store holds the state; reconcile applies it.
 package natagent
 
 import (
@@ -36,29 +39,30 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// Config is what natagent must be told.
+// Config configures natagent.
 type Config struct {
-	DataRoot string // holds nat.db
-	ExecRoot string // not used: natagent keeps nothing that a restart of the machine ends
+	DataRoot string // directory of nat.db
+	ExecRoot string // unused: natagent has no volatile state
 	Log      *slog.Logger
-	State    state.Config // how the store is opened
+	State    state.Config // options of the database
 
-	// FirewallBackend is auto, nftables or iptables; empty is auto. What another backend has put into the kernel is taken
-	// out once the rules of this one are in.
+	// FirewallBackend is auto, nftables or iptables; empty means auto. Rules of another backend are
+	// removed after this one's rules are written.
 	FirewallBackend string
 
-	// AcceptMark is what others mark packets with that shall pass between containers and others, under AcceptMask, which is 0 if none shall.
+	// AcceptMark is the mark, under AcceptMask, of packets to be accepted. Mask 0 means none.
 	AcceptMark, AcceptMask uint32
 
-	// PublishBlocked is warn, refuse or allow: what to do when a port is published at which the host's own firewall is closed. Empty is
+	// PublishBlocked is warn, refuse or allow, for ports that the host firewall blocks. Empty means
 	// warn.
 	PublishBlocked string
 
-	// DirectRouting lets machines that have a route to a container reach its published ports at its own address, too.
+	// DirectRouting permits direct access to published ports for hosts with a route to the
+	// container.
 	DirectRouting bool
 
-	// NetNS is an open descriptor of the host's network namespace; 0 means that of the process. It must stay open until
-	// Close.
+	// NetNS is an open descriptor of the host's network namespace; 0 means the process's own. It
+	// must stay open until Close.
 	NetNS int
 }
 
@@ -78,7 +82,7 @@ type Service struct {
 	relays       *relay.Relays
 }
 
-// New opens the state and tries out the kernel. It changes nothing.
+// New opens the state and probes the kernel. It changes nothing.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	ns := hostns.At(cfg.NetNS)
 	fw, err := openBackend(ctx, ns, cfg)
@@ -88,10 +92,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	if err := conntrack.Probe(ns); err != nil {
 		return nil, errors.Join(err, fw.Close())
 	}
+
 	st, err := store.OpenAs(cfg.DataRoot, cfg.State)
 	if err != nil {
 		return nil, errors.Join(err, fw.Close())
 	}
+
 	st.DirectRouting = cfg.DirectRouting
 	flows := conntrack.New(ns)
 	r := reconcile.New(st, fw, flows, cfg.Log)
@@ -100,10 +106,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	relays := relay.New(ns, cfg.Log)
 	s := &Service{
 		relays: relays,
-		ns:     ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input, hostFirewall: hostfirewall.NewTeller(input, cfg.Log),
-		publisher: publish.New(st, fw, r, flows, ports{portsocket.New(ns), ns, relays}, cfg.Log),
-		guard:     guard.New(st, fw, r, forwardPolicies{policy, zones}, cfg.Log),
+		ns:     ns, store: st, firewall: fw, reconciler: r, zones: zones, policy: policy, input: input,
+		hostFirewall: hostfirewall.NewTeller(input, cfg.Log),
+		publisher:    publish.New(st, fw, r, flows, ports{portsocket.New(ns), ns, relays}, cfg.Log),
+		guard:        guard.New(st, fw, r, forwardPolicies{policy, zones}, cfg.Log),
 	}
+
 	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
 	s.Server.Comparer = s.check
 	s.publisher.Relay = relays.Set
@@ -113,18 +121,20 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	case "warn", "":
 		s.publisher.OnPublished, s.Reviewer = s.hostFirewall.Enqueue, s.hostFirewall
 	}
+
 	return s, nil
 }
 
-// Run makes the kernel be as the store says, the guards first of all, calls ready, and keeps it so until ctx ends.
+// Run reconciles the kernel with the store, calls ready, and continues until ctx ends.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	wake := make(chan struct{}, 1)
 	nudge := func() {
 		select {
 		case wake <- struct{}{}:
-		default: // one is waiting to be read already
+		default: // a signal is pending already
 		}
 	}
+
 	ctx, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
@@ -136,22 +146,23 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
 }
 
-// syncForwardPolicies deals with other firewalls of the host.
+// syncForwardPolicies updates other firewalls and removes other backends.
 func (s *Service) syncForwardPolicies(ctx context.Context) error {
 	err := s.guard.AllowAll(ctx)
 	s.firewall.removeOtherBackends(ctx)
 	return err
 }
 
-// Close lets go of host ports, sockets and state. What is published stays published.
+// Close closes sockets and state. Ports stay published.
 func (s *Service) Close() error {
-	return errors.Join(s.relays.Close(), s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(), s.store.Close())
+	return errors.Join(s.relays.Close(), s.publisher.Close(), s.zones.Close(), s.input.Close(), s.firewall.Close(),
+		s.store.Close())
 }
 
-// forwardPolicies are the ways to get bridges past other firewalls of the host.
+// forwardPolicies combines several policies.
 type forwardPolicies []guard.ForwardPolicy
 
-// Allow asks each.
+// Allow calls Allow of each policy.
 func (o forwardPolicies) Allow(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
 		err = errors.Join(err, f.Allow(ctx, bridges...))
@@ -159,7 +170,7 @@ func (o forwardPolicies) Allow(ctx context.Context, bridges ...string) (err erro
 	return err
 }
 
-// Forget asks each.
+// Forget calls Forget of each policy.
 func (o forwardPolicies) Forget(ctx context.Context, bridges ...string) (err error) {
 	for _, f := range o {
 		err = errors.Join(err, f.Forget(ctx, bridges...))
@@ -167,31 +178,31 @@ func (o forwardPolicies) Forget(ctx context.Context, bridges ...string) (err err
 	return err
 }
 
-// ports joins what publish needs to know of host ports.
+// ports implements publish.Ports.
 type ports struct {
 	*portsocket.Binder
 	ns     hostns.NS
 	relays *relay.Relays
 }
 
-// Bind takes a port, from a relay too.
+// Bind binds a port, and closes a relay that has it.
 func (p ports) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
 	port, err := p.Binder.Bind(proto, at)
 	if errors.Is(err, syscall.EADDRINUSE) && proto == publication.TCP && at.Addr().Is6() && p.relays.Yield(at.Port()) {
 		port, err = p.Binder.Bind(proto, at)
 	}
 	if err != nil {
-		return nil, err // a nil *hold.Port in an interface would not be nil
+		return nil, err // a nil *portsocket.Port in an interface would not be nil
 	}
 	return port, nil
 }
 
-// InUse finds a port that a program of the host has.
+// InUse returns a port of the range that another process listens on.
 func (p ports) InUse(proto publication.Protocol, ip netip.Addr, r hostport.Range) (uint16, bool) {
 	return portowner.InRange(p.ns, proto, ip, r.First, r.Last)
 }
 
-// Process names the process that has a port.
+// Process returns the process that uses a port.
 func (p ports) Process(proto publication.Protocol, at netip.AddrPort) (string, bool) {
 	who, ok := portowner.Find(p.ns, proto, at)
 	return who.String(), ok

@@ -22,20 +22,26 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-func TestAPublishedPortLeadsToItsContainerAndLeavesNothing(t *testing.T) {
+func TestPublishAndRelease(t *testing.T) {
 	s := newSite(t)
-	s.host.Run("nft", "add table ip others; add chain ip others c { type filter hook input priority 0; }; add rule ip others c tcp dport 1 drop")
+	s.host.Run("nft", "add table ip others; add chain ip others c { type filter hook input priority 0; }; add rule "+
+		"ip others c tcp dport 1 drop")
+
 	others := s.host.Run("nft", "list", "table", "ip", "others")
 	r := start(t, s.host, t.TempDir(), io.Discard)
 	s.guard(t, r)
 	if got := leftovers(s.host); got != "" {
 		t.Fatalf("before anything was published:\n%s", got)
 	}
+
 	got := mustPublish(t, r, request("a", "10.10.1.2", "fd10:1::2", "8080:80", "10.1.0.1@9090:80", "127.0.0.1@9191:80"))
-	want := "0.0.0.0:8080>10.10.1.2:80/tcp 10.1.0.1:9090>10.10.1.2:80/tcp 127.0.0.1:9191>10.10.1.2:80/tcp [::]:8080>[fd10:1::2]:80/tcp"
+	want := "0.0.0.0:8080>10.10.1.2:80/tcp 10.1.0.1:9090>10.10.1.2:80/tcp 127.0.0.1:9191>10.10.1.2:80/tcp " +
+		"[::]:8080>[fd10:1::2]:80/tcp"
+
 	if !sameWords(got, want) {
 		t.Errorf("bindings %s, want %s", got, want)
 	}
+
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 	wantAnswer(t, s.ext, "10.1.0.1:9090", "a")
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
@@ -45,6 +51,7 @@ func TestAPublishedPortLeadsToItsContainerAndLeavesNothing(t *testing.T) {
 	for range 2 { // asked again, it is still gone
 		release(t, r, "a")
 	}
+
 	if _, err := ask(s.ext, "10.1.0.1:8080", time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("after the release: %v, want connection refused", err)
 	}
@@ -61,24 +68,28 @@ func sameWords(a, b string) bool {
 	for _, w := range strings.Fields(a) {
 		count[w]++
 	}
+
 	for _, w := range strings.Fields(b) {
 		count[w]--
 	}
+
 	for _, n := range count {
 		if n != 0 {
 			return false
 		}
 	}
+
 	return true
 }
 
-func TestAContainerWithoutIPv6IsAnsweredForOnIPv6(t *testing.T) {
+func TestIPv4ContainerIsRelayedOnIPv6(t *testing.T) {
 	s, state := newSite(t), t.TempDir()
 	r := start(t, s.host, state, io.Discard)
 	s.guard(t, r)
 	if got := mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80")); got != "0.0.0.0:8080>10.10.1.2:80/tcp" {
 		t.Errorf("bindings %s", got)
 	}
+
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
 	r.stop()
 	r = start(t, s.host, state, io.Discard)
@@ -87,6 +98,7 @@ func TestAContainerWithoutIPv6IsAnsweredForOnIPv6(t *testing.T) {
 	if got := mustPublish(t, r, request("six", "", "fd10:1::3", "8080:80")); got != "[::]:8080>[fd10:1::3]:80/tcp" {
 		t.Errorf("bindings of who has IPv6 %s", got)
 	}
+
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "b")
 	release(t, r, "six")
 	release(t, r, "a")
@@ -95,19 +107,21 @@ func TestAContainerWithoutIPv6IsAnsweredForOnIPv6(t *testing.T) {
 			t.Errorf("%s after the release: %v, want connection refused at once", at, err)
 		}
 	}
+
 	_, err := publish(r, request("b", "10.10.1.3", "", "::1@8081:80"))
 	wantFault(t, err, fault.Invalid, "", "[::1]:8081:80/tcp", "no IPv6 address")
 }
 
-func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
+func TestUDPClientReachesNewContainer(t *testing.T) {
 	for name, row := range map[string]struct {
 		port    string // that the client sends to
 		publish func(req *natv1.PublishRequest)
 		specs   []string
 	}{
-		"another port":    {"53", nil, []string{"53:5000/udp"}},
-		"a run of ports":  {"5000", nil, []string{"4990-5090:4990-5090/udp"}},
-		"a whole address": {"5000", func(req *natv1.PublishRequest) { req.Addresses = []*natv1.AddressMapping{{HostIp: "10.1.0.1"}} }, nil},
+		"another port":   {"53", nil, []string{"53:5000/udp"}},
+		"a run of ports": {"5000", nil, []string{"4990-5090:4990-5090/udp"}},
+		"a whole address": {"5000",
+			func(req *natv1.PublishRequest) { req.Addresses = []*natv1.AddressMapping{{HostIp: "10.1.0.1"}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -132,7 +146,8 @@ func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
 				t.Fatalf("at first %q answered", got)
 			}
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
-			const wanted = 100 * time.Millisecond // to be reached at least once, as the machine may have other things to do
+			// to be reached at least once, as the machine may have other things to do
+			const wanted = 100 * time.Millisecond
 			start := time.Now()
 			release(t, r, "tcp")
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
@@ -156,7 +171,8 @@ func TestAUDPClientThatKeepsTalkingReachesTheNewContainer(t *testing.T) {
 					break
 				}
 			}
-			if t.Logf("the new container answered %s after it was published", best.Round(time.Millisecond)); best > within {
+			if t.Logf("the new container answered %s after it was published",
+				best.Round(time.Millisecond)); best > within {
 				t.Errorf("the new container answered %s after it was published at best", best)
 			}
 			if got := talk(other, time.Second); got != "still" {
@@ -178,16 +194,18 @@ func established(t *testing.T, s *site, port int, to string) net.Conn {
 			}
 		}
 	}()
+
 	c, err := s.ext.Dial("tcp6", to, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// TestALongRangeCostsNextToNothing: no process, no open file, less than a megabyte, and less than 10 ms.
-func TestALongRangeCostsNextToNothing(t *testing.T) {
+// TestLongRangeIsCheap: no process, no open file, less than a megabyte, and less than 10 ms.
+func TestLongRangeIsCheap(t *testing.T) {
 	r, _ := fresh(t)
 	req := request("phone", "10.0.0.3", "", "10000-60000/udp")
 	req.Mappings[0].HostPort, req.Mappings[0].HostPortEnd = 10000, 60000
@@ -203,11 +221,13 @@ func TestALongRangeCostsNextToNothing(t *testing.T) {
 		}
 		return m.HeapAlloc, len(fds), children
 	}
+
 	mustPublish(t, r, req) // for what is opened once
 	release(t, r, "phone")
 	start := time.Now()
 	mustPublish(t, r, request("short", "10.0.0.4", "", "9900-9999:9900-9999/udp"))
-	within := max(10*time.Millisecond, 3*time.Since(start)) // where a short one takes long, too, as in emulated machines
+	// where a short one takes long, too, as in emulated machines
+	within := max(10*time.Millisecond, 3*time.Since(start))
 	best := time.Hour
 	for range 20 {
 		heap, files, children := cost()
@@ -215,7 +235,8 @@ func TestALongRangeCostsNextToNothing(t *testing.T) {
 		mustPublish(t, r, req)
 		best = min(best, time.Since(start))
 		after, open, kids := cost()
-		for deadline := time.Now().Add(2 * time.Second); (open > files || kids > children) && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(2 * time.Second); (open > files || kids > children) &&
+			time.Now().Before(deadline); {
 			time.Sleep(20 * time.Millisecond) // while flows are cut, and other firewalls looked at
 			after, open, kids = cost()
 		}
@@ -227,6 +248,7 @@ func TestALongRangeCostsNextToNothing(t *testing.T) {
 			break
 		}
 	}
+
 	if t.Logf("published in %s", best); best >= within {
 		t.Errorf("published in %s at best", best)
 	}
@@ -248,7 +270,7 @@ func talk(c interface {
 	return ""
 }
 
-func TestManyAtOnceAllSucceedAndLeaveNothing(t *testing.T) {
+func TestConcurrentPublishAndRelease(t *testing.T) {
 	r, n := fresh(t)
 	var wg sync.WaitGroup
 	seen := sync.Map{}
@@ -264,14 +286,17 @@ func TestManyAtOnceAllSucceedAndLeaveNothing(t *testing.T) {
 			}
 		})
 	}
+
 	wg.Wait()
 	for i := range 50 {
 		wg.Go(func() {
-			if _, err := r.Release(context.Background(), &natv1.ReleaseRequest{Owner: owner(fmt.Sprintf("c%d", i))}); err != nil {
+			if _, err := r.Release(context.Background(), &natv1.ReleaseRequest{Owner: owner(fmt.Sprintf("c%d",
+				i))}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+
 	wg.Wait()
 	if left := leftovers(n); left != "" {
 		t.Errorf("left behind:\n%s", left)
@@ -282,16 +307,20 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 	r, n := fresh(t)
 	ctx := context.Background()
 	put := func(i int, bridge string, subnets ...string) error {
-		_, err := r.PutNetwork(ctx, &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{Id: networkID(i), Bridge: bridge,
+		_, err := r.PutNetwork(ctx, &natv1.PutNetworkRequest{Network: &natv1.FirewallNetwork{Id: networkID(i),
+			Bridge:  bridge,
 			Subnets: subnets, Masquerade: true, Icc: true}})
 		return err
 	}
+
 	empty := n.Run("nft", "list", "ruleset")
-	for _, err := range []error{put(1, "brA", "10.1.0.0/16", "fd00::/64"), put(2, "brB", "10.2.0.0/16"), put(3, "brC", "10.0.0.0/16")} {
+	for _, err := range []error{put(1, "brA", "10.1.0.0/16", "fd00::/64"), put(2, "brB", "10.2.0.0/16"),
+		put(3, "brC", "10.0.0.0/16")} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	full := n.Run("nft", "-a", "list", "ruleset")
 	if err := put(1, "brA", "fd00::/64", "10.1.0.0/16"); err != nil {
 		t.Error(err)
@@ -299,6 +328,7 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 	if after := n.Run("nft", "-a", "list", "ruleset"); after != full {
 		t.Error("putting the same again changed the firewall")
 	}
+
 	wantFault(t, put(4, "brA", "10.4.0.0/16"), fault.Exists, "", "bridge brA")
 	wantFault(t, put(4, "brD", "10.2.3.0/24"), fault.Exists, "", "10.2.3.0/24 overlaps 10.2.0.0/16")
 	wantFault(t, put(4, "brD", "10.4.1.0/16"), fault.Invalid, "", "it should be 10.4.0.0/16")
@@ -307,17 +337,19 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 	if err != nil || len(list.GetNetworks()) != 3 {
 		t.Errorf("list: %v, %v", list, err)
 	}
+
 	for _, i := range []int{2, 1, 3, 1} {
 		if _, err := r.DeleteNetwork(ctx, &natv1.DeleteNetworkRequest{Id: networkID(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if after := n.Run("nft", "list", "ruleset"); after != empty {
 		t.Errorf("not as before:\n%s", after)
 	}
 }
 
-func TestAForeignDropPolicyDoesNotStopTraffic(t *testing.T) {
+func TestForeignDropPolicyPassesTraffic(t *testing.T) {
 	s := newSite(t)
 	s.host.Run("iptables", "-P", "FORWARD", "DROP")
 	r := start(t, s.host, t.TempDir(), io.Discard)
@@ -335,7 +367,7 @@ func TestAForeignDropPolicyDoesNotStopTraffic(t *testing.T) {
 	}
 }
 
-func TestASecondNatagentOnTheSameStateIsRefused(t *testing.T) {
+func TestSecondNatagentOnStateIsRejected(t *testing.T) {
 	n := testns.New(t)
 	root := t.TempDir()
 	start(t, n, root, io.Discard)
@@ -344,7 +376,7 @@ func TestASecondNatagentOnTheSameStateIsRefused(t *testing.T) {
 	}
 }
 
-func TestASecondNatagentInTheSameNamespaceIsRefused(t *testing.T) {
+func TestSecondNatagentInNamespaceIsRejected(t *testing.T) {
 	n := testns.New(t)
 	features, err := nftables.Probe(t.Context(), hostns.At(n.Fd()))
 	if err != nil {
@@ -353,6 +385,7 @@ func TestASecondNatagentInTheSameNamespaceIsRefused(t *testing.T) {
 	if !features.Owner {
 		t.Skip("needs a kernel whose nf_tables have owners (6.9), by which the second one is known")
 	}
+
 	start(t, n, t.TempDir(), io.Discard)
 	second, err := newService(n, t.TempDir(), io.Discard)
 	if err != nil {

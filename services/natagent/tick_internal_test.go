@@ -36,7 +36,9 @@ func BenchmarkTick(b *testing.B) {
 
 func tick(b *testing.B, backend string, networks int) {
 	ctx := context.Background()
-	s, err := New(ctx, Config{DataRoot: b.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)), NetNS: testns.New(b).Fd(), FirewallBackend: backend})
+	s, err := New(ctx, Config{DataRoot: b.TempDir(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		NetNS: testns.New(b).Fd(), FirewallBackend: backend})
+
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -48,6 +50,7 @@ func tick(b *testing.B, backend string, networks int) {
 			b.Fatal(err)
 		}
 	}
+
 	var before time.Duration
 	for b.Loop() {
 		if before == 0 { // the first one writes the rules
@@ -63,5 +66,6 @@ func tick(b *testing.B, backend string, networks int) {
 			b.Fatal(err)
 		}
 	}
+
 	b.ReportMetric(float64(cpu()-before)/float64(b.N), "ns/op")
 }

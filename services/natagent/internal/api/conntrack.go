@@ -9,30 +9,35 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// longestDrain is how long one may be waited for.
-const longestDrain = time.Minute
+// maxDrain is the maximum timeout of DrainConnections.
+const maxDrain = time.Minute
 
 // DrainConnections waits until connections from and to addresses have ended.
-func (s *Server) DrainConnections(ctx context.Context, req *natv1.DrainConnectionsRequest) (*natv1.DrainConnectionsResponse, error) {
+func (s *Server) DrainConnections(ctx context.Context,
+	req *natv1.DrainConnectionsRequest) (*natv1.DrainConnectionsResponse, error) {
 	addresses, err := flowAddresses(req.GetAddresses())
 	if err != nil {
 		return nil, err
 	}
+
 	atMost := time.Duration(req.GetTimeoutMs()) * time.Millisecond
-	if atMost > longestDrain {
-		return nil, fault.Invalidf("flows", "at_most_ms", "%s is too long to wait for connections to end; the most is %s", atMost, longestDrain)
+	if atMost > maxDrain {
+		return nil, fault.Invalidf("flows", "at_most_ms", "%s is too long, must be at most %s", atMost, maxDrain)
 	}
+
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	open, err := s.publications.DrainConnections(ctx, addresses)
 	if err != nil {
 		return nil, err
 	}
+
 	return &natv1.DrainConnectionsResponse{OpenConnections: uint32(open)}, nil
 }
 
-// DeleteConntrack cuts the flows of addresses that nobody has any more.
-func (s *Server) DeleteConntrack(ctx context.Context, req *natv1.DeleteConntrackRequest) (*natv1.DeleteConntrackResponse, error) {
+// DeleteConntrack deletes the conntrack entries of released addresses.
+func (s *Server) DeleteConntrack(ctx context.Context,
+	req *natv1.DeleteConntrackRequest) (*natv1.DeleteConntrackResponse, error) {
 	addresses, err := flowAddresses(req.GetAddresses())
 	if err != nil {
 		return nil, err
@@ -48,7 +53,7 @@ func flowAddresses(texts []string) ([]netip.Addr, error) {
 	for _, text := range texts {
 		a, err := netip.ParseAddr(text)
 		if err != nil || a.IsUnspecified() {
-			return nil, fault.Invalidf("flows", "addresses", "%q is no address that a container has had", text)
+			return nil, fault.Invalidf("flows", "addresses", "%q is not a valid container address", text)
 		}
 		out = append(out, a.Unmap())
 	}

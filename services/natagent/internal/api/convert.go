@@ -21,7 +21,7 @@ func protocolOf(p natv1.Protocol) publication.Protocol {
 	case natv1.Protocol_PROTOCOL_SCTP:
 		return publication.SCTP
 	}
-	return publication.Protocol(p.String()) // which the plan refuses, and names
+	return publication.Protocol(p.String()) // rejected by package publication
 }
 
 func protocolTo(p publication.Protocol) natv1.Protocol {
@@ -38,7 +38,7 @@ func protocolTo(p publication.Protocol) natv1.Protocol {
 	return natv1.Protocol_PROTOCOL_UNSPECIFIED
 }
 
-// publicationOf reads a request: text becomes addresses here, and the plan does the rest.
+// publicationOf converts a request. It parses addresses; package publication validates the rest.
 func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) {
 	p := &publication.Publication{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
 	var err error
@@ -48,6 +48,7 @@ func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) 
 	if p.IPv6, err = addressOf(req, "ipv6_address", req.GetIpv6Address()); err != nil {
 		return nil, err
 	}
+
 	for _, m := range req.GetMappings() {
 		from, err := sourcesOf(req, "publish", m.GetAllowedSources())
 		if err != nil {
@@ -59,13 +60,16 @@ func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) 
 			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(), Sources: from,
 		})
 	}
+
 	for _, a := range req.GetAddresses() {
 		from, err := sourcesOf(req, "publish_address", a.GetAllowedSources())
 		if err != nil {
 			return nil, err
 		}
-		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), NoSNAT: a.GetNoSnat(), Sources: from})
+		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), NoSNAT: a.GetNoSnat(),
+			Sources: from})
 	}
+
 	return p, nil
 }
 
@@ -77,14 +81,16 @@ func sourcesOf(req *natv1.PublishRequest, field string, texts []string) (sources
 	return set, nil
 }
 
-// addressOf reads a container's address; none is given as an empty text.
+// addressOf parses a container address; empty means none.
 func addressOf(req *natv1.PublishRequest, field, s string) (netip.Addr, error) {
 	if s == "" {
 		return netip.Addr{}, nil
 	}
 	addr, err := netip.ParseAddr(s)
-	if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() || addr.Is4In6() {
-		return netip.Addr{}, fault.Invalidf("container "+req.GetOwnerName(), field, "%q is not a container's address", s)
+	if err != nil || addr.Zone() != "" || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() ||
+		addr.Is4In6() {
+		return netip.Addr{}, fault.Invalidf("container "+req.GetOwnerName(), field,
+			"%q is not a valid container address", s)
 	}
 	return addr, nil
 }
@@ -102,22 +108,26 @@ func bindingsTo(all []publication.Binding) []*natv1.PortBinding {
 			HostPortEnd: uint32(b.HostPortEnd), Snat: b.SNAT, AllowedSources: b.Sources.Strings(),
 		})
 	}
+
 	return out
 }
 
-// directTo writes a port that is open at the container's own address: it has no host port.
+// directTo converts a binding for direct access, which has no host port.
 func directTo(b publication.Binding) *natv1.PortBinding {
 	all := netip.IPv4Unspecified()
 	if b.HostIP.Is6() {
 		all = netip.IPv6Unspecified()
 	}
-	return &natv1.PortBinding{Protocol: protocolTo(b.Protocol), HostIp: all.String(), ContainerIp: b.ContainerIP.String(),
-		ContainerPort: uint32(b.ContainerPort), ContainerPortEnd: uint32(b.HostPortEnd), AllowedSources: b.Sources.Strings()}
+	return &natv1.PortBinding{Protocol: protocolTo(b.Protocol), HostIp: all.String(),
+		ContainerIp:   b.ContainerIP.String(),
+		ContainerPort: uint32(b.ContainerPort), ContainerPortEnd: uint32(b.HostPortEnd),
+		AllowedSources: b.Sources.Strings()}
 }
 
 func networkOf(n *natv1.FirewallNetwork) (*firewall.Network, error) {
 	out := &firewall.Network{ID: n.GetId(), Bridge: n.GetBridge(), Masquerade: n.GetMasquerade(),
 		ICC: n.GetIcc(), Internal: n.GetInternal()}
+
 	for _, s := range n.GetSubnets() {
 		p, err := netip.ParsePrefix(s)
 		if err != nil || p.Addr().Is4In6() {
@@ -125,6 +135,7 @@ func networkOf(n *natv1.FirewallNetwork) (*firewall.Network, error) {
 		}
 		out.Subnets = append(out.Subnets, p)
 	}
+
 	slices.SortFunc(out.Subnets, netip.Prefix.Compare)
 	var errOpen, errRouted, err4, err6 error
 	out.Unprotected, errOpen = amongSubnets(out, "open_subnets", n.GetUnprotectedSubnets())
@@ -135,12 +146,12 @@ func networkOf(n *natv1.FirewallNetwork) (*firewall.Network, error) {
 	return out, errors.Join(errOpen, errRouted, err4, err6)
 }
 
-// amongSubnets reads some of a network's subnets.
+// amongSubnets parses subnets, which must be the network's.
 func amongSubnets(n *firewall.Network, field string, texts []string) (out []netip.Prefix, err error) {
 	for _, s := range texts {
 		p, err := netip.ParsePrefix(s)
 		if err != nil || !slices.Contains(n.Subnets, p) {
-			return nil, fault.Invalidf("network "+n.ID, field, "%q is none of the network's subnets", s)
+			return nil, fault.Invalidf("network "+n.ID, field, "%q is not a subnet of the network", s)
 		}
 		out = append(out, p)
 	}
@@ -153,7 +164,7 @@ func sourceOf(n *natv1.FirewallNetwork, field, s string, is func(netip.Addr) boo
 	}
 	addr, err := netip.ParseAddr(s)
 	if err != nil || !is(addr) || addr.Zone() != "" || addr.IsUnspecified() {
-		return netip.Addr{}, fault.Invalidf("network "+n.GetId(), field, "%q is no address of that family", s)
+		return netip.Addr{}, fault.Invalidf("network "+n.GetId(), field, "%q is not a valid address of that family", s)
 	}
 	return addr, nil
 }
@@ -161,15 +172,19 @@ func sourceOf(n *natv1.FirewallNetwork, field, s string, is func(netip.Addr) boo
 func networkTo(n *firewall.Network) *natv1.FirewallNetwork {
 	out := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade,
 		Icc: n.ICC, Internal: n.Internal}
+
 	for _, p := range n.Subnets {
 		out.Subnets = append(out.Subnets, p.String())
 	}
+
 	for _, p := range n.Unprotected {
 		out.UnprotectedSubnets = append(out.UnprotectedSubnets, p.String())
 	}
+
 	for _, p := range n.Routed {
 		out.RoutedSubnets = append(out.RoutedSubnets, p.String())
 	}
+
 	out.TrustedInterfaces = n.Trusted
 	if n.SNAT4.IsValid() {
 		out.SnatIpv4 = n.SNAT4.String()
@@ -177,5 +192,6 @@ func networkTo(n *firewall.Network) *natv1.FirewallNetwork {
 	if n.SNAT6.IsValid() {
 		out.SnatIpv6 = n.SNAT6.String()
 	}
+
 	return out
 }

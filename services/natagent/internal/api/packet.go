@@ -8,11 +8,12 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 )
 
-// packetOf reads what is to be explained.
+// packetOf converts the connection to explain.
 func packetOf(req *natv1.ExplainConnectionRequest) (p packettrace.Packet, err error) {
 	bad := func(field, format string, args ...any) error {
 		return fault.Invalidf("connection", field, format, args...)
 	}
+
 	p.Interface, p.Protocol = req.GetInterface(), protocolOf(req.GetProtocol())
 	if s := req.GetSource(); s != "" {
 		if p.Source, err = netip.ParseAddr(s); err != nil || p.Source.Zone() != "" {
@@ -20,17 +21,19 @@ func packetOf(req *natv1.ExplainConnectionRequest) (p packettrace.Packet, err er
 		}
 		p.Source = p.Source.Unmap()
 	}
+
 	to, err := netip.ParseAddr(req.GetDestination())
 	switch {
 	case err != nil || to.Zone() != "":
 		return p, bad("destination", "invalid IP address: %s", req.GetDestination())
 	case req.GetPort() < 1 || req.GetPort() > 65535:
-		return p, bad("port", "%d is no port: it must be 1 to 65535", req.GetPort())
+		return p, bad("port", "%d is not a valid port, must be 1 to 65535", req.GetPort())
 	case p.Protocol.Number() == 0:
 		return p, bad("protocol", "invalid proto: %s", string(p.Protocol))
 	case p.Source.IsValid() && p.Source.Is4() != to.Unmap().Is4():
-		return p, bad("source", "%s and %s are not of one address family", p.Source, to)
+		return p, bad("source", "%s and %s are of different address families", p.Source, to)
 	}
+
 	p.Target = netip.AddrPortFrom(to.Unmap(), uint16(req.GetPort()))
 	return p, nil
 }

@@ -1,4 +1,5 @@
-// Package api speaks fairlead.nat.v1: it reads requests, hands them on and writes answers. It decides nothing.
+// Package api implements the gRPC services of fairlead.nat.v1. It converts requests and responses
+// and contains no policy.
 package api
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Publications is what PublicationService needs.
+// Publications implements PublicationService.
 type Publications interface {
 	Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
 	Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error)
@@ -24,27 +25,27 @@ type Publications interface {
 	DeleteConntrack(ctx context.Context, addresses []netip.Addr) error
 }
 
-// NetworkRules is what GuardService needs.
+// NetworkRules implements the network RPCs of FirewallService.
 type NetworkRules interface {
 	Put(ctx context.Context, n *firewall.Network) error
 	List(ctx context.Context) ([]*firewall.Network, error)
 	Delete(ctx context.Context, id string) error
 }
 
-// Explainer tells what becomes of connections.
+// Explainer explains connections.
 type Explainer interface {
 	Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error)
-	// Rule is where rules stand that do something.
+	// Rule returns the table and chain of a location.
 	Rule(packettrace.Location) string
 }
 
-// Doctor finds out which firewalls work.
+// Doctor diagnoses the firewall backends.
 type Doctor interface {
 	Backend() string
 	Run(ctx context.Context) []diagnosis.Finding
 }
 
-// Server serves PublicationService and GuardService.
+// Server implements PublicationServiceServer and FirewallServiceServer.
 type Server struct {
 	natv1.UnimplementedPublicationServiceServer
 	natv1.UnimplementedFirewallServiceServer
@@ -53,14 +54,14 @@ type Server struct {
 	doctor       Doctor
 	explainer    Explainer
 
-	// Reviewer is asked what should be known of ports that are published, if it is not nil.
+	// Reviewer checks published ports against the host firewall. It can be nil.
 	Reviewer HostFirewallChecker
 
-	// Comparer compares the store with the kernel, and with repair reconciles first. Nil: it compares nothing.
+	// Comparer compares the store with the kernel, and with repair reconciles first. It can be nil.
 	Comparer func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// New makes a server.
+// New returns a server.
 func New(publications Publications, networks NetworkRules, doctor Doctor, explainer Explainer) *Server {
 	return &Server{publications: publications, networks: networks, doctor: doctor, explainer: explainer}
 }
@@ -71,7 +72,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	natv1.RegisterFirewallServiceServer(r, s)
 }
 
-// Publish leads host ports to a container.
+// Publish implements PublicationServiceServer.
 func (s *Server) Publish(ctx context.Context, req *natv1.PublishRequest) (*natv1.PublishResponse, error) {
 	want, err := publicationOf(req)
 	if err != nil {
@@ -84,8 +85,9 @@ func (s *Server) Publish(ctx context.Context, req *natv1.PublishRequest) (*natv1
 	return &natv1.PublishResponse{Bindings: bindingsTo(bindings)}, nil
 }
 
-// UpdatePublication makes what an owner has published be as asked.
-func (s *Server) UpdatePublication(ctx context.Context, req *natv1.UpdatePublicationRequest) (*natv1.UpdatePublicationResponse, error) {
+// UpdatePublication implements PublicationServiceServer.
+func (s *Server) UpdatePublication(ctx context.Context,
+	req *natv1.UpdatePublicationRequest) (*natv1.UpdatePublicationResponse, error) {
 	want, err := publicationOf(req.GetPublication())
 	if err != nil {
 		return nil, err
@@ -97,8 +99,9 @@ func (s *Server) UpdatePublication(ctx context.Context, req *natv1.UpdatePublica
 	return &natv1.UpdatePublicationResponse{Bindings: bindingsTo(bindings)}, nil
 }
 
-// ListPublications answers all publications.
-func (s *Server) ListPublications(ctx context.Context, _ *natv1.ListPublicationsRequest) (*natv1.ListPublicationsResponse, error) {
+// ListPublications implements PublicationServiceServer.
+func (s *Server) ListPublications(ctx context.Context,
+	_ *natv1.ListPublicationsRequest) (*natv1.ListPublicationsResponse, error) {
 	all, err := s.publications.List(ctx)
 	if err != nil {
 		return nil, err
@@ -111,27 +114,32 @@ func (s *Server) ListPublications(ctx context.Context, _ *natv1.ListPublications
 	return resp, nil
 }
 
-// ExplainConnection tells what becomes of a connection.
-func (s *Server) ExplainConnection(ctx context.Context, req *natv1.ExplainConnectionRequest) (*natv1.ExplainConnectionResponse, error) {
+// ExplainConnection implements PublicationServiceServer.
+func (s *Server) ExplainConnection(ctx context.Context,
+	req *natv1.ExplainConnectionRequest) (*natv1.ExplainConnectionResponse, error) {
 	p, err := packetOf(req)
 	if err != nil {
 		return nil, err
 	}
+
 	v, others, err := s.explainer.Explain(ctx, p)
 	if err != nil {
 		return nil, err
 	}
+
 	resp := &natv1.ExplainConnectionResponse{Allowed: v.Reached, ForeignRules: others}
 	if v.Binding != nil {
 		resp.Binding, resp.Container = bindingsTo([]publication.Binding{*v.Binding})[0], v.Binding.OwnerName
 	}
+
 	for _, step := range v.Steps {
 		resp.Steps = append(resp.Steps, &natv1.ExplainStep{Rule: s.explainer.Rule(step.Place), Text: step.Text})
 	}
+
 	return resp, nil
 }
 
-// Release withdraws what an owner has published.
+// Release implements PublicationServiceServer.
 func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1.ReleaseResponse, error) {
 	if err := s.publications.Release(ctx, req.GetOwner()); err != nil {
 		return nil, err
@@ -139,7 +147,7 @@ func (s *Server) Release(ctx context.Context, req *natv1.ReleaseRequest) (*natv1
 	return &natv1.ReleaseResponse{}, nil
 }
 
-// Check compares the store with the kernel.
+// Check implements FirewallServiceServer.
 func (s *Server) Check(ctx context.Context, req *natv1.CheckRequest) (*natv1.CheckResponse, error) {
 	if s.Comparer == nil {
 		return &natv1.CheckResponse{}, nil
@@ -147,7 +155,7 @@ func (s *Server) Check(ctx context.Context, req *natv1.CheckRequest) (*natv1.Che
 	return &natv1.CheckResponse{Findings: diagnosis.Proto(s.Comparer(ctx, req.GetRepair()))}, nil
 }
 
-// Diagnose tries which firewalls work.
+// Diagnose implements FirewallServiceServer.
 func (s *Server) Diagnose(ctx context.Context, req *natv1.DiagnoseRequest) (*natv1.DiagnoseResponse, error) {
 	if req.GetBackendOnly() {
 		return &natv1.DiagnoseResponse{Backend: s.doctor.Backend()}, nil
@@ -155,7 +163,7 @@ func (s *Server) Diagnose(ctx context.Context, req *natv1.DiagnoseRequest) (*nat
 	return &natv1.DiagnoseResponse{Findings: diagnosis.Proto(s.doctor.Run(ctx)), Backend: s.doctor.Backend()}, nil
 }
 
-// PutNetwork makes a network be guarded as given.
+// PutNetwork implements FirewallServiceServer.
 func (s *Server) PutNetwork(ctx context.Context, req *natv1.PutNetworkRequest) (*natv1.PutNetworkResponse, error) {
 	n, err := networkOf(req.GetNetwork())
 	if err != nil {
@@ -167,15 +175,16 @@ func (s *Server) PutNetwork(ctx context.Context, req *natv1.PutNetworkRequest) (
 	return &natv1.PutNetworkResponse{}, nil
 }
 
-// DeleteNetwork takes a network's guards out.
-func (s *Server) DeleteNetwork(ctx context.Context, req *natv1.DeleteNetworkRequest) (*natv1.DeleteNetworkResponse, error) {
+// DeleteNetwork implements FirewallServiceServer.
+func (s *Server) DeleteNetwork(ctx context.Context, req *natv1.DeleteNetworkRequest) (*natv1.DeleteNetworkResponse,
+	error) {
 	if err := s.networks.Delete(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
 	return &natv1.DeleteNetworkResponse{}, nil
 }
 
-// ListNetworks answers all guarded networks.
+// ListNetworks implements FirewallServiceServer.
 func (s *Server) ListNetworks(ctx context.Context, _ *natv1.ListNetworksRequest) (*natv1.ListNetworksResponse, error) {
 	all, err := s.networks.List(ctx)
 	if err != nil {

@@ -37,7 +37,7 @@ type Selector struct {
 	AnyEndpoint bool
 }
 
-// ForAddresses returns the selectors for addresses that are no longer in use.
+// ForAddresses returns the selectors for released addresses.
 func ForAddresses(addresses []netip.Addr) []Selector {
 	var out []Selector
 	for _, a := range addresses {

@@ -73,7 +73,7 @@ func flows(n *testns.NS) string {
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-func TestOnlyTheFlowsMeantAreCut(t *testing.T) {
+func TestDeleteOnlySelectedEntries(t *testing.T) {
 	for name, row := range map[string]struct {
 		cuts []conntrack.Selector
 		gone []string

@@ -65,7 +65,7 @@ func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 	return open, nil
 }
 
-// isOpen reports whether a TCP connection can still carry data.
+// isOpen reports whether a TCP connection can still transfer data.
 func isOpen(state uint8) bool { return stateSynSent <= state && state <= stateLastAck }
 
 // sourceFilter returns a dump filter for TCP with a source address, of the original or the reply

@@ -18,7 +18,7 @@ import (
 type quiet struct{}
 
 func (quiet) ForwardChains(context.Context) ([]firewall.ForwardChain, error) { return nil, nil }
-func (quiet) Meddling() reconcile.ExternalChanges                            { return reconcile.ExternalChanges{} }
+func (quiet) ExternalChanges() reconcile.ExternalChanges                     { return reconcile.ExternalChanges{} }
 func (quiet) Tools(context.Context) []string                                 { return nil }
 
 // look gives what is found by name, with a backend in use.
@@ -32,30 +32,35 @@ func look(t *testing.T, inUse string) map[string]diagnosis.Finding {
 	return out
 }
 
-func TestWhatWorksIsFine(t *testing.T) {
+func TestRunReportsWorkingFeatures(t *testing.T) {
 	testns.NeedRoot(t)
 	found := look(t, "nftables")
-	for _, name := range []string{"backend", "nftables", "connection tracker", "changes by others"} {
+	for _, name := range []string{"backend", "nftables", "conntrack", "external changes"} {
 		if f, ok := found[name]; !ok || f.Severity != diagnosis.OK {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
 }
 
-func TestWhatTheKernelLacksIsAProblemWhereItIsNeeded(t *testing.T) {
+func TestRunReportsMissingFeatures(t *testing.T) {
 	if !testseccomp.WithoutNetfilter(t) {
 		return
 	}
-	for inUse, severity := range map[string]diagnosis.Severity{"nftables": diagnosis.Problem, "iptables-legacy": diagnosis.Note} {
+
+	for inUse, severity := range map[string]diagnosis.Severity{"nftables": diagnosis.Problem,
+		"iptables-legacy": diagnosis.Note} {
 		found := look(t, inUse)
 		nft := found["nftables"]
-		if nft.Severity != severity || !strings.Contains(nft.Text, "kernel: has no nf_tables") || nft.Hint != "firewall-backend iptables works without it" {
+		if nft.Severity != severity || !strings.Contains(nft.Text, "kernel: has no nf_tables") ||
+			nft.Hint != "firewall-backend iptables works without it" {
 			t.Errorf("%s in use: %+v", inUse, nft)
 		}
-		if f := found["iptables-nft"]; f.Severity != diagnosis.Note || f.Hint != "needed for firewall-backend iptables only" {
+		if f := found["iptables-nft"]; f.Severity != diagnosis.Note ||
+			f.Hint != "needed for firewall-backend iptables only" {
 			t.Errorf("%s in use: %+v", inUse, f)
 		}
-		if f := found["connection tracker"]; f.Severity != diagnosis.Problem || !strings.Contains(f.Text, "module nf_conntrack_netlink") {
+		if f := found["conntrack"]; f.Severity != diagnosis.Problem ||
+			!strings.Contains(f.Text, "module nf_conntrack_netlink") {
 			t.Errorf("%s in use: %+v", inUse, f)
 		}
 		if _, said := found["table owner"]; said {

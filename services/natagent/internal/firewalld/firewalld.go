@@ -1,8 +1,8 @@
-// Package firewalld gets a bridge's traffic past firewalld: it puts the bridge into its zone "trusted", as what must not pass is
-// dropped by our own firewall. It is the one door to D-Bus.
+// Package firewalld accepts the traffic of bridges in firewalld: it adds them to the zone trusted,
+// since our own firewall drops what must be dropped. No other package uses D-Bus.
 //
-// firewalld forgets that when it is reloaded or started again, so it is watched. Only the firewalld of the host whose network
-// natagent works in is spoken to: one that has its table there. It is never started by asking it.
+// A reload or restart of firewalld removes the bridges, so it is watched. Only a firewalld of the
+// same network namespace is used: one that has its table there. D-Bus never starts it.
 package firewalld
 
 import (
@@ -22,39 +22,40 @@ import (
 )
 
 const (
-	name    = "org.fedoraproject.FirewallD1" // on the bus
+	name    = "org.fedoraproject.FirewallD1" // on D-Bus
 	path    = "/org/fedoraproject/FirewallD1"
 	zones   = name + ".zone"
 	trusted = "trusted"   // the zone
-	table   = "firewalld" // of nf_tables
+	table   = "firewalld" // in nf_tables
 
-	// patience is how long to wait for an answer: firewalld answers nobody while it loads its rules.
-	patience = 10 * time.Second
-	// listenAgain is how long to wait before looking for the bus again.
+	// callTimeout is long because firewalld does not respond while it loads its rules.
+	callTimeout = 10 * time.Second
+	// listenAgain is the delay before the next connection to D-Bus.
 	listenAgain = 3 * time.Second
 )
 
-// Chains lists the others' chains.
+// Chains lists the foreign chains at the forward hook.
 type Chains interface {
 	ForwardChains(ctx context.Context) ([]firewall.ForwardChain, error)
 }
 
-// Client keeps bridges in the zone.
+// Client adds bridges to the zone.
 type Client struct {
 	ns     hostns.NS
 	chains Chains
 	log    *slog.Logger
 
-	mu   sync.Mutex // one conversation at a time
-	conn *dbus.Conn // nil: there is none
+	mu   sync.Mutex // serializes calls
+	conn *dbus.Conn // nil: not connected
 }
 
-// New makes it. Nobody is spoken to yet.
+// New returns a client. It does not connect yet.
 func New(ns hostns.NS, chains Chains, log *slog.Logger) *Client {
 	return &Client{ns: ns, chains: chains, log: log}
 }
 
-// Allow puts bridges into the zone, unless they are in one already: that is its administrator's will. Without firewalld nothing happens.
+// Allow adds bridges to the zone, unless the administrator has put them into another one. It does
+// nothing without firewalld.
 func (z *Client) Allow(ctx context.Context, bridges ...string) error {
 	return z.with(ctx, func(ctx context.Context, fw dbus.BusObject) error {
 		var in []string
@@ -81,11 +82,11 @@ func (z *Client) allow(ctx context.Context, fw dbus.BusObject, bridge string) er
 	if err := call(ctx, fw, "addInterface", trusted, bridge).Err; err != nil {
 		return err
 	}
-	z.log.Info("bridge put into a zone of firewalld", "bridge", bridge, "zone", trusted)
+	z.log.Info("bridge added to firewalld zone", "bridge", bridge, "zone", trusted)
 	return nil
 }
 
-// Forget takes bridges out of the zone.
+// Forget removes bridges from the zone.
 func (z *Client) Forget(ctx context.Context, bridges ...string) error {
 	return z.with(ctx, func(ctx context.Context, fw dbus.BusObject) error {
 		var in []string
@@ -108,27 +109,29 @@ func call(ctx context.Context, fw dbus.BusObject, method string, args ...any) *d
 	return fw.CallWithContext(ctx, zones+"."+method, dbus.FlagNoAutoStart, args...)
 }
 
-// with talks to this host's firewalld, if there is one.
-func (z *Client) with(ctx context.Context, talk func(context.Context, dbus.BusObject) error) error {
+// with calls do with this host's firewalld, if it runs.
+func (z *Client) with(ctx context.Context, do func(context.Context, dbus.BusObject) error) error {
 	chains, err := z.chains.ForwardChains(ctx)
 	if err != nil || !slices.ContainsFunc(chains, func(c firewall.ForwardChain) bool { return c.Table == table }) {
 		return err
 	}
+
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	conn, err := z.connect()
 	if err != nil || !z.servesHostNetns(ctx, conn) {
-		return nil // a table of that name, but nobody to talk to: it is kept by something else, or was left
+		return nil // the table exists without a firewalld
 	}
-	if err := talk(ctx, conn.Object(name, path)); err != nil {
+	if err := do(ctx, conn.Object(name, path)); err != nil {
 		return fmt.Errorf("firewalld: %w", err)
 	}
+
 	return nil
 }
 
-// connect answers the connection to the bus, made anew if it is broken.
+// connect returns the connection to D-Bus. It reconnects if necessary.
 func (z *Client) connect() (*dbus.Conn, error) {
 	if z.conn != nil && z.conn.Connected() {
 		return z.conn, nil
@@ -138,28 +141,33 @@ func (z *Client) connect() (*dbus.Conn, error) {
 	return conn, err
 }
 
-// servesHostNetns tells whether a firewalld is on the bus, and works in our network: the bus may be that of another one, as of the machine around
-// a namespace. Where its namespace may not be looked at, its table has to do as proof.
+// servesHostNetns reports whether a firewalld runs in our network namespace. The bus can belong to
+// another one, such as that of the host around a namespace. Without permission to read the
+// process's namespace, the table suffices as evidence.
 func (z *Client) servesHostNetns(ctx context.Context, conn *dbus.Conn) bool {
 	var pid uint32
-	if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, name).Store(&pid); err != nil {
+	if err := conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0,
+		name).Store(&pid); err != nil {
 		return false
 	}
+
 	its, err := os.Stat(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if errors.Is(err, os.ErrPermission) {
 		return true
 	}
-	var ours os.FileInfo
+
+	var own os.FileInfo
 	if oerr := z.ns.Do(func() (err error) {
-		ours, err = os.Stat("/proc/thread-self/ns/net")
+		own, err = os.Stat("/proc/thread-self/ns/net")
 		return err
 	}); err != nil || oerr != nil {
 		return false
 	}
-	return os.SameFile(its, ours)
+
+	return os.SameFile(its, own)
 }
 
-// Close ends the connection. Bridges stay in their zone.
+// Close closes the connection. Bridges stay in the zone.
 func (z *Client) Close() error {
 	z.mu.Lock()
 	defer z.mu.Unlock()

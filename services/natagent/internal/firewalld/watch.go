@@ -7,8 +7,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Watch calls nudge when firewalld was started or reloaded, until ctx ends: at once, and again later and later, as it may not have all its
-// rules by then.
+// Watch calls nudge after a start or reload of firewalld, until ctx ends: immediately, and again
+// with increasing delays, as its rules may be incomplete.
 func (z *Client) Watch(ctx context.Context, nudge func()) {
 	for ctx.Err() == nil {
 		z.listen(ctx, nudge)
@@ -19,24 +19,27 @@ func (z *Client) Watch(ctx context.Context, nudge func()) {
 	}
 }
 
-// listen passes firewalld's signals on until ctx ends, or the bus does. It has a connection of its own, that nothing else keeps busy.
+// listen forwards firewalld's signals until ctx or the connection ends. It uses a separate
+// connection.
 func (z *Client) listen(ctx context.Context, nudge func()) {
 	conn, err := dbus.ConnectSystemBus()
 	if err != nil {
-		return // as a rule there is no bus; whoever starts one is found later
+		return // usually D-Bus does not run; Watch retries
 	}
 	defer func() { _ = conn.Close() }()
 	signals := make(chan *dbus.Signal, 16)
 	conn.Signal(signals)
 	for _, match := range [][]dbus.MatchOption{
 		{dbus.WithMatchInterface(name), dbus.WithMatchMember("Reloaded")},
-		{dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"), dbus.WithMatchArg(0, name)},
+		{dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"),
+			dbus.WithMatchArg(0, name)},
 	} {
 		if err := conn.AddMatchSignalContext(ctx, match...); err != nil {
 			return
 		}
 	}
-	for wait := time.Duration(0); ; { // it may have been started before anybody listened
+
+	for wait := time.Duration(0); ; { // firewalld may have started before
 		select {
 		case <-ctx.Done():
 			return
@@ -52,8 +55,7 @@ func (z *Client) listen(ctx context.Context, nudge func()) {
 	}
 }
 
-// longer is how long to wait after a look that came so long after the last one: it doubles, and after half a minute nothing is to be
-// expected any more.
+// longer doubles the delay. After half a minute no more changes are expected.
 func longer(wait time.Duration) time.Duration {
 	switch {
 	case wait == 0:

@@ -1,9 +1,11 @@
-// Package forwardpolicy gets a bridge's traffic past other firewalls of the host that drop what they do not know.
+// Package forwardpolicy accepts the traffic of bridges in other firewalls of the host whose policy
+// is drop.
 //
-// A packet that our firewall accepts still passes the others. Where iptables' FORWARD chain has the policy DROP, as Docker
-// and ufw set it, one pair of rules a bridge is added there: in DOCKER-USER if Docker has made it, else in FORWARD itself.
-// What must not pass is still dropped by our own. Beside firewalld's zones it is the only thing that natagent changes outside its own
-// tables and chains. Chains of nft with a DROP policy are not touched, only named in the log.
+// A packet that our firewall accepts is still subject to the others. If iptables' FORWARD chain has
+// the policy DROP, as with Docker and ufw, a pair of rules per bridge is added: in DOCKER-USER if
+// it exists, else in FORWARD. Our own firewall still drops what must be dropped. Besides
+// firewalld's zones, these are natagent's only changes outside its own tables and chains. nft
+// chains with policy drop are only logged.
 package forwardpolicy
 
 import (
@@ -27,31 +29,32 @@ const (
 	table       = "filter"
 	forward     = "FORWARD"
 	dockerUser  = "DOCKER-USER"
-	lockSeconds = 5 // how long to wait for others that run iptables
+	lockSeconds = 5 // maximum wait for the xtables lock
 )
 
-// Chains lists the others' chains.
+// Chains lists the foreign chains at the forward hook.
 type Chains interface {
 	ForwardChains(ctx context.Context) ([]firewall.ForwardChain, error)
 }
 
-// Policy deals with the other firewalls of a network namespace.
+// Policy changes the other firewalls of a network namespace.
 type Policy struct {
 	ns     hostns.NS
 	chains Chains
 	own    string
 	log    *slog.Logger
 
-	mu     sync.Mutex // one change at a time
+	mu     sync.Mutex // serializes changes
 	warned map[firewall.ForwardChain]bool
 }
 
-// New makes a policy. own is the flavour of iptables that our own firewall is in, which is left alone: nft, legacy or empty.
+// New returns a policy. own is the iptables flavor of our own firewall, which is not changed: nft,
+// legacy or "".
 func New(ns hostns.NS, chains Chains, own string, log *slog.Logger) *Policy {
 	return &Policy{ns: ns, chains: chains, own: own, log: log, warned: map[firewall.ForwardChain]bool{}}
 }
 
-// Allow sees to it that iptables lets bridges' traffic through. Asking again changes nothing.
+// Allow adds rules to iptables that accept the bridges' traffic. It is idempotent.
 func (p *Policy) Allow(ctx context.Context, bridges ...string) error {
 	return p.each(ctx, func(f filter) error {
 		if drops, err := f.drops(); err != nil || !drops {
@@ -79,23 +82,26 @@ func (p *Policy) Allow(ctx context.Context, bridges ...string) error {
 	})
 }
 
-// has lists the rules of a chain, where that is less work than to ask for each of those that many bridges need.
+// has lists the rules of a chain, if that is cheaper than one check for each of many bridges.
 func (f filter) has(chain string, bridges int) (map[string]bool, error) {
 	if bridges < 2 {
 		return nil, nil
 	}
+
 	list, err := f.ipt.List(table, chain)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", chain, err)
 	}
+
 	there := make(map[string]bool, len(list))
 	for _, rule := range list {
 		there[rule] = true
 	}
+
 	return there, nil
 }
 
-// Forget takes bridges' rules out again.
+// Forget removes the rules of bridges.
 func (p *Policy) Forget(ctx context.Context, bridges ...string) error {
 	return p.each(ctx, func(f filter) error {
 		chains, err := f.ipt.ListChains(table)
@@ -109,7 +115,7 @@ func (p *Policy) Forget(ctx context.Context, bridges ...string) error {
 			for _, bridge := range bridges {
 				for _, rule := range rules(bridge) {
 					if err := f.ipt.DeleteIfExists(table, chain, rule...); err != nil {
-						return fmt.Errorf("forget bridge %s in %s: %w", bridge, chain, err)
+						return fmt.Errorf("remove bridge %s from %s: %w", bridge, chain, err)
 					}
 				}
 			}
@@ -118,21 +124,21 @@ func (p *Policy) Forget(ctx context.Context, bridges ...string) error {
 	})
 }
 
-// rules are the pair of a bridge.
+// rules returns the two rules of a bridge.
 func rules(bridge string) [][]string {
 	comment := []string{"-m", "comment", "--comment", "fairlead", "-j", "ACCEPT"}
 	return [][]string{append([]string{"-i", bridge}, comment...), append([]string{"-o", bridge}, comment...)}
 }
 
-// filter is an iptables filter table that is there.
+// filter is an existing iptables filter table.
 type filter struct {
 	ipt    *iptables.IPTables
 	legacy bool
-	drop   bool // the policy, for one that is not legacy
+	drop   bool // the policy is drop; unknown for legacy
 }
 
-// each does something with every iptables filter table of the host: IPv4 and IPv6, kept by nf_tables or by its predecessor.
-// It runs nothing where there is none.
+// each calls do for each iptables filter table of the host: IPv4 and IPv6, nft and legacy. It runs
+// no command if there is none.
 func (p *Policy) each(ctx context.Context, do func(filter) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,6 +146,7 @@ func (p *Policy) each(ctx context.Context, do func(filter) error) error {
 	if err != nil {
 		return err
 	}
+
 	p.warnDropChains(chains)
 	return p.ns.Do(func() error {
 		var errs []error
@@ -157,7 +164,7 @@ func (p *Policy) each(ctx context.Context, do func(filter) error) error {
 type version struct {
 	proto   iptables.Protocol
 	command string
-	names   string // the file in /proc/net that names the tables that are not kept by nf_tables
+	names   string // the file in /proc/net that lists legacy tables
 }
 
 func (v version) each(family, own string, chains []firewall.ForwardChain, do func(filter) error) error {
@@ -174,7 +181,7 @@ func (v version) each(family, own string, chains []firewall.ForwardChain, do fun
 	return errors.Join(errs...)
 }
 
-// with runs do with the command of a flavour, or the plain one where a distribution has only that.
+// with calls do with the command of a flavor, or the plain command if there is no other.
 func (v version) with(flavour string, f filter, do func(filter) error) (err error) {
 	command := v.command + flavour
 	if _, err := exec.LookPath(command); err != nil {
@@ -201,7 +208,7 @@ func (f filter) drops() (bool, error) {
 func (f filter) chain() (string, error) {
 	docker, err := f.ipt.ChainExists(table, dockerUser)
 	if err != nil {
-		return "", fmt.Errorf("look for %s: %w", dockerUser, err)
+		return "", fmt.Errorf("find %s: %w", dockerUser, err)
 	}
 	if docker {
 		return dockerUser, nil
@@ -213,12 +220,12 @@ func isIPTables(c firewall.ForwardChain) bool {
 	return c.Family != "inet" && c.Table == table && c.Name == forward
 }
 
-// warnDropChains logs, once each, the chains that drop and that are left alone.
+// warnDropChains logs, once each, the chains with policy drop that are not changed.
 func (p *Policy) warnDropChains(chains []firewall.ForwardChain) {
 	for _, c := range chains {
 		if c.Drops && !isIPTables(c) && !p.warned[c] {
 			p.warned[c] = true
-			p.log.Warn("another firewall drops forwarded packets; allow the networks' bridges in it",
+			p.log.Warn("another firewall drops forwarded packets, accept the bridges there",
 				"family", c.Family, "table", c.Table, "chain", c.Name)
 		}
 	}

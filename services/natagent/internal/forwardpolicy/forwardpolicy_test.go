@@ -25,7 +25,7 @@ func policy(t *testing.T, n *testns.NS) (*forwardpolicy.Policy, *bytes.Buffer) {
 	return forwardpolicy.New(ns, fw, "", slog.New(slog.NewTextHandler(&log, nil))), &log
 }
 
-func TestADropPolicyGetsOnePairOfRulesPerBridge(t *testing.T) {
+func TestDropPolicyGetsTwoRulesPerBridge(t *testing.T) {
 	for _, command := range []string{"iptables-nft", "iptables-legacy", "ip6tables-nft", "ip6tables-legacy"} {
 		for _, docker := range []bool{false, true} {
 			name, chain := command, "FORWARD"
@@ -76,7 +76,7 @@ func TestADropPolicyGetsOnePairOfRulesPerBridge(t *testing.T) {
 	}
 }
 
-func TestAnAcceptingHostIsLeftAlone(t *testing.T) {
+func TestAcceptPolicyIsUnchanged(t *testing.T) {
 	n := testns.New(t)
 	p, _ := policy(t, n)
 	if err := p.Allow(context.Background(), "brA"); err != nil {
@@ -85,6 +85,7 @@ func TestAnAcceptingHostIsLeftAlone(t *testing.T) {
 	if got := n.Run("nft", "list", "ruleset"); got != "" {
 		t.Errorf("on a host without rules there is now:\n%s", got)
 	}
+
 	n.Run("iptables-nft", "-A", "FORWARD", "-i", "eth9", "-j", "DROP")
 	before := n.Run("nft", "list", "ruleset")
 	if err := p.Allow(context.Background(), "brA"); err != nil {
@@ -95,9 +96,10 @@ func TestAnAcceptingHostIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestADroppingChainOfNFTIsNamedOnce(t *testing.T) {
+func TestNFTDropChainIsLoggedOnce(t *testing.T) {
 	n := testns.New(t)
-	n.Run("nft", "add table inet strict; add chain inet strict through { type filter hook forward priority 0; policy drop; }")
+	n.Run("nft", "add table inet strict; add chain inet strict through { type filter hook forward priority 0; "+
+		"policy drop; }")
 	p, log := policy(t, n)
 	for range 2 {
 		if err := p.Allow(context.Background(), "brA"); err != nil {

@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	settle      = 50 * time.Millisecond // after a change, as rules are changed one after the other
+	debounce    = 50 * time.Millisecond // joins bursts of changes
 	listenAgain = 3 * time.Second
 )
 
-// Watch calls nudge when others may have changed what they let through, until ctx ends. Changes of iptables that is not kept by
-// nf_tables are not seen: the kernel does not tell of them.
+// Watch calls nudge when foreign rules may have changed, until ctx ends. The kernel has no events
+// for legacy iptables.
 func (p *Policy) Watch(ctx context.Context, nudge func()) {
 	for ctx.Err() == nil {
 		p.listen(ctx, nudge)
@@ -21,12 +21,13 @@ func (p *Policy) Watch(ctx context.Context, nudge func()) {
 	}
 }
 
-// listen hears the kernel until ctx ends or it cannot be heard.
+// listen receives events until ctx ends or the subscription fails.
 func (p *Policy) listen(ctx context.Context, nudge func()) {
 	conn, err := nftables.New(nftables.WithNetNSFd(p.ns.Fd()))
 	if err != nil {
 		return
 	}
+
 	monitor := nftables.NewMonitor()
 	events, err := conn.AddGenerationalMonitor(monitor)
 	if err != nil {
@@ -34,9 +35,10 @@ func (p *Policy) listen(ctx context.Context, nudge func()) {
 	}
 	defer func() {
 		_ = monitor.Close()
-		for range events { // lets the library's goroutine end
+		for range events { // lets the library's goroutine exit
 		}
 	}()
+
 	var due <-chan time.Time
 	for {
 		select {
@@ -47,17 +49,17 @@ func (p *Policy) listen(ctx context.Context, nudge func()) {
 			nudge()
 		case e, ok := <-events:
 			if !ok {
-				nudge() // what was missed is not known
+				nudge() // lost events are unknown
 				return
 			}
 			if due == nil && affectsForward(e.Changes) {
-				due = time.After(settle)
+				due = time.After(debounce)
 			}
 		}
 	}
 }
 
-// affectsForward tells whether a change may be to what becomes of forwarded packets.
+// affectsForward reports whether a change may affect forwarded packets.
 func affectsForward(changes []*nftables.MonitorEvent) bool {
 	for _, c := range changes {
 		switch data := c.Data.(type) {
@@ -73,6 +75,7 @@ func affectsForward(changes []*nftables.MonitorEvent) bool {
 			return true
 		}
 	}
+
 	return false
 }
 

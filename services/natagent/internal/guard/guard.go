@@ -53,7 +53,7 @@ type Rules struct {
 	others   ForwardPolicy
 	log      *slog.Logger
 
-	policyMu sync.Mutex // serializes calls of others, so that a revoked bridge is not allowed again
+	policyMu sync.Mutex // serializes the calls below, so that a revoked bridge is not allowed again
 }
 
 // New returns a Rules.

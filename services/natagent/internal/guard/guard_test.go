@@ -69,7 +69,7 @@ func network(bridge string) *firewall.Network {
 		Subnets: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}}
 }
 
-func TestAFirewallThatFailsLeavesTheStoreAsItWas(t *testing.T) {
+func TestFirewallErrorKeepsStore(t *testing.T) {
 	g, k, st := setUp(t)
 	ctx := context.Background()
 	k.fail = errors.New("boom")
@@ -96,7 +96,7 @@ func TestAFirewallThatFailsLeavesTheStoreAsItWas(t *testing.T) {
 	}
 }
 
-func TestOtherFirewallsAreAskedAndMayFail(t *testing.T) {
+func TestForwardPolicyErrorsAreLogged(t *testing.T) {
 	g, k, _ := setUp(t)
 	ctx := context.Background()
 	k.deaf = errors.New("no iptables here")
@@ -114,7 +114,7 @@ func TestOtherFirewallsAreAskedAndMayFail(t *testing.T) {
 	}
 }
 
-func TestOtherFirewallsAreLookedAtOnceForAllNetworks(t *testing.T) {
+func TestAllowAllCallsOnce(t *testing.T) {
 	g, k, _ := setUp(t)
 	ctx := context.Background()
 	if err := g.AllowAll(ctx); err != nil || k.asked != 0 {

@@ -48,7 +48,7 @@ func isShut(r *Reader) bool {
 	return closed
 }
 
-func TestAChangeCountsForWhoAsksRightBehindIt(t *testing.T) {
+func TestChangeIsSeenImmediately(t *testing.T) {
 	r, n := listening(t)
 	for _, scripts := range [][2]string{
 		{"nft 'table inet mine { chain in { type filter hook input priority 0; policy drop; }; }'",
@@ -73,7 +73,7 @@ func TestAChangeCountsForWhoAsksRightBehindIt(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotMatterIsNoReasonToReadAgain(t *testing.T) {
+func TestUnrelatedChangesKeepCache(t *testing.T) {
 	r, n := listening(t)
 	ctx := context.Background()
 	n.Run("nft", "table inet mine { chain in { type filter hook input priority 0; policy drop; jump more; }; chain "+
@@ -105,7 +105,7 @@ func TestWhatDoesNotMatterIsNoReasonToReadAgain(t *testing.T) {
 	}
 }
 
-func TestTheInterfaceIsThatOfTheRouteBack(t *testing.T) {
+func TestInterfaceOfRoute(t *testing.T) {
 	host, peer := testns.New(t), testns.New(t)
 	testns.Connect(t, host, "eth0", "10.9.0.1/24 fd09::1/64", peer, "eth0", "10.9.0.5/24")
 	ns := hostns.At(host.Fd())

@@ -49,7 +49,7 @@ var rules = map[string]struct{ script, by string }{
 // ofTCP are those of rules whose open question is about TCP only.
 var ofTCP = map[string]bool{"a set that is not shown": true, "a map with a name": true, "pairs": true}
 
-func TestClosedIsOnlyWhatIsClosedForSure(t *testing.T) {
+func TestOnlyCertainBlocksCount(t *testing.T) {
 	for name, row := range rules {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -1,6 +1,7 @@
-// Package hostns runs functions in the host's network namespace, the one that natagent works on.
+// Package hostns runs functions in the host's network namespace, which natagent manages.
 //
-// That is the process's own as a rule; then nothing needs to be entered. Nothing else of natagent changes namespaces.
+// Usually that is the process's own namespace, which is not entered. No other package of natagent
+// changes namespaces.
 package hostns
 
 import (
@@ -13,10 +14,11 @@ import (
 // NS is a network namespace.
 type NS struct{ fd int }
 
-// At is the namespace that an open descriptor refers to; 0 means the process's own. The descriptor must stay open.
+// At returns the namespace of an open descriptor; 0 is the process's own. The descriptor must stay
+// open.
 func At(fd int) NS { return NS{fd} }
 
-// Fd is the descriptor, 0 for the process's own namespace.
+// Fd returns the descriptor; 0 for the process's own namespace.
 func (n NS) Fd() int { return n.fd }
 
 // Do runs f in the namespace. Goroutines that f starts are not in it.
@@ -24,6 +26,7 @@ func (n NS) Do(f func() error) error {
 	if n.fd == 0 {
 		return f()
 	}
+
 	runtime.LockOSThread()
 	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -38,7 +41,8 @@ func (n NS) Do(f func() error) error {
 	defer func() {
 		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
-		} // else the thread stays locked, and ends with its goroutine
+		} // otherwise the thread stays locked and exits with its goroutine
 	}()
+
 	return f()
 }

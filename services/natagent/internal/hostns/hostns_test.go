@@ -19,7 +19,7 @@ func current(t *testing.T) string {
 	return link
 }
 
-func TestDoRunsInTheNamespaceAndComesBack(t *testing.T) {
+func TestDoRunsInNamespace(t *testing.T) {
 	n := testns.New(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -40,7 +40,7 @@ func TestDoRunsInTheNamespaceAndComesBack(t *testing.T) {
 	}
 }
 
-func TestADescriptorThatIsNoNamespaceIsAnError(t *testing.T) {
+func TestDoRejectsInvalidDescriptor(t *testing.T) {
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ func addrs(texts ...string) []netip.Addr {
 	return out
 }
 
-func TestAPortOnAllAddressesExcludesEachOfItsFamilyAndNoOther(t *testing.T) {
+func TestAllAddressesExcludeTheirFamily(t *testing.T) {
 	for _, row := range []struct {
 		has, asks string
 		taken     bool
@@ -41,7 +41,7 @@ func TestAPortOnAllAddressesExcludesEachOfItsFamilyAndNoOther(t *testing.T) {
 	}
 }
 
-func TestNextGoesOnAfterTheLastAndOnceAround(t *testing.T) {
+func TestNextWrapsOnce(t *testing.T) {
 	l, r, any := hostport.NewLedger(), hostport.Range{First: 10, Last: 14}, addrs("0.0.0.0")
 	next := func() []uint16 { return slices.Collect(l.Next(publication.TCP, any, r)) }
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 12, 13, 14}) {
@@ -71,8 +71,8 @@ func TestNextGoesOnAfterTheLastAndOnceAround(t *testing.T) {
 	}
 }
 
-// TestTheLedgerAgreesWithAPlainList compares it with a list of all that is held.
-func TestTheLedgerAgreesWithAPlainList(t *testing.T) {
+// TestAllocatorMatchesModel compares it with a list of all that is held.
+func TestAllocatorMatchesModel(t *testing.T) {
 	type entry struct {
 		owner string
 		proto publication.Protocol
@@ -122,7 +122,7 @@ func TestTheLedgerAgreesWithAPlainList(t *testing.T) {
 	})
 }
 
-func TestSysctlsThatAreNoRangesAreErrors(t *testing.T) {
+func TestParseDynamicRejectsInvalid(t *testing.T) {
 	for _, row := range [][2]string{{"", ""}, {"1", ""}, {"1 2 3", ""}, {"5 4", ""}, {"1 70000", ""}, {"1 2", "x"},
 		{"1 2", "3-"}, {"1 2", "1,,2"}} {
 		if _, err := hostport.ParseDynamic(row[0], row[1]); err == nil {

@@ -21,7 +21,7 @@ func naive(l *hostport.Allocator, proto publication.Protocol, ip netip.Addr, por
 	return hostport.Holder{}, 0, false
 }
 
-func TestTheHolderOfARunIsThatOfItsLowestTakenPort(t *testing.T) {
+func TestHolderOfRangeHasLowestPort(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		protos := rapid.SampledFrom([]publication.Protocol{"tcp", "udp"})
 		ips := rapid.SampledFrom(addrs("0.0.0.0", "10.0.0.1", "10.0.0.2", "::1"))

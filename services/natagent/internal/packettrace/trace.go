@@ -1,5 +1,8 @@
-// Package packettrace tells what becomes of a new connection, by the same state that a firewall backend brings into the kernel and in the same
-// order: who reaches a published port, and which rule says so. It is pure; the suite of backends holds it against real packets.
+// Package packettrace predicts the result of a new connection: which published port it uses, and
+// which rule accepts or drops it. It evaluates the state of the firewall backends in the same order
+// as the rules.
+//
+// It performs no I/O. The tests of the backends compare it with real packets.
 package packettrace
 
 import (
@@ -11,56 +14,57 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Packet is the first one of a connection.
+// Packet is the first packet of a connection.
 type Packet struct {
-	Source    netip.Addr     // not valid: the host itself
-	Interface string         // by which it comes in from outside; empty: one that nobody has named as trusted
-	Target    netip.AddrPort // 0.0.0.0 and :: are any address of the host that nothing is published on by itself
+	Source    netip.Addr     // zero: the host itself
+	Interface string         // input interface; empty: an interface that is not trusted
+	Target    netip.AddrPort // 0.0.0.0 and :: are host addresses without bindings of their own
 	Protocol  publication.Protocol
 }
 
-// Location is where a rule stands.
+// Location is the place of a rule.
 type Location int
 
-// The places.
+// Locations.
 const (
-	NoRule     Location = iota // no rule of ours
-	Loopback                   // guards of the host's loopback
-	Published                  // published ports and addresses, and who may reach them
-	ToBridge                   // what reaches containers
-	FromBridge                 // what leaves them
-	Port                       // a bridge's ports, which may be isolated
+	NoRule     Location = iota // no rule of Fairlead
+	Loopback                   // loopback filter
+	Published                  // published ports, addresses and their allowed sources
+	ToBridge                   // ingress of containers
+	FromBridge                 // egress of containers
+	Port                       // bridge ports, which can be isolated
 )
 
-// Step is what one rule does.
+// Step is the effect of one rule.
 type Step struct {
 	Place Location
 	Text  string
 }
 
-// Verdict is what becomes of the packet.
+// Verdict is the result for a packet.
 type Verdict struct {
 	Reached bool
-	Binding *publication.Binding // that leads it on; nil: none
-	Target  netip.AddrPort       // where it goes
+	Binding *publication.Binding // the binding used; nil: none
+	Target  netip.AddrPort       // the destination after DNAT
 	Steps   []Step
 }
 
-// host is what Explain knows.
+// host is the state that a trace uses.
 type host struct {
 	firewall.State
 	local func(netip.Addr) bool
 }
 
-// Trace follows a packet. local tells which addresses are the host's own.
+// Trace traces a packet. local reports whether an address is the host's own.
 func Trace(s firewall.State, local func(netip.Addr) bool, p Packet) Verdict {
 	h := host{s, local}
 	v := Verdict{Target: p.Target}
 	dst := p.Target.Addr()
 	ownHost := !p.Source.IsValid() || p.Source.IsLoopback() || local(p.Source)
 	if dst.Is4() && dst.IsLoopback() && !ownHost {
-		return v.drop(Loopback, "what is for 127.0.0.0/8 and does not come from the host itself is dropped")
+		return v.drop(Loopback, "loopback traffic from outside: dropped")
 	}
+
 	if dst.IsLoopback() || dst.IsUnspecified() || local(dst) {
 		b, ok := h.lookUp(p, &v, ownHost)
 		if !ok {
@@ -68,19 +72,22 @@ func Trace(s firewall.State, local func(netip.Addr) bool, p Packet) Verdict {
 		}
 		v.Binding, v.Target = &b, target(b, p.Target.Port())
 	}
+
 	to, known := h.networkOf(v.Target.Addr())
 	if ownHost {
-		return v.accept(NoRule, "the host itself reaches its containers")
+		return v.accept(NoRule, "host to container: accepted")
 	}
+
 	from, inside := h.networkOf(p.Source)
 	if !known {
 		return leaves(v, from, inside)
 	}
+
 	return h.ingress(v, p, from, inside, to)
 }
 
-// lookUp finds what the address and port lead to, in the order of the rules: a port of the address, the whole address, a port of all
-// addresses.
+// lookUp finds the binding of an address and port, in the order of the rules: ports of the address,
+// the published address, ports of all addresses.
 func (h host) lookUp(p Packet, v *Verdict, ownHost bool) (publication.Binding, bool) {
 	for _, fits := range []func(publication.Binding) bool{
 		func(b publication.Binding) bool { return !b.IsAddress() && b.HostIP == p.Target.Addr() },
@@ -90,24 +97,27 @@ func (h host) lookUp(p Packet, v *Verdict, ownHost bool) (publication.Binding, b
 		},
 	} {
 		i := slices.IndexFunc(h.Bindings, func(b publication.Binding) bool {
-			return fits(b) && (b.IsAddress() || b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() && p.Target.Port() <= b.LastPort())
+			return fits(b) && (b.IsAddress() || b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() &&
+				p.Target.Port() <= b.LastPort())
 		})
 		if i < 0 {
 			continue
 		}
 		b := h.Bindings[i]
 		if !ownHost && !b.Sources.Contains(p.Source) {
-			*v = v.drop(Published, fmt.Sprintf("%s may be reached from %s and the host itself only", b.Subject(), b.Sources))
+			*v = v.drop(Published, fmt.Sprintf("%s: source not in %s", b.Subject(), b.Sources))
 			return b, false
 		}
-		v.Steps = append(v.Steps, Step{Published, fmt.Sprintf("%s leads to %s of container %s", b.Subject(), target(b, p.Target.Port()), b.OwnerName)})
+		v.Steps = append(v.Steps, Step{Published, fmt.Sprintf("%s: DNAT to %s (container %s)", b.Subject(),
+			target(b, p.Target.Port()), b.OwnerName)})
 		return b, true
 	}
-	*v = v.drop(NoRule, "nothing is published there; it is the host's own")
+
+	*v = v.drop(NoRule, "not published, delivered to the host")
 	return publication.Binding{}, false
 }
 
-// target is where a binding leads what comes for a port.
+// target returns the target of a binding for a host port.
 func target(b publication.Binding, port uint16) netip.AddrPort {
 	if b.IsAddress() || b.IsRange() {
 		return netip.AddrPortFrom(b.ContainerIP, port)
@@ -126,56 +136,62 @@ func (h host) networkOf(a netip.Addr) (firewall.Network, bool) {
 	return firewall.Network{}, false
 }
 
-// leaves is what becomes of what is for none of our networks.
+// leaves decides about packets to other destinations than our networks.
 func leaves(v Verdict, from firewall.Network, inside bool) Verdict {
 	switch {
 	case !inside:
-		return v.drop(NoRule, "it is for none of our networks")
+		return v.drop(NoRule, "not a container network")
 	case from.Internal:
-		return v.drop(FromBridge, "nothing leaves "+from.Bridge+", whose network is internal")
+		return v.drop(FromBridge, from.Bridge+" is internal: egress dropped")
 	}
-	return v.accept(FromBridge, "what comes from "+from.Bridge+" may leave")
+	return v.accept(FromBridge, "egress of "+from.Bridge+": accepted")
 }
 
-// ingress is what becomes of what is for a network of ours.
+// ingress decides about packets to one of our networks.
 func (h host) ingress(v Verdict, p Packet, from firewall.Network, inside bool, to firewall.Network) Verdict {
 	same := inside && from.ID == to.ID
 	switch {
 	case same && v.Binding == nil && !to.ICC:
-		return v.drop(Port, "containers of "+to.Bridge+" are kept apart")
+		return v.drop(Port, "inter-container traffic of "+to.Bridge+": dropped")
 	case same && to.ICC:
-		return v.accept(ToBridge, "containers of "+to.Bridge+" reach each other")
+		return v.accept(ToBridge, "inter-container traffic of "+to.Bridge+": accepted")
 	case inside && from.Internal:
-		return v.drop(ToBridge, "nothing leaves "+from.Bridge+", whose network is internal")
+		return v.drop(ToBridge, from.Bridge+" is internal: egress dropped")
 	case to.Internal:
-		return v.drop(ToBridge, "nothing enters "+to.Bridge+", whose network is internal")
+		return v.drop(ToBridge, to.Bridge+" is internal: ingress dropped")
 	case !inside && slices.Contains(to.Trusted, p.Interface):
-		return v.accept(ToBridge, "what comes by "+p.Interface+" may enter "+to.Bridge)
+		return v.accept(ToBridge, "trusted interface "+p.Interface+": accepted")
 	case slices.ContainsFunc(to.Unprotected, func(o netip.Prefix) bool { return o.Contains(v.Target.Addr()) }):
-		return v.accept(ToBridge, "anybody may enter "+to.Bridge)
+		return v.accept(ToBridge, "gateway mode nat-unprotected: accepted")
 	case v.Binding != nil:
-		return v.accept(ToBridge, "what was led on by a published port may enter "+to.Bridge)
+		return v.accept(ToBridge, "published port: accepted")
 	}
+
 	if inside && !slices.ContainsFunc(to.Routed, func(r netip.Prefix) bool { return r.Contains(v.Target.Addr()) }) {
-		return v.drop(ToBridge, "what comes from "+from.Bridge+" is kept apart from "+to.Bridge+", but for ports that are published at the host")
+		return v.drop(ToBridge, from.Bridge+" to "+to.Bridge+": dropped")
 	}
+
 	return h.directIngress(v, p)
 }
 
-// directIngress is what becomes of what is for a container's own address, where ports may be published without being translated.
+// directIngress decides about packets to a container's own address, which can have direct access.
 func (h host) directIngress(v Verdict, p Packet) Verdict {
 	i := slices.IndexFunc(h.Bindings, func(b publication.Binding) bool {
-		return b.Direct() && b.HostIP == p.Target.Addr() && b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() && p.Target.Port() <= b.LastPort()
+		return b.Direct() && b.HostIP == p.Target.Addr() && b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() &&
+			p.Target.Port() <= b.LastPort()
 	})
+
 	if i < 0 {
-		return v.drop(ToBridge, "what is for a container's own address, and was not led there by a published port, is dropped")
+		return v.drop(ToBridge, "direct access: dropped")
 	}
+
 	b := h.Bindings[i]
 	v.Binding = &b
 	if !b.Sources.Contains(p.Source) {
-		return v.drop(ToBridge, b.Subject()+" may be reached from "+string(b.Sources)+" and the host itself only")
+		return v.drop(ToBridge, b.Subject()+": source not in "+string(b.Sources))
 	}
-	return v.accept(ToBridge, b.Subject()+" is open at the container's own address")
+
+	return v.accept(ToBridge, b.Subject()+": open")
 }
 
 func (v Verdict) accept(at Location, text string) Verdict {

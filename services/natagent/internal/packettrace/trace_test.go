@@ -11,25 +11,30 @@ import (
 )
 
 // nodes are the machines of the suite's topology, by their last bytes: 10.10.N.M and fd10:N::M.
-var nodes = map[string]string{"a": "1.2", "b": "1.3", "rogue": "1.66", "c": "2.2", "g": "2.3", "d": "3.2", "e": "4.2", "f": "4.3", "h": "5.2", "j": "6.2", "k": "6.3", "m": "7.2"}
+var nodes = map[string]string{"a": "1.2", "b": "1.3", "rogue": "1.66", "c": "2.2", "g": "2.3", "d": "3.2", "e": "4.2",
+	"f": "4.3", "h": "5.2", "j": "6.2", "k": "6.3", "m": "7.2"}
 
 // addressOf is a machine's address; the host's is not valid.
 func addressOf(name string, v6 bool) netip.Addr {
 	if name == "host" {
 		return netip.Addr{}
 	}
+
 	v4, six := "10.1.0.", "fd01::"
 	last, outside := strings.CutPrefix(name, "ext")
 	if outside && last == "" {
 		last = "2"
 	}
+
 	if !outside {
 		network, machine, _ := strings.Cut(nodes[name], ".")
 		v4, six, last = "10.10."+network+".", "fd10:"+network+"::", machine
 	}
+
 	if v6 {
 		return netip.MustParseAddr(six + last)
 	}
+
 	return netip.MustParseAddr(v4 + last)
 }
 
@@ -38,16 +43,18 @@ func isHosts(a netip.Addr) bool {
 	case "10.1.0.1", "10.1.0.5", "10.1.0.7", "10.1.0.9", "fd01::1", "fd01::7":
 		return true
 	default:
-		return strings.HasPrefix(s, "10.10.") && strings.HasSuffix(s, ".1") || strings.HasPrefix(s, "fd10:") && strings.HasSuffix(s, "::1")
+		return strings.HasPrefix(s, "10.10.") && strings.HasSuffix(s, ".1") || strings.HasPrefix(s, "fd10:") &&
+			strings.HasSuffix(s, "::1")
 	}
 }
 
-// TestItSaysOfEachConnectionWhatBecomesOfIt holds it against the cases that the suite tries with real packets, for each backend.
-func TestItSaysOfEachConnectionWhatBecomesOfIt(t *testing.T) {
+// TestTraceMatchesCases holds it against the cases that the suite tries with real packets, for each backend.
+func TestTraceMatchesCases(t *testing.T) {
 	for _, c := range firewalltest.Cases() {
 		t.Run(c.Name(), func(t *testing.T) {
 			to := netip.MustParseAddrPort(c.To)
-			p := packettrace.Packet{Source: addressOf(c.From, to.Addr().Is6()), Target: to, Protocol: publication.Protocol(c.Network)}
+			p := packettrace.Packet{Source: addressOf(c.From, to.Addr().Is6()), Target: to,
+				Protocol: publication.Protocol(c.Network)}
 			if strings.HasPrefix(c.From, "ext") {
 				p.Interface = "ext0"
 			}
@@ -62,7 +69,7 @@ func TestItSaysOfEachConnectionWhatBecomesOfIt(t *testing.T) {
 			case !answered && got.Reached:
 				t.Errorf("it is %s, but is said to reach %s: %s", c.Want, got.Target, why)
 			case answered && name == "host" && got.Reached:
-				t.Errorf("it is the host's own, but is said to reach %s", got.Target)
+				t.Errorf("got target %s, want the host", got.Target)
 			case answered && name != "host" && !got.Reached:
 				t.Errorf("it reaches %s, but is said not to: %s", name, why)
 			case answered && name != "host" && got.Target.Addr() != addressOf(name, to.Addr().Is6()):

@@ -1,5 +1,5 @@
-// Package portowner finds out which process has a port, for messages only: it asks procfs, which is slow on a machine with
-// many processes, and may not know the answer.
+// Package portowner finds the process that uses a port, for messages only. It reads procfs, which
+// is slow with many processes and can fail.
 package portowner
 
 import (
@@ -18,16 +18,16 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Process is who has a port.
+// Process is a process that uses a port.
 type Process struct {
 	Name string
 	PID  int
 }
 
-// String is the process as messages name it.
+// String returns the process's name in messages.
 func (p Process) String() string { return fmt.Sprintf("%s, pid %d", p.Name, p.PID) }
 
-// Find finds the process that keeps natagent from having a port; ok is false if it cannot be told.
+// Find returns the process that prevents binding a port; ok is false if it cannot be found.
 func Find(ns hostns.NS, proto publication.Protocol, at netip.AddrPort) (p Process, ok bool) {
 	inodes := map[string]bool{}
 	for _, s := range sockets(ns, proto) {
@@ -38,7 +38,7 @@ func Find(ns hostns.NS, proto publication.Protocol, at netip.AddrPort) (p Proces
 	return holderOf(inodes)
 }
 
-// InRange finds the lowest port from first to last that a socket keeps others from having on an address.
+// InRange returns the lowest port from first to last that a socket prevents from being bound.
 func InRange(ns hostns.NS, proto publication.Protocol, ip netip.Addr, first, last uint16) (port uint16, taken bool) {
 	for _, s := range sockets(ns, proto) {
 		n := s.Local.Port()
@@ -50,16 +50,17 @@ func InRange(ns hostns.NS, proto publication.Protocol, ip netip.Addr, first, las
 	return port, taken
 }
 
-// sockets lists those of a transport; none if it cannot be told.
+// sockets lists the sockets of a transport; none on error.
 func sockets(ns hostns.NS, proto publication.Protocol) (all []Socket) {
 	if proto == publication.SCTP {
 		return nil
 	}
+
 	_ = ns.Do(func() error {
 		for _, suffix := range []string{"", "6"} {
 			f, err := os.Open("/proc/thread-self/net/" + string(proto) + suffix)
 			if err != nil {
-				continue // no IPv6, as a rule
+				continue // usually no IPv6
 			}
 			some, _ := Parse(f)
 			_ = f.Close()
@@ -67,14 +68,16 @@ func sockets(ns hostns.NS, proto publication.Protocol) (all []Socket) {
 		}
 		return nil
 	})
+
 	return all
 }
 
-// holderOf looks through the open files of all processes.
+// holderOf searches the open files of all processes.
 func holderOf(links map[string]bool) (Process, bool) {
 	if len(links) == 0 {
 		return Process{}, false
 	}
+
 	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
 	for _, dir := range dirs {
 		if !hasAny(dir, links) {
@@ -87,10 +90,11 @@ func holderOf(links map[string]bool) (Process, bool) {
 			return Process{strings.TrimSpace(string(name)), pid}, true
 		}
 	}
+
 	return Process{}, false
 }
 
-// hasAny tells whether one of the open files in a process's fd folder is among the links.
+// hasAny reports whether a process's fd directory has one of the links.
 func hasAny(dir string, links map[string]bool) bool {
 	files, _ := os.ReadDir(dir)
 	for _, f := range files {
@@ -105,45 +109,47 @@ func hasAny(dir string, links map[string]bool) bool {
 type Socket struct {
 	Local netip.AddrPort
 	Inode string
-	// Listening tells a socket that takes what comes from anybody, as a server's does, from one that is connected.
+	// Listening is true for an unconnected socket, such as a server's.
 	Listening bool
 }
 
-// excludes tells whether the socket keeps another from having its port on an address. An IPv6 socket on all addresses mostly
-// has those of IPv4 too.
+// excludes reports whether the socket prevents binding its port on an address. Most IPv6 sockets on
+// all addresses include IPv4.
 func (s Socket) excludes(ip netip.Addr) bool {
 	return publication.Overlap(s.Local.Addr(), ip) || s.Local.Addr() == netip.IPv6Unspecified()
 }
 
-// The states of sockets that wait: TCP_LISTEN, and TCP_CLOSE, which a UDP socket is in until it is connected.
+// States of unconnected sockets: TCP_LISTEN, and TCP_CLOSE for UDP.
 const (
 	listening   = "0A"
 	unconnected = "07"
 )
 
-// Parse reads such a file. Lines that it does not understand are left out.
+// Parse parses such a file and skips invalid lines.
 func Parse(r io.Reader) ([]Socket, error) {
 	var out []Socket
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) < 10 || f[9] == "0" {
-			continue // the heading, or a socket that no process has any more
+			continue // the heading, or a socket without process
 		}
 		if local, ok := parseLocal(f[1]); ok {
 			out = append(out, Socket{Local: local, Inode: f[9], Listening: f[3] == listening || f[3] == unconnected})
 		}
 	}
+
 	return out, lines.Err()
 }
 
-// parseLocal reads "0100007F:1F90": the address as 32-bit words in the machine's byte order, and the port.
+// parseLocal parses "0100007F:1F90": the address as 32-bit words in host byte order, and the port.
 func parseLocal(s string) (netip.AddrPort, bool) {
 	a, p, ok := strings.Cut(s, ":")
 	port, err := strconv.ParseUint(p, 16, 16)
 	if !ok || err != nil || len(a) != 8 && len(a) != 32 {
 		return netip.AddrPort{}, false
 	}
+
 	var b []byte
 	for i := 0; i < len(a); i += 8 {
 		word, err := strconv.ParseUint(a[i:i+8], 16, 32)
@@ -152,6 +158,7 @@ func parseLocal(s string) (netip.AddrPort, bool) {
 		}
 		b = binary.NativeEndian.AppendUint32(b, uint32(word))
 	}
+
 	addr, _ := netip.AddrFromSlice(b)
 	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), true
 }

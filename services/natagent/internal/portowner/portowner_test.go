@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-func TestTheProcessThatHasThePortIsNamed(t *testing.T) {
+func TestFindNamesProcess(t *testing.T) {
 	n := testns.New(t)
 	n.Listen("tcp4", "127.0.0.1:80")
 	n.ListenPacket("udp6", "[::]:53")
@@ -38,7 +38,8 @@ func TestTheProcessThatHasThePortIsNamed(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add("  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 12345 1 0000 100 0 0 10 0\n")
+	f.Add("  sl  local_address rem_address   st\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 " +
+		"00000000     0        0 12345 1 0000 100 0 0 10 0\n")
 	f.Add("0: 00000000000000000000000001000000:0035 0:0 07 0:0 0:0 0 0 0 99 2\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		sockets, _ := portowner.Parse(strings.NewReader(text))

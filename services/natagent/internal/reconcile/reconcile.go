@@ -1,5 +1,7 @@
-// Package reconcile keeps the firewall as the store says: at the start, when somebody else has changed it, and now and then
-// in case nobody said so. It also sees to it that one change is made at a time.
+// Package reconcile keeps the firewall in the state of the store: at the start, after external
+// changes, and periodically. It also serializes changes.
+//
+// Packages publish and guard use its lock; the service runs it.
 package reconcile
 
 import (
@@ -16,31 +18,31 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// Store says what shall be.
+// Store holds the desired state.
 type Store interface {
 	State() firewall.State
 }
 
-// Flows can be cut.
+// Flows deletes conntrack entries.
 type Flows interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
 }
 
-// Reconciler compares and mends.
+// Reconciler reconciles the firewall with the store.
 type Reconciler struct {
 	store    Store
 	firewall firewall.Firewall
 	flows    Flows
 	log      *slog.Logger
 
-	turn  chan struct{} // holds one token: whoever has it may change things
+	turn  chan struct{} // holds one token, the change lock
 	ready chan struct{} // closed after the first reconcile
 
 	mu       sync.Mutex
-	meddling ExternalChanges
+	external ExternalChanges
 }
 
-// New makes a reconciler.
+// New returns a reconciler.
 func New(store Store, fw firewall.Firewall, flows Flows, log *slog.Logger) *Reconciler {
 	r := &Reconciler{store: store, firewall: fw, flows: flows, log: log,
 		turn: make(chan struct{}, 1), ready: make(chan struct{})}
@@ -48,7 +50,7 @@ func New(store Store, fw firewall.Firewall, flows Flows, log *slog.Logger) *Reco
 	return r
 }
 
-// Lock waits until the first reconcile is done and nobody else is making a change. end must be called.
+// Lock waits for the first reconcile and acquires the change lock. end must be called.
 func (r *Reconciler) Lock(ctx context.Context) (end func(), err error) {
 	select {
 	case <-r.ready:
@@ -67,10 +69,10 @@ func (r *Reconciler) take(ctx context.Context) (end func(), err error) {
 	}
 }
 
-// Repair makes the firewall be as the store says. It is for those who are between Begin and end.
+// Repair reconciles the firewall with the store. The change lock must be held.
 func (r *Reconciler) Repair(ctx context.Context) error { return r.repair(ctx, nil) }
 
-// repair is Mend after a stranger may have changed something; nil if nothing speaks for that.
+// repair reconciles. after is the program that may have changed rules; nil if none is suspected.
 func (r *Reconciler) repair(ctx context.Context, after *firewall.Modifier) error {
 	want := r.store.State()
 	change, err := r.firewall.Sync(ctx, want)
@@ -80,31 +82,34 @@ func (r *Reconciler) repair(ctx context.Context, after *firewall.Modifier) error
 	if change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
 		r.logChange(change, after)
 	}
+
 	cuts := conntrack.ForWithdrawn(change.Removed)
 	if change.Rebuilt || change.Added > 0 {
-		leaving, inside := subnets(want.Networks)
-		cuts = append(cuts, conntrack.Missed(want.Bindings, leaving, inside)...)
+		egress, inside := subnets(want.Networks)
+		cuts = append(cuts, conntrack.Missed(want.Bindings, egress, inside)...)
 	}
+
 	if err := r.flows.Delete(ctx, cuts); err != nil {
-		r.log.Warn("flows that go where they should not were not cut", "error", err)
+		r.log.Warn("stale conntrack entries not deleted", "error", err)
 	}
+
 	return nil
 }
 
-// subnets are those whose addresses are translated outside, and all.
-func subnets(networks []firewall.Network) (leaving, all []netip.Prefix) {
+// subnets returns the subnets with masquerade or SNAT, and all subnets.
+func subnets(networks []firewall.Network) (egress, all []netip.Prefix) {
 	for _, n := range networks {
 		all = append(all, n.Subnets...)
 		for _, p := range n.Subnets {
 			if n.Masquerade && !n.Internal && !slices.Contains(n.Routed, p) {
-				leaving = append(leaving, p)
+				egress = append(egress, p)
 			}
 		}
 	}
-	return leaving, all
+	return egress, all
 }
 
-// logChange logs what was put right, and counts it if somebody else had done the wrong.
+// logChange logs a repair, and counts it if another program caused it.
 func (r *Reconciler) logChange(change firewall.Change, after *firewall.Modifier) {
 	what := []any{"rules", change.Rebuilt, "added", change.Added, "withdrawn", len(change.Removed)}
 	if after == nil {
@@ -112,47 +117,48 @@ func (r *Reconciler) logChange(change firewall.Change, after *firewall.Modifier)
 		return
 	}
 	r.mu.Lock()
-	r.meddling = ExternalChanges{Times: r.meddling.Times + 1, Last: *after, At: time.Now()}
-	times := r.meddling.Times
+	r.external = ExternalChanges{Times: r.external.Times + 1, Last: *after, At: time.Now()}
+	times := r.external.Times
 	r.mu.Unlock()
-	r.log.Warn("another program has changed our rules; they are put right", append(what, "program", after.String(), "times", times)...)
+	r.log.Warn("firewall rules changed externally, restored",
+		append(what, "program", after.String(), "times", times)...)
 }
 
-// ExternalChanges is how often others have changed our rules, and who did so last.
+// ExternalChanges is the number of external changes, with the last one.
 type ExternalChanges struct {
 	Times int
 	Last  firewall.Modifier
 	At    time.Time
 }
 
-// Meddling tells what others have done since natagent started.
-func (r *Reconciler) Meddling() ExternalChanges {
+// ExternalChanges returns the external changes since natagent started.
+func (r *Reconciler) ExternalChanges() ExternalChanges {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.meddling
+	return r.external
 }
 
-// Intervals is how often to look.
+// Intervals are the intervals of Run.
 type Intervals struct {
-	Tick     time.Duration // without any reason
+	Tick     time.Duration // resync
 	Retry    time.Duration // after a failure
-	Debounce time.Duration // at least this long between two looks for changes that others make
+	Debounce time.Duration // minimum between two reconciles after external changes
 }
 
-// DefaultPace looks once a minute.
+// DefaultPace returns intervals with a resync every minute.
 func DefaultPace() Intervals {
 	return Intervals{Tick: time.Minute, Retry: time.Second, Debounce: 100 * time.Millisecond}
 }
 
-// Hooks is something else to put right: in its turn, with nobody else changing anything, or aside.
+// Hooks are functions that run with each reconcile, with or without the change lock.
 type Hooks struct {
 	Locked   func(ctx context.Context) error
 	Unlocked func(ctx context.Context) error
-	Trigger  <-chan struct{} // a reason to do what is aside at once; nil: there is none
+	Trigger  <-chan struct{} // runs Unlocked immediately; can be nil
 }
 
-// Run reconciles, calls ready, and goes on until ctx ends. An error at the start is answered; later ones are logged and what
-// they kept from being done is tried again.
+// Run reconciles, calls ready, and continues until ctx ends. It returns an error of the first
+// reconcile; later ones are logged and retried.
 func (r *Reconciler) Run(ctx context.Context, pace Intervals, also Hooks, ready func()) error {
 	changed, err := r.firewall.Watch(ctx)
 	if err != nil {
@@ -161,6 +167,7 @@ func (r *Reconciler) Run(ctx context.Context, pace Intervals, also Hooks, ready 
 	if err := r.once(ctx, also, nil); err != nil {
 		return err
 	}
+
 	close(r.ready)
 	ready()
 	for wait := pace.Tick; ; {
@@ -170,19 +177,19 @@ func (r *Reconciler) Run(ctx context.Context, pace Intervals, also Hooks, ready 
 		}
 		wait = pace.Tick
 		if err := r.runOnce(ctx, also, reason); err != nil && ctx.Err() == nil {
-			r.log.Error("firewall not reconciled; will try again", "error", err)
+			r.log.Error("firewall reconcile failed, retrying", "error", err)
 			wait = pace.Retry
 		}
 		pause(ctx, pace.Debounce, nil, nil)
 	}
 }
 
-// runOnce does what there is a reason for.
+// runOnce runs what a trigger requires.
 func (r *Reconciler) runOnce(ctx context.Context, also Hooks, why trigger) error {
-	if why.aside {
+	if why.unlockedOnly {
 		return also.Unlocked(ctx)
 	}
-	return r.once(ctx, also, why.stranger)
+	return r.once(ctx, also, why.modifier)
 }
 
 func (r *Reconciler) once(ctx context.Context, also Hooks, after *firewall.Modifier) error {
@@ -195,21 +202,22 @@ func (r *Reconciler) once(ctx context.Context, also Hooks, after *firewall.Modif
 	return errors.Join(err, also.Unlocked(ctx))
 }
 
-// trigger is why to look: for a stranger's doing, at what is aside only, or, the zero one, because it is time to.
+// trigger is the reason for a reconcile: an external change, the hook Unlocked only, or (zero) a
+// resync.
 type trigger struct {
-	stranger *firewall.Modifier
-	aside    bool
+	modifier     *firewall.Modifier
+	unlockedOnly bool
 }
 
-// pause waits for a reason, or for ctx to end.
+// pause waits for a trigger or until ctx ends.
 func pause(ctx context.Context, d time.Duration, changed <-chan firewall.Modifier, wake <-chan struct{}) (why trigger) {
 	select {
 	case <-ctx.Done():
 	case <-time.After(d):
 	case <-wake:
-		why.aside = true
+		why.unlockedOnly = true
 	case who := <-changed:
-		why.stranger = &who
+		why.modifier = &who
 	}
 	return why
 }

@@ -26,7 +26,8 @@ type fake struct {
 }
 
 func newFake() *fake {
-	return &fake{changed: make(chan firewall.Modifier, 1), synced: make(chan struct{}, 100), answers: make(chan error, 10), cut: make(chan int, 100)}
+	return &fake{changed: make(chan firewall.Modifier, 1), synced: make(chan struct{}, 100),
+		answers: make(chan error, 10), cut: make(chan int, 100)}
 }
 
 func (f *fake) State() firewall.State { return firewall.State{} }
@@ -75,10 +76,11 @@ func run(t *testing.T, f *fake, pace reconcile.Intervals) (*reconcile.Reconciler
 			t.Errorf("Run: %v", err)
 		}
 	})
+
 	return r, ready
 }
 
-func TestItReconcilesAtStartOnSignalsAndAfterFailures(t *testing.T) {
+func TestReconcileTriggers(t *testing.T) {
 	f := newFake()
 	r, ready := run(t, f, reconcile.Intervals{Tick: time.Hour, Retry: time.Millisecond})
 	await(t, "ready", ready)
@@ -86,16 +88,18 @@ func TestItReconcilesAtStartOnSignalsAndAfterFailures(t *testing.T) {
 	if n := await(t, "flows of what was withdrawn", f.cut); n != 1 {
 		t.Errorf("%d cuts", n)
 	}
+
 	f.answers <- errors.New("busy")
 	f.changed <- firewall.Modifier{}
 	await(t, "after a signal", f.synced)
 	await(t, "after a failure", f.synced)
-	if m := r.Meddling(); m.Times != 0 {
+	if m := r.ExternalChanges(); m.Times != 0 {
 		t.Errorf("%+v, but what failed put nothing right", m)
 	}
+
 	f.changed <- firewall.Modifier{Name: "nft", PID: 7}
 	await(t, "after another signal", f.synced)
-	for m := r.Meddling(); m.Times != 1 || m.Last.String() != "nft (pid 7)"; m = r.Meddling() {
+	for m := r.ExternalChanges(); m.Times != 1 || m.Last.String() != "nft (pid 7)"; m = r.ExternalChanges() {
 		select {
 		case <-t.Context().Done():
 		case <-time.After(patience):
@@ -113,7 +117,7 @@ func TestItReconcilesNowAndThen(t *testing.T) {
 	}
 }
 
-func TestAFailureAtTheStartEndsIt(t *testing.T) {
+func TestRunReturnsFirstError(t *testing.T) {
 	f, boom := newFake(), errors.New("boom")
 	f.answers <- boom
 	r := reconcile.New(f, f, f, slog.New(slog.DiscardHandler))
@@ -123,7 +127,7 @@ func TestAFailureAtTheStartEndsIt(t *testing.T) {
 	}
 }
 
-func TestChangesWaitForTheFirstReconcileAndForEachOther(t *testing.T) {
+func TestLockSerializesChanges(t *testing.T) {
 	f := newFake()
 	early := reconcile.New(f, f, f, slog.New(slog.DiscardHandler))
 	ended, cancel := context.WithCancel(context.Background())
@@ -131,6 +135,7 @@ func TestChangesWaitForTheFirstReconcileAndForEachOther(t *testing.T) {
 	if _, err := early.Lock(ended); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("before Run: %v, want an Unavailable fault", err)
 	}
+
 	r, ready := run(t, f, reconcile.Intervals{Tick: time.Hour})
 	await(t, "ready", ready)
 	end, err := r.Lock(context.Background())
@@ -140,10 +145,12 @@ func TestChangesWaitForTheFirstReconcileAndForEachOther(t *testing.T) {
 	if _, err := r.Lock(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("a second one: %v, want to wait until it is cancelled", err)
 	}
+
 	end()
 	end, err = r.Lock(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	end()
 }

@@ -1,9 +1,9 @@
-// Package relay answers on the host's IPv6 addresses for published TCP ports of containers that have IPv4 only, as Docker does by a
-// process for each port.
+// Package relay accepts connections on the host's IPv6 addresses for published TCP ports of
+// IPv4-only containers, as docker-proxy does.
 //
-// The kernel cannot: nf_tables translates addresses within one family, and to write another header by BPF would leave out the connection
-// tracker, and the rules with it. So one goroutine a connection carries bytes, in the kernel where that can splice them. It is a service
-// on top: a port that cannot be had on IPv6 is left alone, and whoever wants it there for himself gets it.
+// The kernel cannot do this: nf_tables translates within one family, and BPF would bypass conntrack
+// and the rules. One goroutine per connection copies data, spliced by the kernel if possible. It is
+// optional: a port in use on IPv6 is skipped, and another publication or process takes precedence.
 package relay
 
 import (
@@ -20,26 +20,26 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Bounds, so that it does not take what others need.
+// Limits of resources.
 const (
-	mostPorts       = 1024
-	mostConnections = 1024
-	dialTime        = 10 * time.Second
+	maxPorts       = 1024
+	maxConnections = 1024
+	dialTimeout    = 10 * time.Second
 )
 
-// Relays are those of a host.
+// Relays holds the relays of a host. It is safe for concurrent use.
 type Relays struct {
 	ns  hostns.NS
 	log *slog.Logger
 
-	slots chan struct{} // one for each open connection
+	slots chan struct{} // one per open connection
 
 	mu     sync.Mutex
 	ports  map[uint16]*port
-	owners map[string]map[uint16]bool // the ports of each
+	owners map[string]map[uint16]bool // the ports of each owner
 }
 
-// port is a host port that is answered on IPv6.
+// port is a host port with a relay.
 type port struct {
 	owner    string
 	target   netip.AddrPort
@@ -48,28 +48,33 @@ type port struct {
 	all      sync.WaitGroup
 }
 
-// New makes it. Nothing is listened on yet.
+// New returns an empty set of relays.
 func New(ns hostns.NS, log *slog.Logger) *Relays {
-	return &Relays{ns: ns, log: log, slots: make(chan struct{}, mostConnections), ports: map[uint16]*port{}, owners: map[string]map[uint16]bool{}}
+	return &Relays{ns: ns, log: log, slots: make(chan struct{}, maxConnections), ports: map[uint16]*port{},
+		owners: map[string]map[uint16]bool{}}
 }
 
-// wanted are the ports to relay of what an owner publishes, and where they lead: those of all IPv4 addresses, for everybody.
+// wanted returns the ports to relay with their targets: those on all IPv4 addresses without allowed
+// sources.
 func wanted(bindings []publication.Binding) map[uint16]netip.AddrPort {
 	out := map[uint16]netip.AddrPort{}
 	for _, b := range bindings {
-		if b.Protocol == publication.TCP && b.HostIP == netip.IPv4Unspecified() && !b.IsRange() && !b.Direct() && b.Sources == "" {
+		if b.Protocol == publication.TCP && b.HostIP == netip.IPv4Unspecified() && !b.IsRange() && !b.Direct() &&
+			b.Sources == "" {
 			out[b.HostPort] = b.Target()
 		}
 	}
+
 	for _, b := range bindings {
 		if b.Protocol == publication.TCP && b.HostIP.Is6() && !b.Direct() {
 			delete(out, b.HostPort)
 		}
 	}
+
 	return out
 }
 
-// Set has an owner's ports be relayed, and no others of his.
+// Set replaces the relays of an owner.
 func (r *Relays) Set(owner string, bindings []publication.Binding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,14 +84,16 @@ func (r *Relays) Set(owner string, bindings []publication.Binding) {
 			r.drop(number)
 		}
 	}
+
 	for number, target := range want {
-		if r.ports[number] == nil && len(r.ports) < mostPorts {
+		if r.ports[number] == nil && len(r.ports) < maxPorts {
 			r.open(owner, number, target)
 		}
 	}
 }
 
-// Yield gives a port up, for who wants it on IPv6 for himself; false if it is not relayed.
+// Yield closes the relay of a port, so that the port can be bound on IPv6. It reports whether there
+// was one.
 func (r *Relays) Yield(number uint16) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -97,7 +104,7 @@ func (r *Relays) Yield(number uint16) bool {
 	return true
 }
 
-// Close ends all.
+// Close closes all relays.
 func (r *Relays) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +114,7 @@ func (r *Relays) Close() error {
 	return nil
 }
 
-// drop closes a port and what goes through it.
+// drop closes a relay and its connections.
 func (r *Relays) drop(number uint16) {
 	p := r.ports[number]
 	delete(r.ports, number)
@@ -126,21 +133,24 @@ func (r *Relays) open(owner string, number uint16, target netip.AddrPort) {
 		p.listener, err = net.Listen("tcp6", at)
 		return err
 	})
+
 	if err != nil {
-		r.log.Debug("a published port is not answered on IPv6", "port", at, "error", err)
+		r.log.Debug("published port not relayed on IPv6", "port", at, "error", err)
 		return
 	}
+
 	var ctx context.Context
 	ctx, p.end = context.WithCancel(context.Background())
 	r.ports[number] = p
 	if r.owners[owner] == nil {
 		r.owners[owner] = map[uint16]bool{}
 	}
+
 	r.owners[owner][number] = true
 	p.all.Go(func() { r.serve(ctx, p) })
 }
 
-// serve takes connections until the port is closed.
+// serve accepts connections until the port is closed.
 func (r *Relays) serve(ctx context.Context, p *port) {
 	for {
 		c, err := p.listener.Accept()
@@ -150,7 +160,7 @@ func (r *Relays) serve(ctx context.Context, p *port) {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond): // too few descriptors, as a rule
+			case <-time.After(100 * time.Millisecond): // usually out of descriptors
 			}
 			continue
 		}
@@ -162,21 +172,22 @@ func (r *Relays) serve(ctx context.Context, p *port) {
 		}
 		p.all.Go(func() {
 			defer func() { <-r.slots }()
-			r.carry(ctx, c, p.target)
+			r.forward(ctx, c, p.target)
 		})
 	}
 }
 
-// carry connects a client to the container until both have ended, or the port is closed.
-func (r *Relays) carry(ctx context.Context, client net.Conn, target netip.AddrPort) {
+// forward copies data between a client and the container until both are closed, or the port is.
+func (r *Relays) forward(ctx context.Context, client net.Conn, target netip.AddrPort) {
 	defer func() { _ = client.Close() }()
 	var container net.Conn
 	err := r.ns.Do(func() (err error) {
-		container, err = (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "tcp4", target.String())
+		container, err = (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp4", target.String())
 		return err
 	})
+
 	if err != nil {
-		_ = client.(*net.TCPConn).SetLinger(0) // the client is told by a reset, as the container would
+		_ = client.(*net.TCPConn).SetLinger(0) // reset the client's connection, as the container would
 		return
 	}
 	defer func() { _ = container.Close() }()
@@ -184,18 +195,18 @@ func (r *Relays) carry(ctx context.Context, client net.Conn, target netip.AddrPo
 	stop := context.AfterFunc(ctx, func() { _, _ = client.Close(), container.Close() })
 	defer stop()
 	var back sync.WaitGroup
-	back.Go(func() { pour(client, container) })
-	pour(container, client)
+	back.Go(func() { copyStream(client, container) })
+	copyStream(container, client)
 	back.Wait()
 }
 
-// pour carries bytes one way, and the end of them.
-func pour(to, from net.Conn) {
+// copyStream copies data in one direction and closes it at the end.
+func copyStream(to, from net.Conn) {
 	_, err := io.Copy(to, from)
 	if err == nil {
 		err = to.(*net.TCPConn).CloseWrite()
 	}
-	if err != nil { // a reset on one side is one on the other
+	if err != nil { // forward a reset
 		_ = to.(*net.TCPConn).SetLinger(0)
 		_, _ = to.Close(), from.Close()
 	}

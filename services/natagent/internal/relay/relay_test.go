@@ -36,18 +36,20 @@ func world(t *testing.T) (*testns.NS, *relay.Relays) {
 			}()
 		}
 	}()
+
 	r := relay.New(hostns.At(host.Fd()), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = r.Close() })
 	return host, r
 }
 
 func binding(ip string, port uint16) publication.Binding {
-	return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: port, ContainerIP: netip.MustParseAddr("10.9.0.2"), ContainerPort: 80}
+	return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: port,
+		ContainerIP: netip.MustParseAddr("10.9.0.2"), ContainerPort: 80}
 }
 
 func dial(host *testns.NS, to string) (net.Conn, error) { return host.Dial("tcp6", to, 5*time.Second) }
 
-func TestAPortIsAnsweredOnIPv6UntilItIsNotPublishedAnyMore(t *testing.T) {
+func TestRelayLastsUntilRelease(t *testing.T) {
 	host, r := world(t)
 	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
 	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
@@ -61,6 +63,7 @@ func TestAPortIsAnsweredOnIPv6UntilItIsNotPublishedAnyMore(t *testing.T) {
 		_, _ = c.Write(sent)
 		_ = c.(*net.TCPConn).CloseWrite()
 	}()
+
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d bytes came back of %d, %v", len(got), len(sent), err)
 	}
@@ -80,12 +83,13 @@ func TestAPortIsAnsweredOnIPv6UntilItIsNotPublishedAnyMore(t *testing.T) {
 	}
 }
 
-func TestOnlyPortsThatAllMayReachAreRelayed(t *testing.T) {
+func TestRestrictedPortsAreNotRelayed(t *testing.T) {
 	host, r := world(t)
 	for name, row := range map[string][]publication.Binding{
 		"one address": {binding("127.0.0.1", 8881)}, "some sources": {limited(binding("0.0.0.0", 8881))},
-		"IPv6 leads elsewhere": {binding("0.0.0.0", 8881), binding("::1", 8881)}, "a run": {run(binding("0.0.0.0", 8881))},
-		"another protocol": {udp(binding("0.0.0.0", 8881))},
+		"IPv6 leads elsewhere": {binding("0.0.0.0", 8881), binding("::1", 8881)},
+		"a run":                {run(binding("0.0.0.0", 8881))},
+		"another protocol":     {udp(binding("0.0.0.0", 8881))},
 	} {
 		r.Set("a", row)
 		if _, err := dial(host, "[::1]:8881"); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -98,7 +102,7 @@ func limited(b publication.Binding) publication.Binding { b.Sources = "10.0.0.0/
 func run(b publication.Binding) publication.Binding     { b.HostPortEnd = 8990; return b }
 func udp(b publication.Binding) publication.Binding     { b.Protocol = publication.UDP; return b }
 
-func TestWhoHasOrWantsThePortOnIPv6GetsIt(t *testing.T) {
+func TestRelayYieldsPort(t *testing.T) {
 	host, r := world(t)
 	other := host.Listen("tcp6", "[::]:8882")
 	defer func() { _ = other.Close() }()
@@ -110,7 +114,7 @@ func TestWhoHasOrWantsThePortOnIPv6GetsIt(t *testing.T) {
 	_ = mine.Close()
 }
 
-func TestWhereNobodyAnswersTheClientIsToldSo(t *testing.T) {
+func TestRelayResetsClientWithoutServer(t *testing.T) {
 	host, r := world(t)
 	dead := binding("0.0.0.0", 8884)
 	dead.ContainerPort = 81

@@ -8,22 +8,22 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// newNetworks describes the table
+// newNetworks returns the table
 //
 //	networks: id -> Network
 func newNetworks() *state.Table[firewall.Network] {
 	return state.NewTable("networks", func(n *firewall.Network) string { return n.ID })
 }
 
-// Network is a guarded network. It must not be changed.
+// Network returns a network. Callers must not modify the result.
 func (s *Store) Network(id string) (*firewall.Network, bool) {
 	return s.networks.Get(s.db.View(), id)
 }
 
-// Networks are all of them, by id. They must not be changed.
+// Networks returns all networks, sorted by ID. Callers must not modify the result.
 func (s *Store) Networks() []*firewall.Network { return collect(s.networks, s.db) }
 
-// IsRouted tells whether an address is in a subnet that is not translated.
+// IsRouted reports whether addr belongs to a routed subnet.
 func (s *Store) IsRouted(addr netip.Addr) bool {
 	for n := range s.networks.All(s.db.View()) {
 		if slices.ContainsFunc(n.Routed, func(p netip.Prefix) bool { return p.Contains(addr) }) {
@@ -38,7 +38,7 @@ func (s *Store) PutNetwork(n *firewall.Network) error {
 	return s.db.Update(func(tx *state.Tx) error { return s.networks.Put(tx, n) })
 }
 
-// DeleteNetwork forgets it.
+// DeleteNetwork deletes a network.
 func (s *Store) DeleteNetwork(id string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		_, err := s.networks.Delete(tx, id)

@@ -5,22 +5,22 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// newPublications describes the table
+// newPublications returns the table
 //
 //	publications: owner -> Publication
 func newPublications() *state.Table[publication.Publication] {
 	return state.NewTable("publications", func(p *publication.Publication) string { return p.Owner })
 }
 
-// Publication is what an owner has published. It must not be changed.
+// Publication returns the publication of an owner. Callers must not modify the result.
 func (s *Store) Publication(owner string) (*publication.Publication, bool) {
 	return s.publications.Get(s.db.View(), owner)
 }
 
-// Publications are all of them, by owner. They must not be changed.
+// Publications returns all publications, sorted by owner. Callers must not modify the result.
 func (s *Store) Publications() []*publication.Publication { return collect(s.publications, s.db) }
 
-// FirewallBindings is what the firewall has of a publication.
+// FirewallBindings returns the bindings of p as the firewall has them.
 func (s *Store) FirewallBindings(p *publication.Publication) []publication.Binding {
 	if s.DirectRouting {
 		return p.WithDirect()
@@ -28,12 +28,12 @@ func (s *Store) FirewallBindings(p *publication.Publication) []publication.Bindi
 	return p.Bindings
 }
 
-// PutPublication stores what an owner has published.
+// PutPublication stores a publication.
 func (s *Store) PutPublication(p *publication.Publication) error {
 	return s.db.Update(func(tx *state.Tx) error { return s.publications.Put(tx, p) })
 }
 
-// DeletePublication forgets it.
+// DeletePublication deletes the publication of an owner.
 func (s *Store) DeletePublication(owner string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		_, err := s.publications.Delete(tx, owner)

@@ -1,4 +1,4 @@
-// Package store is what natagent must not forget: publications and guarded networks, in one durable file.
+// Package store holds natagent's state, publications and networks, in one database file.
 package store
 
 import (
@@ -12,7 +12,7 @@ import (
 
 // Store holds natagent's tables.
 type Store struct {
-	// DirectRouting opens published ports at the containers' own addresses, too. It must not change once anything is asked.
+	// DirectRouting adds direct access to published ports. It must not change after first use.
 	DirectRouting bool
 
 	db           *state.DB
@@ -37,7 +37,7 @@ func OpenAs(dir string, how state.Config) (*Store, error) {
 // Close closes the file.
 func (s *Store) Close() error { return s.db.Close() }
 
-// State is all that the firewall shall have, as it is stored now.
+// State returns the desired state of the firewall.
 func (s *Store) State() firewall.State {
 	view := s.db.View()
 	var st firewall.State
@@ -50,5 +50,5 @@ func (s *Store) State() firewall.State {
 	return st
 }
 
-// collect makes a list of what a table gives.
+// collect returns the records of a table.
 func collect[T any](t *state.Table[T], db *state.DB) []*T { return slices.Collect(t.All(db.View())) }

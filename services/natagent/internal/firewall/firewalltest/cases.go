@@ -13,32 +13,34 @@ import (
 	"time"
 )
 
-// How long to wait: for an answer that must come, and to be sure that none comes.
+// Timeouts for a response that must arrive, and for one that must not.
 const (
 	answerWithin  = 5 * time.Second
 	blockedWithin = 300 * time.Millisecond
 )
 
-// What a case expects, if not an answer.
+// Expected results other than a response.
 const (
 	blocked = "blocked" // refused or dropped
-	refused = "refused" // at once
+	refused = "refused" // immediately
 )
 
-// Case is one connection and what must come of it.
+// Case is one connection and its expected result.
 type Case struct {
 	From, Network, To string
 	Want              string // "NAME sees ADDRESS", blocked or refused
-	// Unfiltered is what comes of it without any firewall, where that shows that the case could fail. Empty: not tried.
+	// Unfiltered is the result without a firewall, to prove that the case can fail. Empty: not
+	// tested.
 	Unfiltered string
 }
 
-// Name is the case as a sentence.
+// Name returns the name of the subtest.
 func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.To, c.Network, c.Want) }
 
-// Cases are all of them.
+// Cases returns all cases.
 func Cases() []Case {
-	return slices.Concat(published(), runs(), wholeAddresses(), restrictedCases(), open(), routed(), directlyRouted(), separation(), loopback())
+	return slices.Concat(published(), runs(), wholeAddresses(), restrictedCases(), open(), routed(), directlyRouted(),
+		separation(), loopback())
 }
 
 func published() []Case {
@@ -94,19 +96,20 @@ func wholeAddresses() []Case {
 		{"ext", "udp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
 		{"ext", "tcp", "[fd01::7]:80", "b sees fd01::2", ""},
 		{"ext", "tcp", "10.1.0.7:81", refused, ""},
-		{"ext", "tcp", "10.1.0.7:8080", refused, ""},           // before what is published on all addresses
-		{"ext", "tcp", "10.1.0.7:8081", "a sees 10.1.0.2", ""}, // after a port of its own
+		{"ext", "tcp", "10.1.0.7:8080", refused, ""},           // precedes ports of all addresses
+		{"ext", "tcp", "10.1.0.7:8081", "a sees 10.1.0.2", ""}, // follows ports of this address
 		{"ext", "udp", "10.1.0.7:40000", blocked, ""},
 		{"host", "tcp", "10.1.0.7:80", "b sees 10.1.0.1", ""},
 		{"c", "tcp", "10.1.0.7:80", "b sees 10.10.2.2", ""},
-		{"b", "tcp", "10.1.0.7:80", "b sees 10.10.1.1", ""}, // itself
+		{"b", "tcp", "10.1.0.7:80", "b sees 10.10.1.1", ""}, // its own address
 		{"b", "tcp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
 		{"b", "udp", "10.1.0.2:80", "ext sees 10.1.0.7", "ext sees 10.10.1.3"},
 		{"b", "tcp", "[fd01::2]:80", "ext sees fd01::7", "ext sees fd10:1::3"},
 	}
 }
 
-// restrictedCases are bindings that only some may reach; the host itself always may. "ext3" is ext at its second address.
+// restrictedCases has bindings with allowed sources; the host itself can always connect. "ext3" is
+// ext with its second address.
 func restrictedCases() []Case {
 	return []Case{
 		{"ext3", "tcp", "10.1.0.1:8301", "a sees 10.1.0.3", ""},
@@ -130,22 +133,22 @@ func restrictedCases() []Case {
 		{"ext3", "tcp", "10.1.0.9:80", "b sees 10.1.0.3", ""},
 		{"ext", "tcp", "10.1.0.9:80", blocked, ""},
 		{"ext3", "tcp", "10.1.0.9:8080", refused, ""},
-		{"ext", "tcp", "10.1.0.9:8080", blocked, ""}, // nor is it led on to what is published on all addresses
+		{"ext", "tcp", "10.1.0.9:8080", blocked, ""}, // not forwarded to ports of all addresses either
 		{"host", "tcp", "10.1.0.9:80", "b sees 10.1.0.1", ""},
 	}
 }
 
-// open are networks that are less closed than others.
+// open has networks with gateway mode nat-unprotected and trusted interfaces.
 func open() []Case {
 	return []Case{
 		{"ext", "tcp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
 		{"ext", "udp", "10.10.5.2:80", "h sees 10.1.0.2", ""},
 		{"ext", "tcp", "[fd10:5::2]:80", "h sees fd01::2", ""},
 		{"c", "tcp", "10.10.5.2:80", "h sees 10.10.2.2", ""},
-		{"d", "tcp", "10.10.5.2:80", blocked, "h sees 10.10.3.2"}, // an internal network's own
+		{"d", "tcp", "10.10.5.2:80", blocked, "h sees 10.10.3.2"}, // from an internal network
 		{"h", "tcp", "10.1.0.2:80", "ext sees 10.1.0.5", "ext sees 10.10.5.2"},
 		{"h", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.5.2"},
-		{"ext", "tcp", "10.10.4.3:80", "f sees 10.1.0.2", ""}, // by a trusted interface
+		{"ext", "tcp", "10.10.4.3:80", "f sees 10.1.0.2", ""}, // from a trusted interface
 		{"c", "tcp", "10.10.4.3:80", blocked, "f sees 10.10.2.2"},
 	}
 }
@@ -194,7 +197,7 @@ func loopback() []Case {
 	}
 }
 
-// Try makes a case's connection and tells what came of it.
+// Try makes the connection of a case and returns its result.
 func (tp *Topology) Try(c Case, timeout time.Duration) string {
 	conn, err := tp.dial(c, timeout)
 	if err != nil {
@@ -208,20 +211,23 @@ func (tp *Topology) Try(c Case, timeout time.Duration) string {
 	return answer
 }
 
-// dial connects, the machine outside from one of its two addresses.
+// dial connects. The external host uses one of its two addresses.
 func (tp *Topology) dial(c Case, timeout time.Duration) (net.Conn, error) {
 	name, outside := strings.CutPrefix(c.From, "ext")
 	if !outside {
 		return tp.nodes[c.From].Dial(c.Network, c.To, timeout)
 	}
+
 	ip := net.ParseIP("10.1.0." + cmp.Or(name, "2"))
 	if strings.HasPrefix(c.To, "[") {
 		ip = net.ParseIP("fd01::" + cmp.Or(name, "2"))
 	}
+
 	dialer := net.Dialer{Timeout: timeout, LocalAddr: &net.TCPAddr{IP: ip}}
 	if c.Network == "udp" {
 		dialer.LocalAddr = &net.UDPAddr{IP: ip}
 	}
+
 	var conn net.Conn
 	var err error
 	tp.nodes["ext"].Do(func() { conn, err = dialer.Dial(c.Network, c.To) })
@@ -232,14 +238,17 @@ func exchange(conn net.Conn, timeout time.Duration) (string, error) {
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return "", err
 	}
+
 	buf := make([]byte, 100)
 	if _, udp := conn.(*net.UDPConn); !udp {
 		b, err := io.ReadAll(conn)
 		return string(b), err
 	}
+
 	if _, err := conn.Write([]byte("?")); err != nil {
 		return "", err
 	}
+
 	n, err := conn.Read(buf)
 	return string(buf[:n]), err
 }
@@ -248,7 +257,8 @@ func outcome(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return refused
-	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH): // the last: nobody answers ARP
+	// the last means no ARP reply
+	case errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err), errors.Is(err, syscall.EHOSTUNREACH):
 		return blocked
 	}
 	return err.Error()
@@ -259,7 +269,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// met tells whether what came of a case is what was wanted.
+// met reports whether the result of a case is as expected.
 func met(want, got string) bool { return got == want || want == blocked && got == refused }
 
 func timeoutFor(want string) time.Duration {
@@ -269,7 +279,7 @@ func timeoutFor(want string) time.Duration {
 	return answerWithin
 }
 
-// spoofed tells whether the host takes a datagram that a neighbour sends with a loopback source address.
+// spoofed reports whether the host accepts a datagram with a loopback source from the LAN.
 func (tp *Topology) spoofed(from string, at net.PacketConn) (bool, error) {
 	src := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 99)}
 	dst := &net.UDPAddr{IP: net.IPv4(10, 1, 0, 1), Port: at.LocalAddr().(*net.UDPAddr).Port}
@@ -282,12 +292,14 @@ func (tp *Topology) spoofed(from string, at net.PacketConn) (bool, error) {
 		defer func() { _ = c.Close() }()
 		_, err = c.Write([]byte("spoofed"))
 	})
+
 	if err != nil {
 		return false, err
 	}
 	if err := at.SetReadDeadline(time.Now().Add(blockedWithin)); err != nil {
 		return false, err
 	}
+
 	_, _, err = at.ReadFrom(make([]byte, 16))
 	return err == nil, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// routed are networks that are not translated, one of them over IPv6 only: what is published is open at the containers' own addresses.
+// routed has routed networks, one of them for IPv6 only: ports are published by direct access.
 func routed() []Case {
 	return []Case{
 		{"ext", "tcp", "10.10.6.2:80", "j sees 10.1.0.2", "j sees 10.1.0.2"},
@@ -25,13 +25,13 @@ func routed() []Case {
 		{"ext", "udp", "10.10.6.2:10050", "j sees 10.1.0.2", ""},
 		{"ext", "udp", "[fd10:6::2]:10100", "j sees fd01::2", ""},
 		{"ext", "udp", "10.10.6.2:10101", blocked, "j sees 10.1.0.2"},
-		{"ext", "tcp", "10.10.6.3:80", blocked, "k sees 10.1.0.2"}, // which lets one of ext's addresses in only
+		{"ext", "tcp", "10.10.6.3:80", blocked, "k sees 10.1.0.2"}, // accepts one address of ext only
 		{"ext3", "tcp", "10.10.6.3:80", "k sees 10.1.0.3", ""},
 		{"ext3", "udp", "10.10.6.3:10050", "k sees 10.1.0.3", ""},
 		{"ext", "udp", "10.10.6.3:10050", blocked, "k sees 10.1.0.2"},
 		{"c", "tcp", "10.10.6.2:80", "j sees 10.10.2.2", ""},
 		{"c", "udp", "10.10.6.2:80", blocked, "j sees 10.10.2.2"},
-		{"d", "tcp", "10.10.6.2:80", blocked, "j sees 10.10.3.2"}, // an internal network's own
+		{"d", "tcp", "10.10.6.2:80", blocked, "j sees 10.10.3.2"}, // from an internal network
 		{"j", "tcp", "10.1.0.2:80", "ext sees 10.10.6.2", ""},
 		{"j", "tcp", "[fd01::2]:80", "ext sees fd10:6::2", ""},
 		{"j", "tcp", "10.10.1.2:80", blocked, "a sees 10.10.6.2"},
@@ -47,13 +47,14 @@ func routed() []Case {
 	}
 }
 
-// direct are the bindings of those networks.
+// direct returns the bindings of the routed networks.
 func direct() []publication.Binding {
 	own := func(proto publication.Protocol, at string, end uint16, from sources.Set) publication.Binding {
 		to := netip.MustParseAddrPort(at)
 		return publication.Binding{Protocol: proto, HostIP: to.Addr(), HostPort: to.Port(), HostPortEnd: end,
 			ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: "own", Sources: from}
 	}
+
 	return []publication.Binding{
 		own(publication.TCP, "10.10.6.2:80", 0, ""),
 		own(publication.TCP, "[fd10:6::2]:80", 0, ""),
@@ -62,32 +63,38 @@ func direct() []publication.Binding {
 		own(publication.TCP, "10.10.6.3:80", 0, "10.1.0.3/32"),
 		own(publication.UDP, "10.10.6.3:10000", 10100, "10.1.0.3/32,10.9.0.0/16"),
 		own(publication.TCP, "[fd10:7::2]:80", 0, ""),
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8107, ContainerIP: netip.MustParseAddr("10.10.7.2"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8107,
+			ContainerIP: netip.MustParseAddr("10.10.7.2"), ContainerPort: 80},
 	}
 }
 
-// dualBindings are ports of a translated network that are open at the containers' own addresses, too, as direct routing has it.
+// dualBindings returns bindings with DNAT that also have direct access.
 func dualBindings() []publication.Binding {
 	p := publication.Publication{Bindings: []publication.Binding{
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8501, ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80},
-		{Protocol: publication.TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8501, ContainerIP: netip.MustParseAddr("fd10:2::2"), ContainerPort: 80},
-		{Protocol: publication.UDP, HostIP: netip.IPv4Unspecified(), HostPort: 8502, ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80, Sources: "10.1.0.3/32,10.10.0.0/16"},
-		{Protocol: publication.TCP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8503, ContainerIP: netip.MustParseAddr("10.10.2.3"), ContainerPort: 80},
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8504, ContainerIP: netip.MustParseAddr("10.10.3.2"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8501,
+			ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8501,
+			ContainerIP: netip.MustParseAddr("fd10:2::2"), ContainerPort: 80},
+		{Protocol: publication.UDP, HostIP: netip.IPv4Unspecified(), HostPort: 8502,
+			ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80, Sources: "10.1.0.3/32,10.10.0.0/16"},
+		{Protocol: publication.TCP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8503,
+			ContainerIP: netip.MustParseAddr("10.10.2.3"), ContainerPort: 80},
+		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8504,
+			ContainerIP: netip.MustParseAddr("10.10.3.2"), ContainerPort: 80},
 	}}
 	return p.WithDirect()
 }
 
-// directlyRouted are the cases of those. Those of the internal network are among the others.
+// directlyRouted has the cases of dualBindings, except those of the internal network.
 func directlyRouted() []Case {
 	return []Case{
 		{"ext", "tcp", "10.10.2.2:80", "c sees 10.1.0.2", "c sees 10.1.0.2"},
 		{"ext", "tcp", "[fd10:2::2]:80", "c sees fd01::2", "c sees fd01::2"},
 		{"ext3", "udp", "10.10.2.2:80", "c sees 10.1.0.3", ""},
-		{"ext", "udp", "10.10.2.2:80", blocked, "c sees 10.1.0.2"}, // which lets one of ext's addresses in only
+		{"ext", "udp", "10.10.2.2:80", blocked, "c sees 10.1.0.2"}, // accepts one address of ext only
 		{"ext", "udp", "[fd10:2::2]:80", blocked, "c sees fd01::2"},
-		{"ext", "tcp", "10.10.2.3:80", blocked, "g sees 10.1.0.2"}, // published on the loopback only
-		{"b", "tcp", "10.10.2.2:80", blocked, "c sees 10.10.1.3"},  // another network's
+		{"ext", "tcp", "10.10.2.3:80", blocked, "g sees 10.1.0.2"}, // published on loopback only
+		{"b", "tcp", "10.10.2.2:80", blocked, "c sees 10.10.1.3"},  // from another network
 		{"b", "udp", "10.10.2.2:80", blocked, "c sees 10.10.1.3"},
 		{"j", "tcp", "[fd10:2::2]:80", blocked, "c sees fd10:6::2"},
 		{"b", "tcp", "10.1.0.1:8501", "c sees 10.10.1.3", ""},
@@ -95,33 +102,36 @@ func directlyRouted() []Case {
 	}
 }
 
-// pings checks whom ICMP reaches.
+// pings checks which addresses respond to ICMP echo.
 func pings(t *testing.T, tp *Topology) {
 	for to, want := range map[string]bool{"10.10.6.2": true, "fd10:6::2": true, "10.10.6.3": true, "fd10:7::2": true,
 		"10.10.7.2": false, "10.10.1.2": false, "fd10:1::2": false} {
-		t.Run("a ping to "+to, func(t *testing.T) {
+		t.Run("ping "+to, func(t *testing.T) {
 			t.Parallel()
 			timeout := blockedWithin
 			if want {
 				timeout = answerWithin
 			}
 			if err := tp.ping("ext", to, timeout); (err == nil) != want {
-				t.Errorf("%v, want an answer: %v", err, want)
+				t.Errorf("got %v, want a reply: %t", err, want)
 			}
 		})
 	}
 }
 
-// ping sends an echo request from a node and waits for the answer to it: a socket hears those to others, too, before it is connected.
+// ping sends an echo request from a node and waits for its reply. Before the socket is connected,
+// it also receives other replies.
 func (tp *Topology) ping(from, to string, timeout time.Duration) error {
 	target := netip.MustParseAddr(to).AsSlice()
 	own := []byte{target[len(target)-2] ^ target[3], target[len(target)-1]}
-	network, request := "ip6:ipv6-icmp", []byte{128, 0, 0, 0, own[0], own[1], 0, 0} // the kernel writes the checksum, and shows no header
+	// the kernel writes the checksum and strips the header
+	network, request := "ip6:ipv6-icmp", []byte{128, 0, 0, 0, own[0], own[1], 0, 0}
 	at, answer := 0, byte(129)
 	if len(target) == 4 {
 		network, at, answer, request[0] = "ip4:icmp", 20, 0, 8 // after an IP header
 		binary.BigEndian.PutUint16(request[2:], ^(8<<8 + binary.BigEndian.Uint16(own)))
 	}
+
 	conn, err := tp.nodes[from].Dial(network, to, timeout)
 	if err != nil {
 		return err
@@ -133,6 +143,7 @@ func (tp *Topology) ping(from, to string, timeout time.Duration) error {
 	if _, err := conn.Write(request); err != nil {
 		return err
 	}
+
 	for got := make([]byte, 64); ; {
 		n, err := conn.Read(got)
 		if err != nil {
@@ -144,9 +155,9 @@ func (tp *Topology) ping(from, to string, timeout time.Duration) error {
 	}
 }
 
-// withdrawDirect checks that what is open at a container's own address is closed by itself, and opened again.
+// withdrawDirect checks that direct access can be removed and added again.
 func withdrawDirect(t *testing.T, tp *Topology, fw firewall.Firewall) {
-	t.Run("a container's own port that is withdrawn", func(t *testing.T) {
+	t.Run("withdrawn direct access", func(t *testing.T) {
 		ctx, all := context.Background(), direct()
 		if err := fw.RemoveBindings(ctx, all[:3]); err != nil {
 			t.Fatal(err)
@@ -161,14 +172,15 @@ func withdrawDirect(t *testing.T, tp *Topology, fw firewall.Firewall) {
 		}
 		change, err := fw.Sync(ctx, State())
 		if err != nil || change.Rebuilt || change.Added != 0 || len(change.Removed) != 0 {
-			t.Errorf("then Sync changes %+v, %v", change, err)
+			t.Errorf("Sync changed %+v, %v; want nothing", change, err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.10.6.2:80", Want: "j sees 10.1.0.2"})
 		left := State()
 		left.Bindings = slices.DeleteFunc(left.Bindings, func(b publication.Binding) bool { return b == all[0] })
 		change, err = fw.Sync(ctx, left)
-		if err != nil || len(change.Removed) != 1 || change.Removed[0].Host() != all[0].Host() || !change.Removed[0].Direct() {
-			t.Errorf("Sync without it changes %+v, %v", change, err)
+		if err != nil || len(change.Removed) != 1 || change.Removed[0].Host() != all[0].Host() ||
+			!change.Removed[0].Direct() {
+			t.Errorf("Sync without the binding changed %+v, %v", change, err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.10.6.2:80", Want: blocked})
 	})

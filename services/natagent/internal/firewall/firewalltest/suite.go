@@ -1,5 +1,5 @@
-// Package firewalltest has the suite that every firewall backend must pass: real connections between real namespaces, with
-// the addresses that the servers see. It is for the tests of backends only.
+// Package firewalltest has the tests that each firewall backend must pass: real connections between
+// network namespaces, with the addresses that the servers see. Only tests use it.
 package firewalltest
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Open makes a backend that works in a namespace. It is closed by the suite.
+// Open returns a backend for a namespace. Run closes it.
 type Open func(t testing.TB, ns hostns.NS) firewall.Firewall
 
-// Run runs the suite.
+// Run runs all tests for a backend.
 func Run(t *testing.T, open Open) {
 	tp := NewTopology(t)
 	t.Run("without a firewall", func(t *testing.T) { checkUnfiltered(t, tp) })
@@ -24,12 +24,14 @@ func Run(t *testing.T, open Open) {
 	if _, err := fw.Sync(ctx, State()); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("with it", func(t *testing.T) { all(t, tp) })
+
+	t.Run("with firewall", func(t *testing.T) { all(t, tp) })
 
 	if err := fw.Close(); err != nil {
 		t.Fatal(err)
 	}
-	t.Run("after it has ended", func(t *testing.T) { all(t, tp) })
+
+	t.Run("after close", func(t *testing.T) { all(t, tp) })
 
 	fw = open(t, tp.HostNS())
 	defer func() { _ = fw.Close() }()
@@ -41,7 +43,7 @@ func Run(t *testing.T, open Open) {
 	withdrawWide(t, tp, fw)
 }
 
-// checkUnfiltered shows that what the firewall must block would get through without it.
+// checkUnfiltered checks that connections to be blocked succeed without a firewall.
 func checkUnfiltered(t *testing.T, tp *Topology) {
 	var cases []Case
 	for _, c := range Cases() {
@@ -60,13 +62,14 @@ func all(t *testing.T, tp *Topology) {
 	pings(t, tp)
 }
 
-// together tries cases at the same time, as most of the time goes into waiting for what must not come.
+// together runs cases concurrently, as most of them wait for a timeout.
 func together(t *testing.T, tp *Topology, cases []Case) {
 	got := make([]string, len(cases))
 	var wg sync.WaitGroup
 	for i, c := range cases {
 		wg.Go(func() { got[i] = tp.Try(c, timeoutFor(c.Want)) })
 	}
+
 	wg.Wait()
 	for i, c := range cases {
 		t.Run(c.Name(), func(t *testing.T) {
@@ -80,29 +83,29 @@ func together(t *testing.T, tp *Topology, cases []Case) {
 func check(t *testing.T, tp *Topology, c Case) {
 	t.Helper()
 	if got := tp.Try(c, timeoutFor(c.Want)); !met(c.Want, got) {
-		t.Errorf("%s to %s %s: %s, want %s", c.From, c.To, c.Network, got, c.Want)
+		t.Errorf("%s to %s %s: got %s, want %s", c.From, c.To, c.Network, got, c.Want)
 	}
 }
 
 func spoofs(t *testing.T, tp *Topology, want bool) {
 	for _, from := range []string{"ext", "rogue"} {
-		t.Run("a loopback source from "+from, func(t *testing.T) {
+		t.Run("loopback source from "+from, func(t *testing.T) {
 			got, err := tp.spoofed(from, tp.Host.ListenPacket("udp4", "10.1.0.1:0"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got != want {
-				t.Errorf("the host takes it: %v, want %v", got, want)
+				t.Errorf("got accepted %t, want %t", got, want)
 			}
 		})
 	}
 }
 
-// compare checks that differences are found and left alone.
+// compare checks that Compare finds differences and changes nothing.
 func compare(t *testing.T, fw firewall.Firewall) {
-	t.Run("compared", func(t *testing.T) {
+	t.Run("compare", func(t *testing.T) {
 		ctx := context.Background()
-		for range 2 { // the first one changes nothing
+		for range 2 { // the first call must change nothing
 			less := State()
 			less.Bindings = less.Bindings[1:]
 			change, err := fw.Compare(ctx, less)
@@ -110,15 +113,16 @@ func compare(t *testing.T, fw firewall.Firewall) {
 				t.Errorf("with one binding less: got %+v, %v", change, err)
 			}
 		}
-		if change, err := fw.Compare(ctx, State()); err != nil || change.Rebuilt || change.Added != 0 || len(change.Removed) != 0 {
+		if change, err := fw.Compare(ctx, State()); err != nil || change.Rebuilt || change.Added != 0 ||
+			len(change.Removed) != 0 {
 			t.Errorf("without a difference: got %+v, %v", change, err)
 		}
 	})
 }
 
-// restart checks that a new backend takes over without touching anything, while connections go on.
+// restart checks that a new backend takes over without changes or interrupted connections.
 func restart(t *testing.T, tp *Topology, fw firewall.Firewall) {
-	t.Run("taken over by a new one", func(t *testing.T) {
+	t.Run("restart", func(t *testing.T) {
 		stop, done := make(chan struct{}), make(chan string)
 		go func() {
 			for {
@@ -137,20 +141,20 @@ func restart(t *testing.T, tp *Topology, fw firewall.Firewall) {
 		change, err := fw.Sync(context.Background(), State())
 		close(stop)
 		if got := <-done; got != "" {
-			t.Errorf("a connection meanwhile: %s", got)
+			t.Errorf("connection during restart: %s", got)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		if change.Rebuilt || change.Added != 0 || len(change.Removed) != 0 {
-			t.Errorf("taking over changed %+v", change)
+			t.Errorf("restart changed %+v, want nothing", change)
 		}
 	})
 }
 
-// replace checks that networks can be changed and taken out by themselves.
+// replace checks that a network can be changed and removed.
 func replace(t *testing.T, tp *Topology, fw firewall.Firewall) {
-	t.Run("a network that becomes internal", func(t *testing.T) {
+	t.Run("network changed to internal", func(t *testing.T) {
 		ctx, b := context.Background(), State().Networks[1]
 		internal := b
 		internal.Internal, internal.Masquerade = true, false
@@ -170,39 +174,39 @@ func replace(t *testing.T, tp *Topology, fw firewall.Firewall) {
 	})
 }
 
-// withdraw checks that a port is taken out by itself, and can be led elsewhere.
+// withdraw checks that a port can be removed, and be added with another target.
 func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
-	t.Run("a port that is withdrawn", func(t *testing.T) {
+	t.Run("withdrawn port", func(t *testing.T) {
 		ctx, all := context.Background(), bindings()
 		if err := fw.RemoveBindings(ctx, all[:1]); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: refused})
 		check(t, tp, Case{From: "ext", Network: "udp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
-		moved := all[0]
-		moved.ContainerIP = State().Networks[0].Subnets[0].Addr().Next().Next().Next() // b
-		if err := fw.AddBindings(ctx, []publication.Binding{moved}); err != nil {
+		retargeted := all[0]
+		retargeted.ContainerIP = State().Networks[0].Subnets[0].Addr().Next().Next().Next() // b
+		if err := fw.AddBindings(ctx, []publication.Binding{retargeted}); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
 		if err := fw.AddBindings(ctx, all[:1]); err == nil {
-			t.Error("one port was led to two containers")
+			t.Error("got one port forwarded to two containers, want an error")
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
-		if err := fw.ReplaceBindings(ctx, []publication.Binding{moved}, all[:1]); err != nil {
+		if err := fw.ReplaceBindings(ctx, []publication.Binding{retargeted}, all[:1]); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
-		if err := fw.ReplaceBindings(ctx, all[:1], []publication.Binding{moved}); err != nil {
+		if err := fw.ReplaceBindings(ctx, all[:1], []publication.Binding{retargeted}); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
 	})
 }
 
-// withdrawWide checks that runs and addresses are taken out and put back by themselves, with nothing else touched.
+// withdrawWide checks that ranges and published addresses can be removed and added again.
 func withdrawWide(t *testing.T, tp *Topology, fw firewall.Firewall) {
-	t.Run("a run and an address that are withdrawn", func(t *testing.T) {
+	t.Run("withdrawn range and address", func(t *testing.T) {
 		ctx := context.Background()
 		if err := fw.RemoveBindings(ctx, wide()); err != nil {
 			t.Fatal(err)
@@ -219,10 +223,11 @@ func withdrawWide(t *testing.T, tp *Topology, fw firewall.Firewall) {
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:8081", Want: "a sees 10.1.0.2"})
 		check(t, tp, Case{From: "b", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.7"})
 		if change, err := fw.Sync(ctx, State()); err != nil || change.Rebuilt && len(change.Removed) > 1 {
-			t.Errorf("putting all back as it was: %+v, %v", change, err)
+			t.Errorf("first Sync changed %+v, %v", change, err)
 		}
-		if change, err := fw.Sync(ctx, State()); err != nil || change.Rebuilt || change.Added > 0 || len(change.Removed) > 0 {
-			t.Errorf("nothing was to be done: %+v, %v", change, err)
+		if change, err := fw.Sync(ctx, State()); err != nil || change.Rebuilt || change.Added > 0 ||
+			len(change.Removed) > 0 {
+			t.Errorf("second Sync changed %+v, %v; want nothing", change, err)
 		}
 	})
 }

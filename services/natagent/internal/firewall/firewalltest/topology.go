@@ -14,31 +14,33 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Topology is a host with several networks, and a machine outside that has routes to the containers' subnets through the host.
+// Topology is a host with several networks, and an external host with routes to the containers'
+// subnets through it.
 //
 //	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, 10.1.0.9, fd01::1, fd01::7
 //	    10.1.0.3 fd01::3
-//	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which sends what it likes
+//	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which forges addresses
 //	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
-//	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (anybody may reach it; it leaves as 10.1.0.5)
-//	                         ├─ brR 10.10.6.1 fd10:6::1   j .2, k .3 (not translated)
-//	                         ├─ brM 10.10.7.1 fd10:7::1   m .2 (translated over IPv4 only)
-//	                         └─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no traffic between them)
+//	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (nat-unprotected, SNAT to 10.1.0.5)
+//	                         ├─ brR 10.10.6.1 fd10:6::1   j .2, k .3 (routed)
+//	                         ├─ brM 10.10.7.1 fd10:7::1   m .2 (nat for IPv4, routed for IPv6)
+//	                         └─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no ICC)
 type Topology struct {
 	Host  *testns.NS
 	nodes map[string]*testns.NS
 }
 
-// HostNS is the namespace that a backend works in.
+// HostNS returns the namespace of the backend.
 func (tp *Topology) HostNS() hostns.NS { return hostns.At(tp.Host.Fd()) }
 
-// State is what the backend shall do on the topology.
+// State returns the desired state of the topology.
 func State() firewall.State {
 	network := func(name, v4, v6 string) firewall.Network {
 		return firewall.Network{ID: name, Bridge: "br" + name, Masquerade: true, ICC: true,
 			Subnets: []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}}
 	}
+
 	a := network("A", "10.10.1.0/24", "fd10:1::/64")
 	b := network("B", "10.10.2.0/24", "fd10:2::/64")
 	i := network("I", "10.10.3.0/24", "fd10:3::/64")
@@ -59,32 +61,38 @@ func bindings() []publication.Binding {
 		out = append(out, publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: port,
 			ContainerIP: to.Addr(), ContainerPort: to.Port()})
 	}
+
 	for _, proto := range []publication.Protocol{publication.TCP, publication.UDP} {
 		publish(proto, "0.0.0.0", 8080, "10.10.1.2:80")
 		publish(proto, "::", 8080, "[fd10:1::2]:80")
 	}
+
 	publish(publication.TCP, "10.1.0.1", 9090, "10.10.1.2:80")
 	publish(publication.TCP, "fd01::1", 9090, "[fd10:1::2]:80")
 	publish(publication.TCP, "127.0.0.1", 9191, "10.10.1.2:80")
 	for i := range uint16(11) {
 		publish(publication.TCP, "0.0.0.0", 7000+i, fmt.Sprintf("10.10.1.2:%d", 75+i))
 	}
+
 	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
 	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
 	return slices.Concat(out, wide(), limited(), direct(), dualBindings())
 }
 
-// wide are bindings of runs of ports and of whole addresses.
+// wide returns bindings of port ranges and published addresses.
 func wide() []publication.Binding {
 	run := func(proto publication.Protocol, host string, first, last uint16, target string) publication.Binding {
-		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: first, HostPortEnd: last,
+		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: first,
+			HostPortEnd: last,
 			ContainerIP: netip.MustParseAddr(target), ContainerPort: first}
 	}
+
 	whole := func(host, target string) publication.Binding {
 		return publication.Binding{Protocol: publication.All, HostIP: netip.MustParseAddr(host),
 			ContainerIP: netip.MustParseAddr(target), SNAT: true}
 	}
+
 	return []publication.Binding{
 		run(publication.UDP, "0.0.0.0", 20000, 60000, "10.10.1.2"),
 		run(publication.UDP, "::", 20000, 60000, "fd10:1::2"),
@@ -94,8 +102,8 @@ func wide() []publication.Binding {
 	}
 }
 
-// limited are bindings that only some may reach. A port of a whole address leads elsewhere than the address; a source that may not
-// reach the one must not be led to the other.
+// limited returns bindings with allowed sources. A port of a published address has another target
+// than the address; a source that is not allowed for the port must not reach the address instead.
 func limited() []publication.Binding {
 	from := func(host, target string, end uint16, sources sources.Set) publication.Binding {
 		h, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
@@ -106,6 +114,7 @@ func limited() []publication.Binding {
 		}
 		return b
 	}
+
 	whole := from("10.1.0.9:0", "10.10.1.3:0", 0, "10.1.0.3/32,10.10.0.0/16")
 	whole.Protocol = publication.All
 	return []publication.Binding{
@@ -119,16 +128,18 @@ func limited() []publication.Binding {
 	}
 }
 
-// NewTopology builds it, without any firewall, and starts the servers.
+// NewTopology creates the topology without a firewall, and starts the servers.
 func NewTopology(t testing.TB) *Topology {
 	t.Helper()
 	tp := &Topology{Host: testns.New(t), nodes: map[string]*testns.NS{}}
 	tp.nodes["host"] = tp.Host
-	// accept_local and route_localnet everywhere: what the guards keep out must not be kept out by the kernel anyway.
+	// accept_local and route_localnet are set everywhere, so that not the kernel drops what the
+	// firewall must drop.
 	script(tp.Host, `
 		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0
 		sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_local=1
 		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done`)
+
 	tp.addOutside(t)
 	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M"} {
 		script(tp.Host, fmt.Sprintf(`
@@ -138,13 +149,16 @@ func NewTopology(t testing.TB) *Topology {
 			ip link set br%[1]s up
 			ip -6 route append local ::1/128 dev br%[1]s table local`, name, i+1))
 	}
+
 	for _, c := range []struct {
 		name, bridge string
 		network, ip  int
 	}{{"a", "A", 1, 2}, {"b", "A", 1, 3}, {"rogue", "A", 1, 66}, {"c", "B", 2, 2}, {"g", "B", 2, 3},
-		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}, {"j", "R", 6, 2}, {"k", "R", 6, 3}, {"m", "M", 7, 2}} {
+		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}, {"j", "R", 6, 2}, {"k", "R", 6, 3},
+		{"m", "M", 7, 2}} {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
+
 	script(tp.nodes["g"], "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
 	fakeLoopback(tp.nodes["rogue"], "10.10.1.1")
 	fakeLoopback(tp.nodes["ext"], "10.1.0.1")
@@ -156,7 +170,8 @@ func (tp *Topology) addOutside(t testing.TB) {
 	t.Helper()
 	ext := testns.New(t)
 	tp.nodes["ext"] = ext
-	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 10.1.0.7/24 10.1.0.9/24 fd01::7/64 fd01::1/64", ext, "eth0", "10.1.0.2/24 10.1.0.3/24 fd01::2/64 fd01::3/64")
+	testns.Connect(t, tp.Host, "ext0", "10.1.0.1/24 10.1.0.5/24 10.1.0.7/24 10.1.0.9/24 fd01::7/64 fd01::1/64", ext,
+		"eth0", "10.1.0.2/24 10.1.0.3/24 fd01::2/64 fd01::3/64")
 	script(ext, "ip route add 10.10.0.0/16 via 10.1.0.1; ip -6 route add fd10::/16 via fd01::1")
 }
 
@@ -165,14 +180,16 @@ func (tp *Topology) addContainer(t testing.TB, name, bridge string, network, ip 
 	c := testns.New(t)
 	tp.nodes[name] = c
 	isolated := "off"
-	if bridge == "X" { // as netagent keeps containers of a bridge apart
+	if bridge == "X" { // as netagent isolates containers of a bridge
 		isolated = "on"
 	}
+
 	script(tp.Host, fmt.Sprintf(`
 		ip link add veth%[1]s type veth peer name eth0 netns %[2]s
 		ip link set veth%[1]s master br%[3]s
 		ip link set veth%[1]s type bridge_slave hairpin on isolated %[4]s
 		ip link set veth%[1]s up`, name, c.Path(), bridge, isolated))
+
 	script(c, fmt.Sprintf(`
 		ip addr add 10.10.%[1]d.%[2]d/24 dev eth0
 		ip addr add fd10:%[1]d::%[2]d/64 dev eth0 nodad
@@ -181,7 +198,7 @@ func (tp *Topology) addContainer(t testing.TB, name, bridge string, network, ip 
 		ip -6 route add default via fd10:%[1]d::1`, network, ip))
 }
 
-// fakeLoopback makes a namespace send 127.0.0.1 to a gateway, and lets it use such addresses as a source.
+// fakeLoopback routes 127.0.0.1 to a gateway, and permits loopback addresses as a source.
 func fakeLoopback(n *testns.NS, gateway string) {
 	script(n, fmt.Sprintf(`
 		sysctl -qw net.ipv4.conf.all.route_localnet=1
@@ -192,7 +209,7 @@ func fakeLoopback(n *testns.NS, gateway string) {
 
 func script(n *testns.NS, text string) { n.Run("sh", "-ec", text) }
 
-// serve starts servers that answer with their name and the address that they see.
+// serve starts servers that respond with their name and the address that they see.
 func (tp *Topology) serve() {
 	for name, n := range tp.nodes {
 		if name == "host" {

@@ -68,7 +68,7 @@ func saved(n *testns.NS, flavour string) string {
 		noise.ReplaceAllString(n.Run("ip6tables-"+flavour+"-save"), "")
 }
 
-func TestWhatOthersDoIsSeenAndMended(t *testing.T) {
+func TestExternalChangesAreReverted(t *testing.T) {
 	for name, change := range map[string]string{
 		"flush filter":         "-F",
 		"flush nat":            "-t nat -F",
@@ -155,7 +155,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 	})
 }
 
-func TestTheUsersChainIsNeverFlushed(t *testing.T) {
+func TestUserChainIsKept(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		n := testns.New(t)
 		b := opened(t, n, flavour)
@@ -178,7 +178,7 @@ func TestTheUsersChainIsNeverFlushed(t *testing.T) {
 	})
 }
 
-func TestRemoveLeavesWhatOthersHave(t *testing.T) {
+func TestRemoveKeepsForeignRules(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		n := testns.New(t)
 		n.Run("sh", "-ec", strings.ReplaceAll(`CMD -P FORWARD DROP; CMD -N mine; CMD -A FORWARD -j mine; CMD -A mine -i lo -j ACCEPT
@@ -199,7 +199,7 @@ func TestRemoveLeavesWhatOthersHave(t *testing.T) {
 	})
 }
 
-func TestOnlyWhatLeadsElsewhereCountsAsRemoved(t *testing.T) {
+func TestOnlyOtherTargetsCountAsRemoved(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		n := testns.New(t)
 		b := opened(t, n, flavour)
@@ -217,7 +217,7 @@ func TestOnlyWhatLeadsElsewhereCountsAsRemoved(t *testing.T) {
 	})
 }
 
-func TestAFailureOfOneFamilyLeavesNothingInTheOther(t *testing.T) {
+func TestFamilyErrorRollsBackOther(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		n := testns.New(t)
 		b := opened(t, n, flavour)
@@ -260,8 +260,8 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// TestWhatCannotBeGuardedIsRefused: where a table or a match is missing, the backend is refused, as it would leave a hole.
-func TestWhatCannotBeGuardedIsRefused(t *testing.T) {
+// TestUnsupportedIsRejected: where a table or a match is missing, the backend is refused, as it would leave a hole.
+func TestUnsupportedIsRejected(t *testing.T) {
 	for name, row := range map[string]struct{ mask, want string }{
 		"no raw table":  {`case "$*" in *raw*) echo "can't initialize iptables table raw: Table does not exist" >&2; exit 3;; esac`, "kernel: does not have the iptables table raw"},
 		"no nat table":  {`case "$*" in *nat*) echo "can't initialize iptables table nat: Table does not exist" >&2; exit 3;; esac`, "kernel: does not have the iptables table nat"},

@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
+func TestPortRuleRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v6, bytes := rapid.Bool().Draw(t, "v6"), 4
 		if v6 {
@@ -46,7 +46,7 @@ func TestAPortsRuleIsReadBackAsItWasWritten(t *testing.T) {
 	})
 }
 
-func TestAnExactAddressComesBeforeAllAddresses(t *testing.T) {
+func TestExactAddressPrecedesAll(t *testing.T) {
 	const (
 		one   = "-d 10.0.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.2:80"
 		whole = "-d 10.0.0.1/32 -j DNAT --to-destination 10.0.0.2"

@@ -23,7 +23,7 @@ func tables(text string) string {
 	return strings.Join(parts, "")
 }
 
-func TestTheRulesOfEachOptionAreAsInItsGoldenFile(t *testing.T) {
+func TestRulesMatchGoldenFiles(t *testing.T) {
 	with := func(change func(*firewall.Network)) firewall.Network {
 		n := network("A", "10.10.1.0/24", "fd10:1::/64")
 		change(&n)

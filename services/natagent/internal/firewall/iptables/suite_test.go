@@ -44,7 +44,7 @@ func open(t testing.TB, ns hostns.NS, flavour string) *iptables.Backend {
 	return b
 }
 
-func TestTheSuiteOfFirewallsPasses(t *testing.T) {
+func TestFirewallSuite(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		firewalltest.Run(t, func(t testing.TB, ns hostns.NS) firewall.Firewall { return open(t, ns, flavour) })
 	})

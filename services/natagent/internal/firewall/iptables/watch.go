@@ -23,7 +23,7 @@ const (
 type generation interface {
 	// now returns the current stamp.
 	now() ([]uint64, error)
-	// after returns the stamp after some transactions of ours; nil if unknown.
+	// after returns the stamp after some of our own transactions; nil if unknown.
 	after(before []uint64, transactions int) []uint64
 	// who returns the program that made the last change seen by now, if known.
 	who() firewall.Modifier

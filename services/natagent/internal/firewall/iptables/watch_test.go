@@ -24,7 +24,7 @@ func (c *counted) close() error { return nil }
 
 func (c *counted) news() <-chan struct{} { return nil }
 
-func TestWhoChangesRulesWhileWeReadThemIsNamed(t *testing.T) {
+func TestModifierDuringReadIsNamed(t *testing.T) {
 	other := firewall.Modifier{Name: "iptables", PID: 7}
 	c := &counted{}
 	w := &watcher{stamp: c}
@@ -41,7 +41,7 @@ func TestWhoChangesRulesWhileWeReadThemIsNamed(t *testing.T) {
 	}
 }
 
-func TestWhoChangesRulesAmongOurOwnChangesIsNotConfusedWithUs(t *testing.T) {
+func TestModifierAmongOwnChangesIsDetected(t *testing.T) {
 	c := &counted{}
 	w := &watcher{stamp: c}
 	w.take()

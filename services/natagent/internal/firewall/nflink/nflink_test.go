@@ -40,7 +40,7 @@ func crowd(l *nflink.Link, name string, count int) (*nftables.Set, error) {
 	return set, l.Flush()
 }
 
-func TestDescriptorsBeyond1023AreNoMatter(t *testing.T) {
+func TestDescriptorsAbove1023(t *testing.T) {
 	var used []int
 	defer func() {
 		for _, fd := range used {
@@ -67,7 +67,7 @@ func TestDescriptorsBeyond1023AreNoMatter(t *testing.T) {
 	}
 }
 
-func TestLargeTransactionsAndListsPassWhole(t *testing.T) {
+func TestLargeTransactionsAndLists(t *testing.T) {
 	const count = 20_000
 	l, _ := open(t)
 	set, err := crowd(l, "large", count)
@@ -80,7 +80,7 @@ func TestLargeTransactionsAndListsPassWhole(t *testing.T) {
 	}
 }
 
-func TestARefusalIsTheKernels(t *testing.T) {
+func TestErrorsAreKernelErrors(t *testing.T) {
 	l, _ := open(t)
 	l.DelTable(&nftables.Table{Name: "none", Family: nftables.TableFamilyINet})
 	if err := l.Flush(); !errors.Is(err, unix.ENOENT) {

@@ -85,7 +85,7 @@ func TestProbingLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestANewOwnerClaimsTheTableAndChangesNothingInIt(t *testing.T) {
+func TestNewOwnerClaimsTable(t *testing.T) {
 	n := testns.New(t)
 	f := owning(t, n)
 	first := open(t, n, f)
@@ -158,7 +158,7 @@ func TestNobodyElseCanChangeAnOwnedTable(t *testing.T) {
 	}
 }
 
-func TestWhatOthersDidToAnUnownedTableIsSeenAndMended(t *testing.T) {
+func TestExternalChangesToUnownedTableAreReverted(t *testing.T) {
 	for name, change := range map[string][]string{
 		"flush ruleset":   {"flush", "ruleset"},
 		"delete table":    {"delete", "table", "inet", "fairlead"},

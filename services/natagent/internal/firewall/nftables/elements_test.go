@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-func TestEveryBindingIsReadBackFromItsElement(t *testing.T) {
+func TestBindingElementRoundTrip(t *testing.T) {
 	addr := func(t *rapid.T, v4 bool, name string) netip.Addr {
 		if v4 {
 			return netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, name)))
@@ -54,7 +54,7 @@ func TestEveryBindingIsReadBackFromItsElement(t *testing.T) {
 	})
 }
 
-func TestIntervalsEndAfterTheLastAddress(t *testing.T) {
+func TestIntervalEnd(t *testing.T) {
 	for subnet, want := range map[string]string{
 		"10.1.0.0/16": "10.2.0.0", "10.1.2.0/31": "10.1.2.2", "10.0.0.7/32": "10.0.0.8", "255.255.0.0/16": "",
 		"fd00::/64": "fd00:0:0:1::", "ff00::/8": "",

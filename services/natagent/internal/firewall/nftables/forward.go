@@ -29,7 +29,7 @@ func (b *Backend) ForwardChains(ctx context.Context) ([]firewall.ForwardChain, e
 
 	var out []firewall.ForwardChain
 	for _, c := range all {
-		family, own := names[c.Table.Family], isOurs(c.Table.Name)
+		family, own := names[c.Table.Family], isOwnTable(c.Table.Name)
 		if own || family == "" || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward {
 			continue
 		}
@@ -40,5 +40,7 @@ func (b *Backend) ForwardChains(ctx context.Context) ([]firewall.ForwardChain, e
 	return out, nil
 }
 
-// jumpsToUs reports whether a table belongs to this backend or to netagent's port guard.
-func isOurs(table string) bool { return table == TableName || strings.HasPrefix(table, TableName+"-") }
+// isOwnTable reports whether a table belongs to this backend or to netagent's port guard.
+func isOwnTable(table string) bool {
+	return table == TableName || strings.HasPrefix(table, TableName+"-")
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-func TestTheSuiteOfFirewallsPasses(t *testing.T) {
+func TestFirewallSuite(t *testing.T) {
 	testns.NeedRoot(t)
 	firewalltest.Run(t, func(t testing.TB, ns hostns.NS) firewall.Firewall {
 		f, err := nftables.Probe(context.Background(), ns)

@@ -62,7 +62,7 @@ func (e element) rangeBinding() (b publication.Binding, ok bool) {
 	return b, ok && b.Protocol != ""
 }
 
-// protocolOf returns the transport with a protocol number; "" for others.
+// protocolOf returns the transport with a protocol number; "" if unknown.
 func protocolOf(number byte) publication.Protocol {
 	for _, p := range []publication.Protocol{publication.TCP, publication.UDP, publication.SCTP} {
 		if p.Number() == number {

@@ -38,7 +38,7 @@ func reusing(t *testing.T, n *testns.NS, network, addr string) (c interface{ Clo
 	return c, err
 }
 
-func TestAHeldPortAndAProgramExcludeEachOther(t *testing.T) {
+func TestPortSocketExcludesProcess(t *testing.T) {
 	for _, row := range []struct {
 		proto   publication.Protocol
 		held    string
@@ -90,7 +90,7 @@ func TestAHeldPortAndAProgramExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestHoldsOnDifferentAddressesStandSideBySide(t *testing.T) {
+func TestPortSocketsOnDifferentAddresses(t *testing.T) {
 	n := testns.New(t)
 	holder := portsocket.New(hostns.At(n.Fd()))
 	for _, addr := range []string{"127.0.0.1:80", "127.0.0.2:80", "[::]:80"} {
@@ -102,7 +102,7 @@ func TestHoldsOnDifferentAddressesStandSideBySide(t *testing.T) {
 	}
 }
 
-func TestAHeldIPv4PortLeavesIPv6Refused(t *testing.T) {
+func TestIPv4SocketKeepsIPv6Refused(t *testing.T) {
 	n := testns.New(t)
 	port, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("0.0.0.0:80"))
 	if err != nil {
@@ -114,7 +114,7 @@ func TestAHeldIPv4PortLeavesIPv6Refused(t *testing.T) {
 	}
 }
 
-func TestAHeldPortAnswersNobody(t *testing.T) {
+func TestPortSocketDropsPackets(t *testing.T) {
 	n := testns.New(t)
 	port, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("0.0.0.0:80"))
 	if err != nil {
@@ -127,7 +127,7 @@ func TestAHeldPortAnswersNobody(t *testing.T) {
 	}
 }
 
-func TestAPortCanBeHeldWhileOldConnectionsAreInTimeWait(t *testing.T) {
+func TestBindDuringTimeWait(t *testing.T) {
 	n := testns.New(t)
 	l := n.Listen("tcp", "127.0.0.1:80")
 	go func() { // closes first, so TIME_WAIT is on its side
@@ -152,7 +152,7 @@ func TestAPortCanBeHeldWhileOldConnectionsAreInTimeWait(t *testing.T) {
 	_ = port.Close()
 }
 
-func TestAnAddressThatIsNotTheHostsIsToldApart(t *testing.T) {
+func TestBindUnassignedAddress(t *testing.T) {
 	n := testns.New(t)
 	if _, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("203.0.113.5:80")); !errors.Is(err,
 		unix.EADDRNOTAVAIL) {
@@ -160,7 +160,7 @@ func TestAnAddressThatIsNotTheHostsIsToldApart(t *testing.T) {
 	}
 }
 
-func TestTheDynamicRangeIsThatOfTheNamespace(t *testing.T) {
+func TestDynamicReadsNamespace(t *testing.T) {
 	n := testns.New(t)
 	n.Run("sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40009",
 		"net.ipv4.ip_local_reserved_ports=40003,40005-40006")
