@@ -17,9 +17,9 @@ func TestAttacksHaveTests(t *testing.T) {
 
 	files, _ := filepath.Glob("*_test.go")
 	deeper, _ := filepath.Glob("*/*/*_test.go")
-	rooms, _ := filepath.Glob("*/*_test.go")
+	packages, _ := filepath.Glob("*/*_test.go")
 	var tests strings.Builder
-	for _, f := range slices.Concat(files, rooms, deeper) {
+	for _, f := range slices.Concat(files, packages, deeper) {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-// inNFTables and inIPTables tell where our rules are.
+// inNFTables and inIPTables report which backends have rules of Fairlead.
 func inNFTables(n *testns.NS) bool {
 	_, err := n.Try("nft", "list", "table", "inet", "fairlead")
 	return err == nil
@@ -27,7 +27,7 @@ func inIPTables(n *testns.NS) bool {
 
 func TestBackendSwitchKeepsConnections(t *testing.T) {
 	s, root := newSite(t), t.TempDir()
-	s.host.Run("iptables", "-P", "FORWARD", "DROP") // which each backend has its own way to get past
+	s.host.Run("iptables", "-P", "FORWARD", "DROP") // each backend passes this chain in its own way
 	r := startWith(t, s.host, root, natagent.BackendNFTables, io.Discard)
 	s.guard(t, r)
 	mustPublish(t, r, request("a", "10.10.1.2", "fd10:1::2", "8080:80"))
@@ -48,7 +48,7 @@ func TestBackendSwitchKeepsConnections(t *testing.T) {
 		t.Errorf("%d of %d connections failed: %s", len(failed), asked, failed)
 	}
 	if rules := s.host.Run("iptables", "-S", "FORWARD"); strings.Contains(rules, "brA") {
-		t.Errorf("what let the bridge through beside nf_tables is left:\n%s", rules)
+		t.Errorf("rules in FORWARD are left:\n%s", rules)
 	}
 
 	release(t, r, "a")

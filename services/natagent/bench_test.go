@@ -14,10 +14,10 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-// backends are those that benchmarks compare.
+// backends are the firewall backends to compare.
 func backends() []string { return []string{natagent.BackendNFTables, natagent.BackendIPTables} }
 
-// crowded starts a natagent that has published some ports, of 10000 and on.
+// crowded starts a natagent with the given number of published ports, from 10000 on.
 func crowded(b *testing.B, n *testns.NS, backend string, ports int) *running {
 	b.Helper()
 	r := startWith(b, n, b.TempDir(), backend, io.Discard)
@@ -29,7 +29,7 @@ func crowded(b *testing.B, n *testns.NS, backend string, ports int) *running {
 	return r
 }
 
-// each runs a benchmark for each backend and each number of ports.
+// each runs a benchmark per backend and number of ports.
 func each(b *testing.B, f func(b *testing.B, backend string, ports int)) {
 	for _, backend := range backends() {
 		for _, ports := range []int{10, 1000, 10000} {
@@ -38,14 +38,14 @@ func each(b *testing.B, f func(b *testing.B, backend string, ports int)) {
 	}
 }
 
-// report tells the median.
+// report reports the median.
 func report(b *testing.B, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2]), "ns/op")
 }
 
-// BenchmarkPublish is one publish of one port, from request to answer: port taken, state on disk, translation in the kernel.
-// The time is the median, without that of the release in between.
+// BenchmarkPublish publishes one port: port socket, state on disk, rules in the kernel.
+// The result is the median, without the releases in between.
 func BenchmarkPublish(b *testing.B) {
 	each(b, func(b *testing.B, backend string, ports int) {
 		r := crowded(b, testns.New(b), backend, ports)
@@ -63,7 +63,7 @@ func BenchmarkPublish(b *testing.B) {
 	})
 }
 
-// BenchmarkUnpublish is the release of one port, flows cut and all.
+// BenchmarkUnpublish releases one port, including its conntrack entries.
 func BenchmarkUnpublish(b *testing.B) {
 	each(b, func(b *testing.B, backend string, ports int) {
 		r := crowded(b, testns.New(b), backend, ports)
@@ -81,7 +81,7 @@ func BenchmarkUnpublish(b *testing.B) {
 	})
 }
 
-// BenchmarkPublishRange is one publish of 50,001 ports of the same numbers.
+// BenchmarkPublishRange publishes a range of 50,001 ports.
 func BenchmarkPublishRange(b *testing.B) {
 	r, _ := fresh(b)
 	ctx, req := context.Background(), request("phone", "10.0.0.3", "", "10000-60000/udp")
@@ -99,7 +99,7 @@ func BenchmarkPublishRange(b *testing.B) {
 	report(b, took)
 }
 
-// BenchmarkRebuild is the start of a natagent whose rules are all gone.
+// BenchmarkRebuild starts a natagent whose rules were flushed.
 func BenchmarkRebuild(b *testing.B) {
 	for _, backend := range backends() {
 		b.Run(backend+"/10000", func(b *testing.B) {
@@ -123,7 +123,7 @@ func BenchmarkRebuild(b *testing.B) {
 	}
 }
 
-// BenchmarkNewConnection is the opening of a TCP connection to the last of the published ports.
+// BenchmarkNewConnection opens a TCP connection to the last published port.
 func BenchmarkNewConnection(b *testing.B) {
 	each(b, func(b *testing.B, backend string, ports int) {
 		s := newSite(b)
@@ -134,7 +134,7 @@ func BenchmarkNewConnection(b *testing.B) {
 		s.ext.Do(func() {
 			for b.Loop() {
 				start := time.Now()
-				c, err := net.DialTimeout("tcp", "10.1.0.1:9999", patience)
+				c, err := net.DialTimeout("tcp", "10.1.0.1:9999", timeout)
 				if err != nil {
 					b.Error(err)
 					return

@@ -23,20 +23,23 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// othersRules makes rules such as Docker, libvirt, ufw and administrators have, in nf_tables and in both flavours of iptables.
+// othersRules creates rules as of Docker, libvirt, ufw and administrators, in nf_tables and both
+// flavors of iptables.
 const othersRules = `
 	for v in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do
 		$v -N LIBVIRT_FWI; $v -I FORWARD -o virbr0 -j LIBVIRT_FWI; $v -A LIBVIRT_FWI -o virbr0 -j REJECT
 		$v -N ufw-user-input; $v -A INPUT -p tcp --dport 22 -j ufw-user-input; $v -A ufw-user-input -j ACCEPT
-		$v -t nat -N DOCKER; $v -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER; $v -t nat -A DOCKER -i docker9 -j RETURN
+		$v -t nat -N DOCKER; $v -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+		$v -t nat -A DOCKER -i docker9 -j RETURN
 		$v -t raw -A PREROUTING -p udp --dport 9 -j DROP
 	done
-	nft 'add table inet firewalld; add chain inet firewalld in { type filter hook input priority 10; }; add rule inet firewalld in tcp dport 23 drop'
+	nft 'add table inet firewalld; add chain inet firewalld in { type filter hook input priority 10; };
+		add rule inet firewalld in tcp dport 23 drop'
 	ip link add virbr0 type bridge; ip link set virbr0 up`
 
 var counters = regexp.MustCompile(`(?m)^#.*\n?|\[\d+:\d+\]|counter packets \d+ bytes \d+`)
 
-// outside is what a host has that is not ours: rules, sysctls and links.
+// outside lists the foreign rules, sysctls and links of a host.
 func outside(n *testns.NS) string {
 	var out []string
 	rules := n.Run("sh", "-ec", "for v in iptables-nft iptables-legacy ip6tables-nft ip6tables-legacy; do echo == "+
@@ -86,7 +89,7 @@ func TestForeignRulesAreUnchanged(t *testing.T) {
 			}
 			same(t, "after all was removed", before, outside(s.host))
 			if inNFTables(s.host) || inIPTables(s.host) {
-				t.Error("something of ours is left")
+				t.Error("rules of Fairlead are left")
 			}
 		})
 	}
@@ -101,27 +104,27 @@ func same(t *testing.T, when, before, after string) {
 	was := strings.Split(before, "\n")
 	for _, line := range strings.Split(after, "\n") {
 		if !slices.Contains(was, line) {
-			t.Errorf("%s: new: %s", when, line)
+			t.Errorf("%s: unexpected: %s", when, line)
 		}
 	}
 
 	now := strings.Split(after, "\n")
 	for _, line := range was {
 		if !slices.Contains(now, line) {
-			t.Errorf("%s: gone: %s", when, line)
+			t.Errorf("%s: missing: %s", when, line)
 		}
 	}
 
-	t.Errorf("%s: not as before, or in another order", when)
+	t.Errorf("%s: order changed", when)
 }
 
 func TestFlushKeepsOwnedTable(t *testing.T) {
 	s := newSite(t)
 	if f, err := nftables.Probe(context.Background(), hostns.At(s.host.Fd())); err != nil || !f.Owner {
 		if os.Getenv("CI") != "" {
-			t.Fatal("tables cannot be owned on this kernel")
+			t.Fatal("kernel does not support table owners")
 		}
-		t.Skip("needs a kernel whose tables can be owned (6.9)")
+		t.Skip("needs table owners (Linux 6.9)")
 	}
 
 	r := startWith(t, s.host, t.TempDir(), natagent.BackendNFTables, io.Discard)
@@ -140,9 +143,9 @@ func TestFlushKeepsOwnedTable(t *testing.T) {
 
 func TestXtablesLockDoesNotDelayPublish(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "lock")
-	t.Setenv("XTABLES_LOCKFILE", lock) // not the machine's
+	t.Setenv("XTABLES_LOCKFILE", lock) // separate from the host's
 	s := newSite(t)
-	s.host.Run("iptables-legacy", "-P", "FORWARD", "DROP") // so that iptables would be asked
+	s.host.Run("iptables-legacy", "-P", "FORWARD", "DROP") // so that natagent runs iptables
 	r := startWith(t, s.host, t.TempDir(), natagent.BackendNFTables, io.Discard)
 	s.guard(t, r)
 	f, err := os.OpenFile(lock, os.O_RDWR|os.O_CREATE, 0o600)
@@ -154,14 +157,14 @@ func TestXtablesLockDoesNotDelayPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.host.Try("iptables-legacy", "-w", "1", "-S"); err == nil {
-		t.Fatal("iptables does not mind the lock; the test would show nothing")
+		t.Fatal("iptables ignores the lock")
 	}
 
 	start := time.Now()
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	release(t, r, "a")
-	if took := time.Since(start); took > 3*time.Second { // natagent itself would wait five for the lock
-		t.Errorf("it took %v", took)
+	if took := time.Since(start); took > 3*time.Second { // natagent waits 5 s for the lock
+		t.Errorf("publish took %v", took)
 	}
 }
 
@@ -170,12 +173,12 @@ func TestPublishBlockedPortIsReported(t *testing.T) {
 	s.host.Run("sh", "-ec", "iptables-nft -P INPUT DROP; iptables-nft -A INPUT -p tcp --dport 8080 -j ACCEPT")
 	log, entries := io.Pipe()
 	defer func() { _ = entries.Close() }()
-	told := make(chan string, 1)
+	logged := make(chan string, 1)
 	go func() {
 		lines := bufio.NewScanner(log)
 		for lines.Scan() {
 			if strings.Contains(lines.Text(), "firewall is closed") {
-				told <- lines.Text()
+				logged <- lines.Text()
 			}
 		}
 	}()
@@ -184,17 +187,17 @@ func TestPublishBlockedPortIsReported(t *testing.T) {
 	s.guard(t, r)
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80", "8081:80", "127.0.0.1@8082:80"))
 	select {
-	case line := <-told:
+	case line := <-logged:
 		if !strings.Contains(line, "port 0.0.0.0:8081/tcp") || !strings.Contains(line, "ip filter INPUT") {
-			t.Errorf("told: %s", line)
+			t.Errorf("log: %s", line)
 		}
-	case <-time.After(patience):
-		t.Error("nothing was told")
+	case <-time.After(timeout):
+		t.Error("no log entry")
 	}
 
 	select {
-	case line := <-told:
-		t.Errorf("told too: %s", line)
+	case line := <-logged:
+		t.Errorf("unexpected log entry: %s", line)
 	case <-time.After(500 * time.Millisecond):
 	}
 }

@@ -11,7 +11,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// TestDescriptorsAbove1023 is where select(2) ends.
+// TestDescriptorsAbove1023 covers descriptors that select(2) does not support.
 func TestDescriptorsAbove1023(t *testing.T) {
 	for opened := false; !opened; {
 		f, err := os.Open(os.DevNull)

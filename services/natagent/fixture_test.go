@@ -18,21 +18,21 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-const patience = 20 * time.Second
+const timeout = 20 * time.Second
 
-// running is a natagent that runs in this process.
+// running is a natagent in this process.
 type running struct {
 	*natagent.Service
 	stop func()
 }
 
-// start starts a natagent for a namespace and waits until it is ready. It is stopped when the test ends, or before.
+// start starts a natagent for a namespace, waits until it is ready, and stops it after the test.
 func start(t testing.TB, n *testns.NS, dataRoot string, log io.Writer) *running {
 	t.Helper()
 	return startWith(t, n, dataRoot, natagent.BackendAuto, log)
 }
 
-// startWith starts one with a firewall backend.
+// startWith starts a natagent with a firewall backend.
 func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writer) *running {
 	t.Helper()
 	s, err := natagent.New(context.Background(), natagent.Config{
@@ -63,8 +63,8 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 	select {
 	case <-ready:
 	case err := <-done:
-		t.Fatalf("Run ended before it was ready: %v", err)
-	case <-time.After(patience):
+		t.Fatalf("Run returned before it was ready: %v", err)
+	case <-time.After(timeout):
 		t.Fatal("not ready in time")
 	}
 
@@ -72,17 +72,17 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 	return r
 }
 
-// fresh starts a natagent for a new, empty host.
+// fresh starts a natagent on a new, empty host.
 func fresh(t testing.TB) (*running, *testns.NS) {
 	t.Helper()
 	n := testns.New(t)
 	return start(t, n, t.TempDir(), io.Discard), n
 }
 
-// networkID is the id of the only network in most tests.
+// networkID is the ID of the network in most tests.
 func networkID(i int) string { return fmt.Sprintf("%064x", 0xa0+i) }
 
-// site is a host with one bridge, two containers on it, and a machine outside.
+// site is a host with one bridge and two containers, and an external client.
 type site struct{ host, ext, a, b *testns.NS }
 
 func newSite(t testing.TB) *site {
@@ -144,7 +144,7 @@ func (s *site) guard(t testing.TB, r *running) {
 	}
 }
 
-// ask connects from a namespace and answers the name of the container that took the connection.
+// ask connects from a namespace and returns the name of the container that responds.
 func ask(n *testns.NS, to string, timeout time.Duration) (string, error) {
 	c, err := n.Dial("tcp", to, timeout)
 	if err != nil {
@@ -161,11 +161,11 @@ func ask(n *testns.NS, to string, timeout time.Duration) (string, error) {
 func wantAnswer(t testing.TB, n *testns.NS, to, want string) {
 	t.Helper()
 	if got, err := ask(n, to, 5*time.Second); err != nil || got != want {
-		t.Errorf("%s answered %q, %v; want %q", to, got, err, want)
+		t.Errorf("%s: got response %q, %v; want %q", to, got, err, want)
 	}
 }
 
-// request makes one from `-p` arguments in a simple form: [IP@][HOST[-END]:]PORT[-END][/PROTO].
+// request returns a request for `-p` arguments of the form [IP@][HOST[-END]:]PORT[-END][/PROTO].
 func request(name, v4, v6 string, args ...string) *natv1.PublishRequest {
 	req := &natv1.PublishRequest{Owner: owner(name), OwnerName: name, Ipv4Address: v4, Ipv6Address: v6}
 	for _, arg := range args {
@@ -194,10 +194,10 @@ func span(s string) (first, end uint32) {
 	return uint32(x), uint32(y)
 }
 
-// owner is a made-up UID for a container's name.
+// owner returns a container ID for a name.
 func owner(name string) string { return fmt.Sprintf("%0*x", id.Len, name) }
 
-// publish publishes and answers the bindings as text.
+// publish publishes ports and returns the bindings as text.
 func publish(r *running, req *natv1.PublishRequest) (string, error) {
 	resp, err := r.Publish(context.Background(), req)
 	if err != nil {
@@ -228,10 +228,10 @@ func release(t testing.TB, r *running, name string) {
 	}
 }
 
-// leftovers lists what published ports leave on a host: map elements, held ports and translated flows. Flows are cut right behind the
-// answer, so that it looks until there are none, or for some time.
+// leftovers lists map elements, port sockets and conntrack entries of published ports. Conntrack
+// entries are deleted asynchronously, so it waits until there are none, or for a timeout.
 func leftovers(n *testns.NS) (left string) {
-	for start := time.Now(); time.Since(start) < patience/4; time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); time.Since(start) < timeout/4; time.Sleep(10 * time.Millisecond) {
 		if left = leftNow(n); left == "" {
 			break
 		}
@@ -251,7 +251,7 @@ func leftNow(n *testns.NS) string {
 	return strings.TrimSpace(strings.Join(append(left, flows), "\n"))
 }
 
-// wantFault checks kind and reason, and that the line says all of some things.
+// wantFault checks kind, reason and parts of the message.
 func wantFault(t testing.TB, err error, kind fault.Kind, reason string, says ...string) {
 	t.Helper()
 	if !fault.Is(err, kind) || fault.ReasonOf(err) != reason {
@@ -261,7 +261,7 @@ func wantFault(t testing.TB, err error, kind fault.Kind, reason string, says ...
 	}
 	for _, s := range says {
 		if !strings.Contains(err.Error(), s) {
-			t.Errorf("err = %q, want it to say %q", err, s)
+			t.Errorf("err = %q, want it to contain %q", err, s)
 		}
 	}
 }

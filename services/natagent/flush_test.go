@@ -11,10 +11,10 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-// insist asks by UDP again and again on one socket, and so in one tracked flow, until it is answered.
+// insist sends over one UDP socket, and so one conntrack entry, until there is a response.
 func insist(c net.Conn) (answer string, took time.Duration, err error) {
 	start, b := time.Now(), make([]byte, 16)
-	for time.Since(start) < patience {
+	for time.Since(start) < timeout {
 		_, _ = c.Write([]byte("?"))
 		_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
 		if n, err := c.Read(b); err == nil {
@@ -47,12 +47,12 @@ func TestConnectionsStartedDuringFlushRecover(t *testing.T) {
 				if err == nil && got != want {
 					err = errors.New(got + " answered, not " + want)
 				}
-				t.Logf("%s answered after %s", want, took.Round(time.Millisecond))
+				t.Logf("%s responded after %s", want, took.Round(time.Millisecond))
 				answers <- errors.Join(err, c.Close())
 			}()
 		}
 		go func() {
-			_, err := ask(s.ext, "10.1.0.1:8080", patience/4) // a lost SYN is sent again after a second
+			_, err := ask(s.ext, "10.1.0.1:8080", timeout/4) // a lost SYN is sent again after a second
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				err = errors.New("the connection got no answer")
 			}

@@ -19,7 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// unprotected is a host whose firewall others can change, kept by a reconciler.
+// unprotected is a host without table owner, with a running reconciler.
 type unprotected struct {
 	host     *testns.NS
 	complete func() bool
@@ -70,7 +70,7 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 
 	select {
 	case <-ready:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Fatal("not ready in time")
 	}
 
@@ -81,14 +81,14 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 	}}
 }
 
-// loss is a way in which others lose our rules.
+// loss is an external change that removes rules.
 type loss struct {
 	open    func(hostns.NS) (firewall.Firewall, error)
 	flush   string
-	culprit string // what is known of the program
+	culprit string // the expected modifier
 }
 
-// foreign are the losses, by the backend that has them.
+// foreign returns the losses by backend.
 func foreign() map[string]loss {
 	ipt := func(flavour string) func(hostns.NS) (firewall.Firewall, error) {
 		return func(ns hostns.NS) (firewall.Firewall, error) {
@@ -111,13 +111,13 @@ func foreign() map[string]loss {
 	}
 }
 
-// heal flushes and tells how long it took until all was there again.
+// heal flushes the rules and returns the time until they were restored.
 func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 	t.Helper()
 	u.host.Run("sh", "-ec", flush)
 	start := time.Now()
 	for !u.complete() {
-		if time.Since(start) > patience {
+		if time.Since(start) > timeout {
 			t.Fatalf("not healed:\n%s", u.host.Run("sh", "-c", "nft list ruleset"))
 		}
 	}
@@ -127,12 +127,12 @@ func (u *unprotected) heal(t testing.TB, flush string) time.Duration {
 func TestFlushedRulesAreRestored(t *testing.T) {
 	for name, row := range foreign() {
 		t.Run(name, func(t *testing.T) {
-			// to be reached at least once, as the machine may have other things to do
+			// required of one attempt only, as the host may be busy
 			const wanted = 200 * time.Millisecond
 			u := keep(t, row.open)
 			start := time.Now()
 			u.complete()
-			within := max(wanted, 5*time.Since(start)) // where only to look takes long, as in emulated machines
+			within := max(wanted, 5*time.Since(start)) // reading takes long on emulated machines
 			best := u.heal(t, row.flush)
 			for range 9 {
 				if best <= within {
@@ -140,22 +140,22 @@ func TestFlushedRulesAreRestored(t *testing.T) {
 				}
 				best = min(best, u.heal(t, row.flush))
 			}
-			if t.Logf("healed in %v", best); best > within {
+			if t.Logf("restored in %v", best); best > within {
 				t.Errorf("healed in %v at best", best)
 			}
-			m := u.external() // who it was is noted a little after all is there again
-			for start := time.Now(); m.Times == 0 && time.Since(start) < patience; m = u.external() {
+			m := u.external() // recorded shortly after the rules are restored
+			for start := time.Now(); m.Times == 0 && time.Since(start) < timeout; m = u.external() {
 				time.Sleep(time.Millisecond)
 			}
 			if late := within > wanted && m.Last.Name == ""; m.Times == 0 ||
 				!strings.HasPrefix(m.Last.String(), row.culprit) && !late {
-				t.Errorf("%d times, the last by %s; want it by %s", m.Times, m.Last, row.culprit)
+				t.Errorf("got %d changes, the last by %s; want it by %s", m.Times, m.Last, row.culprit)
 			}
 		})
 	}
 }
 
-// BenchmarkHeal is the time from somebody else's flush until 100 published ports are there again, looking included.
+// BenchmarkHeal measures the time from an external flush until 100 published ports are restored.
 func BenchmarkHeal(b *testing.B) {
 	for name, row := range foreign() {
 		b.Run(name, func(b *testing.B) {
@@ -163,7 +163,7 @@ func BenchmarkHeal(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
 				took = append(took, u.heal(b, row.flush))
-				time.Sleep(150 * time.Millisecond) // so that the rest between two looks is over
+				time.Sleep(150 * time.Millisecond) // debounce interval
 			}
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "ms-median")

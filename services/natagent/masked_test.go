@@ -31,7 +31,7 @@ func TestUnsupportedKernelIsRejected(t *testing.T) {
 	wantFault(t, open(natagent.BackendNFTables), fault.Unavailable, "", "kernel: does not support nf_tables",
 		"load the module or enable the option (CONFIG_NF_TABLES, module nf_tables)")
 
-	// the older iptables can do without netlink
+	// legacy iptables works without netlink
 	for _, backend := range []string{natagent.BackendIPTables, natagent.BackendAuto} {
 		wantFault(t, open(backend), fault.Unavailable, "", "kernel: does not support ctnetlink",
 			"module nf_conntrack_netlink")

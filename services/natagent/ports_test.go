@@ -16,11 +16,11 @@ func TestPublishForms(t *testing.T) {
 	for _, row := range []struct{ arg, want string }{
 		{"80", "0.0.0.0:40000>10.0.0.2:80/tcp"},
 		{"8888:80", "0.0.0.0:8888>10.0.0.2:80/tcp"},
-		{"192.168.8.115@80", "192.168.8.115:40001>10.0.0.2:80/tcp"}, // 40000 is taken on all addresses
+		{"192.168.8.115@80", "192.168.8.115:40001>10.0.0.2:80/tcp"}, // 40000 is allocated on all addresses
 		{"192.168.8.115@8889:80", "192.168.8.115:8889>10.0.0.2:80/tcp"},
 		{"80/udp", "0.0.0.0:40000>10.0.0.2:80/udp"},
 		{"7000-7002:80-82", "0.0.0.0:7000>10.0.0.2:80/tcp 0.0.0.0:7001>10.0.0.2:81/tcp 0.0.0.0:7002>10.0.0.2:82/tcp"},
-		{"8888-8890:80", "0.0.0.0:8890>10.0.0.2:80/tcp"}, // 8888 is taken, 8889 on one address
+		{"8888-8890:80", "0.0.0.0:8890>10.0.0.2:80/tcp"}, // 8888 is allocated, 8889 on one address
 		{"80-81", "0.0.0.0:40002>10.0.0.2:80/tcp 0.0.0.0:40003>10.0.0.2:81/tcp"},
 	} {
 		if got := mustPublish(t, r, request(row.arg, "10.0.0.2", "", row.arg)); got != row.want {
@@ -42,11 +42,11 @@ func TestEphemeralPortsAreNextFit(t *testing.T) {
 	}
 
 	take("a", "40000")
-	take("b", "40002") // 40001 is a program's
+	take("b", "40002") // a process uses 40001
 	release(t, r, "a")
-	take("c", "40004") // 40003 is reserved; 40000 is free, but behind
+	take("c", "40004") // 40003 is reserved; 40000 is free, but comes later
 	take("d", "40005")
-	take("e", "40000") // once around
+	take("e", "40000") // wrapped
 	_, err := publish(r, request("f", "10.0.0.2", "fd00::2", "80"))
 	wantFault(t, err, fault.Exhausted, "", "all ports are allocated")
 	release(t, r, "d")
@@ -76,8 +76,8 @@ func TestConflictNamesHolder(t *testing.T) {
 		_, err := publish(r, request("second", "10.0.0.3", "", "9000:90", row.arg))
 		wantFault(t, err, row.kind, row.reason, row.says)
 		if got := mustPublish(t, r, request("third", "10.0.0.3", "", "9000:90")); got == "" {
-			t.Error("nothing published")
-		} // a failure has left port 9000 free
+			t.Error("got no error")
+		} // port 9000 was released on error
 		release(t, r, "third")
 	}
 
@@ -130,18 +130,19 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 		req  *natv1.PublishRequest
 		says string
 	}{
-		"an owner that is no UID":  {bad, `owner "web"`},
-		"an address with a length": {address, `"10.0.0.2/24" is not a valid container address`},
-		"port 0":                   {request("a", "10.0.0.2", "", "8080:80", "8081:0"), "invalid containerPort: 0"},
-		"port 70000":               {request("a", "10.0.0.2", "", "8080:80", "70000:80"), "invalid hostPort: 70000"},
-		"ranges of other lengths": {request("a", "10.0.0.2", "", "8080:80", "8000-8002:80-81"),
+		"invalid owner":                {bad, `owner "web"`},
+		"address with a prefix length": {address, `"10.0.0.2/24" is not a valid container address`},
+		"port 0":                       {request("a", "10.0.0.2", "", "8080:80", "8081:0"), "invalid containerPort: 0"},
+		"port 70000": {request("a", "10.0.0.2", "", "8080:80", "70000:80"),
+			"invalid hostPort: 70000"},
+		"ranges of different lengths": {request("a", "10.0.0.2", "", "8080:80", "8000-8002:80-81"),
 			"invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
 		"no host address": {request("a", "10.0.0.2", "", "8080:80", "1.2.3@81:80"),
 			"invalid IP address: 1.2.3"},
 		"no protocol": {request("a", "10.0.0.2", "", "8080:80", "81:80/foo"), "invalid proto"},
-		"one port for two": {request("a", "10.0.0.2", "", "8080:80", "8080:81"),
+		"one host port for two ports": {request("a", "10.0.0.2", "", "8080:80", "8080:81"),
 			"host port 8080/tcp is asked for twice"},
-		"a container that has none": {request("a", "", "", "8080:80"), "has no address"},
+		"container without address": {request("a", "", "", "8080:80"), "has no address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := publish(r, row.req)

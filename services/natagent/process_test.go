@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-// The environment by which this test binary knows that it is to be a natagent: its data root.
+// environment makes this test binary run as natagent; its value is the data root.
 const agentVariable = "NATAGENT_TEST_DATA_ROOT"
 
 func TestMain(m *testing.M) {
@@ -24,12 +24,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beAgent is a natagent until it is killed.
+// beAgent runs a natagent until it is killed.
 func beAgent(root string) {
 	s, err := natagent.New(context.Background(), natagent.Config{DataRoot: root, Log: slog.New(slog.DiscardHandler)})
 	if err == nil {
 		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin) // ends with the test
+			_, _ = io.Copy(io.Discard, os.Stdin) // closed when the test exits
 			os.Exit(0)
 		}()
 		err = publishWhenReady(s)
@@ -45,7 +45,7 @@ func publishWhenReady(s *natagent.Service) error {
 	})
 }
 
-// agentProcess starts a natagent that is a process of its own. kill ends it as nothing else does.
+// agentProcess starts a natagent in a separate process. kill sends SIGKILL.
 func agentProcess(t *testing.T, n *testns.NS, root string) (said string, kill func()) {
 	t.Helper()
 	cmd := n.Command(context.Background(), os.Args[0])

@@ -20,7 +20,7 @@ func newService(n *testns.NS, root string, log io.Writer) (*natagent.Service, er
 		Log: slog.New(slog.NewTextHandler(log, nil))})
 }
 
-// traffic connects again and again until it is stopped; failed is what went wrong.
+// traffic connects repeatedly until it is stopped; failed lists the errors.
 func traffic(n *testns.NS, to string) (stop func() (asked int, failed []string)) {
 	end := make(chan struct{})
 	var wg sync.WaitGroup
@@ -54,7 +54,7 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// listing is the table with handles, without order and without what a change of owner changes.
+// listing returns the table with handles, sorted, without the owner.
 func listing(n *testns.NS) []string {
 	var out []string
 	for line := range strings.Lines(n.Run("nft", "-a", "list", "table", "inet", "fairlead")) {
@@ -73,17 +73,17 @@ func TestKillKeepsPublishedPorts(t *testing.T) {
 	const said = "published 0.0.0.0:8080>10.10.1.2:80/tcp 0.0.0.0:53>10.10.1.2:5000/udp <nil>"
 	got, kill := agentProcess(t, s.host, root)
 	if got != said {
-		t.Fatalf("the first natagent said %q, want %q", got, said)
+		t.Fatalf("first natagent: got %q, want %q", got, said)
 	}
 
 	kill()
 	r := start(t, s.host, root, io.Discard)
-	s.guard(t, r) // which the process had not been told
+	s.guard(t, r) // the process did not know the network
 	r.stop()
 
 	got, kill = agentProcess(t, s.host, root)
 	if got != said {
-		t.Fatalf("the next natagent said %q, want %q", got, said)
+		t.Fatalf("next natagent: got %q, want %q", got, said)
 	}
 
 	stop := traffic(s.ext, "10.1.0.1:8080")
@@ -92,7 +92,7 @@ func TestKillKeepsPublishedPorts(t *testing.T) {
 		kill()
 		wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 		if got, kill = agentProcess(t, s.host, root); got != said {
-			t.Fatalf("the next natagent said %q, want %q", got, said)
+			t.Fatalf("next natagent: got %q, want %q", got, said)
 		}
 	}
 
@@ -124,9 +124,9 @@ func TestStartRecreatesTable(t *testing.T) {
 	s.guard(t, r)
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	s.host.Run("nft", "flush", "ruleset")
-	wantAnswer(t, s.ext, "10.1.0.1:8080", "a") // flushing spares what is owned
+	wantAnswer(t, s.ext, "10.1.0.1:8080", "a") // an owned table is not flushed
 	r.stop()
-	s.host.Run("nft", "flush", "ruleset") // and an orphan too, or not
+	s.host.Run("nft", "flush", "ruleset") // a table without owner may be flushed
 	if out, err := s.host.Try("nft", "delete", "table", "inet", "fairlead"); err != nil &&
 		!strings.Contains(out, "No such file") {
 		t.Fatal(out)
@@ -143,7 +143,7 @@ func TestStartWithdrawsUnknownBindings(t *testing.T) {
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 	r.stop()
-	start(t, s.host, t.TempDir(), io.Discard) // another store, which knows nothing
+	start(t, s.host, t.TempDir(), io.Discard) // an empty store
 	if left := leftovers(s.host); left != "" {
 		t.Errorf("left behind:\n%s", left)
 	}

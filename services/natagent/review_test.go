@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-// shut is a firewall that lets nothing in but port 8080, and 9001 from one network.
+// shut is a host firewall that accepts port 8080, and 9001 from one network.
 const shut = `table inet mine { chain in { type filter hook input priority 0; policy drop; tcp dport 8080 accept; ip saddr 192.168.8.0/24 tcp dport 9001 accept; }; }`
 
 func reviewed(ip string, port uint32, from ...string) *natv1.PortBinding {
@@ -25,7 +25,7 @@ func reviewed(ip string, port uint32, from ...string) *natv1.PortBinding {
 
 func TestReviewNamesBlockedPorts(t *testing.T) {
 	s, n := fresh(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	all := []*natv1.PortBinding{reviewed("0.0.0.0", 9000), reviewed("::", 9000), reviewed("0.0.0.0", 8080),
 		reviewed("127.0.0.1", 9002),
@@ -54,14 +54,14 @@ func TestReviewNamesBlockedPorts(t *testing.T) {
 
 	if want := []string{"port 0.0.0.0:9000/tcp", "port [::]:9000/tcp", "port 0.0.0.0:9001/tcp"}; !slices.Equal(subjects,
 		want) {
-		t.Errorf("closed are %q, want %q", subjects, want)
+		t.Errorf("got blocked %q, want %q", subjects, want)
 	}
 }
 
-func TestManyAtOnceAreAllReviewed(t *testing.T) {
+func TestConcurrentReviews(t *testing.T) {
 	s, n := fresh(t)
 	n.Run("nft", shut)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range uint32(50) {

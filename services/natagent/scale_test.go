@@ -12,7 +12,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// TestPutNetworkScales guards hundreds, or as many as FAIRLEAD_NETWORKS says, and tells what each costs.
+// TestPutNetworkScales creates hundreds of networks, or FAIRLEAD_NETWORKS, and logs the time of each.
 func TestPutNetworkScales(t *testing.T) {
 	many, part := 300, 50
 	if n, err := strconv.Atoi(os.Getenv("FAIRLEAD_NETWORKS")); err == nil {
@@ -36,7 +36,7 @@ func TestPutNetworkScales(t *testing.T) {
 
 	quick := func(all []time.Duration) time.Duration {
 		sorted := slices.Sorted(slices.Values(all))
-		// what nearly all need at least, so that what else runs on the machine counts little
+		// a low quantile, to ignore other load of the host
 		return sorted[len(sorted)/10]
 	}
 
@@ -45,6 +45,6 @@ func TestPutNetworkScales(t *testing.T) {
 		time.Since(begin).Round(time.Millisecond), first, last)
 
 	if last > 3*first+10*time.Millisecond {
-		t.Errorf("one of the last took %s, one of the first %s", last, first)
+		t.Errorf("late networks took %s, early ones %s", last, first)
 	}
 }

@@ -48,7 +48,7 @@ func TestPublishAndRelease(t *testing.T) {
 	wantAnswer(t, s.host, "127.0.0.1:8080", "a")
 	wantAnswer(t, s.host, "127.0.0.1:9191", "a")
 	wantAnswer(t, s.b, "10.1.0.1:8080", "a")
-	for range 2 { // asked again, it is still gone
+	for range 2 { // the second call is a no-op
 		release(t, r, "a")
 	}
 
@@ -59,7 +59,7 @@ func TestPublishAndRelease(t *testing.T) {
 		t.Errorf("left behind:\n%s", got)
 	}
 	if now := s.host.Run("nft", "list", "table", "ip", "others"); now != others {
-		t.Errorf("somebody else's table was changed:\n%s", now)
+		t.Errorf("the foreign table was changed:\n%s", now)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestIPv4ContainerIsRelayedOnIPv6(t *testing.T) {
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "a")
 	wantAnswer(t, s.host, "[::1]:8080", "a")
 	if got := mustPublish(t, r, request("six", "", "fd10:1::3", "8080:80")); got != "[::]:8080>[fd10:1::3]:80/tcp" {
-		t.Errorf("bindings of who has IPv6 %s", got)
+		t.Errorf("bindings of the IPv6 container %s", got)
 	}
 
 	wantAnswer(t, s.ext, "[fd01::1]:8080", "b")
@@ -104,7 +104,7 @@ func TestIPv4ContainerIsRelayedOnIPv6(t *testing.T) {
 	release(t, r, "a")
 	for _, at := range []string{"[fd01::1]:8080", "10.1.0.1:8080"} {
 		if _, err := ask(s.ext, at, 2*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("%s after the release: %v, want connection refused at once", at, err)
+			t.Errorf("%s after the release: %v, want connection refused immediately", at, err)
 		}
 	}
 
@@ -114,13 +114,13 @@ func TestIPv4ContainerIsRelayedOnIPv6(t *testing.T) {
 
 func TestUDPClientReachesNewContainer(t *testing.T) {
 	for name, row := range map[string]struct {
-		port    string // that the client sends to
+		port    string // that the client uses
 		publish func(req *natv1.PublishRequest)
 		specs   []string
 	}{
-		"another port":   {"53", nil, []string{"53:5000/udp"}},
-		"a run of ports": {"5000", nil, []string{"4990-5090:4990-5090/udp"}},
-		"a whole address": {"5000",
+		"another port": {"53", nil, []string{"53:5000/udp"}},
+		"port range":   {"5000", nil, []string{"4990-5090:4990-5090/udp"}},
+		"published address": {"5000",
 			func(req *natv1.PublishRequest) { req.Addresses = []*natv1.AddressMapping{{HostIp: "10.1.0.1"}} }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,47 +142,47 @@ func TestUDPClientReachesNewContainer(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = c.Close() }()
-			if got := talk(c, 2*time.Second); got != "a" {
-				t.Fatalf("at first %q answered", got)
+			if got := query(c, 2*time.Second); got != "a" {
+				t.Fatalf("before the move %q responded", got)
 			}
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
-			// to be reached at least once, as the machine may have other things to do
+			// required of one attempt only, as the host may be busy
 			const wanted = 100 * time.Millisecond
 			start := time.Now()
 			release(t, r, "tcp")
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
-			within := max(wanted, 5*time.Since(start)) // where all takes long, as in emulated machines
+			within := max(wanted, 5*time.Since(start)) // emulated machines are slow
 			other := established(t, s, 81, "[fd01::1]:8080")
 			best := time.Hour
 			for from, now := "a", "b"; best > within; from, now = now, from {
 				release(t, r, from)
-				cut := time.Now()                         // right behind the answer
-				for talk(c, 100*time.Millisecond) != "" { // at last it makes an entry for the host itself
-					if time.Since(cut) > patience {
-						t.Fatal("the old container answers long after the release")
+				cut := time.Now()                          // immediately after the response
+				for query(c, 100*time.Millisecond) != "" { // finally there is an entry for the host itself
+					if time.Since(cut) > timeout {
+						t.Fatal("the old container still responds after the release")
 					}
 				}
 				to(now, map[string]string{"a": "10.10.1.2", "b": "10.10.1.3"}[now])
 				published := time.Now()
-				if got := talk(c, 2*time.Second); got != now {
-					t.Fatalf("after the move %q answered", got)
+				if got := query(c, 2*time.Second); got != now {
+					t.Fatalf("after the move %q responded", got)
 				}
-				if best = min(best, time.Since(published)); time.Since(began) > patience {
+				if best = min(best, time.Since(published)); time.Since(began) > timeout {
 					break
 				}
 			}
-			if t.Logf("the new container answered %s after it was published",
+			if t.Logf("the new container responded %s after it was published",
 				best.Round(time.Millisecond)); best > within {
-				t.Errorf("the new container answered %s after it was published at best", best)
+				t.Errorf("the new container responded %s after it was published at best", best)
 			}
-			if got := talk(other, time.Second); got != "still" {
+			if got := query(other, time.Second); got != "still" {
 				t.Errorf("a connection to another port was lost: %q", got)
 			}
 		})
 	}
 }
 
-// established is a connection to a port that leads to one of container a's, where whatever is said is answered with still.
+// established returns a function that checks an open connection to a published port of container a.
 func established(t *testing.T, s *site, port int, to string) net.Conn {
 	t.Helper()
 	l := s.a.Listen("tcp6", fmt.Sprintf("[::]:%d", port))
@@ -195,7 +195,7 @@ func established(t *testing.T, s *site, port int, to string) net.Conn {
 		}
 	}()
 
-	c, err := s.ext.Dial("tcp6", to, patience)
+	c, err := s.ext.Dial("tcp6", to, timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,11 +222,11 @@ func TestLongRangeIsCheap(t *testing.T) {
 		return m.HeapAlloc, len(fds), children
 	}
 
-	mustPublish(t, r, req) // for what is opened once
+	mustPublish(t, r, req) // warm up
 	release(t, r, "phone")
 	start := time.Now()
 	mustPublish(t, r, request("short", "10.0.0.4", "", "9900-9999:9900-9999/udp"))
-	// where a short one takes long, too, as in emulated machines
+	// relative to a short range, as emulated machines are slow
 	within := max(10*time.Millisecond, 3*time.Since(start))
 	best := time.Hour
 	for range 20 {
@@ -237,11 +237,11 @@ func TestLongRangeIsCheap(t *testing.T) {
 		after, open, kids := cost()
 		for deadline := time.Now().Add(2 * time.Second); (open > files || kids > children) &&
 			time.Now().Before(deadline); {
-			time.Sleep(20 * time.Millisecond) // while flows are cut, and other firewalls looked at
+			time.Sleep(20 * time.Millisecond) // pending deletions and foreign firewalls
 			after, open, kids = cost()
 		}
 		if grown := int64(after) - int64(heap); grown > 1<<20 || open > files || kids > children {
-			t.Errorf("it costs %d bytes, %d files, %d processes", grown, open-files, kids-children)
+			t.Errorf("got %d bytes, %d files, %d processes", grown, open-files, kids-children)
 		}
 		release(t, r, "phone")
 		if best < within {
@@ -254,14 +254,14 @@ func TestLongRangeIsCheap(t *testing.T) {
 	}
 }
 
-// talk sends until somebody answers, or for a time.
-func talk(c interface {
+// query sends until there is a response or a timeout.
+func query(c interface {
 	io.ReadWriter
 	SetReadDeadline(time.Time) error
-}, patience time.Duration) string {
+}, timeout time.Duration) string {
 	buf := make([]byte, 8)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		_, _ = c.Write([]byte("?")) // an ICMP error of the last one shows here
+	for deadline := time.Now().Add(timeout); time.Now().Before(deadline); {
+		_, _ = c.Write([]byte("?")) // returns an ICMP error of the previous packet
 		_ = c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		if n, err := c.Read(buf); err == nil {
 			return string(buf[:n])
@@ -326,7 +326,7 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 		t.Error(err)
 	}
 	if after := n.Run("nft", "-a", "list", "ruleset"); after != full {
-		t.Error("putting the same again changed the firewall")
+		t.Error("an identical PutNetwork changed the firewall")
 	}
 
 	wantFault(t, put(4, "brA", "10.4.0.0/16"), fault.Exists, "", "bridge brA")
@@ -357,7 +357,7 @@ func TestForeignDropPolicyPassesTraffic(t *testing.T) {
 	mustPublish(t, r, request("a", "10.10.1.2", "", "8080:80"))
 	wantAnswer(t, s.ext, "10.1.0.1:8080", "a")
 	if _, err := ask(s.ext, "10.10.1.2:80", 300*time.Millisecond); err == nil {
-		t.Error("direct access got through")
+		t.Error("direct access succeeded")
 	}
 	if _, err := r.DeleteNetwork(context.Background(), &natv1.DeleteNetworkRequest{Id: networkID(0)}); err != nil {
 		t.Fatal(err)
@@ -372,7 +372,7 @@ func TestSecondNatagentOnStateIsRejected(t *testing.T) {
 	root := t.TempDir()
 	start(t, n, root, io.Discard)
 	if _, err := newService(n, root, io.Discard); !fault.Is(err, fault.Busy) {
-		t.Errorf("%v, want a Busy fault", err)
+		t.Errorf("got %v, want a Busy fault", err)
 	}
 }
 
@@ -383,7 +383,7 @@ func TestSecondNatagentInNamespaceIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !features.Owner {
-		t.Skip("needs a kernel whose nf_tables have owners (6.9), by which the second one is known")
+		t.Skip("needs table owners (Linux 6.9)")
 	}
 
 	start(t, n, t.TempDir(), io.Discard)
@@ -395,6 +395,6 @@ func TestSecondNatagentInNamespaceIsRejected(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := second.Run(ctx, func() { t.Error("ready") }); !fault.Is(err, fault.Busy) {
-		t.Errorf("%v, want a Busy fault", err)
+		t.Errorf("got %v, want a Busy fault", err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// cpu is what this process and those that it has run needed so far.
+// cpu returns the CPU time of this process and its children.
 func cpu() (all time.Duration) {
 	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
 		var u unix.Rusage
@@ -25,7 +25,7 @@ func cpu() (all time.Duration) {
 	return all
 }
 
-// BenchmarkTick is the processor time of one look at everything when nothing has changed.
+// BenchmarkTick measures the CPU time of a resync without changes.
 func BenchmarkTick(b *testing.B) {
 	for _, backend := range []string{BackendNFTables, BackendIPTables} {
 		for _, many := range []int{50, 500} {
@@ -53,7 +53,7 @@ func tick(b *testing.B, backend string, networks int) {
 
 	var before time.Duration
 	for b.Loop() {
-		if before == 0 { // the first one writes the rules
+		if before == 0 { // the first run writes the rules
 			if err := s.reconciler.Repair(ctx); err != nil {
 				b.Fatal(err)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// world has a host whose port 53 leads to a:5000 (udp, both families), and where port 54 is the host's own.
+// world has a host with DNAT of UDP port 53 to a:5000 for both families; port 54 is the host's own.
 func world(t *testing.T) (client, host *testns.NS) {
 	t.Helper()
 	client, host, _ = worldOf(t)
@@ -34,7 +34,7 @@ func worldOf(t *testing.T) (client, host, a *testns.NS) {
 	return client, host, a
 }
 
-// send opens a flow and leaves it in the host's table.
+// send creates a conntrack entry on the host.
 func send(t *testing.T, from *testns.NS, network, to string) {
 	t.Helper()
 	c, err := from.Dial(network, to, time.Second)
@@ -47,7 +47,7 @@ func send(t *testing.T, from *testns.NS, network, to string) {
 	}
 }
 
-// flows lists the original destinations in a host's table.
+// flows lists the original destinations of the host's conntrack entries.
 func flows(n *testns.NS) string {
 	var out []string
 	for _, family := range []string{"ipv4", "ipv6"} {
@@ -84,9 +84,9 @@ func TestDeleteOnlySelectedEntries(t *testing.T) {
 		"withdrawn from one address": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("10.1.0.1:53"), Target: at("10.2.0.2:5000")}},
 			[]string{"10.1.0.1:53"}},
-		"an end of it, the client": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("fd01::2")}),
+		"endpoint address, client": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("fd01::2")}),
 			[]string{"[fd01::1]:53"}},
-		"an end of it, the container": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("10.2.0.2")}),
+		"endpoint address, container": {conntrack.ForAddresses([]netip.Addr{netip.MustParseAddr("10.2.0.2")}),
 			[]string{"10.1.0.1:53", "10.2.0.2:53"}},
 		"withdrawn from another address": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("10.2.0.1:53"), Target: at("10.2.0.2:5000")}}, nil},
@@ -95,16 +95,16 @@ func TestDeleteOnlySelectedEntries(t *testing.T) {
 		"withdrawn on IPv6": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("[::]:53"), Target: at("[fd02::2]:5000")}},
 			[]string{"[fd01::1]:53"}},
-		"published anew elsewhere": {
+		"published with another target": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.9:5000"),
 				NotToTarget: true}}, []string{"10.1.0.1:53"}},
-		"published anew to the same": {
+		"published with the same target": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000"),
 				NotToTarget: true}}, nil},
-		"published where the host was asked before": {
+		"published port of a host process": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:54"), Target: at("10.2.0.2:54"),
 				NotToTarget: true}}, []string{"10.1.0.1:54"}},
-		"several at once": {
+		"several selectors": {
 			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")},
 				{Protocol: "udp", Host: at("[::]:53"), Target: at("[fd02::2]:5000")},
 				{Protocol: "udp", Host: at("0.0.0.0:54"), Target: at("10.2.0.2:54"), NotToTarget: true}},
@@ -118,10 +118,10 @@ func TestDeleteOnlySelectedEntries(t *testing.T) {
 			send(t, client, "udp4", "10.1.0.1:53")
 			send(t, client, "udp4", "10.1.0.1:54")
 			send(t, client, "udp6", "[fd01::1]:53")
-			send(t, client, "udp4", "10.2.0.2:53") // passes through, and must never be cut
+			send(t, client, "udp4", "10.2.0.2:53") // forwarded, must not be deleted
 			all := "10.1.0.1:53 10.1.0.1:54 10.2.0.2:53 [fd01::1]:53"
 			if got := flows(host); !same(got, all) {
-				t.Fatalf("flows at first: %s, want %s", got, all)
+				t.Fatalf("entries before: got %s, want %s", got, all)
 			}
 			if err := conntrack.New(hostns.At(host.Fd())).Delete(context.Background(), row.cuts); err != nil {
 				t.Fatal(err)
@@ -131,7 +131,7 @@ func TestDeleteOnlySelectedEntries(t *testing.T) {
 				want = strings.Replace(want, " "+g+" ", " ", 1)
 			}
 			if got := flows(host); !same(got, want) {
-				t.Errorf("flows left: %s, want %s", got, want)
+				t.Errorf("entries left: got %s, want %s", got, want)
 			}
 		})
 	}
@@ -156,7 +156,7 @@ func same(a, b string) bool {
 	return true
 }
 
-func TestCutsAskedForAtOnceAreAllMade(t *testing.T) {
+func TestConcurrentDeletes(t *testing.T) {
 	client, host := world(t)
 	cutter := conntrack.New(hostns.At(host.Fd()))
 	const n = 40

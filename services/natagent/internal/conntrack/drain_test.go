@@ -12,11 +12,11 @@ import (
 )
 
 func TestOpenConnectionsAreWaitedFor(t *testing.T) {
-	for name, row := range map[string]struct{ listens, to, at, beside string }{
+	for name, row := range map[string]struct{ listens, to, at, other string }{
 		"answered by it":         {"10.2.0.2:80", "10.2.0.2:80", "10.2.0.2", "10.2.0.9"},
 		"answered by it on IPv6": {"[fd02::2]:80", "[fd02::2]:80", "fd02::2", "10.2.0.2"},
 		"opened by it":           {"10.2.0.2:80", "10.2.0.2:80", "10.1.0.2", "fd01::2"},
-		"led to it":              {"10.2.0.2:5000", "10.1.0.1:80", "10.2.0.2", "10.1.0.1"},
+		"server behind DNAT":     {"10.2.0.2:5000", "10.1.0.1:80", "10.2.0.2", "10.1.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -34,7 +34,7 @@ func TestOpenConnectionsAreWaitedFor(t *testing.T) {
 			if n := drain(t, host, row.at, 120*time.Millisecond); n != 1 {
 				t.Errorf("%d connections are open, want 1", n)
 			}
-			if n := drain(t, host, row.beside, time.Minute); n != 0 {
+			if n := drain(t, host, row.other, time.Minute); n != 0 {
 				t.Errorf("%d connections are open at another address", n)
 			}
 			done := make(chan int)
@@ -43,7 +43,7 @@ func TestOpenConnectionsAreWaitedFor(t *testing.T) {
 			_ = answer.Close()
 			_ = c.Close()
 			if n := <-done; n != 0 {
-				t.Errorf("%d connections are open still", n)
+				t.Errorf("got %d open connections after close, want 0", n)
 			}
 		})
 	}

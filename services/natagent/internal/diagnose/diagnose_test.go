@@ -14,14 +14,14 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 )
 
-// quiet is a host on which nobody else has rules.
+// quiet is a host without foreign rules.
 type quiet struct{}
 
 func (quiet) ForwardChains(context.Context) ([]firewall.ForwardChain, error) { return nil, nil }
 func (quiet) ExternalChanges() reconcile.ExternalChanges                     { return reconcile.ExternalChanges{} }
 func (quiet) Tools(context.Context) []string                                 { return nil }
 
-// look gives what is found by name, with a backend in use.
+// look returns the findings by name for a running backend.
 func look(t *testing.T, inUse string) map[string]diagnosis.Finding {
 	t.Helper()
 	d := diagnose.New(hostns.At(testns.New(t).Fd()), quiet{}, inUse, quiet{}, quiet{})
@@ -64,7 +64,7 @@ func TestRunReportsMissingFeatures(t *testing.T) {
 			t.Errorf("%s in use: %+v", inUse, f)
 		}
 		if _, said := found["table owner"]; said {
-			t.Errorf("%s in use: something is said of the owner of a table that cannot be", inUse)
+			t.Errorf("%s in use: got a finding about the table owner", inUse)
 		}
 	}
 }

@@ -100,12 +100,14 @@ func TestNFTDropChainIsLoggedOnce(t *testing.T) {
 	n := testns.New(t)
 	n.Run("nft", "add table inet strict; add chain inet strict through { type filter hook forward priority 0; "+
 		"policy drop; }")
+
 	p, log := policy(t, n)
 	for range 2 {
 		if err := p.Allow(context.Background(), "brA"); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if strings.Count(log.String(), "table=strict") != 1 {
 		t.Errorf("log:\n%s", log)
 	}

@@ -13,13 +13,13 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// kernel is firewall, gate and the host's other firewalls at once. It fails as it is told.
+// kernel implements Firewall, Gate and ForwardPolicy, with configurable errors.
 type kernel struct {
 	bridges map[string]bool
 	allowed map[string]bool
-	asked   int // how often Allow was
+	asked   int // number of Allow calls
 	fail    error
-	deaf    error
+	failing error
 }
 
 func (k *kernel) ReplaceNetwork(_ context.Context, old, now *firewall.Network) error {
@@ -43,14 +43,14 @@ func (k *kernel) Allow(_ context.Context, bridges ...string) error {
 	for _, b := range bridges {
 		k.allowed[b] = true
 	}
-	return k.deaf
+	return k.failing
 }
 
 func (k *kernel) Forget(_ context.Context, bridges ...string) error {
 	for _, b := range bridges {
 		delete(k.allowed, b)
 	}
-	return k.deaf
+	return k.failing
 }
 
 func setUp(t *testing.T) (*guard.Rules, *kernel, *store.Store) {
@@ -84,7 +84,7 @@ func TestFirewallErrorKeepsStore(t *testing.T) {
 
 	k.fail = errors.New("boom")
 	if err := g.Put(ctx, network("brB")); err == nil || st.Networks()[0].Bridge != "brA" {
-		t.Errorf("another Put: %v, stored %v", err, st.Networks()[0])
+		t.Errorf("second Put: %v, stored %v", err, st.Networks()[0])
 	}
 	if err := g.Delete(ctx, network("").ID); err == nil || len(st.Networks()) != 1 {
 		t.Errorf("Delete: %v, stored %v", err, st.Networks())
@@ -92,15 +92,15 @@ func TestFirewallErrorKeepsStore(t *testing.T) {
 
 	k.fail = nil
 	if err := g.Delete(ctx, network("").ID); err != nil || len(st.Networks()) != 0 || len(k.bridges) != 0 {
-		t.Errorf("Delete at last: %v, stored %v, bridges %v", err, st.Networks(), k.bridges)
+		t.Errorf("final Delete: %v, stored %v, bridges %v", err, st.Networks(), k.bridges)
 	}
 }
 
 func TestForwardPolicyErrorsAreLogged(t *testing.T) {
 	g, k, _ := setUp(t)
 	ctx := context.Background()
-	k.deaf = errors.New("no iptables here")
-	for _, bridge := range []string{"brA", "brB"} { // the network moves to another bridge
+	k.failing = errors.New("no iptables here")
+	for _, bridge := range []string{"brA", "brB"} { // the network's bridge changes
 		if err := g.Put(ctx, network(bridge)); err != nil {
 			t.Error(err)
 		}

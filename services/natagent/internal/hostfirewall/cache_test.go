@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// listening is a reader that hears the kernel.
+// listening returns a reader that receives events.
 func listening(t *testing.T) (*Reader, *testns.NS) {
 	t.Helper()
 	n := testns.New(t)
@@ -37,7 +37,7 @@ func listening(t *testing.T) (*Reader, *testns.NS) {
 			return r, n
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the kernel is not heard")
+			t.Fatal("no events are received")
 		}
 	}
 }
@@ -63,11 +63,11 @@ func TestChangeIsSeenImmediately(t *testing.T) {
 		for range 3 {
 			n.Run("sh", "-ec", scripts[0])
 			if !isShut(r) {
-				t.Errorf("open behind %s", scripts[0])
+				t.Errorf("not blocked after %s", scripts[0])
 			}
 			n.Run("sh", "-ec", scripts[1])
 			if isShut(r) {
-				t.Errorf("closed behind %s", scripts[1])
+				t.Errorf("blocked after %s", scripts[1])
 			}
 		}
 	}
@@ -89,7 +89,7 @@ func TestUnrelatedChangesKeepCache(t *testing.T) {
 	} {
 		n.Run("nft", script)
 		if r.cache.get(ctx) != first {
-			t.Errorf("read again behind %q", script)
+			t.Errorf("cache invalidated by %q", script)
 		}
 	}
 
@@ -99,7 +99,7 @@ func TestUnrelatedChangesKeepCache(t *testing.T) {
 		n.Run("nft", script)
 		next := r.cache.get(ctx)
 		if next == first && script != "table ip mine { flags dormant; }" {
-			t.Errorf("not read again behind %q", script)
+			t.Errorf("cache not invalidated by %q", script)
 		}
 		first = next
 	}
@@ -112,12 +112,12 @@ func TestInterfaceOfRoute(t *testing.T) {
 	for a, want := range map[string]string{"10.9.0.5": "eth0", "fd09::7": "eth0", "127.0.0.1": "lo", "203.0.113.1": "",
 		"2001:db8::1": ""} {
 		if name, index := interfaceTo(ns, netip.MustParseAddr(a)); name != want || (index != 0) != (want != "") {
-			t.Errorf("%s comes by %q (%d), want %q", a, name, index, want)
+			t.Errorf("%s: got interface %q (%d), want %q", a, name, index, want)
 		}
 	}
 
 	host.Run("ip", "route", "add", "default", "via", "10.9.0.5")
 	if name, _ := interfaceTo(ns, ExternalAddr(true)); name != "eth0" {
-		t.Errorf("the internet comes by %q", name)
+		t.Errorf("default route: got interface %q", name)
 	}
 }

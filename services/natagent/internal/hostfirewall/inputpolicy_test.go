@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// rules are firewalls as administrators have them, and at which ports (80 is open to nobody, 22 to all, 8080 to 10.9.0.0/16) they are
-// closed to 10.9.0.5, which comes in by eth0.
+// rules are typical host firewalls, with the ports that they block for 10.9.0.5 on eth0. Port 80 is
+// closed, 22 open, 8080 open for 10.9.0.0/16.
 var rules = map[string]struct{ script, by string }{
 	"nothing":            {"true", ""},
 	"everything is open": {`iptables-nft -A INPUT -j ACCEPT`, ""},
@@ -21,7 +21,9 @@ var rules = map[string]struct{ script, by string }{
 		iptables-legacy -A INPUT -s 10.9.0.0/16 -p tcp --dport 8080 -j ACCEPT`, "ip filter INPUT"},
 	"chains such as ufw's": {`iptables-nft -N user; iptables-nft -N logged; iptables-nft -A INPUT -j user; iptables-nft -A INPUT -j logged
 		iptables-nft -A user -p tcp --dport 22 -m comment --comment "for all, as -j DROP" -j ACCEPT
-		iptables-nft -A user -s 10.9.0.0/16 -p tcp --dport 8080 -j ACCEPT; iptables-nft -A user ! -s 10.8.0.0/16 -j RETURN; iptables-nft -A user -j ACCEPT
+		iptables-nft -A user -s 10.9.0.0/16 -p tcp --dport 8080 -j ACCEPT
+		iptables-nft -A user ! -s 10.8.0.0/16 -j RETURN
+		iptables-nft -A user -j ACCEPT
 		iptables-nft -A logged -m limit --limit 3/min -j LOG; iptables-nft -A logged -j REJECT`, "ip filter INPUT"},
 	"a table of nft's": {`nft 'table inet mine { set open { type inet_service; elements = { 22 }; }
 		chain in { type filter hook input priority 0; policy drop; ct state vmap { established : accept,
@@ -29,7 +31,7 @@ var rules = map[string]struct{ script, by string }{
 		tcp dport { 22,
 			2222-2230 } accept; ip saddr 10.9.0.0/16 tcp dport 8000-8080 accept; meta l4proto icmp accept; jump more; };
 		chain more { tcp dport 80 reject; tcp dport 22 accept; }; }'`, "inet mine in"},
-	"a chain that others accept in": {`nft 'table inet one { chain in { type filter hook input priority 0; tcp dport { 80, 22, 8080 } accept; }; }'
+	"a chain that they accept in": {`nft 'table inet one { chain in { type filter hook input priority 0; tcp dport { 80, 22, 8080 } accept; }; }'
 		nft 'table inet two { chain in { type filter hook input priority 5; tcp dport 80 drop; }; }'`, "inet two in"},
 	"what cannot be known": {`iptables-nft -P INPUT DROP; iptables-nft -A INPUT -m mark --mark 7 -j ACCEPT`, ""},
 	"rules that only watch": {`iptables-nft -A INPUT -j LOG; iptables-legacy -A INPUT -j LOG; iptables-nft -P INPUT DROP
@@ -46,7 +48,7 @@ var rules = map[string]struct{ script, by string }{
 		chain in { type filter hook input priority 0; policy drop; tcp dport @open accept; }; }'`, ""},
 }
 
-// ofTCP are those of rules whose open question is about TCP only.
+// ofTCP are the rules with uncertain results for TCP only.
 var ofTCP = map[string]bool{"a set that is not shown": true, "a map with a name": true, "pairs": true}
 
 func TestOnlyCertainBlocksCount(t *testing.T) {
@@ -64,14 +66,14 @@ func TestOnlyCertainBlocksCount(t *testing.T) {
 				got := c.Family + " " + c.Table + " " + c.Chain
 				want := row.by != "" && port == 80
 				if closed != want || closed && got != row.by {
-					t.Errorf("port %d: closed %v by %q, want %v by %q", port, closed, got, want, row.by)
+					t.Errorf("port %d: got blocked %v by %q, want %v by %q", port, closed, got, want, row.by)
 				}
 				if actual := isClosed(host, peer, port); closed && !actual {
-					t.Errorf("port %d is said to be closed, and is not", port)
+					t.Errorf("port %d: got blocked, want open", port)
 				}
 			}
 			if c, closed := r.Blocked(context.Background(), publication.UDP, netip.MustParseAddrPort("10.9.0.1:22"),
-				netip.MustParseAddr("10.9.0.5")); closed != (row.by != "" && name != "a chain that others accept in" ||
+				netip.MustParseAddr("10.9.0.5")); closed != (row.by != "" && name != "a chain that they accept in" ||
 				ofTCP[name]) {
 				t.Errorf("22/udp: closed %v by %v", closed, c)
 			}
@@ -79,7 +81,7 @@ func TestOnlyCertainBlocksCount(t *testing.T) {
 	}
 }
 
-// isClosed tries with a real connection.
+// isClosed checks with a real connection.
 func isClosed(host, peer *testns.NS, port uint16) bool {
 	l := host.Listen("tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
 	defer func() { _ = l.Close() }()

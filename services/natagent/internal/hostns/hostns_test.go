@@ -33,7 +33,7 @@ func TestDoRunsInNamespace(t *testing.T) {
 		t.Errorf("ran in %s, want %s", got, want)
 	}
 	if now := current(t); now != home {
-		t.Errorf("afterwards in %s, want %s", now, home)
+		t.Errorf("afterwards: got %s, want %s", now, home)
 	}
 	if err := hostns.At(0).Do(func() error { got = current(t); return nil }); err != nil || got != home {
 		t.Errorf("the process's own: %v, in %s, want %s", err, got, home)
@@ -46,7 +46,7 @@ func TestDoRejectsInvalidDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := hostns.At(int(f.Fd())).Do(func() error { t.Error("ran all the same"); return nil }); err == nil {
-		t.Error("no error")
+	if err := hostns.At(int(f.Fd())).Do(func() error { t.Error("f was called"); return nil }); err == nil {
+		t.Error("got no error")
 	}
 }

@@ -33,10 +33,10 @@ func TestAllAddressesExcludeTheirFamily(t *testing.T) {
 		l.Add("o", "web", publication.TCP, netip.MustParseAddr(row.has), 80)
 		h, taken := l.HolderOf(publication.TCP, netip.MustParseAddr(row.asks), 80)
 		if taken != row.taken || taken && h.Name != "web" {
-			t.Errorf("%s has it, %s asks: %v, %v; want %v", row.has, row.asks, h, taken, row.taken)
+			t.Errorf("%s allocated, %s requested: %v, %v; want %v", row.has, row.asks, h, taken, row.taken)
 		}
 		if _, taken := l.HolderOf(publication.UDP, netip.MustParseAddr(row.asks), 80); taken {
-			t.Error("a port of tcp is taken for udp")
+			t.Error("a TCP port is allocated for UDP")
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestNextWrapsOnce(t *testing.T) {
 	l, r, any := hostport.NewLedger(), hostport.Range{First: 10, Last: 14}, addrs("0.0.0.0")
 	next := func() []uint16 { return slices.Collect(l.Next(publication.TCP, any, r)) }
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 12, 13, 14}) {
-		t.Errorf("at first %v", got)
+		t.Errorf("first: %v", got)
 	}
 
 	l.Add("o", "", publication.TCP, any[0], 12)
@@ -59,19 +59,19 @@ func TestNextWrapsOnce(t *testing.T) {
 		t.Errorf("after the last %v", got)
 	}
 
-	l.MarkUsed(publication.TCP, any, 40000) // the range was changed since
+	l.MarkUsed(publication.TCP, any, 40000) // the range has changed
 	if got := next(); got[0] != 10 {
 		t.Errorf("after a port of another range %v", got)
 	}
 	if got := slices.Collect(l.Next(publication.UDP, any, r)); got[0] != 10 {
-		t.Errorf("udp goes on where tcp was: %v", got)
+		t.Errorf("UDP continues after a TCP port: %v", got)
 	}
 	if got := slices.Collect(l.Free(publication.TCP, any, hostport.Range{First: 65534, Last: 65535})); len(got) != 2 {
 		t.Errorf("the highest ports: %v", got)
 	}
 }
 
-// TestAllocatorMatchesModel compares it with a list of all that is held.
+// TestAllocatorMatchesModel compares the allocator with a list.
 func TestAllocatorMatchesModel(t *testing.T) {
 	type entry struct {
 		owner string
@@ -126,7 +126,7 @@ func TestParseDynamicRejectsInvalid(t *testing.T) {
 	for _, row := range [][2]string{{"", ""}, {"1", ""}, {"1 2 3", ""}, {"5 4", ""}, {"1 70000", ""}, {"1 2", "x"},
 		{"1 2", "3-"}, {"1 2", "1,,2"}} {
 		if _, err := hostport.ParseDynamic(row[0], row[1]); err == nil {
-			t.Errorf("%q is taken", row)
+			t.Errorf("%q is accepted", row)
 		}
 	}
 }

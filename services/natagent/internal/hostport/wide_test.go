@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// naive asks for one port of a run after the other.
+// naive checks each port of a range.
 func naive(l *hostport.Allocator, proto publication.Protocol, ip netip.Addr, ports hostport.Range) (hostport.Holder,
 	uint16, bool) {
 	for port := int(ports.First); port <= int(ports.Last); port++ {
@@ -26,7 +26,7 @@ func TestHolderOfRangeHasLowestPort(t *testing.T) {
 		protos := rapid.SampledFrom([]publication.Protocol{"tcp", "udp"})
 		ips := rapid.SampledFrom(addrs("0.0.0.0", "10.0.0.1", "10.0.0.2", "::1"))
 		ports := rapid.Custom(func(t *rapid.T) hostport.Range {
-			// Few low ports and the last one there is, after which counting starts again.
+			// A few low ports, and the last port, to cover overflow.
 			first := rapid.SampledFrom([]uint16{1, 2, 3, 4, 65534, 65535}).Draw(t, "first")
 			return hostport.Range{First: first, Last: rapid.SampledFrom([]uint16{first, min(first, 65533) + 2,
 				65535}).Draw(t, "last")}
@@ -48,7 +48,7 @@ func TestHolderOfRangeHasLowestPort(t *testing.T) {
 		proto, ip, r := publication.TCP, ips.Draw(t, "on"), ports.Draw(t, "run")
 		holder, port, taken := l.HolderOfRange(proto, ip, r)
 		if h, p, ok := naive(l, proto, ip, r); h != holder || p != port || ok != taken {
-			t.Errorf("%+v has port %d, %v; one port after the other says %+v, %d, %v", holder, port, taken, h, p, ok)
+			t.Errorf("got %+v, port %d, %v; naive search returns %+v, %d, %v", holder, port, taken, h, p, ok)
 		}
 	})
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// nodes are the machines of the suite's topology, by their last bytes: 10.10.N.M and fd10:N::M.
+// nodes are the hosts of the test topology, by the N and M of 10.10.N.M and fd10:N::M.
 var nodes = map[string]string{"a": "1.2", "b": "1.3", "rogue": "1.66", "c": "2.2", "g": "2.3", "d": "3.2", "e": "4.2",
 	"f": "4.3", "h": "5.2", "j": "6.2", "k": "6.3", "m": "7.2"}
 
-// addressOf is a machine's address; the host's is not valid.
+// addressOf returns the address of a node; zero for the host.
 func addressOf(name string, v6 bool) netip.Addr {
 	if name == "host" {
 		return netip.Addr{}
@@ -48,7 +48,7 @@ func isHosts(a netip.Addr) bool {
 	}
 }
 
-// TestTraceMatchesCases holds it against the cases that the suite tries with real packets, for each backend.
+// TestTraceMatchesCases uses the cases that the backends are tested with.
 func TestTraceMatchesCases(t *testing.T) {
 	for _, c := range firewalltest.Cases() {
 		t.Run(c.Name(), func(t *testing.T) {
@@ -60,20 +60,20 @@ func TestTraceMatchesCases(t *testing.T) {
 			}
 			got := packettrace.Trace(firewalltest.State(), isHosts, p)
 			if len(got.Steps) == 0 || got.Steps[len(got.Steps)-1].Text == "" {
-				t.Fatal("it does not say why")
+				t.Fatal("got no steps")
 			}
 			why := got.Steps[len(got.Steps)-1].Text
 			name, _, answered := strings.Cut(c.Want, " sees ")
 			switch {
-			case got.Reached && (c.Want == "refused" || c.To == "10.1.0.7:40000"): // as nobody listens there
+			case got.Reached && (c.Want == "refused" || c.To == "10.1.0.7:40000"): // no server listens there
 			case !answered && got.Reached:
-				t.Errorf("it is %s, but is said to reach %s: %s", c.Want, got.Target, why)
+				t.Errorf("want %s, got target %s: %s", c.Want, got.Target, why)
 			case answered && name == "host" && got.Reached:
 				t.Errorf("got target %s, want the host", got.Target)
 			case answered && name != "host" && !got.Reached:
-				t.Errorf("it reaches %s, but is said not to: %s", name, why)
+				t.Errorf("want target %s, got none: %s", name, why)
 			case answered && name != "host" && got.Target.Addr() != addressOf(name, to.Addr().Is6()):
-				t.Errorf("it reaches %s, but is said to go to %s", name, got.Target)
+				t.Errorf("want target %s, got %s", name, got.Target)
 			}
 		})
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 )
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
-// fake is store, firewall and flows at once. Each Sync answers what is next in answers, nil when there is no more.
+// fake implements store, firewall and flows. Sync returns the next error of answers, then nil.
 type fake struct {
 	firewall.Firewall
 	changed chan firewall.Modifier
@@ -57,13 +57,13 @@ func await[T any](t *testing.T, what string, c <-chan T) (got T) {
 	t.Helper()
 	select {
 	case got = <-c:
-	case <-time.After(patience):
-		t.Fatalf("%s: nothing came", what)
+	case <-time.After(timeout):
+		t.Fatalf("%s: timeout", what)
 	}
 	return got
 }
 
-// run starts a reconciler that only signals and failures wake.
+// run starts a reconciler without resync.
 func run(t *testing.T, f *fake, pace reconcile.Intervals) (*reconcile.Reconciler, <-chan struct{}) {
 	t.Helper()
 	r := reconcile.New(f, f, f, slog.New(slog.DiscardHandler))
@@ -94,7 +94,7 @@ func TestReconcileTriggers(t *testing.T) {
 	await(t, "after a signal", f.synced)
 	await(t, "after a failure", f.synced)
 	if m := r.ExternalChanges(); m.Times != 0 {
-		t.Errorf("%+v, but what failed put nothing right", m)
+		t.Errorf("got %+v after a failed sync, want none", m)
 	}
 
 	f.changed <- firewall.Modifier{Name: "nft", PID: 7}
@@ -102,8 +102,8 @@ func TestReconcileTriggers(t *testing.T) {
 	for m := r.ExternalChanges(); m.Times != 1 || m.Last.String() != "nft (pid 7)"; m = r.ExternalChanges() {
 		select {
 		case <-t.Context().Done():
-		case <-time.After(patience):
-			t.Fatalf("%+v, want one time by nft", m)
+		case <-time.After(timeout):
+			t.Fatalf("got %+v, want one change by nft", m)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -143,7 +143,7 @@ func TestLockSerializesChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.Lock(ended); !errors.Is(err, context.Canceled) {
-		t.Errorf("a second one: %v, want to wait until it is cancelled", err)
+		t.Errorf("second Lock: got %v, want to wait until canceled", err)
 	}
 
 	end()

@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/relay"
 )
 
-// world has a host with relays, and a container at 10.9.0.2 that answers with what it hears.
+// world has a host with relays, and an echo server at 10.9.0.2.
 func world(t *testing.T) (*testns.NS, *relay.Relays) {
 	t.Helper()
 	host, container := testns.New(t), testns.New(t)
@@ -65,7 +65,7 @@ func TestRelayLastsUntilRelease(t *testing.T) {
 	}()
 
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
-		t.Errorf("%d bytes came back of %d, %v", len(got), len(sent), err)
+		t.Errorf("got %d bytes of %d, %v", len(got), len(sent), err)
 	}
 
 	open, err := dial(host, "[::1]:8888")
@@ -76,10 +76,10 @@ func TestRelayLastsUntilRelease(t *testing.T) {
 	r.Set("b", nil)
 	r.Set("a", nil)
 	if _, err := open.Read(make([]byte, 1)); err == nil {
-		t.Error("a connection outlives the port")
+		t.Error("the connection survived the release")
 	}
 	if _, err := dial(host, "[::1]:8888"); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after the release: %v", err)
 	}
 }
 
@@ -87,9 +87,9 @@ func TestRestrictedPortsAreNotRelayed(t *testing.T) {
 	host, r := world(t)
 	for name, row := range map[string][]publication.Binding{
 		"one address": {binding("127.0.0.1", 8881)}, "some sources": {limited(binding("0.0.0.0", 8881))},
-		"IPv6 leads elsewhere": {binding("0.0.0.0", 8881), binding("::1", 8881)},
-		"a run":                {run(binding("0.0.0.0", 8881))},
-		"another protocol":     {udp(binding("0.0.0.0", 8881))},
+		"IPv6 has another binding": {binding("0.0.0.0", 8881), binding("::1", 8881)},
+		"range":                    {run(binding("0.0.0.0", 8881))},
+		"another protocol":         {udp(binding("0.0.0.0", 8881))},
 	} {
 		r.Set("a", row)
 		if _, err := dial(host, "[::1]:8881"); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -108,7 +108,7 @@ func TestRelayYieldsPort(t *testing.T) {
 	defer func() { _ = other.Close() }()
 	r.Set("a", []publication.Binding{binding("0.0.0.0", 8882), binding("0.0.0.0", 8883)})
 	if r.Yield(8882) || !r.Yield(8883) || r.Yield(8883) {
-		t.Error("the port of a program is relayed, or another is not")
+		t.Error("got a relay on a port in use, or none on a free port")
 	}
 	mine := host.Listen("tcp6", "[::]:8883")
 	_ = mine.Close()
@@ -125,6 +125,6 @@ func TestRelayResetsClientWithoutServer(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("%v, want a reset", err)
+		t.Errorf("got %v, want a reset", err)
 	}
 }

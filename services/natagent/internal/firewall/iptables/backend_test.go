@@ -62,7 +62,7 @@ func state(ports int) firewall.State {
 
 var noise = regexp.MustCompile(`(?m)^#.*\n?|\[\d+:\d+\]`)
 
-// saved is all that iptables-save and ip6tables-save print, without counters.
+// saved returns the output of iptables-save and ip6tables-save, without counters.
 func saved(n *testns.NS, flavour string) string {
 	return noise.ReplaceAllString(n.Run("iptables-"+flavour+"-save"), "") +
 		noise.ReplaceAllString(n.Run("ip6tables-"+flavour+"-save"), "")
@@ -70,15 +70,15 @@ func saved(n *testns.NS, flavour string) string {
 
 func TestExternalChangesAreReverted(t *testing.T) {
 	for name, change := range map[string]string{
-		"flush filter":         "-F",
-		"flush nat":            "-t nat -F",
-		"flush raw":            "-t raw -F",
-		"delete a jump":        "-D FORWARD -j FAIRLEAD-FWD",
-		"a rule before ours":   "-I FORWARD 1 -j ACCEPT",
-		"a rule within ours":   "-I FAIRLEAD-TO 1 -j ACCEPT",
-		"a port of their own":  "-t nat -A FAIRLEAD-DNAT -p tcp --dport 9 -j DNAT --to-destination 10.10.1.2:9",
-		"a port less":          `-t nat -D FAIRLEAD-DNAT 2`,
-		"flush and delete nat": "-t nat -F; CMD -t nat -X",
+		"flush filter":              "-F",
+		"flush nat":                 "-t nat -F",
+		"flush raw":                 "-t raw -F",
+		"delete a jump":             "-D FORWARD -j FAIRLEAD-FWD",
+		"rule before the jumps":     "-I FORWARD 1 -j ACCEPT",
+		"rule in our chain":         "-I FAIRLEAD-TO 1 -j ACCEPT",
+		"foreign port in our chain": "-t nat -A FAIRLEAD-DNAT -p tcp --dport 9 -j DNAT --to-destination 10.10.1.2:9",
+		"missing port":              `-t nat -D FAIRLEAD-DNAT 2`,
+		"flush and delete nat":      "-t nat -F; CMD -t nat -X",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +92,7 @@ func TestExternalChangesAreReverted(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				before := ours(saved(n, flavour))
+				before := ownLines(saved(n, flavour))
 				n.Run("sh", "-ec", strings.ReplaceAll("CMD "+change, "CMD", "iptables-"+flavour))
 				select {
 				case <-changed:
@@ -100,10 +100,10 @@ func TestExternalChangesAreReverted(t *testing.T) {
 					t.Fatal("the change was not noticed")
 				}
 				if c := mustSync(t, b, state(3)); !c.Rebuilt && c.Added == 0 && len(c.Removed) == 0 {
-					t.Error("Sync found nothing to mend")
+					t.Error("Sync found no difference")
 				}
-				if after := ours(saved(n, flavour)); after != before {
-					t.Errorf("not mended\nbefore:\n%s\nafter:\n%s", before, after)
+				if after := ownLines(saved(n, flavour)); after != before {
+					t.Errorf("not restored\nbefore:\n%s\nafter:\n%s", before, after)
 				}
 				if c := mustSync(t, b, state(3)); c.Rebuilt || c.Added != 0 || len(c.Removed) != 0 {
 					t.Errorf("a second Sync still changes %+v", c)
@@ -113,8 +113,8 @@ func TestExternalChangesAreReverted(t *testing.T) {
 	}
 }
 
-// ours are the lines that name our chains.
-func ours(text string) string {
+// ownLines returns the lines that name our chains.
+func ownLines(text string) string {
 	lines := slices.DeleteFunc(strings.Split(text, "\n"),
 		func(l string) bool { return !strings.Contains(l, "FAIRLEAD") })
 	slices.Sort(lines)
@@ -140,7 +140,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(300 * time.Millisecond) // three looks
+		time.Sleep(300 * time.Millisecond) // several poll intervals
 		select {
 		case <-changed:
 			t.Error("own changes were signalled")
@@ -150,7 +150,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 		select {
 		case <-changed:
 		case <-time.After(5 * time.Second):
-			t.Error("a change of somebody else was not signalled")
+			t.Error("an external change was not signalled")
 		}
 	})
 }
@@ -172,7 +172,7 @@ func TestUserChainIsKept(t *testing.T) {
 		if err := iptables.Remove(context.Background(), at(n), ""); err != nil {
 			t.Fatal(err)
 		}
-		if got := ours(saved(n, flavour)); got != ":FAIRLEAD-USER - \n"+rule && got != rule+"\n:FAIRLEAD-USER - " {
+		if got := ownLines(saved(n, flavour)); got != ":FAIRLEAD-USER - \n"+rule && got != rule+"\n:FAIRLEAD-USER - " {
 			t.Errorf("after Remove, more or less than the user's chain is left:\n%s", got)
 		}
 	})
@@ -183,7 +183,7 @@ func TestRemoveKeepsForeignRules(t *testing.T) {
 		n := testns.New(t)
 		n.Run("sh", "-ec", strings.ReplaceAll(`CMD -P FORWARD DROP; CMD -N mine; CMD -A FORWARD -j mine; CMD -A mine -i lo -j ACCEPT
 			CMD -t nat -A POSTROUTING -s 192.0.2.0/24 -j MASQUERADE; CMD -t raw -A OUTPUT -d 192.0.2.1 -j DROP`, "CMD", "iptables-"+flavour))
-		for _, v := range []string{"iptables-", "ip6tables-"} { // tables are made by looking, in one flavour
+		for _, v := range []string{"iptables-", "ip6tables-"} { // listing creates the tables in one flavor
 			n.Run("sh", "-ec",
 				strings.ReplaceAll("for t in raw filter nat; do CMD -t $t -S; CMD -t $t -P OUTPUT ACCEPT; done", "CMD",
 					v+flavour))
@@ -205,7 +205,7 @@ func TestOnlyOtherTargetsCountAsRemoved(t *testing.T) {
 		b := opened(t, n, flavour)
 		mustSync(t, b, state(3))
 		want := state(3)
-		want.Bindings[0].OwnerName = "shop" // the same port of the same container
+		want.Bindings[0].OwnerName = "shop" // same port and container
 		want.Bindings[1].ContainerIP = netip.MustParseAddr("10.10.1.9")
 		c := mustSync(t, b, want)
 		if c.Rebuilt || c.Added != 2 || len(c.Removed) != 1 || c.Removed[0] != state(3).Bindings[1] {
@@ -224,7 +224,7 @@ func TestFamilyErrorRollsBackOther(t *testing.T) {
 		mustSync(t, b, state(0))
 		n.Run("sh", "-ec", strings.ReplaceAll("CMD -t nat -F; CMD -t nat -X", "CMD", "ip6tables-"+flavour))
 		if err := b.AddBindings(context.Background(), eachForm()[:2]); err == nil {
-			t.Fatal("no error")
+			t.Fatal("got no error")
 		}
 		if got := saved(n, flavour); strings.Contains(got, "DNAT --to") {
 			t.Errorf("left:\n%s", got)
@@ -260,7 +260,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// TestUnsupportedIsRejected: where a table or a match is missing, the backend is refused, as it would leave a hole.
+// TestUnsupportedIsRejected checks that a backend without a required table or match is rejected.
 func TestUnsupportedIsRejected(t *testing.T) {
 	for name, row := range map[string]struct{ mask, want string }{
 		"no raw table":  {`case "$*" in *raw*) echo "can't initialize iptables table raw: Table does not exist" >&2; exit 3;; esac`, "kernel: does not have the iptables table raw"},
@@ -285,7 +285,7 @@ func TestUnsupportedIsRejected(t *testing.T) {
 			n := testns.New(t)
 			_, err := iptables.Probe(context.Background(), at(n), iptables.Legacy)
 			if err == nil || !strings.Contains(err.Error(), row.want) {
-				t.Errorf("%v; want it to say %q", err, row.want)
+				t.Errorf("got %v, want it to contain %q", err, row.want)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ func TestPortRuleRoundTrip(t *testing.T) {
 		rule := dnatRules(b)[0]
 		got, ok := parseBinding(family{v6: v6}, rule)
 		if b.HostIP.Is4In6() || b.ContainerIP.Is4In6() {
-			return // no address that a host or a container has
+			return // not an address of a host or container
 		}
 		if !ok || got != b {
 			t.Errorf("%s\nis read as %+v, %v; want %+v", rule, got, ok, b)

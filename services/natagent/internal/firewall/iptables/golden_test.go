@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// tables is saved in an order that does not depend on which table was made first.
+// tables lists the tables in a fixed order.
 func tables(text string) string {
 	parts := strings.SplitAfter(text, "COMMIT\n")
 	slices.Sort(parts)
@@ -82,13 +82,13 @@ func TestRulesMatchGoldenFiles(t *testing.T) {
 	}
 }
 
-// asRouted is a network that is not translated.
+// asRouted returns a routed network.
 func asRouted(n firewall.Network) firewall.Network {
 	n.Routed = n.Subnets
 	return n
 }
 
-// ownForms are ports that are open at containers' own addresses.
+// ownForms returns bindings with direct access.
 func ownForms() []publication.Binding {
 	run := binding("web", "udp", "10.10.1.2:10000", "10.10.1.2:10000")
 	run.HostPortEnd = 10100
@@ -98,7 +98,7 @@ func ownForms() []publication.Binding {
 		binding("web", "tcp", "[fd10:1::2]:80", "[fd10:1::2]:80"), some}
 }
 
-// withoutEmptyTables leaves out tables without rules, and chains of the kernel's, of which one flavour has more.
+// withoutEmptyTables removes tables without rules, and built-in chains, which differ by flavor.
 func withoutEmptyTables(text string) string {
 	var out []string
 	for part := range strings.SplitAfterSeq(text, "COMMIT\n") {

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// eachFlavour runs a test with both, where they are installed.
+// eachFlavour runs a test with each installed flavor.
 func eachFlavour(t *testing.T, test func(t *testing.T, flavour string)) {
 	testns.NeedRoot(t)
 	for _, flavour := range []string{iptables.NFT, iptables.Legacy} {

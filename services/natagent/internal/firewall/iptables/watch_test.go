@@ -6,7 +6,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
-// counted is a stamp whose transactions are made by hand.
+// counted is a generation with a manual transaction count.
 type counted struct {
 	transactions uint64
 	by           firewall.Modifier
@@ -34,10 +34,10 @@ func TestModifierDuringReadIsNamed(t *testing.T) {
 	c.transactions, c.by = 1, other
 	end()
 	if by, changed := w.take(); !changed || by != other {
-		t.Errorf("changed is %v, by %v; want %v", changed, by, other)
+		t.Errorf("got changed %v by %v, want %v", changed, by, other)
 	}
 	if _, changed := w.take(); changed {
-		t.Error("it is told of twice")
+		t.Error("got a second signal")
 	}
 }
 
@@ -48,10 +48,10 @@ func TestModifierAmongOwnChangesIsDetected(t *testing.T) {
 
 	end := w.beginChange()
 	w.wrote(1)
-	c.transactions, c.by = 1, firewall.Modifier{Name: "iptables-nft-re", PID: 8} // ours
+	c.transactions, c.by = 1, firewall.Modifier{Name: "iptables-nft-re", PID: 8} // our own
 	end()
 	if _, changed := w.take(); changed {
-		t.Error("our own change is taken for somebody else's")
+		t.Error("our own change was signalled")
 	}
 
 	end = w.beginChange()
@@ -59,6 +59,6 @@ func TestModifierAmongOwnChangesIsDetected(t *testing.T) {
 	c.transactions = 3
 	end()
 	if by, changed := w.take(); !changed || by != (firewall.Modifier{}) {
-		t.Errorf("changed is %v, by %v; want it changed by somebody unknown", changed, by)
+		t.Errorf("got changed %v by %v, want an unknown modifier", changed, by)
 	}
 }

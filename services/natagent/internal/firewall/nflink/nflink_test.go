@@ -25,7 +25,7 @@ func open(t *testing.T) (*nflink.Link, *testns.NS) {
 	return l, n
 }
 
-// crowd makes a set of ports with as many elements.
+// crowd creates a set of ports with the given number of elements.
 func crowd(l *nflink.Link, name string, count int) (*nftables.Set, error) {
 	table := l.AddTable(&nftables.Table{Name: name, Family: nftables.TableFamilyINet})
 	set := &nftables.Set{Table: table, Name: "ports", KeyType: nftables.TypeInetService}
@@ -84,10 +84,10 @@ func TestErrorsAreKernelErrors(t *testing.T) {
 	l, _ := open(t)
 	l.DelTable(&nftables.Table{Name: "none", Family: nftables.TableFamilyINet})
 	if err := l.Flush(); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("deleting what is not there: %v", err)
+		t.Errorf("delete a missing table: %v", err)
 	}
 	if _, err := l.ListTableOfFamily("none", nftables.TableFamilyINet); !errors.Is(err, unix.ENOENT) {
-		t.Errorf("listing what is not there: %v", err)
+		t.Errorf("list a missing table: %v", err)
 	}
 	if all, err := l.ListTables(); err != nil || len(all) != 0 {
 		t.Errorf("tables %v, %v", all, err)
@@ -96,11 +96,11 @@ func TestErrorsAreKernelErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := l.GetGen(); err == nil {
-		t.Error("a closed link answers")
+		t.Error("a closed link returned no error")
 	}
 }
 
-func TestManyMayAskAtOnce(t *testing.T) {
+func TestConcurrentRequests(t *testing.T) {
 	l, _ := open(t)
 	set, err := crowd(l, "shared", 500)
 	if err != nil {

@@ -28,15 +28,15 @@ func probe(t testing.TB, n *testns.NS) nftables.Features {
 	return f
 }
 
-// owning skips the test where tables cannot be owned; under CI it fails it.
+// owning skips the test if the kernel does not support table owners; in CI the test fails.
 func owning(t testing.TB, n *testns.NS) nftables.Features {
 	t.Helper()
 	f := probe(t, n)
 	if !f.Owner && os.Getenv("CI") != "" {
-		t.Fatal("tables cannot be owned on this kernel")
+		t.Fatal("kernel does not support table owners")
 	}
 	if !f.Owner {
-		t.Skip("needs a kernel whose tables can be owned (6.9)")
+		t.Skip("needs table owners (Linux 6.9)")
 	}
 	return f
 }
@@ -74,7 +74,7 @@ func binding(proto publication.Protocol, host string, port uint16, ctr string, c
 		ContainerIP: netip.MustParseAddr(ctr), ContainerPort: ctrPort}
 }
 
-// ruleset is all that nf_tables has, with handles.
+// ruleset returns the nf_tables ruleset with handles.
 func ruleset(n *testns.NS) string { return n.Run("nft", "-a", "list", "ruleset") }
 
 func TestProbingLeavesNothing(t *testing.T) {
@@ -94,7 +94,7 @@ func TestNewOwnerClaimsTable(t *testing.T) {
 		t.Error("the first Sync did not write the rules")
 	}
 
-	before := ruleset(n) // with handles: whatever is written anew gets another
+	before := ruleset(n) // recreated objects would have new handles
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,8 @@ func TestNewOwnerClaimsTable(t *testing.T) {
 	}
 }
 
-// sorted makes a listing comparable: nft prints sets and elements in any order, and the flags of a table that nobody owns.
+// sorted makes a listing comparable: it sorts sets and elements, and removes flags that nft prints
+// only without an owner.
 func sorted(listing string) string {
 	lines := strings.FieldsFunc(listing, func(r rune) bool { return r == '\n' || r == ',' || r == '{' || r == '}' })
 	kept := map[string]int{}
@@ -134,7 +135,7 @@ func sorted(listing string) string {
 	return strings.Join(out, "\n")
 }
 
-func TestNobodyElseCanChangeAnOwnedTable(t *testing.T) {
+func TestOwnedTableRejectsChanges(t *testing.T) {
 	n := testns.New(t)
 	f := owning(t, n)
 	b := open(t, n, f)
@@ -187,10 +188,10 @@ func TestExternalChangesToUnownedTableAreReverted(t *testing.T) {
 				t.Fatal("the change was not noticed")
 			}
 			if c := mustSync(t, b, state(3)); !c.Rebuilt && c.Added == 0 && len(c.Removed) == 0 {
-				t.Error("Sync found nothing to mend")
+				t.Error("Sync found no difference")
 			}
 			if after := n.Run("nft", "list", "ruleset"); sorted(after) != sorted(before) {
-				t.Errorf("not mended\nbefore:\n%s\nafter:\n%s", before, after)
+				t.Errorf("not restored\nbefore:\n%s\nafter:\n%s", before, after)
 			}
 			if c := mustSync(t, b, state(3)); c.Rebuilt || c.Added != 0 || len(c.Removed) != 0 {
 				t.Errorf("a second Sync still changes %+v", c)
@@ -219,7 +220,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 		}
 	}
 
-	for _, verb := range []string{"add", "delete"} { // events come in order: what is signalled before these is our own
+	for _, verb := range []string{"add", "delete"} { // events are ordered: earlier signals are our own
 		n.Run("nft", verb, "chain", "inet", "fairlead", "mine")
 		select {
 		case <-changed:
@@ -230,7 +231,7 @@ func TestOwnChangesAreNotSignalled(t *testing.T) {
 
 	select {
 	case <-changed:
-		t.Error("more was signalled than the two changes of somebody else")
+		t.Error("got more signals than the two external changes")
 	default:
 	}
 }

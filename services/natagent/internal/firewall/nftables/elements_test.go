@@ -49,7 +49,7 @@ func TestBindingElementRoundTrip(t *testing.T) {
 			b.Protocol, b.HostPort, b.ContainerPort = publication.All, 0, 0
 		}
 		if got, ok := elementsOf(b)[0].binding(); !ok || got != b {
-			t.Fatalf("%v came back as %v, %v", b, got, ok)
+			t.Fatalf("%v decoded as %v, %v", b, got, ok)
 		}
 	})
 }

@@ -19,7 +19,7 @@ import (
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-// reusing opens a server as servers do: with SO_REUSEADDR.
+// reusing opens a server with SO_REUSEADDR, as most servers do.
 func reusing(t *testing.T, n *testns.NS, network, addr string) (c interface{ Close() error }, err error) {
 	t.Helper()
 	cfg := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
@@ -65,7 +65,7 @@ func TestPortSocketExcludesProcess(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c, err := reusing(t, n, row.network, row.program); !errors.Is(err, unix.EADDRINUSE) {
-				t.Errorf("a program on a held port: %v, want EADDRINUSE", err)
+				t.Errorf("bind by a process: got %v, want EADDRINUSE", err)
 				if err == nil {
 					_ = c.Close()
 				}
@@ -76,15 +76,15 @@ func TestPortSocketExcludesProcess(t *testing.T) {
 
 			c, err := reusing(t, n, row.network, row.program)
 			for end := time.Now().Add(5 * time.Second); errors.Is(err, unix.EADDRINUSE) && time.Now().Before(end); {
-				time.Sleep(time.Millisecond) // a process that another test is starting has it until its exec
+				time.Sleep(time.Millisecond) // a child of another test holds the socket until exec
 				c, err = reusing(t, n, row.network, row.program)
 			}
 			if err != nil {
-				t.Fatalf("a program on a port that was let go: %v", err)
+				t.Fatalf("bind after Close: %v", err)
 			}
 			defer func() { _ = c.Close() }()
 			if _, err := holder.Bind(row.proto, at(row.held)); !errors.Is(err, unix.EADDRINUSE) {
-				t.Errorf("Hold of a program's port: %v, want EADDRINUSE", err)
+				t.Errorf("Bind of a port in use: got %v, want EADDRINUSE", err)
 			}
 		})
 	}
@@ -123,14 +123,14 @@ func TestPortSocketDropsPackets(t *testing.T) {
 	defer func() { _ = port.Close() }()
 	var nerr net.Error
 	if c, err := n.Dial("tcp", "127.0.0.1:80", 200*time.Millisecond); !errors.As(err, &nerr) || !nerr.Timeout() {
-		t.Errorf("dial: %v, %v; want a time-out", c, err)
+		t.Errorf("dial: got %v, %v; want a timeout", c, err)
 	}
 }
 
 func TestBindDuringTimeWait(t *testing.T) {
 	n := testns.New(t)
 	l := n.Listen("tcp", "127.0.0.1:80")
-	go func() { // closes first, so TIME_WAIT is on its side
+	go func() { // closes first, so that TIME_WAIT is on its side
 		if c, err := l.Accept(); err == nil {
 			_ = c.Close()
 		}
