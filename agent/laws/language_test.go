@@ -93,7 +93,6 @@ var unconverted = []string{
 	"proto/fault",
 	"services/cmd/fairlead-agent",
 	"services/netagent",
-	"services/netagent/internal/reconcile",
 }
 
 type wordRule struct {

@@ -56,7 +56,7 @@ func (r *Reconciler) Watch(ctx context.Context) {
 	defer all.Wait()
 
 	for _, d := range r.drivers {
-		all.Go(func() { d.RunLinkGC(ctx, func(err error) { r.log.Error("cannot delete detached link", "error", err) }) })
+		all.Go(func() { d.RunLinkGC(ctx, func(err error) { r.log.Error("cannot delete link", "error", err) }) })
 	}
 
 	changes := r.changes
