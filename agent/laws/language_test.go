@@ -74,8 +74,6 @@ var unconverted = []string{
 	"agent/fdpass",
 	"agent/holder",
 	"agent/laws",
-	"agent/listen",
-	"agent/peer",
 	"agent/process",
 	"agent/proxy",
 	"agent/server",
@@ -90,7 +88,6 @@ var unconverted = []string{
 	"deploy/tree",
 	"deploy/vm",
 	"deploy/vm/testdata",
-	"proto/fault",
 	"services/cmd/fairlead-agent",
 	"services/netagent",
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // limited is a bounded listener on loopback. What it accepts comes by the channel, as long as
-// somebody takes it.
+// a client takes it.
 func limited(t *testing.T, log io.Writer) (address string, accepted chan net.Conn) {
 	t.Helper()
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +63,7 @@ func TestSilentConnectionsOfOnePeerAreBounded(t *testing.T) {
 	refused(t, dial(t, address))
 	refused(t, dial(t, address))
 
-	// One that has authenticated makes room for the next, and so does one that has gone.
+	// One that has authenticated makes space for the next, and so does one that has gone.
 	served[0].(interface{ Authenticated() }).Authenticated()
 	dial(t, address)
 	<-accepted

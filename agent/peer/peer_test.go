@@ -16,7 +16,7 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-const patience = 30 * time.Second
+const timeout = 30 * time.Second
 
 type names struct {
 	dnsv1.UnimplementedNameServiceServer
@@ -41,7 +41,7 @@ func serve(t *testing.T, host config.Host) (config.Host, func()) {
 }
 
 func ask(t *testing.T, conn *grpc.ClientConn) error {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	_, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{})
 	return err
@@ -86,7 +86,7 @@ func TestACallerThatGivesUpIsNotKept(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(ctx, &dnsv1.ListOwnersRequest{}); err == nil {
-		t.Error("a call to nobody was answered")
+		t.Error("a call to a missing service was answered")
 	}
 	_ = conn.Close()
 	if err := ask(t, conn); !fault.Is(err, fault.Unavailable) {

@@ -15,9 +15,10 @@ func TestErrorIsOneLineWithSubjectFirst(t *testing.T) {
 		"is taken":          fault.New(fault.Busy, "", "is taken"),
 		"port 80: is taken: EOF; take another": fault.New(fault.Busy, "port 80", "is taken",
 			fault.WithCause(io.EOF), fault.WithHint("take %s", "another")),
-		"publish ports: port 80: is taken": {Kind: fault.Busy, Subject: "port 80", Message: "is taken", Step: "publish ports"},
-		"flag -p: \"x\" is no port":        fault.Invalidf("flag -p", "publish", "%q is no port", "x"),
-		"network n1: is not there":         fault.NotFoundf("network n1", "is not there"),
+		"publish ports: port 80: is taken": {Kind: fault.Busy, Subject: "port 80", Message: "is taken",
+			Step: "publish ports"},
+		"flag -p: \"x\" is not a port": fault.Invalidf("flag -p", "publish", "%q is not a port", "x"),
+		"network n1: is not there":     fault.NotFoundf("network n1", "is not there"),
 	} {
 		if got := f.Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -37,7 +38,8 @@ func TestOutermostFaultDeterminesKind(t *testing.T) {
 		{inner, fault.Busy, fault.ReasonPortAllocated},
 		{fmt.Errorf("while: %w", inner), fault.Busy, fault.ReasonPortAllocated},
 		{errors.Join(io.EOF, inner), fault.Busy, fault.ReasonPortAllocated},
-		{fault.Wrap(inner, fault.Unavailable, "container", "cannot start"), fault.Unavailable, fault.ReasonPortAllocated},
+		{fault.Wrap(inner, fault.Unavailable, "container", "cannot start"), fault.Unavailable,
+			fault.ReasonPortAllocated},
 		{fault.Wrap(io.EOF, fault.Conflict, "x", "y"), fault.Conflict, ""},
 		{fault.Wrap(nil, fault.Conflict, "x", "y"), 0, ""},
 	} {
@@ -58,7 +60,8 @@ func TestUnwrapReturnsCause(t *testing.T) {
 	if !errors.Is(err, io.EOF) {
 		t.Error("errors.Is does not find the cause")
 	}
-	if f, ok := errors.AsType[*fault.Fault](fault.Invalidf("a", "field", "b")); !ok || f.Field != "field" || f.Kind != fault.Invalid {
+	if f, ok := errors.AsType[*fault.Fault](fault.Invalidf("a", "field", "b")); !ok || f.Field != "field" ||
+		f.Kind != fault.Invalid {
 		t.Errorf("%+v", f)
 	}
 }
