@@ -30,7 +30,7 @@ func verbs() map[string]string {
 			"'{{.State.Pid}}' CONTAINER",
 		"history":     "fairlead inspect IMAGE shows its configuration and layers",
 		"image prune": "fairlead rmi $(fairlead images -q -f dangling=true)",
-		"login":       "put the credentials in ~/.docker/config.json; see \"Log in to a registry\" in README",
+		"login":       "store the credentials in ~/.docker/config.json",
 		"logout":      "remove the credentials from ~/.docker/config.json",
 		"manifest":    "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
 		"node":        swarm,
