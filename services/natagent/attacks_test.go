@@ -1,10 +1,10 @@
 package natagent_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -15,16 +15,17 @@ func TestAttacksHaveTests(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	files, _ := filepath.Glob("*_test.go")
-	deeper, _ := filepath.Glob("*/*/*_test.go")
-	packages, _ := filepath.Glob("*/*_test.go")
 	var tests strings.Builder
-	for _, f := range slices.Concat(files, packages, deeper) {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
 		}
+		text, err := os.ReadFile(path)
 		tests.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 
 	rows := 0
