@@ -14,9 +14,6 @@ type Store struct {
 	registrations *state.Table[Registration]
 }
 
-// Open opens dns.db in a directory with the zero Config.
-func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
-
 // OpenAs opens dns.db in a directory.
 func OpenAs(dir string, how state.Config) (*Store, error) {
 	s := &Store{registrations: newRegistrations()}
