@@ -35,7 +35,7 @@ VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 # How many containers make hammer takes.
 LOOPS ?= 2000
 
-.PHONY: help setup build install uninstall demo test hammer vmtest crashtest bench lint check proto proto-check fuzz clean
+.PHONY: help setup build install uninstall demo test hammer vmtest crashtest bench lint check docs proto proto-check fuzz clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -105,6 +105,9 @@ PURE ?= ./agent/config/... ./agent/events ./proto/fault ./proto/faultrpc ./proto
 
 check: lint ## Runs lint and the tests of pure packages, before each commit
 	@$(GO) test $(PURE)
+
+docs: ## Writes docs/reference again from the help of the commands and the configuration keys
+	@$(GO) test ./agent/config ./ctl/internal/command -run Reference -update
 
 proto: ## Makes proto/gen again from the .proto files
 	@deploy/proto.sh generate
