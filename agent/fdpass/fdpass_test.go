@@ -16,8 +16,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// serve answers at a socket until the test ends.
-func serve(t *testing.T, give fdpass.Handler) string {
+// serve handles requests at a new socket until the test ends, and returns its path.
+func serve(t *testing.T, handle fdpass.Handler) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "fd.sock")
 	l, err := fdpass.Listen(path)
@@ -26,7 +26,7 @@ func serve(t *testing.T, give fdpass.Handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- fdpass.Serve(ctx, l, give) }()
+	go func() { ended <- fdpass.Serve(ctx, l, handle) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -36,8 +36,8 @@ func serve(t *testing.T, give fdpass.Handler) string {
 	return path
 }
 
-// note is a pipe that a text can be read from.
-func note(t *testing.T, text string) int {
+// textPipe returns the read end of a pipe that contains text.
+func textPipe(t *testing.T, text string) int {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		t.Error(err)
@@ -50,21 +50,21 @@ func note(t *testing.T, text string) int {
 	return p[0]
 }
 
-func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
+func TestFetchConcurrent(t *testing.T) {
 	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
-		return []int{note(t, r.Kind), note(t, r.Owner)}, nil
+		return []int{textPipe(t, r.Kind), textPipe(t, r.Owner)}, nil
 	})
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
 			files, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "pipes", Owner: "me"})
 			if err != nil || len(files) != 2 {
-				t.Errorf("%d files, %v", len(files), err)
+				t.Errorf("got %d files, error %v, want 2", len(files), err)
 				return
 			}
 			for i, want := range []string{"pipes", "me"} {
 				if got, err := io.ReadAll(files[i]); string(got) != want || err != nil {
-					t.Errorf("file %d: %q, %v; want %q", i, got, err, want)
+					t.Errorf("file %d: got %q, error %v, want %q", i, got, err, want)
 				}
 				_ = files[i].Close()
 			}
@@ -73,7 +73,7 @@ func TestOpenFilesAreHandedOverToManyAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-func TestAFaultComesAsItWasMade(t *testing.T) {
+func TestFetchReturnsFaultUnchanged(t *testing.T) {
 	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
 		if r.Kind == "nothing" {
 			return nil, nil
@@ -82,40 +82,40 @@ func TestAFaultComesAsItWasMade(t *testing.T) {
 	})
 	_, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "sockets"})
 	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "sandbox of 0123: not found; make it first") {
-		t.Errorf("err = %v", err)
+		t.Errorf("got error %v, want the fault of the handler", err)
 	}
 	if files, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "nothing"}); err != nil || len(files) != 0 {
-		t.Errorf("%v, %v", files, err)
+		t.Errorf("got files %v, error %v, want none", files, err)
 	}
 }
 
-func TestAskingNobodyIsUnavailable(t *testing.T) {
+func TestFetchWithoutServerUnavailable(t *testing.T) {
 	_, err := fdpass.Fetch(t.Context(), filepath.Join(t.TempDir(), "fd.sock"), fdpass.Request{})
 	if !fault.Is(err, fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
+		t.Errorf("got error %v, want an Unavailable fault", err)
 	}
 }
 
-// A giver that restarts is away for a moment, and may end with a request unanswered.
-func TestAskingAgainOutlivesARestart(t *testing.T) {
+// A server that restarts is unavailable for a moment, and may exit without responding to a request.
+func TestAskAgainSurvivesServerRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fd.sock")
-	dying, err := fdpass.Listen(path)
+	former, err := fdpass.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := make(chan error, 1)
+	fetched := make(chan error, 1)
 	go func() {
 		files, err := fdpass.AskAgain(t.Context(), path, fdpass.Request{Kind: "pipe", Owner: "me"})
 		if err == nil && len(files) == 1 {
 			err = files[0].Close()
 		}
-		asked <- err
+		fetched <- err
 	}()
-	conn, err := dying.AcceptUnix() // it ends with the request in its hands
+	conn, err := former.AcceptUnix() // closed below without a response
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = conn.Close(), dying.Close()
+	_, _ = conn.Close(), former.Close()
 	next, err := fdpass.Listen(path)
 	if err != nil {
 		t.Fatal(err)
@@ -123,12 +123,11 @@ func TestAskingAgainOutlivesARestart(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int,
-			error) {
-			return []int{note(t, r.Kind)}, nil
+		served <- fdpass.Serve(ctx, next, func(_ context.Context, r fdpass.Request) ([]int, error) {
+			return []int{textPipe(t, r.Kind)}, nil
 		})
 	}()
-	if err := <-asked; err != nil {
+	if err := <-fetched; err != nil {
 		t.Errorf("AskAgain: %v", err)
 	}
 	cancel()
@@ -137,18 +136,18 @@ func TestAskingAgainOutlivesARestart(t *testing.T) {
 	}
 }
 
-func TestAGiverThatHangsHoldsNobodyLongerThanTheyWant(t *testing.T) {
+func TestFetchTimesOutWhenServerHangs(t *testing.T) {
 	release := make(chan struct{})
 	path := serve(t, func(context.Context, fdpass.Request) ([]int, error) { <-release; return nil, nil })
 	defer close(release)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := fdpass.Fetch(ctx, path, fdpass.Request{}); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("err = %v, want an Unavailable fault", err)
+		t.Errorf("got error %v, want an Unavailable fault", err)
 	}
 }
 
-func TestAStaleSocketIsReplacedAndKeptFromOthers(t *testing.T) {
+func TestListenReplacesStaleSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fd.sock")
 	for range 2 {
 		l, err := fdpass.Listen(path)
@@ -158,7 +157,7 @@ func TestAStaleSocketIsReplacedAndKeptFromOthers(t *testing.T) {
 		l.SetUnlinkOnClose(false)
 		_ = l.Close()
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%v, %v", info, err)
+			t.Errorf("got socket %v, error %v, want mode 0600", info, err)
 		}
 	}
 }

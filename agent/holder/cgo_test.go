@@ -2,5 +2,5 @@
 
 package holder_test
 
-// withC: in such a program not all privileges can be dropped; the agent is none.
+// withC is true in cgo programs, which cannot drop all privileges. The agent does not use cgo.
 const withC = true

@@ -16,9 +16,9 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-const patience = 30 * time.Second
+const timeout = 30 * time.Second
 
-// TestMain makes the test's binary a holder where a client starts it as one.
+// TestMain runs the test binary as a holder if a client started it as one.
 func TestMain(m *testing.M) {
 	if holder.IsHolder(os.Args) {
 		if err := holder.Run(os.Args); err != nil {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// client makes one process's client of the holder at a path.
+// client returns a new client of the holder at path, as each process has one.
 func client(t *testing.T, path string) *holder.Client {
 	t.Helper()
 	exe, err := os.Executable()
@@ -42,7 +42,7 @@ func client(t *testing.T, path string) *holder.Client {
 	return c
 }
 
-// socket is where a test's holder is. Its holder ends with the test.
+// socket returns the socket path for the holder of a test. The holder stops with the test.
 func socket(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "h.sock")
 	t.Cleanup(func() {
@@ -53,7 +53,7 @@ func socket(t *testing.T) string {
 	return path
 }
 
-// put has the reading end of a pipe held, from which a text can be read.
+// put stores the read end of a pipe that contains text.
 func put(t *testing.T, c *holder.Client, name, text string) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -70,9 +70,9 @@ func put(t *testing.T, c *holder.Client, name, text string) {
 	_ = r.Close()
 }
 
-// left reads what is held by a client of its own, as the next process does. A pipe can be read
-// once.
-func left(t *testing.T, path string) map[string]string {
+// inherited reads all stored files through a new client, as the next process does. The text of a
+// pipe can be read only once.
+func inherited(t *testing.T, path string) map[string]string {
 	t.Helper()
 	c := client(t, path)
 	defer c.Close()
@@ -95,15 +95,15 @@ func read(t *testing.T, c *holder.Client) map[string]string {
 	return all
 }
 
-// holders are the children of this process that are holders.
+// holders returns the PIDs of the holders that are children of this process.
 func holders(t *testing.T) (all []int) {
 	t.Helper()
 	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
 	for _, path := range paths {
 		text, _ := os.ReadFile(path)
 		for child := range strings.FieldsSeq(string(text)) {
-			if comm, _ := os.ReadFile("/proc/" + child +
-				"/comm"); strings.TrimSpace(string(comm)) == "fairlead-holder" {
+			comm, _ := os.ReadFile("/proc/" + child + "/comm")
+			if strings.TrimSpace(string(comm)) == "fairlead-holder" {
 				var n int
 				_, _ = fmt.Sscan(child, &n)
 				all = append(all, n)
@@ -115,9 +115,9 @@ func holders(t *testing.T) (all []int) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: still not so after %s", what, patience)
+			t.Fatalf("%s: not so after %s", what, timeout)
 		}
 	}
 }
@@ -125,7 +125,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 func TestFilesOutliveClient(t *testing.T) {
 	path := socket(t)
 	first := client(t, path)
-	const count = 200 // more than one message takes
+	const count = 200 // more than fit into one message
 	for i := range count {
 		put(t, first, fmt.Sprint("file", i), fmt.Sprint("text", i))
 	}
@@ -144,13 +144,13 @@ func TestFilesOutliveClient(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "the holder of nothing ends", func() bool { return len(holders(t)) == 0 })
-	eventually(t, "its socket is removed", func() bool {
+	eventually(t, "empty holder exits", func() bool { return len(holders(t)) == 0 })
+	eventually(t, "socket is removed", func() bool {
 		_, err := os.Lstat(path)
 		return os.IsNotExist(err)
 	})
 	put(t, second, "later", "x")
-	eventually(t, "another one holds", func() bool { return len(left(t, path)) == 1 })
+	eventually(t, "new holder stores the file", func() bool { return len(inherited(t, path)) == 1 })
 }
 
 func TestKilledHolderIsReplaced(t *testing.T) {
@@ -159,14 +159,14 @@ func TestKilledHolderIsReplaced(t *testing.T) {
 	put(t, c, "a", "1")
 	put(t, c, "b", "2")
 	for range 3 {
-		eventually(t, "both are held", func() bool { return len(left(t, path)) == 2 })
+		eventually(t, "both files are stored", func() bool { return len(inherited(t, path)) == 2 })
 		for _, victim := range holders(t) {
 			if err := unix.Kill(victim, unix.SIGKILL); err != nil {
 				t.Error(err)
 			}
 		}
 	}
-	eventually(t, "both are held again", func() bool { return len(left(t, path)) == 2 })
+	eventually(t, "both files are stored again", func() bool { return len(inherited(t, path)) == 2 })
 }
 
 func TestHolderHasNoPrivileges(t *testing.T) {
@@ -174,8 +174,8 @@ func TestHolderHasNoPrivileges(t *testing.T) {
 	path := socket(t)
 	c := client(t, path)
 	put(t, c, "a", "1")
-	eventually(t, "it holds", func() bool { return len(left(t, path)) == 1 })
-	eventually(t, "the holder runs", func() bool { return len(holders(t)) == 1 })
+	eventually(t, "holder runs", func() bool { return len(inherited(t, path)) == 1 })
+	eventually(t, "one holder is left", func() bool { return len(holders(t)) == 1 })
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", holders(t)[0]))
 	if err != nil {
 		t.Fatal(err)
@@ -195,33 +195,33 @@ func TestHolderHasNoPrivileges(t *testing.T) {
 	}
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", holders(t)[0]))
 	if err != nil || len(fds) > 16 {
-		t.Errorf("the holder has %d descriptors, %v", len(fds), err)
+		t.Errorf("got %d descriptors, error %v, want at most 16", len(fds), err)
 	}
 }
 
-func TestClearEndsHolder(t *testing.T) {
+func TestClearStopsHolder(t *testing.T) {
 	path := socket(t)
 	c := client(t, path)
 	put(t, c, "a", "1")
 	c.Close()
-	eventually(t, "it holds", func() bool { return len(holders(t)) == 1 })
+	eventually(t, "holder runs", func() bool { return len(holders(t)) == 1 })
 	if err := client(t, path).Clear(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it ends", func() bool { return len(holders(t)) == 0 })
+	eventually(t, "holder exits", func() bool { return len(holders(t)) == 0 })
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		t.Errorf("its socket: %v", err)
+		t.Errorf("socket: got error %v, want that it does not exist", err)
 	}
 }
 
-func TestHolderEndsWithItsSocket(t *testing.T) {
+func TestSocketRemovalStopsHolder(t *testing.T) {
 	path := socket(t)
 	c := client(t, path)
 	put(t, c, "a", "1")
-	eventually(t, "it holds", func() bool { return len(holders(t)) == 1 })
+	eventually(t, "holder runs", func() bool { return len(holders(t)) == 1 })
 	c.Close()
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it ends", func() bool { return len(holders(t)) == 0 })
+	eventually(t, "holder exits", func() bool { return len(holders(t)) == 0 })
 }

@@ -48,8 +48,8 @@ func prctl(option, argument uintptr) error {
 	return known(errno)
 }
 
-// known ignores ENOTSUP: a cgo program, such as one with the race detector, cannot do this for all
-// threads.
+// known converts errno to an error. It ignores ENOTSUP: a cgo program, such as one with the race
+// detector, cannot change all threads.
 func known(errno syscall.Errno) error {
 	if errno == 0 || errno == unix.ENOTSUP {
 		return nil

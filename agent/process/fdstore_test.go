@@ -15,8 +15,8 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testsystemd"
 )
 
-// managed starts a service manager, and gives the agent's word to it.
-func managed(t *testing.T) (*testsystemd.Manager, process.Notifier) {
+// startManager starts a service manager and returns it with a notifier connected to it.
+func startManager(t *testing.T) (*testsystemd.Manager, process.Notifier) {
 	t.Helper()
 	m, err := testsystemd.Start(t.TempDir())
 	if err != nil {
@@ -31,11 +31,12 @@ func managed(t *testing.T) (*testsystemd.Manager, process.Notifier) {
 	return m, n
 }
 
-func keeps(t *testing.T, m *testsystemd.Manager, want ...string) {
+// waitStored waits until the manager stores exactly the descriptors named want.
+func waitStored(t *testing.T, m *testsystemd.Manager, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !slices.Equal(m.Names(), want); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !slices.Equal(m.Names(), want); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the manager keeps %q, want %q", m.Names(), want)
+			t.Fatalf("got descriptors %q, want %q", m.Names(), want)
 		}
 	}
 }
@@ -54,59 +55,59 @@ func temporary(t *testing.T, text string) *os.File {
 	return f
 }
 
-func TestWhatAServiceLeavesIsForItsNextProcessOnly(t *testing.T) {
-	m, n := managed(t)
+func TestStoreInheritedByNextProcessOfService(t *testing.T) {
+	m, n := startManager(t)
 	dns, net := process.NewStore(n, "dns", nil), process.NewStore(n, "net", nil)
 	if !dns.Available() {
-		t.Error("there is a manager, but the store keeps nothing")
+		t.Error("got an unavailable store, want an available one")
 	}
 	for _, err := range []error{
 		dns.Put(t.Context(), "a", temporary(t, "old")), dns.Put(t.Context(), "a", temporary(t, "new")),
 		dns.Put(t.Context(), "b", temporary(t, "b")), net.Put(t.Context(), "a", temporary(t, "of net")),
 		dns.Drop(t.Context(), "b"),
-		dns.Drop(t.Context(), "never there"),
+		dns.Drop(t.Context(), "missing"),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	keeps(t, m, "kept.dns.a", "kept.net.a")
-	handed, err := m.PassedFiles()
+	waitStored(t, m, "kept.dns.a", "kept.net.a")
+	passed, err := m.PassedFiles()
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := process.NewStore(n, "dns", handed)
-	left := next.Inherited()
-	if len(left) != 1 || len(left["a"]) != 1 {
-		t.Fatalf("left: %v", left)
+	next := process.NewStore(n, "dns", passed)
+	inherited := next.Inherited()
+	if len(inherited) != 1 || len(inherited["a"]) != 1 {
+		t.Fatalf("got inherited files %v, want one named a", inherited)
 	}
 	text := make([]byte, 10)
-	if size, err := left["a"][0].Read(text); string(text[:size]) != "new" {
-		t.Errorf("left is %q, %v", text[:size], err)
+	if size, err := inherited["a"][0].Read(text); string(text[:size]) != "new" {
+		t.Errorf("got text %q, error %v, want new", text[:size], err)
 	}
 	if again := next.Inherited(); len(again) != 0 {
-		t.Errorf("left again: %v", again)
+		t.Errorf("second call: got %v, want none", again)
 	}
-	for _, f := range handed {
+	for _, f := range passed {
 		_ = f.Close()
 	}
 }
 
-func TestWithoutAManagerNothingIsKept(t *testing.T) {
+func TestStoreWithoutManagerUnavailable(t *testing.T) {
 	s := process.NewStore(process.Notifier{}, "dns", nil)
 	if err := s.Put(t.Context(), "a", temporary(t, "")); err != nil || s.Available() {
-		t.Errorf("%v, keeps %v", err, s.Available())
+		t.Errorf("got error %v, available %v, want neither", err, s.Available())
 	}
 	if err := s.Drop(t.Context(), "a"); err != nil {
 		t.Error(err)
 	}
 }
 
-// handedVariable has this program tell what it was handed, in place of running tests.
-const handedVariable = "TELL_WHAT_WAS_HANDED"
+// printVariable makes this program print the files that it inherited instead of running tests.
+const printVariable = "TEST_PRINT_INHERITED"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(handedVariable) == "" {
+	if os.Getenv(printVariable) == "" {
 		os.Exit(m.Run())
 	}
 	sockets, left := process.InheritedFiles()
@@ -121,8 +122,8 @@ func TestMain(m *testing.M) {
 	fmt.Print(string(child))
 }
 
-func TestWhatTheManagerHandsOverIsTakenAndPassedToNobody(t *testing.T) {
-	m, n := managed(t)
+func TestInheritedFilesHiddenFromChildren(t *testing.T) {
+	m, n := startManager(t)
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
@@ -131,9 +132,9 @@ func TestWhatTheManagerHandsOverIsTakenAndPassedToNobody(t *testing.T) {
 	if err := process.NewStore(n, "dns", nil).Put(t.Context(), "a", temporary(t, "")); err != nil {
 		t.Fatal(err)
 	}
-	keeps(t, m, "kept.dns.a")
+	waitStored(t, m, "kept.dns.a")
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), handedVariable+"=1")
+	cmd.Env = append(os.Environ(), printVariable+"=1")
 	started, err := m.Prepare(cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -156,6 +157,6 @@ func TestWhatTheManagerHandsOverIsTakenAndPassedToNobody(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	want := "socket fairlead.socket\nleft kept.dns.a\nchild has\n"
 	if err != nil || string(out) != want {
-		t.Errorf("%v\n%swant\n%s", err, out, want)
+		t.Errorf("got error %v, output\n%swant\n%s", err, out, want)
 	}
 }

@@ -19,9 +19,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
-func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
+func TestLockExclusiveAndRemovedOnRelease(t *testing.T) {
 	dir := t.TempDir()
 	first, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
@@ -30,11 +30,11 @@ func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
 	_, err = process.Acquire("exec-root", dir, "net")
 	want := fmt.Sprintf("exec-root %s: is in use by another agent with service net (process %d [", dir, os.Getpid())
 	if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("second: %v; want %s", err, want)
+		t.Errorf("second lock: got error %v, want %s", err, want)
 	}
 	other, err := process.Acquire("exec-root", dir, "nat")
 	if err != nil {
-		t.Errorf("another name: %v", err)
+		t.Errorf("lock with another name: %v", err)
 	}
 	for _, l := range []*process.Lock{first, other} {
 		if err := l.Release(); err != nil {
@@ -42,28 +42,27 @@ func TestALockIsHeldByOneAndGoesWithoutATrace(t *testing.T) {
 		}
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
-		t.Errorf("%v is left", left)
+		t.Errorf("got files %v left, want none", left)
 	}
 	again, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
-		t.Fatalf("after release: %v", err)
+		t.Fatalf("lock after release: %v", err)
 	}
 	_ = again.Release()
 }
 
-// A process that is killed may have been about to start another one, which has its lock for a
-// moment longer.
-func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
+// A killed process may have just forked. The child holds the lock until it executes its program.
+func TestAcquireWaitsForLockOfDeadProcess(t *testing.T) {
 	dir := t.TempDir()
-	gone := exec.CommandContext(t.Context(), "true")
-	if err := gone.Run(); err != nil {
+	dead := exec.CommandContext(t.Context(), "true")
+	if err := dead.Run(); err != nil {
 		t.Fatal(err)
 	}
 	first, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "net.lock"), fmt.Appendf(nil, "%d\n", gone.Process.Pid),
+	if err := os.WriteFile(filepath.Join(dir, "net.lock"), fmt.Appendf(nil, "%d\n", dead.Process.Pid),
 		0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -75,26 +74,26 @@ func TestALockOfAProcessThatIsGoneIsWaitedFor(t *testing.T) {
 	_ = second.Release()
 }
 
-func TestAFolderThatIsNotThereCannotBeLocked(t *testing.T) {
+func TestAcquireInMissingDirectoryUnavailable(t *testing.T) {
 	if _, err := process.Acquire("data-root", filepath.Join(t.TempDir(), "no"), "net"); !fault.Is(err,
 		fault.Unavailable) {
-		t.Errorf("%v", err)
+		t.Errorf("got error %v, want an Unavailable fault", err)
 	}
 }
 
-// awaitZombie waits until a process has ended that nobody has waited for.
+// awaitZombie waits until a child process is a zombie.
 func awaitZombie(t *testing.T, pid int) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil &&
 			strings.Contains(string(stat), ") Z ") {
 			return
 		}
 	}
-	t.Fatalf("process %d is no zombie", pid)
+	t.Fatalf("process %d is not a zombie", pid)
 }
 
-func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
+func TestPidfileBusyOnlyWhileProcessLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pid")
 	child := exec.CommandContext(t.Context(), "sleep", "60")
 	if err := child.Start(); err != nil {
@@ -106,27 +105,27 @@ func TestAPidfileIsRefusedOnlyWhileItsProcessLives(t *testing.T) {
 	_, err := process.WritePidfile(path)
 	if want := fmt.Sprintf("pidfile %s: process %d [sleep] is running", path, child.Process.Pid); !fault.Is(err,
 		fault.Busy) || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("%v; want %s", err, want)
+		t.Errorf("got error %v, want %s", err, want)
 	}
 	_ = child.Process.Kill()
 	awaitZombie(t, child.Process.Pid)
 	p, err := process.WritePidfile(path)
 	if err != nil {
-		t.Fatalf("beside a zombie: %v", err)
+		t.Fatalf("pidfile of a zombie: %v", err)
 	}
 	_ = child.Wait()
 	if text, _ := os.ReadFile(path); string(text) != fmt.Sprintf("%d\n", os.Getpid()) {
-		t.Errorf("it holds %q", text)
+		t.Errorf("got content %q, want the PID of this process", text)
 	}
 	if err := p.Remove(); err != nil {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 0 {
-		t.Errorf("%v is left", left)
+		t.Errorf("got files %v left, want none", left)
 	}
 }
 
-// fullDisk is a file system without any space left.
+// fullDisk mounts a file system without free space and returns its path.
 func fullDisk(t *testing.T) string {
 	t.Helper()
 	testns.NeedRoot(t)
@@ -168,11 +167,11 @@ func TestPidfileOnFullDiskIsNotBusy(t *testing.T) {
 		t.Errorf("got %v, want an error that does not stop the agent", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "x.pid*")); len(left) > 0 {
-		t.Errorf("got %v left", left)
+		t.Errorf("got files %v left, want none", left)
 	}
 }
 
-func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
+func TestNotifierSendsStateAndUnsetsVariable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
@@ -182,20 +181,20 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", path)
 	n, err := process.NotifierFromEnv()
 	if err != nil || os.Getenv("NOTIFY_SOCKET") != "" {
-		t.Fatalf("%v; NOTIFY_SOCKET=%q", err, os.Getenv("NOTIFY_SOCKET"))
+		t.Fatalf("got error %v, NOTIFY_SOCKET=%q, want it unset", err, os.Getenv("NOTIFY_SOCKET"))
 	}
-	for _, tell := range []struct {
-		f    func(context.Context) error
+	for _, c := range []struct {
+		send func(context.Context) error
 		want string
 	}{{n.Ready, "READY=1"}, {n.Stopping, "STOPPING=1"}} {
-		if err := tell.f(t.Context()); err != nil {
+		if err := c.send(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		_ = conn.SetReadDeadline(time.Now().Add(timeout))
 		b := make([]byte, 100)
 		size, err := conn.Read(b)
-		if string(b[:size]) != tell.want {
-			t.Errorf("got %q, %v; want %q", b[:size], err, tell.want)
+		if string(b[:size]) != c.want {
+			t.Errorf("got %q, error %v, want %q", b[:size], err, c.want)
 		}
 	}
 	if err := (process.Notifier{}).Ready(t.Context()); err != nil {
@@ -203,7 +202,7 @@ func TestTheManagerIsToldAndItsSocketIsTakenAway(t *testing.T) {
 	}
 }
 
-func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
+func TestFirstSignalStopsSecondForces(t *testing.T) {
 	forced := make(chan struct{}, 1)
 	ctx, hangups, restore := process.SignalContext(t.Context(), slog.New(slog.DiscardHandler),
 		func() { forced <- struct{}{} })
@@ -216,24 +215,24 @@ func TestTheFirstSignalStopsAndTheSecondForces(t *testing.T) {
 	send(unix.SIGHUP)
 	select {
 	case <-hangups:
-	case <-time.After(patience):
-		t.Fatal("SIGHUP was not told")
+	case <-time.After(timeout):
+		t.Fatal("SIGHUP not received on the channel")
 	}
 	send(unix.SIGTERM)
 	select {
 	case <-ctx.Done():
-	case <-time.After(patience):
-		t.Fatal("SIGTERM did not end the context")
+	case <-time.After(timeout):
+		t.Fatal("context not canceled by SIGTERM")
 	}
 	select {
 	case <-forced:
-		t.Fatal("one signal forced")
+		t.Fatal("exit forced by the first signal")
 	default:
 	}
 	send(unix.SIGINT)
 	select {
 	case <-forced:
-	case <-time.After(patience):
-		t.Fatal("the second signal did not force")
+	case <-time.After(timeout):
+		t.Fatal("exit not forced by the second signal")
 	}
 }

@@ -22,58 +22,59 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
-// behind is the service that calls are passed on to.
-type behind struct {
+// backend implements the services that the proxy forwards to.
+type backend struct {
 	dnsv1.UnimplementedNameServiceServer
 	containerv1.UnimplementedImageServiceServer
-	begun, gone chan struct{}
+	started, canceled chan struct{}
 }
 
-func (b *behind) Register(ctx context.Context, r *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
+func (b *backend) Register(ctx context.Context, r *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
-	_ = grpc.SetHeader(ctx, metadata.Pairs("head", strings.Join(md.Get("ask"), "")))
+	_ = grpc.SetHeader(ctx, metadata.Pairs("head", strings.Join(md.Get("request"), "")))
 	_ = grpc.SetTrailer(ctx, metadata.Pairs("tail", "end"))
 	return &dnsv1.RegisterResponse{Files: &dnsv1.NameFiles{HostsPath: r.GetHostname()}}, nil
 }
 
-func (b *behind) Release(context.Context, *dnsv1.ReleaseRequest) (*dnsv1.ReleaseResponse, error) {
+func (b *backend) Release(context.Context, *dnsv1.ReleaseRequest) (*dnsv1.ReleaseResponse, error) {
 	return nil, faultrpc.ToStatus(fault.New(fault.Busy, "owner x", "is busy", fault.WithHint("wait"),
 		fault.WithReason("WHY")))
 }
 
-func (b *behind) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {
-	close(b.begun)
+func (b *backend) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {
+	close(b.started)
 	<-ctx.Done()
-	close(b.gone)
+	close(b.canceled)
 	return nil, ctx.Err()
 }
 
-func (b *behind) LoadImage(s grpc.ClientStreamingServer[containerv1.LoadImageRequest,
+func (b *backend) LoadImage(s grpc.ClientStreamingServer[containerv1.LoadImageRequest,
 	containerv1.LoadImageResponse]) error {
 	var tags []string
 	for {
 		r, err := s.Recv()
 		if err != nil {
-			return s.SendAndClose(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{Id: strings.Join(tags,
-				" ")}}})
+			return s.SendAndClose(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{
+				Id: strings.Join(tags, " ")}}})
 		}
 		tags = append(tags, string(r.GetData()))
 	}
 }
 
-func (b *behind) PullImage(_ *containerv1.PullImageRequest,
+func (b *backend) PullImage(_ *containerv1.PullImageRequest,
 	s grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
 	for i := range 3 {
-		if err := s.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: &containerv1.Image{Id: fmt.Sprint(i)}}}); err != nil {
+		image := &containerv1.PullImageResponse_Image{Image: &containerv1.Image{Id: fmt.Sprint(i)}}
+		if err := s.Send(&containerv1.PullImageResponse{Event: image}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// serve serves s in memory and connects to it.
+// serve serves s in memory and returns a connection to it.
 func serve(t *testing.T, s *grpc.Server) *grpc.ClientConn {
 	t.Helper()
 	l := bufconn.Listen(1 << 16)
@@ -88,8 +89,8 @@ func serve(t *testing.T, s *grpc.Server) *grpc.ClientConn {
 	return conn
 }
 
-// through connects to a proxy that has b behind it for fairlead services only.
-func through(t *testing.T, b *behind) (context.Context, *grpc.ClientConn) {
+// dialProxy connects to a proxy that forwards calls of Fairlead services to b.
+func dialProxy(t *testing.T, b *backend) (context.Context, *grpc.ClientConn) {
 	t.Helper()
 	back := grpc.NewServer()
 	dnsv1.RegisterNameServiceServer(back, b)
@@ -101,35 +102,35 @@ func through(t *testing.T, b *behind) (context.Context, *grpc.ClientConn) {
 		}
 		return nil
 	})))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx, serve(t, front)
 }
 
-func TestACallGoesThroughWithItsMetadata(t *testing.T) {
-	ctx, conn := through(t, new(behind))
+func TestCallForwardedWithMetadata(t *testing.T) {
+	ctx, conn := dialProxy(t, new(backend))
 	var head, tail metadata.MD
-	r, err := dnsv1.NewNameServiceClient(conn).Register(metadata.AppendToOutgoingContext(ctx, "ask", "me"),
+	r, err := dnsv1.NewNameServiceClient(conn).Register(metadata.AppendToOutgoingContext(ctx, "request", "me"),
 		&dnsv1.RegisterRequest{Hostname: "web"}, grpc.Header(&head), grpc.Trailer(&tail))
 	if err != nil || r.GetFiles().GetHostsPath() != "web" {
-		t.Errorf("%v, %v", r, err)
+		t.Errorf("got response %v, error %v", r, err)
 	}
 	if fmt.Sprint(head.Get("head"), tail.Get("tail")) != "[me] [end]" {
-		t.Errorf("header %v, trailer %v", head, tail)
+		t.Errorf("got header %v, trailer %v, want me, end", head, tail)
 	}
 }
 
-func TestAFaultGoesThroughWhole(t *testing.T) {
-	ctx, conn := through(t, new(behind))
+func TestFaultForwardedUnchanged(t *testing.T) {
+	ctx, conn := dialProxy(t, new(backend))
 	_, err := dnsv1.NewNameServiceClient(conn).Release(ctx, &dnsv1.ReleaseRequest{})
 	if got := faultrpc.FromStatus(err); !fault.Is(got, fault.Busy) || fault.ReasonOf(got) != "WHY" ||
 		got.Error() != "owner x: is busy; wait" {
-		t.Errorf("%v", got)
+		t.Errorf("got fault %v", got)
 	}
 }
 
-func TestStreamsGoThroughInBothDirections(t *testing.T) {
-	ctx, conn := through(t, new(behind))
+func TestStreamsForwardedInBothDirections(t *testing.T) {
+	ctx, conn := dialProxy(t, new(backend))
 	images := containerv1.NewImageServiceClient(conn)
 	up, err := images.LoadImage(ctx)
 	if err != nil {
@@ -141,7 +142,7 @@ func TestStreamsGoThroughInBothDirections(t *testing.T) {
 		}
 	}
 	if r, err := up.CloseAndRecv(); err != nil || r.GetImages()[0].GetId() != "a b c" {
-		t.Errorf("%v, %v", r, err)
+		t.Errorf("got response %v, error %v", r, err)
 	}
 	down, err := images.PullImage(ctx, &containerv1.PullImageRequest{})
 	if err != nil {
@@ -149,38 +150,38 @@ func TestStreamsGoThroughInBothDirections(t *testing.T) {
 	}
 	for i := range 3 {
 		if r, err := down.Recv(); err != nil || r.GetImage().GetId() != fmt.Sprint(i) {
-			t.Errorf("%d: %v, %v", i, r, err)
+			t.Errorf("message %d: got %v, error %v", i, r, err)
 		}
 	}
 }
 
-func TestACancelReachesTheOtherSide(t *testing.T) {
-	b := &behind{begun: make(chan struct{}), gone: make(chan struct{})}
-	ctx, conn := through(t, b)
+func TestCancelForwarded(t *testing.T) {
+	b := &backend{started: make(chan struct{}), canceled: make(chan struct{})}
+	ctx, conn := dialProxy(t, b)
 	short, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		select {
-		case <-b.begun:
+		case <-b.started:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	if _, err := dnsv1.NewNameServiceClient(conn).ListOwners(short,
 		&dnsv1.ListOwnersRequest{}); status.Code(err) != codes.Canceled {
-		t.Errorf("a call that never answers ended with %v, want it cancelled", err)
+		t.Errorf("got error %v, want Canceled", err)
 	}
 	select {
-	case <-b.gone:
+	case <-b.canceled:
 	case <-ctx.Done():
-		t.Error("the other side still works on it, or was never asked")
+		t.Error("call not canceled in the backend")
 	}
 }
 
-func TestAMethodThatNobodyHasIsUnimplemented(t *testing.T) {
-	ctx, conn := through(t, new(behind))
+func TestUnknownMethodUnimplemented(t *testing.T) {
+	ctx, conn := dialProxy(t, new(backend))
 	err := conn.Invoke(ctx, "/other.Service/Do", &dnsv1.ReleaseRequest{}, &dnsv1.ReleaseResponse{})
 	if status.Code(err) != codes.Unimplemented {
-		t.Errorf("%v", err)
+		t.Errorf("got error %v, want Unimplemented", err)
 	}
 }

@@ -21,38 +21,38 @@ import (
 	"github.com/fairlead/fairlead/agent/server"
 )
 
-// TestAnotherUserIsRefused asks again as nobody, in a process of its own.
-func TestAnotherUserIsRefused(t *testing.T) {
-	if path := os.Getenv("TEST_ASK"); path != "" {
+// TestOtherUserDenied runs itself again as the user nobody, which calls the server.
+func TestOtherUserDenied(t *testing.T) {
+	if path := os.Getenv("TEST_CALL_AS_USER"); path != "" {
 		conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() { _ = conn.Close() }()
-		fmt.Printf("answer: %v\n", status.Code(list(bounded(t), conn)))
+		fmt.Printf("code: %v\n", status.Code(list(bounded(t), conn)))
 		return
 	}
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
-			t.Fatal("needs root, to be another user")
+			t.Fatal("needs root to change the user")
 		}
-		t.Skip("needs root, to be another user")
+		t.Skip("needs root to change the user")
 	}
-	dir, err := os.MkdirTemp("", "ask")
+	dir, err := os.MkdirTemp("", "server")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	const nobody, group = 65534, 54321
+	const otherUser, group = 65534, 54321
 	for _, c := range []struct {
 		name     string
 		audience server.Audience
 		groups   []uint32
 		want     codes.Code
 	}{
-		{"a stranger on a public socket", server.Admins, nil, codes.PermissionDenied},
-		{"a member of the group on a public socket", server.Admins, []uint32{group}, codes.OK},
-		{"a member of the group on a service's socket", server.Peers, []uint32{group}, codes.PermissionDenied},
+		{"other user on public socket", server.Admins, nil, codes.PermissionDenied},
+		{"group member on public socket", server.Admins, []uint32{group}, codes.OK},
+		{"group member on service socket", server.Peers, []uint32{group}, codes.PermissionDenied},
 	} {
 		path := filepath.Join(dir, "s")
 		s := server.New(server.Config{Name: "test", Log: slog.New(slog.DiscardHandler), Audience: c.audience},
@@ -68,23 +68,23 @@ func TestAnotherUserIsRefused(t *testing.T) {
 			}
 		}
 		go func() { _ = s.Serve(l) }()
-		out := askAs(t, path, &syscall.Credential{Uid: nobody, Gid: nobody, Groups: c.groups})
-		if want := "answer: " + c.want.String() + "\n"; !strings.Contains(out, want) {
-			t.Errorf("%s: %s; want %s", c.name, out, want)
+		out := callAs(t, path, &syscall.Credential{Uid: otherUser, Gid: otherUser, Groups: c.groups})
+		if want := "code: " + c.want.String() + "\n"; !strings.Contains(out, want) {
+			t.Errorf("%s: got %s, want %s", c.name, out, want)
 		}
 		s.Stop(bounded(t))
 	}
 }
 
-// askAs runs TestAnotherUserIsRefused as another user, from a copy of the test's binary that the
-// user may run.
-func askAs(t *testing.T, socket string, who *syscall.Credential) string {
+// callAs runs TestOtherUserDenied as another user, from a copy of the test binary that this user
+// can execute, and returns its output.
+func callAs(t *testing.T, socket string, user *syscall.Credential) string {
 	t.Helper()
-	binary := filepath.Join(filepath.Dir(socket), "asker")
+	binary := filepath.Join(filepath.Dir(socket), "client")
 	copyExecutable(t, binary)
-	cmd := exec.CommandContext(bounded(t), binary, "-test.run=^TestAnotherUserIsRefused$", "-test.v")
-	cmd.Dir, cmd.Env = "/", []string{"TEST_ASK=" + socket}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	cmd := exec.CommandContext(bounded(t), binary, "-test.run=^TestOtherUserDenied$", "-test.v")
+	cmd.Dir, cmd.Env = "/", []string{"TEST_CALL_AS_USER=" + socket}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -28,29 +28,29 @@ func registerAll(r grpc.ServiceRegistrar) {
 	networkv1.RegisterSandboxServiceServer(r, networkv1.UnimplementedSandboxServiceServer{})
 }
 
-func TestEachMethodHasALineInTheTableAndEachLineAMethod(t *testing.T) {
+func TestRolesMatchMethods(t *testing.T) {
 	s := New(Config{Name: "test"}, registerAll)
 	table := roles()
 	for service, info := range s.grpc.GetServiceInfo() {
 		for _, m := range info.Methods {
 			name := "/" + service + "/" + m.Name
 			if _, ok := table[name]; !ok {
-				t.Errorf("%s has no line", name)
+				t.Errorf("method %s has no role", name)
 			}
 			delete(table, name)
 		}
 	}
 	for name := range table {
-		t.Errorf("%s has a line but is no method", name)
+		t.Errorf("role of %s: method does not exist", name)
 	}
 }
 
-func TestWhoMayCallWhat(t *testing.T) {
-	const stranger = 12345
+func TestAuthorizeByIdentityAndAudience(t *testing.T) {
+	const otherUser = 12345
 	root := identity{local: &unix.Ucred{}}
 	self := identity{local: &unix.Ucred{Uid: uint32(os.Geteuid())}}
-	member := identity{local: &unix.Ucred{Uid: stranger}, member: true}
-	other := identity{local: &unix.Ucred{Uid: stranger}}
+	member := identity{local: &unix.Ucred{Uid: otherUser}, member: true}
+	other := identity{local: &unix.Ucred{Uid: otherUser}}
 	named := identity{certificate: "CN=me", remote: "192.0.2.1:1"}
 	open := identity{remote: "127.0.0.1:1"}
 	read, change := "/fairlead.network.v1.NetworkService/ListNetworks",
@@ -62,22 +62,22 @@ func TestWhoMayCallWhat(t *testing.T) {
 		admins [2]bool
 	}{
 		{"root", root, [2]bool{true, true}, [2]bool{true, false}},
-		{"our own user", self, [2]bool{true, true}, [2]bool{true, false}},
-		{"a member of the group", member, [2]bool{false, false}, [2]bool{true, false}},
-		{"another user", other, [2]bool{false, false}, [2]bool{false, false}},
-		{"a certificate", named, [2]bool{false, false}, [2]bool{true, false}},
-		{"an accepted TCP client", open, [2]bool{false, false}, [2]bool{true, false}},
-		{"nobody", identity{}, [2]bool{false, false}, [2]bool{false, false}},
+		{"user of the agent", self, [2]bool{true, true}, [2]bool{true, false}},
+		{"group member", member, [2]bool{false, false}, [2]bool{true, false}},
+		{"other user", other, [2]bool{false, false}, [2]bool{false, false}},
+		{"client with a certificate", named, [2]bool{false, false}, [2]bool{true, false}},
+		{"accepted TCP client", open, [2]bool{false, false}, [2]bool{true, false}},
+		{"unknown client", identity{}, [2]bool{false, false}, [2]bool{false, false}},
 	} {
 		for i, method := range []string{read, change} {
 			for audience, want := range map[Audience]bool{Peers: c.peers[i], Admins: c.admins[i]} {
 				err := authorize(roles(), audience, c.who, method)
 				if (err == nil) != want {
-					t.Errorf("%s, %s, audience %d: %v", c.name, method, audience, err)
+					t.Errorf("%s, %s, audience %d: got error %v", c.name, method, audience, err)
 				}
 				expected := refusal()
 				if method == change && audience == Admins && c.admins[0] {
-					expected = internal(method) // "ask as root" would be no help to root
+					expected = internal(method) // the hint to use root does not help root
 				}
 				if err != nil && (!fault.Is(err, fault.Denied) || err.Error() != expected.Error()) {
 					t.Errorf("%s: got %v, want %v", c.name, err, expected)
@@ -85,21 +85,21 @@ func TestWhoMayCallWhat(t *testing.T) {
 			}
 		}
 	}
-	if authorize(roles(), Peers, root, "/fairlead.network.v1.NetworkService/Unheard") == nil {
-		t.Error("a method without a line was allowed")
+	if authorize(roles(), Peers, root, "/fairlead.network.v1.NetworkService/Unknown") == nil {
+		t.Error("got a method without a role allowed, want it denied")
 	}
 }
 
-func TestAdministratorsSeeTheServicesOfWhichTheyMayReadSomething(t *testing.T) {
+func TestAdminServicesListReadableServices(t *testing.T) {
 	got := AdminServices("fairlead.n")
 	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PublicationService",
 		"fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
 	if len(got) != len(want) {
-		t.Fatalf("%v", got)
+		t.Fatalf("got %v, want %v", got, want)
 	}
 	for i := range want {
 		if got[i] != want[i] {
-			t.Errorf("%v, want %v", got, want)
+			t.Errorf("got %v, want %v", got, want)
 		}
 	}
 }

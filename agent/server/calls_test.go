@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-func TestCallsThatOnlyReadAreLoggedAtDebug(t *testing.T) {
+func TestReadingCallsLoggedAtDebug(t *testing.T) {
 	for method, want := range map[string]slog.Level{
 		"/fairlead.container.v1.ContainerService/ListContainers": slog.LevelDebug,
 		"/fairlead.container.v1.ContainerService/GetContainer":   slog.LevelDebug,
@@ -22,10 +22,10 @@ func TestCallsThatOnlyReadAreLoggedAtDebug(t *testing.T) {
 		"/grpc.health.v1.Health/Check":                           slog.LevelDebug,
 	} {
 		if got := levelOf(method, codes.OK); got != want {
-			t.Errorf("%s: %s, want %s", method, got, want)
+			t.Errorf("%s: got level %s, want %s", method, got, want)
 		}
 	}
 	if got := levelOf("/x.Y/GetZ", codes.Internal); got != slog.LevelError {
-		t.Errorf("a reading call that fails inside: %s", got)
+		t.Errorf("reading call with internal error: got level %s, want ERROR", got)
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestLoopbackClientsAreTheUsersThatTheyAre(t *testing.T) {
+func TestLoopbackIdentityHasUserOfClient(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to be another user")
+		t.Skip("needs root to change the user")
 	}
 	const other = 12345
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
@@ -58,15 +58,15 @@ func TestUnknownTCPClientsAreNotTrusted(t *testing.T) {
 	defer func() { _, _ = here.Close(), there.Close() }()
 	c := peerCredentials{failures: &failures{log: slog.New(slog.DiscardHandler)}}
 	if who := c.plain(here, "192.0.2.1:1"); who.isAdmin() {
-		t.Errorf("%v is trusted", who)
+		t.Errorf("got %v as an administrator", who)
 	}
 	c.open = func() bool { return true }
 	if who := c.plain(here, "192.0.2.1:1"); !who.isAdmin() {
-		t.Errorf("%v is not trusted though the socket is open to all", who)
+		t.Errorf("got %v not as an administrator, but the socket is open", who)
 	}
 }
 
-func TestSubscriptionsHaveABudgetForEachPeer(t *testing.T) {
+func TestSubscriptionsLimitedForEachPeer(t *testing.T) {
 	b := budget{limit: 2}
 	one, other := identity{local: &unix.Ucred{Uid: 1}}, identity{remote: "192.0.2.1:7"}
 	if other.peer() != "192.0.2.1" {
@@ -78,19 +78,19 @@ func TestSubscriptionsHaveABudgetForEachPeer(t *testing.T) {
 	}
 	for want := range 2 {
 		if _, err := b.take(one.peer()); (err == nil) != (want == 0) {
-			t.Errorf("got %v", err)
+			t.Errorf("subscription %d of the same peer: got error %v", want+2, err)
 		}
 	}
 	if _, err := b.take(other.peer()); err != nil {
-		t.Errorf("another peer: %v", err)
+		t.Errorf("other peer: got error %v", err)
 	}
 	release()
 	if _, err := b.take(one.peer()); err != nil {
-		t.Errorf("after one has ended: %v", err)
+		t.Errorf("after a release: got error %v", err)
 	}
 }
 
-func TestFailedHandshakesAreLoggedWithThePeer(t *testing.T) {
+func TestFailedHandshakeLoggedWithPeer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestFailedHandshakesAreLoggedWithThePeer(t *testing.T) {
 	c := peerCredentials{tls: func() *tls.Config { return &tls.Config{} },
 		failures: &failures{log: slog.New(slog.NewTextHandler(&log, nil))}}
 	if _, _, err := c.ServerHandshake(conn); err == nil {
-		t.Error("a request in plain text is let in")
+		t.Error("got plain HTTP accepted, want an error")
 	}
 	want := "peer=" + client.LocalAddr().String()
 	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, want) {

@@ -29,9 +29,9 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-const patience = 10 * time.Second
+const timeout = 10 * time.Second
 
-// names answers, fails, panics and waits as a test wants it to.
+// names implements services with functions of the test.
 type names struct {
 	dnsv1.UnimplementedNameServiceServer
 	containerv1.UnimplementedContainerServiceServer
@@ -56,7 +56,7 @@ func (n *names) register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, n)
 }
 
-// lines is a log that can be read while it is written.
+// lines is a log that tests can read while the server writes to it.
 type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -68,7 +68,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.buf.Write(p)
 }
 
-// calls gives the log's lines about calls of a method.
+// calls returns the log lines about calls of a method.
 func (l *lines) calls(t *testing.T, method string) []map[string]any {
 	t.Helper()
 	l.mu.Lock()
@@ -86,7 +86,7 @@ func (l *lines) calls(t *testing.T, method string) []map[string]any {
 	return all
 }
 
-// start serves n on a unix socket and connects to it.
+// start serves n on a Unix socket and connects to it.
 func start(t *testing.T, audience server.Audience, n *names) (*server.Server, *grpc.ClientConn, *lines) {
 	t.Helper()
 	log := new(lines)
@@ -105,7 +105,7 @@ func start(t *testing.T, audience server.Audience, n *names) (*server.Server, *g
 	}
 	t.Cleanup(func() {
 		_ = conn.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		s.Stop(ctx)
 		if err := <-served; err != nil {
@@ -116,7 +116,7 @@ func start(t *testing.T, audience server.Audience, n *names) (*server.Server, *g
 }
 
 func bounded(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -126,7 +126,7 @@ func list(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
-func TestACallIsOneLineThatSaysWhoAskedWhat(t *testing.T) {
+func TestCallLoggedInOneLine(t *testing.T) {
 	var answer error
 	s, conn, log := start(t, server.Admins, &names{list: func(context.Context) error { return answer }})
 	s.Ready()
@@ -138,63 +138,64 @@ func TestACallIsOneLineThatSaysWhoAskedWhat(t *testing.T) {
 	}
 	calls := log.calls(t, "NameService/ListOwners")
 	if len(calls) != 2 {
-		t.Fatalf("%d lines: %v", len(calls), calls)
+		t.Fatalf("got %d lines, want 2: %v", len(calls), calls)
 	}
-	who := fmt.Sprintf("uid=%d gid=%d pid=%d", os.Getuid(), os.Getgid(), os.Getpid())
+	peer := fmt.Sprintf("uid=%d gid=%d pid=%d", os.Getuid(), os.Getgid(), os.Getpid())
 	for i, want := range []map[string]any{
-		{"level": "DEBUG", "server": "test", "peer": who, "code": "OK", "subject": nil},
-		{"level": "DEBUG", "server": "test", "peer": who, "code": "NotFound", "subject": "owner 1234",
+		{"level": "DEBUG", "server": "test", "peer": peer, "code": "OK", "subject": nil},
+		{"level": "DEBUG", "server": "test", "peer": peer, "code": "NotFound", "subject": "owner 1234",
 			"error": "owner 1234: is not there"},
 	} {
 		for key, value := range want {
 			if calls[i][key] != value {
-				t.Errorf("line %d: %s is %v, want %v", i, key, calls[i][key], value)
+				t.Errorf("line %d: %s: got %v, want %v", i, key, calls[i][key], value)
 			}
 		}
 	}
 }
 
-func TestAPanicIsAnInternalFaultAndItsStackIsInTheLog(t *testing.T) {
+func TestPanicInternalAndStackLogged(t *testing.T) {
 	s, conn, log := start(t, server.Admins, &names{list: func(context.Context) error { panic("boom") }})
 	s.Ready()
 	err := list(bounded(t), conn)
 	if status.Code(err) != codes.Internal || strings.Contains(err.Error(), "server_test.go") {
-		t.Errorf("%v", err)
+		t.Errorf("got error %v, want Internal without a stack", err)
 	}
 	calls := log.calls(t, "ListOwners")
 	if len(calls) != 1 || !strings.Contains(fmt.Sprint(calls[0]["stack"]), "server_test.go") ||
 		calls[0]["level"] != "ERROR" {
-		t.Errorf("the log has %v", calls)
+		t.Errorf("got log lines %v, want one ERROR with the stack", calls)
 	}
 }
 
-func TestUntilReadyHealthSaysSoAndCallsWait(t *testing.T) {
+func TestCallsWaitUntilReady(t *testing.T) {
 	called := make(chan struct{}, 1)
-	s, conn, _ := start(t, server.Admins, &names{list: func(context.Context) error { called <- struct{}{}; return nil }})
+	signal := func(context.Context) error { called <- struct{}{}; return nil }
+	s, conn, _ := start(t, server.Admins, &names{list: signal})
 	health := grpc_health_v1.NewHealthClient(conn)
 	check := func(service string, want grpc_health_v1.HealthCheckResponse_ServingStatus) {
 		t.Helper()
 		r, err := health.Check(bounded(t), &grpc_health_v1.HealthCheckRequest{Service: service})
 		if err != nil || r.GetStatus() != want {
-			t.Errorf("health of %q: %v, %v; want %v", service, r.GetStatus(), err, want)
+			t.Errorf("health of %q: got %v, error %v, want %v", service, r.GetStatus(), err, want)
 		}
 	}
 	check("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	check("fairlead.dns.v1.NameService", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	answered := make(chan error, 1)
 	go func() { answered <- list(bounded(t), conn) }()
-	impatient, cancel := context.WithCancel(t.Context())
+	short, cancel := context.WithCancel(t.Context())
 	cancelled := make(chan error, 1)
-	go func() { cancelled <- list(impatient, conn) }()
+	go func() { cancelled <- list(short, conn) }()
 	cancel()
 	if err := <-cancelled; status.Code(err) != codes.Canceled {
-		t.Errorf("a cancelled call: %v", err)
+		t.Errorf("canceled call: got error %v, want Canceled", err)
 	}
 	select {
 	case <-called:
-		t.Error("a call came through before the service was ready")
+		t.Error("call served before the service was ready")
 	case err := <-answered:
-		t.Errorf("a call was answered before the service was ready: %v", err)
+		t.Errorf("call returned before the service was ready: %v", err)
 	default:
 	}
 	s.Ready()
@@ -205,13 +206,15 @@ func TestUntilReadyHealthSaysSoAndCallsWait(t *testing.T) {
 	check("fairlead.dns.v1.NameService", grpc_health_v1.HealthCheckResponse_SERVING)
 }
 
-func TestReflectionListsTheServices(t *testing.T) {
+func TestReflectionListsServices(t *testing.T) {
 	_, conn, _ := start(t, server.Admins, &names{})
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(bounded(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}); err != nil {
+	request := &grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(request); err != nil {
 		t.Fatal(err)
 	}
 	r, err := stream.Recv()
@@ -220,11 +223,11 @@ func TestReflectionListsTheServices(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.GetListServicesResponse().GetService()); !strings.Contains(got,
 		"fairlead.dns.v1.NameService") {
-		t.Errorf("it lists %s", got)
+		t.Errorf("got services %s", got)
 	}
 }
 
-func TestStoppingEndsStreamsAndLetsCallsFinish(t *testing.T) {
+func TestStopClosesStreamsAndCompletesCalls(t *testing.T) {
 	inList, inLogs, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s, conn, _ := start(t, server.Admins, &names{
 		list: func(context.Context) error { close(inList); <-release; return nil },
@@ -241,17 +244,18 @@ func TestStoppingEndsStreamsAndLetsCallsFinish(t *testing.T) {
 	<-inLogs
 	s.Stop(bounded(t))
 	if err := <-answered; err != nil {
-		t.Errorf("the call that was under way: %v", err)
+		t.Errorf("pending call: got error %v", err)
 	}
 	if _, err := logs.Recv(); err == io.EOF || !strings.Contains(fmt.Sprint(err), "agent: is stopping") ||
 		status.Code(err) != codes.Unavailable {
-		t.Errorf("the stream: %v", err)
+		t.Errorf("stream: got error %v", err)
 	}
 }
 
-func TestAStopThatMayNotWaitCutsCallsOff(t *testing.T) {
+func TestStopWithCanceledContextCancelsCalls(t *testing.T) {
 	in := make(chan struct{})
-	s, conn, _ := start(t, server.Admins, &names{list: func(ctx context.Context) error { close(in); <-ctx.Done(); return ctx.Err() }})
+	wait := func(ctx context.Context) error { close(in); <-ctx.Done(); return ctx.Err() }
+	s, conn, _ := start(t, server.Admins, &names{list: wait})
 	s.Ready()
 	answered := make(chan error, 1)
 	go func() { answered <- list(bounded(t), conn) }()
@@ -260,6 +264,6 @@ func TestAStopThatMayNotWaitCutsCallsOff(t *testing.T) {
 	cancel()
 	s.Stop(now)
 	if err := <-answered; err == nil {
-		t.Error("the call that was cut off succeeded")
+		t.Error("got success of a canceled call, want an error")
 	}
 }

@@ -14,7 +14,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
-// newer is a message with a field that is not in its definition.
+// newer adds a field to m that its definition does not have.
 func newer[M proto.Message](m M) M {
 	m.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 999, protowire.VarintType), 1))
 	return m
@@ -34,7 +34,7 @@ func TestUnknownFieldRefused(t *testing.T) {
 		})
 	}
 	if err := rejectUnknown(&natv1.PublishRequest{Owner: "a", Mappings: []*natv1.PortMapping{{}}}); err != nil {
-		t.Errorf("got %v for a request that is known", err)
+		t.Errorf("request without unknown fields: got error %v", err)
 	}
 }
 
@@ -46,21 +46,21 @@ type fixedStream struct {
 
 func (s fixedStream) RecvMsg(m any) error { return proto.Unmarshal(s.raw, m.(proto.Message)) }
 
-func TestForwardedCallReceived(t *testing.T) {
+func TestForwardedCallAccepted(t *testing.T) {
 	raw, err := proto.Marshal(&natv1.PublishRequest{Owner: "a"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := endableStream{fixedStream{raw: raw}, t.Context()}
 	if err := s.RecvMsg(new(emptypb.Empty)); err != nil {
-		t.Errorf("got %v for a call that is forwarded", err)
+		t.Errorf("forwarded call: got error %v", err)
 	}
 	if err := s.RecvMsg(new(natv1.FirewallNetwork)); err != nil && !fault.Is(err, fault.Invalid) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func BenchmarkRefuseUnknown(b *testing.B) {
+func BenchmarkRejectUnknown(b *testing.B) {
 	req := &natv1.PublishRequest{Owner: strings.Repeat("a", 64),
 		Mappings: []*natv1.PortMapping{{HostIp: "0.0.0.0"}, {HostIp: "::"}}}
 	for b.Loop() {

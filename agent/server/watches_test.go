@@ -12,7 +12,7 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// WatchEvents sends one message and then nothing until the client leaves.
+// WatchEvents sends one message and then waits until the client disconnects.
 func (n *names) WatchEvents(_ *containerv1.WatchEventsRequest,
 	s grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
 	if err := s.Send(&containerv1.WatchEventsResponse{}); err != nil {
@@ -22,7 +22,7 @@ func (n *names) WatchEvents(_ *containerv1.WatchEventsRequest,
 	return s.Context().Err()
 }
 
-// watch subscribes, and reports how that went.
+// watch subscribes and returns the error of the first message.
 func watch(ctx context.Context, conn *grpc.ClientConn) error {
 	stream, err := containerv1.NewContainerServiceClient(conn).WatchEvents(ctx, &containerv1.WatchEventsRequest{})
 	if err == nil {
@@ -31,28 +31,28 @@ func watch(ctx context.Context, conn *grpc.ClientConn) error {
 	return faultrpc.FromStatus(err)
 }
 
-func TestSubscribersThatDoNotReadFailAlone(t *testing.T) {
+func TestSubscriptionsLimitedWithoutBlockingCalls(t *testing.T) {
 	s, conn, _ := start(t, server.Admins, &names{list: func(context.Context) error { return nil }})
 	s.Ready()
-	held, leave := context.WithCancel(bounded(t))
-	defer leave()
-	refused := 0
+	open, disconnect := context.WithCancel(bounded(t))
+	defer disconnect()
+	rejected := 0
 	for range 1000 {
-		if err := watch(held, conn); fault.Is(err, fault.Exhausted) {
-			refused++
+		if err := watch(open, conn); fault.Is(err, fault.Exhausted) {
+			rejected++
 		} else if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if refused != 1000-128 {
-		t.Errorf("got %d refusals, want %d", refused, 1000-128)
+	if rejected != 1000-128 {
+		t.Errorf("got %d rejections, want %d", rejected, 1000-128)
 	}
 	if err := list(bounded(t), conn); err != nil {
-		t.Errorf("another call: %v", err)
+		t.Errorf("other call: got error %v", err)
 	}
 
-	// With their end there is room again.
-	leave()
+	// Closed subscriptions free their places.
+	disconnect()
 	for err := watch(bounded(t), conn); err != nil; err = watch(bounded(t), conn) {
 		if !fault.Is(err, fault.Exhausted) {
 			t.Fatal(err)
