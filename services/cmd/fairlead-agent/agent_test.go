@@ -17,7 +17,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// TestMain makes the test's binary the agent where a test starts it as one.
+// TestMain runs the test binary as the agent if a test started it as one.
 func TestMain(m *testing.M) {
 	if os.Getenv(asAgent) != "" {
 		main()
@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestBothShapesStartAnswerAndLeaveNothing(t *testing.T) {
-	for name, shape := range map[string][]string{"all in one": {""}, "split": {"supervisor", "dns", "net", "nat"}} {
+func TestDeploymentModesRunAndLeaveNothing(t *testing.T) {
+	for name, mode := range map[string][]string{"all in one": {""}, "split": {"supervisor", "dns", "net", "nat"}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			for _, service := range shape {
+			for _, service := range mode {
 				h.start(service)
 			}
 			for _, p := range h.processes {
@@ -38,53 +38,54 @@ func TestBothShapesStartAnswerAndLeaveNothing(t *testing.T) {
 			}
 			h.checkPublic()
 			if out := h.ns.Run("ip", "-br", "address", "show", "docker0"); !strings.Contains(out, "172.31.9.1/24") {
-				t.Errorf("docker0 is %q", out)
+				t.Errorf("got docker0 %q, want the address 172.31.9.1/24", out)
 			}
 			for _, p := range h.processes {
 				p.stop(syscall.SIGTERM)
 			}
 			for _, pattern := range []string{"*.sock", "*.lock", "*.pid"} {
 				if left, _ := filepath.Glob(filepath.Join(h.dir, "*", pattern)); left != nil {
-					t.Errorf("%v are left", left)
+					t.Errorf("got files %v left, want none", left)
 				}
 			}
 			if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), h.dir) {
-				t.Errorf("mounts are left in %s", h.dir)
+				t.Errorf("got mounts left in %s, want none", h.dir)
 			}
 		})
 	}
 }
 
-// checkPublic asks what administrators ask.
+// checkPublic calls the public socket as administrators do.
 func (h *host) checkPublic() {
 	h.t.Helper()
 	conn := h.dial("fairlead")
 	health, err := grpc_health_v1.NewHealthClient(conn).Check(h.ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		h.t.Errorf("health: %v, %v", health, err)
+		h.t.Errorf("health: got %v, error %v", health, err)
 	}
 	info, err := hostv1.NewHostServiceClient(conn).GetInfo(h.ctx, &hostv1.GetInfoRequest{})
 	if err != nil || info.GetDataRoot() != h.dir+"/d" {
-		h.t.Errorf("info: %v, %v", info, err)
+		h.t.Errorf("info: got %v, error %v", info, err)
 	}
 	networks, err := networkv1.NewNetworkServiceClient(conn).ListNetworks(h.ctx, &networkv1.ListNetworksRequest{})
 	if err != nil || len(networks.GetNetworks()) < 3 {
-		h.t.Errorf("networks: %v, %v", networks, err)
+		h.t.Errorf("networks: got %v, error %v", networks, err)
 	}
-	guarded, err := natv1.NewFirewallServiceClient(conn).ListNetworks(h.ctx, &natv1.ListNetworksRequest{})
-	if err != nil || len(guarded.GetNetworks()) == 0 {
-		h.t.Errorf("guarded networks: %v, %v", guarded, err)
+	protected, err := natv1.NewFirewallServiceClient(conn).ListNetworks(h.ctx, &natv1.ListNetworksRequest{})
+	if err != nil || len(protected.GetNetworks()) == 0 {
+		h.t.Errorf("firewall networks: got %v, error %v", protected, err)
 	}
 	if _, err := natv1.NewFirewallServiceClient(conn).DeleteNetwork(h.ctx,
 		&natv1.DeleteNetworkRequest{Id: "x"}); err == nil {
-		h.t.Error("the public socket let a guard be deleted")
+		h.t.Error("got a firewall network deleted through the public socket, want an error")
 	}
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(h.ctx)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	ask := &grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
-	if err := stream.Send(ask); err != nil {
+	request := &grpc_reflection_v1.ServerReflectionRequest{
+		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(request); err != nil {
 		h.t.Fatal(err)
 	}
 	shown, err := stream.Recv()
@@ -97,7 +98,7 @@ func (h *host) checkPublic() {
 	}
 }
 
-func TestASecondAgentIsRefusedAndDisturbsNothing(t *testing.T) {
+func TestSecondAgentFailsWithoutEffect(t *testing.T) {
 	h := newHost(t)
 	first := h.start("")
 	first.awaitReady()
@@ -107,13 +108,13 @@ func TestASecondAgentIsRefusedAndDisturbsNothing(t *testing.T) {
 		want := fmt.Sprintf("data-root %s/d: is in use by another agent with service ", h.dir)
 		if last := lines[len(lines)-1]; code != 1 || !strings.HasPrefix(last, want) ||
 			!strings.Contains(last, fmt.Sprintf("(process %d [", first.cmd.Process.Pid)) {
-			t.Errorf("a second agent %q ends with %d: %s", service, code, stderr)
+			t.Errorf("second agent %q: got exit status %d: %s", service, code, stderr)
 		}
 	}
 	h.checkPublic()
 }
 
-func TestAgentsAfterAKillStartAgain(t *testing.T) {
+func TestAgentStartsAfterKill(t *testing.T) {
 	h := newHost(t)
 	for range 2 {
 		p := h.start("")
@@ -127,7 +128,7 @@ func TestAgentsAfterAKillStartAgain(t *testing.T) {
 	p.stop(syscall.SIGINT)
 }
 
-func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
+func TestHangupReloadsConfiguration(t *testing.T) {
 	h := newHost(t)
 	p := h.start("dns")
 	p.awaitReady()
@@ -136,15 +137,15 @@ func TestAHangupReadsTheConfigurationAgain(t *testing.T) {
 	}
 	health, err := grpc_health_v1.NewHealthClient(h.dial("dns")).Check(h.ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Errorf("health: %v, %v", health, err)
+		t.Errorf("health: got %v, error %v", health, err)
 	}
 	p.stop(syscall.SIGTERM)
 	if !strings.Contains(p.log.String(), "configuration reloaded") {
-		t.Errorf("the log is %s", p.log.String())
+		t.Errorf("got log %s, want a reload", p.log.String())
 	}
 }
 
-func TestWhatCannotStartSaysWhyInOneLineEach(t *testing.T) {
+func TestStartErrorsOneLineEach(t *testing.T) {
 	h := newHost(t)
 	file := filepath.Join(h.dir, "c.json")
 	if err := os.WriteFile(file, []byte("{\n  \"bip\": \"192.168.1.5/24\",\n  \"fixed-cidr\": \"10.20.0.0/16\",\n  "+
@@ -174,7 +175,7 @@ func TestWhatCannotStartSaysWhyInOneLineEach(t *testing.T) {
 	} {
 		code, stdout, stderr := h.run(c.args...)
 		if code != 1 || stdout != "" || stderr != c.want {
-			t.Errorf("%q: %d, %q\n%s\nwant\n%s", c.args, code, stdout, stderr, c.want)
+			t.Errorf("%q: got exit status %d, output %q, errors\n%s\nwant\n%s", c.args, code, stdout, stderr, c.want)
 		}
 	}
 }
@@ -192,26 +193,26 @@ func TestValidateChecksAndExits(t *testing.T) {
 	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H",
 		"unix:///a", "-H", "unix:///b")
 	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": not used; did you mean ") {
-		t.Errorf("%d, %q, %q", code, stdout, stderr)
+		t.Errorf("got exit status %d, output %q, errors %q", code, stdout, stderr)
 	}
 	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca",
 		"--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
 	if code != 1 || stdout != "" || !strings.Contains(stderr,
 		"tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
-		t.Errorf("what an agent could not start with is valid: %d, %q, %q", code, stdout, stderr)
+		t.Errorf("unusable TLS files and group: got exit status %d, output %q, errors %q", code, stdout, stderr)
 	}
 	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt",
 		"bridge=com.docker.network.driver.mtu=no")
 	if code != 1 || strings.Count(stderr, "\n") != 2 ||
 		!strings.Contains(stderr, "default-network-opts: not valid for driver bridge") {
-		t.Errorf("not all is told at once: %d, %q", code, stderr)
+		t.Errorf("two errors: got exit status %d, errors %q, want both", code, stderr)
 	}
 	if code, stdout, _ := h.run("--version"); code != 0 || !strings.HasPrefix(stdout, "fairlead-agent version ") {
-		t.Errorf("--version: %d, %q", code, stdout)
+		t.Errorf("--version: got exit status %d, output %q", code, stdout)
 	}
 }
 
-func TestEveryServiceIsNamedOnceAndHasASocket(t *testing.T) {
+func TestServicesHaveUniqueNamesAndSockets(t *testing.T) {
 	var names []string
 	cfg, _, err := load(newCommand(services()).PersistentFlags(), filepath.Join(t.TempDir(), "none.json"))
 	if err != nil {

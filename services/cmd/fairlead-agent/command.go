@@ -172,7 +172,8 @@ func load(flags *pflag.FlagSet, path string) (*config.Config, []string, error) {
 	fromFile, warnings, unreadable := file.Read(path, flags.Changed("config-file"))
 	fromEnvironment, more := config.FromEnvironment(os.Environ())
 	cfg, wrong := config.Build(fromFile, fromEnvironment, fromFlags(flags))
-	if err := errors.Join(unreadable, wrong, netagent.Config{NetworkOptions: cfg.NetworkOptions}.CheckOptions()); err != nil {
+	invalid := netagent.Config{NetworkOptions: cfg.NetworkOptions}.CheckOptions()
+	if err := errors.Join(unreadable, wrong, invalid); err != nil {
 		return nil, nil, err
 	}
 	return cfg, append(warnings, more...), nil

@@ -23,11 +23,11 @@ import (
 )
 
 const (
-	asAgent  = "TEST_AS_AGENT" // set in processes that are the agent
-	patience = 60 * time.Second
+	asAgent = "TEST_AS_AGENT" // set in processes that run as the agent
+	timeout = 60 * time.Second
 )
 
-// host is a network namespace and folders, in which agents run.
+// host is a network namespace with directories, in which agents run.
 type host struct {
 	t         *testing.T
 	ctx       context.Context
@@ -46,11 +46,11 @@ func newHost(t *testing.T) *host {
 			t.Skipf("needs %s", program)
 		}
 	}
-	dir, err := os.MkdirTemp("", "fairlead") // shorter than t.TempDir, for the sockets' paths
+	dir, err := os.MkdirTemp("", "fairlead") // shorter than t.TempDir, as socket paths are limited
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	h := &host{t: t, ctx: ctx, ns: testns.New(t), dir: dir}
 	t.Cleanup(func() {
 		for _, p := range h.processes {
@@ -100,7 +100,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs an agent that must end by itself.
+// run runs an agent that must exit by itself.
 func (h *host) run(args ...string) (code int, stdout, stderr string) {
 	h.t.Helper()
 	cmd := h.command(args...)
@@ -114,27 +114,27 @@ func (h *host) run(args ...string) (code int, stdout, stderr string) {
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// agentProcess is an agent that runs.
+// agentProcess is a running agent.
 type agentProcess struct {
-	h     *host
-	name  string
-	cmd   *exec.Cmd
-	log   *output
-	heard *net.UnixConn
+	h      *host
+	name   string
+	cmd    *exec.Cmd
+	log    *output
+	notify *net.UnixConn
 }
 
-// start starts an agent of one service, or of all.
+// start starts an agent with one service, or with all if service is empty.
 func (h *host) start(service string) *agentProcess {
 	h.t.Helper()
 	path := filepath.Join(h.dir, "notify-"+service)
-	_ = os.Remove(path) // of an agent that was killed
-	heard, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	_ = os.Remove(path) // left by a killed agent
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { _ = heard.Close() })
+	h.t.Cleanup(func() { _ = notify.Close() })
 	p := &agentProcess{h: h, name: "agent " + service, cmd: h.command(h.arguments(service)...), log: new(output),
-		heard: heard}
+		notify: notify}
 	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+path)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
@@ -146,28 +146,28 @@ func (h *host) start(service string) *agentProcess {
 
 func (p *agentProcess) awaitReady() {
 	p.h.t.Helper()
-	p.mustSay("READY=1")
+	p.mustNotify("READY=1")
 }
 
-func (p *agentProcess) mustSay(want string) {
+func (p *agentProcess) mustNotify(want string) {
 	p.h.t.Helper()
-	if err := p.heard.SetReadDeadline(time.Now().Add(patience / 2)); err != nil {
+	if err := p.notify.SetReadDeadline(time.Now().Add(timeout / 2)); err != nil {
 		p.h.t.Fatal(err)
 	}
 	b := make([]byte, 64)
-	n, err := p.heard.Read(b)
+	n, err := p.notify.Read(b)
 	if err != nil || string(b[:n]) != want {
-		p.h.t.Fatalf("%s says %q, %v; want %s", p.name, b[:n], err, want)
+		p.h.t.Fatalf("%s: got notification %q, error %v, want %s", p.name, b[:n], err, want)
 	}
 }
 
-// stop sends a signal, after which the agent must end well.
+// stop sends a signal, after which the agent must exit with status 0.
 func (p *agentProcess) stop(s syscall.Signal) {
 	p.h.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.h.t.Fatal(err)
 	}
-	p.mustSay("STOPPING=1")
+	p.mustNotify("STOPPING=1")
 	if err := p.cmd.Wait(); err != nil {
 		p.h.t.Errorf("%s: %v", p.name, err)
 	}
@@ -183,7 +183,7 @@ func (h *host) dial(socket string) *grpc.ClientConn {
 	return conn
 }
 
-// output is what a process writes, readable while it does.
+// output holds the output of a process. Tests can read it while the process runs.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder
