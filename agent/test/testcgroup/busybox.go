@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// applets are the names that tests call busybox by.
+// applets lists the names of busybox that tests use.
 const applets = `
 	cat chmod cp date dd echo env false grep head hostname id ifconfig ip kill ls mkdir mount ps pwd
 	readlink rm seq sh sleep stty tail touch true tty wc yes`
 
-// Busybox makes a root file system of Debian's static busybox, with its usual names. It skips the test where busybox is missing, and
-// fails it under CI.
+// Busybox creates a root file system with the static busybox of Debian and links for its applets.
+// It skips the test if busybox is missing. With CI set, it fails the test instead.
 func Busybox(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("busybox")

@@ -21,20 +21,24 @@ func mountProc() error {
 	return nil
 }
 
-// mountHierarchies mounts again, on a tmpfs of this namespace, the cgroup v1 hierarchies that the machine has, and adds the one of
-// hugetlb if it is still on the v2 side, where it makes crun refuse the whole layout. A pure v2 machine needs nothing.
+// mountHierarchies mounts the cgroup v1 hierarchies of the host on a tmpfs of this namespace. It
+// moves the hugetlb controller from v2 to v1, because crun rejects a hybrid layout with controllers
+// in v2. It does nothing on a host with cgroup v2 only.
 func mountHierarchies() error {
 	old, err := hierarchies()
 	if err != nil || len(old) == 0 {
 		return err
 	}
+
 	const root = "/sys/fs/cgroup"
 	if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", root, err)
 	}
-	if err := unix.Mount("cgroup", root, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755"); err != nil {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	if err := unix.Mount("cgroup", root, "tmpfs", flags, "mode=755"); err != nil {
 		return fmt.Errorf("mount %s: %w", root, err)
 	}
+
 	for _, h := range old {
 		if err := errors.Join(os.Mkdir(filepath.Join(root, h.name), 0o755), h.mount(root)); err != nil {
 			return fmt.Errorf("mount cgroup hierarchy %s: %w", h.name, err)
@@ -43,13 +47,15 @@ func mountHierarchies() error {
 	return nil
 }
 
+// hierarchy is one cgroup mount below /sys/fs/cgroup.
 type hierarchy struct{ name, fstype, options string }
 
 func (h hierarchy) mount(root string) error {
 	return unix.Mount(h.fstype, filepath.Join(root, h.name), h.fstype, 0, h.options)
 }
 
-// hierarchies are those of a v1 or hybrid machine.
+// hierarchies returns the cgroup mounts of a host with cgroup v1 or a hybrid layout, and none for
+// cgroup v2 only.
 func hierarchies() ([]hierarchy, error) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -72,6 +78,7 @@ func hierarchies() ([]hierarchy, error) {
 		hugetlb = hugetlb || strings.Contains(name, "hugetlb")
 		all = append(all, hierarchy{name, f[2], strings.Join(kept, ",")})
 	}
+
 	subsystems, err := os.ReadFile("/proc/cgroups")
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
-// Package testcgroup gives tests that start real containers a place of their own: a mount namespace in which every cgroup
-// hierarchy is mounted so that crun accepts it, and a pid namespace that takes every process with it when the tests end, however
-// they end. Container monitors detach from whoever started them; without this a failed test would leave them behind.
+// Package testcgroup isolates tests that start real containers. It runs them in a new mount
+// namespace, with cgroup hierarchies that crun accepts, and in a new PID namespace.
 //
-// The machine's own mounts are not touched, and nothing stays of it.
+// Container monitors detach from the process that starts them. The kernel kills them with the PID
+// namespace when the tests exit, even after a crash. The mounts of the host do not change.
 package testcgroup
 
 import (
@@ -21,16 +21,17 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
-// The stage that a re-executed test binary is in, and the parent cgroup of its containers, travel in its environment.
+// Environment variables of a re-executed test binary: its stage, and the parent cgroup of its
+// containers.
 const (
 	stageVar  = "FAIRLEAD_TESTCGROUP_STAGE"
 	parentVar = "FAIRLEAD_TESTCGROUP_PARENT"
 )
 
-// Ready tells whether the tests run inside the place that Run makes. Tests that need it skip without it.
+// Ready reports whether the tests run in the namespaces that Run creates.
 func Ready() bool { return os.Getenv(stageVar) == "test" }
 
-// Need skips the test where the place could not be made; under CI it fails it.
+// Need skips the test if Run could not create its namespaces. With CI set, it fails the test instead.
 func Need(t testing.TB) {
 	t.Helper()
 	switch {
@@ -38,15 +39,16 @@ func Need(t testing.TB) {
 	case os.Getenv("CI") != "":
 		t.Fatal("this test must run as root, in a package whose TestMain calls testcgroup.Run")
 	default:
-		t.Skip("needs root, to make mount and pid namespaces")
+		t.Skip("needs root to create mount and PID namespaces")
 	}
 }
 
-// Parent is the cgroup that containers of these tests belong under; it is removed when they end.
+// Parent returns the parent cgroup for the containers of the tests. Run removes it.
 func Parent() string { return os.Getenv(parentVar) }
 
-// Run runs a package's tests inside the place and answers the exit code for os.Exit. TestMain calls it in place of m.Run. What the tests
-// leave running or in the cgroups is removed, and makes them fail.
+// Run runs the tests of a package in new namespaces and returns the exit code for os.Exit. TestMain
+// calls it instead of m.Run. Processes and cgroups that the tests leave are removed, and make the
+// run fail. Without root it runs the tests directly.
 func Run(m *testing.M) int {
 	switch os.Getenv(stageVar) {
 	case "test":
@@ -61,18 +63,21 @@ func Run(m *testing.M) int {
 	return reexec("init", attr).wait()
 }
 
-// initStage is process 1 of the new pid namespace: it mounts, runs the tests as its child, and reaps what is orphaned.
+// initStage is process 1 of the new PID namespace. It mounts the hierarchies, runs the tests as its
+// child and reaps orphaned processes.
 func initStage() int {
 	if os.Getpid() != 1 {
-		fmt.Fprintln(os.Stderr, "testcgroup: this is not process 1 of a pid namespace")
+		fmt.Fprintln(os.Stderr, "testcgroup: this is not process 1 of a PID namespace")
 		return 1
 	}
 	if err := errors.Join(mountProc(), mountHierarchies()); err != nil {
 		fmt.Fprintln(os.Stderr, "testcgroup:", err)
 		return 1
 	}
+
 	_ = os.Setenv(parentVar, "/fairlead-test-"+id.Short(id.New()))
 	code := reexec("test", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}).wait()
+
 	left := processes()
 	for pid, name := range left {
 		fmt.Fprintf(os.Stderr, "testcgroup: left behind: process %d (%s)\n", pid, name)
@@ -90,20 +95,22 @@ func initStage() int {
 
 type child struct{ pid int }
 
-// reexec starts this binary again, in another stage. Without os/exec's waiting, so that an init can reap whatever ends first.
+// reexec starts this binary again in another stage. It does not use os/exec, so that the init
+// process can reap its children in any order.
 func reexec(stage string, attr *syscall.SysProcAttr) child {
 	if err := os.Setenv(stageVar, stage); err != nil {
 		fmt.Fprintln(os.Stderr, "testcgroup:", err)
 		return child{}
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
+	pid, err := syscall.ForkExec("/proc/self/exe", os.Args,
+		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testcgroup:", err)
 	}
 	return child{pid}
 }
 
-// wait reaps until the child has ended.
+// wait reaps all children until c exits, and returns its exit code.
 func (c child) wait() int {
 	if c.pid <= 0 {
 		return 1
@@ -123,7 +130,8 @@ func (c child) wait() int {
 	}
 }
 
-// processes are those of the pid namespace beside its init, after a moment for them to end by themselves.
+// processes waits up to 3 seconds for all other processes of the PID namespace to exit, and returns
+// the command lines of the rest by PID.
 func processes() map[int]string {
 	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		var status syscall.WaitStatus
@@ -144,7 +152,8 @@ func processes() map[int]string {
 	}
 }
 
-// removeParent removes the tests' cgroup everywhere, and tells of containers left in it.
+// removeParent removes the parent cgroup of the tests from all hierarchies. It returns an error if
+// it contains cgroups of containers.
 func removeParent() error {
 	var errs []error
 	name := strings.TrimPrefix(os.Getenv(parentVar), "/")
@@ -169,7 +178,7 @@ func removeParent() error {
 	return errors.Join(errs...)
 }
 
-// removeDir waits for processes that were killed to leave.
+// removeDir removes a cgroup. It waits up to 2 seconds for killed processes to exit.
 func removeDir(dir string) error {
 	var err error
 	for range 100 {

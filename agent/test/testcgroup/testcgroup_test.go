@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testcgroup.Run(m)) }
 
-func TestTheTestsRunInAPidNamespaceWithTheirOwnProc(t *testing.T) {
+func TestRunCreatesPIDNamespaceWithProc(t *testing.T) {
 	testcgroup.Need(t)
 	self, err := os.Readlink("/proc/self")
 	if err != nil {
@@ -19,20 +19,21 @@ func TestTheTestsRunInAPidNamespaceWithTheirOwnProc(t *testing.T) {
 	}
 	init, err := os.ReadFile("/proc/1/cmdline")
 	if err != nil || !strings.Contains(string(init), "testcgroup.test") {
-		t.Errorf("process 1 is %q, %v; want this test's own", init, err)
+		t.Errorf("process 1: got %q, error %v, want this test binary", init, err)
 	}
 	if self == "1" {
-		t.Error("the tests are process 1, which would have to reap")
+		t.Error("got the tests as process 1, want its child")
 	}
 }
 
-func TestNoControllerIsLeftOnTheV2SideOfAHybrid(t *testing.T) {
+func TestHybridHasNoV2Controllers(t *testing.T) {
 	testcgroup.Need(t)
-	if b, err := os.ReadFile("/sys/fs/cgroup/unified/cgroup.controllers"); err == nil && strings.TrimSpace(string(b)) != "" {
-		t.Errorf("left: %s", b)
+	b, err := os.ReadFile("/sys/fs/cgroup/unified/cgroup.controllers")
+	if err == nil && strings.TrimSpace(string(b)) != "" {
+		t.Errorf("got v2 controllers %s, want none", b)
 	}
 	if !strings.HasPrefix(testcgroup.Parent(), "/fairlead-test-") {
-		t.Errorf("parent %q", testcgroup.Parent())
+		t.Errorf("got parent cgroup %q", testcgroup.Parent())
 	}
 }
 

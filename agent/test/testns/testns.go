@@ -1,7 +1,8 @@
-// Package testns gives tests network namespaces of their own, so that nothing a test does touches the machine's network.
+// Package testns creates network namespaces for tests, so that tests do not change the network of
+// the host.
 //
-// A namespace is held by a file descriptor of the test process and by nothing else: when the process ends, however it ends,
-// the kernel takes the namespace away with all that is in it.
+// Only a file descriptor of the test process refers to a namespace. The kernel deletes the namespace
+// with its contents when the process exits, even after a crash.
 package testns
 
 import (
@@ -19,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CommandTimeout bounds every command that runs in a namespace.
+// CommandTimeout is the timeout for each command that Run and Try run in a namespace.
 const CommandTimeout = 30 * time.Second
 
 // NS is a network namespace.
@@ -28,7 +29,7 @@ type NS struct {
 	f *os.File
 }
 
-// NeedRoot skips the test where namespaces cannot be made; under CI it fails it.
+// NeedRoot skips the test if it does not run as root. With CI set, it fails the test instead.
 func NeedRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
@@ -37,10 +38,10 @@ func NeedRoot(t testing.TB) {
 	if os.Getenv("CI") != "" {
 		t.Fatal("this test must run as root")
 	}
-	t.Skip("needs root, to make network namespaces")
+	t.Skip("needs root to create network namespaces")
 }
 
-// New makes a namespace with lo up. It is gone when the test ends.
+// New creates a namespace with lo up. It is deleted when the test ends.
 func New(t testing.TB) *NS {
 	t.Helper()
 	NeedRoot(t)
@@ -58,10 +59,10 @@ func New(t testing.TB) *NS {
 	return n
 }
 
-// Path opens the namespace from any process while the test runs.
+// Path returns the path at which any process can open the namespace while the test runs.
 func (n *NS) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.f.Fd()) }
 
-// Fd is the namespace's descriptor, for setns and for netlink.NewHandleAt.
+// Fd returns the descriptor of the namespace, for setns and netlink.NewHandleAt.
 func (n *NS) Fd() int { return int(n.f.Fd()) }
 
 // Do runs f on a thread in the namespace. Goroutines that f starts are not in it.
@@ -76,7 +77,8 @@ func (n *NS) Do(f func()) {
 	})
 }
 
-// onThread runs f on an OS thread that ends afterwards, so that no namespace is left on a thread that others use.
+// onThread runs f on an OS thread that exits afterwards, so that no other goroutine runs on a thread
+// in the namespace.
 func onThread(t testing.TB, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -89,7 +91,8 @@ func onThread(t testing.TB, f func() error) {
 	}
 }
 
-// offMainThread runs f on any thread but the process's first one, which never ends and is what /proc/self shows.
+// offMainThread runs f on any thread except the main thread, which never exits and which /proc/self
+// shows.
 func offMainThread(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -105,12 +108,13 @@ func offMainThread(f func()) {
 	<-done
 }
 
-// Command prepares a command that runs in the namespace until ctx ends. The mounts are the machine's.
+// Command returns a command that runs in the namespace, with the mounts of the host. It is killed
+// when ctx is done.
 func (n *NS) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=" + n.Path(), "--", name}, args...)...)
 }
 
-// Try runs a command in the namespace and answers what it printed.
+// Try runs a command in the namespace and returns its output.
 func (n *NS) Try(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), CommandTimeout)
 	defer cancel()
@@ -121,7 +125,7 @@ func (n *NS) Try(name string, args ...string) (string, error) {
 	return strings.TrimRight(out.String(), "\n"), err
 }
 
-// Run is Try for what must succeed.
+// Run is like Try, and fails the test if the command fails.
 func (n *NS) Run(name string, args ...string) string {
 	n.t.Helper()
 	out, err := n.Try(name, args...)
@@ -131,8 +135,8 @@ func (n *NS) Run(name string, args ...string) string {
 	return out
 }
 
-// Connect joins two namespaces with a veth pair and gives each end an address in CIDR form (several may be given, separated
-// by spaces). No duplicate address detection delays IPv6.
+// Connect connects two namespaces with a veth pair. aAddrs and bAddrs are the addresses of its ends
+// in CIDR notation, separated by spaces. Duplicate address detection is disabled.
 func Connect(t testing.TB, a *NS, aName, aAddrs string, b *NS, bName, bAddrs string) {
 	t.Helper()
 	a.Run("ip", "link", "add", aName, "type", "veth", "peer", "name", bName, "netns", b.Path())
@@ -142,13 +146,14 @@ func Connect(t testing.TB, a *NS, aName, aAddrs string, b *NS, bName, bAddrs str
 	b.awaitUp(bName)
 }
 
-// awaitUp waits until a link passes packets on: the kernel drops what is sent before it has looked at the carrier, which it does in its
-// own time.
+// awaitUp waits until a link is up. The kernel detects the carrier asynchronously and drops packets
+// until then.
 func (n *NS) awaitUp(link string) {
 	n.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(n.Run("ip", "link", "show", link), " state UP "); {
+	deadline := time.Now().Add(10 * time.Second)
+	for !strings.Contains(n.Run("ip", "link", "show", link), " state UP ") {
 		if time.Now().After(deadline) {
-			n.t.Fatalf("%s does not come up", link)
+			n.t.Fatalf("link %s is not up", link)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -166,7 +171,7 @@ func (n *NS) setUp(link, addrs string) {
 	n.Run("ip", "link", "set", link, "up")
 }
 
-// Listen opens a stream listener in the namespace, closed when the test ends.
+// Listen opens a stream listener in the namespace. It is closed when the test ends.
 func (n *NS) Listen(network, addr string) net.Listener {
 	n.t.Helper()
 	var l net.Listener
@@ -179,7 +184,7 @@ func (n *NS) Listen(network, addr string) net.Listener {
 	return l
 }
 
-// ListenPacket opens a packet socket in the namespace, closed when the test ends.
+// ListenPacket opens a packet socket in the namespace. It is closed when the test ends.
 func (n *NS) ListenPacket(network, addr string) net.PacketConn {
 	n.t.Helper()
 	var c net.PacketConn

@@ -1,5 +1,6 @@
-// Package testsystemd is a service manager for tests: it hears what an agent tells it, and keeps descriptors for the agent's next
-// process, as systemd does for a unit with FileDescriptorStoreMax (sd_notify(3), sd_listen_fds(3)).
+// Package testsystemd is a service manager for tests. It receives the notifications of an agent and
+// stores descriptors for its next process, as systemd does for a unit with FileDescriptorStoreMax.
+// See sd_notify(3) and sd_listen_fds(3).
 package testsystemd
 
 import (
@@ -16,20 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFiles is how many descriptors a message may bring.
+// maxFiles is the maximum number of descriptors in a message.
 const maxFiles = 16
 
-// Manager is one. It listens until Close.
+// Manager is a service manager. It receives notifications until Close.
 type Manager struct {
 	conn *net.UnixConn
 	path string
 	done chan struct{}
 
-	mu   sync.Mutex
-	kept []*os.File // by the names that they were left under
+	mu     sync.Mutex
+	stored []*os.File // named by FDNAME
 }
 
-// Start makes a manager whose socket is in a folder.
+// Start starts a manager with its socket in the directory dir.
 func Start(dir string) (*Manager, error) {
 	path := filepath.Join(dir, "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -41,7 +42,7 @@ func Start(dir string) (*Manager, error) {
 	return m, nil
 }
 
-// Close ends it, and lets go of all that it keeps.
+// Close stops the manager and closes all stored descriptors.
 func (m *Manager) Close() error {
 	err := m.conn.Close()
 	<-m.done
@@ -49,15 +50,15 @@ func (m *Manager) Close() error {
 	return err
 }
 
-// Socket is what is in NOTIFY_SOCKET.
+// Socket returns the value for NOTIFY_SOCKET.
 func (m *Manager) Socket() string { return m.path }
 
-// Names are those of the descriptors that it keeps, sorted.
+// Names returns the names of the stored descriptors, sorted.
 func (m *Manager) Names() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var names []string
-	for _, f := range m.kept {
+	for _, f := range m.stored {
 		names = append(names, f.Name())
 	}
 	slices.Sort(names)
@@ -73,29 +74,29 @@ func (m *Manager) listen() {
 			return
 		}
 		if err == nil {
-			m.hear(string(text[:n]), control[:controls])
+			m.handle(string(text[:n]), control[:controls])
 		}
 	}
 }
 
-// hear does what one message says.
-func (m *Manager) hear(text string, control []byte) {
-	said := map[string]string{}
+// handle applies one notification.
+func (m *Manager) handle(text string, control []byte) {
+	fields := map[string]string{}
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-		said[key] = value
+		fields[key] = value
 	}
-	name := said["FDNAME"]
-	if said["FDSTOREREMOVE"] == "1" {
-		m.drop(func(kept string) bool { return kept == name })
+	name := fields["FDNAME"]
+	if fields["FDSTOREREMOVE"] == "1" {
+		m.drop(func(stored string) bool { return stored == name })
 	}
 	for _, fd := range descriptors(control) {
-		if said["FDSTORE"] != "1" {
+		if fields["FDSTORE"] != "1" {
 			_ = unix.Close(fd)
 			continue
 		}
 		m.mu.Lock()
-		m.kept = append(m.kept, os.NewFile(uintptr(fd), name))
+		m.stored = append(m.stored, os.NewFile(uintptr(fd), name))
 		m.mu.Unlock()
 	}
 }
@@ -114,11 +115,11 @@ func descriptors(control []byte) []int {
 	return all
 }
 
-func (m *Manager) drop(gone func(name string) bool) {
+func (m *Manager) drop(match func(name string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kept = slices.DeleteFunc(m.kept, func(f *os.File) bool {
-		if gone(f.Name()) {
+	m.stored = slices.DeleteFunc(m.stored, func(f *os.File) bool {
+		if match(f.Name()) {
 			_ = f.Close()
 			return true
 		}
@@ -126,12 +127,12 @@ func (m *Manager) drop(gone func(name string) bool) {
 	})
 }
 
-// PassedFiles are duplicates of what it keeps, as a process gets them that is started now.
+// PassedFiles returns duplicates of the stored descriptors, as passed to the next process.
 func (m *Manager) PassedFiles() ([]*os.File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []*os.File
-	for _, f := range m.kept {
+	for _, f := range m.stored {
 		raw, err := f.SyscallConn()
 		if err != nil {
 			return nil, err
@@ -146,8 +147,8 @@ func (m *Manager) PassedFiles() ([]*os.File, error) {
 	return all, nil
 }
 
-// Prepare changes a command that is not started yet so that its process is this manager's, and has what is kept. The returned function
-// is to be called after the start.
+// Prepare changes a command that is not started yet: its process notifies this manager and inherits
+// the stored descriptors. The caller must call the returned function after the start.
 func (m *Manager) Prepare(cmd *exec.Cmd) (started func(), err error) {
 	files, err := m.PassedFiles()
 	if err != nil {
@@ -160,8 +161,11 @@ func (m *Manager) Prepare(cmd *exec.Cmd) (started func(), err error) {
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.path, "LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...) // only the process knows its id
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.path, "LISTEN_FDS="+strconv.Itoa(len(files)),
+		"LISTEN_FDNAMES="+strings.Join(names, ":"))
+
+	// The shell sets LISTEN_PID, which is unknown before the start.
+	cmd.Args = append([]string{"/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 	cmd.Path, cmd.ExtraFiles = "/bin/sh", files
 	return func() {
 		for _, f := range files {
