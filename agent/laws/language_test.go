@@ -78,7 +78,6 @@ var unconverted = []string{
 	"deploy/tree",
 	"deploy/vm",
 	"deploy/vm/testdata",
-	"services/netagent",
 }
 
 type wordRule struct {

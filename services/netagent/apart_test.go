@@ -10,46 +10,53 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// masked is a kernel without isolated ports of bridges.
-func masked() error { return kernel.ErrUnsupported }
+// unsupported is the probe result of a kernel without isolated bridge ports.
+func unsupported() error { return kernel.ErrUnsupported }
 
 func TestIsolatedNetworkNeedsKernelSupport(t *testing.T) {
 	h := newHost(t)
-	h.cfg.checkIsolation = masked
+	h.cfg.checkIsolation = unsupported
 	a := h.run()
-	before, told := a.ns.Run("ip", "-o", "link"), len(a.guard.Puts())
+	before, puts := a.ns.Run("ip", "-o", "link"), len(a.guard.Puts())
 	apart := map[string]string{network.OptICC: "false"}
 	_, err := a.networks.Create(context.Background(), network.Spec{Name: "apart", Options: apart})
 	if !fault.Is(err, fault.Unavailable) {
-		t.Errorf("created: %v", err)
+		t.Errorf("create: got %v, want Unavailable", err)
 	}
-	has(t, "the error", err.Error(), "network apart: its containers cannot be isolated: the kernel does not have it; use Linux 4.18 or later")
+
+	has(t, "the error", err.Error(),
+		"network apart: its containers cannot be isolated: the kernel does not have it; use Linux 4.18 or later")
 	a.network(network.Spec{Name: "config", ConfigOnly: true, Options: apart})
-	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "from", ConfigFrom: "config"}); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("created with the options of another: %v", err)
+	_, err = a.networks.Create(context.Background(), network.Spec{Name: "from", ConfigFrom: "config"})
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("create with config-only options: got %v, want Unavailable", err)
 	}
+
 	var left []string
 	for _, n := range a.networks.List() {
 		left = append(left, n.Name)
 	}
-	if now := a.ns.Run("ip", "-o", "link"); !slices.Equal(left, []string{"bridge", "config", "host", "none"}) || now != before || len(a.guard.Puts()) != told {
-		t.Errorf("left are %v, and links\n%s", left, now)
+	if now := a.ns.Run("ip", "-o", "link"); !slices.Equal(left, []string{"bridge", "config", "host", "none"}) ||
+		now != before || len(a.guard.Puts()) != puts {
+		t.Errorf("got networks %v and links\n%s", left, now)
 	}
-	a.named("together") // which asks for nothing of the kind
+
+	a.newNetwork("together") // without isolation
 }
 
 func TestIsolatedDefaultNetworkNeedsKernelSupport(t *testing.T) {
 	h := newHost(t)
-	h.cfg.checkIsolation, h.cfg.Isolated = masked, true
+	h.cfg.checkIsolation, h.cfg.Isolated = unsupported, true
 	_, err := New(context.Background(), h.cfg)
 	if !fault.Is(err, fault.Unavailable) {
-		t.Fatalf("New: %v", err)
+		t.Fatalf("New: got %v, want Unavailable", err)
 	}
+
 	has(t, "the error", err.Error(), "network bridge: its containers cannot be isolated: the kernel does not have it")
 	for name, change := range map[string]func(*Config){
-		"there is no such network": func(c *Config) { c.NoBridge = true },
-		"they reach each other":    func(c *Config) { c.Isolated = false },
-		"the kernel can":           func(c *Config) { c.checkIsolation = nil },
+		"no default network": func(c *Config) { c.NoBridge = true },
+		"no isolation":       func(c *Config) { c.Isolated = false },
+		"kernel support":     func(c *Config) { c.checkIsolation = nil },
 	} {
 		cfg := h.cfg
 		change(&cfg)

@@ -38,19 +38,21 @@ func (a *agent) defaultRoute(sb network.Sandbox) string {
 
 func TestInterfacesAreNumberedInOrder(t *testing.T) {
 	a := newHost(t).run()
-	a.named("zoo")
-	a.named("ant")
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "zoo"}, network.EndpointSpec{Network: "bridge", Interface: "eth0"}, network.EndpointSpec{Network: "ant"}))
+	a.newNetwork("zoo")
+	a.newNetwork("ant")
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "zoo"},
+		network.EndpointSpec{Network: "bridge", Interface: "eth0"}, network.EndpointSpec{Network: "ant"}))
 	var got []string
 	for _, e := range sb.Endpoints {
 		got = append(got, e.NetworkName+"="+e.Interface)
 	}
 	if s := strings.Join(got, " "); s != "zoo=eth1 bridge=eth0 ant=eth2" {
-		t.Errorf("interfaces %s", s)
+		t.Errorf("got interfaces %s", s)
 	}
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth2" {
-		t.Errorf("the first name has the route, but it is %q", s)
+		t.Errorf("got default route %q, want by the first network name", s)
 	}
+
 	for _, e := range sb.Endpoints {
 		has(t, e.Interface, a.in(sb, "ip", "addr", "show", e.Interface), e.IPv4.String())
 	}
@@ -58,93 +60,119 @@ func TestInterfacesAreNumberedInOrder(t *testing.T) {
 
 func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 	a := newHost(t).run()
-	a.named("n1")
-	a.named("n2")
+	a.newNetwork("n1")
+	a.newNetwork("n2")
 	a.network(network.Spec{Name: "inside", Internal: true})
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"},
+		network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
-		t.Errorf("route %q", s)
+		t.Errorf("got default route %q", s)
 	}
+
 	sb = a.disconnect(sb, "n2")
 	if s := a.defaultRoute(sb); s != "default via 172.18.0.1 dev eth0" {
-		t.Errorf("after it is gone %q", s)
+		t.Errorf("after disconnect: got default route %q", s)
 	}
+
 	sb = a.connect(sb, network.EndpointSpec{Network: "n2", Priority: 1})
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
-		t.Errorf("after it is back %q", s)
+		t.Errorf("after connect: got default route %q", s)
 	}
+
 	a.disconnect(a.disconnect(a.disconnect(sb, "n1"), "n2"), "inside")
 	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth") {
-		t.Errorf("interfaces are left: %s", s)
+		t.Errorf("got interfaces %s, want none", s)
 	}
 }
 
 func TestStaticAddressesAreAllocated(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	a.network(network.Spec{Name: "n1", IPv6: &on6, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")}, {Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
-	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"), IPv6: netip.MustParseAddr("fd00:1::77"), MAC: "02:11:22:33:44:55", Interface: "lan"}
-	sb := a.create(on(id.New(), spec))
+	a.network(network.Spec{Name: "n1", IPv6: &on6,
+		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")},
+			{Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
+	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"),
+		IPv6: netip.MustParseAddr("fd00:1::77"), MAC: "02:11:22:33:44:55", Interface: "lan"}
+	sb := a.create(requestOn(id.New(), spec))
 	has(t, "lan", a.in(sb, "ip", "addr", "show", "lan"), "10.1.0.77/24", "fd00:1::77/64", "02:11:22:33:44:55")
 	a.mustReach(sb.NetnsPath, "10.1.0.1")
 	a.mustReach(sb.NetnsPath, "fd00:1::1")
 	a.mustReach(a.ns.Path(), "10.1.0.77")
-	if again := a.create(on(sb.Owner, spec)); again.Endpoints[0].ID != sb.Endpoints[0].ID {
-		t.Error("asking again made another endpoint")
+	if again := a.create(requestOn(sb.Owner, spec)); again.Endpoints[0].ID != sb.Endpoints[0].ID {
+		t.Error("a repeated request created another endpoint")
 	}
+
 	for name, c := range map[string]struct {
 		spec network.EndpointSpec
 		kind fault.Kind
 		text string
 	}{
-		"taken":           {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}, fault.Exists, "Address already in use"},
-		"the gateway's":   {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.1")}, fault.Exists, "Address already in use"},
-		"the broadcast's": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.255")}, fault.Exists, "Address already in use"},
-		"of no subnet":    {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.99.0.1")}, fault.Invalid, "no configured subnet contains IP address 172.99.0.1"},
-		"on the default":  {network.EndpointSpec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")}, fault.Invalid, "user-specified IP address is supported on user-defined networks only"},
-		"a bad MAC":       {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid, "xx is not a valid mac address"},
-		"a multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid, "multicast"},
-		"a bad interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid, "not a valid interface name"},
-		"swapped":         {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")}, fault.Invalid, "invalid IPv4 address"},
+		"in use": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")},
+			fault.Exists, "Address already in use"},
+		"gateway": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.1")},
+			fault.Exists, "Address already in use"},
+		"broadcast": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.255")},
+			fault.Exists, "Address already in use"},
+		"outside all subnets": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.99.0.1")},
+			fault.Invalid, "no configured subnet contains IP address 172.99.0.1"},
+		"default bridge": {network.EndpointSpec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")},
+			fault.Invalid, "user-specified IP address is supported on user-defined networks only"},
+		"invalid MAC": {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid,
+			"xx is not a valid mac address"},
+		"multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid,
+			"multicast"},
+		"invalid interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid,
+			"not a valid interface name"},
+		"wrong family": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")},
+			fault.Invalid, "invalid IPv4 address"},
 	} {
-		if _, err := a.sandboxes.Create(context.Background(), on(id.New(), c.spec)); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(), c.spec))
+		if !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != "10.1.0.2" {
-		t.Errorf("refused ones hold addresses: %s", a.address(other))
+	if other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != "10.1.0.2" {
+		t.Errorf("failed requests kept addresses: next is %s", a.address(other))
 	}
 }
 
 func TestConnectChangesOneEndpoint(t *testing.T) {
 	a := newHost(t).run()
-	a.named("n1")
+	a.newNetwork("n1")
 	sb := a.container()
 	after := a.connect(sb, network.EndpointSpec{Network: "n1"})
-	if e := after.Endpoints[1]; e.Interface != "eth1" || e.Gateway4.IsValid() || !after.Endpoints[0].Gateway4.IsValid() {
-		t.Errorf("connected %+v", after.Endpoints)
+	if e := after.Endpoints[1]; e.Interface != "eth1" || e.Gateway4.IsValid() ||
+		!after.Endpoints[0].Gateway4.IsValid() {
+		t.Errorf("got endpoints %+v", after.Endpoints)
 	}
+
 	a.mustReach(sb.NetnsPath, "172.18.0.1")
 	if again := a.connect(sb, network.EndpointSpec{Network: "n1"}); again.Endpoints[1].ID != after.Endpoints[1].ID {
-		t.Error("asking again made another endpoint")
+		t.Error("a repeated request created another endpoint")
 	}
-	if _, err := a.sandboxes.Connect(context.Background(), sb.Owner, network.EndpointSpec{Network: "n1", Priority: 3}); !fault.Is(err, fault.Exists) {
-		t.Errorf("with other content: %v", err)
+	if _, err := a.sandboxes.Connect(context.Background(), sb.Owner,
+		network.EndpointSpec{Network: "n1", Priority: 3}); !fault.Is(err, fault.Exists) {
+		t.Errorf("different content: got %v, want Exists", err)
 	}
+
 	a.disconnect(after, "n1")
 	if again := a.disconnect(after, "n1"); len(again.Endpoints) != 1 {
-		t.Errorf("disconnected twice: %+v", again.Endpoints)
+		t.Errorf("repeated disconnect: got %+v", again.Endpoints)
 	}
 	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth1") {
-		t.Errorf("eth1 is left: %s", s)
+		t.Errorf("eth1 was not deleted: %s", s)
 	}
+
 	a.mustReach(sb.NetnsPath, "172.17.0.1")
 	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
 		t.Error(err)
 	}
+
 	host := a.create(network.Request{Owner: id.New(), Mode: network.Host})
-	for owner, kind := range map[string]fault.Kind{id.New(): fault.NotFound, host.Owner: fault.Busy, "web": fault.Invalid} {
-		if _, err := a.sandboxes.Connect(context.Background(), owner, network.EndpointSpec{Network: "bridge"}); !fault.Is(err, kind) {
+	for owner, kind := range map[string]fault.Kind{id.New(): fault.NotFound, host.Owner: fault.Busy,
+		"web": fault.Invalid} {
+		if _, err := a.sandboxes.Connect(context.Background(), owner,
+			network.EndpointSpec{Network: "bridge"}); !fault.Is(err, kind) {
 			t.Errorf("%s: %v", owner, err)
 		}
 	}
@@ -152,117 +180,126 @@ func TestConnectChangesOneEndpoint(t *testing.T) {
 
 func TestFailedConnectLeavesSandboxUnchanged(t *testing.T) {
 	a := newHost(t).run()
-	n := a.named("n1")
+	n := a.newNetwork("n1")
 	sb := a.container()
 	a.in(sb, "ip", "link", "add", "eth1", "type", "veth", "peer", "name", "other")
-	if after, err := a.sandboxes.Connect(context.Background(), sb.Owner, network.EndpointSpec{Network: "n1"}); err == nil {
-		t.Fatalf("connected over a foreign eth1: %+v", after)
+	if after, err := a.sandboxes.Connect(context.Background(), sb.Owner,
+		network.EndpointSpec{Network: "n1"}); err == nil {
+		t.Fatalf("connect with an existing eth1: got %+v, want an error", after)
 	}
 	if ports := a.ports(n.Bridge); len(ports) != 0 {
-		t.Errorf("ports are left: %v", ports)
+		t.Errorf("got ports %v, want none", ports)
 	}
 	if s := a.defaultRoute(sb); s != "default via 172.17.0.1 dev eth0" {
-		t.Errorf("route %q", s)
+		t.Errorf("got default route %q", s)
 	}
 	if c := a.networks.PoolUsage(n); c[0].Used != 3 {
-		t.Errorf("addresses are held: %+v", c)
+		t.Errorf("addresses were not released: %+v", c)
 	}
 }
 
 func TestKeptNamespaceIsReused(t *testing.T) {
 	a := newHost(t).run()
-	a.named("n1")
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	a.newNetwork("n1")
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
 	a.in(sb, "ip", "addr", "add", "127.0.0.2/8", "dev", "lo")
 	for range 2 {
-		if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Namespace: true}); err != nil {
+		if err := a.sandboxes.Release(context.Background(), sb.Owner,
+			network.ReleaseKeep{Namespace: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if s := a.in(sb, "ip", "-o", "link"); strings.Contains(s, "eth") || !strings.Contains(s, "lo:") {
-		t.Errorf("links: %s", s)
+		t.Errorf("got links %s", s)
 	}
 	if got, err := a.sandboxes.Get(sb.Owner); err != nil || !got.NetnsOnly || len(got.Endpoints) != 0 {
-		t.Errorf("%+v, %v", got, err)
+		t.Errorf("got %+v, %v", got, err)
 	}
-	if other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != a.address(sb) {
-		t.Errorf("the address is not free: %s", a.address(other))
+	if other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != a.address(sb) {
+		t.Errorf("the address was not released: next is %s", a.address(other))
 	}
+
 	a.stop()
 	b := a.host.run()
-	again := b.create(on(sb.Owner, network.EndpointSpec{Network: "bridge"}))
+	again := b.create(requestOn(sb.Owner, network.EndpointSpec{Network: "bridge"}))
 	if again.NetnsPath != sb.NetnsPath || again.NetnsOnly {
-		t.Errorf("plugged in again: %+v", again)
+		t.Errorf("got sandbox %+v", again)
 	}
+
 	has(t, "lo", b.in(again, "ip", "addr", "show", "lo"), "127.0.0.2")
 	has(t, "eth0", b.in(again, "ip", "addr", "show", "eth0"), "172.17.0.2/16")
 	b.mustReach(again.NetnsPath, "172.17.0.1")
 	for _, keep := range []bool{true, false} {
-		if err := b.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Namespace: keep}); err != nil {
+		if err := b.sandboxes.Release(context.Background(), sb.Owner,
+			network.ReleaseKeep{Namespace: keep}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := b.sandboxes.Get(sb.Owner); !fault.Is(err, fault.NotFound) {
-		t.Errorf("released for good: %v", err)
+		t.Errorf("after release: got %v, want NotFound", err)
 	}
 }
 
 func TestStaticAddressIsReserved(t *testing.T) {
 	a := newHost(t).run()
 	ctx := context.Background()
-	n := a.network(given("n1", "10.1.0.0/29"))
+	n := a.network(withSubnet("n1", "10.1.0.0/29"))
 	fixed := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.2")}
 	owner, other := id.New(), id.New()
 	reserve := func(owner string, specs ...network.EndpointSpec) error { return a.sandboxes.Reserve(ctx, owner, specs) }
 	if err := reserve(owner, fixed, network.EndpointSpec{Network: "bridge"}); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // before the sandbox, and after it has been released but for the address; with a restart in between
-		if got := a.address(a.create(on(other, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.3" {
-			t.Errorf("the other has %s", got)
+
+	for range 2 { // before the sandbox is created, and after its release that keeps addresses and a restart
+		if got := a.address(a.create(requestOn(other, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.3" {
+			t.Errorf("other owner: got %s", got)
 		}
 		if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		for _, err := range []error{reserve(id.New(), fixed), reserve(other, fixed)} {
 			if !fault.Is(err, fault.Exists) {
-				t.Errorf("reserved twice: %v", err)
+				t.Errorf("second reservation: got %v, want Exists", err)
 			}
 		}
-		if _, err := a.sandboxes.Create(ctx, on(id.New(), fixed)); !fault.Is(err, fault.Exists) {
-			t.Errorf("leased by another: %v", err)
+		if _, err := a.sandboxes.Create(ctx, requestOn(id.New(), fixed)); !fault.Is(err, fault.Exists) {
+			t.Errorf("allocation by another owner: got %v, want Exists", err)
 		}
-		a.create(on(owner, fixed))
+		a.create(requestOn(owner, fixed))
 		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		a.stop()
 		a = a.host.run()
 	}
-	// What is fixed without having been reserved stays too, and what is given up is free.
+
+	// A static address is kept without a reservation too. An address that is not reserved again is free.
 	second := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}
-	a.create(on(other, second))
+	a.create(requestOn(other, second))
 	if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := reserve(owner, second); !fault.Is(err, fault.Exists) {
-		t.Errorf("what was fixed: %v", err)
+		t.Errorf("static address of another owner: got %v, want Exists", err)
 	}
 	if err := reserve(owner); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.address(a.create(on(owner, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.2" {
-		t.Errorf("what was given up is not free: %s", got)
+	if got := a.address(a.create(requestOn(owner, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.2" {
+		t.Errorf("the former reservation was not released: got %s", got)
 	}
+
 	for _, o := range []string{owner, other} {
 		if err := a.sandboxes.Release(ctx, o, network.ReleaseKeep{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if c := a.networks.PoolUsage(n); c[0].Used != 3 {
-		t.Errorf("addresses are held: %+v", c)
+		t.Errorf("addresses were not released: %+v", c)
 	}
-	// A reservation does not keep a network.
+
+	// A reservation does not prevent the deletion of a network.
 	if err := reserve(owner, fixed); err != nil {
 		t.Fatal(err)
 	}
@@ -270,17 +307,18 @@ func TestStaticAddressIsReserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := a.store.Reservations(); len(left) != 0 {
-		t.Errorf("reservations are left: %v", left)
+		t.Errorf("got reservations %v, want none", left)
 	}
 }
 
-// TestRandomChangesAllocateNoDuplicates makes, changes, keeps and releases sandboxes at random on two networks, and starts the
-// agent anew now and then. After each step all sandboxes' addresses differ, and at the end nothing is left.
+// TestRandomChangesAllocateNoDuplicates creates, changes and releases sandboxes on two networks at
+// random, and sometimes restarts the agent. After each step all addresses differ, and in the end no
+// state remains.
 func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
-	a.network(given("n1", "10.1.0.0/29"))
-	a.network(given("n2", "10.2.0.0/29"))
+	a.network(withSubnet("n1", "10.1.0.0/29"))
+	a.network(withSubnet("n2", "10.2.0.0/29"))
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
@@ -288,24 +326,27 @@ func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 	for i := range owners {
 		owners[i] = id.New()
 	}
+
 	ctx := context.Background()
 	for step := range 150 {
 		owner, net := owners[dice.IntN(len(owners))], fmt.Sprintf("n%d", 1+dice.IntN(2))
 		var err error
 		switch dice.IntN(10) {
 		case 0, 1, 2:
-			_, err = a.sandboxes.Create(ctx, on(owner, network.EndpointSpec{Network: net}))
+			_, err = a.sandboxes.Create(ctx, requestOn(owner, network.EndpointSpec{Network: net}))
 		case 3:
 			fixed := netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})
-			_, err = a.sandboxes.Create(ctx, on(owner, network.EndpointSpec{Network: "n1", IPv4: fixed}))
+			_, err = a.sandboxes.Create(ctx, requestOn(owner, network.EndpointSpec{Network: "n1", IPv4: fixed}))
 		case 4, 5:
 			_, err = a.sandboxes.Connect(ctx, owner, network.EndpointSpec{Network: net})
 		case 6:
 			_, err = a.sandboxes.Disconnect(ctx, owner, net)
 		case 7:
-			err = a.sandboxes.Reserve(ctx, owner, []network.EndpointSpec{{Network: "n1", IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})}})
+			err = a.sandboxes.Reserve(ctx, owner, []network.EndpointSpec{{Network: "n1",
+				IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})}})
 		case 8:
-			err = a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Namespace: dice.IntN(2) == 0, Addresses: dice.IntN(2) == 0})
+			err = a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Namespace: dice.IntN(2) == 0,
+				Addresses: dice.IntN(2) == 0})
 		case 9:
 			if dice.IntN(3) == 0 {
 				a.stop()
@@ -333,12 +374,14 @@ func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 			}
 		}
 	}
+
 	for _, owner := range owners {
 		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{}); err != nil {
 			t.Error(err)
 		}
 	}
-	a.nothingLeft()
+
+	a.checkNoState()
 	for _, n := range []string{"n1", "n2"} {
 		if _, err := a.networks.Delete(ctx, n); err != nil {
 			t.Error(err)

@@ -10,13 +10,13 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
 
-// meeting is a LANDriver that says who has an address when it has been asked for one of each family.
-type meeting struct {
+// probeBarrier is a LANDriver that completes a probe only after probes of both families started.
+type probeBarrier struct {
 	sandbox.LANDriver
 	four, six chan struct{}
 }
 
-func (m meeting) AddressOwner(_ network.Network, addr netip.Addr) (string, error) {
+func (m probeBarrier) AddressOwner(_ network.Network, addr netip.Addr) (string, error) {
 	mine, other := m.four, m.six
 	if addr.Is6() {
 		mine, other = m.six, m.four
@@ -25,18 +25,19 @@ func (m meeting) AddressOwner(_ network.Network, addr netip.Addr) (string, error
 	select {
 	case <-other:
 		return "", nil
-	case <-time.After(patience):
-		return "", fault.New(fault.Internal, "the LAN", "is asked for one family after the other")
+	case <-time.After(waitTimeout):
+		return "", fault.New(fault.Internal, "the LAN", "families are probed sequentially")
 	}
 }
 
 func TestLANProbesFamiliesConcurrently(t *testing.T) {
 	a := newHost(t).run()
-	a.cable()
-	a.onLAN("macvlan", nil, "10.9.0.0/24", "fd09::/64")
-	a.sandboxes.LAN = meeting{a.sandboxes.LAN, make(chan struct{}), make(chan struct{})}
+	a.connectLAN()
+	a.createLANNetwork("macvlan", nil, "10.9.0.0/24", "fd09::/64")
+	a.sandboxes.LAN = probeBarrier{a.sandboxes.LAN, make(chan struct{}), make(chan struct{})}
 	sb := a.create(onNetwork("lan", ""))
-	if e := sb.Endpoints[0]; e.IPv4.String() != "10.9.0.1/24" || e.IPv6.String() != "fd09::1/64" || e.MAC.String() != "02:42:0a:09:00:01" {
-		t.Errorf("has %+v", e)
+	if e := sb.Endpoints[0]; e.IPv4.String() != "10.9.0.1/24" || e.IPv6.String() != "fd09::1/64" ||
+		e.MAC.String() != "02:42:0a:09:00:01" {
+		t.Errorf("got endpoint %+v", e)
 	}
 }

@@ -17,43 +17,46 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// script is a DHCP server that does as the test says: dnsmasq grants nothing for less than two minutes.
-type script struct {
-	mu      sync.Mutex
-	gives   string // the address; empty: it is silent
-	seconds uint32
-	naks    bool // it denies whatever is not its address of the moment
-	asked   []dhcpv4.MessageType
-	tells   []dhcpv4.Modifier // further options
+// fakeDHCP is a DHCP server that the test controls. dnsmasq grants no lease shorter than two minutes.
+type fakeDHCP struct {
+	mu       sync.Mutex
+	address  string // the address it grants; empty: it does not respond
+	seconds  uint32
+	deny     bool // it denies requests for other addresses than its current one
+	requests []dhcpv4.MessageType
+	options  []dhcpv4.Modifier // additional options
 }
 
-func (s *script) set(change func(*script)) {
+func (s *fakeDHCP) set(change func(*fakeDHCP)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(s)
 }
 
-func (s *script) heard(kind dhcpv4.MessageType) int {
+func (s *fakeDHCP) received(kind dhcpv4.MessageType) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(slices.DeleteFunc(slices.Clone(s.asked), func(k dhcpv4.MessageType) bool { return k != kind }))
+	return len(slices.DeleteFunc(slices.Clone(s.requests), func(k dhcpv4.MessageType) bool { return k != kind }))
 }
 
-// play has a script answer on the LANDriver, as 10.9.0.1.
-func (l *lan) play(s *script) {
+// serveFake runs a server at 10.9.0.1 on the LAN.
+func (l *lan) serveFake(s *fakeDHCP) {
 	l.t.Helper()
-	door, err := kernel.Open(l.Path())
+	netns, err := kernel.Open(l.Path())
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	link, _, err := door.Link("wire")
+
+	link, _, err := netns.Link("wire")
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	p, err := door.Packets(link.Index, kernel.FilterUDP(false, 67))
+
+	p, err := netns.Packets(link.Index, kernel.FilterUDP(false, 67))
 	if err != nil {
 		l.t.Fatal(err)
 	}
+
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -70,40 +73,49 @@ func (l *lan) play(s *script) {
 			}
 		}
 	}()
+
 	l.t.Cleanup(func() {
 		_ = p.Close()
 		<-done
-		door.Close()
+		netns.Close()
 	})
 }
 
-func (s *script) answer(u frame.UDP, mac net.HardwareAddr) []byte {
+func (s *fakeDHCP) answer(u frame.UDP, mac net.HardwareAddr) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	msg, err := dhcpv4.FromBytes(u.Payload)
 	if err != nil {
 		return nil
 	}
-	s.asked = append(s.asked, msg.MessageType())
-	kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[msg.MessageType()]
-	if s.gives == "" || kind == 0 {
+
+	s.requests = append(s.requests, msg.MessageType())
+	kind := map[dhcpv4.MessageType]dhcpv4.MessageType{dhcpv4.MessageTypeDiscover: dhcpv4.MessageTypeOffer,
+		dhcpv4.MessageTypeRequest: dhcpv4.MessageTypeAck}[msg.MessageType()]
+	if s.address == "" || kind == 0 {
 		return nil
 	}
+
 	wants := msg.RequestedIPAddress()
 	if wants == nil {
 		wants = msg.ClientIPAddr
 	}
-	if s.naks && kind == dhcpv4.MessageTypeAck && wants.String() != s.gives {
+	if s.deny && kind == dhcpv4.MessageTypeAck && wants.String() != s.address {
 		kind = dhcpv4.MessageTypeNak
 	}
-	with := append([]dhcpv4.Modifier{dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP(s.gives)), dhcpv4.WithLeaseTime(s.seconds),
-		dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(net.IPv4(10, 9, 0, 1)), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 9, 0, 1)))},
-		s.tells...)
+
+	with := append([]dhcpv4.Modifier{dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.ParseIP(s.address)),
+		dhcpv4.WithLeaseTime(s.seconds),
+		dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(net.IPv4(10, 9, 0, 1)),
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.IPv4(10, 9, 0, 1)))},
+		s.options...)
 	reply, err := dhcpv4.NewReplyFromRequest(msg, with...)
 	if err != nil {
 		return nil
 	}
-	return frame.UDP{FromMAC: mac, From: netip.MustParseAddrPort("10.9.0.1:67"), To: netip.MustParseAddrPort("255.255.255.255:68"), Payload: reply.ToBytes()}.Frame()
+
+	return frame.UDP{FromMAC: mac, From: netip.MustParseAddrPort("10.9.0.1:67"),
+		To: netip.MustParseAddrPort("255.255.255.255:68"), Payload: reply.ToBytes()}.Frame()
 }
 
 func (a *agent) addresses(sb network.Sandbox) string {
@@ -112,91 +124,101 @@ func (a *agent) addresses(sb network.Sandbox) string {
 
 func TestExpiredLeaseRemovesAddress(t *testing.T) {
 	a := newHost(t).run()
-	lan := a.cable()
-	lan.has("10.9.0.1/24")
-	s := &script{gives: "10.9.0.40", seconds: 6}
-	lan.play(s)
-	n := leasedLAN(t, a, false)
+	lan := a.connectLAN()
+	lan.addAddresses("10.9.0.1/24")
+	s := &fakeDHCP{address: "10.9.0.40", seconds: 6}
+	lan.serveFake(s)
+	n := createDHCPNetwork(t, a, false)
 	a.ns.Run("ip", "addr", "add", "10.9.0.3/24", "dev", "lan0")
 	sb := a.create(onNetwork("lan", ""))
 	has(t, "the interface", a.addresses(sb), "10.9.0.40/24")
-	a.eventually("it is renewed", func() bool { return s.heard(dhcpv4.MessageTypeRequest) >= 2 })
+	a.eventually("the lease is renewed", func() bool { return s.received(dhcpv4.MessageTypeRequest) >= 2 })
 
-	s.set(func(s *script) { s.gives = "" })
-	a.eventually("the address is off", func() bool { return !strings.Contains(a.addresses(sb), "10.9.0.40") })
-	if now, err := a.sandboxes.Get(sb.Owner); err != nil || now.Endpoints[0].Lease4 != nil || now.Endpoints[0].IPv4.IsValid() || now.Endpoints[0].Gateway4.IsValid() {
-		t.Errorf("is stored as %+v, %v", now.Endpoints[0], err)
+	s.set(func(s *fakeDHCP) { s.address = "" })
+	a.eventually("the address is removed", func() bool { return !strings.Contains(a.addresses(sb), "10.9.0.40") })
+	if now, err := a.sandboxes.Get(sb.Owner); err != nil || now.Endpoints[0].Lease4 != nil ||
+		now.Endpoints[0].IPv4.IsValid() || now.Endpoints[0].Gateway4.IsValid() {
+		t.Errorf("got stored endpoint %+v, %v", now.Endpoints[0], err)
 	}
 	if routes := a.in(sb, "ip", "route"); routes != "" {
-		t.Errorf("routes are left: %s", routes)
+		t.Errorf("got routes %s, want none", routes)
 	}
 
-	// The server comes back and gives another: the container has it, the LANDriver and the host are told.
-	four := lan.hear(kernel.FilterARP())
-	s.set(func(s *script) { s.gives, s.seconds = "10.9.0.41", 3600 })
-	a.eventually("another address is there", func() bool { return strings.Contains(a.addresses(sb), "10.9.0.41/24") })
-	if !four.until(func(data []byte) bool {
+	// The server grants another address: the container gets it, and it is announced on the LAN.
+	four := lan.capture(kernel.FilterARP())
+	s.set(func(s *fakeDHCP) { s.address, s.seconds = "10.9.0.41", 3600 })
+	a.eventually("the new address is applied", func() bool { return strings.Contains(a.addresses(sb), "10.9.0.41/24") })
+	if !four.waitFor(func(data []byte) bool {
 		who, ok := frame.ConflictFrom(data, netip.MustParseAddr("10.9.0.41"))
 		return ok && bytes.Equal(who, network.DHCPClientMAC(n.ID, sb.Owner))
 	}) {
-		t.Error("the LAN was not told")
+		t.Error("the new address was not announced on the LAN")
 	}
-	a.eventually("the default route is there", func() bool { return strings.Contains(a.in(sb, "ip", "route"), "default via 10.9.0.1") })
+
+	a.eventually("the default route is restored", func() bool {
+		return strings.Contains(a.in(sb, "ip", "route"), "default via 10.9.0.1")
+	})
+
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 	a.mustReach(a.ns.Path(), "10.9.0.41")
 	if routes := a.ns.Run("ip", "route"); strings.Contains(routes, "10.9.0.40") {
-		t.Errorf("the host still leads to the old one: %s", routes)
+		t.Errorf("the host still has a route to the former address: %s", routes)
 	}
+
 	a.release(sb)
-	a.eventually("it is given back", func() bool { return s.heard(dhcpv4.MessageTypeRelease) == 1 })
+	a.eventually("the lease is released", func() bool { return s.received(dhcpv4.MessageTypeRelease) == 1 })
 }
 
 func TestDeniedLeaseIsReplaced(t *testing.T) {
 	a := newHost(t).run()
-	lan := a.cable()
-	lan.has("10.9.0.1/24")
-	s := &script{gives: "10.9.0.40", seconds: 6, naks: true}
-	lan.play(s)
-	leasedLAN(t, a, false)
+	lan := a.connectLAN()
+	lan.addAddresses("10.9.0.1/24")
+	s := &fakeDHCP{address: "10.9.0.40", seconds: 6, deny: true}
+	lan.serveFake(s)
+	createDHCPNetwork(t, a, false)
 	sb := a.create(onNetwork("lan", ""))
-	s.set(func(s *script) { s.gives = "10.9.0.42" })
-	a.eventually("the other address is there", func() bool {
+	s.set(func(s *fakeDHCP) { s.address = "10.9.0.42" })
+	a.eventually("the new address replaces the former", func() bool {
 		out := a.addresses(sb)
 		return strings.Contains(out, "10.9.0.42/24") && !strings.Contains(out, "10.9.0.40")
 	})
+
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 
-	// Back from a stop, its address was given to somebody else meanwhile.
+	// While the container was stopped, its address was granted to another client.
 	if err := a.sandboxes.Release(t.Context(), sb.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
-	s.set(func(s *script) { s.gives = "10.9.0.43" })
+
+	s.set(func(s *fakeDHCP) { s.address = "10.9.0.43" })
 	req := network.Request{Owner: sb.Owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "lan"}}}
 	if got := a.create(req).Endpoints[0].IPv4.String(); got != "10.9.0.43/24" {
-		t.Errorf("has %s", got)
+		t.Errorf("got %s", got)
 	}
 }
 
 func TestAbsentDHCPServerKeepsHeldLease(t *testing.T) {
 	a := newHost(t).run()
-	lan := a.cable()
-	lan.has("10.9.0.1/24")
-	s := &script{gives: "10.9.0.40", seconds: 3600}
-	lan.play(s)
-	leasedLAN(t, a, false)
+	lan := a.connectLAN()
+	lan.addAddresses("10.9.0.1/24")
+	s := &fakeDHCP{address: "10.9.0.40", seconds: 3600}
+	lan.serveFake(s)
+	createDHCPNetwork(t, a, false)
 	req := onNetwork("lan", "")
 	a.create(req)
 	if err := a.sandboxes.Release(t.Context(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
-	s.set(func(s *script) { s.gives = "" })
+
+	s.set(func(s *fakeDHCP) { s.address = "" })
 	start := time.Now()
 	sb := a.create(req)
-	if got := sb.Endpoints[0].IPv4.String(); got != "10.9.0.40/24" || time.Since(start) > obtainable {
-		t.Errorf("has %s after %s", got, time.Since(start))
+	if got := sb.Endpoints[0].IPv4.String(); got != "10.9.0.40/24" || time.Since(start) > maxDHCPWait {
+		t.Errorf("got %s after %s", got, time.Since(start))
 	}
+
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 }
 
-// obtainable is how long a container waits for a server at most.
-const obtainable = 10 * time.Second
+// maxDHCPWait limits how long a container waits for a DHCP server.
+const maxDHCPWait = 10 * time.Second

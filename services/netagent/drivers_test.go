@@ -13,16 +13,16 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// kind is a network driver with its expected behavior.
+// kind is a network driver with a network to test it on.
 type kind struct {
 	name string
 	want *network.Spec // nil: the network is predefined
-	link string        // a kind of link that the kernel must have
+	link string        // required link type of the kernel
 }
 
 func kinds() []kind {
 	wanted := func(driver string, options map[string]string) *network.Spec {
-		w := given("net", "10.7.0.0/24")
+		w := withSubnet("net", "10.7.0.0/24")
 		w.Driver, w.Options = driver, options
 		return &w
 	}
@@ -35,11 +35,12 @@ func kinds() []kind {
 	}
 }
 
-// request is for a sandbox on the kind's network; the predefined host and none have none on them, and are modes.
+// request returns a request for a sandbox on the driver's network. The predefined networks host and none
+// are sandbox modes without endpoints.
 func (k kind) request(owner string) network.Request {
 	switch {
 	case k.want != nil:
-		return on(owner, network.EndpointSpec{Network: "net", IPv4: netip.MustParseAddr("10.7.0.9")})
+		return requestOn(owner, network.EndpointSpec{Network: "net", IPv4: netip.MustParseAddr("10.7.0.9")})
 	case k.name == "host":
 		return network.Request{Owner: owner, Mode: network.Host}
 	}
@@ -49,15 +50,17 @@ func (k kind) request(owner string) network.Request {
 // links returns the links of the host with addresses and routes.
 func (h *host) links() string {
 	var lines []string
-	for line := range strings.SplitSeq(h.ns.Run("sh", "-c", "ip -o link | cut -d' ' -f2; ip -4 -o addr | cut -d' ' -f2-7; ip route | sed 's/ linkdown//'; ip neigh show nud permanent"), "\n") {
+	for line := range strings.SplitSeq(h.ns.Run("sh", "-c",
+		"ip -o link | cut -d' ' -f2; ip -4 -o addr | cut -d' ' -f2-7; ip route | sed 's/ linkdown//'; ip neigh "+
+			"show nud permanent"), "\n") {
 		lines = append(lines, strings.TrimSpace(line))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
 
-// TestDriverLifecycle takes each driver through the life of a network by the service's own doors.
-// What a driver does by itself, its suite in package drivertest tries.
+// TestDriverLifecycle creates, updates, restarts, releases and deletes a network of each driver through
+// the service. The suite in package drivertest tests drivers alone.
 func TestDriverLifecycle(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -65,7 +68,8 @@ func TestDriverLifecycle(t *testing.T) {
 			h.ns.Run("sh", "-c", "ip link add p0 type veth peer name p1; ip link set p0 up; ip link set p1 up")
 			if k.link != "" {
 				if _, err := h.ns.Try("ip", "link", "add", "link", "p1", "name", "probe", "type", k.link); err != nil {
-					t.Skipf("this kernel has no %s; the tests of package deploy/vm run this one in a virtual machine", k.link)
+					t.Skipf("the kernel does not support %s; package deploy/vm runs this test in a virtual machine",
+						k.link)
 				}
 				h.ns.Run("ip", "link", "del", "probe")
 			}
@@ -81,6 +85,7 @@ func (k kind) live(h *host) {
 	if k.want != nil {
 		a.network(*k.want)
 	}
+
 	before := h.links()
 	one := a.create(k.request(id.New()))
 	k.change(a, one)
@@ -88,38 +93,45 @@ func (k kind) live(h *host) {
 	a.stop()
 	a = h.run()
 	if now := h.links(); now != with {
-		h.t.Errorf("after a restart there is\n%s\nand was\n%s", now, with)
+		h.t.Errorf("links after a restart: got\n%s\nwant\n%s", now, with)
 	}
 	if again := a.create(k.request(one.Owner)); !again.CreatedAt.Equal(one.CreatedAt) {
-		h.t.Error("after a restart the sandbox is another one")
+		h.t.Error("the sandbox was recreated after a restart")
 	}
+
 	k.crash(a, one)
 	a.stop()
 	a = h.run()
-	a.eventually("what the crash left is gone", func() bool { return h.links() == before })
-	a.release(one) // for good: until then its address is kept for it
+	a.eventually("state of the crashed release is removed", func() bool { return h.links() == before })
+	a.release(one) // releases its address too
 	var two network.Sandbox
-	a.eventually("another has the address; the kernel takes the old interface away in its own time", func() bool {
+	a.eventually("the address is allocated again after the kernel deletes the old interface", func() bool {
 		var err error
 		two, err = a.sandboxes.Create(context.Background(), k.request(id.New()))
 		return err == nil
 	})
+
 	a.release(two)
 	three := a.create(k.request(id.New()))
 	if _, err := a.networks.Delete(context.Background(), k.networkName()); err == nil {
-		h.t.Error("the network is deleted while it is used, or though it is predefined")
+		h.t.Error("a network that is in use or predefined was deleted")
 	}
+
 	for range 2 {
 		a.release(three)
 	}
-	a.eventually("nothing is left", func() bool { return h.links() == before && len(a.sandboxes.List()) == 0 && len(h.pins()) == 0 })
+
+	a.eventually("all state is removed", func() bool {
+		return h.links() == before && len(a.sandboxes.List()) == 0 && len(h.pins()) == 0
+	})
 	if k.want == nil {
 		return
 	}
 	if _, err := a.networks.Delete(context.Background(), "net"); err != nil {
 		h.t.Error(err)
 	}
-	a.eventually("the host is as it was", func() bool { return h.links() == empty })
+
+	a.eventually("the host is in its initial state", func() bool { return h.links() == empty })
 }
 
 func (k kind) networkName() string {
@@ -136,25 +148,28 @@ func (k kind) change(a *agent, sb network.Sandbox) {
 	_, err := a.networks.Update(context.Background(), k.networkName(), network.Update{MTU: &mtu})
 	if k.want == nil {
 		if !fault.Is(err, fault.Denied) {
-			a.t.Errorf("edited: %v", err)
+			a.t.Errorf("update: got %v, want Denied", err)
 		}
-		_, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: k.networkName()}))
+		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(),
+			network.EndpointSpec{Network: k.networkName()}))
 		if !fault.Is(err, fault.Invalid) {
-			a.t.Errorf("an endpoint on it: %v", err)
+			a.t.Errorf("create on a predefined network: got %v, want Invalid", err)
 		}
 		return
 	}
 	if err != nil {
 		a.t.Error(err)
 	}
+
 	has(a.t, "eth0", a.in(sb, "ip", "addr", "show", "eth0"), "mtu 1400 ", "10.7.0.9/24")
 }
 
-// crash leaves what a process does that is killed while it removes a sandbox: the namespace is gone and not forgotten.
+// crash leaves the state of an agent killed during a release: the namespace is deleted, the sandbox still
+// stored.
 func (k kind) crash(a *agent, sb network.Sandbox) {
 	a.t.Helper()
 	if sb.Mode == network.Host {
-		a.release(sb) // nothing of it is in the kernel
+		a.release(sb) // it has no kernel state
 		return
 	}
 	if err := kernel.Unpin(sb.NetnsPath); err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// patience bounds every wait of a test.
-const patience = 10 * time.Second
+// waitTimeout limits every wait of a test.
+const waitTimeout = 10 * time.Second
 
 // host is a network namespace with the root directories of one agent.
 type host struct {
@@ -40,15 +40,16 @@ func newHost(t testing.TB) *host {
 func newHostIn(t testing.TB, ns *testns.NS) *host {
 	t.Helper()
 	g := &natagenttest.Firewall{}
-	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(), Namespace: ns.Path(), Firewall: g,
-		Log: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}}
+	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(),
+		Namespace: ns.Path(), Firewall: g,
+		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}}
 	t.Cleanup(h.unpinAll)
 	return h
 }
 
-type logTo struct{ t testing.TB }
+type testLog struct{ t testing.TB }
 
-func (l logTo) Write(b []byte) (int, error) {
+func (l testLog) Write(b []byte) (int, error) {
 	l.t.Log(strings.TrimSpace(string(b)))
 	return len(b), nil
 }
@@ -85,6 +86,7 @@ func (h *host) start() *agent {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &agent{host: h, Service: s, ready: make(chan struct{}), ended: make(chan error, 1)}
 	go func() { a.ended <- s.Run(ctx, func() { close(a.ready) }) }()
@@ -100,13 +102,14 @@ func (h *host) start() *agent {
 			if err != nil {
 				h.t.Error(err)
 			}
-		case <-time.After(patience):
-			h.t.Error("the agent does not stop")
+		case <-time.After(waitTimeout):
+			h.t.Error("agent did not stop in time")
 		}
 		if err := s.Close(); err != nil {
 			h.t.Error(err)
 		}
 	}
+
 	h.t.Cleanup(a.stop)
 	return a
 }
@@ -119,8 +122,8 @@ func (h *host) run() *agent {
 	case <-a.ready:
 	case err := <-a.ended:
 		h.t.Fatal(err)
-	case <-time.After(patience):
-		h.t.Fatal("the agent does not become ready")
+	case <-time.After(waitTimeout):
+		h.t.Fatal("agent did not become ready in time")
 	}
 	return a
 }
@@ -167,11 +170,11 @@ func (h *host) reaches(nsPath string, addr string) bool {
 
 func (h *host) reachesWithin(nsPath string, addr string, within time.Duration) bool {
 	h.t.Helper()
-	return errors.Is(h.knock(nsPath, addr, within), unix.ECONNREFUSED)
+	return errors.Is(h.dial(nsPath, addr, within), unix.ECONNREFUSED)
 }
 
-// knock connects to a closed port and returns the error.
-func (h *host) knock(nsPath string, addr string, within time.Duration) error {
+// dial connects to a closed port and returns the error.
+func (h *host) dial(nsPath string, addr string, within time.Duration) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -188,13 +191,14 @@ func (h *host) knock(nsPath string, addr string, within time.Duration) error {
 		_, err = net.DialTimeout("tcp", net.JoinHostPort(addr, "9"), within)
 		done <- err
 	}()
+
 	return <-done
 }
 
 // mustReach fails the test unless the address responds.
 func (h *host) mustReach(nsPath string, addr string) {
 	h.t.Helper()
-	if err := h.knock(nsPath, addr, patience); !errors.Is(err, unix.ECONNREFUSED) {
+	if err := h.dial(nsPath, addr, waitTimeout); !errors.Is(err, unix.ECONNREFUSED) {
 		h.t.Errorf("%s does not reach %s: %v", nsPath, addr, err)
 	}
 }
@@ -202,12 +206,12 @@ func (h *host) mustReach(nsPath string, addr string) {
 // eventually waits until a condition holds.
 func (h *host) eventually(what string, ok func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(waitTimeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	h.t.Fatalf("it never happens that %s", what)
+	h.t.Fatalf("timeout waiting for: %s", what)
 }
 
 // has fails the test for each part that a text does not contain.
@@ -230,17 +234,17 @@ func (h *host) ports(bridge string) []string {
 	return names
 }
 
-// nothingLeft waits until the bridge has no ports, and checks that no pins and neighbour entries remain.
-func (a *agent) nothingLeft() {
+// checkNoState waits until the bridge has no ports, and checks that no pins and neighbour entries remain.
+func (a *agent) checkNoState() {
 	a.t.Helper()
 	a.eventually("the bridge has no ports", func() bool { return len(a.ports("docker0")) == 0 })
 	if out := a.ns.Run("ip", "neigh", "show", "dev", "docker0", "nud", "permanent"); out != "" {
-		a.t.Errorf("neighbours are left: %s", out)
+		a.t.Errorf("got neighbour entries after release: %s", out)
 	}
 	if pins := a.pins(); len(pins) > 0 {
-		a.t.Errorf("pins are left: %v", pins)
+		a.t.Errorf("got pins after release: %v", pins)
 	}
 	if all := a.sandboxes.List(); len(all) > 0 {
-		a.t.Errorf("sandboxes are left: %v", all)
+		a.t.Errorf("got sandboxes after release: %v", all)
 	}
 }

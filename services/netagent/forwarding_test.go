@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A connection made the moment that CreateSandbox answers must not lose its first packet, which the bridge drops while it does not
-// forward for the new port yet: the second one comes a second later.
+// A connection right after CreateSandbox returns must not lose its first packet. A bridge drops packets
+// of a new port that is not in the forwarding state yet, and TCP retransmits only after a second.
 func TestCreatedSandboxForwardsImmediately(t *testing.T) {
 	a := newHost(t).run()
 	for range 30 {
@@ -15,11 +15,11 @@ func TestCreatedSandboxForwardsImmediately(t *testing.T) {
 		a.release(sb)
 	}
 	if lost := a.counter("TCPSynRetrans"); lost != "0" {
-		t.Errorf("%s of 30 first packets were lost", lost)
+		t.Errorf("got %s retransmitted SYN packets of 30, want 0", lost)
 	}
 }
 
-// counter reads one of the host's TCP counters, see proc_net(5), netstat.
+// counter returns one of the host's TCP counters, see /proc/net/netstat in proc_net(5).
 func (a *agent) counter(name string) string {
 	lines := strings.Split(a.ns.Run("cat", "/proc/net/netstat"), "\n")
 	names, values := strings.Fields(lines[0]), strings.Fields(lines[1])

@@ -11,17 +11,29 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// TestExternalChangesAreRepaired makes each change, and waits until containers reach each other, the host reaches them, and all is as
-// before.
+// TestExternalChangesAreRepaired makes each change and waits until the former state and connectivity
+// between containers and host are restored.
 func TestExternalChangesAreRepaired(t *testing.T) {
 	for name, change := range map[string]func(a *agent, sb network.Sandbox){
-		"bridge routes flushed":  func(a *agent, _ network.Sandbox) { a.ns.Run("ip", "route", "flush", "dev", "docker0") },
-		"IPv6 routes flushed":    func(a *agent, _ network.Sandbox) { a.ns.Run("ip", "-6", "route", "flush", "dev", "docker0") },
-		"main table flushed":     func(a *agent, _ network.Sandbox) { a.ns.Run("ip", "route", "flush", "table", "main") },
-		"bridge down":            func(a *agent, _ network.Sandbox) { a.ns.Run("ip", "link", "set", "docker0", "down") },
-		"bridge renamed":         renameBridge,
-		"port off its bridge":    func(a *agent, sb network.Sandbox) { a.ns.Run("ip", "link", "set", portOf(sb), "nomaster") },
-		"port down":              func(a *agent, sb network.Sandbox) { a.ns.Run("ip", "link", "set", portOf(sb), "down") },
+		"bridge routes flushed": func(a *agent, _ network.Sandbox) {
+			a.ns.Run("ip", "route", "flush", "dev", "docker0")
+		},
+		"IPv6 routes flushed": func(a *agent, _ network.Sandbox) {
+			a.ns.Run("ip", "-6", "route", "flush", "dev", "docker0")
+		},
+		"main table flushed": func(a *agent, _ network.Sandbox) {
+			a.ns.Run("ip", "route", "flush", "table", "main")
+		},
+		"bridge down": func(a *agent, _ network.Sandbox) {
+			a.ns.Run("ip", "link", "set", "docker0", "down")
+		},
+		"bridge renamed": renameBridge,
+		"port detached": func(a *agent, sb network.Sandbox) {
+			a.ns.Run("ip", "link", "set", portOf(sb), "nomaster")
+		},
+		"port down": func(a *agent, sb network.Sandbox) {
+			a.ns.Run("ip", "link", "set", portOf(sb), "down")
+		},
 		"veth deleted":           func(a *agent, sb network.Sandbox) { a.ns.Run("ip", "link", "del", portOf(sb)) },
 		"eth0 down":              func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "link", "set", "eth0", "down") },
 		"eth0 deleted":           func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "link", "del", "eth0") },
@@ -29,10 +41,13 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 		"eth0 readdressed": func(a *agent, sb network.Sandbox) {
 			a.in(sb, "sh", "-c", "ip addr add 172.17.9.9/32 dev eth0; ip addr del 172.17.0.2/16 dev eth0")
 		},
-		"default route deleted":  func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "del", "default") },
-		"routes of eth0 flushed": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "flush", "dev", "eth0") },
-		"MAC changed while it was": func(a *agent, sb network.Sandbox) {
-			a.in(sb, "sh", "-c", "ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up")
+		"default route deleted": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "del", "default") },
+		"routes of eth0 flushed": func(a *agent, sb network.Sandbox) {
+			a.in(sb, "ip", "route", "flush", "dev", "eth0")
+		},
+		"MAC changed while down": func(a *agent, sb network.Sandbox) {
+			a.in(sb, "sh", "-c",
+				"ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -41,11 +56,11 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 			a := h.run()
 			sb, other := a.container(), a.container()
 			a.mustReach(sb.NetnsPath, a.address(other))
-			state := func() string { return a.seen(sb) }
+			state := func() string { return a.networkState(sb) }
 			before := state()
-			time.Sleep(200 * time.Millisecond) // so that no event of the launches repairs it by chance
+			time.Sleep(200 * time.Millisecond) // no pending event of the launches must trigger the repair
 			change(a, sb)
-			a.eventually("all is as before:\n"+before, func() bool { return state() == before })
+			a.eventually("the state is restored:\n"+before, func() bool { return state() == before })
 			a.mustReach(sb.NetnsPath, a.address(other))
 			a.mustReach(a.ns.Path(), a.address(sb))
 			a.mustReach(a.ns.Path(), sb.Endpoints[0].IPv6.Addr().String())
@@ -57,16 +72,22 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 func portOf(sb network.Sandbox) string { return sb.Endpoints[0].HostInterface }
 
 func renameBridge(a *agent, _ network.Sandbox) {
-	a.ns.Run("sh", "-c", "ip link set docker0 name gone0 || { ip link set docker0 down; ip link set docker0 name gone0; }")
+	a.ns.Run("sh", "-c",
+		"ip link set docker0 name gone0 || { ip link set docker0 down; ip link set docker0 name gone0; }")
 }
 
-// seen is what a sandbox and its bridge have, without numbers that change.
-func (a *agent) seen(sb network.Sandbox) string {
-	shown, err := a.ns.Try("sh", "-c", "ip route show dev docker0; ip -6 route show dev docker0 | grep fd00; ip -br link show master docker0 | wc -l; "+
-		"nsenter --net="+sb.NetnsPath+" sh -c 'ip route; ip -6 route | grep -v fe80; ip -br addr show dev eth0; ip neigh show nud permanent'")
+// networkState returns routes, addresses and neighbour entries of a sandbox and its bridge, without
+// values that change.
+func (a *agent) networkState(sb network.Sandbox) string {
+	shown, err := a.ns.Try("sh", "-c",
+		"ip route show dev docker0; ip -6 route show dev docker0 | grep fd00; ip -br link show master docker0 | "+
+			"wc -l; "+
+			"nsenter --net="+sb.NetnsPath+" sh -c 'ip route; ip -6 route | grep -v fe80; ip -br addr show dev eth0; "+
+			"ip neigh show nud permanent'")
 	if err != nil {
 		return err.Error()
 	}
+
 	var lines []string
 	for line := range strings.Lines(shown) {
 		words := strings.Fields(line)
@@ -78,6 +99,7 @@ func (a *agent) seen(sb network.Sandbox) string {
 		words = without(words, "linkdown")
 		lines = append(lines, strings.Join(words, " "))
 	}
+
 	return strings.Join(lines, "\n")
 }
 
@@ -93,9 +115,10 @@ func without(words []string, word string) (out []string) {
 func TestReleasedSandboxesAreNotRepaired(t *testing.T) {
 	a := newHost(t).run()
 	for range 10 {
-		a.release(a.create(network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}))
+		a.release(a.create(network.Request{Owner: id.New(), Mode: network.Private,
+			Endpoints: []network.EndpointSpec{{Network: "bridge"}}}))
 	}
-	a.nothingLeft()
+	a.checkNoState()
 }
 
 func TestFlushedResolverRulesAreRepaired(t *testing.T) {
@@ -105,27 +128,32 @@ func TestFlushedResolverRulesAreRepaired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, f := range files {
 		defer f.Close()
 	}
+
 	rules := func() string { return a.in(sb, "nft", "list", "ruleset") }
 	before := rules()
 	if !strings.Contains(before, "dport 53") {
 		t.Fatalf("got no rules for the resolver:\n%s", before)
 	}
+
 	for _, flush := range []string{"flush ruleset", "flush table ip fairlead-dns", "delete table ip fairlead-dns"} {
 		a.in(sb, "nft", flush)
-		a.eventually("the rules are back after "+flush, func() bool { return rules() == before })
+		a.eventually("the rules are restored after "+flush, func() bool { return rules() == before })
 	}
 }
 
-// Bridges of networks with IPv6 only can have the same MAC, as it follows the end of the gateway's address.
+// Bridges of IPv6-only networks can have the same MAC, which is derived from the end of the gateway
+// address.
 func TestIPv6OnlyNetworksKeepBridges(t *testing.T) {
 	a := newHost(t).run()
 	no := false
 	var bridges []string
-	for name, subnet := range map[string]string{"n1": "fd00:88:1::/64", "n2": "fd00:88:2::/64", "n3": "fd00:88:3::/64"} {
-		want := given(name, subnet)
+	for name, subnet := range map[string]string{"n1": "fd00:88:1::/64", "n2": "fd00:88:2::/64",
+		"n3": "fd00:88:3::/64"} {
+		want := withSubnet(name, subnet)
 		want.IPv4 = &no
 		bridges = append(bridges, a.network(want).Bridge)
 	}

@@ -15,19 +15,19 @@ import (
 
 func TestMain(m *testing.M) {
 	if roots := os.Getenv(agentVariable); roots != "" {
-		beAgent(roots)
+		runAgentProcess(roots)
 	}
 	code := 0
-	if err := inOwnFolder(func() { code = m.Run() }); err != nil {
+	if err := inTempDir(func() { code = m.Run() }); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// inOwnFolder runs tests with a folder for temporary files that is theirs alone, and finds mounts that they leave in it. Where others run
-// the same tests meanwhile, theirs are elsewhere.
-func inOwnFolder(run func()) error {
+// inTempDir runs tests with their own TMPDIR and returns an error if they leave a mount in it.
+// Concurrent runs of the same tests use other directories.
+func inTempDir(run func()) error {
 	dir, err := os.MkdirTemp("", "n")
 	if err != nil {
 		return err
@@ -35,14 +35,16 @@ func inOwnFolder(run func()) error {
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return err
 	}
+
 	run()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
 	}
 	if strings.Contains(string(mounts), " "+dir+"/") {
-		return fmt.Errorf("a test has left a mount in %s", dir)
+		return fmt.Errorf("a test left a mount in %s", dir)
 	}
+
 	return os.RemoveAll(dir)
 }
 
@@ -50,13 +52,14 @@ func TestLeftoverMountsAreFound(t *testing.T) {
 	testns.NeedRoot(t)
 	base, elsewhere := os.TempDir(), t.TempDir()
 	for _, own := range []bool{true, false} {
-		t.Setenv("TMPDIR", base) // and is put back at the end
+		t.Setenv("TMPDIR", base) // restored at the end of the test
 		var at string
-		err := inOwnFolder(func() {
+		err := inTempDir(func() {
 			if at = filepath.Join(elsewhere, "pin"); own {
 				at = filepath.Join(os.TempDir(), "pin")
 			}
-			if err := errors.Join(os.WriteFile(at, nil, 0o600), unix.Mount("/proc/self/ns/net", at, "", unix.MS_BIND, "")); err != nil {
+			if err := errors.Join(os.WriteFile(at, nil, 0o600),
+				unix.Mount("/proc/self/ns/net", at, "", unix.MS_BIND, "")); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -64,7 +67,7 @@ func TestLeftoverMountsAreFound(t *testing.T) {
 			t.Error(err)
 		}
 		if (err != nil) != own {
-			t.Errorf("its own %v: %v", own, err)
+			t.Errorf("mount in own TMPDIR %v: got %v", own, err)
 		}
 	}
 }

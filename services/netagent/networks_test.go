@@ -22,46 +22,53 @@ func (a *agent) network(want network.Spec) network.Network {
 	return n
 }
 
-// named is a network that nothing but its name was said of.
-func (a *agent) named(name string) network.Network {
+// newNetwork creates a network with default settings.
+func (a *agent) newNetwork(name string) network.Network {
 	a.t.Helper()
 	return a.network(network.Spec{Name: name})
 }
 
-// given is a network with one subnet.
-func given(name, subnet string) network.Spec {
+// withSubnet is the specification of a network with one subnet.
+func withSubnet(name, subnet string) network.Spec {
 	return network.Spec{Name: name, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix(subnet)}}}
 }
 
-// on asks for a sandbox on networks.
-func on(owner string, specs ...network.EndpointSpec) network.Request {
+// requestOn is a request for a sandbox on networks.
+func requestOn(owner string, specs ...network.EndpointSpec) network.Request {
 	return network.Request{Owner: owner, OwnerName: "web", Mode: network.Private, Endpoints: specs}
 }
 
 func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
 	a := newHost(t).run()
-	one, two := a.named("n1"), a.named("n2")
-	if got := one.Pools[0].HostPrefix().String() + " " + two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
-		t.Errorf("subnets %s", got)
+	one, two := a.newNetwork("n1"), a.newNetwork("n2")
+	if got := one.Pools[0].HostPrefix().String() + " " +
+		two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
+		t.Errorf("got subnets %s", got)
 	}
 	if one.Bridge != "br-"+one.ID[:12] {
-		t.Errorf("bridge %s", one.Bridge)
+		t.Errorf("got bridge %s", one.Bridge)
 	}
-	has(t, "the bridge", a.ns.Run("ip", "-d", "addr", "show", one.Bridge), "172.18.0.1/26", "02:42:ac:12:00:01", "mtu 1500")
+
+	has(t, "the bridge", a.ns.Run("ip", "-d", "addr", "show", one.Bridge), "172.18.0.1/26", "02:42:ac:12:00:01",
+		"mtu 1500")
 	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+one.Bridge+"/forwarding"); got != "1" {
-		t.Errorf("forwarding %s", got)
+		t.Errorf("got forwarding %s, want 1", got)
 	}
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
+
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
 	if got := a.address(sb); got != "172.18.8.2" {
-		t.Errorf("address %s", got)
+		t.Errorf("got address %s", got)
 	}
+
 	a.mustReach(sb.NetnsPath, "172.18.8.1")
 	if c := a.networks.PoolUsage(two); c[0] != (ipam.Usage{Used: 4, Free: 60}) {
-		t.Errorf("counts %+v", c)
+		t.Errorf("got usage %+v", c)
 	}
+
 	puts := a.guard.Puts()
-	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.8.0/26" || !last.GetMasquerade() {
-		t.Errorf("guarded %v", last)
+	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.8.0/26" ||
+		!last.GetMasquerade() {
+		t.Errorf("got firewall request %v", last)
 	}
 }
 
@@ -71,74 +78,84 @@ func TestDynamicSubnetAvoidsHostRoutes(t *testing.T) {
 	h.ns.Run("ip", "link", "set", "vpn", "up")
 	h.ns.Run("ip", "link", "set", "vpn1", "up")
 	h.ns.Run("ip", "route", "add", "172.18.0.0/24", "dev", "vpn")
-	h.ns.Run("ip", "route", "add", "128.0.0.0/1", "dev", "vpn") // what a private network lays over everything
+	h.ns.Run("ip", "route", "add", "128.0.0.0/1", "dev", "vpn") // the default route of a VPN
 	a := h.run()
-	if got := a.named("n1").Pools[0].Subnet.String(); got != "172.18.8.0/26" {
-		t.Errorf("chosen %s", got)
+	if got := a.newNetwork("n1").Pools[0].Subnet.String(); got != "172.18.8.0/26" {
+		t.Errorf("got dynamic subnet %s", got)
 	}
-	if got := a.network(given("n2", "172.18.0.0/25")).Pools[0].Subnet.String(); got != "172.18.0.0/25" {
-		t.Errorf("given %s", got)
+	if got := a.network(withSubnet("n2", "172.18.0.0/25")).Pools[0].Subnet.String(); got != "172.18.0.0/25" {
+		t.Errorf("got static subnet %s", got)
 	}
-	if got := a.network(given("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.16.0/24" {
-		t.Errorf("any /24: %s", got)
+	if got := a.network(withSubnet("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.16.0/24" {
+		t.Errorf("any /24: got %s", got)
 	}
 }
 
 func TestNetworkOptionsAreApplied(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	n := a.network(network.Spec{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan", network.OptICC: "false",
+	n := a.network(network.Spec{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan",
+		network.OptICC: "false",
 		network.OptMTU: "1400", network.OptPrefix: "lan", network.OptMasquerade: "false"},
-		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.7.0.0/24"), Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
+		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.7.0.0/24"),
+			Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
 			Aux: map[string]netip.Addr{"router": netip.MustParseAddr("10.7.0.128")}}}})
 	if !strings.HasPrefix(n.Pools[1].Subnet.String(), "fd") || n.Pools[1].Subnet.Bits() != 64 {
-		t.Errorf("the IPv6 subnet is %s", n.Pools[1].Subnet)
+		t.Errorf("got IPv6 subnet %s", n.Pools[1].Subnet)
 	}
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "lan"}))
-	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400", n.Pools[1].Subnet.Addr().Next().Next().String())
+
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "lan"}))
+	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400",
+		n.Pools[1].Subnet.Addr().Next().Next().String())
 	has(t, "the routes", a.in(sb, "ip", "route"), "default via 10.7.0.254 dev lan0")
-	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", sb.Endpoints[0].HostInterface), "isolated on", "master br-lan")
+	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", sb.Endpoints[0].HostInterface), "isolated on",
+		"master br-lan")
 	if last := a.guard.Puts(); last[len(last)-1].GetMasquerade() || last[len(last)-1].GetIcc() {
-		t.Errorf("guarded %v", last[len(last)-1])
+		t.Errorf("got firewall request %v", last[len(last)-1])
 	}
 }
 
 func TestInternalNetworkHasNoRoute(t *testing.T) {
 	a := newHost(t).run()
 	n := a.network(network.Spec{Name: "inside", Internal: true})
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "inside"}))
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "inside"}))
 	if out := a.in(sb, "ip", "route", "show", "default"); out != "" {
-		t.Errorf("a default route: %s", out)
+		t.Errorf("got default route %s, want none", out)
 	}
 	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+n.Bridge+"/route_localnet"); got != "0" {
-		t.Errorf("route_localnet %s", got)
+		t.Errorf("got route_localnet %s, want 0", got)
 	}
 	if last := a.guard.Puts(); !last[len(last)-1].GetInternal() {
-		t.Errorf("guarded %v", last[len(last)-1])
+		t.Errorf("got firewall request %v", last[len(last)-1])
 	}
 }
 
 func TestInvalidNetworksLeaveNoState(t *testing.T) {
 	a := newHost(t).run()
 	a.ns.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
-	a.network(given("n1", "10.1.0.0/16"))
+	a.network(withSubnet("n1", "10.1.0.0/16"))
 	before := a.ns.Run("ip", "-o", "link")
 	bridge := func(key, value string) network.Spec {
 		return network.Spec{Name: "n2", Options: map[string]string{key: value}}
 	}
+
 	for name, c := range map[string]struct {
 		want network.Spec
 		kind fault.Kind
 		text string
 	}{
-		"the name is taken":    {network.Spec{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
-		"a part of another":    {given("n2", "10.1.3.0/24"), fault.Exists, "Pool overlaps with other one on this address space"},
-		"all of another":       {given("n2", "10.0.0.0/8"), fault.Exists, "of network n1"},
-		"docker0's subnet":     {given("n2", "172.17.9.0/24"), fault.Exists, "of network bridge"},
-		"docker0's bridge":     {bridge(network.OptBridgeName, "docker0"), fault.Exists, "networks have same bridge name"},
-		"no bridge":            {bridge(network.OptBridgeName, "ext0"), fault.Invalid, "existing interface ext0 is not a bridge"},
-		"a subnet of no hosts": {given("n2", "10.2.0.0/32"), 0, ""},
-		"nothing free":         {given("n2", "0.0.0.0/8"), fault.Exhausted, "all predefined address pools have been fully subnetted"},
+		"existing name": {network.Spec{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
+		"part of a used subnet": {withSubnet("n2", "10.1.3.0/24"), fault.Exists,
+			"Pool overlaps with other one on this address space"},
+		"around a used subnet": {withSubnet("n2", "10.0.0.0/8"), fault.Exists, "of network n1"},
+		"subnet of docker0":    {withSubnet("n2", "172.17.9.0/24"), fault.Exists, "of network bridge"},
+		"bridge of docker0": {bridge(network.OptBridgeName, "docker0"), fault.Exists,
+			"networks have same bridge name"},
+		"not a bridge": {bridge(network.OptBridgeName, "ext0"), fault.Invalid,
+			"existing interface ext0 is not a bridge"},
+		"subnet without hosts": {withSubnet("n2", "10.2.0.0/32"), 0, ""},
+		"no free subnet": {withSubnet("n2", "0.0.0.0/8"), fault.Exhausted,
+			"all predefined address pools have been fully subnetted"},
 	} {
 		n, err := a.networks.Create(context.Background(), c.want)
 		if c.kind == 0 {
@@ -154,10 +171,10 @@ func TestInvalidNetworksLeaveNoState(t *testing.T) {
 		}
 	}
 	if after := a.ns.Run("ip", "-o", "link"); len(strings.Split(after, "\n")) != len(strings.Split(before, "\n")) {
-		t.Errorf("links before:\n%s\nafter:\n%s", before, after)
+		t.Errorf("links: want\n%s\ngot\n%s", before, after)
 	}
 	if len(a.networks.List()) != 4 {
-		t.Errorf("networks %v", a.networks.List())
+		t.Errorf("got networks %v", a.networks.List())
 	}
 }
 
@@ -165,16 +182,17 @@ func TestNetworkWithoutFirewallIsNotCreated(t *testing.T) {
 	a := newHost(t).run()
 	a.guard.SetDown(true)
 	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
-		t.Fatalf("made without natagent: %v", err)
+		t.Fatalf("create without natagent: got %v, want Unavailable", err)
 	}
 	if out := a.ns.Run("ip", "-o", "link"); strings.Contains(out, "br-") {
-		t.Errorf("a bridge is left: %s", out)
+		t.Errorf("got bridge %s, want none", out)
 	}
 	if len(a.networks.List()) != 3 {
-		t.Errorf("networks %v", a.networks.List())
+		t.Errorf("got networks %v", a.networks.List())
 	}
+
 	a.guard.SetDown(false)
-	a.named("n1")
+	a.newNetwork("n1")
 }
 
 func TestCreateNetworkIsIdempotent(t *testing.T) {
@@ -182,61 +200,66 @@ func TestCreateNetworkIsIdempotent(t *testing.T) {
 	want := network.Spec{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
 	first, again := a.network(want), a.network(want)
 	if first.ID != want.ID || again.Pools[0].Subnet != first.Pools[0].Subnet {
-		t.Errorf("first %+v, again %+v", first, again)
+		t.Errorf("got %+v, then %+v", first, again)
 	}
 	want.Labels = nil
 	if _, err := a.networks.Create(context.Background(), want); !fault.Is(err, fault.Exists) {
-		t.Errorf("other content: %v", err)
+		t.Errorf("different content: got %v, want Exists", err)
 	}
 }
 
 func TestNetworkInUseIsNotDeleted(t *testing.T) {
 	a := newHost(t).run()
-	n := a.named("n1")
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	n := a.newNetwork("n1")
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	_, err := a.networks.Delete(context.Background(), "n1")
 	if want := fmt.Sprintf(`network n1 has active endpoints (name:"web" id:%q)`, sb.Owner[:12]); !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), want) {
-		t.Errorf("in use: %v", err)
+		t.Errorf("delete in use: got %v", err)
 	}
+
 	a.release(sb)
 	if got, err := a.networks.Delete(context.Background(), n.ID[:12]); err != nil || got != n.ID {
-		t.Fatalf("deleted %s, %v", got, err)
+		t.Fatalf("delete: got %s, %v", got, err)
 	}
 	if out, err := a.ns.Try("ip", "link", "show", n.Bridge); err == nil {
-		t.Errorf("the bridge is left: %s", out)
+		t.Errorf("got bridge %s, want none", out)
 	}
 	if gone := a.guard.Deleted(); len(gone) != 1 || gone[0] != n.ID {
-		t.Errorf("unguarded %v", gone)
+		t.Errorf("got firewall deletions %v, want 1", gone)
 	}
-	for ref, kind := range map[string]fault.Kind{"n1": fault.NotFound, "bridge": fault.Denied, "host": fault.Denied, "none": fault.Denied} {
+
+	for ref, kind := range map[string]fault.Kind{"n1": fault.NotFound, "bridge": fault.Denied, "host": fault.Denied,
+		"none": fault.Denied} {
 		if _, err := a.networks.Delete(context.Background(), ref); !fault.Is(err, kind) {
-			t.Errorf("deleting %s: %v", ref, err)
+			t.Errorf("delete %s: got %v", ref, err)
 		}
 	}
-	if got := a.named("n2").Pools[0].Subnet; got != n.Pools[0].Subnet {
-		t.Errorf("the subnet is not given out again: %s", got)
+	if got := a.newNetwork("n2").Pools[0].Subnet; got != n.Pools[0].Subnet {
+		t.Errorf("the subnet is not reused: got %s", got)
 	}
 }
 
 func TestDeletionResumesAfterNatagentFailure(t *testing.T) {
 	a := newHost(t).run()
-	n := a.named("n1")
+	n := a.newNetwork("n1")
 	a.guard.SetDown(true)
 	if _, err := a.networks.Delete(context.Background(), "n1"); !fault.Is(err, fault.Unavailable) {
-		t.Fatalf("deleted without natagent: %v", err)
+		t.Fatalf("delete without natagent: got %v, want Unavailable", err)
 	}
-	if _, err := a.sandboxes.Create(context.Background(), on(id.New(), network.EndpointSpec{Network: "n1"})); !fault.Is(err, fault.NotFound) {
-		t.Errorf("a sandbox on it: %v", err)
+	if _, err := a.sandboxes.Create(context.Background(), requestOn(id.New(),
+		network.EndpointSpec{Network: "n1"})); !fault.Is(err, fault.NotFound) {
+		t.Errorf("create on a deleted network: got %v, want NotFound", err)
 	}
+
 	a.guard.SetDown(false)
 	a.stop()
 	b := a.host.run()
-	b.eventually("the network is gone", func() bool {
+	b.eventually("the network is deleted", func() bool {
 		_, ok := b.store.Network(n.ID)
 		return !ok
 	})
 	if gone := b.guard.Deleted(); len(gone) != 1 {
-		t.Errorf("unguarded %v", gone)
+		t.Errorf("got firewall deletions %v, want 1", gone)
 	}
 }
 
@@ -244,7 +267,7 @@ func TestAdoptedBridgeSurvivesDeletion(t *testing.T) {
 	h := newHost(t)
 	h.ns.Run("ip", "link", "add", "mine", "type", "bridge")
 	a := h.run()
-	want := given("n1", "10.3.0.0/24")
+	want := withSubnet("n1", "10.3.0.0/24")
 	want.Options = map[string]string{network.OptBridgeName: "mine"}
 	a.network(want)
 	has(t, "the bridge", a.ns.Run("ip", "addr", "show", "mine"), "10.3.0.1/24")
@@ -252,15 +275,15 @@ func TestAdoptedBridgeSurvivesDeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := a.ns.Run("ip", "-4", "addr", "show", "mine"); strings.Contains(out, "10.3.0.1") {
-		t.Errorf("the address is left: %s", out)
+		t.Errorf("the address is still assigned: %s", out)
 	}
 }
 
 func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
-	n := a.named("n1")
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	n := a.newNetwork("n1")
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	a.stop()
 	b := h.run()
 	b.mustReach(sb.NetnsPath, "172.18.0.1")
@@ -269,6 +292,6 @@ func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	h.ns.Run("ip", "link", "del", n.Bridge)
 	c := h.run()
 	has(t, "the bridge", c.ns.Run("ip", "addr", "show", n.Bridge), "172.18.0.1/26")
-	sb = c.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb = c.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	c.mustReach(sb.NetnsPath, "172.18.0.1")
 }

@@ -17,7 +17,8 @@ func TestPruneDeletesUnusedNetworks(t *testing.T) {
 	for name, labels := range map[string]map[string]string{"kept": {"keep": "1"}, "n2": nil, "n1": nil} {
 		a.network(network.Spec{Name: name, Labels: labels})
 	}
-	a.create(on(id.New(), network.EndpointSpec{Network: "n2"}))
+
+	a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
 	l, err := a.networks.Events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -25,22 +26,23 @@ func TestPruneDeletesUnusedNetworks(t *testing.T) {
 	defer l.Close()
 	gone, err := a.networks.Prune(context.Background(), network.Filter{Without: []string{"keep"}})
 	if err != nil || !slices.Equal(gone, []string{"n1"}) {
-		t.Errorf("pruned %v, %v", gone, err)
+		t.Errorf("got pruned %v, %v, want n1", gone, err)
 	}
+
 	var left []string
 	for _, n := range a.networks.List() {
 		left = append(left, n.Name)
 	}
 	if !slices.Equal(left, []string{"bridge", "host", "kept", "n2", "none"}) {
-		t.Errorf("left: %v", left)
+		t.Errorf("got networks %v", left)
 	}
-	if told := toldSoFar(t, l); !slices.Equal(told, []string{"destroy n1", "prune 0"}) {
-		t.Errorf("told %v", told)
+	if got := emittedEvents(t, l); !slices.Equal(got, []string{"destroy n1", "prune 0"}) {
+		t.Errorf("got events %v", got)
 	}
 }
 
-// toldSoFar is what a listener has been told so far.
-func toldSoFar(t *testing.T, l *events.Subscription) (out []string) {
+// emittedEvents returns the events that a subscription has received.
+func emittedEvents(t *testing.T, l *events.Subscription) (out []string) {
 	t.Helper()
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -68,12 +70,12 @@ func TestResumedDeletionEmitsOneEvent(t *testing.T) {
 		a.guard.Deleting = nil
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
-		a.networks.RunDeletions(ended) // one round of it
+		a.networks.RunDeletions(ended) // one round
 	}
 	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
 		t.Fatal(err)
 	}
-	if told := toldSoFar(t, l); !slices.Equal(told, []string{"destroy n1"}) {
-		t.Errorf("told %v", told)
+	if got := emittedEvents(t, l); !slices.Equal(got, []string{"destroy n1"}) {
+		t.Errorf("got events %v", got)
 	}
 }

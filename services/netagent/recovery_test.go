@@ -20,26 +20,30 @@ func TestRestartChangesNothing(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	sb := a.container()
-	h.eventually("the kernel has told all carriers", func() bool { return strings.Count(h.ns.Run("ip", "-o", "link"), " state UP ") == 2 })
+	h.eventually("both links have a carrier", func() bool {
+		return strings.Count(h.ns.Run("ip", "-o", "link"), " state UP ") == 2
+	})
+
 	networks, links := a.store.Networks(), h.ns.Run("ip", "-o", "link")
 	a.stop()
-	h.mustReach(h.ns.Path(), "172.17.0.2") // without an agent too
-	h.guard.SetDown(true)                  // it has acknowledged before, so it is not waited for
+	h.mustReach(h.ns.Path(), "172.17.0.2") // works without an agent
+	h.guard.SetDown(true)                  // the agent does not wait for it after the first acknowledgment
 	b := h.run()
 	for i, n := range b.store.Networks() {
 		if n.ID != networks[i].ID || !n.CreatedAt.Equal(networks[i].CreatedAt) {
-			t.Errorf("network %s is not the same after the restart", n.Name)
+			t.Errorf("network %s changed in a restart", n.Name)
 		}
 	}
 	if now := h.ns.Run("ip", "-o", "link"); now != links {
-		t.Errorf("the links have changed:\n%s\nwere\n%s", now, links)
+		t.Errorf("links: got\n%s\nwant\n%s", now, links)
 	}
 	if again := b.create(onBridge(sb.Owner)); again.Endpoints[0].ID != sb.Endpoints[0].ID {
-		t.Error("the sandbox is not the same after the restart")
+		t.Error("the sandbox was recreated after a restart")
 	}
 	if got := h.address(b.container()); got != "172.17.0.3" {
-		t.Errorf("the next address is %s", got)
+		t.Errorf("got next address %s", got)
 	}
+
 	h.mustReach(h.ns.Path(), "172.17.0.2")
 }
 
@@ -48,42 +52,51 @@ func TestStaleStateIsRemoved(t *testing.T) {
 	a := h.run()
 	kept, lost, stray := a.container(), a.container(), a.container()
 	bridge, _ := a.store.NetworkNamed("bridge")
-	// Killed after remembering a sandbox, before pinning it: then the kernel has taken the namespace away.
+
+	// Killed after storing a sandbox and before pinning it: the kernel deleted the namespace.
 	if err := kernel.Unpin(lost.NetnsPath); err != nil {
 		t.Fatal(err)
 	}
-	// Killed after pinning one, before it was remembered.
+
+	// Killed after pinning a namespace and before storing its sandbox.
 	if err := a.store.DeleteSandboxes(stray.Owner); err != nil {
 		t.Fatal(err)
 	}
-	// Killed while a link was still to be deleted; and links of others with names and aliases like ours.
+
+	// Killed before the deletion of a link. A foreign link has a similar name and alias.
 	h.ns.Run("ip", "link", "add", "vethdead000", "type", "veth", "peer", "name", "vethdead001")
 	h.ns.Run("ip", "link", "set", "vethdead000", "alias", network.Alias(bridge.ID, id.New()))
 	h.ns.Run("ip", "link", "add", "vethc0ffee0", "type", "veth", "peer", "name", "vethc0ffee1")
 	h.ns.Run("ip", "link", "set", "vethc0ffee0", "alias", network.Alias(id.New(), id.New()))
-	h.ns.Run("ip", "neigh", "replace", "172.17.9.9", "lladdr", "02:42:ac:11:09:09", "nud", "permanent", "dev", "docker0")
+	h.ns.Run("ip", "neigh", "replace", "172.17.9.9", "lladdr", "02:42:ac:11:09:09", "nud", "permanent", "dev",
+		"docker0")
 	a.stop()
-	if err := os.WriteFile(filepath.Join(h.cfg.ExecRoot, "netns", "abc"), nil, 0o600); err != nil { // killed between file and mount
+
+	// killed after creating the file and before mounting on it
+	if err := os.WriteFile(filepath.Join(h.cfg.ExecRoot, "netns", "abc"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	b := h.run()
 	if all := b.sandboxes.List(); len(all) != 1 || all[0].Owner != kept.Owner {
-		t.Errorf("sandboxes %v, want only the kept one", all)
+		t.Errorf("got sandboxes %v, want only the kept one", all)
 	}
 	if pins := h.pins(); len(pins) != 1 || pins[0] != kept.NetnsPath {
-		t.Errorf("pins %v, want only %s", pins, kept.NetnsPath)
+		t.Errorf("got pins %v, want only %s", pins, kept.NetnsPath)
 	}
+
 	h.eventually("only the kept port is left", func() bool { return len(h.ports("docker0")) == 1 })
 	links := h.ns.Run("ip", "-o", "link")
 	if strings.Contains(links, "vethdead") {
-		t.Errorf("our leftover is still there:\n%s", links)
+		t.Errorf("the stale link was not deleted:\n%s", links)
 	}
+
 	has(t, "the list of links", links, "vethc0ffee0", kept.Endpoints[0].HostInterface)
 	if out := h.ns.Run("ip", "neigh", "show", "dev", "docker0", "nud", "permanent"); strings.Count(out, "172.17") != 1 {
-		t.Errorf("neighbours:\n%s", out)
+		t.Errorf("got neighbour entries:\n%s", out)
 	}
 	if got := h.address(b.container()); got != "172.17.0.3" {
-		t.Errorf("the next address is %s", got)
+		t.Errorf("got next address %s", got)
 	}
 }
 
@@ -93,18 +106,19 @@ func TestRebootLeavesNoState(t *testing.T) {
 	sb := a.container()
 	first, _ := a.store.NetworkNamed("bridge")
 	a.stop()
-	h.unpinAll() // and with the namespaces, all links
+	h.unpinAll() // deletes the namespaces and their links
 	h.ns.Run("ip", "link", "del", "docker0")
 	b := h.run()
 	if all := b.sandboxes.List(); len(all) > 0 {
-		t.Errorf("still known: %v", all)
+		t.Errorf("got sandboxes %v, want none", all)
 	}
 	if again, _ := b.store.NetworkNamed("bridge"); again.ID != first.ID {
-		t.Error("the network's id is another one")
+		t.Error("the network ID changed")
 	}
 	if got := h.address(b.create(onBridge(sb.Owner))); got != "172.17.0.2" {
-		t.Errorf("made again with %s", got)
+		t.Errorf("got address %s after recreation", got)
 	}
+
 	h.mustReach(h.ns.Path(), "172.17.0.2")
 }
 
@@ -117,42 +131,46 @@ func TestMissingNamespaceIsRecreated(t *testing.T) {
 	again := a.create(onBridge(sb.Owner))
 	a.mustReach(a.ns.Path(), a.address(again))
 	a.release(again)
-	a.nothingLeft()
+	a.checkNoState()
 }
 
 func TestReadyNeedsNatagent(t *testing.T) {
 	h := newHost(t)
 	h.guard.SetDown(true)
 	a := h.start()
-	h.eventually("requests are taken", func() bool {
+	h.eventually("the agent accepts requests", func() bool {
 		_, err := a.sandboxes.Create(context.Background(), onBridge(id.New()))
 		if err == nil {
-			t.Fatal("a sandbox was made without a guard")
+			t.Fatal("a sandbox was created without firewall rules")
 		}
 		return strings.Contains(err.Error(), "natagent") && fault.Is(err, fault.Unavailable)
 	})
+
 	select {
 	case <-a.ready:
-		t.Error("ready without a guard")
+		t.Error("ready without firewall rules")
 	default:
 	}
 	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/docker0/route_localnet"); got != "0" {
-		t.Error("the host's loopback is open without a guard")
+		t.Error("route_localnet is enabled without firewall rules")
 	}
-	a.create(network.Request{Owner: id.New(), Mode: network.Private}) // needs no natagent
+
+	a.create(network.Request{Owner: id.New(), Mode: network.Private}) // does not need natagent
 	h.guard.SetDown(false)
 	select {
 	case <-a.ready:
-	case <-time.After(patience):
-		t.Fatal("not ready though natagent has acknowledged")
+	case <-time.After(waitTimeout):
+		t.Fatal("not ready after natagent acknowledged")
 	}
+
 	put := h.guard.Puts()[0]
 	if put.GetBridge() != "docker0" || put.GetSubnets()[0] != "172.17.0.0/16" || !put.GetMasquerade() || !put.GetIcc() {
-		t.Errorf("natagent was asked for %v", put)
+		t.Errorf("got firewall request %v", put)
 	}
 	if got := h.ns.Run("cat", "/proc/sys/net/ipv4/conf/docker0/route_localnet"); got != "1" {
-		t.Error("the host's loopback is closed though there is a guard")
+		t.Error("route_localnet is disabled with firewall rules")
 	}
+
 	a.container()
 }
 
@@ -163,12 +181,14 @@ func TestOtherLinkWithBridgeNameFails(t *testing.T) {
 	select {
 	case err := <-a.ended:
 		a.ended <- nil
-		if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "docker0") || !strings.Contains(err.Error(), "no bridge") {
-			t.Errorf("the agent ended with %v", err)
+		if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "docker0") ||
+			!strings.Contains(err.Error(), "no bridge") {
+			t.Errorf("agent failed with %v", err)
 		}
-	case <-time.After(patience):
-		t.Fatal("the agent goes on")
+	case <-time.After(waitTimeout):
+		t.Fatal("agent did not fail")
 	}
+
 	has(t, "the foreign link", h.ns.Run("ip", "-d", "link", "show", "docker0"), "veth")
 }
 
@@ -181,12 +201,13 @@ func TestExistingBridgeIsAdopted(t *testing.T) {
 	before := index()
 	h.run()
 	if index() != before {
-		t.Error("the bridge was made anew")
+		t.Error("the bridge was recreated")
 	}
+
 	out := h.ns.Run("ip", "addr", "show", "docker0")
 	has(t, "docker0", out, "172.17.0.1/16", "mtu 1400", "02:42:ac:11:00:01", "UP")
 	if strings.Contains(out, "10.9.9.1") {
-		t.Errorf("the other address is still there:\n%s", out)
+		t.Errorf("the foreign address was not removed:\n%s", out)
 	}
 }
 
@@ -202,12 +223,13 @@ func TestChangedBridgeIsReconciled(t *testing.T) {
 		{"ip", "link", "del", "docker0"},
 	} {
 		a.ns.Run(disturb[0], disturb[1:]...)
-		a.eventually("docker0 is right after "+strings.Join(disturb, " "), func() bool {
+		a.eventually("docker0 is repaired after "+strings.Join(disturb, " "), func() bool {
 			out, err := a.ns.Try("ip", "addr", "show", "docker0")
 			return err == nil && strings.Contains(out, "172.17.0.1/16") && strings.Contains(out, "mtu 1500") &&
-				strings.Contains(out, "02:42:ac:11:00:01") && strings.Contains(out, ",UP") && !strings.Contains(out, "10.9.9.1")
+				strings.Contains(out, "02:42:ac:11:00:01") && strings.Contains(out, ",UP") &&
+				!strings.Contains(out, "10.9.9.1")
 		})
-		a.eventually("the container is reached after "+strings.Join(disturb, " "), func() bool {
+		a.eventually("the container is reachable after "+strings.Join(disturb, " "), func() bool {
 			return a.reaches(a.ns.Path(), "172.17.0.2") && a.reaches(sb.NetnsPath, "172.17.0.1")
 		})
 	}
@@ -216,7 +238,7 @@ func TestChangedBridgeIsReconciled(t *testing.T) {
 func TestAddressReusedDespiteHeldNamespace(t *testing.T) {
 	a := newHost(t).run()
 	old := a.container()
-	a.mustReach(old.NetnsPath, "172.17.0.1") // so that the bridge has learned where it is
+	a.mustReach(old.NetnsPath, "172.17.0.1") // the bridge learns its MAC
 	ctx, cancel := context.WithCancel(context.Background())
 	holder := a.ns.Command(ctx, "nsenter", "--net="+old.NetnsPath, "--", "sleep", "60")
 	if err := holder.Start(); err != nil {
@@ -229,20 +251,24 @@ func TestAddressReusedDespiteHeldNamespace(t *testing.T) {
 		pinned, perr := os.Stat(old.NetnsPath)
 		return err == nil && perr == nil && os.SameFile(inside, pinned)
 	})
+
 	a.release(old)
 	next := a.container()
 	if a.address(next) != "172.17.0.2" {
-		t.Fatalf("the address is not given out again: %s", a.address(next))
+		t.Fatalf("the address is not reused: got %s", a.address(next))
 	}
+
 	a.mustReach(a.ns.Path(), "172.17.0.2")
 	a.mustReach(next.NetnsPath, "172.17.0.1")
 	if a.reaches(heldNS, "172.17.0.1") {
-		t.Error("the old container still reaches the host")
+		t.Error("the released container still reaches the host")
 	}
-	a.eventually("the old pair is deleted", func() bool { return len(a.ports("docker0")) == 1 })
+
+	a.eventually("the released veth pair is deleted", func() bool { return len(a.ports("docker0")) == 1 })
 	if out := a.ns.Run("nsenter", "--net="+heldNS, "--", "ip", "-o", "link"); len(strings.Split(out, "\n")) != 1 {
-		t.Errorf("the old container has more than lo:\n%s", out)
+		t.Errorf("the released namespace has more than lo:\n%s", out)
 	}
+
 	a.mustReach(a.ns.Path(), "172.17.0.2")
 }
 
@@ -256,8 +282,9 @@ func TestAgentsWithOtherRootsAreIndependent(t *testing.T) {
 	b.stop()
 	a, b = one.run(), two.run()
 	if len(a.sandboxes.List()) != 1 || len(b.sandboxes.List()) != 1 {
-		t.Error("a sandbox is lost")
+		t.Error("a sandbox was removed")
 	}
+
 	a.mustReach(a.ns.Path(), a.address(sa))
 	b.mustReach(b.ns.Path(), b.address(sb))
 	a.release(sa)
@@ -268,7 +295,7 @@ func TestSecondAgentOnSameRootsFails(t *testing.T) {
 	h := newHost(t)
 	h.run()
 	if _, err := New(context.Background(), h.cfg); !fault.Is(err, fault.Busy) {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("second agent: got %v, want Busy", err)
 	}
 }
 
@@ -279,39 +306,42 @@ func TestNewSubnetAppliesWithoutContainers(t *testing.T) {
 	a.stop()
 	h.cfg.Bip = netip.MustParsePrefix("192.168.10.1/24")
 	a = h.run()
-	h.mustReach(h.ns.Path(), "172.17.0.2") // its network stays while it is there
+	h.mustReach(h.ns.Path(), "172.17.0.2") // the former subnet stays in use
 	a.release(sb)
 	a.stop()
 	a = h.run()
 	if got := h.address(a.container()); got != "192.168.10.2" {
-		t.Errorf("the address is %s", got)
+		t.Errorf("got address %s", got)
 	}
+
 	puts := h.guard.Puts()
 	if got := puts[len(puts)-1].GetSubnets()[0]; got != "192.168.10.0/24" {
-		t.Errorf("natagent guards %s", got)
+		t.Errorf("got firewall subnet %s", got)
 	}
 }
 
-// A kill came between the creation of a pair and its alias: the pair is in a container's way to each later network.
+// The agent was killed after it created a veth pair and before it set the alias. The stale pair would
+// block the name of the container's next interface.
 func TestPairWithoutAliasIsSwept(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
-	n := a.named("n1")
+	n := a.newNetwork("n1")
 	sb := a.container()
 	uid := id.New()
 	name, mac := network.HostInterface(uid), network.HostMAC(uid).String()
 	h.ns.Run("ip", "link", "add", name, "address", mac, "type", "veth", "peer", "name", "eth1", "netns", sb.NetnsPath)
 	h.ns.Run("ip", "link", "set", name, "master", n.Bridge)
-	h.ns.Run("ip", "link", "add", "veth1234567", "type", "veth", "peer", "name", "other") // somebody else's
+	h.ns.Run("ip", "link", "add", "veth1234567", "type", "veth", "peer", "name", "other") // a foreign pair
 	h.ns.Run("ip", "link", "set", "veth1234567", "master", n.Bridge)
 	a.stop()
 
 	b := h.run()
 	if out, err := h.ns.Try("ip", "link", "show", name); err == nil {
-		t.Errorf("the pair is left: %s", out)
+		t.Errorf("the stale pair was not deleted: %s", out)
 	}
+
 	h.ns.Run("ip", "link", "show", "veth1234567")
 	if after := b.connect(sb, network.EndpointSpec{Network: "n1"}); after.Endpoints[1].Interface != "eth1" {
-		t.Errorf("connected as %+v", after.Endpoints[1])
+		t.Errorf("got endpoint %+v", after.Endpoints[1])
 	}
 }

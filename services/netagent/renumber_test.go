@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func (a *agent) edit(ref string, e network.Update) network.Network {
+func (a *agent) update(ref string, e network.Update) network.Network {
 	a.t.Helper()
 	n, err := a.networks.Update(context.Background(), ref, e)
 	if err != nil {
@@ -20,12 +20,12 @@ func (a *agent) edit(ref string, e network.Update) network.Network {
 	return n
 }
 
-// moveTo is an edit that renumbers.
-func moveTo(subnet string) network.Update {
+// renumberTo is an update that renumbers a network.
+func renumberTo(subnet string) network.Update {
 	return network.Update{Renumber: true, Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}
 }
 
-func (a *agent) renew(sb network.Sandbox) network.Sandbox {
+func (a *agent) renumber(sb network.Sandbox) network.Sandbox {
 	a.t.Helper()
 	after, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
 	if err != nil {
@@ -34,7 +34,7 @@ func (a *agent) renew(sb network.Sandbox) network.Sandbox {
 	return after
 }
 
-func (a *agent) settle(sb network.Sandbox) string {
+func (a *agent) completeRenumbering(sb network.Sandbox) string {
 	a.t.Helper()
 	gone, err := a.sandboxes.CompleteRenumbering(context.Background(), sb.Owner)
 	if err != nil {
@@ -56,121 +56,139 @@ func (a *agent) hasNot(what, text, part string) {
 
 func TestRenumberingUpdatesContainers(t *testing.T) {
 	a := newHost(t).run()
-	want := given("n1", "10.1.0.0/24")
+	want := withSubnet("n1", "10.1.0.0/24")
 	want.Pools[0].Aux = map[string]netip.Addr{"printer": netip.MustParseAddr("10.1.0.9")}
 	n := a.network(want)
-	fixed := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}))
-	plain := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
-	rests := id.New() // it has asked for an address, and does not run
-	if err := a.sandboxes.Reserve(context.Background(), rests, []network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}}); err != nil {
+	fixed := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}))
+	plain := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	rests := id.New() // has a reservation and is stopped
+	if err := a.sandboxes.Reserve(context.Background(), rests,
+		[]network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}}); err != nil {
 		t.Fatal(err)
 	}
-	a.edit("n1", moveTo("10.2.0.0/25"))
 
-	// Nobody has moved yet, and all works.
+	a.update("n1", renumberTo("10.2.0.0/25"))
+
+	// No container is renumbered yet, and all are reachable.
 	a.mustReach(plain.NetnsPath, "10.1.0.77")
 	a.mustReach(plain.NetnsPath, "10.2.0.1")
 	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/24", "10.2.0.1/25", "02:42:0a:01:00:01")
 	puts := a.guard.Puts()
 	if last := puts[len(puts)-1].GetSubnets(); strings.Join(last, " ") != "10.2.0.0/25 10.1.0.0/24" {
-		t.Errorf("guarded %v", last)
+		t.Errorf("got firewall subnets %v", last)
 	}
-	if fresh := a.create(on(id.New(), network.EndpointSpec{Network: "n1"})); a.address(fresh) != "10.2.0.3" && a.address(fresh) != "10.2.0.2" {
-		t.Errorf("a new one has %s", a.address(fresh))
+	if fresh := a.create(requestOn(id.New(),
+		network.EndpointSpec{Network: "n1"})); a.address(fresh) != "10.2.0.3" && a.address(fresh) != "10.2.0.2" {
+		t.Errorf("new container: got %s", a.address(fresh))
 	} else {
 		a.mustReach(fresh.NetnsPath, "10.1.0.77")
 		a.release(fresh)
 	}
 
-	// One moves: it has both addresses until it settles.
-	now := a.renew(fixed)
+	// A renumbered container has both addresses until its renumbering completes.
+	now := a.renumber(fixed)
 	if got := a.address(now); got != "10.2.0.77" {
-		t.Fatalf("renewed %s", got)
+		t.Fatalf("got address %s", got)
 	}
+
 	has(t, "eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.2.0.77/25", "10.1.0.77/24", "02:42:0a:02:00:4d")
 	if r := a.defaultRoute(fixed); r != "default via 10.2.0.1 dev eth0" {
-		t.Errorf("route %q", r)
+		t.Errorf("got default route %q", r)
 	}
+
 	a.mustReach(a.ns.Path(), "10.1.0.77")
 	a.mustReach(a.ns.Path(), "10.2.0.77")
 	a.mustReach(plain.NetnsPath, "10.2.0.77")
-	if again := a.renew(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.NeedsRenumbering(again) {
-		t.Errorf("renewed again %+v", again)
+	if again := a.renumber(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.NeedsRenumbering(again) {
+		t.Errorf("repeated renumbering: got %+v", again)
 	}
-	if gone := a.settle(fixed); gone != "10.1.0.77" {
-		t.Errorf("settled, without %s", gone)
-	}
-	a.hasNot("eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.1.0.77")
-	a.hasNot("the host", a.ns.Run("ip", "neigh", "show", "dev", n.Bridge), "10.1.0.77")
-	a.mustReach(fixed.NetnsPath, "10.1.0.2") // by way of the host
-	if got := a.store.Reservation(rests); len(got.Addresses) != 1 || got.Addresses[0].Address.String() != "10.2.0.5" {
-		t.Errorf("reserved %+v", got)
-	}
-	if sb := a.create(on(rests, network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")})); a.address(sb) != "10.2.0.5" {
-		t.Errorf("who asks for the old number has %s", a.address(sb))
+	if gone := a.completeRenumbering(fixed); gone != "10.1.0.77" {
+		t.Errorf("got removed address %s", gone)
 	}
 
-	// The other one moves too, and nothing of the old subnet is left.
-	plain = a.renew(plain)
-	a.settle(plain)
-	if after, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil || len(after.Former) > 0 || after.Renumbering {
-		t.Errorf("in the end %+v, %v", after, err)
+	a.hasNot("eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.1.0.77")
+	a.hasNot("the host", a.ns.Run("ip", "neigh", "show", "dev", n.Bridge), "10.1.0.77")
+	a.mustReach(fixed.NetnsPath, "10.1.0.2") // routed by the host
+	if got := a.store.Reservation(rests); len(got.Addresses) != 1 || got.Addresses[0].Address.String() != "10.2.0.5" {
+		t.Errorf("got reservation %+v", got)
 	}
+	if sb := a.create(requestOn(rests, network.EndpointSpec{Network: "n1",
+		IPv4: netip.MustParseAddr("10.1.0.5")})); a.address(sb) != "10.2.0.5" {
+		t.Errorf("static address of the former subnet: got %s", a.address(sb))
+	}
+
+	// After the last container is renumbered, the former subnet is removed.
+	plain = a.renumber(plain)
+	a.completeRenumbering(plain)
+	if after, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil || len(after.Former) > 0 ||
+		after.Renumbering {
+		t.Errorf("got network %+v, %v", after, err)
+	}
+
 	a.hasNot("the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1")
 	a.mustReach(plain.NetnsPath, "10.2.0.77")
 	a.mustReach(a.ns.Path(), "10.2.0.2")
 	puts = a.guard.Puts()
 	if last := puts[len(puts)-1].GetSubnets(); strings.Join(last, " ") != "10.2.0.0/25" {
-		t.Errorf("guarded %v", last)
+		t.Errorf("got firewall subnets %v", last)
 	}
+
 	got, _ := a.networks.Find("n1")
 	if p := got.Pools[0]; p.Aux["printer"].String() != "10.2.0.9" {
-		t.Errorf("pool %+v", p)
+		t.Errorf("got pool %+v", p)
 	}
-	if c := a.networks.PoolUsage(got)[0]; c.Used != 4+3 { // the ends, the gateway, the printer and the three containers
-		t.Errorf("counted %+v", c)
+
+	// network, broadcast, gateway, auxiliary address, 3 containers
+	if c := a.networks.PoolUsage(got)[0]; c.Used != 4+3 {
+		t.Errorf("got usage %+v", c)
 	}
 }
 
 func TestRenumberingResumesAfterCrash(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
-	a.network(given("n1", "10.1.0.0/24"))
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
-	a.edit("n1", moveTo("10.2.0.0/24"))
-	a.renew(sb)
+	a.network(withSubnet("n1", "10.1.0.0/24"))
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	a.update("n1", renumberTo("10.2.0.0/24"))
+	a.renumber(sb)
 	a.stop()
-	// Killed after it was remembered, before the kernel heard of it.
+
+	// Killed after storing the new addresses and before applying them.
 	h.in(sb, "ip", "addr", "del", "10.2.0.2/24", "dev", "eth0")
 	h.in(sb, "ip", "link", "set", "eth0", "address", "02:42:0a:01:00:02")
 	h.in(sb, "ip", "route", "replace", "default", "via", "10.1.0.1")
 	b := h.run()
 	if all := b.sandboxes.List(); len(all) != 1 || !b.sandboxes.NeedsRenumbering(all[0]) {
-		t.Fatalf("after the crash %+v", all)
+		t.Fatalf("got sandboxes %+v", all)
 	}
+
 	b.mustReach(b.ns.Path(), "10.1.0.2")
-	b.renew(sb)
+	b.renumber(sb)
 	b.mustReach(b.ns.Path(), "10.2.0.2")
 	has(t, "eth0", b.in(sb, "ip", "addr", "show", "eth0"), "10.2.0.2/24", "02:42:0a:02:00:02")
 	if r := b.defaultRoute(sb); r != "default via 10.2.0.1 dev eth0" {
-		t.Errorf("route %q", r)
+		t.Errorf("got default route %q", r)
 	}
-	b.settle(sb)
-	// Killed before the former subnet was taken off.
+
+	b.completeRenumbering(sb)
+
+	// Killed before the former subnet was removed.
 	b.stop()
 	c := h.run()
 	if n, err := c.networks.WaitConverged(context.Background(), "n1"); err != nil || len(n.Former) > 0 {
-		t.Errorf("in the end %+v, %v", n, err)
+		t.Errorf("got network %+v, %v", n, err)
 	}
 	if used := c.store.Networks(); len(used) != 4 {
-		t.Errorf("networks %v", used)
+		t.Errorf("got networks %v", used)
 	}
-	// Killed after it was changed, before anybody on it followed.
+
+	// Killed after the network changed and before its endpoints were updated.
 	n, _ := c.store.NetworkNamed("n1")
 	n.Pools[0].Subnet, n.MTU, n.EndpointsOutdated = netip.MustParsePrefix("10.2.0.0/16"), 1400, true
 	if err := c.store.PutNetworks(n); err != nil {
 		t.Fatal(err)
 	}
+
 	c.stop()
 	d := h.run()
 	has(t, "eth0", d.in(sb, "ip", "addr", "show", "eth0"), "10.2.0.2/16", "mtu 1400")
@@ -182,22 +200,24 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 
 func TestRunningContainersGetIPv6(t *testing.T) {
 	a := newHost(t).run()
-	a.named("n1")
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}))
-	other := a.create(on(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
-	n := a.edit("n1", network.Update{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
+	a.newNetwork("n1")
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	n := a.update("n1", network.Update{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
 	if !n.HasIPv6() || len(n.Former) > 0 {
-		t.Fatalf("network %+v", n)
+		t.Fatalf("got network %+v", n)
 	}
-	after := a.connect(sb, network.EndpointSpec{Network: "bridge"}) // meanwhile
+
+	after := a.connect(sb, network.EndpointSpec{Network: "bridge"}) // during renumbering
 	if after.Endpoints[0].Gateway6.IsValid() {
-		t.Errorf("a way without an address: %+v", after.Endpoints)
+		t.Errorf("got an IPv6 gateway without an IPv6 address: %+v", after.Endpoints)
 	}
+
 	before := a.in(sb, "ip", "-4", "addr", "show", "eth0") + a.in(sb, "ip", "-4", "route")
 	for _, s := range []network.Sandbox{sb, other} {
-		s = a.renew(s)
-		if gone := a.settle(s); gone != "" {
-			t.Errorf("gone is %s", gone)
+		s = a.renumber(s)
+		if gone := a.completeRenumbering(s); gone != "" {
+			t.Errorf("got removed address %s, want none", gone)
 		}
 		a.mustReach(s.NetnsPath, "fd00:7::1")
 		a.mustReach(a.ns.Path(), s.Endpoints[0].IPv6.Addr().String())
@@ -205,12 +225,14 @@ func TestRunningContainersGetIPv6(t *testing.T) {
 		a.hasNot("eth0", a.in(s, "ip", "-6", "addr", "show", "dev", "eth0", "scope", "global"), "tentative")
 	}
 	if now := a.in(sb, "ip", "-4", "addr", "show", "eth0") + a.in(sb, "ip", "-4", "route"); now != before {
-		t.Errorf("IPv4 was\n%s\nand is\n%s", before, now)
+		t.Errorf("IPv4: want\n%s\ngot\n%s", before, now)
 	}
+
 	a.mustReach(other.NetnsPath, "fd00:7::2")
 	if _, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil {
 		t.Error(err)
 	}
+
 	a.release(sb)
 	a.release(other)
 }
@@ -224,19 +246,23 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+
 	fresh := a.container()
 	if a.address(fresh) != "192.168.10.2" || fresh.Endpoints[0].MAC.String() != "02:42:c0:a8:0a:02" {
-		t.Errorf("a new one has %+v", fresh.Endpoints[0])
+		t.Errorf("new container: got %+v", fresh.Endpoints[0])
 	}
+
 	a.mustReach(fresh.NetnsPath, "172.17.0.2")
 	a.mustReach(old.NetnsPath, "172.17.0.1")
 	if a.sandboxes.NeedsRenumbering(old) {
-		t.Error("it is to move though nobody has said so")
+		t.Error("a reload without renumber requests renumbering")
 	}
-	if w := a.networks.Warnings()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) || !strings.Contains(w[0], "fairlead config reload --renumber") {
-		t.Errorf("warnings %q", w)
+	if w := a.networks.Warnings()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) ||
+		!strings.Contains(w[0], "fairlead config reload --renumber") {
+		t.Errorf("got warnings %q", w)
 	}
-	// A restart keeps it so; then it is to move.
+
+	// A restart does not renumber, a reload with renumber does.
 	a.stop()
 	h.cfg = cfg
 	a = h.run()
@@ -245,41 +271,47 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	moved := a.renew(old)
-	a.settle(old)
-	if a.address(moved) != "192.168.10.3" { // .2 is another one's
-		t.Errorf("moved to %s", a.address(moved))
+
+	moved := a.renumber(old)
+	a.completeRenumbering(old)
+	if a.address(moved) != "192.168.10.3" { // .2 is in use
+		t.Errorf("got address %s", a.address(moved))
 	}
 	if n, err := a.networks.WaitConverged(t.Context(), "bridge"); err != nil || len(n.Former) > 0 {
-		t.Errorf("in the end %+v, %v", n, err)
+		t.Errorf("got network %+v, %v", n, err)
 	}
+
 	a.mustReach(old.NetnsPath, "192.168.10.2")
 	a.hasNot("docker0", h.ns.Run("ip", "addr", "show", "docker0"), "172.17")
 
-	// What overlaps cannot be had together, and what is another network's not at all.
-	a.network(given("n1", "10.1.0.0/24"))
-	for bip, text := range map[string]string{"192.168.10.9/24": "the subnets overlap", "10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
+	// The new subnet must overlap neither the former one nor another network.
+	a.network(withSubnet("n1", "10.1.0.0/24"))
+	for bip, text := range map[string]string{"192.168.10.9/24": "the subnets overlap",
+		"10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
 		cfg.Bip = netip.MustParsePrefix(bip)
 		if err := a.Reload(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", bip, err)
 		}
 	}
+
 	a.mustReach(old.NetnsPath, "192.168.10.1")
-	// Without containers it is simply another one, with its own hardware address.
+
+	// Without containers, the subnet is replaced, and the bridge gets a new MAC.
 	a.release(old)
 	a.release(fresh)
 	cfg.Bip = netip.MustParsePrefix("192.168.10.9/24")
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+
 	has(t, "docker0", h.ns.Run("ip", "addr", "show", "docker0"), "192.168.10.9/24", "02:42:c0:a8:0a:09")
 }
 
 func TestInvalidUpdateChangesNothing(t *testing.T) {
 	a := newHost(t).run()
-	a.network(given("n1", "10.1.0.0/24"))
-	a.network(given("n2", "10.3.0.0/24"))
-	sb := a.create(on(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
+	a.network(withSubnet("n1", "10.1.0.0/24"))
+	a.network(withSubnet("n2", "10.3.0.0/24"))
+	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
 	before, _ := a.store.NetworkNamed("n1")
 	v6 := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}}
 	still := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}}
@@ -289,36 +321,44 @@ func TestInvalidUpdateChangesNothing(t *testing.T) {
 		kind fault.Kind
 		text string
 	}{
-		"elsewhere, but not to be moved":  {still, fault.Invalid, "add --renumber"},
-		"IPv6, but not to be added":       {v6, fault.Invalid, "add --ipv6"},
-		"another's":                       {moveTo("10.3.0.0/25"), fault.Exists, "of network n2"},
-		"a part of its own":               {moveTo("10.1.0.0/25"), fault.Conflict, "the subnets overlap"},
-		"too small for a number asked":    {moveTo("10.9.0.0/25"), fault.Invalid, `static address 10.1.0.200 of `},
-		"nothing overlaps":                {network.Update{Renumber: true}, fault.Invalid, "no host route overlaps it"},
-		"loopback is no name server":      {network.Update{DNS: &loop}, fault.Invalid, "loopback address 127.0.0.1 is not a valid name server"},
-		"IPv6 with too small an MTU":      {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid, "invalid MTU number"},
-		"an address, not a subnet's ends": {moveTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
+		"new subnet without renumber":    {still, fault.Invalid, "add --renumber"},
+		"IPv6 subnet without IPv6":       {v6, fault.Invalid, "add --ipv6"},
+		"subnet of another network":      {renumberTo("10.3.0.0/25"), fault.Exists, "of network n2"},
+		"part of its own subnet":         {renumberTo("10.1.0.0/25"), fault.Conflict, "the subnets overlap"},
+		"too small for a static address": {renumberTo("10.9.0.0/25"), fault.Invalid, `static address 10.1.0.200 of `},
+		"no overlapping route":           {network.Update{Renumber: true}, fault.Invalid, "no host route overlaps it"},
+		"loopback name server": {network.Update{DNS: &loop}, fault.Invalid,
+			"loopback address 127.0.0.1 is not a valid name server"},
+		"MTU too small for IPv6": {network.Update{IPv6: true, MTU: new(int)}, fault.Invalid,
+			"invalid MTU number"},
+		"address instead of subnet": {renumberTo("10.9.0.1/24"), fault.Invalid, "it should be 10.9.0.0/24"},
 	} {
-		if _, err := a.networks.Update(context.Background(), "n1", c.edit); !fault.Is(err, c.kind) || !strings.Contains(err.Error(), c.text) {
+		if _, err := a.networks.Update(context.Background(), "n1", c.edit); !fault.Is(err, c.kind) ||
+			!strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	// So is all that was begun when natagent does not answer.
+
+	// If natagent does not respond, the update is rolled back.
 	a.guard.SetDown(true)
-	if _, err := a.networks.Update(context.Background(), "n1", moveTo("10.9.0.0/24")); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("without natagent: %v", err)
+	_, err := a.networks.Update(context.Background(), "n1", renumberTo("10.9.0.0/24"))
+	if !fault.Is(err, fault.Unavailable) {
+		t.Errorf("without natagent: got %v, want Unavailable", err)
 	}
+
 	a.guard.SetDown(false)
-	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet || len(now.Former)+len(now.FormerSubnets) > 0 || now.Renumbering {
-		t.Errorf("it was %+v and is %+v", before.Network, now.Network)
+	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet ||
+		len(now.Former)+len(now.FormerSubnets) > 0 || now.Renumbering {
+		t.Errorf("network: want %+v, got %+v", before.Network, now.Network)
 	}
 	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.NeedsRenumbering(sb) {
-		t.Error("the sandbox is to move")
+		t.Error("the sandbox needs renumbering after a failed update")
 	}
+
 	a.mustReach(sb.NetnsPath, "10.1.0.1")
-	a.edit("n1", moveTo("10.9.0.0/24"))
-	if got := a.address(a.renew(sb)); got != "10.9.0.200" {
-		t.Errorf("moved to %s", got)
+	a.update("n1", renumberTo("10.9.0.0/24"))
+	if got := a.address(a.renumber(sb)); got != "10.9.0.200" {
+		t.Errorf("got address %s", got)
 	}
 }
 
@@ -326,17 +366,19 @@ func TestRenumberingAvoidsHostRoute(t *testing.T) {
 	a := newHost(t).run()
 	a.ns.Run("ip", "link", "add", "tun0", "type", "veth", "peer", "name", "tun1")
 	a.ns.Run("ip", "link", "set", "tun0", "up")
-	n := a.named("n1")
+	n := a.newNetwork("n1")
 	a.ns.Run("ip", "route", "add", n.Pools[0].Subnet.Addr().String()+"/16", "dev", "tun0")
-	now := a.edit("n1", network.Update{Renumber: true})
-	if p := now.Pools[0].Subnet; p.Bits() != n.Pools[0].Subnet.Bits() || p.Overlaps(netip.PrefixFrom(n.Pools[0].Subnet.Addr(), 16)) {
-		t.Errorf("from %s to %s", n.Pools[0].Subnet, p)
+	now := a.update("n1", network.Update{Renumber: true})
+	if p := now.Pools[0].Subnet; p.Bits() != n.Pools[0].Subnet.Bits() ||
+		p.Overlaps(netip.PrefixFrom(n.Pools[0].Subnet.Addr(), 16)) {
+		t.Errorf("renumbered from %s to %s", n.Pools[0].Subnet, p)
 	}
 	if _, err := a.networks.WaitConverged(t.Context(), "n1"); err != nil {
 		t.Error(err)
 	}
+
 	found, _ := a.networks.Find("n1")
 	if w := a.networks.Warnings()(found); len(w) > 0 {
-		t.Errorf("warnings %q", w)
+		t.Errorf("got warnings %q", w)
 	}
 }

@@ -121,8 +121,8 @@ type Service struct {
 func (c Config) settings(host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
 	s := network.BridgeSettings{Bip: c.Bip, FixedCIDR: c.FixedCIDR, DefaultGateway: c.DefaultGateway, Bip6: c.Bip6,
 		FixedCIDRv6: c.FixedCIDRv6, DefaultGatewayV6: c.DefaultGatewayV6, MTU: c.MTU, BridgeName: c.BridgeName,
-		IPv6: c.IPv6, Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding, NoBridge: c.NoBridge,
-		Renumber: c.Renumber}
+		IPv6: c.IPv6, Isolated: c.Isolated, NoMasquerade: c.NoMasquerade, HostBinding: c.HostBinding,
+		NoBridge: c.NoBridge, Renumber: c.Renumber}
 	if c.BridgeName != "" && c.BridgeName != network.DefaultBridgeName && !c.NoBridge {
 		has, err := host.BridgeAddresses(c.BridgeName)
 		if err != nil {

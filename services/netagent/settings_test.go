@@ -28,29 +28,32 @@ func TestDefaultBridgeConfiguration(t *testing.T) {
 	a := h.run()
 	n := a.defaultNetwork()
 	if n.InterContainer || n.Masquerade || n.HostBinding != h.cfg.HostBinding {
-		t.Errorf("%+v", n)
+		t.Errorf("got network %+v", n)
 	}
 	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetIcc() {
-		t.Errorf("natagent is told %v", put)
+		t.Errorf("got firewall request %v, want neither masquerade nor ICC", put)
 	}
+
 	one, two := a.container(), a.container()
 	if got := a.address(one) + " " + a.address(two); got != "10.9.8.2 10.9.8.3" {
-		t.Errorf("addresses %s", got)
+		t.Errorf("got addresses %s", got)
 	}
+
 	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "docker0"), "10.9.8.1/24", "inet6 fd", ":ffff::1/64")
 	own := one.Endpoints[0].IPv6
 	if !own.IsValid() || !strings.Contains(own.String(), ":ffff::2/64") {
-		t.Errorf("IPv6 address %s", own)
+		t.Errorf("got IPv6 address %s", own)
 	}
+
 	a.mustReach(one.NetnsPath, "10.9.8.1")
 	if a.reaches(one.NetnsPath, "10.9.8.3") {
-		t.Error("containers reach each other")
+		t.Error("isolated containers reach each other")
 	}
 
 	a.stop()
 	again := h.run().defaultNetwork()
 	if again.Pools[1].Subnet != n.Pools[1].Subnet {
-		t.Errorf("the subnet was %s and is %s after a restart", n.Pools[1].Subnet, again.Pools[1].Subnet)
+		t.Errorf("got subnet %[2]s after a restart, want %[1]s", n.Pools[1].Subnet, again.Pools[1].Subnet)
 	}
 }
 
@@ -63,14 +66,15 @@ func TestNewMTUAppliesToNewEndpoints(t *testing.T) {
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	has(t, "the old one", a.in(before, "ip", "link", "show", "eth0"), "mtu 1500")
+
+	has(t, "eth0 before the change", a.in(before, "ip", "link", "show", "eth0"), "mtu 1500")
 	after := a.container()
-	has(t, "the new one", a.in(after, "ip", "addr", "show", "eth0"), "mtu 1400", "172.17.0.3/16")
+	has(t, "eth0 after the change", a.in(after, "ip", "addr", "show", "eth0"), "mtu 1400", "172.17.0.3/16")
 	has(t, "the bridge", h.ns.Run("ip", "link", "show", "docker0"), "mtu 1400")
 	a.mustReach(before.NetnsPath, "172.17.0.3")
 	cfg.MTU = 1
 	if err := a.Reload(t.Context(), cfg); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a bad one: %v", err)
+		t.Errorf("MTU 1: got %v, want Invalid", err)
 	}
 }
 
@@ -78,14 +82,15 @@ func TestSubnetsUseConfiguredPools(t *testing.T) {
 	h := newHost(t)
 	h.cfg.AddressPools = []AddressPool{{Base: netip.MustParsePrefix("10.100.0.0/16"), Size: 24}}
 	a := h.run()
-	first := a.named("n1")
+	first := a.newNetwork("n1")
 	cfg := h.cfg
 	cfg.AddressPools = []AddressPool{{Base: netip.MustParsePrefix("10.200.0.0/16"), Size: 28}}
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if got := first.Pools[0].Subnet.String() + " " + a.named("n2").Pools[0].Subnet.String(); got != "10.100.0.0/24 10.200.0.0/28" {
-		t.Errorf("subnets %s", got)
+	if got := first.Pools[0].Subnet.String() + " " +
+		a.newNetwork("n2").Pools[0].Subnet.String(); got != "10.100.0.0/24 10.200.0.0/28" {
+		t.Errorf("got subnets %s", got)
 	}
 }
 
@@ -96,19 +101,22 @@ func TestDisabledDefaultNetworkIsDeleted(t *testing.T) {
 	a.stop()
 	h.cfg.NoBridge = true
 	a = h.run()
-	h.mustReach(h.ns.Path(), "172.17.0.2") // it stays while a container is on it
+	h.mustReach(h.ns.Path(), "172.17.0.2") // kept while a container is attached
 	a.release(sb)
 	a.stop()
 	a = h.run()
-	h.eventually("docker0 goes", func() bool { return !strings.Contains(h.ns.Run("ip", "-br", "link"), "docker0") })
+	h.eventually("docker0 is deleted", func() bool {
+		return !strings.Contains(h.ns.Run("ip", "-br", "link"), "docker0")
+	})
 	if n, err := a.networks.Find("bridge"); !fault.Is(err, fault.NotFound) {
-		t.Errorf("found %v, %v", n, err)
+		t.Errorf("got %v, %v, want NotFound", n, err)
 	}
+
 	a.stop()
 	h.cfg.NoBridge = false
 	a = h.run()
 	if got := a.address(a.container()); got != "172.17.0.2" {
-		t.Errorf("when it is wanted again, the address is %s", got)
+		t.Errorf("got address %s after the network was enabled again", got)
 	}
 }
 
@@ -119,7 +127,7 @@ func TestRenamedDefaultBridgeIsReconciled(t *testing.T) {
 		a := h.run()
 		has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "172.17.0.1/16")
 		if a.defaultNetwork().InhibitIPv4 {
-			t.Error("the agent does not look after its address")
+			t.Error("the bridge address is not managed after a rename")
 		}
 		a.stop()
 	}
@@ -134,18 +142,20 @@ func TestAdoptedDefaultBridgeIsKept(t *testing.T) {
 	for _, address := range []string{"10.55.0.7/24", "10.56.0.7/24"} {
 		h.ns.Run("ip", "address", "add", address, "dev", "br9")
 	}
+
 	a := h.run()
 	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "10.55.0.7/24", "10.56.0.7/24")
 	sb := a.container()
 	if got := a.address(sb); got != "10.55.0.1" {
-		t.Errorf("the address is %s", got)
+		t.Errorf("got address %s", got)
 	}
+
 	a.mustReach(sb.NetnsPath, "10.55.0.7")
 	a.release(sb)
 	a.stop()
 	h.cfg.NoBridge = true
 	a = h.run()
-	h.eventually("the network goes", func() bool { return len(a.store.Networks()) == 2 })
+	h.eventually("the network is deleted", func() bool { return len(a.store.Networks()) == 2 })
 	a.stop()
 	has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "10.55.0.7/24", "10.56.0.7/24", mac)
 }
