@@ -79,8 +79,8 @@ func (c *Container) notPublished(s PortMapping, live []PortMapping) error {
 		if m.Protocol == s.Protocol && m.ContainerPort <= s.ContainerPort &&
 			s.ContainerPort <= max(m.ContainerPort, m.ContainerPortEnd) {
 			return fault.New(fault.NotFound, c.Subject(),
-				s.String()+" is part of a range and cannot be unpublished alone", fault.WithField("publish"),
-				fault.WithHint("unpublish the whole range %s", m))
+				s.String()+" is not published", fault.WithField("publish"),
+				fault.WithHint("its port is published as %s; unpublish that", m))
 		}
 	}
 	return fault.New(fault.NotFound, c.Subject(), s.String()+" is not published", fault.WithField("publish"),

@@ -81,7 +81,7 @@ func (d *Driver) baseOf(n network.Network) (kernel.Link, error) {
 
 	if p.VLAN == 0 {
 		return kernel.Link{}, fault.New(fault.Invalid, n.Subject(),
-			"parent interface "+n.Parent+" does not exist and is not a VLAN:  invalid subinterface vlan name "+n.Parent+
+			"parent interface "+n.Parent+" does not exist and is not a VLAN: invalid subinterface vlan name "+n.Parent+
 				", example formatting is eth0.10", fault.WithField("options"), fault.WithHint(
 				"name a link of the host, or a VLAN of one"))
 	}
