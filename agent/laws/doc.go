@@ -1,7 +1,6 @@
-// Package laws holds the tests that keep the laws of the house: who may import whom, and how
-// packages are made. Each law is a row of a table with its reason, and each row is shown to catch
-// what it is there for.
+// Package laws contains tests that enforce the architecture: which package may import which, how
+// packages are written, and which words they use. It contains no other code.
 //
-// A law that is in the way is changed here, with its reason, and never worked around. There is no
-// code in this package but tests.
+// Each rule is a row of a table with its reason and an example that breaks it. To change a rule,
+// edit its row and its reason; do not work around it.
 package laws

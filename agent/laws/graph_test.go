@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// module is the prefix of our own packages. They are named without it everywhere below:
+// module is the import path prefix of the packages of Fairlead. All names below omit it, as in
 // "services/netagent/internal/ipam".
 const module = "github.com/fairlead/fairlead/"
 
-// roots are the first elements of our own packages' paths.
+// roots lists the top-level directories of the module.
 var roots = []string{"agent", "ctl", "deploy", "proto", "services"}
 
-// pkg is a package as `go list` describes it.
+// pkg is a package in the output of "go list".
 type pkg struct {
 	Dir          string
 	ImportPath   string
@@ -32,18 +32,21 @@ type pkg struct {
 	XTestImports []string
 }
 
-// graph is every package that ours need, by path.
+// graph holds the packages of the module and all their dependencies, by import path.
 type graph map[string]*pkg
 
-// load lists the module's packages and what they need. Packages that do not compile are in it too.
+// load returns the packages of the module with their dependencies. Packages that do not compile are
+// included.
 func load(t *testing.T) graph {
 	t.Helper()
+
 	fields := "-json=Dir,ImportPath,Name,GoFiles,CgoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports"
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", fields, module+"...")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
+
 	g := graph{}
 	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
 		p := new(pkg)
@@ -60,15 +63,18 @@ func load(t *testing.T) graph {
 		}
 		g[p.ImportPath] = p
 	}
+
 	if len(g.own()) < 10 {
-		t.Fatalf("only %d packages of ours were found", len(g.own()))
+		t.Fatalf("got %d packages of the module, want at least 10", len(g.own()))
 	}
+
 	return g
 }
 
+// short removes the module prefix from an import path.
 func short(importPath string) string { return strings.TrimPrefix(importPath, module) }
 
-// own gives our own packages that have code, sorted.
+// own returns the packages of the module that contain code, sorted by import path.
 func (g graph) own() []*pkg {
 	var all []*pkg
 	for name, p := range g {
@@ -80,19 +86,21 @@ func (g graph) own() []*pkg {
 	return all
 }
 
+// isOwn reports whether name is a package of the module.
 func isOwn(name string) bool { return slices.Contains(roots, first(name)) }
 
-// isStandard tells whether a package is the standard library's: they have no dot before the first
-// slash.
+// isStandard reports whether a package is in the standard library. Its paths have no dot before the
+// first slash.
 func isStandard(name string) bool { return !isOwn(name) && !strings.Contains(first(name), ".") }
 
+// first returns the first element of an import path.
 func first(name string) string {
 	head, _, _ := strings.Cut(name, "/")
 	return head
 }
 
-// match tells whether a package fits a pattern: each element as path.Match has it, and "/..." at
-// the end for the package and all below it.
+// match reports whether a package matches a pattern. Each element is a pattern of path.Match. The
+// suffix "/..." matches the package and all packages below it.
 func match(pattern, name string) bool {
 	if pattern == "..." {
 		return true
@@ -110,7 +118,7 @@ func matchAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, name) })
 }
 
-func TestPatternsMatchWhatTheySay(t *testing.T) {
+func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		pattern, name string
 		want          bool
@@ -127,7 +135,7 @@ func TestPatternsMatchWhatTheySay(t *testing.T) {
 		{"google.golang.org/grpc/...", "google.golang.org/protobuf", false},
 	} {
 		if got := match(c.pattern, c.name); got != c.want {
-			t.Errorf("match(%q, %q) = %v", c.pattern, c.name, got)
+			t.Errorf("match(%q, %q): got %v, want %v", c.pattern, c.name, got, c.want)
 		}
 	}
 }

@@ -14,8 +14,9 @@ import (
 	"unicode"
 )
 
-// wordRules lists expressions that the code base does not use: a regular expression, where it applies, and what to write.
-// C applies to comments and documents, S to string literals, I to identifiers split into lower-case words.
+// wordRules lists expressions that the code base does not use. Each line is a regular expression, its
+// scopes, and the words to use instead. Scope C is comments and documents, S is string literals, and
+// I is identifiers split into lower-case words.
 const wordRules = `
 \b[Tt]ells? (whether|if)\b  C  reports whether
 \b([Tt]ell|tells|told|telling)\b  CSI  report, return, log, emit
@@ -34,7 +35,9 @@ const wordRules = `
 \bdoors?\b  CSI  the only package that uses X
 \bto be had\b  CS  supported, available
 \bby number\b  CS  static address
-\b([Hh]as|[Hh]ave|[Ll]ets?) (the|a|an|its|their|all|each|no) (\w+ )?(be|follow|forget|get|come|go|stop|know|publish|begin|send|run|leave|answer|ask|serve)\b  CS  makes, asks, triggers
+\b([Hh]as|[Hh]ave|[Ll]ets?) (the|a|an|its|their|all|each|no) (\w+ )?(be|follow|forget|get|come|go)\b  CS  makes, asks
+\b([Hh]as|[Hh]ave|[Ll]ets?) (the|a|an|its|their|all|each|no) (\w+ )?(know|publish|begin|send|run|stop)\b  CS  makes
+\b([Hh]as|[Hh]ave|[Ll]ets?) (the|a|an|its|their|all|each|no) (\w+ )?(leave|answer|ask|serve)\b  CS  makes, asks
 \b(puts?|makes?|made|set) (it |them |all |everything )?right\b|\bmend(s|ed|ing)?\b  CSI  reconcile, repair
 \banew\b  CS  again, recreate
 \b[Ff]olders?\b  CSI  directory
@@ -56,10 +59,11 @@ const wordRules = `
 \bpatience\b  CI  timeout
 \baskers?\b  CSI  client, caller
 \b(astray|misled|strangers?|meddling|hearsay|deaf|ghosts?|voices?|citizens?|clothes|swarms)\b  CSI  plain word
-\b(side by side|one after the other|[Aa]s a rule|all the same|under way|on (its|their) way)\b  CS  concurrently, sequentially, usually, anyway, pending
+\b(side by side|one after the other|[Aa]s a rule)\b  CS  concurrently, sequentially, usually
+\b(all the same|under way|on (its|their) way)\b  CS  anyway, pending
 `
 
-// wordExceptions lists uses that are not the dialect: the Unix user nobody, Docker Swarm, arithmetic, and this file.
+// wordExceptions lists permitted uses: the Unix user nobody, arithmetic, texts of Docker, and this file.
 var wordExceptions = []struct{ file, text string }{
 	{"agent/laws/language_test.go", ""},
 	{"", "nobody:"}, {"", `"nobody"`}, {"", "user nobody"},
@@ -70,7 +74,6 @@ var wordExceptions = []struct{ file, text string }{
 
 // unconverted lists the paths that the rules do not apply to yet.
 var unconverted = []string{
-	"agent/laws",
 	"deploy/bench",
 	"deploy/crash",
 	"deploy/e2e",
@@ -174,7 +177,7 @@ func splitIdentifier(name string) string {
 	return b.String()
 }
 
-// textSpans returns the lines of a document, or the comment lines of a script, joined by paragraph.
+// textSpans returns the lines of a document, or the comment lines of a script.
 func textSpans(name, text string) []span {
 	var spans []span
 	prefix := ""
@@ -210,7 +213,8 @@ func textSpans(name, text string) []span {
 func repositoryFiles(t *testing.T) []string {
 	t.Helper()
 
-	cmd := exec.CommandContext(t.Context(), "git", "-C", "../..", "ls-files", "--cached", "--others", "--exclude-standard")
+	cmd := exec.CommandContext(t.Context(), "git", "-C", "../..", "ls-files", "--cached", "--others",
+		"--exclude-standard")
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -282,14 +286,15 @@ func longLines(t *testing.T, path, name string) []string {
 	var found []string
 	for i, line := range strings.Split(string(text), "\n") {
 		if width := len([]rune(strings.ReplaceAll(line, "\t", "    "))); width > 120 && !strings.Contains(line, "`") {
-			found = append(found, fmt.Sprintf("%s:%d: the line has %d columns, at most 120 are allowed", name, i+1, width))
+			found = append(found, fmt.Sprintf("%s:%d: got a line of %d columns, want at most 120", name, i+1, width))
 		}
 	}
 
 	return found
 }
 
-// docFaults reports doc comments that do not start with the name, and predicates that do not say "reports whether".
+// docFaults returns a message for each doc comment that does not start with the name, and for each
+// exported predicate without "reports whether".
 func docFaults(fset *token.FileSet, name string, f *ast.File) []string {
 	if strings.HasSuffix(name, "_test.go") {
 		return nil
@@ -304,10 +309,12 @@ func docFaults(fset *token.FileSet, name string, f *ast.File) []string {
 		doc := strings.TrimSpace(fn.Doc.Text())
 		line := fset.Position(fn.Pos()).Line
 		if !strings.HasPrefix(doc, fn.Name.Name+" ") {
-			found = append(found, fmt.Sprintf("%s:%d: the comment of %s must start with its name", name, line, fn.Name.Name))
+			found = append(found, fmt.Sprintf("%s:%d: the comment of %s must start with its name",
+				name, line, fn.Name.Name))
 		}
 		if fn.Name.IsExported() && returnsOneBool(fn) && !strings.Contains(doc, "reports whether") {
-			found = append(found, fmt.Sprintf("%s:%d: the comment of %s must say what it reports: reports whether", name, line, fn.Name.Name))
+			found = append(found, fmt.Sprintf("%s:%d: the comment of %s must contain \"reports whether\"",
+				name, line, fn.Name.Name))
 		}
 	}
 
@@ -323,7 +330,7 @@ func returnsOneBool(fn *ast.FuncDecl) bool {
 	return ok && id.Name == "bool"
 }
 
-func TestWordRulesFindTheirWords(t *testing.T) {
+func TestWordRules(t *testing.T) {
 	rules := parseWordRules(t)
 	for text, want := range map[string]int{
 		"// Has tells whether it is there.":         2,
@@ -341,6 +348,6 @@ func TestWordRulesFindTheirWords(t *testing.T) {
 		}
 	}
 	if got := splitIdentifier("tellNames"); got != "tell names" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want the words", got)
 	}
 }

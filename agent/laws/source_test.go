@@ -12,37 +12,42 @@ import (
 	"testing"
 )
 
-// sourceRule is a law about what is written in a package.
+// sourceRule is a rule about the source of packages.
 type sourceRule struct {
 	name   string
 	reason string
-	but    []string                     // packages that it does not bind
-	find   func(f *ast.File) []ast.Node // what breaks it in one file
+	but    []string                     // packages that the rule does not apply to
+	find   func(f *ast.File) []ast.Node // returns the nodes of a file that break the rule
 
-	caught string // source that breaks it once, to show that it works
+	caught string // source that breaks the rule once, to test it
 }
 
-func habits() []sourceRule {
+// sourceRules returns all source rules.
+func sourceRules() []sourceRule {
 	return []sourceRule{{
 		name: "no func init", find: findInit,
-		reason: "what happens at import cannot be configured, ordered or tested; say it in New or in a table",
+		reason: "code that runs at import cannot be configured, ordered or tested; use New or a table",
 		caught: "package p\nfunc init() {}",
 	}, {
 		name: "no package-level state", find: findState,
-		reason: "two agents in one process, as tests and the all-in-one command have them, must not notice each other",
+		reason: "tests run several agents in one process, which must not share state",
 		caught: "package p\nimport \"sync\"\nvar mu sync.Mutex",
 	}, {
 		name: "the context comes first", find: findLateContext,
-		reason: "it is looked for there, and a call without one is seen at once",
+		reason: "readers expect it there, as in the standard library",
 		caught: "package p\nimport \"context\"\nfunc F(n int, ctx context.Context) {}",
 	}, {
-		name: "netip, not net.IP", find: findOldIP, but: []string{"services/*/internal/kernel", "services/netagent/internal/dhcp", "services/natagent/internal/conntrack", "services/natagent/internal/firewall/*", "agent/test/testns"},
-		reason: "an address is a value that can be compared and used as a key; only doors to libraries that want net.IP convert",
+		name: "netip, not net.IP", find: findOldIP,
+		but: []string{
+			"services/*/internal/kernel", "services/netagent/internal/dhcp", "services/natagent/internal/conntrack",
+			"services/natagent/internal/firewall/*", "agent/test/testns",
+		},
+		reason: "a netip.Addr is comparable and can be a map key; only callers of libraries with net.IP convert",
 		caught: "package p\nimport \"net\"\nvar loopback = net.ParseIP(\"::1\")",
 	}}
 }
 
-// findInit finds functions that run at import.
+// findInit returns the functions that run at import.
 func findInit(f *ast.File) []ast.Node {
 	var found []ast.Node
 	for _, d := range f.Decls {
@@ -53,8 +58,8 @@ func findInit(f *ast.File) []ast.Node {
 	return found
 }
 
-// findState finds variables of a package that only make sense if they change: locks, counters,
-// channels, and what is made to be filled.
+// findState returns the package-level variables that are made to change: locks, counters, channels,
+// and results of make and new.
 func findState(f *ast.File) []ast.Node {
 	var found []ast.Node
 	for _, d := range f.Decls {
@@ -72,6 +77,7 @@ func findState(f *ast.File) []ast.Node {
 	return found
 }
 
+// holdsState reports whether a type or value is made to change.
 func holdsState(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.ChanType:
@@ -94,8 +100,8 @@ func holdsState(e ast.Expr) bool {
 	return false
 }
 
-// findLateContext finds functions and methods of interfaces that take a context behind something
-// else than a test.
+// findLateContext returns the functions and interface methods with a context that is not the first
+// parameter. Only a parameter of package testing can precede it.
 func findLateContext(f *ast.File) []ast.Node {
 	var found []ast.Node
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -117,7 +123,7 @@ func findLateContext(f *ast.File) []ast.Node {
 	return found
 }
 
-// typeName is a type as "package.Name", without stars; empty for other types.
+// typeName returns a type or pointer type as "package.Name". It is empty for other types.
 func typeName(e ast.Expr) string {
 	if star, ok := e.(*ast.StarExpr); ok {
 		e = star.X
@@ -130,11 +136,13 @@ func typeName(e ast.Expr) string {
 	return ""
 }
 
-// findOldIP finds uses of the standard library's older address types.
+// findOldIP returns the uses of the address types of package net.
 func findOldIP(f *ast.File) []ast.Node {
-	if !slices.ContainsFunc(f.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"net"` && i.Name == nil }) {
+	importsNet := func(i *ast.ImportSpec) bool { return i.Path.Value == `"net"` && i.Name == nil }
+	if !slices.ContainsFunc(f.Imports, importsNet) {
 		return nil
 	}
+
 	var found []ast.Node
 	ast.Inspect(f, func(n ast.Node) bool {
 		if sel, ok := n.(*ast.SelectorExpr); ok {
@@ -148,9 +156,10 @@ func findOldIP(f *ast.File) []ast.Node {
 	return found
 }
 
-// ours tells whether people write a package's code.
-func ours(p *pkg) bool { return !match("proto/gen/...", p.ImportPath) }
+// handwritten reports whether the code of a package is not generated.
+func handwritten(p *pkg) bool { return !match("proto/gen/...", p.ImportPath) }
 
+// parse returns the syntax tree of a file. If it does not parse, the test fails and the tree is empty.
 func parse(t *testing.T, fset *token.FileSet, dir, name string, mode parser.Mode) *ast.File {
 	t.Helper()
 	f, err := parser.ParseFile(fset, filepath.Join(dir, name), nil, mode)
@@ -161,27 +170,28 @@ func parse(t *testing.T, fset *token.FileSet, dir, name string, mode parser.Mode
 	return f
 }
 
-func TestTheHabitsOfTheHouseAreKept(t *testing.T) {
+func TestSourceRulesKept(t *testing.T) {
 	for _, p := range load(t).own() {
-		if !ours(p) {
+		if !handwritten(p) {
 			continue
 		}
 		fset := token.NewFileSet()
 		for _, name := range slices.Concat(p.GoFiles, p.CgoFiles) {
 			f := parse(t, fset, p.Dir, name, parser.SkipObjectResolution)
-			for _, h := range habits() {
-				if matchAny(h.but, p.ImportPath) {
+			for _, r := range sourceRules() {
+				if matchAny(r.but, p.ImportPath) {
 					continue
 				}
-				for _, n := range h.find(f) {
-					t.Errorf("%s/%s:%d\n\tlaw: %s\n\treason: %s", p.ImportPath, name, fset.Position(n.Pos()).Line, h.name, h.reason)
+				for _, n := range r.find(f) {
+					t.Errorf("%s/%s:%d\n\trule: %s\n\treason: %s",
+						p.ImportPath, name, fset.Position(n.Pos()).Line, r.name, r.reason)
 				}
 			}
 		}
 	}
 }
 
-func TestEachHabitCatchesWhatItIsThereFor(t *testing.T) {
+func TestSourceRulesCatchTheirExamples(t *testing.T) {
 	const innocent = `package p
 import ("context"; "errors"; "net"; "testing")
 var table = map[string]int{"a": 1}
@@ -190,26 +200,26 @@ var hw net.HardwareAddr
 func (s server) init(ctx context.Context, n int) {}
 func Helper(t *testing.T, ctx context.Context) {}
 `
-	for _, h := range habits() {
-		for source, want := range map[string]int{h.caught: 1, innocent: 0} {
+	for _, r := range sourceRules() {
+		for source, want := range map[string]int{r.caught: 1, innocent: 0} {
 			f, err := parser.ParseFile(token.NewFileSet(), "p.go", source, parser.SkipObjectResolution)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := len(h.find(f)); got != want {
-				t.Errorf("%s: %d found, want %d, in\n%s", h.name, got, want, source)
+			if got := len(r.find(f)); got != want {
+				t.Errorf("%s: got %d findings, want %d, in\n%s", r.name, got, want, source)
 			}
 		}
 	}
 }
 
-func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+func TestPackagesHaveComments(t *testing.T) {
 	for _, p := range load(t).own() {
-		if !ours(p) {
+		if !handwritten(p) {
 			continue
 		}
 		files := slices.Concat(p.GoFiles, p.CgoFiles)
-		if len(files) == 0 { // a package of tests only
+		if len(files) == 0 { // package with tests only
 			files = slices.Concat(p.TestGoFiles, p.XTestGoFiles)
 		}
 		fset := token.NewFileSet()
@@ -220,34 +230,37 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 			}
 		}
 		if err := checkDoc(p.Name, path.Base(p.ImportPath), docs); err != nil {
-			t.Errorf("%s: %v\n\treason: a newcomer reads it first: what the package is for, and what not", p.ImportPath, err)
+			t.Errorf("%s: %v\n\treason: new readers start with the purpose and the limits of a package",
+				p.ImportPath, err)
 		}
 	}
 }
 
-// checkDoc wants one comment of at least one sentence that starts as godoc expects it.
-func checkDoc(name, folder string, docs []string) error {
+// checkDoc returns an error unless there is one package comment, with the standard start and at
+// least one sentence. directory is the last element of the import path.
+func checkDoc(name, directory string, docs []string) error {
 	if len(docs) != 1 {
-		return fmt.Errorf("%d package comments, want one", len(docs))
+		return fmt.Errorf("got %d package comments, want one", len(docs))
 	}
+
 	starts := []string{"Package " + name + " "}
 	if name == "main" {
-		starts = []string{"Command " + folder + " ", folder + " "}
+		starts = []string{"Command " + directory + " ", directory + " "}
 	}
 	if !slices.ContainsFunc(starts, func(s string) bool { return strings.HasPrefix(docs[0], s) }) {
-		return fmt.Errorf("its comment does not start with %q", starts[0])
+		return fmt.Errorf("the comment does not start with %q", starts[0])
 	}
 	if !strings.Contains(docs[0], ".") && !strings.Contains(docs[0], ":") {
-		return fmt.Errorf("its comment is no sentence")
+		return fmt.Errorf("the comment is not a sentence")
 	}
 	return nil
 }
 
-func TestADocThatSaysNothingIsCaught(t *testing.T) {
+func TestCheckDoc(t *testing.T) {
 	for _, c := range []struct {
-		name, folder string
-		docs         []string
-		want         bool
+		name, directory string
+		docs            []string
+		want            bool
 	}{
 		{"ipam", "ipam", []string{"Package ipam chooses addresses.\n"}, true},
 		{"main", "fairlead", []string{"Command fairlead is the command line.\n"}, true},
@@ -257,20 +270,21 @@ func TestADocThatSaysNothingIsCaught(t *testing.T) {
 		{"ipam", "ipam", []string{"Package ipam \n"}, false},
 		{"main", "fairlead", []string{"Package main is the command line.\n"}, false},
 	} {
-		if err := checkDoc(c.name, c.folder, c.docs); (err == nil) != c.want {
-			t.Errorf("%s %q: %v", c.name, c.docs, err)
+		if err := checkDoc(c.name, c.directory, c.docs); (err == nil) != c.want {
+			t.Errorf("%s %q: got error %v, want accepted %v", c.name, c.docs, err, c.want)
 		}
 	}
 }
 
-// emptyNames say nothing about what is in a package, and so everything ends up in it.
+// emptyNames lists names that do not describe the content of a package.
 var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "base", "manager", "misc", "shared", "lib"}
 
-func TestNoPackageHasAnEmptyName(t *testing.T) {
+func TestPackageNamesMeaningful(t *testing.T) {
 	for _, p := range load(t).own() {
 		for _, element := range append(strings.Split(p.ImportPath, "/"), strings.TrimSuffix(p.Name, "_test")) {
 			if slices.Contains(emptyNames, element) {
-				t.Errorf("%s: %q is no name\n\treason: a package is named for what it gives, or it becomes the place for everything", p.ImportPath, element)
+				t.Errorf("%s: %q does not describe the package\n\treason: unrelated code collects in such packages",
+					p.ImportPath, element)
 			}
 		}
 	}
