@@ -61,6 +61,7 @@ func (b *Broker) Emit(kind, action, id string, attributes map[string]string) {
 		b.history = append(b.history[:0:0], b.history[subscriptionBuffer:]...)
 		b.first += subscriptionBuffer
 	}
+
 	b.history = append(b.history, e)
 	for s := range b.subscribers {
 		select {
@@ -78,6 +79,7 @@ func (b *Broker) Subscribe(since time.Time) (*Subscription, error) {
 	if len(b.subscribers) >= maxSubscriptions {
 		return nil, fault.New(fault.Exhausted, "events", "too many subscriptions", fault.WithHint("close some of them"))
 	}
+
 	s := &Subscription{broker: b, next: b.first + uint64(len(b.history)), wake: make(chan struct{}, 1)}
 	if !since.IsZero() {
 		oldest := s.next - uint64(min(len(b.history), historySize))
@@ -88,6 +90,7 @@ func (b *Broker) Subscribe(since time.Time) (*Subscription, error) {
 	if b.subscribers == nil {
 		b.subscribers = map[*Subscription]bool{}
 	}
+
 	b.subscribers[s] = true
 	return s, nil
 }
@@ -119,6 +122,7 @@ func (s *Subscription) take() (e Event, ok bool, err error) {
 	case s.next == b.first+uint64(len(b.history)):
 		return e, false, nil
 	}
+
 	e = b.history[s.next-b.first]
 	s.next++
 	return e, true, nil

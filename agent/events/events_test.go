@@ -58,6 +58,7 @@ func TestHistoryKeepsLast256Events(t *testing.T) {
 	if got, err := receive(t, all); err != nil || len(got) != 256 || got[0] != "44" || got[255] != "299" {
 		t.Errorf("got %d events, error %v, want the last 256", len(got), err)
 	}
+
 	since := time.Now()
 	emit(&b, 300, 1)
 	l := subscribe(t, &b, since)
@@ -83,6 +84,7 @@ func TestSlowSubscriptionFailsAlone(t *testing.T) {
 	if got, err := receive(t, slow); len(got) != 0 || !fault.Is(err, fault.Exhausted) {
 		t.Errorf("slow subscription: got %d events, error %v, want an Exhausted fault", len(got), err)
 	}
+
 	slow.Close()
 }
 
@@ -109,6 +111,7 @@ func TestSubscriptionsLimitedAndCheap(t *testing.T) {
 	if size := testing.AllocsPerRun(100, func() { b.Emit(events.Container, "start", "1", nil) }); size > 1 {
 		t.Errorf("got %v allocations an event, want none for each subscription", size)
 	}
+
 	all[0].Close()
 	subscribe(t, &b, time.Time{}).Close()
 }
@@ -132,15 +135,18 @@ func TestWatchStopsAtEndTime(t *testing.T) {
 		!slices.Equal(got, []string{"0", "1", "2"}) {
 		t.Errorf("until now: got events %v, error %v", got, err)
 	}
+
 	late := func(*eventv1.Event) error { return errors.New("event after the end time") }
 	if err := b.Watch(t.Context(), past, past, late); err != nil {
 		t.Errorf("until 1970: got error %v", err)
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	err := b.Watch(ctx, past, nil, func(*eventv1.Event) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled context: got error %v", err)
 	}
+
 	broken := errors.New("broken")
 	if err := b.Watch(t.Context(), past, nil, func(*eventv1.Event) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("failed send: got error %v", err)

@@ -55,6 +55,7 @@ func Fetch(ctx context.Context, path string, r Request) ([]*os.File, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot send the request")
 	}
+
 	files, a, err := receive(conn.(*net.UnixConn))
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "is not responding")
@@ -94,6 +95,7 @@ func receive(conn *net.UnixConn) ([]*os.File, response, error) {
 	if err != nil {
 		return nil, a, err
 	}
+
 	files, err := filesOf(control[:controls])
 	if err == nil {
 		err = json.Unmarshal(data[:n], &a)
@@ -109,6 +111,7 @@ func filesOf(control []byte) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var files []*os.File
 	for _, m := range messages {
 		fds, err := unix.ParseUnixRights(&m)

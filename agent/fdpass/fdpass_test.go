@@ -24,6 +24,7 @@ func serve(t *testing.T, handle fdpass.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- fdpass.Serve(ctx, l, handle) }()
@@ -54,6 +55,7 @@ func TestFetchConcurrent(t *testing.T) {
 	path := serve(t, func(_ context.Context, r fdpass.Request) ([]int, error) {
 		return []int{textPipe(t, r.Kind), textPipe(t, r.Owner)}, nil
 	})
+
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
@@ -70,6 +72,7 @@ func TestFetchConcurrent(t *testing.T) {
 			}
 		})
 	}
+
 	all.Wait()
 }
 
@@ -80,6 +83,7 @@ func TestFetchReturnsFaultUnchanged(t *testing.T) {
 		}
 		return nil, fault.New(fault.NotFound, "sandbox of 0123", "not found", fault.WithHint("make it first"))
 	})
+
 	_, err := fdpass.Fetch(t.Context(), path, fdpass.Request{Kind: "sockets"})
 	if !fault.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "sandbox of 0123: not found; make it first") {
 		t.Errorf("got error %v, want the fault of the handler", err)
@@ -103,6 +107,7 @@ func TestAskAgainSurvivesServerRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	fetched := make(chan error, 1)
 	go func() {
 		files, err := fdpass.AskAgain(t.Context(), path, fdpass.Request{Kind: "pipe", Owner: "me"})
@@ -115,11 +120,13 @@ func TestAskAgainSurvivesServerRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, _ = conn.Close(), former.Close()
 	next, err := fdpass.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
@@ -130,6 +137,7 @@ func TestAskAgainSurvivesServerRestart(t *testing.T) {
 	if err := <-fetched; err != nil {
 		t.Errorf("AskAgain: %v", err)
 	}
+
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)

@@ -76,6 +76,7 @@ func handle(ctx context.Context, conn *net.UnixConn, open Handler) {
 	if err != nil || !isSameUser(conn) {
 		return
 	}
+
 	var r Request
 	var fds []int
 	if err = json.Unmarshal(data[:n], &r); err != nil {
@@ -83,6 +84,7 @@ func handle(ctx context.Context, conn *net.UnixConn, open Handler) {
 	} else {
 		fds, err = open(ctx, r)
 	}
+
 	var rights []byte
 	if err == nil && len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
@@ -90,6 +92,7 @@ func handle(ctx context.Context, conn *net.UnixConn, open Handler) {
 	if data, merr := json.Marshal(responseOf(err)); merr == nil {
 		_, _, _ = conn.WriteMsgUnix(data, rights, nil)
 	}
+
 	for _, fd := range fds {
 		_ = unix.Close(fd)
 	}

@@ -123,15 +123,18 @@ func (c *Client) Put(_ context.Context, name string, file *os.File) error {
 	if !c.Available() {
 		return nil
 	}
+
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
+
 	own, derr := -1, error(nil)
 	err = raw.Control(func(fd uintptr) { own, derr = duplicate(int(fd)) })
 	if err = errors.Join(err, derr); err != nil {
 		return err
 	}
+
 	c.keep(name, own)
 	c.work.add(func() {
 		if err := c.put(name); err != nil {
@@ -165,6 +168,7 @@ func (c *Client) send(name string) error {
 	if ok {
 		own, err = duplicate(fd)
 	}
+
 	c.mu.Unlock()
 	if !ok || err != nil {
 		return err
@@ -183,6 +187,7 @@ func (c *Client) Drop(_ context.Context, name string) error {
 	if !ok {
 		return nil
 	}
+
 	_ = unix.Close(fd)
 	c.work.add(func() {
 		if c.connect() != nil {
@@ -231,6 +236,7 @@ func (c *Client) Close() {
 	default:
 		close(c.stopped)
 	}
+
 	c.hangUp()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -267,6 +273,7 @@ func (c *Client) watch() error {
 		c.hangUp()
 		return err
 	}
+
 	delay := c.delay
 	c.delay = min(2*delay, respawnDelayMax)
 	gone := make(chan struct{})
@@ -320,6 +327,7 @@ func (c *Client) request(m message, fds []int) (message, []int, error) {
 		c.hangUp()
 		return response, got, err
 	}
+
 	c.delay = respawnDelay
 	return response, got, nil
 }
@@ -335,11 +343,13 @@ func (c *Client) start() (started bool, err error) {
 	if err := c.connect(); err != nil {
 		return false, err
 	}
+
 	c.mu.Lock()
 	var names []string
 	for name := range c.held {
 		names = append(names, name)
 	}
+
 	c.mu.Unlock()
 	for _, name := range names {
 		err = errors.Join(err, c.send(name))
@@ -353,15 +363,18 @@ func (c *Client) spawn() error {
 	if err := os.Remove(c.path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+
 	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: c.path, Net: "unixpacket"})
 	if err != nil {
 		return err
 	}
+
 	l.SetUnlinkOnClose(false)
 	defer l.Close()
 	if err := os.Chmod(c.path, 0o600); err != nil {
 		return err
 	}
+
 	file, err := l.File()
 	if err != nil {
 		return err
@@ -374,6 +387,7 @@ func (c *Client) spawn() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", c.program[0], err)
 	}
+
 	go func() { _ = cmd.Wait() }()
 	return nil
 }

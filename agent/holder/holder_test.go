@@ -63,10 +63,12 @@ func put(t *testing.T, c *holder.Client, name, text string) {
 	if _, err := w.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
+
 	_ = w.Close()
 	if err := c.Put(t.Context(), name, r); err != nil {
 		t.Fatal(err)
 	}
+
 	_ = r.Close()
 }
 
@@ -129,26 +131,31 @@ func TestFilesOutliveClient(t *testing.T) {
 	for i := range count {
 		put(t, first, fmt.Sprint("file", i), fmt.Sprint("text", i))
 	}
+
 	put(t, first, "file0", "replaced")
 	if err := first.Drop(t.Context(), "file1"); err != nil {
 		t.Fatal(err)
 	}
+
 	first.Close()
 	second := client(t, path)
 	got := read(t, second)
 	if len(got) != count-1 || got["file0"] != "replaced" || got["file199"] != "text199" || got["file1"] != "" {
 		t.Errorf("got %d files, %q", len(got), got)
 	}
+
 	for i := range count {
 		if err := second.Drop(t.Context(), fmt.Sprint("file", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	eventually(t, "empty holder exits", func() bool { return len(holders(t)) == 0 })
 	eventually(t, "socket is removed", func() bool {
 		_, err := os.Lstat(path)
 		return os.IsNotExist(err)
 	})
+
 	put(t, second, "later", "x")
 	eventually(t, "new holder stores the file", func() bool { return len(inherited(t, path)) == 1 })
 }
@@ -166,6 +173,7 @@ func TestKilledHolderIsReplaced(t *testing.T) {
 			}
 		}
 	}
+
 	eventually(t, "both files are stored again", func() bool { return len(inherited(t, path)) == 2 })
 }
 
@@ -180,12 +188,14 @@ func TestHolderHasNoPrivileges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n",
 		"Groups:\t \n"} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("want %q in\n%s", want, status)
 		}
 	}
+
 	const none = "0000000000000000\n"
 	for _, want := range []string{"CapInh:\t" + none, "CapPrm:\t" + none, "CapEff:\t" + none, "CapAmb:\t" + none,
 		"CapBnd:\t" + none, "NoNewPrivs:\t1\n"} {
@@ -193,6 +203,7 @@ func TestHolderHasNoPrivileges(t *testing.T) {
 			t.Errorf("want %q in\n%s", want, status)
 		}
 	}
+
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", holders(t)[0]))
 	if err != nil || len(fds) > 16 {
 		t.Errorf("got %d descriptors, error %v, want at most 16", len(fds), err)

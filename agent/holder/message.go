@@ -56,6 +56,7 @@ func receive(conn *net.UnixConn) (m message, fds []int, err error) {
 	if err != nil {
 		return m, nil, err
 	}
+
 	parts, err := unix.ParseSocketControlMessage(control[:controls])
 	for _, part := range parts {
 		more, perr := unix.ParseUnixRights(&part)

@@ -25,6 +25,7 @@ func dropPrivileges() error {
 	if err := os.Chdir("/"); err != nil {
 		return err
 	}
+
 	for c := range uintptr(lastCap + 1) {
 		_ = prctl(unix.PR_CAPBSET_DROP, c) // fails for unknown capabilities and without CAP_SETPCAP
 	}

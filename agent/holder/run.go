@@ -34,16 +34,19 @@ func Run(args []string) error {
 	if err != nil {
 		return fmt.Errorf("user %q is not a number", args[2])
 	}
+
 	file := os.NewFile(listenerFD, "listener")
 	l, err := net.FileListener(file)
 	if err != nil {
 		return fmt.Errorf("inherited listener: %w", err)
 	}
+
 	_ = file.Close()
 	listener, ok := l.(*net.UnixListener)
 	if !ok {
 		return fmt.Errorf("inherited a %T, want a Unix listener", l)
 	}
+
 	gone, err := socketGone(listener.Addr().String())
 	if err != nil {
 		return fmt.Errorf("inspect the socket: %w", err)
@@ -51,6 +54,7 @@ func Run(args []string) error {
 	if err := dropPrivileges(); err != nil {
 		return fmt.Errorf("drop privileges: %w", err)
 	}
+
 	h := newHeld(user)
 	go h.watch(gone)
 	return h.serve(listener)
@@ -101,6 +105,7 @@ func (h *held) serveClient(conn *net.UnixConn) {
 	if !h.allowed(conn) {
 		return
 	}
+
 	for {
 		m, fds, err := receive(conn)
 		if err != nil {
@@ -166,6 +171,7 @@ func (h *held) change(m message, fds []int) (response message, ended bool) {
 		closeAll(fds)
 		return message{Error: "not a valid request"}, false
 	}
+
 	h.ended = len(h.files) == 0
 	return message{Ended: h.ended}, h.ended
 }
@@ -193,6 +199,7 @@ func socketGone(path string) (func() bool, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	var own unix.Stat_t
 	if err := unix.Fstatat(dir, filepath.Base(path), &own, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return nil, errors.Join(err, unix.Close(dir))

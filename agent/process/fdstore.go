@@ -16,18 +16,18 @@ const storePrefix = "kept."
 // InheritedFiles returns the descriptors passed by the service manager: the sockets of the socket
 // unit, and the files stored by services. Child processes inherit neither the files nor the
 // variables.
-func InheritedFiles() (sockets, left []*os.File) { return sorted(activation.Files(true)) }
+func InheritedFiles() (sockets, stored []*os.File) { return sorted(activation.Files(true)) }
 
 // sorted separates the two kinds by name.
-func sorted(handed []*os.File) (sockets, left []*os.File) {
-	for _, f := range handed {
+func sorted(files []*os.File) (sockets, stored []*os.File) {
+	for _, f := range files {
 		if strings.HasPrefix(f.Name(), storePrefix) {
-			left = append(left, f)
+			stored = append(stored, f)
 		} else {
 			sockets = append(sockets, f)
 		}
 	}
-	return sockets, left
+	return sockets, stored
 }
 
 // FDStore is the fd store of the service manager for one service, such as systemd with
@@ -37,16 +37,16 @@ type FDStore struct {
 	notifier Notifier
 	prefix   string
 
-	mu   sync.Mutex
-	left []*os.File
+	mu     sync.Mutex
+	stored []*os.File
 }
 
-// NewStore returns the store of a service. left holds all inherited files.
-func NewStore(n Notifier, service string, left []*os.File) *FDStore {
+// NewStore returns the store of a service. stored holds all inherited files.
+func NewStore(n Notifier, service string, stored []*os.File) *FDStore {
 	s := &FDStore{notifier: n, prefix: storePrefix + service + "."}
-	for _, f := range left {
+	for _, f := range stored {
 		if strings.HasPrefix(f.Name(), s.prefix) {
-			s.left = append(s.left, f)
+			s.stored = append(s.stored, f)
 		}
 	}
 	return s
@@ -57,13 +57,13 @@ func NewStore(n Notifier, service string, left []*os.File) *FDStore {
 func (s *FDStore) Inherited() map[string][]*os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := map[string][]*os.File{}
-	for _, f := range s.left {
+	stored := map[string][]*os.File{}
+	for _, f := range s.stored {
 		name := strings.TrimPrefix(f.Name(), s.prefix)
-		left[name] = append(left[name], f)
+		stored[name] = append(stored[name], f)
 	}
-	s.left = nil
-	return left
+	s.stored = nil
+	return stored
 }
 
 // Available reports whether there is a service manager.
@@ -79,10 +79,12 @@ func (s *FDStore) Put(ctx context.Context, name string, file *os.File) error {
 	if err := s.Drop(ctx, name); err != nil {
 		return err
 	}
+
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
 	}
+
 	var sent error
 	// With FDPOLL the manager would close a socket that reports an error.
 	err = raw.Control(func(fd uintptr) {

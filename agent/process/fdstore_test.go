@@ -61,6 +61,7 @@ func TestStoreInheritedByNextProcessOfService(t *testing.T) {
 	if !dns.Available() {
 		t.Error("got an unavailable store, want an available one")
 	}
+
 	for _, err := range []error{
 		dns.Put(t.Context(), "a", temporary(t, "old")), dns.Put(t.Context(), "a", temporary(t, "new")),
 		dns.Put(t.Context(), "b", temporary(t, "b")), net.Put(t.Context(), "a", temporary(t, "of net")),
@@ -71,16 +72,19 @@ func TestStoreInheritedByNextProcessOfService(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	waitStored(t, m, "kept.dns.a", "kept.net.a")
 	passed, err := m.PassedFiles()
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	next := process.NewStore(n, "dns", passed)
 	inherited := next.Inherited()
 	if len(inherited) != 1 || len(inherited["a"]) != 1 {
 		t.Fatalf("got inherited files %v, want one named a", inherited)
 	}
+
 	text := make([]byte, 10)
 	if size, err := inherited["a"][0].Read(text); string(text[:size]) != "new" {
 		t.Errorf("got text %q, error %v, want new", text[:size], err)
@@ -88,6 +92,7 @@ func TestStoreInheritedByNextProcessOfService(t *testing.T) {
 	if again := next.Inherited(); len(again) != 0 {
 		t.Errorf("second call: got %v, want none", again)
 	}
+
 	for _, f := range passed {
 		_ = f.Close()
 	}
@@ -110,13 +115,16 @@ func TestMain(m *testing.M) {
 	if os.Getenv(printVariable) == "" {
 		os.Exit(m.Run())
 	}
+
 	sockets, left := process.InheritedFiles()
 	for _, f := range sockets {
 		fmt.Println("socket", f.Name())
 	}
+
 	for _, f := range left {
 		fmt.Println("left", f.Name())
 	}
+
 	child, _ := exec.Command("sh", "-c", "echo child has $LISTEN_PID$LISTEN_FDS$LISTEN_FDNAMES; readlink "+
 		"/proc/self/fd/* | grep -E '^socket:|/f$'").Output()
 	fmt.Print(string(child))
@@ -132,6 +140,7 @@ func TestInheritedFilesHiddenFromChildren(t *testing.T) {
 	if err := process.NewStore(n, "dns", nil).Put(t.Context(), "a", temporary(t, "")); err != nil {
 		t.Fatal(err)
 	}
+
 	waitStored(t, m, "kept.dns.a")
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), printVariable+"=1")
@@ -154,6 +163,7 @@ func TestInheritedFilesHiddenFromChildren(t *testing.T) {
 			cmd.Env[i] = "LISTEN_FDNAMES=" + value + ":fairlead.socket"
 		}
 	}
+
 	out, err := cmd.CombinedOutput()
 	want := "socket fairlead.socket\nleft kept.dns.a\nchild has\n"
 	if err != nil || string(out) != want {

@@ -37,15 +37,18 @@ func (n Notifier) notify(ctx context.Context, state string, fds ...int) error {
 	if n.socket == "" {
 		return nil
 	}
+
 	first, _, _ := strings.Cut(state, "\n")
 	conn, err := new(net.Dialer).DialContext(ctx, "unixgram", n.socket)
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "service manager", "sd_notify "+first+" failed")
 	}
+
 	var rights []byte
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
+
 	_ = conn.SetWriteDeadline(time.Now().Add(notifyTimeout))
 	err = send(conn.(*net.UnixConn), state, rights)
 	_ = conn.Close() // the datagram is sent, or err is set

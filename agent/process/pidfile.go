@@ -25,12 +25,14 @@ func WritePidfile(path string) (*Pidfile, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Wrap(err, fault.Unavailable, subject, "cannot be read")
 	}
+
 	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 	if pid > 0 && pid != os.Getpid() && isAlive(pid) {
 		return nil, fault.New(fault.Busy, subject,
 			"process "+strconv.Itoa(pid)+processName(strconv.Itoa(pid))+" is running",
 			fault.WithHint("stop it, remove the file if it is not an agent, or use another --pidfile"))
 	}
+
 	next := path + ".new"
 	if err := os.WriteFile(next, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
 		return nil, fault.Wrap(errors.Join(err, removeIfExists(next)), fault.Unavailable, subject, "cannot be written")

@@ -27,15 +27,18 @@ func TestLockExclusiveAndRemovedOnRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_, err = process.Acquire("exec-root", dir, "net")
 	want := fmt.Sprintf("exec-root %s: is in use by another agent with service net (process %d [", dir, os.Getpid())
 	if !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("second lock: got error %v, want %s", err, want)
 	}
+
 	other, err := process.Acquire("exec-root", dir, "nat")
 	if err != nil {
 		t.Errorf("lock with another name: %v", err)
 	}
+
 	for _, l := range []*process.Lock{first, other} {
 		if err := l.Release(); err != nil {
 			t.Error(err)
@@ -44,10 +47,12 @@ func TestLockExclusiveAndRemovedOnRelease(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("got files %v left, want none", left)
 	}
+
 	again, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
 		t.Fatalf("lock after release: %v", err)
 	}
+
 	_ = again.Release()
 }
 
@@ -58,6 +63,7 @@ func TestAcquireWaitsForLockOfDeadProcess(t *testing.T) {
 	if err := dead.Run(); err != nil {
 		t.Fatal(err)
 	}
+
 	first, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
 		t.Fatal(err)
@@ -66,11 +72,13 @@ func TestAcquireWaitsForLockOfDeadProcess(t *testing.T) {
 		0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	time.AfterFunc(100*time.Millisecond, func() { _ = first.Release() })
 	second, err := process.Acquire("exec-root", dir, "net")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_ = second.Release()
 }
 
@@ -102,17 +110,20 @@ func TestPidfileBusyOnlyWhileProcessLives(t *testing.T) {
 	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", child.Process.Pid), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	_, err := process.WritePidfile(path)
 	if want := fmt.Sprintf("pidfile %s: process %d [sleep] is running", path, child.Process.Pid); !fault.Is(err,
 		fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got error %v, want %s", err, want)
 	}
+
 	_ = child.Process.Kill()
 	awaitZombie(t, child.Process.Pid)
 	p, err := process.WritePidfile(path)
 	if err != nil {
 		t.Fatalf("pidfile of a zombie: %v", err)
 	}
+
 	_ = child.Wait()
 	if text, _ := os.ReadFile(path); string(text) != fmt.Sprintf("%d\n", os.Getpid()) {
 		t.Errorf("got content %q, want the PID of this process", text)
@@ -138,6 +149,7 @@ func fullDisk(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
@@ -183,6 +195,7 @@ func TestNotifierSendsStateAndUnsetsVariable(t *testing.T) {
 	if err != nil || os.Getenv("NOTIFY_SOCKET") != "" {
 		t.Fatalf("got error %v, NOTIFY_SOCKET=%q, want it unset", err, os.Getenv("NOTIFY_SOCKET"))
 	}
+
 	for _, c := range []struct {
 		send func(context.Context) error
 		want string
@@ -212,23 +225,27 @@ func TestFirstSignalStopsSecondForces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
 	send(unix.SIGHUP)
 	select {
 	case <-hangups:
 	case <-time.After(timeout):
 		t.Fatal("SIGHUP not received on the channel")
 	}
+
 	send(unix.SIGTERM)
 	select {
 	case <-ctx.Done():
 	case <-time.After(timeout):
 		t.Fatal("context not canceled by SIGTERM")
 	}
+
 	select {
 	case <-forced:
 		t.Fatal("exit forced by the first signal")
 	default:
 	}
+
 	send(unix.SIGINT)
 	select {
 	case <-forced:

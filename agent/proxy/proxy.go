@@ -63,12 +63,14 @@ func responses(in grpc.ServerStream, out grpc.ClientStream) error {
 	if err == nil {
 		err = in.SendHeader(header)
 	}
+
 	for err == nil {
 		message := new(emptypb.Empty)
 		if err = out.RecvMsg(message); err == nil {
 			err = in.SendMsg(message)
 		}
 	}
+
 	in.SetTrailer(out.Trailer())
 	if errors.Is(err, io.EOF) {
 		return nil

@@ -136,6 +136,7 @@ func TestStreamsForwardedInBothDirections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for _, part := range []string{"a", "b", "c"} {
 		if err := up.Send(&containerv1.LoadImageRequest{Data: []byte(part)}); err != nil {
 			t.Fatal(err)
@@ -144,10 +145,12 @@ func TestStreamsForwardedInBothDirections(t *testing.T) {
 	if r, err := up.CloseAndRecv(); err != nil || r.GetImages()[0].GetId() != "a b c" {
 		t.Errorf("got response %v, error %v", r, err)
 	}
+
 	down, err := images.PullImage(ctx, &containerv1.PullImageRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for i := range 3 {
 		if r, err := down.Recv(); err != nil || r.GetImage().GetId() != fmt.Sprint(i) {
 			t.Errorf("message %d: got %v, error %v", i, r, err)
@@ -171,6 +174,7 @@ func TestCancelForwarded(t *testing.T) {
 		&dnsv1.ListOwnersRequest{}); status.Code(err) != codes.Canceled {
 		t.Errorf("got error %v, want Canceled", err)
 	}
+
 	select {
 	case <-b.canceled:
 	case <-ctx.Done():

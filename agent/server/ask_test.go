@@ -38,6 +38,7 @@ func TestOtherUserDenied(t *testing.T) {
 		}
 		t.Skip("needs root to change the user")
 	}
+
 	dir, err := os.MkdirTemp("", "server")
 	if err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ func TestRolesMatchMethods(t *testing.T) {
 			delete(table, name)
 		}
 	}
+
 	for name := range table {
 		t.Errorf("role of %s: method does not exist", name)
 	}

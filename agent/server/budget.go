@@ -30,6 +30,7 @@ func (b *budget) take(peer string) (release func(), err error) {
 	if b.held == nil {
 		b.held = map[string]int{}
 	}
+
 	b.held[peer]++
 	return func() {
 		b.mu.Lock()

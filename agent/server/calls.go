@@ -111,11 +111,13 @@ func (c *calls) waitReady(ctx context.Context, method string) error {
 	if isInfrastructure(method) {
 		return nil
 	}
+
 	select {
 	case <-c.ready:
 		return nil
 	default:
 	}
+
 	limit := time.NewTimer(readyTimeout)
 	defer limit.Stop()
 	select {
@@ -165,6 +167,7 @@ func (c *calls) write(ctx context.Context, method string, who identity, took tim
 	if p, ok := errors.AsType[*panicked](err); ok {
 		attrs = append(attrs, slog.String("stack", p.stack))
 	}
+
 	c.log.LogAttrs(ctx, levelOf(method, code), "call", attrs...)
 }
 

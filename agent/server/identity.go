@@ -88,6 +88,7 @@ func (c peerCredentials) handshake(conn net.Conn) (net.Conn, credentials.AuthInf
 		i, err := localIdentity(u)
 		return conn, i, err
 	}
+
 	remote := conn.RemoteAddr().String()
 	var config *tls.Config
 	if c.tls != nil {
@@ -96,11 +97,13 @@ func (c peerCredentials) handshake(conn net.Conn) (net.Conn, credentials.AuthInf
 	if config == nil {
 		return conn, c.plain(conn, remote), nil
 	}
+
 	secured, info, err := credentials.NewTLS(config).ServerHandshake(conn)
 	if err != nil {
 		c.failures.add(remote, err)
 		return nil, nil, err
 	}
+
 	state := info.(credentials.TLSInfo).State
 	name := state.PeerCertificates[0].Subject.String() // the TLS configuration requires a certificate
 	return secured, identity{certificate: name, remote: remote}, nil
@@ -124,6 +127,7 @@ func localIdentity(conn *net.UnixConn) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
+
 	var who *unix.Ucred
 	var groups []uint32
 	var credErr, groupErr error

@@ -29,14 +29,17 @@ func loopbackIdentity(conn net.Conn, member func(uid uint32) bool) (identity, er
 	if err != nil {
 		return identity{}, err
 	}
+
 	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
 	if err != nil {
 		return identity{}, err
 	}
+
 	uid, err := socketOwner(remote, local)
 	if err != nil {
 		return identity{}, fmt.Errorf("identify client %s: %w", remote, err)
 	}
+
 	who := &unix.Ucred{Uid: uid}
 	return identity{local: who, member: member != nil && member(uid), remote: remote.String()}, nil
 }
@@ -55,6 +58,7 @@ func socketOwner(from, to netip.AddrPort) (uint32, error) {
 	if err := unix.Sendto(fd, ownerRequest(from, to), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0, err
 	}
+
 	response := make([]byte, 4096)
 	n, _, err := unix.Recvfrom(fd, response, 0)
 	switch {
@@ -79,6 +83,7 @@ func ownerRequest(from, to netip.AddrPort) []byte {
 	if from.Addr().Unmap().Is4() {
 		r[0] = unix.AF_INET
 	}
+
 	binary.NativeEndian.PutUint32(r[4:], ^uint32(0)) // in any state
 	binary.BigEndian.PutUint16(r[8:], from.Port())
 	binary.BigEndian.PutUint16(r[10:], to.Port())

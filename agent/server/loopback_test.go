@@ -19,6 +19,7 @@ func TestLoopbackIdentityHasUserOfClient(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to change the user")
 	}
+
 	const other = 12345
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", address)
@@ -72,10 +73,12 @@ func TestSubscriptionsLimitedForEachPeer(t *testing.T) {
 	if other.peer() != "192.0.2.1" {
 		t.Errorf("got peer %q", other.peer())
 	}
+
 	release, err := b.take(one.peer())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	for want := range 2 {
 		if _, err := b.take(one.peer()); (err == nil) != (want == 0) {
 			t.Errorf("subscription %d of the same peer: got error %v", want+2, err)
@@ -84,6 +87,7 @@ func TestSubscriptionsLimitedForEachPeer(t *testing.T) {
 	if _, err := b.take(other.peer()); err != nil {
 		t.Errorf("other peer: got error %v", err)
 	}
+
 	release()
 	if _, err := b.take(one.peer()); err != nil {
 		t.Errorf("after a release: got error %v", err)
@@ -108,12 +112,14 @@ func TestFailedHandshakeLoggedWithPeer(t *testing.T) {
 	if _, err := client.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
+
 	var log bytes.Buffer
 	c := peerCredentials{tls: func() *tls.Config { return &tls.Config{} },
 		failures: &failures{log: slog.New(slog.NewTextHandler(&log, nil))}}
 	if _, _, err := c.ServerHandshake(conn); err == nil {
 		t.Error("got plain HTTP accepted, want an error")
 	}
+
 	want := "peer=" + client.LocalAddr().String()
 	if got := log.String(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, want) {
 		t.Errorf("got %q, want a warning with %q", got, want)

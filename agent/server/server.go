@@ -69,6 +69,7 @@ func New(cfg Config, register func(grpc.ServiceRegistrar)) *Server {
 	if cfg.Forward != nil {
 		options = append(options, grpc.UnknownServiceHandler(cfg.Forward))
 	}
+
 	s.grpc = grpc.NewServer(options...)
 	register(s.grpc)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)

@@ -97,6 +97,7 @@ func start(t *testing.T, audience server.Audience, n *names) (*server.Server, *g
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -136,10 +137,12 @@ func TestCallLoggedInOneLine(t *testing.T) {
 			t.Errorf("got %v, want %v", err, answer)
 		}
 	}
+
 	calls := log.calls(t, "NameService/ListOwners")
 	if len(calls) != 2 {
 		t.Fatalf("got %d lines, want 2: %v", len(calls), calls)
 	}
+
 	peer := fmt.Sprintf("uid=%d gid=%d pid=%d", os.Getuid(), os.Getgid(), os.Getpid())
 	for i, want := range []map[string]any{
 		{"level": "DEBUG", "server": "test", "peer": peer, "code": "OK", "subject": nil},
@@ -180,6 +183,7 @@ func TestCallsWaitUntilReady(t *testing.T) {
 			t.Errorf("health of %q: got %v, error %v, want %v", service, r.GetStatus(), err, want)
 		}
 	}
+
 	check("", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	check("fairlead.dns.v1.NameService", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
 	answered := make(chan error, 1)
@@ -191,6 +195,7 @@ func TestCallsWaitUntilReady(t *testing.T) {
 	if err := <-cancelled; status.Code(err) != codes.Canceled {
 		t.Errorf("canceled call: got error %v, want Canceled", err)
 	}
+
 	select {
 	case <-called:
 		t.Error("call served before the service was ready")
@@ -198,10 +203,12 @@ func TestCallsWaitUntilReady(t *testing.T) {
 		t.Errorf("call returned before the service was ready: %v", err)
 	default:
 	}
+
 	s.Ready()
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
+
 	check("", grpc_health_v1.HealthCheckResponse_SERVING)
 	check("fairlead.dns.v1.NameService", grpc_health_v1.HealthCheckResponse_SERVING)
 }
@@ -212,11 +219,13 @@ func TestReflectionListsServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	request := &grpc_reflection_v1.ServerReflectionRequest{
 		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
 	if err := stream.Send(request); err != nil {
 		t.Fatal(err)
 	}
+
 	r, err := stream.Recv()
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +242,7 @@ func TestStopClosesStreamsAndCompletesCalls(t *testing.T) {
 		list: func(context.Context) error { close(inList); <-release; return nil },
 		logs: func(ctx context.Context) error { close(inLogs); <-ctx.Done(); close(release); return ctx.Err() },
 	})
+
 	s.Ready()
 	answered := make(chan error, 1)
 	go func() { answered <- list(bounded(t), conn) }()
@@ -240,6 +250,7 @@ func TestStopClosesStreamsAndCompletesCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	<-inList
 	<-inLogs
 	s.Stop(bounded(t))

@@ -24,10 +24,12 @@ func Busybox(t testing.TB) string {
 		}
 		t.Skip("needs busybox-static")
 	}
+
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	root := t.TempDir()
 	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "sys", "tmp"} {
 		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
@@ -37,6 +39,7 @@ func Busybox(t testing.TB) string {
 	if err := os.WriteFile(filepath.Join(root, "bin/busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, name := range strings.Fields(applets) {
 		if err := os.Symlink("busybox", filepath.Join(root, "bin", name)); err != nil {
 			t.Fatal(err)

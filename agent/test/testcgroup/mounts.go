@@ -34,6 +34,7 @@ func mountHierarchies() error {
 	if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount %s: %w", root, err)
 	}
+
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
 	if err := unix.Mount("cgroup", root, "tmpfs", flags, "mode=755"); err != nil {
 		return fmt.Errorf("mount %s: %w", root, err)
@@ -61,6 +62,7 @@ func hierarchies() ([]hierarchy, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	all, hugetlb := []hierarchy{}, false
 	for line := range strings.Lines(string(mounts)) {
 		f := strings.Fields(line)

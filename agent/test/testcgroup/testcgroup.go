@@ -115,6 +115,7 @@ func (c child) wait() int {
 	if c.pid <= 0 {
 		return 1
 	}
+
 	for {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)

@@ -24,6 +24,7 @@ func TestConnectReachesOnlyConnectedNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	_ = c.Close()
 	if c, err := testns.New(t).Dial("tcp", "10.1.0.2:80", time.Second); err == nil {
 		_ = c.Close()

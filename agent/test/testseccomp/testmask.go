@@ -35,6 +35,7 @@ func WithoutNetfilter(t *testing.T) (masked bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.count=1", "-test.v")
 	cmd.Env = append(os.Environ(), variable+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -63,6 +64,7 @@ func reject(call uint32, arguments map[uint32]uint32, errno unix.Errno) error {
 		program = append(program, load(firstArgument+8*at), unlessEqual(value, allow-1))
 		allow -= 2
 	}
+
 	program = append(program, returnAction(unix.SECCOMP_RET_ERRNO|uint32(errno)), returnAction(unix.SECCOMP_RET_ALLOW))
 
 	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}

@@ -45,6 +45,7 @@ func TestWithoutNetfilterRejectsOnlyNetfilter(t *testing.T) {
 			t.Errorf("got success of nft, want an error: %s", out)
 		}
 	}
+
 	done := make(chan error)
 	go func() { done <- socket(unix.NETLINK_NETFILTER) }() // runs on any thread
 	if err := <-done; !errors.Is(err, unix.EPROTONOSUPPORT) {

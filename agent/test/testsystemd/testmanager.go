@@ -86,10 +86,12 @@ func (m *Manager) handle(text string, control []byte) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		fields[key] = value
 	}
+
 	name := fields["FDNAME"]
 	if fields["FDSTOREREMOVE"] == "1" {
 		m.drop(func(stored string) bool { return stored == name })
 	}
+
 	for _, fd := range descriptors(control) {
 		if fields["FDSTORE"] != "1" {
 			_ = unix.Close(fd)

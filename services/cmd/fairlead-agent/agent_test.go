@@ -63,14 +63,17 @@ func (h *host) checkPublic() {
 	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
 		h.t.Errorf("health: got %v, error %v", health, err)
 	}
+
 	info, err := hostv1.NewHostServiceClient(conn).GetInfo(h.ctx, &hostv1.GetInfoRequest{})
 	if err != nil || info.GetDataRoot() != h.dir+"/d" {
 		h.t.Errorf("info: got %v, error %v", info, err)
 	}
+
 	networks, err := networkv1.NewNetworkServiceClient(conn).ListNetworks(h.ctx, &networkv1.ListNetworksRequest{})
 	if err != nil || len(networks.GetNetworks()) < 3 {
 		h.t.Errorf("networks: got %v, error %v", networks, err)
 	}
+
 	protected, err := natv1.NewFirewallServiceClient(conn).ListNetworks(h.ctx, &natv1.ListNetworksRequest{})
 	if err != nil || len(protected.GetNetworks()) == 0 {
 		h.t.Errorf("firewall networks: got %v, error %v", protected, err)
@@ -79,15 +82,18 @@ func (h *host) checkPublic() {
 		&natv1.DeleteNetworkRequest{Id: "x"}); err == nil {
 		h.t.Error("got a firewall network deleted through the public socket, want an error")
 	}
+
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(h.ctx)
 	if err != nil {
 		h.t.Fatal(err)
 	}
+
 	request := &grpc_reflection_v1.ServerReflectionRequest{
 		MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
 	if err := stream.Send(request); err != nil {
 		h.t.Fatal(err)
 	}
+
 	shown, err := stream.Recv()
 	_ = stream.CloseSend()
 	for _, name := range []string{"fairlead.container.v1.ContainerService", "fairlead.dns.v1.NameService",
@@ -111,6 +117,7 @@ func TestSecondAgentFailsWithoutEffect(t *testing.T) {
 			t.Errorf("second agent %q: got exit status %d: %s", service, code, stderr)
 		}
 	}
+
 	h.checkPublic()
 }
 
@@ -135,10 +142,12 @@ func TestHangupReloadsConfiguration(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
+
 	health, err := grpc_health_v1.NewHealthClient(h.dial("dns")).Check(h.ctx, &grpc_health_v1.HealthCheckRequest{})
 	if err != nil || health.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
 		t.Errorf("health: got %v, error %v", health, err)
 	}
+
 	p.stop(syscall.SIGTERM)
 	if !strings.Contains(p.log.String(), "configuration reloaded") {
 		t.Errorf("got log %s, want a reload", p.log.String())
@@ -152,6 +161,7 @@ func TestStartErrorsOneLineEach(t *testing.T) {
 		"\"default-gateway\": \"10.20.1.1\"\n}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	for _, c := range []struct {
 		args []string
 		want string
@@ -190,17 +200,20 @@ func TestValidateChecksAndExits(t *testing.T) {
 		0o600); err != nil {
 		t.Fatal(err)
 	}
+
 	code, stdout, stderr := h.run("--validate", "--config-file", filepath.Join(h.dir, "daemon.json"), "-H",
 		"unix:///a", "-H", "unix:///b")
 	if code != 0 || stdout != "configuration OK\n" || !strings.Contains(stderr, misspelt+": not used; did you mean ") {
 		t.Errorf("got exit status %d, output %q, errors %q", code, stdout, stderr)
 	}
+
 	code, stdout, stderr = h.run("--validate", "--group", "nosuchgroup", "--tlsverify", "--tlscacert", "/nosuch/ca",
 		"--tlscert", "/nosuch/cert", "--tlskey", "/nosuch/key")
 	if code != 1 || stdout != "" || !strings.Contains(stderr,
 		"tlscert /nosuch/cert, tlskey /nosuch/key: cannot be used") || !strings.Contains(stderr, "nosuchgroup") {
 		t.Errorf("unusable TLS files and group: got exit status %d, output %q, errors %q", code, stdout, stderr)
 	}
+
 	code, _, stderr = h.run("--validate", "--mtu", "1", "--default-network-opt",
 		"bridge=com.docker.network.driver.mtu=no")
 	if code != 1 || strings.Count(stderr, "\n") != 2 ||

@@ -61,6 +61,7 @@ func backup(cmd *cobra.Command, o *options, to string) error {
 	if err != nil {
 		return err
 	}
+
 	info, err := os.Stat(to)
 	if err == nil && info.IsDir() {
 		return backupDirectory(cmd, cfg.DataRoot, to)
@@ -94,6 +95,7 @@ func backupFile(cmd *cobra.Command, root, to string) (err error) {
 	if err != nil {
 		return err
 	}
+
 	out, err := os.CreateTemp(filepath.Dir(to), ".backup-*")
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "file "+to, "cannot be written")
@@ -123,6 +125,7 @@ func restore(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, from stri
 	if err != nil {
 		return err
 	}
+
 	dir, err := os.MkdirTemp("", "fairlead-restore-")
 	if err != nil {
 		return err
@@ -132,6 +135,7 @@ func restore(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, from stri
 	if err != nil {
 		return err
 	}
+
 	log := logging.New(cmd.ErrOrStderr(), cfg.LogLevel, cfg.LogFormat)
 	return daemon.WithClaims(daemon.Options{Name: cmd.Name(), Config: cfg, Log: log, Services: all}, func() error {
 		names, aside, err := state.Restore(cfg.DataRoot, source, only...)
@@ -167,6 +171,7 @@ func restoreSource(from, dir string) (string, error) {
 		}
 		return dir, fault.Wrap(err, fault.Unavailable, "file "+from, "cannot be copied")
 	}
+
 	f, err := os.Open(from)
 	if err != nil {
 		return "", fault.Wrap(err, fault.Unavailable, "backup "+from, "cannot be read")

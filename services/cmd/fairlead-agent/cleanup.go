@@ -33,6 +33,7 @@ func cleanup(cmd *cobra.Command, all []daemon.ServiceSpec, o *options, force boo
 	if err != nil {
 		return err
 	}
+
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	log := logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)

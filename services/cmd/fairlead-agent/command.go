@@ -46,6 +46,7 @@ func newCommand(all []daemon.ServiceSpec) *cobra.Command {
 	for _, s := range all {
 		root.AddCommand(newServiceCommand(s.Name, "Run only the "+s.Name+" service", []daemon.ServiceSpec{s}, &o))
 	}
+
 	root.AddCommand(newCleanup(all, &o), newBackup(&o), newRestore(all, &o))
 	return root
 }
@@ -65,12 +66,14 @@ func refuseArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+
 	var names []string
 	for _, sub := range cmd.Commands() {
 		if sub.RunE != nil && !slices.Contains([]string{cleanupName, backupName, restoreName}, sub.Name()) {
 			names = append(names, sub.Name())
 		}
 	}
+
 	hint := "remove it"
 	if names != nil {
 		hint = "use one of " + strings.Join(names, ", ") + ", or none for all"
@@ -106,6 +109,7 @@ func run(cmd *cobra.Command, specs []daemon.ServiceSpec, o *options) error {
 	if err != nil {
 		return err
 	}
+
 	level := new(slog.LevelVar)
 	level.Set(cfg.LogLevel)
 	log := logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)
@@ -121,21 +125,24 @@ func run(cmd *cobra.Command, specs []daemon.ServiceSpec, o *options) error {
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "configuration OK")
 		return err
 	}
+
 	choice, err := o.choice()
 	if err != nil {
 		return err
 	}
+
 	notifier, err := process.NotifierFromEnv()
 	if err != nil {
 		return err
 	}
-	sockets, left := process.InheritedFiles()
+
+	sockets, stored := process.InheritedFiles()
 	ctx, hangups, restore := process.SignalContext(cmd.Context(), log, func() { os.Exit(130) })
 	defer restore()
 	public := len(specs) > 1 || specs[0].Public
 	return daemon.Run(ctx, daemon.Options{
 		Name: cmd.Name(), Config: cfg, Log: log, Services: specs, Public: public, Notifier: notifier,
-		Sockets: sockets, InheritedFDs: left, Choice: choice, Holder: program(),
+		Sockets: sockets, InheritedFDs: stored, Choice: choice, Holder: program(),
 		Reread:  func() (*config.Config, []string, error) { return load(cmd.Flags(), o.configFile) },
 		Hangups: hangups, Level: level,
 	})

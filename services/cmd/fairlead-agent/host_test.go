@@ -46,10 +46,12 @@ func newHost(t *testing.T) *host {
 			t.Skipf("needs %s", program)
 		}
 	}
+
 	dir, err := os.MkdirTemp("", "fairlead") // shorter than t.TempDir, as socket paths are limited
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	h := &host{t: t, ctx: ctx, ns: testns.New(t), dir: dir}
 	t.Cleanup(func() {
@@ -132,6 +134,7 @@ func (h *host) start(service string) *agentProcess {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+
 	h.t.Cleanup(func() { _ = notify.Close() })
 	p := &agentProcess{h: h, name: "agent " + service, cmd: h.command(h.arguments(service)...), log: new(output),
 		notify: notify}
@@ -140,6 +143,7 @@ func (h *host) start(service string) *agentProcess {
 	if err := p.cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
+
 	h.processes = append(h.processes, p)
 	return p
 }

@@ -19,6 +19,7 @@ func main() {
 		}
 		return
 	}
+
 	unix.Umask(0o022) // files that containers read must not depend on the shell that starts the agent
 	cmd := newCommand(services())
 	if err := cmd.ExecuteContext(context.Background()); err != nil {
