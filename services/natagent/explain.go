@@ -49,7 +49,7 @@ func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v pac
 		return nil
 	}
 	if closed, ok := e.input.Blocked(ctx, p.Protocol, p.Target, p.Source); ok {
-		out = append(out, closed.String()+"; a published port does not pass there")
+		out = append(out, closed.String()+"; published ports bypass it")
 	}
 	return out
 }
