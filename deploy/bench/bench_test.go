@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestTheTableHasRatios(t *testing.T) {
+func TestTableShowsRatios(t *testing.T) {
 	var out strings.Builder
 	tab := table{rows: []row{
 		{"run", 30 * time.Millisecond, "bare", 20 * time.Millisecond, "at most 2"},
@@ -15,21 +15,22 @@ func TestTheTableHasRatios(t *testing.T) {
 	tab.print(&out)
 	for _, want := range []string{"30.0 ms", "20.0 ms", "   1.50   at most 2\n", "1.50 s"} {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("no %q in\n%s", want, out.String())
+			t.Errorf("table lacks %q:\n%s", want, out.String())
 		}
 	}
 }
 
-func TestTheMedianIsNotMovedByOneSlowRound(t *testing.T) {
+func TestMedianIgnoresOutlier(t *testing.T) {
 	if got := median([]time.Duration{5, 1, 900, 3, 4}); got != 4 {
-		t.Errorf("median %d, want 4", got)
+		t.Errorf("got %d, want 4", got)
 	}
 }
 
-func TestBenchmarkLinesAreRead(t *testing.T) {
-	const out = "goos: linux\nBenchmarkPublish/10-2   \t  200\t    98765.5 ns/op\t 12 B/op\nBenchmarkCreateSandbox \t 200\t 1000 ns/op\nPASS\n"
+func TestBenchmarkLinesAreParsed(t *testing.T) {
+	const out = "goos: linux\nBenchmarkPublish/10-2   \t  200\t    98765.5 ns/op\t 12 B/op\n" +
+		"BenchmarkCreateSandbox \t 200\t 1000 ns/op\nPASS\n"
 	got := result.FindAllStringSubmatch(out, -1)
 	if len(got) != 2 || got[0][1] != "Publish/10" || got[0][2] != "98765.5" || got[1][1] != "CreateSandbox" {
-		t.Errorf("read %q", got)
+		t.Errorf("got %q", got)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// What a user waits for on a busy host: commands, with as many containers running.
+// Settings of the measurements on hosts with running containers.
 const (
 	someRunning, manyRunning = 100, 300
 
@@ -19,11 +19,11 @@ const (
 	cpuRounds  = 20
 	cpuPorts   = 5
 	idleFor    = 20 * time.Second
-	atOnceBusy = 4
-	rest       = 100 * time.Millisecond
+	fillers    = 4                      // containers started concurrently
+	pause      = 100 * time.Millisecond // after each command
 )
 
-// command is one that is measured; after undoes it, or prepares the next.
+// command is a measured command. after is not measured: it undoes the command.
 type command struct {
 	what   string
 	args   []string
@@ -37,7 +37,8 @@ func commands() []command {
 		{what: "version", args: []string{"version"}},
 		{what: "ps", args: []string{"ps"}},
 		{what: "run --rm busybox true", args: []string{"run", "--rm", "busybox", "true"}, wanted: grows},
-		{what: "run -d -p 8080:80", args: []string{"run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sleep", "1000"}, wanted: grows},
+		{what: "run -d -p 8080:80", wanted: grows,
+			args: []string{"run", "-d", "--name", "web", "-p", "8080:80", "busybox", "sleep", "1000"}},
 		{what: "rm -f", args: []string{"rm", "-f", "web"}, wanted: grows},
 		{what: "publish", args: []string{"publish", "target", "8081:80"}, wanted: grows},
 		{what: "unpublish", args: []string{"unpublish", "target", "8081:80"}, wanted: grows},
@@ -46,16 +47,17 @@ func commands() []command {
 	}
 }
 
-// busyHost is an agent with some containers.
+// busyHost is a host with running containers.
 type busyHost struct {
 	*lab.Agent
 	running int
 	took    map[string][]time.Duration
-	publish time.Duration // the agent's processor time for one
-	end     time.Duration // and for its end
+	publish time.Duration // CPU time of the agent for a publish
+	end     time.Duration // CPU time of the agent for an unpublish
 }
 
-// busy measures commands on hosts with no, some and many containers, in turns, so that a slow moment of the machine meets all of them.
+// busy measures commands on hosts with no, some and many containers. The hosts take turns, so that
+// a short load of the machine affects all of them.
 func (b *bench) busy(ctx context.Context, t *table) error {
 	var hosts []*busyHost
 	for _, running := range []int{0, someRunning, manyRunning} {
@@ -69,6 +71,7 @@ func (b *bench) busy(ctx context.Context, t *table) error {
 		}
 		hosts = append(hosts, h)
 	}
+
 	for i := range busyRounds + 1 {
 		for _, h := range hosts {
 			if err := h.turn(ctx, i > 0); err != nil {
@@ -76,54 +79,66 @@ func (b *bench) busy(ctx context.Context, t *table) error {
 			}
 		}
 	}
+
 	for _, h := range hosts {
 		if err := h.cpu(ctx); err != nil {
 			return err
 		}
 	}
+
 	report(t, hosts)
-	if err := hosts[len(hosts)-1].settled(ctx, t); err != nil {
+	if err := hosts[len(hosts)-1].idle(ctx, t); err != nil {
 		return err
 	}
+
 	for _, h := range hosts {
-		if err := h.emptied(ctx); err != nil {
+		if err := h.empty(ctx); err != nil {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// fill starts the containers.
+// fill starts the containers of the host.
 func (h *busyHost) fill(ctx context.Context) error {
-	for _, args := range [][]string{{"network", "create", "second"}, {"run", "-d", "--name", "target", "busybox", "sleep", "100000"}} {
+	setup := [][]string{
+		{"network", "create", "second"},
+		{"run", "-d", "--name", "target", "busybox", "sleep", "100000"},
+	}
+	for _, args := range setup {
 		if _, err := h.CLI(ctx, args...); err != nil {
 			return err
 		}
 	}
-	next, results := make(chan int), make(chan error, atOnceBusy)
-	for range atOnceBusy {
+
+	next, results := make(chan int), make(chan error, fillers)
+	for range fillers {
 		go func() {
 			var errs []error
 			for i := range next {
-				_, err := h.CLI(ctx, "run", "-d", "--name", fmt.Sprint("beside", i), "busybox", "sleep", "100000")
+				_, err := h.CLI(ctx, "run", "-d", "--name", fmt.Sprint("idle", i), "busybox", "sleep", "100000")
 				errs = append(errs, err)
 			}
 			results <- errors.Join(errs...)
 		}()
 	}
+
 	for i := range h.running {
 		next <- i
 	}
+
 	close(next)
 	var errs []error
-	for range atOnceBusy {
+	for range fillers {
 		errs = append(errs, <-results)
 	}
+
 	return errors.Join(errs...)
 }
 
-// turn runs all commands once. Each has the machine for itself: what comes behind an answer, such as the search for flows, is over when
-// the next one begins.
+// turn runs all commands once. The pause after each lets the agent finish its background work, such
+// as the deletion of conntrack entries.
 func (h *busyHost) turn(ctx context.Context, counts bool) error {
 	for _, c := range commands() {
 		start := time.Now()
@@ -138,13 +153,14 @@ func (h *busyHost) turn(ctx context.Context, counts bool) error {
 				return err
 			}
 		}
-		time.Sleep(rest)
+		time.Sleep(pause)
 	}
+
 	return nil
 }
 
-// cpu measures what the agent needs for a publish, and for an unpublish, some ports at a time. The search for flows that comes behind
-// an unpublish is counted with it.
+// cpu measures the CPU time of the agent for a publish and for an unpublish. The deletion of
+// conntrack entries after an unpublish is included.
 func (h *busyHost) cpu(ctx context.Context) error {
 	some := func(verb string, sum *time.Duration) error {
 		before, err := h.CPU()
@@ -156,7 +172,7 @@ func (h *busyHost) cpu(ctx context.Context) error {
 				return err
 			}
 		}
-		time.Sleep(rest)
+		time.Sleep(pause)
 		after, err := h.CPU()
 		*sum += (after - before) / (cpuPorts * cpuRounds)
 		return err
@@ -166,46 +182,55 @@ func (h *busyHost) cpu(ctx context.Context) error {
 			return err
 		}
 	}
+
 	return nil
 }
 
-// report adds the rows of commands.
+// report adds the rows of all hosts to the table.
 func report(t *table, hosts []*busyHost) {
 	none, busiest := hosts[0], hosts[len(hosts)-1]
 	for _, c := range commands() {
 		for _, h := range hosts[1:] {
-			t.add(row{fmt.Sprintf("%s, %d running", c.what, h.running), median(h.took[c.what]), "none running", median(none.took[c.what]), c.wanted})
+			what := fmt.Sprintf("%s, %d running", c.what, h.running)
+			t.add(row{what, median(h.took[c.what]), "none running", median(none.took[c.what]), c.wanted})
 		}
 	}
+
 	for _, what := range []string{"publish", "unpublish"} {
 		for _, h := range []*busyHost{none, busiest} {
 			t.add(row{what: fmt.Sprintf("%s, over version, %d running", what, h.running),
 				took: median(h.took[what]) - median(h.took["version"]), wanted: "at most 4 ms"})
 		}
 	}
+
 	for _, h := range hosts {
-		t.add(row{what: fmt.Sprintf("the agent's CPU for a publish, %d running", h.running), took: h.publish, wanted: "under 2 ms"})
+		t.add(row{what: fmt.Sprintf("the agent's CPU for a publish, %d running", h.running),
+			took: h.publish, wanted: "under 2 ms"})
 		t.add(row{what: fmt.Sprintf("the agent's CPU for an unpublish, %d running", h.running), took: h.end})
 	}
 }
 
-// settled measures what costs something when nobody asks for anything: idling, and starting again.
-func (h *busyHost) settled(ctx context.Context, t *table) error {
+// idle measures the agent without requests: CPU time while idle, and the time of a restart.
+func (h *busyHost) idle(ctx context.Context, t *table) error {
 	time.Sleep(2 * time.Second)
 	before, err := h.CPU()
 	if err != nil {
 		return err
 	}
+
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(idleFor):
 	}
+
 	after, err := h.CPU()
 	if err != nil {
 		return err
 	}
-	t.add(row{what: fmt.Sprintf("the agent's CPU for an idle second, %d running", h.running), took: (after - before) / (idleFor / time.Second), wanted: "under 5 ms"})
+
+	t.add(row{what: fmt.Sprintf("the agent's CPU for an idle second, %d running", h.running),
+		took: (after - before) / (idleFor / time.Second), wanted: "under 5 ms"})
 
 	var times []time.Duration
 	for range 5 {
@@ -218,16 +243,19 @@ func (h *busyHost) settled(ctx context.Context, t *table) error {
 		}
 		times = append(times, time.Since(start))
 	}
-	t.add(row{what: fmt.Sprintf("start of the agent until ps answers, %d running", h.running), took: median(times), wanted: "at most 500 ms"})
+
+	t.add(row{what: fmt.Sprintf("start of the agent until ps answers, %d running", h.running),
+		took: median(times), wanted: "at most 500 ms"})
 	out, err := h.CLI(ctx, "ps", "-q")
 	if n := len(strings.Fields(out)); err == nil && n != h.running+1 {
-		err = fmt.Errorf("%d containers run, want %d", n, h.running+1)
+		err = fmt.Errorf("got %d running containers, want %d", n, h.running+1)
 	}
+
 	return err
 }
 
-// emptied removes all that was made.
-func (h *busyHost) emptied(ctx context.Context) error {
+// empty removes all containers and the network, and checks for leftovers.
+func (h *busyHost) empty(ctx context.Context) error {
 	out, err := h.CLI(ctx, "ps", "-aq")
 	if err != nil {
 		return err

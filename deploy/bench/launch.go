@@ -8,37 +8,43 @@ import (
 	"time"
 )
 
-// rounds is how often each launch is measured; the competitors take turns, so that a slow moment of the machine meets all of them.
+// rounds is the number of measurements of each launch.
 const rounds = 25
 
-// launches measures a container from its command to its end, against a bare runtime and the peers, and one that publishes a port.
+// launches measures run --rm against bare runs and the peers, and a detached run with a published
+// port.
 func (b *bench) launches(ctx context.Context, t *table) error {
 	bare, err := b.bare(ctx)
 	if err != nil {
 		return err
 	}
-	ours := baseline{name: "fairlead", run: func(ctx context.Context) error {
+
+	fairlead := baseline{name: "fairlead", run: func(ctx context.Context) error {
 		_, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true")
 		return err
 	}}
-	all := slices.Concat([]baseline{ours}, bare, b.peers)
+	all := slices.Concat([]baseline{fairlead}, bare, b.peers)
 	took, err := interleaved(ctx, all)
 	if err != nil {
 		return err
 	}
+
 	wanted := map[string]string{sameBundle: "at most 2", "docker run --rm busybox true": "at most 0.1"}
 	for _, p := range all[1:] {
-		t.add(row{"run --rm busybox true, on bridge", took[ours.name], p.name, took[p.name], wanted[p.name]})
+		t.add(row{"run --rm busybox true, on bridge", took[fairlead.name], p.name, took[p.name], wanted[p.name]})
 	}
+
 	if _, err := b.agent.CLI(ctx, "rm", "-f", model); err != nil {
 		return err
 	}
+
 	published, err := b.published(ctx)
 	t.add(row{what: "run -d -p 8080:80 nginx, until the id is there", took: published})
 	return err
 }
 
-// interleaved measures competitors in turns. One more turn before warms what can be warm.
+// interleaved returns the median time of each baseline. The baselines take turns, so that a short
+// load of the machine affects all of them. A first turn fills the caches and is not measured.
 func interleaved(ctx context.Context, all []baseline) (map[string]time.Duration, error) {
 	times := map[string][]time.Duration{}
 	for i := range rounds + 1 {
@@ -52,14 +58,17 @@ func interleaved(ctx context.Context, all []baseline) (map[string]time.Duration,
 			}
 		}
 	}
+
 	medians := map[string]time.Duration{}
 	for name, all := range times {
 		medians[name] = median(all)
 	}
+
 	return medians, nil
 }
 
-// published measures a detached run with a port until the command returns. The removal is not measured.
+// published measures a detached run with a published port until the command returns. The removal is
+// not measured.
 func (b *bench) published(ctx context.Context) (time.Duration, error) {
 	var times []time.Duration
 	for range rounds {
@@ -72,35 +81,39 @@ func (b *bench) published(ctx context.Context) (time.Duration, error) {
 			return 0, err
 		}
 	}
+
 	return median(times), nil
 }
 
-// crowd is how many containers start at once.
+// crowd is the number of containers that are started concurrently.
 const crowd = 50
 
-// many measures containers started at once and removed at once.
+// many measures concurrent starts and concurrent removals of containers.
 func (b *bench) many(ctx context.Context, t *table) error {
-	started, err := atOnce(func(i int) error {
-		_, err := b.agent.CLI(ctx, "run", "-d", "--name", fmt.Sprint("crowd", i), "-p", "80", "busybox", "sleep", "1000")
+	started, err := concurrently(func(i int) error {
+		name := fmt.Sprint("crowd", i)
+		_, err := b.agent.CLI(ctx, "run", "-d", "--name", name, "-p", "80", "busybox", "sleep", "1000")
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	removed, err := atOnce(func(i int) error {
+
+	removed, err := concurrently(func(i int) error {
 		_, err := b.agent.CLI(ctx, "rm", "-f", fmt.Sprint("crowd", i))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	t.add(row{what: fmt.Sprintf("%d run -d -p 80 at once, each", crowd), took: started / crowd})
-	t.add(row{what: fmt.Sprintf("%d rm -f at once, each", crowd), took: removed / crowd})
+
+	t.add(row{what: fmt.Sprintf("%d run -d -p 80 concurrently, each", crowd), took: started / crowd})
+	t.add(row{what: fmt.Sprintf("%d rm -f concurrently, each", crowd), took: removed / crowd})
 	return b.agent.CheckLeftovers(ctx)
 }
 
-// atOnce does something many times at once and answers how long all of it took.
-func atOnce(do func(i int) error) (time.Duration, error) {
+// concurrently calls do for the whole crowd concurrently and returns the total time.
+func concurrently(do func(i int) error) (time.Duration, error) {
 	start, results := time.Now(), make(chan error)
 	for i := range crowd {
 		go func() { results <- do(i) }()

@@ -1,7 +1,8 @@
-// Command bench measures the built binaries in one run, against what else does the same on this machine, and prints ratios: milliseconds
-// depend on the machine, ratios much less.
+// Command bench measures the built binaries against other container engines and tools on this
+// machine. It prints ratios, which depend on the machine less than times do.
 //
-// Everything runs on machines of namespaces; nothing stays. It tells and does not judge: the wanted values stand beside the measured.
+// All measurements run in labs and leave nothing behind. The target values are printed next to the
+// results; a missed target is no error.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/registry"
 )
 
-// registryAddress is where the host finds its images.
+// registryAddress is the address of the registry on the host's loopback.
 const registryAddress = "127.0.0.1:5000"
 
 func main() {
@@ -37,21 +38,24 @@ func main() {
 	}
 }
 
-// step is some measurements.
+// step is a group of measurements that can be selected by name.
 type step struct {
 	name string
 	take func(context.Context, *table) error
 }
 
 func (b *bench) steps() []step {
-	return []step{{"launches", b.launches}, {"many", b.many}, {"busy", b.busy}, {"names", b.names}, {"services", services}}
+	return []step{
+		{"launches", b.launches}, {"many", b.many}, {"busy", b.busy}, {"names", b.names}, {"services", services},
+	}
 }
 
-// measure takes all measurements, or only those of some steps, and prints the table.
+// measure runs the steps named in only, or all if it is empty, and prints the table.
 func measure(ctx context.Context, only []string) (err error) {
 	if os.Geteuid() != 0 {
-		return errors.New("run this as root: it makes namespaces and starts containers in them")
+		return errors.New("bench must run as root, because it creates namespaces and starts containers")
 	}
+
 	b, err := newBench(ctx)
 	if err != nil {
 		return err
@@ -66,13 +70,14 @@ func measure(ctx context.Context, only []string) (err error) {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
+
 	t.print(os.Stdout)
 	load, err := os.ReadFile("/proc/loadavg")
 	fmt.Printf("\nLoad of the machine at the end: %s", load)
 	return err
 }
 
-// bench is a host with an agent, and beside it what it is measured against.
+// bench is a host with an agent, and the peers to compare it with.
 type bench struct {
 	images *registry.Registry
 	lab    *lab.Lab
@@ -87,13 +92,16 @@ func newBench(ctx context.Context) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	b.images = images
 	if b.lab, b.agent, err = b.host(ctx); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+
 	if err := b.findPeers(ctx, busybox); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
+
 	return b, nil
 }
 
@@ -111,35 +119,41 @@ func stock(ctx context.Context) (*registry.Registry, v1.Image, error) {
 	return r, busybox, err
 }
 
-// host makes a host with a registry and an agent, and pulls the images.
+// host creates a host with a registry and an agent, and pulls the images.
 func (b *bench) host(ctx context.Context) (*lab.Lab, *lab.Agent, error) {
 	l, err := lab.New(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	b.undo = append(b.undo, l.Close)
 	listener, err := l.Host.Listen("tcp", registryAddress)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	b.undo = append(b.undo, b.images.Serve(listener).Close)
 	bin, err := filepath.Abs("bin")
 	if err != nil {
 		return nil, nil, err
 	}
+
 	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}, "log-level": "info"}
 	a, err := l.NewAgent(bin, lab.AllInOne, keys)
 	if err != nil {
 		return nil, nil, err
 	}
+
 	if err := a.Start(ctx); err != nil {
 		return nil, nil, err
 	}
+
 	for _, name := range []string{"busybox", "nginx"} {
 		if out, err := a.CLI(ctx, "pull", name); err != nil {
 			return nil, nil, fmt.Errorf("%w\n%s", err, out)
 		}
 	}
+
 	return l, a, nil
 }
 

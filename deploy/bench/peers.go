@@ -16,13 +16,13 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// baseline is another way to run a container of busybox to its end.
+// baseline is a command that runs a container until it exits.
 type baseline struct {
 	name string
 	run  func(ctx context.Context) error
 }
 
-// findPeers starts those that are installed, each on a host of its own.
+// findPeers adds the installed container engines, each on a separate host.
 func (b *bench) findPeers(ctx context.Context, busybox v1.Image) error {
 	if installed("dockerd", "docker", "containerd") {
 		if err := b.addDocker(ctx, busybox); err != nil {
@@ -46,23 +46,26 @@ func installed(names ...string) bool {
 	return true
 }
 
-// peerHost makes a host for a peer, with busybox's root file system in a file.
+// peerHost creates a host for a peer and returns the path of an archive with the rootfs of busybox.
 func (b *bench) peerHost(ctx context.Context, busybox v1.Image) (*lab.Lab, string, error) {
 	l, err := lab.New(ctx)
 	if err != nil {
 		return nil, "", err
 	}
+
 	b.undo = append(b.undo, l.Close)
 	file := filepath.Join(l.Dir, "busybox.tar")
 	f, err := os.Create(file)
 	if err != nil {
 		return nil, "", err
 	}
+
 	stream := mutate.Extract(busybox)
 	_, err = io.Copy(f, stream)
 	if err := errors.Join(err, stream.Close(), f.Close()); err != nil {
 		return nil, "", err
 	}
+
 	return l, file, nil
 }
 
@@ -71,11 +74,14 @@ func (b *bench) addDocker(ctx context.Context, busybox v1.Image) error {
 	if err != nil {
 		return err
 	}
+
 	host := "unix://" + l.Dir + "/docker.sock"
-	daemon := exec.Command("dockerd", "--data-root", l.Dir+"/data", "--exec-root", l.Dir+"/exec", "--pidfile", l.Dir+"/pid", "-H", host)
+	daemon := exec.Command("dockerd", "--data-root", l.Dir+"/data", "--exec-root", l.Dir+"/exec",
+		"--pidfile", l.Dir+"/pid", "-H", host)
 	if err := l.Host.Start(daemon); err != nil {
 		return err
 	}
+
 	go func() { _ = daemon.Wait() }()
 	docker := func(ctx context.Context, args ...string) error {
 		_, err := l.Host.Output(ctx, "docker", append([]string{"-H", host}, args...)...)
@@ -89,10 +95,14 @@ func (b *bench) addDocker(ctx context.Context, busybox v1.Image) error {
 			return err
 		}
 	}
+
 	if err := docker(ctx, "import", file, "busybox"); err != nil {
 		return err
 	}
-	b.peers = append(b.peers, baseline{"docker run --rm busybox true", func(ctx context.Context) error { return docker(ctx, "run", "--rm", "busybox", "true") }})
+
+	b.peers = append(b.peers, baseline{"docker run --rm busybox true", func(ctx context.Context) error {
+		return docker(ctx, "run", "--rm", "busybox", "true")
+	}})
 	return nil
 }
 
@@ -101,14 +111,17 @@ func (b *bench) addPodman(ctx context.Context, busybox v1.Image) error {
 	if err != nil {
 		return err
 	}
+
 	podman := func(ctx context.Context, args ...string) error {
-		global := []string{"--root", l.Dir + "/data", "--runroot", l.Dir + "/exec", "--tmpdir", l.Dir + "/tmp", "--cgroup-manager", "cgroupfs", "--events-backend", "none"}
+		global := []string{"--root", l.Dir + "/data", "--runroot", l.Dir + "/exec", "--tmpdir", l.Dir + "/tmp",
+			"--cgroup-manager", "cgroupfs", "--events-backend", "none"}
 		_, err := l.Host.Output(ctx, "podman", append(global, args...)...)
 		return err
 	}
 	if err := podman(ctx, "import", file, "localhost/busybox"); err != nil {
 		return err
 	}
+
 	b.peers = append(b.peers, baseline{"podman run --rm busybox true", func(ctx context.Context) error {
 		return podman(ctx, "run", "--rm", "localhost/busybox", "true")
 	}})

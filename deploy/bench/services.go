@@ -10,55 +10,64 @@ import (
 	"time"
 )
 
-// services runs the services' own benchmarks, which stand beside what they measure.
+// services runs the Go benchmarks of the services.
 func services(ctx context.Context, t *table) error {
 	attach, err := goBench(ctx, "./services/netagent/internal/kernel", "^Benchmark(CreateSandbox|RawNetlinkSequence)$")
 	if err != nil {
 		return err
 	}
-	t.add(row{"attach to bridge", attach["CreateSandbox"], "the same objects by raw netlink", attach["RawNetlinkSequence"], "at most 2"})
+	t.add(row{"attach to bridge", attach["CreateSandbox"], "the same objects by raw netlink",
+		attach["RawNetlinkSequence"], "at most 2"})
 	return firewalls(ctx, t)
 }
 
-// firewalls measures natagent on both of its backends.
+// firewalls measures natagent with both firewall backends.
 func firewalls(ctx context.Context, t *table) error {
-	const room = "./services/natagent"
-	got, err := goBench(ctx, room, "^BenchmarkPublish(Range)?$")
+	const pkg = "./services/natagent"
+	got, err := goBench(ctx, pkg, "^BenchmarkPublish(Range)?$")
 	if err != nil {
 		return err
 	}
-	few, err := goBenchTimes(ctx, room, "^Benchmark(Unpublish|Rebuild)$", 20, 1)
+
+	few, err := goBenchTimes(ctx, pkg, "^Benchmark(Unpublish|Rebuild)$", 20, 1)
 	if err != nil {
 		return err
 	}
-	connect, err := goBenchTimes(ctx, room, "^BenchmarkNewConnection$", 1000, 3)
+
+	connect, err := goBenchTimes(ctx, pkg, "^BenchmarkNewConnection$", 1000, 3)
 	if err != nil {
 		return err
 	}
+
 	for _, backend := range []string{"nftables", "iptables"} {
 		wanted := map[string]string{"nftables": "about 1; under 1 ms"}[backend]
-		t.add(row{"publish a port, 10,000 published, " + backend, got["Publish/"+backend+"/10000"], "10 published", got["Publish/"+backend+"/10"], wanted})
-		t.add(row{"withdraw a port, 10,000 published, " + backend, few["Unpublish/"+backend+"/10000"], "10 published", few["Unpublish/"+backend+"/10"], ""})
+		t.add(row{"publish a port, 10,000 published, " + backend, got["Publish/"+backend+"/10000"],
+			"10 published", got["Publish/"+backend+"/10"], wanted})
+		t.add(row{"withdraw a port, 10,000 published, " + backend, few["Unpublish/"+backend+"/10000"],
+			"10 published", few["Unpublish/"+backend+"/10"], ""})
 		wanted = map[string]string{"nftables": "at most 1.15"}[backend]
-		t.add(row{"new connection, last of 10,000 ports, " + backend, connect["NewConnection/"+backend+"/10000"], "of 10 ports",
-			connect["NewConnection/"+backend+"/10"], wanted})
-		t.add(row{"new connection, last of 1,000 ports, " + backend, connect["NewConnection/"+backend+"/1000"], "of 10 ports",
-			connect["NewConnection/"+backend+"/10"], wanted})
+		t.add(row{"new connection, last of 10,000 ports, " + backend, connect["NewConnection/"+backend+"/10000"],
+			"of 10 ports", connect["NewConnection/"+backend+"/10"], wanted})
+		t.add(row{"new connection, last of 1,000 ports, " + backend, connect["NewConnection/"+backend+"/1000"],
+			"of 10 ports", connect["NewConnection/"+backend+"/10"], wanted})
 	}
-	t.add(row{"start with 10,000 ports and no rules, nftables", few["Rebuild/nftables/10000"], "iptables", few["Rebuild/iptables/10000"], ""})
-	t.add(row{"publish 50,001 ports as a range", got["PublishRange"], "one port", got["Publish/nftables/10"], "under 10 ms"})
+
+	t.add(row{"start with 10,000 ports and no rules, nftables", few["Rebuild/nftables/10000"],
+		"iptables", few["Rebuild/iptables/10000"], ""})
+	t.add(row{"publish 50,001 ports as a range", got["PublishRange"],
+		"one port", got["Publish/nftables/10"], "under 10 ms"})
 	return nil
 }
 
-// result is a line such as "BenchmarkPublish/10-2   1234   98765 ns/op".
+// result matches a line such as "BenchmarkPublish/10-2   1234   98765 ns/op".
 var result = regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`)
 
-// goBench runs benchmarks of a package five times and answers the medians by name.
+// goBench runs benchmarks of a package five times and returns the medians by name.
 func goBench(ctx context.Context, pkg, pattern string) (map[string]time.Duration, error) {
 	return goBenchTimes(ctx, pkg, pattern, 200, 5)
 }
 
-// goBenchTimes does so for some iterations and some times.
+// goBenchTimes is like goBench with the given number of iterations and runs.
 func goBenchTimes(ctx context.Context, pkg, pattern string, iterations, times int) (map[string]time.Duration, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-timeout", "20m",
 		"-benchtime", strconv.Itoa(iterations)+"x", "-count", strconv.Itoa(times), pkg)
@@ -66,6 +75,7 @@ func goBenchTimes(ctx context.Context, pkg, pattern string, iterations, times in
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
+
 	took := map[string][]time.Duration{}
 	for _, m := range result.FindAllStringSubmatch(string(out), -1) {
 		ns, err := strconv.ParseFloat(m[2], 64)
@@ -74,12 +84,15 @@ func goBenchTimes(ctx context.Context, pkg, pattern string, iterations, times in
 		}
 		took[m[1]] = append(took[m[1]], time.Duration(ns))
 	}
+
 	if len(took) == 0 {
 		return nil, fmt.Errorf("%s: no results in\n%s", strings.Join(cmd.Args, " "), out)
 	}
+
 	medians := map[string]time.Duration{}
 	for name, all := range took {
 		medians[name] = median(all)
 	}
+
 	return medians, nil
 }

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// table is the result.
+// table holds the results.
 type table struct{ rows []row }
 
-// row is one measurement, and what it is compared with if there is something.
+// row is a measurement, optionally with another one to compare with.
 type row struct {
 	what    string
 	took    time.Duration
@@ -22,7 +22,8 @@ type row struct {
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
 
 func (t *table) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%-48s %10s   %-44s %10s %7s   %s\n", "measured (medians)", "took", "against", "took", "ratio", "wanted")
+	fmt.Fprintf(out, "\n%-48s %10s   %-44s %10s %7s   %s\n",
+		"measured (medians)", "took", "against", "took", "ratio", "wanted")
 	for _, r := range t.rows {
 		ratio, other := "", ""
 		if r.other > 0 {
@@ -32,7 +33,7 @@ func (t *table) print(out io.Writer) {
 	}
 }
 
-// short writes a duration with three digits.
+// short formats a duration with three digits.
 func short(d time.Duration) string {
 	switch {
 	case d >= time.Second:
