@@ -15,18 +15,18 @@ import (
 
 const web = "--name web --network n1 -p 8080:80 --stop-signal KILL busybox httpd -f -p 80 -h /etc"
 
-// verb is a command that is interrupted: from the state that prepare makes, do leads to another one, and undo back.
+// verb is a command to interrupt. prepare creates the first state, do changes it, undo restores it.
 type verb struct {
 	name    string
 	prepare []string
 	do      string
 	undo    []string
-	// between are the statuses that an error may leave the container in, beside those of before and after: a restart that could not
-	// start it again has stopped it.
+	// between lists the statuses that a failed command can leave, in addition to those before and
+	// after it. For example, a failed restart can leave a stopped container.
 	between []string
 }
 
-// status is the container's, as state has it.
+// status returns the status of container web in the output of campaign.state.
 func (v verb) status(state string) string {
 	_, rest, _ := strings.Cut(state, "web ")
 	status, _, _ := strings.Cut(rest, " ")
@@ -46,32 +46,35 @@ func verbs() []verb {
 		{"rm", []string{"create " + web}, "rm web", []string{"create " + web}, nil},
 		{"rm-f", up, "rm -f web", []string{"run -d " + web}, []string{"EXITED"}},
 		{"connect", up, "network connect n2 web", []string{"network disconnect n2 web"}, nil},
-		{"disconnect", append(up[:1:1], "network connect n2 web"), "network disconnect n2 web", []string{"network connect n2 web"}, nil},
+		{"disconnect", append(up[:1:1], "network connect n2 web"), "network disconnect n2 web",
+			[]string{"network connect n2 web"}, nil},
 		{"disconnect-only", up, "network disconnect n1 web", []string{"network connect n1 web"}, nil},
 		{"publish", up, "publish web 8090:80", []string{"unpublish web 8090:80"}, nil},
 		{"unpublish", up, "unpublish web 8080:80", []string{"publish web 8080:80"}, nil},
 		{"rename", up, "rename web web2", []string{"rename web2 web"}, nil},
 		{"network-create", nil, "network create n3", []string{"network rm n3"}, nil},
 		{"network-rm", []string{"network create n3"}, "network rm n3", []string{"network create n3"}, nil},
-		{"network-edit", up, "network edit --renumber --subnet 10.77.0.0/24 n1", []string{"network edit --renumber --subnet 172.28.0.0/24 n1"}, nil},
+		{"network-edit", up, "network edit --renumber --subnet 10.77.0.0/24 n1",
+			[]string{"network edit --renumber --subnet 172.28.0.0/24 n1"}, nil},
 	}
 }
 
-// fault is one thing that goes wrong.
+// fault is an action at a crash point of a process.
 type fault struct {
-	shape   lab.DeployMode
+	mode    lab.DeployMode
 	verb    verb
 	process string
 	ordinal int
 	action  string
-	point   string // as the trace has it
+	point   string // the line of the trace
 }
 
 func (f fault) String() string {
-	return fmt.Sprintf("%s/%s/%s/%s/%d", f.shape, f.verb.name, strings.ReplaceAll(f.process, "/", "_"), f.action, f.ordinal)
+	process := strings.ReplaceAll(f.process, "/", "_")
+	return fmt.Sprintf("%s/%s/%s/%s/%d", f.mode, f.verb.name, process, f.action, f.ordinal)
 }
 
-// actions are what can go wrong at a point.
+// actions returns the faults that can be injected at a point.
 func actions(point string) []string {
 	when, rest, _ := strings.Cut(point, " ")
 	kind, _, _ := strings.Cut(rest, " ")
@@ -86,20 +89,24 @@ func actions(point string) []string {
 	return []string{"kill"}
 }
 
-// TestCampaign interrupts commands at their crash points, in an order that follows from the seed, until the time is over.
-func TestCampaign(t *testing.T) {
+// TestCrashPointsRecover interrupts commands at their crash points until the time limit. The seed
+// determines the order.
+func TestCrashPointsRecover(t *testing.T) {
 	p := newPlan(t)
 	c := &campaign{t: t, plan: p, began: time.Now(), states: map[string][3]string{}}
 	random := rand.New(rand.NewPCG(p.seed, 0))
-	shapes := []lab.DeployMode{lab.Split, lab.AllInOne}
+	modes := []lab.DeployMode{lab.Split, lab.AllInOne}
 	if random.IntN(2) == 0 {
-		slices.Reverse(shapes)
+		slices.Reverse(modes)
 	}
-	for i, shape := range shapes {
-		c.until = p.limit * time.Duration(i+1) / time.Duration(len(shapes))
-		c.shape(shape, random)
+
+	for i, mode := range modes {
+		c.until = p.limit * time.Duration(i+1) / time.Duration(len(modes))
+		c.runMode(mode, random)
 	}
-	t.Logf("%d faults done, %d found in the verbs that had a turn, %d reached their point, %d disagreements; CRASH_SEED=%d", c.done, c.possible, c.reached, c.failed, p.seed)
+
+	t.Logf("%d of %d faults injected, %d reached their point, %d failed; CRASH_SEED=%d",
+		c.done, c.possible, c.reached, c.failed, p.seed)
 }
 
 type campaign struct {
@@ -109,31 +116,32 @@ type campaign struct {
 	until time.Duration
 	world *world
 
-	states map[string][3]string // of each verb: before, after, and after its reversal
+	states map[string][3]string // by mode and verb: before, after, and after undo
 
 	done, possible, reached, failed int
 }
 
 func (c *campaign) over() bool { return c.plan.limit > 0 && time.Since(c.began) > c.until }
 
-// batch is how many faults of a verb are done before the next verb's turn comes, in a run that is limited.
+// batch is the number of faults of a verb before the next verb has its turn.
 const batch = 4
 
-// shape interrupts commands of agents of one shape: some faults of each verb in turn, until all are done.
-func (c *campaign) shape(shape lab.DeployMode, random *rand.Rand) {
-	c.world = newWorld(c.t, c.plan.bin, shape)
+// runMode injects the faults of one deployment mode, some of each verb in turn.
+func (c *campaign) runMode(mode lab.DeployMode, random *rand.Rand) {
+	c.world = newWorld(c.t, c.plan.bin, mode)
 	defer func() { c.world.close() }()
 	left := map[string][]fault{}
 	turns := verbs()
 	random.Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
 	for ; len(turns) > 0; turns = turns[1:] {
 		v := turns[0]
-		if given := os.Getenv("CRASH_ONLY"); given != "" && !strings.Contains(given, "/"+v.name+"/") && !strings.Contains(given, "/.*/") {
-			continue // it would only take time
+		given := os.Getenv("CRASH_ONLY")
+		if given != "" && !strings.Contains(given, "/"+v.name+"/") && !strings.Contains(given, "/.*/") {
+			continue // tracing the verb takes time
 		}
 		all, known := left[v.name]
 		if !known {
-			all = c.faults(shape, v)
+			all = c.faults(mode, v)
 			all = slices.DeleteFunc(all, func(f fault) bool { return !c.plan.only.MatchString(f.String()) })
 			c.possible += len(all)
 			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -151,8 +159,8 @@ func (c *campaign) shape(shape lab.DeployMode, random *rand.Rand) {
 	}
 }
 
-// faults runs a verb without a fault and lists what can go wrong in it.
-func (c *campaign) faults(shape lab.DeployMode, v verb) []fault {
+// faults traces a run of a verb and returns the faults at the points that it passes.
+func (c *campaign) faults(mode lab.DeployMode, v verb) []fault {
 	w := c.world
 	c.prepare(v)
 	before := c.state()
@@ -162,21 +170,23 @@ func (c *campaign) faults(shape lab.DeployMode, v verb) []fault {
 	for _, line := range v.undo {
 		w.mustRun(line)
 	}
+
 	w.must(w.agree())
-	c.states[string(shape)+v.name] = [3]string{before, after, c.state()}
+	c.states[string(mode)+v.name] = [3]string{before, after, c.state()}
 	var all []fault
 	for process, points := range passed {
 		for i, point := range points {
 			for _, action := range actions(point) {
-				all = append(all, fault{shape, v, process, i + 1, action, strings.TrimSpace(point)})
+				all = append(all, fault{mode, v, process, i + 1, action, strings.TrimSpace(point)})
 			}
 		}
 	}
+
 	slices.SortFunc(all, func(a, b fault) int { return strings.Compare(a.String(), b.String()) })
 	return all
 }
 
-// prepare makes the state that a verb starts from.
+// prepare creates the state that a verb starts from.
 func (c *campaign) prepare(v verb) {
 	w := c.world
 	_, _ = w.run("rm -f web")
@@ -187,18 +197,20 @@ func (c *campaign) prepare(v verb) {
 	}
 }
 
-// state is what a user sees of containers and networks, but for the bystander.
+// state returns the containers and networks as text, without the bystander.
 func (c *campaign) state() string {
 	r, err := c.world.peers.read(c.world.ctx)
 	if err != nil {
 		return err.Error()
 	}
+
 	var all []string
 	for _, n := range r.networks {
 		all = append(all, "network "+n.GetName())
 	}
+
 	for _, k := range r.containers {
-		if k.GetConfig().GetName() == "beside" {
+		if k.GetConfig().GetName() == bystander {
 			continue
 		}
 		text := k.GetConfig().GetName() + " " + strings.TrimPrefix(k.GetStatus().String(), "CONTAINER_STATUS_")
@@ -210,11 +222,12 @@ func (c *campaign) state() string {
 		}
 		all = append(all, text)
 	}
+
 	slices.Sort(all)
 	return strings.Join(all, "; ")
 }
 
-// one makes one fault happen and judges what is left of it. After a disagreement the world is a new one.
+// one injects a fault and checks the result. A failure replaces the world.
 func (c *campaign) one(f fault, restart bool) {
 	c.done++
 	began := time.Now()
@@ -223,9 +236,9 @@ func (c *campaign) one(f fault, restart bool) {
 		return
 	}
 	c.failed++
-	c.t.Errorf("DISAGREEMENT %s at %s after %s: %s\n%s", f, f.point, time.Since(began), problem, tail(c.world.agent.Log()))
+	c.t.Errorf("FAULT %s at %s after %s: %s\n%s", f, f.point, time.Since(began), problem, tail(c.world.agent.Log()))
 	c.world.close()
-	c.world = newWorld(c.t, c.plan.bin, f.shape)
+	c.world = newWorld(c.t, c.plan.bin, f.mode)
 }
 
 func (c *campaign) try(f fault, restart bool) string {
@@ -237,25 +250,32 @@ func (c *campaign) try(f fault, restart bool) string {
 	if hit != "" {
 		c.reached++
 	}
+
 	if strings.HasPrefix(hit, "kill") {
 		if err := w.revive(f.process); err != nil {
-			return fmt.Sprintf("it does not start again: %v", err)
+			return fmt.Sprintf("agent does not start again: %v", err)
 		}
 	}
+
 	where := fmt.Sprintf("hit %q, command: %v %s\n", hit, err, out)
 	if err := w.agree(); err != nil {
 		return where + err.Error()
 	}
-	states := c.states[string(f.shape)+f.verb.name]
+
+	states := c.states[string(f.mode)+f.verb.name]
 	now := c.state()
 	switch {
-	case now != states[0] && now != states[1] && !(err != nil && slices.Contains(f.verb.between, f.verb.status(now))):
-		return where + fmt.Sprintf("the state is neither that of before nor that of after:\n%s\nbefore %s\nafter  %s", now, states[0], states[1])
+	case now != states[0] && now != states[1] &&
+		!(err != nil && slices.Contains(f.verb.between, f.verb.status(now))):
+		return where + fmt.Sprintf("state is neither the one before nor the one after:\n%s\nbefore %s\nafter  %s",
+			now, states[0], states[1])
 	case err == nil && now != states[1]:
-		return where + "it succeeded, but is not done: " + now
-	case err != nil && now != states[0] && !strings.Contains(out, "connection") && !strings.HasPrefix(hit, "kill") && exact(f.verb):
-		return where + "it failed, but is done: " + now
+		return where + "command succeeded without effect: " + now
+	case err != nil && now != states[0] && !strings.Contains(out, "connection") &&
+		!strings.HasPrefix(hit, "kill") && exact(f.verb):
+		return where + "command failed with an effect: " + now
 	}
+
 	if restart {
 		if err := w.agent.Stop(syscall.SIGTERM); err != nil {
 			return where + err.Error()
@@ -267,35 +287,42 @@ func (c *campaign) try(f fault, restart bool) string {
 			return where + "after a restart: " + err.Error()
 		}
 	}
+
 	return c.retry(f, states, where)
 }
 
-// exact reports whether an error of a verb must mean that nothing was done.
+// exact reports whether a failed verb must not have any effect.
 func exact(v verb) bool {
-	return slices.Contains([]string{"connect", "publish", "unpublish", "rename", "create", "run", "network-create"}, v.name)
+	names := []string{"connect", "publish", "unpublish", "rename", "create", "run", "network-create"}
+	return slices.Contains(names, v.name)
 }
 
-// retry repeats the command, which may say that it is done already, and reverses it.
+// retry repeats the command, which can fail if it took effect before, and then undoes it.
 func (c *campaign) retry(f fault, states [3]string, where string) string {
 	w := c.world
 	done := c.state() == states[1]
 	out, err := w.run(f.verb.do)
 	if err != nil && !done {
-		return where + fmt.Sprintf("repeating it fails: %v %s", err, out)
+		return where + fmt.Sprintf("repeated command failed: %v %s", err, out)
 	}
+
 	if now := c.state(); now != states[1] {
-		return where + fmt.Sprintf("repeated, it is %s, want %s (%v %s)", now, states[1], err, out)
+		return where + fmt.Sprintf("state after repetition: got %s, want %s (%v %s)", now, states[1], err, out)
 	}
+
 	for _, line := range f.verb.undo {
 		if out, err := w.run(line); err != nil {
-			return where + fmt.Sprintf("reversing it by %s fails: %v %s", line, err, out)
+			return where + fmt.Sprintf("undo by %s failed: %v %s", line, err, out)
 		}
 	}
+
 	if err := w.agree(); err != nil {
-		return where + "repeated and reversed: " + err.Error()
+		return where + "after repetition and undo: " + err.Error()
 	}
+
 	if now := c.state(); now != states[2] {
-		return where + fmt.Sprintf("reversed, it is %s, want %s", now, states[2])
+		return where + fmt.Sprintf("state after undo: got %s, want %s", now, states[2])
 	}
+
 	return ""
 }

@@ -21,23 +21,23 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// ports are all that any case publishes.
+// ports lists the host ports that any case publishes.
 var ports = []uint32{8080, 8090, 8091, 8099}
 
-// agree waits until all stores and the kernel agree, and tells what still differs after a while of silence.
+// agree waits until all stores and the kernel agree. The error lists the remaining differences.
 func (w *world) agree() error {
-	for deadline := time.Now().Add(settle); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(agreeLimit); ; time.Sleep(100 * time.Millisecond) {
 		differences := w.differences()
 		if len(differences) == 0 {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("after %s these differ:\n  %s", settle, strings.Join(differences, "\n  "))
+			return fmt.Errorf("differences after %s:\n  %s", agreeLimit, strings.Join(differences, "\n  "))
 		}
 	}
 }
 
-// difference collects what disagrees.
+// differences is a list of messages.
 type differences []string
 
 func (d *differences) add(format string, args ...any) { *d = append(*d, fmt.Sprintf(format, args...)) }
@@ -49,12 +49,14 @@ func (w *world) differences() differences {
 		d.add("a service is not responding: %v", err)
 		return d
 	}
+
 	compareRecords(r, &d)
 	w.compareKernel(r, &d)
-	if len(d) == 0 { // else it would only take time
+	if len(d) == 0 { // these checks are slow
 		w.compareTraffic(r, &d)
 		w.compareBystander(r, &d)
 	}
+
 	return d
 }
 
@@ -74,40 +76,45 @@ func compareRecords(r *records, d *differences) {
 		}
 		sb := r.sandboxes[id]
 		if sb == nil {
-			d.add("container %s runs without a sandbox", name)
+			d.add("container %s is running without a sandbox", name)
 			continue
 		}
 		compareEndpoints(name, c, sb, d)
 		if have, want := bindings(r.publications[id].GetBindings()), bindings(c.GetBindings()); have != want {
-			d.add("container %s publishes %s in natagent and %s in the supervisor", name, have, want)
+			d.add("bindings of container %s: %s in natagent, %s in the supervisor", name, have, want)
 		}
 		if !r.named[id] {
-			d.add("container %s has no names", name)
+			d.add("container %s has no registration in dnsagent", name)
 		}
 	}
+
 	for id := range r.sandboxes {
 		if !running(r.containers[id]) {
-			d.add("sandbox of %s, which does not run", id[:12])
+			d.add("sandbox of %s, which is not running", id[:12])
 		}
 	}
+
 	for id := range r.publications {
 		if !running(r.containers[id]) {
-			d.add("ports of %s, which does not run", id[:12])
+			d.add("publication of %s, which is not running", id[:12])
 		}
 	}
+
 	for id := range r.named {
 		if !running(r.containers[id]) {
-			d.add("names of %s, which does not run", id[:12])
+			d.add("registration of %s, which is not running", id[:12])
 		}
 	}
+
 	for id, n := range r.networks {
 		if n.GetBridge() != "" && !r.guarded[id] {
-			d.add("network %s is not guarded", n.GetName())
+			d.add("network %s is missing in natagent", n.GetName())
 		}
 	}
+
 	for id := range r.guarded {
 		if r.networks[id] == nil {
-			d.add("natagent guards network %s, which is not there", id[:12])
+			d.add("natagent has network %s, which does not exist", id[:12])
 		}
 	}
 }
@@ -116,37 +123,42 @@ func compareEndpoints(name string, c *containerv1.Container, sb *networkv1.Sandb
 	text := func(all []*networkv1.Endpoint) string {
 		var out []string
 		for _, e := range all {
-			out = append(out, fmt.Sprint(e.GetNetworkName(), " ", e.GetId()[:8], " ", e.GetIpv4Address(), " ", e.GetMacAddress(), " ", e.GetIpv4Gateway()))
+			out = append(out, fmt.Sprint(e.GetNetworkName(), " ", e.GetId()[:8], " ", e.GetIpv4Address(), " ",
+				e.GetMacAddress(), " ", e.GetIpv4Gateway()))
 		}
 		return strings.Join(out, ", ")
 	}
 	if have, want := text(sb.GetEndpoints()), text(c.GetSandbox().GetEndpoints()); have != want {
-		d.add("container %s has the endpoints %s in netagent and %s in the supervisor", name, have, want)
+		d.add("endpoints of container %s: %s in netagent, %s in the supervisor", name, have, want)
 	}
+
 	var have, want []string
 	for _, e := range sb.GetEndpoints() {
 		have = append(have, e.GetNetworkName())
 	}
+
 	for _, a := range c.GetConfig().GetNetwork().GetNetworks() {
 		want = append(want, a.GetNetwork())
 	}
+
 	slices.Sort(have)
 	slices.Sort(want)
 	if !slices.Equal(have, want) {
-		d.add("container %s is on %v and configured to be on %v", name, have, want)
+		d.add("networks of container %s: got %v, configured %v", name, have, want)
 	}
 }
 
 func bindings(all []*natv1.PortBinding) string {
 	var out []string
 	for _, b := range all {
-		out = append(out, fmt.Sprintf("%s:%d->%s:%d", b.GetHostIp(), b.GetHostPort(), b.GetContainerIp(), b.GetContainerPort()))
+		out = append(out, fmt.Sprintf("%s:%d->%s:%d",
+			b.GetHostIp(), b.GetHostPort(), b.GetContainerIp(), b.GetContainerPort()))
 	}
 	slices.Sort(out)
 	return strings.Join(out, ",")
 }
 
-// output runs a command on the host; what fails has said nothing.
+// output runs a command on the host and returns its output, or FAILED and the error.
 func (w *world) output(args ...string) string {
 	out, err := w.Host.Output(w.ctx, args[0], args[1:]...)
 	if err != nil {
@@ -155,24 +167,28 @@ func (w *world) output(args ...string) string {
 	return out
 }
 
-// compareKernel compares the stores with links, neighbours, namespaces, rules, mounts, processes and files.
+// compareKernel compares the stores with links, neighbour entries, namespaces, rules, mounts,
+// processes and files.
 func (w *world) compareKernel(r *records, d *differences) {
 	var wanted kernelState
 	for id, sb := range r.sandboxes {
 		wanted.pins = append(wanted.pins, id[:12])
 		for _, e := range sb.GetEndpoints() {
 			wanted.links = append(wanted.links, e.GetHostInterface()+" on "+e.GetBridge())
-			wanted.neighbours = append(wanted.neighbours, fmt.Sprintf("%s dev %s lladdr %s", bare(e.GetIpv4Address()), e.GetBridge(), e.GetMacAddress()))
+			wanted.neighbours = append(wanted.neighbours,
+				fmt.Sprintf("%s dev %s lladdr %s", bare(e.GetIpv4Address()), e.GetBridge(), e.GetMacAddress()))
 		}
 		w.compareInside(id, sb, d)
 	}
+
 	for _, n := range r.networks {
 		if n.GetBridge() != "" {
 			wanted.bridges = append(wanted.bridges, n.GetBridge())
 		}
 	}
+
 	for id, c := range r.containers {
-		wanted.folders = append(wanted.folders, id[:12])
+		wanted.directories = append(wanted.directories, id[:12])
 		if !running(c) {
 			continue
 		}
@@ -181,9 +197,10 @@ func (w *world) compareKernel(r *records, d *differences) {
 			wanted.ports = append(wanted.ports, fmt.Sprint(b.GetHostPort()))
 		}
 		if _, err := os.Stat(w.Root(fmt.Sprintf("/proc/%d", c.GetPid()))); err != nil {
-			d.add("container %s runs without a process", c.GetConfig().GetName())
+			d.add("container %s is running without a process", c.GetConfig().GetName())
 		}
 	}
+
 	wanted.compare(w.kernel(), d)
 }
 
@@ -192,10 +209,10 @@ func bare(cidr string) string {
 	return address
 }
 
-// kernelState is what the host has.
+// kernelState is the actual state of a host, or the desired one.
 type kernelState struct {
-	links, bridges, neighbours, pins, folders, ports []string
-	mounts, monitors                                 int
+	links, bridges, neighbours, pins, directories, ports []string
+	mounts, monitors                                     int
 }
 
 var (
@@ -216,39 +233,47 @@ func (w *world) kernel() kernelState {
 			s.links = append(s.links, m[1]+" down on "+m[3])
 		}
 	}
+
 	for _, m := range vethAny.FindAllStringSubmatch(links, -1) {
 		if !known[m[1]] {
 			s.links = append(s.links, m[1])
 		}
 	}
+
 	for line := range strings.Lines(w.output("ip", "-o", "link", "show", "type", "bridge")) {
 		if f := strings.Fields(line); len(f) > 1 {
 			s.bridges = append(s.bridges, strings.TrimSuffix(f[1], ":"))
 		}
 	}
+
 	for _, m := range neighbour.FindAllStringSubmatch(w.output("ip", "-4", "neigh", "show", "nud", "permanent"), -1) {
 		s.neighbours = append(s.neighbours, m[1])
 	}
+
 	s.pins = names(filepath.Join(w.agent.ExecRoot(), "netns"))
-	s.folders = names(filepath.Join(w.agent.DataRoot(), "containers"))
-	for i := range s.folders {
-		s.folders[i] = s.folders[i][:min(12, len(s.folders[i]))]
+	s.directories = names(filepath.Join(w.agent.DataRoot(), "containers"))
+	for i := range s.directories {
+		s.directories[i] = s.directories[i][:min(12, len(s.directories[i]))]
 	}
+
 	for line := range strings.Lines(w.output("cat", "/proc/mounts")) {
 		if f := strings.Fields(line); len(f) > 2 && f[2] == "overlay" && strings.HasPrefix(f[1], w.Dir) {
 			s.mounts++
 		}
 	}
+
 	for _, m := range element.FindAllStringSubmatch(w.output("nft", "list", "table", "inet", "fairlead"), -1) {
 		if !slices.Contains(s.ports, m[1]) {
 			s.ports = append(s.ports, m[1])
 		}
 	}
+
 	for _, p := range w.Processes() {
 		if p.Name == "conmon" {
 			s.monitors++
 		}
 	}
+
 	return s
 }
 
@@ -265,7 +290,8 @@ func (s kernelState) compare(have kernelState, d *differences) {
 	for _, c := range []struct {
 		what       string
 		want, have []string
-	}{{"links", s.links, have.links}, {"bridges", s.bridges, have.bridges}, {"neighbours", s.neighbours, have.neighbours},
+	}{{"links", s.links, have.links}, {"bridges", s.bridges, have.bridges},
+		{"neighbours", s.neighbours, have.neighbours},
 		{"namespaces", s.pins, have.pins}, {"published ports in the firewall", s.ports, have.ports}} {
 		slices.Sort(c.want)
 		slices.Sort(c.have)
@@ -274,17 +300,19 @@ func (s kernelState) compare(have kernelState, d *differences) {
 			d.add("%s: got %v, want %v", c.what, c.have, c.want)
 		}
 	}
-	for _, f := range have.folders {
-		if !slices.Contains(s.folders, f) {
+
+	for _, f := range have.directories {
+		if !slices.Contains(s.directories, f) {
 			d.add("files of %s, which is not registered", f)
 		}
 	}
+
 	if have.mounts != s.mounts || have.monitors != s.mounts {
-		d.add("%d containers run with %d root file systems and %d monitors", s.mounts, have.mounts, have.monitors)
+		d.add("%d running containers have %d root file systems and %d monitors", s.mounts, have.mounts, have.monitors)
 	}
 }
 
-// compareInside compares a sandbox's endpoints with its namespace.
+// compareInside compares the endpoints of a sandbox with its namespace.
 func (w *world) compareInside(id string, sb *networkv1.Sandbox, d *differences) {
 	in := func(args ...string) string {
 		return w.output(append([]string{"nsenter", "--net=" + sb.GetNetnsPath(), "--", "ip", "-o", "-4"}, args...)...)
@@ -295,26 +323,30 @@ func (w *world) compareInside(id string, sb *networkv1.Sandbox, d *differences) 
 		want = append(want, e.GetInterfaceName()+" "+e.GetIpv4Address())
 		gateway = cmp.Or(gateway, e.GetIpv4Gateway())
 	}
+
 	for line := range strings.Lines(in("addr", "show")) {
 		if f := strings.Fields(line); len(f) > 3 && f[1] != "lo" {
 			have = append(have, f[1]+" "+f[3])
 		}
 	}
+
 	slices.Sort(want)
 	slices.Sort(have)
 	if !slices.Equal(want, have) {
 		d.add("inside %s: got %v, want %v", id[:12], have, want)
 	}
+
 	route := ""
 	if f := strings.Fields(in("route", "show", "default")); len(f) > 2 {
 		route = f[2]
 	}
+
 	if route != gateway {
 		d.add("default route inside %s: got %q, want %q", id[:12], route, gateway)
 	}
 }
 
-// compareTraffic connects to all ports that cases publish, and asks for names.
+// compareTraffic connects to all ports and resolves the names of all containers.
 func (w *world) compareTraffic(r *records, d *differences) {
 	published := map[uint32]bool{}
 	for _, c := range r.containers {
@@ -322,15 +354,17 @@ func (w *world) compareTraffic(r *records, d *differences) {
 			published[b.GetHostPort()] = true
 		}
 	}
+
 	for _, port := range ports {
 		conn, err := w.Client.Dial("tcp", fmt.Sprintf("%s:%d", lab.HostIPv4, port), time.Second)
 		if err == nil {
 			_ = conn.Close()
 		}
 		if published[port] && err != nil && !errors.Is(err, syscall.ECONNREFUSED) || !published[port] && err == nil {
-			d.add("port %d is published: %v, but connecting gives %v", port, published[port], err)
+			d.add("port %d: published is %v, but connect returned %v", port, published[port], err)
 		}
 	}
+
 	for _, from := range r.containers {
 		for _, to := range r.containers {
 			if running(from) && running(to) {
@@ -340,7 +374,7 @@ func (w *world) compareTraffic(r *records, d *differences) {
 	}
 }
 
-// compareName asks for one container's name from another one's network.
+// compareName resolves the name of a container from the network of another one.
 func (w *world) compareName(from, to *containerv1.Container, d *differences) {
 	var want []string
 	for _, a := range from.GetSandbox().GetEndpoints() {
@@ -350,14 +384,17 @@ func (w *world) compareName(from, to *containerv1.Container, d *differences) {
 			}
 		}
 	}
+
 	if len(want) == 0 {
 		return
 	}
+
 	m, err := lab.On(w.Root(from.GetSandbox().GetNetnsPath()))
 	if err != nil {
 		d.add("namespace of %s: %v", from.GetConfig().GetName(), err)
 		return
 	}
+
 	conn, err := m.Dial("udp", "127.0.0.11:53", time.Second)
 	if err != nil {
 		d.add("resolver of %s: %v", from.GetConfig().GetName(), err)
@@ -365,7 +402,8 @@ func (w *world) compareName(from, to *containerv1.Container, d *differences) {
 	}
 	defer func() { _ = conn.Close() }()
 	if got := resolve(conn, to.GetConfig().GetName()); !slices.Contains(want, got) {
-		d.add("%s is %q for %s, want one of %s", to.GetConfig().GetName(), got, from.GetConfig().GetName(), want)
+		d.add("name %s: got %q in container %s, want one of %s",
+			to.GetConfig().GetName(), got, from.GetConfig().GetName(), want)
 	}
 }
 
@@ -375,29 +413,34 @@ func resolve(conn net.Conn, name string) string {
 	if err := c.WriteMsg(new(dns.Msg).SetQuestion(name+".", dns.TypeA)); err != nil {
 		return err.Error()
 	}
+
 	answer, err := c.ReadMsg()
 	if err != nil {
 		return err.Error()
 	}
+
 	for _, rr := range answer.Answer {
 		if a, ok := rr.(*dns.A); ok {
 			return a.A.String()
 		}
 	}
+
 	return dns.RcodeToString[answer.Rcode]
 }
 
-// compareBystander checks that the bystander is the same process with the same endpoint and port all the time.
+// compareBystander checks that the process, endpoint and port of the bystander did not change.
 func (w *world) compareBystander(r *records, d *differences) {
 	for _, c := range r.containers {
-		if c.GetConfig().GetName() != "beside" {
+		if c.GetConfig().GetName() != bystander {
 			continue
 		}
-		now := fmt.Sprint(c.GetPid(), " ", c.GetSandbox().GetEndpoints()[0].GetId(), " ", c.GetBindings()[0].GetHostPort())
-		if w.beside = cmp.Or(w.beside, now); w.beside != now {
-			d.add("the bystander is %s, was %s", now, w.beside)
+		endpoint, port := c.GetSandbox().GetEndpoints()[0].GetId(), c.GetBindings()[0].GetHostPort()
+		now := fmt.Sprint(c.GetPid(), " ", endpoint, " ", port)
+		if w.watched = cmp.Or(w.watched, now); w.watched != now {
+			d.add("bystander: got %s, want %s", now, w.watched)
 		}
 		return
 	}
-	d.add("the bystander is gone")
+
+	d.add("bystander is missing")
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// hand is something that another program does to what is the agent's. PORT, BRIDGE and PIN stand for the bystander's.
-type hand struct{ name, command string }
+// externalChange is a change of the agent's objects by another program. PORT, BRIDGE and PIN are
+// replaced by the host interface, bridge and namespace of the bystander.
+type externalChange struct{ name, command string }
 
-func hands() []hand {
-	return []hand{
+func externalChanges() []externalChange {
+	return []externalChange{
 		{"port off the bridge", "ip link set PORT nomaster"},
 		{"port down", "ip link set PORT down"},
 		{"bridge down", "ip link set BRIDGE down"},
@@ -29,47 +30,54 @@ func hands() []hand {
 	}
 }
 
-// TestForeignHands changes what is the agent's behind its back. The agent heals it by itself, or system check finds it and --repair
-// mends it; the container keeps running.
-func TestForeignHands(t *testing.T) {
+// TestExternalChangesRepaired changes kernel objects of the agent. The agent repairs them itself,
+// or system check finds the drift and --repair repairs it. The container keeps running.
+func TestExternalChangesRepaired(t *testing.T) {
 	p := newPlan(t)
 	w := newWorld(t, p.bin, lab.AllInOne)
 	defer func() { w.close() }()
-	for _, h := range hands() {
+	for _, h := range externalChanges() {
 		t.Run(h.name, func(t *testing.T) {
 			w.foreign(t, h)
 		})
 	}
 }
 
-func (w *world) foreign(t *testing.T, h hand) {
+func (w *world) foreign(t *testing.T, h externalChange) {
 	r, err := w.peers.read(w.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	command := strings.ReplaceAll(h.command, "EXEC", w.agent.ExecRoot())
 	for _, c := range r.containers {
 		e := c.GetSandbox().GetEndpoints()[0]
-		command = strings.NewReplacer("PORT", e.GetHostInterface(), "BRIDGE", e.GetBridge(), "PIN", c.GetSandbox().GetNetnsPath()).Replace(command)
+		command = strings.NewReplacer("PORT", e.GetHostInterface(), "BRIDGE", e.GetBridge(),
+			"PIN", c.GetSandbox().GetNetnsPath()).Replace(command)
 	}
+
 	if out, err := w.Host.Output(w.ctx, "sh", "-c", command); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+
 	found, ferr := w.run("system check")
 	if ferr == nil && len(w.differences()) > 0 {
-		t.Errorf("system check finds nothing, but %v\n%s", w.differences(), found)
+		t.Errorf("system check misses %v\n%s", w.differences(), found)
 	}
+
 	if out, err := w.run("system check --repair"); err != nil {
-		t.Errorf("it cannot be repaired: %v\n%s", err, out)
+		t.Errorf("system check --repair: %v\n%s", err, out)
 	}
+
 	if err := w.agree(); err != nil {
 		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
 	}
 }
 
-// TestStoreFaults loses, empties and resets each store while the agent is down. The agent starts and agrees with the rest again, or it
-// refuses to start and names the file; the running container is not touched, and with the old file all is well.
-func TestStoreFaults(t *testing.T) {
+// TestStoreFaultsRecovered removes, truncates and resets each store while the agent is down. The
+// agent starts and repairs the state, or it fails with an error that names the file and starts
+// again with the old file. The running container is not affected.
+func TestStoreFaultsRecovered(t *testing.T) {
 	p := newPlan(t)
 	w := newWorld(t, p.bin, lab.AllInOne)
 	defer func() { w.close() }()
@@ -85,7 +93,8 @@ func TestStoreFaults(t *testing.T) {
 }
 
 func (w *world) spoiled(t *testing.T, store string, spoil func(path, before string) error) {
-	path, before, kept := filepath.Join(w.agent.DataRoot(), store), filepath.Join(w.Dir, "before"), filepath.Join(w.Dir, "kept")
+	path := filepath.Join(w.agent.DataRoot(), store)
+	before, kept := filepath.Join(w.Dir, "before"), filepath.Join(w.Dir, "kept")
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -105,9 +114,10 @@ func (w *world) spoiled(t *testing.T, store string, spoil func(path, before stri
 	must(spoil(path, before))
 
 	serr := w.agent.Start(w.ctx)
-	if _, err := os.Stat(w.Root("/proc/" + strings.Fields(w.beside)[0])); err != nil {
-		t.Errorf("the bystander was killed\n%s", tail(w.agent.Log()))
+	if _, err := os.Stat(w.Root("/proc/" + strings.Fields(w.watched)[0])); err != nil {
+		t.Errorf("bystander was killed\n%s", tail(w.agent.Log()))
 	}
+
 	if serr != nil {
 		if !strings.Contains(serr.Error(), store) {
 			t.Errorf("the error does not name the file: %v", serr)
@@ -116,6 +126,7 @@ func (w *world) spoiled(t *testing.T, store string, spoil func(path, before stri
 		must(copyFile(kept, path))
 		must(w.agent.Start(w.ctx))
 	}
+
 	if err := w.agree(); err != nil {
 		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
 	}

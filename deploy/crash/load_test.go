@@ -13,12 +13,13 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// killsShort is how many kills there are unless CRASH_KILLS says it; make crashtest takes 1,000.
+// killsShort is the default number of kills. CRASH_KILLS sets it; make crashtest sets 1,000.
 const killsShort = 6
 
-// TestKillsUnderLoad kills processes of the agent at random moments, while commands run and new connections are opened at a steady rate.
-// No connection to the bystander is lost, and afterwards all agree. The seed decides on commands, victims and pauses.
-func TestKillsUnderLoad(t *testing.T) {
+// TestKillsLoseNoConnection kills processes of the agent at random moments while commands run and
+// clients connect to the bystander. No connection fails, and afterwards all stores and the kernel
+// agree. The seed determines commands, victims and pauses.
+func TestKillsLoseNoConnection(t *testing.T) {
 	p := newPlan(t)
 	kills := killsShort
 	if given := os.Getenv("CRASH_KILLS"); given != "" {
@@ -27,13 +28,13 @@ func TestKillsUnderLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, shape := range []lab.DeployMode{lab.Split, lab.AllInOne} {
-		t.Run(string(shape), func(t *testing.T) { killUnderLoad(t, p, shape, kills/2) })
+	for _, mode := range []lab.DeployMode{lab.Split, lab.AllInOne} {
+		t.Run(string(mode), func(t *testing.T) { killUnderLoad(t, p, mode, kills/2) })
 	}
 }
 
-func killUnderLoad(t *testing.T, p plan, shape lab.DeployMode, kills int) {
-	w := newWorld(t, p.bin, shape)
+func killUnderLoad(t *testing.T, p plan, mode lab.DeployMode, kills int) {
+	w := newWorld(t, p.bin, mode)
 	defer func() { w.close() }()
 	random := rand.New(rand.NewPCG(p.seed, uint64(kills)))
 	stop := make(chan struct{})
@@ -44,11 +45,13 @@ func killUnderLoad(t *testing.T, p plan, shape lab.DeployMode, kills int) {
 		defer close(connected)
 		w.connectSteadily(stop, &opened, &lost, &first)
 	}()
+
 	commands := make(chan struct{})
 	go func() {
 		defer close(commands)
 		w.commandRandomly(stop, p.seed)
 	}()
+
 	for i := range kills {
 		time.Sleep(time.Duration(200+random.IntN(1500)) * time.Millisecond)
 		victim := w.processes()[random.IntN(len(w.processes()))]
@@ -59,9 +62,10 @@ func killUnderLoad(t *testing.T, p plan, shape lab.DeployMode, kills int) {
 			t.Fatal(err)
 		}
 		if err := w.agent.Start(w.ctx); err != nil {
-			t.Fatalf("after kill %d of %s it does not start: %v", i, victim, err)
+			t.Fatalf("agent does not start after kill %d of %s: %v", i, victim, err)
 		}
 	}
+
 	close(stop)
 	<-commands
 	<-connected
@@ -69,12 +73,13 @@ func killUnderLoad(t *testing.T, p plan, shape lab.DeployMode, kills int) {
 	if lost.Load() > 0 {
 		t.Errorf("%d of %d connections lost, the first one: %v", lost.Load(), opened.Load(), first.Load())
 	}
+
 	if err := w.agree(); err != nil {
 		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
 	}
 }
 
-// connectSteadily opens a connection to the bystander every 20 ms, whatever becomes of those before.
+// connectSteadily opens a connection to the bystander every 20 ms without waiting for earlier ones.
 func (w *world) connectSteadily(stop <-chan struct{}, opened, lost *atomic.Int64, first *atomic.Value) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -97,10 +102,11 @@ func (w *world) connectSteadily(stop <-chan struct{}, opened, lost *atomic.Int64
 	}
 }
 
-// commandRandomly runs commands one after the other; any may fail.
+// commandRandomly runs random commands sequentially. They can fail.
 func (w *world) commandRandomly(stop <-chan struct{}, seed uint64) {
 	random := rand.New(rand.NewPCG(seed, 1))
-	lines := []string{"run -d " + web, "rm -f web", "network connect n2 web", "network disconnect n2 web", "publish web 8090:80", "unpublish web 8090:80",
+	lines := []string{"run -d " + web, "rm -f web", "network connect n2 web", "network disconnect n2 web",
+		"publish web 8090:80", "unpublish web 8090:80",
 		"rename web web2", "rename web2 web", "restart -t 0 web", "stop web", "start web"}
 	for {
 		select {

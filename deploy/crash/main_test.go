@@ -1,9 +1,9 @@
-// Package crash interrupts the agent at each of its crash points, one fault at a time, and checks that configuration, live state, all
-// stores and the kernel agree afterwards, and that repeating and reversing the command work. The agent is built with the tag crashtest;
-// package agent/crashpoint has the marks.
+// Package crash injects one fault at a time at the crash points of the agent. After each it checks
+// that all stores and the kernel agree, and that repeating and undoing the command works. The agent
+// is built with the tag crashtest; package agent/crashpoint has the crash points.
 //
-// CRASH_FOR limits the time of a run (80s unless it is given; 0: every point). CRASH_SEED replays a run, CRASH_ONLY limits the cases to those
-// that match an expression, such as "split/connect/.*".
+// CRASH_FOR limits the time of a run (default 80s; 0: all points). CRASH_SEED repeats a run.
+// CRASH_ONLY selects cases by a regular expression, such as "split/connect/.*".
 package crash
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// short is how long a run takes unless it is told.
+// short is the default time limit of a run.
 const short = 80 * time.Second
 
 func TestMain(m *testing.M) {
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// plan is what a run is to do.
+// plan holds the settings of a run.
 type plan struct {
 	seed  uint64
 	limit time.Duration // 0: none
@@ -45,6 +45,7 @@ func newPlan(t *testing.T) plan {
 			t.Skipf("needs %s installed", name)
 		}
 	}
+
 	p := plan{seed: rand.Uint64() % 1_000_000, limit: short}
 	var err error
 	if given := os.Getenv("CRASH_SEED"); given != "" {
@@ -52,25 +53,29 @@ func newPlan(t *testing.T) plan {
 			t.Fatal(err)
 		}
 	}
+
 	if given := os.Getenv("CRASH_FOR"); given != "" {
 		if p.limit, err = time.ParseDuration(given); err != nil {
 			t.Fatal(err)
 		}
 	}
+
 	if p.only, err = regexp.Compile("^(" + cmp.Or(os.Getenv("CRASH_ONLY"), ".*") + ")$"); err != nil {
 		t.Fatal(err)
 	}
+
 	p.bin = build(t)
 	t.Logf("CRASH_SEED=%d CRASH_FOR=%s CRASH_ONLY=%s", p.seed, p.limit, p.only)
 	return p
 }
 
-// build makes the binaries, the agent with crash points.
+// build builds the binaries, the agent with crash points.
 func build(t *testing.T) string {
 	t.Helper()
 	if bin := os.Getenv("CRASH_BIN"); bin != "" {
 		return bin
 	}
+
 	bin := t.TempDir()
 	for name, args := range map[string][]string{
 		"fairlead":       {"./ctl/cmd/fairlead"},
@@ -82,5 +87,6 @@ func build(t *testing.T) string {
 			t.Fatalf("build %s: %v\n%s", name, err, out)
 		}
 	}
+
 	return bin
 }

@@ -14,7 +14,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// peers are the services, each at its own socket.
+// peers holds the clients of all services.
 type peers struct {
 	conns []*grpc.ClientConn
 
@@ -29,9 +29,10 @@ type peers struct {
 func newPeers(execRoot string) *peers {
 	p := &peers{}
 	dial := func(name string) *grpc.ClientConn {
-		conn, err := grpc.NewClient("unix://"+filepath.Join(execRoot, name+".sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient("unix://"+filepath.Join(execRoot, name+".sock"),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
-			panic(err) // the address is not read before the first call
+			panic(err) // only an invalid address causes an error
 		}
 		p.conns = append(p.conns, conn)
 		return conn
@@ -50,7 +51,7 @@ func (p *peers) close() {
 	}
 }
 
-// records are what the stores of all services say.
+// records holds the contents of all stores.
 type records struct {
 	containers   map[string]*containerv1.Container // by id
 	sandboxes    map[string]*networkv1.Sandbox     // by owner
@@ -70,45 +71,57 @@ func (p *peers) read(ctx context.Context) (*records, error) {
 	if err != nil {
 		return nil, err
 	}
+
 	for _, c := range containers.GetContainers() {
 		r.containers[c.GetId()] = c
 	}
+
 	sandboxes, err := p.sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{}, wait)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, sb := range sandboxes.GetSandboxes() {
 		r.sandboxes[sb.GetOwner()] = sb
 	}
+
 	networks, err := p.networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{}, wait)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, n := range networks.GetNetworks() {
 		r.networks[n.GetId()] = n
 	}
+
 	publications, err := p.publications.ListPublications(ctx, &natv1.ListPublicationsRequest{}, wait)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, pub := range publications.GetPublications() {
 		if len(pub.GetBindings()) > 0 {
 			r.publications[pub.GetOwner()] = pub
 		}
 	}
+
 	guarded, err := p.guards.ListNetworks(ctx, &natv1.ListNetworksRequest{}, wait)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, n := range guarded.GetNetworks() {
 		r.guarded[n.GetId()] = true
 	}
+
 	owners, err := p.names.ListOwners(ctx, &dnsv1.ListOwnersRequest{}, wait)
 	if err != nil {
 		return nil, err
 	}
+
 	for _, owner := range owners.GetOwners() {
 		r.named[owner] = true
 	}
+
 	return r, nil
 }

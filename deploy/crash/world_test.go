@@ -23,34 +23,37 @@ const (
 	registryAddress = "127.0.0.1:5000"
 	cacheDir        = "../../.cache"
 	pointsVar       = "FL_CRASHPOINTS"
+	bystander       = "bystander"
 
-	// settle is how long everything may take to agree again when nothing else happens.
-	settle = 40 * time.Second
-	// commandLimit is how long a command may take.
+	// agreeLimit is the time limit for all stores and the kernel to agree.
+	agreeLimit = 40 * time.Second
+	// commandLimit is the time limit of a command.
 	commandLimit = 90 * time.Second
 )
 
-// world is a host with an agent, two networks, and a bystander whom no fault may touch.
+// world is a host with an agent, two networks, and a container that no fault must affect: the
+// bystander.
 type world struct {
 	*lab.Lab
-	t      *testing.T
-	ctx    context.Context
-	agent  *lab.Agent
-	shape  lab.DeployMode
-	points string // the directory of orders to the crash points
-	nonce  int
-	server io.Closer
-	peers  *peers
-	beside string // the bystander's state
+	t       *testing.T
+	ctx     context.Context
+	agent   *lab.Agent
+	mode    lab.DeployMode
+	points  string // directory that controls the crash points
+	nonce   int
+	server  io.Closer
+	peers   *peers
+	watched string // PID, endpoint and port of the bystander
 }
 
-func newWorld(t *testing.T, bin string, shape lab.DeployMode) *world {
+func newWorld(t *testing.T, bin string, mode lab.DeployMode) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), shape: shape}
+	w := &world{t: t, ctx: context.Background(), mode: mode}
 	var err error
 	if w.Lab, err = lab.New(w.ctx); err != nil {
 		t.Fatal(err)
 	}
+
 	w.points = filepath.Join(w.Dir, "points")
 	w.must(os.Mkdir(w.points, 0o755))
 	w.must(os.Setenv(pointsVar, w.points))
@@ -61,17 +64,23 @@ func newWorld(t *testing.T, bin string, shape lab.DeployMode) *world {
 	listener, err := w.Host.Listen("tcp", registryAddress)
 	w.must(err)
 	w.server = r.Serve(listener)
-	w.agent, err = w.NewAgent(bin, shape, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	w.agent, err = w.NewAgent(bin, mode, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
 	w.must(err)
 	w.must(w.agent.Start(w.ctx))
 	w.peers = newPeers(w.agent.ExecRoot())
-	for _, line := range []string{"network create --subnet 172.28.0.0/24 n1", "network create --subnet 172.29.0.0/24 n2",
-		"run -d --name beside --network n1 -p 8099:80 busybox httpd -f -p 80 -h /etc"} {
+	setup := []string{
+		"network create --subnet 172.28.0.0/24 n1",
+		"network create --subnet 172.29.0.0/24 n2",
+		"run -d --name " + bystander + " --network n1 -p 8099:80 busybox httpd -f -p 80 -h /etc",
+	}
+	for _, line := range setup {
 		w.mustRun(line)
 	}
+
 	if err := w.agree(); err != nil {
-		t.Fatalf("at first: %v", err)
+		t.Fatalf("before any fault: %v", err)
 	}
+
 	return w
 }
 
@@ -90,7 +99,7 @@ func (w *world) must(err error) {
 	}
 }
 
-// run runs a command of the command line.
+// run runs a fairlead command.
 func (w *world) run(line string) (string, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, commandLimit)
 	defer cancel()
@@ -104,15 +113,15 @@ func (w *world) mustRun(line string) {
 	}
 }
 
-// processes are the names that the agent's processes have among the crash points.
+// processes returns the names of the agent's processes in the files of the crash points.
 func (w *world) processes() []string {
-	if w.shape == lab.AllInOne {
+	if w.mode == lab.AllInOne {
 		return []string{"one"}
 	}
 	return w.agent.Services()
 }
 
-// arm orders a process to act at a point.
+// arm makes a process perform an action when it passes a point.
 func (w *world) arm(process, action string, ordinal int) {
 	w.nonce++
 	for _, p := range w.processes() {
@@ -123,18 +132,19 @@ func (w *world) arm(process, action string, ordinal int) {
 	w.must(os.Rename(file+".new", file))
 }
 
-// disarm takes the order back, and tells where the process has acted; empty if it has not.
+// disarm cancels the action and returns the point where the process performed it, or "".
 func (w *world) disarm(process string) string {
 	_ = os.Remove(filepath.Join(w.points, "armed."+process))
 	hit, _ := os.ReadFile(filepath.Join(w.points, "hit."+process))
 	return strings.TrimSpace(string(hit))
 }
 
-// traced runs something and returns the points that each process passes.
+// traced calls f and returns the points that each process passed meanwhile.
 func (w *world) traced(f func()) map[string][]string {
 	for _, p := range w.processes() {
 		_ = os.Remove(filepath.Join(w.points, "trace."+p))
 	}
+
 	w.must(os.WriteFile(filepath.Join(w.points, "trace"), nil, 0o644))
 	f()
 	w.must(os.Remove(filepath.Join(w.points, "trace")))
@@ -143,15 +153,16 @@ func (w *world) traced(f func()) map[string][]string {
 		data, _ := os.ReadFile(filepath.Join(w.points, "trace."+p))
 		passed[p] = slices.Collect(strings.Lines(string(data)))
 	}
+
 	return passed
 }
 
-// revive starts the processes that have died.
+// revive starts a killed process again.
 func (w *world) revive(process string) error {
 	if process == "one" {
 		process = ""
 	}
-	if err := w.agent.Stop(syscall.SIGKILL, process); err != nil { // it is dead: this only forgets it
+	if err := w.agent.Stop(syscall.SIGKILL, process); err != nil { // it is dead: this only removes it from the lab
 		return err
 	}
 	return w.agent.Start(w.ctx)
