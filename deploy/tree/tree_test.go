@@ -1,5 +1,5 @@
-// Package tree checks what is in the tree beside Go: the shell scripts, the formatting, the Makefile's help, and that the generated code is
-// what the contract gives.
+// Package tree checks the files that the Go tests of other packages do not: shell scripts,
+// formatting, the help of the Makefile, and the generated code.
 package tree
 
 import (
@@ -13,7 +13,7 @@ import (
 
 const top = "../.."
 
-// run runs a program at the top of the tree and answers what it printed.
+// run runs a program in the root directory of the repository and returns its output.
 func run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -23,7 +23,7 @@ func run(t *testing.T, name string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// files are those in the tree whose paths match, whether git knows them yet or not.
+// files returns the tracked and new files whose paths match a pattern.
 func files(t *testing.T, pattern string) []string {
 	t.Helper()
 	out, err := run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard")
@@ -43,12 +43,12 @@ func need(t *testing.T, name string) {
 		return
 	}
 	if os.Getenv("CI") != "" {
-		t.Fatalf("this test needs %s installed; make setup does that", name)
+		t.Fatalf("%s is not installed; run make setup", name)
 	}
 	t.Skipf("needs %s installed", name)
 }
 
-func TestShellScriptsAreClean(t *testing.T) {
+func TestShellScriptsPassShellcheck(t *testing.T) {
 	need(t, "shellcheck")
 	for _, name := range files(t, `^(.*\.sh|\.ci/run)$`) {
 		if out, err := run(t, "shellcheck", name); err != nil {
@@ -59,7 +59,7 @@ func TestShellScriptsAreClean(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !regexp.MustCompile(`(?m)^set -eu`).Match(text) {
-			t.Errorf("%s goes on after an error: it has no set -eu", name)
+			t.Errorf("%s lacks set -eu", name)
 		}
 	}
 }
@@ -67,33 +67,36 @@ func TestShellScriptsAreClean(t *testing.T) {
 func TestGoFilesAreFormatted(t *testing.T) {
 	names := files(t, `^.*\.go$`)
 	if out, err := run(t, "gofmt", append([]string{"-l"}, names...)...); err != nil || out != "" {
-		t.Errorf("gofmt would change: %v\n%s", err, out)
+		t.Errorf("files are not formatted: %v\n%s", err, out)
 	}
 }
 
-func TestEveryTargetOfTheMakefileHasAHelpLine(t *testing.T) {
+func TestMakefileTargetsHaveHelp(t *testing.T) {
 	text, err := os.ReadFile(top + "/Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	phony := regexp.MustCompile(`(?m)^\.PHONY: (.*)$`).FindSubmatch(text)
 	if phony == nil {
-		t.Fatal("no .PHONY in the Makefile")
+		t.Fatal("the Makefile has no .PHONY line")
 	}
+
 	help, err := run(t, "make", "--no-print-directory", "help")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, help)
 	}
+
 	for _, name := range strings.Fields(string(phony[1])) {
 		if !regexp.MustCompile(`(?m)^  make ` + name + ` +\S`).MatchString(help) {
-			t.Errorf("make help says nothing of %s", name)
+			t.Errorf("make help does not list %s", name)
 		}
 	}
 }
 
-func TestGeneratedCodeIsWhatTheContractGives(t *testing.T) {
+func TestGeneratedCodeIsCurrent(t *testing.T) {
 	if _, err := run(t, "deploy/proto.sh", "ready"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("needs the contract's tools installed, which takes minutes; make proto-check does that")
+		t.Skip("needs the protobuf tools; make proto-check installs them")
 	}
 	if out, err := run(t, "deploy/proto.sh", "check"); err != nil {
 		t.Errorf("%v\n%s", err, out)
