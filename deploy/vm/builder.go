@@ -37,6 +37,7 @@ func (w builder) job(ctx context.Context, o options) (job.Job, error) {
 	if err != nil {
 		return j, err
 	}
+
 	if o.shell != "" {
 		j.Commands = []job.Command{{Dir: w.root, Args: []string{"/bin/sh", "-c", o.shell}}}
 		return j, nil

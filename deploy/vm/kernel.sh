@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Puts Debian's stock kernel, whose modules are what users have, in .cache/vm/kernel, without installing it. Where it is, nothing happens.
+# Downloads Debian's stock kernel with its modules to .cache/vm/kernel, unless it is there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PATH="$PATH:/usr/sbin:/sbin"
 dir=.cache/vm/kernel
-recipe=2 # what is kept of the package; another number has it fetched again
+recipe=2 # version of the selected files; a new number causes a download
 [ "$(cat "$dir/recipe" 2>/dev/null)" != "$recipe" ] || exit 0
 
 fail() {
@@ -18,13 +18,14 @@ done
 package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: //p')
 [ -n "$package" ] || fail "apt knows no linux-image-amd64; run apt-get update"
 
-# Unpacked beside and moved when whole, so that a killed run leaves no half of a kernel that looks like one.
+# Unpack to another directory and move it when it is complete, so that a killed run leaves no
+# incomplete kernel.
 mkdir -p .cache/vm
 new=$(mktemp -d .cache/vm/new.XXXXXX)
 trap 'rm -rf "$new"' EXIT
 echo "vm: fetching $package" >&2
 (cd "$new" && apt-get -qq -o APT::Sandbox::User=root download "$package")
-# What drives hardware that the machine does not have is three quarters of the package.
+# Remove drivers of hardware that the machine does not have, three quarters of the package.
 dpkg-deb --fsys-tarfile "$new/$package"_*.deb | tar -x -C "$new" --wildcards --exclude='*/kernel/sound' \
   --exclude='*/drivers/gpu' --exclude='*/drivers/media' --exclude='*/drivers/scsi' --exclude='*/drivers/usb' \
   --exclude='*/drivers/infiniband' --exclude='*/drivers/staging' --exclude='*/net/ethernet' --exclude='*/drivers/net/wireless/*/*/*' ./boot ./lib

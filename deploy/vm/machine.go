@@ -25,14 +25,14 @@ type machine struct {
 	accel  string
 	cpus   int
 	memory int
-	plug   *netDevice // nil: not on a hub
+	nic    *netDevice // nil: not on a hub
 }
 
 // netDevice is the network card of a machine on a hub.
 type netDevice struct {
-	wire   *os.File // its end of the wire
-	remote *os.File // its end of what it is asked to do by
-	mac    string   // of its card
+	port   *os.File // port of the hub
+	remote *os.File // requests of package remote
+	mac    string
 }
 
 // accelerator returns kvm if the processor supports it. The existence of /dev/kvm is not
@@ -55,7 +55,7 @@ const (
 	consoleFd
 	outputFd
 	statusFd
-	wireFd // of a machine on a wire
+	hubFd // only for a machine on a hub
 	remoteFd
 )
 
@@ -79,12 +79,12 @@ func (m machine) args() []string {
 	args = append(args, "-serial", "chardev:console",
 		"-device", fmt.Sprintf("virtserialport,chardev=output,nr=%d", job.OutputPort),
 		"-device", fmt.Sprintf("virtserialport,chardev=status,nr=%d", job.StatusPort))
-	if m.plug == nil {
+	if m.nic == nil {
 		return args
 	}
 
-	return append(args, "-netdev", fmt.Sprintf("socket,id=wire,fd=%d", wireFd),
-		"-device", "virtio-net-pci,netdev=wire,romfile=,mac="+m.plug.mac,
+	return append(args, "-netdev", fmt.Sprintf("socket,id=wire,fd=%d", hubFd),
+		"-device", "virtio-net-pci,netdev=wire,romfile=,mac="+m.nic.mac,
 		"-chardev", fmt.Sprintf("socket,id=remote,fd=%d", remoteFd),
 		"-device", fmt.Sprintf("virtserialport,chardev=remote,nr=%d", job.RemotePort))
 }
@@ -120,8 +120,8 @@ func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
 		})
 	}
 
-	if m.plug != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, m.plug.wire, m.plug.remote)
+	if m.nic != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, m.nic.port, m.nic.remote)
 	}
 
 	err := cmd.Start()
@@ -140,7 +140,7 @@ func (m machine) run(ctx context.Context, out io.Writer) (int, error) {
 
 	code, ok := job.ParseStatus(status.String())
 	if !ok {
-		return exitTrouble, fmt.Errorf("the machine broke off:\n%s%s", complaints.String(), console.text())
+		return exitTrouble, fmt.Errorf("the machine crashed:\n%s%s", complaints.String(), console.text())
 	}
 
 	return code, nil

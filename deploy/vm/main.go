@@ -20,7 +20,7 @@ import (
 
 // Exit codes of the command itself.
 const (
-	exitTrouble = 125 // the machine could not be started, or broke off
+	exitTrouble = 125 // the machine cannot start, or crashed
 	exitLimit   = 124 // the time limit ended it
 )
 
@@ -115,7 +115,7 @@ func (w builder) lock(ctx context.Context) (unlock func(), err error) {
 		return nil, err
 	}
 
-	told := false
+	reported := false
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
@@ -124,9 +124,9 @@ func (w builder) lock(ctx context.Context) (unlock func(), err error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, errors.Join(err, f.Close())
 		}
-		if !told {
+		if !reported {
 			fmt.Fprintln(os.Stderr, "vm: waiting for another run to end")
-			told = true
+			reported = true
 		}
 		select {
 		case <-ctx.Done():

@@ -15,34 +15,35 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-// patience is for a machine that is emulated on processors that have other work too.
-const patience = 10 * time.Minute
+// machineLimit is the time limit of a machine, which can be emulated on busy CPUs.
+const machineLimit = 10 * time.Minute
 
-// needLab skips a test where there can be no machine; under CI it fails it.
-func needLab(t *testing.T) {
+// needVM skips the test if a required program is missing. In CI it fails the test.
+func needVM(t *testing.T) {
 	t.Helper()
 	testns.NeedRoot(t)
 	for _, program := range []string{"qemu-system-x86_64", "depmod", "apt-get", "dnsmasq", "tcpdump"} {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CI") != "" {
-				t.Fatalf("this test needs %s installed; make setup does that", program)
+				t.Fatalf("%s is not installed; run make setup", program)
 			}
 			t.Skipf("needs %s installed", program)
 		}
 	}
 }
 
-// lab prepares the script run as a user calls it.
-func lab(t *testing.T, args ...string) *exec.Cmd {
+// vmCommand returns a command that calls the script run.
+func vmCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	needLab(t)
-	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute) // the kernel may have to be fetched
+	needVM(t)
+	// The script may have to download the kernel.
+	ctx, cancel := context.WithTimeout(context.Background(), machineLimit+time.Minute)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, "./run", append([]string{"-limit", patience.String()}, args...)...)
+	return exec.CommandContext(ctx, "./run", append([]string{"-limit", machineLimit.String()}, args...)...)
 }
 
-// visit looks at the machine from inside, and ends with a code of its own.
-const visit = `
+// probeScript prints properties of the machine, changes it and exits with code 3.
+const probeScript = `
 set -e
 echo "kernel $(uname -r)"
 echo "cgroup $(stat -f -c %T /sys/fs/cgroup) $(cat /proc/self/cgroup)"
@@ -59,40 +60,45 @@ echo links made
 exit 3
 `
 
-func TestTheMachineIsAsUsersHaveItAndChangesNothingHere(t *testing.T) {
+func TestMachineIsIsolatedFromHost(t *testing.T) {
 	before, err := os.ReadFile("run")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := lab(t, "-sh", visit).CombinedOutput()
+
+	out, err := vmCommand(t, "-sh", probeScript).CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
-		t.Errorf("ended with %v, want exit code 3", err)
+		t.Errorf("got %v, want exit code 3", err)
 	}
+
 	for _, want := range []string{"kernel 6.", "cgroup cgroup2fs 0::/system.slice/vm.service\n", "links made\n"} {
 		if !bytes.Contains(out, []byte(want)) {
-			t.Errorf("no %q in what it printed:\n%s", want, out)
+			t.Errorf("output lacks %q:\n%s", want, out)
 		}
 	}
+
 	if after, err := os.ReadFile("run"); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("what the machine wrote is here: %q, %v", after, err)
+		t.Errorf("the machine changed a file of the host: %q, %v", after, err)
 	}
 }
 
-// proof are tests of the container runtimes, which cgroups in version 2 alone must be enough for, and a few stories that they are in.
-const proof = "TestExecReturnsOutputAndExitCode|TestContainersAreAdoptedAfterRestart|TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
+// runtimeTests selects tests of the OCI runtimes, which must work with cgroup v2 only, and some
+// scripts.
+const runtimeTests = "TestExecReturnsOutputAndExitCode|TestContainersAreAdoptedAfterRestart|" +
+	"TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
 
-func TestContainersRunWithCgroupsInVersion2OnlyByEitherRuntime(t *testing.T) {
+func TestRuntimesWorkWithCgroupV2Only(t *testing.T) {
 	for _, runtime := range []string{"crun", "runc"} {
 		t.Run(runtime, func(t *testing.T) {
-			cmd := lab(t, "-v", "-run", proof, "./services/supervisor/internal/runtime", "./deploy/e2e")
+			cmd := vmCommand(t, "-v", "-run", runtimeTests, "./services/supervisor/internal/runtime", "./deploy/e2e")
 			cmd.Env = append(os.Environ(), "FAIRLEAD_RUNTIME="+runtime)
 			passes(t, cmd, "TestContainersAreAdoptedAfterRestart", "TestScripts/scripts/one/s16_joined_container")
 		})
 	}
 }
 
-// passes fails the test unless a run of tests passes, with these among them and none skipped.
+// passes fails the test unless cmd passes, runs the named tests and skips none.
 func passes(t *testing.T, cmd *exec.Cmd, tests ...string) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
@@ -101,46 +107,53 @@ func passes(t *testing.T, cmd *exec.Cmd, tests ...string) {
 	}
 	for _, name := range tests {
 		if !bytes.Contains(out, []byte("--- PASS: "+name)) {
-			t.Errorf("%s has not passed:\n%s", name, out)
+			t.Errorf("%s did not pass:\n%s", name, out)
 		}
 	}
 }
 
-// lacking are tests of what other machines' kernels may be unable to do: ipvlan and VLANs.
-const lacking = "TestIPvlanDriver|TestDriverLifecycle|TestInterruptedCreationIsCompletedOrDeleted|TestScripts/scripts/one/(ipvlan|vlan_parents|lan_dhcp_ipvlan)"
+// kernelTests selects tests of features that the kernel of the host can lack: ipvlan and VLAN.
+const kernelTests = "TestIPvlanDriver|TestDriverLifecycle|TestInterruptedCreationIsCompletedOrDeleted|" +
+	"TestScripts/scripts/one/(ipvlan|vlan_parents|lan_dhcp_ipvlan)"
 
-func TestWhatOtherKernelsLackWorksOnAStockKernel(t *testing.T) {
-	passes(t, lab(t, "-v", "-run", lacking, "./services/netagent", "./services/netagent/internal/driver/macvlan", "./deploy/e2e"),
-		"TestIPvlanDriver", "TestDriverLifecycle", "TestScripts/scripts/one/ipvlan_parent_goes_and_comes", "TestScripts/scripts/one/ipvlan_edit", "TestScripts/scripts/one/vlan_parents", "TestScripts/scripts/one/lan_dhcp_ipvlan")
+func TestDriversWorkOnStockKernel(t *testing.T) {
+	cmd := vmCommand(t, "-v", "-run", kernelTests,
+		"./services/netagent", "./services/netagent/internal/driver/macvlan", "./deploy/e2e")
+	passes(t, cmd, "TestIPvlanDriver", "TestDriverLifecycle",
+		"TestScripts/scripts/one/ipvlan_parent_goes_and_comes", "TestScripts/scripts/one/ipvlan_edit",
+		"TestScripts/scripts/one/vlan_parents", "TestScripts/scripts/one/lan_dhcp_ipvlan")
 }
 
-func TestAKilledRunTakesItsMachineWithIt(t *testing.T) {
-	cmd := lab(t, "-sh", "sleep 1000")
+func TestKilledRunStopsMachine(t *testing.T) {
+	cmd := vmCommand(t, "-sh", "sleep 1000")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+
 	child := ""
-	eventually(t, "it starts no machine", func() bool {
+	eventually(t, "no machine was started", func() bool {
 		child = machineOf(cmd.Process.Pid)
 		return child != ""
 	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
+
 	_ = cmd.Wait()
-	eventually(t, "the machine is left", func() bool {
+	eventually(t, "the machine is still running", func() bool {
 		name, _ := os.ReadFile(filepath.Join("/proc", child, "comm"))
 		return !strings.HasPrefix(string(name), "qemu")
 	})
 }
 
-// machineOf is the process id of the qemu that a process has started; empty if there is none.
+// machineOf returns the process ID of the qemu child of a process, or "".
 func machineOf(pid int) string {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		children, _ := os.ReadFile(list)
 		for _, child := range strings.Fields(string(children)) {
-			if name, _ := os.ReadFile(filepath.Join("/proc", child, "comm")); strings.HasPrefix(string(name), "qemu") {
+			name, _ := os.ReadFile(filepath.Join("/proc", child, "comm"))
+			if strings.HasPrefix(string(name), "qemu") {
 				return child
 			}
 		}
@@ -148,12 +161,12 @@ func machineOf(pid int) string {
 	return ""
 }
 
-func eventually(t *testing.T, complaint string, done func() bool) {
+func eventually(t *testing.T, message string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(machineLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if done() {
 			return
 		}
 	}
-	t.Fatal(complaint)
+	t.Fatal(message)
 }

@@ -181,13 +181,13 @@ func linkModules(j job.Job) error {
 // hostModules lists modules of hosts with Docker or a firewall. The kernel loads others on demand.
 var hostModules = []string{"br_netfilter"}
 
-// wireModules lists the network drivers of a machine on a hub.
-var wireModules = []string{"virtio_net", "af_packet"}
+// hubModules lists the network drivers of a machine on a hub.
+var hubModules = []string{"virtio_net", "af_packet"}
 
 func loadModules(j job.Job) error {
 	modules := append([]string{"--all"}, hostModules...)
 	if j.Remote {
-		modules = append(modules, wireModules...)
+		modules = append(modules, hubModules...)
 	}
 	if out, err := exec.Command("/sbin/modprobe", modules...).CombinedOutput(); err != nil {
 		return fmt.Errorf("modprobe: %w: %s", err, out)

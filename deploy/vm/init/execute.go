@@ -23,6 +23,7 @@ func execute(c job.Command, env []string, out *os.File) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+
 	if c.Title != "" {
 		word := "ok  "
 		if code != 0 {

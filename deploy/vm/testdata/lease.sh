@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gives an interface what a DHCP server leased it; busybox's udhcpc calls it.
+# Configures an interface with its DHCP lease. udhcpc of busybox calls it.
 # shellcheck disable=SC2154 # udhcpc sets them
 set -eu
 [ "$1" = bound ] || exit 0

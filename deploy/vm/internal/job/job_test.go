@@ -9,12 +9,12 @@ import (
 func TestParseStatus(t *testing.T) {
 	for _, want := range []int{0, 1, 137} {
 		if code, ok := job.ParseStatus(job.Status(want)); code != want || !ok {
-			t.Errorf("%d came back as %d, %t", want, code, ok)
+			t.Errorf("%d: got %d, %t", want, code, ok)
 		}
 	}
 	for _, line := range []string{"", "exit", "exit x", "panic 1"} {
 		if code, ok := job.ParseStatus(line); ok {
-			t.Errorf("%q is read as %d", line, code)
+			t.Errorf("%q: got %d, want an error", line, code)
 		}
 	}
 }

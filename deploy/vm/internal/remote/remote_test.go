@@ -16,11 +16,12 @@ func TestServeRunsRequests(t *testing.T) {
 			return remote.Reply{Out: []byte(q.Args[0]), Errs: []byte(q.Limit.String()), Code: len(q.Args)}
 		})
 	}()
+
 	m := remote.On(here)
 	for _, args := range [][]string{{"one"}, {"two", "more"}} {
 		got, err := m.Run(time.Minute, args...)
 		if err != nil || string(got.Out) != args[0] || string(got.Errs) != "1m0s" || got.Code != len(args) {
-			t.Errorf("%v was answered %+v, %v", args, got, err)
+			t.Errorf("%v: got %+v, %v", args, got, err)
 		}
 	}
 
@@ -34,6 +35,6 @@ func TestServeRunsRequests(t *testing.T) {
 
 	_ = there.Close()
 	if _, err := m.Run(time.Minute, "three"); err == nil {
-		t.Error("a machine that has ended answers")
+		t.Error("stopped machine: got no error")
 	}
 }
