@@ -73,15 +73,7 @@ var wordExceptions = []struct{ file, text string }{
 }
 
 // unconverted lists the paths that the rules do not apply to yet.
-var unconverted = []string{
-	"deploy/bench",
-	"deploy/crash",
-	"deploy/e2e",
-	"deploy/systemd",
-	"deploy/tree",
-	"deploy/vm",
-	"deploy/vm/testdata",
-}
+var unconverted []string
 
 type wordRule struct {
 	expression *regexp.Regexp

@@ -17,11 +17,12 @@ import (
 
 const (
 	attackMessages    = 20_000
-	attackConnections = 300 // more than one container may have
+	attackConnections = 300 // above the limit of a container
 )
 
-// attackResolver is the program `attack CONTAINER`: from a container's network it sends the embedded resolver what no program means
-// well with, until it is interrupted, and holds more connections meanwhile than it may have.
+// attackResolver is the program `attack CONTAINER`. From the network of a container it sends
+// hostile messages to the embedded resolver and opens more connections than allowed. It keeps them
+// open until it is interrupted.
 func attackResolver() {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT)
@@ -41,24 +42,28 @@ func attack(m *lab.Machine) error {
 	if err != nil {
 		return err
 	}
+
 	for range attackMessages {
 		_, _ = udp.Write(hostileMessage())
 	}
-	var held []net.Conn // to the end of the program
+
+	var held []net.Conn // open until the program exits
 	for range attackConnections {
-		conn, err := m.Dial("tcp", resolverAddress, askUntil)
+		conn, err := m.Dial("tcp", resolverAddress, queryLimit)
 		if err != nil {
 			return err
 		}
 		message := hostileMessage()
-		lie := len(message) + rand.IntN(5000) - 50 // of the length, mostly
-		_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(max(lie, 0))), message...))
+		length := len(message) + rand.IntN(5000) - 50 // usually wrong
+		_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(max(length, 0))), message...))
 		held = append(held, conn)
 	}
+
 	return os.WriteFile(fmt.Sprint("attacked-", len(held)), nil, 0o644)
 }
 
-// hostileMessage is a question with something wrong: names that point to themselves, counts that lie, bytes changed, cut or added.
+// hostileMessage returns a malformed query: a name that points to itself, wrong counts, or bytes
+// changed, removed or added.
 func hostileMessage() []byte {
 	m := new(dns.Msg).SetQuestion("web.example.org.", uint16(rand.IntN(1<<16)))
 	data, _ := m.Pack()
@@ -73,10 +78,12 @@ func hostileMessage() []byte {
 	case 3:
 		data = append(data, make([]byte, rand.IntN(1300))...)
 	}
+
 	for range rand.IntN(4) {
 		if len(data) > 0 {
 			data[rand.IntN(len(data))] = byte(rand.IntN(256))
 		}
 	}
+
 	return data
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// generateCerts is the program "certify FOLDER": it puts a CA certificate ca.pem there, and those of the agent and of a user that the CA has
-// signed, agent.pem with agent-key.pem and cert.pem with key.pem.
+// generateCerts is the program `certify DIRECTORY`. It writes the CA certificate ca.pem, and two
+// certificates that the CA signed: agent.pem with agent-key.pem, and cert.pem with key.pem.
 func generateCerts() {
 	dir := os.Args[1]
 	stopOn(os.MkdirAll(dir, 0o755))
@@ -38,7 +38,8 @@ func newKey() *ecdsa.PrivateKey {
 	return key
 }
 
-// writeCertificate writes a certificate that a CA has signed, and its key unless that has no name.
+// writeCertificate writes a certificate signed by ca. It writes the key too if keyName is not
+// empty.
 func writeCertificate(dir, name, keyName string, own, ca *x509.Certificate, key, caKey *ecdsa.PrivateKey) {
 	own.SerialNumber, own.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
 	own.NotBefore, own.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)

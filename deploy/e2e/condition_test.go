@@ -7,19 +7,23 @@ import (
 	"strings"
 )
 
-// condition knows link:KIND, which tells whether the kernel has links of a kind that are children of another one, and packages, whether
-// packages can be had: not in the machine of deploy/vm, which has no network and cannot lay one folder over another of its own.
+// condition evaluates the script conditions. link:KIND: the kernel supports sub-interfaces of that
+// kind. packages: Debian packages can be installed. The machine of deploy/vm has no network for
+// that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
 	if cond == "packages" {
 		return os.Getenv("FAIRLEAD_BIN") == "", nil
 	}
+
 	kind, ok := strings.CutPrefix(cond, "link:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", cond)
 	}
+
 	if kind == "vlan" {
 		kind += " id 5"
 	}
+
 	script := "ip link add v0 type veth peer name v1 && ip link add link v0 name probe type " + kind
 	return exec.Command("unshare", "--net", "sh", "-c", script).Run() == nil, nil
 }

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// echoServer is the program "greeter NAME PORT…": on each port, by TCP and UDP, it tells who asks that NAME sees its address.
+// echoServer is the program `greeter NAME PORT…`. On each TCP and UDP port it responds with
+// "NAME sees ADDRESS", the address of the client.
 func echoServer() {
 	name := os.Args[1]
 	for _, port := range os.Args[2:] {
@@ -50,14 +51,15 @@ func sees(name string, from net.Addr) string {
 	return name + " sees " + host
 }
 
-// callEcho is the program "greet tcp|udp ADDRESS:PORT", which asks a greeter and prints the answer.
+// callEcho is the program `greet tcp|udp ADDRESS:PORT`. It connects to a greeter and prints the
+// response.
 func callEcho() {
-	answer, err := askGreeter(os.Args[1], os.Args[2], 2*time.Second)
+	answer, err := callGreeter(os.Args[1], os.Args[2], 2*time.Second)
 	stopOn(err)
 	fmt.Print(answer)
 }
 
-func askGreeter(network, address string, within time.Duration) (string, error) {
+func callGreeter(network, address string, within time.Duration) (string, error) {
 	deadline := time.Now().Add(within)
 	c, err := net.DialTimeout(network, address, within)
 	if err != nil {
@@ -67,20 +69,24 @@ func askGreeter(network, address string, within time.Duration) (string, error) {
 	if err := c.SetDeadline(deadline); err != nil {
 		return "", err
 	}
+
 	if network == "tcp" {
 		answer, err := io.ReadAll(c)
 		return string(answer), err
 	}
+
 	if _, err := c.Write([]byte("?")); err != nil {
 		return "", err
 	}
+
 	answer := make([]byte, 200)
 	n, err := c.Read(answer)
 	return string(answer[:n]), err
 }
 
-// greetMany is the program greet-many: of each line "tcp|udp ADDRESS:PORT TIME" of its input it asks a greeter at once, and prints the
-// answers in the order of the lines; an empty line where there is none.
+// greetMany is the program greet-many. It connects concurrently to a greeter for each input line
+// "tcp|udp ADDRESS:PORT TIME". It prints the responses in the order of the lines; an empty line
+// means no response.
 func greetMany() {
 	var answers []chan string
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
@@ -90,10 +96,11 @@ func greetMany() {
 		answer := make(chan string, 1)
 		answers = append(answers, answer)
 		go func() {
-			text, _ := askGreeter(f[0], f[1], within)
+			text, _ := callGreeter(f[0], f[1], within)
 			answer <- strings.TrimSpace(text)
 		}()
 	}
+
 	for _, answer := range answers {
 		fmt.Println(<-answer)
 	}

@@ -20,14 +20,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostile is what the author of an image does to a host: layers on top of busybox, and changes of the configuration. The directory
-// of the host that must not change is passed in.
+// hostile is a malicious image: layers on top of busybox, and a change of the configuration. victim
+// is the directory of the host that must not change.
 type hostile struct {
 	layers func(victim string) [][]*tar.Header
 	config func(c *v1.Config)
 }
 
-// hostileImages are the attacks by name.
+// hostileImages returns the attacks by name.
 func hostileImages() map[string]hostile {
 	link := func(name, target string) *tar.Header {
 		return &tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target, Mode: 0o777}
@@ -99,12 +99,14 @@ func hostileImages() map[string]hostile {
 	}
 }
 
-// hostileImage ATTACK VICTIM FILE writes an image archive: busybox, and one attack on a directory of the host.
+// hostileImage is the command hostile-image ATTACK VICTIM FILE. It writes an image archive: busybox
+// with an attack on a directory of the host.
 func (e fixture) hostileImage(ts *testscript.TestScript, _ bool, args []string) {
 	attack, ok := hostileImages()[args[0]]
 	if !ok {
-		ts.Fatalf("no attack %s, but %v", args[0], slices.Sorted(maps.Keys(hostileImages())))
+		ts.Fatalf("unknown attack %s, want one of %v", args[0], slices.Sorted(maps.Keys(hostileImages())))
 	}
+
 	img := e.images["library/busybox:latest"]
 	for _, entries := range attack.layers(args[1]) {
 		layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return archiveOf(entries) })
@@ -112,6 +114,7 @@ func (e fixture) hostileImage(ts *testscript.TestScript, _ bool, args []string) 
 		img, err = mutate.AppendLayers(img, layer)
 		must(ts, err)
 	}
+
 	if attack.config != nil {
 		cfg, err := img.ConfigFile()
 		must(ts, err)
@@ -120,6 +123,7 @@ func (e fixture) hostileImage(ts *testscript.TestScript, _ bool, args []string) 
 		img, err = mutate.ConfigFile(img, cfg)
 		must(ts, err)
 	}
+
 	tag, err := name.NewTag("hostile:" + args[0])
 	must(ts, err)
 	f, err := os.Create(ts.MkAbs(args[2]))
@@ -127,8 +131,8 @@ func (e fixture) hostileImage(ts *testscript.TestScript, _ bool, args []string) 
 	must(ts, errors.Join(tarball.Write(tag, img, f), f.Close()))
 }
 
-// untouched is the program `untouched DIR`: it fails if DIR is not as `hostile-image` was shown it: mode 0755, no extended attributes,
-// and one file named secret with its own name in it.
+// untouched is the program `untouched DIR`. It fails if DIR was changed. It must have mode 0755, no
+// extended attributes, and one file named secret that contains its name.
 func untouched() {
 	dir := os.Args[1]
 	info, err := os.Lstat(dir)
@@ -140,6 +144,7 @@ func untouched() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+
 	if info.Mode() != os.ModeDir|0o755 || n > 0 || len(entries) != 1 || string(content) != "secret\n" {
 		fmt.Fprintf(os.Stderr, "changed: %s, attributes %q, %v, %q\n", info.Mode(), attributes[:n], entries, content)
 		os.Exit(1)

@@ -1,10 +1,18 @@
-// Package e2e tells the project's stories, each in a file of testdata named for what it tells, to the built binaries: to the agent in
-// one process, and again to the agent with a process for each service.
+// Package e2e runs the end-to-end scripts of testdata against the built binaries, in all-in-one
+// mode and in split mode.
 //
-// Each story has a lab: a host with the agent and a registry on its loopback, and a client outside. Beside testscript's own words
-// they use those of commands_test.go and some programs: fairlead is the command line with its agent set, host and client run a command
-// on one of the two machines, inside runs one in a container's network, questions, flood and attack ask the resolver there, certify makes certificates, greeter and greet are a server and a client that tell which address the server sees.
-// Those of testdata/families are told for networks with IPv4, with IPv6 and with both, and have the words of family_test.go, too.
+// Each script has a lab: a host with the agent and a registry on its loopback, and a client. In
+// addition to the commands of testscript there are those of commands_test.go, and these programs:
+//
+//	fairlead               the command line, connected to the agent
+//	host, client           run a command on one of the machines
+//	inside                 runs a command in the network of a container
+//	questions, flood, attack  send DNS queries from the network of a container
+//	greeter, greet         a server that returns the address of its client, and a client
+//	certify                writes certificates
+//
+// The scripts of testdata/families run for networks with IPv4, with IPv6 and with both. They also
+// have the commands of family_test.go.
 package e2e
 
 import (
@@ -24,7 +32,7 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// What a story tells fairlead, host and client.
+// Environment variables of the programs.
 const (
 	binVar    = "LAB_BIN"
 	hostVar   = "LAB_HOST"
@@ -39,8 +47,8 @@ func TestMain(m *testing.M) {
 		"client":     func() { runOn(client) },
 		"inside":     func() { runOn(inside) },
 		"attack":     attackResolver,
-		"questions":  askQuestions,
-		"flood":      floodQuestions,
+		"questions":  sendQueries,
+		"flood":      floodQueries,
 		"greeter":    echoServer,
 		"greet":      callEcho,
 		"certify":    generateCerts,
@@ -59,9 +67,10 @@ func host() (*lab.Machine, error) {
 
 func client() (*lab.Machine, error) { return lab.On(os.Getenv(clientVar)) }
 
-// inside is the network of the container that the first argument names, which it takes off.
+// inside returns the network of the container in the first argument, and removes that argument.
 func inside() (*lab.Machine, error) {
-	out, err := exec.Command(os.Getenv(binVar)+"/fairlead", "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", os.Args[1]).Output()
+	fairlead := os.Getenv(binVar) + "/fairlead"
+	out, err := exec.Command(fairlead, "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", os.Args[1]).Output()
 	if err != nil {
 		return nil, fmt.Errorf("find the network of %s: %w", os.Args[1], err)
 	}
@@ -69,23 +78,25 @@ func inside() (*lab.Machine, error) {
 	return lab.On(fmt.Sprintf("/proc/%s/root%s", os.Getenv(hostVar), strings.TrimSpace(string(out))))
 }
 
-// runFairlead becomes the command line, so that signals and exit codes are its own.
+// runFairlead replaces the process with the command line, which then gets all signals.
 func runFairlead() {
 	path := os.Getenv(binVar) + "/fairlead"
 	fmt.Fprintln(os.Stderr, syscall.Exec(path, append([]string{"fairlead"}, os.Args[1:]...), os.Environ()))
 	os.Exit(1)
 }
 
-// runOn runs a command on a machine and passes signals and the exit code on. Signals go to its children too, as a terminal's do: a
-// story that fails waits for what it left running.
+// runOn runs a command on a machine and forwards signals and the exit code. Signals go to the
+// process group of the command, because a failed script waits for its background processes.
 func runOn(find func() (*lab.Machine, error)) {
 	m, err := find()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
-	// By pipes of its own: a command that outlives this program must not keep the story waiting for the end of its output.
+	// The command writes to pipes: otherwise the script would wait for one that outlives this
+	// program.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, struct{ io.Writer }{os.Stdout}, struct{ io.Writer }{os.Stderr}
 	cmd.Dir, _ = os.Getwd()
 	signals := make(chan os.Signal, 4)
@@ -94,16 +105,19 @@ func runOn(find func() (*lab.Machine, error)) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+
 	go func() {
 		for s := range signals {
 			_ = syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal))
 		}
 	}()
+
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		os.Exit(max(exit.ExitCode(), 1))
 	}
+
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

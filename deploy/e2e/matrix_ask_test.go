@@ -9,29 +9,31 @@ import (
 	"testing"
 )
 
-// askThemselves has those who ask others in vain at their own loopback ask themselves there, and notes where they are answered.
-func (m *matrix) askThemselves(t *testing.T, answered map[way]bool) {
+// callLoopbacks makes the containers of each network connect to their own loopback addresses, and
+// marks these routes as answered.
+func (m *matrix) callLoopbacks(t *testing.T, answered map[route]bool) {
 	t.Helper()
 	for _, k := range kinds() {
 		for _, at := range columns[4:] {
 			for _, transport := range transports {
 				place := "on " + k.name
-				answers, err := m.askFrom(place, fmt.Sprintf("%s %s 5s\n", transport, netip.AddrPortFrom(netip.MustParseAddr(at), ownPort)))
+				to := netip.AddrPortFrom(netip.MustParseAddr(at), ownPort)
+				answers, err := m.askFrom(place, fmt.Sprintf("%s %s 5s\n", transport, to))
 				if err != nil || answers[0] != strings.ReplaceAll(place, " ", "-")+" sees "+at {
-					t.Errorf("%s asks itself by %s at %s: %v, %v", place, transport, at, answers, err)
+					t.Errorf("%s, own loopback, %s to %s: got %v, %v", place, transport, at, answers, err)
 					continue
 				}
-				answered[way{place, at, transport}] = true
+				answered[route{place, at, transport}] = true
 			}
 		}
 	}
 }
 
-// everything is every question there is, each with what a table says will come of it.
+// everything returns all cells, with the results in want.
 func everything(want table) table {
 	all := table{}
 	for _, s := range servers() {
-		for _, row := range s.askers() {
+		for _, row := range s.clients() {
 			for _, column := range s.columns() {
 				for _, transport := range transports {
 					c := cell{s.name, row, column, transport}
@@ -40,22 +42,25 @@ func everything(want table) table {
 			}
 		}
 	}
+
 	return all
 }
 
-// ask asks all questions of a table at once. What it says will come of one decides how long that is waited for.
+// ask makes all connections of a table concurrently and returns the results. The expected result
+// determines the timeout.
 func (m *matrix) ask(t *testing.T, questions table) table {
 	t.Helper()
 	lines, asked := map[string]*strings.Builder{}, map[string][]cell{}
 	for c, want := range questions {
 		s := serverNamed(c.server)
-		from := s.place(c.asker)
+		from := s.place(c.client)
 		if lines[from] == nil {
 			lines[from] = &strings.Builder{}
 		}
 		asked[from] = append(asked[from], c)
 		_, _ = fmt.Fprintf(lines[from], "%s %s %s\n", c.transport, m.target(s, c.column), limit(want))
 	}
+
 	got := table{}
 	var all sync.WaitGroup
 	var mu sync.Mutex
@@ -65,7 +70,7 @@ func (m *matrix) ask(t *testing.T, questions table) table {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil || len(answers) != len(asked[from]) {
-				t.Errorf("ask from %s: %v: %d answers to %d questions", from, err, len(answers), len(asked[from]))
+				t.Errorf("connect from %s: %v: got %d results, want %d", from, err, len(answers), len(asked[from]))
 				return
 			}
 			for i, c := range asked[from] {
@@ -73,11 +78,12 @@ func (m *matrix) ask(t *testing.T, questions table) table {
 			}
 		})
 	}
+
 	all.Wait()
 	return got
 }
 
-// limit is how long an answer is waited for. One that must come may take its time; for one that must not come that would be waste.
+// limit returns the timeout of a connection. It is short if no response is expected.
 func limit(want string) string {
 	switch want {
 	case none:
@@ -88,7 +94,7 @@ func limit(want string) string {
 	return "8s"
 }
 
-// askFrom asks from one place.
+// askFrom makes the connections of one place.
 func (m *matrix) askFrom(name, lines string) ([]string, error) {
 	cmd := exec.CommandContext(m.ctx, "greet-many")
 	cmd.Stdin = strings.NewReader(lines)
@@ -98,7 +104,7 @@ func (m *matrix) askFrom(name, lines string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n"), err
 }
 
-// target is where a server is asked.
+// target returns the address and port of a server for a column.
 func (m *matrix) target(s server, column string) string {
 	at := map[string]string{"host4": s.host4, "host6": s.host6, "127.0.0.1": "127.0.0.1", "::1": "::1"}[column]
 	switch column {
@@ -110,20 +116,23 @@ func (m *matrix) target(s server, column string) string {
 	return netip.AddrPortFrom(netip.MustParseAddr(at), uint16(s.port)).String()
 }
 
-// word is what a cell says of an answer.
+// word returns the text of a cell for a response.
 func (m *matrix) word(c cell, from, answer string) string {
 	name, saw, ok := strings.Cut(answer, " sees ")
 	if !ok {
 		return none
 	}
+
 	if name != c.server {
 		return answer
 	}
+
 	seen := netip.MustParseAddr(saw)
 	own := m.places[from]
 	if server := strings.TrimPrefix(from, "joined to "); server != from {
 		own = m.places[server]
 	}
+
 	bridge4, bridge6 := bridges(serverNamed(c.server).network)
 	switch seen {
 	case own.own4, own.own6:
@@ -137,5 +146,6 @@ func (m *matrix) word(c cell, from, answer string) string {
 	case netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback():
 		return "lo"
 	}
+
 	return saw
 }

@@ -7,41 +7,41 @@ import (
 	"testing"
 )
 
-// The columns of the table: where a server is asked. By 127.0.0.1 and ::1 everybody means his own, but the neighbour host, which sends
-// packets to 127.0.0.1 to the host.
+// columns lists the addresses that clients connect to. 127.0.0.1 and ::1 are those of the client,
+// except that the neighbour host routes 127.0.0.1 to the host.
 var columns = [...]string{"address4", "address6", "host4", "host6", "127.0.0.1", "::1"}
 
 var transports = [...]string{"tcp", "udp"}
 
-// none is what a cell says if nobody answers.
+// none is the cell text for no response.
 const none = "-"
 
-// cell is one question.
-type cell struct{ server, asker, column, transport string }
+// cell is a connection from a client to a server.
+type cell struct{ server, client, column, transport string }
 
-// table says of each question what comes of it: none, or as whom the server sees the asker.
+// table maps each cell to its result: none, or the address of the client that the server sees.
 type table map[cell]string
 
-// tableHead explains the file.
-const tableHead = `# Who reaches whom, and as whom the server sees the asker. There is a block for each server, a row for each asker. The servers are
-# published at the port that they listen on, by TCP and UDP, so that one number is right everywhere. The columns:
+// tableHead is the comment at the start of the file.
+const tableHead = `# Reachability, and the address of the client that the server sees. There is a block for each server and a row for each client.
+# The servers publish the port that they listen on, by TCP and UDP, so the port number is the same everywhere. Columns:
 #
 #   address4, address6   the container's own addresses
-#   host4, host6         the published port at the host's address
-#   127.0.0.1, ::1       the port at the asker's own loopback; the neighbour host sends packets for 127.0.0.1 to the host
+#   host4, host6         the published port at the address of the host
+#   127.0.0.1, ::1       the port at the client's own loopback; the neighbour host routes 127.0.0.1 to the host
 #
-# and what stands in them:
+# Cells:
 #
-#   own       answered, and the server sees the asker's own address, the host's being that of its outer interface
-#   bridge    answered, and the server sees its network's bridge
-#   lo        answered, and the server sees the loopback address
-#   -         no answer: refused or dropped
-#   host      answered, and the server sees the host's address; whole: that one which belongs to a container
-#   .         is not asked
-#   tcp/udp   what comes of it by TCP, and by UDP, where that is not the same
+#   own       a response; the server sees the client's own address (of the host: that of its outer interface)
+#   bridge    a response; the server sees the address of its bridge
+#   lo        a response; the server sees the loopback address
+#   -         no response: refused or dropped
+#   host      a response; the server sees the address of the host; whole: the published address of a container
+#   .         not tried
+#   tcp/udp   the results for TCP and UDP, if they differ
 `
 
-// print writes the table, rows in the order in which they are asked.
+// print formats the table.
 func (t table) print() string {
 	var b strings.Builder
 	b.WriteString(tableHead)
@@ -50,10 +50,10 @@ func (t table) print() string {
 		for _, c := range columns {
 			fmt.Fprintf(&b, " %-10s", c)
 		}
-		for _, asker := range s.askers() {
-			fmt.Fprintf(&b, "\n%-16s", asker)
+		for _, client := range s.clients() {
+			fmt.Fprintf(&b, "\n%-16s", client)
 			for _, c := range columns {
-				tcp, udp := t[cell{s.name, asker, c, "tcp"}], t[cell{s.name, asker, c, "udp"}]
+				tcp, udp := t[cell{s.name, client, c, "tcp"}], t[cell{s.name, client, c, "udp"}]
 				if tcp != udp {
 					tcp += "/" + udp
 				} else if tcp == "" {
@@ -64,14 +64,16 @@ func (t table) print() string {
 		}
 		b.WriteString("\n")
 	}
+
 	lines := strings.Split(b.String(), "\n")
 	for i := range lines {
 		lines[i] = strings.TrimRight(lines[i], " ")
 	}
+
 	return strings.Join(lines, "\n")
 }
 
-// parseTable reads what print writes.
+// parseTable parses the output of print.
 func parseTable(text string) table {
 	t, server := table{}, ""
 	for line := range strings.Lines(text) {
@@ -82,7 +84,7 @@ func parseTable(text string) table {
 			server, _, _ = strings.Cut(name, ":")
 		case strings.HasPrefix(line, "#") || len(f) <= len(columns):
 		default:
-			asker := strings.Join(f[:len(f)-len(columns)], " ")
+			client := strings.Join(f[:len(f)-len(columns)], " ")
 			for i, word := range f[len(f)-len(columns):] {
 				if word == "." {
 					continue
@@ -91,19 +93,21 @@ func parseTable(text string) table {
 				if !differ {
 					udp = tcp
 				}
-				t[cell{server, asker, columns[i], "tcp"}], t[cell{server, asker, columns[i], "udp"}] = tcp, udp
+				t[cell{server, client, columns[i], "tcp"}], t[cell{server, client, columns[i], "udp"}] = tcp, udp
 			}
 		}
 	}
+
 	return t
 }
 
-// compare tells every cell that differs, and every one that only one of the two has.
+// compare reports each cell that differs, or that only one table has.
 func compare(t *testing.T, want, got table) {
 	t.Helper()
 	for _, c := range sorted(want, got) {
 		if want[c] != got[c] {
-			t.Errorf("%s asks %s by %s at %s: got %q, want %q", c.asker, c.server, c.transport, c.column, got[c], want[c])
+			t.Errorf("%s to %s by %s at %s: got %q, want %q",
+				c.client, c.server, c.transport, c.column, got[c], want[c])
 		}
 	}
 }
@@ -119,59 +123,65 @@ func sorted(tables ...table) []cell {
 	return slices.Compact(all)
 }
 
-// behindFirewall are the questions that nothing but the firewall, and that isolated networks have no way out, keeps from being answered:
-// those to a container's own address or to another machine. What containers of one bridge send each other no firewall sees.
+// behindFirewall returns the cells without a response that get one without a firewall, once
+// isolated networks have default routes: connections to the own address of a container or to
+// another machine. Connections between containers of one bridge are not filtered.
 func (t table) behindFirewall() table {
 	questions := table{}
 	for c, word := range t {
-		toContainer := strings.HasPrefix(c.column, "address") && c.asker != "same network"
+		toContainer := strings.HasPrefix(c.column, "address") && c.client != "same network"
 		toMachine := strings.HasPrefix(c.column, "host") && serverNamed(c.server).network == ""
-		toLoopback := c.column == "127.0.0.1" && c.asker == "neighbour host" && c.server == "host"
+		toLoopback := c.column == "127.0.0.1" && c.client == "neighbour host" && c.server == "host"
 		if word == none && (toContainer || toMachine || toLoopback) {
 			questions[c] = "own"
-			if c.asker == "host" {
+			if c.client == "host" {
 				questions[c] = "bridge"
 			}
 		}
 	}
+
 	return questions
 }
 
-// way is how somebody asks. Who is in a server's network asks as its neighbours do.
-type way struct{ place, column, transport string }
+// route identifies how a client connects. Containers that share the network of a server connect
+// like other containers of the same bridge.
+type route struct{ place, column, transport string }
 
-func (c cell) way() way {
-	place := serverNamed(c.server).place(c.asker)
+func (c cell) route() route {
+	place := serverNamed(c.server).place(c.client)
 	if s := serverNamed(strings.TrimPrefix(place, "joined to ")); s.network != "" {
 		place = s.place("same network")
 	}
-	return way{place, c.column, c.transport}
+	return route{place, c.column, c.transport}
 }
 
-// checkControls checks that each question that is not answered could be: without a firewall it is answered; or else whoever asks is
-// answered by another server that he asks in the same way, and the server answers others by the same transport.
+// checkControls checks that each connection without a response could succeed. Either it succeeds
+// without a firewall; or the client gets a response from another server by the same route, and the
+// server responds to other clients by the same transport.
 func (m *matrix) checkControls(t *testing.T, want, bare table) {
 	t.Helper()
 	compare(t, want.behindFirewall(), bare)
-	asks, answers := map[way]bool{}, map[way]bool{}
+	asks, answers := map[route]bool{}, map[route]bool{}
 	for _, answered := range []table{want, bare} {
 		for c, word := range answered {
 			if word != none {
-				asks[c.way()] = true
-				answers[way{c.server, version(c.column), c.transport}] = true
+				asks[c.route()] = true
+				answers[route{c.server, version(c.column), c.transport}] = true
 			}
 		}
 	}
-	m.askThemselves(t, asks)
+
+	m.callLoopbacks(t, asks)
 	for _, c := range sorted(want) {
-		shown := bare[c] != "" || asks[c.way()] && answers[way{c.server, version(c.column), c.transport}]
+		shown := bare[c] != "" || asks[c.route()] && answers[route{c.server, version(c.column), c.transport}]
 		if want[c] == none && !shown {
-			t.Errorf("%s asks %s by %s at %s: nothing shows that it could be answered", c.asker, c.server, c.transport, c.column)
+			t.Errorf("%s to %s by %s at %s: no control shows that it could succeed",
+				c.client, c.server, c.transport, c.column)
 		}
 	}
 }
 
-// version is the kind of address that a column has.
+// version returns the IP version of a column.
 func version(column string) string {
 	if column == "127.0.0.1" || strings.HasSuffix(column, "4") {
 		return "4"

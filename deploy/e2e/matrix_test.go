@@ -11,18 +11,18 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 )
 
-var update = flag.Bool("update", false, "write the table of who reaches whom anew")
+var update = flag.Bool("update", false, "update the reachability table")
 
-// reachTable is what must come of it, for every backend of the firewall.
+// reachTable is the file with the expected results for all firewall backends.
 const reachTable = "testdata/matrix/reach.txt"
 
-// TestWhoReachesWhom has containers of every kind of network, the host and its neighbour ask containers of every kind of network, at
-// every address that they can be asked at, and compares who is answered, and as whom the server sees it, with a table. It is so without
-// an agent, too, after that was killed, and with the next one.
+// TestReachabilityMatrix connects from containers of each kind of network, from the host and from
+// another host to all servers, at all their addresses. It compares the results and the addresses
+// that the servers see with a table. The results must be the same after the agent is killed and
+// after it is started again.
 //
-// That nobody answers proves little by itself. So each such cell needs a witness, see witnesses; one of them is the same question without
-// any firewall, to which all of what only the firewall keeps out must be answered.
-func TestWhoReachesWhom(t *testing.T) {
+// A missing response alone proves little. So each such cell needs a control; see checkControls.
+func TestReachabilityMatrix(t *testing.T) {
 	testns.NeedRoot(t)
 	needPrograms(t, "crun", "conmon", "nft", "iptables", "conntrack", "apt-get")
 	e := fixture{bin: build(t), images: images(t)}
@@ -30,17 +30,18 @@ func TestWhoReachesWhom(t *testing.T) {
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
+
 	t.Run("backends", func(t *testing.T) {
 		for _, backend := range []string{"nftables", "iptables"} {
 			t.Run(backend, func(t *testing.T) {
 				t.Parallel()
-				e.whoReachesWhom(t, backend, parseTable(string(text)))
+				e.checkReachability(t, backend, parseTable(string(text)))
 			})
 		}
 	})
 }
 
-func (e fixture) whoReachesWhom(t *testing.T, backend string, want table) {
+func (e fixture) checkReachability(t *testing.T, backend string, want table) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	m := e.newMatrix(t, ctx, backend)
@@ -52,15 +53,18 @@ func (e fixture) whoReachesWhom(t *testing.T, backend string, want table) {
 		}
 		want = parseTable(got.print())
 	}
+
 	compare(t, want, got)
 	if err := m.agent.Stop(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	t.Log("the same without an agent, and with the next one")
+
+	t.Log("again without the agent, then with a new one")
 	compare(t, want, m.ask(t, everything(want)))
 	if err := m.agent.Start(m.ctx); err != nil {
 		t.Fatal(err)
 	}
+
 	compare(t, want, m.ask(t, everything(want)))
 	m.dropFirewall(t)
 	m.checkControls(t, want, m.ask(t, want.behindFirewall()))

@@ -9,8 +9,8 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/debimage"
 )
 
-// layOver shows unpacked packages below /usr and /etc of the host, behind what the machine has itself, and gives it a /run of its own. What
-// is written there is the host's alone.
+// layOver mounts overlays on /usr and /etc of the host, with unpacked packages below the files of
+// the machine, and a tmpfs on /run. Writes affect only the host.
 const layOver = `set -e
 mkdir "$LAB/o"
 mount -t tmpfs tmpfs "$LAB/o"
@@ -22,7 +22,7 @@ mount -t overlay -o "lowerdir=/etc:$1/etc,upperdir=etc,workdir=etc-work" overlay
 mount -t tmpfs tmpfs /run
 `
 
-// programs PACKAGE… gives the host programs of Debian's packages, which are not installed on the machine.
+// programs PACKAGE… makes Debian packages available on the host without installing them.
 func programs(ts *testscript.TestScript, _ bool, packages []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()

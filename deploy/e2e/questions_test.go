@@ -17,13 +17,13 @@ import (
 
 const (
 	resolverAddress = "127.0.0.11:53"
-	askAgain        = time.Second      // as programs do, if no answer comes
-	askUntil        = 15 * time.Second // then it is none
-	askPause        = 5 * time.Millisecond
-	askingFile      = "asking" // is there from the first question's end on
+	retryAfter      = time.Second      // as usual clients do without a response
+	queryLimit      = 15 * time.Second // then the query has failed
+	queryPause      = 5 * time.Millisecond
+	queryingFile    = "asking" // created after the first query
 )
 
-// tally is what became of questions.
+// tally counts the results of queries.
 type tally struct {
 	mu                                 sync.Mutex
 	asked, refused, wrong, without     int
@@ -31,10 +31,11 @@ type tally struct {
 	firstRefusal, firstWrong, firstNot error
 }
 
-// askQuestions is the program `questions CONTAINER NAME ADDRESS`: from the container's network it asks the embedded resolver for a name, by
-// UDP and by TCP, again and again until it is interrupted. Then it tells what became of the questions. It fails if one was refused,
-// was not answered, or was answered with another address. If ASK_ONCE is set, a question by UDP is sent once, and waits for its answer.
-func askQuestions() {
+// sendQueries is the program `questions CONTAINER NAME ADDRESS`. From the network of the container
+// it sends queries for a name to the embedded resolver, by UDP and TCP, until it is interrupted.
+// Then it prints the counts. It fails if a query was refused, got no response, or got another
+// address. If ASK_ONCE is set, a UDP query is not sent again.
+func sendQueries() {
 	stop := make(chan struct{})
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGINT)
@@ -44,26 +45,29 @@ func askQuestions() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
+
 	t := &tally{}
 	var all sync.WaitGroup
 	for _, network := range []string{"udp", "udp", "tcp"} {
-		all.Go(func() { t.askUntil(m, network, os.Args[1], os.Args[2], stop) })
+		all.Go(func() { t.queryUntil(m, network, os.Args[1], os.Args[2], stop) })
 	}
+
 	all.Wait()
-	fmt.Printf("asked %d, refused %d, wrong %d, without an answer %d, slowest %s\n", t.asked, t.refused, t.wrong, t.without, t.slowest.Round(time.Millisecond))
+	fmt.Printf("asked %d, refused %d, wrong %d, without an answer %d, slowest %s\n",
+		t.asked, t.refused, t.wrong, t.without, t.slowest.Round(time.Millisecond))
 	if err := errors.Join(t.firstRefusal, t.firstWrong, t.firstNot); err != nil || t.asked == 0 {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 }
 
-// askUntil asks one question after the other.
-func (t *tally) askUntil(m *lab.Machine, network, name, want string, stop <-chan struct{}) {
+// queryUntil sends queries sequentially until stop is closed.
+func (t *tally) queryUntil(m *lab.Machine, network, name, want string, stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
 			return
-		case <-time.After(askPause):
+		case <-time.After(queryPause):
 		}
 		start := time.Now()
 		got, err := askOnce(m, network, name)
@@ -75,8 +79,9 @@ func (t *tally) note(got, want string, err error, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.asked++; t.asked == 1 {
-		_ = os.WriteFile(askingFile, nil, 0o644) // without it the story fails
+		_ = os.WriteFile(queryingFile, nil, 0o644) // the script waits for it
 	}
+
 	t.slowest = max(t.slowest, took)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -84,27 +89,29 @@ func (t *tally) note(got, want string, err error, took time.Duration) {
 	case err != nil:
 		t.without, t.firstNot = t.without+1, err
 	case got != want:
-		t.wrong, t.firstWrong = t.wrong+1, fmt.Errorf("answered %s", got)
+		t.wrong, t.firstWrong = t.wrong+1, fmt.Errorf("got address %s", got)
 	}
 }
 
-// askOnce asks until there is an answer or a refusal. A connection that ends before the answer is made anew.
+// askOnce sends a query until it gets a response or is refused. It replaces a connection that is
+// closed before the response.
 //
-// One that could not be made is too, once: if all that have the resolver's socket are killed between the kernel's answer to the
-// connection's first packet and its asker's word on that answer, which are microseconds, the kernel resets it whatever the socket's
-// options are.
+// It also retries once if the connection is reset while connecting. The kernel resets it, whatever
+// the options of the socket are, if all processes with the socket of the resolver are killed within
+// the microseconds between SYN-ACK and ACK.
 func askOnce(m *lab.Machine, network, name string) (got string, err error) {
-	torn := false
+	wasReset := false
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-	again := askAgain
+	again := retryAfter
 	if os.Getenv("ASK_ONCE") != "" && network == "udp" {
-		again = askUntil
+		again = queryLimit
 	}
-	for deadline := time.Now().Add(askUntil); time.Now().Before(deadline); {
+
+	for deadline := time.Now().Add(queryLimit); time.Now().Before(deadline); {
 		var conn net.Conn
-		if conn, err = m.Dial(network, resolverAddress, askUntil); err != nil {
-			if errors.Is(err, syscall.ECONNRESET) && !torn {
-				torn = true
+		if conn, err = m.Dial(network, resolverAddress, queryLimit); err != nil {
+			if errors.Is(err, syscall.ECONNRESET) && !wasReset {
+				wasReset = true
 				continue
 			}
 			return "", err
@@ -124,5 +131,6 @@ func askOnce(m *lab.Machine, network, name string) (got string, err error) {
 			return got, err
 		}
 	}
+
 	return "", err
 }

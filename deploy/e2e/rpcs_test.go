@@ -34,27 +34,30 @@ import (
 )
 
 const (
-	rpcRandomMessages = 12 // of each method, beside the systematic ones
+	rpcRandomMessages = 12 // for each method, in addition to the systematic ones
 	rpcDeadline       = time.Second
 	rpcCallers        = 8
 )
 
-// rpcSockets are the services' sockets, by the proto package that each serves.
+// rpcSockets maps the proto packages to the sockets of their services.
 var rpcSockets = map[string]string{
 	"fairlead.network.v1": "net.sock", "fairlead.nat.v1": "nat.sock", "fairlead.dns.v1": "dns.sock",
-	"fairlead.container.v1": "supervisor.sock", "fairlead.host.v1": "supervisor.sock", "fairlead.agent.v1": "supervisor.sock",
+	"fairlead.container.v1": "supervisor.sock", "fairlead.host.v1": "supervisor.sock",
+	"fairlead.agent.v1": "supervisor.sock",
 }
 
-// TestRPCsSurviveAnyMessage calls each RPC of each service with absent, empty, oversized and unexpected messages. None may panic,
-// none may fail as INTERNAL, and the agent answers afterwards.
+// TestRPCsSurviveAnyMessage calls each RPC of each service with missing, empty, oversized and
+// unexpected messages. None must panic or fail with INTERNAL, and the agent must still respond.
 func TestRPCsSurviveAnyMessage(t *testing.T) {
 	testns.NeedRoot(t)
 	needPrograms(t, "crun", "conmon", "nft", "conntrack")
 	a := rpcAgent(t)
-	uid, err := a.CLI(t.Context(), "run", "-d", "--name", "c1", "--network", "n1", "-p", "8080:80", "busybox", "sleep", "1000")
+	uid, err := a.CLI(t.Context(),
+		"run", "-d", "--name", "c1", "--network", "n1", "-p", "8080:80", "busybox", "sleep", "1000")
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	m := messages{rand.New(rand.NewPCG(seed, 1)), strings.TrimSpace(uid)}
@@ -67,23 +70,26 @@ func TestRPCsSurviveAnyMessage(t *testing.T) {
 	}
 
 	if strings.Contains(a.Log(), "panic") {
-		t.Error("the agent's log tells of a panic")
+		t.Error("the agent panicked; see its log")
 	}
+
 	if out, err := a.CLI(t.Context(), "ps", "-a"); err != nil {
-		t.Errorf("the agent does not answer any more: %v\n%s", err, out)
+		t.Errorf("the agent does not respond: %v\n%s", err, out)
 	}
+
 	if t.Failed() {
 		t.Log(internalErrors(a.Log()))
 	}
 }
 
-// rpcAgent starts an agent with all services in one process, and a network n1.
+// rpcAgent starts an all-in-one agent and creates a network n1.
 func rpcAgent(t *testing.T) *lab.Agent {
 	t.Helper()
 	l, err := lab.New(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	t.Cleanup(func() {
 		if err := l.Close(); err != nil {
 			t.Error(err)
@@ -93,26 +99,32 @@ func rpcAgent(t *testing.T) *lab.Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	listener, err := l.Host.Listen("tcp", registryAddress)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	server := r.Serve(listener)
 	t.Cleanup(func() { _ = server.Close() })
-	a, err := l.NewAgent(build(t), lab.AllInOne, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}}
+	a, err := l.NewAgent(build(t), lab.AllInOne, keys)
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	if err := a.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+
 	if _, err := a.CLI(t.Context(), "network", "create", "n1"); err != nil {
 		t.Fatal(err)
 	}
+
 	return a
 }
 
-// rpcMethods are all methods of Fairlead's services.
+// rpcMethods returns all methods of Fairlead's services.
 func rpcMethods() []protoreflect.MethodDescriptor {
 	var all []protoreflect.MethodDescriptor
 	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
@@ -129,7 +141,7 @@ func rpcMethods() []protoreflect.MethodDescriptor {
 	return all
 }
 
-// internalErrors are the lines of a log that tell of faults of the agent's own.
+// internalErrors returns the lines of a log that report internal errors of the agent.
 func internalErrors(log string) string {
 	var b strings.Builder
 	for line := range strings.Lines(log) {
@@ -159,14 +171,17 @@ func callAll(t *testing.T, socket string, method protoreflect.MethodDescriptor, 
 			}
 		})
 	}
+
 	for _, m := range all {
 		work <- m
 	}
+
 	close(work)
 	callers.Wait()
 }
 
-// refused returns an error that no message may cause, and nil for any other error. gRPC itself refuses a call without a message.
+// refused returns err if no message must cause it, and nil otherwise. gRPC itself rejects a call
+// without a message.
 func refused(err error) error {
 	if strings.Contains(status.Convert(err).Message(), "received no request message") {
 		return nil
@@ -178,7 +193,7 @@ func refused(err error) error {
 	return nil
 }
 
-// call sends one message, none if it is nil, and reads all that comes back.
+// call sends a message, or none if it is nil, and reads all responses.
 func call(ctx context.Context, conn *grpc.ClientConn, method protoreflect.MethodDescriptor, m proto.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, rpcDeadline)
 	defer cancel()
@@ -187,9 +202,11 @@ func call(ctx context.Context, conn *grpc.ClientConn, method protoreflect.Method
 	if err != nil {
 		return err
 	}
+
 	if m != nil {
-		_ = stream.SendMsg(m) // what is wrong with it is in the answer
+		_ = stream.SendMsg(m) // the response has the error
 	}
+
 	_ = stream.CloseSend()
 	for {
 		err := stream.RecvMsg(dynamicpb.NewMessage(method.Output()))
@@ -202,13 +219,14 @@ func call(ctx context.Context, conn *grpc.ClientConn, method protoreflect.Method
 	}
 }
 
-// messages makes what clients may send.
+// messages creates request messages.
 type messages struct {
 	random *rand.Rand
 	uid    string
 }
 
-// of makes messages of one kind: none, an empty one, one with each field alone in each of its values, and random ones.
+// of returns messages of one type: nil, an empty one, one for each value of each field, and random
+// ones.
 func (m messages) of(d protoreflect.MessageDescriptor) []proto.Message {
 	all := []proto.Message{nil, dynamicpb.NewMessage(d)}
 	for i := range d.Fields().Len() {
@@ -219,15 +237,17 @@ func (m messages) of(d protoreflect.MessageDescriptor) []proto.Message {
 			all = append(all, one)
 		}
 	}
+
 	for range rpcRandomMessages {
 		full := dynamicpb.NewMessage(d)
 		m.fill(full, 4)
 		all = append(all, full)
 	}
+
 	return all
 }
 
-// fill sets most fields to something.
+// fill sets most fields to random values.
 func (m messages) fill(to *dynamicpb.Message, depth int) {
 	fields := to.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -238,11 +258,12 @@ func (m messages) fill(to *dynamicpb.Message, depth int) {
 }
 
 func (m messages) texts() []string {
-	return []string{"", "c1", "n1", m.uid, "busybox", "bridge", "host", "none", "container:c1", "172.18.0.9", "fd00::1", "10.9.0.0/24", "::/0", "-1",
-		"a\x00b", "../../etc", "%s%n", "a=b", "SIGKILL", "02:42:ac:11:00:02", "\u202e\n\t", strings.Repeat("x", 1<<16), m.uid[:12], "tcp", "eth0"}
+	return []string{"", "c1", "n1", m.uid, "busybox", "bridge", "host", "none", "container:c1", "172.18.0.9",
+		"fd00::1", "10.9.0.0/24", "::/0", "-1", "a\x00b", "../../etc", "%s%n", "a=b", "SIGKILL",
+		"02:42:ac:11:00:02", "\u202e\n\t", strings.Repeat("x", 1<<16), m.uid[:12], "tcp", "eth0"}
 }
 
-// variants is how many values a field may get.
+// variants returns the number of values for a field.
 func (m messages) variants(f protoreflect.FieldDescriptor) int {
 	switch f.Kind() {
 	case protoreflect.StringKind:
@@ -253,7 +274,7 @@ func (m messages) variants(f protoreflect.FieldDescriptor) int {
 	return 4
 }
 
-// set gives a field one of its values: alone, as the one element of a list, or as the one value of a map.
+// set sets a field to one of its values: alone, as elements of a list, or as a value of a map.
 func (m messages) set(to *dynamicpb.Message, f protoreflect.FieldDescriptor, n, depth int) {
 	switch {
 	case f.IsMap():
@@ -293,7 +314,7 @@ func (m messages) set(to *dynamicpb.Message, f protoreflect.FieldDescriptor, n, 
 	}
 }
 
-// value is one of a scalar's values.
+// value returns one of the values of a scalar.
 func (m messages) value(_ *dynamicpb.Message, f protoreflect.FieldDescriptor, n, _ int) protoreflect.Value {
 	pick := func(values ...int64) int64 { return values[n%len(values)] }
 	switch f.Kind() {
@@ -316,5 +337,6 @@ func (m messages) value(_ *dynamicpb.Message, f protoreflect.FieldDescriptor, n,
 	case protoreflect.FloatKind:
 		return protoreflect.ValueOfFloat32(float32(pick(0, -1, 1<<62, 1)))
 	}
+
 	return protoreflect.ValueOfFloat64(float64(pick(0, -1, 1<<62, 1)))
 }

@@ -22,16 +22,16 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/registry"
 )
 
-// registryAddress is where the host's registry listens.
+// registryAddress is the address of the registry on the host's loopback.
 const registryAddress = "127.0.0.1:5000"
 
-// cacheDir has packages, and what is made of them.
+// cacheDir contains Debian packages and the images built from them.
 const cacheDir = "../../.cache"
 
-// patience bounds everything that a story waits for.
-const patience = 40 * time.Second
+// waitLimit is the time limit of everything that a script waits for.
+const waitLimit = 40 * time.Second
 
-// fixture is what all stories share.
+// fixture holds what all scripts share.
 type fixture struct {
 	bin    string
 	images map[string]v1.Image
@@ -42,12 +42,14 @@ func TestScripts(t *testing.T) {
 	needPrograms(t, "crun", "conmon", "nft", "conntrack", "curl", "apt-get")
 	e := fixture{bin: build(t), images: images(t)}
 	before := cgroups()
-	t.Run("scripts", func(t *testing.T) { // all of them have ended when this returns
-		for _, shape := range []lab.DeployMode{lab.AllInOne, lab.Split} {
-			t.Run(string(shape), func(t *testing.T) { e.runScripts(t, shape, "testdata", family{}) })
+	t.Run("scripts", func(t *testing.T) { // returns after all scripts have finished
+		for _, mode := range []lab.DeployMode{lab.AllInOne, lab.Split} {
+			t.Run(string(mode), func(t *testing.T) { e.runScripts(t, mode, "testdata", family{}) })
 			for name, kinds := range families() {
-				if shape == lab.AllInOne || name == "dual" { // how services are spread is nothing to a family of its own
-					t.Run(string(shape)+"-"+name, func(t *testing.T) { e.runScripts(t, shape, "testdata/families", kinds) })
+				if mode == lab.AllInOne || name == "dual" { // split mode runs only with dual-stack
+					t.Run(string(mode)+"-"+name, func(t *testing.T) {
+						e.runScripts(t, mode, "testdata/families", kinds)
+					})
 				}
 			}
 		}
@@ -57,22 +59,23 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// remaining are the cgroups that were not there before and stay. Those of agents elsewhere on the machine are without a process for a moment
-// only, when they are made and when they go.
+// remaining returns the new cgroups that stay without a process. Cgroups of other agents on the
+// machine are empty for a moment only, when they are created and removed.
 func remaining(before map[string]bool) map[string]bool {
 	left := cgroups()
 	maps.DeleteFunc(left, func(name string, _ bool) bool { return before[name] })
-	for deadline := time.Now().Add(patience); len(left) > 0 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	deadline := time.Now().Add(waitLimit)
+	for ; len(left) > 0 && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		now := cgroups()
 		maps.DeleteFunc(left, func(name string, _ bool) bool { return !now[name] })
 	}
 	return left
 }
 
-// container is what a container's cgroup is named for.
+// container matches the container ID in the name of a cgroup.
 var container = regexp.MustCompile(`[0-9a-f]{64}`)
 
-// cgroups are the machine's cgroups of containers that have no process.
+// cgroups returns the cgroups of containers without a process.
 func cgroups() map[string]bool {
 	found := map[string]bool{}
 	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, e fs.DirEntry, err error) error {
@@ -91,21 +94,26 @@ func needPrograms(t *testing.T, names ...string) {
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
 			if os.Getenv("CI") != "" {
-				t.Fatalf("this test needs %s installed; make setup does that", name)
+				t.Fatalf("%s is not installed; run make setup", name)
 			}
 			t.Skipf("needs %s installed", name)
 		}
 	}
 }
 
-// build makes the binaries, or takes those that the machine of deploy/vm is given, where building would take minutes.
+// build builds the binaries. The machine of deploy/vm has binaries, because building there is slow.
 func build(t *testing.T) string {
 	t.Helper()
 	if bin := os.Getenv("FAIRLEAD_BIN"); bin != "" {
 		return bin
 	}
+
 	bin := t.TempDir()
-	for name, pkg := range map[string]string{"fairlead": "./ctl/cmd/fairlead", "fairlead-agent": "./services/cmd/fairlead-agent"} {
+	packages := map[string]string{
+		"fairlead":       "./ctl/cmd/fairlead",
+		"fairlead-agent": "./services/cmd/fairlead-agent",
+	}
+	for name, pkg := range packages {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)
 		cmd.Dir = "../.."
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -113,6 +121,7 @@ func build(t *testing.T) string {
 			t.Fatalf("build %s: %v\n%s", name, err, out)
 		}
 	}
+
 	return bin
 }
 
@@ -125,19 +134,23 @@ func images(t *testing.T) map[string]v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
+
 	nginx, err := cache.Nginx(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return map[string]v1.Image{"library/busybox:latest": busybox, "library/nginx:latest": nginx, "library/nginx:1": nginx}
+
+	return map[string]v1.Image{
+		"library/busybox:latest": busybox, "library/nginx:latest": nginx, "library/nginx:1": nginx,
+	}
 }
 
-// runScripts tells every story of a folder to agents of one shape.
-func (e fixture) runScripts(t *testing.T, shape lab.DeployMode, dir string, kinds family) {
+// runScripts runs all scripts of a directory in one deployment mode.
+func (e fixture) runScripts(t *testing.T, mode lab.DeployMode, dir string, kinds family) {
 	testscript.Run(t, testscript.Params{
 		Dir:                dir,
 		RequireUniqueNames: true,
-		Setup:              func(env *testscript.Env) error { return e.setup(env, shape) },
+		Setup:              func(env *testscript.Env) error { return e.setup(env, mode) },
 		Condition:          kinds.condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start-agent":    startAgent,
@@ -161,7 +174,7 @@ func (e fixture) runScripts(t *testing.T, shape lab.DeployMode, dir string, kind
 	})
 }
 
-// scriptEnv is one story's lab and what is in it.
+// scriptEnv is the lab of a script.
 type scriptEnv struct {
 	*lab.Lab
 	env      *testscript.Env
@@ -170,36 +183,41 @@ type scriptEnv struct {
 	server   io.Closer // of the registry
 }
 
-// storyKey is where a script keeps its story.
-type storyKey struct{}
+// envKey is the key of the scriptEnv in the values of a script.
+type envKey struct{}
 
-func of(ts *testscript.TestScript) *scriptEnv { return ts.Value(storyKey{}).(*scriptEnv) }
+func of(ts *testscript.TestScript) *scriptEnv { return ts.Value(envKey{}).(*scriptEnv) }
 
-// setup makes a story's lab, with its registry and its agent running.
-func (e fixture) setup(env *testscript.Env, shape lab.DeployMode) error {
+// setup creates the lab of a script and starts its registry and its agent.
+func (e fixture) setup(env *testscript.Env, mode lab.DeployMode) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	l, err := lab.New(ctx)
 	if err != nil {
 		return err
 	}
+
 	s := &scriptEnv{Lab: l, env: env}
-	env.Values[storyKey{}] = s
+	env.Values[envKey{}] = s
 	env.Defer(s.end)
 	if s.registry, err = registry.New(e.images); err != nil {
 		return err
 	}
+
 	if err := s.connectRegistry(); err != nil {
 		return err
 	}
+
 	keys := map[string]any{"registry-mirrors": []string{"http://" + registryAddress}}
 	if runtime := os.Getenv("FAIRLEAD_RUNTIME"); runtime != "" {
 		keys["default-runtime"] = runtime
 	}
-	s.agent, err = l.NewAgent(e.bin, shape, keys)
+
+	s.agent, err = l.NewAgent(e.bin, mode, keys)
 	if err != nil {
 		return err
 	}
+
 	s.setVariables(e.bin)
 	return s.agent.Start(ctx)
 }
@@ -218,11 +236,12 @@ func (s *scriptEnv) setVariables(bin string) {
 	} {
 		s.env.Setenv(name, value)
 	}
+
 	s.env.Setenv("PATH", s.env.Getenv("PATH")+":/usr/sbin:/sbin")
 	s.setMachines(s.env.Setenv)
 }
 
-// setMachines tells the programs host and client where their machines are; a reboot makes new ones.
+// setMachines sets the variables of the programs host and client. A reboot creates new machines.
 func (s *scriptEnv) setMachines(set func(name, value string)) {
 	set(hostVar, itoa(s.Pid()))
 	set(clientVar, s.Client.Path())
@@ -239,22 +258,26 @@ func (s *scriptEnv) connectRegistry() error {
 
 func (s *scriptEnv) disconnectRegistry() { _ = s.server.Close() }
 
-// end takes the story's lab away, however it went, and tells what the agent had to say.
+// end deletes the lab of the script and logs the output of the agent.
 func (s *scriptEnv) end() {
 	if s.agent != nil {
 		s.env.T().Log(s.agent.Log())
 	}
+
 	if s.server != nil {
 		s.disconnectRegistry()
 	}
+
 	var err error
 	if s.agent != nil {
 		err = s.agent.Unmanage()
 	}
+
 	err = errors.Join(err, s.Close())
 	if _, still := os.Stat(s.Dir); !errors.Is(still, os.ErrNotExist) {
 		err = errors.Join(err, errors.New("left behind: "+s.Dir))
 	}
+
 	if err != nil {
 		s.env.T().Fatal(err)
 	}

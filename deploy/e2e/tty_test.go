@@ -14,13 +14,13 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/terminal"
 )
 
-// tty FILE fairlead ARGS… runs the command line at a terminal and plays the file's lines to it:
+// tty FILE fairlead ARGS… runs the command line in a terminal and executes the lines of the file:
 //
-//	expect REGEX       waits until it has written that, behind what was found before
-//	send "TEXT"        types, quoted as in Go
-//	resize ROWS COLS   changes the terminal's size
-//	exit CODE          waits for its end
-//	hangup             closes the terminal, as a window does
+//	expect REGEX       waits for output that matches, after the last match
+//	send "TEXT"        types text, quoted as in Go
+//	resize ROWS COLS   changes the size of the terminal
+//	exit CODE          waits for the exit code
+//	hangup             closes the terminal, like a window
 func tty(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := exec.Command(ts.Getenv(binVar)+"/"+args[1], args[2:]...)
 	cmd.Env = append(os.Environ(), "TERM=xterm", "FAIRLEAD_HOST="+ts.Getenv("FAIRLEAD_HOST"))
@@ -41,7 +41,7 @@ func play(term *terminal.Terminal, line string) error {
 	word, rest, _ := strings.Cut(line, " ")
 	switch word {
 	case "expect":
-		return term.Expect(rest, patience)
+		return term.Expect(rest, waitLimit)
 	case "send":
 		text, err := strconv.Unquote(rest)
 		if err != nil {
@@ -55,13 +55,14 @@ func play(term *terminal.Terminal, line string) error {
 		}
 		return term.Resize(rows, columns)
 	case "exit":
-		code, err := term.Wait(patience)
+		code, err := term.Wait(waitLimit)
 		if err == nil && strconv.Itoa(code) != rest {
-			err = fmt.Errorf("exit code %d", code)
+			err = fmt.Errorf("got exit code %d", code)
 		}
 		return err
 	case "hangup":
 		return term.HangUp()
 	}
-	return errors.New("no such word")
+
+	return errors.New("unknown command")
 }
