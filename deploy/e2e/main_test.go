@@ -4,12 +4,14 @@
 // Each script has a lab: a host with the agent and a registry on its loopback, and a client. In
 // addition to the commands of testscript there are those of commands_test.go, and these programs:
 //
-//	fairlead               the command line, connected to the agent
-//	host, client           run a command on one of the machines
-//	inside                 runs a command in the network of a container
+//	fairlead                  the command line, connected to the agent
+//	host, client              run a command on one of the machines
+//	inside                    runs a command in the network of a container
 //	questions, flood, attack  send DNS queries from the network of a container
-//	greeter, greet         a server that returns the address of its client, and a client
-//	certify                writes certificates
+//	greeter, greet            a server that returns the address of its client, and a client
+//	greet-many                connects to many greeters
+//	certify                   writes certificates
+//	untouched                 checks the directory that a hostile image attacked
 //
 // The scripts of testdata/families run for networks with IPv4, with IPv6 and with both. They also
 // have the commands of family_test.go.

@@ -18,7 +18,7 @@ func (m *matrix) callLoopbacks(t *testing.T, answered map[route]bool) {
 			for _, transport := range transports {
 				place := "on " + k.name
 				to := netip.AddrPortFrom(netip.MustParseAddr(at), ownPort)
-				answers, err := m.askFrom(place, fmt.Sprintf("%s %s 5s\n", transport, to))
+				answers, err := m.connectFrom(place, fmt.Sprintf("%s %s 5s\n", transport, to))
 				if err != nil || answers[0] != strings.ReplaceAll(place, " ", "-")+" sees "+at {
 					t.Errorf("%s, own loopback, %s to %s: got %v, %v", place, transport, at, answers, err)
 					continue
@@ -46,18 +46,18 @@ func everything(want table) table {
 	return all
 }
 
-// ask makes all connections of a table concurrently and returns the results. The expected result
-// determines the timeout.
-func (m *matrix) ask(t *testing.T, questions table) table {
+// connect makes all connections of a table concurrently and returns the results. The expected
+// result determines the timeout.
+func (m *matrix) connect(t *testing.T, cells table) table {
 	t.Helper()
-	lines, asked := map[string]*strings.Builder{}, map[string][]cell{}
-	for c, want := range questions {
+	lines, cellsOf := map[string]*strings.Builder{}, map[string][]cell{}
+	for c, want := range cells {
 		s := serverNamed(c.server)
 		from := s.place(c.client)
 		if lines[from] == nil {
 			lines[from] = &strings.Builder{}
 		}
-		asked[from] = append(asked[from], c)
+		cellsOf[from] = append(cellsOf[from], c)
 		_, _ = fmt.Fprintf(lines[from], "%s %s %s\n", c.transport, m.target(s, c.column), limit(want))
 	}
 
@@ -66,14 +66,14 @@ func (m *matrix) ask(t *testing.T, questions table) table {
 	var mu sync.Mutex
 	for from, text := range lines {
 		all.Go(func() {
-			answers, err := m.askFrom(from, text.String())
+			answers, err := m.connectFrom(from, text.String())
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil || len(answers) != len(asked[from]) {
-				t.Errorf("connect from %s: %v: got %d results, want %d", from, err, len(answers), len(asked[from]))
+			if err != nil || len(answers) != len(cellsOf[from]) {
+				t.Errorf("connect from %s: %v: got %d results, want %d", from, err, len(answers), len(cellsOf[from]))
 				return
 			}
-			for i, c := range asked[from] {
+			for i, c := range cellsOf[from] {
 				got[c] = m.word(c, from, answers[i])
 			}
 		})
@@ -94,8 +94,8 @@ func limit(want string) string {
 	return "8s"
 }
 
-// askFrom makes the connections of one place.
-func (m *matrix) askFrom(name, lines string) ([]string, error) {
+// connectFrom makes the connections of one place.
+func (m *matrix) connectFrom(name, lines string) ([]string, error) {
 	cmd := exec.CommandContext(m.ctx, "greet-many")
 	cmd.Stdin = strings.NewReader(lines)
 	var out strings.Builder

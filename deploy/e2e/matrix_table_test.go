@@ -127,20 +127,20 @@ func sorted(tables ...table) []cell {
 // isolated networks have default routes: connections to the own address of a container or to
 // another machine. Connections between containers of one bridge are not filtered.
 func (t table) behindFirewall() table {
-	questions := table{}
+	cells := table{}
 	for c, word := range t {
 		toContainer := strings.HasPrefix(c.column, "address") && c.client != "same network"
 		toMachine := strings.HasPrefix(c.column, "host") && serverNamed(c.server).network == ""
 		toLoopback := c.column == "127.0.0.1" && c.client == "neighbour host" && c.server == "host"
 		if word == none && (toContainer || toMachine || toLoopback) {
-			questions[c] = "own"
+			cells[c] = "own"
 			if c.client == "host" {
-				questions[c] = "bridge"
+				cells[c] = "bridge"
 			}
 		}
 	}
 
-	return questions
+	return cells
 }
 
 // route identifies how a client connects. Containers that share the network of a server connect
@@ -161,19 +161,19 @@ func (c cell) route() route {
 func (m *matrix) checkControls(t *testing.T, want, bare table) {
 	t.Helper()
 	compare(t, want.behindFirewall(), bare)
-	asks, answers := map[route]bool{}, map[route]bool{}
+	connected, answers := map[route]bool{}, map[route]bool{}
 	for _, answered := range []table{want, bare} {
 		for c, word := range answered {
 			if word != none {
-				asks[c.route()] = true
+				connected[c.route()] = true
 				answers[route{c.server, version(c.column), c.transport}] = true
 			}
 		}
 	}
 
-	m.callLoopbacks(t, asks)
+	m.callLoopbacks(t, connected)
 	for _, c := range sorted(want) {
-		shown := bare[c] != "" || asks[c.route()] && answers[route{c.server, version(c.column), c.transport}]
+		shown := bare[c] != "" || connected[c.route()] && answers[route{c.server, version(c.column), c.transport}]
 		if want[c] == none && !shown {
 			t.Errorf("%s to %s by %s at %s: no control shows that it could succeed",
 				c.client, c.server, c.transport, c.column)

@@ -46,7 +46,7 @@ func (e fixture) checkReachability(t *testing.T, backend string, want table) {
 	defer cancel()
 	m := e.newMatrix(t, ctx, backend)
 	m.start(t)
-	got := m.ask(t, everything(want))
+	got := m.connect(t, everything(want))
 	if *update {
 		if err := os.WriteFile(reachTable, []byte(got.print()), 0o644); err != nil {
 			t.Fatal(err)
@@ -60,12 +60,12 @@ func (e fixture) checkReachability(t *testing.T, backend string, want table) {
 	}
 
 	t.Log("again without the agent, then with a new one")
-	compare(t, want, m.ask(t, everything(want)))
+	compare(t, want, m.connect(t, everything(want)))
 	if err := m.agent.Start(m.ctx); err != nil {
 		t.Fatal(err)
 	}
 
-	compare(t, want, m.ask(t, everything(want)))
+	compare(t, want, m.connect(t, everything(want)))
 	m.dropFirewall(t)
-	m.checkControls(t, want, m.ask(t, want.behindFirewall()))
+	m.checkControls(t, want, m.connect(t, want.behindFirewall()))
 }

@@ -1,3 +1,3 @@
 // Package systemd holds the units: fairlead.service for all-in-one mode, fairlead.target for split
-// mode. It has no code but tests, which run systemd's checks and some more.
+// mode. It contains only tests, which check the units with systemd-analyze and check their options.
 package systemd
