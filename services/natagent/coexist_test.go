@@ -177,7 +177,7 @@ func TestPublishBlockedPortIsReported(t *testing.T) {
 	go func() {
 		lines := bufio.NewScanner(log)
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), "firewall is closed") {
+			if strings.Contains(lines.Text(), "blocked in the host firewall") {
 				logged <- lines.Text()
 			}
 		}

@@ -38,7 +38,7 @@ func TestUnsupportedKernelIsRejected(t *testing.T) {
 	}
 
 	t.Setenv("PATH", t.TempDir())
-	if err := open(natagent.BackendAuto); !strings.Contains(err.Error(), "has no nf_tables") ||
+	if err := open(natagent.BackendAuto); !strings.Contains(err.Error(), "does not support nf_tables") ||
 		!strings.Contains(err.Error(), "install the package iptables") {
 		t.Errorf("without iptables, too: %v", err)
 	}

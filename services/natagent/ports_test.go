@@ -130,7 +130,7 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 		req  *natv1.PublishRequest
 		says string
 	}{
-		"invalid owner":                {bad, `owner "web"`},
+		"invalid owner":                {bad, `"web" is not a container ID`},
 		"address with a prefix length": {address, `"10.0.0.2/24" is not a valid container address`},
 		"port 0":                       {request("a", "10.0.0.2", "", "8080:80", "8081:0"), "invalid containerPort: 0"},
 		"port 70000": {request("a", "10.0.0.2", "", "8080:80", "70000:80"),
@@ -141,7 +141,7 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 			"invalid IP address: 1.2.3"},
 		"no protocol": {request("a", "10.0.0.2", "", "8080:80", "81:80/foo"), "invalid proto"},
 		"one host port for two ports": {request("a", "10.0.0.2", "", "8080:80", "8080:81"),
-			"host port 8080/tcp is asked for twice"},
+			"host port 8080/tcp is requested twice"},
 		"container without address": {request("a", "", "", "8080:80"), "has no address"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -331,8 +331,8 @@ func TestNetworksArePutOnceAndTakenOut(t *testing.T) {
 
 	wantFault(t, put(4, "brA", "10.4.0.0/16"), fault.Exists, "", "bridge brA")
 	wantFault(t, put(4, "brD", "10.2.3.0/24"), fault.Exists, "", "10.2.3.0/24 overlaps 10.2.0.0/16")
-	wantFault(t, put(4, "brD", "10.4.1.0/16"), fault.Invalid, "", "it should be 10.4.0.0/16")
-	wantFault(t, put(4, "a-name-that-is-too-long", "10.4.0.0/16"), fault.Invalid, "", "no device's name")
+	wantFault(t, put(4, "brD", "10.4.1.0/16"), fault.Invalid, "", "must be 10.4.0.0/16")
+	wantFault(t, put(4, "a-name-that-is-too-long", "10.4.0.0/16"), fault.Invalid, "", "not a valid interface name")
 	list, err := r.ListNetworks(ctx, &natv1.ListNetworksRequest{})
 	if err != nil || len(list.GetNetworks()) != 3 {
 		t.Errorf("list: %v, %v", list, err)

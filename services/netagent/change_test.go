@@ -120,7 +120,7 @@ func TestStaticAddressesAreAllocated(t *testing.T) {
 		"invalid MAC": {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid,
 			"xx is not a valid mac address"},
 		"multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid,
-			"multicast"},
+			"not a unicast MAC"},
 		"invalid interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid,
 			"not a valid interface name"},
 		"wrong family": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")},

@@ -51,7 +51,7 @@ func TestRunReportsMissingFeatures(t *testing.T) {
 		"iptables-legacy": diagnosis.Note} {
 		found := look(t, inUse)
 		nft := found["nftables"]
-		if nft.Severity != severity || !strings.Contains(nft.Text, "kernel: has no nf_tables") ||
+		if nft.Severity != severity || !strings.Contains(nft.Text, "kernel: does not support nf_tables") ||
 			nft.Hint != "firewall-backend iptables works without it" {
 			t.Errorf("%s in use: %+v", inUse, nft)
 		}

@@ -120,6 +120,9 @@ func TestRelayResetsClientWithoutServer(t *testing.T) {
 	dead.ContainerPort = 81
 	r.Set("a", []publication.Binding{dead})
 	c, err := dial(host, "[::1]:8884")
+	if errors.Is(err, syscall.ECONNRESET) {
+		return // before the client was connected
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
