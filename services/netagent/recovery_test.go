@@ -182,7 +182,7 @@ func TestOtherLinkWithBridgeNameFails(t *testing.T) {
 	case err := <-a.ended:
 		a.ended <- nil
 		if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "docker0") ||
-			!strings.Contains(err.Error(), "no bridge") {
+			!strings.Contains(err.Error(), "not a bridge") {
 			t.Errorf("agent failed with %v", err)
 		}
 	case <-time.After(waitTimeout):

@@ -287,7 +287,7 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 	// The new subnet must overlap neither the former one nor another network.
 	a.network(withSubnet("n1", "10.1.0.0/24"))
 	for bip, text := range map[string]string{"192.168.10.9/24": "the subnets overlap",
-		"10.1.0.1/16": "network n1 has 10.1.0.0/24"} {
+		"10.1.0.1/16": "overlaps 10.1.0.0/24 of network n1"} {
 		cfg.Bip = netip.MustParsePrefix(bip)
 		if err := a.Reload(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", bip, err)

@@ -256,8 +256,12 @@ func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error
 	return err
 }
 
-func (s *steps) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
-	return s.Detach(n, sb, e)
+// Remove can run in a thread of the namespace, where it must not panic, as for Attach.
+func (s *steps) Remove(network.Network, network.Sandbox, network.Endpoint) error {
+	if s.dead {
+		return nil
+	}
+	return s.step()
 }
 
 func (s *steps) Refit(*kernel.Namespace, network.Network, network.Endpoint) error { return nil }
