@@ -254,7 +254,8 @@ func TestStaticAddressRefusedByServerFails(t *testing.T) {
 	createDHCPNetwork(t, a, true)
 	_, err := a.sandboxes.Create(context.Background(), onNetwork("lan", "10.9.0.9"))
 	s.eventually("released", "DHCPREPLY(wire) fd09", "DHCPRELEASE(wire) 00:04")
-	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "network lan: the LAN of lan0 gives 10.9.0.") ||
+	if !fault.Is(err, fault.Exists) ||
+		!strings.Contains(err.Error(), "network lan: DHCP server on lan0 offered 10.9.0.") ||
 		!strings.Contains(err.Error(), ", not 10.9.0.9") {
 		t.Error(err)
 	}
@@ -305,7 +306,7 @@ func TestInvalidDHCPRequestsFail(t *testing.T) {
 	}{
 		"bridge": {network.Spec{Driver: "bridge", IPAM: "dhcp"},
 			"ipam driver dhcp requires a network on a LAN"},
-		"no parent": {network.Spec{Driver: "macvlan", IPAM: "dhcp"}, "on no LAN"},
+		"no parent": {network.Spec{Driver: "macvlan", IPAM: "dhcp"}, "requires a network on a LAN"},
 		"subnet": {network.Spec{Driver: "macvlan", IPAM: "dhcp",
 			Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "does not accept subnet"},
 		"unknown driver": {network.Spec{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; use default or dhcp`},

@@ -236,7 +236,7 @@ func TestInvalidLANNetworkUpdatesFail(t *testing.T) {
 	a.createMacvlan(lanPool("10.9.0.0/24", "10.9.0.1", ""))
 	a.create(requestOn(id.New(), network.EndpointSpec{Network: "lan"}))
 	_, err := a.networks.Update(context.Background(), "lan", network.Update{Renumber: true})
-	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "say where to with --subnet") {
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "give a new subnet with --subnet") {
 		t.Errorf("no subnet: got %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func TestRuntimeByNameAndPath(t *testing.T) {
 		}
 	}
 
-	for ref, want := range map[string]string{"gvisor": "known are crun, kata, runc", "./crun": "absolute path",
+	for ref, want := range map[string]string{"gvisor": "one of: crun, kata, runc", "./crun": "absolute path",
 		"/no/such":                 "no such file",
 		program(t, dir, "bad", ""): "broken"} {
 		if got, err := d.Runtime(ref); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
@@ -96,7 +96,7 @@ func TestMissingProgramsHintPackage(t *testing.T) {
 		"install the package conmon": {Conmon: filepath.Join(dir, "none"), Runtimes: map[string]string{"crun": crun}},
 		"broken":                     {Conmon: program(t, dir, "bad", ""), Runtimes: map[string]string{"crun": crun}},
 		"runtime kata":               {Conmon: conmon, Runtimes: map[string]string{"kata": filepath.Join(dir, "none")}},
-		"known are":                  {Conmon: conmon, Runtimes: map[string]string{"crun": crun}, Default: "kata"},
+		"one of":                     {Conmon: conmon, Runtimes: map[string]string{"crun": crun}, Default: "kata"},
 	} {
 		if _, err := open(t, cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New: got %v, want it to contain %q", err, want)
