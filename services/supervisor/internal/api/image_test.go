@@ -103,7 +103,7 @@ func imageClient(t *testing.T, f *fakeImages) (containerv1.ImageServiceClient, c
 			h grpc.StreamHandler) error {
 			return faultrpc.ToStatus(h(srv, ss))
 		}))
-	api.NewImageServer(f).Register(srv)
+	api.New(api.Config{Images: f}).Register(srv)
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(srv.Stop)
 	conn, err := grpc.NewClient("passthrough:images", grpc.WithTransportCredentials(insecure.NewCredentials()),

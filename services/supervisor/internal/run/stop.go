@@ -8,6 +8,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -61,9 +63,9 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 }
 
 // stop ends a run as requested.
-func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle, e container.Ending,
+func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run, e container.Ending,
 	grace time.Duration) error {
-	l.stopped.Store(true)
+	l.Stopped.Store(true)
 	if e.Signal != "" && grace > 0 {
 		sig, err := container.ParseSignal(e.Signal)
 		if err != nil {
@@ -89,9 +91,9 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle,
 }
 
 // cleanupError returns the error of the cleanup of a run.
-func cleanupError(l *lifecycle) error {
-	if isOver(l.cleaned) {
-		return l.left
+func cleanupError(l *lives.Run) error {
+	if lives.IsOver(l.Cleaned) {
+		return l.Left
 	}
 	return nil
 }
@@ -146,7 +148,8 @@ func (r *Runner) runDetached(ctx context.Context, work func(context.Context) err
 }
 
 // Restart stops a running container and starts it. It is completed like Stop.
-func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*Launched, error) {
+func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration,
+	signal string) (*launch.Launched, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, err
@@ -162,7 +165,7 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 		return nil, err
 	}
 
-	launched := make(chan *Launched, 1)
+	launched := make(chan *launch.Launched, 1)
 	err = r.runDetached(ctx, func(ctx context.Context) error {
 		if err := r.storeRequest(c.ID, e); err != nil {
 			return err
@@ -180,8 +183,8 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 }
 
 func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
-	grace time.Duration) (*Launched, error) {
-	if l := r.lives.of(c.ID); l != nil {
+	grace time.Duration) (*launch.Launched, error) {
+	if l := r.lives.Of(c.ID); l != nil {
 		if err := r.stop(ctx, c, l, e, grace); err != nil {
 			return nil, err
 		}
@@ -190,7 +193,7 @@ func (r *Runner) restart(ctx context.Context, c *container.Container, e containe
 	if err != nil {
 		return nil, err
 	}
-	r.emit(launched.Container, "restart")
+	r.notices.Emit(launched.Container, "restart")
 	return launched, nil
 }
 
@@ -211,8 +214,8 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 		return err
 	}
 
-	if l == nil || isOver(l.exited) {
-		return notRunning(c.Subject(), c.ID)
+	if l == nil || lives.IsOver(l.Exited) {
+		return container.NotRunning(c.Subject(), c.ID)
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
@@ -224,22 +227,22 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 }
 
 // findLife returns a container and its current run, which is nil if it is not running.
-func (r *Runner) findLife(ref string) (*container.Container, *lifecycle, error) {
+func (r *Runner) findLife(ref string) (*container.Container, *lives.Run, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, r.lives.of(c.ID), nil
+	return c, r.lives.Of(c.ID), nil
 }
 
 // signal sends a signal once the run is launched. It succeeds if the process has exited.
-func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig syscall.Signal,
+func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig syscall.Signal,
 	send func(context.Context, string, syscall.Signal) error) error {
 	alive, err := r.awaitLaunch(ctx, l)
 	if err != nil || !alive {
 		return err
 	}
-	r.emitSignal(uid, sig) // before the signal can end it
+	r.notices.Signal(uid, sig) // before the signal can end it
 	if err := send(ctx, uid, sig); err != nil && !errors.Is(err, runtime.ErrEnded) {
 		return err
 	}
@@ -248,24 +251,24 @@ func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig sysca
 
 // awaitLaunch waits until a run is launched. alive is false if the launch failed or the process has
 // exited.
-func (r *Runner) awaitLaunch(ctx context.Context, l *lifecycle) (alive bool, err error) {
+func (r *Runner) awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err error) {
 	select {
-	case <-l.launched:
+	case <-l.Launched:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	return !l.failed && !isOver(l.ended), nil
+	return !l.Failed && !lives.IsOver(l.Ended), nil
 }
 
 // kill kills a run, even a frozen one, and waits for the cleanup.
-func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle) error {
+func (r *Runner) kill(ctx context.Context, c *container.Container, l *lives.Run) error {
 	alive, err := r.awaitLaunch(ctx, l)
-	if err != nil || l.failed {
+	if err != nil || l.Failed {
 		return err
 	}
 
 	if alive {
-		r.emitSignal(c.ID, syscall.SIGKILL)
+		r.notices.Signal(c.ID, syscall.SIGKILL)
 		if err := r.Processes.Kill(ctx, c.ID); err != nil {
 			return err
 		}
@@ -282,9 +285,9 @@ func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle)
 }
 
 // Signal sends a signal to the process of a run.
-func (r *Runner) Signal(ctx context.Context, launched *Launched, sig syscall.Signal) error {
-	if launched.life == nil {
-		return notRunning(launched.Container.Subject(), launched.Container.ID)
+func (r *Runner) Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error {
+	if launched.Run == nil {
+		return container.NotRunning(launched.Container.Subject(), launched.Container.ID)
 	}
-	return r.signal(ctx, launched.Container.ID, launched.life, sig, r.Processes.Signal)
+	return r.signal(ctx, launched.Container.ID, launched.Run, sig, r.Processes.Signal)
 }
