@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Event is a change of a container or network. See fairlead.event.v1.Event.
+// Event is a change of a container, network or image. See fairlead.event.v1.Event.
 type Event struct {
 	Time       time.Time
 	Type       string
@@ -25,6 +25,7 @@ type Event struct {
 const (
 	Container = "container"
 	Network   = "network"
+	Image     = "image"
 )
 
 const (

@@ -93,7 +93,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if s.images, err = image.Open(ctx,
 		image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
 			Aside:   func() (string, error) { return state.Quarantine(cfg.DataRoot, "layers") },
-			Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
+			Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries,
+			Events: &s.events, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 

@@ -21,7 +21,7 @@ type Images interface {
 	List() []*store.Image
 	Get(ref string) (*store.Image, error)
 	Tag(ref, tag string) error
-	Remove(ref string, force bool) (*image.Removal, error)
+	Remove(ref, platform string, force bool) (*image.Removal, error)
 }
 
 // imageServer implements fairlead.container.v1.ImageService.
@@ -134,7 +134,7 @@ func (s *imageServer) TagImage(_ context.Context, req *containerv1.TagImageReque
 // RemoveImage implements ImageServiceServer.
 func (s *imageServer) RemoveImage(_ context.Context,
 	req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
-	done, err := s.images.Remove(req.GetReference(), req.GetForce())
+	done, err := s.images.Remove(req.GetReference(), "", req.GetForce())
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func (f *fakeImages) Tag(ref, tag string) error {
 	return f.err
 }
 
-func (f *fakeImages) Remove(ref string, force bool) (*image.Removal, error) {
+func (f *fakeImages) Remove(ref, _ string, force bool) (*image.Removal, error) {
 	f.asked = []any{ref, force}
 	return &image.Removal{Untagged: []string{"nginx:latest"}, Deleted: []string{"sha256:aa"}}, f.err
 }
