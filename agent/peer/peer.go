@@ -4,6 +4,7 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -115,8 +116,8 @@ func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {
 		}
 		cc.Connect()
 		if !cc.WaitForStateChange(limited, state) {
-			if err := ctx.Err(); err != nil {
-				return err
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return ctx.Err()
 			}
 			return fault.New(fault.Unavailable, w.name, "is not responding at "+w.host.String(),
 				fault.WithHint("check whether it is running, and its log"))

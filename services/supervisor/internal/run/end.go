@@ -3,14 +3,14 @@ package run
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
-	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
 // The end of a run always has these steps:
@@ -26,6 +26,10 @@ import (
 // concludeUntilDone retries failures. A command that finds a run that has ended, but is not
 // concluded, concludes it itself with the lock held.
 
+// releaseTimeout bounds how long an unresponsive service delays an exit. concludeUntilDone retries
+// the release.
+const releaseTimeout = 3 * time.Second
+
 // Retry delays of concludeUntilDone.
 const (
 	concludeRetryMin = 100 * time.Millisecond
@@ -34,12 +38,12 @@ const (
 
 // OnExit handles the exit of a container process. The runtime driver calls it.
 func (r *Runner) OnExit(e runtime.Exit) {
-	l := r.lives.Of(e.ID)
+	l := r.lives.of(e.ID)
 	if l == nil {
 		r.logFor(e.ID).Warn("process without a launch exited")
 		return
 	}
-	if l.End(exitOf(e)) {
+	if l.end(exitOf(e)) {
 		go r.concludeUntilDone(e.ID, l)
 	}
 }
@@ -50,9 +54,9 @@ func exitOf(e runtime.Exit) container.Exit {
 
 // concludeUntilDone concludes a run whose process has exited. It retries until it succeeds or the
 // Runner is closed.
-func (r *Runner) concludeUntilDone(uid string, l *lives.Run) {
-	<-l.Launched
-	if l.Failed {
+func (r *Runner) concludeUntilDone(uid string, l *lifecycle) {
+	<-l.launched
+	if l.failed {
 		return // the launch was undone
 	}
 	r.repeat(uid, func() error { return r.tryConclude(r.running, uid, l) })
@@ -74,17 +78,17 @@ func (r *Runner) repeat(uid string, once func() error) {
 	}
 }
 
-func (r *Runner) tryConclude(ctx context.Context, uid string, l *lives.Run) error {
-	unlock, err := r.lives.Lock(ctx, uid)
+func (r *Runner) tryConclude(ctx context.Context, uid string, l *lifecycle) error {
+	unlock, err := r.lives.lock(ctx, uid)
 	if err != nil {
 		return nil // the Runner is closed
 	}
 	defer unlock()
-	if !lives.IsOver(l.Cleaned) {
+	if !isOver(l.cleaned) {
 		if err := r.conclude(ctx, uid, l); err != nil {
 			return err
 		}
-		return l.Left
+		return l.left
 	}
 	return r.removeRemains(ctx, uid)
 }
@@ -92,28 +96,28 @@ func (r *Runner) tryConclude(ctx context.Context, uid string, l *lives.Run) erro
 // removeRemains removes the resources that an earlier attempt could not. The container's lock must
 // be held.
 func (r *Runner) removeRemains(ctx context.Context, uid string) error {
-	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
+	if r.lives.of(uid) != nil || r.joins.any(uid) {
 		return nil // it runs again, or joined containers use its namespace
 	}
 
 	c, err := r.Store.GetContainer(uid)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return errors.Join(r.launcher.ReleaseAll(ctx, uid), r.launcher.RemoveUnknown(uid))
+		return errors.Join(r.releaseAll(ctx, uid), r.removeUnknown(uid))
 	case err != nil:
 		return err
 	case c.Status == container.Removing:
 		return r.remove(ctx, c)
 	}
 
-	return r.launcher.ReleaseAll(ctx, uid)
+	return r.releaseAll(ctx, uid)
 }
 
 // conclude ends a run whose process has exited, as described above. The container's lock must be
 // held. It fails if the exit cannot be stored, and must then be called again. Other errors are in
 // life.left.
-func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
-	if lives.IsOver(l.Cleaned) {
+func (r *Runner) conclude(ctx context.Context, uid string, l *lifecycle) error {
+	if isOver(l.cleaned) {
 		return nil
 	}
 
@@ -121,16 +125,17 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
 	c, err := r.Store.GetContainer(uid)
 	if err != nil {
 		log.Error("running container is not in the store", "error", err)
-		c = launch.Placeholder(uid)
+		c = placeholderContainer(uid)
 	}
 
+	back := r.relaunch(c)
 	var storing sync.WaitGroup // concurrently with the release
 	var storeErr error
-	storing.Go(func() { storeErr = r.storeExit(c, l.Exit) })
+	storing.Go(func() { storeErr = r.storeExit(c, l.exit) })
 	var left error
-	if !l.Released {
-		left = r.launcher.Release(ctx, c)
-		l.Released = left == nil
+	if !l.released {
+		left = back.release(ctx)
+		l.released = left == nil
 	}
 
 	storing.Wait()
@@ -139,38 +144,38 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
 		return storeErr
 	}
 
-	log.Info("exited", "name", c.Config.Name, "exit_code", l.Exit.Code, "unknown", l.Exit.Unknown, "removed",
+	log.Info("exited", "name", c.Config.Name, "exit_code", l.exit.Code, "unknown", l.exit.Unknown, "removed",
 		c.IsToBeRemoved())
 	r.reportExit(c, l)
-	l.Left = r.removeRest(ctx, c, left)
-	r.lives.Forget(uid, l)
-	close(l.Cleaned)
+	l.left = r.removeRest(ctx, c, back, left)
+	r.lives.end(uid, l)
+	close(l.cleaned)
 	return nil
 }
 
 // reportExit emits the events of an exit and closes life.exited. It does nothing the second time.
-func (r *Runner) reportExit(c *container.Container, l *lives.Run) {
-	if !l.Emitted {
-		l.Emitted = true
-		r.notices.Exited(c, l.Stopped.Load(), l.Exit)
+func (r *Runner) reportExit(c *container.Container, l *lifecycle) {
+	if !l.emitted {
+		l.emitted = true
+		r.emitExited(c, l, l.exit)
 	}
-	lives.CloseOnce(l.Exited)
+	closeOnce(l.exited)
 }
 
 // reportUnstoredExit reports an exit that cannot be stored. The exit file keeps it across a
 // restart.
-func (r *Runner) reportUnstoredExit(c *container.Container, l *lives.Run) {
+func (r *Runner) reportUnstoredExit(c *container.Container, l *lifecycle) {
 	if err := r.Store.ShowContainer(c.ID,
-		func(c *container.Container) *container.Container { return c.Ended(l.Exit) }); err != nil {
+		func(c *container.Container) *container.Container { return c.Ended(l.exit) }); err != nil {
 		r.logFor(c.ID).Warn("cannot report the exit", "error", err)
 	}
 	r.reportExit(c, l)
-	lives.CloseOnce(l.Refused)
+	closeOnce(l.refused)
 }
 
 func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
 	if c.Config.AutoRemove {
-		if err := r.launcher.DisposeData(c.ID); err != nil {
+		if err := r.disposeData(c.ID); err != nil {
 			r.logFor(c.ID).Warn("container directory not marked as disposable", "error", err)
 		}
 		return r.Store.DeleteContainer(c.ID)
@@ -182,14 +187,19 @@ func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
 	return err
 }
 
+// release releases addresses, names and ports.
+func (l *launch) release(ctx context.Context) error {
+	return saga.Undo(ctx, releaseTimeout, l.acquireSteps(""))
+}
+
 // removeRest deletes the process and unmounts the rootfs, and deletes a container that is to be
 // removed. left is the error of the release before. A container is deleted only without errors,
 // except with --rm.
-func (r *Runner) removeRest(ctx context.Context, c *container.Container, left error) error {
-	err := errors.Join(left, r.launcher.Delete(ctx, c))
+func (r *Runner) removeRest(ctx context.Context, c *container.Container, back *launch, left error) error {
+	err := errors.Join(left, saga.Undo(ctx, saga.UndoTimeout, back.processSteps("")))
 	if c.Config.AutoRemove { // storeExit deleted the record, so that the name is free when the exit is reported
-		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
-		r.notices.Emit(c, "destroy")
+		err = errors.Join(err, back.removeFiles())
+		r.emit(c, "destroy")
 		return err
 	}
 
@@ -197,7 +207,7 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, left er
 		return err
 	}
 
-	if err := r.launcher.RemoveFiles(c.ID); err != nil {
+	if err := back.removeFiles(); err != nil {
 		return err
 	}
 
@@ -205,17 +215,22 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, left er
 		return err
 	}
 
-	r.notices.Emit(c, "destroy")
+	r.emit(c, "destroy")
 	return nil
+}
+
+// removeFiles deletes a container's files. Its record must be deleted before or right after.
+func (l *launch) removeFiles() error {
+	return errors.Join(l.r.RootFS.Remove(l.id), os.RemoveAll(l.r.containerDir(l.id)))
 }
 
 // lockStopped locks a container and concludes its run if the process has exited.
 // The container may still be running; the caller must check that.
 func (r *Runner) lockStopped(ctx context.Context, uid string) (unlock func(), err error) {
-	if unlock, err = r.lives.Lock(ctx, uid); err != nil {
+	if unlock, err = r.lives.lock(ctx, uid); err != nil {
 		return nil, err
 	}
-	if l := r.lives.Of(uid); l != nil && lives.IsOver(l.Launched) && lives.IsOver(l.Ended) {
+	if l := r.lives.of(uid); l != nil && isOver(l.launched) && isOver(l.ended) {
 		if err := r.conclude(ctx, uid, l); err != nil {
 			unlock()
 			return nil, err

@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
@@ -23,7 +23,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-func (h *host) launch(t *testing.T, name string) *launch.Launched {
+func (h *host) launch(t *testing.T, name string) *run.Launched {
 	t.Helper()
 	req := request(name)
 	req.Config.Network.Publish = nil
@@ -293,10 +293,103 @@ func TestResumeCompletesRestartAfterStop(t *testing.T) {
 	eventually(t, "the start", func() bool { c, err := h.runner.Find("web"); return err == nil && c.IsRunning() })
 }
 
+// A temporary failure inside a restart does not leave the container stopped.
+func TestRestartSurvivesTemporaryFailure(t *testing.T) {
+	for name, fail := range map[string]func(h *host){
+		"start":   func(h *host) { h.fails("join network", 2) },
+		"process": func(h *host) { h.fails("create process", 1) },
+		"release": func(h *host) {
+			h.down("ports", true)
+			time.AfterFunc(150*time.Millisecond, func() { h.down("ports", false) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			if _, err := h.runner.Run(t.Context(), request("web")); err != nil {
+				t.Fatal(err)
+			}
+			fail(h)
+			if _, err := h.runner.Restart(bounded(t), "web", nil, ""); err != nil {
+				t.Errorf("got %v", err)
+			}
+			if c, err := h.runner.Find("web"); err != nil || !c.IsRunning() || c.Ending != nil {
+				t.Errorf("got %+v, %v", c, err)
+			}
+		})
+	}
+}
+
+// A restart whose start keeps failing stores why, in one error. A stop ends the retries.
+func TestStopEndsRetriesOfRestart(t *testing.T) {
+	h := newHost(t)
+	uid := h.launch(t, "web").Container.ID
+	h.fails("join network", 1000)
+	restarted := make(chan error, 1)
+	go func() { _, err := h.runner.Restart(context.Background(), "web", nil, ""); restarted <- err }()
+	eventually(t, "the first failure", func() bool {
+		c, err := h.store.GetContainer(uid)
+		return err == nil && c.Error != ""
+	})
+	if err := h.runner.Stop(bounded(t), "web", nil, ""); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := <-restarted; err == nil || !strings.Contains(err.Error(), "join network: fails in this test") {
+		t.Errorf("got %v", err)
+	}
+
+	if c, err := h.store.GetContainer(uid); err != nil || c.Ending != nil || c.IsRunning() || c.Error == "" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+// A container that cannot be started again is not stopped by a restart.
+func TestRestartChecksBeforeStop(t *testing.T) {
+	h := newHost(t)
+	source := t.TempDir()
+	req := request("web")
+	req.Config.Mounts = []container.Mount{{Source: source, Target: "/x"}}
+	launched, err := h.runner.Run(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.Remove(source); err != nil {
+		t.Fatal(err)
+	}
+
+	if _, err := h.runner.Restart(bounded(t), "web", nil, ""); !fault.Is(err, fault.Invalid) {
+		t.Errorf("got %v", err)
+	}
+
+	if c, err := h.runner.Find("web"); err != nil || !c.IsRunning() || c.Live.PID != launched.Container.Live.PID {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+// A restart that meets an unavailable service is completed when the service is available.
+func TestRestartIsCompletedLater(t *testing.T) {
+	h := newHost(t)
+	h.launch(t, "web")
+	h.fails("join network", 0)
+	_, err := h.runner.Restart(bounded(t), "web", nil, "")
+	const want = "container web: is stopped; its start is retried for 2m0s: join network"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+
+	if c, err := h.runner.Find("web"); err != nil || c.IsRunning() || c.Error == "" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+
+	h.set(func() { h.fail = "" })
+	eventually(t, "the start", func() bool { c, err := h.runner.Find("web"); return err == nil && c.IsRunning() })
+}
+
 func TestFailedRequestIsNotRepeated(t *testing.T) {
 	h := newHost(t)
 	uid := h.launch(t, "web").Container.ID
-	h.set(func() { h.fail = "join network" })
+	h.set(func() { h.fail, h.failKind = "join network", fault.Exhausted })
 	if _, err := h.runner.Restart(t.Context(), "web", nil, ""); err == nil {
 		t.Fatal("restarted")
 	}

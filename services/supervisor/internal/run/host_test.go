@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -20,13 +21,10 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
-	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
@@ -35,8 +33,10 @@ import (
 type host struct {
 	runner     *run.Runner
 	dir        string
-	fail       string // the step that fails
-	ignoreStop bool   // processes exit only after SIGKILL
+	fail       string     // the step that fails
+	failures   int        // how often it fails; 0 means always
+	failKind   fault.Kind // 0 means Unavailable
+	ignoreStop bool       // processes exit only after SIGKILL
 
 	mu          sync.Mutex
 	held        map[string]map[string]bool // owner to resources
@@ -89,8 +89,8 @@ func (h *host) open(t *testing.T) {
 
 	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store,
 		Images: fakeImages{h}, RootFS: fakeRootFS{h},
-		Processes: fakeProcesses{h}, Agents: agents.New(agents.Config{Networks: fakeNetworks{},
-			Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})})
+		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h},
+		Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
 }
 
 // crash replaces the runner by a new one on the same store, without a shutdown.
@@ -177,12 +177,18 @@ func (h *host) set(change func()) {
 	change()
 }
 
+// fails makes a step fail some times.
+func (h *host) fails(step string, times int) { h.set(func() { h.fail, h.failures = step, times }) }
+
 // step returns an error if the step is to fail.
 func (h *host) step(name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.fail == name {
-		return fault.New(fault.Unavailable, name, "fails in this test")
+		if h.failures--; h.failures == 0 {
+			h.fail = ""
+		}
+		return fault.New(cmp.Or(h.failKind, fault.Unavailable), name, "fails in this test")
 	}
 	return nil
 }
@@ -262,7 +268,7 @@ type fakeProcesses struct{ h *host }
 
 func (f fakeProcesses) Runtime(string) (string, error) { return "/usr/bin/crun", nil }
 
-func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (launch.Monitor, error) {
+func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (run.Monitor, error) {
 	f.h.hold(l.ID, "bundle")
 	return fakeMonitor(f), f.h.step("start monitor")
 }
@@ -309,11 +315,11 @@ func (f fakeProcesses) Kill(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (f fakeProcesses) Attach(context.Context, string) (launch.Output, error) {
+func (f fakeProcesses) Attach(context.Context, string) (run.Output, error) {
 	return fakeOutput{}, f.h.step("attach output")
 }
 
-func (f fakeProcesses) Exec(_ context.Context, req runtime.ExecRequest) (session.Session, error) {
+func (f fakeProcesses) Exec(_ context.Context, req runtime.ExecRequest) (run.Session, error) {
 	return fakeSession{code: len(req.Process.Args), detached: req.Detach}, f.h.step("exec")
 }
 

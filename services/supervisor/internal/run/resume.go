@@ -4,9 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
 // Resume completes stops, restarts and removals of an earlier supervisor in the background.
@@ -33,7 +31,7 @@ func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 
 	e := *c.Ending
 	r.logFor(c.ID).Info("completing request from before the restart", "name", c.Config.Name, "goal", e.Goal)
-	l := r.lives.Of(c.ID)
+	l := r.lives.of(c.ID)
 	left := e.Left(time.Now(), c.StopTimeout())
 	switch {
 	case e.Goal == container.GoalRestarted:
@@ -47,23 +45,9 @@ func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 	return r.dropFailedRequest(c.ID, r.stop(ctx, c, l, e, left))
 }
 
-// restartRetryTime bounds the retries of a restart while other services are unavailable.
-const restartRetryTime = 2 * time.Minute
-
-// retryRestart completes a restart, retrying while other services start.
-func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e container.Ending,
-	left time.Duration) error {
-	for deadline := time.Now().Add(restartRetryTime); ; pause(ctx, time.Second) {
-		_, err := r.restart(ctx, c, e, left)
-		if err == nil || !fault.Is(err, fault.Unavailable) || ctx.Err() != nil || time.Now().After(deadline) {
-			return r.dropFailedRequest(c.ID, err)
-		}
-	}
-}
-
 // concluded returns a lifecycle that is cleaned, for removeRemains.
-func concluded() *lives.Run {
-	l := lives.NewRun()
-	close(l.Cleaned)
+func concluded() *lifecycle {
+	l := newLife()
+	close(l.cleaned)
 	return l
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
-	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -25,9 +23,14 @@ const stopStoreDelay = 200 * time.Millisecond
 // client disconnects, and by the next supervisor if this one is killed.
 func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
 	c, l, err := r.findLife(ref)
-	if err != nil || l == nil {
+	if err != nil {
 		return err
 	}
+
+	if l == nil {
+		return r.withdrawRestart(c)
+	}
+
 	e, grace, err := ending(c, container.GoalStopped, timeout, signal)
 	if err != nil {
 		return err
@@ -36,6 +39,20 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 		return r.dropFailedRequest(c.ID,
 			r.stop(ctx, c, l, e, grace))
 	})
+}
+
+// withdrawRestart removes the request of a restart whose start is being retried.
+func (r *Runner) withdrawRestart(c *container.Container) error {
+	if c.Ending == nil || c.Ending.Goal != container.GoalRestarted {
+		return nil
+	}
+	_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
+		if c.IsRunning() || c.Ending == nil {
+			return nil
+		}
+		return c.Unwanted()
+	})
+	return err
 }
 
 // ending returns the request to end a run, and the time until SIGKILL.
@@ -63,9 +80,9 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 }
 
 // stop ends a run as requested.
-func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run, e container.Ending,
+func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle, e container.Ending,
 	grace time.Duration) error {
-	l.Stopped.Store(true)
+	l.stopped.Store(true)
 	if e.Signal != "" && grace > 0 {
 		sig, err := container.ParseSignal(e.Signal)
 		if err != nil {
@@ -91,9 +108,9 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run,
 }
 
 // cleanupError returns the error of the cleanup of a run.
-func cleanupError(l *lives.Run) error {
-	if lives.IsOver(l.Cleaned) {
-		return l.Left
+func cleanupError(l *lifecycle) error {
+	if isOver(l.cleaned) {
+		return l.left
 	}
 	return nil
 }
@@ -147,56 +164,6 @@ func (r *Runner) runDetached(ctx context.Context, work func(context.Context) err
 	}
 }
 
-// Restart stops a running container and starts it. It is completed like Stop.
-func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration,
-	signal string) (*launch.Launched, error) {
-	c, err := r.Store.FindContainer(ref)
-	if err != nil {
-		return nil, err
-	}
-
-	if c.Config.AutoRemove {
-		return nil, fault.New(fault.Busy, c.Subject(), "cannot be restarted, as it is removed when it stops",
-			fault.WithHint("run it without --rm"))
-	}
-
-	e, grace, err := ending(c, container.GoalRestarted, timeout, signal)
-	if err != nil {
-		return nil, err
-	}
-
-	launched := make(chan *launch.Launched, 1)
-	err = r.runDetached(ctx, func(ctx context.Context) error {
-		if err := r.storeRequest(c.ID, e); err != nil {
-			return err
-		}
-		l, err := r.restart(ctx, c, e, grace)
-		launched <- l
-		return r.dropFailedRequest(c.ID, err)
-	})
-
-	if err != nil {
-		return nil, err
-	}
-
-	return <-launched, nil
-}
-
-func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
-	grace time.Duration) (*launch.Launched, error) {
-	if l := r.lives.Of(c.ID); l != nil {
-		if err := r.stop(ctx, c, l, e, grace); err != nil {
-			return nil, err
-		}
-	}
-	launched, err := r.Start(ctx, c.ID, false, 0, 0)
-	if err != nil {
-		return nil, err
-	}
-	r.notices.Emit(launched.Container, "restart")
-	return launched, nil
-}
-
 // Kill sends a signal; empty means SIGKILL, whose effect it waits for. It succeeds if the process
 // is exiting, as in Docker.
 func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
@@ -214,8 +181,8 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 		return err
 	}
 
-	if l == nil || lives.IsOver(l.Exited) {
-		return container.NotRunning(c.Subject(), c.ID)
+	if l == nil || isOver(l.exited) {
+		return notRunning(c.Subject(), c.ID)
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
@@ -227,22 +194,22 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 }
 
 // findLife returns a container and its current run, which is nil if it is not running.
-func (r *Runner) findLife(ref string) (*container.Container, *lives.Run, error) {
+func (r *Runner) findLife(ref string) (*container.Container, *lifecycle, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, r.lives.Of(c.ID), nil
+	return c, r.lives.of(c.ID), nil
 }
 
 // signal sends a signal once the run is launched. It succeeds if the process has exited.
-func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig syscall.Signal,
+func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig syscall.Signal,
 	send func(context.Context, string, syscall.Signal) error) error {
 	alive, err := r.awaitLaunch(ctx, l)
 	if err != nil || !alive {
 		return err
 	}
-	r.notices.Signal(uid, sig) // before the signal can end it
+	r.emitSignal(uid, sig) // before the signal can end it
 	if err := send(ctx, uid, sig); err != nil && !errors.Is(err, runtime.ErrEnded) {
 		return err
 	}
@@ -251,24 +218,24 @@ func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig sysca
 
 // awaitLaunch waits until a run is launched. alive is false if the launch failed or the process has
 // exited.
-func (r *Runner) awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err error) {
+func (r *Runner) awaitLaunch(ctx context.Context, l *lifecycle) (alive bool, err error) {
 	select {
-	case <-l.Launched:
+	case <-l.launched:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	return !l.Failed && !lives.IsOver(l.Ended), nil
+	return !l.failed && !isOver(l.ended), nil
 }
 
 // kill kills a run, even a frozen one, and waits for the cleanup.
-func (r *Runner) kill(ctx context.Context, c *container.Container, l *lives.Run) error {
+func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle) error {
 	alive, err := r.awaitLaunch(ctx, l)
-	if err != nil || l.Failed {
+	if err != nil || l.failed {
 		return err
 	}
 
 	if alive {
-		r.notices.Signal(c.ID, syscall.SIGKILL)
+		r.emitSignal(c.ID, syscall.SIGKILL)
 		if err := r.Processes.Kill(ctx, c.ID); err != nil {
 			return err
 		}
@@ -285,9 +252,9 @@ func (r *Runner) kill(ctx context.Context, c *container.Container, l *lives.Run)
 }
 
 // Signal sends a signal to the process of a run.
-func (r *Runner) Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error {
-	if launched.Run == nil {
-		return container.NotRunning(launched.Container.Subject(), launched.Container.ID)
+func (r *Runner) Signal(ctx context.Context, launched *Launched, sig syscall.Signal) error {
+	if launched.life == nil {
+		return notRunning(launched.Container.Subject(), launched.Container.ID)
 	}
-	return r.signal(ctx, launched.Container.ID, launched.Run, sig, r.Processes.Signal)
+	return r.signal(ctx, launched.Container.ID, launched.life, sig, r.Processes.Signal)
 }

@@ -1,0 +1,66 @@
+package run
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
+)
+
+// A container directory without a stored container holds user data whose state was lost, unless it
+// is disposable: created by a launch whose process never started, or being removed. The directory
+// mode marks it, which needs no additional file or fsync and survives a crash.
+
+// keepData marks a container directory as holding data.
+func (r *Runner) keepData(uid string) error {
+	err := os.Chmod(r.containerDir(uid), rootfs.DirectoryMode)
+	return fault.Wrap(err, fault.Unavailable, "directory "+r.containerDir(uid), "cannot be changed")
+}
+
+// disposeData marks a container directory as disposable. It does nothing if the directory does not
+// exist.
+func (r *Runner) disposeData(uid string) error {
+	err := os.Chmod(r.containerDir(uid), rootfs.DirectoryMode|rootfs.Disposable)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fault.Wrap(err, fault.Unavailable, "directory "+r.containerDir(uid), "cannot be changed")
+}
+
+// removeUnknown removes the directory of a container that is not in the store.
+// A directory that holds data is quarantined instead.
+func (r *Runner) removeUnknown(uid string) error {
+	info, err := os.Lstat(r.containerDir(uid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "directory "+r.containerDir(uid), "cannot be read")
+	}
+
+	if info.Mode()&rootfs.Disposable != 0 {
+		return r.relaunch(placeholderContainer(uid)).removeFiles()
+	}
+
+	if err := r.RootFS.Unmount(uid); err != nil {
+		return err
+	}
+
+	aside, err := state.Quarantine(r.DataRoot, "container")
+	if err != nil {
+		return err
+	}
+
+	if err := os.Rename(r.containerDir(uid), filepath.Join(aside, uid)); err != nil {
+		return fault.Wrap(errors.Join(err, os.Remove(aside)), fault.Unavailable, "directory "+r.containerDir(uid),
+			"cannot be quarantined")
+	}
+
+	r.logFor(uid).Warn("data of unknown container quarantined", "quarantine", aside)
+	return nil
+}

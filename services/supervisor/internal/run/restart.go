@@ -1,0 +1,162 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Retries of the start in a restart. The container ran before, so a temporary failure, such as that
+// of a service that is just being restarted, must not leave it stopped.
+const (
+	startAttempts   = 6
+	startRetryMin   = 100 * time.Millisecond
+	startRetryLimit = 5 * time.Second // the client waits for retries that begin earlier than this
+
+	// restartRetryTime bounds the retries of a restart while other services are unavailable.
+	restartRetryTime = 2 * time.Minute
+)
+
+// Restart stops a running container and starts it. It is completed like Stop. What would make the
+// start fail is checked before the container is stopped, as far as possible.
+func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*Launched, error) {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+
+	if c.Config.AutoRemove {
+		return nil, fault.New(fault.Busy, c.Subject(), "cannot be restarted, as it is removed when it stops",
+			fault.WithHint("run it without --rm"))
+	}
+
+	e, grace, err := ending(c, container.GoalRestarted, timeout, signal)
+	if err != nil {
+		return nil, err
+	}
+
+	if err := r.startable(c); err != nil {
+		return nil, err
+	}
+
+	launched := make(chan *Launched, 1)
+	err = r.runDetached(ctx, func(ctx context.Context) error {
+		if err := r.storeRequest(c.ID, e); err != nil {
+			return err
+		}
+		l, err := r.restart(ctx, c, e, grace)
+		launched <- l
+		return r.completeLater(c, e, err)
+	})
+
+	if err != nil {
+		return nil, err
+	}
+
+	return <-launched, nil
+}
+
+// completeLater continues a restart in the background if it failed because of an unavailable
+// service, and drops the request after other errors. It returns err with what happens.
+func (r *Runner) completeLater(c *container.Container, e container.Ending, err error) error {
+	if err == nil || !isTemporary(err) || !r.isRestarting(c.ID) || r.lives.of(c.ID) != nil {
+		return r.dropFailedRequest(c.ID, err)
+	}
+
+	go func() {
+		if err := r.retryRestart(r.running, c, e, 0); err != nil && r.running.Err() == nil {
+			r.logFor(c.ID).Warn("restart not completed, container is stopped", "name", c.Config.Name, "error", err)
+		}
+	}()
+
+	return fault.New(fault.KindOf(err), c.Subject(),
+		fmt.Sprintf("is stopped; its start is retried for %s", restartRetryTime), fault.WithCause(err))
+}
+
+// retryRestart completes a restart, retrying while other services are unavailable.
+func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e container.Ending,
+	left time.Duration) error {
+	for deadline := time.Now().Add(restartRetryTime); r.isRestarting(c.ID); pause(ctx, time.Second) {
+		_, err := r.restart(ctx, c, e, left)
+		if err == nil || !isTemporary(err) || ctx.Err() != nil || time.Now().After(deadline) {
+			return r.dropFailedRequest(c.ID, err)
+		}
+	}
+
+	return nil
+}
+
+// startable checks what a start checks before its first step.
+func (r *Runner) startable(c *container.Container) error {
+	if _, err := r.Images.Resolve(c.ImageID, ""); err != nil {
+		return err
+	}
+	return r.relaunch(c).validate()
+}
+
+func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
+	grace time.Duration) (*Launched, error) {
+	var left error
+	l := r.lives.of(c.ID)
+	if l != nil {
+		if left = r.stop(ctx, c, l, e, grace); left != nil && !isOver(l.ended) {
+			return nil, left
+		}
+	}
+
+	launched, err := r.startAgain(ctx, c.ID, left != nil)
+	if err != nil {
+		return nil, err
+	}
+
+	r.emit(launched.Container, "restart")
+	return launched, nil
+}
+
+// startAgain starts a container and retries temporary failures. remains means that the end of the
+// last run left resources, which are released first.
+func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*Launched, error) {
+	began := time.Now()
+	for attempt, wait := 1, startRetryMin; ; attempt, wait = attempt+1, 2*wait {
+		launched, err := r.startClean(ctx, uid, &remains)
+		if err == nil || !canRetryStart(err) || attempt == startAttempts || time.Since(began) > startRetryLimit {
+			return launched, err
+		}
+
+		r.logFor(uid).Warn("start failed, retrying", "attempt", attempt, "error", err)
+		pause(ctx, wait)
+		if c, gerr := r.Store.GetContainer(uid); gerr == nil && c.IsRunning() {
+			return &Launched{Container: c}, nil // another client started it
+		}
+		if ctx.Err() != nil || !r.isRestarting(uid) {
+			return nil, err
+		}
+	}
+}
+
+// isRestarting reports whether the request to restart a container is stored, and neither completed
+// nor withdrawn by a stop.
+func (r *Runner) isRestarting(uid string) bool {
+	c, err := r.Store.GetContainer(uid)
+	return err == nil && c.Ending != nil && c.Ending.Goal == container.GoalRestarted
+}
+
+// startClean releases what the last run left, and starts the container.
+func (r *Runner) startClean(ctx context.Context, uid string, remains *bool) (*Launched, error) {
+	if *remains {
+		if err := r.tryConclude(ctx, uid, concluded()); err != nil {
+			return nil, err
+		}
+		*remains = false
+	}
+	return r.Start(ctx, uid, false, 0, 0)
+}
+
+// canRetryStart reports whether a start that failed with err can succeed without a change by the
+// user. Errors of the kernel can be temporary, too.
+func canRetryStart(err error) bool {
+	return isTemporary(err) || fault.Is(err, fault.Internal) && fault.ReasonOf(err) == ""
+}
