@@ -274,6 +274,33 @@ func TestStaticAddressRefusedByServerFails(t *testing.T) {
 	}
 }
 
+// A lease that cannot be released after a failure is in the error.
+func TestFailedReleaseAfterRefusalIsReported(t *testing.T) {
+	a := newHost(t).run()
+	lan := a.connectLAN()
+	lan.addAddresses("10.9.0.1/24", "fd09::1/64")
+	six := lan.serve("--dhcp-range=fd09::100,fd09::1ff,64,120s", "--enable-ra")
+	four := &fakeDHCP{seconds: 3600} // does not respond
+	lan.serveFake(four)
+	createDHCPNetwork(t, a, true)
+	created := make(chan error, 1)
+	go func() {
+		_, err := a.sandboxes.Create(context.Background(), onNetwork("lan", "10.9.0.9"))
+		created <- err
+	}()
+	six.eventually("granted", "DHCPREPLY(wire) fd09")
+	six.stop()
+	four.set(func(s *fakeDHCP) { s.address = "10.9.0.40" })
+
+	err := <-created
+	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), "DHCP release failed on the LAN of lan0") {
+		t.Errorf("got %v", err)
+	}
+	if pins := a.pins(); len(pins) != 0 {
+		t.Errorf("got pins %v, want none", pins)
+	}
+}
+
 func TestSLAACAddresses(t *testing.T) {
 	a := newHost(t).run()
 	lan := a.connectLAN()

@@ -180,9 +180,5 @@ func (n Network) Addresses(p Pool) ipam.Pool {
 	for _, a := range p.Aux {
 		reserved = append(reserved, a)
 	}
-	out := ipam.Pool{Subnet: p.Subnet, Reserved: reserved}
-	if p.Range.IsValid() {
-		out.Ranges = []netip.Prefix{p.Range}
-	}
-	return out
+	return ipam.Pool{Subnet: p.Subnet, Range: p.Range, Reserved: reserved}
 }

@@ -24,7 +24,8 @@ const (
 )
 
 // AcquireLease creates an endpoint's interface in its namespace and acquires leases for it. It
-// prefers the addresses of had. On failure it removes the interface and releases the leases.
+// prefers the addresses of had. On failure it removes the interface and releases the leases; a lease
+// whose release fails expires.
 func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e,
 	had network.Endpoint) (network.Endpoint, error) {
 	parent, err := d.upParent(n)
@@ -44,8 +45,7 @@ func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n netwo
 	got4, got6 := <-four, <-six
 	e = e.WithLeases(got4.terms, got6.terms)
 	if err := errors.Join(got4.err, got6.err); err != nil {
-		_ = d.ReleaseLease(n, sb, e) // best effort: an unreleased lease expires
-		return e, errors.Join(err, ns.DeleteChild(e.Interface))
+		return e, errors.Join(err, d.ReleaseLease(n, sb, e), ns.DeleteChild(e.Interface))
 	}
 
 	return e, nil
