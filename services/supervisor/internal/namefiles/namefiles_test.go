@@ -63,6 +63,35 @@ func TestMountIsBoundedPerContainer(t *testing.T) {
 	}
 }
 
+// dnsagent can write a file after the mount is gone. Unmount removes it, too, and reports no owner
+// afterwards.
+func TestUnmountRemovesLeftFiles(t *testing.T) {
+	testns.NeedRoot(t)
+	root := filepath.Join(t.TempDir(), "dns")
+	m := namefiles.New(root)
+	for name, mounted := range map[string]bool{"unmounted by another program": true, "never mounted": false} {
+		uid := id.New()
+		dir := filepath.Join(root, uid)
+		err := os.MkdirAll(dir, 0o711)
+		if mounted {
+			err = errors.Join(err, m.Mount(uid), unix.Unmount(dir, unix.MNT_DETACH))
+		}
+		if err := errors.Join(err, os.WriteFile(filepath.Join(dir, "hosts"), []byte("x"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+
+		if got, err := m.Mounted(); err != nil || !slices.Equal(got, []string{uid}) {
+			t.Errorf("%s: got owners %v, %v", name, got, err)
+		}
+		if err := m.Unmount(uid); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := m.Mounted(); err != nil || len(got) > 0 {
+			t.Errorf("%s: got owners %v after unmount, %v", name, got, err)
+		}
+	}
+}
+
 func TestZeroMountsDoNothing(t *testing.T) {
 	var m namefiles.Mounts
 	got, err := m.Mounted()
