@@ -35,7 +35,10 @@ VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 # The number of containers in make hammer.
 LOOPS ?= 2000
 
-.PHONY: help setup build install uninstall demo test hammer vmtest crashtest bench lint check docs proto proto-check fuzz clean
+# The number of kills in make killtest.
+KILLS ?= 1000
+
+.PHONY: help setup build install uninstall demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,7 +76,7 @@ test: setup ## Run all tests, and print what passed, failed and was skipped
 	@CRASH_SEED=$${CRASH_SEED:-$(TEST_SEED)} $(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
 
 hammer: setup ## Run 2,000 short-lived containers with both runtimes (LOOPS)
-	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_race_exit$$' ./deploy/e2e; done
+	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done
 
 vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling on the host'
@@ -89,8 +92,11 @@ vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours with
 	@echo 'vmtest: several virtual machines on one hub'
 	@$(GO) test -count=1 -timeout 30m ./deploy/vm
 
-crashtest: setup ## Inject a fault at each crash point; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY, CRASH_KILLS)
-	@CRASH_FOR=$${CRASH_FOR:-0} CRASH_KILLS=$${CRASH_KILLS:-1000} $(GO) test -count=1 -v -timeout 24h ./deploy/crash
+crashtest: setup ## Inject a fault at each crash point; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY, CRASH_BACKEND)
+	@CRASH_FOR=$${CRASH_FOR:-0} $(GO) test -count=1 -v -timeout 24h ./deploy/crash
+
+killtest: setup ## Kill the agent at random moments under load; half an hour (KILLS, CRASH_SEED, CRASH_BACKEND)
+	@CRASH_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 24h -run '^TestKillsLoseNoConnection$$' ./deploy/crash
 
 bench: setup build ## Run the benchmarks (BENCH: launches, many, busy, names, services)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

@@ -9,8 +9,6 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/fairlead/fairlead/agent/notify"
 )
 
 // SignalContext returns a context that ends with the first SIGTERM or SIGINT; force is called at
@@ -18,13 +16,16 @@ import (
 // the signals.
 func SignalContext(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signals, hangups := make(chan os.Signal, 8), notify.NewSignal()
+	signals, hangups := make(chan os.Signal, 8), make(chan struct{}, 1)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	go func() {
 		for s := range signals {
 			switch {
 			case s == unix.SIGHUP:
-				hangups.Notify() // a pending reload reads the same configuration
+				select {
+				case hangups <- struct{}{}:
+				default: // the pending reload reads the same configuration
+				}
 			case ctx.Err() == nil:
 				log.Info("stopping", "signal", s.String())
 				cancel()

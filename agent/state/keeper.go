@@ -10,7 +10,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -26,16 +25,16 @@ type keeper struct {
 	overdue bool   // due at the start
 	base    uint64 // the serial of the last backup
 
-	wake notify.Signal
+	wake chan struct{}
 	done chan struct{}
 	all  sync.WaitGroup
 	once sync.Once
 }
 
 func (k *keeper) start(db *DB) {
-	k.wake, k.done = notify.NewSignal(), make(chan struct{})
+	k.wake, k.done = make(chan struct{}, 1), make(chan struct{})
 	if k.overdue || db.backupDue() {
-		k.wake.Notify()
+		k.wake <- struct{}{}
 	}
 	k.all.Go(func() {
 		tick := time.NewTicker(checkEvery)
@@ -60,7 +59,10 @@ func (k *keeper) stop() {
 
 // requestBackup requests a backup soon.
 func (k *keeper) requestBackup() {
-	k.wake.Notify()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
 }
 
 func (k *keeper) check(db *DB, now bool) {

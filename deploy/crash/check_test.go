@@ -262,7 +262,7 @@ func (w *world) kernel() kernelState {
 		}
 	}
 
-	for _, m := range element.FindAllStringSubmatch(w.output("nft", "list", "table", "inet", "fairlead"), -1) {
+	for _, m := range element.FindAllStringSubmatch(w.rules(), -1) {
 		if !slices.Contains(s.ports, m[1]) {
 			s.ports = append(s.ports, m[1])
 		}
@@ -275,6 +275,14 @@ func (w *world) kernel() kernelState {
 	}
 
 	return s
+}
+
+// rules returns the firewall rules of published ports as text.
+func (w *world) rules() string {
+	if w.backend == nftables {
+		return w.output("nft", "list", "table", "inet", "fairlead")
+	}
+	return w.output("iptables-save", "-t", "nat")
 }
 
 func names(dir string) []string {

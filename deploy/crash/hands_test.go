@@ -34,7 +34,7 @@ func externalChanges() []externalChange {
 // or system check finds the drift and --repair repairs it. The container keeps running.
 func TestExternalChangesRepaired(t *testing.T) {
 	p := newPlan(t)
-	w := newWorld(t, p.bin, lab.AllInOne)
+	w := newWorld(t, p, lab.AllInOne)
 	defer func() { w.close() }()
 	for _, h := range externalChanges() {
 		t.Run(h.name, func(t *testing.T) {
@@ -79,7 +79,7 @@ func (w *world) foreign(t *testing.T, h externalChange) {
 // again with the old file. The running container is not affected.
 func TestStoreFaultsRecovered(t *testing.T) {
 	p := newPlan(t)
-	w := newWorld(t, p.bin, lab.AllInOne)
+	w := newWorld(t, p, lab.AllInOne)
 	defer func() { w.close() }()
 	for _, store := range []string{"supervisor.db", "net.db", "nat.db", "dns.db"} {
 		for kind, spoil := range map[string]func(path, before string) error{

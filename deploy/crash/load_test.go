@@ -18,7 +18,7 @@ const killsShort = 6
 
 // TestKillsLoseNoConnection kills processes of the agent at random moments while commands run and
 // clients connect to the bystander. No connection fails, and afterwards all stores and the kernel
-// agree. The seed determines commands, victims and pauses.
+// agree. The seed determines commands, victims and pauses: CRASH_SEED repeats a run.
 func TestKillsLoseNoConnection(t *testing.T) {
 	p := newPlan(t)
 	kills := killsShort
@@ -33,23 +33,39 @@ func TestKillsLoseNoConnection(t *testing.T) {
 	}
 }
 
+// round is the number of kills between two checks of the stores and the kernel.
+const round = 25
+
 func killUnderLoad(t *testing.T, p plan, mode lab.DeployMode, kills int) {
-	w := newWorld(t, p.bin, mode)
+	w := newWorld(t, p, mode)
 	defer func() { w.close() }()
-	random := rand.New(rand.NewPCG(p.seed, uint64(kills)))
-	stop := make(chan struct{})
+	stop, connected := make(chan struct{}), make(chan struct{})
 	var opened, lost atomic.Int64
 	var first atomic.Value
-	connected := make(chan struct{})
 	go func() {
 		defer close(connected)
 		w.connectSteadily(stop, &opened, &lost, &first)
 	}()
 
-	commands := make(chan struct{})
+	for done := 0; done < kills && !t.Failed(); done += round {
+		w.killRound(t, rand.New(rand.NewPCG(p.seed, uint64(done))), done, min(round, kills-done))
+		if lost.Load() > 0 {
+			t.Errorf("%d of %d connections lost, the first one: %v", lost.Load(), opened.Load(), first.Load())
+		}
+		t.Logf("%d kills, %d of %d connections lost", min(done+round, kills), lost.Load(), opened.Load())
+	}
+
+	close(stop)
+	<-connected
+}
+
+// killRound kills processes while random commands run. Then it checks that all agree.
+func (w *world) killRound(t *testing.T, random *rand.Rand, done, kills int) {
+	stop, commands := make(chan struct{}), make(chan struct{})
+	seed := random.Uint64()
 	go func() {
 		defer close(commands)
-		w.commandRandomly(stop, p.seed)
+		w.commandRandomly(stop, seed)
 	}()
 
 	for i := range kills {
@@ -62,20 +78,14 @@ func killUnderLoad(t *testing.T, p plan, mode lab.DeployMode, kills int) {
 			t.Fatal(err)
 		}
 		if err := w.agent.Start(w.ctx); err != nil {
-			t.Fatalf("agent does not start after kill %d of %s: %v", i, victim, err)
+			t.Fatalf("agent does not start after kill %d of %q: %v", done+i, victim, err)
 		}
 	}
 
 	close(stop)
 	<-commands
-	<-connected
-	t.Logf("%d kills, %d of %d connections lost", kills, lost.Load(), opened.Load())
-	if lost.Load() > 0 {
-		t.Errorf("%d of %d connections lost, the first one: %v", lost.Load(), opened.Load(), first.Load())
-	}
-
 	if err := w.agree(); err != nil {
-		t.Errorf("%v\n%s", err, tail(w.agent.Log()))
+		t.Errorf("kills %d to %d: %v\n%s", done, done+kills-1, err, tail(w.agent.Log()))
 	}
 }
 

@@ -3,7 +3,8 @@
 // is built with the tag crashtest; package agent/crashpoint has the crash points.
 //
 // CRASH_FOR limits the time of a run (default 80s; 0: all points). CRASH_SEED repeats a run.
-// CRASH_ONLY selects cases by a regular expression, such as "split/connect/.*".
+// CRASH_ONLY selects cases by a regular expression, such as "split/(connect|run)/.*". CRASH_BACKEND
+// sets the firewall backend.
 package crash
 
 import (
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,7 +36,10 @@ type plan struct {
 	seed  uint64
 	limit time.Duration // 0: none
 	only  *regexp.Regexp
+	verbs *regexp.Regexp // the second part of only
 	bin   string
+
+	backend string // of the firewall
 }
 
 func newPlan(t *testing.T) plan {
@@ -60,14 +65,25 @@ func newPlan(t *testing.T) plan {
 		}
 	}
 
-	if p.only, err = regexp.Compile("^(" + cmp.Or(os.Getenv("CRASH_ONLY"), ".*") + ")$"); err != nil {
+	only := cmp.Or(os.Getenv("CRASH_ONLY"), ".*/.*/.*")
+	if p.only, err = regexp.Compile("^(" + only + ")$"); err != nil {
 		t.Fatal(err)
 	}
 
+	parts := strings.Split(only, "/")
+	if len(parts) < 3 {
+		t.Fatalf("CRASH_ONLY is not MODE/VERB/PROCESS/ACTION/ORDINAL: %s", only)
+	}
+	p.verbs = regexp.MustCompile("^(" + parts[1] + ")$")
+
+	p.backend = cmp.Or(os.Getenv("CRASH_BACKEND"), nftables)
 	p.bin = build(t)
-	t.Logf("CRASH_SEED=%d CRASH_FOR=%s CRASH_ONLY=%s", p.seed, p.limit, p.only)
+	t.Logf("CRASH_SEED=%d CRASH_FOR=%s CRASH_ONLY=%s CRASH_BACKEND=%s", p.seed, p.limit, p.only, p.backend)
 	return p
 }
+
+// selects reports whether faults of a verb can be selected.
+func (p plan) selects(v verb) bool { return p.verbs.MatchString(v.name) }
 
 // build builds the binaries, the agent with crash points.
 func build(t *testing.T) string {

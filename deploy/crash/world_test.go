@@ -24,6 +24,7 @@ const (
 	cacheDir        = "../../.cache"
 	pointsVar       = "FL_CRASHPOINTS"
 	bystander       = "bystander"
+	nftables        = "nftables"
 
 	// agreeLimit is the time limit for all stores and the kernel to agree.
 	agreeLimit = 40 * time.Second
@@ -39,6 +40,7 @@ type world struct {
 	ctx     context.Context
 	agent   *lab.Agent
 	mode    lab.DeployMode
+	backend string // of the firewall
 	points  string // directory that controls the crash points
 	nonce   int
 	server  io.Closer
@@ -46,9 +48,9 @@ type world struct {
 	watched string // PID, endpoint and port of the bystander
 }
 
-func newWorld(t *testing.T, bin string, mode lab.DeployMode) *world {
+func newWorld(t *testing.T, p plan, mode lab.DeployMode) *world {
 	t.Helper()
-	w := &world{t: t, ctx: context.Background(), mode: mode}
+	w := &world{t: t, ctx: context.Background(), mode: mode, backend: p.backend}
 	var err error
 	if w.Lab, err = lab.New(w.ctx); err != nil {
 		t.Fatal(err)
@@ -64,7 +66,8 @@ func newWorld(t *testing.T, bin string, mode lab.DeployMode) *world {
 	listener, err := w.Host.Listen("tcp", registryAddress)
 	w.must(err)
 	w.server = r.Serve(listener)
-	w.agent, err = w.NewAgent(bin, mode, map[string]any{"registry-mirrors": []string{"http://" + registryAddress}})
+	w.agent, err = w.NewAgent(p.bin, mode, map[string]any{"registry-mirrors": []string{"http://" + registryAddress},
+		"firewall-backend": p.backend})
 	w.must(err)
 	w.must(w.agent.Start(w.ctx))
 	w.peers = newPeers(w.agent.ExecRoot())

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
@@ -37,7 +36,7 @@ type job struct {
 	left    registration.Contents
 	intents int             // announced changes that are not in left yet
 	waiting []chan struct{} // closed after the next attempt
-	wake    notify.Signal   // notified if there is more to write, or it ended
+	wake    chan struct{}   // one token: more to write, or ended
 	ended   bool
 }
 
@@ -52,7 +51,7 @@ func (p *publisher) intend(owner string) {
 	defer p.mu.Unlock()
 	j := p.jobs[owner]
 	if j == nil {
-		j = &job{wake: notify.NewSignal()}
+		j = &job{wake: make(chan struct{}, 1)}
 		p.jobs[owner] = j
 	}
 	j.intents++
@@ -120,7 +119,7 @@ func (p *publisher) enqueue(owner string, c registration.Contents) <-chan struct
 
 	tried := make(chan struct{})
 	j.waiting = append(j.waiting, tried)
-	j.wake.Notify()
+	j.signal()
 	return tried
 }
 
@@ -130,8 +129,15 @@ func (p *publisher) forget(owner string) {
 	defer p.mu.Unlock()
 	if j := p.jobs[owner]; j != nil {
 		j.ended = true
-		j.wake.Notify()
+		j.signal()
 		delete(p.jobs, owner)
+	}
+}
+
+func (j *job) signal() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -143,7 +149,7 @@ func (p *publisher) removeIdle(owner string, j *job) {
 	}
 	delete(p.jobs, owner)
 	j.ended = true
-	j.wake.Notify()
+	j.signal()
 	if err := p.files.MarkFresh(owner); err != nil {
 		p.log.Debug("cannot unmark name files, the next start writes them again", "owner", owner, "error", err)
 	}
@@ -163,7 +169,7 @@ func (p *publisher) work(owner string, j *job) {
 		}
 		select {
 		case <-time.After(again):
-			j.wake.Notify()
+			j.signal()
 		case <-p.done:
 		}
 		again = min(2*again, publishAgainMax)

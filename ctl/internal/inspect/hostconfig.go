@@ -40,10 +40,10 @@ type HostConfig struct {
 	ExtraHosts       []string
 	Links            []string
 	Sysctls          map[string]string `json:",omitempty"`
-	// KeepNetns is the value of --keep-netns.
-	KeepNetns bool
-	UTSMode   string
-	Runtime   string
+	// KeepNetwork is the value of --keep-network.
+	KeepNetwork bool
+	UTSMode     string
+	Runtime     string
 
 	// Fairlead has no options for the fields below. They hold Docker's defaults.
 	Privileged     bool
@@ -78,7 +78,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		DNSOptions: list(dns.GetOptions()),
 		DNSSearch:  list(dns.GetSearch()),
 		ExtraHosts: list(dns.GetExtraHosts()),
-		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetns: net == nil ||
+		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil ||
 			net.KeepNetns == nil || net.GetKeepNetns(),
 		Runtime: cfg.GetRuntime(),
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -20,14 +19,14 @@ type Checker struct {
 	log    *slog.Logger
 
 	asked   chan question
-	wake    notify.Signal // notified if bindings are waiting
+	wake    chan struct{} // holds one token while bindings are waiting
 	mu      sync.Mutex
 	waiting []publication.Binding
 }
 
 // NewTeller returns a checker.
 func NewTeller(r *Reader, log *slog.Logger) *Checker {
-	return &Checker{reader: r, log: log, asked: make(chan question), wake: notify.NewSignal()}
+	return &Checker{reader: r, log: log, asked: make(chan question), wake: make(chan struct{}, 1)}
 }
 
 // Enqueue schedules a check of published bindings. It does not block.
@@ -35,7 +34,10 @@ func (t *Checker) Enqueue(bindings []publication.Binding) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, bindings...)
 	t.mu.Unlock()
-	t.wake.Notify()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Run checks enqueued bindings and processes reviews until ctx ends.
@@ -44,7 +46,17 @@ func (t *Checker) Run(ctx context.Context) {
 	wg.Go(func() { t.answer(ctx) })
 	wg.Go(func() { t.reader.Watch(ctx) })
 	defer wg.Wait()
-	for t.wake.Wait(ctx, debounce) == nil {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(debounce):
+		}
 		t.mu.Lock()
 		some := t.waiting
 		t.waiting = nil

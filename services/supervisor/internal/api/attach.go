@@ -10,12 +10,11 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
-	"github.com/fairlead/fairlead/services/supervisor/internal/session"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
 // RunContainer implements ContainerServiceServer.
-func (s *containerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest,
+func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest,
 	containerv1.RunContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -73,7 +72,7 @@ func (s *containerServer) RunContainer(stream grpc.BidiStreamingServer[container
 }
 
 // AttachContainer implements ContainerServiceServer.
-func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest,
+func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest,
 	containerv1.AttachContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -90,7 +89,7 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 		return err
 	}
 
-	var launched *launch.Launched
+	var launched *run.Launched
 	if opts.GetStart() {
 		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
 	} else {
@@ -132,7 +131,7 @@ type attached struct {
 
 // follow sends the start event and, if attached, the output and the exit event. The container keeps
 // running if the client disconnects.
-func (s *containerServer) follow(ctx context.Context, l *launch.Launched, a attached) error {
+func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attached) error {
 	if l.Output != nil {
 		defer func() { _ = l.Output.Close() }()
 	}
@@ -159,7 +158,7 @@ func (s *containerServer) follow(ctx context.Context, l *launch.Launched, a atta
 }
 
 // ExecContainer implements ContainerServiceServer.
-func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest,
+func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest,
 	containerv1.ExecContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -171,7 +170,7 @@ func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 		return fault.Invalidf("exec", "message", "the first message must contain the options")
 	}
 
-	req := session.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
+	req := run.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
 		WorkingDir: opts.GetWorkingDir(),
 		User:       opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
 	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
@@ -199,7 +198,7 @@ func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 }
 
 func followExec(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse],
-	session session.Session) error {
+	session run.Session) error {
 	c := client{
 		send: func(o *containerv1.Output) error {
 			return stream.Send(

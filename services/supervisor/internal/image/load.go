@@ -46,12 +46,7 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 		add = append(add, d.img)
 	}
 
-	stored, err := m.add(add...)
-	for _, img := range stored {
-		m.emit("load", img.ID, img.ID, img)
-	}
-
-	return stored, err
+	return m.add(add...)
 }
 
 func draftOf(img archive.Image) (*draft, error) {
@@ -65,7 +60,6 @@ func draftOf(img archive.Image) (*draft, error) {
 		return nil, err
 	}
 
-	d.img.Manifest, d.img.ManifestType = img.Manifest, img.ManifestType
 	for _, n := range img.Names {
 		if strings.Contains(n, "@") { // the manifest digest cannot be verified
 			continue

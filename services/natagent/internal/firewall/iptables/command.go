@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -54,7 +55,12 @@ func (f family) tool(verb string) string { return f.command + "-" + verb }
 func (f family) restore(ctx context.Context, text string, more ...string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
 	defer cancel()
+	if err := crashpoint.Before(crashpoint.Firewall, f.tool("restore")); err != nil {
+		return fault.New(fault.Internal, f.tool("restore"), "failed", fault.WithCause(err))
+	}
+
 	_, err := f.run(ctx, text, f.tool("restore"), append([]string{"--noflush", "-w", lockSeconds}, more...)...)
+	_ = crashpoint.After(crashpoint.Firewall, f.tool("restore"))
 	return err
 }
 

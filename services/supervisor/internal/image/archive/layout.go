@@ -89,8 +89,7 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 	}
 
 	var m v1.Manifest
-	manifest, err := a.blob(d.Digest, &m, maxDocument)
-	if err != nil {
+	if _, err := a.blob(d.Digest, &m, maxDocument); err != nil {
 		return Image{}, err
 	}
 	if !m.Config.MediaType.IsConfig() {
@@ -103,7 +102,7 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 		return Image{}, err
 	}
 
-	img := Image{Config: config, ID: m.Config.Digest.String(), Manifest: manifest, ManifestType: string(d.MediaType)}
+	img := Image{Config: config, ID: m.Config.Digest.String()}
 	for _, l := range m.Layers {
 		blob, err := a.layer(blobName(l.Digest), l.Digest.String())
 		if err != nil {

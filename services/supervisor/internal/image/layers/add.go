@@ -1,7 +1,6 @@
 package layers
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/image/tarsplit"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/unpack"
 )
 
@@ -59,7 +57,7 @@ func (s *Store) Add(ctx context.Context, b Blob, report func(Progress)) error {
 	}
 
 	for {
-		if s.Has(b.DiffID) && s.isRecorded(b.DiffID) {
+		if s.Has(b.DiffID) {
 			report(Progress{Phase: Exists, Done: b.Size, Total: b.Size})
 			return nil
 		}
@@ -72,21 +70,15 @@ func (s *Store) Add(ctx context.Context, b Blob, report func(Progress)) error {
 	}
 }
 
-// fetch unpacks a blob, and starts over if its download is truncated. Of a layer from an earlier
-// version it only records the archive.
+// fetch unpacks a blob, and starts over if its download is truncated.
 func (s *Store) fetch(ctx context.Context, b Blob, report func(Progress)) error {
-	get := s.unpackBlob
-	switch {
-	case !s.Has(b.DiffID):
-	case s.isRecorded(b.DiffID): // it was added after the caller's check
+	if s.Has(b.DiffID) { // it was added after the caller's check
 		return nil
-	default:
-		get = s.recordBlob
 	}
 
 	pause := retryAfter
 	for attempt := 1; ; attempt++ {
-		err := get(ctx, b, report)
+		err := s.unpackBlob(ctx, b, report)
 		var broken *truncatedError
 		if err == nil || ctx.Err() != nil || attempt >= b.Attempts || !errors.As(err, &broken) {
 			return err
@@ -117,22 +109,21 @@ func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (
 	}
 	defer rc.Close()
 	blob := newBlobReader(rc, b, report)
-	layer, split, err := fill(ctx, blob, tmp)
+	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
 	if err != nil {
 		return unpackFault(ctx, b, blob, err)
 	}
 
-	if err := blob.verifyAs(b.DiffID, layer.DiffID); err != nil {
+	if err := blob.verify(); err != nil {
 		return err
+	}
+	if layer.DiffID != b.DiffID {
+		return fault.New(fault.Invalid, subject(b),
+			"archive has the digest "+layer.DiffID+", but the image requires "+b.DiffID)
 	}
 
 	report(Progress{Phase: Unpacking, Done: blob.n, Total: blob.total()})
-	if split.Inexact != "" {
-		if split, err = recordRaw(ctx, b, tmp); err != nil {
-			return err
-		}
-	}
-	if err := s.publish(tmp, b.DiffID, metaOf(layer, split)); err != nil {
+	if err := s.publish(tmp, b.DiffID, metaOf(layer)); err != nil {
 		return DiskFault(subject(b), err)
 	}
 
@@ -154,14 +145,14 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 	}()
 
 	blob := newBlobReader(r, Blob{}, func(Progress) {})
-	layer, split, err := fill(ctx, blob, tmp)
+	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
 	if err != nil {
 		return "", unpackFault(ctx, Blob{}, blob, err)
 	}
 
 	diffID = layer.DiffID
 	s.Hold(diffID)
-	if err := s.publish(tmp, diffID, metaOf(layer, split)); err != nil {
+	if err := s.publish(tmp, diffID, metaOf(layer)); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.held[diffID]--; s.held[diffID] == 0 {
@@ -173,28 +164,15 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 	return diffID, nil
 }
 
-// fill unpacks an archive into a new layer directory and records its structure.
-func fill(ctx context.Context, in io.Reader, tmp string) (*unpack.Layer, tarsplit.Summary, error) {
-	dir := filepath.Join(tmp, fsName)
+// fill creates a directory and unpacks an archive into it.
+func fill(ctx context.Context, in io.Reader, dir string) (*unpack.Layer, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, tarsplit.Summary{}, err
+		return nil, err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { // independent of the umask
-		return nil, tarsplit.Summary{}, err
+		return nil, err
 	}
-
-	record, err := os.OpenFile(filepath.Join(tmp, recordName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, tarsplit.Summary{}, err
-	}
-
-	recorder := tarsplit.NewRecorder(record)
-	layer, err := unpack.Into(ctx, in, dir, recorder)
-	split, rerr := recorder.Close()
-
-	return layer, split, cmp.Or(err, errors.Join(rerr, record.Close()))
+	return unpack.Into(ctx, in, dir)
 }
 
-func metaOf(l *unpack.Layer, split tarsplit.Summary) meta {
-	return meta{Size: l.Size, Implied: l.Implied, TarSize: split.Size, Inexact: split.Inexact}
-}
+func metaOf(l *unpack.Layer) meta { return meta{Size: l.Size, Implied: l.Implied} }

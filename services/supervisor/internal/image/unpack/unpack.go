@@ -33,9 +33,8 @@ type Layer struct {
 	Implied []string // directories without an entry of their own, parents first
 }
 
-// Into reads an archive, compressed or not, to its end and unpacks it into an empty directory. It
-// also writes the uncompressed archive to the given writers.
-func Into(ctx context.Context, in io.Reader, dir string, also ...io.Writer) (*Layer, error) {
+// Into reads an archive, compressed or not, to its end and unpacks it into an empty directory.
+func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
 	plain, err := Decompress(in)
 	if err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func Into(ctx context.Context, in io.Reader, dir string, also ...io.Writer) (*La
 	}
 	defer func() { _ = root.Close() }()
 	sum := sha256.New()
-	tee := io.TeeReader(&spare{in: plain, root: root}, io.MultiWriter(append(also, sum)...))
+	tee := io.TeeReader(&spare{in: plain, root: root}, sum)
 	w := &walk{spare: root.Spare, dirs: map[string]bool{}, parents: map[string]bool{}}
 	if err := beneath.Jail(dir, func() error { return w.apply(ctx, tee) }); err != nil {
 		return nil, err
