@@ -19,6 +19,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/api"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
@@ -113,10 +114,15 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
-		Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, PidsLimit: cfg.PidsLimit,
+		Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, Defaults: cfg.defaults(groups),
 		Events: &s.events, Processes: processes{s.driver},
 		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
 	return s, s.serve(cfg, groups)
+}
+
+// defaults returns the defaults of containers' options.
+func (c Config) defaults(groups cgroup.Layout) container.Defaults {
+	return container.Defaults{PidsLimit: c.PidsLimit, NoSwapLimit: !groups.Features.Swap}
 }
 
 // stateConfig adds evidence of lost state: data that exists only for stored containers and images.

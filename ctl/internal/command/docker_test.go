@@ -42,8 +42,10 @@ func got(c *containerv1.Container) clienttest.Script {
 }
 
 func TestInspectHasDockerFields(t *testing.T) {
-	c := &containerv1.Container{Config: &containerv1.ContainerConfig{}}
+	c := &containerv1.Container{Config: &containerv1.ContainerConfig{
+		Resources: &containerv1.Resources{NanoCpus: 1_500_000_000}}}
 	for template, want := range map[string]string{
+		"{{.HostConfig.NanoCpus}}": "1500000000", "{{.HostConfig.NanoCPUs}}": "1500000000",
 		"{{.RestartCount}}": "0", "{{.State.Health.Status}}": "none", "{{.State.Paused}}": "false",
 		"{{.HostConfig.RestartPolicy.Name}}":              "no",
 		"{{.HostConfig.RestartPolicy.MaximumRetryCount}}": "0", "{{.Config.Volumes}}": "map[]",

@@ -45,6 +45,8 @@ type HostConfig struct {
 	UTSMode     string
 	Runtime     string
 
+	Resources
+
 	// Fairlead has no options for the fields below. They hold Docker's defaults.
 	Privileged     bool
 	ReadonlyRootfs bool
@@ -52,8 +54,6 @@ type HostConfig struct {
 	CapDrop        []string
 	PidMode        string
 	IpcMode        string
-	Memory         int64
-	NanoCpus       int64
 }
 
 const (
@@ -80,7 +80,8 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		ExtraHosts: list(dns.GetExtraHosts()),
 		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil ||
 			net.KeepNetns == nil || net.GetKeepNetns(),
-		Runtime: cfg.GetRuntime(),
+		Runtime:   cfg.GetRuntime(),
+		Resources: resourcesOf(cfg.GetResources()),
 	}
 }
 

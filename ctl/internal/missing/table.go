@@ -82,15 +82,10 @@ func flags() []flagEntry {
 		{"", "tls", "use --tlsverify"},
 		{"run create", "a attach", "without -d, standard output and error are attached; add -i for standard input"},
 		{"run create", "annotation", "use --label"},
-		{"run create", "m memory memory-reservation memory-swap memory-swappiness kernel-memory oom-kill-disable " +
-			"oom-score-adj", inCgroup},
-		{"run create", "c cpus cpu-shares cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpuset-cpus " +
-			"cpuset-mems cpu-count cpu-percent",
-			inCgroup},
-		{"run create", "blkio-weight blkio-weight-device device-read-bps device-read-iops device-write-bps " +
-			"device-write-iops", inCgroup},
-		{"run create", "pids-limit cgroup-parent cgroupns", inCgroup},
-		{"run create", "ulimit", "lower the limit in the container: sh -c 'ulimit -n 1024; exec PROGRAM'"},
+		{"run create", "kernel-memory", "omit it: the memory limit includes kernel memory"},
+		{"run create", "cpu-rt-period cpu-rt-runtime", "use --cpu-shares or --cpus"},
+		{"run create", "cpu-count cpu-percent", "omit it: it applies to Windows only"},
+		{"run create", "cgroup-parent cgroupns", inCgroup},
 		{"run create", "cap-add privileged",
 			"run the command on the host in the container's namespaces: nsenter -t PID -a"},
 		{"run create", "cap-drop security-opt userns group-add", asUser},
@@ -99,7 +94,7 @@ func flags() []flagEntry {
 		{"run create", "device device-cgroup-rule gpus",
 			"bind mount the files that the program reads; devices of the host are not available"},
 		{"run create", "read-only", "use read-only bind mounts: -v /srv/data:/data:ro"},
-		{"run create", "tmpfs shm-size storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
+		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
 		{"run create", "volumes-from volume-driver", bindData},
 		{"run create", "pid ipc", "enter the namespaces from the host: nsenter -t PID -p -i"},
 		{"run create", "init", "use an image whose first process is an init, such as tini or dumb-init"},

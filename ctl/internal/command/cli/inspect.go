@@ -96,10 +96,12 @@ func (c *CLI) printDocuments(text string, documents []any) error {
 	return nil
 }
 
-// generic returns a document as a map, decoded from its JSON.
+// generic returns a document as a map, decoded from its JSON. Numbers keep all their digits.
 func generic(d any) (m map[string]any) {
 	if text, err := json.Marshal(d); err == nil {
-		_ = json.Unmarshal(text, &m)
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		_ = decoder.Decode(&m)
 	}
 	return m
 }

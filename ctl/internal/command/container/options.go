@@ -34,6 +34,7 @@ type options struct {
 	keepNetns                                             bool
 	labelFiles                                            []string
 	cidFile                                               string
+	limits                                                resourceOptions
 }
 
 // flags adds the flags to a command. An entrypoint or a stop timeout that is not given differs from
@@ -54,6 +55,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.identityFlags(f)
 	o.processFlags(f)
 	o.networkFlags(f)
+	o.limits.flags(f)
 }
 
 func (o *options) identityFlags(f *pflag.FlagSet) {
@@ -117,6 +119,7 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 		Dns: &containerv1.DnsConfig{Hostname: o.hostname, Domainname: o.domainname, Search: o.dnsSearch,
 			Options: o.dnsOptions},
 	}
+	cfg.Resources = o.limits.resources(f)
 	if f.Changed("entrypoint") {
 		cfg.Entrypoint = []string{o.entrypoint}
 	}

@@ -39,10 +39,12 @@ func Detect(ctx context.Context) (Layout, error) {
 			"add cgroup_enable=%s to the kernel's command line, or mount it", m[0])
 	}
 
-	if err := l.probe(ctx); err != nil {
+	files, err := l.probe(ctx)
+	if err != nil {
 		return l, err
 	}
 
+	l.Features = l.detectFeatures(files, controllers)
 	return l, nil
 }
 
@@ -73,18 +75,20 @@ func (l Layout) CheckCrun() error {
 			"or boot with cgroup v2 only; or install runc", root, c)
 }
 
-// probe creates a cgroup in each hierarchy and removes it.
-func (l Layout) probe(ctx context.Context) error {
+// probe creates a cgroup in each hierarchy and removes it. It returns the names of their files.
+func (l Layout) probe(ctx context.Context) (files []string, err error) {
 	for _, dir := range l.dirs("fairlead-probe-" + id.Short(id.New())) {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		if err := errors.Join(os.Mkdir(dir, 0o755), ignoreMissing(os.Remove(dir))); err != nil {
-			return broken("cannot be created", err, "run the agent as root, with %s mounted read-write",
+		err := os.Mkdir(dir, 0o755)
+		files = append(files, names(dir)...)
+		if err := errors.Join(err, ignoreMissing(os.Remove(dir))); err != nil {
+			return nil, broken("cannot be created", err, "run the agent as root, with %s mounted read-write",
 				filepath.Dir(dir))
 		}
 	}
-	return nil
+	return files, nil
 }
 
 func ignoreMissing(err error) error {

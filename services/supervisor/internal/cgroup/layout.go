@@ -37,6 +37,7 @@ type Layout struct {
 	V2            string   // where the v2 hierarchy is mounted; empty in V1
 	V2Controllers []string // in Hybrid, the controllers of the v2 hierarchy
 	Parent        string   // parent cgroup of containers, with a leading slash
+	Features      Features // limits that the kernel supports
 }
 
 // Path returns a container's cgroup in the form of the OCI specification.

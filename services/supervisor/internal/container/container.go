@@ -35,6 +35,7 @@ type Config struct {
 	DNS         DNS
 	Sysctls     map[string]string // of the container's own namespaces
 	UTS         string            // UTSHost, or empty for a UTS namespace of its own
+	Resources   Resources
 }
 
 // UTSHost is the UTS mode of a container that shares the UTS namespace of the host.

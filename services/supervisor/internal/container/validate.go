@@ -13,7 +13,7 @@ import (
 func (c *Config) Validate() error {
 	checks := []func() error{
 		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
-		c.validateDNS, c.validateSysctls,
+		c.validateDNS, c.validateSysctls, c.validateResources,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -42,6 +42,10 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 	}
 
 	var err error
+	if c.Resources, err = Resources(in.GetResources()); err != nil {
+		return c, err
+	}
+
 	if c.Network.Attachments, err = attachments(n.GetNetworks()); err != nil {
 		return c, err
 	}
@@ -100,7 +104,7 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 			PublishAddresses: ToAddresses(c.Network.Addresses),
 			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose),
 			Networks: toAttachments(c.Network.Attachments), Links: toLinks(c.Network.Links)},
-		Sysctls: c.Sysctls, Uts: c.UTS,
+		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ToResources(c.Resources),
 	}
 
 	if keep := !c.Network.DropSharers; !keep {

@@ -51,7 +51,9 @@ func (r *Runner) Exec(ctx context.Context, req ExecRequest) (*container.Containe
 
 	process := spec.ExecProcess(r.Host,
 		spec.Process{Args: req.Args, Env: slices.Concat(c.Process.Env, req.Env), User: user,
-			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols},
+			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols,
+			OOMScoreAdj: c.Config.Resources.OOMScoreAdj,
+			Ulimits:     container.MergeUlimits(c.Config.Resources.Ulimits, r.Defaults.Ulimits)},
 		c.Live.Files.HostName)
 	session, err := r.Processes.Exec(ctx,
 		runtime.ExecRequest{ID: c.ID, Process: process, OpenStdin: req.OpenStdin, Detach: req.Detach})

@@ -121,8 +121,7 @@ func (l *launch) startSteps(after string) []saga.Step {
 
 // Run creates a container and starts it. It removes everything it created on failure.
 func (r *Runner) Run(ctx context.Context, req Request) (*Launched, error) {
-	req.Config.Network = req.Config.Network.Normalized()
-	if err := req.Config.Validate(); err != nil {
+	if err := r.prepare(&req.Config); err != nil {
 		return nil, err
 	}
 	l := &launch{r: r, id: id.New(), req: req, initial: container.Launching}
@@ -137,8 +136,7 @@ func (r *Runner) Run(ctx context.Context, req Request) (*Launched, error) {
 
 // Create creates a container without starting it.
 func (r *Runner) Create(ctx context.Context, req Request) (*Launched, error) {
-	req.Config.Network = req.Config.Network.Normalized()
-	if err := req.Config.Validate(); err != nil {
+	if err := r.prepare(&req.Config); err != nil {
 		return nil, err
 	}
 
@@ -251,9 +249,12 @@ func (r *Runner) relaunch(c *container.Container) *launch {
 	return &launch{r: r, id: c.ID, req: Request{Config: c.Config}, name: c.Config.Name, process: &c.Process, c: c}
 }
 
-// validate checks the runtime and the mount sources before the first step.
+// validate checks the runtime, the host and the mount sources before the first step.
 func (l *launch) validate() error {
 	if _, err := l.r.Processes.Runtime(l.req.Config.Runtime); err != nil {
+		return err
+	}
+	if err := l.r.checkHost(&l.req.Config); err != nil {
 		return err
 	}
 	return checkSources(&l.req.Config)

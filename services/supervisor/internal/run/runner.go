@@ -22,6 +22,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
@@ -91,7 +92,7 @@ type Config struct {
 
 	Events *events.Broker // receives container and network events; nil means none
 
-	PidsLimit int64 // processes and threads of one container; 0 means no limit
+	Defaults container.Defaults // for options that a container does not set
 
 	HostGateways []string // addresses of host-gateway; empty means the gateways of the default bridge
 

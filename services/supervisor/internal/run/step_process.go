@@ -83,14 +83,20 @@ func (l *launch) specOptions() (spec.Options, error) {
 		return spec.Options{}, err
 	}
 
-	f := l.live.Files
+	numbers, err := blockDevices(container.Subject(l.req.Config.Name), l.req.Config.Resources)
+	if err != nil {
+		return spec.Options{}, err
+	}
+
+	limits, f := &l.req.Config.Resources, l.live.Files
 	opts := spec.Options{
-		PidsLimit: l.r.PidsLimit,
-		Host:      l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
+		PidsLimit: l.r.Defaults.PidsLimit, Resources: *limits, BlockDevices: numbers,
+		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
 		NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: user, TTY: l.req.Config.TTY,
-			Rows: l.req.Rows, Cols: l.req.Cols},
+			Rows: l.req.Rows, Cols: l.req.Cols, OOMScoreAdj: limits.OOMScoreAdj,
+			Ulimits: container.MergeUlimits(limits.Ulimits, l.r.Defaults.Ulimits)},
 	}
 
 	for i, m := range l.req.Config.Mounts {

@@ -21,6 +21,11 @@ type Host struct {
 	RecursiveReadOnly   bool     // the kernel supports mount_setattr (Linux 5.12) for recursive read-only mounts
 	OOMScoreAdj         int      // 0, or the agent's own value if it is higher and cannot be lowered
 	ThermalThrottle     []string // directories of CPU throttle counters, a side channel for containers
+
+	// Without CAP_SYS_RESOURCE: the highest limits and the lowest score that the agent can set.
+	// Nil means no bound.
+	MaxUlimits     map[string]uint64
+	MinOOMScoreAdj int
 }
 
 // DetectHost detects the limits of this host.
@@ -39,7 +44,8 @@ func DetectHost(cgroupV2 bool) (Host, error) {
 	// Without the system call the error is ENOSYS, otherwise EBADF.
 	h.RecursiveReadOnly = !errors.Is(unix.MountSetattr(-1, "", unix.AT_EMPTY_PATH, &unix.MountAttr{}), unix.ENOSYS)
 	if !caps.Get(capability.PERMITTED, capability.CAP_SYS_RESOURCE) {
-		h.OOMScoreAdj = max(0, oomScoreAdj())
+		h.MaxUlimits, h.MinOOMScoreAdj = hardLimits(), oomScoreAdj()
+		h.OOMScoreAdj = max(0, h.MinOOMScoreAdj)
 	}
 
 	h.ThermalThrottle, err = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")

@@ -3,13 +3,16 @@ package spec
 import (
 	"cmp"
 	"slices"
+	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
 // mounts returns the standard mounts, then the user's, then the name files.
 func (o *Options) mounts() []specs.Mount {
-	out := standardMounts()
+	out := standardMounts(o.Resources.ShmSize)
 	for _, m := range o.Mounts {
 		out = append(out, m.build(o.Host))
 	}
@@ -32,7 +35,7 @@ func (o *Options) mounted(target string) bool {
 	return slices.ContainsFunc(o.Mounts, func(m Mount) bool { return m.Target == target })
 }
 
-func standardMounts() []specs.Mount {
+func standardMounts(shmSize int64) []specs.Mount {
 	mount := func(target, kind, source string, options ...string) specs.Mount {
 		return specs.Mount{Destination: target, Type: kind, Source: source, Options: options}
 	}
@@ -43,7 +46,8 @@ func standardMounts() []specs.Mount {
 		mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
 		mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
 		mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-		mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
+		mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777",
+			"size="+strconv.FormatInt(cmp.Or(shmSize, container.StandardShmSize), 10)),
 	}
 }
 

@@ -6,6 +6,7 @@
 package spec
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
@@ -34,9 +36,12 @@ type Options struct {
 	NetNS string
 	// CgroupPath is the container's cgroup.
 	CgroupPath string
-	// PidsLimit limits processes and threads; 0 means unlimited.
+	// PidsLimit limits processes and threads unless Resources does; 0 means unlimited.
 	PidsLimit int64
-	Mounts    []Mount
+	Resources container.Resources
+	// BlockDevices are the block devices that Resources names, by path.
+	BlockDevices map[string]DeviceNumber
+	Mounts       []Mount
 	// Sysctls are kernel parameters of the container's own namespaces.
 	Sysctls map[string]string
 	// The host's files to mount as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be
@@ -52,6 +57,9 @@ type Process struct {
 	User       users.User
 	TTY        bool
 	Rows, Cols uint16 // initial terminal size; zero means unknown
+
+	Ulimits     []container.Ulimit
+	OOMScoreAdj *int // nil means the host's
 }
 
 // Mount is a bind mount of a host path.
@@ -96,7 +104,8 @@ func (p Process) build(h Host, hostname string) *specs.Process {
 		Cwd:          "/",
 		User:         specs.User{UID: p.User.UID, GID: p.User.GID, AdditionalGids: p.User.Groups},
 		Capabilities: capabilities(h, p.User.UID),
-		OOMScoreAdj:  &h.OOMScoreAdj,
+		OOMScoreAdj:  cmp.Or(p.OOMScoreAdj, &h.OOMScoreAdj),
+		Rlimits:      rlimits(p.Ulimits),
 	}
 	if p.WorkingDir != "" {
 		out.Cwd = p.WorkingDir
@@ -132,10 +141,8 @@ func (p Process) env(hostname string) []string {
 }
 
 func (o *Options) resources() *specs.LinuxResources {
-	r := &specs.LinuxResources{Devices: deviceRules()}
-	if o.PidsLimit > 0 {
-		r.Pids = &specs.LinuxPids{Limit: &o.PidsLimit}
-	}
+	r := Limits(o.Resources, o.PidsLimit, o.BlockDevices)
+	r.Devices = deviceRules()
 	return r
 }
 

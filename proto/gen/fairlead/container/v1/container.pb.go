@@ -191,7 +191,9 @@ type ContainerConfig struct {
 	// "net.ipv4.ip_forward". Those of one interface are part of its NetworkAttachment.
 	Sysctls map[string]string `protobuf:"bytes,20,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// --uts: "host" for the host's UTS namespace. Empty means a private one.
-	Uts           string `protobuf:"bytes,21,opt,name=uts,proto3" json:"uts,omitempty"`
+	Uts string `protobuf:"bytes,21,opt,name=uts,proto3" json:"uts,omitempty"`
+	// The resource limits.
+	Resources     *Resources `protobuf:"bytes,40,opt,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,6 +373,13 @@ func (x *ContainerConfig) GetUts() string {
 		return x.Uts
 	}
 	return ""
+}
+
+func (x *ContainerConfig) GetResources() *Resources {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
 }
 
 // BindMount is a host path mounted into the container.
@@ -1157,7 +1166,7 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\a\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\a\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1186,7 +1195,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x04pull\x18\x12 \x01(\x0e2!.fairlead.container.v1.PullPolicyR\x04pull\x12&\n" +
 	"\fstop_timeout\x18\x13 \x01(\rH\x00R\vstopTimeout\x88\x01\x01\x12M\n" +
 	"\asysctls\x18\x14 \x03(\v23.fairlead.container.v1.ContainerConfig.SysctlsEntryR\asysctls\x12\x10\n" +
-	"\x03uts\x18\x15 \x01(\tR\x03uts\x1a9\n" +
+	"\x03uts\x18\x15 \x01(\tR\x03uts\x12>\n" +
+	"\tresources\x18( \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1312,12 +1322,13 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*Container)(nil),             // 9: fairlead.container.v1.Container
 	nil,                           // 10: fairlead.container.v1.ContainerConfig.LabelsEntry
 	nil,                           // 11: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	(*v1.PortMapping)(nil),        // 12: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 13: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 14: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 16: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 17: fairlead.nat.v1.PortBinding
+	(*Resources)(nil),             // 12: fairlead.container.v1.Resources
+	(*v1.PortMapping)(nil),        // 13: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 14: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 15: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 17: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 18: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
@@ -1326,26 +1337,27 @@ var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	8,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
 	11, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	12, // 6: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	7,  // 7: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	6,  // 8: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	13, // 9: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	5,  // 10: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	5,  // 11: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	14, // 12: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 13: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 14: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	15, // 15: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	15, // 16: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	15, // 17: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	16, // 18: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	17, // 19: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	7,  // 20: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	12, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	13, // 7: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	7,  // 8: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	6,  // 9: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	14, // 10: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	5,  // 11: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	5,  // 12: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	15, // 13: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 14: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 15: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	16, // 16: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	16, // 17: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	16, // 18: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	17, // 19: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	18, // 20: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	7,  // 21: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1353,6 +1365,7 @@ func file_fairlead_container_v1_container_proto_init() {
 	if File_fairlead_container_v1_container_proto != nil {
 		return
 	}
+	file_fairlead_container_v1_resources_proto_init()
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}

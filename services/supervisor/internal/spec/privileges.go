@@ -1,0 +1,67 @@
+package spec
+
+import (
+	"fmt"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// rlimitNumbers maps the names of resource limits to the kernel's numbers.
+var rlimitNumbers = map[string]int{
+	"core": unix.RLIMIT_CORE, "cpu": unix.RLIMIT_CPU, "data": unix.RLIMIT_DATA, "fsize": unix.RLIMIT_FSIZE,
+	"locks": unix.RLIMIT_LOCKS, "memlock": unix.RLIMIT_MEMLOCK, "msgqueue": unix.RLIMIT_MSGQUEUE,
+	"nice": unix.RLIMIT_NICE, "nofile": unix.RLIMIT_NOFILE, "nproc": unix.RLIMIT_NPROC, "rss": unix.RLIMIT_RSS,
+	"rtprio": unix.RLIMIT_RTPRIO, "rttime": unix.RLIMIT_RTTIME, "sigpending": unix.RLIMIT_SIGPENDING,
+	"stack": unix.RLIMIT_STACK,
+}
+
+// hardLimits returns the agent's own hard limits by name.
+func hardLimits() map[string]uint64 {
+	out := map[string]uint64{}
+	for name, number := range rlimitNumbers {
+		var limit unix.Rlimit
+		if unix.Getrlimit(number, &limit) == nil {
+			out[name] = limit.Max
+		}
+	}
+	return out
+}
+
+// CheckUlimits returns a fault for the first limit that the agent cannot set, or nil.
+func (h Host) CheckUlimits(subject, field string, limits []container.Ulimit) error {
+	if h.MaxUlimits == nil {
+		return nil // CAP_SYS_RESOURCE
+	}
+	for _, u := range limits {
+		own, known := h.MaxUlimits[u.Name]
+		if known && uint64(u.Hard) > own {
+			return fault.New(fault.Invalid, subject,
+				fmt.Sprintf("ulimit %s=%d:%d exceeds the agent's own hard limit of %s, and the agent lacks "+
+					"CAP_SYS_RESOURCE", u.Name, u.Soft, u.Hard, limitText(own)),
+				fault.WithField(field), fault.WithHint("lower it, or give the agent the capability"))
+		}
+	}
+	return nil
+}
+
+func limitText(n uint64) string {
+	if n == math.MaxUint64 {
+		return "unlimited"
+	}
+	return fmt.Sprint(n)
+}
+
+// CheckOOMScoreAdj returns a fault if the agent cannot lower its score to a value.
+func (h Host) CheckOOMScoreAdj(subject string, adj *int) error {
+	if adj == nil || h.MaxUlimits == nil || *adj >= h.MinOOMScoreAdj {
+		return nil
+	}
+	return fault.New(fault.Invalid, subject,
+		fmt.Sprintf("oom-score-adj %d is lower than the agent's own %d, and the agent lacks CAP_SYS_RESOURCE", *adj,
+			h.MinOOMScoreAdj),
+		fault.WithField("oom-score-adj"), fault.WithHint("raise it, or give the agent the capability"))
+}
