@@ -19,15 +19,15 @@ func TestIsolatedNetworkNeedsKernelSupport(t *testing.T) {
 	a := h.run()
 	before, puts := a.ns.Run("ip", "-o", "link"), len(a.guard.Puts())
 	apart := map[string]string{network.OptICC: "false"}
-	_, err := a.networks.Create(context.Background(), network.Spec{Name: "apart", Options: apart})
+	_, err := a.networks.Create(context.Background(), network.Draft{Name: "apart", Options: apart})
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("create: got %v, want Unavailable", err)
 	}
 
 	has(t, "the error", err.Error(),
 		"network apart: its containers cannot be isolated: the kernel does not have it; use Linux 4.18 or later")
-	a.network(network.Spec{Name: "config", ConfigOnly: true, Options: apart})
-	_, err = a.networks.Create(context.Background(), network.Spec{Name: "from", ConfigFrom: "config"})
+	a.network(network.Draft{Name: "config", ConfigOnly: true, Options: apart})
+	_, err = a.networks.Create(context.Background(), network.Draft{Name: "from", ConfigFrom: "config"})
 	if !fault.Is(err, fault.Unavailable) {
 		t.Errorf("create with config-only options: got %v, want Unavailable", err)
 	}

@@ -293,7 +293,7 @@ func TestInternalContainersReachOnlyTheirBridge(t *testing.T) {
 		a.ns.Run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 		a.ns.Run("ip", "addr", "add", "192.0.2.1/24", "dev", "up0")
 		a.ns.Run("ip", "link", "set", "up0", "up")
-		if _, err := a.networks.Create(context.Background(), network.Spec{Name: "apart", Internal: true}); err != nil {
+		if _, err := a.networks.Create(context.Background(), network.Draft{Name: "apart", Internal: true}); err != nil {
 			t.Fatal(err)
 		}
 		sb := a.create(network.Request{Owner: id.New(), Mode: network.Private,

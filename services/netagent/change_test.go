@@ -62,7 +62,7 @@ func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
 	a.newNetwork("n2")
-	a.network(network.Spec{Name: "inside", Internal: true})
+	a.network(network.Draft{Name: "inside", Internal: true})
 	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"},
 		network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
@@ -88,7 +88,7 @@ func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 func TestStaticAddressesAreAllocated(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	a.network(network.Spec{Name: "n1", IPv6: &on6,
+	a.network(network.Draft{Name: "n1", IPv6: &on6,
 		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")},
 			{Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
 	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"),
@@ -187,7 +187,7 @@ func TestFailedConnectLeavesSandboxUnchanged(t *testing.T) {
 		network.EndpointSpec{Network: "n1"}); err == nil {
 		t.Fatalf("connect with an existing eth1: got %+v, want an error", after)
 	}
-	if ports := a.ports(n.Bridge); len(ports) != 0 {
+	if ports := a.ports(n.Bridge().Device); len(ports) != 0 {
 		t.Errorf("got ports %v, want none", ports)
 	}
 	if s := a.defaultRoute(sb); s != "default via 172.17.0.1 dev eth0" {

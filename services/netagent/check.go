@@ -52,7 +52,7 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 
 // checkNetwork compares a network with its bridge, the bridge's ports and the host's neighbour entries.
 func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
-	if n.Bridge == "" || n.Deleting {
+	if n.Bridge().Device == "" || n.Status.Deleting {
 		return nil
 	}
 
@@ -61,26 +61,26 @@ func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
 			Text: fmt.Sprintf(format, args...), Hint: repairHint})
 	}
 
-	bridge, ok, err := s.host.Link(n.Bridge)
+	bridge, ok, err := s.host.Link(n.Bridge().Device)
 	switch {
 	case err != nil:
-		differs("bridge %s cannot be inspected: %v", n.Bridge, err)
+		differs("bridge %s cannot be inspected: %v", n.Bridge().Device, err)
 		return out
 	case !ok:
-		differs("its bridge %s is missing", n.Bridge)
+		differs("its bridge %s is missing", n.Bridge().Device)
 		return out
 	case !bridge.Up:
-		differs("its bridge %s is down", n.Bridge)
+		differs("its bridge %s is down", n.Bridge().Device)
 	}
 
 	has, err := s.host.Addresses(bridge.Index)
 	if err != nil {
-		differs("addresses of %s cannot be listed: %v", n.Bridge, err)
+		differs("addresses of %s cannot be listed: %v", n.Bridge().Device, err)
 	}
 
 	for _, p := range n.HostAddresses() {
 		if !contains(has, p) {
-			differs("bridge %s lacks the address %s", n.Bridge, p)
+			differs("bridge %s lacks the address %s", n.Bridge().Device, p)
 		}
 	}
 

@@ -22,10 +22,10 @@ const fallbackBridge = "fairlead0"
 // its name.
 func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
 	have, known := db.NetworkNamed(network.NameBridge)
-	if s.BridgeName == "" && known && have.Bridge == fallbackBridge {
+	if s.BridgeName == "" && known && have.Bridge().Device == fallbackBridge {
 		s.BridgeName = fallbackBridge
 		if !s.Bip.IsValid() && !s.FixedCIDR.IsValid() {
-			s.Bip = have.Pools[0].HostPrefix()
+			s.Bip = have.Spec.Pools[0].HostPrefix()
 		}
 		return s, nil
 	}
@@ -58,7 +58,7 @@ func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.S
 // or former address.
 func isOwnBridge(link kernel.Link, s network.BridgeSettings, have store.Network) bool {
 	gateways := []netip.Addr{s.WithDefaults().Bip.Addr()}
-	if have.Bridge == link.Name {
+	if have.Bridge().Device == link.Name {
 		if bytes.Equal(link.MAC, have.BridgeMAC()) {
 			return true
 		}

@@ -82,7 +82,7 @@ func (s *server) eventually(what string, words ...string) {
 
 func createDHCPNetwork(t *testing.T, a *agent, ipv6 bool) network.Network {
 	t.Helper()
-	n, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", IPAM: "dhcp",
+	n, err := a.networks.Create(context.Background(), network.Draft{Name: "lan", Driver: "macvlan", IPAM: "dhcp",
 		IPv6:    &ipv6,
 		Options: map[string]string{network.OptParent: "lan0"}})
 	if err != nil {
@@ -226,7 +226,7 @@ func TestConflictingLeaseIsDeclined(t *testing.T) {
 	s := lan.serve(shortTimers("--dhcp-host="+network.DHCPClientMAC(networkID,
 		req.Owner).String()+",10.9.0.50,[fd09::150]",
 		"--dhcp-range=fd09::100,fd09::1ff,64,120s", "--enable-ra")...)
-	if _, err := a.networks.Create(context.Background(), network.Spec{ID: networkID, Name: "lan", Driver: "macvlan",
+	if _, err := a.networks.Create(context.Background(), network.Draft{ID: networkID, Name: "lan", Driver: "macvlan",
 		IPAM: "dhcp", IPv6: &ipv6,
 		Options: map[string]string{network.OptParent: "lan0"}}); err != nil {
 		t.Fatal(err)
@@ -307,7 +307,7 @@ func TestSLAACAddresses(t *testing.T) {
 	lan.addAddresses("fd09::1/64")
 	lan.serve("--dhcp-range=fd09::,ra-only,64,120s", "--enable-ra", "--dhcp-option=option6:dns-server,[fd09::53]")
 	off, on := false, true
-	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", IPAM: "dhcp",
+	if _, err := a.networks.Create(context.Background(), network.Draft{Name: "lan", Driver: "macvlan", IPAM: "dhcp",
 		IPv4: &off, IPv6: &on,
 		Options: map[string]string{network.OptParent: "lan0"}}); err != nil {
 		t.Fatal(err)
@@ -328,15 +328,16 @@ func TestInvalidDHCPRequestsFail(t *testing.T) {
 	a := newHost(t).run()
 	a.connectLAN()
 	for name, c := range map[string]struct {
-		want network.Spec
+		want network.Draft
 		text string
 	}{
-		"bridge": {network.Spec{Driver: "bridge", IPAM: "dhcp"},
+		"bridge": {network.Draft{Driver: "bridge", IPAM: "dhcp"},
 			"ipam driver dhcp requires a network on a LAN"},
-		"no parent": {network.Spec{Driver: "macvlan", IPAM: "dhcp"}, "requires a network on a LAN"},
-		"subnet": {network.Spec{Driver: "macvlan", IPAM: "dhcp",
+		"no parent": {network.Draft{Driver: "macvlan", IPAM: "dhcp"}, "requires a network on a LAN"},
+		"subnet": {network.Draft{Driver: "macvlan", IPAM: "dhcp",
 			Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.9.0.0/24")}}}, "does not accept subnet"},
-		"unknown driver": {network.Spec{Driver: "macvlan", IPAM: "dhpc"}, `ipam driver "dhpc" not found; use default or dhcp`},
+		"unknown driver": {network.Draft{Driver: "macvlan", IPAM: "dhpc"},
+			`ipam driver "dhpc" not found; use default or dhcp`},
 	} {
 		c.want.Name, c.want.Options = "bad", map[string]string{}
 		if c.want.Driver != "bridge" && name != "no parent" {

@@ -16,12 +16,12 @@ import (
 // kind is a network driver with a network to test it on.
 type kind struct {
 	name string
-	want *network.Spec // nil: the network is predefined
-	link string        // required link type of the kernel
+	want *network.Draft // nil: the network is predefined
+	link string         // required link type of the kernel
 }
 
 func kinds() []kind {
-	wanted := func(driver string, options map[string]string) *network.Spec {
+	wanted := func(driver string, options map[string]string) *network.Draft {
 		w := withSubnet("net", "10.7.0.0/24")
 		w.Driver, w.Options = driver, options
 		return &w

@@ -36,15 +36,16 @@ func TestExhaustedNetworkGrows(t *testing.T) {
 	if got := next.Endpoints[0].IPv4.String(); got != "172.18.0.63/25" {
 		t.Errorf("got next address %s", got)
 	}
-	if now, _ := a.store.Network(n.ID); now.Pools[0].Subnet.String() != "172.18.0.0/25" ||
-		now.Pools[0].Gateway != n.Pools[0].Gateway {
-		t.Errorf("got pool %+v", now.Pools[0])
+	if now, _ := a.store.Network(n.ID); now.Spec.Pools[0].Subnet.String() != "172.18.0.0/25" ||
+		now.Spec.Pools[0].Gateway != n.Spec.Pools[0].Gateway {
+		t.Errorf("got pool %+v", now.Spec.Pools[0])
 	}
 	if got, err := a.sandboxes.Get(first.Owner); err != nil || got.Endpoints[0].IPv4.String() != "172.18.0.2/25" {
 		t.Errorf("got stored endpoints %+v, %v", got.Endpoints, err)
 	}
 
-	inside, bridge := a.in(first, "ip", "-4", "addr", "show", "eth0"), a.ns.Run("ip", "-4", "addr", "show", n.Bridge)
+	inside, bridge := a.in(first, "ip", "-4", "addr", "show", "eth0"),
+		a.ns.Run("ip", "-4", "addr", "show", n.Bridge().Device)
 	has(t, "eth0", inside, "172.18.0.2/25")
 	has(t, "the bridge", bridge, "172.18.0.1/25")
 	if strings.Contains(inside+bridge, "/26") {
@@ -157,8 +158,8 @@ func TestCrashedGrowthIsCompleted(t *testing.T) {
 	n := a.newNetwork("n1")
 	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	grown, _ := a.store.Network(n.ID)
-	grown.Pools = []network.Pool{grown.Pools[0]}
-	grown.Pools[0].Subnet, grown.EndpointsOutdated = netip.MustParsePrefix("172.18.0.0/25"), true
+	grown.Spec.Pools = []network.Pool{grown.Spec.Pools[0]}
+	grown.Spec.Pools[0].Subnet, grown.Status = netip.MustParsePrefix("172.18.0.0/25"), grown.Status.Changed()
 	if err := a.store.PutNetworks(grown); err != nil { // the state when the agent was killed
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func TestCrashedGrowthIsCompleted(t *testing.T) {
 	a.stop()
 	b := h.run()
 	has(t, "eth0", b.in(sb, "ip", "-4", "addr", "show", "eth0"), "172.18.0.2/25")
-	has(t, "the bridge", b.ns.Run("ip", "-4", "addr", "show", n.Bridge), "172.18.0.1/25")
+	has(t, "the bridge", b.ns.Run("ip", "-4", "addr", "show", n.Bridge().Device), "172.18.0.1/25")
 	if got, err := b.sandboxes.Get(sb.Owner); err != nil || got.Endpoints[0].IPv4.String() != "172.18.0.2/25" {
 		t.Errorf("got stored endpoints %+v, %v", got.Endpoints, err)
 	}
@@ -175,13 +176,13 @@ func TestCrashedGrowthIsCompleted(t *testing.T) {
 func TestIPv6SubnetGrowsInUse(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	n := a.network(network.Spec{Name: "n1", IPv6: &on6,
+	n := a.network(network.Draft{Name: "n1", IPv6: &on6,
 		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")},
 			{Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
 	one, two := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})),
 		a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	a.update("n1", larger("10.1.0.0/16", "fd00:1::/48"))
-	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/16", "fd00:1::1/48")
+	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge().Device), "10.1.0.1/16", "fd00:1::1/48")
 	far := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1",
 		IPv6: netip.MustParseAddr("fd00:1:0:7::9")}))
 	for _, sb := range []network.Sandbox{one, two} {

@@ -155,7 +155,7 @@ func TestIPv6OnlyNetworksKeepBridges(t *testing.T) {
 		"n3": "fd00:88:3::/64"} {
 		want := withSubnet(name, subnet)
 		want.IPv4 = &no
-		bridges = append(bridges, a.network(want).Bridge)
+		bridges = append(bridges, a.network(want).Bridge().Device)
 	}
 
 	for _, bridge := range bridges {

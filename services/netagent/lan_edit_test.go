@@ -23,7 +23,7 @@ func larger(subnets ...string) network.Update {
 // createMacvlan creates a macvlan network on lan0.
 func (a *agent) createMacvlan(pools ...network.PoolSpec) network.Network {
 	a.t.Helper()
-	n, err := a.networks.Create(context.Background(), network.Spec{Name: "lan", Driver: "macvlan", Pools: pools,
+	n, err := a.networks.Create(context.Background(), network.Draft{Name: "lan", Driver: "macvlan", Pools: pools,
 		Options: map[string]string{network.OptParent: "lan0"}})
 	if err != nil {
 		a.t.Fatal(err)
@@ -48,8 +48,8 @@ func TestLANNetworkGrowsInUse(t *testing.T) {
 	sb, fixed := a.create(onNetwork("lan", "")), a.create(onNetwork("lan", "10.9.0.200"))
 	before := a.in(sb, "cat", "/sys/class/net/eth0/address") + a.in(sb, "ip", "route", "show", "default")
 	n := a.update("lan", larger("10.9.0.0/16", "fd09::/48"))
-	if n.Renumbering || len(n.Former) > 0 || n.Pools[0].Gateway.String() != "10.9.0.1" ||
-		n.Pools[0].Range.String() != "10.9.0.64/26" {
+	if n.Status.Renumbering || len(n.Status.Former) > 0 || n.Spec.Pools[0].Gateway.String() != "10.9.0.1" ||
+		n.Spec.Pools[0].Range.String() != "10.9.0.64/26" {
 		t.Errorf("got network %+v", n)
 	}
 
@@ -140,8 +140,8 @@ func TestLANNetworkIsRenumberedInUse(t *testing.T) {
 	if gone := a.completeRenumbering(fixed); gone != "10.9.0.77" {
 		t.Errorf("got removed address %s", gone)
 	}
-	if n, err := a.networks.WaitConverged(context.Background(), "lan"); err != nil || len(n.Former) > 0 ||
-		n.Renumbering {
+	if n, err := a.networks.WaitConverged(context.Background(), "lan"); err != nil || len(n.Status.Former) > 0 ||
+		n.Status.Renumbering {
 		t.Errorf("got network %+v, %v", n, err)
 	}
 
@@ -218,7 +218,8 @@ func TestInvalidLANNetworkUpdatesFail(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if now, _ := a.store.NetworkNamed("lan"); len(now.Pools)+len(now.Former) > 0 || now.DHCP6 != before.DHCP6 ||
+	if now, _ := a.store.NetworkNamed("lan"); len(now.Spec.Pools)+len(now.Status.Former) > 0 ||
+		now.Spec.DHCP6 != before.Spec.DHCP6 ||
 		a.sandboxes.NeedsRenumbering(sb) {
 		t.Errorf("got network %+v", now.Network)
 	}

@@ -48,7 +48,7 @@ func (l *lan) addAddresses(addrs ...string) {
 // createLANNetwork creates a network of a driver on lan0.
 func (a *agent) createLANNetwork(driver string, options map[string]string, pools ...string) network.Network {
 	a.t.Helper()
-	want := network.Spec{Name: "lan", Driver: driver, Options: map[string]string{network.OptParent: "lan0"}}
+	want := network.Draft{Name: "lan", Driver: driver, Options: map[string]string{network.OptParent: "lan0"}}
 	for k, v := range options {
 		want.Options[k] = v
 	}
@@ -119,7 +119,7 @@ func TestNoProbeSkipsConflictDetection(t *testing.T) {
 	}
 
 	a.release(sb)
-	bad := network.Spec{Name: "bad", Driver: "macvlan", Options: map[string]string{network.OptProbe: "maybe"}}
+	bad := network.Draft{Name: "bad", Driver: "macvlan", Options: map[string]string{network.OptProbe: "maybe"}}
 	if _, err := a.networks.Create(context.Background(), bad); !fault.Is(err, fault.Invalid) {
 		t.Errorf("probe=maybe: got %v, want Invalid", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func (a *agent) network(want network.Spec) network.Network {
+func (a *agent) network(want network.Draft) network.Network {
 	a.t.Helper()
 	n, err := a.networks.Create(context.Background(), want)
 	if err != nil {
@@ -25,12 +25,12 @@ func (a *agent) network(want network.Spec) network.Network {
 // newNetwork creates a network with default settings.
 func (a *agent) newNetwork(name string) network.Network {
 	a.t.Helper()
-	return a.network(network.Spec{Name: name})
+	return a.network(network.Draft{Name: name})
 }
 
 // withSubnet is the specification of a network with one subnet.
-func withSubnet(name, subnet string) network.Spec {
-	return network.Spec{Name: name, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix(subnet)}}}
+func withSubnet(name, subnet string) network.Draft {
+	return network.Draft{Name: name, Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix(subnet)}}}
 }
 
 // requestOn is a request for a sandbox on networks.
@@ -41,17 +41,18 @@ func requestOn(owner string, specs ...network.EndpointSpec) network.Request {
 func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
 	a := newHost(t).run()
 	one, two := a.newNetwork("n1"), a.newNetwork("n2")
-	if got := one.Pools[0].HostPrefix().String() + " " +
-		two.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
+	if got := one.Spec.Pools[0].HostPrefix().String() + " " +
+		two.Spec.Pools[0].HostPrefix().String(); got != "172.18.0.1/26 172.18.8.1/26" {
 		t.Errorf("got subnets %s", got)
 	}
-	if one.Bridge != "br-"+one.ID[:12] {
-		t.Errorf("got bridge %s", one.Bridge)
+	if one.Bridge().Device != "br-"+one.ID[:12] {
+		t.Errorf("got bridge %s", one.Bridge().Device)
 	}
 
-	has(t, "the bridge", a.ns.Run("ip", "-d", "addr", "show", one.Bridge), "172.18.0.1/26", "02:42:ac:12:00:01",
+	has(t, "the bridge", a.ns.Run("ip", "-d", "addr", "show", one.Bridge().Device), "172.18.0.1/26",
+		"02:42:ac:12:00:01",
 		"mtu 1500")
-	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+one.Bridge+"/forwarding"); got != "1" {
+	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+one.Bridge().Device+"/forwarding"); got != "1" {
 		t.Errorf("got forwarding %s, want 1", got)
 	}
 
@@ -66,7 +67,7 @@ func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
 	}
 
 	puts := a.guard.Puts()
-	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge || last.GetSubnets()[0] != "172.18.8.0/26" ||
+	if last := puts[len(puts)-1]; last.GetBridge() != two.Bridge().Device || last.GetSubnets()[0] != "172.18.8.0/26" ||
 		!last.GetMasquerade() {
 		t.Errorf("got firewall request %v", last)
 	}
@@ -80,13 +81,13 @@ func TestDynamicSubnetAvoidsHostRoutes(t *testing.T) {
 	h.ns.Run("ip", "route", "add", "172.18.0.0/24", "dev", "vpn")
 	h.ns.Run("ip", "route", "add", "128.0.0.0/1", "dev", "vpn") // the default route of a VPN
 	a := h.run()
-	if got := a.newNetwork("n1").Pools[0].Subnet.String(); got != "172.18.8.0/26" {
+	if got := a.newNetwork("n1").Spec.Pools[0].Subnet.String(); got != "172.18.8.0/26" {
 		t.Errorf("got dynamic subnet %s", got)
 	}
-	if got := a.network(withSubnet("n2", "172.18.0.0/25")).Pools[0].Subnet.String(); got != "172.18.0.0/25" {
+	if got := a.network(withSubnet("n2", "172.18.0.0/25")).Spec.Pools[0].Subnet.String(); got != "172.18.0.0/25" {
 		t.Errorf("got static subnet %s", got)
 	}
-	if got := a.network(withSubnet("n3", "0.0.0.0/24")).Pools[0].Subnet.String(); got != "172.18.16.0/24" {
+	if got := a.network(withSubnet("n3", "0.0.0.0/24")).Spec.Pools[0].Subnet.String(); got != "172.18.16.0/24" {
 		t.Errorf("any /24: got %s", got)
 	}
 }
@@ -94,19 +95,19 @@ func TestDynamicSubnetAvoidsHostRoutes(t *testing.T) {
 func TestNetworkOptionsAreApplied(t *testing.T) {
 	a := newHost(t).run()
 	on6 := true
-	n := a.network(network.Spec{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan",
+	n := a.network(network.Draft{Name: "lan", IPv6: &on6, Options: map[string]string{network.OptBridgeName: "br-lan",
 		network.OptICC: "false",
 		network.OptMTU: "1400", network.OptPrefix: "lan", network.OptMasquerade: "false"},
 		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.7.0.0/24"),
 			Range: netip.MustParsePrefix("10.7.0.128/25"), Gateway: netip.MustParseAddr("10.7.0.254"),
 			Aux: map[string]netip.Addr{"router": netip.MustParseAddr("10.7.0.128")}}}})
-	if !strings.HasPrefix(n.Pools[1].Subnet.String(), "fd") || n.Pools[1].Subnet.Bits() != 64 {
-		t.Errorf("got IPv6 subnet %s", n.Pools[1].Subnet)
+	if !strings.HasPrefix(n.Spec.Pools[1].Subnet.String(), "fd") || n.Spec.Pools[1].Subnet.Bits() != 64 {
+		t.Errorf("got IPv6 subnet %s", n.Spec.Pools[1].Subnet)
 	}
 
 	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "lan"}))
 	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400",
-		n.Pools[1].Subnet.Addr().Next().Next().String())
+		n.Spec.Pools[1].Subnet.Addr().Next().Next().String())
 	has(t, "the routes", a.in(sb, "ip", "route"), "default via 10.7.0.254 dev lan0")
 	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", sb.Endpoints[0].HostInterface), "isolated on",
 		"master br-lan")
@@ -117,12 +118,12 @@ func TestNetworkOptionsAreApplied(t *testing.T) {
 
 func TestInternalNetworkHasNoRoute(t *testing.T) {
 	a := newHost(t).run()
-	n := a.network(network.Spec{Name: "inside", Internal: true})
+	n := a.network(network.Draft{Name: "inside", Internal: true})
 	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "inside"}))
 	if out := a.in(sb, "ip", "route", "show", "default"); out != "" {
 		t.Errorf("got default route %s, want none", out)
 	}
-	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+n.Bridge+"/route_localnet"); got != "0" {
+	if got := a.ns.Run("cat", "/proc/sys/net/ipv4/conf/"+n.Bridge().Device+"/route_localnet"); got != "0" {
 		t.Errorf("got route_localnet %s, want 0", got)
 	}
 	if last := a.guard.Puts(); !last[len(last)-1].GetInternal() {
@@ -135,16 +136,16 @@ func TestInvalidNetworksLeaveNoState(t *testing.T) {
 	a.ns.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
 	a.network(withSubnet("n1", "10.1.0.0/16"))
 	before := a.ns.Run("ip", "-o", "link")
-	bridge := func(key, value string) network.Spec {
-		return network.Spec{Name: "n2", Options: map[string]string{key: value}}
+	bridge := func(key, value string) network.Draft {
+		return network.Draft{Name: "n2", Options: map[string]string{key: value}}
 	}
 
 	for name, c := range map[string]struct {
-		want network.Spec
+		want network.Draft
 		kind fault.Kind
 		text string
 	}{
-		"existing name": {network.Spec{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
+		"existing name": {network.Draft{Name: "n1"}, fault.Exists, "network with name n1 already exists"},
 		"part of a used subnet": {withSubnet("n2", "10.1.3.0/24"), fault.Exists,
 			"Pool overlaps with other one on this address space"},
 		"around a used subnet": {withSubnet("n2", "10.0.0.0/8"), fault.Exists, "of network n1"},
@@ -181,7 +182,7 @@ func TestInvalidNetworksLeaveNoState(t *testing.T) {
 func TestNetworkWithoutFirewallIsNotCreated(t *testing.T) {
 	a := newHost(t).run()
 	a.guard.SetDown(true)
-	if _, err := a.networks.Create(context.Background(), network.Spec{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
+	if _, err := a.networks.Create(context.Background(), network.Draft{Name: "n1"}); !fault.Is(err, fault.Unavailable) {
 		t.Fatalf("create without natagent: got %v, want Unavailable", err)
 	}
 	if out := a.ns.Run("ip", "-o", "link"); strings.Contains(out, "br-") {
@@ -197,9 +198,9 @@ func TestNetworkWithoutFirewallIsNotCreated(t *testing.T) {
 
 func TestCreateNetworkIsIdempotent(t *testing.T) {
 	a := newHost(t).run()
-	want := network.Spec{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
+	want := network.Draft{ID: id.New(), Name: "n1", Labels: map[string]string{"a": "b"}}
 	first, again := a.network(want), a.network(want)
-	if first.ID != want.ID || again.Pools[0].Subnet != first.Pools[0].Subnet {
+	if first.ID != want.ID || again.Spec.Pools[0].Subnet != first.Spec.Pools[0].Subnet {
 		t.Errorf("got %+v, then %+v", first, again)
 	}
 	want.Labels = nil
@@ -221,7 +222,7 @@ func TestNetworkInUseIsNotDeleted(t *testing.T) {
 	if got, err := a.networks.Delete(context.Background(), n.ID[:12]); err != nil || got != n.ID {
 		t.Fatalf("delete: got %s, %v", got, err)
 	}
-	if out, err := a.ns.Try("ip", "link", "show", n.Bridge); err == nil {
+	if out, err := a.ns.Try("ip", "link", "show", n.Bridge().Device); err == nil {
 		t.Errorf("got bridge %s, want none", out)
 	}
 	if gone := a.guard.Deleted(); len(gone) != 1 || gone[0] != n.ID {
@@ -234,7 +235,7 @@ func TestNetworkInUseIsNotDeleted(t *testing.T) {
 			t.Errorf("delete %s: got %v", ref, err)
 		}
 	}
-	if got := a.newNetwork("n2").Pools[0].Subnet; got != n.Pools[0].Subnet {
+	if got := a.newNetwork("n2").Spec.Pools[0].Subnet; got != n.Spec.Pools[0].Subnet {
 		t.Errorf("the subnet is not reused: got %s", got)
 	}
 }
@@ -289,9 +290,9 @@ func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	b.mustReach(sb.NetnsPath, "172.18.0.1")
 	b.release(sb)
 	b.stop()
-	h.ns.Run("ip", "link", "del", n.Bridge)
+	h.ns.Run("ip", "link", "del", n.Bridge().Device)
 	c := h.run()
-	has(t, "the bridge", c.ns.Run("ip", "addr", "show", n.Bridge), "172.18.0.1/26")
+	has(t, "the bridge", c.ns.Run("ip", "addr", "show", n.Bridge().Device), "172.18.0.1/26")
 	sb = c.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	c.mustReach(sb.NetnsPath, "172.18.0.1")
 }

@@ -15,7 +15,7 @@ import (
 func TestPruneDeletesUnusedNetworks(t *testing.T) {
 	a := newHost(t).run()
 	for name, labels := range map[string]map[string]string{"kept": {"keep": "1"}, "n2": nil, "n1": nil} {
-		a.network(network.Spec{Name: name, Labels: labels})
+		a.network(network.Draft{Name: name, Labels: labels})
 	}
 
 	a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
@@ -60,7 +60,7 @@ func emittedEvents(t *testing.T, l *events.Subscription) (out []string) {
 
 func TestResumedDeletionEmitsOneEvent(t *testing.T) {
 	a := newHost(t).run()
-	a.network(network.Spec{Name: "n1"})
+	a.network(network.Draft{Name: "n1"})
 	l, err := a.networks.Events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)

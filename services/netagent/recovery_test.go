@@ -330,9 +330,9 @@ func TestPairWithoutAliasIsSwept(t *testing.T) {
 	uid := id.New()
 	name, mac := network.HostInterface(uid), network.HostMAC(uid).String()
 	h.ns.Run("ip", "link", "add", name, "address", mac, "type", "veth", "peer", "name", "eth1", "netns", sb.NetnsPath)
-	h.ns.Run("ip", "link", "set", name, "master", n.Bridge)
+	h.ns.Run("ip", "link", "set", name, "master", n.Bridge().Device)
 	h.ns.Run("ip", "link", "add", "veth1234567", "type", "veth", "peer", "name", "other") // a foreign pair
-	h.ns.Run("ip", "link", "set", "veth1234567", "master", n.Bridge)
+	h.ns.Run("ip", "link", "set", "veth1234567", "master", n.Bridge().Device)
 	a.stop()
 
 	b := h.run()

@@ -72,7 +72,8 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	// No container is renumbered yet, and all are reachable.
 	a.mustReach(plain.NetnsPath, "10.1.0.77")
 	a.mustReach(plain.NetnsPath, "10.2.0.1")
-	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1/24", "10.2.0.1/25", "02:42:0a:01:00:01")
+	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge().Device), "10.1.0.1/24", "10.2.0.1/25",
+		"02:42:0a:01:00:01")
 	puts := a.guard.Puts()
 	if last := puts[len(puts)-1].GetSubnets(); strings.Join(last, " ") != "10.2.0.0/25 10.1.0.0/24" {
 		t.Errorf("got firewall subnets %v", last)
@@ -107,7 +108,7 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	}
 
 	a.hasNot("eth0", a.in(fixed, "ip", "addr", "show", "eth0"), "10.1.0.77")
-	a.hasNot("the host", a.ns.Run("ip", "neigh", "show", "dev", n.Bridge), "10.1.0.77")
+	a.hasNot("the host", a.ns.Run("ip", "neigh", "show", "dev", n.Bridge().Device), "10.1.0.77")
 	a.mustReach(fixed.NetnsPath, "10.1.0.2") // routed by the host
 	if got := a.store.Reservation(rests); len(got.Addresses) != 1 || got.Addresses[0].Address.String() != "10.2.0.5" {
 		t.Errorf("got reservation %+v", got)
@@ -120,12 +121,12 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	// After the last container is renumbered, the former subnet is removed.
 	plain = a.renumber(plain)
 	a.completeRenumbering(plain)
-	if after, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil || len(after.Former) > 0 ||
-		after.Renumbering {
+	if after, err := a.networks.WaitConverged(context.Background(), "n1"); err != nil || len(after.Status.Former) > 0 ||
+		after.Status.Renumbering {
 		t.Errorf("got network %+v, %v", after, err)
 	}
 
-	a.hasNot("the bridge", a.ns.Run("ip", "addr", "show", n.Bridge), "10.1.0.1")
+	a.hasNot("the bridge", a.ns.Run("ip", "addr", "show", n.Bridge().Device), "10.1.0.1")
 	a.mustReach(plain.NetnsPath, "10.2.0.77")
 	a.mustReach(a.ns.Path(), "10.2.0.2")
 	puts = a.guard.Puts()
@@ -134,7 +135,7 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	}
 
 	got, _ := a.networks.Find("n1")
-	if p := got.Pools[0]; p.Aux["printer"].String() != "10.2.0.9" {
+	if p := got.Spec.Pools[0]; p.Aux["printer"].String() != "10.2.0.9" {
 		t.Errorf("got pool %+v", p)
 	}
 
@@ -175,7 +176,7 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 	// Killed before the former subnet was removed.
 	b.stop()
 	c := h.run()
-	if n, err := c.networks.WaitConverged(context.Background(), "n1"); err != nil || len(n.Former) > 0 {
+	if n, err := c.networks.WaitConverged(context.Background(), "n1"); err != nil || len(n.Status.Former) > 0 {
 		t.Errorf("got network %+v, %v", n, err)
 	}
 	if used := c.store.Networks(); len(used) != 4 {
@@ -184,7 +185,7 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 
 	// Killed after the network changed and before its endpoints were updated.
 	n, _ := c.store.NetworkNamed("n1")
-	n.Pools[0].Subnet, n.MTU, n.EndpointsOutdated = netip.MustParsePrefix("10.2.0.0/16"), 1400, true
+	n.Spec.Pools[0].Subnet, n.Spec.MTU, n.Status = netip.MustParsePrefix("10.2.0.0/16"), 1400, n.Status.Changed()
 	if err := c.store.PutNetworks(n); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +205,7 @@ func TestRunningContainersGetIPv6(t *testing.T) {
 	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
 	other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
 	n := a.update("n1", network.Update{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
-	if !n.HasIPv6() || len(n.Former) > 0 {
+	if !n.HasIPv6() || len(n.Status.Former) > 0 {
 		t.Fatalf("got network %+v", n)
 	}
 
@@ -277,7 +278,7 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 	if a.address(moved) != "192.168.10.3" { // .2 is in use
 		t.Errorf("got address %s", a.address(moved))
 	}
-	if n, err := a.networks.WaitConverged(t.Context(), "bridge"); err != nil || len(n.Former) > 0 {
+	if n, err := a.networks.WaitConverged(t.Context(), "bridge"); err != nil || len(n.Status.Former) > 0 {
 		t.Errorf("got network %+v, %v", n, err)
 	}
 
@@ -347,8 +348,8 @@ func TestInvalidUpdateChangesNothing(t *testing.T) {
 	}
 
 	a.guard.SetDown(false)
-	if now, _ := a.store.NetworkNamed("n1"); now.Pools[0].Subnet != before.Pools[0].Subnet ||
-		len(now.Former)+len(now.FormerSubnets) > 0 || now.Renumbering {
+	if now, _ := a.store.NetworkNamed("n1"); now.Spec.Pools[0].Subnet != before.Spec.Pools[0].Subnet ||
+		len(now.Status.Former)+len(now.Status.FormerSubnets) > 0 || now.Status.Renumbering {
 		t.Errorf("network: want %+v, got %+v", before.Network, now.Network)
 	}
 	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.NeedsRenumbering(sb) {
@@ -367,11 +368,11 @@ func TestRenumberingAvoidsHostRoute(t *testing.T) {
 	a.ns.Run("ip", "link", "add", "tun0", "type", "veth", "peer", "name", "tun1")
 	a.ns.Run("ip", "link", "set", "tun0", "up")
 	n := a.newNetwork("n1")
-	a.ns.Run("ip", "route", "add", n.Pools[0].Subnet.Addr().String()+"/16", "dev", "tun0")
+	a.ns.Run("ip", "route", "add", n.Spec.Pools[0].Subnet.Addr().String()+"/16", "dev", "tun0")
 	now := a.update("n1", network.Update{Renumber: true})
-	if p := now.Pools[0].Subnet; p.Bits() != n.Pools[0].Subnet.Bits() ||
-		p.Overlaps(netip.PrefixFrom(n.Pools[0].Subnet.Addr(), 16)) {
-		t.Errorf("renumbered from %s to %s", n.Pools[0].Subnet, p)
+	if p := now.Spec.Pools[0].Subnet; p.Bits() != n.Spec.Pools[0].Subnet.Bits() ||
+		p.Overlaps(netip.PrefixFrom(n.Spec.Pools[0].Subnet.Addr(), 16)) {
+		t.Errorf("renumbered from %s to %s", n.Spec.Pools[0].Subnet, p)
 	}
 	if _, err := a.networks.WaitConverged(t.Context(), "n1"); err != nil {
 		t.Error(err)

@@ -28,7 +28,7 @@ func TestNetworkCreationTimeIsConstant(t *testing.T) {
 		start := time.Now()
 		n := a.newNetwork(fmt.Sprintf("n%d", i))
 		took = append(took, time.Since(start))
-		subnets = append(subnets, n.Pools[0].Subnet)
+		subnets = append(subnets, n.Spec.Pools[0].Subnet)
 	}
 
 	first, last := tenthPercentile(took[:part]), tenthPercentile(took[many-part:])

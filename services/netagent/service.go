@@ -161,7 +161,7 @@ func (c Config) suffix() string {
 func (c Config) CheckOptions() error {
 	var errs []error
 	for driver := range c.NetworkOptions {
-		if _, err := (network.Spec{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Build(); err != nil {
+		if _, err := (network.Draft{Name: "any", Driver: driver}).WithOptions(c.NetworkOptions).Build(); err != nil {
 			errs = append(errs, fault.New(fault.Invalid, "default-network-opts",
 				"not valid for driver "+driver+": "+err.Error(),
 				fault.WithHint("correct the options")))
@@ -235,7 +235,7 @@ func assemble(
 	s.bridges = bridges
 	children := macvlan.New(host, func() (all []network.Network) {
 		for _, n := range db.Networks() {
-			if !n.Deleting && !s.cleaned[n.ID] {
+			if !n.Status.Deleting && !s.cleaned[n.ID] {
 				all = append(all, n.Network)
 			}
 		}
@@ -321,7 +321,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 func (s *Service) guardPorts() error {
 	var networks []network.Network
 	for _, n := range s.store.Networks() {
-		if !n.Deleting {
+		if !n.Status.Deleting {
 			networks = append(networks, n.Network)
 		}
 	}

@@ -27,7 +27,7 @@ func TestDefaultBridgeConfiguration(t *testing.T) {
 	h.cfg.FixedCIDR, h.cfg.IPv6 = netip.MustParsePrefix("10.9.8.0/24"), true
 	a := h.run()
 	n := a.defaultNetwork()
-	if n.InterContainer || n.Masquerade || n.HostBinding != h.cfg.HostBinding {
+	if n.InterContainer() || n.Bridge().Masquerade || n.Bridge().HostBinding != h.cfg.HostBinding {
 		t.Errorf("got network %+v", n)
 	}
 	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetIcc() {
@@ -52,8 +52,8 @@ func TestDefaultBridgeConfiguration(t *testing.T) {
 
 	a.stop()
 	again := h.run().defaultNetwork()
-	if again.Pools[1].Subnet != n.Pools[1].Subnet {
-		t.Errorf("got subnet %[2]s after a restart, want %[1]s", n.Pools[1].Subnet, again.Pools[1].Subnet)
+	if again.Spec.Pools[1].Subnet != n.Spec.Pools[1].Subnet {
+		t.Errorf("got subnet %[2]s after a restart, want %[1]s", n.Spec.Pools[1].Subnet, again.Spec.Pools[1].Subnet)
 	}
 }
 
@@ -88,8 +88,8 @@ func TestSubnetsUseConfiguredPools(t *testing.T) {
 	if err := a.Reload(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	if got := first.Pools[0].Subnet.String() + " " +
-		a.newNetwork("n2").Pools[0].Subnet.String(); got != "10.100.0.0/24 10.200.0.0/28" {
+	if got := first.Spec.Pools[0].Subnet.String() + " " +
+		a.newNetwork("n2").Spec.Pools[0].Subnet.String(); got != "10.100.0.0/24 10.200.0.0/28" {
 		t.Errorf("got subnets %s", got)
 	}
 }
@@ -126,7 +126,7 @@ func TestRenamedDefaultBridgeIsReconciled(t *testing.T) {
 	for range 2 {
 		a := h.run()
 		has(t, "the bridge", h.ns.Run("ip", "addr", "show", "br9"), "172.17.0.1/16")
-		if a.defaultNetwork().InhibitIPv4 {
+		if a.defaultNetwork().Bridge().InhibitIPv4 {
 			t.Error("the bridge address is not managed after a rename")
 		}
 		a.stop()

@@ -74,7 +74,8 @@ type SubnetStatus struct {
 // FromNetwork returns the document of a network with its connected containers. The options are
 // those of its creation; for the predefined bridge, those in effect.
 func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Network {
-	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: formatTime(n.GetCreatedAt()), Scope: "local",
+	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: formatTime(n.GetCreatedAt()),
+		Scope:      cmp.Or(n.GetScope(), "local"),
 		Driver:     n.GetDriver(),
 		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
 		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(),

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"slices"
@@ -23,7 +24,7 @@ var filterKinds = map[string]func(n listed, value string) bool{
 	"driver":   func(n listed, value string) bool { return n.GetDriver() == value },
 	"id":       func(n listed, value string) bool { return strings.HasPrefix(n.GetId(), value) },
 	"label":    func(n listed, value string) bool { return hasLabel(n.Network, value) },
-	"scope":    func(_ listed, value string) bool { return value == "local" },
+	"scope":    func(n listed, value string) bool { return scopeOf(n.Network) == value },
 	"type":     func(n listed, value string) bool { return n.GetPredefined() == (value == "builtin") },
 	"dangling": func(n listed, value string) bool { return (!n.used && !n.GetPredefined()) == boolValues[value] },
 	"name": func(n listed, value string) bool {
@@ -31,6 +32,9 @@ var filterKinds = map[string]func(n listed, value string) bool{
 		return ok && err == nil // validated by parseFilter
 	},
 }
+
+// scopeOf returns the scope of a network. An older agent reports none.
+func scopeOf(n *networkv1.Network) string { return cmp.Or(n.GetScope(), "local") }
 
 // boolValues maps the boolean values of filters.
 var boolValues = map[string]bool{"true": true, "1": true, "false": false, "0": false}

@@ -129,7 +129,7 @@ func rowOf(n *networkv1.Network) row {
 	}
 	return row{n.GetCreatedAt().AsTime().String(), n.GetDriver(), n.GetId(), strconv.FormatBool(n.GetIpv4()),
 		strconv.FormatBool(n.GetIpv6()),
-		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), "local"}
+		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), scopeOf(n)}
 }
 
 // Document returns the inspect document of a network. Without a response of the supervisor, it

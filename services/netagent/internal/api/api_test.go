@@ -38,10 +38,10 @@ func (fakeNetworks) Find(ref string) (network.Network, error) {
 	return defaultBridge(), nil
 }
 
-func (fakeNetworks) Create(_ context.Context, w network.Spec) (network.Network, error) {
+func (fakeNetworks) Create(_ context.Context, w network.Draft) (network.Network, error) {
 	n, err := w.Build()
 	for _, p := range w.Pools {
-		n.Pools = append(n.Pools, p.Assign(p.Subnet, true))
+		n.Spec.Pools = append(n.Spec.Pools, p.Assign(p.Subnet, true))
 	}
 	n.CreatedAt = created
 	return n, err
@@ -49,8 +49,8 @@ func (fakeNetworks) Create(_ context.Context, w network.Spec) (network.Network, 
 
 func (fakeNetworks) Update(_ context.Context, ref string, e network.Update) (network.Network, error) {
 	return e.Apply(network.Network{Name: ref,
-		Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"),
-			Gateway: netip.MustParseAddr("10.1.0.1")}}})
+		Spec: network.Spec{Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.1.0.0/24"),
+			Gateway: netip.MustParseAddr("10.1.0.1")}}}})
 }
 
 func (fakeNetworks) WaitConverged(_ context.Context, ref string) (network.Network, error) {
@@ -79,7 +79,7 @@ func (fakeNetworks) Warnings() func(network.Network) []string {
 }
 
 func (fakeNetworks) PoolUsage(n network.Network) []ipam.Usage {
-	return make([]ipam.Usage, len(n.Pools))
+	return make([]ipam.Usage, len(n.Spec.Pools))
 }
 
 func defaultBridge() network.Network {
@@ -273,8 +273,9 @@ func TestSandboxesListGetAndRelease(t *testing.T) {
 
 func TestNetworksListAndGet(t *testing.T) {
 	client := networkv1.NewNetworkServiceClient(dial(t, &fakeSandboxes{}))
-	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Predefined: true, Bridge: "docker0",
-		Mtu: 1500, Masquerade: true, Icc: true, Ipv4: true, IpamDriver: "default",
+	want := &networkv1.Network{Id: "1d", Name: "bridge", Driver: "bridge", Scope: "local", Predefined: true,
+		Bridge: "docker0",
+		Mtu:    1500, Masquerade: true, Icc: true, Ipv4: true, IpamDriver: "default",
 		CreatedAt: timestamppb.New(created), Pools: []*networkv1.Pool{{Subnet: "172.17.0.0/16", Gateway: "172.17.0.1",
 			ContainerGateway: "172.17.0.254"}}}
 	list, err := client.ListNetworks(t.Context(), &networkv1.ListNetworksRequest{})
@@ -364,7 +365,8 @@ func TestNetworksCreateAndDelete(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Internal: true, Ipv4: true, Ipv6: true,
+	same(t, made.GetNetwork(), &networkv1.Network{Name: "n1", Driver: "bridge", Scope: "local", Internal: true,
+		Ipv4: true, Ipv6: true,
 		Mtu: 1400, Masquerade: true,
 		Icc: true, IpamDriver: "default", Labels: req.GetLabels(), Options: req.GetOptions(), HostBinding: "127.0.0.1",
 		CreatedAt: timestamppb.New(created),

@@ -171,20 +171,22 @@ func (h *networkHandler) out(n network.Network) *networkv1.Network {
 }
 
 func networkOut(n network.Network) *networkv1.Network {
-	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Predefined: n.Predefined, Bridge: n.Bridge,
-		Mtu: uint32(n.MTU), Masquerade: n.Masquerade, Icc: n.InterContainer, CreatedAt: timestamppb.New(n.CreatedAt),
-		Labels: n.Labels, Options: n.Options, Internal: n.Internal, Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(),
-		HostBinding: addrOut(n.HostBinding),
-		ConfigOnly:  n.ConfigOnly, ConfigFrom: n.ConfigFrom, IpamDriver: n.IPAM()}
-	for _, p := range n.Pools {
+	bridge := n.Bridge()
+	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Scope: string(n.Scope),
+		Predefined: n.IsPredefined(), ConfigOnly: n.IsConfigOnly(), CreatedAt: timestamppb.New(n.CreatedAt),
+		Bridge: bridge.Device, Masquerade: bridge.Masquerade, Icc: n.InterContainer(),
+		HostBinding: addrOut(bridge.HostBinding), Mtu: uint32(n.Spec.MTU), Internal: n.Spec.Internal,
+		Labels: n.Spec.Labels, Options: n.Spec.Options, ConfigFrom: n.Spec.ConfigFrom,
+		Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), IpamDriver: n.IPAM()}
+	for _, p := range n.Spec.Pools {
 		out.Pools = append(out.Pools, poolOut(p))
 	}
 
-	for _, p := range n.Former {
+	for _, p := range n.Status.Former {
 		out.FormerPools = append(out.FormerPools, poolOut(p))
 	}
 
-	out.Dns = addrsOut(n.DNS)
+	out.Dns = addrsOut(n.Spec.DNS)
 	return out
 }
 

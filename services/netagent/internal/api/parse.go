@@ -8,8 +8,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func wantedIn(req *networkv1.CreateNetworkRequest) (network.Spec, error) {
-	out := network.Spec{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
+func wantedIn(req *networkv1.CreateNetworkRequest) (network.Draft, error) {
+	out := network.Draft{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
 		IPv4: req.Ipv4,
 		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(),
 		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver()}

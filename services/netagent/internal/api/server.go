@@ -17,7 +17,7 @@ import (
 
 // Networks creates, updates, deletes and lists networks.
 type Networks interface {
-	Create(context.Context, network.Spec) (network.Network, error)
+	Create(context.Context, network.Draft) (network.Network, error)
 	Update(ctx context.Context, ref string, edit network.Update) (network.Network, error)
 	// WaitConverged waits until all containers of a network are renumbered.
 	WaitConverged(ctx context.Context, ref string) (network.Network, error)

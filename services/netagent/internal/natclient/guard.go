@@ -44,7 +44,7 @@ func NeedsFirewall(n network.Network) bool { return n.NeedsFirewall() }
 
 // IsApplied reports whether natagent has acknowledged the network in its current state.
 func IsApplied(n store.Network) bool {
-	return !NeedsFirewall(n.Network) || n.AppliedFingerprint == fingerprint(n.Network)
+	return !NeedsFirewall(n.Network) || n.Status.AppliedFingerprint == fingerprint(n.Network)
 }
 
 // fingerprint returns the firewall content of a network in a comparable form.
@@ -71,8 +71,9 @@ func fingerprint(n network.Network) string {
 }
 
 func wanted(n network.Network) *natv1.FirewallNetwork {
-	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade, Icc: n.InterContainer,
-		Internal: n.Internal}
+	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge().Device, Masquerade: n.Bridge().Masquerade,
+		Icc:      n.InterContainer(),
+		Internal: n.Spec.Internal}
 	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}
@@ -85,13 +86,13 @@ func wanted(n network.Network) *natv1.FirewallNetwork {
 		g.RoutedSubnets = append(g.RoutedSubnets, p.String())
 	}
 
-	g.TrustedInterfaces = n.TrustedInterfaces
-	if n.Source4.IsValid() {
-		g.SnatIpv4 = n.Source4.String()
+	g.TrustedInterfaces = n.Bridge().TrustedInterfaces
+	if n.Bridge().IPv4.SNAT.IsValid() {
+		g.SnatIpv4 = n.Bridge().IPv4.SNAT.String()
 	}
 
-	if n.Source6.IsValid() {
-		g.SnatIpv6 = n.Source6.String()
+	if n.Bridge().IPv6.SNAT.IsValid() {
+		g.SnatIpv6 = n.Bridge().IPv6.SNAT.String()
 	}
 
 	return g
@@ -159,14 +160,14 @@ func (g *Client) replace(ctx context.Context, n network.Network) (replaced bool,
 	all, err := g.client.ListNetworks(call, &natv1.ListNetworksRequest{})
 
 	for _, other := range all.GetNetworks() {
-		if _, stored := g.store.Network(other.GetId()); stored || other.GetBridge() != n.Bridge ||
+		if _, stored := g.store.Network(other.GetId()); stored || other.GetBridge() != n.Bridge().Device ||
 			other.GetId() == n.ID {
 			continue
 		}
 		if _, err := g.client.DeleteNetwork(call, &natv1.DeleteNetworkRequest{Id: other.GetId()}); err != nil {
 			return false, err
 		}
-		g.log.Warn("stale firewall network deleted", "network", n.Name, "bridge", n.Bridge, "lost_network",
+		g.log.Warn("stale firewall network deleted", "network", n.Name, "bridge", n.Bridge().Device, "lost_network",
 			other.GetId())
 		replaced = true
 	}

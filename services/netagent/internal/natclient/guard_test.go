@@ -70,7 +70,7 @@ func TestChangedNetworkAppliedAgain(t *testing.T) {
 	}
 
 	n := bridge(t, db)
-	n.Pools = []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24")}}
+	n.Spec.Pools = []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/24")}}
 	if natclient.IsApplied(n) {
 		t.Fatal("got another subnet acknowledged")
 	}
@@ -133,7 +133,7 @@ func TestApplyWithRetryStops(t *testing.T) {
 func TestRulesOfLostNetworkReplaced(t *testing.T) {
 	g, nat, db, _ := fixture(t)
 	n, other := bridge(t, db), &natv1.FirewallNetwork{Id: id.New(), Bridge: "br-other"}
-	nat.Lost = []*natv1.FirewallNetwork{{Id: id.New(), Bridge: n.Bridge}, other}
+	nat.Lost = []*natv1.FirewallNetwork{{Id: id.New(), Bridge: n.Bridge().Device}, other}
 	lost := nat.Lost[0].GetId()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

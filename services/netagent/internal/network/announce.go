@@ -19,8 +19,8 @@ const (
 
 // Announcements returns the number of gratuitous ARP or unsolicited NA packets and their interval.
 func (n Network) Announcements() (times int, every time.Duration) {
-	return setOr(n.AnnounceTimes,
-		defaultAnnounceTimes), time.Duration(setOr(n.AnnounceEvery, defaultAnnounceEvery)) * time.Millisecond
+	return setOr(n.Spec.AnnounceTimes,
+		defaultAnnounceTimes), time.Duration(setOr(n.Spec.AnnounceEvery, defaultAnnounceEvery)) * time.Millisecond
 }
 
 func setOr(set *int, otherwise int) int {
@@ -33,8 +33,8 @@ func setOr(set *int, otherwise int) int {
 // announceSetters returns the setters of the announcement options.
 func announceSetters() map[string]func(*Network, string) error {
 	return map[string]func(*Network, string) error{
-		OptAnnounceTimes: within(OptAnnounceTimes, 0, 3, func(n *Network) **int { return &n.AnnounceTimes }),
-		OptAnnounceEvery: within(OptAnnounceEvery, 100, 2000, func(n *Network) **int { return &n.AnnounceEvery }),
+		OptAnnounceTimes: within(OptAnnounceTimes, 0, 3, func(n *Network) **int { return &n.Spec.AnnounceTimes }),
+		OptAnnounceEvery: within(OptAnnounceEvery, 100, 2000, func(n *Network) **int { return &n.Spec.AnnounceEvery }),
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 )
 
 // UsesDHCP reports whether any address family is assigned on the LAN.
-func (n Network) UsesDHCP() bool { return n.DHCP4 || n.DHCP6 }
+func (n Network) UsesDHCP() bool { return n.Spec.DHCP4 || n.Spec.DHCP6 }
 
 // IPAM returns the name of the network's IPAM driver.
 func (n Network) IPAM() string {
@@ -27,7 +27,7 @@ func (n Network) IPAM() string {
 }
 
 // applyIPAM sets DHCP4 and DHCP6 according to the requested IPAM driver.
-func (w Spec) applyIPAM(n *Network, ipv4, ipv6 bool) error {
+func (w Draft) applyIPAM(n *Network, ipv4, ipv6 bool) error {
 	refuse := func(text, hint string) error {
 		return fault.New(fault.Invalid, n.Subject(), text, fault.WithField("ipam_driver"), fault.WithHint("%s", hint))
 	}
@@ -44,7 +44,7 @@ func (w Spec) applyIPAM(n *Network, ipv4, ipv6 bool) error {
 		return refuse("ipam driver dhcp does not accept subnet, ip-range, gateway or aux-address", "leave them out")
 	}
 
-	n.DHCP4, n.DHCP6 = ipv4, ipv6
+	n.Spec.DHCP4, n.Spec.DHCP6 = ipv4, ipv6
 	return nil
 }
 
@@ -56,7 +56,9 @@ func DHCPClientMAC(networkID, owner string) net.HardwareAddr {
 }
 
 // UsesDHCPFor reports whether addresses of a's family are assigned on the LAN.
-func (n Network) UsesDHCPFor(a netip.Addr) bool { return a.Is4() && n.DHCP4 || a.Is6() && n.DHCP6 }
+func (n Network) UsesDHCPFor(a netip.Addr) bool {
+	return a.Is4() && n.Spec.DHCP4 || a.Is6() && n.Spec.DHCP6
+}
 
 // WithLeases returns the endpoint with the given leases and their addresses. Nil: no lease.
 func (e Endpoint) WithLeases(four, six *lease.Terms) Endpoint {
@@ -105,8 +107,8 @@ func (e Endpoint) Search() []string {
 // NameServersFor returns the endpoint's name servers: those of the network, or else those of its
 // leases.
 func (n Network) NameServersFor(e Endpoint) []netip.Addr {
-	if len(n.DNS) > 0 {
-		return n.DNS
+	if len(n.Spec.DNS) > 0 {
+		return n.Spec.DNS
 	}
 	var out []netip.Addr
 	for _, t := range e.Leases() {

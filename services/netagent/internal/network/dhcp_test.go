@@ -24,11 +24,12 @@ func onLAN(address string, priority int, routes ...string) network.Endpoint {
 }
 
 func TestChooseRoutes(t *testing.T) {
-	lan, other, inside := network.Network{Name: "a", DHCP4: true}, network.Network{Name: "b",
-		DHCP4: true}, network.Network{Name: "c", DHCP4: true, Internal: true}
+	lan, other, inside := network.Network{Name: "a", Spec: network.Spec{DHCP4: true}},
+		network.Network{Name: "b", Spec: network.Spec{DHCP4: true}}, network.Network{Name: "c",
+			Spec: network.Spec{DHCP4: true, Internal: true}}
 	bridge := network.Network{Name: "d",
-		Pools: []network.Pool{{Subnet: netip.MustParsePrefix("172.18.0.0/16"),
-			Gateway: netip.MustParseAddr("172.18.0.1")}}}
+		Spec: network.Spec{Pools: []network.Pool{{Subnet: netip.MustParsePrefix("172.18.0.0/16"),
+			Gateway: netip.MustParseAddr("172.18.0.1")}}}}
 	onBridge := network.Endpoint{IPv4: netip.MustParsePrefix("172.18.0.5/16"),
 		Former: []netip.Prefix{netip.MustParsePrefix("172.19.0.5/16")}}
 

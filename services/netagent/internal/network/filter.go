@@ -35,6 +35,6 @@ func (s Filter) Fits(n Network) bool {
 
 func (n *Network) labelled(spec string) bool {
 	key, want, valued := strings.Cut(spec, "=")
-	got, ok := n.Labels[key]
+	got, ok := n.Spec.Labels[key]
 	return ok && (!valued || got == want)
 }

@@ -10,7 +10,7 @@ import (
 func TestFilterFits(t *testing.T) {
 	made := time.Unix(1_790_000_000, 0)
 	n := network.Network{CreatedAt: made}
-	n.Labels = map[string]string{"env": "test", "empty": ""}
+	n.Spec.Labels = map[string]string{"env": "test", "empty": ""}
 
 	for name, c := range map[string]struct {
 		s    network.Filter

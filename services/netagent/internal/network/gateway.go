@@ -62,7 +62,7 @@ func ChooseRoutes(endpoints []Endpoint, nets []Network) []Endpoint {
 	for _, i := range inOrder(out, nets) {
 		for _, t := range out[i].Leases() {
 			for _, r := range t.Routes {
-				if nets[i].Internal || assigned[r.To] || inOtherSubnet(r.To, out, i) || !out[i].onLink(r.Via) {
+				if nets[i].Spec.Internal || assigned[r.To] || inOtherSubnet(r.To, out, i) || !out[i].onLink(r.Via) {
 					continue
 				}
 				assigned[r.To], out[i].Routes = true, append(out[i].Routes, r)
@@ -118,7 +118,7 @@ func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 // gatewaysFor returns the endpoint's gateways on a network. They come from its leases and the
 // subnets of its addresses.
 func gatewaysFor(n Network, e Endpoint) []netip.Addr {
-	if n.Internal {
+	if n.Spec.Internal {
 		return nil
 	}
 

@@ -24,7 +24,7 @@ func (p Pool) Larger(want netip.Addr) (netip.Prefix, bool) {
 // Short returns the shortage for a static address outside all subnets. ok is false if no pool can
 // grow to contain it.
 func (n Network) Short(want netip.Addr) (PoolShortage, bool) {
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		if _, ok := p.Larger(want); ok {
 			return PoolShortage{n.ID, p.Subnet, want}, true
 		}

@@ -45,7 +45,7 @@ var (
 func (n Network) HasParent() bool { return n.Driver == DriverMacvlan || n.Driver == DriverIPvlan }
 
 // IsL3 reports whether the kernel routes to the containers, so that they need no gateway.
-func (n Network) IsL3() bool { return n.Driver == DriverIPvlan && n.Mode != ModeL2 }
+func (n Network) IsL3() bool { return n.Driver == DriverIPvlan && n.Parent().Mode != ModeL2 }
 
 // OnLAN reports whether the containers are on the parent interface's LAN.
 func (n Network) OnLAN() bool { return n.HasParent() && !n.IsL3() && !n.ParentIsOwn() }
@@ -56,26 +56,26 @@ func parentSetters(driver string) map[string]func(*Network, string) error {
 	out := map[string]func(*Network, string) error{OptMTU: all[OptMTU], OptPrefix: all[OptPrefix]}
 	maps.Copy(out, announceSetters())
 	out[OptParent] = func(n *Network, v string) error {
-		n.Parent = v
+		n.Spec.parent().Link = v
 		_, err := ParseParent(driver, v)
 		return err
 	}
 
-	out[OptShim] = unless(OptShim, func(n *Network) *bool { return &n.NoShim })
-	out[OptProbe] = unless(OptProbe, func(n *Network) *bool { return &n.NoProbe })
+	out[OptShim] = unless(OptShim, func(n *Network) *bool { return &n.Spec.parent().NoShim })
+	out[OptProbe] = unless(OptProbe, func(n *Network) *bool { return &n.Spec.parent().NoProbe })
 	if driver == DriverMacvlan {
 		out[OptMacvlanMode] = choice(OptMacvlanMode,
 			"requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default",
-			macvlanModes, func(n *Network) *string { return &n.Mode })
+			macvlanModes, func(n *Network) *string { return &n.Spec.parent().Mode })
 		return out
 	}
 
 	out[OptIPvlanMode] = choice(OptIPvlanMode,
 		"requested ipvlan mode '%s' is not valid, 'l2' mode is the ipvlan driver default",
-		ipvlanModes, func(n *Network) *string { return &n.Mode })
+		ipvlanModes, func(n *Network) *string { return &n.Spec.parent().Mode })
 	out[OptIPvlanFlag] = choice(OptIPvlanFlag,
 		"requested ipvlan flag '%s' is not valid, 'bridge' is the ipvlan driver default",
-		ipvlanFlags, func(n *Network) *string { return &n.Flag })
+		ipvlanFlags, func(n *Network) *string { return &n.Spec.IPvlan.Flag })
 	return out
 }
 
@@ -106,27 +106,27 @@ func choice(key, refusal string, known []string, where func(*Network) *string) f
 // setParentDefaults sets the defaults of macvlan and ipvlan options. Without a parent interface the
 // network gets a dummy link and is internal.
 func (n *Network) setParentDefaults() {
-	n.Masquerade, n.InterContainer = false, true
-	if n.Mode == "" {
-		n.Mode = macvlanModes[0]
+	parent := n.Spec.parent()
+	if parent.Mode == "" {
+		parent.Mode = macvlanModes[0]
 		if n.Driver == DriverIPvlan {
-			n.Mode = ipvlanModes[0]
+			parent.Mode = ipvlanModes[0]
 		}
 	}
 
-	if n.Driver == DriverIPvlan && n.Flag == "" {
-		n.Flag = ipvlanFlags[0]
+	if n.Driver == DriverIPvlan && n.Spec.IPvlan.Flag == "" {
+		n.Spec.IPvlan.Flag = ipvlanFlags[0]
 	}
 
-	if n.Parent == "" && n.ID != "" {
-		n.Parent, n.Internal = ownParentPrefix+id.Short(n.ID), true
+	if parent.Link == "" && n.ID != "" {
+		parent.Link, n.Spec.Internal = ownParentPrefix+id.Short(n.ID), true
 	}
 }
 
 const ownParentPrefix = "dm-"
 
 // ParentIsOwn reports whether the parent is a dummy link created for the network.
-func (n Network) ParentIsOwn() bool { return n.Parent == ownParentPrefix+id.Short(n.ID) }
+func (n Network) ParentIsOwn() bool { return n.Parent().Link == ownParentPrefix+id.Short(n.ID) }
 
 // Parent is a parent interface in the form LINK or LINK.VLAN.
 type Parent struct {
@@ -178,16 +178,16 @@ func OnLink(ipv6 bool) netip.Addr {
 // CheckSharedParent returns an error if the two networks cannot share a parent interface.
 func CheckSharedParent(n, other Network) error {
 	refuse := func(text string) error { return fault.New(fault.Exists, n.Subject(), text, fault.WithField("options")) }
-	using := n.Driver + " network " + other.String() + " is already using parent interface " + n.Parent
+	using := n.Driver + " network " + other.String() + " is already using parent interface " + n.Parent().Link
 	switch {
 	case n.Driver != other.Driver:
 		return refuse(fmt.Sprintf("%s network %s is already using parent interface %s: "+
-			"the kernel lets a link have children of one kind only", other.Driver, other.String(), n.Parent))
-	case n.Driver == DriverMacvlan && (n.Mode == ModePassthru || other.Mode == ModePassthru):
+			"the kernel lets a link have children of one kind only", other.Driver, other.String(), n.Parent().Link))
+	case n.Driver == DriverMacvlan && (n.Parent().Mode == ModePassthru || other.Parent().Mode == ModePassthru):
 		return refuse("cannot use mode passthru, " + using)
-	case n.Driver == DriverIPvlan && (n.Mode != other.Mode || n.Flag != other.Flag):
+	case n.Driver == DriverIPvlan && (n.Parent().Mode != other.Parent().Mode || n.IPvlanFlag() != other.IPvlanFlag()):
 		return refuse(fmt.Sprintf("%s in mode %s %s, and the kernel has one mode per parent interface", using,
-			other.Mode, other.Flag))
+			other.Parent().Mode, other.IPvlanFlag()))
 	}
 
 	return nil

@@ -49,7 +49,13 @@ func FuzzParseParent(f *testing.F) {
 
 func TestCheckSharedParent(t *testing.T) {
 	of := func(driver, mode, flag string) network.Network {
-		return network.Network{ID: id.New(), Name: "n", Driver: driver, Parent: "eth0", Mode: mode, Flag: flag}
+		n, p := network.Network{ID: id.New(), Name: "n", Driver: driver}, network.ParentSpec{Link: "eth0", Mode: mode}
+		if driver == network.DriverMacvlan {
+			n.Spec.Macvlan = &network.Macvlan{ParentSpec: p}
+		} else {
+			n.Spec.IPvlan = &network.IPvlan{ParentSpec: p, Flag: flag}
+		}
+		return n
 	}
 
 	for _, row := range []struct {
@@ -75,22 +81,23 @@ func TestCheckSharedParent(t *testing.T) {
 
 func TestParentNetworkDefaults(t *testing.T) {
 	build := func(driver string, options map[string]string) (network.Network, error) {
-		return network.Spec{ID: id.New(), Name: "lan", Driver: driver, Options: options}.Build()
+		return network.Draft{ID: id.New(), Name: "lan", Driver: driver, Options: options}.Build()
 	}
 
 	n, err := build("macvlan", map[string]string{"parent": "eth0"})
-	if err != nil || n.Mode != "bridge" || n.MTU != 0 || n.Bridge != "" || n.Internal || n.NeedsFirewall() || n.IsL3() {
+	if err != nil || n.Parent().Mode != "bridge" || n.Spec.MTU != 0 || n.Bridge().Device != "" || n.Spec.Internal ||
+		n.NeedsFirewall() || n.IsL3() {
 		t.Errorf("macvlan: got %+v, %v", n, err)
 	}
 
 	if n, err = build("ipvlan",
 		map[string]string{"parent": "eth0", "ipvlan_mode": "l3s",
 			"com.docker.network.driver.mtu": "1400"}); err != nil ||
-		n.Mode != "l3s" || n.Flag != "bridge" || n.MTU != 1400 || !n.IsL3() {
+		n.Parent().Mode != "l3s" || n.IPvlanFlag() != "bridge" || n.Spec.MTU != 1400 || !n.IsL3() {
 		t.Errorf("ipvlan: got %+v, %v", n, err)
 	}
 
-	if n, err = build("macvlan", nil); err != nil || !n.ParentIsOwn() || !n.Internal {
+	if n, err = build("macvlan", nil); err != nil || !n.ParentIsOwn() || !n.Spec.Internal {
 		t.Errorf("without a parent: got %+v, %v", n, err)
 	}
 
@@ -110,19 +117,19 @@ func TestDefaultRouteFollowsSubnet(t *testing.T) {
 	}
 
 	lan := network.Network{Name: "lan", Driver: "macvlan",
-		Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}
+		Spec: network.Spec{Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}}
 	got := network.ChooseGateways([]network.Endpoint{{IPv4: netip.MustParsePrefix("10.2.0.7/24")}},
 		[]network.Network{lan})
 	if got[0].Gateway4 != netip.MustParseAddr("10.2.0.1") {
 		t.Errorf("got gateway %s", got[0].Gateway4)
 	}
 
-	lan.Driver, lan.Mode = "ipvlan", "l3"
+	lan.Driver, lan.Spec.IPvlan = "ipvlan", &network.IPvlan{ParentSpec: network.ParentSpec{Mode: "l3"}}
 	if got = network.ChooseGateways(got, []network.Network{lan}); !got[0].Gateway4.IsUnspecified() {
 		t.Errorf("mode l3: got gateway %s", got[0].Gateway4)
 	}
 
-	lan.Mode, lan.Pools = "l2", []network.Pool{pool("10.2.0.0/24", "")}
+	lan.Spec.IPvlan.Mode, lan.Spec.Pools = "l2", []network.Pool{pool("10.2.0.0/24", "")}
 	if got = network.ChooseGateways(got, []network.Network{lan}); got[0].Gateway4.IsValid() {
 		t.Errorf("without a gateway: got %s", got[0].Gateway4)
 	}

@@ -23,55 +23,17 @@ const (
 	DriverOverlay = "overlay"
 )
 
-// Network is a network that containers can connect to.
+// Network is a network that containers can connect to. Spec is what was requested, Status what
+// follows from it.
 type Network struct {
-	ID             string
-	Name           string
-	Driver         string
-	Predefined     bool
-	Pools          []Pool // a bridge has at most one per family
-	Bridge         string // link name of the bridge; empty for other drivers
-	MTU            int
-	Masquerade     bool
-	InterContainer bool
-	CreatedAt      time.Time
-
-	Internal      bool              // no traffic enters or leaves
-	Labels        map[string]string // labels of the user
-	Options       map[string]string // driver options as given
-	HostBinding   netip.Addr        // default host address of port mappings; zero: all addresses
-	Prefix        string            // of interface names in containers; empty: DefaultPrefix
-	InhibitIPv4   bool              // the bridge does not get the IPv4 gateway address
-	AdoptedBridge bool              // the bridge existed before and is kept
-
-	DNS []netip.Addr // upstreams of its containers; none: the configured ones
-
-	Former        []Pool           // former pools that containers still have addresses of
-	FormerSubnets []netip.Prefix   // all earlier subnets; a static address in one is translated to the current subnet
-	Renumbering   bool             // containers with addresses of former pools get new ones
-	MAC           net.HardwareAddr // of the bridge, kept since renumbering; nil: derived from the gateway
-
-	ConfigOnly bool   // holds configuration for other networks
-	ConfigFrom string // name of the configuration network it was created from
-
-	GatewayMode4      string // of a bridge; empty: ModeNAT
-	GatewayMode6      string
-	TrustedInterfaces []string   // of a bridge: interfaces with direct access to its containers
-	Source4           netip.Addr // SNAT address of a bridge; zero: masquerade
-	Source6           netip.Addr
-
-	AnnounceTimes *int `json:",omitempty"` // number of gratuitous ARP packets; nil: default
-	AnnounceEvery *int `json:",omitempty"` // their interval in milliseconds; nil: default
-
-	Parent string // of macvlan and ipvlan: the parent interface
-	Mode   string // of macvlan and ipvlan
-	Flag   string // of ipvlan
-	NoShim bool   // of macvlan and ipvlan: the host has no route to the containers
-
-	NoProbe bool // of macvlan and ipvlan: no address conflict detection
-
-	DHCP4 bool `json:",omitempty"` // a DHCP server on the LAN assigns IPv4 addresses
-	DHCP6 bool `json:",omitempty"` // DHCPv6 or SLAAC on the LAN assigns IPv6 addresses
+	ID        string
+	Name      string
+	Driver    string
+	Scope     Scope
+	Origin    Origin `json:",omitempty"`
+	CreatedAt time.Time
+	Spec      Spec
+	Status    Status
 }
 
 // Pool is one subnet of a network with its special addresses.
@@ -97,13 +59,13 @@ func (p Pool) ContainerGatewayAddr() netip.Addr {
 func (p Pool) HostPrefix() netip.Prefix { return netip.PrefixFrom(p.Gateway, p.Subnet.Bits()) }
 
 // HasIPv4 reports whether containers get an IPv4 address.
-func (n Network) HasIPv4() bool { return n.DHCP4 || n.hasFamily(netip.Addr.Is4) }
+func (n Network) HasIPv4() bool { return n.Spec.DHCP4 || n.hasFamily(netip.Addr.Is4) }
 
 // HasIPv6 reports whether containers get an IPv6 address.
-func (n Network) HasIPv6() bool { return n.DHCP6 || n.hasFamily(netip.Addr.Is6) }
+func (n Network) HasIPv6() bool { return n.Spec.DHCP6 || n.hasFamily(netip.Addr.Is6) }
 
 func (n Network) hasFamily(is func(netip.Addr) bool) bool {
-	return slices.ContainsFunc(n.Pools, func(p Pool) bool { return is(p.Subnet.Addr()) })
+	return slices.ContainsFunc(n.Spec.Pools, func(p Pool) bool { return is(p.Subnet.Addr()) })
 }
 
 // HostAddresses returns the desired addresses of the network's bridge.
@@ -119,18 +81,18 @@ func (n Network) HostAddresses() []netip.Prefix {
 
 // hostIsIn reports whether the bridge has the pool's gateway address.
 func (n Network) hostIsIn(p Pool) bool {
-	return !(n.InhibitIPv4 && p.Gateway.Is4()) && n.gatewayMode(p) != ModeIsolated
+	return !(n.Bridge().InhibitIPv4 && p.Gateway.Is4()) && n.gatewayMode(p) != ModeIsolated
 }
 
 func (n Network) gatewayMode(p Pool) string {
 	if p.Subnet.Addr().Is6() {
-		return n.GatewayMode6
+		return n.Bridge().IPv6.Mode
 	}
-	return n.GatewayMode4
+	return n.Bridge().IPv4.Mode
 }
 
 // AllPools returns the current and former pools.
-func (n Network) AllPools() []Pool { return slices.Concat(n.Pools, n.Former) }
+func (n Network) AllPools() []Pool { return slices.Concat(n.Spec.Pools, n.Status.Former) }
 
 // BridgeAlias returns the alias of the network's bridge, by which it is found if another program renames it.
 func (n Network) BridgeAlias() string { return "fairlead network " + n.ID }
@@ -139,10 +101,10 @@ func (n Network) BridgeAlias() string { return "fairlead network " + n.ID }
 // possible. It stays the same after renumbering, because containers have permanent neighbour
 // entries for it.
 func (n Network) BridgeMAC() net.HardwareAddr {
-	if n.MAC != nil || len(n.Pools) == 0 {
-		return n.MAC
+	if n.Status.MAC != nil || len(n.Spec.Pools) == 0 {
+		return n.Status.MAC
 	}
-	return MACOf(n.Pools[0].Gateway)
+	return MACOf(n.Spec.Pools[0].Gateway)
 }
 
 // UnprotectedSubnets returns the subnets in gateway mode nat-unprotected, which allow direct
@@ -174,8 +136,8 @@ func (n Network) Subject() string { return "network " + n.Name }
 // Addresses converts a pool of the network for package ipam.
 func (n Network) Addresses(p Pool) ipam.Pool {
 	reserved := []netip.Addr{p.Gateway, p.ContainerGatewayAddr()}
-	if len(n.MAC) == macLen { // the owner of that address would have the same MAC address
-		reserved = append(reserved, netip.AddrFrom4([4]byte(n.MAC[2:])))
+	if len(n.Status.MAC) == macLen { // the owner of that address would have the same MAC address
+		reserved = append(reserved, netip.AddrFrom4([4]byte(n.Status.MAC[2:])))
 	}
 	for _, a := range p.Aux {
 		reserved = append(reserved, a)

@@ -110,15 +110,16 @@ func TestPredefinedNetworksMatchDocker(t *testing.T) {
 	}
 
 	b := all[0]
-	if b.Bridge != "docker0" || b.MTU != 1500 || !b.Masquerade || !b.InterContainer || len(b.Pools) != 1 ||
+	if b.Bridge().Device != "docker0" || b.Spec.MTU != 1500 || !b.Bridge().Masquerade || !b.InterContainer() ||
+		len(b.Spec.Pools) != 1 ||
 		b.HasIPv6() ||
-		b.Pools[0].HostPrefix().String() != "172.17.0.1/16" ||
-		b.Pools[0].ContainerGatewayAddr().String() != "172.17.0.1" {
+		b.Spec.Pools[0].HostPrefix().String() != "172.17.0.1/16" ||
+		b.Spec.Pools[0].ContainerGatewayAddr().String() != "172.17.0.1" {
 		t.Errorf("got bridge %+v", b)
 	}
 
 	dual := network.BridgeSettings{FixedCIDRv6: prefix("fd00:17::/64")}.WithDefaults().Predefined()[0]
-	if !dual.HasIPv6() || dual.Pools[1].HostPrefix().String() != "fd00:17::1/64" {
+	if !dual.HasIPv6() || dual.Spec.Pools[1].HostPrefix().String() != "fd00:17::1/64" {
 		t.Errorf("got bridge with IPv6 %+v", dual)
 	}
 }
@@ -168,7 +169,7 @@ func TestLinkLocalAddresses(t *testing.T) {
 
 func TestUnavailableDriversRejected(t *testing.T) {
 	for driver, want := range map[string]string{"overlay": "this host is in none", "host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
-		_, err := (network.Spec{Name: "n1", Driver: driver}).Build()
+		_, err := (network.Draft{Name: "n1", Driver: driver}).Build()
 		if f := (*fault.Fault)(nil); !errors.As(err, &f) || !strings.Contains(f.Message+f.Hint, want) {
 			t.Errorf("%s: got %v, want %q", driver, err, want)
 		}

@@ -34,30 +34,33 @@ const (
 func setters() map[string]func(*Network, string) error {
 	out := map[string]func(*Network, string) error{
 		OptBridgeName: func(n *Network, v string) error {
-			if n.Bridge = v; !validLinkName(v) {
+			if n.Spec.Bridge.Device = v; !validLinkName(v) {
 				return badOption(OptBridgeName, v,
 					"is not a valid interface name: 1 to 15 characters, no spaces, slashes or colons")
 			}
 			return nil
 		},
-		OptICC:         flag(OptICC, func(n *Network) *bool { return &n.InterContainer }),
-		OptMasquerade:  flag(OptMasquerade, func(n *Network) *bool { return &n.Masquerade }),
-		OptInhibitIPv4: flag(OptInhibitIPv4, func(n *Network) *bool { return &n.InhibitIPv4 }),
+		OptICC:         flag(OptICC, func(n *Network) *bool { return &n.Spec.Bridge.InterContainer }),
+		OptMasquerade:  flag(OptMasquerade, func(n *Network) *bool { return &n.Spec.Bridge.Masquerade }),
+		OptInhibitIPv4: flag(OptInhibitIPv4, func(n *Network) *bool { return &n.Spec.Bridge.InhibitIPv4 }),
 		OptHostBinding: func(n *Network, v string) (err error) {
-			if n.HostBinding, err = netip.ParseAddr(v); err != nil || n.HostBinding.Zone() != "" {
+			if n.Spec.Bridge.HostBinding, err = netip.ParseAddr(v); err != nil ||
+				n.Spec.Bridge.HostBinding.Zone() != "" {
 				return badOption(OptHostBinding, v, "is not a valid IP address")
 			}
 			return nil
 		},
 		// accepted without effect: there is no proxy
 		OptNoProxy: flag(OptNoProxy, func(*Network) *bool { return new(bool) }),
-		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.GatewayMode4 }),
-		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.GatewayMode6 }),
-		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Source4 }, netip.Addr.Is4),
-		OptSource6: source(OptSource6, func(n *Network) *netip.Addr { return &n.Source6 }, netip.Addr.Is6),
+		OptMode4:   gatewayMode(OptMode4, func(n *Network) *string { return &n.Spec.Bridge.IPv4.Mode }),
+		OptMode6:   gatewayMode(OptMode6, func(n *Network) *string { return &n.Spec.Bridge.IPv6.Mode }),
+		OptSource4: source(OptSource4, func(n *Network) *netip.Addr { return &n.Spec.Bridge.IPv4.SNAT },
+			netip.Addr.Is4),
+		OptSource6: source(OptSource6, func(n *Network) *netip.Addr { return &n.Spec.Bridge.IPv6.SNAT },
+			netip.Addr.Is6),
 		OptTrusted: func(n *Network, v string) error {
-			n.TrustedInterfaces = strings.Split(v, ":")
-			for _, name := range n.TrustedInterfaces {
+			n.Spec.Bridge.TrustedInterfaces = strings.Split(v, ":")
+			for _, name := range n.Spec.Bridge.TrustedInterfaces {
 				if !validLinkName(name) {
 					return badOption(OptTrusted, v, "contains the invalid interface name "+quoteShort(name)+
 						"; separate names by colons")
@@ -66,13 +69,13 @@ func setters() map[string]func(*Network, string) error {
 			return nil
 		},
 		OptMTU: func(n *Network, v string) (err error) {
-			if n.MTU, err = strconv.Atoi(v); err != nil || n.MTU < 0 || n.MTU > maxMTU {
+			if n.Spec.MTU, err = strconv.Atoi(v); err != nil || n.Spec.MTU < 0 || n.Spec.MTU > maxMTU {
 				return badOption(OptMTU, v, "invalid MTU number: "+v)
 			}
 			return nil
 		},
 		OptPrefix: func(n *Network, v string) error {
-			if n.Prefix = v; !validLinkName(v + "0") {
+			if n.Spec.InterfacePrefix = v; !validLinkName(v + "0") {
 				return badOption(OptPrefix, v, "is not a valid start of an interface name")
 			}
 			return nil
@@ -106,7 +109,7 @@ func gatewayMode(key string, where func(*Network) *string) func(*Network, string
 
 // checkModes rejects gateway modes that contradict other options.
 func (n Network) checkModes() error {
-	if !n.Internal && (n.GatewayMode4 == ModeIsolated || n.GatewayMode6 == ModeIsolated) {
+	if !n.Spec.Internal && (n.Bridge().IPv4.Mode == ModeIsolated || n.Bridge().IPv6.Mode == ModeIsolated) {
 		return fault.New(fault.Invalid, n.Subject(), "gateway mode 'isolated' can only be used for an internal network",
 			fault.WithField("options"),
 			fault.WithHint("add --internal"))
@@ -120,14 +123,14 @@ func (n Network) checkModes() error {
 			"nothing is translated in gateway mode 'routed', so no address of the host is used")
 	}
 
-	binding := n.GatewayMode4
-	if n.HostBinding.Is6() {
-		binding = n.GatewayMode6
+	binding := n.Bridge().IPv4.Mode
+	if n.Bridge().HostBinding.Is6() {
+		binding = n.Bridge().IPv6.Mode
 	}
 
-	return errors.Join(untranslated(OptSource4, n.Source4, n.GatewayMode4),
-		untranslated(OptSource6, n.Source6, n.GatewayMode6),
-		untranslated(OptHostBinding, n.HostBinding, binding))
+	return errors.Join(untranslated(OptSource4, n.Bridge().IPv4.SNAT, n.Bridge().IPv4.Mode),
+		untranslated(OptSource6, n.Bridge().IPv6.SNAT, n.Bridge().IPv6.Mode),
+		untranslated(OptHostBinding, n.Bridge().HostBinding, binding))
 }
 
 func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {

@@ -13,7 +13,7 @@ import (
 // keeps their gateway addresses until renumbering completes.
 func (n Network) WithPools(pools []Pool) (Network, error) {
 	next := n
-	next.Pools, next.Former, next.FormerSubnets = pools, nil, nil
+	next.Spec.Pools, next.Status.Former, next.Status.FormerSubnets = pools, nil, nil
 	for _, old := range n.AllPools() {
 		if slices.ContainsFunc(pools, old.growsTo) {
 			continue
@@ -26,17 +26,17 @@ func (n Network) WithPools(pools []Pool) (Network, error) {
 					fault.WithHint("choose another subnet, or stop the containers first"))
 			}
 		}
-		next.Former = append(next.Former, old)
+		next.Status.Former = append(next.Status.Former, old)
 	}
 
-	if len(next.Former) > 0 && n.Bridge != "" {
-		next.MAC = n.BridgeMAC()
+	if len(next.Status.Former) > 0 && n.Bridge().Device != "" {
+		next.Status.MAC = n.BridgeMAC()
 	}
 
-	for _, s := range slices.Concat(n.FormerSubnets, subnets(n.Pools)) {
+	for _, s := range slices.Concat(n.Status.FormerSubnets, subnets(n.Spec.Pools)) {
 		overlaps := func(p Pool) bool { return p.Subnet.Overlaps(s) }
-		if !slices.ContainsFunc(pools, overlaps) && !slices.Contains(next.FormerSubnets, s) {
-			next.FormerSubnets = append(next.FormerSubnets, s)
+		if !slices.ContainsFunc(pools, overlaps) && !slices.Contains(next.Status.FormerSubnets, s) {
+			next.Status.FormerSubnets = append(next.Status.FormerSubnets, s)
 		}
 	}
 
@@ -70,9 +70,9 @@ func (n Network) WithoutUnusedFormer(sandboxes []Sandbox) Network {
 		})
 	}
 
-	n.Former = slices.DeleteFunc(slices.Clone(n.Former), func(p Pool) bool { return !used(p) })
-	if len(n.Former) == 0 {
-		n.Former, n.Renumbering = nil, false
+	n.Status.Former = slices.DeleteFunc(slices.Clone(n.Status.Former), func(p Pool) bool { return !used(p) })
+	if len(n.Status.Former) == 0 {
+		n.Status.Former, n.Status.Renumbering = nil, false
 	}
 
 	return n
@@ -82,17 +82,17 @@ func (n Network) WithoutUnusedFormer(sandboxes []Sandbox) Network {
 // pool. It returns other addresses unchanged.
 func (n Network) CurrentAddr(addr netip.Addr) netip.Addr {
 	inside := func(s netip.Prefix) bool { return s.Contains(addr) }
-	if !addr.IsValid() || slices.ContainsFunc(subnets(n.Pools), inside) {
+	if !addr.IsValid() || slices.ContainsFunc(subnets(n.Spec.Pools), inside) {
 		return addr
 	}
 
-	i := slices.IndexFunc(n.FormerSubnets, inside)
+	i := slices.IndexFunc(n.Status.FormerSubnets, inside)
 	if i < 0 {
 		return addr
 	}
 
-	for _, p := range n.Pools {
-		if there, ok := translateAddr(addr, n.FormerSubnets[i], p.Subnet); ok {
+	for _, p := range n.Spec.Pools {
+		if there, ok := translateAddr(addr, n.Status.FormerSubnets[i], p.Subnet); ok {
 			return there
 		}
 	}
@@ -178,12 +178,12 @@ func (e Endpoint) NeedsRenumbering(n Network) bool {
 
 	for _, is6 := range []bool{false, true} {
 		has, pooled, inPool := e.addressOf(is6), false, false
-		for _, p := range n.Pools {
+		for _, p := range n.Spec.Pools {
 			if p.Subnet.Addr().Is6() == is6 {
 				pooled, inPool = true, inPool || has.IsValid() && p.Subnet.Contains(has.Addr())
 			}
 		}
-		if pooled && !has.IsValid() && len(e.Addresses()) > 0 || has.IsValid() && !inPool && n.Renumbering {
+		if pooled && !has.IsValid() && len(e.Addresses()) > 0 || has.IsValid() && !inPool && n.Status.Renumbering {
 			return true
 		}
 	}
@@ -241,5 +241,5 @@ func (e Endpoint) Without(n Network) Endpoint {
 
 // IsFormer reports whether an address is in a former pool.
 func (n Network) IsFormer(a netip.Prefix) bool {
-	return slices.ContainsFunc(n.Former, func(p Pool) bool { return p.Subnet.Contains(a.Addr()) })
+	return slices.ContainsFunc(n.Status.Former, func(p Pool) bool { return p.Subnet.Contains(a.Addr()) })
 }

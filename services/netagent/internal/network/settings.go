@@ -179,20 +179,22 @@ const (
 // Predefined returns the predefined networks, without ids and creation times.
 func (s BridgeSettings) Predefined() []Network {
 	others := []Network{
-		{Name: NameHost, Driver: DriverHost, Predefined: true},
-		{Name: "none", Driver: DriverNull, Predefined: true},
+		{Name: NameHost, Driver: DriverHost, Scope: Local, Origin: OriginPredefined},
+		{Name: "none", Driver: DriverNull, Scope: Local, Origin: OriginPredefined},
 	}
 
 	if s.NoBridge {
 		return others
 	}
 
-	bridge := Network{Name: NameBridge, Driver: DriverBridge, Predefined: true, Bridge: s.BridgeName, MTU: s.MTU,
-		Masquerade: !s.NoMasquerade, InterContainer: !s.Isolated, HostBinding: s.HostBinding, InhibitIPv4: s.adopted,
-		Pools: []Pool{{Subnet: s.Bip.Masked(), Range: masked(s.FixedCIDR), Gateway: s.Bip.Addr(),
-			ContainerGateway: s.DefaultGateway}}}
+	bridge := Network{Name: NameBridge, Driver: DriverBridge, Scope: Local, Origin: OriginPredefined,
+		Spec: Spec{MTU: s.MTU,
+			Pools: []Pool{{Subnet: s.Bip.Masked(), Range: masked(s.FixedCIDR), Gateway: s.Bip.Addr(),
+				ContainerGateway: s.DefaultGateway}},
+			Bridge: &Bridge{Device: s.BridgeName, Masquerade: !s.NoMasquerade, InterContainer: !s.Isolated,
+				HostBinding: s.HostBinding, InhibitIPv4: s.adopted}}}
 	if s.Bip6.IsValid() {
-		bridge.Pools = append(bridge.Pools,
+		bridge.Spec.Pools = append(bridge.Spec.Pools,
 			Pool{Subnet: s.Bip6.Masked(), Range: masked(s.FixedCIDRv6), Gateway: s.Bip6.Addr(),
 				ContainerGateway: s.DefaultGatewayV6})
 	}

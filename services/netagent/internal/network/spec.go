@@ -1,248 +1,171 @@
 package network
 
 import (
-	"errors"
-	"maps"
+	"net"
 	"net/netip"
-	"regexp"
-	"slices"
-
-	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/proto/id"
 )
 
-// Spec is a request for a network.
+// Scope is the set of hosts that a network spans. The values are Docker's.
+type Scope string
+
+// The scopes.
+const (
+	Local  Scope = "local"  // this host
+	Global Scope = "global" // all hosts of a fleet
+)
+
+// Origin is the source of a network.
+type Origin string
+
+// The origins.
+const (
+	OriginUser       Origin = ""           // a request of a user
+	OriginPredefined Origin = "predefined" // the configuration of the agent
+	OriginConfigOnly Origin = "configonly" // a request; holds configuration for other networks
+)
+
+// Spec is the requested state of a network, with all defaults. An update replaces it.
 type Spec struct {
-	ID       string // empty: generated
-	Name     string
-	Driver   string // empty: bridge
-	Pools    []PoolSpec
-	Internal bool
-	IPv4     *bool // nil: enabled
-	IPv6     *bool // nil: enabled if an IPv6 subnet is given
-	Labels   map[string]string
-	Options  map[string]string
-	IPAM     string // IPAMDefault or IPAMDHCP; empty: IPAMDefault
+	Internal        bool              // no traffic enters or leaves
+	MTU             int               // 0: that of the parent interface
+	Pools           []Pool            // IPv4 first; a bridge has at most one per family
+	DHCP4           bool              `json:",omitempty"` // a DHCP server on the LAN assigns IPv4 addresses
+	DHCP6           bool              `json:",omitempty"` // DHCPv6 or SLAAC on the LAN assigns IPv6 addresses
+	DNS             []netip.Addr      `json:",omitempty"` // upstreams of its containers; none: the configured ones
+	Labels          map[string]string `json:",omitempty"` // labels of the user
+	Options         map[string]string `json:",omitempty"` // driver options as given
+	InterfacePrefix string            `json:",omitempty"` // of names in containers; empty: DefaultPrefix
+	ConfigFrom      string            `json:",omitempty"` // name of the configuration network it was created from
+	AnnounceTimes   *int              `json:",omitempty"` // number of gratuitous ARP packets; nil: default
+	AnnounceEvery   *int              `json:",omitempty"` // their interval in milliseconds; nil: default
 
-	DNS []netip.Addr // upstreams of the containers; none: the configured ones
-
-	ConfigOnly bool   // holds configuration for other networks
-	ConfigFrom string // name of the configuration network to use
+	// The options of the driver. The others are nil. Callers must not modify them after the network
+	// is stored, because copies of a network share them.
+	Bridge  *Bridge  `json:",omitempty"`
+	Macvlan *Macvlan `json:",omitempty"`
+	IPvlan  *IPvlan  `json:",omitempty"`
 }
 
-// WithConfigFrom returns the request with the configuration of a configuration network.
-func (w Spec) WithConfigFrom(config Spec) (Spec, error) {
-	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS) > 0 || w.IPAM != "" || w.Internal || w.IPv4 != nil ||
-		w.IPv6 != nil || w.ConfigOnly {
-		return w, fault.New(fault.Invalid, "network "+w.Name,
-			"user-specified configurations are not supported if the network depends on a configuration network",
-			fault.WithField("config_from"))
-	}
-	config.ID, config.Name, config.Driver = w.ID, w.Name, w.Driver
-	config.ConfigOnly, config.ConfigFrom = false, w.ConfigFrom
-	return config, nil
+// Bridge holds the options of a bridge network.
+type Bridge struct {
+	Device            string // link name
+	Masquerade        bool
+	InterContainer    bool       // containers can connect to each other
+	InhibitIPv4       bool       `json:",omitempty"` // the bridge does not get the IPv4 gateway address
+	HostBinding       netip.Addr // default host address of port mappings; zero: all addresses
+	TrustedInterfaces []string   `json:",omitempty"` // interfaces with direct access to its containers
+	IPv4, IPv6        BridgeFamily
 }
 
-// WithOptions returns the request with the driver's default options where it sets none.
-func (w Spec) WithOptions(byDriver map[string]map[string]string) Spec {
-	driver := w.Driver
-	if driver == "" {
-		driver = DriverBridge
-	}
-
-	options := maps.Clone(byDriver[driver])
-	if options == nil {
-		return w
-	}
-
-	maps.Copy(options, w.Options)
-	w.Options = options
-	return w
+// BridgeFamily holds the options of one address family of a bridge network.
+type BridgeFamily struct {
+	Mode string     `json:",omitempty"` // gateway mode; empty: ModeNAT
+	SNAT netip.Addr // source address of egress; zero: masquerade
 }
 
-// maxName is the maximum length of a network name.
-const maxName = 128
+// ParentSpec holds the common options of macvlan and ipvlan networks.
+type ParentSpec struct {
+	Link    string // the parent interface
+	Mode    string
+	NoShim  bool `json:",omitempty"` // the host has no route to the containers
+	NoProbe bool `json:",omitempty"` // no address conflict detection
+}
 
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+// Macvlan holds the options of a macvlan network.
+type Macvlan struct{ ParentSpec }
 
-// Build validates the request and returns the network. Subnets that were not given are not
-// allocated yet.
-func (w Spec) Build() (Network, error) {
-	n := Network{ID: w.ID, Name: w.Name, Driver: w.Driver, Internal: w.Internal, Labels: w.Labels, Options: w.Options,
-		MTU: DefaultMTU, Masquerade: true, InterContainer: true}
-	if n.Driver == "" {
-		n.Driver = DriverBridge
+// IPvlan holds the options of an ipvlan network.
+type IPvlan struct {
+	ParentSpec
+	Flag string
+}
+
+// Status is the state that follows from the spec and its earlier versions. The agent writes it.
+type Status struct {
+	// Generation counts the changes of the spec that concern sandboxes, Followed the last one that is
+	// applied to all of them.
+	Generation uint64
+	Followed   uint64
+	// AppliedFingerprint is the firewall content that natagent has acknowledged; empty: none.
+	AppliedFingerprint string `json:",omitempty"`
+
+	Former        []Pool           `json:",omitempty"` // former pools that containers still have addresses of
+	FormerSubnets []netip.Prefix   `json:",omitempty"` // all earlier subnets; static addresses in them are translated
+	Renumbering   bool             `json:",omitempty"` // containers with addresses of former pools get new ones
+	MAC           net.HardwareAddr `json:",omitempty"` // of the bridge, kept since renumbering; nil: derived
+	AdoptedBridge bool             `json:",omitempty"` // the bridge existed before and is kept
+	Deleting      bool             `json:",omitempty"` // deletion has started; endpoints cannot be attached
+}
+
+// EndpointsOutdated reports whether a change of the network is not applied to all endpoints.
+func (s Status) EndpointsOutdated() bool { return s.Followed < s.Generation }
+
+// WithoutFormer returns the status of a network without former pools.
+func (s Status) WithoutFormer() Status {
+	s.Former, s.FormerSubnets, s.Renumbering, s.MAC = nil, nil, false, nil
+	return s
+}
+
+// Changed returns the status after another change of the spec that concerns sandboxes.
+func (s Status) Changed() Status {
+	s.Generation++
+	return s
+}
+
+// IsPredefined reports whether the network comes from the configuration of the agent.
+func (n Network) IsPredefined() bool { return n.Origin == OriginPredefined }
+
+// IsConfigOnly reports whether the network only holds configuration for other networks.
+func (n Network) IsConfigOnly() bool { return n.Origin == OriginConfigOnly }
+
+// Bridge returns the options of a bridge network. They are zero for other drivers.
+func (n Network) Bridge() Bridge {
+	if n.Spec.Bridge == nil {
+		return Bridge{}
 	}
+	return *n.Spec.Bridge
+}
 
-	if err := w.identity(n); err != nil {
-		return n, err
+// Parent returns the options of the parent interface. They are zero for other drivers than macvlan
+// and ipvlan.
+func (n Network) Parent() ParentSpec {
+	if p := n.Spec.parent(); p != nil {
+		return *p
 	}
+	return ParentSpec{}
+}
 
-	if n.ConfigFrom = w.ConfigFrom; w.ConfigOnly {
-		n.Driver, n.ConfigOnly, n.MTU = DriverNull, true, 0
-		as := w
-		as.ConfigOnly = false
-		_, err := as.Build() // the configuration must be valid for a network
-		return n, err
-	}
-
-	options := maps.Clone(w.Options)
-	ipv4, ipv6, err := w.families()
-	delete(options, OptIPv4)
-	delete(options, OptIPv6)
-	errs := append([]error{err}, n.applyOptions(options)...)
-
+// parent returns the options of the parent interface to set them; nil for other drivers.
+func (s *Spec) parent() *ParentSpec {
 	switch {
-	case n.HasParent():
-		n.setParentDefaults()
-		if n.MTU == DefaultMTU && w.Options[OptMTU] == "" {
-			n.MTU = 0 // use the parent's MTU
-		}
-	case n.MTU == 0:
-		n.MTU = DefaultMTU
+	case s.Macvlan != nil:
+		return &s.Macvlan.ParentSpec
+	case s.IPvlan != nil:
+		return &s.IPvlan.ParentSpec
 	}
-
-	if lowest := lowestMTU(ipv6); n.MTU < lowest && n.MTU > 0 {
-		errs = append(errs, fault.Invalidf(n.Subject(), "options", "invalid MTU number: %d; it must be at least %d",
-			n.MTU, lowest))
-	}
-
-	if n.Bridge == "" && n.ID != "" && n.Driver == DriverBridge {
-		n.Bridge = DefaultBridge(n.ID)
-	}
-
-	errs = append(errs, n.checkModes(), w.applyIPAM(&n, ipv4, ipv6))
-	n.DNS, err = nameServers(n, w.DNS)
-	errs = append(errs, err)
-	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
+	return nil
 }
 
-func lowestMTU(ipv6 bool) int {
-	if ipv6 {
-		return minMTUIPv6
+// IPvlanFlag returns the flag of an ipvlan network.
+func (n Network) IPvlanFlag() string {
+	if n.Spec.IPvlan == nil {
+		return ""
 	}
-	return minMTU
+	return n.Spec.IPvlan.Flag
 }
 
-// identity validates name, id and driver.
-func (w Spec) identity(n Network) error {
-	switch n.Name {
-	case "":
-		return fault.Invalidf("network", "name", "no name was given")
-	case "bridge", "host", "none", "default":
-		return fault.New(fault.Denied, n.Subject(), "operation is not permitted on predefined "+n.Name+" network",
-			fault.WithField("name"))
+// InterContainer reports whether containers of the network can connect to each other.
+func (n Network) InterContainer() bool { return n.Bridge().InterContainer || n.HasParent() }
+
+// withDriver returns the spec with zero options of a driver.
+func (s Spec) withDriver(driver string) Spec {
+	switch driver {
+	case DriverBridge:
+		s.Bridge = &Bridge{Masquerade: true, InterContainer: true}
+	case DriverMacvlan:
+		s.Macvlan = &Macvlan{}
+	case DriverIPvlan:
+		s.IPvlan = &IPvlan{}
 	}
-
-	if !validName.MatchString(n.Name) || len(n.Name) > maxName {
-		return fault.New(fault.Invalid, "network "+quoteShort(n.Name),
-			"invalid network name, only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed",
-			fault.WithField("name"), fault.WithHint("use at most %d characters, without slashes, spaces and colons",
-				maxName))
-	}
-
-	if w.ID != "" && !id.Valid(w.ID) {
-		return fault.Invalidf(n.Subject(), "id", "must be %d lower-case hexadecimal digits", id.Len)
-	}
-
-	return n.checkDriver()
-}
-
-// checkDriver rejects drivers that cannot create networks.
-func (n Network) checkDriver() error {
-	switch n.Driver {
-	case DriverBridge, DriverMacvlan, DriverIPvlan:
-		return nil
-	case DriverHost, DriverNull:
-		return fault.New(fault.Denied, n.Subject(), `only one instance of "`+n.Driver+`" network is allowed`,
-			fault.WithField("driver"))
-	case DriverOverlay:
-		return fault.New(fault.Unavailable, n.Subject(),
-			"overlay networks span the hosts of a fleet, and this host is in none", fault.WithField("driver"),
-			fault.WithHint("use bridge for containers of this host, macvlan or ipvlan for containers on its LAN"))
-	}
-
-	hint := "use bridge, macvlan or ipvlan"
-	if near, ok := config.Suggest(n.Driver, []string{DriverBridge, DriverMacvlan, DriverIPvlan, DriverOverlay,
-		DriverHost, DriverNull}); ok {
-		hint = "did you mean " + near + "? " + hint
-	}
-
-	return fault.New(fault.NotFound, n.Subject(), `plugin "`+n.Driver+`" not found`,
-		fault.WithField("driver"), fault.WithHint("%s", hint))
-}
-
-// families returns the requested address families.
-func (w Spec) families() (ipv4, ipv6 bool, err error) {
-	on4, given4, err4 := Family(w.Options, OptIPv4)
-	on6, given6, err6 := Family(w.Options, OptIPv6)
-	ipv4 = !given4 || on4
-	ipv6 = given6 && on6 || !given6 && slices.ContainsFunc(w.Pools, func(p PoolSpec) bool {
-		return p.Subnet.IsValid() && p.Subnet.Addr().Is6()
-	})
-
-	if w.IPv4 != nil {
-		ipv4 = *w.IPv4
-	}
-
-	if w.IPv6 != nil {
-		ipv6 = *w.IPv6
-	}
-
-	err = errors.Join(err4, err6)
-	if err == nil && !ipv4 && !ipv6 {
-		err = fault.New(fault.Invalid, "network "+w.Name, "IPv4 or IPv6 must be enabled", fault.WithField("ipv4"))
-	}
-
-	return ipv4, ipv6, err
-}
-
-// checkPools validates each subnet and its address family.
-func (w Spec) checkPools(n Network, ipv4, ipv6 bool) []error {
-	var errs []error
-	seen := map[bool]bool{}
-	for _, p := range w.Pools {
-		if err := p.check(n); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		is6 := p.is6()
-		switch {
-		case seen[is6] && !n.HasParent():
-			errs = append(errs, fault.Invalidf(n.Subject(), "subnet",
-				"bridge driver doesn't support multiple subnets of one family"))
-		case is6 && !ipv6 || !is6 && !ipv4:
-			errs = append(errs, fault.New(fault.Invalid, n.Subject(), "subnet "+p.Subnet.String()+
-				" belongs to a disabled address family",
-				fault.WithField("subnet")))
-		}
-		seen[is6] = true
-	}
-
-	return errs
-}
-
-// UnassignedPools returns a pool without a subnet for each requested family that has none, IPv4
-// first.
-func (w Spec) UnassignedPools() []PoolSpec {
-	ipv4, ipv6, err := w.families()
-	if err != nil || w.IPAM == IPAMDHCP {
-		return nil
-	}
-
-	var out []PoolSpec
-	for _, p := range w.Pools {
-		ipv4, ipv6 = ipv4 && p.is6(), ipv6 && !p.is6()
-	}
-
-	if ipv4 {
-		out = append(out, PoolSpec{Subnet: netip.PrefixFrom(netip.IPv4Unspecified(), 0)})
-	}
-
-	if ipv6 {
-		out = append(out, PoolSpec{Subnet: netip.PrefixFrom(netip.IPv6Unspecified(), 0)})
-	}
-
-	return out
+	return s
 }

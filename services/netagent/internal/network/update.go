@@ -22,12 +22,12 @@ type Update struct {
 
 // Apply returns the changed network, or an error if the change is invalid.
 func (e Update) Apply(n Network) (Network, error) {
-	if n.Predefined {
+	if n.IsPredefined() {
 		return n, fault.New(fault.Denied, n.Subject(), "is pre-defined and cannot be edited",
 			fault.WithHint("change the configuration, /etc/fairlead/daemon.json"))
 	}
 
-	if n.ConfigOnly {
+	if n.IsConfigOnly() {
 		return n, fault.New(fault.Invalid, n.Subject(), "is a configuration network and cannot be updated",
 			fault.WithHint("update the networks created from it"))
 	}
@@ -38,7 +38,7 @@ func (e Update) Apply(n Network) (Network, error) {
 			fault.WithHint("change the DHCP server; containers follow when they renew their leases"))
 	}
 
-	pools := slices.Clone(n.Pools)
+	pools := slices.Clone(n.Spec.Pools)
 	for _, s := range e.Subnets {
 		var err error
 		if pools, err = e.place(n, pools, s); err != nil {
@@ -51,25 +51,25 @@ func (e Update) Apply(n Network) (Network, error) {
 		return n, err
 	}
 
-	next.Renumbering = n.Renumbering || e.Renumber && len(next.Former) > 0
+	next.Status.Renumbering = n.Status.Renumbering || e.Renumber && len(next.Status.Former) > 0
 	if e.MTU != nil {
-		next.MTU = *e.MTU
+		next.Spec.MTU = *e.MTU
 	}
 
-	if lowest := lowestMTU(next.HasIPv6()); (e.MTU != nil || next.MTU != 0) &&
-		(next.MTU < lowest || next.MTU > maxMTU) {
-		return n, fault.Invalidf(n.Subject(), "mtu", "invalid MTU number: %d; it must be from %d to %d", next.MTU,
+	if lowest := lowestMTU(next.HasIPv6()); (e.MTU != nil || next.Spec.MTU != 0) &&
+		(next.Spec.MTU < lowest || next.Spec.MTU > maxMTU) {
+		return n, fault.Invalidf(n.Subject(), "mtu", "invalid MTU number: %d; it must be from %d to %d", next.Spec.MTU,
 			lowest, maxMTU)
 	}
 
 	if e.DNS != nil {
-		if next.DNS, err = nameServers(n, *e.DNS); err != nil {
+		if next.Spec.DNS, err = nameServers(n, *e.DNS); err != nil {
 			return n, err
 		}
 	}
 
 	if len(e.Labels) > 0 {
-		next.Labels = labelled(n.Labels, e.Labels)
+		next.Spec.Labels = labelled(n.Spec.Labels, e.Labels)
 	}
 
 	return next, nil
@@ -161,7 +161,7 @@ func (e Endpoint) WithPrefixLens(n Network) Endpoint {
 		e.DNS, e.Renumbering = servers, true
 	}
 
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		if e.IPv4.IsValid() && p.Subnet.Contains(e.IPv4.Addr()) {
 			e.IPv4 = netip.PrefixFrom(e.IPv4.Addr(), p.Subnet.Bits())
 		}

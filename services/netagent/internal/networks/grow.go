@@ -19,16 +19,16 @@ func (m *Manager) Grow(ctx context.Context, short network.PoolShortage) error {
 	defer m.choosing.Unlock()
 
 	have, ok := m.Store.Network(short.NetworkID)
-	if !ok || have.Deleting {
+	if !ok || have.Status.Deleting {
 		return nil // the caller looks up the network again and reports it
 	}
 
-	i := slices.IndexFunc(have.Pools, func(p network.Pool) bool { return p.Subnet == short.Subnet })
+	i := slices.IndexFunc(have.Spec.Pools, func(p network.Pool) bool { return p.Subnet == short.Subnet })
 	if i < 0 {
 		return nil
 	}
 
-	p := have.Pools[i]
+	p := have.Spec.Pools[i]
 	larger, ok := p.Larger(short.Want)
 	if !ok {
 		return fixedSize(have.Network, p)
@@ -81,7 +81,7 @@ func (m *Manager) checkGrowth(n store.Network, subnet, larger netip.Prefix) erro
 	}
 
 	for _, r := range routes {
-		if r.Link != n.Bridge && r.To.Bits() >= shortestRoute && blocks(r.To) {
+		if r.Link != n.Bridge().Device && r.To.Bits() >= shortestRoute && blocks(r.To) {
 			return refuse("a host route over "+r.Link, r.To)
 		}
 	}

@@ -91,13 +91,14 @@ func New(cfg Config) *Manager { return &Manager{Config: cfg} }
 
 // Create creates a network. It is idempotent for the same id and request. It removes everything it
 // created on failure.
-func (m *Manager) Create(ctx context.Context, want network.Spec) (network.Network, error) {
+func (m *Manager) Create(ctx context.Context, want network.Draft) (network.Network, error) {
 	asked, err := json.Marshal(want)
 	if err != nil {
 		return network.Network{}, fault.Wrap(err, fault.Internal, "network "+want.Name, "cannot be encoded")
 	}
 
-	if have, ok := m.Store.Network(want.ID); ok && want.ID != "" && have.Request == string(asked) && !have.Deleting {
+	if have, ok := m.Store.Network(want.ID); ok && want.ID != "" && have.Request == string(asked) &&
+		!have.Status.Deleting {
 		return have.Network, m.activate(ctx, have.Network)
 	}
 
@@ -125,7 +126,7 @@ func (m *Manager) Create(ctx context.Context, want network.Spec) (network.Networ
 }
 
 // withOptions returns the request with the driver's default options.
-func (m *Manager) withOptions(want network.Spec) network.Spec {
+func (m *Manager) withOptions(want network.Draft) network.Draft {
 	m.choosing.Lock()
 	defer m.choosing.Unlock()
 	if want.ConfigOnly {
@@ -135,15 +136,15 @@ func (m *Manager) withOptions(want network.Spec) network.Spec {
 }
 
 // configured returns the request with the configuration of its configuration network.
-func (m *Manager) configured(want network.Spec) (network.Spec, error) {
+func (m *Manager) configured(want network.Draft) (network.Draft, error) {
 	from, ok := m.Store.NetworkNamed(want.ConfigFrom)
-	if !ok || !from.ConfigOnly {
+	if !ok || !from.IsConfigOnly() {
 		return want, fault.New(fault.NotFound, "network "+want.Name,
 			`configuration network "`+want.ConfigFrom+`" does not exist`,
 			fault.WithField("config_from"),
 			fault.WithHint("run fairlead network create --config-only %s", want.ConfigFrom))
 	}
-	var config network.Spec
+	var config network.Draft
 	if err := json.Unmarshal([]byte(from.Request), &config); err != nil {
 		return want, fault.Wrap(err, fault.Internal, from.Subject(), "cannot be read")
 	}
@@ -152,7 +153,7 @@ func (m *Manager) configured(want network.Spec) (network.Spec, error) {
 
 // activate applies a network, with firewall rules if it needs them.
 func (m *Manager) activate(ctx context.Context, n network.Network) error {
-	if n.ConfigOnly {
+	if n.IsConfigOnly() {
 		return nil
 	}
 	if n.NeedsFirewall() {
@@ -162,7 +163,7 @@ func (m *Manager) activate(ctx context.Context, n network.Network) error {
 }
 
 // add builds a network, allocates its missing subnets and stores it.
-func (m *Manager) add(want network.Spec, asked string) (network.Network, error) {
+func (m *Manager) add(want network.Draft, asked string) (network.Network, error) {
 	n, err := want.Build()
 	if err != nil {
 		return n, err
@@ -177,7 +178,7 @@ func (m *Manager) add(want network.Spec, asked string) (network.Network, error) 
 			fault.WithField("name"))
 	}
 
-	if n.ConfigOnly {
+	if n.IsConfigOnly() {
 		return n, m.Store.AddNetwork(store.Network{Network: n, Request: asked})
 	}
 
@@ -185,7 +186,7 @@ func (m *Manager) add(want network.Spec, asked string) (network.Network, error) 
 		return n, err
 	}
 
-	if n.Pools, err = m.pools(n, want); err != nil {
+	if n.Spec.Pools, err = m.pools(n, want); err != nil {
 		return n, err
 	}
 
@@ -209,7 +210,7 @@ func (m *Manager) check(n *network.Network) error {
 	}
 
 	for _, o := range m.Store.Networks() {
-		if o.HasParent() && o.Parent == n.Parent {
+		if o.HasParent() && o.Parent().Link == n.Parent().Link {
 			if err := network.CheckSharedParent(*n, o.Network); err != nil {
 				return err
 			}
@@ -222,26 +223,26 @@ func (m *Manager) check(n *network.Network) error {
 // checkBridge rejects a link name that is in use, and records whether the bridge exists.
 func (m *Manager) checkBridge(n *network.Network) error {
 	for _, o := range m.Store.Networks() {
-		if o.Bridge == n.Bridge {
+		if o.Bridge().Device == n.Bridge().Device {
 			return fault.New(fault.Exists, n.Subject(),
 				fmt.Sprintf("cannot create network %s (%s): conflicts with network %s (%s): "+
-					"networks have same bridge name", id.Short(n.ID), n.Bridge, o.String(), o.Bridge),
+					"networks have same bridge name", id.Short(n.ID), n.Bridge().Device, o.String(), o.Bridge().Device),
 				fault.WithField("options"))
 		}
 	}
 
-	link, ok, err := m.Host.Link(n.Bridge)
+	link, ok, err := m.Host.Link(n.Bridge().Device)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot read its bridge")
 	}
 
 	if ok && link.Kind != "bridge" {
-		return fault.New(fault.Invalid, n.Subject(), "existing interface "+n.Bridge+" is not a bridge",
+		return fault.New(fault.Invalid, n.Subject(), "existing interface "+n.Bridge().Device+" is not a bridge",
 			fault.WithField("options"),
 			fault.WithHint("choose another %s", network.OptBridgeName))
 	}
 
-	n.AdoptedBridge = ok
+	n.Status.AdoptedBridge = ok
 	return m.checkIsolation(n)
 }
 
@@ -252,12 +253,12 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 		return "", err
 	}
 
-	if n.Predefined {
+	if n.IsPredefined() {
 		return "", fault.New(fault.Denied, n.Subject(), n.Name+" is a pre-defined network and cannot be removed")
 	}
 
 	for _, o := range m.Store.Networks() {
-		if n.ConfigOnly && o.ConfigFrom == n.Name && !o.Deleting {
+		if n.IsConfigOnly() && o.Spec.ConfigFrom == n.Name && !o.Status.Deleting {
 			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`,
 				fault.WithHint("delete network %s first", o.Name))
 		}
@@ -312,7 +313,7 @@ func (m *Manager) RunDeletions(ctx context.Context) {
 
 	for {
 		for _, n := range m.Store.Networks() {
-			if n.Deleting {
+			if n.Status.Deleting {
 				_ = m.tearDown(ctx, n.Network) // retried with the next tick
 			}
 		}
@@ -348,7 +349,7 @@ func inUse(n network.Network, on []network.Sandbox) error {
 func (m *Manager) List() []network.Network {
 	var out []network.Network
 	for _, n := range m.Store.Networks() {
-		if !n.Deleting {
+		if !n.Status.Deleting {
 			out = append(out, n.Network)
 		}
 	}
@@ -364,7 +365,7 @@ func (m *Manager) Find(ref string) (network.Network, error) {
 // PoolUsage returns the usage of each of the network's pools, in their order.
 func (m *Manager) PoolUsage(n network.Network) []ipam.Usage {
 	var out []ipam.Usage
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		out = append(out, m.Book.Count(n.ID, n.Addresses(p)))
 	}
 	return out

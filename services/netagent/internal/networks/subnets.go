@@ -12,7 +12,7 @@ import (
 )
 
 // pools returns the network's pools, with an allocated subnet for each that was not given.
-func (m *Manager) pools(n network.Network, want network.Spec) ([]network.Pool, error) {
+func (m *Manager) pools(n network.Network, want network.Draft) ([]network.Pool, error) {
 	own, err := m.ownSubnets(), error(nil)
 	var foreign []netip.Prefix
 	var out []network.Pool
@@ -162,7 +162,7 @@ func (m *Manager) overlapped() func(network.Network) []string {
 		for _, p := range n.AllPools() {
 			for _, r := range overlaps(n, p, routes) {
 				command := "run fairlead network edit --renumber " + n.Name
-				if n.Predefined {
+				if n.IsPredefined() {
 					command = "set another bip and run fairlead config reload --renumber"
 				}
 				out = append(out, "subnet "+p.Subnet.String()+" of network "+n.Name+" overlaps the host's route to "+
@@ -179,7 +179,7 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 	own, known := map[kernel.Route]bool{}, map[netip.Prefix]bool{}
 	for _, n := range m.Store.Networks() {
 		for _, p := range n.HostAddresses() {
-			own[kernel.Route{To: p.Masked(), Link: n.Bridge}], known[p.Masked()] = true, true
+			own[kernel.Route{To: p.Masked(), Link: n.Bridge().Device}], known[p.Masked()] = true, true
 		}
 	}
 
@@ -196,14 +196,14 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 // overlaps returns the routes that overlap a pool, except those over the network's own bridge.
 func overlaps(n network.Network, p network.Pool, routes []kernel.Route) []kernel.Route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r kernel.Route) bool {
-		return n.HasParent() || r.Link == n.Bridge || !r.To.Overlaps(p.Subnet)
+		return n.HasParent() || r.Link == n.Bridge().Device || !r.To.Overlaps(p.Subnet)
 	})
 }
 
 // formerAddressWarnings returns a warning about containers with former addresses. It returns
 // nothing while they are being renumbered.
 func (m *Manager) formerAddressWarnings(n network.Network) []string {
-	if len(n.Former) == 0 || n.Renumbering {
+	if len(n.Status.Former) == 0 || n.Status.Renumbering {
 		return nil
 	}
 

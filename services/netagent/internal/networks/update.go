@@ -50,7 +50,7 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Upd
 		return next, err
 	}
 
-	for _, p := range next.Pools {
+	for _, p := range next.Spec.Pools {
 		rest := m.ownSubnets()
 		for _, old := range have.AllPools() {
 			delete(rest, old.Subnet)
@@ -71,7 +71,7 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Upd
 
 // complete allocates the subnets that an update needs but does not give.
 func (m *Manager) complete(n network.Network, edit *network.Update) error {
-	if n.Predefined || n.ConfigOnly || n.UsesDHCP() {
+	if n.IsPredefined() || n.IsConfigOnly() || n.UsesDHCP() {
 		return nil // Update.Apply rejects it
 	}
 
@@ -125,7 +125,7 @@ func (m *Manager) overlappedPools(n network.Network) ([]network.PoolSpec, error)
 	}
 
 	var out []network.PoolSpec
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		if len(overlaps(n, p, routes)) > 0 {
 			unspecified := netip.IPv4Unspecified()
 			if p.Subnet.Addr().Is6() {
@@ -141,8 +141,9 @@ func (m *Manager) overlappedPools(n network.Network) ([]network.PoolSpec, error)
 // storeAndApply stores a changed network and applies it to natagent, host and endpoints. It rolls
 // back on failure.
 func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n network.Network) error {
+	n.Status = n.Status.Changed()
 	changed := have
-	changed.Network, changed.EndpointsOutdated = n, true
+	changed.Network = n
 	var rollback func() error
 	err := m.Sandboxes.WithNetworkLocked(n.ID, func() (err error) {
 		rollback, err = m.Sandboxes.MoveReservations(changed)
@@ -158,8 +159,12 @@ func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n netwo
 		return nil
 	}
 
-	return errors.Join(err, m.Sandboxes.WithNetworkLocked(n.ID, rollback),
-		m.apply(context.WithoutCancel(ctx), have.Network))
+	err = errors.Join(err, m.Sandboxes.WithNetworkLocked(n.ID, rollback))
+	if back, ok := m.Store.Network(n.ID); ok {
+		err = errors.Join(err, m.apply(context.WithoutCancel(ctx), back.Network))
+	}
+
+	return err
 }
 
 // apply applies a stored network to natagent, host and endpoints.
@@ -172,17 +177,17 @@ func (m *Manager) apply(ctx context.Context, n network.Network) error {
 
 // updateEndpoints applies a network change to its endpoints and records completion.
 func (m *Manager) updateEndpoints(n network.Network) error {
-	if n.Predefined {
-		n.MTU = 0 // a configured MTU applies to new endpoints only
+	if n.IsPredefined() {
+		n.Spec.MTU = 0 // a configured MTU applies to new endpoints only
 	}
 
 	if err := m.Sandboxes.UpdateEndpoints(n); err != nil {
 		return err
 	}
 
-	_, _, err := m.Store.ChangeNetwork(n.ID, func(n store.Network, _ []network.Sandbox) store.Network {
-		n.EndpointsOutdated = false
-		return n
+	_, _, err := m.Store.ChangeNetwork(n.ID, func(stored store.Network, _ []network.Sandbox) store.Network {
+		stored.Status.Followed = max(stored.Status.Followed, n.Status.Generation)
+		return stored
 	})
 
 	return err
@@ -192,7 +197,7 @@ func (m *Manager) updateEndpoints(n network.Network) error {
 func (m *Manager) Resume() error {
 	var errs []error
 	for _, n := range m.Store.Networks() {
-		if n.EndpointsOutdated && !n.Deleting {
+		if n.Status.EndpointsOutdated() && !n.Status.Deleting {
 			errs = append(errs, m.updateEndpoints(n.Network))
 		}
 	}
@@ -204,7 +209,7 @@ func (m *Manager) Resume() error {
 func (m *Manager) ReapplyPredefined(ctx context.Context) error {
 	var errs []error
 	for _, n := range m.Store.Networks() {
-		if n.EndpointsOutdated && n.Predefined && !n.Deleting {
+		if n.Status.EndpointsOutdated() && n.IsPredefined() && !n.Status.Deleting {
 			errs = append(errs, m.activate(ctx, n.Network))
 		}
 	}
@@ -219,10 +224,10 @@ func (m *Manager) RemoveFormerPools(ctx context.Context) error {
 	var errs []error
 
 	for _, n := range m.Store.Networks() {
-		if len(n.Former) == 0 || n.Deleting {
+		if len(n.Status.Former) == 0 || n.Status.Deleting {
 			continue
 		}
-		if n.AdoptedBridge { // addresses of an adopted bridge are not reconciled
+		if n.Status.AdoptedBridge { // addresses of an adopted bridge are not reconciled
 			used := n.WithoutUnusedFormer(m.Store.SandboxesOn(n.ID)).HostAddresses()
 			if err := m.Ground.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
 				errs = append(errs, err)

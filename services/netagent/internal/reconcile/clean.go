@@ -25,7 +25,7 @@ func (r *Reconciler) Clean(leaving func(networkID string)) error {
 		if gone := driver.Delete(n.Network); gone != nil { // a missing network cannot be swept
 			errs = append(errs, err, gone)
 		}
-		r.log.Info("network removed from the host", "network", n.Name, "bridge", n.Bridge)
+		r.log.Info("network removed from the host", "network", n.Name, "bridge", n.Bridge().Device)
 	}
 
 	return errors.Join(append(errs, r.restoreSysctls(func(store.Sysctl) bool { return true }))...)

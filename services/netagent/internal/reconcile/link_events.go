@@ -102,8 +102,8 @@ func (r *Reconciler) renamed(name string) (out []string) {
 		return nil
 	}
 	r.store.AnyNetwork(func(n *store.Network) bool {
-		if n.Bridge != "" && n.BridgeAlias() == link.Alias {
-			out = append(out, n.Bridge)
+		if n.Bridge().Device != "" && n.BridgeAlias() == link.Alias {
+			out = append(out, n.Bridge().Device)
 		}
 		return false
 	})

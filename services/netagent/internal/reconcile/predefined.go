@@ -29,7 +29,9 @@ func (r *Reconciler) StorePredefined(settings network.BridgeSettings) error {
 			return err
 		}
 		if !reflect.DeepEqual(have.Network, want) {
-			have.EndpointsOutdated = have.EndpointsOutdated || !reflect.DeepEqual(have.Pools, want.Pools)
+			if !reflect.DeepEqual(have.Spec.Pools, want.Spec.Pools) {
+				want.Status = want.Status.Changed()
+			}
 			have.Network = want
 			changed = append(changed, have)
 		}
@@ -58,20 +60,23 @@ func (r *Reconciler) named(name string) store.Network {
 
 // mergePredefined returns the part of the wanted network that can be applied now.
 func (r *Reconciler) mergePredefined(have, want network.Network, renumber bool) (network.Network, error) {
-	want.ID, want.CreatedAt, want.AdoptedBridge = have.ID, have.CreatedAt, have.AdoptedBridge
+	want.ID, want.CreatedAt, want.Status = have.ID, have.CreatedAt, have.Status.WithoutFormer()
 	if on := r.store.SandboxesOn(have.ID); len(on) > 0 {
 		want = r.mergeInUse(have, want, on, renumber)
 	}
 
-	if want.Bridge != have.Bridge {
-		_, exists, err := r.host.Link(want.Bridge)
+	if want.Bridge().Device != have.Bridge().Device {
+		_, exists, err := r.host.Link(want.Bridge().Device)
 		if err != nil {
 			return want, fault.Wrap(err, fault.Internal, want.Subject(), "cannot find its bridge")
 		}
-		want.AdoptedBridge = exists // an adopted bridge outlives the network
+		want.Status.AdoptedBridge = exists // an adopted bridge outlives the network
 	}
 
-	want.InhibitIPv4 = want.InhibitIPv4 && want.AdoptedBridge // Fairlead sets the address of its own bridges
+	if b := want.Spec.Bridge; b != nil { // Fairlead sets the address of its own bridges
+		b.InhibitIPv4 = b.InhibitIPv4 && want.Status.AdoptedBridge
+	}
+
 	return want, nil
 }
 
@@ -83,26 +88,26 @@ func (r *Reconciler) mergeInUse(have, want network.Network, on []network.Sandbox
 		names[i] = sb.DisplayName()
 	}
 
-	pools := want.Pools
-	if want.Bridge != have.Bridge {
-		pools = have.Pools
+	pools := want.Spec.Pools
+	if want.Bridge().Device != have.Bridge().Device {
+		pools = have.Spec.Pools
 	}
 
 	moved, err := have.WithPools(pools)
-	if err != nil || want.Bridge != have.Bridge {
+	if err != nil || want.Bridge().Device != have.Bridge().Device {
 		r.log.Warn("network in use, keeping subnet and bridge",
 			"network", have.Name, "containers", names,
-			"bridge", have.Bridge, "pools", have.Pools,
-			"configured_bridge", want.Bridge, "configured_pools", want.Pools, "error", err)
+			"bridge", have.Bridge().Device, "pools", have.Spec.Pools,
+			"configured_bridge", want.Bridge().Device, "configured_pools", want.Spec.Pools, "error", err)
 		moved = have
 	}
 
-	want.Bridge, want.Pools, want.Former, want.FormerSubnets, want.MAC = moved.Bridge, moved.Pools,
-		moved.Former, moved.FormerSubnets, moved.MAC
-	want.Renumbering = len(want.Former) > 0 && (renumber || have.Renumbering)
-	if len(want.Former) > 0 && !want.Renumbering {
+	want.Spec.Bridge.Device, want.Spec.Pools = moved.Bridge().Device, moved.Spec.Pools
+	want.Status = moved.Status
+	want.Status.Renumbering = len(want.Status.Former) > 0 && (renumber || have.Status.Renumbering)
+	if len(want.Status.Former) > 0 && !want.Status.Renumbering {
 		r.log.Warn("network has former pools, restart its containers or reload with --renumber",
-			"network", have.Name, "containers", names, "pools", want.Pools, "former_pools", want.Former)
+			"network", have.Name, "containers", names, "pools", want.Spec.Pools, "former_pools", want.Status.Former)
 	}
 
 	return want
@@ -116,7 +121,7 @@ func (r *Reconciler) deleteDefaultBridge() error {
 	}
 	on, err := r.store.MarkDeleting(have.ID, true)
 	if len(on) > 0 {
-		r.log.Warn("network in use, not removed", "network", have.Name, "bridge", have.Bridge)
+		r.log.Warn("network in use, not removed", "network", have.Name, "bridge", have.Bridge().Device)
 	}
 	return err
 }
@@ -137,7 +142,7 @@ func (r *Reconciler) CheckRenumber(settings network.BridgeSettings) error {
 			return err
 		}
 		if len(r.store.SandboxesOn(have.ID)) > 0 {
-			_, err := have.WithPools(want.Pools)
+			_, err := have.WithPools(want.Spec.Pools)
 			return err
 		}
 	}
@@ -149,7 +154,7 @@ func (r *Reconciler) CheckRenumber(settings network.BridgeSettings) error {
 func (r *Reconciler) clash(want network.Network) error {
 	for _, other := range r.store.Networks() {
 		for _, used := range other.AllPools() {
-			for _, p := range want.Pools {
+			for _, p := range want.Spec.Pools {
 				if other.Name != want.Name && used.Subnet.Overlaps(p.Subnet) {
 					return fault.New(fault.Exists, want.Subject(),
 						p.HostPrefix().String()+" overlaps "+used.Subnet.String()+" of network "+other.Name,

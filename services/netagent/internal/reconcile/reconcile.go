@@ -108,7 +108,9 @@ func (r *Reconciler) reconcileAll(ctx context.Context) error {
 
 // isActive reports whether a network belongs on the host. It does not while it is being deleted or,
 // unless predefined, before natagent has acknowledged it.
-func isActive(n store.Network) bool { return !n.Deleting && (n.Predefined || natclient.IsApplied(n)) }
+func isActive(n store.Network) bool {
+	return !n.Status.Deleting && (n.IsPredefined() || natclient.IsApplied(n))
+}
 
 // network reconciles the bridge of one network. It restores the ports of a new bridge, unless first
 // is true.
@@ -117,7 +119,7 @@ func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 	defer r.bridges.Unlock()
 
 	n, ok := r.store.Network(n.ID) // may have changed
-	if !ok || n.Deleting {
+	if !ok || n.Status.Deleting {
 		return nil // deletion takes the same lock
 	}
 
@@ -127,7 +129,7 @@ func (r *Reconciler) network(driver Driver, n store.Network, first bool) error {
 		return err
 	}
 
-	if n.Bridge != "" {
+	if n.Bridge().Device != "" {
 		err = r.disableBridgeNetfilter(n.Network)
 	}
 	if err != nil || first {
@@ -150,10 +152,10 @@ func (r *Reconciler) Delete(n network.Network) error {
 
 // RemoveAddresses removes former addresses of a network from its bridge.
 func (r *Reconciler) RemoveAddresses(n network.Network, addresses []netip.Prefix) error {
-	if n.Bridge == "" {
+	if n.Bridge().Device == "" {
 		return nil
 	}
-	return fault.Wrap(r.host.RemoveAddresses(n.Bridge, addresses), fault.Internal, n.Subject(),
+	return fault.Wrap(r.host.RemoveAddresses(n.Bridge().Device, addresses), fault.Internal, n.Subject(),
 		"cannot remove former addresses from its bridge")
 }
 
@@ -189,7 +191,7 @@ func (r *Reconciler) readdressed(networkID string, then []network.Sandbox) bool 
 
 // revertRestore deletes the neighbour entries that were restored for sandboxes removed meanwhile.
 func (r *Reconciler) revertRestore(n network.Network, then []network.Sandbox) error {
-	if n.Bridge == "" {
+	if n.Bridge().Device == "" {
 		return nil
 	}
 
@@ -213,7 +215,7 @@ func (r *Reconciler) revertRestore(n network.Network, then []network.Sandbox) er
 		return nil
 	}
 
-	bridge, ok, err := r.host.Link(n.Bridge)
+	bridge, ok, err := r.host.Link(n.Bridge().Device)
 	errs := []error{err}
 	for _, a := range gone {
 		if ok {
@@ -235,7 +237,7 @@ func on(networkID string, sb network.Sandbox) network.Endpoint {
 
 func (r *Reconciler) logChanges(n network.Network, changes []string) {
 	if len(changes) > 0 {
-		attrs := []any{"network", n.Name, "bridge", n.Bridge, "changes", changes}
+		attrs := []any{"network", n.Name, "bridge", n.Bridge().Device, "changes", changes}
 		if program, _ := r.program.Load().(string); program != "" {
 			attrs = append(attrs, "program", program)
 		}

@@ -27,7 +27,7 @@ func (r *Reconciler) ApplyNetwork(networkID string) error {
 	if !ok || !known {
 		return nil
 	}
-	if err := r.network(driver, n, false); err != nil || n.Predefined {
+	if err := r.network(driver, n, false); err != nil || n.IsPredefined() {
 		return err
 	}
 	return r.forwardNew(n)
@@ -38,7 +38,7 @@ func (r *Reconciler) ApplyNetwork(networkID string) error {
 func (r *Reconciler) WaitForNatagent(ctx context.Context, background func(func())) error {
 	for _, n := range r.store.Networks() {
 		switch {
-		case !natclient.NeedsFirewall(n.Network) || n.Deleting:
+		case !natclient.NeedsFirewall(n.Network) || n.Status.Deleting:
 		case natclient.IsApplied(n):
 			background(func() { _ = r.guard.ApplyWithRetry(ctx, n.Network) }) // fails only if ctx ends
 		default:
@@ -94,7 +94,7 @@ func (r *Reconciler) logOnce(last string, err error) string {
 // push sends all networks to natagent again, in case it has lost them.
 func (r *Reconciler) push(ctx context.Context) {
 	for _, n := range r.store.Networks() {
-		if !natclient.NeedsFirewall(n.Network) || n.Deleting {
+		if !natclient.NeedsFirewall(n.Network) || n.Status.Deleting {
 			continue
 		}
 		if ctx.Err() != nil {

@@ -29,13 +29,13 @@ func (r *Reconciler) enableForwarding() error {
 	var bridges, adopted []string // the former values of adopted bridges are stored
 	ipv6 := false
 	for _, n := range r.store.Networks() {
-		if n.Bridge == "" || !isActive(n) {
+		if n.Bridge().Device == "" || !isActive(n) {
 			continue
 		}
-		if ipv6 = ipv6 || n.HasIPv6(); n.AdoptedBridge {
-			adopted = append(adopted, n.Bridge)
+		if ipv6 = ipv6 || n.HasIPv6(); n.Status.AdoptedBridge {
+			adopted = append(adopted, n.Bridge().Device)
 		} else {
-			bridges = append(bridges, n.Bridge)
+			bridges = append(bridges, n.Bridge().Device)
 		}
 	}
 
@@ -50,13 +50,13 @@ func (r *Reconciler) enableForwarding() error {
 // forwardNew enables forwarding for a new network. The host's own interfaces already forward if
 // there are other networks.
 func (r *Reconciler) forwardNew(n store.Network) error {
-	if r.NoForwarding || n.Bridge == "" || !isActive(n) {
+	if r.NoForwarding || n.Bridge().Device == "" || !isActive(n) {
 		return nil
 	}
 
 	others := func(ipv6 bool) bool {
 		return r.store.AnyNetwork(func(o *store.Network) bool {
-			return o.ID != n.ID && o.Bridge != "" && isActive(*o) && (!ipv6 || o.HasIPv6())
+			return o.ID != n.ID && o.Bridge().Device != "" && isActive(*o) && (!ipv6 || o.HasIPv6())
 		})
 	}
 
@@ -64,14 +64,15 @@ func (r *Reconciler) forwardNew(n store.Network) error {
 		return r.enableForwarding()
 	}
 
-	if n.AdoptedBridge {
+	if n.Status.AdoptedBridge {
 		return r.enableForwarding() // stores the former value
 	}
 
-	all := []kernel.Sysctl{{Path: forwarding(n.Bridge), Value: "1"}}
+	all := []kernel.Sysctl{{Path: forwarding(n.Bridge().Device), Value: "1"}}
 	if n.HasIPv6() {
-		if _, err := r.host.ReadSysctl(forwarding6(n.Bridge)); err == nil { // otherwise the whole host forwards
-			all = append(all, kernel.Sysctl{Path: forwarding6(n.Bridge), Value: "1"})
+		// otherwise the whole host forwards
+		if _, err := r.host.ReadSysctl(forwarding6(n.Bridge().Device)); err == nil {
+			all = append(all, kernel.Sysctl{Path: forwarding6(n.Bridge().Device), Value: "1"})
 		}
 	}
 
@@ -200,8 +201,8 @@ func (r *Reconciler) disableBridgeNetfilter(n network.Network) error {
 	}
 
 	if r.store.AnyNetwork(func(o *store.Network) bool {
-		return o.ID != n.ID && o.Bridge != "" &&
-			isActive(*o) && exists(o.Bridge)
+		return o.ID != n.ID && o.Bridge().Device != "" &&
+			isActive(*o) && exists(o.Bridge().Device)
 	}) {
 		return nil // another network has a bridge
 	}
@@ -211,7 +212,10 @@ func (r *Reconciler) disableBridgeNetfilter(n network.Network) error {
 		return err
 	}
 
-	if slices.ContainsFunc(links, func(l kernel.Link) bool { return l.Kind == "bridge" && l.Name != n.Bridge }) {
+	if slices.ContainsFunc(links, func(l kernel.Link) bool {
+		return l.Kind == "bridge" &&
+			l.Name != n.Bridge().Device
+	}) {
 		return nil
 	}
 
@@ -221,5 +225,5 @@ func (r *Reconciler) disableBridgeNetfilter(n network.Network) error {
 	}
 
 	return r.applySysctls([]kernel.Sysctl{{Path: callNetfilter[0], Value: "0"}, {Path: callNetfilter[1],
-		Value: "0"}}, []string{n.Bridge})
+		Value: "0"}}, []string{n.Bridge().Device})
 }

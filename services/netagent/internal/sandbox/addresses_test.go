@@ -128,7 +128,7 @@ func (w *world) disconnect(t *rapid.T) {
 // grow doubles a network, as a user does.
 func (w *world) grow(t *rapid.T) {
 	n, _ := w.store.NetworkNamed(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
-	if n.Pools[0].Subnet.Bits() <= 28 {
+	if n.Spec.Pools[0].Subnet.Bits() <= 28 {
 		t.Skip("large enough")
 	}
 	w.double(n)
@@ -137,7 +137,7 @@ func (w *world) grow(t *rapid.T) {
 // growFor doubles a network with an exhausted pool if it has the smallest size.
 func (w *world) growFor(_ context.Context, short network.PoolShortage) error {
 	n, _ := w.store.Network(short.NetworkID)
-	if n.Pools[0].Subnet != short.Subnet || n.Pools[0].Subnet.Bits() < 30 {
+	if n.Spec.Pools[0].Subnet != short.Subnet || n.Spec.Pools[0].Subnet.Bits() < 30 {
 		return fault.New(fault.Exhausted, n.Subject(), "is large enough")
 	}
 	w.double(n)
@@ -145,9 +145,9 @@ func (w *world) growFor(_ context.Context, short network.PoolShortage) error {
 }
 
 func (w *world) double(n store.Network) {
-	subnet := n.Pools[0].Subnet
-	n.Pools = slices.Clone(n.Pools)
-	n.Pools[0].Subnet = netip.PrefixFrom(subnet.Addr(), subnet.Bits()-1)
+	subnet := n.Spec.Pools[0].Subnet
+	n.Spec.Pools = slices.Clone(n.Spec.Pools)
+	n.Spec.Pools[0].Subnet = netip.PrefixFrom(subnet.Addr(), subnet.Bits()-1)
 	if err := w.store.PutNetworks(n); err != nil {
 		w.t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func (w *world) check(*rapid.T) {
 			w.t.Fatalf("%s is %s of %s and of %s", c.address, how, owner[:1], other[:1])
 		}
 		n, _ := w.store.Network(c.network)
-		if !n.Addresses(n.Pools[0]).Usable(c.address) {
+		if !n.Addresses(n.Spec.Pools[0]).Usable(c.address) {
 			w.t.Fatalf("%s is %s of %s, but not usable", c.address, how, owner[:1])
 		}
 		owners[c] = owner
@@ -208,7 +208,7 @@ func (w *world) checkBook(owners map[claim]string) {
 	}
 	for _, n := range w.store.Networks() {
 		const kept = 3 // the subnet's first and last address, and the gateway
-		if got := w.book.Count(n.ID, n.Addresses(n.Pools[0])).Used; got != taken[n.ID]+kept {
+		if got := w.book.Count(n.ID, n.Addresses(n.Spec.Pools[0])).Used; got != taken[n.ID]+kept {
 			w.t.Fatalf("network %s: allocator has %d addresses, store has %d", n.Name, got-kept, taken[n.ID])
 		}
 	}

@@ -46,9 +46,9 @@ func (m *Manager) allocateEndpoint(
 ) (network.Endpoint, error) {
 	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
 		Interface:   spec.Interface,
-		HostBinding: n.HostBinding, Internal: n.Internal, DNS: n.DNS, Spec: spec.On(n.ID)}
+		HostBinding: n.Bridge().HostBinding, Internal: n.Spec.Internal, DNS: n.Spec.DNS, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
-		e.Interface = network.FreeInterface(n.Prefix, names)
+		e.Interface = network.FreeInterface(n.Spec.InterfacePrefix, names)
 		names[e.Interface] = true
 	}
 
@@ -99,7 +99,7 @@ type allocation struct {
 // allocateFamilies allocates an address of each family of the network, IPv4 first. The families run
 // concurrently, since each may have to probe the LAN.
 func (m *Manager) allocateFamilies(owner string, n network.Network, spec network.EndpointSpec) []allocation {
-	families := byFamily(n.Pools)
+	families := byFamily(n.Spec.Pools)
 	out := make([]allocation, len(families))
 	var all sync.WaitGroup
 	for i, pools := range families {
@@ -156,7 +156,7 @@ func covered(n network.Network, spec network.EndpointSpec) error {
 			continue
 		}
 		found := n.UsesDHCPFor(want)
-		for _, p := range n.Pools {
+		for _, p := range n.Spec.Pools {
 			found = found || p.Subnet.Contains(want)
 		}
 		if found {

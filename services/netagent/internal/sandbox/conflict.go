@@ -81,7 +81,7 @@ func (m *Manager) allocateProbed(owner string, n network.Network, p network.Pool
 	}
 
 	return netip.Addr{}, fault.New(fault.Exhausted, n.Subject(),
-		fmt.Sprintf("next %d addresses of %s are in use on %s", maxForeign, p.Subnet, n.Parent),
+		fmt.Sprintf("next %d addresses of %s are in use on %s", maxForeign, p.Subnet, n.Parent().Link),
 		fault.WithHint("create the network with an --ip-range that is reserved for it on the LAN"))
 }
 

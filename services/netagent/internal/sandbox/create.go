@@ -87,7 +87,7 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 		if err != nil {
 			return nil, err
 		}
-		if n.ConfigOnly {
+		if n.IsConfigOnly() {
 			return nil, fault.New(fault.Invalid, n.Subject(),
 				"cannot create endpoint on configuration-only network", fault.WithField("endpoints"),
 				fault.WithHint("create a network from it: fairlead network create --config-from %s NAME", n.Name))
@@ -107,7 +107,7 @@ func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error)
 		if seen[n.ID] {
 			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")
 		}
-		if n.Predefined && spec.HasStaticAddress() {
+		if n.IsPredefined() && spec.HasStaticAddress() {
 			return nil, fault.New(fault.Invalid, n.Subject(),
 				"invalid endpoint settings: user-specified IP address is supported on user-defined networks only",
 				fault.WithField("ip"))

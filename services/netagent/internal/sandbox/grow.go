@@ -60,7 +60,7 @@ func exhausted(n network.Network, p network.Pool) error {
 	}
 
 	hint := "remove containers, or make its subnet larger: fairlead network edit --subnet"
-	if n.Predefined {
+	if n.IsPredefined() {
 		hint = "remove containers, or configure a larger bip or fixed-cidr"
 	}
 

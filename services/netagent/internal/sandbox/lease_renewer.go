@@ -75,7 +75,7 @@ func (t *leaseRenewer) poll(ctx context.Context, now time.Time) {
 
 	existing, busy := map[leaseKey]bool{}, 0
 	for _, n := range t.m.store.Networks() {
-		if !n.UsesDHCP() || n.Deleting {
+		if !n.UsesDHCP() || n.Status.Deleting {
 			continue
 		}
 		for _, sb := range t.m.store.SandboxesOn(n.ID) {
@@ -110,7 +110,7 @@ func (t *leaseRenewer) track(
 		wanted, ipv6 bool
 		has          *lease.Terms
 		must         netip.Addr
-	}{{n.DHCP4, false, e.Lease4, e.Spec.IPv4}, {n.DHCP6, true, e.Lease6, e.Spec.IPv6}} {
+	}{{n.Spec.DHCP4, false, e.Lease4, e.Spec.IPv4}, {n.Spec.DHCP6, true, e.Lease6, e.Spec.IPv6}} {
 		if !f.wanted {
 			continue
 		}

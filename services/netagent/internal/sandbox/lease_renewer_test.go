@@ -58,7 +58,8 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 
 	defer func() { _ = s.Close() }()
 
-	n := network.Network{ID: id.New(), Name: "lan", Driver: network.DriverMacvlan, Parent: "eth0", DHCP4: true}
+	n := network.Network{ID: id.New(), Name: "lan", Driver: network.DriverMacvlan,
+		Spec: network.Spec{DHCP4: true, Macvlan: &network.Macvlan{ParentSpec: network.ParentSpec{Link: "eth0"}}}}
 	if err := s.AddNetwork(store.Network{Network: n}); err != nil {
 		t.Fatal(err)
 	}

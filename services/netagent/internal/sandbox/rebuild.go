@@ -93,15 +93,15 @@ func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e network.End
 	}
 
 	for _, n := range m.store.Networks() {
-		if n.Deleting || n.Bridge != links[bridge].Name {
+		if n.Status.Deleting || n.Bridge().Device != links[bridge].Name {
 			continue
 		}
 		// The name and the MAC address of the host end start with the digits of the endpoint ID.
 		digits := hex.EncodeToString(links[host].MAC[1:])
 		e = network.Endpoint{ID: digits + id.New()[len(digits):], NetworkID: n.ID, NetworkName: n.Name,
 			Driver: n.Driver, Interface: p.Name,
-			HostInterface: links[host].Name, Bridge: n.Bridge, MAC: p.MAC, HostBinding: n.HostBinding,
-			Internal: n.Internal, DNS: n.DNS,
+			HostInterface: links[host].Name, Bridge: n.Bridge().Device, MAC: p.MAC, HostBinding: n.Bridge().HostBinding,
+			Internal: n.Spec.Internal, DNS: n.Spec.DNS,
 			Spec: network.EndpointSpec{Network: n.ID}}
 		return addressed(e, p), true
 	}

@@ -25,6 +25,8 @@ func (m *Manager) MoveReservations(n store.Network) (undo func() error, err erro
 			before = append(before, store.Reservation{Owner: r.Owner})
 		}
 	}
+	// Some sandboxes may already follow the new network, so the former one is a further change.
+	prior.Status.Generation = n.Status.Changed().Generation
 	return func() error { return m.exchange(prior, after, before) }, m.exchange(n, before, after)
 }
 
@@ -139,7 +141,7 @@ func noPlace(n network.Network, name string, a netip.Addr) error {
 }
 
 func usable(n network.Network, a netip.Addr) bool {
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		if n.Addresses(p).Usable(a) {
 			return true
 		}

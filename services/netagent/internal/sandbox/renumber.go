@@ -110,7 +110,7 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 	next := e
 	next.Former = slices.Clone(e.Former)
 	next.Renumbering = true
-	for _, pools := range byFamily(n.Pools) {
+	for _, pools := range byFamily(n.Spec.Pools) {
 		has := e.IPv4
 		if pools[0].Subnet.Addr().Is6() {
 			has = e.IPv6

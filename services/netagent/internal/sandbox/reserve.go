@@ -64,7 +64,7 @@ func (m *Manager) reserve(
 		return nil, nil, err
 	}
 
-	for _, p := range n.Pools {
+	for _, p := range n.Spec.Pools {
 		addr := askedOf(p, spec)
 		if !addr.IsValid() {
 			continue

@@ -56,10 +56,9 @@ func newWorld(root string, rt *rapid.T) *world {
 		promised: map[string][]claim{}, reserved: map[string][]claim{}}
 	w.start("")
 	for _, name := range []string{"a", "b"} {
-		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge, Internal: true,
-			Bridge: "br" + name,
-			Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"),
-				Gateway: netip.MustParseAddr("10.0.0.1")}}}
+		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge,
+			Spec: network.Spec{Internal: true, Pools: []network.Pool{{Subnet: netip.MustParsePrefix("10.0.0.0/30"),
+				Gateway: netip.MustParseAddr("10.0.0.1")}}, Bridge: &network.Bridge{Device: "br" + name}}}
 		w.ids[name] = n.ID
 		if err := w.store.AddNetwork(store.Network{Network: n}); err != nil {
 			rt.Fatal(err)
@@ -235,7 +234,7 @@ func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint
 		panic(s.step())
 	}
 	s.left--
-	e.Bridge = n.Bridge
+	e.Bridge = n.Bridge().Device
 	return e
 }
 

@@ -56,7 +56,7 @@ func (s *Store) Hold(sb network.Sandbox) error {
 			if e.Lease4 == nil && e.Lease6 == nil {
 				continue
 			}
-			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Deleting {
+			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Status.Deleting {
 				continue
 			}
 			if err := leases.Put(tx, &HeldLease{sb.Owner, e.NetworkID, e.MAC, e.Lease4, e.Lease6}); err != nil {

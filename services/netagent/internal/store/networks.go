@@ -20,24 +20,21 @@ var networks = state.NewTable("networks", func(n *Network) string { return n.ID 
 // VLAN.
 func linksOf(n network.Network) []string {
 	if !n.HasParent() {
-		return []string{n.Bridge}
+		return []string{n.Bridge().Device}
 	}
-	out := []string{n.Parent}
-	for i, c := range n.Parent {
+	out := []string{n.Parent().Link}
+	for i, c := range n.Parent().Link {
 		if c == '.' {
-			out = append(out, n.Parent[:i])
+			out = append(out, n.Parent().Link[:i])
 		}
 	}
 	return out
 }
 
-// Network is a network with its state in netagent.
+// Network is a network with the request that created it.
 type Network struct {
 	network.Network
-	AppliedFingerprint string // firewall content that natagent has acknowledged; empty: none
-	Request            string // the encoded request, for idempotent creation; empty for predefined networks
-	EndpointsOutdated  bool   // a change is not applied to all endpoints
-	Deleting           bool   // deletion has started; endpoints cannot be attached
+	Request string `json:",omitempty"` // encoded, for idempotent creation; empty for predefined networks
 }
 
 // Networks returns all networks, sorted by name.
@@ -95,7 +92,7 @@ func (s *Store) FindNetwork(ref string) (Network, error) {
 		ref = "bridge"
 	}
 	n, err := s.FindAnyNetwork(ref)
-	if err == nil && n.Deleting {
+	if err == nil && n.Status.Deleting {
 		return Network{}, fault.New(fault.NotFound, "network "+ref, "not found: it is being deleted")
 	}
 	return n, err
@@ -150,7 +147,7 @@ func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []netw
 	changed bool, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
-		if !ok || n.Deleting {
+		if !ok || n.Status.Deleting {
 			return nil
 		}
 		var on []network.Sandbox
@@ -185,7 +182,7 @@ func (s *Store) AddNetwork(n Network) error {
 func (s *Store) MarkDeleting(networkID string, nameless bool) (on []network.Sandbox, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
-		if !ok || n.Deleting {
+		if !ok || n.Status.Deleting {
 			return nil
 		}
 		for sb := range sandboxes.By(tx, "network", networkID) {
@@ -195,7 +192,7 @@ func (s *Store) MarkDeleting(networkID string, nameless bool) (on []network.Sand
 			return nil
 		}
 		changed := *n
-		if changed.Deleting = true; nameless {
+		if changed.Status.Deleting = true; nameless {
 			changed.Name = ""
 		}
 		return networks.Put(tx, &changed)
@@ -226,11 +223,11 @@ func (s *Store) DeleteNetwork(networkID string) (was bool, err error) {
 func (s *Store) SetApplied(networkID, content string) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
-		if !ok || n.AppliedFingerprint == content {
+		if !ok || n.Status.AppliedFingerprint == content {
 			return nil
 		}
 		changed := *n
-		changed.AppliedFingerprint = content
+		changed.Status.AppliedFingerprint = content
 		return networks.Put(tx, &changed)
 	})
 }

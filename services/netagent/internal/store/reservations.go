@@ -68,7 +68,7 @@ func LastOf(sb network.Sandbox) []Reserved {
 func (s *Store) PutReservation(r Reservation) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, a := range slices.Concat(r.Addresses, r.Affinity) {
-			if n, ok := networks.Get(tx, a.NetworkID); !ok || n.Deleting {
+			if n, ok := networks.Get(tx, a.NetworkID); !ok || n.Status.Deleting {
 				return fault.New(fault.Conflict, "network of "+a.Address.String(), "was deleted concurrently",
 					fault.WithHint("choose another network"))
 			}

@@ -59,7 +59,7 @@ func (s *Store) SandboxAt(netnsPath string) (network.Sandbox, bool) {
 func (s *Store) PutSandbox(sb network.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, e := range sb.Endpoints {
-			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Deleting {
+			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Status.Deleting {
 				return fault.New(fault.Conflict, "network "+e.NetworkName, "was deleted concurrently",
 					fault.WithHint("choose another network"))
 			}

@@ -126,7 +126,9 @@ type Network struct {
 	// configured ones.
 	Dns []string `protobuf:"bytes,20,rep,name=dns,proto3" json:"dns,omitempty"`
 	// Former pools that containers still have addresses from.
-	FormerPools   []*Pool `protobuf:"bytes,21,rep,name=former_pools,json=formerPools,proto3" json:"former_pools,omitempty"`
+	FormerPools []*Pool `protobuf:"bytes,21,rep,name=former_pools,json=formerPools,proto3" json:"former_pools,omitempty"`
+	// The hosts that the network spans: "local" for this host. Empty means "local".
+	Scope         string `protobuf:"bytes,23,opt,name=scope,proto3" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +315,13 @@ func (x *Network) GetFormerPools() []*Pool {
 		return x.FormerPools
 	}
 	return nil
+}
+
+func (x *Network) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
 }
 
 // Pool is a subnet of a network, with the addresses that can be allocated.
@@ -858,7 +867,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x06\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x06\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -890,7 +899,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\vipam_driver\x18\x16 \x01(\tR\n" +
 	"ipamDriver\x12\x10\n" +
 	"\x03dns\x18\x14 \x03(\tR\x03dns\x12<\n" +
-	"\fformer_pools\x18\x15 \x03(\v2\x19.fairlead.network.v1.PoolR\vformerPools\x1a9\n" +
+	"\fformer_pools\x18\x15 \x03(\v2\x19.fairlead.network.v1.PoolR\vformerPools\x12\x14\n" +
+	"\x05scope\x18\x17 \x01(\tR\x05scope\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

@@ -41,11 +41,11 @@ func New(host *kernel.Host, ports *portguard.Guard) *Driver {
 // is new. It allows loopback connections to containers only if guarded: when natagent has the
 // network's rules.
 func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
-	want := kernel.Bridge{Name: n.Bridge, MTU: n.MTU, Addresses: n.HostAddresses()}
+	want := kernel.Bridge{Name: n.Bridge().Device, MTU: n.Spec.MTU, Addresses: n.HostAddresses()}
 	// the default name always belongs to a container bridge
-	want.Adopted = n.AdoptedBridge && n.Bridge != network.DefaultBridgeName
+	want.Adopted = n.Status.AdoptedBridge && n.Bridge().Device != network.DefaultBridgeName
 	// the gateway of the first pool, IPv4 if there is one
-	if len(n.Pools) > 0 && (!want.Adopted || len(want.Addresses) > 0) {
+	if len(n.Spec.Pools) > 0 && (!want.Adopted || len(want.Addresses) > 0) {
 		want.MAC = n.BridgeMAC()
 	}
 	if !want.Adopted {
@@ -62,9 +62,9 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 		err = d.ports.PutBridge(guardedBridge(n))
 	}
 
-	if err == nil && guarded && !n.Internal {
+	if err == nil && guarded && !n.Spec.Internal {
 		var done []string
-		done, err = d.host.EnableRouteLocalnet(n.Bridge, n.HasIPv6())
+		done, err = d.host.EnableRouteLocalnet(n.Bridge().Device, n.HasIPv6())
 		changes = append(changes, done...)
 	}
 
@@ -73,17 +73,18 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 
 // Delete deletes the network's bridge, or removes the network's addresses from an adopted one.
 func (d *Driver) Delete(n network.Network) error {
-	link, ok, err := d.host.Link(n.Bridge)
+	link, ok, err := d.host.Link(n.Bridge().Device)
 	switch {
 	case err != nil || !ok || link.Kind != "bridge":
-	case n.AdoptedBridge:
-		err = errors.Join(d.host.RemoveAddresses(n.Bridge, n.HostAddresses()), d.host.DisableRouteLocalnet(n.Bridge))
+	case n.Status.AdoptedBridge:
+		err = errors.Join(d.host.RemoveAddresses(n.Bridge().Device, n.HostAddresses()),
+			d.host.DisableRouteLocalnet(n.Bridge().Device))
 	default:
 		err = d.host.DeleteLink(link.Index)
 	}
 
 	if d.ports != nil {
-		err = errors.Join(err, d.ports.DropBridge(n.Bridge))
+		err = errors.Join(err, d.ports.DropBridge(n.Bridge().Device))
 	}
 
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot delete bridge")
@@ -91,15 +92,16 @@ func (d *Driver) Delete(n network.Network) error {
 
 // Complete fills in the fields of an endpoint that this driver defines.
 func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
-	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge
+	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge().Device
 	return e
 }
 
 // Attach attaches an endpoint. If it fails, the veth pair is deleted with its namespace.
 func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
-	bridge, ok, err := d.host.Link(n.Bridge)
+	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
-		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge+" does not exist", fault.WithCause(err),
+		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",
+			fault.WithCause(err),
 			fault.WithHint("it is being recreated, retry"))
 	}
 
@@ -107,12 +109,12 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	go func() { guard <- d.guardPort(e) }() // concurrently with the creation of the pair, as both take about as long
 	err = d.host.AddVeth(kernel.Veth{Name: e.HostInterface, MAC: network.HostMAC(e.ID), Peer: e.Interface,
 		PeerMAC: e.MAC,
-		MTU:     n.MTU, Bridge: bridge.Index}, ns)
+		MTU:     n.Spec.MTU, Bridge: bridge.Index}, ns)
 	if errors.Is(err, syscall.EXFULL) {
 		<-guard
 		d.unguard(e)
 		return fault.New(fault.Exhausted, n.Subject(),
-			fmt.Sprintf("all %d ports of bridge %s are in use", MaxPorts, n.Bridge),
+			fmt.Sprintf("all %d ports of bridge %s are in use", MaxPorts, n.Bridge().Device),
 			fault.WithHint("use another network, the kernel allows no more ports"))
 	}
 
@@ -131,7 +133,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 	}
 
 	if err == nil {
-		err = d.host.WaitCarrier(n.Bridge, e.HostInterface, ns, e.Interface)
+		err = d.host.WaitCarrier(n.Bridge().Device, e.HostInterface, ns, e.Interface)
 	}
 
 	if err != nil {
@@ -172,9 +174,9 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 
 // Refit applies changes of the network to an endpoint: its MTU and prefix lengths.
 func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	err := d.host.SetMTU(e.HostInterface, n.MTU)
+	err := d.host.SetMTU(e.HostInterface, n.Spec.MTU)
 	if err == nil {
-		err = ns.UpdateInterface(e.Interface, e.Addresses(), n.MTU)
+		err = ns.UpdateInterface(e.Interface, e.Addresses(), n.Spec.MTU)
 	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot update "+e.Interface)
 }
@@ -182,9 +184,10 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 // Renew replaces the addresses of an endpoint's interface by those of e, former ones included. It
 // removes the addresses in gone.
 func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
-	bridge, ok, err := d.host.Link(n.Bridge)
+	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
-		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge+" does not exist", fault.WithCause(err))
+		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",
+			fault.WithCause(err))
 	}
 
 	want := inside(n, e)
@@ -209,7 +212,7 @@ func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoi
 }
 
 func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
-	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer,
+	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer(),
 		Locked: d.ports != nil}
 }
 

@@ -53,7 +53,7 @@ func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pi
 	t.Helper()
 	ip := netip.MustParsePrefix(addr)
 	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
-		MAC: network.MACOf(ip.Addr()), Gateway4: n.Pools[0].Gateway})
+		MAC: network.MACOf(ip.Addr()), Gateway4: n.Spec.Pools[0].Gateway})
 	pin = filepath.Join(t.TempDir(), "pin")
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
 		if err := d.Attach(ns, n, owner, e); err != nil {
@@ -82,7 +82,7 @@ func reaches(t *testing.T, ns *testns.NS, pin, addr string) bool {
 
 func TestInterContainerTraffic(t *testing.T) {
 	for _, icc := range []bool{true, false} {
-		ns, d, n := fixture(t, func(n *network.Network) { n.InterContainer = icc })
+		ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = icc })
 		one, _ := connect(t, d, n, "172.17.0.2/16")
 		_, _ = connect(t, d, n, "172.17.0.3/16")
 		if got := reaches(t, ns, one, "172.17.0.3"); got != icc {
@@ -142,7 +142,7 @@ func TestLinkGCKeepsForeignLink(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	ns.Run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
 	if err := d.Detach(n, network.Sandbox{Owner: owner},
-		network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge}); err != nil {
+		network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge().Device}); err != nil {
 		t.Fatal(err)
 	}
 	runLinkGC(t, d)
@@ -158,7 +158,7 @@ func runLinkGC(t *testing.T, d *bridge.Driver) {
 }
 
 func TestRestoreReattachesPorts(t *testing.T) {
-	ns, d, n := fixture(t, func(n *network.Network) { n.InterContainer = false })
+	ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = false })
 	pin, e := connect(t, d, n, "172.17.0.2/16")
 	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}}}
 	ns.Run("ip", "link", "set", e.HostInterface, "nomaster")

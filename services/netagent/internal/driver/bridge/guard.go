@@ -23,8 +23,8 @@ func guarded(e network.Endpoint, former ...net.HardwareAddr) portguard.Port {
 // guardedBridge returns the port guard's entry for a network's bridge. On an adopted bridge,
 // addresses of the subnet may belong to other hosts.
 func guardedBridge(n network.Network) portguard.Bridge {
-	b := portguard.Bridge{Name: n.Bridge, Internal: n.Internal}
-	if n.AdoptedBridge && n.Bridge != network.DefaultBridgeName {
+	b := portguard.Bridge{Name: n.Bridge().Device, Internal: n.Spec.Internal}
+	if n.Status.AdoptedBridge && n.Bridge().Device != network.DefaultBridgeName {
 		return b
 	}
 	for _, p := range n.AllPools() {
@@ -43,7 +43,7 @@ func (d *Driver) Guard(networks []network.Network, sandboxes []network.Sandbox) 
 	var bridges []portguard.Bridge
 	known := map[string]bool{}
 	for _, n := range networks {
-		if n.Bridge != "" {
+		if n.Bridge().Device != "" {
 			bridges, known[n.ID] = append(bridges, guardedBridge(n)), true
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // changes. It must be called on the namespace's thread.
 func (d *Driver) Heal(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) (changes []string,
 	err error) {
-	bridge, ok, err := d.host.Link(n.Bridge)
+	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
 		return nil, err // reconcile recreates the bridge first, and attaches its ports
 	}
@@ -38,7 +38,7 @@ func (d *Driver) Heal(ns *kernel.Namespace, n network.Network, owner string, e n
 	}
 
 	if port.Master != bridge.Index {
-		changes = append(changes, "port "+port.Name+" on "+n.Bridge)
+		changes = append(changes, "port "+port.Name+" on "+n.Bridge().Device)
 		err = errors.Join(d.host.SetMaster(port.Name, bridge.Index), d.host.PutForwarding(port.Index, e.MAC))
 	} else if !port.Up {
 		changes = append(changes, "port "+port.Name+" up")

@@ -14,9 +14,9 @@ import (
 // network among those that sweep returns. A sweep must not run while a sandbox is created.
 func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox,
 	sweep func() ([]kernel.Link, error)) (changes []string, err error) {
-	bridge, ok, err := d.host.Link(n.Bridge)
+	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
-		return nil, fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge+" does not exist",
+		return nil, fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",
 			fault.WithCause(err))
 	}
 

@@ -19,7 +19,8 @@ func TestBridgeDriver(t *testing.T) {
 		n.ID = id.New()
 		ns := testns.New(t)
 		guard := openGuard(t, ns)
-		return drivertest.Subject{Host: ns, Network: n, Others: []netip.Addr{n.Pools[0].Gateway, n.Pools[1].Gateway},
+		return drivertest.Subject{Host: ns, Network: n, Others: []netip.Addr{n.Spec.Pools[0].Gateway,
+			n.Spec.Pools[1].Gateway},
 			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) drivertest.Driver {
 				return bridge.New(h, guard)
 			}}

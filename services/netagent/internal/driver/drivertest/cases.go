@@ -88,7 +88,7 @@ func (b *bench) remove() {
 func (b *bench) refit() {
 	peer, sb := b.container(10), b.container(11)
 	for _, mtu := range []int{1400, 1450} {
-		b.Network.MTU = mtu
+		b.Network.Spec.MTU = mtu
 		b.networks = []network.Network{b.Network}
 		if _, _, err := b.driver.Ensure(b.Network, true); err != nil {
 			b.Error(err)

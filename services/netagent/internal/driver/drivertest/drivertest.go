@@ -132,7 +132,7 @@ func (b *bench) endpoint(number int) network.Endpoint {
 	e := network.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0",
 		Spec: network.EndpointSpec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})},
 			Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}
-	for _, p := range b.Network.Pools {
+	for _, p := range b.Network.Spec.Pools {
 		addr := p.Subnet.Addr()
 		for range number {
 			addr = addr.Next()

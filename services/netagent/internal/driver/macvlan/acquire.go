@@ -40,8 +40,8 @@ func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n netwo
 	ctx, cancel := context.WithTimeout(ctx, obtainLimit)
 	defer cancel()
 	four, six := make(chan leaseResult, 1), make(chan leaseResult, 1)
-	d.begin(ctx, ns, n, sb, e, had.Lease4, n.DHCP4, false, four)
-	d.begin(ctx, ns, n, sb, e, had.Lease6, n.DHCP6, true, six)
+	d.begin(ctx, ns, n, sb, e, had.Lease4, n.Spec.DHCP4, false, four)
+	d.begin(ctx, ns, n, sb, e, had.Lease6, n.Spec.DHCP6, true, six)
 	got4, got6 := <-four, <-six
 	e = e.WithLeases(got4.terms, got6.terms)
 	if err := errors.Join(got4.err, got6.err); err != nil {
@@ -63,7 +63,7 @@ func (d *Driver) addUnaddressed(ns *kernel.Namespace, n network.Network, parent 
 		return err
 	}
 
-	err = ns.UpWithoutAddress(e.Interface, n.DHCP6)
+	err = ns.UpWithoutAddress(e.Interface, n.Spec.DHCP6)
 	switch {
 	case err == nil:
 		return nil
@@ -121,7 +121,7 @@ func (c *dhcpSession) obtain(ctx context.Context, m *lease.Client) leaseResult {
 		switch {
 		case event == lease.Refused:
 			return leaseResult{err: fault.New(fault.Exists, c.n.Subject(),
-				fmt.Sprintf("DHCP server on %s offered %s, not %s", c.n.Parent, m.Offered, m.Required),
+				fmt.Sprintf("DHCP server on %s offered %s, not %s", c.n.Parent().Link, m.Offered, m.Required),
 				fault.WithField("ip"), fault.WithHint("reserve the address for MAC %s, or request none", c.who.MAC))}
 		case errors.Is(err, context.DeadlineExceeded) || err == nil && event != lease.Granted:
 			return leaseResult{err: c.noServerFault()}
@@ -140,7 +140,7 @@ func (c *dhcpSession) obtain(ctx context.Context, m *lease.Client) leaseResult {
 
 	return leaseResult{err: fault.New(fault.Exhausted, c.n.Subject(),
 		fmt.Sprintf("all addresses offered on %s are in use (%d tried)",
-			c.n.Parent, maxDeclines), fault.WithHint("exclude addresses in use from the server's range"))}
+			c.n.Parent().Link, maxDeclines), fault.WithHint("exclude addresses in use from the server's range"))}
 }
 
 // noServerFault returns the fault for a missing response.
@@ -150,14 +150,14 @@ func (c *dhcpSession) noServerFault() error {
 		who = "DHCPv6 server or router that advertises prefixes"
 	}
 	return fault.New(fault.Unavailable, c.n.Subject(),
-		fmt.Sprintf("no response from a %s on %s within %s", who, c.n.Parent, obtainLimit),
+		fmt.Sprintf("no response from a %s on %s within %s", who, c.n.Parent().Link, obtainLimit),
 		fault.WithHint("check the server, or create the network with --subnet and without --ipam-driver dhcp"))
 }
 
 // fit sets the MTU that the DHCP server or router sent.
 func fit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
 	mtu := e.MTU()
-	if mtu == 0 || n.MTU != 0 {
+	if mtu == 0 || n.Spec.MTU != 0 {
 		return nil
 	}
 	// EINVAL: larger than the parent's

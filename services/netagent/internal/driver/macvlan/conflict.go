@@ -27,7 +27,7 @@ const (
 // The host sends the probe, through the shim if there is one: frames from the shim also reach the
 // parent's other sub-interfaces.
 func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, err error) {
-	if n.NoProbe || !n.OnLAN() {
+	if n.Parent().NoProbe || !n.OnLAN() {
 		return "", nil
 	}
 
@@ -54,7 +54,7 @@ func (d *Driver) AddressOwner(n network.Network, addr netip.Addr) (who string, e
 	}
 
 	return "", fault.Wrap(err, fault.Internal, n.Subject(),
-		fmt.Sprintf("cannot probe the LAN of %s for %s", n.Parent, addr))
+		fmt.Sprintf("cannot probe the LAN of %s for %s", n.Parent().Link, addr))
 }
 
 // probe sends probes for an address and returns the MAC of its owner; nil without a response.

@@ -159,7 +159,7 @@ func (d *Driver) ApplyLease(ns *kernel.Namespace, n network.Network, before, aft
 	}
 
 	mtu := 0
-	if n.MTU == 0 && after.MTU() != before.MTU() {
+	if n.Spec.MTU == 0 && after.MTU() != before.MTU() {
 		mtu = after.MTU()
 	}
 

@@ -29,19 +29,19 @@ func driver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.Drive
 
 // TestInterruptedCreationIsCompletedOrDeleted simulates an agent killed after a netlink request.
 func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
-	net := network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge", Parent: "p0"}
-	dummy := net
-	dummy.Parent, dummy.Internal = "dm-"+id.Short(net.ID), true
-	vlan := net
-	vlan.Parent, vlan.NoShim = "p0.10", true
+	net := onParent(network.DriverMacvlan, "", network.ParentSpec{Mode: "bridge", Link: "p0"})
+	dummy, vlan := net, net
+	dummy.Spec.Internal = true
+	dummy.Spec.Macvlan = macvlanOf(network.ParentSpec{Mode: "bridge", Link: "dm-" + id.Short(net.ID)})
+	vlan.Spec.Macvlan = macvlanOf(network.ParentSpec{Mode: "bridge", Link: "p0.10", NoShim: true})
 	for name, c := range map[string]struct {
 		network   network.Network
 		half      string // command that creates the incomplete link
 		link      string // name of the complete link
 		needsVLAN bool
 	}{
-		"dummy link": {dummy, "ip link add " + dummy.Parent + " type veth peer name x" +
-			dummy.Parent[1:], dummy.Parent, false},
+		"dummy link": {dummy, "ip link add " + dummy.Parent().Link + " type veth peer name x" +
+			dummy.Parent().Link[1:], dummy.Parent().Link, false},
 		"shim": {net, "ip link add shim-" + net.ID[:10] + " link p0 type macvlan mode bridge",
 			"shim-" + net.ID[:10], false},
 		"VLAN device": {vlan, "ip link add fl$(cat /sys/class/net/p0/ifindex).10 link p0 type vlan id 10", "p0.10",
@@ -93,10 +93,8 @@ func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
 		ns.Run("ip", "link", "add", link, "link", "p0", "type", "macvlan", "mode", "bridge")
 		ns.Run("ip", "link", "set", link, "netns", pin)
 	}
-	if _, err := d.Restore(network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge",
-		Parent: "p0"}, nil, func() ([]kernel.Link, error) {
-		return nil, nil
-	}); err != nil {
+	lan := onParent(network.DriverMacvlan, "", network.ParentSpec{Mode: "bridge", Link: "p0"})
+	if _, err := d.Restore(lan, nil, func() ([]kernel.Link, error) { return nil, nil }); err != nil {
 		t.Error(err)
 	}
 	if out := ns.Run("nsenter", "--net="+pin, "--", "ip", "-o", "link"); strings.Contains(out, "child") ||
@@ -107,8 +105,8 @@ func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
 
 func TestCheckRejectsMTULargerThanParent(t *testing.T) {
 	_, d := driver(t)
-	n := network.Network{ID: id.New(), Name: "n", Driver: network.DriverMacvlan, Mode: "bridge", Parent: "p0",
-		MTU: 9000}
+	n := onParent(network.DriverMacvlan, "", network.ParentSpec{Mode: "bridge", Link: "p0"})
+	n.Spec.MTU = 9000
 	err := d.Check(n)
 	if err == nil || !strings.Contains(err.Error(),
 		"network n: MTU 9000 is larger than the MTU 1500 of parent interface p0; choose a smaller one, "+

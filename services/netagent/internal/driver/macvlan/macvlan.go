@@ -65,7 +65,7 @@ func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoin
 
 // sharesMAC reports whether the network's sub-interfaces have the MAC of their parent.
 func sharesMAC(n network.Network) bool {
-	return n.Driver == network.DriverIPvlan || n.Mode == network.ModePassthru
+	return n.Driver == network.DriverIPvlan || n.Parent().Mode == network.ModePassthru
 }
 
 // upParent returns the network's parent, or a fault if it does not exist or is down.
@@ -73,18 +73,18 @@ func (d *Driver) upParent(n network.Network) (kernel.Link, error) {
 	parent, ok, err := d.parent(n)
 	switch {
 	case err != nil:
-		return parent, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent)
+		return parent, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent().Link)
 	case !ok:
-		return parent, fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent+" does not exist",
+		return parent, fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent().Link+" does not exist",
 			fault.WithHint("restore it; running containers are then attached again"))
 	case parent.Master != 0:
 		return parent, d.checkLink(n, parent)
 	case !parent.Up:
-		return parent, fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent+" is down",
+		return parent, fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent().Link+" is down",
 			fault.WithHint("run: ip link set %s up", parent.Name))
 	}
 
-	if n.MTU > parent.MTU {
+	if n.Spec.MTU > parent.MTU {
 		return parent, tooLong(n, parent)
 	}
 
@@ -131,7 +131,7 @@ func (d *Driver) add(ns *kernel.Namespace, n network.Network, parent kernel.Link
 func (d *Driver) configure(ns *kernel.Namespace, n network.Network, parent kernel.Link,
 	e network.Endpoint) (err error) {
 	inside := driver.ContainerInterface(e)
-	inside.IPv6 = n.DHCP6
+	inside.IPv6 = n.Spec.DHCP6
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
 		return err
 	}
@@ -156,9 +156,10 @@ func (d *Driver) configure(ns *kernel.Namespace, n network.Network, parent kerne
 const unnamed = "child"
 
 func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e network.Endpoint) kernel.SubInterface {
-	c := kernel.SubInterface{Name: e.Interface, Parent: parent.Index, MAC: e.MAC, MTU: n.MTU, Mode: n.Mode,
-		Flag: n.Flag, Alias: network.Alias(n.ID, owner)}
-	if n.Mode == network.ModePassthru {
+	c := kernel.SubInterface{Name: e.Interface, Parent: parent.Index, MAC: e.MAC, MTU: n.Spec.MTU,
+		Mode: n.Parent().Mode,
+		Flag: n.IPvlanFlag(), Alias: network.Alias(n.ID, owner)}
+	if n.Parent().Mode == network.ModePassthru {
 		c.MAC = net.HardwareAddr(nil) // the parent's, which must not be changed
 	}
 	return c
@@ -167,20 +168,20 @@ func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e 
 // explain translates the kernel's error for a failed sub-interface.
 func (d *Driver) explain(n network.Network, e network.Endpoint, err error) error {
 	switch {
-	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EINVAL) && n.Mode == network.ModePassthru:
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EINVAL) && n.Parent().Mode == network.ModePassthru:
 		return fault.New(fault.Busy, n.Subject(),
-			"parent interface "+n.Parent+" cannot have another "+n.Driver+" sub-interface",
+			"parent interface "+n.Parent().Link+" cannot have another "+n.Driver+" sub-interface",
 			fault.WithCause(err),
 			fault.WithHint("it is a bridge or bond port, or used by another driver or by mode passthru"))
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fault.New(fault.Exists, n.Subject(),
-			fmt.Sprintf("another sub-interface of %s has the MAC address %s", n.Parent, e.MAC),
+			fmt.Sprintf("another sub-interface of %s has the MAC address %s", n.Parent().Link, e.MAC),
 			fault.WithField("mac-address"), fault.WithHint("choose another --mac-address"))
 	case errors.Is(err, syscall.EOPNOTSUPP):
 		return unknown(n)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.ENOMEM):
 		return fault.New(fault.Exhausted, n.Subject(),
-			"kernel has no memory for another sub-interface of "+n.Parent, fault.WithCause(err))
+			"kernel has no memory for another sub-interface of "+n.Parent().Link, fault.WithCause(err))
 	}
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach "+e.Interface)
 }
@@ -194,16 +195,16 @@ func unknown(n network.Network) error {
 // tooLong returns the fault for an MTU that is larger than the parent's.
 func tooLong(n network.Network, parent kernel.Link) error {
 	return fault.New(fault.Invalid, n.Subject(), fmt.Sprintf(
-		"MTU %d is larger than the MTU %d of parent interface %s", n.MTU, parent.MTU, parent.Name),
+		"MTU %d is larger than the MTU %d of parent interface %s", n.Spec.MTU, parent.MTU, parent.Name),
 		fault.WithField("mtu"), fault.WithHint("choose a smaller one, or run: ip link set %s mtu %d", parent.Name,
-			n.MTU))
+			n.Spec.MTU))
 }
 
 // Refit applies changes of the network to an endpoint: its MTU and prefix lengths. It does
 // nothing if the interface was deleted with its parent, as Restore creates it with the new values.
 func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
 	parent, ok, err := d.parent(n)
-	if err == nil && ok && n.MTU > parent.MTU {
+	if err == nil && ok && n.Spec.MTU > parent.MTU {
 		return tooLong(n, parent)
 	}
 	if err == nil && !ok {
@@ -211,7 +212,7 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 			return nil
 		}
 	}
-	return fault.Wrap(ns.UpdateInterface(e.Interface, e.Addresses(), n.MTU), fault.Internal, n.Subject(),
+	return fault.Wrap(ns.UpdateInterface(e.Interface, e.Addresses(), n.Spec.MTU), fault.Internal, n.Subject(),
 		"cannot update "+e.Interface)
 }
 
@@ -220,7 +221,7 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
 	parent, ok, err := d.parent(n)
 	if err != nil || !ok {
-		return fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent+" does not exist",
+		return fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent().Link+" does not exist",
 			fault.WithCause(err))
 	}
 

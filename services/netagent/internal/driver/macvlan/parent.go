@@ -35,9 +35,9 @@ func (d *Driver) Check(n network.Network) error {
 		return nil
 	}
 
-	link, ok, err := d.host.Link(n.Parent)
+	link, ok, err := d.host.Link(n.Parent().Link)
 	if err != nil {
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent)
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent().Link)
 	}
 
 	if !ok {
@@ -62,7 +62,7 @@ func (d *Driver) checkLink(n network.Network, link kernel.Link) error {
 		master, _, _ := d.host.LinkAt(link.Master)
 		return refuse("use "+master.Name+" itself as the parent",
 			"parent interface %s is a port of %s and cannot have sub-interfaces", link.Name, master.Name)
-	case n.MTU > link.MTU:
+	case n.Spec.MTU > link.MTU:
 		return tooLong(n, link)
 	case n.Driver == network.DriverMacvlan && d.host.Wireless(link.Name):
 		return refuse("use the driver ipvlan, whose containers share the link's MAC address",
@@ -74,14 +74,15 @@ func (d *Driver) checkLink(n network.Network, link kernel.Link) error {
 
 // baseOf returns the link below a parent that does not exist yet and is a VLAN device.
 func (d *Driver) baseOf(n network.Network) (kernel.Link, error) {
-	p, err := network.ParseParent(n.Driver, n.Parent)
+	p, err := network.ParseParent(n.Driver, n.Parent().Link)
 	if err != nil {
 		return kernel.Link{}, err
 	}
 
 	if p.VLAN == 0 {
 		return kernel.Link{}, fault.New(fault.Invalid, n.Subject(),
-			"parent interface "+n.Parent+" does not exist and is not a VLAN: invalid subinterface vlan name "+n.Parent+
+			"parent interface "+n.Parent().Link+" does not exist and is not a VLAN: invalid subinterface vlan name "+
+				n.Parent().Link+
 				", example formatting is eth0.10", fault.WithField("options"), fault.WithHint(
 				"name a link of the host, or a VLAN of one"))
 	}
@@ -99,13 +100,13 @@ func (d *Driver) baseOf(n network.Network) (kernel.Link, error) {
 // parent returns the network's parent by name. If no link has the name, it returns the link that
 // was renamed.
 func (d *Driver) parent(n network.Network) (kernel.Link, bool, error) {
-	link, ok, err := d.host.Link(n.Parent)
+	link, ok, err := d.host.Link(n.Parent().Link)
 	if err != nil || ok {
 		return link, ok, err
 	}
 
 	d.mu.Lock()
-	was := d.seen[n.Parent]
+	was := d.seen[n.Parent().Link]
 	d.mu.Unlock()
 	if was.index != 0 {
 		if link, ok, err = d.host.LinkAt(was.index); err != nil || ok {
@@ -134,7 +135,7 @@ func (d *Driver) sameVLAN(n network.Network) (kernel.Link, bool, error) {
 
 // vlanOf parses the parent's name as a VLAN device of an existing link.
 func (d *Driver) vlanOf(n network.Network) (base kernel.Link, vlan int, ok bool, err error) {
-	p, err := network.ParseParent(n.Driver, n.Parent)
+	p, err := network.ParseParent(n.Driver, n.Parent().Link)
 	if err != nil || p.VLAN == 0 {
 		return base, 0, false, nil //nolint:nilerr // not the name of a VLAN device
 	}
@@ -157,24 +158,25 @@ func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bo
 
 	if err == nil && !ok {
 		if err = d.createParent(n); err == nil {
-			link, ok, err = d.host.Link(n.Parent)
+			link, ok, err = d.host.Link(n.Parent().Link)
 		}
 		if ok {
-			changes = append(changes, "created "+n.Parent)
+			changes = append(changes, "created "+n.Parent().Link)
 		}
 	}
 
 	if err != nil {
-		return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot create parent interface "+n.Parent)
+		return changes, false, fault.Wrap(err, fault.Internal, n.Subject(),
+			"cannot create parent interface "+n.Parent().Link)
 	}
 
 	d.mu.Lock()
-	was, known := d.seen[n.Parent]
+	was, known := d.seen[n.Parent().Link]
 	d.mu.Unlock()
 	if !ok {
 		if known && was.index != 0 {
 			d.recordParent(n, parentState{})
-			changes = append(changes, "parent interface "+n.Parent+" is missing")
+			changes = append(changes, "parent interface "+n.Parent().Link+" is missing")
 		}
 		return changes, false, nil
 	}
@@ -183,7 +185,7 @@ func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bo
 		if err := d.host.SetUp(link.Name); err != nil {
 			return changes, false, fault.Wrap(err, fault.Internal, n.Subject(), "cannot set parent interface up")
 		}
-		changes = append(changes, n.Parent+" up")
+		changes = append(changes, n.Parent().Link+" up")
 	}
 
 	now := parentState{index: link.Index, up: link.Up}
@@ -200,14 +202,14 @@ func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bo
 func (d *Driver) recordParent(n network.Network, s parentState) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.seen[n.Parent] = s
+	d.seen[n.Parent().Link] = s
 }
 
 // createParent creates the network's dummy link, or the VLAN device that the parent names. Other
 // parents are the user's responsibility.
 func (d *Driver) createParent(n network.Network) error {
 	if n.ParentIsOwn() {
-		return d.host.AddDummy(n.Parent, parentAlias)
+		return d.host.AddDummy(n.Parent().Link, parentAlias)
 	}
 
 	base, vlan, ok, err := d.vlanOf(n)
@@ -219,7 +221,7 @@ func (d *Driver) createParent(n network.Network) error {
 		return err
 	}
 
-	err = d.host.AddVLAN(n.Parent, unmarked(base, vlan), base.Index, vlan, parentAlias)
+	err = d.host.AddVLAN(n.Parent().Link, unmarked(base, vlan), base.Index, vlan, parentAlias)
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		return fault.New(fault.Unavailable, n.Subject(), "kernel has no VLANs", fault.WithField("options"),
 			fault.WithHint("load or build them: modprobe 8021q (CONFIG_VLAN_8021Q)"))
@@ -233,13 +235,13 @@ func (d *Driver) createParent(n network.Network) error {
 func (d *Driver) Delete(n network.Network) error {
 	err := d.deleteLink(shimName(n))
 	for _, o := range d.networks() {
-		if o.ID != n.ID && o.HasParent() && o.Parent == n.Parent {
+		if o.ID != n.ID && o.HasParent() && o.Parent().Link == n.Parent().Link {
 			return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be removed from the host")
 		}
 	}
 	err = errors.Join(err, d.deleteParent(n))
 	d.mu.Lock()
-	delete(d.seen, n.Parent)
+	delete(d.seen, n.Parent().Link)
 	d.mu.Unlock()
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot be removed from the host")
 }

@@ -32,7 +32,7 @@ func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.E
 
 	links, err := d.lanLinks(n, parent)
 	if err != nil {
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up the links to the LAN of "+n.Parent)
+		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up the links to the LAN of "+n.Parent().Link)
 	}
 
 	leases := e.Leases()
@@ -53,7 +53,7 @@ func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.E
 
 	all.Wait()
 	return fault.Wrap(errors.Join(errs...), fault.Unavailable, n.Subject(),
-		"DHCP release failed on the LAN of "+n.Parent)
+		"DHCP release failed on the LAN of "+n.Parent().Link)
 }
 
 func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error {

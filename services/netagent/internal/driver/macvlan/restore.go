@@ -29,7 +29,7 @@ func (d *Driver) reattach(n network.Network, sandboxes []network.Sandbox) (chang
 	}
 
 	if err != nil || !ok || !parent.Up {
-		return nil, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent)
+		return nil, fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up parent interface "+n.Parent().Link)
 	}
 
 	for _, sb := range sandboxes {

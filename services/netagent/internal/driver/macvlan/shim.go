@@ -16,11 +16,11 @@ import (
 // wantsShim reports whether the network has a shim. It needs a mode in which sub-interfaces can
 // reach each other and the LAN.
 func wantsShim(n network.Network) bool {
-	if n.NoShim || n.Internal {
+	if n.Parent().NoShim || n.Spec.Internal {
 		return false
 	}
-	return n.Driver == network.DriverMacvlan && n.Mode == "bridge" || n.Driver == network.DriverIPvlan &&
-		n.Mode == network.ModeL2 && n.Flag == "bridge"
+	return n.Driver == network.DriverMacvlan && n.Parent().Mode == "bridge" || n.Driver == network.DriverIPvlan &&
+		n.Parent().Mode == network.ModeL2 && n.IPvlanFlag() == "bridge"
 }
 
 // shimName returns the name of the shim, within the kernel's limit of 15 characters.
@@ -40,7 +40,7 @@ func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []st
 		err, ok = d.deleteLink(shimName(n)), false
 	}
 
-	mtu := min(n.MTU, parent.MTU)
+	mtu := min(n.Spec.MTU, parent.MTU)
 	if err == nil && ok && mtu != 0 && link.MTU != mtu {
 		err = d.host.SetMTU(link.Name, mtu)
 	}
@@ -53,8 +53,9 @@ func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []st
 		return []string{link.Name + " up"}, d.host.SetUp(link.Name)
 	}
 
-	c := kernel.SubInterface{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Mode, Flag: n.Flag,
-		MAC: network.HostMAC(n.ID), Alias: shimAlias(n)}
+	c := kernel.SubInterface{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Parent().Mode,
+		Flag: n.IPvlanFlag(),
+		MAC:  network.HostMAC(n.ID), Alias: shimAlias(n)}
 	// The shim responds for no address, creates none, and ignores router advertisements; see the
 	// kernel's ip-sysctl.rst.
 	return []string{"created " + c.Name}, d.host.AddHostChild(c, []kernel.Sysctl{

@@ -42,9 +42,9 @@ func subject(t *testing.T, driver, mode, flag string) drivertest.Subject {
 	pool := func(subnet, gateway string) network.Pool {
 		return network.Pool{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParseAddr(gateway)}
 	}
-	n := network.Network{ID: id.New(), Name: "lan", Driver: driver, Mode: mode, Flag: flag, Parent: "p0",
-		InterContainer: true,
-		Pools:          []network.Pool{pool("10.7.0.0/24", "10.7.0.1"), pool("fd00:7::/64", "fd00:7::1")}}
+	n := onParent(driver, flag, network.ParentSpec{Mode: mode, Link: "p0"})
+	n.Name = "lan"
+	n.Spec.Pools = []network.Pool{pool("10.7.0.0/24", "10.7.0.1"), pool("fd00:7::/64", "fd00:7::1")}
 	return drivertest.Subject{Host: ns, Network: n,
 		Others: []netip.Addr{netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("fd00:7::2")},
 		New: func(h *kernel.Host, networks func() []network.Network,
@@ -52,6 +52,19 @@ func subject(t *testing.T, driver, mode, flag string) drivertest.Subject {
 			return macvlan.New(h, networks, sandboxes)
 		}}
 }
+
+// onParent returns a network of a driver with a parent interface.
+func onParent(driver, flag string, p network.ParentSpec) network.Network {
+	n := network.Network{ID: id.New(), Name: "n", Driver: driver}
+	if driver == network.DriverIPvlan {
+		n.Spec.IPvlan = &network.IPvlan{ParentSpec: p, Flag: flag}
+	} else {
+		n.Spec.Macvlan = macvlanOf(p)
+	}
+	return n
+}
+
+func macvlanOf(p network.ParentSpec) *network.Macvlan { return &network.Macvlan{ParentSpec: p} }
 
 // cable creates the LAN. p0 has the host's own addresses, which containers reach through the shim.
 func cable(ns *testns.NS) {

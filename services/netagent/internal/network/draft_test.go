@@ -10,34 +10,35 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func opt(key, value string) network.Spec {
-	return network.Spec{Name: "n", Options: map[string]string{key: value}}
+func opt(key, value string) network.Draft {
+	return network.Draft{Name: "n", Options: map[string]string{key: value}}
 }
 
-func pools(all ...network.PoolSpec) network.Spec { return network.Spec{Name: "n", Pools: all} }
+func pools(all ...network.PoolSpec) network.Draft { return network.Draft{Name: "n", Pools: all} }
 
 func TestInvalidNetworksRejected(t *testing.T) {
 	on, off := true, false
 	for name, c := range map[string]struct {
-		want network.Spec
+		want network.Draft
 		kind fault.Kind
 		text string
 	}{
-		"no name": {network.Spec{}, fault.Invalid, "no name was given"},
-		"a predefined name": {network.Spec{Name: "host"}, fault.Denied,
+		"no name": {network.Draft{}, fault.Invalid, "no name was given"},
+		"a predefined name": {network.Draft{Name: "host"}, fault.Denied,
 			"operation is not permitted on predefined host network"},
-		"the default's name": {network.Spec{Name: "default"}, fault.Denied, "operation is not permitted"},
-		"a mode as a name":   {network.Spec{Name: "container:x"}, fault.Invalid, "invalid network name"},
-		"a blank":            {network.Spec{Name: "a b"}, fault.Invalid, "invalid network name"},
-		"a slash":            {network.Spec{Name: "a/b"}, fault.Invalid, "invalid network name"},
-		"a long name": {network.Spec{Name: strings.Repeat("a", 129)}, fault.Invalid,
+		"the default's name": {network.Draft{Name: "default"}, fault.Denied, "operation is not permitted"},
+		"a mode as a name":   {network.Draft{Name: "container:x"}, fault.Invalid, "invalid network name"},
+		"a blank":            {network.Draft{Name: "a b"}, fault.Invalid, "invalid network name"},
+		"a slash":            {network.Draft{Name: "a/b"}, fault.Invalid, "invalid network name"},
+		"a long name": {network.Draft{Name: strings.Repeat("a", 129)}, fault.Invalid,
 			"at most 128 characters"},
-		"a bad id":               {network.Spec{Name: "n", ID: "x"}, fault.Invalid, "64 lower-case"},
-		"a second host network":  {network.Spec{Name: "n", Driver: "host"}, fault.Denied, `only one instance of "host" network is allowed`},
-		"an unknown driver":      {network.Spec{Name: "n", Driver: "X"}, fault.NotFound, `plugin "X" not found`},
-		"no family":              {network.Spec{Name: "n", IPv4: &off}, fault.Invalid, "IPv4 or IPv6 must be enabled"},
+		"a bad id": {network.Draft{Name: "n", ID: "x"}, fault.Invalid, "64 lower-case"},
+		"a second host network": {network.Draft{Name: "n", Driver: "host"}, fault.Denied,
+			`only one instance of "host" network is allowed`},
+		"an unknown driver":      {network.Draft{Name: "n", Driver: "X"}, fault.NotFound, `plugin "X" not found`},
+		"no family":              {network.Draft{Name: "n", IPv4: &off}, fault.Invalid, "IPv4 or IPv6 must be enabled"},
 		"no family by an option": {opt(network.OptIPv4, "false"), fault.Invalid, "IPv4 or IPv6 must be enabled"},
-		"a family that is off": {network.Spec{Name: "n", IPv6: &off,
+		"a family that is off": {network.Draft{Name: "n", IPv6: &off,
 			Pools: []network.PoolSpec{{Subnet: prefix("fd00::/64")}}}, fault.Invalid, "disabled address family"},
 		"host bits": {pools(network.PoolSpec{Subnet: prefix("10.1.2.3/24")}), fault.Invalid,
 			"invalid subnet 10.1.2.3/24: it should be 10.1.2.0/24"},
@@ -70,7 +71,7 @@ func TestInvalidNetworksRejected(t *testing.T) {
 		"a negative MTU":      {opt(network.OptMTU, "-1"), fault.Invalid, "invalid MTU number: -1"},
 		"an MTU not a number": {opt(network.OptMTU, "x"), fault.Invalid, "invalid MTU number: x"},
 		"an MTU too small":    {opt(network.OptMTU, "67"), fault.Invalid, "invalid MTU number: 67"},
-		"too small for IPv6": {network.Spec{Name: "n", IPv6: &on,
+		"too small for IPv6": {network.Draft{Name: "n", IPv6: &on,
 			Options: map[string]string{network.OptMTU: "1000"}}, fault.Invalid, "at least 1280"},
 		"a long bridge name": {opt(network.OptBridgeName, "a23456789012345b"), fault.Invalid,
 			"not a valid interface name"},
@@ -108,7 +109,7 @@ func TestBuildReportsAllErrors(t *testing.T) {
 }
 
 func TestBuildAppliesOptions(t *testing.T) {
-	w := network.Spec{ID: id.New(), Name: "n", Internal: true, Labels: map[string]string{"a": "b"},
+	w := network.Draft{ID: id.New(), Name: "n", Internal: true, Labels: map[string]string{"a": "b"},
 		Options: map[string]string{network.OptICC: "0",
 			network.OptMasquerade: "false", network.OptMTU: "0", network.OptPrefix: "lan",
 			network.OptInhibitIPv4: "true",
@@ -118,9 +119,10 @@ func TestBuildAppliesOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if n.Bridge != "br-"+w.ID[:12] || n.Driver != "bridge" || !n.Internal || n.InterContainer || n.Masquerade ||
-		n.MTU != 1500 || n.Prefix != "lan" ||
-		!n.InhibitIPv4 || n.HostBinding != addr("127.0.0.1") || n.Labels["a"] != "b" {
+	if n.Bridge().Device != "br-"+w.ID[:12] || n.Driver != "bridge" || !n.Spec.Internal || n.InterContainer() ||
+		n.Bridge().Masquerade ||
+		n.Spec.MTU != 1500 || n.Spec.InterfacePrefix != "lan" ||
+		!n.Bridge().InhibitIPv4 || n.Bridge().HostBinding != addr("127.0.0.1") || n.Spec.Labels["a"] != "b" {
 		t.Errorf("got %+v", n)
 	}
 
@@ -191,9 +193,9 @@ func TestSubnetsFromDockerRanges(t *testing.T) {
 
 func TestChooseGateways(t *testing.T) {
 	n := func(name string, internal bool, gateways ...string) network.Network {
-		out := network.Network{ID: name, Name: name, Internal: internal}
+		out := network.Network{ID: name, Name: name, Spec: network.Spec{Internal: internal}}
 		for _, g := range gateways {
-			out.Pools = append(out.Pools, network.Pool{Gateway: addr(g)})
+			out.Spec.Pools = append(out.Spec.Pools, network.Pool{Gateway: addr(g)})
 		}
 		return out
 	}
@@ -257,7 +259,7 @@ func FuzzBuild(f *testing.F) {
 		pool.Subnet, _ = netip.ParsePrefix(subnet)
 		pool.Range, _ = netip.ParsePrefix(part)
 		pool.Gateway, _ = netip.ParseAddr(gateway)
-		n, err := network.Spec{ID: strings.Repeat("a", 64), Name: name, Driver: driver, Internal: internal,
+		n, err := network.Draft{ID: strings.Repeat("a", 64), Name: name, Driver: driver, Internal: internal,
 			Options: map[string]string{option: value}, Pools: []network.PoolSpec{pool}}.Build()
 		if err != nil {
 			if !fault.Is(err, fault.Invalid) && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Denied) &&
@@ -266,12 +268,12 @@ func FuzzBuild(f *testing.F) {
 			}
 			return
 		}
-		if n.Name == "" || strings.ContainsAny(n.Name, "/: \n\x00") || len(n.Bridge) > 15 ||
-			strings.ContainsAny(n.Bridge+n.Prefix, "/ \n\x00") {
-			t.Errorf("got name %q, bridge %q and prefix %q", n.Name, n.Bridge, n.Prefix)
+		if n.Name == "" || strings.ContainsAny(n.Name, "/: \n\x00") || len(n.Bridge().Device) > 15 ||
+			strings.ContainsAny(n.Bridge().Device+n.Spec.InterfacePrefix, "/ \n\x00") {
+			t.Errorf("got name %q, bridge %q and prefix %q", n.Name, n.Bridge().Device, n.Spec.InterfacePrefix)
 		}
-		if n.MTU < 0 || n.MTU > 65535 || n.Driver == network.DriverBridge && n.MTU < 68 {
-			t.Errorf("got MTU %d", n.MTU)
+		if n.Spec.MTU < 0 || n.Spec.MTU > 65535 || n.Driver == network.DriverBridge && n.Spec.MTU < 68 {
+			t.Errorf("got MTU %d", n.Spec.MTU)
 		}
 		if s := pool.Subnet; s.IsValid() && s != s.Masked() {
 			t.Errorf("got subnet %s", s)
