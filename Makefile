@@ -76,7 +76,7 @@ test: setup ## Run all tests, and print what passed, failed and was skipped
 	@CRASH_SEED=$${CRASH_SEED:-$(TEST_SEED)} $(GO) test -json $(TEST_FLAGS) $(TEST_PACKAGES) | .cache/report
 
 hammer: setup ## Run 2,000 short-lived containers with both runtimes (LOOPS)
-	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_meet_ends$$' ./deploy/e2e; done
+	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_race_exit$$' ./deploy/e2e; done
 
 vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling on the host'

@@ -8,10 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Event is a change of a container or network. See fairlead.event.v1.Event.
+// Event is a change of a container, network or image. See fairlead.event.v1.Event.
 type Event struct {
 	Time       time.Time
 	Type       string
@@ -24,6 +25,7 @@ type Event struct {
 const (
 	Container = "container"
 	Network   = "network"
+	Image     = "image"
 )
 
 const (
@@ -48,8 +50,8 @@ type Broker struct {
 // Subscription is one reader of events.
 type Subscription struct {
 	broker *Broker
-	next   uint64        // the number of the next event
-	wake   chan struct{} // has a buffer of one
+	next   uint64 // the number of the next event
+	wake   notify.Signal
 }
 
 // Emit adds an event with the current time. It does not block.
@@ -64,10 +66,7 @@ func (b *Broker) Emit(kind, action, id string, attributes map[string]string) {
 
 	b.history = append(b.history, e)
 	for s := range b.subscribers {
-		select {
-		case s.wake <- struct{}{}:
-		default: // already pending
-		}
+		s.wake.Notify()
 	}
 }
 
@@ -80,7 +79,7 @@ func (b *Broker) Subscribe(since time.Time) (*Subscription, error) {
 		return nil, fault.New(fault.Exhausted, "events", "too many subscriptions", fault.WithHint("close some of them"))
 	}
 
-	s := &Subscription{broker: b, next: b.first + uint64(len(b.history)), wake: make(chan struct{}, 1)}
+	s := &Subscription{broker: b, next: b.first + uint64(len(b.history)), wake: notify.NewSignal()}
 	if !since.IsZero() {
 		oldest := s.next - uint64(min(len(b.history), historySize))
 		for s.next > oldest && !b.history[s.next-1-b.first].Time.Before(since) {

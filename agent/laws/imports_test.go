@@ -153,6 +153,20 @@ func importRules(services []string) []importRule {
 				"host, waits for FIFOs and leases, and opens devices",
 			caught: [2]string{"services/supervisor/internal/users", "os"},
 		}, {
+			name: "launch and follow use no messages",
+			in: []string{"services/supervisor/internal/launch", "services/supervisor/internal/follow",
+				"services/supervisor/internal/session", "services/supervisor/internal/lives",
+				"services/supervisor/internal/run"},
+			ban:    []string{"proto/gen/...", "services/supervisor/internal/protoconv"},
+			reason: "package agents converts the messages of the other services, package api those of clients",
+			caught: [2]string{"services/supervisor/internal/launch", "proto/gen/fairlead/network/v1"},
+		}, {
+			name: "the tar-split library only in package tarsplit", in: []string{"..."},
+			ban:    []string{"github.com/vbatts/tar-split/..."},
+			but:    []string{"services/supervisor/internal/image/tarsplit"},
+			reason: "its parser is a copy of archive/tar for records only; all other code uses archive/tar",
+			caught: [2]string{"services/supervisor/internal/image/layers", "github.com/vbatts/tar-split/tar/asm"},
+		}, {
 			name: "no cgo", in: []string{"..."}, ban: []string{"C"}, tests: true,
 			reason: "the binaries are static and are built with CGO_ENABLED=0 on any system",
 			caught: [2]string{"services/supervisor/internal/cgroup", "C"},

@@ -9,6 +9,8 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/notify"
 )
 
 // SignalContext returns a context that ends with the first SIGTERM or SIGINT; force is called at
@@ -16,16 +18,13 @@ import (
 // the signals.
 func SignalContext(ctx context.Context, log *slog.Logger, force func()) (context.Context, <-chan struct{}, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signals, hangups := make(chan os.Signal, 8), make(chan struct{}, 1)
+	signals, hangups := make(chan os.Signal, 8), notify.NewSignal()
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	go func() {
 		for s := range signals {
 			switch {
 			case s == unix.SIGHUP:
-				select {
-				case hangups <- struct{}{}:
-				default: // the pending reload reads the same configuration
-				}
+				hangups.Notify() // a pending reload reads the same configuration
 			case ctx.Err() == nil:
 				log.Info("stopping", "signal", s.String())
 				cancel()

@@ -25,7 +25,9 @@ type DB struct {
 	serial  uint64     // of the last commit
 	journal *journalWriter
 	damaged error // error of bbolt while writing; the file must not be used afterwards
-	keeper  keeper
+	// watchers is replaced, never modified, when a watch starts or stops.
+	watchers []*watcher
+	keeper   keeper
 }
 
 // Schema is a table as Open needs it. Table[T] is the only implementation.
@@ -67,24 +69,37 @@ type Tx struct {
 
 func (tx *Tx) txn() *memdb.Txn { return tx.t }
 
-// Update runs f in a transaction and commits it: to disk, then to memory. If f or the disk fails,
-// nothing changes. Updates are serialized, so f must be short and must not call other services.
+// Update runs f in a transaction and commits it: to disk, then to memory. Then it reports the changes to the watchers.
+// If f or the disk fails, nothing changes. Updates are serialized, so f must be short and must not call other services.
 func (db *DB) Update(f func(tx *Tx) error) error {
+	changes, watchers, err := db.transact(f, func(tx *Tx) error { return db.commit(tx.changes, nil) })
+	report(watchers, changes)
+	return err
+}
+
+// transact runs f in a transaction, stores it and commits it to memory. It returns the changes if there are watchers.
+func (db *DB) transact(f, store func(*Tx) error) (memdb.Changes, []*watcher, error) {
 	db.write.Lock()
 	defer db.write.Unlock()
 	tx := &Tx{t: db.mem.Txn(true)}
 	defer tx.t.Abort()
+	if len(db.watchers) > 0 {
+		tx.t.TrackChanges()
+	}
+
 	if err := f(tx); err != nil {
-		return err
+		return nil, nil, err
 	}
 	if len(tx.changes) == 0 {
-		return nil
+		return nil, nil, nil
 	}
-	if err := db.commit(tx.changes, nil); err != nil {
-		return err
+	if err := store(tx); err != nil {
+		return nil, nil, err
 	}
+
+	changes := tx.t.Changes()
 	tx.t.Commit()
-	return nil
+	return changes, db.watchers, nil
 }
 
 // commit writes changes to disk, together with the changes of also, in one transaction. write must

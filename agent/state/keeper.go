@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -25,16 +26,16 @@ type keeper struct {
 	overdue bool   // due at the start
 	base    uint64 // the serial of the last backup
 
-	wake chan struct{}
+	wake notify.Signal
 	done chan struct{}
 	all  sync.WaitGroup
 	once sync.Once
 }
 
 func (k *keeper) start(db *DB) {
-	k.wake, k.done = make(chan struct{}, 1), make(chan struct{})
+	k.wake, k.done = notify.NewSignal(), make(chan struct{})
 	if k.overdue || db.backupDue() {
-		k.wake <- struct{}{}
+		k.wake.Notify()
 	}
 	k.all.Go(func() {
 		tick := time.NewTicker(checkEvery)
@@ -59,10 +60,7 @@ func (k *keeper) stop() {
 
 // requestBackup requests a backup soon.
 func (k *keeper) requestBackup() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
+	k.wake.Notify()
 }
 
 func (k *keeper) check(db *DB, now bool) {

@@ -43,8 +43,8 @@ func verbs() []verb {
 		{"rename", up, "rename web web2", []string{"rename web2 web"}},
 		{"network-create", nil, "network create n3", []string{"network rm n3"}},
 		{"network-rm", []string{"network create n3"}, "network rm n3", []string{"network create n3"}},
-		{"network-edit", up, "network edit --renumber --subnet 10.77.0.0/24 n1",
-			[]string{"network edit --renumber --subnet 172.28.0.0/24 n1"}},
+		{"network-update", up, "network update --renumber --subnet 10.77.0.0/24 n1",
+			[]string{"network update --renumber --subnet 172.28.0.0/24 n1"}},
 	}
 }
 

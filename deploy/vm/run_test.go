@@ -86,7 +86,7 @@ func TestMachineIsIsolatedFromHost(t *testing.T) {
 // runtimeTests selects tests of the OCI runtimes, which must work with cgroup v2 only, and some
 // scripts.
 const runtimeTests = "TestExecReturnsOutputAndExitCode|TestContainersAreAdoptedAfterRestart|" +
-	"TestScripts/scripts/one/(s02_|s16_|nginx_main_job)"
+	"TestScripts/scripts/one/(s02_|s16_|nginx_smoke)"
 
 func TestRuntimesWorkWithCgroupV2Only(t *testing.T) {
 	for _, runtime := range []string{"crun", "runc"} {
@@ -120,7 +120,7 @@ func TestDriversWorkOnStockKernel(t *testing.T) {
 	cmd := vmCommand(t, "-v", "-run", kernelTests,
 		"./services/netagent", "./services/netagent/internal/driver/macvlan", "./deploy/e2e")
 	passes(t, cmd, "TestIPvlanDriver", "TestDriverLifecycle",
-		"TestScripts/scripts/one/ipvlan_parent_goes_and_comes", "TestScripts/scripts/one/ipvlan_edit",
+		"TestScripts/scripts/one/ipvlan_parent_flap", "TestScripts/scripts/one/ipvlan_update",
 		"TestScripts/scripts/one/vlan_parents", "TestScripts/scripts/one/lan_dhcp_ipvlan")
 }
 

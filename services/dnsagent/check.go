@@ -63,7 +63,7 @@ func (n *names) repair(ctx context.Context, r *store.Registration) error {
 		return nil
 	}
 
-	unlock, err := n.owners.lock(ctx, r.Owner)
+	unlock, err := n.owners.LockContext(ctx, r.Owner)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
@@ -29,7 +30,7 @@ type names struct {
 	resolvers *resolvers
 	log       *slog.Logger
 
-	owners ownerLock // serializes changes of a container
+	owners keylock.Mutex[string] // serializes changes of a container
 
 	mu         sync.Mutex // makes changes of store and resolvers atomic; taken after the owner's lock
 	configured resolvconf.Conf
@@ -199,7 +200,7 @@ func (n *names) Release(ctx context.Context, owner string) error {
 	}
 
 	n.resolvers.unregister(ctx, owner)
-	unlock, err := n.owners.lock(ctx, owner)
+	unlock, err := n.owners.LockContext(ctx, owner)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 )
@@ -36,7 +37,7 @@ type job struct {
 	left    registration.Contents
 	intents int             // announced changes that are not in left yet
 	waiting []chan struct{} // closed after the next attempt
-	wake    chan struct{}   // one token: more to write, or ended
+	wake    notify.Signal   // notified if there is more to write, or it ended
 	ended   bool
 }
 
@@ -51,7 +52,7 @@ func (p *publisher) intend(owner string) {
 	defer p.mu.Unlock()
 	j := p.jobs[owner]
 	if j == nil {
-		j = &job{wake: make(chan struct{}, 1)}
+		j = &job{wake: notify.NewSignal()}
 		p.jobs[owner] = j
 	}
 	j.intents++
@@ -119,7 +120,7 @@ func (p *publisher) enqueue(owner string, c registration.Contents) <-chan struct
 
 	tried := make(chan struct{})
 	j.waiting = append(j.waiting, tried)
-	j.signal()
+	j.wake.Notify()
 	return tried
 }
 
@@ -129,15 +130,8 @@ func (p *publisher) forget(owner string) {
 	defer p.mu.Unlock()
 	if j := p.jobs[owner]; j != nil {
 		j.ended = true
-		j.signal()
+		j.wake.Notify()
 		delete(p.jobs, owner)
-	}
-}
-
-func (j *job) signal() {
-	select {
-	case j.wake <- struct{}{}:
-	default:
 	}
 }
 
@@ -149,7 +143,7 @@ func (p *publisher) removeIdle(owner string, j *job) {
 	}
 	delete(p.jobs, owner)
 	j.ended = true
-	j.signal()
+	j.wake.Notify()
 	if err := p.files.MarkFresh(owner); err != nil {
 		p.log.Debug("cannot unmark name files, the next start writes them again", "owner", owner, "error", err)
 	}
@@ -169,7 +163,7 @@ func (p *publisher) work(owner string, j *job) {
 		}
 		select {
 		case <-time.After(again):
-			j.signal()
+			j.wake.Notify()
 		case <-p.done:
 		}
 		again = min(2*again, publishAgainMax)

@@ -15,12 +15,12 @@ func (n *names) lockBoth(ctx context.Context, owner, with string) (unlock func()
 		first, second = with, owner
 	}
 
-	unlockFirst, err := n.owners.lock(ctx, first)
+	unlockFirst, err := n.owners.LockContext(ctx, first)
 	if err != nil || second == "" {
 		return unlockFirst, err
 	}
 
-	unlockSecond, err := n.owners.lock(ctx, second)
+	unlockSecond, err := n.owners.LockContext(ctx, second)
 	if err != nil {
 		unlockFirst()
 		return nil, err

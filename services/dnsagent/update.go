@@ -59,7 +59,7 @@ func updated(known *store.Registration, u api.Update) (*store.Registration, erro
 
 // update stores the change and then publishes the files, which can neither delay nor fail it.
 func (n *names) update(ctx context.Context, owner string, u api.Update) error {
-	unlock, err := n.owners.lock(ctx, owner)
+	unlock, err := n.owners.LockContext(ctx, owner)
 	if err != nil {
 		return err // the caller is gone
 	}

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/internal/api"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
@@ -127,20 +128,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 // Run reconciles the kernel with the store, calls ready, and continues until ctx ends.
 func (s *Service) Run(ctx context.Context, ready func()) error {
-	wake := make(chan struct{}, 1)
-	nudge := func() {
-		select {
-		case wake <- struct{}{}:
-		default: // a signal is pending already
-		}
-	}
+	wake := notify.NewSignal()
 
 	ctx, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	defer stop()
-	watchers.Go(func() { s.zones.Watch(ctx, nudge) })
-	watchers.Go(func() { s.policy.Watch(ctx, nudge) })
+	watchers.Go(func() { s.zones.Watch(ctx, wake.Notify) })
+	watchers.Go(func() { s.policy.Watch(ctx, wake.Notify) })
 	watchers.Go(func() { s.hostFirewall.Run(ctx) })
 	also := reconcile.Hooks{Locked: s.publisher.RebindPorts, Unlocked: s.syncForwardPolicies, Trigger: wake}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)

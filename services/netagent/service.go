@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
@@ -246,7 +247,7 @@ func assemble(
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
-	book := ipam.NewBook()
+	book := ipam.NewAllocator(time.Now)
 	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g,
 		Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})

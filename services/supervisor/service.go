@@ -1,7 +1,7 @@
 // Package supervisor assembles the container service: image store, root file systems, OCI runtime
 // and gRPC API. It obtains networks, ports and names from the other services. Command
-// fairlead-agent creates a Service. Package run contains the logic of containers; its launch.go
-// lists the steps of a launch.
+// fairlead-agent creates a Service. Package run holds the verbs of containers; package launch has
+// the steps of a launch.
 package supervisor
 
 import (
@@ -17,16 +17,19 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/api"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
@@ -91,7 +94,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if s.images, err = image.Open(ctx,
 		image.Config{Root: filepath.Join(cfg.DataRoot, "images"), Store: s.store,
 			Aside:   func() (string, error) { return state.Quarantine(cfg.DataRoot, "layers") },
-			Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries, Log: cfg.Log}); err != nil {
+			Mirrors: cfg.RegistryMirrors, InsecureRegistries: cfg.InsecureRegistries,
+			Events: &s.events, Log: cfg.Log}); err != nil {
 		return nil, err
 	}
 
@@ -114,9 +118,10 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
-		Cgroup: groups, HostGateways: cfg.HostGateways, LogFiles: s.logs, Defaults: cfg.defaults(groups),
-		Events: &s.events, Processes: processes{s.driver},
-		Networks: cfg.Networks, Sandboxes: cfg.Sandboxes, Publications: cfg.Publications, Names: cfg.Names})
+		Cgroup: groups, LogFiles: s.logs, Defaults: cfg.defaults(groups), Events: &s.events,
+		Processes: processes{s.driver},
+		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
+			Publications: cfg.Publications, Names: cfg.Names, HostGateways: cfg.HostGateways})})
 	return s, s.serve(cfg, groups)
 }
 
@@ -142,15 +147,13 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 		return err
 	}
 
-	host := api.NewHostServer(api.HostFacts{DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath,
-		CgroupVersion: groups.Mode.String()}, s.runner.List, func() int { return len(s.images.List()) },
-		func(ctx context.Context) []diagnosis.Finding {
+	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Host: api.HostConfig{
+		DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
+		Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
+		Diagnose: func(ctx context.Context) []diagnosis.Finding {
 			return diagnose.Run(ctx,
 				diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
-		})
-
-	host.Compare = s.runner.Check
-	s.Server = api.NewServer(api.NewContainerServer(s.runner, &s.events), api.NewImageServer(s.images), host)
+		}}})
 	return nil
 }
 
@@ -199,16 +202,16 @@ func (s *Service) Close() error {
 // processes adapts the runtime driver to run.Processes.
 type processes struct{ *runtime.Driver }
 
-func (p processes) Prepare(ctx context.Context, l runtime.Launch) (run.Monitor, error) {
-	return orNil[run.Monitor](p.Driver.Prepare(ctx, l))
+func (p processes) Prepare(ctx context.Context, l runtime.Launch) (launch.Monitor, error) {
+	return orNil[launch.Monitor](p.Driver.Prepare(ctx, l))
 }
 
-func (p processes) Attach(ctx context.Context, uid string) (run.Output, error) {
-	return orNil[run.Output](p.Driver.Attach(ctx, uid))
+func (p processes) Attach(ctx context.Context, uid string) (launch.Output, error) {
+	return orNil[launch.Output](p.Driver.Attach(ctx, uid))
 }
 
-func (p processes) Exec(ctx context.Context, req runtime.ExecRequest) (run.Session, error) {
-	return orNil[run.Session](p.Driver.Exec(ctx, req))
+func (p processes) Exec(ctx context.Context, req runtime.ExecRequest) (session.Session, error) {
+	return orNil[session.Session](p.Driver.Exec(ctx, req))
 }
 
 // orNil converts a pointer to the interface that it implements, and a nil pointer to a nil

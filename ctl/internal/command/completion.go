@@ -85,7 +85,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 		"inspect": complete.Objects(c),
 		"images":  complete.First(images), "rmi": images, "tag": complete.First(images), "pull": complete.First(images),
 		"import": complete.First(complete.Files), "config check": complete.First(complete.Files),
-		"network rm": users, "network edit": complete.First(users),
+		"network rm": users, "network update": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),
 	}
 
@@ -105,7 +105,7 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 			"linux/arm/v7"),
 		"--publish-ignored": complete.Words("refuse",
 			"warn"), "--signal": complete.Words(signals...), "--stop-signal": complete.Words(signals...),
-		"--add-host": complete.Nothing, "--keep-network": yes, "--sig-proxy": yes,
+		"--add-host": complete.Nothing, "--keep-netns": yes, "--sig-proxy": yes,
 		"--driver-opt": complete.Words(networkEndpointOptions...),
 		"--env-file":   complete.Files, "--label-file": complete.Files, "--cidfile": complete.Files,
 		"--volume": complete.Files, "--input": complete.Files,

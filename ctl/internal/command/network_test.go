@@ -139,18 +139,18 @@ func TestNetworkEditWaitsForContainers(t *testing.T) {
 		"--dns ''": {Dns: &networkv1.NameServers{}},
 	} {
 		want.Reference = "n1"
-		rows = append(rows, row{args: "network edit " + args + " n1", script: done, stdout: "n1\n",
+		rows = append(rows, row{args: "network update " + args + " n1", script: done, stdout: "n1\n",
 			requests: []proto.Message{want, &networkv1.WaitNetworkRequest{Reference: "1d"}}})
 	}
 
 	checkAll(t, append(rows,
-		row{args: "network edit n1", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: network edit: no change given: use --mtu, --subnet, --dns, --ipv6, --renumber, " +
+		row{args: "network update n1", code: 1, requests: []proto.Message{},
+			stderr: "fairlead: network update: no change given: use --mtu, --subnet, --dns, --ipv6, --renumber, " +
 				"--label or --label-rm\n"},
-		row{args: "network edit --ipv6=false n1", code: 1, requests: []proto.Message{},
+		row{args: "network update --ipv6=false n1", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: network n1: IPv6 cannot be removed; create a new network and connect the " +
 				"containers to it\n"},
-		row{args: "network edit --dns 1.1.1.1 n1", code: 1,
+		row{args: "network update --dns 1.1.1.1 n1", code: 1,
 			stderr: "fairlead: network n1: containers are not updated yet: web\n", script: clienttest.Script{
 				"UpdateNetwork": done["UpdateNetwork"], "WaitNetwork": {clienttest.Fails(fault.New(fault.Unavailable,
 					"network n1", "containers are not updated yet: web"))}}},

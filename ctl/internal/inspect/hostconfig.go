@@ -40,10 +40,10 @@ type HostConfig struct {
 	ExtraHosts       []string
 	Links            []string
 	Sysctls          map[string]string `json:",omitempty"`
-	// KeepNetwork is the value of --keep-network.
-	KeepNetwork bool
-	UTSMode     string
-	Runtime     string
+	// KeepNetns is the value of --keep-netns.
+	KeepNetns bool
+	UTSMode   string
+	Runtime   string
 
 	Resources
 
@@ -78,7 +78,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		DNSOptions: list(dns.GetOptions()),
 		DNSSearch:  list(dns.GetSearch()),
 		ExtraHosts: list(dns.GetExtraHosts()),
-		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetwork: net == nil ||
+		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetns: net == nil ||
 			net.KeepNetns == nil || net.GetKeepNetns(),
 		Runtime:   cfg.GetRuntime(),
 		Resources: resourcesOf(cfg.GetResources()),

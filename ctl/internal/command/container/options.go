@@ -49,6 +49,8 @@ func (o *options) flags(f *pflag.FlagSet) {
 			name = "network-alias"
 		case "dns-opt":
 			name = "dns-option"
+		case "keep-network":
+			name = "keep-netns"
 		}
 		return pflag.NormalizedName(name)
 	})
@@ -94,7 +96,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.aliases, "network-alias", nil, "DNS alias on the first network")
 	f.StringArrayVar(&o.links, "link", nil, "Add a DNS name for another container: CONTAINER[:ALIAS]")
 	f.StringArrayVar(&o.sysctls, "sysctl", nil, "Set a namespaced kernel parameter: NAME=VALUE")
-	f.BoolVar(&o.keepNetns, "keep-network", true, "Keep the network namespace for joined containers")
+	f.BoolVar(&o.keepNetns, "keep-netns", true, "Keep the network namespace for joined containers")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish a port: [IP:][HOST_PORT:]PORT[/PROTO][,from=CIDR]")
 	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
 		"Forward all traffic for a host IP: IP[,outgoing=false][,from=CIDR]")

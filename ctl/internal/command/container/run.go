@@ -34,7 +34,7 @@ gw-priority=, driver-opt=. Repeat it for more interfaces. Interfaces are created
 --volume: a missing HOST is created as a directory. OPTIONS are ro and a propagation mode; z, Z,
 cached and delegated are ignored.
 --mount: more options are readonly and bind-propagation=MODE. The source must exist.
---keep-network=false: joined containers keep only the loopback interface when this one stops.`,
+--keep-netns=false: joined containers keep only the loopback interface when this one stops.`,
 		Example: `  # A web server in the background, published on port 8080 of all host addresses
   fairlead run -d --rm --name web -p 8080:80 nginx
 

@@ -21,7 +21,7 @@ type updateOptions struct {
 func newUpdate(c *cli.CLI) *cobra.Command {
 	var o updateOptions
 	cmd := &cobra.Command{
-		Use:   "edit [OPTIONS] NETWORK",
+		Use: "update [OPTIONS] NETWORK", Aliases: []string{"edit"},
 		Short: "Update a network that is in use",
 		Long: `Update a network that is in use.
 
@@ -29,10 +29,10 @@ Containers keep running and keep their connections. A subnet can be replaced by 
 contains it. With --renumber it can be replaced by any other, or one is chosen that no host route
 overlaps. Containers are renumbered one by one and stay reachable at their former address until DNS
 and published ports are updated, plus 3 seconds.`,
-		Example: `  $ fairlead network edit --mtu 1400 backend
-  $ fairlead network edit --subnet 10.9.0.0/16 backend
-  $ fairlead network edit --ipv6 --dns 9.9.9.9 backend
-  $ fairlead network edit --subnet 10.77.0.0/24 --renumber backend`,
+		Example: `  $ fairlead network update --mtu 1400 backend
+  $ fairlead network update --subnet 10.9.0.0/16 backend
+  $ fairlead network update --ipv6 --dns 9.9.9.9 backend
+  $ fairlead network update --subnet 10.77.0.0/24 --renumber backend`,
 		Args: cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(cmd, args[0])
@@ -78,7 +78,7 @@ func (o *updateOptions) request(cmd *cobra.Command, ref string) (*networkv1.Upda
 			fault.WithHint("create a new network and connect the containers to it"))
 	}
 	if req.Mtu == nil && req.Dns == nil && !req.Ipv6 && !req.Renumber && len(req.Subnets)+len(req.Labels) == 0 {
-		return nil, fault.Invalidf("network edit", "",
+		return nil, fault.Invalidf("network update", "",
 			"no change given: use --mtu, --subnet, --dns, --ipv6, --renumber, --label or --label-rm")
 	}
 

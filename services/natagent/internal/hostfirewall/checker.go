@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -19,14 +20,14 @@ type Checker struct {
 	log    *slog.Logger
 
 	asked   chan question
-	wake    chan struct{} // holds one token while bindings are waiting
+	wake    notify.Signal // notified if bindings are waiting
 	mu      sync.Mutex
 	waiting []publication.Binding
 }
 
 // NewTeller returns a checker.
 func NewTeller(r *Reader, log *slog.Logger) *Checker {
-	return &Checker{reader: r, log: log, asked: make(chan question), wake: make(chan struct{}, 1)}
+	return &Checker{reader: r, log: log, asked: make(chan question), wake: notify.NewSignal()}
 }
 
 // Enqueue schedules a check of published bindings. It does not block.
@@ -34,10 +35,7 @@ func (t *Checker) Enqueue(bindings []publication.Binding) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, bindings...)
 	t.mu.Unlock()
-	select {
-	case t.wake <- struct{}{}:
-	default:
-	}
+	t.wake.Notify()
 }
 
 // Run checks enqueued bindings and processes reviews until ctx ends.
@@ -46,17 +44,7 @@ func (t *Checker) Run(ctx context.Context) {
 	wg.Go(func() { t.answer(ctx) })
 	wg.Go(func() { t.reader.Watch(ctx) })
 	defer wg.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(debounce):
-		}
+	for t.wake.Wait(ctx, debounce) == nil {
 		t.mu.Lock()
 		some := t.waiting
 		t.waiting = nil

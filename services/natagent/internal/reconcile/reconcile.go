@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
@@ -35,8 +36,8 @@ type Reconciler struct {
 	flows    Flows
 	log      *slog.Logger
 
-	turn  chan struct{} // holds one token, the change lock
-	ready chan struct{} // closed after the first reconcile
+	changes keylock.Single // the change lock
+	ready   chan struct{}  // closed after the first reconcile
 
 	mu       sync.Mutex
 	external ExternalChanges
@@ -44,10 +45,8 @@ type Reconciler struct {
 
 // New returns a reconciler.
 func New(store Store, fw firewall.Firewall, flows Flows, log *slog.Logger) *Reconciler {
-	r := &Reconciler{store: store, firewall: fw, flows: flows, log: log,
-		turn: make(chan struct{}, 1), ready: make(chan struct{})}
-	r.turn <- struct{}{}
-	return r
+	return &Reconciler{store: store, firewall: fw, flows: flows, log: log,
+		changes: keylock.NewSingle(), ready: make(chan struct{})}
 }
 
 // Lock waits for the first reconcile and acquires the change lock. end must be called.
@@ -57,16 +56,7 @@ func (r *Reconciler) Lock(ctx context.Context) (end func(), err error) {
 	case <-ctx.Done():
 		return nil, fault.New(fault.Unavailable, "natagent", "is not ready yet", fault.WithCause(ctx.Err()))
 	}
-	return r.take(ctx)
-}
-
-func (r *Reconciler) take(ctx context.Context) (end func(), err error) {
-	select {
-	case <-r.turn:
-		return func() { r.turn <- struct{}{} }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return r.changes.LockContext(ctx)
 }
 
 // Repair reconciles the firewall with the store. The change lock must be held.
@@ -193,7 +183,7 @@ func (r *Reconciler) runOnce(ctx context.Context, also Hooks, why trigger) error
 }
 
 func (r *Reconciler) once(ctx context.Context, also Hooks, after *firewall.Modifier) error {
-	end, err := r.take(ctx)
+	end, err := r.changes.LockContext(ctx)
 	if err != nil {
 		return err
 	}

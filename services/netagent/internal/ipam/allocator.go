@@ -2,107 +2,76 @@ package ipam
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
+	"time"
 )
 
 // Allocator records the addresses in use on each network. It is safe for concurrent use. An address
-// is in use from Allocate or Reserve until Release.
+// is in use from Allocate or Claim until Release.
 type Allocator struct {
-	mu    sync.Mutex
-	taken map[string]map[netip.Addr]struct{} // addresses in use, by network
-	last  map[string]*affinity               // affinities, by network
+	now func() time.Time
+
+	mu       sync.Mutex
+	networks map[string]*addresses
 }
 
-// affinity holds the last dynamic addresses of the owners on one network.
-type affinity struct {
-	byAddr  map[netip.Addr]string
-	byOwner map[string][]netip.Addr
+// addresses holds the addresses of one network.
+type addresses struct {
+	taken    map[netip.Addr]string // addresses in use, with their owners
+	released map[netip.Addr]released
+	affinity affinity
 }
 
-// NewBook creates an empty allocator.
-func NewBook() *Allocator {
-	return &Allocator{taken: map[string]map[netip.Addr]struct{}{}, last: map[string]*affinity{}}
+// released is the last use of a free address.
+type released struct {
+	owner string
+	at    time.Time
+}
+
+// NewAllocator creates an empty allocator. now returns the time, for the cooldown of pools.
+func NewAllocator(now func() time.Time) *Allocator {
+	return &Allocator{now: now, networks: map[string]*addresses{}}
 }
 
 // Allocate allocates an address of a pool to an owner; ok is false if the pool is exhausted. It
 // prefers the owner's last address, then the lowest free address without affinity, then the lowest
-// free address.
+// free address. It skips addresses that another owner released less than the pool's cooldown ago.
 func (b *Allocator) Allocate(network string, pool Pool, owner string) (netip.Addr, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	m := b.affinityOf(network)
+	n := b.on(network)
+	n.expireReleased(pool, b.now())
+	unavailable := func(a netip.Addr) bool { return n.isTaken(a) || n.cools(a, owner) }
 
-	for _, a := range m.byOwner[owner] {
-		if pool.Automatic(a) && !b.has(network, a) {
-			b.put(network, a)
-			return a, true
+	for _, a := range n.affinity.byOwner[owner] {
+		if pool.Automatic(a) && !unavailable(a) {
+			return n.take(a, owner), true
 		}
 	}
 
-	addr, ok := pool.LowestFree(func(a netip.Addr) bool { return b.has(network, a) || m.byAddr[a] != "" })
+	addr, ok := pool.LowestFree(func(a netip.Addr) bool { return unavailable(a) || n.affinity.byAddr[a] != "" })
 	if !ok { // all free addresses have an affinity to another owner
-		addr, ok = pool.LowestFree(func(a netip.Addr) bool { return b.has(network, a) })
+		addr, ok = pool.LowestFree(unavailable)
 	}
 
 	if ok {
-		b.put(network, addr)
+		n.take(addr, owner)
 	}
 
 	return addr, ok
 }
 
-// Remember records an affinity of an owner to an address. The address stays free, but other owners
-// get it only if no other address is free.
-func (b *Allocator) Remember(network string, addr netip.Addr, owner string) {
+// Claim marks an address as in use by an owner. It reports whether the address was free. It ignores
+// the cooldown, because the address was requested.
+func (b *Allocator) Claim(network string, addr netip.Addr, owner string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := b.affinityOf(network)
-	m.forget(addr)
-	m.byAddr[addr] = owner
-	m.byOwner[owner] = append(m.byOwner[owner], addr)
-}
-
-// ForgetOwner removes the affinities of an owner on a network.
-func (b *Allocator) ForgetOwner(network, owner string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	m := b.affinityOf(network)
-	for _, a := range m.byOwner[owner] {
-		delete(m.byAddr, a)
-	}
-	delete(m.byOwner, owner)
-}
-
-func (b *Allocator) affinityOf(network string) *affinity {
-	if b.last[network] == nil {
-		b.last[network] = &affinity{map[netip.Addr]string{}, map[string][]netip.Addr{}}
-	}
-	return b.last[network]
-}
-
-// forget removes the affinity to an address.
-func (m *affinity) forget(addr netip.Addr) {
-	owner, ok := m.byAddr[addr]
-	if !ok {
-		return
-	}
-	delete(m.byAddr, addr)
-	left := slices.DeleteFunc(m.byOwner[owner], func(a netip.Addr) bool { return a == addr })
-	if m.byOwner[owner] = left; len(left) == 0 {
-		delete(m.byOwner, owner)
-	}
-}
-
-// Reserve marks an address as in use. It reports whether the address was free.
-func (b *Allocator) Reserve(network string, addr netip.Addr) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.has(network, addr) {
+	n := b.on(network)
+	if n.isTaken(addr) {
 		return false
 	}
-	b.put(network, addr)
+	n.take(addr, owner)
 	return true
 }
 
@@ -110,25 +79,89 @@ func (b *Allocator) Reserve(network string, addr netip.Addr) bool {
 func (b *Allocator) Release(network string, addr netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.taken[network], addr)
+	n := b.networks[network]
+	if n == nil || !n.isTaken(addr) {
+		return
+	}
+	if n.released != nil {
+		n.released[addr] = released{n.taken[addr], b.now()}
+	}
+	delete(n.taken, addr)
 }
 
 // RemoveNetwork removes all addresses and affinities of a network.
 func (b *Allocator) RemoveNetwork(network string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.taken, network)
-	delete(b.last, network)
+	delete(b.networks, network)
 }
 
-func (b *Allocator) has(network string, addr netip.Addr) bool {
-	_, ok := b.taken[network][addr]
+// FreeRanges returns the ranges of a pool without an address in use or in its cooldown.
+func (b *Allocator) FreeRanges(network string, pool Pool) []netip.Prefix {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+
+	n := b.on(network)
+	n.expireReleased(pool, b.now())
+	used := func(r netip.Prefix) bool {
+		for a := range n.taken {
+			if r.Contains(a) {
+				return true
+			}
+		}
+		for a := range n.released {
+			if r.Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+
+	var free []netip.Prefix
+	for _, r := range pool.Ranges {
+		if !used(r) {
+			free = append(free, r)
+		}
+	}
+
+	return free
+}
+
+func (b *Allocator) on(network string) *addresses {
+	n := b.networks[network]
+	if n == nil {
+		n = &addresses{taken: map[netip.Addr]string{}, affinity: newAffinity()}
+		b.networks[network] = n
+	}
+	return n
+}
+
+func (n *addresses) isTaken(a netip.Addr) bool {
+	_, ok := n.taken[a]
 	return ok
 }
 
-func (b *Allocator) put(network string, addr netip.Addr) {
-	if b.taken[network] == nil {
-		b.taken[network] = map[netip.Addr]struct{}{}
+func (n *addresses) take(a netip.Addr, owner string) netip.Addr {
+	n.taken[a] = owner
+	delete(n.released, a)
+	return a
+}
+
+// expireReleased drops the released addresses of a pool whose cooldown is over. Releases are
+// recorded only on networks that have a pool with a cooldown.
+func (n *addresses) expireReleased(pool Pool, now time.Time) {
+	if n.released == nil && pool.Cooldown > 0 {
+		n.released = map[netip.Addr]released{}
 	}
-	b.taken[network][addr] = struct{}{}
+	for a, r := range n.released {
+		if pool.Subnet.Contains(a) && now.Sub(r.at) >= pool.Cooldown {
+			delete(n.released, a)
+		}
+	}
+}
+
+// cools reports whether another owner had the address until recently.
+func (n *addresses) cools(a netip.Addr, owner string) bool {
+	r, ok := n.released[a]
+	return ok && r.owner != owner
 }

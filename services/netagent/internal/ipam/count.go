@@ -17,29 +17,29 @@ func (b *Allocator) Count(network string, pool Pool) Usage {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 
-	from := pool.from()
 	var c Usage
 	inRange := uint64(0)
 	count := func(a netip.Addr) {
 		if pool.Subnet.Contains(a) {
 			c.Used++
 		}
-		if from.Contains(a) {
+		if pool.inRanges(a) {
 			inRange++
 		}
 	}
 
-	for a := range b.taken[network] {
+	n := b.on(network)
+	for a := range n.taken {
 		count(a)
 	}
 
 	for _, a := range pool.unusable() {
-		if !b.has(network, a) {
+		if !n.isTaken(a) {
 			count(a)
 		}
 	}
 
-	c.Free = size(from) - inRange
+	c.Free = pool.rangeSize() - inRange
 	return c
 }
 
@@ -57,11 +57,22 @@ func (p Pool) unusable() []netip.Addr {
 func (p Pool) Size() uint64 {
 	excluded := uint64(0)
 	for _, a := range p.unusable() {
-		if p.from().Contains(a) {
+		if p.inRanges(a) {
 			excluded++
 		}
 	}
-	return size(p.from()) - excluded
+	return p.rangeSize() - excluded
+}
+
+// rangeSize returns the number of addresses in all ranges. It is saturated.
+func (p Pool) rangeSize() uint64 {
+	total := uint64(0)
+	for _, r := range p.ranges() {
+		if total += size(r); total < size(r) {
+			return math.MaxUint64
+		}
+	}
+	return total
 }
 
 func size(p netip.Prefix) uint64 {

@@ -3,8 +3,11 @@ package ipam_test
 import (
 	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -31,6 +34,11 @@ func TestLowestFreeAddress(t *testing.T) {
 			[]string{"172.17.8.0", "172.17.8.1"}, ""},
 		"the range ends with the subnet": {"10.0.0.0/29", "10.0.0.4/30", nil, []string{"10.0.0.4", "10.0.0.5",
 			"10.0.0.6"}, ""},
+		"the first range": {"10.0.0.0/24", "10.0.0.128/31 10.0.0.16/31", nil, []string{"10.0.0.128"}, "10.0.0.129"},
+		"the next range": {"10.0.0.0/24", "10.0.0.128/31 10.0.0.16/31", nil,
+			[]string{"10.0.0.128", "10.0.0.129"}, "10.0.0.16"},
+		"all ranges are used up": {"10.0.0.0/24", "10.0.0.128/32 10.0.0.16/32", nil,
+			[]string{"10.0.0.128", "10.0.0.16"}, ""},
 		"a range outside the subnet": {"10.0.0.0/29", "10.0.1.0/29", nil, nil, ""},
 		"two hosts on a /31":         {"10.0.0.0/31", "", []string{"10.0.0.0"}, nil, "10.0.0.1"},
 		"a /32 with a gateway":       {"10.0.0.0/32", "", []string{"10.0.0.0"}, nil, ""},
@@ -44,7 +52,9 @@ func TestLowestFreeAddress(t *testing.T) {
 	} {
 		pool := ipam.Pool{Subnet: netip.MustParsePrefix(c.subnet), Reserved: addrs(c.reserved)}
 		if c.from != "" {
-			pool.Range = netip.MustParsePrefix(c.from)
+			for _, r := range strings.Fields(c.from) {
+				pool.Ranges = append(pool.Ranges, netip.MustParsePrefix(r))
+			}
 		}
 		used := map[netip.Addr]bool{}
 		for _, a := range addrs(c.used) {
@@ -72,7 +82,7 @@ func TestAllocateHasNoDuplicates(t *testing.T) {
 		bits := rapid.IntRange(27, 32).Draw(t, "bits")
 		pool := ipam.Pool{Subnet: netip.PrefixFrom(netip.MustParseAddr("10.0.0.0"), bits),
 			Reserved: []netip.Addr{netip.MustParseAddr("10.0.0.1")}}
-		book, model := ipam.NewBook(), map[string]map[netip.Addr]bool{"a": {}, "b": {}}
+		book, model := ipam.NewAllocator(time.Now), map[string]map[netip.Addr]bool{"a": {}, "b": {}}
 		last := map[string]map[netip.Addr]string{"a": {}, "b": {}} // the last owner of each address
 		network, owner := rapid.SampledFrom([]string{"a", "b"}), rapid.SampledFrom([]string{"x", "y", "z"})
 		t.Repeat(map[string]func(*rapid.T){
@@ -100,23 +110,23 @@ func TestAllocateHasNoDuplicates(t *testing.T) {
 			"release with affinity": func(t *rapid.T) {
 				n, who := network.Draw(t, "network"), owner.Draw(t, "owner")
 				a := netip.AddrFrom4([4]byte{10, 0, 0, rapid.ByteRange(0, 33).Draw(t, "address")})
-				book.ForgetOwner(n, who)
+				book.DropAffinity(n, who)
 				maps.DeleteFunc(last[n], func(_ netip.Addr, had string) bool { return had == who })
-				book.Remember(n, a, who)
+				book.Prefer(n, a, who)
 				last[n][a] = who
 				book.Release(n, a)
 				delete(model[n], a)
 			},
 			"restart": func(t *rapid.T) {
-				book = ipam.NewBook()
+				book = ipam.NewAllocator(time.Now)
 				for n, taken := range model {
 					for a := range taken {
-						if !book.Reserve(n, a) {
+						if !book.Claim(n, a, "") {
 							t.Fatalf("got %v in use in an empty allocator", a)
 						}
 					}
 					for a, who := range last[n] {
-						book.Remember(n, a, who)
+						book.Prefer(n, a, who)
 					}
 				}
 			},
@@ -139,7 +149,7 @@ func expected(pool ipam.Pool, taken map[netip.Addr]bool, last map[netip.Addr]str
 
 func TestConcurrentAllocateHasNoDuplicates(t *testing.T) {
 	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/24")}
-	book := ipam.NewBook()
+	book := ipam.NewAllocator(time.Now)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	owned := map[netip.Addr]bool{}
@@ -167,8 +177,60 @@ func TestConcurrentAllocateHasNoDuplicates(t *testing.T) {
 	}
 
 	wg.Wait()
-	_ = book.Reserve("a", netip.MustParseAddr("10.0.0.1"))
-	if book.Reserve("a", netip.MustParseAddr("10.0.0.1")) {
+	_ = book.Claim("a", netip.MustParseAddr("10.0.0.1"), "")
+	if book.Claim("a", netip.MustParseAddr("10.0.0.1"), "") {
 		t.Error("got one address reserved twice")
+	}
+}
+
+func TestCooldownDelaysOtherOwners(t *testing.T) {
+	now := time.Unix(1000, 0)
+	b := ipam.NewAllocator(func() time.Time { return now })
+	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/24"), Cooldown: 30 * time.Second,
+		Ranges: []netip.Prefix{netip.MustParsePrefix("10.0.0.8/32"), netip.MustParsePrefix("10.0.0.16/32")}}
+	expect := func(owner, want string) {
+		t.Helper()
+		got, ok := b.Allocate("n", pool, owner)
+		if ok != (want != "") || ok && got.String() != want {
+			t.Fatalf("%s: got %v, %v, want %q", owner, got, ok, want)
+		}
+	}
+
+	expect("web", "10.0.0.8")
+	b.Release("n", netip.MustParseAddr("10.0.0.8"))
+	expect("db", "10.0.0.16") // the lower address cools down
+	expect("app", "")
+	expect("web", "10.0.0.8") // its own
+	b.Release("n", netip.MustParseAddr("10.0.0.8"))
+
+	now = now.Add(29 * time.Second)
+	expect("app", "")
+	if free := b.FreeRanges("n", pool); len(free) > 0 {
+		t.Errorf("got free ranges %v during the cooldown", free)
+	}
+
+	now = now.Add(time.Second)
+	if free := b.FreeRanges("n", pool); !slices.Equal(free, pool.Ranges[:1]) {
+		t.Errorf("got free ranges %v, want %v", free, pool.Ranges[:1])
+	}
+	expect("app", "10.0.0.8")
+
+	b.Release("n", netip.MustParseAddr("10.0.0.8"))
+	if !b.Claim("n", netip.MustParseAddr("10.0.0.8"), "static") {
+		t.Error("a static address waits for the cooldown")
+	}
+}
+
+func TestUsageOfSeveralRanges(t *testing.T) {
+	b := ipam.NewAllocator(time.Now)
+	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/24"), Reserved: addrs([]string{"10.0.0.1"}),
+		Ranges: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/30"), netip.MustParsePrefix("10.0.0.16/31")}}
+	if got := pool.Size(); got != 4 { // without 10.0.0.0 and the gateway
+		t.Errorf("got size %d, want 4", got)
+	}
+	b.Claim("n", netip.MustParseAddr("10.0.0.17"), "")
+	b.Claim("n", netip.MustParseAddr("10.0.0.99"), "")
+	if got, want := b.Count("n", pool), (ipam.Usage{Used: 5, Free: 3}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

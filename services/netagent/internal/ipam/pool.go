@@ -6,41 +6,60 @@ package ipam
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Pool is a set of addresses for containers.
 type Pool struct {
-	Subnet   netip.Prefix
-	Range    netip.Prefix // the part of Subnet for dynamic addresses; zero: all of it
+	Subnet netip.Prefix
+	// Ranges are the parts of Subnet for dynamic addresses, in order of preference. They must not
+	// overlap. None means all of Subnet.
+	Ranges   []netip.Prefix
 	Reserved []netip.Addr // never allocated: gateways and auxiliary addresses
+	// Cooldown is the time before another owner gets a released dynamic address, because other hosts
+	// may still send traffic for the former owner to it. 0 means none.
+	Cooldown time.Duration
 }
 
-// LowestFree returns the lowest address that is neither used nor reserved; ok is false if there is
-// none. It skips the network address and, for IPv4, the broadcast address, unless the subnet is too
-// small to have them.
+// LowestFree returns the lowest address of the first range that has one which is neither used nor
+// reserved; ok is false if there is none. It skips the network address and, for IPv4, the broadcast
+// address, unless the subnet is too small to have them.
 func (p Pool) LowestFree(used func(netip.Addr) bool) (netip.Addr, bool) {
-	from := p.from()
-	for a := from.Addr(); a.IsValid() && from.Contains(a); a = a.Next() {
-		if !used(a) && !p.excluded(a) {
-			return a, true
+	for _, from := range p.ranges() {
+		for a := from.Addr(); a.IsValid() && from.Contains(a); a = a.Next() {
+			if !used(a) && !p.excluded(a) {
+				return a, true
+			}
 		}
 	}
 	return netip.Addr{}, false
 }
 
-// from returns the prefix of dynamic addresses.
-func (p Pool) from() netip.Prefix {
-	if p.Range.IsValid() {
-		return p.Range.Masked()
+// ranges returns the prefixes of dynamic addresses.
+func (p Pool) ranges() []netip.Prefix {
+	if len(p.Ranges) == 0 {
+		return []netip.Prefix{p.Subnet.Masked()}
 	}
-	return p.Subnet.Masked()
+	out := make([]netip.Prefix, len(p.Ranges))
+	for i, r := range p.Ranges {
+		out[i] = r.Masked()
+	}
+	return out
+}
+
+// inRanges reports whether an address is in a range of dynamic addresses.
+func (p Pool) inRanges(a netip.Addr) bool {
+	if len(p.Ranges) == 0 {
+		return p.Subnet.Contains(a)
+	}
+	return slices.ContainsFunc(p.Ranges, func(r netip.Prefix) bool { return r.Contains(a) })
 }
 
 // Usable reports whether a container can have the address if it is free.
 func (p Pool) Usable(a netip.Addr) bool { return !p.excluded(a) }
 
 // Automatic reports whether the address can be allocated dynamically.
-func (p Pool) Automatic(a netip.Addr) bool { return p.from().Contains(a) && !p.excluded(a) }
+func (p Pool) Automatic(a netip.Addr) bool { return p.inRanges(a) && !p.excluded(a) }
 
 // excluded reports whether containers cannot have the address.
 func (p Pool) excluded(a netip.Addr) bool {

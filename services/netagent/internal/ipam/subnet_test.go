@@ -3,6 +3,7 @@ package ipam_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -92,7 +93,7 @@ func firstFree(base netip.Prefix, bits int, taken []netip.Prefix) (netip.Prefix,
 }
 
 func TestAllocatorCount(t *testing.T) {
-	book := ipam.NewBook()
+	book := ipam.NewAllocator(time.Now)
 	pool := ipam.Pool{Subnet: netip.MustParsePrefix("10.0.0.0/29"),
 		Reserved: addrs([]string{"10.0.0.1", "10.0.0.1", "10.0.0.9"})}
 	check := func(what string, p ipam.Pool, used, free uint64) {
@@ -110,7 +111,7 @@ func TestAllocatorCount(t *testing.T) {
 	check("a full one", pool, 8, 0)
 	book.Release("a", netip.MustParseAddr("10.0.0.3"))
 	check("one released", pool, 7, 1)
-	pool.Range = netip.MustParsePrefix("10.0.0.4/30")
+	pool.Ranges = []netip.Prefix{netip.MustParsePrefix("10.0.0.4/30")}
 	check("a range that ends with the broadcast address", pool, 7, 0)
 	book.RemoveNetwork("a")
 	check("a removed network", pool, 3, 3)

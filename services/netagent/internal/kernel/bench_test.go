@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -113,7 +114,7 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		b.Fatal(err)
 	}
-	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewBook(),
+	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewAllocator(time.Now),
 		filepath.Join(b.TempDir(), "netns"))
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)

@@ -142,5 +142,9 @@ func (n Network) Addresses(p Pool) ipam.Pool {
 	for _, a := range p.Aux {
 		reserved = append(reserved, a)
 	}
-	return ipam.Pool{Subnet: p.Subnet, Range: p.Range, Reserved: reserved}
+	out := ipam.Pool{Subnet: p.Subnet, Reserved: reserved}
+	if p.Range.IsValid() {
+		out.Ranges = []netip.Prefix{p.Range}
+	}
+	return out
 }

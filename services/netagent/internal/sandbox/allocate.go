@@ -185,7 +185,7 @@ func (m *Manager) allocateAddress(
 	}
 
 	reserved := m.store.Reservation(owner).Has(n.ID, want)
-	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.book.Reserve(n.ID, want)) {
+	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.book.Claim(n.ID, want, owner)) {
 		return want, inUse(n, want)
 	}
 	if err := m.checkConflict(n, want); err != nil {
@@ -219,7 +219,7 @@ func (m *Manager) releaseAddresses(sb network.Sandbox) {
 func (m *Manager) markAllocated(sb network.Sandbox) {
 	for _, e := range sb.Endpoints {
 		for _, p := range e.AllAddresses() {
-			m.book.Reserve(e.NetworkID, p.Addr())
+			m.book.Claim(e.NetworkID, p.Addr(), sb.Owner)
 		}
 	}
 }

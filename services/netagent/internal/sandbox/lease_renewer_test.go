@@ -65,8 +65,8 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	}
 
 	lan := &slowLAN{takes: 2500 * time.Millisecond} // some ticks
-	m := sandbox.New(s, map[string]sandbox.Driver{network.DriverMacvlan: &steps{}}, &steps{}, ipam.NewBook(),
-		filepath.Join(root, "pins"))
+	m := sandbox.New(s, map[string]sandbox.Driver{network.DriverMacvlan: &steps{}}, &steps{},
+		ipam.NewAllocator(time.Now), filepath.Join(root, "pins"))
 	m.LAN = lan
 	if _, err := m.Recover(); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func (m *Manager) exchange(n store.Network, before, after []store.Reservation) e
 			if a.NetworkID != n.ID || m.isOwnAddress(r.Owner, a) {
 				continue
 			}
-			if !m.book.Reserve(n.ID, a.Address) {
+			if !m.book.Claim(n.ID, a.Address, r.Owner) {
 				m.releaseReserved(taken)
 				return fault.New(fault.Exists, n.Subject(),
 					"static address of "+m.displayName(r.Owner)+" maps to "+a.Address.String()+", which is in use",

@@ -140,7 +140,7 @@ func (m *Manager) allocateSameHost(
 ) (network.Pool, netip.Addr, error) {
 	want := n.CurrentAddr(had)
 	for _, p := range pools {
-		if askedOf(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.book.Reserve(n.ID, want) {
+		if askedOf(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.book.Claim(n.ID, want, owner) {
 			continue
 		}
 		host, err := m.claimed(n, want)

@@ -74,7 +74,7 @@ func (m *Manager) reserve(
 		if m.isOwnAddress(owner, r) {
 			continue
 		}
-		if !n.Addresses(p).Usable(addr) || !m.book.Reserve(n.ID, addr) {
+		if !n.Addresses(p).Usable(addr) || !m.book.Claim(n.ID, addr, owner) {
 			return wanted, fresh, inUse(n, addr)
 		}
 		fresh = append(fresh, r)
@@ -111,7 +111,7 @@ func (m *Manager) leased(owner string, r store.Reserved) bool {
 func (m *Manager) holdReserved() {
 	for _, r := range m.store.Reservations() {
 		for _, a := range r.Addresses {
-			m.book.Reserve(a.NetworkID, a.Address)
+			m.book.Claim(a.NetworkID, a.Address, r.Owner)
 		}
 	}
 	m.restoreAffinity()
@@ -121,7 +121,7 @@ func (m *Manager) holdReserved() {
 func (m *Manager) restoreAffinity() {
 	for _, r := range m.store.Reservations() {
 		for _, a := range r.Affinity {
-			m.book.Remember(a.NetworkID, a.Address, r.Owner)
+			m.book.Prefer(a.NetworkID, a.Address, r.Owner)
 		}
 	}
 }
@@ -156,7 +156,7 @@ func (m *Manager) reserveStatic(sb network.Sandbox, remember bool) error {
 
 	m.dropAffinity(r)
 	for _, a := range last {
-		m.book.Remember(a.NetworkID, a.Address, sb.Owner)
+		m.book.Prefer(a.NetworkID, a.Address, sb.Owner)
 	}
 
 	return nil
@@ -164,7 +164,7 @@ func (m *Manager) reserveStatic(sb network.Sandbox, remember bool) error {
 
 func (m *Manager) dropAffinity(r store.Reservation) {
 	for _, a := range r.Affinity {
-		m.book.ForgetOwner(a.NetworkID, r.Owner)
+		m.book.DropAffinity(a.NetworkID, r.Owner)
 	}
 }
 
@@ -198,7 +198,7 @@ func (m *Manager) unreserve(owner, networkID string) error {
 	m.releaseReserved(gone)
 	for _, a := range r.Affinity {
 		if !elsewhere(a) {
-			m.book.ForgetOwner(a.NetworkID, owner)
+			m.book.DropAffinity(a.NetworkID, owner)
 		}
 	}
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -92,7 +93,7 @@ func (w *world) start(file string) {
 		w.t.Fatal(err)
 	}
 
-	w.book = ipam.NewBook()
+	w.book = ipam.NewAllocator(time.Now)
 	w.steps = &steps{}
 	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book,
 		w.pins())

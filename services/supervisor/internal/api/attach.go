@@ -10,11 +10,12 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 )
 
 // RunContainer implements ContainerServiceServer.
-func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest,
+func (s *containerServer) RunContainer(stream grpc.BidiStreamingServer[containerv1.RunContainerRequest,
 	containerv1.RunContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -72,7 +73,7 @@ func (s *ContainerServer) RunContainer(stream grpc.BidiStreamingServer[container
 }
 
 // AttachContainer implements ContainerServiceServer.
-func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest,
+func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[containerv1.AttachContainerRequest,
 	containerv1.AttachContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -89,7 +90,7 @@ func (s *ContainerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 		return err
 	}
 
-	var launched *run.Launched
+	var launched *launch.Launched
 	if opts.GetStart() {
 		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
 	} else {
@@ -131,7 +132,7 @@ type attached struct {
 
 // follow sends the start event and, if attached, the output and the exit event. The container keeps
 // running if the client disconnects.
-func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attached) error {
+func (s *containerServer) follow(ctx context.Context, l *launch.Launched, a attached) error {
 	if l.Output != nil {
 		defer func() { _ = l.Output.Close() }()
 	}
@@ -158,7 +159,7 @@ func (s *ContainerServer) follow(ctx context.Context, l *run.Launched, a attache
 }
 
 // ExecContainer implements ContainerServiceServer.
-func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest,
+func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest,
 	containerv1.ExecContainerResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -170,7 +171,7 @@ func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 		return fault.Invalidf("exec", "message", "the first message must contain the options")
 	}
 
-	req := run.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
+	req := session.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
 		WorkingDir: opts.GetWorkingDir(),
 		User:       opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
 	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
@@ -198,7 +199,7 @@ func (s *ContainerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 }
 
 func followExec(stream grpc.BidiStreamingServer[containerv1.ExecContainerRequest, containerv1.ExecContainerResponse],
-	session run.Session) error {
+	session session.Session) error {
 	c := client{
 		send: func(o *containerv1.Output) error {
 			return stream.Send(

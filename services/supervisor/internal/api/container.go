@@ -1,5 +1,5 @@
 // Package api implements the container, image and host services over gRPC. It converts and
-// validates messages, and contains no policy. Package supervisor creates the servers; packages run
+// validates messages, and contains no policy. Package supervisor creates the Server; packages run
 // and image do the work.
 package api
 
@@ -16,22 +16,23 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 )
 
 // Containers is the part of package run that the handlers use.
 type Containers interface {
-	Run(ctx context.Context, req run.Request) (*run.Launched, error)
-	Create(ctx context.Context, req run.Request) (*run.Launched, error)
-	Start(ctx context.Context, ref string, attach bool, rows, cols uint16) (*run.Launched, error)
-	Attach(ctx context.Context, ref string, rows, cols uint16) (*run.Launched, error)
-	Exec(ctx context.Context, req run.ExecRequest) (*container.Container, run.Session, error)
+	Run(ctx context.Context, req launch.Request) (*launch.Launched, error)
+	Create(ctx context.Context, req launch.Request) (*launch.Launched, error)
+	Start(ctx context.Context, ref string, attach bool, rows, cols uint16) (*launch.Launched, error)
+	Attach(ctx context.Context, ref string, rows, cols uint16) (*launch.Launched, error)
+	Exec(ctx context.Context, req session.ExecRequest) (*container.Container, session.Session, error)
 	Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error
-	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*run.Launched, error)
+	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*launch.Launched, error)
 	Kill(ctx context.Context, ref, signal string) error
-	Signal(ctx context.Context, launched *run.Launched, sig syscall.Signal) error
+	Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force bool) error
 	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
@@ -41,32 +42,22 @@ type Containers interface {
 	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr,
 		all bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
-	ExitOf(ctx context.Context, launched *run.Launched) (container.Exit, error)
-	Logs(ctx context.Context, ref string, opts run.LogOptions, emit func(logfile.Entry) error) error
+	ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error)
+	Logs(ctx context.Context, ref string, opts session.LogOptions, emit func(logfile.Entry) error) error
 	Find(ref string) (*container.Container, error)
 	List() []*container.Container
 	LogPath(uid string) string
 }
 
-// ContainerServer implements fairlead.container.v1.ContainerService.
-type ContainerServer struct {
+// containerServer implements fairlead.container.v1.ContainerService.
+type containerServer struct {
 	containerv1.UnimplementedContainerServiceServer
 	containers Containers
 	events     *events.Broker
 }
 
-// NewContainerServer returns a ContainerServer.
-func NewContainerServer(containers Containers, events *events.Broker) *ContainerServer {
-	return &ContainerServer{containers: containers, events: events}
-}
-
-// Register registers the service.
-func (s *ContainerServer) Register(r grpc.ServiceRegistrar) {
-	containerv1.RegisterContainerServiceServer(r, s)
-}
-
 // CreateContainer implements ContainerServiceServer.
-func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerRequest,
+func (s *containerServer) CreateContainer(req *containerv1.CreateContainerRequest,
 	stream grpc.ServerStreamingServer[containerv1.CreateContainerResponse]) error {
 	progress := newProgress(req.GetSteps(), func(p *containerv1.Progress) error {
 		return stream.Send(
@@ -91,17 +82,18 @@ func (s *ContainerServer) CreateContainer(req *containerv1.CreateContainerReques
 }
 
 // request converts the parts that RunContainer and CreateContainer have in common.
-func request(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials, progress *progress) (run.Request, error) {
+func request(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials,
+	progress *progress) (launch.Request, error) {
 	if cfg == nil {
-		return run.Request{}, fault.Invalidf("container", "config", "configuration is missing")
+		return launch.Request{}, fault.Invalidf("container", "config", "configuration is missing")
 	}
-	c, err := protoconv.Config(cfg)
-	return run.Request{Config: c, Progress: progress.report, Credentials: run.Credentials{Username: cred.GetUsername(),
-		Password: cred.GetPassword(), IdentityToken: cred.GetIdentityToken()}}, err
+	c, err := protoconv.ConfigFromProto(cfg)
+	return launch.Request{Config: c, Progress: progress.report, Credentials: launch.Credentials{
+		Username: cred.GetUsername(), Password: cred.GetPassword(), IdentityToken: cred.GetIdentityToken()}}, err
 }
 
 // StartContainer implements ContainerServiceServer.
-func (s *ContainerServer) StartContainer(ctx context.Context,
+func (s *containerServer) StartContainer(ctx context.Context,
 	req *containerv1.StartContainerRequest) (*containerv1.StartContainerResponse, error) {
 	// A start continues if the client disconnects.
 	started, err := s.containers.Start(context.WithoutCancel(ctx), req.GetReference(), false, 0, 0)
@@ -112,14 +104,14 @@ func (s *ContainerServer) StartContainer(ctx context.Context,
 }
 
 // StopContainer implements ContainerServiceServer.
-func (s *ContainerServer) StopContainer(ctx context.Context,
+func (s *containerServer) StopContainer(ctx context.Context,
 	req *containerv1.StopContainerRequest) (*containerv1.StopContainerResponse, error) {
 	return &containerv1.StopContainerResponse{},
 		s.containers.Stop(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
 }
 
 // RestartContainer implements ContainerServiceServer.
-func (s *ContainerServer) RestartContainer(ctx context.Context,
+func (s *containerServer) RestartContainer(ctx context.Context,
 	req *containerv1.RestartContainerRequest) (*containerv1.RestartContainerResponse, error) {
 	started, err := s.containers.Restart(ctx, req.GetReference(), seconds(req.TimeoutSeconds), req.GetSignal())
 	if err != nil {
@@ -137,27 +129,27 @@ func seconds(n *uint32) *time.Duration {
 }
 
 // RenameContainer implements ContainerServiceServer.
-func (s *ContainerServer) RenameContainer(ctx context.Context,
+func (s *containerServer) RenameContainer(ctx context.Context,
 	req *containerv1.RenameContainerRequest) (*containerv1.RenameContainerResponse, error) {
 	return &containerv1.RenameContainerResponse{}, s.containers.Rename(ctx, req.GetReference(), req.GetName())
 }
 
 // KillContainer implements ContainerServiceServer.
-func (s *ContainerServer) KillContainer(ctx context.Context,
+func (s *containerServer) KillContainer(ctx context.Context,
 	req *containerv1.KillContainerRequest) (*containerv1.KillContainerResponse, error) {
 	return &containerv1.KillContainerResponse{}, s.containers.Kill(ctx, req.GetReference(), req.GetSignal())
 }
 
 // RemoveContainer implements ContainerServiceServer.
-func (s *ContainerServer) RemoveContainer(ctx context.Context,
+func (s *containerServer) RemoveContainer(ctx context.Context,
 	req *containerv1.RemoveContainerRequest) (*containerv1.RemoveContainerResponse, error) {
 	return &containerv1.RemoveContainerResponse{}, s.containers.Remove(ctx, req.GetReference(), req.GetForce())
 }
 
 // ConnectNetwork implements ContainerServiceServer.
-func (s *ContainerServer) ConnectNetwork(ctx context.Context,
+func (s *containerServer) ConnectNetwork(ctx context.Context,
 	req *containerv1.ConnectNetworkRequest) (*containerv1.ConnectNetworkResponse, error) {
-	a, err := protoconv.Attachment(req.GetNetwork())
+	a, err := protoconv.AttachmentFromProto(req.GetNetwork())
 	if err != nil {
 		return nil, err
 	}
@@ -165,21 +157,21 @@ func (s *ContainerServer) ConnectNetwork(ctx context.Context,
 }
 
 // DisconnectNetwork implements ContainerServiceServer.
-func (s *ContainerServer) DisconnectNetwork(ctx context.Context,
+func (s *containerServer) DisconnectNetwork(ctx context.Context,
 	req *containerv1.DisconnectNetworkRequest) (*containerv1.DisconnectNetworkResponse, error) {
 	return &containerv1.DisconnectNetworkResponse{},
 		s.containers.DisconnectNetwork(ctx, req.GetReference(), req.GetNetwork())
 }
 
 // WaitContainer implements ContainerServiceServer.
-func (s *ContainerServer) WaitContainer(ctx context.Context,
+func (s *containerServer) WaitContainer(ctx context.Context,
 	req *containerv1.WaitContainerRequest) (*containerv1.WaitContainerResponse, error) {
 	exit, err := s.containers.Wait(ctx, req.GetReference())
 	return &containerv1.WaitContainerResponse{ExitCode: uint32(exit.Code)}, err
 }
 
 // ListContainers implements ContainerServiceServer.
-func (s *ContainerServer) ListContainers(_ context.Context,
+func (s *containerServer) ListContainers(_ context.Context,
 	req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
 	list := s.containers.List()
 	if !req.GetAll() {
@@ -189,7 +181,7 @@ func (s *ContainerServer) ListContainers(_ context.Context,
 	out, next, err := page(list, req.GetPageToken(),
 		func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
 		func(c *container.Container) *containerv1.Container {
-			return protoconv.ToContainer(c, s.containers.LogPath(c.ID))
+			return protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))
 		})
 	if err != nil {
 		return nil, err
@@ -199,19 +191,19 @@ func (s *ContainerServer) ListContainers(_ context.Context,
 }
 
 // GetContainer implements ContainerServiceServer.
-func (s *ContainerServer) GetContainer(_ context.Context,
+func (s *containerServer) GetContainer(_ context.Context,
 	req *containerv1.GetContainerRequest) (*containerv1.GetContainerResponse, error) {
 	c, err := s.containers.Find(req.GetReference())
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetContainerResponse{Container: protoconv.ToContainer(c, s.containers.LogPath(c.ID))}, nil
+	return &containerv1.GetContainerResponse{Container: protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))}, nil
 }
 
 // ReadLogs implements ContainerServiceServer.
-func (s *ContainerServer) ReadLogs(req *containerv1.ReadLogsRequest,
+func (s *containerServer) ReadLogs(req *containerv1.ReadLogsRequest,
 	stream grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
-	opts := run.LogOptions{Follow: req.GetFollow(), Tail: -1}
+	opts := session.LogOptions{Follow: req.GetFollow(), Tail: -1}
 	if req.Tail != nil {
 		opts.Tail = int(req.GetTail())
 	}
@@ -219,6 +211,6 @@ func (s *ContainerServer) ReadLogs(req *containerv1.ReadLogsRequest,
 		opts.Since = req.GetSince().AsTime()
 	}
 	return s.containers.Logs(stream.Context(), req.GetReference(), opts, func(e logfile.Entry) error {
-		return stream.Send(protoconv.ToLogEntry(e))
+		return stream.Send(protoconv.LogEntryToProto(e))
 	})
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // WatchEvents implements ContainerServiceServer.
-func (s *ContainerServer) WatchEvents(req *containerv1.WatchEventsRequest,
+func (s *containerServer) WatchEvents(req *containerv1.WatchEventsRequest,
 	stream grpc.ServerStreamingServer[containerv1.WatchEventsResponse]) error {
 	return s.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
 		return stream.Send(&containerv1.WatchEventsResponse{Event: e})

@@ -5,7 +5,6 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
@@ -13,63 +12,57 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// HostFacts holds values that do not change while the agent runs.
-type HostFacts struct {
+// HostConfig holds what the host service reports.
+type HostConfig struct {
+	// These do not change while the agent runs.
 	DataRoot, ExecRoot string
 	Runtime            string // path of the default runtime
 	CgroupVersion      string // "1", "hybrid" or "2"
-}
 
-// HostServer implements fairlead.host.v1.HostService.
-type HostServer struct {
-	hostv1.UnimplementedHostServiceServer
-	facts      HostFacts
-	containers func() []*container.Container
-	images     func() int
-	diagnose   func(context.Context) []diagnosis.Finding
+	Containers func() []*container.Container
+	Images     func() int // number of images
+	Diagnose   func(context.Context) []diagnosis.Finding
 
 	// Compare compares the store with processes and the other services. With repair it reconciles
-	// first.
+	// first. nil means nothing to compare.
 	Compare func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// NewHostServer returns a HostServer.
-func NewHostServer(facts HostFacts, containers func() []*container.Container, images func() int,
-	diagnose func(context.Context) []diagnosis.Finding) *HostServer {
-	return &HostServer{facts: facts, containers: containers, images: images, diagnose: diagnose}
+// hostServer implements fairlead.host.v1.HostService.
+type hostServer struct {
+	hostv1.UnimplementedHostServiceServer
+	cfg HostConfig
 }
 
 // Diagnose implements HostServiceServer.
-func (s *HostServer) Diagnose(ctx context.Context, _ *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
-	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.diagnose(ctx))}, nil
+func (s *hostServer) Diagnose(ctx context.Context, _ *hostv1.DiagnoseRequest) (*hostv1.DiagnoseResponse, error) {
+	return &hostv1.DiagnoseResponse{Findings: diagnosis.Proto(s.cfg.Diagnose(ctx))}, nil
 }
 
 // Check implements HostServiceServer.
-func (s *HostServer) Check(ctx context.Context, req *hostv1.CheckRequest) (*hostv1.CheckResponse, error) {
-	if s.Compare == nil {
+func (s *hostServer) Check(ctx context.Context, req *hostv1.CheckRequest) (*hostv1.CheckResponse, error) {
+	if s.cfg.Compare == nil {
 		return &hostv1.CheckResponse{}, nil
 	}
-	return &hostv1.CheckResponse{Findings: diagnosis.Proto(s.Compare(ctx, req.GetRepair()))}, nil
+	return &hostv1.CheckResponse{Findings: diagnosis.Proto(s.cfg.Compare(ctx, req.GetRepair()))}, nil
 }
-
-// Register registers the service.
-func (s *HostServer) Register(r grpc.ServiceRegistrar) { hostv1.RegisterHostServiceServer(r, s) }
 
 // drivers lists the network drivers, sorted. The driver overlay is not supported.
 var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
 
 // GetInfo implements HostServiceServer.
-func (s *HostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
+func (s *hostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
 	counts := map[string]uint32{}
-	for _, c := range s.containers() {
+	for _, c := range s.cfg.Containers() {
 		counts[string(c.Status)]++
 	}
 	return &hostv1.GetInfoResponse{
 		Version: version.Version, ApiVersion: version.API, KernelVersion: kernelRelease(), Os: runtime.GOOS,
 		Architecture:  runtime.GOARCH,
-		CgroupVersion: s.facts.CgroupVersion, Runtime: s.facts.Runtime, DataRoot: s.facts.DataRoot,
-		ExecRoot:       s.facts.ExecRoot,
-		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts, Images: uint32(s.images()),
+		CgroupVersion: s.cfg.CgroupVersion, Runtime: s.cfg.Runtime, DataRoot: s.cfg.DataRoot,
+		ExecRoot:       s.cfg.ExecRoot,
+		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts,
+		Images: uint32(s.cfg.Images()),
 	}, nil
 }
 

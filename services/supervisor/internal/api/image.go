@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -22,23 +21,17 @@ type Images interface {
 	List() []*store.Image
 	Get(ref string) (*store.Image, error)
 	Tag(ref, tag string) error
-	Remove(ref string, force bool) (*image.Removal, error)
+	Remove(ref, platform string, force bool) (*image.Removal, error)
 }
 
-// ImageServer implements fairlead.container.v1.ImageService.
-type ImageServer struct {
+// imageServer implements fairlead.container.v1.ImageService.
+type imageServer struct {
 	containerv1.UnimplementedImageServiceServer
 	images Images
 }
 
-// NewImageServer returns an ImageServer.
-func NewImageServer(images Images) *ImageServer { return &ImageServer{images: images} }
-
-// Register registers the service.
-func (s *ImageServer) Register(r grpc.ServiceRegistrar) { containerv1.RegisterImageServiceServer(r, s) }
-
 // PullImage implements ImageServiceServer.
-func (s *ImageServer) PullImage(req *containerv1.PullImageRequest,
+func (s *imageServer) PullImage(req *containerv1.PullImageRequest,
 	stream grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
 	img, err := s.images.Pull(stream.Context(), image.PullRequest{
 		Reference: req.GetReference(), Platform: req.GetPlatform(),
@@ -56,11 +49,11 @@ func (s *ImageServer) PullImage(req *containerv1.PullImageRequest,
 	}
 
 	return stream.Send(
-		&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageMessage(img)}})
+		&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageToProto(img)}})
 }
 
 // LoadImage implements ImageServiceServer.
-func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest,
+func (s *imageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest,
 	containerv1.LoadImageResponse]) error {
 	in := &chunkReader{next: func() ([]byte, error) {
 		m, err := stream.Recv()
@@ -73,14 +66,14 @@ func (s *ImageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.Lo
 
 	out := &containerv1.LoadImageResponse{}
 	for _, img := range loaded {
-		out.Images = append(out.Images, imageMessage(img))
+		out.Images = append(out.Images, imageToProto(img))
 	}
 
 	return stream.SendAndClose(out)
 }
 
 // ImportImage implements ImageServiceServer.
-func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.ImportImageRequest,
+func (s *imageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.ImportImageRequest,
 	containerv1.ImportImageResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -105,14 +98,14 @@ func (s *ImageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 		return err
 	}
 
-	return stream.SendAndClose(&containerv1.ImportImageResponse{Image: imageMessage(img)})
+	return stream.SendAndClose(&containerv1.ImportImageResponse{Image: imageToProto(img)})
 }
 
 // ListImages implements ImageServiceServer.
-func (s *ImageServer) ListImages(_ context.Context,
+func (s *imageServer) ListImages(_ context.Context,
 	req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
 	out, next, err := page(s.images.List(), req.GetPageToken(),
-		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageMessage)
+		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageToProto)
 	if err != nil {
 		return nil, err
 	}
@@ -120,17 +113,17 @@ func (s *ImageServer) ListImages(_ context.Context,
 }
 
 // GetImage implements ImageServiceServer.
-func (s *ImageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse,
+func (s *imageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse,
 	error) {
 	img, err := s.images.Get(req.GetReference())
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetImageResponse{Image: imageMessage(img)}, nil
+	return &containerv1.GetImageResponse{Image: imageToProto(img)}, nil
 }
 
 // TagImage implements ImageServiceServer.
-func (s *ImageServer) TagImage(_ context.Context, req *containerv1.TagImageRequest) (*containerv1.TagImageResponse,
+func (s *imageServer) TagImage(_ context.Context, req *containerv1.TagImageRequest) (*containerv1.TagImageResponse,
 	error) {
 	if err := s.images.Tag(req.GetReference(), req.GetTag()); err != nil {
 		return nil, err
@@ -139,27 +132,13 @@ func (s *ImageServer) TagImage(_ context.Context, req *containerv1.TagImageReque
 }
 
 // RemoveImage implements ImageServiceServer.
-func (s *ImageServer) RemoveImage(_ context.Context,
+func (s *imageServer) RemoveImage(_ context.Context,
 	req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
-	done, err := s.images.Remove(req.GetReference(), req.GetForce())
+	done, err := s.images.Remove(req.GetReference(), "", req.GetForce())
 	if err != nil {
 		return nil, err
 	}
 	return &containerv1.RemoveImageResponse{Untagged: done.Untagged, Deleted: done.Deleted}, nil
-}
-
-func imageMessage(img *store.Image) *containerv1.Image {
-	m := &containerv1.Image{Id: img.ID, Layers: img.Layers, Size: img.Size, Platform: img.Platform, Config: img.Config}
-	for _, t := range img.Tags {
-		m.Tags = append(m.Tags, image.Familiar(t))
-	}
-	for _, d := range img.Digests {
-		m.Digests = append(m.Digests, image.Familiar(d))
-	}
-	if !img.CreatedAt.IsZero() {
-		m.CreatedAt = timestamppb.New(img.CreatedAt)
-	}
-	return m
 }
 
 // chunkReader reads the chunks of a stream as one io.Reader.

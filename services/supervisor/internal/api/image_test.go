@@ -76,7 +76,7 @@ func (f *fakeImages) Tag(ref, tag string) error {
 	return f.err
 }
 
-func (f *fakeImages) Remove(ref string, force bool) (*image.Removal, error) {
+func (f *fakeImages) Remove(ref, _ string, force bool) (*image.Removal, error) {
 	f.asked = []any{ref, force}
 	return &image.Removal{Untagged: []string{"nginx:latest"}, Deleted: []string{"sha256:aa"}}, f.err
 }
@@ -103,7 +103,7 @@ func imageClient(t *testing.T, f *fakeImages) (containerv1.ImageServiceClient, c
 			h grpc.StreamHandler) error {
 			return faultrpc.ToStatus(h(srv, ss))
 		}))
-	api.NewImageServer(f).Register(srv)
+	api.New(api.Config{Images: f}).Register(srv)
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(srv.Stop)
 	conn, err := grpc.NewClient("passthrough:images", grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -10,14 +10,14 @@ import (
 )
 
 // PublishPorts implements ContainerServiceServer.
-func (s *ContainerServer) PublishPorts(ctx context.Context,
+func (s *containerServer) PublishPorts(ctx context.Context,
 	req *containerv1.PublishPortsRequest) (*containerv1.PublishPortsResponse, error) {
-	ports, err := protoconv.Mappings(req.GetPorts())
+	ports, err := protoconv.MappingsFromProto(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}
 
-	addresses, err := protoconv.Addresses(req.GetAddresses())
+	addresses, err := protoconv.AddressesFromProto(req.GetAddresses())
 	if err != nil {
 		return nil, err
 	}
@@ -27,13 +27,13 @@ func (s *ContainerServer) PublishPorts(ctx context.Context,
 		return nil, err
 	}
 
-	return &containerv1.PublishPortsResponse{Bindings: protoconv.ToBindings(bindings), Warnings: warnings}, nil
+	return &containerv1.PublishPortsResponse{Bindings: protoconv.BindingsToProto(bindings), Warnings: warnings}, nil
 }
 
 // UnpublishPorts implements ContainerServiceServer.
-func (s *ContainerServer) UnpublishPorts(ctx context.Context,
+func (s *containerServer) UnpublishPorts(ctx context.Context,
 	req *containerv1.UnpublishPortsRequest) (*containerv1.UnpublishPortsResponse, error) {
-	ports, err := protoconv.Mappings(req.GetPorts())
+	ports, err := protoconv.MappingsFromProto(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}

@@ -1,22 +1,30 @@
 package api
 
-import "google.golang.org/grpc"
+import (
+	"google.golang.org/grpc"
 
-// Server holds all gRPC services of the supervisor.
-type Server struct {
-	containers *ContainerServer
-	images     *ImageServer
-	host       *HostServer
+	"github.com/fairlead/fairlead/agent/events"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+)
+
+// Config holds what the gRPC services of the supervisor call.
+type Config struct {
+	Containers Containers
+	Events     *events.Broker
+	Images     Images
+	Host       HostConfig
 }
 
-// NewServer returns a Server.
-func NewServer(containers *ContainerServer, images *ImageServer, host *HostServer) *Server {
-	return &Server{containers, images, host}
-}
+// Server registers the gRPC services of the supervisor.
+type Server struct{ cfg Config }
+
+// New returns a Server.
+func New(cfg Config) *Server { return &Server{cfg} }
 
 // Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	s.containers.Register(r)
-	s.images.Register(r)
-	s.host.Register(r)
+	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, events: s.cfg.Events})
+	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images})
+	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -26,7 +26,7 @@ var errDetached = errors.New("detached")
 
 // pump forwards output and input until the end of the output. It returns errDetached if the client
 // detaches, or the error of the connection.
-func (c client) pump(ctx context.Context, process run.Output) error {
+func (c client) pump(ctx context.Context, process launch.Output) error {
 	inputErr := make(chan error, 1)
 	go func() {
 		err := c.readInput(ctx, process)
@@ -62,7 +62,7 @@ var streamKinds = map[runtime.Stream]containerv1.StreamKind{
 
 // readInput forwards input until the client closes its side, detaches or disconnects. Input that
 // the process does not accept is dropped.
-func (c client) readInput(ctx context.Context, process run.Output) error {
+func (c client) readInput(ctx context.Context, process launch.Output) error {
 	for {
 		in, err := c.recv()
 		if errors.Is(err, io.EOF) {

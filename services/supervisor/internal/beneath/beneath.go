@@ -65,21 +65,7 @@ func relative(name string) string {
 // ReadFile returns the content of a regular file of at most limit bytes. Symlinks are resolved
 // below the root.
 func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
-	at, err := r.path(name, 0, unix.RESOLVE_IN_ROOT)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	defer func() { _ = unix.Close(at) }()
-	var st unix.Stat_t
-	if err := unix.Fstat(at, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
-	}
-
-	if err := readable(st, limit); err != nil {
-		return nil, &os.PathError{Op: "read", Path: name, Err: err}
-	}
-
-	f, err := reopen(at, name)
+	f, err := r.OpenFile(name, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +76,26 @@ func (r *Root) ReadFile(name string, limit int64) ([]byte, error) {
 	}
 
 	return data, err
+}
+
+// OpenFile opens a regular file of at most limit bytes for reading. Symlinks are resolved below the
+// root.
+func (r *Root) OpenFile(name string, limit int64) (*os.File, error) {
+	at, err := r.path(name, 0, unix.RESOLVE_IN_ROOT)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer func() { _ = unix.Close(at) }()
+
+	var st unix.Stat_t
+	if err := unix.Fstat(at, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if err := readable(st, limit); err != nil {
+		return nil, &os.PathError{Op: "read", Path: name, Err: err}
+	}
+
+	return reopen(at, name)
 }
 
 func readable(st unix.Stat_t, limit int64) error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/sources"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
 )
 
 // Config is the configuration of a container as requested by the user.
@@ -231,6 +233,12 @@ func (c *Container) IsRunning() bool { return c.Status == Running }
 
 // Subject returns the container's name for messages.
 func (c *Container) Subject() string { return Subject(c.Config.Name) }
+
+// NotRunning returns the fault for an operation that requires a running container.
+func NotRunning(subject, uid string) error {
+	return fault.New(fault.Busy, subject, "Container "+id.Short(uid)+" is not running",
+		fault.WithHint("start it first"))
+}
 
 // Subject returns the subject of a fault about the container with a name or reference.
 func Subject(name string) string { return "container " + name }

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -41,4 +42,17 @@ func validLinks(subject string, links []Link) error {
 		}
 	}
 	return nil
+}
+
+// ResolveLinks returns links with containers as IDs, and names as default aliases.
+func ResolveLinks(links []Link, find func(ref string) (*Container, error)) ([]Link, error) {
+	var out []Link
+	for _, link := range links {
+		c, err := find(link.Container)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Link{Container: c.ID, Alias: cmp.Or(link.Alias, c.Config.Name)})
+	}
+	return out, nil
 }

@@ -56,3 +56,10 @@ var things = [...]string{
 	"shroud", "skiff", "sloop", "spar", "stern", "thwart", "tiller", "towline", "trawler", "tug", "wharf", "winch",
 	"yawl",
 }
+
+// NameTaken returns the fault for a name that is reserved by a launch.
+func NameTaken(name string) error {
+	return fault.New(fault.Exists, Subject(name),
+		"Conflict. The container name \"/"+name+"\" is already in use by a container that is being created",
+		fault.WithReason(fault.ReasonNameInUse), fault.WithField("name"))
+}

@@ -277,3 +277,36 @@ func (l *RunState) PublishEndpoints() (ipv4, ipv6 *Endpoint) {
 
 	return ipv4, ipv6
 }
+
+// Addresses returns the endpoint's addresses without prefix lengths.
+func (e *Endpoint) Addresses() []string {
+	var out []string
+	for _, cidr := range []string{e.IPv4, e.IPv6} {
+		if addr, _, ok := strings.Cut(cidr, "/"); ok {
+			out = append(out, addr)
+		}
+	}
+	return out
+}
+
+// PublishTarget holds the addresses that published ports are forwarded to, empty for a family
+// without one.
+type PublishTarget struct {
+	IPv4, IPv6  string
+	HostBinding string // host address of mappings without one
+}
+
+// PublishTarget returns the addresses that published ports are forwarded to.
+func (l *RunState) PublishTarget() PublishTarget {
+	var t PublishTarget
+	ipv4, ipv6 := l.PublishEndpoints()
+	if ipv6 != nil {
+		t.IPv6, _, _ = strings.Cut(ipv6.IPv6, "/")
+		t.HostBinding = ipv6.HostBinding
+	}
+	if ipv4 != nil {
+		t.IPv4, _, _ = strings.Cut(ipv4.IPv4, "/")
+		t.HostBinding = ipv4.HostBinding
+	}
+	return t
+}

@@ -31,7 +31,7 @@ func BenchmarkPull(b *testing.B) {
 	r, h := newReg(b), newHost(b)
 	all, most := r.push("all", imageOf(b, layers...)), r.push("most", imageOf(b, layers[:4]...))
 	remove := func(ref string) {
-		if _, err := h.Remove(ref, false); err != nil {
+		if _, err := h.Remove(ref, "", false); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,12 +12,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/layers"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
@@ -31,10 +31,14 @@ type Config struct {
 	Store *store.Store // image records
 	// creates a directory for layers without an image; nil: they stay in place
 	Aside              func() (string, error)
-	Mirrors            []string     // URLs of mirrors of Docker Hub, in the order to try them
-	InsecureRegistries []string     // host[:port] or CIDR of registries allowed to use plain HTTP; loopback always is
-	Log                *slog.Logger // for events that no caller receives, such as a failed mirror; nil discards
+	Mirrors            []string       // URLs of mirrors of Docker Hub, in the order to try them
+	InsecureRegistries []string       // host[:port] or CIDR of registries allowed to use plain HTTP; loopback always is
+	Events             *events.Broker // may be nil
+	Log                *slog.Logger   // for events that no caller receives, such as a failed mirror; nil discards
 }
+
+// resumeFor is the time for which the complete layers of an interrupted pull are kept.
+const resumeFor = 24 * time.Hour
 
 // Images manages the images of a host. It is safe for concurrent use.
 type Images struct {
@@ -42,6 +46,7 @@ type Images struct {
 	store  *store.Store
 	layers *layers.Store
 	client atomic.Pointer[registry.Client]
+	events *events.Broker
 	log    *slog.Logger
 }
 
@@ -57,12 +62,12 @@ func Open(_ context.Context, cfg Config) (*Images, error) {
 	}
 
 	ls, err := layers.Open(layers.Config{Dir: filepath.Join(cfg.Root, "layers"), Used: cfg.Store.LayerUsed,
-		Aside: cfg.Aside, Log: cfg.Log})
+		Aside: cfg.Aside, Keep: resumeFor, Log: cfg.Log})
 	if err != nil {
 		return nil, err
 	}
 
-	m := &Images{root: cfg.Root, store: cfg.Store, layers: ls, log: cfg.Log}
+	m := &Images{root: cfg.Root, store: cfg.Store, layers: ls, events: cfg.Events, log: cfg.Log}
 	m.client.Store(client)
 	m.removeSpools()
 	m.reportMissing()
@@ -103,25 +108,14 @@ func (m *Images) reportMissing() {
 }
 
 // Resolve returns the local image with a reference: a name, a digest, an ID or an ID prefix. If
-// want is not empty, the image must satisfy that platform. It performs no I/O.
+// want is not empty, the image must satisfy that platform. Otherwise an image for the host is
+// preferred, then the latest. It performs no I/O.
 func (m *Images) Resolve(ref, want string) (*store.Image, error) {
-	img, _, err := m.find(ref)
-	if err != nil || want == "" {
-		return img, err
-	}
-
-	p, err := platform.Parse(want)
+	found, _, err := m.findFor(ref, want)
 	if err != nil {
 		return nil, err
 	}
-
-	if have, err := platform.Parse(img.Platform); err != nil || !have.Satisfies(p) {
-		return nil, fault.New(fault.NotFound, subject(ref),
-			"No such image for "+p.String()+": the local image is for "+img.Platform,
-			fault.WithReason(fault.ReasonNoSuchImage), fault.WithField("platform"))
-	}
-
-	return img, nil
+	return found[max(platform.Best(platformsOf(found), platform.Host()), 0)], nil
 }
 
 // Get returns the local image with a reference.
@@ -139,57 +133,33 @@ func (m *Images) LayerPaths(img *store.Image) []string {
 	return out
 }
 
-// Tag adds a name to an image. A tag of another image moves.
+// Containers returns the number of containers that use an image.
+func (m *Images) Containers(img *store.Image) int { return m.store.ContainersOfImage(img.ID) }
+
+// Tag adds a name to an image, for each of its platforms. A tag of another image moves.
 func (m *Images) Tag(ref, tag string) error {
 	name, err := parseTag(tag)
 	if err != nil {
 		return err
 	}
-	img, _, err := m.find(ref)
+	found, _, err := m.find(ref)
 	if err != nil {
 		return err
 	}
-	return named(ref, m.store.TagImage(img.ID, name.String()))
-}
 
-// Removal is the result of Remove.
-type Removal struct {
-	Untagged []string // removed names in short form
-	Deleted  []string // the image ID and its layers that no other image has
-}
-
-// Remove removes a tag, and with its last tag the image. See store.RemoveImage for images in use.
-func (m *Images) Remove(ref string, force bool) (*Removal, error) {
-	img, name, err := m.find(ref)
-	if err != nil {
-		return nil, err
+	var ids []string
+	for _, img := range found {
+		ids = append(ids, img.ID)
+	}
+	if err := m.store.TagImages(ids, name.String()); err != nil {
+		return named(ref, err)
 	}
 
-	done, err := m.store.RemoveImage(img.ID, name, force)
-	if err != nil {
-		return nil, named(ref, err)
+	for _, img := range found {
+		m.emit("tag", img.ID, Familiar(name.String()), img)
 	}
 
-	out := &Removal{}
-	for _, n := range done.Untagged {
-		out.Untagged = append(out.Untagged, Familiar(n))
-	}
-
-	if done.Image == nil {
-		return out, nil
-	}
-
-	out.Deleted = []string{img.ID}
-	highestFirst := slices.Clone(img.Layers)
-	slices.Reverse(highestFirst)
-	gone, err := m.layers.Sweep(m.store.LayerUsed, highestFirst...)
-	if err != nil {
-		// The image record is removed. Open retries the layers.
-		m.log.Warn("unused layers not removed", "image", img.ID, "error", err)
-	}
-
-	out.Deleted = append(out.Deleted, gone...)
-	return out, nil
+	return nil
 }
 
 // draft is an image whose layers are not unpacked yet.

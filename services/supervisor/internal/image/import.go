@@ -58,6 +58,12 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 		return nil, err
 	}
 
+	name := stored[0].ID
+	if len(tags) > 0 {
+		name = Familiar(tags[0])
+	}
+	m.emit("import", stored[0].ID, name, stored[0])
+
 	return stored[0], nil
 }
 

@@ -46,7 +46,12 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 		add = append(add, d.img)
 	}
 
-	return m.add(add...)
+	stored, err := m.add(add...)
+	for _, img := range stored {
+		m.emit("load", img.ID, img.ID, img)
+	}
+
+	return stored, err
 }
 
 func draftOf(img archive.Image) (*draft, error) {
@@ -60,6 +65,7 @@ func draftOf(img archive.Image) (*draft, error) {
 		return nil, err
 	}
 
+	d.img.Manifest, d.img.ManifestType = img.Manifest, img.ManifestType
 	for _, n := range img.Names {
 		if strings.Contains(n, "@") { // the manifest digest cannot be verified
 			continue

@@ -9,6 +9,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
@@ -74,26 +75,27 @@ func parseTag(s string) (reference.NamedTagged, error) {
 	return reference.TagNameOnly(ref).(reference.NamedTagged), nil
 }
 
-// find returns the image with a reference, and its full name if the reference is a name. A full ID
-// takes precedence over a name, a name over an ID prefix.
-func (m *Images) find(ref string) (*store.Image, string, error) {
+// find returns the images with a reference, and their full name if the reference is a name. A full
+// ID takes precedence over a name, a name over an ID prefix. Only a name can have several images,
+// one for each platform.
+func (m *Images) find(ref string) ([]*store.Image, string, error) {
 	if fullID.MatchString(ref) {
 		if img, ok := m.store.GetImage("sha256:" + strings.TrimPrefix(ref, "sha256:")); ok {
-			return img, "", nil
+			return []*store.Image{img}, "", nil
 		}
 	}
 
 	named, err := reference.ParseDockerRef(ref)
 	if err == nil {
-		if img, ok := m.store.ImageByName(named.String()); ok {
-			return img, named.String(), nil
+		if found := m.store.ImagesByName(named.String()); len(found) > 0 {
+			return found, named.String(), nil
 		}
 	}
 
 	if digits := idPrefix.FindStringSubmatch(ref); digits != nil {
 		found := m.store.ImagesByPrefix(digits[2])
 		if len(found) == 1 {
-			return found[0], "", nil
+			return found, "", nil
 		}
 		if len(found) > 1 {
 			return nil, "", fault.New(fault.Invalid, subject(ref),
@@ -106,6 +108,46 @@ func (m *Images) find(ref string) (*store.Image, string, error) {
 
 	return nil, "", fault.New(fault.NotFound, subject(ref), "No such image", fault.WithField("reference"),
 		fault.WithReason(fault.ReasonNoSuchImage))
+}
+
+// findFor is like find, and returns only the images for a platform. Empty means all.
+func (m *Images) findFor(ref, want string) ([]*store.Image, string, error) {
+	found, name, err := m.find(ref)
+	if err != nil || want == "" {
+		return found, name, err
+	}
+
+	p, err := platform.Parse(want)
+	if err != nil {
+		return nil, "", err
+	}
+
+	have := platformsOf(found)
+	i := platform.Best(have, p)
+	if i < 0 {
+		return nil, "", fault.New(fault.NotFound, subject(ref),
+			"No such image for "+p.String()+": the local image is for "+list(have),
+			fault.WithReason(fault.ReasonNoSuchImage), fault.WithField("platform"))
+	}
+
+	return found[i : i+1], name, nil
+}
+
+// platformsOf returns the platforms of images. One that is not valid is zero, which matches none.
+func platformsOf(all []*store.Image) []platform.Platform {
+	out := make([]platform.Platform, len(all))
+	for i, img := range all {
+		out[i], _ = platform.Parse(img.Platform)
+	}
+	return out
+}
+
+func list(all []platform.Platform) string {
+	var names []string
+	for _, p := range all {
+		names = append(names, p.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func subject(ref string) string { return `image "` + ref + `"` }

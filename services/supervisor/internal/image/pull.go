@@ -33,9 +33,9 @@ type PullRequest struct {
 	Progress      func(Progress) // called by one goroutine at a time; may be nil
 }
 
-// Pull downloads an image from its registry, or from a mirror, and stores it. It removes everything
-// it created on failure.
-func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error) {
+// Pull downloads an image from its registry, or from a mirror, and stores it. On failure it stores
+// no image. Complete layers are kept for a day, so that another pull resumes.
+func (m *Images) Pull(ctx context.Context, req PullRequest) (_ *store.Image, err error) {
 	ref, err := parseName(req.Reference)
 	if err != nil {
 		return nil, err
@@ -58,11 +58,12 @@ func (m *Images) Pull(ctx context.Context, req PullRequest) (*store.Image, error
 	defer report.close()
 	report.step("pulling", reference.FamiliarString(ref))
 	p := &pull{images: m, ref: ref, want: want, report: report}
-	defer func() { m.release(p.held) }()
+	defer func() { p.release(err) }()
 	mirrors := "" // failures before the last source
 	for i, source := range sources {
 		img, err := p.from(ctx, source)
 		if err == nil {
+			m.emit("pull", reference.FamiliarString(ref), reference.FamiliarName(ref), img)
 			return img, nil
 		}
 		if ctx.Err() != nil {
@@ -117,6 +118,19 @@ type pull struct {
 	held   []string // layers held until the pull ends
 }
 
+// release releases the held layers. After a failure it keeps the complete ones, unless the disk is
+// full.
+func (p *pull) release(err error) {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
+		p.images.layers.Abandon(p.held...)
+	} else {
+		p.images.release(p.held)
+	}
+	if _, err := p.images.layers.SweepResumable(p.images.store.LayerUsed, resumeFor); err != nil {
+		p.images.log.Warn("layers of interrupted pulls not removed", "error", err)
+	}
+}
+
 func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image, error) {
 	remote, err := source.Fetch(ctx, p.want)
 	if err != nil {
@@ -146,12 +160,25 @@ func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image,
 	}
 
 	d.img.Tags, d.img.Digests = p.names(remote.Digest)
+	d.img.Manifest, d.img.ManifestType = remote.Manifest, remote.ManifestType
 	stored, err := p.images.add(d.img)
 	if err != nil {
 		return nil, err
 	}
+	p.images.remember(p.ref.Name(), d.img.Layers, remote.Layers)
 
 	return stored[0], nil
+}
+
+// remember stores which blobs a repository has, for later pushes.
+func (m *Images) remember(repository string, diffIDs []string, blobs []registry.Layer) {
+	for i, b := range blobs {
+		err := m.layers.Remember(diffIDs[i], layers.Known{Digest: b.Digest, Size: b.Size, MediaType: b.MediaType,
+			Repository: repository})
+		if err != nil {
+			m.log.Warn("blob of a layer not recorded", "layer", diffIDs[i], "error", err)
+		}
+	}
 }
 
 // names returns the tags and digests of the pulled image.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -100,7 +102,7 @@ func TestPullByDigest(t *testing.T) {
 		t.Errorf("got tags %v and digests %v, want one digest only", img.Tags, img.Digests)
 	}
 
-	if _, err := h.Remove(img.Digests[0], false); err != nil {
+	if _, err := h.Remove(img.Digests[0], "", false); err != nil {
 		t.Error(err)
 	}
 
@@ -185,21 +187,64 @@ func TestCanceledPullKeepsSharedDownload(t *testing.T) {
 	h.mustHaveLayers(1)
 }
 
-func TestCanceledPullRemovesEverything(t *testing.T) {
+// An interrupted pull keeps its complete layers, also when the agent is restarted, and the next pull
+// downloads the others only.
+func TestCanceledPullResumes(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	whole, half := manyFiles(t, "a", 3), manyFiles(t, "b", 2000)
 	ref := r.push("app", imageOf(t, whole, half))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	complete := make(chan struct{})
 	r.onBlob(digestOf(t, half), func(w http.ResponseWriter, req *http.Request) {
 		sendPart(t, w, half, 2)
+		await(t, complete)
 		cancel()
 		<-req.Context().Done()
 	})
-	if _, err := h.Pull(ctx, image.PullRequest{Reference: ref}); err != context.Canceled {
+	done := func(p image.Progress) {
+		if p.Step == "done" {
+			close(complete)
+		}
+	}
+	if _, err := h.Pull(ctx, image.PullRequest{Reference: ref, Progress: done}); err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 
+	h.mustHaveLayers(1)
+	if err := h.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	r.spoilWith(nil)
+	r.blobs()
+	h.pull(ref)
+	if n := r.blobs(); n != 2 {
+		t.Errorf("got %d blob requests, want the configuration and the missing layer", n)
+	}
+	h.mustHaveLayers(2)
+}
+
+func TestPruneRemovesLayersOfInterruptedPull(t *testing.T) {
+	r, h := newReg(t), newHost(t)
+	whole, missing := manyFiles(t, "a", 3), manyFiles(t, "b", 3)
+	ref := r.push("app", imageOf(t, whole, missing))
+	r.onBlob(digestOf(t, missing), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+	for n := 0; n == 0; { // until the other layer was complete before the failure
+		if _, err := h.Pull(t.Context(), image.PullRequest{Reference: ref}); !fault.Is(err, fault.Denied) {
+			t.Fatalf("got %v", err)
+		}
+		entries, err := os.ReadDir(filepath.Join(h.dir, "images", "layers"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = len(entries)
+	}
+
+	done, err := h.Prune(false, nil)
+	if err != nil || done.Reclaimed == 0 {
+		t.Errorf("got %+v, %v", done, err)
+	}
 	h.mustBeEmpty()
 }
 
@@ -264,6 +309,9 @@ func TestPullRejectsInvalidLayer(t *testing.T) {
 			if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), tc.says) ||
 				!strings.Contains(err.Error(), digestOf(t, l).Hex[:12]) {
 				t.Errorf("got %v; want an Unavailable fault with the layer and %q", err, tc.says)
+			}
+			if _, err := h.Prune(false, nil); err != nil { // the other layer can be complete
+				t.Error(err)
 			}
 			h.mustBeEmpty()
 			r.spoilWith(nil)

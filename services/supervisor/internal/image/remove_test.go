@@ -2,6 +2,7 @@ package image_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,24 +28,24 @@ func TestRemoveLastTagRemovesImage(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	done, err := h.Remove(one, false)
+	done, err := h.Remove(one, "", false)
 	if err != nil || len(done.Deleted) > 0 || !slices.Contains(done.Untagged, one) {
 		t.Fatalf("first tag: got %+v, %v", done, err)
 	}
 
 	h.mustHaveLayers(3)
-	done, err = h.Remove("mine:latest", false)
+	done, err = h.Remove("mine:latest", "", false)
 	if err != nil || !slices.Equal(done.Deleted, []string{img.ID, img.Layers[1]}) ||
 		!slices.Equal(done.Untagged, []string{"mine:latest"}) {
 		t.Fatalf("last tag: got %+v, %v", done, err)
 	}
 
 	h.mustHaveLayers(2)
-	if _, err := h.Remove(one, false); fault.ReasonOf(err) != fault.ReasonNoSuchImage || err.Error() != `image "`+one+`": No such image` {
+	if _, err := h.Remove(one, "", false); fault.ReasonOf(err) != fault.ReasonNoSuchImage || err.Error() != `image "`+one+`": No such image` {
 		t.Errorf("second removal: got %v", err)
 	}
 
-	if _, err := h.Remove(two, false); err != nil {
+	if _, err := h.Remove(two, "", false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -62,11 +63,11 @@ func TestRemoveRejectsImageInUse(t *testing.T) {
 	}
 
 	want := `image "` + ref + `": image is being used by stopped container ` + id.Short(c.ID)
-	if _, err := h.Remove(ref, false); !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
+	if _, err := h.Remove(ref, "", false); !fault.Is(err, fault.Busy) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 
-	if _, err := h.Remove(ref, true); err != nil {
+	if _, err := h.Remove(ref, "", true); err != nil {
 		t.Errorf("with force: got %v", err)
 	}
 
@@ -75,7 +76,7 @@ func TestRemoveRejectsImageInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if _, err := h.Remove(img.ID, false); err != nil {
+	if _, err := h.Remove(img.ID, "", false); err != nil {
 		t.Error(err)
 	}
 
@@ -130,7 +131,8 @@ func TestOpenRemovesStaleFiles(t *testing.T) {
 		}
 	}
 
-	if err := os.Chmod(filepath.Join(layers, strings.Repeat("1", 64)), 0o700|os.ModeSticky); err != nil {
+	unused, old := filepath.Join(layers, strings.Repeat("1", 64)), time.Now().Add(-48*time.Hour)
+	if err := errors.Join(os.Chmod(unused, 0o700|os.ModeSticky), os.Chtimes(unused, old, old)); err != nil {
 		t.Fatal(err)
 	}
 
@@ -180,7 +182,7 @@ func TestConcurrentPullAndRemove(t *testing.T) {
 						t.Errorf("%s does not exist, but its image does", path)
 					}
 				}
-				if _, err := h.Remove(ref, false); err != nil {
+				if _, err := h.Remove(ref, "", false); err != nil {
 					t.Error(err)
 					return
 				}

@@ -9,11 +9,11 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Attachment converts a network with its options.
-func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error) {
+// AttachmentFromProto converts a network with its options.
+func AttachmentFromProto(in *containerv1.NetworkAttachment) (container.Attachment, error) {
 	out := container.Attachment{Network: in.GetNetwork(), MAC: in.GetMacAddress(), Aliases: in.GetAliases(),
 		Priority: int(in.GetGatewayPriority()), Interface: in.GetInterfaceName(), Sysctls: in.GetSysctls(),
-		Links: links(in.GetLinks())}
+		Links: linksFromProto(in.GetLinks())}
 	for _, text := range in.GetLinkLocalAddresses() {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
@@ -49,10 +49,10 @@ func Attachment(in *containerv1.NetworkAttachment) (container.Attachment, error)
 	return out, nil
 }
 
-func attachments(in []*containerv1.NetworkAttachment) ([]container.Attachment, error) {
+func attachmentsFromProto(in []*containerv1.NetworkAttachment) ([]container.Attachment, error) {
 	var out []container.Attachment
 	for _, a := range in {
-		one, err := Attachment(a)
+		one, err := AttachmentFromProto(a)
 		if err != nil {
 			return nil, err
 		}
@@ -61,19 +61,19 @@ func attachments(in []*containerv1.NetworkAttachment) ([]container.Attachment, e
 	return out, nil
 }
 
-func toAttachments(in []container.Attachment) []*containerv1.NetworkAttachment {
+func attachmentsToProto(in []container.Attachment) []*containerv1.NetworkAttachment {
 	var out []*containerv1.NetworkAttachment
 	for _, a := range in {
 		out = append(out, &containerv1.NetworkAttachment{Network: a.Network, Ipv4Address: addr(a.IPv4),
 			Ipv6Address: addr(a.IPv6),
 			MacAddress:  a.MAC, Aliases: a.Aliases, GatewayPriority: int32(a.Priority), InterfaceName: a.Interface,
-			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: toLinks(a.Links),
+			LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, Links: linksToProto(a.Links),
 			AllowedAddresses: prefixes(a.Allowed)})
 	}
 	return out
 }
 
-func links(in []*containerv1.Link) []container.Link {
+func linksFromProto(in []*containerv1.Link) []container.Link {
 	var out []container.Link
 	for _, l := range in {
 		out = append(out, container.Link{Container: l.GetContainer(), Alias: l.GetAlias()})
@@ -81,7 +81,7 @@ func links(in []*containerv1.Link) []container.Link {
 	return out
 }
 
-func toLinks(in []container.Link) []*containerv1.Link {
+func linksToProto(in []container.Link) []*containerv1.Link {
 	var out []*containerv1.Link
 	for _, l := range in {
 		out = append(out, &containerv1.Link{Container: l.Container, Alias: l.Alias})
@@ -89,8 +89,8 @@ func toLinks(in []container.Link) []*containerv1.Link {
 	return out
 }
 
-// ToEndpointSpec converts an attachment to netagent's message.
-func ToEndpointSpec(a container.Attachment) *networkv1.EndpointSpec {
+// EndpointSpecToProto converts an attachment to netagent's message.
+func EndpointSpecToProto(a container.Attachment) *networkv1.EndpointSpec {
 	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
 		MacAddress:    a.MAC,
 		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),

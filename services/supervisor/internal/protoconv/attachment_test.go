@@ -22,12 +22,12 @@ func TestAttachmentRoundTrip(t *testing.T) {
 			LinkLocalAddresses: []string{"169.254.7.7", "fe80::7"},
 			Sysctls:            []string{"net.ipv4.conf.IFNAME.log_martians=1"},
 			Links:              []*containerv1.Link{{Container: "cache", Alias: "fast"}}}, {Network: "n2"}}}
-	cfg, err := protoconv.Config(&containerv1.ContainerConfig{Image: "x", Network: in})
+	cfg, err := protoconv.ConfigFromProto(&containerv1.ContainerConfig{Image: "x", Network: in})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	out := protoconv.ToContainer(&container.Container{Config: cfg}, "").GetConfig().GetNetwork()
+	out := protoconv.ContainerToProto(&container.Container{Config: cfg}, "").GetConfig().GetNetwork()
 	if d := cmp.Diff(in, out, protocmp.Transform()); d != "" {
 		t.Errorf("in - out +:\n%s", d)
 	}
@@ -36,7 +36,7 @@ func TestAttachmentRoundTrip(t *testing.T) {
 		MacAddress: "02:00:00:00:00:01", InterfaceName: "lan", GatewayPriority: -2,
 		LinkLocalAddresses: []string{"169.254.7.7", "fe80::7"},
 		Sysctls:            []string{"net.ipv4.conf.IFNAME.log_martians=1"}}
-	if d := cmp.Diff(want, protoconv.ToEndpointSpec(cfg.Network.Attachments[0]), protocmp.Transform()); d != "" {
+	if d := cmp.Diff(want, protoconv.EndpointSpecToProto(cfg.Network.Attachments[0]), protocmp.Transform()); d != "" {
 		t.Errorf("for netagent: want - got +:\n%s", d)
 	}
 }
@@ -44,7 +44,7 @@ func TestAttachmentRoundTrip(t *testing.T) {
 func TestAttachmentRejectsInvalidAddress(t *testing.T) {
 	for _, a := range []*containerv1.NetworkAttachment{{Network: "n1", Ipv4Address: "x"},
 		{Network: "n1", Ipv6Address: "1.2.3"}} {
-		if _, err := protoconv.Config(
+		if _, err := protoconv.ConfigFromProto(
 			&containerv1.ContainerConfig{
 				Network: &containerv1.NetworkConfig{Networks: []*containerv1.NetworkAttachment{a}}}); !fault.Is(err,
 			fault.Invalid) {
@@ -58,7 +58,7 @@ func TestConfigWithoutNetworkGetsDefaults(t *testing.T) {
 		"no network": {Image: "busybox"}, "empty network": {Image: "busybox", Network: &containerv1.NetworkConfig{}},
 		"nothing": {},
 	} {
-		c, err := protoconv.Config(in)
+		c, err := protoconv.ConfigFromProto(in)
 		if err != nil || c.Network.Mode != container.ModeBridge || c.Network.DropSharers ||
 			len(c.Network.Attachments) != 1 {
 			t.Errorf("%s: got %+v, %v, want default bridge", name, c.Network, err)

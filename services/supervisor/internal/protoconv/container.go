@@ -13,9 +13,9 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Config converts the configuration of a container. It rejects only values that it cannot convert;
+// ConfigFromProto converts the configuration of a container. It rejects only values that it cannot convert;
 // Config.Validate checks the rest.
-func Config(in *containerv1.ContainerConfig) (container.Config, error) {
+func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) {
 	n, d := in.GetNetwork(), in.GetDns()
 	c := container.Config{
 		Name: in.GetName(), Image: in.GetImage(), Command: in.GetCommand(), Entrypoint: in.GetEntrypoint(),
@@ -25,7 +25,7 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		DNS: container.DNS{Hostname: d.GetHostname(), Domainname: d.GetDomainname(), Servers: d.GetServers(),
 			Search: d.GetSearch(), Options: d.GetOptions(), ExtraHosts: d.GetExtraHosts()},
 		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(),
-			Links:       links(n.GetLinks()),
+			Links:       linksFromProto(n.GetLinks()),
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
 	}
@@ -46,20 +46,20 @@ func Config(in *containerv1.ContainerConfig) (container.Config, error) {
 		return c, err
 	}
 
-	if c.Network.Attachments, err = attachments(n.GetNetworks()); err != nil {
+	if c.Network.Attachments, err = attachmentsFromProto(n.GetNetworks()); err != nil {
 		return c, err
 	}
 
 	c.Network = c.Network.Normalized()
-	if c.Network.Addresses, err = Addresses(n.GetPublishAddresses()); err != nil {
+	if c.Network.Addresses, err = AddressesFromProto(n.GetPublishAddresses()); err != nil {
 		return c, err
 	}
 
-	if c.Network.Publish, err = Mappings(n.GetPublish()); err != nil {
+	if c.Network.Publish, err = MappingsFromProto(n.GetPublish()); err != nil {
 		return c, err
 	}
 
-	c.Network.Expose, err = exposed(n.GetExpose())
+	c.Network.Expose, err = exposedFromProto(n.GetExpose())
 	return c, err
 }
 
@@ -68,30 +68,30 @@ var pullPolicies = map[containerv1.PullPolicy]container.PullPolicy{
 	containerv1.PullPolicy_PULL_POLICY_NEVER:  container.PullNever,
 }
 
-func exposed(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
+func exposedFromProto(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
 	var out []container.ExposedPort
 	for _, p := range in {
 		if p.GetPort() > 65535 || p.GetPortEnd() > 65535 {
 			return nil, fault.Invalidf("container", "expose", "%s is not a valid port: the maximum is 65535",
 				strconv.Itoa(int(max(p.GetPort(), p.GetPortEnd()))))
 		}
-		out = append(out, container.ExposedPort{Protocol: Protocol(p.GetProtocol()), Port: uint16(p.GetPort()),
+		out = append(out, container.ExposedPort{Protocol: ProtocolFromProto(p.GetProtocol()), Port: uint16(p.GetPort()),
 			End: uint16(p.GetPortEnd())})
 	}
 	return out, nil
 }
 
-func toExposed(in []container.ExposedPort) []*containerv1.ExposedPort {
+func exposedToProto(in []container.ExposedPort) []*containerv1.ExposedPort {
 	var out []*containerv1.ExposedPort
 	for _, p := range in {
-		out = append(out, &containerv1.ExposedPort{Protocol: ToProtocol(p.Protocol), Port: uint32(p.Port),
+		out = append(out, &containerv1.ExposedPort{Protocol: ProtocolToProto(p.Protocol), Port: uint32(p.Port),
 			PortEnd: uint32(p.End)})
 	}
 	return out
 }
 
-// toConfig converts the configuration of a container to a message.
-func toConfig(c *container.Config) *containerv1.ContainerConfig {
+// configToProto converts the configuration of a container to a message.
+func configToProto(c *container.Config) *containerv1.ContainerConfig {
 	out := &containerv1.ContainerConfig{
 		Name: c.Name, Image: c.Image, Command: c.Command, Entrypoint: c.Entrypoint, Env: c.Env,
 		WorkingDir: c.WorkingDir,
@@ -100,10 +100,10 @@ func toConfig(c *container.Config) *containerv1.ContainerConfig {
 		Platform: c.Platform, StopSignal: c.StopSignal, Pull: containerv1.PullPolicy_PULL_POLICY_MISSING,
 		Dns: &containerv1.DnsConfig{Hostname: c.DNS.Hostname, Domainname: c.DNS.Domainname, Servers: c.DNS.Servers,
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
-		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: ToMappings(c.Network.Publish),
-			PublishAddresses: ToAddresses(c.Network.Addresses),
-			PublishAll:       c.Network.PublishAll, Expose: toExposed(c.Network.Expose),
-			Networks: toAttachments(c.Network.Attachments), Links: toLinks(c.Network.Links)},
+		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: MappingsToProto(c.Network.Publish),
+			PublishAddresses: AddressesToProto(c.Network.Addresses),
+			PublishAll:       c.Network.PublishAll, Expose: exposedToProto(c.Network.Expose),
+			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ToResources(c.Resources),
 	}
 
@@ -138,26 +138,26 @@ var statuses = map[container.Status]containerv1.ContainerStatus{
 	container.Removing:  containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING,
 }
 
-// ToContainer converts a container to a message.
-func ToContainer(c *container.Container, logPath string) *containerv1.Container {
+// ContainerToProto converts a container to a message.
+func ContainerToProto(c *container.Container, logPath string) *containerv1.Container {
 	out := &containerv1.Container{
-		Id: c.ID, Config: toConfig(effective(c)), ImageId: c.ImageID, Status: statuses[c.Status],
+		Id: c.ID, Config: configToProto(effective(c)), ImageId: c.ImageID, Status: statuses[c.Status],
 		ExitCode:    uint32(c.ExitCode),
-		ExitUnknown: c.ExitUnknown, CreatedAt: stamp(c.CreatedAt), StartedAt: stamp(c.StartedAt),
-		FinishedAt: stamp(c.FinishedAt),
-		Exposed:    toExposed(c.Process.Exposed), Args: c.Process.Args, LogPath: logPath, Error: c.Error,
+		ExitUnknown: c.ExitUnknown, CreatedAt: timeToProto(c.CreatedAt), StartedAt: timeToProto(c.StartedAt),
+		FinishedAt: timeToProto(c.FinishedAt),
+		Exposed:    exposedToProto(c.Process.Exposed), Args: c.Process.Args, LogPath: logPath, Error: c.Error,
 		OomKilled:   c.OOMKilled,
 		RuntimePath: c.RuntimePath, Hostname: c.Config.DNS.Hostname,
 	}
 
 	if live := c.Live; live != nil {
 		out.Pid = uint32(live.PID)
-		out.Bindings = ToBindings(live.Bindings)
+		out.Bindings = BindingsToProto(live.Bindings)
 		out.HostnamePath, out.HostsPath, out.ResolvConfPath = live.Files.Hostname, live.Files.Hosts,
 			live.Files.ResolvConf
 		out.Hostname = live.Files.HostName
 		out.Sandbox = &networkv1.Sandbox{Owner: cmp.Or(live.SharedWith, c.ID), NetnsPath: live.NetnsPath,
-			Endpoints: toEndpoints(live.Endpoints),
+			Endpoints: endpointsToProto(live.Endpoints),
 			Mode:      networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
 		if c.Config.Network.Mode == container.ModeHost {
 			out.Sandbox.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
@@ -175,8 +175,8 @@ func effective(c *container.Container) *container.Config {
 	return &cfg
 }
 
-// stamp converts a time; the zero time becomes nil.
-func stamp(t time.Time) *timestamppb.Timestamp {
+// timeToProto converts a time; the zero time becomes nil.
+func timeToProto(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
-// ToLogEntry converts a log entry. The data is not copied and is valid as long as the entry.
-func ToLogEntry(e logfile.Entry) *containerv1.ReadLogsResponse {
+// LogEntryToProto converts a log entry. The data is not copied and is valid as long as the entry.
+func LogEntryToProto(e logfile.Entry) *containerv1.ReadLogsResponse {
 	kind := containerv1.StreamKind_STREAM_KIND_STDOUT
 	if e.Stream == logfile.Stderr {
 		kind = containerv1.StreamKind_STREAM_KIND_STDERR

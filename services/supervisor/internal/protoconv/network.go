@@ -23,16 +23,16 @@ var protocols = map[natv1.Protocol]container.Protocol{
 	natv1.Protocol_PROTOCOL_ALL:  container.AllProtocols,
 }
 
-// Protocol converts a protocol. An unknown one becomes its number, which validation rejects.
-func Protocol(p natv1.Protocol) container.Protocol {
+// ProtocolFromProto converts a protocol. An unknown one becomes its number, which validation rejects.
+func ProtocolFromProto(p natv1.Protocol) container.Protocol {
 	if known, ok := protocols[p]; ok {
 		return known
 	}
 	return container.Protocol(p.String())
 }
 
-// ToProtocol converts a protocol to its message.
-func ToProtocol(p container.Protocol) natv1.Protocol {
+// ProtocolToProto converts a protocol to its message.
+func ProtocolToProto(p container.Protocol) natv1.Protocol {
 	for wire, known := range protocols {
 		if known == p {
 			return wire
@@ -41,11 +41,11 @@ func ToProtocol(p container.Protocol) natv1.Protocol {
 	return natv1.Protocol_PROTOCOL_UNSPECIFIED
 }
 
-// Mappings converts port mappings.
-func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
+// MappingsFromProto converts port mappings.
+func MappingsFromProto(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 	var out []container.PortMapping
 	for _, m := range in {
-		p := container.PortMapping{Protocol: Protocol(m.GetProtocol())}
+		p := container.PortMapping{Protocol: ProtocolFromProto(m.GetProtocol())}
 		for _, n := range []struct {
 			from uint32
 			to   *uint16
@@ -74,11 +74,11 @@ func Mappings(in []*natv1.PortMapping) ([]container.PortMapping, error) {
 	return out, nil
 }
 
-// ToMappings converts port mappings to messages.
-func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
+// MappingsToProto converts port mappings to messages.
+func MappingsToProto(in []container.PortMapping) []*natv1.PortMapping {
 	var out []*natv1.PortMapping
 	for _, p := range in {
-		m := &natv1.PortMapping{Protocol: ToProtocol(p.Protocol), HostPort: uint32(p.HostPort),
+		m := &natv1.PortMapping{Protocol: ProtocolToProto(p.Protocol), HostPort: uint32(p.HostPort),
 			HostPortEnd:   uint32(p.HostPortEnd),
 			ContainerPort: uint32(p.ContainerPort), ContainerPortEnd: uint32(p.ContainerPortEnd),
 			AllowedSources: p.Sources.Strings()}
@@ -90,8 +90,8 @@ func ToMappings(in []container.PortMapping) []*natv1.PortMapping {
 	return out
 }
 
-// Addresses converts published addresses.
-func Addresses(in []*natv1.AddressMapping) ([]container.PublishedAddress, error) {
+// AddressesFromProto converts published addresses.
+func AddressesFromProto(in []*natv1.AddressMapping) ([]container.PublishedAddress, error) {
 	var out []container.PublishedAddress
 	for _, a := range in {
 		addr, err := netip.ParseAddr(a.GetHostIp())
@@ -116,8 +116,8 @@ func readSources(field string, texts []string) (sources.Set, error) {
 	return set, nil
 }
 
-// ToAddresses converts published addresses to messages.
-func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
+// AddressesToProto converts published addresses to messages.
+func AddressesToProto(in []container.PublishedAddress) []*natv1.AddressMapping {
 	var out []*natv1.AddressMapping
 	for _, a := range in {
 		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT,
@@ -126,11 +126,11 @@ func ToAddresses(in []container.PublishedAddress) []*natv1.AddressMapping {
 	return out
 }
 
-// Bindings converts port bindings of natagent.
-func Bindings(in []*natv1.PortBinding) []container.Binding {
+// BindingsFromProto converts port bindings of natagent.
+func BindingsFromProto(in []*natv1.PortBinding) []container.Binding {
 	var out []container.Binding
 	for _, b := range in {
-		out = append(out, container.Binding{Protocol: Protocol(b.GetProtocol()), HostIP: b.GetHostIp(),
+		out = append(out, container.Binding{Protocol: ProtocolFromProto(b.GetProtocol()), HostIP: b.GetHostIp(),
 			HostPort: uint16(b.GetHostPort()), ContainerIP: b.GetContainerIp(),
 			ContainerPort: uint16(b.GetContainerPort()),
 			HostPortEnd:   uint16(b.GetHostPortEnd()), ContainerPortEnd: uint16(b.GetContainerPortEnd()),
@@ -139,11 +139,11 @@ func Bindings(in []*natv1.PortBinding) []container.Binding {
 	return out
 }
 
-// ToBindings converts port bindings to messages.
-func ToBindings(in []container.Binding) []*natv1.PortBinding {
+// BindingsToProto converts port bindings to messages.
+func BindingsToProto(in []container.Binding) []*natv1.PortBinding {
 	var out []*natv1.PortBinding
 	for _, b := range in {
-		out = append(out, &natv1.PortBinding{Protocol: ToProtocol(b.Protocol), HostIp: b.HostIP,
+		out = append(out, &natv1.PortBinding{Protocol: ProtocolToProto(b.Protocol), HostIp: b.HostIP,
 			HostPort: uint32(b.HostPort), ContainerIp: b.ContainerIP, ContainerPort: uint32(b.ContainerPort),
 			HostPortEnd: uint32(b.HostPortEnd), ContainerPortEnd: uint32(b.ContainerPortEnd), Snat: b.Outgoing,
 			AllowedSources: b.Sources.Strings()})
@@ -151,8 +151,8 @@ func ToBindings(in []container.Binding) []*natv1.PortBinding {
 	return out
 }
 
-// Endpoints converts endpoints of netagent.
-func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
+// EndpointsFromProto converts endpoints of netagent.
+func EndpointsFromProto(in []*networkv1.Endpoint) []container.Endpoint {
 	var out []container.Endpoint
 	for _, e := range in {
 		out = append(out, container.Endpoint{ID: e.GetId(), NetworkID: e.GetNetworkId(),
@@ -162,67 +162,55 @@ func Endpoints(in []*networkv1.Endpoint) []container.Endpoint {
 			IPv4:   e.GetIpv4Address(), IPv4Gateway: e.GetIpv4Gateway(), IPv6: e.GetIpv6Address(),
 			IPv6Gateway: e.GetIpv6Gateway(),
 			Driver:      e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(),
-			Leases:  leases(e.GetLeases()),
+			Leases:  leasesFromProto(e.GetLeases()),
 			Servers: e.GetDnsServers(), Search: e.GetDnsSearch()})
 	}
 
 	return out
 }
 
-// toEndpoints converts endpoints to messages.
-func toEndpoints(in []container.Endpoint) []*networkv1.Endpoint {
+// endpointsToProto converts endpoints to messages.
+func endpointsToProto(in []container.Endpoint) []*networkv1.Endpoint {
 	var out []*networkv1.Endpoint
 	for _, e := range in {
 		out = append(out, &networkv1.Endpoint{Id: e.ID, NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
 			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway,
 			Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
-			Leases: toLeases(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
+			Leases: leasesToProto(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
 	}
 	return out
 }
 
-func leases(in []*networkv1.Lease) []container.Lease {
+func leasesFromProto(in []*networkv1.Lease) []container.Lease {
 	var out []container.Lease
 	for _, l := range in {
 		out = append(out, container.Lease{By: l.GetProtocol(), Address: l.GetAddress(), Server: l.GetServer(),
-			Granted: moment(l.GetGrantedAt()),
-			Renew:   moment(l.GetRenewAt()), Rebind: moment(l.GetRebindAt()), Expire: moment(l.GetExpireAt()),
+			Granted: timeFromProto(l.GetGrantedAt()),
+			Renew:   timeFromProto(l.GetRenewAt()), Rebind: timeFromProto(l.GetRebindAt()),
+			Expire:      timeFromProto(l.GetExpireAt()),
 			NameServers: l.GetNameServers(),
 			Search:      l.GetSearch(), Routes: l.GetRoutes()})
 	}
 	return out
 }
 
-func toLeases(in []container.Lease) []*networkv1.Lease {
+func leasesToProto(in []container.Lease) []*networkv1.Lease {
 	var out []*networkv1.Lease
 	for _, l := range in {
 		out = append(out, &networkv1.Lease{Protocol: l.By, Address: l.Address, Server: l.Server,
-			GrantedAt: toMoment(l.Granted),
-			RenewAt:   toMoment(l.Renew), RebindAt: toMoment(l.Rebind), ExpireAt: toMoment(l.Expire),
+			GrantedAt: timeToProto(l.Granted),
+			RenewAt:   timeToProto(l.Renew), RebindAt: timeToProto(l.Rebind), ExpireAt: timeToProto(l.Expire),
 			NameServers: l.NameServers,
 			Search:      l.Search, Routes: l.Routes})
 	}
 	return out
 }
 
-// moment converts a time; nil becomes the zero time.
-func moment(t *timestamppb.Timestamp) time.Time {
+// timeFromProto converts a time; nil becomes the zero time.
+func timeFromProto(t *timestamppb.Timestamp) time.Time {
 	if t == nil {
 		return time.Time{}
 	}
 	return t.AsTime()
-}
-
-func toMoment(t time.Time) *timestamppb.Timestamp {
-	if t.IsZero() {
-		return nil
-	}
-	return timestamppb.New(t)
-}
-
-// Address returns an address in CIDR form without the prefix length.
-func Address(cidr string) string {
-	addr, _, _ := strings.Cut(cidr, "/")
-	return addr
 }

@@ -7,10 +7,10 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
-	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
+	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 // actual holds the resources that exist for containers in other services and on this host, by
 // owner.
 type actual struct {
-	sandboxes map[string]*networkv1.Sandbox
+	sandboxes map[string]agents.Sandbox
 	published map[string][]container.Binding
 	named     []string
 	mounted   []string
@@ -40,7 +40,7 @@ func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	}
 
 	if repair {
-		for what, do := range map[string]func(context.Context) error{"networks": r.syncAll, "names": r.updateAllNames,
+		for what, do := range map[string]func(context.Context) error{"networks": r.SyncAll, "names": r.UpdateAllNames,
 			"sweep": r.Sweep} {
 			if err := do(ctx); err != nil {
 				problem("repair", "%s: %v", what, err)
@@ -75,25 +75,25 @@ func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 }
 
 func (r *Runner) actual(ctx context.Context) (*actual, error) {
-	ctx, cancel := withCallTimeout(ctx)
+	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 
-	h := &actual{sandboxes: map[string]*networkv1.Sandbox{}}
-	all, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
+	h := &actual{sandboxes: map[string]agents.Sandbox{}}
+	all, err := r.Agents.Sandboxes(ctx)
 	if err != nil {
 		return nil, err
 	}
 
-	for _, sb := range all.GetSandboxes() {
-		h.sandboxes[sb.GetOwner()] = sb
+	for _, sb := range all {
+		h.sandboxes[sb.Owner] = sb
 	}
 
-	if h.published, err = r.published(ctx); err != nil {
+	if h.published, err = r.Agents.Published(ctx); err != nil {
 		return nil, err
 	}
 
 	for list, to := range map[*[]string]func(context.Context) ([]string, error){
-		&h.named: r.nameOwners, &h.mounted: r.mounted, &h.bundles: r.bundles, &h.files: r.strayFiles,
+		&h.named: r.Agents.NameOwners, &h.mounted: r.mounted, &h.bundles: r.bundles, &h.files: r.strayFiles,
 	} {
 		if *list, err = to(ctx); err != nil {
 			return nil, err
@@ -111,9 +111,9 @@ func (r *Runner) differences(c *container.Container, h *actual) (out []string) {
 		add("a change of its networks or name is incomplete")
 	}
 
-	life := r.lives.of(c.ID)
+	life := r.lives.Of(c.ID)
 	if !c.IsRunning() {
-		if life == nil && !r.joins.any(c.ID) {
+		if life == nil && !r.joins.Any(c.ID) {
 			out = append(out, h.of(c.ID)...)
 		}
 		return out
@@ -131,17 +131,17 @@ func (r *Runner) differences(c *container.Container, h *actual) (out []string) {
 		return out // the owner of the namespace has the network, ports and names
 	}
 
-	sb := h.sandboxes[c.ID]
+	sb, exists := h.sandboxes[c.ID]
 	switch {
-	case sb == nil:
+	case !exists:
 		add("sandbox is missing in netagent")
-	case sb.GetRenumberPending():
+	case sb.RenumberPending:
 		add("renumbering is pending")
-	case !reflect.DeepEqual(c.Live.Endpoints, protoconv.Endpoints(sb.GetEndpoints())):
+	case !reflect.DeepEqual(c.Live.Endpoints, sb.Endpoints):
 		add("endpoints differ from netagent")
 	}
 
-	if !samePorts(c.Live.Bindings, h.published[c.ID]) {
+	if !follow.SamePorts(c.Live.Bindings, h.published[c.ID]) {
 		add("published ports differ from natagent")
 	}
 
@@ -154,7 +154,7 @@ func (r *Runner) differences(c *container.Container, h *actual) (out []string) {
 
 // of returns the resources of an owner that is not running.
 func (h *actual) of(uid string) (out []string) {
-	if sb := h.sandboxes[uid]; sb != nil && !sb.GetNetnsOnly() {
+	if sb, exists := h.sandboxes[uid]; exists && !sb.NamespaceOnly {
 		out = append(out, "not running, but has a sandbox in netagent")
 	}
 
@@ -196,27 +196,4 @@ func (h *actual) unknown(known map[string]bool) (out []string) {
 
 	slices.Sort(out)
 	return out
-}
-
-// updateAllNames updates the registration of each running container from the store.
-func (r *Runner) updateAllNames(ctx context.Context) error {
-	var last error
-	for _, c := range r.Store.ListContainers() {
-		if !c.IsRunning() || c.Live.SharedWith != "" {
-			continue
-		}
-		now, unlock, err := r.findAndLock(ctx, c.ID)
-		if err != nil {
-			last = err
-			continue
-		}
-		if now.IsRunning() {
-			if err := r.updateNames(ctx, now, now.Live); err != nil {
-				last = err
-			}
-		}
-		unlock()
-	}
-
-	return last
 }

@@ -3,14 +3,14 @@ package run
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
-	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
 // The end of a run always has these steps:
@@ -26,10 +26,6 @@ import (
 // concludeUntilDone retries failures. A command that finds a run that has ended, but is not
 // concluded, concludes it itself with the lock held.
 
-// releaseTimeout bounds how long an unresponsive service delays an exit. concludeUntilDone retries
-// the release.
-const releaseTimeout = 3 * time.Second
-
 // Retry delays of concludeUntilDone.
 const (
 	concludeRetryMin = 100 * time.Millisecond
@@ -38,12 +34,12 @@ const (
 
 // OnExit handles the exit of a container process. The runtime driver calls it.
 func (r *Runner) OnExit(e runtime.Exit) {
-	l := r.lives.of(e.ID)
+	l := r.lives.Of(e.ID)
 	if l == nil {
 		r.logFor(e.ID).Warn("process without a launch exited")
 		return
 	}
-	if l.end(exitOf(e)) {
+	if l.End(exitOf(e)) {
 		go r.concludeUntilDone(e.ID, l)
 	}
 }
@@ -54,9 +50,9 @@ func exitOf(e runtime.Exit) container.Exit {
 
 // concludeUntilDone concludes a run whose process has exited. It retries until it succeeds or the
 // Runner is closed.
-func (r *Runner) concludeUntilDone(uid string, l *lifecycle) {
-	<-l.launched
-	if l.failed {
+func (r *Runner) concludeUntilDone(uid string, l *lives.Run) {
+	<-l.Launched
+	if l.Failed {
 		return // the launch was undone
 	}
 	r.repeat(uid, func() error { return r.tryConclude(r.running, uid, l) })
@@ -78,17 +74,17 @@ func (r *Runner) repeat(uid string, once func() error) {
 	}
 }
 
-func (r *Runner) tryConclude(ctx context.Context, uid string, l *lifecycle) error {
-	unlock, err := r.lives.lock(ctx, uid)
+func (r *Runner) tryConclude(ctx context.Context, uid string, l *lives.Run) error {
+	unlock, err := r.lives.Lock(ctx, uid)
 	if err != nil {
 		return nil // the Runner is closed
 	}
 	defer unlock()
-	if !isOver(l.cleaned) {
+	if !lives.IsOver(l.Cleaned) {
 		if err := r.conclude(ctx, uid, l); err != nil {
 			return err
 		}
-		return l.left
+		return l.Left
 	}
 	return r.removeRemains(ctx, uid)
 }
@@ -96,28 +92,28 @@ func (r *Runner) tryConclude(ctx context.Context, uid string, l *lifecycle) erro
 // removeRemains removes the resources that an earlier attempt could not. The container's lock must
 // be held.
 func (r *Runner) removeRemains(ctx context.Context, uid string) error {
-	if r.lives.of(uid) != nil || r.joins.any(uid) {
+	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
 		return nil // it runs again, or joined containers use its namespace
 	}
 
 	c, err := r.Store.GetContainer(uid)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return errors.Join(r.releaseAll(ctx, uid), r.removeUnknown(uid))
+		return errors.Join(r.launcher.ReleaseAll(ctx, uid), r.launcher.RemoveUnknown(uid))
 	case err != nil:
 		return err
 	case c.Status == container.Removing:
 		return r.remove(ctx, c)
 	}
 
-	return r.releaseAll(ctx, uid)
+	return r.launcher.ReleaseAll(ctx, uid)
 }
 
 // conclude ends a run whose process has exited, as described above. The container's lock must be
 // held. It fails if the exit cannot be stored, and must then be called again. Other errors are in
 // life.left.
-func (r *Runner) conclude(ctx context.Context, uid string, l *lifecycle) error {
-	if isOver(l.cleaned) {
+func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
+	if lives.IsOver(l.Cleaned) {
 		return nil
 	}
 
@@ -125,17 +121,16 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lifecycle) error {
 	c, err := r.Store.GetContainer(uid)
 	if err != nil {
 		log.Error("running container is not in the store", "error", err)
-		c = placeholderContainer(uid)
+		c = launch.Placeholder(uid)
 	}
 
-	back := r.relaunch(c)
 	var storing sync.WaitGroup // concurrently with the release
 	var storeErr error
-	storing.Go(func() { storeErr = r.storeExit(c, l.exit) })
+	storing.Go(func() { storeErr = r.storeExit(c, l.Exit) })
 	var left error
-	if !l.released {
-		left = back.release(ctx)
-		l.released = left == nil
+	if !l.Released {
+		left = r.launcher.Release(ctx, c)
+		l.Released = left == nil
 	}
 
 	storing.Wait()
@@ -144,38 +139,38 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lifecycle) error {
 		return storeErr
 	}
 
-	log.Info("exited", "name", c.Config.Name, "exit_code", l.exit.Code, "unknown", l.exit.Unknown, "removed",
+	log.Info("exited", "name", c.Config.Name, "exit_code", l.Exit.Code, "unknown", l.Exit.Unknown, "removed",
 		c.IsToBeRemoved())
 	r.reportExit(c, l)
-	l.left = r.removeRest(ctx, c, back, left)
-	r.lives.end(uid, l)
-	close(l.cleaned)
+	l.Left = r.removeRest(ctx, c, left)
+	r.lives.Forget(uid, l)
+	close(l.Cleaned)
 	return nil
 }
 
 // reportExit emits the events of an exit and closes life.exited. It does nothing the second time.
-func (r *Runner) reportExit(c *container.Container, l *lifecycle) {
-	if !l.emitted {
-		l.emitted = true
-		r.emitExited(c, l, l.exit)
+func (r *Runner) reportExit(c *container.Container, l *lives.Run) {
+	if !l.Emitted {
+		l.Emitted = true
+		r.notices.Exited(c, l.Stopped.Load(), l.Exit)
 	}
-	closeOnce(l.exited)
+	lives.CloseOnce(l.Exited)
 }
 
 // reportUnstoredExit reports an exit that cannot be stored. The exit file keeps it across a
 // restart.
-func (r *Runner) reportUnstoredExit(c *container.Container, l *lifecycle) {
+func (r *Runner) reportUnstoredExit(c *container.Container, l *lives.Run) {
 	if err := r.Store.ShowContainer(c.ID,
-		func(c *container.Container) *container.Container { return c.Ended(l.exit) }); err != nil {
+		func(c *container.Container) *container.Container { return c.Ended(l.Exit) }); err != nil {
 		r.logFor(c.ID).Warn("cannot report the exit", "error", err)
 	}
 	r.reportExit(c, l)
-	closeOnce(l.refused)
+	lives.CloseOnce(l.Refused)
 }
 
 func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
 	if c.Config.AutoRemove {
-		if err := r.disposeData(c.ID); err != nil {
+		if err := r.launcher.DisposeData(c.ID); err != nil {
 			r.logFor(c.ID).Warn("container directory not marked as disposable", "error", err)
 		}
 		return r.Store.DeleteContainer(c.ID)
@@ -187,19 +182,14 @@ func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
 	return err
 }
 
-// release releases addresses, names and ports.
-func (l *launch) release(ctx context.Context) error {
-	return saga.Undo(ctx, releaseTimeout, l.acquireSteps(""))
-}
-
 // removeRest deletes the process and unmounts the rootfs, and deletes a container that is to be
 // removed. left is the error of the release before. A container is deleted only without errors,
 // except with --rm.
-func (r *Runner) removeRest(ctx context.Context, c *container.Container, back *launch, left error) error {
-	err := errors.Join(left, saga.Undo(ctx, saga.UndoTimeout, back.processSteps("")))
+func (r *Runner) removeRest(ctx context.Context, c *container.Container, left error) error {
+	err := errors.Join(left, r.launcher.Delete(ctx, c))
 	if c.Config.AutoRemove { // storeExit deleted the record, so that the name is free when the exit is reported
-		err = errors.Join(err, back.removeFiles())
-		r.emit(c, "destroy")
+		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
+		r.notices.Emit(c, "destroy")
 		return err
 	}
 
@@ -207,7 +197,7 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, back *l
 		return err
 	}
 
-	if err := back.removeFiles(); err != nil {
+	if err := r.launcher.RemoveFiles(c.ID); err != nil {
 		return err
 	}
 
@@ -215,22 +205,17 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, back *l
 		return err
 	}
 
-	r.emit(c, "destroy")
+	r.notices.Emit(c, "destroy")
 	return nil
-}
-
-// removeFiles deletes a container's files. Its record must be deleted before or right after.
-func (l *launch) removeFiles() error {
-	return errors.Join(l.r.RootFS.Remove(l.id), os.RemoveAll(l.r.containerDir(l.id)))
 }
 
 // lockStopped locks a container and concludes its run if the process has exited.
 // The container may still be running; the caller must check that.
 func (r *Runner) lockStopped(ctx context.Context, uid string) (unlock func(), err error) {
-	if unlock, err = r.lives.lock(ctx, uid); err != nil {
+	if unlock, err = r.lives.Lock(ctx, uid); err != nil {
 		return nil, err
 	}
-	if l := r.lives.of(uid); l != nil && isOver(l.launched) && isOver(l.ended) {
+	if l := r.lives.Of(uid); l != nil && lives.IsOver(l.Launched) && lives.IsOver(l.Ended) {
 		if err := r.conclude(ctx, uid, l); err != nil {
 			unlock()
 			return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
@@ -23,7 +24,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-func (h *host) launch(t *testing.T, name string) *run.Launched {
+func (h *host) launch(t *testing.T, name string) *launch.Launched {
 	t.Helper()
 	req := request(name)
 	req.Config.Network.Publish = nil

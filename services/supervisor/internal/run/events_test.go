@@ -9,7 +9,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 )
 
 // next returns the next event.
@@ -76,7 +76,7 @@ func TestExecEmitsStartAndDie(t *testing.T) {
 
 	for _, detach := range []bool{false, true} {
 		_, session, err := h.runner.Exec(t.Context(),
-			run.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
+			session.ExecRequest{Reference: "web", Args: []string{"ls", "-l", "/"}, Detach: detach})
 		if err != nil || (session == nil) != detach {
 			t.Fatalf("got session %v, %v", session, err)
 		}
@@ -102,7 +102,8 @@ func TestExecEmitsStartAndDie(t *testing.T) {
 	}
 
 	h.fail = "exec"
-	if _, _, err := h.runner.Exec(t.Context(), run.ExecRequest{Reference: "web", Args: []string{"ls"}}); err == nil {
+	ls := session.ExecRequest{Reference: "web", Args: []string{"ls"}}
+	if _, _, err := h.runner.Exec(t.Context(), ls); err == nil {
 		t.Error("got no error")
 	}
 

@@ -21,10 +21,13 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
@@ -89,8 +92,8 @@ func (h *host) open(t *testing.T) {
 
 	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store,
 		Images: fakeImages{h}, RootFS: fakeRootFS{h},
-		Processes: fakeProcesses{h}, Networks: fakeNetworks{}, Sandboxes: fakeSandboxes{h: h},
-		Publications: fakePublications{h: h}, Names: fakeNames{h: h}})
+		Processes: fakeProcesses{h}, Agents: agents.New(agents.Config{Networks: fakeNetworks{},
+			Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})})
 }
 
 // crash replaces the runner by a new one on the same store, without a shutdown.
@@ -268,7 +271,7 @@ type fakeProcesses struct{ h *host }
 
 func (f fakeProcesses) Runtime(string) (string, error) { return "/usr/bin/crun", nil }
 
-func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (run.Monitor, error) {
+func (f fakeProcesses) Prepare(_ context.Context, l runtime.Launch) (launch.Monitor, error) {
 	f.h.hold(l.ID, "bundle")
 	return fakeMonitor(f), f.h.step("start monitor")
 }
@@ -315,11 +318,11 @@ func (f fakeProcesses) Kill(ctx context.Context, uid string) error {
 	return nil
 }
 
-func (f fakeProcesses) Attach(context.Context, string) (run.Output, error) {
+func (f fakeProcesses) Attach(context.Context, string) (launch.Output, error) {
 	return fakeOutput{}, f.h.step("attach output")
 }
 
-func (f fakeProcesses) Exec(_ context.Context, req runtime.ExecRequest) (run.Session, error) {
+func (f fakeProcesses) Exec(_ context.Context, req runtime.ExecRequest) (session.Session, error) {
 	return fakeSession{code: len(req.Process.Args), detached: req.Detach}, f.h.step("exec")
 }
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
 // Remove removes a container by undoing the steps of its launch. A running container requires
@@ -20,12 +20,12 @@ func (r *Runner) Remove(ctx context.Context, ref string, force bool) error {
 		return err
 	}
 
-	if l != nil && !isOver(l.ended) && !force {
+	if l != nil && !lives.IsOver(l.Ended) && !force {
 		return isRunning(c)
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
-		if l != nil && !isOver(l.ended) {
+		if l != nil && !lives.IsOver(l.Ended) {
 			if err := r.killAndRemove(ctx, c, l); err != nil {
 				return r.dropFailedRequest(c.ID, err)
 			}
@@ -41,7 +41,7 @@ func isRunning(c *container.Container) error {
 }
 
 // killAndRemove kills the process. conclude removes the container, as the request is stored before.
-func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *lifecycle) error {
+func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *lives.Run) error {
 	if alive, err := r.awaitLaunch(ctx, l); err != nil || !alive {
 		return err
 	}
@@ -90,7 +90,7 @@ func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran 
 
 // removeLog deletes the log of a container that is being removed, to free space for the store. It
 // returns false without a log.
-func (r *Runner) removeLog(uid string) bool { return os.Remove(r.LogPath(uid)) == nil }
+func (r *Runner) removeLog(uid string) bool { return os.Remove(r.launcher.LogPath(uid)) == nil }
 
 // remove undoes all steps of a launch. The container's lock must be held.
 // The record is deleted last, so that a restart continues a removal that a crash interrupted.
@@ -103,9 +103,8 @@ func (r *Runner) remove(ctx context.Context, c *container.Container) error {
 		}
 	}
 
-	back := r.relaunch(c)
-	if err := errors.Join(back.release(ctx), saga.Undo(ctx, saga.UndoTimeout, back.processSteps("")),
-		back.removeFiles()); err != nil {
+	if err := errors.Join(r.launcher.Release(ctx, c), r.launcher.Delete(ctx, c),
+		r.launcher.RemoveFiles(c.ID)); err != nil {
 		return err
 	}
 
@@ -114,7 +113,7 @@ func (r *Runner) remove(ctx context.Context, c *container.Container) error {
 	}
 
 	if c.Status != container.Launching { // its creation was not announced by an event
-		r.emit(c, "destroy")
+		r.notices.Emit(c, "destroy")
 	}
 
 	return nil

@@ -7,6 +7,9 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
 // Retries of the start in a restart. The container ran before, so a temporary failure, such as that
@@ -22,7 +25,8 @@ const (
 
 // Restart stops a running container and starts it. It is completed like Stop. What would make the
 // start fail is checked before the container is stopped, as far as possible.
-func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*Launched, error) {
+func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration,
+	signal string) (*launch.Launched, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, err
@@ -42,7 +46,7 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 		return nil, err
 	}
 
-	launched := make(chan *Launched, 1)
+	launched := make(chan *launch.Launched, 1)
 	err = r.runDetached(ctx, func(ctx context.Context) error {
 		if err := r.storeRequest(c.ID, e); err != nil {
 			return err
@@ -62,7 +66,7 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 // completeLater continues a restart in the background if it failed because of an unavailable
 // service, and drops the request after other errors. It returns err with what happens.
 func (r *Runner) completeLater(c *container.Container, e container.Ending, err error) error {
-	if err == nil || !isTemporary(err) || !r.isRestarting(c.ID) || r.lives.of(c.ID) != nil {
+	if err == nil || !follow.IsTemporary(err) || !r.isRestarting(c.ID) || r.lives.Of(c.ID) != nil {
 		return r.dropFailedRequest(c.ID, err)
 	}
 
@@ -81,7 +85,7 @@ func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e con
 	left time.Duration) error {
 	for deadline := time.Now().Add(restartRetryTime); r.isRestarting(c.ID); pause(ctx, time.Second) {
 		_, err := r.restart(ctx, c, e, left)
-		if err == nil || !isTemporary(err) || ctx.Err() != nil || time.Now().After(deadline) {
+		if err == nil || !follow.IsTemporary(err) || ctx.Err() != nil || time.Now().After(deadline) {
 			return r.dropFailedRequest(c.ID, err)
 		}
 	}
@@ -94,15 +98,15 @@ func (r *Runner) startable(c *container.Container) error {
 	if _, err := r.Images.Resolve(c.ImageID, ""); err != nil {
 		return err
 	}
-	return r.relaunch(c).validate()
+	return r.launcher.Check(c)
 }
 
 func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
-	grace time.Duration) (*Launched, error) {
+	grace time.Duration) (*launch.Launched, error) {
 	var left error
-	l := r.lives.of(c.ID)
+	l := r.lives.Of(c.ID)
 	if l != nil {
-		if left = r.stop(ctx, c, l, e, grace); left != nil && !isOver(l.ended) {
+		if left = r.stop(ctx, c, l, e, grace); left != nil && !lives.IsOver(l.Ended) {
 			return nil, left
 		}
 	}
@@ -112,13 +116,13 @@ func (r *Runner) restart(ctx context.Context, c *container.Container, e containe
 		return nil, err
 	}
 
-	r.emit(launched.Container, "restart")
+	r.notices.Emit(launched.Container, "restart")
 	return launched, nil
 }
 
 // startAgain starts a container and retries temporary failures. remains means that the end of the
 // last run left resources, which are released first.
-func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*Launched, error) {
+func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*launch.Launched, error) {
 	began := time.Now()
 	for attempt, wait := 1, startRetryMin; ; attempt, wait = attempt+1, 2*wait {
 		launched, err := r.startClean(ctx, uid, &remains)
@@ -129,7 +133,7 @@ func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*Lau
 		r.logFor(uid).Warn("start failed, retrying", "attempt", attempt, "error", err)
 		pause(ctx, wait)
 		if c, gerr := r.Store.GetContainer(uid); gerr == nil && c.IsRunning() {
-			return &Launched{Container: c}, nil // another client started it
+			return &launch.Launched{Container: c}, nil // another client started it
 		}
 		if ctx.Err() != nil || !r.isRestarting(uid) {
 			return nil, err
@@ -145,7 +149,7 @@ func (r *Runner) isRestarting(uid string) bool {
 }
 
 // startClean releases what the last run left, and starts the container.
-func (r *Runner) startClean(ctx context.Context, uid string, remains *bool) (*Launched, error) {
+func (r *Runner) startClean(ctx context.Context, uid string, remains *bool) (*launch.Launched, error) {
 	if *remains {
 		if err := r.tryConclude(ctx, uid, concluded()); err != nil {
 			return nil, err
@@ -158,5 +162,5 @@ func (r *Runner) startClean(ctx context.Context, uid string, remains *bool) (*La
 // canRetryStart reports whether a start that failed with err can succeed without a change by the
 // user. Errors of the kernel can be temporary, too.
 func canRetryStart(err error) bool {
-	return isTemporary(err) || fault.Is(err, fault.Internal) && fault.ReasonOf(err) == ""
+	return follow.IsTemporary(err) || fault.Is(err, fault.Internal) && fault.ReasonOf(err) == ""
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
 // Resume completes stops, restarts and removals of an earlier supervisor in the background.
@@ -31,7 +32,7 @@ func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 
 	e := *c.Ending
 	r.logFor(c.ID).Info("completing request from before the restart", "name", c.Config.Name, "goal", e.Goal)
-	l := r.lives.of(c.ID)
+	l := r.lives.Of(c.ID)
 	left := e.Left(time.Now(), c.StopTimeout())
 	switch {
 	case e.Goal == container.GoalRestarted:
@@ -46,8 +47,8 @@ func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 }
 
 // concluded returns a lifecycle that is cleaned, for removeRemains.
-func concluded() *lifecycle {
-	l := newLife()
-	close(l.cleaned)
+func concluded() *lives.Run {
+	l := lives.NewRun()
+	close(l.Cleaned)
 	return l
 }

@@ -12,14 +12,14 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
 
 // testLimit is the time limit of asynchronous operations in tests.
 const testLimit = 10 * time.Second
 
-func request(name string) run.Request {
-	return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+func request(name string) launch.Request {
+	return launch.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
 		Network: container.Network{Mode: container.ModeBridge,
 			Publish: []container.PortMapping{{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}}}}}
 }

@@ -8,16 +8,16 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
 
-func joining(name, with string) run.Request {
-	return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+func joining(name, with string) launch.Request {
+	return launch.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
 		Network: container.Network{Mode: container.Mode("container:" + with)}}}
 }
 
 // mustRun launches a container and returns it.
-func (h *host) mustRun(t *testing.T, req run.Request) *container.Container {
+func (h *host) mustRun(t *testing.T, req launch.Request) *container.Container {
 	t.Helper()
 	l, err := h.runner.Run(t.Context(), req)
 	if err != nil {
@@ -234,8 +234,8 @@ func TestConnectStoppedAppliesAtStart(t *testing.T) {
 
 func TestConnectRejectsUnsupportedModes(t *testing.T) {
 	h := newHost(t)
-	plain := func(name string, mode container.Mode) run.Request {
-		return run.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
+	plain := func(name string, mode container.Mode) launch.Request {
+		return launch.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
 			Network: container.Network{Mode: mode}}}
 	}
 

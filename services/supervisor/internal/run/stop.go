@@ -8,6 +8,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -80,9 +82,9 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 }
 
 // stop ends a run as requested.
-func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle, e container.Ending,
+func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run, e container.Ending,
 	grace time.Duration) error {
-	l.stopped.Store(true)
+	l.Stopped.Store(true)
 	if e.Signal != "" && grace > 0 {
 		sig, err := container.ParseSignal(e.Signal)
 		if err != nil {
@@ -108,9 +110,9 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lifecycle,
 }
 
 // cleanupError returns the error of the cleanup of a run.
-func cleanupError(l *lifecycle) error {
-	if isOver(l.cleaned) {
-		return l.left
+func cleanupError(l *lives.Run) error {
+	if lives.IsOver(l.Cleaned) {
+		return l.Left
 	}
 	return nil
 }
@@ -181,8 +183,8 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 		return err
 	}
 
-	if l == nil || isOver(l.exited) {
-		return notRunning(c.Subject(), c.ID)
+	if l == nil || lives.IsOver(l.Exited) {
+		return container.NotRunning(c.Subject(), c.ID)
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
@@ -194,22 +196,22 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 }
 
 // findLife returns a container and its current run, which is nil if it is not running.
-func (r *Runner) findLife(ref string) (*container.Container, *lifecycle, error) {
+func (r *Runner) findLife(ref string) (*container.Container, *lives.Run, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c, r.lives.of(c.ID), nil
+	return c, r.lives.Of(c.ID), nil
 }
 
 // signal sends a signal once the run is launched. It succeeds if the process has exited.
-func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig syscall.Signal,
+func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig syscall.Signal,
 	send func(context.Context, string, syscall.Signal) error) error {
 	alive, err := r.awaitLaunch(ctx, l)
 	if err != nil || !alive {
 		return err
 	}
-	r.emitSignal(uid, sig) // before the signal can end it
+	r.notices.Signal(uid, sig) // before the signal can end it
 	if err := send(ctx, uid, sig); err != nil && !errors.Is(err, runtime.ErrEnded) {
 		return err
 	}
@@ -218,24 +220,24 @@ func (r *Runner) signal(ctx context.Context, uid string, l *lifecycle, sig sysca
 
 // awaitLaunch waits until a run is launched. alive is false if the launch failed or the process has
 // exited.
-func (r *Runner) awaitLaunch(ctx context.Context, l *lifecycle) (alive bool, err error) {
+func (r *Runner) awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err error) {
 	select {
-	case <-l.launched:
+	case <-l.Launched:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	return !l.failed && !isOver(l.ended), nil
+	return !l.Failed && !lives.IsOver(l.Ended), nil
 }
 
 // kill kills a run, even a frozen one, and waits for the cleanup.
-func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle) error {
+func (r *Runner) kill(ctx context.Context, c *container.Container, l *lives.Run) error {
 	alive, err := r.awaitLaunch(ctx, l)
-	if err != nil || l.failed {
+	if err != nil || l.Failed {
 		return err
 	}
 
 	if alive {
-		r.emitSignal(c.ID, syscall.SIGKILL)
+		r.notices.Signal(c.ID, syscall.SIGKILL)
 		if err := r.Processes.Kill(ctx, c.ID); err != nil {
 			return err
 		}
@@ -252,9 +254,9 @@ func (r *Runner) kill(ctx context.Context, c *container.Container, l *lifecycle)
 }
 
 // Signal sends a signal to the process of a run.
-func (r *Runner) Signal(ctx context.Context, launched *Launched, sig syscall.Signal) error {
-	if launched.life == nil {
-		return notRunning(launched.Container.Subject(), launched.Container.ID)
+func (r *Runner) Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error {
+	if launched.Run == nil {
+		return container.NotRunning(launched.Container.Subject(), launched.Container.ID)
 	}
-	return r.signal(ctx, launched.Container.ID, launched.life, sig, r.Processes.Signal)
+	return r.signal(ctx, launched.Container.ID, launched.Run, sig, r.Processes.Signal)
 }

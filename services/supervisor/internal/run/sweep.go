@@ -3,15 +3,15 @@ package run
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
-	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -42,16 +42,16 @@ func (r *Runner) Sweep(ctx context.Context) error {
 	for uid := range owners {
 		errs = append(errs, r.sweepOne(ctx, uid))
 	}
-	errs = append(errs, r.repairNames(ctx))
+	errs = append(errs, r.launcher.RepairNames(ctx))
 	return errors.Join(errs...)
 }
 
 func (r *Runner) sweepOne(ctx context.Context, uid string) error {
-	if r.lives.of(uid) != nil || r.joins.any(uid) {
+	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
 		return nil
 	}
 
-	unlock, err := r.lives.lock(ctx, uid)
+	unlock, err := r.lives.Lock(ctx, uid)
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 
 	c, err := r.Store.GetContainer(uid)
 	known := err == nil
-	if r.lives.of(uid) != nil || r.joins.any(uid) || (known && c.IsRunning()) {
+	if r.lives.Of(uid) != nil || r.joins.Any(uid) || (known && c.IsRunning()) {
 		return nil
 	}
 
@@ -69,9 +69,9 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 	}
 
 	r.logFor(uid).Info("releasing resources")
-	err = r.releaseAll(ctx, uid)
+	err = r.launcher.ReleaseAll(ctx, uid)
 	if !known {
-		err = errors.Join(err, r.removeUnknown(uid))
+		err = errors.Join(err, r.launcher.RemoveUnknown(uid))
 	}
 
 	return err
@@ -93,13 +93,13 @@ func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
 // owners returns the owners of resources in all services and on this host.
 // The error names the sources that cannot be listed.
 func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
-	ctx, cancel := withCallTimeout(ctx)
+	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 
 	all := map[string]bool{}
 	var errs []error
 	for source, list := range map[string]func(context.Context) ([]string, error){
-		"netagent": r.sandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.nameOwners,
+		"netagent": r.Agents.SandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.Agents.NameOwners,
 		"mounts": r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
 	} {
 		found, err := list(ctx)
@@ -116,27 +116,9 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 	return all, errors.Join(errs...)
 }
 
-func (r *Runner) sandboxOwners(ctx context.Context) ([]string, error) {
-	resp, err := r.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
-	var out []string
-	for _, s := range resp.GetSandboxes() {
-		out = append(out, s.GetOwner())
-	}
-	return out, err
-}
-
 func (r *Runner) publicationOwners(ctx context.Context) ([]string, error) {
-	resp, err := r.Publications.ListPublications(ctx, &natv1.ListPublicationsRequest{})
-	var out []string
-	for _, p := range resp.GetPublications() {
-		out = append(out, p.GetOwner())
-	}
-	return out, err
-}
-
-func (r *Runner) nameOwners(ctx context.Context) ([]string, error) {
-	resp, err := r.Names.ListOwners(ctx, &dnsv1.ListOwnersRequest{})
-	return resp.GetOwners(), err
+	published, err := r.Agents.Published(ctx)
+	return slices.Collect(maps.Keys(published)), err
 }
 
 func (r *Runner) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }

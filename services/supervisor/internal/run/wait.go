@@ -6,6 +6,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
 // Wait returns the exit status of the current run, otherwise of the last one. It returns after the
@@ -16,7 +18,7 @@ func (r *Runner) Wait(ctx context.Context, ref string) (container.Exit, error) {
 		return container.Exit{}, err
 	}
 
-	if l := r.lives.of(c.ID); l != nil {
+	if l := r.lives.Of(c.ID); l != nil {
 		return waitExit(ctx, l, c)
 	}
 
@@ -29,39 +31,48 @@ func (r *Runner) Wait(ctx context.Context, ref string) (container.Exit, error) {
 	return container.Exit{Code: c.ExitCode, Unknown: c.ExitUnknown, OOM: c.OOMKilled, At: c.FinishedAt}, nil
 }
 
-func waitExit(ctx context.Context, l *lifecycle, c *container.Container) (container.Exit, error) {
+func waitExit(ctx context.Context, l *lives.Run, c *container.Container) (container.Exit, error) {
 	select {
-	case <-l.exited:
-		return l.exit, nil
+	case <-l.Exited:
+		return l.Exit, nil
 	case <-ctx.Done():
 		return container.Exit{}, ctx.Err()
-	case <-l.launched:
+	case <-l.Launched:
 	}
 
-	if l.failed {
-		return container.Exit{}, notRunning(c.Subject(), id.Short(c.ID))
+	if l.Failed {
+		return container.Exit{}, container.NotRunning(c.Subject(), id.Short(c.ID))
 	}
 
 	select {
-	case <-l.exited:
-		return l.exit, nil
+	case <-l.Exited:
+		return l.Exit, nil
 	case <-ctx.Done():
 		return container.Exit{}, ctx.Err()
 	}
 }
 
 // waitCleaned waits until a run is cleaned up, or until its exit is reported and cannot be stored.
-func waitCleaned(ctx context.Context, l *lifecycle, limit time.Duration) (over bool, err error) {
+func waitCleaned(ctx context.Context, l *lives.Run, limit time.Duration) (over bool, err error) {
 	t := time.NewTimer(limit)
 	defer t.Stop()
 	select {
-	case <-l.cleaned:
+	case <-l.Cleaned:
 		return true, nil
-	case <-l.refused:
+	case <-l.Refused:
 		return true, nil
 	case <-t.C:
 		return false, nil
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+}
+
+// ExitOf waits for the exit of a launched run, even if the container was restarted or removed
+// since.
+func (r *Runner) ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error) {
+	if launched.Run == nil { // it exited between lookup and attach
+		return r.Wait(ctx, launched.Container.ID)
+	}
+	return waitExit(ctx, launched.Run, launched.Container)
 }

@@ -7,11 +7,11 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
 
 // onPort returns a request for a container that publishes a port.
-func onPort(name string, port uint16) run.Request {
+func onPort(name string, port uint16) launch.Request {
 	req := request(name)
 	req.Config.Network.Publish[0].HostPort = port
 	return req
@@ -55,7 +55,7 @@ func TestFirewallWarningsAtEachStart(t *testing.T) {
 
 func TestInternalNetworkPortsWarn(t *testing.T) {
 	h := newHost(t)
-	on := func(name string, networks ...string) run.Request {
+	on := func(name string, networks ...string) launch.Request {
 		req := request(name)
 		req.Config.Network.Mode = ""
 		for _, n := range networks {
@@ -64,7 +64,7 @@ func TestInternalNetworkPortsWarn(t *testing.T) {
 		return req
 	}
 
-	wants := func(what string, launched *run.Launched, err error, want bool) {
+	wants := func(what string, launched *launch.Launched, err error, want bool) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 )
 
 // Image is an unpacked image. Its ID is the digest of its configuration.
@@ -22,7 +24,11 @@ type Image struct {
 	Platform  string    // os/arch[/variant]
 	CreatedAt time.Time // from the image configuration
 	StoredAt  time.Time // time of the first pull, load or import
-	Config    []byte    // the OCI image configuration as JSON
+	Config    []byte    // the OCI image configuration as JSON, byte for byte
+	TaggedAt  time.Time // time of the latest change of the tags; zero if unknown
+
+	Manifest     []byte // the latest manifest that was pulled, loaded or pushed, byte for byte; empty if none was
+	ManifestType string // its media type
 }
 
 // images maps IDs to images, indexed by tag, by digest and by layer.
@@ -32,23 +38,12 @@ var images = state.NewTable("images", func(i *Image) string { return i.ID },
 	state.Index[Image]{Name: "layer", Of: func(i *Image) []string { return i.Layers }})
 
 // AddImages stores images in one transaction and returns them as stored. An existing image keeps
-// its names and gets the new ones. Tags move from other images.
+// its names and gets the new ones. Tags move from other images of the same platform.
 func (s *Store) AddImages(add ...*Image) ([]*Image, error) {
 	out := make([]*Image, len(add))
 	err := s.db.Update(func(tx *state.Tx) error {
 		for _, img := range add {
-			n := *img
-			if before, ok := images.Get(tx, img.ID); ok {
-				n.Tags, n.Digests = union(before.Tags, img.Tags), union(before.Digests, img.Digests)
-				n.StoredAt = before.StoredAt
-				if len(n.Tags) == len(before.Tags) && len(n.Digests) == len(before.Digests) {
-					continue // nothing to add
-				}
-			}
-			if err := moveTags(tx, n.ID, img.Tags); err != nil {
-				return err
-			}
-			if err := images.Put(tx, &n); err != nil {
+			if err := putImage(tx, img); err != nil {
 				return err
 			}
 		}
@@ -65,11 +60,40 @@ func (s *Store) AddImages(add ...*Image) ([]*Image, error) {
 	return out, nil
 }
 
-// moveTags removes tags from all other images.
-func moveTags(tx *state.Tx, imageID string, tags []string) error {
+func putImage(tx *state.Tx, img *Image) error {
+	n := *img
+	if before, ok := images.Get(tx, img.ID); ok {
+		n.Tags, n.Digests = union(before.Tags, img.Tags), union(before.Digests, img.Digests)
+		n.StoredAt, n.TaggedAt = before.StoredAt, before.TaggedAt
+		if len(n.Manifest) == 0 {
+			n.Manifest, n.ManifestType = before.Manifest, before.ManifestType
+		}
+		if len(n.Tags) == len(before.Tags) && len(n.Digests) == len(before.Digests) &&
+			bytes.Equal(n.Manifest, before.Manifest) {
+			return nil // nothing to add
+		}
+		if len(n.Tags) > len(before.Tags) {
+			n.TaggedAt = time.Now().UTC()
+		}
+	} else if len(n.Tags) > 0 {
+		n.TaggedAt = time.Now().UTC()
+	}
+
+	err := moveTags(tx, img.Tags, func(other *Image) bool {
+		return other.ID != n.ID && platform.Same(other.Platform, n.Platform)
+	})
+	if err != nil {
+		return err
+	}
+
+	return images.Put(tx, &n)
+}
+
+// moveTags removes tags from the images that match.
+func moveTags(tx *state.Tx, tags []string, match func(*Image) bool) error {
 	for _, tag := range tags {
 		for _, other := range slices.Collect(images.By(tx, "tag", tag)) {
-			if other.ID == imageID {
+			if !match(other) {
 				continue
 			}
 			n := *other
@@ -100,15 +124,24 @@ func without(list []string, s string) []string {
 // GetImage returns the image with a full ID.
 func (s *Store) GetImage(imageID string) (*Image, bool) { return images.Get(s.db.View(), imageID) }
 
-// ImageByName returns the image with a full reference, with tag or digest.
-func (s *Store) ImageByName(name string) (*Image, bool) {
+// ImagesByName returns the images with a full reference, with tag or digest, the latest stored
+// first. They have different platforms.
+func (s *Store) ImagesByName(name string) []*Image {
 	view := s.db.View()
 	for _, index := range []string{"tag", "digest"} {
-		for img := range images.By(view, index, name) {
-			return img, true
+		found := slices.SortedFunc(images.By(view, index, name), func(a, b *Image) int {
+			return cmp.Or(b.StoredAt.Compare(a.StoredAt), cmp.Compare(a.ID, b.ID))
+		})
+		if len(found) > 0 {
+			return found
 		}
 	}
-	return nil, false
+	return nil
+}
+
+// ContainersOfImage returns the number of containers that use an image.
+func (s *Store) ContainersOfImage(imageID string) int {
+	return len(s.containersOfImage(s.db.View(), imageID))
 }
 
 // ImagesByPrefix returns the images whose IDs have a hexadecimal prefix.
@@ -137,43 +170,87 @@ func (s *Store) LayerUsed(diffID string) bool {
 	return false
 }
 
-// TagImage adds a tag to an image, and removes it from any other image.
-func (s *Store) TagImage(imageID, tag string) error {
+// TagImages adds a tag to images of different platforms, and removes it from all other images.
+func (s *Store) TagImages(imageIDs []string, tag string) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		other := func(img *Image) bool { return !slices.Contains(imageIDs, img.ID) }
+		if err := moveTags(tx, []string{tag}, other); err != nil {
+			return err
+		}
+		for _, imageID := range imageIDs {
+			img, ok := images.Get(tx, imageID)
+			if !ok {
+				return noSuchImage(imageID)
+			}
+			n := *img
+			n.Tags, n.TaggedAt = union(img.Tags, []string{tag}), time.Now().UTC()
+			if err := images.Put(tx, &n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// UpdateImage changes an image. It does nothing if the image does not exist.
+func (s *Store) UpdateImage(imageID string, change func(*Image)) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		img, ok := images.Get(tx, imageID)
 		if !ok {
-			return noSuchImage(imageID)
-		}
-		if err := moveTags(tx, imageID, []string{tag}); err != nil {
-			return err
+			return nil
 		}
 		n := *img
-		n.Tags = union(img.Tags, []string{tag})
+		n.Digests = slices.Clone(n.Digests)
+		change(&n)
 		return images.Put(tx, &n)
 	})
 }
 
-// Removal is the result of RemoveImage.
+// Removal is the result of RemoveImages for one image.
 type Removal struct {
 	Untagged []string // full references
-	Image    *Image   // the deleted image; nil if it still exists
+	Image    *Image   // the image as it was before
+	Deleted  bool     // the image was deleted
 }
 
-// RemoveImage removes a name from an image, and deletes the image with its last name. Without a
-// name it deletes the image, if it has at most one tag or force is set. An image that a container
+// RemoveImages removes a name from images, and deletes an image with its last name. Without a name
+// it deletes the images that have at most one tag, or all if force is set. An image that a container
 // uses cannot be deleted: fault.Busy. With force such an image only loses its names.
-func (s *Store) RemoveImage(imageID, name string, force bool) (*Removal, error) {
-	var done *Removal
+func (s *Store) RemoveImages(imageIDs []string, name string, force bool) ([]*Removal, error) {
+	var all []*Removal
 	err := s.db.Update(func(tx *state.Tx) error {
-		img, ok := images.Get(tx, imageID)
-		if !ok {
-			return noSuchImage(imageID)
+		for _, imageID := range imageIDs {
+			img, ok := images.Get(tx, imageID)
+			if !ok {
+				return noSuchImage(imageID)
+			}
+			done, err := s.removeImage(tx, img, name, force)
+			if err != nil {
+				return err
+			}
+			all = append(all, done)
 		}
-		var err error
-		done, err = s.removeImage(tx, img, name, force)
-		return err
+		return nil
 	})
-	return done, err
+	return all, err
+}
+
+// PruneImages deletes the images that match and that no container uses.
+func (s *Store) PruneImages(match func(*Image) bool) ([]*Removal, error) {
+	var all []*Removal
+	err := s.db.Update(func(tx *state.Tx) error {
+		for _, img := range slices.Collect(images.All(tx)) {
+			if !match(img) || s.inUse(tx, img) != nil {
+				continue
+			}
+			if _, err := images.Delete(tx, img.ID); err != nil {
+				return err
+			}
+			all = append(all, &Removal{Untagged: slices.Concat(img.Tags, img.Digests), Image: img, Deleted: true})
+		}
+		return nil
+	})
+	return all, err
 }
 
 func (s *Store) removeImage(tx *state.Tx, img *Image, name string, force bool) (*Removal, error) {
@@ -182,7 +259,7 @@ func (s *Store) removeImage(tx *state.Tx, img *Image, name string, force bool) (
 		return nil, err
 	}
 
-	done := &Removal{Untagged: slices.Concat(missing(img.Tags, n.Tags), missing(img.Digests, n.Digests))}
+	done := &Removal{Untagged: slices.Concat(missing(img.Tags, n.Tags), missing(img.Digests, n.Digests)), Image: img}
 	if len(n.Tags) > 0 || name != "" && len(n.Digests) > 0 {
 		return done, images.Put(tx, n)
 	}
@@ -194,7 +271,7 @@ func (s *Store) removeImage(tx *state.Tx, img *Image, name string, force bool) (
 		return done, images.Put(tx, n)
 	}
 
-	done.Image = img
+	done.Deleted = true
 	_, err = images.Delete(tx, img.ID)
 	return done, err
 }
@@ -205,7 +282,8 @@ func namesAfter(img *Image, name string, force bool) (*Image, error) {
 	n := *img
 	if name == "" {
 		if len(img.Tags) > 1 && !force {
-			return nil, fault.New(fault.Busy, imageSubject(img.ID), fmt.Sprintf("has %d tags", len(img.Tags)),
+			return nil, fault.New(fault.Busy, imageSubject(img.ID),
+				fmt.Sprintf("image is referenced in multiple repositories (%d tags)", len(img.Tags)),
 				fault.WithHint("remove the tags one by one, or all with --force"))
 		}
 		n.Tags, n.Digests = nil, nil

@@ -47,6 +47,44 @@ func tagsOf(t *testing.T, s *Store, imageID string) []string {
 	return img.Tags
 }
 
+func remove(s *Store, imageID, name string, force bool) (*Removal, error) {
+	done, err := s.RemoveImages([]string{imageID}, name, force)
+	if err != nil {
+		return nil, err
+	}
+	return done[0], nil
+}
+
+func TestTagHasImageForEachPlatform(t *testing.T) {
+	s := openForImages(t)
+	addImage(t, s, &Image{ID: "sha256:a1", Platform: "linux/amd64", Tags: []string{"r/a:1"}, StoredAt: time.Unix(1, 0)})
+	addImage(t, s, &Image{ID: "sha256:b1", Platform: "linux/arm64/v8", Tags: []string{"r/a:1"},
+		StoredAt: time.Unix(2, 0)})
+	addImage(t, s, &Image{ID: "sha256:a2", Platform: "linux/amd64", Tags: []string{"r/a:1"}, StoredAt: time.Unix(3, 0)})
+	if found := s.ImagesByName("r/a:1"); len(found) != 2 || found[0].ID != "sha256:a2" || found[1].ID != "sha256:b1" {
+		t.Errorf("got %v, want the latest image of each platform", found)
+	}
+
+	if err := s.TagImages([]string{"sha256:a1"}, "r/a:1"); err != nil {
+		t.Fatal(err)
+	}
+	if found := s.ImagesByName("r/a:1"); len(found) != 1 || found[0].ID != "sha256:a1" || found[0].TaggedAt.IsZero() {
+		t.Errorf("got %v, want only the tagged image", found)
+	}
+}
+
+func TestPruneKeepsImagesInUse(t *testing.T) {
+	s := openForImages(t)
+	for _, name := range []string{"aa", "bb", "cc"} {
+		addImage(t, s, &Image{ID: "sha256:" + name, Tags: []string{"r/" + name + ":1"}})
+	}
+	addUser(t, s, "web", "sha256:aa", container.Exited)
+	done, err := s.PruneImages(func(i *Image) bool { return i.ID != "sha256:cc" })
+	if err != nil || len(done) != 1 || done[0].Image.ID != "sha256:bb" || len(s.ListImages()) != 2 {
+		t.Errorf("got %v, %v", done, err)
+	}
+}
+
 func TestTagMovesBetweenImages(t *testing.T) {
 	s := openForImages(t)
 	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/a:2"}})
@@ -55,11 +93,11 @@ func TestTagMovesBetweenImages(t *testing.T) {
 		t.Errorf("old image: got tags %v, want r/a:2", got)
 	}
 
-	if img, ok := s.ImageByName("r/a:1"); !ok || img.ID != "sha256:bb" {
-		t.Errorf("r/a:1: got %v, want new image", img)
+	if found := s.ImagesByName("r/a:1"); len(found) != 1 || found[0].ID != "sha256:bb" {
+		t.Errorf("r/a:1: got %v, want new image", found)
 	}
 
-	if err := s.TagImage("sha256:bb", "r/a:2"); err != nil {
+	if err := s.TagImages([]string{"sha256:bb"}, "r/a:2"); err != nil {
 		t.Fatal(err)
 	}
 
@@ -67,7 +105,7 @@ func TestTagMovesBetweenImages(t *testing.T) {
 		t.Errorf("old image: got tags %v, want none", got)
 	}
 
-	if err := s.TagImage("sha256:cc", "r/a:2"); !fault.Is(err, fault.NotFound) {
+	if err := s.TagImages([]string{"sha256:cc"}, "r/a:2"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("missing image: got %v, want NotFound", err)
 	}
 }
@@ -89,8 +127,8 @@ func TestRemoveLastNameDeletesImage(t *testing.T) {
 	s := openForImages(t)
 	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/a:2"}, Digests: []string{"r/a@sha256:01"},
 		Layers: []string{"sha256:l1"}})
-	done, err := s.RemoveImage("sha256:aa", "r/a:1", false)
-	if err != nil || done.Image != nil || !slices.Equal(done.Untagged, []string{"r/a:1"}) {
+	done, err := remove(s, "sha256:aa", "r/a:1", false)
+	if err != nil || done.Deleted || !slices.Equal(done.Untagged, []string{"r/a:1"}) {
 		t.Fatalf("first tag: got %+v, %v", done, err)
 	}
 
@@ -98,8 +136,8 @@ func TestRemoveLastNameDeletesImage(t *testing.T) {
 		t.Error("layer of a stored image is unused")
 	}
 
-	done, err = s.RemoveImage("sha256:aa", "r/a:2", false)
-	if err != nil || done.Image == nil || !slices.Equal(done.Untagged, []string{"r/a:2", "r/a@sha256:01"}) {
+	done, err = remove(s, "sha256:aa", "r/a:2", false)
+	if err != nil || !done.Deleted || !slices.Equal(done.Untagged, []string{"r/a:2", "r/a@sha256:01"}) {
 		t.Fatalf("last tag: got %+v, %v", done, err)
 	}
 
@@ -107,7 +145,7 @@ func TestRemoveLastNameDeletesImage(t *testing.T) {
 		t.Error("image still exists")
 	}
 
-	if _, err := s.RemoveImage("sha256:aa", "r/a:2", false); !fault.Is(err, fault.NotFound) {
+	if _, err := remove(s, "sha256:aa", "r/a:2", false); !fault.Is(err, fault.NotFound) {
 		t.Errorf("second removal: got %v, want NotFound", err)
 	}
 }
@@ -115,11 +153,11 @@ func TestRemoveLastNameDeletesImage(t *testing.T) {
 func TestRemoveByIDRequiresForceWithSeveralTags(t *testing.T) {
 	s := openForImages(t)
 	addImage(t, s, &Image{ID: "sha256:aa", Tags: []string{"r/a:1", "r/b:1"}})
-	if _, err := s.RemoveImage("sha256:aa", "", false); !fault.Is(err, fault.Busy) {
+	if _, err := remove(s, "sha256:aa", "", false); !fault.Is(err, fault.Busy) {
 		t.Errorf("without force: got %v, want Busy", err)
 	}
-	done, err := s.RemoveImage("sha256:aa", "", true)
-	if err != nil || done.Image == nil || len(done.Untagged) != 2 {
+	done, err := remove(s, "sha256:aa", "", true)
+	if err != nil || !done.Deleted || len(done.Untagged) != 2 {
 		t.Errorf("with force: got %+v, %v", done, err)
 	}
 }
@@ -149,8 +187,8 @@ func TestRemoveKeepsImageInUse(t *testing.T) {
 			s := openForImages(t)
 			addImage(t, s, &Image{ID: "sha256:aa", Tags: tc.tags})
 			uid := addUser(t, s, "web", "sha256:aa", tc.status)
-			done, err := s.RemoveImage("sha256:aa", tc.name, tc.force)
-			if tc.fails && !fault.Is(err, fault.Busy) || !tc.fails && (err != nil || done.Image != nil) {
+			done, err := remove(s, "sha256:aa", tc.name, tc.force)
+			if tc.fails && !fault.Is(err, fault.Busy) || !tc.fails && (err != nil || done.Deleted) {
 				t.Errorf("got %+v, %v", done, err)
 			}
 			if got := tagsOf(t, s, "sha256:aa"); !slices.Equal(got, tc.after) {
@@ -159,7 +197,7 @@ func TestRemoveKeepsImageInUse(t *testing.T) {
 			if err := s.DeleteContainer(uid); err != nil {
 				t.Fatal(err)
 			}
-			if done, err := s.RemoveImage("sha256:aa", "", true); err != nil || done.Image == nil {
+			if done, err := remove(s, "sha256:aa", "", true); err != nil || !done.Deleted {
 				t.Errorf("without container: got %+v, %v", done, err)
 			}
 		})

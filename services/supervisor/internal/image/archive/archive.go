@@ -48,6 +48,9 @@ type Image struct {
 	Config []byte
 	ID     string
 	Layers []Layer // lowest first
+
+	Manifest     []byte // manifest of an OCI layout, byte for byte
+	ManifestType string // its media type
 }
 
 // Layer is the blob of one layer.

@@ -89,7 +89,8 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 	}
 
 	var m v1.Manifest
-	if _, err := a.blob(d.Digest, &m, maxDocument); err != nil {
+	manifest, err := a.blob(d.Digest, &m, maxDocument)
+	if err != nil {
 		return Image{}, err
 	}
 	if !m.Config.MediaType.IsConfig() {
@@ -102,7 +103,7 @@ func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
 		return Image{}, err
 	}
 
-	img := Image{Config: config, ID: m.Config.Digest.String()}
+	img := Image{Config: config, ID: m.Config.Digest.String(), Manifest: manifest, ManifestType: string(d.MediaType)}
 	for _, l := range m.Layers {
 		blob, err := a.layer(blobName(l.Digest), l.Digest.String())
 		if err != nil {

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/tarsplit"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/unpack"
 )
 
@@ -57,7 +59,7 @@ func (s *Store) Add(ctx context.Context, b Blob, report func(Progress)) error {
 	}
 
 	for {
-		if s.Has(b.DiffID) {
+		if s.Has(b.DiffID) && s.isRecorded(b.DiffID) {
 			report(Progress{Phase: Exists, Done: b.Size, Total: b.Size})
 			return nil
 		}
@@ -70,15 +72,21 @@ func (s *Store) Add(ctx context.Context, b Blob, report func(Progress)) error {
 	}
 }
 
-// fetch unpacks a blob, and starts over if its download is truncated.
+// fetch unpacks a blob, and starts over if its download is truncated. Of a layer from an earlier
+// version it only records the archive.
 func (s *Store) fetch(ctx context.Context, b Blob, report func(Progress)) error {
-	if s.Has(b.DiffID) { // it was added after the caller's check
+	get := s.unpackBlob
+	switch {
+	case !s.Has(b.DiffID):
+	case s.isRecorded(b.DiffID): // it was added after the caller's check
 		return nil
+	default:
+		get = s.recordBlob
 	}
 
 	pause := retryAfter
 	for attempt := 1; ; attempt++ {
-		err := s.unpackBlob(ctx, b, report)
+		err := get(ctx, b, report)
 		var broken *truncatedError
 		if err == nil || ctx.Err() != nil || attempt >= b.Attempts || !errors.As(err, &broken) {
 			return err
@@ -109,21 +117,22 @@ func (s *Store) unpackBlob(ctx context.Context, b Blob, report func(Progress)) (
 	}
 	defer rc.Close()
 	blob := newBlobReader(rc, b, report)
-	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
+	layer, split, err := fill(ctx, blob, tmp)
 	if err != nil {
 		return unpackFault(ctx, b, blob, err)
 	}
 
-	if err := blob.verify(); err != nil {
+	if err := blob.verifyAs(b.DiffID, layer.DiffID); err != nil {
 		return err
-	}
-	if layer.DiffID != b.DiffID {
-		return fault.New(fault.Invalid, subject(b),
-			"archive has the digest "+layer.DiffID+", but the image requires "+b.DiffID)
 	}
 
 	report(Progress{Phase: Unpacking, Done: blob.n, Total: blob.total()})
-	if err := s.publish(tmp, b.DiffID, metaOf(layer)); err != nil {
+	if split.Inexact != "" {
+		if split, err = recordRaw(ctx, b, tmp); err != nil {
+			return err
+		}
+	}
+	if err := s.publish(tmp, b.DiffID, metaOf(layer, split)); err != nil {
 		return DiskFault(subject(b), err)
 	}
 
@@ -145,14 +154,14 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 	}()
 
 	blob := newBlobReader(r, Blob{}, func(Progress) {})
-	layer, err := fill(ctx, blob, filepath.Join(tmp, fsName))
+	layer, split, err := fill(ctx, blob, tmp)
 	if err != nil {
 		return "", unpackFault(ctx, Blob{}, blob, err)
 	}
 
 	diffID = layer.DiffID
 	s.Hold(diffID)
-	if err := s.publish(tmp, diffID, metaOf(layer)); err != nil {
+	if err := s.publish(tmp, diffID, metaOf(layer, split)); err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.held[diffID]--; s.held[diffID] == 0 {
@@ -164,15 +173,28 @@ func (s *Store) AddArchive(ctx context.Context, r io.Reader) (diffID string, err
 	return diffID, nil
 }
 
-// fill creates a directory and unpacks an archive into it.
-func fill(ctx context.Context, in io.Reader, dir string) (*unpack.Layer, error) {
+// fill unpacks an archive into a new layer directory and records its structure.
+func fill(ctx context.Context, in io.Reader, tmp string) (*unpack.Layer, tarsplit.Summary, error) {
+	dir := filepath.Join(tmp, fsName)
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, err
+		return nil, tarsplit.Summary{}, err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil { // independent of the umask
-		return nil, err
+		return nil, tarsplit.Summary{}, err
 	}
-	return unpack.Into(ctx, in, dir)
+
+	record, err := os.OpenFile(filepath.Join(tmp, recordName), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, tarsplit.Summary{}, err
+	}
+
+	recorder := tarsplit.NewRecorder(record)
+	layer, err := unpack.Into(ctx, in, dir, recorder)
+	split, rerr := recorder.Close()
+
+	return layer, split, cmp.Or(err, errors.Join(rerr, record.Close()))
 }
 
-func metaOf(l *unpack.Layer) meta { return meta{Size: l.Size, Implied: l.Implied} }
+func metaOf(l *unpack.Layer, split tarsplit.Summary) meta {
+	return meta{Size: l.Size, Implied: l.Implied, TarSize: split.Size, Inexact: split.Inexact}
+}

@@ -62,6 +62,15 @@ func (r *blobReader) verify() error {
 	return nil
 }
 
+// verifyAs is like verify. It also compares the diff IDs of the image and of the archive.
+func (r *blobReader) verifyAs(want, got string) error {
+	if err := r.verify(); err != nil || got == want {
+		return err
+	}
+	return fault.New(fault.Invalid, subject(r.blob),
+		"archive has the digest "+got+", but the image requires "+want)
+}
+
 // truncatedError is a truncated download, which is retried.
 type truncatedError struct{ *fault.Fault }
 

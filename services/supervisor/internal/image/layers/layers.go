@@ -1,9 +1,10 @@
 // Package layers stores unpacked image layers. Each has a directory named by the digest of its tar
 // archive (the diff ID):
 //
-//	<dir>/<diff id>/fs/         files, with whiteouts of overlayfs
-//	<dir>/<diff id>/layer.json  size, and the implied directories
-//	<dir>/<name>.tmp-<random>   unfinished work; Open removes it after a crash
+//	<dir>/<diff id>/fs/                files, with whiteouts of overlayfs
+//	<dir>/<diff id>/tar-split.json.gz  headers of the archive, to write it again byte for byte
+//	<dir>/<diff id>/layer.json         size, and the implied directories
+//	<dir>/<name>.tmp-<random>          unfinished work; Open removes it after a crash
 //
 // A layer is unpacked under a temporary name, synced to disk and renamed, so that an existing layer
 // is complete. Package image calls this package and decides which layers are used. It does not
@@ -20,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,9 +29,10 @@ import (
 )
 
 const (
-	tmpMark  = ".tmp-"
-	fsName   = "fs"
-	metaName = "layer.json"
+	tmpMark    = ".tmp-"
+	fsName     = "fs"
+	metaName   = "layer.json"
+	recordName = "tar-split.json.gz" // as in Docker
 )
 
 // Store is the layer directory.
@@ -45,6 +48,9 @@ type Store struct {
 type meta struct {
 	Size    int64    // bytes in files
 	Implied []string `json:",omitempty"` // directories without an entry of their own, until Inherit has processed them
+	TarSize int64    `json:",omitempty"` // bytes of the archive; 0 if it is not recorded
+	Inexact string   `json:",omitempty"` // why the archive cannot be written again; empty if it can
+	Blobs   []Known  `json:",omitempty"` // compressed forms of the archive, the latest last
 }
 
 // Config configures Open.
@@ -52,6 +58,7 @@ type Config struct {
 	Dir   string
 	Used  func(diffID string) bool // reports whether an image has the layer
 	Aside func() (string, error)   // creates a directory for layers whose images were lost; nil: they stay
+	Keep  time.Duration            // age until which Open keeps the layers of interrupted pulls
 	Log   *slog.Logger             // nil discards
 }
 
@@ -60,7 +67,7 @@ type Config struct {
 const disposable = fs.ModeSticky
 
 // Open opens the directory, and creates it if it does not exist. It removes unfinished layers and
-// layers that no image ever used. Other layers without an image are set aside.
+// old layers that no image ever used. Other layers without an image are set aside.
 func Open(cfg Config) (*Store, error) {
 	dir := cfg.Dir
 	if cfg.Log == nil {
@@ -87,6 +94,7 @@ func Open(cfg Config) (*Store, error) {
 			return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot be read")
 		case !strings.Contains(e.Name(), tmpMark) && cfg.Used("sha256:"+e.Name()):
 			s.Keep("sha256:" + e.Name())
+		case !strings.Contains(e.Name(), tmpMark) && isResumable(info, cfg.Keep):
 		case strings.Contains(e.Name(), tmpMark) || info.Mode()&disposable != 0:
 			if err := os.RemoveAll(path); err != nil {
 				return nil, fault.Wrap(err, fault.Unavailable, "layer store "+dir, "cannot remove stale files")
@@ -159,14 +167,50 @@ func (s *Store) Hold(diffIDs ...string) {
 
 // Release undoes a Hold and sweeps the layers that are not used.
 func (s *Store) Release(used func(diffID string) bool, diffIDs ...string) ([]string, error) {
+	s.Abandon(diffIDs...)
+	return s.Sweep(used, diffIDs...)
+}
+
+// Abandon undoes a Hold of an interrupted pull. It keeps complete layers, so that the next pull
+// does not download them again.
+func (s *Store) Abandon(diffIDs ...string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, d := range diffIDs {
 		if s.held[d]--; s.held[d] <= 0 {
 			delete(s.held, d)
 		}
 	}
-	s.mu.Unlock()
-	return s.Sweep(used, diffIDs...)
+}
+
+// isResumable reports whether a layer was completed by an interrupted pull within an age.
+func isResumable(info fs.FileInfo, age time.Duration) bool {
+	return info.Mode()&disposable != 0 && time.Since(info.ModTime()) < age
+}
+
+// SweepResumable removes the layers of interrupted pulls that are older than an age, and returns
+// their size.
+func (s *Store) SweepResumable(used func(diffID string) bool, age time.Duration) (freed int64, err error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return 0, fault.Wrap(err, fault.Unavailable, "layer store "+s.dir, "cannot be read")
+	}
+
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || strings.Contains(e.Name(), tmpMark) || info.Mode()&disposable == 0 ||
+			isResumable(info, age) {
+			continue
+		}
+		size, _ := s.Size("sha256:" + e.Name())
+		gone, err := s.Sweep(used, "sha256:"+e.Name())
+		if err != nil {
+			return freed, err
+		}
+		freed += size * int64(len(gone))
+	}
+
+	return freed, nil
 }
 
 // Sweep removes those of the given layers that are neither held nor used, and returns their diff

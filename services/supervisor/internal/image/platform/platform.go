@@ -72,6 +72,17 @@ func (p Platform) Satisfies(want Platform) bool {
 	return p.OS == want.OS && p.Arch == want.Arch && (want.Variant == "" || p.Variant == want.Variant)
 }
 
+// Same reports whether two platforms replace each other under one name: os and arch are equal, and
+// the variants are too unless one is empty.
+func Same(a, b string) bool {
+	p, perr := Parse(a)
+	q, qerr := Parse(b)
+	if perr != nil || qerr != nil {
+		return a == b
+	}
+	return p.OS == q.OS && p.Arch == q.Arch && (p.Variant == q.Variant || p.Variant == "" || q.Variant == "")
+}
+
 // Best returns the index of the best match, or -1. Among matching ARM variants that is the highest
 // one the processor is sure to support. On other architectures it is the one without a variant.
 func Best(have []Platform, want Platform) int {

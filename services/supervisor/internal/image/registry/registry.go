@@ -116,6 +116,9 @@ type Image struct {
 	ID     string // digest of the configuration
 	Layers []Layer
 
+	Manifest     []byte // manifest of the image, byte for byte
+	ManifestType string // its media type
+
 	source *Source
 	puller *remote.Puller
 }
@@ -125,8 +128,9 @@ const MaxConfig = 1 << 20
 
 // Layer is a layer blob in an image's manifest.
 type Layer struct {
-	Digest string
-	Size   int64
+	Digest    string
+	Size      int64
+	MediaType string
 }
 
 // Fetch reads an image's manifest and configuration. The zero platform means the host's, or the
@@ -177,10 +181,17 @@ func (s *Source) read(img v1.Image, out *Image) error {
 
 	out.ID = manifest.Config.Digest.String()
 	for _, l := range manifest.Layers {
-		out.Layers = append(out.Layers, Layer{l.Digest.String(), l.Size})
+		out.Layers = append(out.Layers, Layer{l.Digest.String(), l.Size, string(l.MediaType)})
 	}
 
-	return nil
+	mediaType, err := img.MediaType()
+	if err != nil {
+		return err
+	}
+	out.ManifestType = string(mediaType)
+	out.Manifest, err = img.RawManifest()
+
+	return err
 }
 
 // Open starts the download of a layer. The reader fails if no data arrives for stallTimeout.

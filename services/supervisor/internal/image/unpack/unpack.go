@@ -33,8 +33,9 @@ type Layer struct {
 	Implied []string // directories without an entry of their own, parents first
 }
 
-// Into reads an archive, compressed or not, to its end and unpacks it into an empty directory.
-func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
+// Into reads an archive, compressed or not, to its end and unpacks it into an empty directory. It
+// also writes the uncompressed archive to the given writers.
+func Into(ctx context.Context, in io.Reader, dir string, also ...io.Writer) (*Layer, error) {
 	plain, err := Decompress(in)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func Into(ctx context.Context, in io.Reader, dir string) (*Layer, error) {
 	}
 	defer func() { _ = root.Close() }()
 	sum := sha256.New()
-	tee := io.TeeReader(&spare{in: plain, root: root}, sum)
+	tee := io.TeeReader(&spare{in: plain, root: root}, io.MultiWriter(append(also, sum)...))
 	w := &walk{spare: root.Spare, dirs: map[string]bool{}, parents: map[string]bool{}}
 	if err := beneath.Jail(dir, func() error { return w.apply(ctx, tee) }); err != nil {
 		return nil, err

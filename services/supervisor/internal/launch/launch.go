@@ -1,0 +1,220 @@
+package launch
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
+	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+)
+
+// Credentials authenticate at the registry of the image.
+type Credentials struct{ Username, Password, IdentityToken string }
+
+// Request is a request to run or create a container.
+type Request struct {
+	Config      container.Config
+	Credentials Credentials
+	Attach      bool // connect Launched.Output
+	Rows, Cols  uint16
+	Progress    func(image.Progress) // called one at a time; may be nil
+}
+
+// Launched is the result of a launch.
+type Launched struct {
+	Container *container.Container
+	Output    Output // with Request.Attach
+
+	Run              *lives.Run // nil if the process exited between lookup and attach
+	warnings         []string
+	firewallWarnings <-chan []string // pending warnings of natagent; nil if none are pending
+}
+
+// Warnings returns the warnings of a launch, one line each. It waits for natagent until ctx is
+// done.
+func (l *Launched) Warnings(ctx context.Context) []string {
+	if l.firewallWarnings == nil {
+		return l.warnings
+	}
+	select {
+	case w := <-l.firewallWarnings:
+		l.warnings, l.firewallWarnings = append(l.warnings, w...), nil
+	case <-ctx.Done():
+	}
+	return l.warnings
+}
+
+// launch is a launch in progress. Each field is set by one step and read by later steps.
+type launch struct {
+	r       *Launcher
+	id      string
+	req     Request
+	initial container.Status // status stored before the process runs
+	life    *lives.Run
+
+	name    string
+	image   *store.Image
+	process *container.Process
+	c       *container.Container
+
+	monitor Monitor
+	rootfs  string
+	targets []string // mount targets with symlinks resolved
+	live    container.RunState
+	output  Output
+
+	warnings         []string        // from publishPorts
+	firewallWarnings <-chan []string // see Launched
+	internal         bool            // all networks are internal
+}
+
+// Run creates a container and starts it. It removes everything it created on failure.
+func (r *Launcher) Run(ctx context.Context, req Request) (*Launched, error) {
+	if err := r.prepare(&req.Config); err != nil {
+		return nil, err
+	}
+	l := &launch{r: r, id: id.New(), req: req, initial: container.Launching}
+	if err := l.resolveReferences(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.validate(); err != nil {
+		return nil, err
+	}
+	return l.run(ctx, l.runSteps())
+}
+
+// Create creates a container without starting it.
+func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
+	if err := r.prepare(&req.Config); err != nil {
+		return nil, err
+	}
+
+	l := &launch{r: r, id: id.New(), req: req, initial: container.Created}
+	if err := l.resolveReferences(ctx); err != nil {
+		return nil, err
+	}
+
+	if err := l.validate(); err != nil {
+		return nil, err
+	}
+
+	steps := l.createSteps()
+	if l.req.Config.Network.Fixed() {
+		steps = append(steps, l.reserveAddresses())
+	}
+
+	if err := saga.Run(ctx, steps, l.observe()); err != nil {
+		return nil, err
+	}
+
+	r.Notices.Emit(l.c, "create")
+	created := &Launched{Container: l.c}
+	if l.internal && l.publishes() {
+		created.warnings = append(created.warnings, notices.Unpublished(l.name))
+	}
+
+	return created, nil
+}
+
+// Start starts a container that is not running. The container's lock must be held.
+func (r *Launcher) Start(ctx context.Context, uid string, attach bool, rows, cols uint16) (*Launched, error) {
+	c, err := r.Store.GetContainer(uid)
+	if err != nil {
+		return nil, err
+	}
+
+	if c.Status == container.Removing {
+		return nil, fault.New(fault.Conflict, c.Subject(), "container is marked for removal and cannot be started")
+	}
+
+	l := r.relaunch(c)
+	l.req.Attach, l.req.Rows, l.req.Cols = attach, rows, cols
+	img, err := r.Images.Resolve(c.ImageID, "")
+	if err != nil {
+		return nil, err
+	}
+
+	l.image = img
+	if err := l.validate(); err != nil {
+		return nil, err
+	}
+
+	launched, err := l.supervised(ctx, l.startSteps(""))
+	if err != nil {
+		l.storeStartError(err)
+		return nil, err
+	}
+
+	return launched, nil
+}
+
+// Check returns the error that a start of c meets before its first step.
+func (r *Launcher) Check(c *container.Container) error { return r.relaunch(c).validate() }
+
+// validate checks the runtime, the host and the mount sources before the first step.
+func (l *launch) validate() error {
+	if _, err := l.r.Processes.Runtime(l.req.Config.Runtime); err != nil {
+		return err
+	}
+	if err := l.r.checkHost(&l.req.Config); err != nil {
+		return err
+	}
+	return checkSources(&l.req.Config)
+}
+
+// run executes the steps with the container's lock held.
+func (l *launch) run(ctx context.Context, steps []saga.Step) (*Launched, error) {
+	unlock, err := l.r.Lives.Lock(ctx, l.id)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	return l.supervised(ctx, steps)
+}
+
+// supervised executes steps that start a process, and records the run in Launcher.Lives.
+func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, error) {
+	l.life = l.r.Lives.Begin(l.id)
+	began := time.Now()
+	err := saga.Run(ctx, steps, l.observe())
+	if l.life.Failed = err != nil; err == nil {
+		l.r.Notices.Launched(l.c, l.initial == container.Launching, l.live.Endpoints)
+	}
+
+	close(l.life.Launched)
+	if err != nil {
+		l.r.Lives.Forget(l.id, l.life)
+		l.r.LogFor(l.id).Info("launch failed", "name", l.name, "error", err, "took", time.Since(began))
+		return nil, err
+	}
+
+	l.r.LogFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
+	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: l.warnings,
+		firewallWarnings: l.firewallWarnings}, nil
+}
+
+// observe returns an Observer that reports steps to the client and the log.
+func (l *launch) observe() saga.Observer {
+	log := l.r.LogFor(l.id)
+	return func(step string) {
+		log.Debug("launch step", "step", step)
+		if l.req.Progress != nil {
+			l.req.Progress(image.Progress{Step: step, Subject: l.name})
+		}
+	}
+}
+
+// storeStartError stores why a container did not start.
+func (l *launch) storeStartError(err error) {
+	_, uerr := l.r.Store.UpdateContainer(l.id,
+		func(c *container.Container) *container.Container { return c.FailedToStart(err) })
+	if uerr != nil {
+		l.r.LogFor(l.id).Warn("cannot store start error", "error", uerr)
+	}
+}

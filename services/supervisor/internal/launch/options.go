@@ -1,0 +1,63 @@
+package launch
+
+import (
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/device"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
+)
+
+// prepare checks a requested configuration and applies the agent's defaults to it.
+func (r *Launcher) prepare(cfg *container.Config) error {
+	cfg.Network = cfg.Network.Normalized()
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	if err := r.checkHost(cfg); err != nil {
+		return err
+	}
+	*cfg = cfg.WithDefaults(r.Defaults)
+	return nil
+}
+
+// checkHost returns a fault for an option that the kernel or the agent's privileges cannot enforce.
+func (r *Launcher) checkHost(cfg *container.Config) error {
+	subject := container.Subject(cfg.Name)
+	if err := r.Cgroup.Check(subject, cfg.Resources); err != nil {
+		return err
+	}
+	if err := r.Host.CheckUlimits(subject, "ulimit", cfg.Resources.Ulimits); err != nil {
+		return err
+	}
+	if err := r.Host.CheckOOMScoreAdj(subject, cfg.Resources.OOMScoreAdj); err != nil {
+		return err
+	}
+	_, err := blockDevices(subject, cfg.Resources)
+	return err
+}
+
+// blockDevices returns the numbers of the block devices with limits, by path.
+func blockDevices(subject string, r container.Resources) (map[string]spec.DeviceNumber, error) {
+	lists := []struct {
+		option string
+		rates  []container.DeviceRate
+	}{
+		{"blkio-weight-device", r.BlkioWeightDevices},
+		{"device-read-bps", r.DeviceReadBps}, {"device-write-bps", r.DeviceWriteBps},
+		{"device-read-iops", r.DeviceReadIOps}, {"device-write-iops", r.DeviceWriteIOps},
+	}
+	var out map[string]spec.DeviceNumber
+	for _, list := range lists {
+		for _, d := range list.rates {
+			n, err := device.Block(subject, list.option, d.Path)
+			if err != nil {
+				return nil, err
+			}
+			if out == nil {
+				out = map[string]spec.DeviceNumber{}
+			}
+			out[d.Path] = spec.DeviceNumber{Major: n.Major, Minor: n.Minor}
+		}
+	}
+
+	return out, nil
+}

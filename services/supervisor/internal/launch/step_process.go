@@ -1,0 +1,157 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
+	"github.com/fairlead/fairlead/services/supervisor/internal/users"
+)
+
+// startMonitor starts conmon, which initializes concurrently with the following steps.
+func (l *launch) startMonitor(after string) saga.Step {
+	return saga.Step{
+		Name: startMonitor, After: needs(after),
+		Do: func(ctx context.Context) (err error) {
+			dir := l.r.Dir(l.id)
+			if err := os.MkdirAll(dir, rootfs.DirectoryMode|rootfs.Disposable); err != nil {
+				return fault.New(fault.Unavailable, "directory "+dir, "cannot be created", fault.WithCause(err))
+			}
+			if err := errors.Join(l.r.LogFiles.Begin(dir), l.r.LogFiles.Track(dir)); err != nil {
+				return fault.New(fault.Unavailable, "log "+l.r.LogPath(l.id), "cannot be rotated", fault.WithCause(err))
+			}
+			cfg := &l.req.Config
+			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
+				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id),
+				LogMaxSize: l.r.LogFiles.MaxSize()})
+			return err
+		},
+		Undo: l.deleteProcess,
+	}
+}
+
+// createProcess creates the container in the OCI runtime, without starting the process.
+func (l *launch) createProcess() saga.Step {
+	return saga.Step{
+		Name: createProcess, After: []string{startMonitor, prepareRootfs, registerNames},
+		Do: func(ctx context.Context) error {
+			created, err := createSources(l.req.Config.Mounts)
+			if err != nil {
+				return err
+			}
+			if err = l.create(ctx); err != nil {
+				created.remove()
+			}
+			return err
+		},
+		Undo: l.deleteProcess,
+	}
+}
+
+// create builds the specification and creates the container. The sources of all mounts exist.
+func (l *launch) create(ctx context.Context) error {
+	opts, err := l.specOptions()
+	if err != nil {
+		return err
+	}
+	s, err := spec.Build(opts)
+	if err != nil {
+		return err
+	}
+	l.live.PID, err = l.monitor.Create(ctx, s)
+	return err
+}
+
+// deleteProcess kills and deletes the container's processes. Idempotent, so that two steps can use
+// it as undo.
+func (l *launch) deleteProcess(ctx context.Context) error {
+	defer l.r.LogFiles.Untrack(l.r.Dir(l.id))
+	return l.r.Processes.Delete(ctx, l.id)
+}
+
+func (l *launch) specOptions() (spec.Options, error) {
+	p := l.process
+	user, err := users.Resolve(l.rootfs, p.User)
+	if err != nil {
+		return spec.Options{}, err
+	}
+
+	numbers, err := blockDevices(container.Subject(l.req.Config.Name), l.req.Config.Resources)
+	if err != nil {
+		return spec.Options{}, err
+	}
+
+	limits, f := &l.req.Config.Resources, l.live.Files
+	opts := spec.Options{
+		PidsLimit: l.r.Defaults.PidsLimit, Resources: *limits, BlockDevices: numbers,
+		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
+		NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
+		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
+		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: user, TTY: l.req.Config.TTY,
+			Rows: l.req.Rows, Cols: l.req.Cols, OOMScoreAdj: limits.OOMScoreAdj,
+			Ulimits: container.MergeUlimits(limits.Ulimits, l.r.Defaults.Ulimits)},
+	}
+
+	for i, m := range l.req.Config.Mounts {
+		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: l.targets[i], ReadOnly: m.ReadOnly,
+			Propagation: m.Propagation, File: isFile(m.Source)})
+	}
+
+	return opts, nil
+}
+
+// attachOutput connects to the process before it starts, so that no output is lost.
+func (l *launch) attachOutput() saga.Step {
+	return saga.Step{
+		Name: attachOutput, After: []string{createProcess},
+		Do: func(ctx context.Context) (err error) {
+			l.output, err = l.r.Processes.Attach(ctx, l.id)
+			if err == nil && l.req.Config.TTY && l.req.Rows > 0 && l.req.Cols > 0 {
+				err = l.output.Resize(l.req.Rows, l.req.Cols)
+			}
+			return err
+		},
+		Undo: func(context.Context) error {
+			if l.output == nil {
+				return nil // it was not opened by this agent
+			}
+			return l.output.Close()
+		},
+	}
+}
+
+// startProcess starts the process and stores the running container.
+func (l *launch) startProcess() saga.Step {
+	after := []string{createProcess}
+	if l.publishes() {
+		after = append(after, publishPorts)
+	}
+
+	if l.req.Attach {
+		after = append(after, attachOutput)
+	}
+
+	return saga.Step{
+		Name: startProcess, After: after,
+		Do: func(ctx context.Context) error {
+			if err := l.r.keepData(l.id); err != nil {
+				return err
+			}
+			if err := l.r.Processes.Start(ctx, l.id); err != nil {
+				return err
+			}
+			c, err := l.r.Store.UpdateContainer(l.id, func(c *container.Container) *container.Container {
+				return c.Started(l.live, time.Now())
+			})
+			l.c = c
+			return err
+		},
+	}
+}

@@ -1,0 +1,46 @@
+package launch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
+)
+
+// ReleaseTimeout bounds how long an unresponsive service delays an exit.
+const ReleaseTimeout = 3 * time.Second
+
+// relaunch returns the launch of a stored container, to start it or to undo its steps.
+func (r *Launcher) relaunch(c *container.Container) *launch {
+	return &launch{r: r, id: c.ID, req: Request{Config: c.Config}, name: c.Config.Name, process: &c.Process, c: c}
+}
+
+// Release releases addresses, names and ports of a container.
+func (r *Launcher) Release(ctx context.Context, c *container.Container) error {
+	return saga.Undo(ctx, ReleaseTimeout, r.relaunch(c).acquireSteps(""))
+}
+
+// Delete deletes the process and unmounts the rootfs of a container.
+func (r *Launcher) Delete(ctx context.Context, c *container.Container) error {
+	return saga.Undo(ctx, saga.UndoTimeout, r.relaunch(c).processSteps(""))
+}
+
+// RemoveFiles deletes a container's files. Its record must be deleted before or right after.
+func (r *Launcher) RemoveFiles(uid string) error {
+	return errors.Join(r.RootFS.Remove(uid), os.RemoveAll(r.Dir(uid)))
+}
+
+// ReleaseAll releases all resources of an owner, which need not be a stored container.
+func (r *Launcher) ReleaseAll(ctx context.Context, uid string) error {
+	c := Placeholder(uid)
+	return errors.Join(r.Release(ctx, c), r.Delete(ctx, c))
+}
+
+// Placeholder returns a container for an owner of which only the ID is known. It may have published
+// ports.
+func Placeholder(uid string) *container.Container {
+	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true}}}
+}

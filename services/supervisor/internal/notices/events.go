@@ -1,0 +1,109 @@
+package notices
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Emit emits a container event. more lists additional attributes as name, value pairs.
+func (n *Notices) Emit(c *container.Container, action string, more ...string) {
+	attributes := maps.Clone(c.Process.Labels)
+	if attributes == nil {
+		attributes = map[string]string{}
+	}
+	attributes["name"], attributes["image"] = c.Config.Name, c.Config.Image
+	for i := 0; i+1 < len(more); i += 2 {
+		attributes[more[i]] = more[i+1]
+	}
+	n.cfg.Events.Emit(events.Container, action, c.ID, attributes)
+}
+
+// Networks emits a connect or disconnect event for each network of the endpoints.
+func (n *Notices) Networks(action, uid string, endpoints []container.Endpoint) {
+	for _, e := range endpoints {
+		n.cfg.Events.Emit(events.Network, action, e.NetworkID,
+			map[string]string{"container": uid, "name": e.NetworkName, "type": e.Driver})
+	}
+}
+
+// NetworkChanges emits the disconnect and connect events for a change of endpoints.
+func (n *Notices) NetworkChanges(uid string, before, after []container.Endpoint) {
+	n.Networks("disconnect", uid, subtract(before, after))
+	n.Networks("connect", uid, subtract(after, before))
+}
+
+func subtract(all, some []container.Endpoint) (out []container.Endpoint) {
+	in := map[string]bool{}
+	for _, e := range some {
+		in[e.NetworkID] = true
+	}
+	for _, e := range all {
+		if !in[e.NetworkID] {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Launched emits the events of a successful launch, in Docker's order. A failed launch has no
+// events.
+func (n *Notices) Launched(c *container.Container, created bool, endpoints []container.Endpoint) {
+	if created {
+		n.Emit(c, "create")
+	}
+	n.Networks("connect", c.ID, endpoints)
+	n.Emit(c, "start")
+}
+
+// Signal emits the event of a signal to a process.
+func (n *Notices) Signal(uid string, sig syscall.Signal) {
+	if c, err := n.cfg.Store.GetContainer(uid); err == nil {
+		n.Emit(c, "kill", "signal", strconv.Itoa(int(sig)))
+	}
+}
+
+// Exec emits Docker's events of an exec process. It returns a channel that is closed after the
+// exit event.
+func (n *Notices) Exec(c *container.Container, args []string,
+	wait func(context.Context) (int, error)) <-chan struct{} {
+	line, uid := strings.Join(args, " "), id.New()
+	n.Emit(c, "exec_create: "+line, "execID", uid)
+	n.Emit(c, "exec_start: "+line, "execID", uid)
+	emitted := make(chan struct{})
+	go func() {
+		defer close(emitted)
+		attributes := []string{"execID", uid}
+		if code, err := wait(context.Background()); err == nil { // otherwise the exit status is unknown
+			attributes = append(attributes, "exitCode", strconv.Itoa(code))
+		}
+		if now, err := n.cfg.Store.GetContainer(c.ID); err == nil { // it may have been renamed
+			c = now
+		}
+		n.Emit(c, "exec_die", attributes...)
+	}()
+
+	return emitted
+}
+
+// Exited emits the events of the end of a run, in Docker's order.
+func (n *Notices) Exited(c *container.Container, stopped bool, exit container.Exit) {
+	if c.Live != nil {
+		n.Networks("disconnect", c.ID, c.Live.Endpoints)
+	}
+	if stopped {
+		n.Emit(c, "stop")
+	}
+	if exit.OOM {
+		n.Emit(c, "oom")
+	}
+	took := exit.At.Sub(c.StartedAt).Truncate(time.Second)
+	n.Emit(c, "die", "exitCode", strconv.Itoa(exit.Code), "execDuration", strconv.Itoa(int(max(took, 0).Seconds())))
+}

@@ -1,0 +1,64 @@
+package run
+
+import (
+	"context"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+)
+
+// Run creates a container and starts it. It removes everything it created on failure.
+func (r *Runner) Run(ctx context.Context, req launch.Request) (*launch.Launched, error) {
+	return r.launcher.Run(ctx, req)
+}
+
+// Create creates a container without starting it.
+func (r *Runner) Create(ctx context.Context, req launch.Request) (*launch.Launched, error) {
+	return r.launcher.Create(ctx, req)
+}
+
+// Start starts a container. It does nothing if the container is running, or connects to its streams
+// if attach is set.
+func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols uint16) (*launch.Launched, error) {
+	c, err := r.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+
+	unlock, err := r.lockStopped(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+
+	defer unlock()
+
+	if c, err = r.Store.GetContainer(c.ID); err != nil {
+		return nil, err
+	}
+
+	if c, err = r.Completed(ctx, c); err != nil {
+		return nil, err
+	}
+
+	if c.IsRunning() {
+		if !attach {
+			return &launch.Launched{Container: c}, nil
+		}
+		if launched, err := r.attachUnlessEnding(ctx, c, rows, cols); launched != nil || err != nil {
+			return launched, err
+		}
+	}
+
+	return r.launcher.Start(ctx, c.ID, attach, rows, cols)
+}
+
+// attachUnlessEnding connects to a running container. The container's lock must be held.
+// If the process has exited meanwhile, it concludes the run and returns nil.
+func (r *Runner) attachUnlessEnding(ctx context.Context, c *container.Container, rows, cols uint16) (*launch.Launched,
+	error) {
+	launched, err := r.AttachTo(ctx, c, rows, cols)
+	if err == nil || !r.IsEnding(ctx, c.ID) {
+		return launched, err
+	}
+	return nil, r.conclude(ctx, c.ID, r.lives.Of(c.ID))
+}
